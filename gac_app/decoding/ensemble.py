@@ -12,7 +12,7 @@ from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.request import Request, Requests, document_start
+from gac_app.decoding.request import Encoded, Request, Requests, document_start
 from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
@@ -101,8 +101,32 @@ class Ensemble:
             share: names whose sessions get equal parts of the members' time, the outermost level first.
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
+        return self.open(request, branch=branch, namespace=namespace, share=share)
+
+    def request(
+        self,
+        prompt: SequenceOf[Message],
+        settings: Settings,
+        *,
+        alone: str | None = None,
+        known: Encoded | None = None,
+    ) -> Request:
+        """What `open` takes: checked and tokenised, but nothing is held yet.
+
+        Args:
+            known: the ids of requests that were made before, so that no member tokenises a prompt twice; grows.
+
+        Raises:
+            RequestError: prompt or settings do not fit.
+        """
+        return self._requests.checked(prompt, settings, alone=alone, known=known)
+
+    def open(
+        self, request: Request, *, branch: Branch | None = None, namespace: str = "", share: Share = ()
+    ) -> DecodingSession:
+        """A new session over a request; see `session`."""
         settings, members = self._settled(request.settings), request.members
-        rules = self._rules(request, settings, is_alone=alone is not None)
+        rules = self._rules(request, settings)
         is_reproducible = _is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
         # A member alone has nothing to align with: it decodes as its own library does.
@@ -161,17 +185,13 @@ class Ensemble:
             score = scorer.by_bytes if is_of_bytes else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
-    def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
-        """Raise RequestError where `session` would, without opening sequences."""
-        self._requests.checked(prompt, settings, alone=alone)
-
     def check_room(self, prompt: SequenceOf[Message], num_new: int) -> None:
         """Raise RequestError unless every member has room for `prompt` and `num_new` tokens, or half its context if
         that is less. The message fits all members, and names none.
         """
         for member in self.members.values():
             room = member.context_length - min(num_new, member.context_length // 2)
-            if len(self._requests.ids_of(prompt, member)) > room:
+            if len(member.encode(list(prompt))) > room:
                 raise RequestError("prompt", "is too long, with all that was said before; shorten it, or begin anew")
 
     def check_branch(self, branch: Branch) -> None:
@@ -181,8 +201,7 @@ class Ensemble:
                 raise RequestError("branch", "this answer has tokens that today's members do not know")
 
     def forget(self, namespace: str) -> None:
-        """Drop this namespace, and those below it ("a" of "a/b"), from the members' prefix caches; and all prompts."""
-        self._requests.forget()
+        """Drop this namespace, and those below it ("a" of "a/b"), from the members' prefix caches."""
         for member in self.members.values():
             member.forget(namespace)
 
@@ -191,14 +210,14 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
-    def _rules(self, request: Request, settings: Settings, *, is_alone: bool) -> AnswerRules:
+    def _rules(self, request: Request, settings: Settings) -> AnswerRules:
         stopped = threading.Event()
         weights = StepWeights(
             self.config.weights(settings),
             weight_rules.of(settings),
             partial(self._prompt_bits, settings, request.members, request.text, stopped),
         )
-        gate, combiner = Gate() if is_alone else make_gate(settings), _combiner(request.members, settings)
+        gate, combiner = Gate() if request.alone else make_gate(settings), _combiner(request.members, settings)
         return AnswerRules(settings, gate, combiner, weights, Sampler(settings), stopped)
 
     def _settled(self, settings: Settings) -> Settings:

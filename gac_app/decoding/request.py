@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from functools import lru_cache
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.member import Member, Prompt
@@ -14,7 +13,7 @@ from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 
-_NUM_ENCODED = 32  # (member, prompt) pairs whose ids are kept for a while
+Encoded = dict[tuple[str, tuple[Message, ...]], list[int]]  # a member's name and a chat -> the chat in its ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +21,14 @@ class Request:
     """A request that fits these members.
 
     Attributes:
+        alone: the member that answers alone; None = the ensemble.
         members: those taking part, the gate first if it takes part.
         prompt: a chat with its system prompt, or a raw document.
         ids: the prompt in each member's own ids.
     """
 
     settings: Settings
+    alone: str | None
     members: list[Member]
     prompt: Prompt
     ids: list[list[int]]
@@ -54,15 +55,6 @@ class Requests:
     def __init__(self, members: Mapping[str, Member], config: Config) -> None:
         self._members = members
         self._config = config
-        self._encoded = lru_cache(_NUM_ENCODED)(self._encode)
-
-    def ids_of(self, prompt: Prompt, member: Member) -> list[int]:
-        """The prompt in the member's ids. It is tokenised once for the checks and all sessions that follow soon."""
-        return list(self._encoded(member.name, prompt if isinstance(prompt, str) else tuple(prompt)))
-
-    def forget(self) -> None:
-        """Forget all prompts."""
-        self._encoded.cache_clear()
 
     def checked(
         self,
@@ -72,11 +64,13 @@ class Requests:
         alone: str | None,
         raw: bool = False,
         may_be_empty: bool = False,
+        known: Encoded | None = None,
     ) -> Request:
         """The request; see `Ensemble.generate`.
 
         Args:
             may_be_empty: an empty raw prompt is allowed; it is the beginning of a document.
+            known: see `Ensemble.request`.
 
         Raises:
             RequestError: prompt or settings do not fit, naming the field.
@@ -86,20 +80,9 @@ class Requests:
         check_rules(settings)
         members = self._taking_part(settings, alone)
         if raw and may_be_empty and not prompt:
-            return Request(settings, members, "", [document_start(member) for member in members])
+            return Request(settings, alone, members, "", [document_start(member) for member in members])
         prompt = _checked(prompt, settings, raw)
-        ids = [self.ids_of(prompt, member) for member in members]
-        for member, prompt_ids in zip(members, ids, strict=True):
-            if len(prompt_ids) >= member.context_length:
-                raise RequestError(
-                    "prompt",
-                    f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
-                    f"{member.context_length:,}; shorten it",
-                )
-        return Request(settings, members, prompt, ids)
-
-    def _encode(self, name: str, prompt: str | tuple[Message, ...]) -> tuple[int, ...]:
-        return tuple(self._members[name].encode(prompt))
+        return Request(settings, alone, members, prompt, _encode(members, prompt, {} if known is None else known))
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is not None:
@@ -137,3 +120,20 @@ def _checked(prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -
     if settings.system_prompt and messages[0].role != "system":
         messages.insert(0, Message("system", settings.system_prompt))
     return messages
+
+
+def _encode(members: list[Member], prompt: Prompt, known: Encoded) -> list[list[int]]:
+    ids = []
+    for member in members:
+        key = member.name, () if isinstance(prompt, str) else tuple(prompt)
+        if not (key[1] and key in known):
+            known[key] = member.encode(prompt)
+        ids.append(list(known[key]))
+    for member, prompt_ids in zip(members, ids, strict=True):
+        if len(prompt_ids) >= member.context_length:
+            raise RequestError(
+                "prompt",
+                f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
+                f"{member.context_length:,}; shorten it",
+            )
+    return ids

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
 import pytest
 
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
-from gac_app.models.random_model import RandomModel
 from tests.decoding.conftest import MakeEnsemble
 
 
@@ -25,29 +21,6 @@ def test_too_long_a_prompt_names_member_limit_and_length(make_ensemble: MakeEnse
     ensemble = make_ensemble(1, 2, context_length=32)
     with pytest.raises(RequestError, match=r"prompt: is \d+ tokens long for m1, whose context holds 32"):
         ensemble.session("the model " * 40, raw=True)
-
-
-def test_a_prompt_is_tokenised_once_for_each_member(make_ensemble: MakeEnsemble, monkeypatch: Any) -> None:
-    """For the checks of a run, for the sessions of all its answers, and for a run that repeats it."""
-    ensemble, encoded = make_ensemble(1, 2), Counter[str]()
-    encode_chat = RandomModel.encode_chat
-
-    def counted(self: RandomModel, messages: list[Message]) -> list[int]:
-        encoded[self.name] += 1
-        return encode_chat(self, messages)
-
-    monkeypatch.setattr(RandomModel, "encode_chat", counted)
-    prompt = [Message("user", "the model")]
-    for _ in range(2):
-        ensemble.check_room(prompt, 8)
-        for alone in (None, "m1", "m2"):
-            ensemble.check_prompt(prompt, ensemble.config.settings, alone)
-        for alone in (None, "m1", "m2"):
-            list(ensemble.session(prompt, alone=alone).events())
-    assert encoded == {"m1": 1, "m2": 1}
-    ensemble.forget("somebody")
-    ensemble.check_prompt(prompt, ensemble.config.settings)
-    assert encoded == {"m1": 2, "m2": 2}, "what a visitor deletes is not kept"
 
 
 def test_an_unknown_member_is_refused(make_ensemble: MakeEnsemble) -> None:
