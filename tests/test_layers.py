@@ -67,6 +67,7 @@ _ROOM_ORDERS = {
     "factory",
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
+    "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
@@ -133,6 +134,7 @@ def test_a_room_says_what_it_is_for(package: str) -> None:
 
 # Rooms that others import by their faces alone.
 FACES = [
+    "storage",
     *(
         f"decoding.{room}"
         for room in ("trace", "distribution", "alignment", "contexts", "speculation", "loop", "scoring")

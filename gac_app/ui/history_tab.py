@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, get_args
 import gradio as gr
 
 from gac_app.settings import Mode
-from gac_app.storage import HistoryFilter
-from gac_app.storage.runs.history import SORTS
+from gac_app.storage import SORTS, HistoryFilter
 from gac_app.ui.assets import component
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
 
 if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunService
-    from gac_app.storage.runs.history_records import ConversationSummary, RunSummary
+    from gac_app.storage import ConversationSummary, RunSummary
 
 PAGE_SIZE = 30  # conversations
 MAX_CHOSEN = 1_000  # runs deleted at once

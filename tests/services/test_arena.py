@@ -296,7 +296,7 @@ def test_a_skipped_battle_takes_no_vote(arena: Arena) -> None:
         arena.service.vote(ALICE, view.id, "left", skipped.ballot)
 
 
-def test_reasons_are_sealed_and_the_last_count(arena: Arena, house: House) -> None:
+def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
     with pytest.raises(RequestError, match="after the vote"):
         arena.service.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)

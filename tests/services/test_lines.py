@@ -20,7 +20,7 @@ from gac_app.services.battles.standings import Standings
 from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import Brought, bring_files
 from gac_app.services.mirror.lines import line_of, written_line
-from gac_app.storage import NewRun, Store
+from gac_app.storage import Store
 from tests.command_line import run_command
 from tests.databases import database_in
 from tests.services.house import ALICE, House, answer
@@ -226,16 +226,6 @@ def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: lis
 def test_any_bytes_are_a_line_or_refused(content: bytes) -> None:
     with suppress(RequestError):
         line_of(content)
-
-
-def test_what_an_earlier_version_took_in_does_not_end_an_export(store: Store, good: list[Json], tmp_path: Path) -> None:
-    """Earlier versions imported ids that are objects."""
-    new = {"prompt": "Why?", "settings": {}, "member_names": (), "visitor_key": ALICE}
-    store.start_run(NewRun(run_id=new_id(), conversation_id=new_id(), turn_ids=({"a": 1},), **new))  # type: ignore[arg-type]
-    store.flush()
-    brought(store, tmp_path, [json.dumps(good[RUN])])
-    lines = [json.loads(line) for line in Exports(store).lines()]
-    assert sorted(line["status"] for line in lines) == ["damaged", "finished"]
 
 
 def test_lines_are_written_as_they_are_read(good: list[Json]) -> None:

@@ -1,4 +1,4 @@
-"""Battles are sealed, judgements only appended, and both move between databases without doubling."""
+"""Battles are encrypted, judgements only appended, and both move between databases without doubling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store
-from tests.databases import database_in
+from tests.databases import database_in, sql
 from tests.storage.samples import ALICE, BOB, new_id, new_run
 from tests.storage.test_deletion import occurrences
 
@@ -66,11 +66,9 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
     with pytest.raises(NotFoundError):
         store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
     assert store.num_errors == 0
-    connection = sqlite3.connect(path)
     columns = "id, battle_id, position, kind, facts, created_at"
     with pytest.raises(sqlite3.IntegrityError):
-        connection.execute(f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", (battle.battle_id,))
-    connection.close()
+        sql(path, f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", battle.battle_id)
 
 
 def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
@@ -86,10 +84,8 @@ def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
 
 def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
     doomed, kept = judged(store), judged(store, BOB)
-    connection = sqlite3.connect(path)
     query = "SELECT key FROM battle JOIN run_key ON run_key.id = battle.key_id WHERE battle.id = ?"
-    (key,) = connection.execute(query, (doomed.battle_id,)).fetchone()
-    connection.close()
+    [(key,)] = sql(path, query, doomed.battle_id)
     assert occurrences(path, b"xyzzy") == 0
     assert occurrences(path, key) > 0
     store.delete_visitor(ALICE).result()
@@ -112,9 +108,7 @@ def test_a_battle_that_a_run_implies_goes_with_it(store: Store, path: Path) -> N
     assert store.battles.load(ALICE, implied.battle_id).run_id == run.run_id
     store.delete_run(ALICE, run.run_id).result()
     assert store.battles.votes() == []
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*) FROM run_key WHERE is_used").fetchone() == (0,)
-    connection.close()
+    assert sql(path, "SELECT count(*) FROM run_key WHERE is_used") == [(0,)]
 
 
 def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
@@ -145,10 +139,7 @@ def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path
     ids = [judged(store).battle_id for _ in range(103)]
     assert [battle.battle_id for battle in store.battles.export()] == ids
     assert list(store.battles.export(BOB)) == []
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE battle SET body = x'00' WHERE id = ?", (ids[5],))
-    connection.commit()
-    connection.close()
+    sql(path, "UPDATE battle SET body = x'00' WHERE id = ?", ids[5])
     assert [battle.battle_id for battle in store.battles.export(ALICE)] == [*ids[:5], *ids[6:]]
 
 

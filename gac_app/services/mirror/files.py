@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 from gac_app.errors import RequestError, StorageError
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of
-from gac_app.storage import Gone
+from gac_app.storage import DeletedIds
 
 _AT_ONCE, _BYTES_AT_ONCE = 500, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
 _MAX_NAMED = 20  # bad lines
@@ -90,7 +90,7 @@ class Brought:
         return ", ".join([*told, *(f"{count:,} {what}" for what, count in rare.items() if count)])
 
 
-def deletion_line(gone: Gone) -> str:
+def deletion_line(gone: DeletedIds) -> str:
     """A line that marks runs and battles as deleted."""
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
 

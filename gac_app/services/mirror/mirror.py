@@ -25,7 +25,7 @@ from gac_app.errors import DamagedError, StorageError
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import bring, deletion_line, index_of
 from gac_app.services.mirror.places import Place, Trouble
-from gac_app.storage import Gone, Store
+from gac_app.storage import DeletedIds, Store
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ CLOSE_S = 2.0
 
 
 class Mirror:
-    """Copies finished and judged runs and battles, and marks deletions. Being a `Witness`, it is told of both.
+    """Copies finished and judged runs and battles, and marks deletions. Being an `Observer`, it is told of both.
 
     Args:
         place: keeps the files.
@@ -66,7 +66,7 @@ class Mirror:
         self._waiting: dict[str, LinesOf] = {}
         self._sealed: dict[str, LinesOf] = {}  # to wait again
         self._is_copying = False
-        self._gone: list[Gone] = []  # to be marked
+        self._gone: list[DeletedIds] = []  # to be marked
         self._withheld: set[str] = set()  # deleted since the database was last read
         self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
         self._changed = threading.Condition()
@@ -95,7 +95,7 @@ class Mirror:
     def changed_battle(self, battle_id: str) -> None:
         self._put(battle_id, self._exports.battle_lines)
 
-    def deleted(self, gone: Gone) -> None:
+    def deleted(self, gone: DeletedIds) -> None:
         with self._changed:
             self._gone.append(gone)
             self._withheld.update(gone.run_ids, gone.battle_ids)

@@ -148,9 +148,8 @@ class History:
 
     def _view(self, run: StoredRun) -> RunView:
         try:
-            # Runs older than the setting `alignment` used the paper's.
-            settings = Settings.model_validate({"alignment": "paper", **run.settings})
-        except ValueError:  # stored by a version with other settings
+            settings = Settings.model_validate(run.settings)
+        except ValueError:  # an import may have any
             settings = self._config.settings
         return stored_view(run, settings)
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from gac_app.decoding.trace import Event
 from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in
 from gac_app.settings import Settings
-from gac_app.storage import Turn
-from gac_app.storage.runs.records import Swap
+from gac_app.storage import Swap, Turn
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
     from gac_app.decoding.loop import Branch, DecodingSession

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from gac_app.decoding.trace import TokenEvent
 from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import ENSEMBLE, StreamView, run_status
 from gac_app.services.settling import log_failure
@@ -93,9 +94,9 @@ def _note_failures(run: LiveRun, writes: Iterable[Future[None]]) -> None:
 def _record(key: str, stream: StreamView) -> AnswerRecord:
     finished = stream.finished
     assert finished is not None  # noqa: S101 (all streams of a finished run have ended)
-    return AnswerRecord.of(
-        finished,
-        [event for event in stream.events if event is not finished],  # type: ignore[misc]
+    return AnswerRecord(
         system=stream.name,
         is_ensemble=key == ENSEMBLE,
+        finished=finished,
+        events=[event for event in stream.events if isinstance(event, TokenEvent)],
     )

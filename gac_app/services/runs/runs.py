@@ -101,7 +101,7 @@ class RunService:
 
     def use_mirror(self, mirror: Mirror) -> None:
         """Start copying runs, votes and battles, and marking deletions."""
-        self.mirror = self._store.witness = mirror
+        self.mirror = self._store.observer = mirror
         self.history.on_deleted = mirror.settle_deletions
         mirror.start()
 

@@ -9,10 +9,18 @@ from typing import TypeVar
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.settings import Settings
-from gac_app.storage.runs.records import ENSEMBLE as ENSEMBLE
-from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
-from gac_app.storage.runs.traces import LazySequence
-from gac_app.storage.text import clean_text
+from gac_app.storage import ENSEMBLE as ENSEMBLE
+from gac_app.storage import (
+    AnswerRecord,
+    LazySequence,
+    RunStatus,
+    StoredRun,
+    Swap,
+    Turn,
+    clean_text,
+    fed_messages,
+    stream_key,
+)
 
 T = TypeVar("T")
 
@@ -143,25 +151,11 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
 
 
 def _stored_stream(answer: AnswerRecord) -> StreamView:
-    finished = FinishedEvent(
-        reason=answer.finish_reason,
-        text=answer.text,
-        num_tokens=answer.num_tokens,
-        num_ensembled=answer.num_ensembled,
-        ttft_s=answer.ttft_s,
-        seconds=answer.seconds,
-        members=answer.members,
-        detail=answer.detail,
-        digest=answer.digest,
-        is_reproducible=answer.is_reproducible,
-        num_replayed=answer.num_replayed,
-    )
-    tokens = answer.events
+    finished, tokens = answer.finished, answer.events
     events: Sequence[Event] = LazySequence(
         lambda: len(tokens) + 1, lambda position: tokens[position] if position < len(tokens) else finished
     )
-    outline = () if answer.outline is None else answer.outline  # whose truth would be looked up
-    return StreamView(answer.system, events=events, stored=(finished, outline))
+    return StreamView(answer.system, events=events, stored=(finished, answer.outline))
 
 
 def is_over(run: RunView) -> bool:
