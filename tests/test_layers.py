@@ -69,6 +69,7 @@ _ROOM_ORDERS = {
     "together",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
+    "services": "visitors settling members queue mirror runs lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

@@ -43,7 +43,7 @@ def _report(service: RunService) -> None:
     log = StateLog()
     pause = threading.Event()
     while True:
-        states = service.member_states()
+        states = service.members.states()
         for state in states:
             log.tell(state)
         if all(state.phase in ("ready", "failed") for state in states):

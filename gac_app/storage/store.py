@@ -160,7 +160,7 @@ class Store(Database):
 
         return self.delete(delete)
 
-    def bring(
+    def import_records(
         self, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle], withheld: Collection[str] = ()
     ) -> Future[Imported]:
         """Import runs and battles in the format of exports, which must have been checked, in one transaction.
@@ -169,10 +169,10 @@ class Store(Database):
             withheld: ids that are left out. Deletions until then may add to it.
         """
 
-        def bring(session: Session) -> Imported:
+        def import_them(session: Session) -> Imported:
             wanted_runs = [run for run in runs if run["run_id"] not in withheld]
             wanted = [battle for battle in battles if battle.battle_id not in withheld]
             num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
             return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
 
-        return self.write(bring)
+        return self.write(import_them)

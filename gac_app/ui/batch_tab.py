@@ -10,14 +10,14 @@ import gradio as gr
 from gac_app.config import Config
 from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
-from gac_app.services.queue.batches import MAX_PROMPTS
+from gac_app.services.runs.batches import MAX_PROMPTS
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
 from gac_app.ui.settings.values import changes_from
 
 if TYPE_CHECKING:
-    from gac_app.services.queue.batches import Batches
+    from gac_app.services.runs.batches import Batches
     from gac_app.services.runs.runs import RunService, RunView
 
 

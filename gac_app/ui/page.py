@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from gac_app.services.queue.batches import Batches
+from gac_app.services.runs.batches import Batches
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.account import build_account
 from gac_app.ui.arena.leaderboard import LeaderboardTab

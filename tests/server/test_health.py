@@ -28,7 +28,7 @@ def client(service: FakeService) -> TestClient:
 
 
 def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: FakeService) -> None:
-    service.states = [FakeState("small", "failed", detail="no network")]
+    service.members.found = [FakeState("small", "failed", detail="no network")]
     service.storage_error = "the disk is full"
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
@@ -40,12 +40,12 @@ def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -
 
 
 def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
-    service.states = [
+    service.members.found = [
         FakeState("small"),
         FakeState("mid", "fetching", 0.4),
         FakeState("large", "failed", detail="gone"),
     ]
-    service.is_ready = False
+    service.members.are_ready = False
     service.storage_error = "the database is read-only"
     answer = client.get("/readyz")
     assert answer.status_code == 503
@@ -56,7 +56,7 @@ def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> 
 
 
 def test_readyz_waits_for_the_ensemble_after_the_last_member(client: TestClient, service: FakeService) -> None:
-    service.is_ready = False
+    service.members.are_ready = False
     assert client.get("/readyz").json()["reasons"] == {"ensemble": "being built"}
 
 
@@ -72,11 +72,11 @@ def test_what_members_keep_is_for_the_operator_alone(service: FakeService) -> No
     client = TestClient(host)
     assert client.get("/operator/kept-prefixes").status_code == 401
     told = client.get("/operator/kept-prefixes", headers={"Authorization": "Bearer secret"})
-    assert told.json() == service.kept()
+    assert told.json() == service.members.kept()
 
 
 def test_no_reason_tells_a_folder(client: TestClient, service: FakeService) -> None:
-    service.states = [FakeState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole")]
+    service.members.found = [FakeState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole")]
     service.storage_error = "the database /data/visitors/gac.db is locked"
     assert client.get("/readyz").json()["reasons"] == {
         "large": "failed: large.gguf is not whole",

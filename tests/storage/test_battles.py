@@ -120,17 +120,17 @@ def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: 
     assert len({battle.visitor for battle in exported}) == 2
 
     other = Store(database_in(tmp_path / "other.db"))
-    assert other.bring([], exported).result() == (3, 0)
-    assert other.bring([], exported).result() == (0, 0)
+    assert other.import_records([], exported).result() == (3, 0)
+    assert other.import_records([], exported).result() == (0, 0)
     assert list(other.battles.export()) == exported
-    assert store.bring([], exported).result() == (0, 0)
+    assert store.import_records([], exported).result() == (0, 0)
     assert len(other.battles.votes()) == 3
     assert len({row.visitor_id for row in other.battles.votes()}) == 2
 
     more = NewJudgement(position=2, kind="undo")
     store.battles.judge(ALICE, exported[0].battle_id, more).result()
     (changed,) = [battle for battle in store.battles.export() if battle.battle_id == exported[0].battle_id]
-    assert other.bring([], [changed]).result() == (1, 0)
+    assert other.import_records([], [changed]).result() == (1, 0)
     assert list(other.battles.export()) == list(store.battles.export())
     other.close()
 
@@ -168,8 +168,8 @@ def test_an_older_import_changes_nothing(store: Store) -> None:
     battle = judged(store)
     (old,) = store.battles.export()
     store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert store.bring([], [replace(old, judgements=())]).result() == (0, 0)
-    assert store.bring([], [old]).result() == (0, 0)
+    assert store.import_records([], [replace(old, judgements=())]).result() == (0, 0)
+    assert store.import_records([], [old]).result() == (0, 0)
     assert store.battles.votes() == []
 
 
@@ -221,7 +221,7 @@ def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
 def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path) -> None:
     judged(store)
     other = Store(database_in(tmp_path / "other.db"))
-    other.bring([], list(store.battles.export())).result()
+    other.import_records([], list(store.battles.export())).result()
     assert other.battles.votes(ALICE) == []
     judged(other)
     other.adopt(ALICE).result()

@@ -65,7 +65,7 @@ def test_an_import_keeps_what_a_branch_swapped(store: Store, tmp_path: Path) -> 
     store.start_run(new_run(branch_position=0, swap=(b"\xff", b"yes"))).result()
     (line,) = store.export()
     other = Store(database_in(tmp_path / "other.db"))
-    assert other.bring([line], []).result() == (1, 0)
-    assert other.bring([line], []).result() == (0, 0)
+    assert other.import_records([line], []).result() == (1, 0)
+    assert other.import_records([line], []).result() == (0, 0)
     assert [run["swap"] for run in other.export()] == [["ff", b"yes".hex()]]
     other.close()

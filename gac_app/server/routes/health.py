@@ -56,7 +56,7 @@ def kept_route(service: RunService, operator: OperatorDoor) -> APIRouter:
 
     @router.get("/operator/kept-prefixes")
     async def kept_prefixes() -> dict[str, Any]:
-        return service.kept()
+        return service.members.kept()
 
     return router
 
@@ -95,9 +95,9 @@ def member_reasons(service: RunService) -> dict[str, str]:
     """Members that are not ready, and why; empty if all are ready."""
     reasons = {
         state.name: without_folders(f"{state.phase}: {state.detail}") if state.detail else state.phase
-        for state in service.member_states()
+        for state in service.members.states()
         if state.phase != "ready"
     }
-    if not reasons and not service.is_ready:
+    if not reasons and not service.members.are_ready:
         reasons["ensemble"] = "being built"
     return reasons

@@ -17,11 +17,7 @@ if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.evaluation.running import Progress
 
 _SAMPLES = Path(__file__).parents[2] / "evaluation" / "samples"
-_OWN_SETS = {
-    "trivia": "triviaqa",
-    "sense": "arc_challenge",
-    "sums": "gsm8k",
-}  # file -> the task whose protocol it follows
+_OWN_SETS = {"trivia": "triviaqa", "sense": "arc_challenge", "sums": "gsm8k"}  # file -> the task it follows
 
 OWN = "own"  # the set of a visitor's own questions
 _OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # the tasks whose protocols these follow

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
+from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.storage import ENSEMBLE as ENSEMBLE
@@ -169,3 +170,12 @@ def run_status(streams: Sequence[StreamView]) -> RunStatus:
     if FinishReason.ABORT in reasons:
         return RunStatus.ABORTED
     return RunStatus.FAILED if reasons[0] is FinishReason.ERROR else RunStatus.FINISHED
+
+
+def step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:
+    """The step at a position that a browser sent. Raises RequestError."""
+    if not steps:
+        raise RequestError("position", "this answer has no steps")
+    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):
+        raise RequestError("position", f"expected a whole number from 0 to {len(steps) - 1}")
+    return steps[position]

@@ -11,7 +11,7 @@ import gradio as gr
 from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_OWN_CHARS
 from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import component
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.requests import Fields, Reply, replying, started_by
