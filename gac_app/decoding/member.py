@@ -108,10 +108,6 @@ class Member(ABC):
         """A second sequence with the same ids and cache."""
 
     @abstractmethod
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        """Keep only the first `length` ids."""
-
-    @abstractmethod
     def free(self, sequence: Sequence) -> None:
         """Free the sequence after its pending reads. With a namespace, it may stay in the prefix cache."""
 
@@ -170,9 +166,6 @@ class InlineMember(Member):
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self.model.fork(sequence)
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        self.model.rewind(sequence, length)
 
     def free(self, sequence: Sequence) -> None:
         self.model.free(sequence)
