@@ -60,7 +60,9 @@ def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozens
     return frozenset(session.scalars(select(Battle.id).where(*others, ~vote)))
 
 
-def newest(session: Session, visitor_key: str, limit: int, without: Collection[str]) -> tuple[list[StoredBattle], int]:
+def newest(
+    session: Session, visitor_key: str, limit: int, without: Collection[str] = ()
+) -> tuple[list[StoredBattle], int]:
     """A visitor's newest battles except `without`, newest first, and their number. Damaged ones are left out."""
     query = owned(visitor_key).where(Battle.id.not_in(without))
     num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))
