@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
-from gac_app.server.doors.connections import Connections, limited_protocol
+from gac_app.server.limits.connections import Connections, limited_protocol
 from gac_app.server.quiet_log import QuietLog
 
 DRAIN_S = 3  # for open streams to end

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
 from gac_app.server.routes.health import kept_route
-from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator import OperatorOnly
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState
@@ -68,7 +68,7 @@ def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeSe
 
 def test_what_members_keep_is_for_the_operator_alone(service: FakeService) -> None:
     host = FastAPI()
-    host.include_router(kept_route(service, OperatorDoor("secret")))  # type: ignore[arg-type]
+    host.include_router(kept_route(service, OperatorOnly("secret")))  # type: ignore[arg-type]
     client = TestClient(host)
     assert client.get("/operator/kept-prefixes").status_code == 401
     told = client.get("/operator/kept-prefixes", headers={"Authorization": "Bearer secret"})

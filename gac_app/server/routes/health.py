@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from gac_app.errors import StorageError, without_folders
 
 if TYPE_CHECKING:  # imports torch, for which the page need not wait
-    from gac_app.server.routes.operator import OperatorDoor
+    from gac_app.server.routes.operator import OperatorOnly
     from gac_app.services.runs.runs import RunService
 
 CHECK_HOLDS_S = 1.0
@@ -50,7 +50,7 @@ def health_routes(service: RunService) -> APIRouter:
     return router
 
 
-def kept_route(service: RunService, operator: OperatorDoor) -> APIRouter:
+def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
     """`GET /operator/kept-prefixes` with the operator's token: what each member keeps of ended runs, and its limits."""
     router = APIRouter(dependencies=[Depends(operator)])
 

@@ -17,9 +17,9 @@ from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
 from gac_app.ui.compare.turns import turns_beside
-from gac_app.ui.following import followed, told_by
-from gac_app.ui.requests import Fields, Threads, client_here, is_heard, page_json
+from gac_app.ui.requests import Fields, Threads, client_here, has_listener, page_json
 from gac_app.ui.settings.values import changes_from
+from gac_app.ui.streaming import changes_of, followed, following
 
 if TYPE_CHECKING:
     from gac_app.services.lab.lab import Lab
@@ -31,29 +31,6 @@ SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
 
 # Values of the board, the earlier turns, the conversation id, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
-
-
-def _following(
-    start: Callable[[RunHandlers, Fields, str], RunView],
-) -> Callable[[RunHandlers, gr.EventData], AsyncIterator[Updates]]:
-    """A handler of a script's event: the board follows the run that `start` gives.
-
-    Args:
-        start: called in a thread with the browser's data and the client's name.
-    """
-
-    async def handler(self: RunHandlers, event: gr.EventData) -> AsyncIterator[Updates]:
-        client = client_here()
-
-        def started() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            return fields.visitor_key, start(self, fields, client)
-
-        async for updates in self._stream(started):
-            yield updates
-
-    handler.__name__, handler.__doc__ = start.__name__, start.__doc__
-    return handler
 
 
 class RunHandlers:
@@ -83,34 +60,34 @@ class RunHandlers:
             changes = changes_from(self._service.config, settings or {})
             return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
 
-        async for updates in self._stream(start):
+        async for updates in self.stream(start):
             yield updates
 
-    @_following
+    @following
     def branch(self, fields: Fields, client: str) -> RunView:
         """Start a run with another token at a position of an earlier run."""
         position, token_id = fields.number("position"), fields.number("token")
         return self._service.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
 
-    @_following
+    @following
     def rerun(self, fields: Fields, client: str) -> RunView:
         """Repeat a run with its prompt and settings."""
         return self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
 
-    @_following
+    @following
     def revise(self, fields: Fields, client: str) -> RunView:
         """Replace an earlier run by one with the given prompt and settings."""
         prompt = fields.text("prompt", MAX_PROMPT_CHARS)
         changes = changes_from(self._service.config, fields.unchecked("settings") or {})
         return self._service.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
-    @_following
+    @following
     def regenerate(self, fields: Fields, client: str) -> RunView:
         """Regenerate the answer of one stream of a run."""
         run_id, stream = fields.text("run"), fields.text("stream")
         return self._service.regenerate(fields.visitor_key, run_id, stream, client=client)
 
-    @_following
+    @following
     def extend(self, fields: Fields, client: str) -> RunView:
         """Continue the answers that reached their limit."""
         return self._service.extend(fields.visitor_key, fields.text("run"), client=client)
@@ -124,11 +101,12 @@ class RunHandlers:
             fields = Fields(event._data)
             return fields.visitor_key, self._service.history.look(fields.visitor_key, fields.text("run"))
 
-        async for updates in self._stream(find, prompt=gr.skip()):
+        async for updates in self.stream(find, prompt=gr.skip()):
             yield updates
 
-    async def _stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
-        if not await is_heard():
+    async def stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
+        """The updates for the run that `start` gives to a visitor's key; `prompt` is the prompt box's first one."""
+        if not await has_listener():
             return
         try:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
@@ -175,7 +153,7 @@ async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:
     within `SAVE_TIMEOUT_S`.
     """
     deadline: float | None = None
-    async with told_by(run) as changed:
+    async with changes_of(run) as changed:
         while True:
             await asyncio.sleep(PERIOD_S)
             with suppress(TimeoutError):

@@ -1,16 +1,52 @@
-"""Starts what a page follows, so that nothing goes on that no page follows; tells the event loop of its changes."""
+"""Events whose handlers stream, and what a page follows: nothing goes on that no page follows."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
+
+import gradio as gr
 
 from gac_app.services.runs.live_run import LiveRun
-from gac_app.ui.requests import Threads
+from gac_app.ui.requests import Fields, Threads, client_here
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+# Options of listeners.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# The service has its own queue, with fair turns, so nothing waits in Gradio's.
+STREAMED: dict[str, Any] = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
+
+
+class _Streams(Protocol[T_contra]):
+    def stream(self, start: Callable[[], tuple[str, T_contra]]) -> AsyncIterator[Any]: ...
+
+
+SelfT = TypeVar("SelfT", bound=_Streams[Any])
+
+
+def following(start: Callable[[SelfT, Fields, str], T]) -> Callable[[SelfT, gr.EventData], AsyncIterator[Any]]:
+    """A handler of a script's event: `self.stream` follows what `start` gives.
+
+    Args:
+        start: called in a thread with the browser's data and the client's name.
+    """
+
+    async def handler(self: SelfT, event: gr.EventData) -> AsyncIterator[Any]:
+        client = client_here()
+
+        def started() -> tuple[str, T]:
+            fields = Fields(event._data)
+            return fields.visitor_key, start(self, fields, client)
+
+        async for updates in self.stream(started):
+            yield updates
+
+    handler.__name__, handler.__doc__ = start.__name__, start.__doc__
+    return handler
 
 
 @asynccontextmanager
@@ -37,7 +73,7 @@ async def followed(
 
 
 @asynccontextmanager
-async def told_by(run: LiveRun) -> AsyncIterator[asyncio.Event]:
+async def changes_of(run: LiveRun) -> AsyncIterator[asyncio.Event]:
     """An event that the run's threads set after each change; set at first. Clear it before looking at the run."""
     loop, changed = asyncio.get_running_loop(), asyncio.Event()
     changed.set()
