@@ -73,6 +73,8 @@ def _is_shallow(text: bytes) -> bool:
     """Whether a text surely has few levels. Brackets inside strings may leave that open."""
     brackets = text.translate(None, _NO_BRACKETS)
     for _ in range(_MAX_DEPTH):
+        if not brackets:
+            return True
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     return not brackets
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,34 +81,13 @@ class StoredBattle:
         return not self.is_blind or bool(self.outcome)
 
 
-class VoteRow(NamedTuple):
-    """A vote that was not taken back; see `tables.StandingVote`."""
+class VoteRow(Protocol):
+    """A vote that was not taken back: a named tuple of the columns of `tables.StandingVote`."""
 
-    number: int
-    battle_id: str
-    visitor_id: int
-    left: str
-    right: str
-    outcome: str
-    origin: str
-    language: str
-    config_hash: str
-    client: str
-    voted_s: float
-    turn: int
-    is_flagged: bool
-    left_chars: int
-    left_headings: int
-    left_lists: int
-    left_bold: int
-    left_ms_per_token: float | None
-    left_passes_per_token: float | None
-    right_chars: int
-    right_headings: int
-    right_lists: int
-    right_bold: int
-    right_ms_per_token: float | None
-    right_passes_per_token: float | None
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __getattr__(self, name: str) -> Any: ...
 
 
 class VoteNews(NamedTuple):
