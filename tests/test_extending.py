@@ -26,9 +26,9 @@ from gac_app.evaluation.tasks.task import read_task
 from gac_app.models.backends import check_backends
 from gac_app.plugins import load_plugins
 from gac_app.settings import Settings
-from gac_app.ui.compare.wording import settings_in_words
 from gac_app.ui.settings.fields import spec_of
 from gac_app.ui.settings.values import changes_from
+from gac_app.ui.settings.wording import settings_in_words
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

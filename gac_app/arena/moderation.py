@@ -145,7 +145,8 @@ class Moderator:
         return hashlib.blake2b(judged.encode("utf-8", "replace"), key=self._salt, digest_size=16).digest()
 
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class _Recent(Generic[K, V]):
