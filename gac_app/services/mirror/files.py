@@ -8,14 +8,14 @@ twice, so that no text stays in memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from gac_app.errors import RequestError, StorageError
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of
+from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of, stamp_of
 from gac_app.storage import DeletedIds
 
 _AT_ONCE, _BYTES_AT_ONCE = 500, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
@@ -66,9 +66,9 @@ class Index:
     deleted: set[str] = field(default_factory=set)
     bad: BadLines = field(default_factory=BadLines)
 
-    def lacks(self, key: str, line: Mapping[str, Any]) -> bool:
+    def lacks(self, key: str, stamp: str) -> bool:
         """Whether the files tell nothing, or something older, of a run or battle that they do not withhold."""
-        is_there = key in self.places and self.places[key].stamp == stamp_of(line)
+        is_there = key in self.places and self.places[key].stamp == stamp
         return not is_there and key not in self.deleted
 
 
@@ -93,13 +93,6 @@ class ImportResult:
 def deletion_line(gone: DeletedIds) -> str:
     """A line that marks runs and battles as deleted."""
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
-
-
-def stamp_of(line: Mapping[str, Any]) -> str:
-    """Another one whenever the run's end or vote, or the battle's judgements, have changed."""
-    if "battle_id" in line:
-        return str(len(line["judgements"]))
-    return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
 
 
 def import_files(exports: Exports, paths: Sequence[Path]) -> ImportResult:

@@ -53,6 +53,13 @@ def line_of(text: bytes) -> Line:
     return _checked(value)
 
 
+def stamp_of(line: Mapping[str, Any]) -> str:
+    """Another one whenever the run's end or vote, or the battle's judgements, have changed."""
+    if "battle_id" in line:
+        return str(len(line["judgements"]))
+    return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
+
+
 def _checked(line: dict[str, Any]) -> Line:
     try:
         if "battle_id" in line:

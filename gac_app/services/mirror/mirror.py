@@ -22,14 +22,12 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from gac_app.errors import DamagedError, StorageError
-from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.exports import Exports, LinesOf
 from gac_app.services.mirror.files import deletion_line, import_indexed, index_of
 from gac_app.services.mirror.places import Place, Trouble
 from gac_app.storage import DeletedIds, Store
 
 logger = logging.getLogger(__name__)
-
-LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a changed run or battle -> ids and lines
 
 MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
@@ -208,9 +206,9 @@ class Mirror:
         logger.info("read from the mirror: %s", result)
         if result.num_bad:
             logger.warning("bad lines of the mirror were skipped\n%s", result.reasons)
-        for key, line in self._exports.agreed():
-            if index.lacks(key, line):
-                self._put(key, self._exports.battle_lines if "battle_id" in line else self._exports.run_lines)
+        for key, lines_of, stamp in self._exports.agreed():
+            if index.lacks(key, stamp):
+                self._put(key, lines_of)
         self.is_restored = True
 
     def _note_progress(self, num_done: int, num: int) -> bool:

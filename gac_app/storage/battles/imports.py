@@ -51,6 +51,7 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
                 "language": battle.language,
                 "config_hash": battle.config_hash,
                 "status": battle.status,
+                "has_consent": bool(battle.body.get("consent")),
                 "body": encrypt_json(key, battle.body),
                 "created_at": datetime.fromisoformat(battle.created_at),
             }

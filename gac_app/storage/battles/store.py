@@ -133,6 +133,13 @@ class BattleStore:
         """All battles of one visitor or of everybody, oldest first."""
         return battle_queries.export(self._database.engine, visitor_key)
 
+    def agreed(self) -> list[tuple[str, int]]:
+        """The id and the number of judgements of each battle that may be published: a vote stands, its visitor agrees,
+        and it is not part of a run.
+        """
+        with self._database.reading() as session:
+            return battle_queries.agreed(session)
+
     def find(self, battle_id: str) -> StoredBattle | None:
         """A battle of any visitor, as exported; None if there is none. Raises DamagedError."""
         with self._database.reading() as session:
