@@ -48,10 +48,9 @@ class Crowd:
         if target and target not in names:
             service.skip(key, battle_id)
             return False
+        outcome = self.prefers(*names)
         if target:
             outcome = "left" if names[0] == target else "right"
-        else:
-            outcome = self.prefers(*names)
         self.now += seconds
         service.vote(key, battle_id, outcome, service.history.look(key, battle_id).ballot)
         service.reveal(key, battle_id)
