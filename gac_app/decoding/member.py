@@ -83,9 +83,6 @@ class Member(Protocol):
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        """Keep only the first `length` ids."""
-
     def free(self, sequence: Sequence) -> None:
         """Free the sequence after its pending reads. With a namespace, it may stay in the prefix cache."""
 
@@ -196,9 +193,6 @@ class InlineMember(ModelMember):
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self._model.fork(sequence)
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        self._model.rewind(sequence, length)
 
     def free(self, sequence: Sequence) -> None:
         self._model.free(sequence)

@@ -41,9 +41,6 @@ class BackgroundMember(ModelMember):
     def fork(self, sequence: Sequence) -> Sequence:
         return self._member.fork(sequence)
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        self._member.rewind(sequence, length)
-
     def free(self, sequence: Sequence) -> None:
         self._member.free(sequence)
 

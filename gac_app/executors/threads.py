@@ -21,7 +21,7 @@ from gac_app.decoding.forward import failure_of
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
-from gac_app.executors.prefix_cache import UNHELD, Kept, NamespacedSequence
+from gac_app.executors.prefix_cache import NO_SLOT, Kept, NamespacedSequence
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -67,7 +67,7 @@ class ThreadMember(ModelMember):
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with `ids` uncomputed. It gets its slot with the first read, so this call never waits."""
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
-        return NamespacedSequence(UNHELD, list(ids), num_fixed=num_fixed, namespace=namespace)
+        return NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, namespace=namespace)
 
     def read(
         self,
@@ -93,14 +93,6 @@ class ThreadMember(ModelMember):
     def fork(self, sequence: Sequence) -> Sequence:
         forked: Sequence = self._call(lambda: self._scheduler.prefix_cache.fork(sequence), sequence)
         return forked
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        def rewind() -> None:
-            self._scheduler.prefix_cache.hold_empty(sequence)
-            self._model.rewind(sequence, length)
-            self._scheduler.prefix_cache.rewound(sequence)
-
-        self._call(rewind, sequence)
 
     def free(self, sequence: Sequence) -> None:
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.free(sequence), Future(), sequence, is_last=True))
