@@ -105,9 +105,9 @@ def release(
     from gac_app.services.battles.history import UNDO_WRITTEN_S
 
     with closing(_store(config)) as store:
-        untold = store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)  # by servers
+        open_ids = store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)  # by servers
         people = (one for one in store.battles.export() if one.origin == Origin.PEOPLE)
-        battles = (one for one in people if one.battle_id not in untold)
+        battles = (one for one in people if one.battle_id not in open_ids)
         found = release_of(judged(battles), has_unconsented=unconsented, has_flagged=flagged, has_equal=equal)
     try:
         folder.mkdir(parents=True)

@@ -24,12 +24,12 @@ class Exports:
     """Writes stored runs and votes to files, and reads JSON Lines back.
 
     Args:
-        sealed: gives the ids of battles that must not be exported yet.
+        open_battles: gives the ids of battles that must not be exported yet.
     """
 
-    def __init__(self, store: Store, sealed: Callable[[], frozenset[str]] = frozenset) -> None:
+    def __init__(self, store: Store, open_battles: Callable[[], frozenset[str]] = frozenset) -> None:
         self._store = store
-        self._sealed = sealed
+        self._open_battles = open_battles
 
     def everything(self, wanted: str) -> tuple[str, bytes]:
         """A file of all votes, without battles that can still be judged. Raises RequestError: no such format."""
@@ -38,7 +38,7 @@ class Exports:
         except ValueError:
             raise RequestError("format", f"expected one of {', '.join(Format)}") from None
         return f"gac-votes-{chosen}.{chosen.suffix}", self.content(
-            chosen, (Origin.PEOPLE, Origin.COMPARE), self._sealed()
+            chosen, (Origin.PEOPLE, Origin.COMPARE), self._open_battles()
         )
 
     def lines(self) -> Iterator[str]:

@@ -124,7 +124,7 @@ def import_indexed(
     num_new = num_gone = num_done = 0
     num_bad = index.bad.num
     for batch in _batches(places, index.bad):
-        new, gone = _bring_batch(exports, batch, index.bad, withheld)
+        new, gone = _import_batch(exports, batch, index.bad, withheld)
         num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
         if not on_progress(num_done, len(places)):
             break
@@ -133,7 +133,7 @@ def import_indexed(
     return ImportResult(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
 
 
-def _bring_batch(
+def _import_batch(
     exports: Exports, batch: Sequence[tuple[_Place, Line]], bad: BadLines, withheld: Collection[str]
 ) -> tuple[int, int]:
     """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
@@ -145,7 +145,7 @@ def _bring_batch(
             place, _ = batch[0]
             bad.note(place.path, place.number, str(error))
             return 0, 0
-    counts = [_bring_batch(exports, [one], bad, withheld) for one in batch]
+    counts = [_import_batch(exports, [one], bad, withheld) for one in batch]
     return sum(new for new, _ in counts), sum(gone for _, gone in counts)
 
 

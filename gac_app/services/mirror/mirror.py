@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
-SEALED_S = 1.0  # until a battle that may not be told yet is looked at again
+POSTPONED_S = 1.0  # until a battle that may not be told yet is looked at again
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
 MAX_REST_S = 0.5
@@ -43,7 +43,7 @@ class Mirror:
 
     Args:
         place: keeps the files.
-        sealed: gives the ids of battles that must not be told yet; see `LiveBattles.sealed`.
+        open_battles: gives the ids of battles that must not be told yet; see `LiveBattles.open_ids`.
         first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
@@ -55,21 +55,21 @@ class Mirror:
         self,
         store: Store,
         place: Place,
-        sealed: Callable[[], frozenset[str]] = frozenset,
+        open_battles: Callable[[], frozenset[str]] = frozenset,
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         self.is_restored = False
         self.progress = 0, 0
-        self._store, self._place, self._sealed_now = store, place, sealed
+        self._store, self._place, self._open_battles = store, place, open_battles
         self._trouble = Trouble("the mirror cannot be written or read")
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
         self._first_delay_s = first_delay_s
         self._waiting: dict[str, LinesOf] = {}
-        self._sealed: dict[str, LinesOf] = {}  # to wait again
+        self._postponed: dict[str, LinesOf] = {}  # to wait again
         self._is_copying = False
-        self._gone: list[DeletedIds] = []  # to be marked
+        self._deletions: list[DeletedIds] = []  # to be marked
         self._withheld: set[str] = set()  # deleted since the database was last read
         self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
         self._changed = threading.Condition()
@@ -101,7 +101,7 @@ class Mirror:
 
     def deleted(self, gone: DeletedIds) -> None:
         with self._changed:
-            self._gone.append(gone)
+            self._deletions.append(gone)
             self._withheld.update(gone.run_ids, gone.battle_ids)
             self._changed.notify()
 
@@ -116,7 +116,7 @@ class Mirror:
     @property
     def num_waiting(self) -> int:
         """Runs, battles and deletions that are not in the file yet."""
-        return len(self._waiting) + len(self._sealed) + len(self._gone) + self._is_copying
+        return len(self._waiting) + len(self._postponed) + len(self._deletions) + self._is_copying
 
     @property
     def num_errors(self) -> int:
@@ -150,9 +150,9 @@ class Mirror:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed, delay_s)
-                self._changed.wait_for(self._has_work, SEALED_S if self._sealed else None)
-                self._waiting = {**self._sealed, **self._waiting}
-                self._sealed = {}
+                self._changed.wait_for(self._has_work, POSTPONED_S if self._postponed else None)
+                self._waiting = {**self._postponed, **self._waiting}
+                self._postponed = {}
                 is_last = self._is_closed
             try:
                 self._catch_up()
@@ -166,7 +166,7 @@ class Mirror:
                 return
 
     def _has_work(self) -> bool:
-        return bool(self._is_closed or self._waiting or self._gone or (self._may_read and not self.is_restored))
+        return bool(self._is_closed or self._waiting or self._deletions or (self._may_read and not self.is_restored))
 
     def _catch_up(self) -> None:
         """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
@@ -175,8 +175,8 @@ class Mirror:
             key, lines_of = found
             try:
                 lines = lines_of(key)
-                if lines and not self._is_closed and key in self._sealed_now():
-                    self._sealed[key] = lines_of
+                if lines and not self._is_closed and key in self._open_battles():
+                    self._postponed[key] = lines_of
                 else:
                     self._copy(lines)
             except DamagedError:
@@ -197,7 +197,7 @@ class Mirror:
 
     def _restore(self) -> None:
         with self._changed:
-            self._withheld.update(*(ids for gone in self._gone for ids in (gone.run_ids, gone.battle_ids)))
+            self._withheld.update(*(ids for gone in self._deletions for ids in (gone.run_ids, gone.battle_ids)))
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
         result = import_indexed(self._exports, index, self._withheld, self._note_progress)
@@ -235,9 +235,9 @@ class Mirror:
 
     def _mark_gone(self) -> None:
         with self._file:
-            while self._gone:
-                self._append(deletion_line(self._gone[0]))
-                del self._gone[0]
+            while self._deletions:
+                self._append(deletion_line(self._deletions[0]))
+                del self._deletions[0]
 
     def _append(self, line: str) -> None:
         """Append to the file and sync it to disk. Raises OSError."""
