@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -49,6 +49,12 @@ class NewJudgement:
 JudgedBattle = tuple[NewBattle, NewJudgement]  # a finished battle with its vote
 
 
+def standing_vote(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The vote that was not taken back, whatever the operator's verdict; None = there is none."""
+    last = next((row for row in reversed(judgements) if row["kind"] in ("vote", "undo")), None)
+    return last if last and last["kind"] == "vote" else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBattle:
     """A battle with its judgements in order, as exported. `visitor` is a pseudonym that is equal in all databases."""
@@ -70,8 +76,8 @@ class StoredBattle:
     @property
     def outcome(self) -> str:
         """The vote that stands; "" = none."""
-        votes = [row for row in self.judgements if row["kind"] in ("vote", "undo")]
-        return votes[-1]["outcome"] if votes and votes[-1]["kind"] == "vote" else ""
+        vote = standing_vote(self.judgements)
+        return vote["outcome"] if vote else ""
 
     @property
     def is_told(self) -> bool:

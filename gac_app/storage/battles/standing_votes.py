@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE
-from gac_app.storage.battles.records import StoredBattle, VoteNews, VoteRow
+from gac_app.storage.battles.queries import VERDICT
+from gac_app.storage.battles.records import StoredBattle, VoteNews, VoteRow, standing_vote
 from gac_app.storage.battles.tables import Battle, StandingVote
 from gac_app.storage.database.tables import VisitorSession
 from gac_app.storage.database.visitors import is_visitor
@@ -51,11 +51,10 @@ def stand(session: Session, battle: Battle, outcome: str, facts: Mapping[str, An
 
 def standing(judgements: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any], datetime] | None:
     """Outcome, facts and time of the vote that stands, as the judgements and the operator's last verdict have it."""
-    decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
+    last = standing_vote(judgements)
     verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == VERDICT), "")
-    if not decisive or decisive[-1]["kind"] != VOTE or verdict == DROPPED:
+    if last is None or verdict == DROPPED:
         return None
-    last = decisive[-1]
     facts = {**last["facts"], "flags": []} if verdict else last["facts"]
     return last["outcome"], facts, datetime.fromisoformat(last["created_at"])
 
