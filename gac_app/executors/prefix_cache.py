@@ -134,12 +134,12 @@ class PrefixCache:
     def note_chunk(self, sequence: Sequence, start: int) -> None:
         """A chunk of a sequence was computed, from its id number `start` on."""
         if isinstance(sequence, NamespacedSequence):
-            self._hold_from(sequence, start, sequence.num_cached)
+            self._hold_from(sequence, start, sequence.num_computed)
 
     def rewound(self, sequence: Sequence) -> None:
         """A sequence was rewound."""
         if isinstance(sequence, NamespacedSequence):
-            self._forget_from(sequence, sequence.num_cached)
+            self._forget_from(sequence, sequence.num_computed)
 
     def distrust(self, sequence: Sequence) -> None:
         """A forward pass of this sequence failed: no other sequence may continue from it."""
@@ -209,8 +209,7 @@ class PrefixCache:
     def _take(self, held: Sequence, sequence: NamespacedSequence, num_shared: int) -> None:
         """Let a sequence take over the slot of `held`, with the first `num_shared` ids."""
         sequence.slot = held.slot  # before anything that may fail, so that the slot is freed
-        self._model.rewind(held, num_shared)
-        sequence.num_cached = num_shared
+        sequence.num_computed = num_shared
         sequence.held = sequence.ids[:num_shared]
 
     def _hold_with_chat_prefix(self, sequence: NamespacedSequence) -> None:

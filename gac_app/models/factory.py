@@ -57,6 +57,14 @@ def load_model(
     return load(member, files, cache_dir, seat.device, seat.num_threads)
 
 
+def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...], cache_dir: Path) -> None:
+    """Make what a start would otherwise make beside the member's files: onnxruntime's graph and its trial."""
+    if member.backend == "auto" and _runs_on_llama_cpp(member, files, device):
+        from gac_app.models.onnx.parts import onnx_parts
+
+        onnx_parts(files.path, cache_dir)
+
+
 def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:
     """Whether llama.cpp or onnxruntime loads it: GGUF on a CPU (the wheel has no GPU code). Otherwise transformers
     does.

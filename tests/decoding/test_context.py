@@ -17,7 +17,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
@@ -67,18 +67,13 @@ class Afresh(RandomModel):
         self._logits_after = model._logits_V
         self.text = b""
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
         (read,) = reads
         ids = read.sequence.ids
         self.text = self.vocabulary.decode(ids)
-        read.sequence.num_cached = len(ids)
         return [
             torch.stack([self._logits_after(ids[:end]) for end in range(len(ids) + 1 - read.num_logits, len(ids) + 1)])
         ]
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        del sequence.ids[length:]
-        sequence.num_cached = min(sequence.num_cached, length)
 
 
 class Twin:
