@@ -11,7 +11,8 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 CONTRIBUTING = DOCS.parent / "CONTRIBUTING.md"
-PAGES = [*sorted(DOCS.glob("*.md")), CONTRIBUTING]
+SECURITY = DOCS.parent / "SECURITY.md"
+PAGES = [*sorted(DOCS.glob("*.md")), CONTRIBUTING, SECURITY]
 _LIMITS = re.findall(
     r"\| `(\w+)` \| ([\d.]+) \| `([\w/]+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8")
 )
@@ -21,9 +22,15 @@ _LIMITS = re.findall(
 def test_links_and_files_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = {page.parent / target for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text)}
-    named = re.findall(r"`((?:gac_app|tests|configs|docs|scripts)/[\w./-]*\w)`", text)
+    named = re.findall(r"`((?:gac_app|tests|configs|docs|scripts)/[\w./-]*\w)/?`", text)
     assert links
     assert [path for path in {*links, *(DOCS.parent / name for name in named)} if not path.exists()] == []
+
+
+def test_the_index_names_every_page() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\]\(([\w.-]+\.md)\)", index))
+    assert named == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
 
 
 def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:

@@ -1,7 +1,8 @@
 """Flags suspicious votes on a public host. They are stored with their flags, and ratings can leave them out.
 
-A visitor is whatever a browser says it is, so votes are also looked at by address. Nothing is refused here: behind one
-address may be a classroom.
+A visitor is whatever a browser says it is, so votes are also looked at by address, and prompts across addresses: who
+knows how a contestant answers a prompt asks it again and again. Nothing is refused here: behind one address may be a
+classroom.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import math
 import os
 import threading
 import time
+import unicodedata
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 Flag = Literal["fast", "duplicate", "burst", "same-prompt", "agreement"]
 
@@ -22,8 +24,9 @@ BURST_S = 60.0
 BURST_VOTES = 10  # of one visitor within that time
 ADDRESS_BURST_VOTES = 60  # of one address; a class of 30 votes twice
 SAME_PROMPT_VOTES = 5  # of one address on the same prompt and pair
+SAME_PROMPT_ADDRESSES = 5  # of which each voted on the same first prompt
 SURPRISE = math.log(1e6)  # chance explains the votes of an address once in a million
-_MAX_VISITORS = 10_000
+_MAX_KEPT = 10_000  # visitors, addresses and prompts each
 _DAY_S = 24 * 3600.0
 
 
@@ -77,21 +80,22 @@ class Moderator:
         self._max_per_hour, self._min_seconds = max_per_hour, min_seconds
         self._clock = clock
         self._salt = os.urandom(16)
-        self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
-        self._addresses: OrderedDict[str, _Address] = OrderedDict()
+        self._visitors = _Recent(_Visitor, clock)
+        self._addresses = _Recent(_Address, clock)
+        self._prompts: _Recent[bytes, Counter[str]] = _Recent(Counter, clock)  # votes by address
         self._lock = threading.Lock()  # held for microseconds: visitors share an address
 
     def may_start(self, owner: str) -> bool:
         """Whether a visitor may start one more battle."""
         with self._lock:
-            started = self._of(owner).started
+            started = self._visitors.of(owner).started
             _drop_before(started, self._clock() - 3600.0)
             return len(started) < self._max_per_hour
 
     def started(self, owner: str) -> None:
         """Count a visitor's battle."""
         with self._lock:
-            self._of(owner).started.append(self._clock())
+            self._visitors.of(owner).started.append(self._clock())
 
     def flags(self, cast: Cast) -> list[Flag]:
         """The flags of a new vote."""
@@ -99,7 +103,7 @@ class Moderator:
             return self._flags(cast)
 
     def _flags(self, cast: Cast) -> list[Flag]:
-        visitor, digest = self._of(cast.owner), self._digest(cast)
+        visitor, digest = self._visitors.of(cast.owner), self._digest(cast)
         found: list[Flag] = []
         if cast.seconds < self._min_seconds:
             found.append("fast")
@@ -107,47 +111,70 @@ class Moderator:
             found.append("duplicate")
         is_burst = _counted(visitor.voted, self._clock()) > BURST_VOTES
         visitor.judged.add(digest)
-        if address := self._address_of(cast):
+        if cast.client:
+            address, prompt = self._addresses.of(cast.client), self._prompts.of(self._digest_of(cast.prompts[:1]))
             is_burst |= _counted(address.voted, self._clock()) > ADDRESS_BURST_VOTES
-            found += address.note(cast, digest)
+            address.note(cast, digest)
+            prompt[cast.client] += 1
+            if address.judged[digest] > SAME_PROMPT_VOTES or len(prompt) > SAME_PROMPT_ADDRESSES:
+                found.append("same-prompt")
+            if address.agrees(cast):
+                found.append("agreement")
         return [*found, "burst"] if is_burst else found
 
     def undone(self, cast: Cast) -> None:
         """A vote was taken back or not stored, so it is as if it had never come."""
         digest = self._digest(cast)
-        with self._lock:
-            if visitor := self._visitors.get(cast.owner):  # None if dropped meanwhile
+        with self._lock:  # what was dropped meanwhile is not there
+            if visitor := self._visitors.known(cast.owner):
                 visitor.judged.discard(digest)
-            if address := self._addresses.get(cast.client):
-                address.take_back(cast, digest)
+            if address := self._addresses.known(cast.client):
+                address.note(cast, digest, sign=-1)
+            if prompt := self._prompts.known(self._digest_of(cast.prompts[:1])):
+                prompt -= Counter([cast.client])
 
     def forget(self, owner: str) -> None:
         with self._lock:
-            self._visitors.pop(owner, None)
+            self._visitors.drop(owner)
 
     def _digest(self, cast: Cast) -> bytes:
-        judged = "\n".join([*sorted(cast.pair), *cast.prompts])
+        return self._digest_of([*sorted(cast.pair), *cast.prompts])
+
+    def _digest_of(self, texts: Iterable[str]) -> bytes:
+        judged = "\n".join(map(_normalised, texts))
         return hashlib.blake2b(judged.encode("utf-8", "replace"), key=self._salt, digest_size=16).digest()
 
-    def _of(self, owner: str) -> _Visitor:
-        visitor = self._visitors.setdefault(owner, _Visitor())
-        self._visitors.move_to_end(owner)
-        while len(self._visitors) > _MAX_VISITORS:
-            self._visitors.popitem(last=False)
-        return visitor
 
-    def _address_of(self, cast: Cast) -> _Address | None:
-        """What is known of the vote's address since it first voted, at most a day ago."""
-        if not cast.client:
-            return None
-        now = self._clock()
-        address = self._addresses.get(cast.client)
-        if address is None or now > address.since + _DAY_S:
-            address = self._addresses[cast.client] = _Address(now)
-        self._addresses.move_to_end(cast.client)
-        while len(self._addresses) > _MAX_VISITORS:
-            self._addresses.popitem(last=False)
-        return address
+K, V = TypeVar("K"), TypeVar("V")
+
+
+class _Recent(Generic[K, V]):
+    """Values by key since the first use of the key, at most a day ago; of `_MAX_KEPT` keys, those used last."""
+
+    def __init__(self, new: Callable[[], V], clock: Callable[[], float]) -> None:
+        self._new, self._clock = new, clock
+        self._values: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    def known(self, key: K) -> V | None:
+        since, value = self._values.get(key, (0.0, None))
+        return None if self._clock() > since + _DAY_S else value
+
+    def of(self, key: K) -> V:
+        if self.known(key) is None:
+            self._values[key] = self._clock(), self._new()
+        self._values.move_to_end(key)
+        while len(self._values) > _MAX_KEPT:
+            self._values.popitem(last=False)
+        return self._values[key][1]
+
+    def drop(self, key: K) -> None:
+        self._values.pop(key, None)
+
+
+def _normalised(text: str) -> str:
+    """A text without what is changed to make it look like another one: case, spaces, marks, and forms of letters."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(filter(str.isalnum, plain)) or plain
 
 
 class _Visitor:
@@ -161,33 +188,24 @@ class _Visitor:
 class _Address:
     """The votes of an address. `tallies`: of each contestant, its votes, score and predicted score."""
 
-    since: float
     voted: deque[float] = field(default_factory=deque)
     judged: Counter[bytes] = field(default_factory=Counter)
     tallies: dict[str, tuple[int, float, float]] = field(default_factory=dict)
 
-    def note(self, cast: Cast, digest: bytes) -> Iterator[Flag]:
-        """Count a vote, and flag it."""
-        self.judged[digest] += 1
-        self._add(cast, 1)
-        if self.judged[digest] > SAME_PROMPT_VOTES:
-            yield "same-prompt"
-        if any(self._agrees(*one) for one in cast.scores):
-            yield "agreement"
-
-    def take_back(self, cast: Cast, digest: bytes) -> None:
-        self.judged[digest] -= 1
-        self._add(cast, -1)
-
-    def _add(self, cast: Cast, sign: int) -> None:
+    def note(self, cast: Cast, digest: bytes, sign: int = 1) -> None:
+        """Count a vote, or take it back (`sign` -1)."""
+        self.judged[digest] += sign
         for name, score, odds in cast.scores:
             num, total, predicted = self.tallies.get(name, (0, 0.0, 0.0))
             self.tallies[name] = num + sign, total + sign * score, predicted + sign * odds
 
-    def _agrees(self, name: str, score: float, odds: float) -> bool:
-        """Whether a vote goes the way of the others on this contestant, and chance does not explain them."""
-        num, total, predicted = self.tallies[name]
-        return (total - predicted) * (score - odds) > 0 and surprise(num, total, predicted) > SURPRISE
+    def agrees(self, cast: Cast) -> bool:
+        """Whether a vote goes the way of the others on a contestant, and chance does not explain them."""
+        for name, score, odds in cast.scores:
+            num, total, predicted = self.tallies[name]
+            if (total - predicted) * (score - odds) > 0 and surprise(num, total, predicted) > SURPRISE:
+                return True
+        return False
 
 
 def _counted(times: deque[float], now: float) -> int:

@@ -33,7 +33,8 @@ _WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent
 MAX_WAIT_S = 0.05  # of the first pending read
 PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that took 1
 BACKGROUND_REST = 9.0  # and background reads after a pass that took 1
-SHORT_CHUNK = 16  # ids of a chunk that gives way, if the model allows: a pass of several steps' length
+CHUNK = 0.3, 64  # seconds of a chunk, for which whoever comes next waits; its ids at least
+SHORT_CHUNK = 0.1, 16  # the same while others are there
 _BACKGROUND = ("", "background")
 
 
@@ -52,6 +53,7 @@ class BatchScheduler:
         # Of sequences with reads that are not background, until they are dropped.
         self._shares = Shares(lambda: time.monotonic())
         self._rests_until: dict[Share, float] = {}  # prefills of an address, and background reads; monotonic
+        self._id_s = CHUNK[0] / model.chunk_size  # how long an id of the last chunk took
 
     @property
     def is_idle(self) -> bool:
@@ -184,8 +186,10 @@ class BatchScheduler:
         if not num_ids:
             self._compute([command])
             return
+        begun_at = time.monotonic()
         is_computed = self.computer.compute_chunk(command, num_ids)
         if is_computed:
+            self._id_s = (time.monotonic() - begun_at) / num_ids
             self._prefilling.append(command)
         elif is_computed is False:
             self._prefilling.appendleft(command)  # the next round tries it again
@@ -244,15 +248,19 @@ class BatchScheduler:
     def _chunk_size(self, command: ReadCommand) -> int:
         """Size of the next prefill chunk; 0 = compute all at once."""
         sequence = command.sequence
-        is_fixed = sequence.num_fixed is not None
-        num_ids = self._model.fixed_chunk(sequence) if is_fixed else self._model.chunk_size
         num_unwanted = sequence.num_uncomputed - command.read.num_logits
-        gives_way = command.is_background or (
-            self._shares.are_others(sequence.share) and (command.num_read or num_unwanted >= num_ids)
-        )
-        if gives_way and self._model.is_chunk_invariant:
-            num_ids = min(num_ids, SHORT_CHUNK)
+        if sequence.num_fixed is not None:
+            num_ids = self._model.fixed_chunk(sequence)
+        else:
+            num_ids = self._num_ids_within(*CHUNK)
+            is_long = command.num_read > 0 or num_unwanted >= num_ids
+            if command.is_background or (is_long and self._shares.are_others(sequence.share)):
+                num_ids = self._num_ids_within(*SHORT_CHUNK)
         return num_ids if num_unwanted >= num_ids else 0
+
+    def _num_ids_within(self, seconds: float, least: int) -> int:
+        """As many ids as take so long, by the last chunk; from `least` to the model's `chunk_size`."""
+        return min(max(int(seconds / self._id_s), least), self._model.chunk_size)
 
     def _is_wanted(self, command: ReadCommand) -> bool:
         """Whether this read is still wanted and needs a forward pass. Its sequence has a slot then."""

@@ -11,6 +11,7 @@ import pytest
 from gac_app.arena.moderation import (
     ADDRESS_BURST_VOTES,
     BURST_VOTES,
+    SAME_PROMPT_ADDRESSES,
     SAME_PROMPT_VOTES,
     SURPRISE,
     Cast,
@@ -78,6 +79,24 @@ def test_one_prompt_of_many_visitors_behind_one_address(moderator: Moderator, cl
     assert moderator.flags(cast(owner="8", client="school")) == []
 
 
+def test_one_prompt_from_many_addresses(moderator: Moderator, clock: Clock) -> None:
+    """Whoever knows how a contestant answers it may vote from anywhere, on any pair, and write it differently."""
+    spellings = ["Who made you?", "who  made you", "WHO MADE YOU!", "\uff37ho-made-you"]
+
+    def vote(number: int) -> list[Flag]:
+        pair = ("a", "b") if number % 2 else ("c", "d")
+        return moderator.flags(cast(spellings[number % 4], f"{number}", f"home {number}", pair=pair))
+
+    assert [vote(number) for number in range(SAME_PROMPT_ADDRESSES)] == [[]] * SAME_PROMPT_ADDRESSES
+    assert [vote(number) for number in range(10, 13)] == [["same-prompt"]] * 3
+    assert moderator.flags(cast("Who made us?", "another", "home 1")) == []
+    for number in range(10, 13):
+        moderator.undone(cast(spellings[number % 4], f"{number}", f"home {number}"))
+    assert moderator.flags(cast("Who made you?", "again", "home 0")) == [], "of an address that is counted already"
+    clock.now += 25 * 3600
+    assert vote(20) == []
+
+
 def test_a_burst_of_many_visitors_behind_one_address(moderator: Moderator, clock: Clock) -> None:
     for at in range(ADDRESS_BURST_VOTES):
         score = float(at % 2)
@@ -129,7 +148,7 @@ def test_what_is_taken_back_or_forgotten_leaves_nothing(moderator: Moderator) ->
     vote = cast(client="home")
     moderator.flags(vote)
     moderator.undone(vote)
-    assert moderator._addresses["home"].tallies == {"a": (0, 0.0, 0.0), "b": (0, 0.0, 0.0)}
+    assert moderator._addresses.of("home").tallies == {"a": (0, 0.0, 0.0), "b": (0, 0.0, 0.0)}
     moderator.forget("o")
     moderator.undone(vote)
     assert moderator.flags(cast(client="other")) == []

@@ -142,7 +142,7 @@ def test_a_resting_prompt_goes_on_when_its_neighbours_leave(town: Town) -> None:
 
 @pytest.mark.parametrize("is_background", [False, True])
 def test_a_long_prompt_gives_way_in_short_chunks(town: Town, *, is_background: bool) -> None:
-    town.desk.model.chunk_size, town.desk.model.is_chunk_invariant = 128, True
+    town.desk.model.chunk_size = 128
     town.desk.model.max_batched_ids = 1
     honest = town.begin(*HOME)
     town.step([honest])
@@ -153,6 +153,17 @@ def test_a_long_prompt_gives_way_in_short_chunks(town: Town, *, is_background: b
         town.step([honest])
         town.clock.now_s += 1
     assert town.longest <= 32, "and not 128"
+
+
+def test_of_a_slow_model_nobody_waits_for_a_whole_chunk(town: Town) -> None:
+    town.desk.model.chunk_size = 512
+    first, second = town.desk.open(LONG * 9, MILL, "m"), town.desk.open(LONG * 9, MILL, "n")
+    town.desk.ask(first)
+    town.desk.run()
+    town.longest = 0
+    town.desk.ask(second)
+    town.desk.run()
+    assert town.longest == batch_scheduler.CHUNK[1], "ids, though nobody else is there"
 
 
 def texts(share_of: dict[str, tuple[str, ...]]) -> dict[str, torch.Tensor]:
