@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # torch loads when the page is up already
     from gac_app.decoding.member import Member
     from gac_app.executors.zero_gpu import Gpu
     from gac_app.models.base import Model
-    from gac_app.models.hardware import Placement, Seat
+    from gac_app.models.hardware import Placement, Plan
     from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
@@ -116,30 +116,30 @@ def load_ensemble(
         config = read_config(Path(config) if config else None, os.environ)
     from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
 
-    placement = _planned(config)
-    models = _load_models(config, placement, states or MemberStates(config), untried)
+    planned = _planned(config)
+    models = _load_models(config, planned, states or MemberStates(config), untried)
     try:
-        return _unite(models, config, ThreadMember, are_apart=placement.are_apart)
+        return _unite(models, config, ThreadMember, are_apart=planned.are_apart)
     except BaseException:
         for model in models:
             model.close()
         raise
 
 
-def _planned(config: Config) -> Placement:
+def _planned(config: Config) -> Plan:
     from gac_app.models.hardware import detect_devices, plan
 
-    placement = plan(config.members, detect_devices())
-    for warning in placement.warnings:
+    planned = plan(config.members, detect_devices())
+    for warning in planned.warnings:
         logger.warning("%s", warning)
-    return placement
+    return planned
 
 
-def _load_models(config: Config, placement: Placement, states: MemberStates, untried: list[Path] | None) -> list[Model]:
+def _load_models(config: Config, planned: Plan, states: MemberStates, untried: list[Path] | None) -> list[Model]:
     """All members' models, loaded in parallel."""
     load = partial(_load_member, config, states=states, unreachable=set(), untried=untried)
     with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
-        loading = [pool.submit(load, member, placement.seats[member.name]) for member in config.members]
+        loading = [pool.submit(load, member, planned.placements[member.name]) for member in config.members]
     errors = [error for future in loading if (error := future.exception())]
     models = [future.result() for future in loading if not future.exception()]
     if errors:
@@ -181,12 +181,15 @@ def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
     from gac_app.decoding.member import InlineMember
     from gac_app.executors.zero_gpu import on_zero_gpu
 
-    config, states, seats = service.config, service.states, _planned(service.config).seats
+    config, states, placements = service.config, service.states, _planned(service.config).placements
     unreachable: set[str] = set()
     untried: list[Path] = []  # for good: the lent GPU's time is not for trials
-    seats = {name: seat if seat.is_on_cpu else replace(seat, device="cuda") for name, seat in seats.items()}
+    placements = {
+        name: placement if placement.is_on_cpu else replace(placement, device="cuda")
+        for name, placement in placements.items()
+    }
     models = [
-        _load_member(config, member, seats[member.name], states=states, unreachable=unreachable, untried=untried)
+        _load_member(config, member, placements[member.name], states=states, unreachable=unreachable, untried=untried)
         for member in config.members
     ]
     ensemble = _unite(models, config, InlineMember, are_apart=False)
@@ -223,7 +226,7 @@ def _mark_failed(service: RunService, detail: str) -> None:
 def _load_member(
     config: Config,
     member: MemberConfig,
-    seat: Seat,
+    placement: Placement,
     *,
     states: MemberStates,
     unreachable: set[str],
@@ -234,7 +237,7 @@ def _load_member(
     try:
         model = load_model(
             member,
-            seat=seat,
+            placement=placement,
             cache_dir=cache_dir(config),
             on_fetch=partial(states.set_fetching, member.name),
             on_load=lambda: states.set(member.name, "loading"),

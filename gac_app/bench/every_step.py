@@ -55,7 +55,7 @@ def measure_all_cores(bench: Workbench) -> list[Row]:
     from gac_app.bootstrap import load_ensemble
     from gac_app.models.hardware import available_cores
 
-    on_cpu = [member for member in bench.config.members if bench.seats[member.name].is_on_cpu]
+    on_cpu = [member for member in bench.config.members if bench.placements[member.name].is_on_cpu]
     if len(on_cpu) < len(bench.config.members) or not all(member.num_params for member in on_cpu):
         raise NotMeasured("needs members on the CPU whose num_params are known")
     largest = max(on_cpu, key=lambda member: member.num_params or 0.0)

@@ -74,7 +74,7 @@ class _LlamaCppLoop:
         self._end_ids = model.vocabulary.end_ids
         params = self._lib.llama_context_default_params()
         params.n_ctx = model.context_length
-        params.n_threads = params.n_threads_batch = bench.seats[member.name].num_threads
+        params.n_threads = params.n_threads_batch = bench.placements[member.name].num_threads
         self._context = self._lib.llama_init_from_model(load_weights(bench.files(member).path), params)
         if self._context == self._ffi.NULL:
             raise GacError(f"{member.name}: llama.cpp cannot make a second context")
@@ -99,7 +99,7 @@ class GenerateLoop:
     """The library's own model object of a member's files, and a streamer that takes the times."""
 
     def __init__(self, bench: Workbench, member: MemberConfig) -> None:
-        self._num_threads = bench.seats[member.name].num_threads
+        self._num_threads = bench.placements[member.name].num_threads
         self._end_ids = sorted(bench.ensemble.members[member.name].mapping.vocabulary.end_ids)
         self._model = load_reference(bench, member)
 

@@ -13,7 +13,7 @@ def runs_on_llama_cpp(bench: Workbench, member: MemberConfig) -> bool:
     if member.is_random or member.backend == "transformers":
         return False
     return bench.files(member).kind == "gguf" and (
-        member.backend == "llama_cpp" or bench.seats[member.name].device == "cpu"
+        member.backend == "llama_cpp" or bench.placements[member.name].device == "cpu"
     )
 
 
@@ -30,7 +30,7 @@ def load_reference(bench: Workbench, member: MemberConfig) -> Any:
 
     files = bench.files(member)
     directory = converted(files.path, cache_dir(bench.config)) if files.kind == "gguf" else files.path
-    device = bench.seats[member.name].device
+    device = bench.placements[member.name].device
     dtype = member.dtype if member.dtype != "auto" else ("float32" if device == "cpu" else "auto")
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, device_map={"": device}, local_files_only=True)
     model.load_state_dict(bench.model(member.name).weights, assign=True)

@@ -12,7 +12,7 @@ from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.models.hardware import Seat
+    from gac_app.models.hardware import Placement
     from gac_app.models.sources import ModelFiles
 
 # Prompts with long answers, so that runs have equally many tokens.
@@ -53,11 +53,11 @@ class Workbench:
         return ensemble
 
     @property
-    def seats(self) -> dict[str, Seat]:
+    def placements(self) -> dict[str, Placement]:
         """Each member's device and threads, which are the same for a member alone."""
         from gac_app.models.hardware import detect_devices, plan
 
-        return plan(self.config.members, detect_devices()).seats
+        return plan(self.config.members, detect_devices()).placements
 
     def settings(self, **changes: Any) -> Settings:
         """Greedy settings of `num_tokens` tokens at every step, with `changes`."""

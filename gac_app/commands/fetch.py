@@ -36,10 +36,10 @@ def _prepare(config: Config, files: dict[str, ModelFiles]) -> None:
     from gac_app.models.factory import prepare
     from gac_app.models.hardware import detect_devices, plan
 
-    seats = plan(config.members, detect_devices()).seats
+    placements = plan(config.members, detect_devices()).placements
     for member in config.members:
         if found := files.get(member.name):
-            prepare(member, found, seats[member.name].device, cache_dir(config))
+            prepare(member, found, placements[member.name].device, cache_dir(config))
 
 
 def _fetch(config: Config) -> dict[str, ModelFiles]:
