@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Protocol
@@ -30,8 +31,8 @@ class Cache(Protocol):
     def fork(self) -> Cache: ...
 
 
-class ForwardPasses(Protocol):
-    """Runs the model.
+class ForwardPasses(ABC):
+    """Runs a transformers model.
 
     Attributes:
         max_batched_ids: the most ids of a read that shares a pass with others.
@@ -39,22 +40,28 @@ class ForwardPasses(Protocol):
 
     max_batched_ids: int
 
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        parameters = inspect.signature(model.forward).parameters
+        # transformers 5.2x renamed it; models that bring their own code keep the old name.
+        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
+        self._can_spare_head = "logits_to_keep" in parameters
+
+    @abstractmethod
     def new_cache(self) -> Cache: ...
 
+    @abstractmethod
     def run(self, chunks: list[Chunk]) -> list[torch.Tensor]:
         """Per chunk, logits [num_logits, V] in the model's precision, on the device of its head."""
 
 
-class PackedPasses:
+class PackedPasses(ForwardPasses):
     """Short reads share one pass, longer ones have one each. Nothing is padded."""
 
     max_batched_ids = SHARED_IDS
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        parameters = inspect.signature(model.forward).parameters
-        self._cache_argument = _cache_argument(parameters)
-        self._can_spare_head = "logits_to_keep" in parameters
+        super().__init__(model)
         # An index must be on the same device as the tensor, which differs in a model spread over several devices.
         self._can_pick_rows = len(set(getattr(model, "hf_device_map", {}).values())) <= 1
 
@@ -100,16 +107,10 @@ class PackedPasses:
         return {"logits_to_keep": _on_device(rows, self._model.device)} if self._can_pick_rows else {}
 
 
-class SinglePasses:
+class SinglePasses(ForwardPasses):
     """One read after another, with the library's own cache; every layer keeps all positions."""
 
     max_batched_ids = 0
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        parameters = inspect.signature(model.forward).parameters
-        self._cache_argument = _cache_argument(parameters)
-        self._can_spare_head = "logits_to_keep" in parameters
 
     def new_cache(self) -> LibraryCache:
         return LibraryCache()
@@ -143,11 +144,6 @@ class LibraryCache:
 
     def fork(self) -> LibraryCache:
         return copy.deepcopy(self)
-
-
-def _cache_argument(parameters: Any) -> str:
-    # transformers 5.2x renamed it; models that bring their own code keep the old name.
-    return "cache" if "cache" in parameters else "past_key_values"
 
 
 def _on_device(numbers: Any, device: torch.device) -> torch.Tensor:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 
 from gac_app.models.gguf import Blocks, together
 from gac_app.models.onnx.architecture import Architecture, architecture_of
@@ -44,8 +45,6 @@ def write(gguf: Path, directory: Path) -> None:
 
 def _is_row_alike_alone(folder: Path) -> bool:
     """Whether a row's product with a 4-bit matrix is the same, to the last bit, alone and beside other rows."""
-    import onnxruntime
-
     random = np.random.default_rng(0)
     weights, scales = random.integers(0, 16, (64, 8, 32), np.uint8), random.random((64, 8), np.float32)
     path = folder / "rows.onnx"
@@ -59,8 +58,6 @@ def _is_row_alike_alone(folder: Path) -> bool:
 
 
 def _pack(unpacked: Path, path: Path) -> None:
-    import onnxruntime
-
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC

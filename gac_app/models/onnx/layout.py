@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 GRAPH_FILE, WEIGHTS_FILE, _LAYOUT_FILE = "layers.onnx", "layers.bin", "layout.json"
 
@@ -39,11 +40,8 @@ class Layout:
     is_chunk_invariant: bool = False
 
     def save(self, directory: Path) -> None:
-        (directory / _LAYOUT_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+        (directory / _LAYOUT_FILE).write_bytes(TypeAdapter(Layout).dump_json(self))
 
     @classmethod
     def load(cls, directory: Path) -> Layout:
-        found = json.loads((directory / _LAYOUT_FILE).read_text(encoding="utf-8"))
-        return cls(
-            **{**found, "rope_theta": tuple(found["rope_theta"]), "sliding_layers": tuple(found["sliding_layers"])}
-        )
+        return TypeAdapter(Layout).validate_json((directory / _LAYOUT_FILE).read_bytes())
