@@ -208,8 +208,7 @@ class PrefixCache:
 
     def _take(self, held: Sequence, sequence: NamespacedSequence, num_shared: int) -> None:
         """Let a sequence take over the slot of `held`, with the first `num_shared` ids."""
-        sequence.slot = held.slot  # before anything that may fail, so that the slot is freed
-        sequence.num_computed = num_shared
+        sequence.slot, sequence.num_computed = held.slot, num_shared
         sequence.held = sequence.ids[:num_shared]
 
     def _hold_with_chat_prefix(self, sequence: NamespacedSequence) -> None:
