@@ -59,11 +59,12 @@ class GgufModel(Model):
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
         template = self._own_template(described) if chat_template is None else chat_template
-        trained_for: int = self._lib.llama_model_n_ctx_train(described)
+        wanted = context_length or _DEFAULT_CONTEXT_LENGTH
+        trained_for = self._lib.llama_model_n_ctx_train(described) or wanted  # 0 where only the vocabulary was loaded
         super().__init__(
             name,
             self._tokenizer.vocabulary,
-            context_length=min(context_length or _DEFAULT_CONTEXT_LENGTH, trained_for),
+            context_length=min(wanted, trained_for),
             max_sequences=max_sequences,
             chat=ChatFormat(template, *self._tokenizer.special_texts()),
             num_threads=num_threads,
