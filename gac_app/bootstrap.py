@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,11 +20,14 @@ from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_
 from gac_app.errors import UNEXPECTED, GacError
 from gac_app.member_config import MemberConfig
 from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.implied import implied_by
+from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.lab.lab import Lab
-from gac_app.services.members import MemberStates, facts_of
+from gac_app.services.members import Members, facts_of
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import DatasetPlace, FolderPlace, Place
+from gac_app.services.runs.history import implies_nothing
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 
@@ -66,21 +70,32 @@ def build_services(config: Config, gpu: Gpu | None = None) -> Services:
         StorageError: the database cannot be opened.
         ConfigError: the lab's questions cannot be used.
     """
-    store = Store(database_url(config))
-    service = RunService(config, store, _versions())
-    if config.mirror.is_on:
-        service.use_mirror(Mirror(store, _mirror_place(config)))
-    has_lab = config.lab.is_open and gpu is None
-    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if has_lab else None
+    services = connect(config, Store(database_url(config)), _versions(), has_lab=gpu is None)
+    load = partial(_load, config, services.runs.members, gpu)
     if gpu is None:
-        threading.Thread(target=_load, args=(service, _use_threads), name="load-members", daemon=True).start()
+        threading.Thread(target=load, name="load-members", daemon=True).start()
     else:
-        _load(service, partial(_use_zero_gpu, gpu=gpu))
-    arena = ArenaService(service, store) if config.arena.is_open else None
-    if arena and service.mirror:
-        service.mirror.sealed = arena.history.sealed
-    exports = Exports(store, arena.history.sealed if arena else frozenset)
-    return Services(service, lab, arena, exports)
+        load()
+    return services
+
+
+def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_lab: bool = False) -> Services:
+    """The services over a database. Their members are not loaded yet.
+
+    Raises:
+        ConfigError: the lab's questions cannot be used.
+    """
+    battles = LiveBattles(store)
+    mirror = Mirror(store, _mirror_place(config), battles.sealed) if config.mirror.is_on else None
+    if mirror:
+        mirror.start()
+    implies = implied_by(config, versions) if config.arena.is_open else implies_nothing
+    runs = RunService(config, store, versions, mirror=mirror, implies=implies)
+    lab = None
+    if has_lab and config.lab.is_open:
+        lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)
+    arena = ArenaService(runs, store, battles=battles) if config.arena.is_open else None
+    return Services(runs, lab, arena, Exports(store, battles.sealed))
 
 
 def _mirror_place(config: Config) -> Place:
@@ -89,15 +104,15 @@ def _mirror_place(config: Config) -> Place:
     return DatasetPlace(config.mirror.dataset, mirror_dir(config), config.mirror.every_minutes)
 
 
-def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:
+def _for_a_study(members: Members) -> tuple[Ensemble, Callable[[], None]]:
     from gac_app.executors.background import in_background
 
-    return in_background(service.ready_ensemble())
+    return in_background(members.ensemble())
 
 
 def load_ensemble(
     config: Config | str | Path | None = None,
-    states: MemberStates | None = None,
+    members: Members | None = None,
     *,
     untried: list[Path] | None = None,
 ) -> Ensemble:
@@ -105,7 +120,7 @@ def load_ensemble(
 
     Args:
         config: a configuration, its file, or None for GAC_CONFIG's or the default one.
-        states: gets each member's progress.
+        members: gets each member's progress.
         untried: gets the files that onnxruntime may compute faster than llama.cpp, so that nobody waits for that
             trial; None = they are tried now.
 
@@ -117,7 +132,7 @@ def load_ensemble(
     from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
 
     planned = _planned(config)
-    models = _load_models(config, planned, states or MemberStates(config), untried)
+    models = _load_models(config, planned, members or Members(config), untried)
     try:
         return _unite(models, config, ThreadMember, are_apart=planned.are_apart)
     except BaseException:
@@ -135,11 +150,24 @@ def _planned(config: Config) -> Plan:
     return planned
 
 
-def _load_models(config: Config, planned: Plan, states: MemberStates, untried: list[Path] | None) -> list[Model]:
-    """All members' models, loaded in parallel."""
-    load = partial(_load_member, config, states=states, unreachable=set(), untried=untried)
+def _load_models(
+    config: Config, planned: Plan, members: Members, untried: list[Path] | None, num_at_once: int = 0
+) -> list[Model]:
+    """All members' models, in parallel.
+
+    Args:
+        num_at_once: 0 = all; 1 = one after another, in this thread.
+    """
+    unreachable: set[str] = set()
+
+    def load(member: MemberConfig) -> Model:
+        placement = planned.placements[member.name]
+        return _load_member(config, member, placement, members=members, unreachable=unreachable, untried=untried)
+
+    if num_at_once == 1:
+        return list(map(load, config.members))
     with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
-        loading = [pool.submit(load, member, planned.placements[member.name]) for member in config.members]
+        loading = [pool.submit(load, member) for member in config.members]
     errors = [error for future in loading if (error := future.exception())]
     models = [future.result() for future in loading if not future.exception()]
     if errors:
@@ -160,11 +188,11 @@ def _unite(
     return Ensemble(members, config, are_apart=are_apart)
 
 
-def _use_threads(service: RunService) -> None:
+def _use_threads(config: Config, members: Members) -> None:
     untried: list[Path] = []
-    ensemble = load_ensemble(service.config, service.states, untried=untried)
-    service.use(ensemble, partial(kept_by, ensemble))
-    threading.Thread(target=_try, args=(untried, cache_dir(service.config)), name="try-onnx", daemon=True).start()
+    ensemble = load_ensemble(config, members, untried=untried)
+    members.use(ensemble, partial(kept_by, ensemble))
+    threading.Thread(target=_try, args=(untried, cache_dir(config)), name="try-onnx", daemon=True).start()
 
 
 def _try(untried: list[Path], cache: Path) -> None:
@@ -176,35 +204,35 @@ def _try(untried: list[Path], cache: Path) -> None:
         onnx_parts(gguf, cache)
 
 
-def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
+def _use_zero_gpu(config: Config, members: Members, gpu: Gpu) -> None:
     """Load the members one after another, in this thread, the only one to which `spaces` lends a GPU."""
     from gac_app.decoding.member import InlineMember
     from gac_app.executors.zero_gpu import on_zero_gpu
 
-    config, states, placements = service.config, service.states, _planned(service.config).placements
-    unreachable: set[str] = set()
-    untried: list[Path] = []  # for good: the lent GPU's time is not for trials
+    planned = _planned(config)
     placements = {
         name: placement if placement.is_on_cpu else replace(placement, device="cuda")
-        for name, placement in placements.items()
+        for name, placement in planned.placements.items()
     }
-    models = [
-        _load_member(config, member, placements[member.name], states=states, unreachable=unreachable, untried=untried)
-        for member in config.members
-    ]
+    # Files stay untried for good: the lent GPU's time is not for trials.
+    models = _load_models(config, replace(planned, placements=placements), members, [], num_at_once=1)
     ensemble = _unite(models, config, InlineMember, are_apart=False)
-    service.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
+    members.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
 
 
-def _load(service: RunService, use: Callable[[RunService], None]) -> None:
+def _load(config: Config, members: Members, gpu: Gpu | None) -> None:
     try:
-        use(service)
+        if gpu is None:
+            _use_threads(config, members)
+        else:
+            _use_zero_gpu(config, members, gpu)
+        gc.freeze()  # what was loaded stays; collecting it as well would hold up everybody
     except GacError as error:
         logger.error("%s", error)
-        _mark_failed(service, str(error))
+        members.set_failed(str(error))
     except BaseException:  # of any kind: nobody would notice if this thread ended
         logger.exception("loading the members broke")
-        _mark_failed(service, UNEXPECTED)
+        members.set_failed(UNEXPECTED)
 
 
 def kept_by(ensemble: Ensemble) -> dict[str, Any]:
@@ -215,20 +243,12 @@ def kept_by(ensemble: Ensemble) -> dict[str, Any]:
     return {member.name: asdict(member.kept) for member in members}
 
 
-def _mark_failed(service: RunService, detail: str) -> None:
-    """Mark a failure. If no single member caused it, mark all, so that none seems to be fine."""
-    phases = {state.name: state.phase for state in service.member_states()}
-    for name, phase in phases.items():
-        if phase != "failed" and not (phase == "ready" and "failed" in phases.values()):
-            service.states.set(name, "failed", detail=detail)
-
-
 def _load_member(
     config: Config,
     member: MemberConfig,
     placement: Placement,
     *,
-    states: MemberStates,
+    members: Members,
     unreachable: set[str],
     untried: list[Path] | None,
 ) -> Model:
@@ -239,15 +259,15 @@ def _load_member(
             member,
             placement=placement,
             cache_dir=cache_dir(config),
-            on_fetch=partial(states.set_fetching, member.name),
-            on_load=lambda: states.set(member.name, "loading"),
+            on_fetch=partial(members.set_fetching, member.name),
+            on_load=lambda: members.set(member.name, "loading"),
             unreachable=unreachable,
             untried=untried,
         )
     except GacError as error:
-        states.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))
+        members.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))
         raise
-    states.set(member.name, "ready", detail=str(model.device), facts=facts_of(member, model))
+    members.set(member.name, "ready", detail=str(model.device), facts=facts_of(member, model))
     return model
 
 

@@ -68,7 +68,9 @@ class Rated:
 
 def line_charts(title: str, panels: Sequence[Panel]) -> list[Spec]:
     """A specification per panel; the first has the title."""
-    return [finished(_drawn(panel), title if not number else "", _told(panel)) for number, panel in enumerate(panels)]
+    return [
+        finished(_drawn(panel), title if not number else "", _in_words(panel)) for number, panel in enumerate(panels)
+    ]
 
 
 def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> list[Spec]:
@@ -186,7 +188,7 @@ def _without_operation(part: Any) -> Any:
     return part
 
 
-def _told(panel: Panel) -> str:
+def _in_words(panel: Panel) -> str:
     """A panel in words."""
     lines = []
     for name, line in panel.series.items():

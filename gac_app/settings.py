@@ -1,15 +1,18 @@
 """`Settings`: how one answer is decoded; what a visitor may change for one run.
 
-Knows no member: `Config.check_settings` checks whether settings fit the members.
+A field says all there is to say of a setting: the page's panel, the options of `generate` and the line that sums
+settings up are made of it. Knows no member: `Config.check_settings` checks whether settings fit the members.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
+from pydantic.fields import FieldInfo
 
 from gac_app.validation import Frozen
 
@@ -26,63 +29,142 @@ RuleParams = dict[str, bool | int | float | str]
 # Setting that names a rule -> setting with its parameters. `decoding.rules` has the rules.
 RULE_PARAMS = {"combine": "combine_params", "gate_rule": "gate_params", "weights": "weight_params"}
 
+Group = Literal["Ensemble", "Sampling", "Advanced"]
+Need = Literal["", "members", "gate", "threshold", "confidence", "draw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Where and how a setting is shown, beside its field's title and description.
+
+    Attributes:
+        group: of the page's panel; None = it is not there.
+        need: without what it has no effect: several members, a gate among them, its threshold, its confidence, or that
+            tokens are drawn.
+        labels: of its values, where they are a choice.
+        above_one: label of what is above 1, where a share may be.
+        fault: the message for an invalid value, if its bounds do not give one.
+        words: for the line that sums settings up, where the value is not the default; "" = see `ui.compare.wording`.
+        option: help of the option of `generate`; "" = the description, None = there is no such option.
+    """
+
+    group: Group | None = None
+    need: Need = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    above_one: str = ""
+    fault: str = ""
+    words: str = ""
+    option: str | None = ""
+
+
+def shown(info: FieldInfo) -> Shown:
+    """How a field is shown; a rule's parameter has nothing special."""
+    return next((item for item in info.metadata if isinstance(item, Shown)), Shown())
+
+
+def _setting(default: Any, title: str = "", description: str = "", *, show: Shown, **bounds: Any) -> Any:
+    """A field of `Settings`; `bounds` are those of pydantic's `Field`."""
+    info = Field(default, title=title or None, description=description or None, **bounds)
+    info.metadata.append(show)
+    return info
+
+
+def _params_of(kind: str) -> Any:
+    return _setting({}, show=Shown(option=f"NAME=VALUE, a parameter of the {kind}; may be repeated."), max_length=16)
+
 
 class Settings(Frozen):
-    """How one run decodes. Every field may be changed for a run; `Config.settings` has the defaults."""
+    """How one run decodes. Every field may be changed for a run; `Config.settings` has the defaults.
 
-    members: tuple[str, ...] = ()  # members that take part; empty = all
-    mode: Mode = "gate"
-    gate: str = ""  # member name; Config fills in the first member's
-    threshold: float = Field(0.5, ge=0.0, le=1.01)
-    gate_rule: str = Field("max-prob", max_length=80)  # computes the gate's confidence
-    gate_params: RuleParams = Field({}, max_length=16)
-    gate_temperature: float = Field(1.0, gt=0.0, le=100.0)  # divides the gate's logits, for its confidence only
-    # When the other members read. `lazy`: when they are asked; `eager`: along with the gate; `auto`: along with it
-    # while no other answer uses them.
-    gate_policy: GatePolicy = "auto"
-    weights: Weights = "average"  # a weight rule, or a number for each member
-    weight_params: RuleParams = Field({}, max_length=16)
-    alignment: Alignment = "prefix"  # how members of different vocabularies agree on a piece
-    combine: str = Field("mean", max_length=80)  # makes one distribution of the aligned ones
-    combine_params: RuleParams = Field({}, max_length=16)
-    # One member drafts, and the others verify several tokens in one pass; the text stays the same. `auto`: if it is
-    # measured to be faster and every model reads several ids as exactly as one.
-    speculation: Speculation = "auto"
+    The panel has the fields of a group in this order.
+    """
+
+    # fmt: off
+    members: tuple[str, ...] = _setting(  # empty = all
+        (), "Members", "Switch one off to leave it out of the next run.", show=Shown("Ensemble", option=None))
+    mode: Mode = _setting(
+        "gate", "When the members are asked",
+        show=Shown("Ensemble", "members", option=None, labels={
+            "gate": "Gate: only where it is unsure", "every-step": "Every step", "agreement": "Where they disagree"}))
+    gate: str = _setting(  # a member; Config fills in the first one's name
+        "", show=Shown(need="gate", option="The member that decodes alone while it is sure."))
+    threshold: float = _setting(
+        0.5, "Threshold", "Below this confidence of the gate, the others are asked.", ge=0.0, le=1.01,
+        show=Shown("Ensemble", "threshold", above_one="always"))
+    weights: Weights = _setting(  # a weight rule, or a number for each member
+        "average", "Weights",
+        show=Shown("Ensemble", "members",
+                   option="A weight rule: average, score, posterior ...; or NAME=2,NAME=1."))
+    weight_params: RuleParams = _params_of("weight rule")
+    combine: str = _setting(
+        "mean", "Combine rule", max_length=80,
+        show=Shown("Ensemble", "members",
+                   option="How the members' distributions become one, such as geometric; `rules` lists them."))
+    combine_params: RuleParams = _params_of("combine rule")
+
+    temperature: float = _setting(
+        0.0, "Temperature",
+        "At 0 the likeliest token is always taken (greedy). Above 0 tokens are drawn at random.", ge=0.0, le=5.0,
+        show=Shown("Sampling", fault="Type 0, or a number from 0.01 to 5."))
+    top_p: float = _setting(  # less than 1e-6 is nothing among float32 probabilities
+        1.0, "Top-p", "Draws from the likeliest tokens that add up to this. 100 % is off.", ge=1e-6, le=1.0,
+        show=Shown("Sampling", "draw", words="top-p {:g}"))
+    top_k: int = _setting(
+        0, "Top-k", "Draws from this many of the likeliest tokens. 0 is off.", ge=0, le=1_000_000,
+        show=Shown("Sampling", "draw", words="top-k {:g}"))
+    min_p: float = _setting(
+        0.0, "Min-p",
+        "Leaves out tokens with less than this share of the likeliest one's probability. 0 % is off.", ge=0.0, le=1.0,
+        show=Shown("Sampling", "draw", words="min-p {:g}"))
+    repetition_penalty: float = _setting(
+        1.0, "Repetition penalty", "Makes tokens less likely that came before. 1 is off.", ge=1.0, le=3.0,
+        show=Shown("Sampling", words="repetition penalty {:g}"))
+    seed: int = _setting(
+        0, "Seed", "The same seed draws the same answer.", ge=0, lt=2**63, show=Shown("Sampling", "draw"))
+    max_new_tokens: int = _setting(
+        256, "Longest answer, in tokens", ge=1, le=MAX_NEW_TOKENS,
+        show=Shown("Sampling", option="At most this many tokens."))
+
+    system_prompt: str = _setting(
+        "", "System prompt", "Every member reads it before the conversation.", max_length=20_000,
+        show=Shown("Advanced", words="system prompt", fault="Type at most 20,000 characters."))
+    stop: tuple[str, ...] = _setting(
+        (), "Stop strings", "One a line. Each ends the answer. \\n is a line break.", max_length=16,
+        show=Shown("Advanced", fault="Type at most 16 stop strings of at most 200 characters each.",
+                   option="Ends the answer; may be repeated."))
+    gate_rule: str = _setting(  # computes the gate's confidence
+        "max-prob", "Gate rule", max_length=80,
+        show=Shown("Advanced", "confidence", option="Gate rule, such as margin; `rules` lists them."))
+    gate_params: RuleParams = _params_of("gate rule")
+    gate_temperature: float = _setting(  # divides the gate's logits, for its confidence only
+        1.0, "Gate temperature", "Above 1 makes an overconfident gate less sure. 1 takes it as it is.",
+        gt=0.0, le=100.0,
+        show=Shown("Advanced", "confidence", words="gate temperature {:g}",
+                   option="Divides the gate's logits for its confidence; `calibrate` finds it."))
+    gate_policy: GatePolicy = _setting(
+        "auto", "When the others read what the gate wrote", "The answer is the same.",
+        show=Shown("Advanced", "confidence", option="When the others read what the gate wrote.", labels={
+            "auto": "Auto: along with the gate while nobody else needs them",
+            "lazy": "Lazy: when they are asked, which computes least", "eager": "Eager: always along with the gate"}))
+    alignment: Alignment = _setting(
+        "prefix", "Alignment", "How members agree that cut the same text into different tokens.",
+        show=Shown("Advanced", "members", labels={
+            "prefix": "Prefix: a longer token also counts for its beginning",
+            "paper": "Paper: only equal tokens count together"}))
     # Text and probabilities depend only on models, messages, settings, seed and kind of processor, never on what else
     # runs or ran. `auto`: if members are batch-invariant; `on`: even if that costs shared passes and drafts.
-    reproducible: Reproducible = "auto"
-    temperature: float = Field(0.0, ge=0.0, le=5.0)
-    top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
-    top_p: float = Field(1.0, ge=1e-6, le=1.0)  # less is nothing among float32 probabilities
-    min_p: float = Field(0.0, ge=0.0, le=1.0)
-    repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
-    max_new_tokens: int = Field(256, ge=1, le=MAX_NEW_TOKENS)
-    seed: int = Field(0, ge=0, lt=2**63)
-    stop: tuple[str, ...] = Field((), max_length=16)
-    system_prompt: str = Field("", max_length=20_000)
-    on_member_failure: Literal["stop", "drop"] = "stop"
-    step_timeout_s: float = Field(120.0, gt=0.0, le=3600.0)
+    reproducible: Reproducible = _setting(
+        "auto", "Reproducible", "The same answer to the last bit, whatever else runs.",
+        show=Shown("Advanced", words="reproducible {}", labels={
+            "auto": "Auto: where that costs nothing", "on": "On", "off": "Off"}))
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read_old_spellings(cls, data: Any) -> Any:
-        """In older versions UniTE was an alignment, and the parameters of UniTE and of posterior weights were
-        settings.
-        """
-        if not isinstance(data, Mapping):
-            return data
-        data = dict(data)
-        if data.get("alignment") == "unite":
-            data |= {"alignment": "paper", "combine": "unite", "combine_params": {}}
-        for old, field, name, param in (
-            ("unite_top_k", "combine", "unite", "top_k"),
-            ("posterior_decay", "weights", "posterior", "decay"),
-        ):
-            value = data.pop(old, None)
-            params = data.get(RULE_PARAMS[field]) or {}
-            if value is not None and data.get(field) == name and isinstance(params, Mapping):
-                data[RULE_PARAMS[field]] = {**params, param: value}
-        return data
+    # One member drafts, and the others verify several tokens in one pass. `auto`: if it is measured to be faster and
+    # every model reads several ids as exactly as one.
+    speculation: Speculation = _setting("auto", show=Shown(
+        option="One member drafts and the others verify several tokens per pass; the text stays the same."))
+    on_member_failure: Literal["stop", "drop"] = _setting("stop", show=Shown(option=None))
+    step_timeout_s: float = _setting(120.0, gt=0.0, le=3600.0, show=Shown(option=None))
+    # fmt: on
 
     @field_validator("stop")
     @classmethod

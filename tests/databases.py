@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gac_app.storage import Store
 
@@ -22,3 +25,9 @@ def _empty() -> bytes:
         path = Path(folder, "empty.db")
         Store(f"sqlite:///{path}").close()
         return path.read_bytes()
+
+
+def sql(path: Path, statement: str, *values: Any) -> list[Any]:
+    """Run a statement on a SQLite file past the store; its rows."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement, values).fetchall()

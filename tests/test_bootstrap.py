@@ -13,7 +13,7 @@ from gac_app.config import Config
 from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyError
 from gac_app.models import factory
 from gac_app.models.onnx import parts
-from gac_app.services.members import MemberStates
+from gac_app.services.members import Members
 from gac_app.services.runs.runs import RunService
 from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel
@@ -49,17 +49,21 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeModel | Exception]:
 
 def settled(service: RunService) -> dict[str, tuple[str, str]]:
     """Phase and detail by member, once nothing is being loaded any more."""
-    until(lambda: service.is_ready or all(state.phase in ("ready", "failed") for state in service.member_states()))
-    until(lambda: service.is_ready or any(state.phase == "failed" for state in service.member_states()))
-    return {state.name: (state.phase, state.detail) for state in service.member_states()}
+    until(
+        lambda: (
+            service.members.are_ready or all(state.phase in ("ready", "failed") for state in service.members.states())
+        )
+    )
+    until(lambda: service.members.are_ready or any(state.phase == "failed" for state in service.members.states()))
+    return {state.name: (state.phase, state.detail) for state in service.members.states()}
 
 
 def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
     service = bootstrap.build_services(config).runs
     try:
-        until(lambda: service.is_ready)
+        until(lambda: service.members.are_ready)
         assert settled(service) == {"a": ("ready", "cpu"), "b": ("ready", "cpu")}
-        assert [state.notice for state in service.member_states()] == ["", "Be kind."]
+        assert [state.notice for state in service.members.states()] == ["", "Be kind."]
         run = ended(service.start(ALICE, "Hello", SHORT))
         assert run.is_saved
         stored = service._store.load_run(ALICE, run.id)
@@ -88,7 +92,7 @@ def test_members_are_ready_before_another_engine_is_tried(
     service = bootstrap.build_services(config).runs
     try:
         until(lambda: len(tried) == 1)
-        until(lambda: service.is_ready)
+        until(lambda: service.members.are_ready)
         assert ended(service.start(ALICE, "Hello", SHORT)).status == "finished"
         assert len(tried) == 1
         may_end.set()
@@ -107,7 +111,7 @@ def test_a_member_that_fails_to_load_is_named(config: Config, loaded: dict[str, 
     try:
         assert settled(service) == {"a": ("ready", "cpu"), "b": ("failed", "the file is cut short (/models/b.gguf)")}
         until(lambda: loaded["a"].is_closed, "for the other model to be released")
-        assert not service.is_ready
+        assert not service.members.are_ready
         with pytest.raises(GacError, match="b could not be loaded: the file is cut short"):
             service.start(ALICE, "Hello", {})
         assert listed(service, ALICE) == []
@@ -143,8 +147,8 @@ def test_vocabularies_that_do_not_unite_fail_all_members(
 
     service = bootstrap.build_services(config).runs
     try:
-        until(lambda: all(state.phase == "failed" for state in service.member_states()))
-        assert all("secret" not in state.detail for state in service.member_states())
+        until(lambda: all(state.phase == "failed" for state in service.members.states()))
+        assert all("secret" not in state.detail for state in service.members.states())
         assert all(model.is_closed for model in loaded.values())
         with pytest.raises(GacError, match="a could not be loaded"):
             service.start(ALICE, "Hello", {})
@@ -154,13 +158,13 @@ def test_vocabularies_that_do_not_unite_fail_all_members(
 
 def test_a_member_that_fails_to_load_closes_the_others(config: Config, loaded: dict[str, Any]) -> None:
     loaded["b"] = ModelLoadError("b: no such file")
-    states = MemberStates(config)
+    members = Members(config)
 
     with pytest.raises(ModelLoadError, match="b: no such file"):
-        bootstrap.load_ensemble(config, states)
+        bootstrap.load_ensemble(config, members)
 
     assert loaded["a"].is_closed
-    assert {state.name: state.phase for state in states.all()} == {"a": "ready", "b": "failed"}
+    assert {state.name: state.phase for state in members.states()} == {"a": "ready", "b": "failed"}
 
 
 def test_an_ensemble_is_loaded_from_a_file_and_closed_whole(tmp_path: Path, loaded: dict[str, Any]) -> None:
@@ -185,12 +189,12 @@ def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypa
     from gac_app.models.sources import Progress
 
     seen: list[str] = []
-    states = MemberStates(config)
+    members = Members(config)
 
     def load(member: Any, *, on_fetch: Any, on_load: Any, **_: Any) -> FakeModel:
         def note() -> None:
             if member.name == "a":
-                seen.append(states.of("a").words)
+                seen.append(members.of("a").words)
 
         for progress in (Progress(21, 50), Progress(30, None), Progress(42_000_000, 10**8, 2_300_000)):
             on_fetch(progress)
@@ -200,10 +204,10 @@ def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypa
         return FakeModel(member.name)
 
     monkeypatch.setattr(factory, "load_model", load)
-    bootstrap.load_ensemble(config, states).close()
+    bootstrap.load_ensemble(config, members).close()
 
     assert seen == ["fetching 42 %", "fetching", "fetching 42 % · 2.3 MB/s · 25 s left", "loading"]
-    assert states.of("a").words == "ready"
+    assert members.of("a").words == "ready"
 
 
 def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +230,6 @@ def test_the_mirror_knows_which_battles_may_not_be_told(config: Config, loaded: 
     try:
         assert services.arena is not None
         assert services.runs.mirror is not None
-        assert services.runs.mirror.sealed == services.arena.history.sealed
+        assert services.runs.mirror._sealed_now == services.arena.battles.sealed
     finally:
         services.close()

@@ -117,8 +117,6 @@ def test_another_rule_starts_from_its_own_parameters() -> None:
     assert config.settings_from({"temperature": 1}).combine_params == {"exponent": 3}
     assert config.settings_from({"combine": "core"}).combine_params == {}
     assert config.settings_from({"combine": "power"}).combine_params == {"exponent": 3}
-    assert config.settings_from({"posterior_decay": 0.5}).weight_params == {"decay": 0.5}
-    assert config.settings_from({"weights": "average", "posterior_decay": 0.5}).weight_params == {}
 
 
 def test_rules_are_checked_where_they_are_known() -> None:

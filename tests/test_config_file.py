@@ -34,8 +34,8 @@ KINDS = {
     "300 levels": f"lab: {'{a: ' * 300}1{'}' * 300}\n",
     "800 indented levels": "".join(f"{' ' * level}a:\n" for level in range(800)),
     "an alias bomb": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
-    "old settings with a list": "settings: {combine: unite, unite_top_k: 3, combine_params: [1]}\n",
-    "old settings with a text": "settings: {weights: posterior, posterior_decay: 0.5, weight_params: x}\n",
+    "parameters that are a list": "settings: {combine: unite, combine_params: [1]}\n",
+    "parameters that are a text": "settings: {weights: posterior, weight_params: x}\n",
     "weights without a finite sum": "settings: {weights: {a: 1.0e+308, b: 1.0e+308}}\n",
     "a zero byte": 'cache_dir: "a\\0b"\n',
     "half a character": 'plugins: ["\\ud800.py"]\n',
@@ -64,7 +64,7 @@ def test_a_refusal_says_where(tmp_path: Path) -> None:
     assert "'2001-99-99' is no timestamp (line 2)" in refusal(tmp_path, f"{SMALL}examples: [2001-99-99]\n")
     assert "a key is no plain text (line 2)" in refusal(tmp_path, f"{SMALL}? [a]\n: 1\n")
     assert "is a number beyond 64 bits (line 2)" in refusal(tmp_path, f"{SMALL}server: {{port: {'9' * 400}}}\n")
-    assert "settings.combine_params" in refusal(tmp_path, SMALL + KINDS["old settings with a list"])
+    assert "settings.combine_params" in refusal(tmp_path, SMALL + KINDS["parameters that are a list"])
 
 
 def test_the_command_ends_with_2_and_without_a_trace(tmp_path: Path) -> None:

@@ -56,3 +56,13 @@ def test_a_picture_is_told_in_words_and_loads_nothing(picture: Path) -> None:
     assert tags[1:3] == ["title", "desc"]
     assert not {"script", "style", "image", "foreignObject"} & set(tags)
     assert all(target.startswith("#") for target in targets)
+
+
+def test_the_way_of_a_prompt_has_few_stations() -> None:
+    """In one picture, whose files and rooms exist."""
+    [picture] = re.findall(r"```mermaid\n(.*?)```", (DOCS / "engine.md").read_text(encoding="utf-8"), re.DOTALL)
+    stations = re.findall(r'\w+\["([^"]+)"\]', picture)
+    assert 10 <= len(stations) <= 15
+    places = [found[0] for station in stations if (found := re.findall(r"^[\w/]+(?:\.py|/)(?=: |$)", station))]
+    assert len(places) >= 10
+    assert [place for place in places if not (DOCS.parent / "gac_app" / place).exists()] == []

@@ -29,9 +29,9 @@ from gac_app.models.base import Model, Read
 from gac_app.models.random_model import RandomModel
 from gac_app.plugins import load_plugins
 from gac_app.settings import Settings
-from gac_app.ui.compare.wording import settings_in_words
 from gac_app.ui.settings.fields import spec_of
 from gac_app.ui.settings.values import changes_from
+from gac_app.ui.settings.wording import settings_in_words
 from gac_app.vocab.tokens import MemberVocabulary
 
 ROOT = Path(__file__).parent.parent

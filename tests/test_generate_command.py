@@ -24,8 +24,10 @@ def config(tmp_path: Path) -> str:
         (["--gate-policy", "soon"], "'soon' is not one of 'auto'"),
         (["--reproducible", "maybe"], "'maybe' is not one of"),
         (["--weights", "posterio"], "weights: 'posterio' is no weight rule; expected average, score, posterior"),
-        (["--posterior-decay", "0.9"], "posterior_decay: goes with --weights posterior"),
-        (["--weights", "posterior", "--posterior-decay", "0"], "weight_params.decay: Input should be greater than 0"),
+        (
+            ["--weights", "posterior", "--weight-param", "decay=0"],
+            "weight_params.decay: Input should be greater than 0",
+        ),
     ],
 )
 def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: str) -> None:

@@ -68,7 +68,12 @@ _ROOM_ORDERS = {
     "factory",
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
+    "ui": "gradio_stubs words assets first_paint requests streaming members account consent settings compare tabs "
+    "about_tab batch_tab history_tab lab arena page",
+    "server": "quiet_log reporting limits middleware page routes host serving",
+    "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
+    "services": "visitors settling members queue mirror runs lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 
@@ -134,6 +139,7 @@ def test_a_room_says_what_it_is_for(package: str) -> None:
 
 # Rooms that others import by their faces alone.
 FACES = [
+    "storage",
     *(
         f"decoding.{room}"
         for room in ("trace", "distribution", "alignment", "contexts", "speculation", "loop", "scoring")

@@ -45,7 +45,7 @@ class Kind(StrEnum):
 
     VOTE = "vote"
     UNDO = "undo"
-    REMARK = "remark"  # reasons and a comment, sealed; the last remark counts
+    REMARK = "remark"  # reasons and a comment, encrypted; the last remark counts
     VERDICT = "verdict"  # of the operator, on the vote; the last one counts
 
 

@@ -37,11 +37,11 @@ class SteadyEnsemble:
         self.num_tokens = num_tokens
         self.members: dict[str, Any] = {}
 
-    def session(self, messages: Any, settings: Any, **options: Any) -> SteadySession:
-        return SteadySession(self.num_tokens)
-
-    def check_prompt(self, messages: Any, settings: Any, alone: str | None = None) -> None:
+    def request(self, *prompt: Any, **options: Any) -> None:
         """Accepts any prompt."""
+
+    def open(self, request: None, **options: Any) -> SteadySession:
+        return SteadySession(self.num_tokens)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -97,8 +97,8 @@ def _serve(port: str, database: str, num_tokens: str) -> None:
     config = Config.model_validate({"members": members, "server": {"port": int(port)}})
     service = RunService(config, Store(f"sqlite:///{database}"))
     for name in MEMBERS:
-        service.states.set(name, "ready")
-    service.use(SteadyEnsemble(int(num_tokens)))  # type: ignore[arg-type]
+        service.members.set(name, "ready")
+    service.members.use(SteadyEnsemble(int(num_tokens)))  # type: ignore[arg-type]
     serve_host(create_host(service, config), config.server)
 
 

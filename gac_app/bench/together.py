@@ -125,5 +125,5 @@ def _service(bench: Workbench) -> Iterator[RunService]:
         closing(Store(f"sqlite:///{Path(folder) / 'bench.sqlite3'}")) as store,
     ):
         service = RunService(bench.config, store)
-        service.use(bench.ensemble)
+        service.members.use(bench.ensemble)
         yield service

@@ -47,7 +47,7 @@ def simulate(
         store = Store(f"sqlite:///{Path(folder) / 'gac.sqlite3'}")
         runs = RunService(config, store)
         with closing(runs):
-            runs.use(load_ensemble(config))
+            runs.members.use(load_ensemble(config))
             arena = ArenaService(runs, store)
             play_on(arena, known, num_votes=votes, num_visitors=visitors, on_vote=_report(votes))
             board = arena.standings.rated("people", has_flagged=True)

@@ -73,10 +73,10 @@ def import_lines(
     For a mirror, give all files, oldest first: a file may mark entries of another file as deleted.
     """
     from gac_app.services.mirror.exports import Exports
-    from gac_app.services.mirror.files import bring_files
+    from gac_app.services.mirror.files import import_files
 
     with closing(_store(config)) as store:
-        done = bring_files(Exports(store), files)
+        done = import_files(Exports(store), files)
     typer.echo(str(done))
     if done.num_bad:
         raise RequestError("import", f"some lines are bad and were skipped\n{done.reasons}")

@@ -15,7 +15,7 @@ from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
 from gac_app.environment import cache_dir
 from gac_app.server.reporting import StateLog
-from gac_app.services.members import MemberStates
+from gac_app.services.members import Members
 
 if TYPE_CHECKING:  # numpy loads with it
     from gac_app.models.sources import ModelFiles
@@ -48,7 +48,7 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
 
     found: dict[str, ModelFiles] = {}
     unreachable: set[str] = set()
-    states, log = MemberStates(config), StateLog()
+    members, log = Members(config), StateLog()
     # Names and notices come from a config, so they must not be taken for rich's markup.
     columns = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[words]}")]
     with Progress(columns[0], BarColumn(), columns[1], console=_console()) as bars:
@@ -58,8 +58,8 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
             bar = bars.add_task(member.name, total=None, words="")
 
             def show(progress: sources.Progress, name: str = member.name, bar: TaskID = bar) -> None:
-                states.set_fetching(name, progress)
-                state = states.of(name)
+                members.set_fetching(name, progress)
+                state = members.of(name)
                 bars.update(bar, completed=progress.num_bytes, total=progress.total_bytes, words=state.words)
                 if not bars.console.is_terminal:
                     log.tell(state)

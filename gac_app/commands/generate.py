@@ -7,18 +7,17 @@ import logging
 import sys
 from contextlib import closing
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load, warn
+from gac_app.commands.options import ConfigOption, JsonOption, load, warn
+from gac_app.commands.setting_options import takes_settings
 from gac_app.config import Config
-from gac_app.decoding.rules import parse_params, without_effect
+from gac_app.decoding.rules import without_effect
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
-from gac_app.settings import RULE_PARAMS, GatePolicy, Settings, Speculation
-
-AlignmentChoice = Literal["paper", "prefix", "unite"]
+from gac_app.settings import RULE_PARAMS, Settings
 
 
 class GenerateMode(StrEnum):
@@ -30,66 +29,15 @@ class GenerateMode(StrEnum):
     ALONE = "alone"
 
 
+@takes_settings
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to answer; '-' reads it from stdin.")],
     mode: Annotated[GenerateMode | None, typer.Option(help="Default: the configuration's.")] = None,
     member: Annotated[
         str | None, typer.Option(help="With --mode alone: the member that answers. Default: the gate.")
     ] = None,
-    gate: Annotated[str | None, typer.Option(help="The member that decodes alone while it is sure.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="All members are asked below this confidence of the gate.")
-    ] = None,
-    gate_temperature: Annotated[
-        float | None, typer.Option(help="Divides the gate's logits for its confidence; `calibrate` finds it.")
-    ] = None,
-    gate_policy: Annotated[
-        GatePolicy | None,
-        typer.Option(
-            help="When the others read. lazy: when they are asked; eager: along with the gate; auto: along with it "
-            "while no other answer uses them."
-        ),
-    ] = None,
-    gate_rule: Annotated[str | None, typer.Option(help="Gate rule, such as margin; `rules` lists them.")] = None,
-    gate_param: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the gate rule; may be repeated.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="A weight rule: average, score, posterior ...; or NAME=2,NAME=1.")
-    ] = None,
-    weight_param: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the weight rule; may be repeated.")
-    ] = None,
-    combine: Annotated[
-        str | None,
-        typer.Option(help="How the members' distributions become one, such as geometric; `rules` lists them."),
-    ] = None,
-    combine_param: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the combine rule; may be repeated.")
-    ] = None,
-    posterior_decay: Annotated[
-        float | None, typer.Option(help="With posterior weights: how much evidence counts one step later, up to 1.")
-    ] = None,
-    alignment: Annotated[
-        AlignmentChoice | None,
-        typer.Option(
-            help="paper: only equal tokens add up; prefix: a token adds to its beginnings; unite: as --combine unite."
-        ),
-    ] = None,
-    speculation: Annotated[
-        Speculation | None,
-        typer.Option(help="One member drafts and the others verify several tokens per pass; the text stays the same."),
-    ] = None,
-    reproducible: ReproducibleOption = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 = greedy.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="0 = off.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Least probability, as a share of the largest.")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="1 = off.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be repeated.")] = None,
-    system_prompt: Annotated[str | None, typer.Option(help="Comes before the chat.")] = None,
+    *,
+    changes: dict[str, Any],
     raw: Annotated[bool, typer.Option("--raw", help="Feed the text as it is, without a chat template.")] = False,
     digest: Annotated[
         bool,
@@ -100,42 +48,15 @@ def generate(
 ) -> None:
     """Answer a prompt by the ensemble or by one member, streaming."""
     settled = load(config)
-    changes = {
-        "mode": mode.value if mode and mode is not GenerateMode.ALONE else None,
-        "gate": gate,
-        "threshold": threshold,
-        "gate_rule": gate_rule,
-        "gate_params": _parsed_params(gate_param, "gate_params"),
-        "gate_temperature": gate_temperature,
-        "gate_policy": gate_policy,
-        "weights": _parsed_weights(weights),
-        "weight_params": _parsed_params(weight_param, "weight_params"),
-        "combine": combine,
-        "combine_params": _parsed_params(combine_param, "combine_params"),
-        "posterior_decay": posterior_decay,
-        "alignment": alignment,
-        "speculation": speculation,
-        "reproducible": reproducible,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "seed": seed,
-        "stop": stop or None,
-        "system_prompt": system_prompt,
-    }
-    settings = settled.settings_from({key: value for key, value in changes.items() if value is not None})
-    if posterior_decay is not None and settings.weights != "posterior":
-        raise RequestError("posterior_decay", "goes with --weights posterior")
+    if mode and mode is not GenerateMode.ALONE:
+        changes["mode"] = mode.value
+    settings = settled.settings_from(changes)
     if member is not None and mode is not GenerateMode.ALONE:
         raise RequestError("member", "goes with --mode alone")
     alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
     if alone is not None and alone not in settled.member_names:
         raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(settled.member_names)}")
-    asked = [name for name, value in changes.items() if value is not None]
-    warn(without_effect(settings, asked, is_alone=alone is not None))
+    warn(without_effect(settings, changes, is_alone=alone is not None))
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text:
         raise RequestError("prompt", "is empty; give some text")
@@ -229,23 +150,3 @@ def _summary(event: FinishedEvent) -> str:
 
 def _digest(event: FinishedEvent) -> str:
     return f"digest {event.digest}, {'reproducible' if event.is_reproducible else 'not reproducible'}"
-
-
-def _parsed_params(texts: list[str] | None, field: str) -> dict[str, Any] | None:
-    return parse_params(texts, field) if texts else None
-
-
-def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
-    """A rule's name unchanged; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
-    if text is None or "=" not in text:
-        return text
-    weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, number = part.rpartition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip():
-            raise RequestError("weights", f"expected a weight rule or NAME=NUMBER,NAME=NUMBER; got {text!r}")
-    return weights

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from gac_app.commands.setting_options import help_of
 from gac_app.config import Config
 from gac_app.environment import read_config
 from gac_app.evaluation.running import System, parse_systems
@@ -30,9 +31,7 @@ FreshOption = Annotated[
 ]
 ReproducibleOption = Annotated[
     Reproducible | None,
-    typer.Option(
-        help="The same answer to the last bit, whatever else runs. auto: if that costs nothing; on: always; off: never."
-    ),
+    typer.Option(help=help_of("reproducible")),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 

@@ -12,7 +12,7 @@ from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.request import Requests, document_start
+from gac_app.decoding.request import Encoded, Request, Requests, document_start
 from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
@@ -102,6 +102,31 @@ class Ensemble:
             share: names whose sessions get equal parts of the members' time, the outermost level first.
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
+        return self.open(request, branch=branch, namespace=namespace, share=share)
+
+    def request(
+        self,
+        prompt: SequenceOf[Message],
+        settings: Settings,
+        *,
+        alone: str | None = None,
+        known: Encoded | None = None,
+    ) -> Request:
+        """What `open` takes: checked and tokenised, but nothing is held yet.
+
+        Args:
+            known: the ids of requests that were made before, so that no member tokenises a prompt twice; grows.
+
+        Raises:
+            RequestError: prompt or settings do not fit.
+        """
+        return self._requests.checked(prompt, settings, alone=alone, known=known)
+
+    def open(
+        self, request: Request, *, branch: Branch | None = None, namespace: str = "", share: Share = ()
+    ) -> DecodingSession:
+        """A new session over a request; see `session`."""
+        alone = request.alone
         settings, members = self._settled(request.settings), request.members
         stopped = threading.Event()
         rules = AnswerRules(
@@ -166,10 +191,6 @@ class Ensemble:
             is_of_bytes = settings.alignment == "prefix" and len(members) > 1 and not mix.needs_distributions
             score = scorer.by_bytes if is_of_bytes else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
-
-    def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
-        """Raise RequestError where `session` would, without opening sequences."""
-        self._requests.checked(prompt, settings, alone=alone)
 
     def check_room(self, prompt: SequenceOf[Message], num_new: int) -> None:
         """Raise RequestError unless every member has room for `prompt` and `num_new` tokens, or half its context if

@@ -13,18 +13,22 @@ from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 
+Encoded = dict[tuple[str, tuple[Message, ...]], list[int]]  # a member's name and a chat -> the chat in its ids
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that fits these members.
 
     Attributes:
+        alone: the member that answers alone; None = the ensemble.
         members: those taking part, the gate first if it takes part.
         prompt: a chat with its system prompt, or a raw document.
         ids: the prompt in each member's own ids.
     """
 
     settings: Settings
+    alone: str | None
     members: list[Member]
     prompt: Prompt
     ids: list[list[int]]
@@ -60,11 +64,13 @@ class Requests:
         alone: str | None,
         raw: bool = False,
         may_be_empty: bool = False,
+        known: Encoded | None = None,
     ) -> Request:
         """The request; see `Ensemble.generate`.
 
         Args:
             may_be_empty: an empty raw prompt is allowed; it is the beginning of a document.
+            known: see `Ensemble.request`.
 
         Raises:
             RequestError: prompt or settings do not fit, naming the field.
@@ -74,9 +80,9 @@ class Requests:
         check_rules(settings)
         members = self._taking_part(settings, alone)
         if raw and may_be_empty and not prompt:
-            return Request(settings, members, "", [document_start(member) for member in members])
+            return Request(settings, alone, members, "", [document_start(member) for member in members])
         prompt = _checked(prompt, settings, raw)
-        return Request(settings, members, prompt, _encode(members, prompt))
+        return Request(settings, alone, members, prompt, _encode(members, prompt, {} if known is None else known))
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is not None:
@@ -116,8 +122,13 @@ def _checked(prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -
     return messages
 
 
-def _encode(members: list[Member], prompt: Prompt) -> list[list[int]]:
-    ids = [member.encode(prompt) for member in members]
+def _encode(members: list[Member], prompt: Prompt, known: Encoded) -> list[list[int]]:
+    ids = []
+    for member in members:
+        key = member.name, () if isinstance(prompt, str) else tuple(prompt)
+        if not (key[1] and key in known):
+            known[key] = member.encode(prompt)
+        ids.append(list(known[key]))
     for member, prompt_ids in zip(members, ids, strict=True):
         if len(prompt_ids) >= member.context_length:
             raise RequestError(

@@ -17,12 +17,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gac_app.config import Config, ServerConfig
-from gac_app.server.doors.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
-from gac_app.server.doors.event_door import Doorkeeper, EventDoor
+from gac_app.server.middleware import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.page.events import Admission, EventMiddleware
 from gac_app.server.page.page_document import PageDocument
 from gac_app.server.routes.export_route import export_route
 from gac_app.server.routes.health import health_routes, kept_route
-from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import operator_page
 from gac_app.server.routes.sign_in import SIGN_IN_ROUTES, sign_in_parts
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # heavy, and needed only for types
     from gac_app.services.mirror.exports import Exports
     from gac_app.services.runs.runs import RunService
 
-MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `event_door`
+MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `middleware`
 
 # Features of Gradio that would otherwise be open: run recorder, monitor, error texts for everybody.
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
@@ -91,9 +91,9 @@ def launch_page(
     """Serve the same by Gradio's own `launch`, as ZeroGPU Spaces need it, until SIGINT or SIGTERM. Without a lab."""
     from gac_app.server.page.gradio_page import GradioPage
 
-    keeper = Doorkeeper(config.server.visitors_per_client)
+    admission = Admission(config.server.visitors_per_client)
     routers = [health_routes(service), *_operator_routes(service, arena, exports, secrets)]
-    sign_in_routes, sign_in_doors = sign_in_parts(secrets.sign_in)
+    sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
 
     # Gradio calls its own address when it starts.
     names = (*config.server.trusted_hosts, "localhost", config.server.host)
@@ -104,9 +104,8 @@ def launch_page(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        keeper.page = GradioPage(blocks, app)  # before the first request
-        service.read_mirror()
-        async with keeper.sweeping():
+        admission.page = GradioPage(blocks, app)  # before the first request
+        async with _running(service, admission):
             yield
 
     blocks.launch(
@@ -114,7 +113,7 @@ def launch_page(
         server_port=config.server.port,
         app_kwargs={
             "lifespan": lifespan,
-            "middleware": _doors(trusted, keeper, sign_in_doors),
+            "middleware": _middleware(trusted, admission, sign_in),
             "max_body_size": MAX_BODY_BYTES,
             "routes": [*sign_in_routes, *(route for router in routers for route in router.routes)],
         },
@@ -134,9 +133,17 @@ def _operator_routes(
     """The routes for the operator; none without a token."""
     if not secrets.operator:
         return []
-    door = OperatorDoor(secrets.operator)  # one, so that guesses are counted together
-    export = [export_route(exports, door)] if exports else []
-    return [kept_route(service, door), *export, *([operator_page(arena.operator, door)] if arena else [])]
+    only = OperatorOnly(secrets.operator)  # one, so that guesses are counted together
+    export = [export_route(exports, only)] if exports else []
+    return [kept_route(service, only), *export, *([operator_page(arena.operator, only)] if arena else [])]
+
+
+@asynccontextmanager
+async def _running(service: RunService, admission: Admission) -> AsyncIterator[None]:
+    """What goes on while a host serves."""
+    service.read_mirror()
+    async with admission.sweeping():
+        yield
 
 
 def _wait_for_signal() -> None:
@@ -149,26 +156,25 @@ def _wait_for_signal() -> None:
 def bare_host(service: RunService, config: ServerConfig, secrets: HostSecrets = _NO_SECRETS) -> FastAPI:
     """The host without a page: its middleware and health routes."""
 
-    keeper = Doorkeeper(config.visitors_per_client)
-    sign_in_routes, sign_in_doors = sign_in_parts(secrets.sign_in)
+    admission = Admission(config.visitors_per_client)
+    sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.read_mirror()
-        async with keeper.sweeping():
+        async with _running(service, admission):
             yield
         await run_in_threadpool(service.close)
 
     host = FastAPI(
         lifespan=lifespan,
-        middleware=_doors(config, keeper, sign_in_doors),
+        middleware=_middleware(config, admission, sign_in),
         routes=[*sign_in_routes],
         max_body_size=MAX_BODY_BYTES,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
     )
-    host.state.doorkeeper = keeper
+    host.state.admission = admission
     host.include_router(health_routes(service))
     return host
 
@@ -180,7 +186,7 @@ def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -
     from gac_app.server.page.gradio_page import GradioPage
 
     gradio.mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
-    host.state.doorkeeper.page = GradioPage(page, host.routes[-1].app)  # type: ignore[attr-defined]
+    host.state.admission.page = GradioPage(page, host.routes[-1].app)  # type: ignore[attr-defined]
 
 
 def import_page() -> ModuleType:
@@ -190,7 +196,7 @@ def import_page() -> ModuleType:
     return page
 
 
-def _doors(config: ServerConfig, keeper: Doorkeeper, sign_in: Sequence[Middleware] = ()) -> list[Middleware]:
+def _middleware(config: ServerConfig, admission: Admission, sign_in: Sequence[Middleware] = ()) -> list[Middleware]:
     """Outermost first; `sign_in` as `sign_in_parts` gives it."""
     return [
         Middleware(SecurityHeaders, framed_by=config.framed_by),
@@ -201,6 +207,6 @@ def _doors(config: ServerConfig, keeper: Doorkeeper, sign_in: Sequence[Middlewar
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,
-        Middleware(EventDoor, keeper=keeper),
+        Middleware(EventMiddleware, admission=admission),
         Middleware(PageDocument),
     ]

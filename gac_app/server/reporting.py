@@ -20,14 +20,14 @@ class StateLog:
     """Logs a member's state when its phase changes, and a download's progress every few seconds."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[str, float]] = {}  # member -> phase, time
+        self._logged: dict[str, tuple[str, float]] = {}  # member -> phase, time
 
-    def tell(self, state: MemberState) -> None:
+    def log(self, state: MemberState) -> None:
         now = time.monotonic()
-        phase, told_s = self._told.get(state.name, ("", 0.0))
-        if state.phase == phase and not (phase == "fetching" and now - told_s >= FETCHING_S):
+        phase, logged_s = self._logged.get(state.name, ("", 0.0))
+        if state.phase == phase and not (phase == "fetching" and now - logged_s >= FETCHING_S):
             return
-        self._told[state.name] = state.phase, now
+        self._logged[state.name] = state.phase, now
         words = f"failed: {state.detail}" if state.phase == "failed" else state.words
         if state.notice and state.phase == "fetching" != phase:
             words += f" ({state.notice})"
@@ -43,9 +43,9 @@ def _report(service: RunService) -> None:
     log = StateLog()
     pause = threading.Event()
     while True:
-        states = service.member_states()
+        states = service.members.states()
         for state in states:
-            log.tell(state)
+            log.log(state)
         if all(state.phase in ("ready", "failed") for state in states):
             return
         pause.wait(POLL_S)

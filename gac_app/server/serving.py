@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import os
 from types import FrameType
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
-from gac_app.server.doors.connections import Connections, limited_protocol
+from gac_app.server.limits.connections import Connections, limited_protocol
 from gac_app.server.quiet_log import QuietLog
 
 DRAIN_S = 3  # for open streams to end
@@ -67,6 +68,9 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
     quiet, handlers = QuietLog(), list(logging.getLogger().handlers)
     for handler in handlers:
         handler.addFilter(quiet)
+    # A collection of everything that exists by now would take 0.25 s, and everybody would wait for it.
+    gc.collect()
+    gc.freeze()
     try:
         server.run()
     except KeyboardInterrupt:

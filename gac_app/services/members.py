@@ -1,15 +1,19 @@
-"""The state of each member while the ensemble loads, for the page's chips and `/readyz`."""
+"""The members while they load, for the page's chips and `/readyz`, and their ensemble once it is ready."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gac_app.config import Config
+from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 
-if TYPE_CHECKING:  # loads torch, which the page need not wait for
+if TYPE_CHECKING:  # they load torch, which the page need not wait for
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.together import DecodesTogether
     from gac_app.models.base import Model
     from gac_app.models.sources import Progress
 
@@ -52,18 +56,64 @@ class MemberState:
         """The phase, and the progress of a download: `fetching 42 % · 12 MB/s · 25 s left`."""
         words = [self.phase if self.progress is None else f"{self.phase} {int(self.progress * 100)} %"]
         if self.bytes_per_s is not None:
-            words.append(f"{_size(self.bytes_per_s)}/s")
+            words.append(f"{_scaled(self.bytes_per_s, _BYTES)}/s")
         if self.left_s is not None:
             words.append(f"{_duration(self.left_s)} left")
         return " · ".join(words)
 
 
-class MemberStates:
-    """The states of all members. Loaders write them; page and server read them."""
+class Members:
+    """The members while they load, and the ensemble of them once all are ready. Loaders write it; all others read it.
+
+    Attributes:
+        decodes_together: decodes all streams of a run, where they cannot have threads.
+        kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
+    """
 
     def __init__(self, config: Config) -> None:
+        self.decodes_together: DecodesTogether | None = None
+        self.kept: Callable[[], dict[str, Any]] = dict
+        self._ensemble: Ensemble | None = None
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
+
+    def use(
+        self,
+        ensemble: Ensemble,
+        kept: Callable[[], dict[str, Any]] = dict,
+        decodes_together: DecodesTogether | None = None,
+    ) -> None:
+        """Say that all are ready. For the arguments see the attributes."""
+        self.kept, self.decodes_together, self._ensemble = kept, decodes_together, ensemble
+
+    @property
+    def are_ready(self) -> bool:
+        return self._ensemble is not None
+
+    def ensemble(self) -> Ensemble:
+        """The ensemble. While it is not ready, raises GacError with the reason."""
+        if self._ensemble is not None:
+            return self._ensemble
+        for state in self.states():
+            if state.phase == "failed":
+                raise GacError(f"{state.name} could not be loaded: {state.detail}")
+        raise GacError("The models are still loading. Their state is shown above; please try again in a moment.")
+
+    def states(self) -> list[MemberState]:
+        """The state of each member. One that is loaded has failed while none of its reads succeed."""
+        loaded = self._ensemble.members if self._ensemble else {}
+        failures = {name: member.failure for name, member in loaded.items() if member.failure}
+        with self._lock:
+            states = list(self._states.values())
+        return [
+            replace(state, phase="failed", detail=failures[state.name]) if state.name in failures else state
+            for state in states
+        ]
+
+    def of(self, name: str) -> MemberState:
+        """The state of one member while it loads."""
+        with self._lock:
+            return self._states[name]
 
     def set(self, name: str, phase: Phase, *, detail: str = "", facts: tuple[MemberFact, ...] = ()) -> None:
         """Set a member's phase, and clear the details of the last one."""
@@ -71,33 +121,41 @@ class MemberStates:
 
     def set_fetching(self, name: str, progress: Progress) -> None:
         """Set the progress of fetching a member."""
-        self._put(
-            MemberState(
-                name,
-                "fetching",
-                progress=progress.share,
-                bytes_per_s=progress.bytes_per_s,
-                left_s=progress.left_s,
-            )
-        )
+        self._put(MemberState(name, "fetching", progress.share, progress.bytes_per_s, progress.left_s))
+
+    def set_failed(self, detail: str) -> None:
+        """Mark a failure. If no single member caused it, mark all, so that none seems to be fine."""
+        phases = {state.name: state.phase for state in self.states()}
+        for name, phase in phases.items():
+            if phase != "failed" and not (phase == "ready" and "failed" in phases.values()):
+                self.set(name, "failed", detail=detail)
+
+    def forget(self, owner: str, conversation_id: str = "") -> None:
+        """Drop a conversation, or all of an owner's, from the prefix caches."""
+        if self._ensemble is not None:
+            self._ensemble.forget(namespace_of(owner, conversation_id))
+
+    def close(self) -> None:
+        """Release the models."""
+        if self._ensemble is not None:
+            self._ensemble.close()
 
     def _put(self, state: MemberState) -> None:
         with self._lock:
             self._states[state.name] = replace(state, notice=self._states[state.name].notice)
 
-    def all(self) -> list[MemberState]:
-        with self._lock:
-            return list(self._states.values())
 
-    def of(self, name: str) -> MemberState:
-        with self._lock:
-            return self._states[name]
+def namespace_of(owner: str, conversation_id: str) -> str:
+    """The namespace in the prefix cache. Turns, streams and branches of one conversation share it; visitors never
+    do.
+    """
+    return f"{owner}/{conversation_id}" if conversation_id else owner
 
 
 def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
     """The facts on a loaded member's card."""
     about = model.about
-    size = f"{_number(member.num_params)} parameters" if member.num_params else about.size
+    size = f"{_scaled(member.num_params, _COUNT)} parameters" if member.num_params else about.size
     facts = (
         MemberFact("Size", size, is_brief=True),
         MemberFact("Family", about.family, is_brief=True),
@@ -110,21 +168,15 @@ def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
     return tuple(fact for fact in facts if fact.text)
 
 
-def _number(count: float) -> str:
-    """`494 M`, `1.5 B`."""
-    for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}" if count < 10 * factor else f"{count / factor:.0f} {unit}"
-    return f"{count:,.0f}"
+_BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
+_COUNT = {"T": 1e12, "B": 1e9, "M": 1e6, "": 1.0}
 
 
-def _size(num_bytes: float) -> str:
-    """Two or three digits: `350 kB`, `1.2 MB`, `12 MB`."""
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if num_bytes >= factor:
-            size = num_bytes / factor
-            return f"{size:.1f} {unit}" if size < 10 else f"{size:.0f} {unit}"
-    return f"{num_bytes:.0f} B"
+def _scaled(value: float, units: Mapping[str, float]) -> str:
+    """Two or three digits, in the largest unit that fits: `494 M`, `1.5 B`, `12 MB`."""
+    unit = next((unit for unit, factor in units.items() if value >= factor), list(units)[-1])
+    decimals = 1 if units[unit] > 1 and value < 10 * units[unit] else 0
+    return f"{value / units[unit]:,.{decimals}f} {unit}".rstrip()
 
 
 def _duration(seconds: float) -> str:

@@ -10,21 +10,41 @@ from gac_app.storage.battles.records import (
     VoteNews,
     VoteRow,
 )
+from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.schema import current_revision, upgrade
-from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
-from gac_app.storage.runs.records import AnswerRecord, Gone, Imported, NewRun, RunStatus, StoredRun, StoredStudy, Turn
+from gac_app.storage.runs.history import SORTS
+from gac_app.storage.runs.records import (
+    ENSEMBLE,
+    AnswerRecord,
+    ConversationSummary,
+    HistoryFilter,
+    Imported,
+    NewRun,
+    RunStatus,
+    RunSummary,
+    StoredRun,
+    Swap,
+    Turn,
+    fed_messages,
+    stream_key,
+)
+from gac_app.storage.runs.traces import LazySequence
 from gac_app.storage.store import Store
-from gac_app.storage.text import clean_text
+from gac_app.storage.studies import StoredStudy
+from gac_app.storage.text import clean_json, clean_text
 
 __all__ = [
+    "ENSEMBLE",
     "LET_GO",
+    "SORTS",
     "AnswerRecord",
     "CastVote",
     "ConversationSummary",
-    "Gone",
+    "DeletedIds",
     "HistoryFilter",
     "Imported",
     "JudgedBattle",
+    "LazySequence",
     "NewBattle",
     "NewJudgement",
     "NewRun",
@@ -34,10 +54,14 @@ __all__ = [
     "StoredBattle",
     "StoredRun",
     "StoredStudy",
+    "Swap",
     "Turn",
     "VoteNews",
     "VoteRow",
+    "clean_json",
     "clean_text",
     "current_revision",
+    "fed_messages",
+    "stream_key",
     "upgrade",
 ]

@@ -1,46 +1,76 @@
-"""Reads and writes results of visitors' studies, sealed like runs, each with its own key."""
+"""Reads and writes results of visitors' studies, encrypted like runs, each with its own key."""
 
 from __future__ import annotations
 
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ForeignKey, LargeBinary, Select, delete, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.database.sealing import damage_named, destroy_keys, new_key, seal, seal_json, unseal, unseal_json
-from gac_app.storage.database.tables import RunKey, Study, VisitorSession
-from gac_app.storage.runs.changes import own_visitor
-from gac_app.storage.runs.queries import is_visitor
-from gac_app.storage.runs.records import StoredStudy
+from gac_app.storage.database.encryption import (
+    damage_named,
+    decrypt,
+    decrypt_json,
+    destroy_keys,
+    encrypt,
+    encrypt_json,
+    new_key,
+)
+from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, utc_now
+from gac_app.storage.database.visitors import is_visitor, own_visitor
 from gac_app.storage.text import clean_json, clean_text
 
 MAX_LISTED = 200
 
 
+class Study(Base):
+    """The result of a visitor's study. `head` is encrypted JSON for lists; `body` is zlib over JSON, encrypted."""
+
+    __tablename__ = "study"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
+    key_id: Mapped[int]
+    head: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """The result of a study, JSON-able. `head` is empty if the row is damaged, `body` if it was not asked for."""
+
+    study_id: str
+    created_at: datetime
+    head: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
 def packed(body: Mapping[str, Any]) -> bytes:
-    """A result's body, to be sealed."""
+    """A result's body, to be encrypted."""
     return zlib.compress(json.dumps(clean_json(body)).encode())
 
 
 def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, Any], body: bytes) -> None:
     """Write a result; `body` is `packed`."""
     visitor = own_visitor(session, visitor_key)
-    session.flush()
     key = new_key(session)
-    sealed = {"head": seal_json(key.key, head), "body": seal(key.key, body)}
-    session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, **sealed))
+    encrypted = {"head": encrypt_json(key.key, head), "body": encrypt(key.key, body)}
+    session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, **encrypted))
 
 
-def listed(session: Session, visitor_key: str) -> list[StoredStudy]:
+def of_visitor(session: Session, visitor_key: str) -> list[StoredStudy]:
     """A visitor's results, newest first, including damaged ones, without bodies."""
     return [_head_of(*row) for row in session.execute(_owned(visitor_key).limit(MAX_LISTED))]
 
 
-def everybody_s(session: Session) -> list[StoredStudy]:
+def of_everybody(session: Session) -> list[StoredStudy]:
     """All visitors' results, newest first, without bodies."""
     return [_head_of(*row) for row in session.execute(_all().limit(MAX_LISTED))]
 
@@ -49,16 +79,17 @@ def load(session: Session, visitor_key: str, study_id: str) -> StoredStudy:
     """A visitor's result with its body. Raises NotFoundError, DamagedError."""
     study, key = _get(session, visitor_key, study_id)
     with damage_named():
-        body = json.loads(zlib.decompress(unseal(key, study.body)))
-        return StoredStudy(study.id, study.created_at, unseal_json(key, study.head), body)
+        body = json.loads(zlib.decompress(decrypt(key, study.body)))
+        return StoredStudy(study.id, study.created_at, decrypt_json(key, study.head), body)
 
 
 def rename(session: Session, visitor_key: str, study_id: str, name: str) -> None:
     study, key = _get(session, visitor_key, study_id)
-    study.head = seal_json(key, {**unseal_json(key, study.head), "name": name})
+    study.head = encrypt_json(key, {**decrypt_json(key, study.head), "name": name})
 
 
 def remove(session: Session, visitor_key: str, study_id: str) -> None:
+    """Delete a result."""
     study, _ = _get(session, visitor_key, study_id)
     destroy_keys(session, select(Study.key_id).where(Study.id == study.id))
     session.execute(delete(Study).where(Study.id == study.id))
@@ -82,6 +113,6 @@ def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, byte
 
 def _head_of(study: Study, key: bytes | None) -> StoredStudy:
     try:
-        return StoredStudy(study.id, study.created_at, unseal_json(key or b"", study.head))
+        return StoredStudy(study.id, study.created_at, decrypt_json(key or b"", study.head))
     except DamagedError:
         return StoredStudy(study.id, study.created_at, {})

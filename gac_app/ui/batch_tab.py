@@ -5,28 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import gradio as gr
-
 from gac_app.config import Config
 from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
-from gac_app.services.queue.batches import MAX_PROMPTS
+from gac_app.services.runs.batches import MAX_PROMPTS, Batches
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
 from gac_app.ui.settings.values import changes_from
+from gac_app.ui.streaming import QUIET
+from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.words import word
 
 if TYPE_CHECKING:
-    from gac_app.services.queue.batches import Batches
     from gac_app.services.runs.runs import RunService, RunView
 
 
 MAX_RUNS = 20  # in one reply
 
 
-def build_batch(service: RunService, batches: Batches) -> gr.HTML:
+def batch_tab(context: TabContext) -> Tab:
     """The form and the table. Its event `started` carries key, prompts and settings, `open` a run's id."""
-    return component("batch", "lab_own", "batch_table", "batch", functions=batch_functions(service, batches))
+    service = context.service
+
+    def build() -> None:
+        batches = Batches(service)
+        batch = component("batch", "lab_own", "batch_table", "batch", functions=batch_functions(service, batches))
+        batch.started(start_batch(service.config, batches), None, batch, **QUIET)
+        context.open_in_compare(batch, "open")
+
+    return Tab("batch", word("tab.batch"), build, "refreshBatch")
 
 
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
@@ -69,18 +77,16 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
         return {"runs": [_found(service, fields.visitor_key, run_id) for run_id in ids]}
 
     @replying
-    def batch_cancel(fields: Fields) -> Reply:
+    def batch_cancel(fields: Fields) -> None:
         batches.cancel(fields.visitor_key)
-        return {}
 
     @replying
-    def batch_vote(fields: Fields) -> Reply:
+    def batch_vote(fields: Fields) -> None:
         outcome = fields.text("outcome")
         if outcome:
             service.history.vote(fields.visitor_key, fields.text("run"), outcome, client=client_here())
         else:
             service.history.undo_vote(fields.visitor_key, fields.text("run"))
-        return {}
 
     return [batch_overview, batch_state, batch_runs, batch_cancel, batch_vote]
 

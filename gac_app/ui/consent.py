@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import component
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.requests import Fields, replying
 
 if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunService
@@ -18,8 +18,7 @@ def build_consent(service: RunService) -> gr.HTML:
     """A check box; nothing is published unless it is ticked."""
 
     @replying
-    def set_consent(fields: Fields) -> Reply:
+    def set_consent(fields: Fields) -> None:
         service.set_consent(fields.visitor_key, fields.flag("consents"), owner_of(fields.browser_key))
-        return {}
 
     return component("consent", functions=[set_consent])

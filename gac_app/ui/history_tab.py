@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
-import gradio as gr
-
 from gac_app.settings import Mode
-from gac_app.storage import HistoryFilter
-from gac_app.storage.runs.history import SORTS
+from gac_app.storage import SORTS, HistoryFilter
 from gac_app.ui.assets import component
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
+from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.words import word
 
 if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunService
-    from gac_app.storage.runs.history_records import ConversationSummary, RunSummary
+    from gac_app.storage import ConversationSummary, RunSummary
 
 PAGE_SIZE = 30  # conversations
 MAX_CHOSEN = 1_000  # runs deleted at once
 MODES = ("", *get_args(Mode))
 
 
-def build_history(service: RunService) -> gr.HTML:
+def history_tab(context: TabContext) -> Tab:
     """The list. Its events `open` and `rerun` carry the visitor's key and the run's id."""
+
+    def build() -> None:
+        scripts = ("dialog", "history_filters", "history_rows", "history")
+        history = component("history", *scripts, functions=history_functions(context.service))
+        context.open_in_compare(history, "open", "rerun")
+        context.compare.start_afresh_on(history.cleared)
+
+    return Tab("history", word("tab.history"), build, "refreshHistory")
+
+
+def history_functions(service: RunService) -> list[Callable[[object], Reply]]:
+    """The functions that the script calls, by name."""
 
     @replying
     def list_conversations(fields: Fields) -> Reply:
@@ -38,32 +50,26 @@ def build_history(service: RunService) -> gr.HTML:
         }
 
     @replying
-    def name_conversation(fields: Fields) -> Reply:
+    def name_conversation(fields: Fields) -> None:
         service.history.name_conversation(fields.visitor_key, fields.text("conversation"), fields.text("name"))
-        return {}
 
     @replying
-    def star_conversation(fields: Fields) -> Reply:
+    def star_conversation(fields: Fields) -> None:
         service.history.star_conversation(fields.visitor_key, fields.text("conversation"), fields.flag("is_starred"))
-        return {}
 
     @replying
-    def delete_runs(fields: Fields) -> Reply:
+    def delete_runs(fields: Fields) -> None:
         service.history.delete_runs(fields.visitor_key, fields.texts("runs", MAX_CHOSEN))
-        return {}
 
     @replying
-    def delete_conversation(fields: Fields) -> Reply:
+    def delete_conversation(fields: Fields) -> None:
         service.history.delete_conversation(fields.visitor_key, fields.text("conversation"))
-        return {}
 
     @replying
-    def delete_all(fields: Fields) -> Reply:
+    def delete_all(fields: Fields) -> None:
         service.history.delete_all(fields.visitor_key)
-        return {}
 
-    functions = (list_conversations, name_conversation, star_conversation, delete_runs, delete_conversation, delete_all)
-    return component("history", "dialog", "history_filters", "history_rows", "history", functions=functions)
+    return [list_conversations, name_conversation, star_conversation, delete_runs, delete_conversation, delete_all]
 
 
 def _filter(fields: Fields) -> HistoryFilter:

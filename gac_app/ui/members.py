@@ -29,7 +29,7 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
     timer = gr.Timer(TICK_S)
     gr.on(
         [page.load, timer.tick],
-        lambda: (states_of(service), gr.Timer(active=not service.is_ready)),
+        lambda: (states_of(service), gr.Timer(active=not service.members.are_ready)),
         outputs=[chips, timer], queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     return chips
@@ -44,7 +44,7 @@ def states_of(service: RunService) -> str:
             "detail": without_folders(state.detail),
             "facts": [*map(astuple, state.facts), *_cost(speeds.get(state.name))],
         }
-        for state in service.member_states()
+        for state in service.members.states()
     ]
     return page_json(states)
 

@@ -21,11 +21,11 @@ MAX_SEARCH_CHARS = 500
 VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
 _MAX_ID_CHARS = 200
 # In a request's state, where the host says so: awaited, whether somebody listens to its event; the `Account` or None.
-IS_HEARD, ACCOUNT = "is_heard", "account"
+HAS_LISTENER, ACCOUNT = "has_listener", "account"
 _MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
 
 _LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_MAX_THREADS = 256  # as many as the host takes events, so that no event waits for another's database
+MAX_EVENTS = 200  # of all visitors, queued or running; each mostly sleeps, and none waits for another's database
 
 Reply = dict[str, Any]
 P = ParamSpec("P")
@@ -140,7 +140,7 @@ class Threads:
     """Threads for what must not run on the event loop: the database, and all that takes more than a millisecond."""
 
     def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(_MAX_THREADS)
+        self._limiter = anyio.CapacityLimiter(MAX_EVENTS)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread, and wait for it without holding up the loop."""
@@ -148,10 +148,10 @@ class Threads:
         return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
 
 
-async def is_heard() -> bool:
+async def has_listener() -> bool:
     """Whether the current event has a listener, as far as the host knows."""
     request = LocalContext.request.get(None)
-    heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
+    heard = getattr(request.request.state, HAS_LISTENER, None) if request and request.request else None
     return heard is None or await heard()
 
 
@@ -183,13 +183,13 @@ def page_line(value: Any) -> str:
     return _LINE.encode(value).replace("<", "\\u003c") + "\n"
 
 
-def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
-    """Wrap a function that the page's script calls, so that errors raised on purpose become {"error": message}."""
+def replying(function: Callable[[Fields], Reply | None]) -> Callable[[object], Reply]:
+    """Wrap a function that the page's script calls: errors raised on purpose become {"error": message}, None {}."""
 
     @wraps(function)
     def reply(data: object = None) -> Reply:
         try:
-            return function(Fields(data))
+            return function(Fields(data)) or {}
         except GacError as error:
             return {"error": without_folders(str(error))}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_arena import BOX, to_arena
 from tests.browser.test_axe import findings, with_axe

@@ -28,8 +28,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     config = config_of([model.name for model in models])
     store = Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}")
     service = RunService(config, store)
-    service.use(ensemble_of(models, config))
-    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.ready_ensemble()), store)
+    service.members.use(ensemble_of(models, config))
+    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.members.ensemble()), store)
     with served(service, lab) as site:
         yield site
     lab.close()

@@ -291,9 +291,9 @@ def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener
 
 def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page: Opener) -> None:
     site = serve()
-    ensemble, site.service._runner.ensemble = site.service._runner.ensemble, None
-    site.service.states.set_fetching("Small", Progress(42_000_000, 100_000_000, bytes_per_s=2_300_000.0))
-    site.service.states.set("Large", "failed", detail="no network")
+    ensemble, site.service.members._ensemble = site.service.members._ensemble, None
+    site.service.members.set_fetching("Small", Progress(42_000_000, 100_000_000, bytes_per_s=2_300_000.0))
+    site.service.members.set("Large", "failed", detail="no network")
     page = open_page(site)
     page.page.wait_for_selector(".gac-chips :text('fetching 42 % · 2.3 MB/s · 25 s left')")
     page.page.wait_for_selector(".gac-chip-notes [role=alert]:has-text('no network')")
@@ -302,9 +302,9 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-notice:has-text('could not be loaded')")
     assert page.page.input_value("#gac-prompt textarea") == "too early"
-    site.service.states.set("Small", "ready")
-    site.service.states.set("Large", "ready")
-    site.service._runner.ensemble = ensemble
+    site.service.members.set("Small", "ready")
+    site.service.members.set("Large", "ready")
+    site.service.members._ensemble = ensemble
     page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-asked h2:text-is('too early')")
@@ -354,7 +354,7 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
 def test_a_member_has_a_card(serve: Server, open_page: Opener) -> None:
     site = serve()
     facts = (MemberFact("Size", "494 M parameters", is_brief=True), MemberFact("Licence", "<i>apache-2.0</i>"))
-    site.service.states.set("Large", "ready", facts=facts)
+    site.service.members.set("Large", "ready", facts=facts)
     page = open_page(site)
     page.page.get_by_role("button", name="Large").click()
     card = page.page.locator("[data-member=Large]")

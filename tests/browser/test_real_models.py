@@ -47,8 +47,8 @@ def opened(site: Site, open_page: Opener, width: int = 1280, *, is_new: bool = F
     watched = open_page(site, viewport={"width": width, "height": 900}, is_new=is_new)
     watched.page.set_default_timeout(ANSWER_MS)
     until = time.monotonic() + LOAD_S
-    while not site.service.is_ready:
-        assert time.monotonic() < until, site.service.member_states()
+    while not site.service.members.are_ready:
+        assert time.monotonic() < until, site.service.members.states()
         time.sleep(0.2)
     return watched
 

@@ -99,7 +99,7 @@ def test_members_whose_weights_are_all_zero_count_the_same() -> None:
 def test_a_trace_shows_the_posterior_of_its_probabilities(
     seed: int, num: int, decay: float, alignment: str, threshold: float
 ) -> None:
-    how: dict[str, Any] = {"weights": "posterior", "posterior_decay": decay, "alignment": alignment}
+    how: dict[str, Any] = {"weights": "posterior", "weight_params": {"decay": decay}, "alignment": alignment}
     evidence = dict.fromkeys((f"m{i}" for i in range(num)), 0.0)
     ensemble = toy_ensemble(toys(seed, num), mode="gate", threshold=threshold)
     for step in steps_of(ensemble, temperature=1.0, seed=seed, **how):

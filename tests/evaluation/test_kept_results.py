@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import pytest
@@ -33,14 +32,6 @@ def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     assert (again.result.remarks, again.result.failure) == (["So."], "one")
 
 
-def test_an_older_result_is_read(tmp_path: Path) -> None:
-    results = KeptResults(tmp_path)
-    kept = results.keep(RESULT, ("a",))
-    [path] = tmp_path.glob("*.json")
-    path.write_text(path.read_text(encoding="utf-8").replace('"prediction"', '"said"'), encoding="utf-8")
-    assert results.load(kept.id).result.asked == [ASKED]
-
-
 def test_the_newest_come_first_and_other_files_are_passed_over(tmp_path: Path) -> None:
     results = KeptResults(tmp_path)
     kept = [results.keep(RESULT, ("a",)).id for _ in range(3)]
@@ -64,19 +55,6 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
     with pytest.raises(StorageError, match="cannot be written"):
         KeptResults(tmp_path / "results").keep(RESULT, ("a",))
-
-
-def test_earlier_results_are_read_without_their_pictures(tmp_path: Path) -> None:
-    results = KeptResults(tmp_path)
-    kept = results.keep(RESULT, ("a",))
-    path = tmp_path / f"{kept.id}.json"
-    found = json.loads(path.read_text())
-    for name in ("plots", "asked"):
-        del found["result"][name]
-    found["result"]["plot"] = "<svg/>"
-    path.write_text(json.dumps(found))
-    again = KeptResults(tmp_path).load(kept.id).result
-    assert (again.plots, list(again.asked), again.heading) == ((), [], RESULT.heading)
 
 
 def rows_of(*tables: Table) -> list[list[str]]:

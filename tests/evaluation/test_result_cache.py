@@ -31,11 +31,6 @@ def test_answers_come_back_as_they_were(path: Path) -> None:
     assert ResultCache(path).answers == {answer.question_id: answer for answer in ANSWERS}
 
 
-def test_answers_of_older_files_are_read(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b'"prediction"', b'"said"'))
-    assert ResultCache(path).answers == {answer.question_id: answer for answer in ANSWERS}
-
-
 def test_a_line_torn_anywhere_costs_only_itself(path: Path) -> None:
     whole = path.read_bytes()
     first = whole.index(b"\n") + 1

@@ -20,6 +20,7 @@ from tests.evaluation.fakes import CONFIG
         ("every-step+paper", {"alignment": "paper"}),
         ("every-step+posterior+decay=0.9", {"weights": "posterior", "weight_params": {"decay": 0.9}}),
         ("gate@0.5+gate-temperature=2", {"gate_temperature": 2.0, "threshold": 0.5}),
+        ("every-step+top-p=0.9+temperature=1+reproducible=on", {"top_p": 0.9, "temperature": 1, "reproducible": "on"}),
         ("agreement+paper", {"mode": "agreement", "alignment": "paper"}),
         ("every-step+unite+k=5", {"alignment": "paper", "combine": "unite", "combine_params": {"top_k": 5.0}}),
         (
@@ -54,6 +55,8 @@ def test_a_member_alone() -> None:
         ("gate@7", "threshold"),
         ("gate@0.5+gate=c", "'c' is not a member"),
         ("every-step+magic", "'magic' is no option"),
+        ("every-step+top-p=half", "top_p"),
+        ("every-step+top-p=", "'top-p=' is no option"),
         ("every-step+unite+k=2.5", "combine_params.top_k"),
         ("every-step+combine=best", "'best' is no combine rule"),
         ("every-step+combine=power+combine.exponent=99", "combine_params.exponent"),

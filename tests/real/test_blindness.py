@@ -37,7 +37,7 @@ def spies(default: Ensemble, tmp_path: Path) -> Iterator[Spies]:
         "arena": default.config.arena.model_copy(update={"max_per_hour": 100_000}),
     }
     runs = RunService(default.config.model_copy(update=changes), store := Store(database_in(tmp_path / "gac.db")))
-    runs.use(default, lambda: kept_by(default))
+    runs.members.use(default, lambda: kept_by(default))
     arena = ArenaService(runs, store, random.Random(7))
     alone_first = sorted(arena.contestants, key=lambda one: (one.member is None, one.settings.mode == "every-step"))
     yield Spies(arena, runs, [one.name for one in alone_first], PROMPTS)

@@ -21,18 +21,23 @@ class FakeState:
 
 
 @dataclass
-class FakeService:
-    states: list[FakeState] = field(default_factory=lambda: [FakeState("small"), FakeState("large")])
-    is_ready: bool = True
-    storage_error: str = ""
-    is_closed: bool = False
-    mirror: None = None
+class FakeMembers:
+    found: list[FakeState] = field(default_factory=lambda: [FakeState("small"), FakeState("large")])
+    are_ready: bool = True
 
-    def member_states(self) -> list[FakeState]:
-        return self.states
+    def states(self) -> list[FakeState]:
+        return self.found
 
     def kept(self) -> dict[str, dict[str, int]]:
         return {"small": {"num_ids": 7, "max_ids": 8192}}
+
+
+@dataclass
+class FakeService:
+    members: FakeMembers = field(default_factory=FakeMembers)
+    storage_error: str = ""
+    is_closed: bool = False
+    mirror: None = None
 
     def check_storage(self) -> None:
         if self.storage_error:

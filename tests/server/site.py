@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from gac_app.config import ServerConfig
-from gac_app.server.doors.connections import Connections, limited_protocol
+from gac_app.server.limits.connections import Connections, limited_protocol
 
 ROOT = Path(__file__).parent.parent.parent
 API = "/gradio_api"

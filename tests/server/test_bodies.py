@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from gac_app.server.doors import event_door
-from gac_app.server.doors.bodies import RefusedError, read_body, replaying
-from gac_app.server.doors.event_door import MAX_BODY_BYTES, Doorkeeper, EventDoor
+from gac_app.server.limits.bodies import RefusedError, read_body, replaying
+from gac_app.server.middleware import MAX_BODY_BYTES
+from gac_app.server.page import events
+from gac_app.server.page.events import Admission, EventMiddleware
 
 PIECE = b'"' + b"x" * 999
 
@@ -37,14 +38,14 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 def test_an_endless_body_is_read_up_to_its_routes_limit(
     route: str, max_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_door, "LATE_S", 0.0)
+    monkeypatch.setattr(events, "LATE_S", 0.0)
     sender, sent = Sender(), list[Message]()
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": f"/gradio_api/{route}", "headers": []}
-    asyncio.run(EventDoor(nothing, Doorkeeper(64))({**scope, "client": ("10.0.0.1", 1)}, sender.receive, send))
+    asyncio.run(EventMiddleware(nothing, Admission(64))({**scope, "client": ("10.0.0.1", 1)}, sender.receive, send))
     assert sent[0]["status"] == 413
     assert f"{max_bytes:,}" in sent[1]["body"].decode()
     assert sender.num_sent == max_bytes // len(PIECE) + 1

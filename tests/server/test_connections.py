@@ -11,8 +11,8 @@ import pytest
 from fastapi.responses import PlainTextResponse
 
 from gac_app.config import ServerConfig
-from gac_app.server.doors import connections
 from gac_app.server.host import bare_host
+from gac_app.server.limits import connections
 from tests.fakes import WAIT_S
 from tests.server.fakes import FakeService
 from tests.server.site import served

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from gac_app.server.host import HostSecrets, create_host
 from gac_app.server.routes.export_route import export_route
-from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator import OperatorOnly
 from gac_app.services.mirror.exports import Exports
 from gac_app.storage import Store
 from tests.server.conftest import HERE
@@ -25,7 +25,7 @@ from tests.ui.planted import planted_arena
 
 def export_client(store: Store) -> TestClient:
     host = FastAPI()
-    host.include_router(export_route(Exports(store), OperatorDoor("secret")))
+    host.include_router(export_route(Exports(store), OperatorOnly("secret")))
     return TestClient(host)
 
 
@@ -48,7 +48,7 @@ def test_without_a_token_there_is_no_such_route(tmp_path: Path, token: str, stat
     secrets = HostSecrets(operator=token)
     host = create_host(planted.runs, planted.runs.config, None, planted.arena, Exports(planted.store), secrets)
     client = TestClient(host, base_url=HERE)
-    for route in ("/export", "/operator/kept-prefixes"):
+    for route in ("/export", "/operator/kept-prefixes", "/operator", "/operator/overview"):
         assert client.get(route, headers={"Authorization": f"Bearer {token}"}).status_code == status
     planted.runs.close()
 

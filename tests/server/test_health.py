@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
 from gac_app.server.routes.health import kept_route
-from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator import OperatorOnly
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState
@@ -28,7 +28,7 @@ def client(service: FakeService) -> TestClient:
 
 
 def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: FakeService) -> None:
-    service.states = [FakeState("small", "failed", detail="no network")]
+    service.members.found = [FakeState("small", "failed", detail="no network")]
     service.storage_error = "the disk is full"
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
@@ -40,12 +40,12 @@ def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -
 
 
 def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
-    service.states = [
+    service.members.found = [
         FakeState("small"),
         FakeState("mid", "fetching", 0.4),
         FakeState("large", "failed", detail="gone"),
     ]
-    service.is_ready = False
+    service.members.are_ready = False
     service.storage_error = "the database is read-only"
     answer = client.get("/readyz")
     assert answer.status_code == 503
@@ -56,7 +56,7 @@ def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> 
 
 
 def test_readyz_waits_for_the_ensemble_after_the_last_member(client: TestClient, service: FakeService) -> None:
-    service.is_ready = False
+    service.members.are_ready = False
     assert client.get("/readyz").json()["reasons"] == {"ensemble": "being built"}
 
 
@@ -68,15 +68,15 @@ def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeSe
 
 def test_what_members_keep_is_for_the_operator_alone(service: FakeService) -> None:
     host = FastAPI()
-    host.include_router(kept_route(service, OperatorDoor("secret")))  # type: ignore[arg-type]
+    host.include_router(kept_route(service, OperatorOnly("secret")))  # type: ignore[arg-type]
     client = TestClient(host)
     assert client.get("/operator/kept-prefixes").status_code == 401
     told = client.get("/operator/kept-prefixes", headers={"Authorization": "Bearer secret"})
-    assert told.json() == service.kept()
+    assert told.json() == service.members.kept()
 
 
 def test_no_reason_tells_a_folder(client: TestClient, service: FakeService) -> None:
-    service.states = [FakeState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole")]
+    service.members.found = [FakeState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole")]
     service.storage_error = "the database /data/visitors/gac.db is locked"
     assert client.get("/readyz").json()["reasons"] == {
         "large": "failed: large.gguf is not whole",

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server.routes import operator
-from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator import OperatorOnly
 from gac_app.services.queue import shares
 
 RIGHT = [("Authorization", "Bearer secret")]
@@ -18,7 +18,7 @@ RIGHT = [("Authorization", "Bearer secret")]
 @pytest.fixture
 def host() -> FastAPI:
     host = FastAPI()
-    host.add_api_route("/", lambda: "in", dependencies=[Depends(OperatorDoor("secret"))])
+    host.add_api_route("/", lambda: "in", dependencies=[Depends(OperatorOnly("secret"))])
     return host
 
 
@@ -77,4 +77,4 @@ def test_after_a_while_one_may_try_again(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_empty_token_is_no_token() -> None:
     with pytest.raises(ValueError, match="nobody"):
-        OperatorDoor("")
+        OperatorOnly("")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from gac_app.server.host import HostSecrets, create_host
-from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
-from gac_app.services.mirror.exports import Exports
-from tests.server.conftest import HERE
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
 from tests.services.test_arena import Arena
 from tests.services.test_operator import stored
-from tests.ui.planted import planted_arena
 
 RIGHT = {"Authorization": "Bearer secret"}
 CALLS = (
@@ -30,7 +25,7 @@ CALLS = (
 
 def client_of(arena: Arena) -> TestClient:
     host = FastAPI()
-    host.include_router(operator_page(arena.service.operator, OperatorDoor("secret")))
+    host.include_router(operator_page(arena.service.operator, OperatorOnly("secret")))
     return TestClient(host)
 
 
@@ -50,17 +45,6 @@ def test_nothing_is_told_or_done_without_the_token(
     assert "school" not in answer.text
     assert arena.store.battles.verdicts() == {}
     arena.answered()
-
-
-@pytest.mark.parametrize(("token", "status"), [("", 404), ("secret", 200)])
-def test_without_a_token_there_is_no_such_page(tmp_path: Path, token: str, status: int) -> None:
-    planted = planted_arena(tmp_path)
-    secrets = HostSecrets(operator=token)
-    host = create_host(planted.runs, planted.runs.config, None, planted.arena, Exports(planted.store), secrets)
-    client = TestClient(host, base_url=HERE)
-    assert client.get("/operator").status_code == status
-    assert client.get("/operator/overview", headers={"Authorization": f"Bearer {token}"}).status_code == status
-    planted.runs.close()
 
 
 def test_guesses_are_slowed(arena: Arena) -> None:

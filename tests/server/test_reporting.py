@@ -17,13 +17,13 @@ def test_a_download_is_neither_silent_nor_a_flood(
     monkeypatch.setattr(reporting.time, "monotonic", lambda: now)
     log = reporting.StateLog()
     with caplog.at_level(logging.INFO, "gac_app"):
-        log.tell(MemberState("a"))
+        log.log(MemberState("a"))
         for tick in range(60):  # half a minute
             now = 100 + tick / 2
-            log.tell(MemberState("a", "fetching", progress=tick / 100, bytes_per_s=2e6, notice="terms"))
-        log.tell(MemberState("a", "loading"))
-        log.tell(MemberState("a", "loading"))
-        log.tell(MemberState("a", "failed", detail="no memory"))
+            log.log(MemberState("a", "fetching", progress=tick / 100, bytes_per_s=2e6, notice="terms"))
+        log.log(MemberState("a", "loading"))
+        log.log(MemberState("a", "loading"))
+        log.log(MemberState("a", "failed", detail="no memory"))
     lines = [record.getMessage() for record in caplog.records]
     assert lines[:3] == ["a: waiting", "a: fetching 0 % · 2.0 MB/s (terms)", "a: fetching 10 % · 2.0 MB/s"]
     assert lines[-2:] == ["a: loading", "a: failed: no memory"]

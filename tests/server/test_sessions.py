@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gac_app.server.doors.bodies import RefusedError
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.page.sessions import (
     KEPT_S,
     MAX_SESSIONS,
@@ -79,11 +79,11 @@ def test_time_without_a_listener_counts_from_the_last_one() -> None:
     session = kept.sessions.enter("a", ALICE)
     kept.sessions.open_stream(session, listens=True)
     kept.now_s += 50
-    assert kept.sessions.unheard_s(session, 1000.0) == 0
+    assert kept.sessions.abandoned_s(session, 1000.0) == 0
     kept.sessions.close_stream(session, listens=True)
     kept.now_s += 3
-    assert kept.sessions.unheard_s(session, 1000.0) == 3
-    assert kept.sessions.unheard_s(session, 1052.0) == 1
+    assert kept.sessions.abandoned_s(session, 1000.0) == 3
+    assert kept.sessions.abandoned_s(session, 1052.0) == 1
     assert session.num_listeners == 0
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
+from gac_app.services.battles.implied import implied_by
+from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.runs.history import implies_nothing
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import RunView
 from gac_app.storage import HistoryFilter, RunSummary, Store
@@ -18,6 +21,7 @@ from tests.storage.samples import newest_first
 
 ALICE, BOB = "a" * 64, "b" * 64
 SHORT = {"max_new_tokens": 10}
+VERSIONS = {"gac": "test"}
 LONG = {"max_new_tokens": 10_000}  # for runs that somebody stops
 
 
@@ -33,12 +37,19 @@ class House:
         self._made: list[tuple[RunService, Sequence[Model]]] = []
 
     def service(
-        self, models: Sequence[Model] | None = None, store: Store | None = None, **config_fields: Any
+        self,
+        models: Sequence[Model] | None = None,
+        store: Store | None = None,
+        mirror: Mirror | None = None,
+        *,
+        has_arena: bool = False,
+        **config_fields: Any,
     ) -> RunService:
         models = fake_models() if models is None else models
         config = config_of([model.name for model in models], **config_fields)
-        service = RunService(config, store or self.store(), {"gac": "test"})
-        service.use(ensemble_of(models, config))
+        implies = implied_by(config, VERSIONS) if has_arena else implies_nothing
+        service = RunService(config, store or self.store(), VERSIONS, mirror=mirror, implies=implies)
+        service.members.use(ensemble_of(models, config))
         self._made.append((service, models))
         return service
 
@@ -63,14 +74,14 @@ def until(condition: Callable[[], object], what: str = "") -> None:
 
 def ended(run: LiveRun) -> LiveRun:
     """`run`, once it is over and known to be stored or not."""
-    assert run.over.wait(WAIT_S), "the run goes on and on"
-    until(lambda: run.is_saved is not None, "for the run to be stored")
+    assert run.wait_for(lambda: run.is_settled, WAIT_S), "the run goes on and on, or is not stored"
     return run
 
 
 def begun(run: LiveRun, num_steps: int = 1) -> LiveRun:
     """`run`, once each of its streams has `num_steps` steps."""
-    until(lambda: all(len(stream.steps) >= num_steps for stream in run.streams.values()), "for the first steps")
+    has_begun = run.wait_for(lambda: all(len(one.steps) >= num_steps for one in run.streams.values()), WAIT_S)
+    assert has_begun, "there are no steps"
     return run
 
 

@@ -41,10 +41,9 @@ class Neighbourhood:
         text = f"{self._num_measured}: {PROMPT}"
         run = self._service.start("a" * 64, text, {"max_new_tokens": 4}, client="home")
         with self._service.following(run):
-            until = begun_at + 10 * WAIT_S
-            while not run.streams["ensemble"].steps:
-                assert not run.wait(0.5) or run.streams["ensemble"].steps, run.streams["ensemble"].finished
-                assert time.monotonic() < until, "no token came"
+            has_begun = run.wait_for(lambda: run.streams["ensemble"].events, 10 * WAIT_S)
+            assert has_begun, "no token came"
+            assert run.streams["ensemble"].steps, run.streams["ensemble"].finished
             seconds = time.monotonic() - begun_at
             run.over.wait(10 * WAIT_S)
         return seconds
@@ -54,7 +53,7 @@ class Neighbourhood:
         self._num_measured += 1
         store = Store(f"sqlite:///{self._folder / str(self._num_measured)}")
         self._service = RunService(self._ensemble.config, store)
-        self._service.use(self._ensemble)
+        self._service.members.use(self._ensemble)
         with SITUATIONS[who](self):
             return self.first_token_s()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -15,8 +15,9 @@ import pytest
 from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
 from gac_app.services.battles import battles
 from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import BattleView
-from gac_app.services.runs.runs import RunService
+from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, listed, until
@@ -31,10 +32,20 @@ LONG = {"max_new_tokens": 3_000}
 class Arena:
     """A service with its store, and the few things that every test does."""
 
-    def __init__(self, house: House, models: list[FakeModel] | None = None, **fields: Any) -> None:
-        self.store = house.store()
-        self.runs: RunService = house.service(models, self.store, **{"settings": SHORT, **fields})
-        self.service = ArenaService(self.runs, self.store, random.Random(1))
+    def __init__(
+        self,
+        house: House,
+        models: list[FakeModel] | None = None,
+        *,
+        store: Store | None = None,
+        mirror: Callable[[Store, LiveBattles], Mirror] | None = None,
+        **fields: Any,
+    ) -> None:
+        self.store = store or house.store()
+        battles = LiveBattles(self.store)
+        mirrored = mirror(self.store, battles) if mirror else None
+        self.runs = house.service(models, self.store, mirrored, has_arena=True, **{"settings": SHORT, **fields})
+        self.service = ArenaService(self.runs, self.store, random.Random(1), battles=battles)
 
     def answered(self, key: str = ALICE, prompt: str = "Name three colours", **more: Any) -> BattleView:
         """A battle whose answers are to be seen whole."""
@@ -92,17 +103,16 @@ def test_a_battle_from_prompt_to_names(arena: Arena) -> None:
     assert all(one.num_tokens and one.num_forwards for one in told.contestants.values())
 
 
-def test_nothing_before_the_names_are_told_names_a_contestant(arena: Arena) -> None:
+def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> None:
     """Members are called by words that nothing else says."""
-    contestants = [
-        {"name": "zyxone", "member": "a"},
-        {"name": "zyxtwo", "member": "b"},
-        {"name": "zyxthree", "settings": {"mode": "every-step"}},
-    ]
-    fields = {"arena": {"contestants": contestants}}
-    runs = RunService(arena.runs.config.model_validate({**arena.runs.config.model_dump(), **fields}), arena.store)
-    runs.use(arena.runs.ready_ensemble())
-    arena.runs, arena.service = runs, ArenaService(runs, arena.store)
+    contestants = {
+        "contestants": [
+            {"name": "zyxone", "member": "a"},
+            {"name": "zyxtwo", "member": "b"},
+            {"name": "zyxthree", "settings": {"mode": "every-step"}},
+        ]
+    }
+    arena = Arena(house, arena=contestants)
     view = arena.service.start(ALICE, "Name three colours")
     seen = [said(view)]
     until(lambda: seen.append(said(now := arena.service.history.look(ALICE, view.id))) or now.phase == "answered")
@@ -296,7 +306,7 @@ def test_a_skipped_battle_takes_no_vote(arena: Arena) -> None:
         arena.service.vote(ALICE, view.id, "left", skipped.ballot)
 
 
-def test_reasons_are_sealed_and_the_last_count(arena: Arena, house: House) -> None:
+def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
     with pytest.raises(RequestError, match="after the vote"):
         arena.service.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)
@@ -381,10 +391,7 @@ def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
     """An arena whose writes wait long for the database, and whose visitors do not."""
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
     store = Store(f"sqlite:///{house.path}", retry_s=20.0)
-    arena = Arena(house)
-    arena.runs = house.service(None, store, settings=SHORT)
-    arena.service, arena.store = ArenaService(arena.runs, store), store
-    return arena
+    return Arena(house, store=store)
 
 
 def test_no_names_are_told_while_an_undo_waits_for_the_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,7 +435,7 @@ def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypat
     arena.service.reveal(ALICE, second.id)
     arena.answered(prompt="Third")
     assert arena.service.history.look(ALICE, first.id).may_vote
-    assert second.id not in [battle.id for battle in arena.service._battles.all()]
+    assert second.id not in [battle.id for battle in arena.service.battles.all()]
 
 
 @pytest.mark.parametrize("client", ["elsewhere", "the address of Bob"])
@@ -437,7 +444,7 @@ def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.Mo
     honest = arena.answered(BOB, client="the address of Bob")
     own = [arena.answered(ALICE, client=client).id for _ in range(6)]
     assert arena.service.history.look(BOB, honest.id).may_vote
-    assert [battle.id for battle in arena.service._battles.all()] == [honest.id, *own[-3:]]
+    assert [battle.id for battle in arena.service.battles.all()] == [honest.id, *own[-3:]]
 
 
 def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +452,7 @@ def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.Mo
     honest = [arena.answered(key * 64, client="the address of Bob").id for key in "bc"]
     for number in range(6):
         arena.answered(f"{number:064}", client="invented keys")
-    assert {battle.id for battle in arena.service._battles.all()} >= set(honest)
+    assert {battle.id for battle in arena.service.battles.all()} >= set(honest)
 
 
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
@@ -466,7 +473,7 @@ def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeyp
 
     monkeypatch.setattr(arena.service, "forget", and_begin)
     arena.runs.history.delete_all(ALICE)
-    assert arena.service._battles.all() == []
+    assert arena.service.battles.all() == []
 
 
 def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import BusyError, NotFoundError, RequestError
-from gac_app.services.queue.batches import GIVES_WAY_S, MAX_OF_CLIENT, UNHEARD_S, Batch, Batches
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.runs.batches import GIVES_WAY_S, MAX_OF_CLIENT, UNHEARD_S, Batch, Batches
 from gac_app.services.runs.runs import RunService
+from gac_app.services.visitors import owner_of
 from tests.clocks import HandClock
 from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
@@ -71,7 +71,7 @@ def test_whoever_waits_comes_between_two_prompts(house: House) -> None:
 
 
 def test_a_full_queue_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.queue.batches._RETRY_S", 0.01)
+    monkeypatch.setattr("gac_app.services.runs.batches._RETRY_S", 0.01)
     service = house.service(
         [FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)], server={"max_running": 1, "max_waiting": 0}
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.services.queue.batches import Batches
+from gac_app.services.runs.batches import Batches
 from gac_app.storage import RunStatus, Store
 from tests.databases import database_in
 from tests.services.house import ALICE, SHORT, House

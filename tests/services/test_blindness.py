@@ -37,7 +37,7 @@ def spies(house: House, num_tokens: int, **arena: Any) -> Spies:
     for model in models:
         model._sharpness = 0.5
     runs = house.service(models, store := house.store(), settings={"max_new_tokens": num_tokens}, arena=arena)
-    runs.use(ensemble := ensemble_of(models, runs.config), lambda: kept_by(ensemble))
+    runs.members.use(ensemble := ensemble_of(models, runs.config), lambda: kept_by(ensemble))
     service = ArenaService(runs, store, random.Random(7))
     return Spies(service, runs, [one.name for one in service.contestants], ["Name three colours", "Go on"])
 

@@ -30,7 +30,7 @@ def test_every_stream_replays_and_takes_the_alternative(house: House) -> None:
     token_id, token = alternative(parent)
     prefix = parent.streams["ensemble"].steps[:POSITION]
 
-    branched = ended(service.revisions.branch(ALICE, parent.id, POSITION, token_id))
+    branched = ended(service.branch(ALICE, parent.id, POSITION, token_id))
 
     assert (branched.parent_run_id, branched.branch_position) == (parent.id, POSITION)
     assert branched.swap == (parent.streams["ensemble"].steps[POSITION].token, token)
@@ -51,7 +51,7 @@ def test_the_continuation_is_exactly_decoding_from_that_prefix(house: House) -> 
     service = house.service()
     parent = answer(service)
 
-    branched = ended(service.revisions.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
+    branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
 
     model = fake_models()[0]
     mapping = ensemble_of(fake_models()).members["a"].mapping  # the union that both share
@@ -70,7 +70,7 @@ def test_taking_the_chosen_token_again_gives_the_same_answer(house: House, align
     parent = answer(service)
     chosen = parent.streams["ensemble"].steps[POSITION]
 
-    branched = ended(service.revisions.branch(ALICE, parent.id, POSITION, chosen.token_id))
+    branched = ended(service.branch(ALICE, parent.id, POSITION, chosen.token_id))
 
     assert branched.streams["ensemble"].text == parent.streams["ensemble"].text
     again = branched.streams["ensemble"].steps
@@ -81,10 +81,10 @@ def test_a_branch_of_a_stored_run_equals_that_of_a_live_one(house: House) -> Non
     service = house.service()
     parent = answer(service)
     token_id, _ = alternative(parent)
-    live = ended(service.revisions.branch(ALICE, parent.id, POSITION, token_id))
+    live = ended(service.branch(ALICE, parent.id, POSITION, token_id))
     service.close()
 
-    stored = ended(house.service().revisions.branch(ALICE, parent.id, POSITION, token_id))
+    stored = ended(house.service().branch(ALICE, parent.id, POSITION, token_id))
 
     for key, stream in live.streams.items():
         assert [essence(step)[1:3] for step in stored.streams[key].steps[POSITION:]] == [
@@ -95,10 +95,10 @@ def test_a_branch_of_a_stored_run_equals_that_of_a_live_one(house: House) -> Non
 def test_a_branch_of_a_branch_replays_it_all(house: House) -> None:
     service = house.service()
     parent = answer(service)
-    first = ended(service.revisions.branch(ALICE, parent.id, 2, alternative(parent, 2)[0]))
+    first = ended(service.branch(ALICE, parent.id, 2, alternative(parent, 2)[0]))
     token_id, token = alternative(first, 6)
 
-    second = ended(service.revisions.branch(ALICE, first.id, 6, token_id))
+    second = ended(service.branch(ALICE, first.id, 6, token_id))
 
     expected = [step.token for step in first.streams["ensemble"].steps[:6]] + [token]
     assert [step.token for step in second.streams["ensemble"].steps[:7]] == expected
@@ -115,7 +115,7 @@ def test_the_alternative_may_be_the_end(house: House) -> None:
     end_id, end = alternative(parent)
     assert end == b""
 
-    branched = ended(service.revisions.branch(ALICE, parent.id, POSITION, end_id))
+    branched = ended(service.branch(ALICE, parent.id, POSITION, end_id))
 
     for stream in branched.streams.values():
         assert stream.finished is not None
@@ -128,7 +128,7 @@ def test_a_run_may_be_branched_while_it_decodes(house: House) -> None:
     parent = begun(service.start(ALICE, "Go on", LONG), num_steps=POSITION + 2)
     token_id, token = alternative(parent)
 
-    branched = begun(service.revisions.branch(ALICE, parent.id, POSITION, token_id), num_steps=POSITION + 2)
+    branched = begun(service.branch(ALICE, parent.id, POSITION, token_id), num_steps=POSITION + 2)
 
     assert not parent.over.is_set()
     assert branched.streams["ensemble"].steps[POSITION].token == token
@@ -139,7 +139,7 @@ def test_a_bad_position_is_refused(shared: tuple[RunService, LiveRun], position:
     service, parent = shared
 
     with pytest.raises(RequestError, match="a whole number from 0 to 9") as caught:
-        service.revisions.branch(ALICE, parent.id, position, alternative(parent)[0])
+        service.branch(ALICE, parent.id, position, alternative(parent)[0])
 
     assert caught.value.field == "position"
     assert len(listed(service, ALICE)) == 1
@@ -150,7 +150,7 @@ def test_a_token_that_was_no_alternative_is_refused(shared: tuple[RunService, Li
     service, parent = shared
 
     with pytest.raises(RequestError, match="none of the alternatives") as caught:
-        service.revisions.branch(ALICE, parent.id, POSITION, token_id)
+        service.branch(ALICE, parent.id, POSITION, token_id)
 
     assert caught.value.field == "token"
     assert len(listed(service, ALICE)) == 1
@@ -173,7 +173,7 @@ def test_an_answer_with_unknown_tokens_is_not_branched(house: House) -> None:
     first.close()
 
     with pytest.raises(RequestError, match="members do not know"):
-        house.service([other]).revisions.branch(ALICE, parent.id, POSITION, alternative(parent)[0])
+        house.service([other]).branch(ALICE, parent.id, POSITION, alternative(parent)[0])
 
 
 def test_a_member_may_fail_in_a_branch_too(house: House) -> None:
@@ -182,7 +182,7 @@ def test_a_member_may_fail_in_a_branch_too(house: House) -> None:
     parent = answer(service)
     models[1].fault = Fault("raise")
 
-    branched = ended(service.revisions.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
+    branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
 
     assert branched.status == RunStatus.FAILED
     broken = branched.streams["member:b"].finished
@@ -199,7 +199,7 @@ def test_a_branch_that_waits_can_be_stopped(house: House) -> None:
     parent = answer(service)
     service.start(ALICE, "HANG", LONG)
     assert model.is_hanging.wait(WAIT_S)
-    branched = service.revisions.branch(ALICE, parent.id, POSITION, alternative(parent)[0])
+    branched = service.branch(ALICE, parent.id, POSITION, alternative(parent)[0])
     assert branched.status == "waiting"
 
     service.stop(ALICE, branched.id)

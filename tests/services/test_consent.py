@@ -6,7 +6,7 @@ import pytest
 
 from gac_app.services.mirror import consent
 from gac_app.services.mirror.consent import Consents
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from tests.services.house import ALICE, BOB
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 
 from gac_app.errors import DamagedError
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
+from tests.databases import sql
 from tests.services.house import ALICE, SHORT, House, answer, ended, listed
 
 IN_A_RUN = {
@@ -34,10 +33,7 @@ def damaged(house: House, statement: str) -> tuple[RunService, str, str]:
     service = house.service()
     run, whole = answer(service, "damaged"), answer(service, "whole")
     service.close()
-    connection = sqlite3.connect(house.path)
-    connection.execute(statement, (run.id,))
-    connection.commit()
-    connection.close()
+    sql(house.path, statement, run.id)
     return house.service(), run.id, whole.id
 
 
@@ -90,10 +86,7 @@ def test_a_conversation_goes_on_without_a_damaged_turn(house: House) -> None:
     first = answer(service, "First?")
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
     service.close()
-    connection = sqlite3.connect(house.path)
-    connection.execute(IN_A_RUN["body"], (first.id,))
-    connection.commit()
-    connection.close()
+    sql(house.path, IN_A_RUN["body"], first.id)
     service = house.service()
 
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
@@ -106,9 +99,7 @@ def test_and_where_its_only_turn_is_damaged(house: House) -> None:
     service = house.service()
     first = answer(service, "First?")
     service.close()
-    with sqlite3.connect(house.path) as connection:
-        connection.execute(IN_A_RUN["body"], (first.id,))
-    connection.close()
+    sql(house.path, IN_A_RUN["body"], first.id)
     service = house.service()
 
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))

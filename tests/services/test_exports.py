@@ -12,7 +12,7 @@ import pytest
 from gac_app.arena.exports.formats import Format
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.mirror.exports import Exports, content_of
-from gac_app.services.mirror.files import Brought, bring_files
+from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.services.house import ALICE, BOB, House, answer
@@ -56,11 +56,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return lines
 
 
-def brought(store: Store, lines: list[str | bytes] | list[str]) -> Brought:
+def imported(store: Store, lines: list[str | bytes] | list[str]) -> ImportResult:
     with NamedTemporaryFile() as file:
         file.writelines(line if isinstance(line, bytes) else line.encode() for line in lines)
         file.flush()
-        return bring_files(Exports(store), [Path(file.name)])
+        return import_files(Exports(store), [Path(file.name)])
 
 
 def reveal_all(arena: Arena) -> None:
@@ -73,9 +73,9 @@ def reveal_all(arena: Arena) -> None:
 def test_an_import_moves_everything_and_twice_changes_nothing(exported: list[str], tmp_path: Path) -> None:
     assert len(exported) == 2 + 3 + 2
     other = Store(database_in(tmp_path / "other.db"))
-    assert brought(other, exported) == Brought(7, 0, 0, 0)
+    assert imported(other, exported) == ImportResult(7, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
-    assert brought(other, exported) == Brought(0, 7, 0, 0)
+    assert imported(other, exported) == ImportResult(0, 7, 0, 0)
     assert list(Exports(other).lines()) == exported
     other.close()
 
@@ -85,7 +85,7 @@ def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], h
     lines = [*exported, *Exports(judged_arena(house).store).lines()]
     assert len({json.loads(line)["visitor"] for line in lines}) == 4
     together = Store(database_in(tmp_path / "together.db"))
-    brought(together, lines)
+    imported(together, lines)
     assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
     together.close()
 
@@ -102,7 +102,7 @@ def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
 
 def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
     arena = judged_arena(house)
-    exports = Exports(arena.store, arena.service.history.sealed)
+    exports = Exports(arena.store, arena.service.battles.sealed)
     assert len(exports.everything("jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
     reveal_all(arena)
     name, content = exports.everything("jsonl")
@@ -134,8 +134,8 @@ def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
 )
 def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
     store = house.store()
-    done = brought(store, ["\n", line])
-    assert done == Brought(0, 0, 0, 1)
+    done = imported(store, ["\n", line])
+    assert done == ImportResult(0, 0, 0, 1)
     assert ", line 2: " in done.reasons
     store.close()
 
@@ -145,9 +145,9 @@ def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
 )
 def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, exported: list[str], facts: object) -> None:
     arena = Arena(house)
-    brought(arena.store, exported)
+    imported(arena.store, exported)
     line = json.loads(next(line for line in exported if "battle_id" in line))
     line["battle_id"] = "a" * 32
     line["judgements"][0].update(id="b" * 32, facts=facts)
-    assert "line 1: judgements.0.facts" in brought(arena.store, [json.dumps(line)]).reasons
+    assert "line 1: judgements.0.facts" in imported(arena.store, [json.dumps(line)]).reasons
     assert arena.service.standings.rated("people", has_flagged=True).num_votes

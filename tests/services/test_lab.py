@@ -18,7 +18,7 @@ from gac_app.executors.background import in_background
 from gac_app.models.random_model import RandomModel
 from gac_app.services.lab.lab import STUDIES, Lab
 from gac_app.services.lab.studies import question_sets
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in

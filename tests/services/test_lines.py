@@ -18,9 +18,9 @@ from gac_app.arena.exports.formats import Format
 from gac_app.errors import RequestError
 from gac_app.services.battles.standings import Standings
 from gac_app.services.mirror.exports import Exports, content_of
-from gac_app.services.mirror.files import Brought, bring_files
+from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.services.mirror.lines import line_of, written_line
-from gac_app.storage import NewRun, Store
+from gac_app.storage import Store
 from tests.command_line import run_command
 from tests.databases import database_in
 from tests.services.house import ALICE, House, answer
@@ -83,10 +83,10 @@ def changed(line: Json, path: tuple[str | int, ...], value: object) -> Json:
     return line
 
 
-def brought(store: Store, folder: Path, texts: list[str]) -> Brought:
+def imported(store: Store, folder: Path, texts: list[str]) -> ImportResult:
     file = folder / "lines.jsonl"
     file.write_text("\n".join([*texts, ""]), errors="surrogatepass")
-    return bring_files(Exports(store), [file])
+    return import_files(Exports(store), [file])
 
 
 def everything_works(store: Store) -> None:
@@ -145,17 +145,17 @@ def test_bad_lines_are_named_and_the_rest_comes_in(
 ) -> None:
     monkeypatch.setattr("gac_app.services.mirror.files._MAX_NAMED", len(KINDS))
     bad = [text_of(changed(good[which], path, value)) for which, path, value in KINDS.values()]
-    done = brought(store, tmp_path, [*bad, json.dumps(good[RUN]), json.dumps(good[BATTLE])])
+    done = imported(store, tmp_path, [*bad, json.dumps(good[RUN]), json.dumps(good[BATTLE])])
     named = {int(number) for number in re.findall(r"^lines\.jsonl, line (\d+): .", done.reasons, re.MULTILINE)}
     assert [kind for number, kind in enumerate(KINDS, start=1) if number not in named] == []
-    assert done == Brought(2, 0, 0, len(KINDS))
+    assert done == ImportResult(2, 0, 0, len(KINDS))
     assert "what somebody wrote" not in done.reasons
     everything_works(store)
 
 
 def test_a_bad_line_does_not_take_the_place_of_a_good_one(good: list[Json], store: Store, tmp_path: Path) -> None:
     bad = json.dumps(good[BATTLE] | {"body": 3})
-    assert brought(store, tmp_path, [json.dumps(good[BATTLE]), bad]) == Brought(1, 0, 0, 1)
+    assert imported(store, tmp_path, [json.dumps(good[BATTLE]), bad]) == ImportResult(1, 0, 0, 1)
 
 
 def test_a_line_without_an_end_is_bounded(
@@ -163,13 +163,13 @@ def test_a_line_without_an_end_is_bounded(
 ) -> None:
     monkeypatch.setattr("gac_app.services.mirror.files.MAX_LINE_BYTES", 100_000)
     monkeypatch.setattr("gac_app.services.mirror.lines.MAX_LINE_BYTES", 100_000)
-    done = brought(store, tmp_path, ["[" * 250_000, json.dumps(good[BATTLE])])
-    assert done == Brought(1, 0, 0, 1)
+    done = imported(store, tmp_path, ["[" * 250_000, json.dumps(good[BATTLE])])
+    assert done == ImportResult(1, 0, 0, 1)
     assert "line 1: is longer than 100,000 bytes" in done.reasons
 
 
 def test_many_bad_lines_are_counted_and_some_named(store: Store, tmp_path: Path) -> None:
-    done = brought(store, tmp_path, ["{}"] * 30)
+    done = imported(store, tmp_path, ["{}"] * 30)
     assert done.num_bad == 30
     assert len(done.reasons.splitlines()) == 21
     assert done.reasons.endswith("and 10 more")
@@ -216,7 +216,7 @@ def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: lis
         texts.append(text_of(changed(line, data.draw(st.sampled_from(places(line))), data.draw(HOSTILE))))
     with TemporaryDirectory() as folder:
         store = Store(database_in(Path(folder, "any.db")), is_owner=False)
-        done = brought(store, Path(folder), [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])])
+        done = imported(store, Path(folder), [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])])
         assert done.num_new >= 2
         everything_works(store)
         store.close()
@@ -226,16 +226,6 @@ def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: lis
 def test_any_bytes_are_a_line_or_refused(content: bytes) -> None:
     with suppress(RequestError):
         line_of(content)
-
-
-def test_what_an_earlier_version_took_in_does_not_end_an_export(store: Store, good: list[Json], tmp_path: Path) -> None:
-    """Earlier versions imported ids that are objects."""
-    new = {"prompt": "Why?", "settings": {}, "member_names": (), "visitor_key": ALICE}
-    store.start_run(NewRun(run_id=new_id(), conversation_id=new_id(), turn_ids=({"a": 1},), **new))  # type: ignore[arg-type]
-    store.flush()
-    brought(store, tmp_path, [json.dumps(good[RUN])])
-    lines = [json.loads(line) for line in Exports(store).lines()]
-    assert sorted(line["status"] for line in lines) == ["damaged", "finished"]
 
 
 def test_lines_are_written_as_they_are_read(good: list[Json]) -> None:

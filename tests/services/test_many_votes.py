@@ -15,7 +15,7 @@ import pytest
 from gac_app.arena.rating.votes import VoteFilter
 from gac_app.services.battles.standings import Standings
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import Brought, bring_files
+from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
@@ -96,11 +96,11 @@ def measure(folder: Path, num: int) -> dict[str, float]:
         clock_s, used[name] = timed(what)
         print(f"{name:32} {clock_s:8.3f} s {used[name]:8.3f} s of the processor")
 
-    def bring() -> None:
-        assert bring_files(Exports(store), [folder / "votes.jsonl"]) == Brought(num, 0, 0, 0)
+    def import_all() -> None:
+        assert import_files(Exports(store), [folder / "votes.jsonl"]) == ImportResult(num, 0, 0, 0)
 
     print(f"\n{num:,} votes")
-    take("import", bring)
+    take("import", import_all)
     print(f"{num / used['import']:,.0f} votes imported per second of the processor")
     take("first view", lambda: standings.leaderboard(ALICE))
     for name, (wanted, options) in FILTERS.items():

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gac_app.errors import NotFoundError
+from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import bring_files
+from gac_app.services.mirror.files import import_files
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import FolderPlace, Place
 from gac_app.storage import HistoryFilter, Store
@@ -21,22 +22,33 @@ from tests.services.test_arena import Arena
 
 
 @contextmanager
-def opened(folder: Path, name: str, place: Place | None = None) -> Iterator[tuple[Arena, Mirror]]:
+def opened(
+    folder: Path, name: str, place: Place | None = None, *, is_sealing: bool = False
+) -> Iterator[tuple[Arena, Mirror]]:
     """An arena over a database of that name, with a mirror in `folder`; both closed at the end."""
     house = House(folder / f"{name}.db")
-    arena = Arena(house)
-    mirror = mirrored(arena, place or FolderPlace(folder / "mirror"))
+    arena = mirrored(house, place or FolderPlace(folder / "mirror"), is_sealing=is_sealing)
+    arena.runs.read_mirror()
     try:
-        yield arena, mirror
+        yield arena, mirror_of(arena)
     finally:
         house.close()
 
 
-def mirrored(arena: Arena, place: Place) -> Mirror:
-    mirror = Mirror(arena.store, place, first_delay_s=0.05)
-    arena.runs.use_mirror(mirror)
-    arena.runs.read_mirror()
-    return mirror
+def mirrored(house: House, place: Place, *, is_sealing: bool = False) -> Arena:
+    """An arena whose mirror is not read yet. If `is_sealing`, battles wait until their vote stands."""
+
+    def started(store: Store, battles: LiveBattles) -> Mirror:
+        mirror = Mirror(store, place, battles.sealed if is_sealing else frozenset, first_delay_s=0.05)
+        mirror.start()
+        return mirror
+
+    return Arena(house, mirror=started)
+
+
+def mirror_of(arena: Arena) -> Mirror:
+    assert arena.runs.mirror
+    return arena.runs.mirror
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -83,8 +95,7 @@ def ids(folder: Path) -> list[str]:
 
 
 def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        mirror.sealed = arena.service.history.sealed
+    with opened(tmp_path, "one", is_sealing=True) as (arena, mirror):
         battle = voted(arena, consents=True)
         run = consenting_run(arena)
         until(lambda: ids(tmp_path) == [run], "for the run")
@@ -100,8 +111,7 @@ def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> 
 
 
 def test_a_vote_that_stands_is_told_when_the_process_ends(tmp_path: Path) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        mirror.sealed = arena.service.history.sealed
+    with opened(tmp_path, "one", is_sealing=True) as (arena, mirror):
         battle = voted(arena, consents=True)
         view = arena.answered(consents=True)
         ballot = arena.service.vote(ALICE, view.id, "tie", view.ballot).ballot
@@ -166,9 +176,10 @@ def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> 
         answer(arena.runs)
         settled(mirror)
     house = House(tmp_path / "two.db")
-    arena = Arena(house)
+    arena = mirrored(house, FolderPlace(tmp_path / "mirror"))
     answer(arena.runs)
-    settled(mirrored(arena, FolderPlace(tmp_path / "mirror")))
+    arena.runs.read_mirror()
+    settled(mirror_of(arena))
     arena.runs.set_consent(ALICE, True)
     assert arena.store.battles.load(ALICE, battle).judgements
     assert sum(one.num_runs for one in arena.runs.history.conversations(ALICE, HistoryFilter())) == 2
@@ -216,11 +227,11 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
         settled(mirror)
     files = list((tmp_path / "mirror").iterdir())
     store = house.store()
-    assert bring_files(Exports(store), files).num_new == len(lines(tmp_path)) - 1
+    assert import_files(Exports(store), files).num_new == len(lines(tmp_path)) - 1
     store.adopt(ALICE).result()
     assert store.load_run(ALICE, run.id).outcome == "tie"
     files[0].write_text(files[0].read_text() + "no json\n")
-    again = bring_files(Exports(store), files)
+    again = import_files(Exports(store), files)
     assert (again.num_new, again.num_bad) == (0, 1)
     assert f"{files[0].name}, line {len(lines_of(files[0]))}: is no JSON" in again.reasons
     store.close()
@@ -245,9 +256,8 @@ def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
         battle = voted(arena, consents=True)
         settled(mirror)
     house = House(tmp_path / "two.db")
-    arena = Arena(house)
-    mirror = Mirror(arena.store, FolderPlace(tmp_path / "mirror"))
-    arena.runs.use_mirror(mirror)
+    arena = mirrored(house, FolderPlace(tmp_path / "mirror"))
+    mirror = mirror_of(arena)
     copied = consenting_run(arena)
     until(lambda: copied in ids(tmp_path), "for what came before the page was up")
     assert not mirror.is_restored

@@ -11,7 +11,7 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.services.mirror import mirror as mirror_module
-from gac_app.services.mirror.files import Brought
+from gac_app.services.mirror.files import ImportResult
 from gac_app.services.mirror.places import DatasetPlace, FolderPlace
 from gac_app.storage import NewJudgement
 from tests.fakes import WAIT_S
@@ -77,16 +77,16 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
     with opened(tmp_path, "one") as (arena, mirror):
         battles = [voted(arena, consents=True) for _ in range(2)]
         settled(mirror)
-    bring = mirror_module.bring
+    import_indexed = mirror_module.import_indexed
 
     is_open = threading.Event()
 
-    def bring_late(*args: Any, **kwargs: Any) -> Brought:
+    def import_late(*args: Any, **kwargs: Any) -> ImportResult:
         assert is_open.wait(WAIT_S)
         arena.service.history.delete(ALICE, battles[0])  # of which the index that was made before does not know
-        return bring(*args, **kwargs)
+        return import_indexed(*args, **kwargs)
 
-    monkeypatch.setattr(mirror_module, "bring", bring_late)
+    monkeypatch.setattr(mirror_module, "import_indexed", import_late)
     with opened(tmp_path, "one") as (arena, mirror):
         is_open.set()
         settled(mirror)

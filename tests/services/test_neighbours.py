@@ -14,7 +14,7 @@ from gac_app.bootstrap import load_ensemble
 from gac_app.config import Config
 from gac_app.environment import read_config
 from gac_app.models.base import Read, Share
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.services.house import ALICE, BOB, House, ended
 from tests.services.neighbourhood import LONG_CHARS, Neighbourhood, measured

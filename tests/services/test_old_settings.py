@@ -1,25 +1,8 @@
-"""Runs stored before a setting existed."""
+"""Settings of stored runs."""
 
 from __future__ import annotations
 
-from tests.services.house import ALICE, SHORT, House, answer, ended
-from tests.storage.samples import new_run
-
-
-def test_a_run_without_an_alignment_was_the_papers(house: House) -> None:
-    service = house.service()
-    settings = service.config.settings.model_dump(mode="json") | SHORT | {"weights": {"a": 3.0, "b": 1.0}}
-    del settings["alignment"]
-    store = house.store()
-    store.start_run(new_run("Name three colours", ALICE, run_id="0" * 32, settings=settings)).result(10)
-    store.close()
-
-    stored = service.history.find(ALICE, "0" * 32)
-    again = ended(service.rerun(ALICE, stored.id))
-
-    assert service.config.settings.alignment == "prefix"
-    for run in (stored, again):
-        assert (run.settings.alignment, run.settings.weights) == ("paper", {"a": 3.0, "b": 1.0})
+from tests.services.house import ALICE, House, answer
 
 
 def test_a_run_keeps_the_alignment_it_was_made_with(house: House) -> None:
@@ -32,20 +15,3 @@ def test_a_run_keeps_the_alignment_it_was_made_with(house: House) -> None:
         ("paper", "posterior"),
         ("prefix", "posterior"),
     ]
-
-
-def test_a_run_with_unite_as_alignment_opens_and_runs_again(house: House) -> None:
-    service = house.service()
-    new = ("combine", "combine_params", "gate_rule", "gate_params", "weight_params")
-    settings = {k: v for k, v in service.config.settings.model_dump(mode="json").items() if k not in new} | SHORT
-    old = {"alignment": "unite", "unite_top_k": 5, "weights": "posterior", "posterior_decay": 0.9}
-    store = house.store()
-    store.start_run(new_run("Name three colours", ALICE, run_id="0" * 32, settings=settings | old)).result(10)
-    store.close()
-
-    stored = service.history.find(ALICE, "0" * 32)
-    again = ended(service.rerun(ALICE, stored.id))
-
-    for run in (stored, again):
-        assert (run.settings.alignment, run.settings.combine) == ("paper", "unite")
-        assert (run.settings.combine_params, run.settings.weight_params) == ({"top_k": 5}, {"decay": 0.9})

@@ -18,7 +18,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "stop": lambda service, key, run: service.stop(key, run.id),
     "vote": lambda service, key, run: service.history.vote(key, run.id, "tie"),
     "undo": lambda service, key, run: service.history.undo_vote(key, run.id),
-    "branch": lambda service, key, run: service.revisions.branch(
+    "branch": lambda service, key, run: service.branch(
         key, run.id, 1, run.streams["ensemble"].steps[1].top[1].token_id
     ),
     "rerun": lambda service, key, run: service.rerun(key, run.id),

@@ -17,12 +17,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import Brought
+from gac_app.services.mirror.files import ImportResult
 from gac_app.storage import Store
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena
-from tests.services.test_exports import HARD, brought
+from tests.services.test_exports import HARD, imported
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -120,8 +120,8 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
     assert len(exported) == 1 + 2 + 2
     for number, other_url in enumerate((postgres.new_database(), f"sqlite:///{tmp_path / 'other.db'}")):
         other = Store(other_url)
-        assert brought(other, exported) == Brought(5, 0, 0, 0), number
-        assert brought(other, exported) == Brought(0, 5, 0, 0)
+        assert imported(other, exported) == ImportResult(5, 0, 0, 0), number
+        assert imported(other, exported) == ImportResult(0, 5, 0, 0)
         assert list(Exports(other).lines()) == exported
         other.close()
 

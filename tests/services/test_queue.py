@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -157,12 +158,12 @@ def test_no_more_run_at_once_than_allowed(house: House) -> None:
     assert {ended(run).status for run in runs} == {RunStatus.FINISHED}
 
 
-def test_a_run_wakes_whoever_watches_it(jam: Jam) -> None:
+def test_whoever_follows_a_waiting_run_is_told_of_its_end(jam: Jam) -> None:
     jam.fill(1)
     waiting = jam.service.start(ALICE, "next", SHORT)
-    waiting.wait(0)  # what there was is seen
-
-    assert waiting.wait(0.01) is False
-    jam.service.stop(ALICE, waiting.id)
-
-    assert waiting.wait(WAIT_S) is True
+    told = threading.Event()
+    with waiting.telling(told.set):
+        assert not told.wait(0.01)
+        jam.service.stop(ALICE, waiting.id)
+        assert waiting.over.is_set()
+        assert told.is_set()

@@ -62,7 +62,7 @@ def test_a_rerun_with_nothing_to_compare_is_a_plain_run(house: House) -> None:
     service = house.service()
     first = answer(service)
     chosen = first.streams["ensemble"].steps[2]
-    branched = ended(service.revisions.branch(ALICE, first.id, 2, chosen.token_id))
+    branched = ended(service.branch(ALICE, first.id, 2, chosen.token_id))
     of_branch = ended(service.rerun(ALICE, branched.id))
     of_gone = ended(service.rerun(ALICE, first.id))
     service.history.delete_run(ALICE, first.id)

@@ -21,7 +21,7 @@ def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
     first = answer(service, "First?")
     second = ended(service.start(ALICE, "Secnod?", SHORT, first.conversation_id))
 
-    again = ended(service.revisions.revise(ALICE, second.id, "Second?", SHORT))
+    again = ended(service.revise(ALICE, second.id, "Second?", SHORT))
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
 
     assert (again.parent_run_id, again.branch_position, again.conversation_id) == (
@@ -37,9 +37,9 @@ def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
 def test_other_settings_stand_beside_and_like_ones_do_not(house: House) -> None:
     service = house.service()
     run = answer(service)
-    other = ended(service.revisions.revise(ALICE, run.id, run.prompt, {**SHORT, "mode": "every-step"}))
-    same = ended(service.revisions.revise(ALICE, run.id, run.prompt, SHORT))
-    edited = ended(service.revisions.revise(ALICE, run.id, "Another", {**SHORT, "mode": "every-step"}))
+    other = ended(service.revise(ALICE, run.id, run.prompt, {**SHORT, "mode": "every-step"}))
+    same = ended(service.revise(ALICE, run.id, run.prompt, SHORT))
+    edited = ended(service.revise(ALICE, run.id, "Another", {**SHORT, "mode": "every-step"}))
     assert [service.history.run_beside(ALICE, each) for each in (run, other, same, edited)] == [None, run, None, None]
 
 
@@ -47,8 +47,8 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     service = house.service()
     run = answer(service, temperature=1.5, seed=3)
 
-    anew = ended(service.revisions.regenerate(ALICE, run.id, "member:b"))
-    later = ended(service.revisions.regenerate(ALICE, anew.id, "member:b"))
+    anew = ended(service.regenerate(ALICE, run.id, "member:b"))
+    later = ended(service.regenerate(ALICE, anew.id, "member:b"))
 
     assert {key: text == texts(run)[key] for key, text in texts(anew).items()} == {
         "ensemble": True, "member:a": True, "member:b": False,
@@ -68,7 +68,7 @@ def test_answers_that_ended_at_their_limit_go_on(house: House, changes: dict[str
     run = answer(service, **changes)
     assert {s.finished.reason for s in run.streams.values() if s.finished} == {FinishReason.LENGTH}
 
-    longer = ended(service.revisions.extend(ALICE, run.id))
+    longer = ended(service.extend(ALICE, run.id))
 
     assert longer.settings.max_new_tokens == 20
     for key, stream in longer.streams.items():
@@ -86,11 +86,11 @@ def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
     delay_s = 0.02
     service = house.service([FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)])
     run = answer(service)
-    longer = ended(service.revisions.extend(ALICE, run.id))
+    longer = ended(service.extend(ALICE, run.id))
     stored = house.service().history.find(ALICE, longer.id)
     with closing(Store(database_in(tmp_path / "other.db"))) as other:
         [line] = [line for line in house.store().export() if line["run_id"] == longer.id]
-        other.bring([line], []).result()
+        other.import_records([line], []).result()
         [imported] = other.export()
     assert [one["num_replayed"] for one in line["answers"]] == [10, 10, 10]
     assert imported["answers"] == line["answers"]
@@ -112,13 +112,13 @@ def test_what_did_not_end_at_its_limit_is_not_continued(house: House) -> None:
     run.streams["ensemble"].events[-1] = (
         run.streams["ensemble"].events[-1].__class__(FinishReason.STOP, "", 10, 0, 0.0, 0.0, {})
     )
-    longer = ended(service.revisions.extend(ALICE, run.id))
+    longer = ended(service.extend(ALICE, run.id))
     assert len(longer.streams["ensemble"].steps) == 10
     assert len(longer.streams["member:a"].steps) == 20
     for stream in run.streams.values():
         stream.events[-1] = run.streams["ensemble"].events[-1]
     with pytest.raises(RequestError, match="no answer that ended"):
-        service.revisions.extend(ALICE, run.id)
+        service.extend(ALICE, run.id)
 
 
 def test_nobody_revises_another_s_run(house: House) -> None:
@@ -126,11 +126,11 @@ def test_nobody_revises_another_s_run(house: House) -> None:
     run = answer(service)
     service.history.share(ALICE, run.id, True)
     for attempt in (
-        lambda: service.revisions.revise(BOB, run.id, "mine", {}),
-        lambda: service.revisions.regenerate(BOB, run.id, "ensemble"),
-        lambda: service.revisions.extend(BOB, run.id),
+        lambda: service.revise(BOB, run.id, "mine", {}),
+        lambda: service.regenerate(BOB, run.id, "ensemble"),
+        lambda: service.extend(BOB, run.id),
     ):
         with pytest.raises(NotFoundError):
             attempt()
     with pytest.raises(RequestError, match="expected one of"):
-        service.revisions.regenerate(ALICE, run.id, "nobody")
+        service.regenerate(ALICE, run.id, "nobody")

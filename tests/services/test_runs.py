@@ -8,13 +8,14 @@ import pytest
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.loop.text import TextStream
+from gac_app.decoding.member import ModelMember, Prompt
 from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import GacError, RequestError
 from gac_app.models.message import Message
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
-from tests.fakes import FakeModel, Fault, config_of
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of
 from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, listed, texts, until
 
 
@@ -36,6 +37,33 @@ def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) ->
         {"a"},
         {"b"},
     ]
+
+
+def test_each_member_tokenises_a_prompt_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    encode = ModelMember.encode
+
+    def counted(member: ModelMember, prompt: Prompt) -> list[int]:
+        encoded.append(member.name)
+        return encode(member, prompt)
+
+    monkeypatch.setattr(ModelMember, "encode", counted)
+    answer(house.service())
+    assert sorted(encoded) == ["a", "b"], "though each answers in two streams"
+
+
+def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> None:
+    service = house.service([FakeModel("a", 1, delay_s=0.005), FakeModel("b", 2)])
+    run = service.start(ALICE, "Name three colours", LONG)
+    seen: list[int] = []
+    with run.telling(lambda: seen.append(len(run.streams["ensemble"].events))):
+        assert run.wait_for(lambda: len(run.streams["ensemble"].events) >= 5, WAIT_S)
+    assert set(range(seen[0], 5)) <= set(seen), "none is left out"
+    num_seen = len(seen)
+    begun(run, 10)
+    assert len(seen) <= num_seen + 3, "but for threads that were telling it as it left"
+    service.stop(ALICE, run.id)
+    assert ended(run).is_settled
 
 
 def test_a_member_alone_is_never_called_ensembled(house: House) -> None:
@@ -126,7 +154,7 @@ def test_a_member_switched_off_can_join_again(house: House) -> None:
 
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
     assert second.streams["member:b"].messages[1] == Message("assistant", first.streams["ensemble"].text)
-    branch = ended(service.revisions.branch(ALICE, first.id, 1, first.streams["ensemble"].steps[1].top[1].token_id))
+    branch = ended(service.branch(ALICE, first.id, 1, first.streams["ensemble"].steps[1].top[1].token_id))
     assert list(branch.streams) == ["ensemble", "member:a"]
 
 
@@ -180,7 +208,7 @@ def test_a_follow_up_to_an_interrupted_run_goes_on(house: House) -> None:
 
     assert service.history.find(ALICE, lost.id).status == RunStatus.INTERRUPTED
     with pytest.raises(RequestError, match="no steps"):
-        service.revisions.branch(ALICE, lost.id, 0, 1)
+        service.branch(ALICE, lost.id, 0, 1)
     assert [m.content for m in third.streams["member:a"].messages] == [
         "First?",
         first.streams["member:a"].text,
@@ -305,8 +333,8 @@ def test_nothing_starts_before_the_models_are_ready(house: House) -> None:
     with pytest.raises(GacError, match="still loading"):
         service.start(ALICE, "Hello", {})
 
-    assert not service.is_ready
-    service.states.set("a", "failed", detail="its file is cut short")
+    assert not service.members.are_ready
+    service.members.set("a", "failed", detail="its file is cut short")
     with pytest.raises(GacError, match="a could not be loaded: its file is cut short"):
         service.start(ALICE, "Hello", {})
     service.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent
-from gac_app.services.runs.live_runs import owner_of
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import ENSEMBLE, alone_in, member_stream
+from gac_app.services.visitors import owner_of
 from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, House, answer, ended, fake_models, until
 
@@ -21,15 +21,13 @@ def reads_of(run: LiveRun, member: str) -> int:
 
 
 def prompt_ids(service: RunService, run: LiveRun, member: str, key: str) -> list[int]:
-    ensemble = service._runner.ensemble
-    assert ensemble is not None
+    ensemble = service.members.ensemble()
     return ensemble.members[member].encode(list(run.streams[key].messages))
 
 
 def unshared(service: RunService, run: LiveRun, key: str) -> str:
     """What the stream's answer would be if it shared nothing."""
-    assert service._runner.ensemble is not None
-    session = service._runner.ensemble.session(
+    session = service.members.ensemble().session(
         run.streams[key].messages, run.settings, alone=alone_in(key), branch=run.branches.get(key)
     )
     finished = list(session.events())[-1]
@@ -44,8 +42,7 @@ def assert_as_if_unshared(service: RunService, run: LiveRun) -> None:
 
 def owners_kept(service: RunService) -> set[str]:
     """Whose text members still hold, no run of theirs going on."""
-    assert service._runner.ensemble is not None
-    kept = [member._scheduler.prefix_cache._kept for member in service._runner.ensemble.members.values()]  # type: ignore[attr-defined]
+    kept = [member._scheduler.prefix_cache._kept for member in service.members.ensemble().members.values()]  # type: ignore[attr-defined]
     return {sequence.namespace.split("/")[0] for sequences in kept for sequence in list(sequences)}
 
 
@@ -65,7 +62,7 @@ def test_turns_and_branches_say_what_they_would_say_unshared(house: House, how: 
     first = answer(service, PROMPT, **how)
     second = ended(service.start(ALICE, "And three more?", {**how, "max_new_tokens": 10}, first.conversation_id))
     step = next(step for step in second.streams[ENSEMBLE].steps[4:] if len(step.top) > 1)
-    third = ended(service.revisions.branch(ALICE, second.id, step.position, step.top[1].token_id))
+    third = ended(service.branch(ALICE, second.id, step.position, step.top[1].token_id))
     for run in (first, second, third):
         assert_as_if_unshared(service, run)
 

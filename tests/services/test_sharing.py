@@ -47,8 +47,8 @@ def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) 
     run = ended(
         {
             "again": lambda: service.rerun(ALICE, first.id),
-            "branch": lambda: service.revisions.branch(ALICE, first.id, 0, token),
-            "revised": lambda: service.revisions.revise(ALICE, first.id, first.prompt, {**SHORT, "mode": "gate"}),
+            "branch": lambda: service.branch(ALICE, first.id, 0, token),
+            "revised": lambda: service.revise(ALICE, first.id, first.prompt, {**SHORT, "mode": "gate"}),
         }[kind]()
     )
     service.history.share(ALICE, run.id, True)

@@ -37,7 +37,7 @@ def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
         assert stream.finished.text == stream.text != ""
     stored = service._store.load_run(ALICE, run.id)
     assert stored.status == RunStatus.ABORTED
-    assert {a.text for a in stored.answers} == set(texts(run).values())
+    assert {a.finished.text for a in stored.answers} == set(texts(run).values())
     service.history.delete_run(ALICE, run.id)  # until then the conversation may go on
     until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
 

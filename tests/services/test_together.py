@@ -24,7 +24,7 @@ from tests.services.test_arena import Arena
 def together(service: RunService, decode: Callable[[tuple[Part, ...]], Together] | None = None) -> RunService:
     """The same service, decoding in turn, or as a test says."""
     ensemble = ensemble_of(fake_models(), service.config, InlineMember)
-    service.use(ensemble, decodes_together=decode or partial(decode_in_turn, ensemble))
+    service.members.use(ensemble, decodes_together=decode or partial(decode_in_turn, ensemble))
     return service
 
 
@@ -47,7 +47,7 @@ def test_a_run_is_stopped_and_a_branch_goes_on(house: House) -> None:
     assert {stream.finished.reason for stream in run.streams.values() if stream.finished} == {FinishReason.ABORT}
     first = answer(service)
     token = first.streams["ensemble"].steps[2].top[1]
-    branch = ended(service.revisions.branch(ALICE, first.id, 2, token.token_id))
+    branch = ended(service.branch(ALICE, first.id, 2, token.token_id))
     assert branch.streams["ensemble"].steps[2].token == token.token
     assert {stream.finished.reason for stream in branch.streams.values() if stream.finished} == {FinishReason.LENGTH}
 
@@ -55,7 +55,7 @@ def test_a_run_is_stopped_and_a_branch_goes_on(house: House) -> None:
 def test_a_run_that_waits_for_a_gpu_is_stopped(house: House) -> None:
     is_lent, is_closed = threading.Event(), threading.Event()
     service = house.service(server={"max_running": 1})
-    decode_in_turn = together(service)._runner.decodes_together
+    decode_in_turn = together(service).members.decodes_together
     assert decode_in_turn
 
     def wait_for_gpu(parts: tuple[Part, ...]) -> Together:

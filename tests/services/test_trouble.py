@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gac_app.decoding.request import Request
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.executors import threads
@@ -148,7 +149,7 @@ def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any, ste
         assert finished.detail.startswith("b: ")
     assert texts(run)["member:a"] == texts(answer(house.service()))["member:a"]
     stored = service._store.load_run(ALICE, run.id)
-    assert (stored.status, {a.finish_reason for a in stored.answers}) == (
+    assert (stored.status, {a.finished.reason for a in stored.answers}) == (
         RunStatus.FAILED,
         {FinishReason.LENGTH, FinishReason.ERROR},
     )
@@ -203,8 +204,8 @@ def test_a_host_is_unready_while_a_member_always_fails(house: House, monkeypatch
     monkeypatch.setattr(threads, "PROBE_S", 0.01)
     models = fake_models()
     service = house.service(models)
-    for state in service.member_states():
-        service.states.set(state.name, "ready")
+    for state in service.members.states():
+        service.members.set(state.name, "ready")
     assert member_reasons(service) == {}
     models[1].fault = Fault("raise")
     assert answer(service).status == RunStatus.FAILED
@@ -219,14 +220,15 @@ def test_an_unexpected_fault_tells_no_internals(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     service = house.service(fake_models())
-    real = service._runner.ensemble.session  # type: ignore[union-attr]
+    ensemble = service.members.ensemble()
+    real = ensemble.open
 
-    def session(*arguments: Any, alone: str | None, **options: Any) -> Any:
-        if alone == "a":
+    def opened(request: Request, **options: Any) -> Any:
+        if request.alone == "a":
             raise error("secret detail")
-        return real(*arguments, alone=alone, **options)
+        return real(request, **options)
 
-    monkeypatch.setattr(service._runner.ensemble, "session", session)
+    monkeypatch.setattr(ensemble, "open", opened)
 
     run = answer(service)
 

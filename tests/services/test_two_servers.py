@@ -26,7 +26,7 @@ def counted(arena: Arena) -> list[int]:
     """What tells of Alice's battles: her list, her file, the operator's, the leaderboards."""
     standings = arena.service.standings
     standings._rating_s = 0.0  # as if rating took no time
-    _, everything = Exports(arena.store, arena.service.history.sealed).everything("jsonl")
+    _, everything = Exports(arena.store, arena.service.battles.sealed).everything("jsonl")
     return [
         arena.service.history.newest(ALICE, 9)[1],
         len(list(arena.service.history.own(ALICE))),
@@ -52,7 +52,7 @@ def test_the_other_server_tells_no_name_before_a_vote_stands(
     here.service.reveal(ALICE, view.id)
     assert counted(here) == [1] * 5
     assert counted(there) == [0] * 5  # for all it knows, the vote is being taken back
-    monkeypatch.setattr("gac_app.services.battles.history.UNDO_WRITTEN_S", -battles.UNDO_S)
+    monkeypatch.setattr("gac_app.services.battles.live_battles.UNDO_WRITTEN_S", -battles.UNDO_S)
     assert there.service.history.look(ALICE, view.id).contestants is not None
     assert counted(there) == [1] * 5
 

@@ -248,7 +248,7 @@ def test_a_branch_of_a_deleted_run_stays_a_run_of_its_own(house: House) -> None:
     first = answer(service, "First?")
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
     step = next(step for step in second.streams["ensemble"].steps[1:] if len(step.top) > 1)
-    branch = ended(service.revisions.branch(ALICE, second.id, step.position, step.top[1].token_id))
+    branch = ended(service.branch(ALICE, second.id, step.position, step.top[1].token_id))
 
     service.history.delete_run(ALICE, second.id)
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
-from gac_app.decoding.trace.events import Candidate, FinishReason, MemberTrace, MemberUsage, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import (
+    Candidate,
+    FinishedEvent,
+    FinishReason,
+    MemberTrace,
+    MemberUsage,
+    StepTrace,
+    TokenEvent,
+)
 from gac_app.storage import AnswerRecord, ConversationSummary, HistoryFilter, NewRun, RunSummary, Store
 
 ALICE = "alice-0123456789abcdef"
@@ -41,24 +50,26 @@ def token_event(text: str = "Blue", position: int = 0, *, is_ensembled: bool = T
     return TokenEvent(text, step)
 
 
-def answer(text: str = "Blue", system: str = "ensemble", **changes: Any) -> AnswerRecord:
-    events = (token_event(text), token_event("", 1, is_ensembled=False))
+def answer(
+    text: str = "Blue", system: str = "ensemble", *, events: Sequence[TokenEvent] = (), **changes: Any
+) -> AnswerRecord:
+    """`changes` are of how it finished."""
     fields: dict[str, Any] = {
-        "system": system,
-        "is_ensemble": system == "ensemble",
-        "text": text,
+        "reason": FinishReason.STOP,
         "num_tokens": 2,
         "num_ensembled": 1,
         "ttft_s": 0.25,
         "seconds": 1.5,
-        "finish_reason": FinishReason.STOP,
-        "detail": "",
         "members": {"Smol": MemberUsage(2, 9, 0.5), "Gemma": MemberUsage(1, 8, 0.25)},
-        "events": events,
         "digest": "3f9a2c8100000000",
         "is_reproducible": True,
     }
-    return AnswerRecord(**{**fields, **changes})
+    return AnswerRecord(
+        system=system,
+        is_ensemble=system == "ensemble",
+        finished=FinishedEvent(text=text, **{**fields, **changes}),
+        events=events or (token_event(text), token_event("", 1, is_ensembled=False)),
+    )
 
 
 def listed(store: Store, visitor_key: str = ALICE, search: str = "") -> list[RunSummary]:

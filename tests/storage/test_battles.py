@@ -1,4 +1,4 @@
-"""Battles are sealed, judgements only appended, and both move between databases without doubling."""
+"""Battles are encrypted, judgements only appended, and both move between databases without doubling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store
-from tests.databases import database_in
+from tests.databases import database_in, sql
 from tests.storage.samples import ALICE, BOB, new_id, new_run
 from tests.storage.test_deletion import occurrences
 
@@ -66,11 +66,9 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
     with pytest.raises(NotFoundError):
         store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
     assert store.num_errors == 0
-    connection = sqlite3.connect(path)
     columns = "id, battle_id, position, kind, facts, created_at"
     with pytest.raises(sqlite3.IntegrityError):
-        connection.execute(f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", (battle.battle_id,))
-    connection.close()
+        sql(path, f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", battle.battle_id)
 
 
 def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
@@ -86,10 +84,8 @@ def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
 
 def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
     doomed, kept = judged(store), judged(store, BOB)
-    connection = sqlite3.connect(path)
     query = "SELECT key FROM battle JOIN run_key ON run_key.id = battle.key_id WHERE battle.id = ?"
-    (key,) = connection.execute(query, (doomed.battle_id,)).fetchone()
-    connection.close()
+    [(key,)] = sql(path, query, doomed.battle_id)
     assert occurrences(path, b"xyzzy") == 0
     assert occurrences(path, key) > 0
     store.delete_visitor(ALICE).result()
@@ -112,9 +108,7 @@ def test_a_battle_that_a_run_implies_goes_with_it(store: Store, path: Path) -> N
     assert store.battles.load(ALICE, implied.battle_id).run_id == run.run_id
     store.delete_run(ALICE, run.run_id).result()
     assert store.battles.votes() == []
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*) FROM run_key WHERE is_used").fetchone() == (0,)
-    connection.close()
+    assert sql(path, "SELECT count(*) FROM run_key WHERE is_used") == [(0,)]
 
 
 def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
@@ -126,17 +120,17 @@ def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: 
     assert len({battle.visitor for battle in exported}) == 2
 
     other = Store(database_in(tmp_path / "other.db"))
-    assert other.bring([], exported).result() == (3, 0)
-    assert other.bring([], exported).result() == (0, 0)
+    assert other.import_records([], exported).result() == (3, 0)
+    assert other.import_records([], exported).result() == (0, 0)
     assert list(other.battles.export()) == exported
-    assert store.bring([], exported).result() == (0, 0)
+    assert store.import_records([], exported).result() == (0, 0)
     assert len(other.battles.votes()) == 3
     assert len({row.visitor_id for row in other.battles.votes()}) == 2
 
     more = NewJudgement(position=2, kind="undo")
     store.battles.judge(ALICE, exported[0].battle_id, more).result()
     (changed,) = [battle for battle in store.battles.export() if battle.battle_id == exported[0].battle_id]
-    assert other.bring([], [changed]).result() == (1, 0)
+    assert other.import_records([], [changed]).result() == (1, 0)
     assert list(other.battles.export()) == list(store.battles.export())
     other.close()
 
@@ -145,10 +139,7 @@ def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path
     ids = [judged(store).battle_id for _ in range(103)]
     assert [battle.battle_id for battle in store.battles.export()] == ids
     assert list(store.battles.export(BOB)) == []
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE battle SET body = x'00' WHERE id = ?", (ids[5],))
-    connection.commit()
-    connection.close()
+    sql(path, "UPDATE battle SET body = x'00' WHERE id = ?", ids[5])
     assert [battle.battle_id for battle in store.battles.export(ALICE)] == [*ids[:5], *ids[6:]]
 
 
@@ -177,8 +168,8 @@ def test_an_older_import_changes_nothing(store: Store) -> None:
     battle = judged(store)
     (old,) = store.battles.export()
     store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert store.bring([], [replace(old, judgements=())]).result() == (0, 0)
-    assert store.bring([], [old]).result() == (0, 0)
+    assert store.import_records([], [replace(old, judgements=())]).result() == (0, 0)
+    assert store.import_records([], [old]).result() == (0, 0)
     assert store.battles.votes() == []
 
 
@@ -230,7 +221,7 @@ def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
 def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path) -> None:
     judged(store)
     other = Store(database_in(tmp_path / "other.db"))
-    other.bring([], list(store.battles.export())).result()
+    other.import_records([], list(store.battles.export())).result()
     assert other.battles.votes(ALICE) == []
     judged(other)
     other.adopt(ALICE).result()

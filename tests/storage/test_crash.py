@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.storage import RunStatus, Store
+from tests.databases import sql
 from tests.storage.samples import ALICE, answer, listed, new_run
 
 KINDS = ("started", "answered", "finished", "preferred", "voted")
@@ -77,10 +77,8 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_ro
         assert seen["voted"] <= {row.battle_id for row in store.battles.votes()}
         assert {summary.status for summary in runs.values()} <= {RunStatus.FINISHED, RunStatus.INTERRUPTED}
         store.close()
-        connection = sqlite3.connect(path)
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        connection.close()
+        assert sql(path, "PRAGMA integrity_check") == [("ok",)]
+        assert sql(path, "PRAGMA foreign_key_check") == []
     assert all(seen.values())
 
 

@@ -15,6 +15,7 @@ from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
 from gac_app.storage.database import schema
 from gac_app.storage.runs import changes
+from tests.databases import sql
 from tests.storage.samples import ALICE, BOB, MEMBERS, answer, listed, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
@@ -38,18 +39,12 @@ def occurrences(path: Path, needle: bytes) -> int:
 
 def keys_of(path: Path, *runs: NewRun) -> list[bytes]:
     """What the runs were encrypted with."""
-    connection = sqlite3.connect(path)
     query = "SELECT run_key.key FROM run JOIN run_key ON run_key.id = run.key_id WHERE run.id = ?"
-    keys = [connection.execute(query, (run.run_id,)).fetchone()[0] for run in runs]
-    connection.close()
-    return keys
+    return [sql(path, query, run.run_id)[0][0] for run in runs]
 
 
 def counts(path: Path) -> list[int]:
-    connection = sqlite3.connect(path)
-    numbers = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES]
-    connection.close()
-    return numbers
+    return [sql(path, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES]
 
 
 def test_a_deleted_run_leaves_no_row_and_no_key(store: Store, path: Path) -> None:
@@ -74,9 +69,7 @@ def test_a_destroyed_key_s_place_is_taken_by_the_next_run(store: Store, path: Pa
     store.delete_run(ALICE, runs[1].run_id).result()
     after = new_run("after")
     store.start_run(after).result()
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*), sum(is_used) FROM run_key").fetchone() == (3, 3)
-    connection.close()
+    assert sql(path, "SELECT count(*), sum(is_used) FROM run_key") == [(3, 3)]
     assert len(set(keys_of(path, runs[0], runs[2], after))) == 3
     assert store.load_run(ALICE, after.run_id).prompt == "after"
 

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.storage import RunStatus, Store
-from gac_app.storage.runs import queries
-from tests.databases import database_in
+from gac_app.storage.database import paging
+from tests.databases import database_in, sql
 from tests.storage.samples import ALICE, BOB, answer, new_run
 
 
@@ -30,11 +29,9 @@ def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) ->
     assert first["visitor"] != second["visitor"]
     (stored,) = first["answers"]
     assert (stored["text"], stored["members"]["Smol"]["num_forwards"]) == ("Bläulich", 2)
-    assert (stored["digest"], stored["is_reproducible"]) == (record.digest, True)
+    assert (stored["digest"], stored["is_reproducible"]) == (record.finished.digest, True)
     assert tuple(map(token_from_json, stored["steps"])) == record.events
-    connection = sqlite3.connect(path)
-    hashes = [key_hash for (key_hash,) in connection.execute("SELECT key_hash FROM visitor_session")]
-    connection.close()
+    hashes = [key_hash for (key_hash,) in sql(path, "SELECT key_hash FROM visitor_session")]
     text = json.dumps(exported)
     assert len(hashes) == 2
     assert not any(secret in text for secret in (ALICE, BOB, *hashes))
@@ -50,7 +47,7 @@ def test_a_deleted_visitor_s_pseudonym_is_not_given_again(store: Store) -> None:
 
 
 def test_a_long_export_is_in_order_and_lets_writers_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "_EXPORT_PAGE", 3)
+    monkeypatch.setattr(paging, "PAGE", 3)
     runs = [new_run(f"prompt {number}") for number in range(10)]
     for run in runs:
         store.start_run(run)
@@ -68,7 +65,7 @@ def test_an_import_keeps_what_a_branch_swapped(store: Store, tmp_path: Path) -> 
     store.start_run(new_run(branch_position=0, swap=(b"\xff", b"yes"))).result()
     (line,) = store.export()
     other = Store(database_in(tmp_path / "other.db"))
-    assert other.bring([line], []).result() == (1, 0)
-    assert other.bring([line], []).result() == (0, 0)
+    assert other.import_records([line], []).result() == (1, 0)
+    assert other.import_records([line], []).result() == (0, 0)
     assert [run["swap"] for run in other.export()] == [["ff", b"yes".hex()]]
     other.close()

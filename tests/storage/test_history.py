@@ -10,6 +10,7 @@ import pytest
 
 from gac_app.errors import NotFoundError
 from gac_app.storage import HistoryFilter, NewRun, Store
+from tests.databases import sql
 from tests.storage.samples import ALICE, BOB, answer, new_run
 from tests.storage.test_deletion import occurrences
 
@@ -74,26 +75,16 @@ def test_sorting_by_length_and_by_share_ensembled(store: Store) -> None:
 
 
 def test_a_damaged_run_is_listed_so_that_it_can_be_deleted(store: Store, path: Path) -> None:
-    import sqlite3
-
     run = keep(store, "one")
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE run SET body = 'x'")
-    connection.commit()
-    connection.close()
+    sql(path, "UPDATE run SET body = 'x'")
     (found,) = store.list_conversations(ALICE, HistoryFilter())
     assert [(item.run_id, item.status) for item in found.runs] == [(run.run_id, "damaged")]
     assert store.run_ids_of(ALICE, run.conversation_id) == [run.run_id]
 
 
 def name_keys(path: Path) -> list[bytes]:
-    import sqlite3
-
-    connection = sqlite3.connect(path)
     query = "SELECT run_key.key FROM conversation JOIN run_key ON run_key.id = conversation.key_id"
-    keys = [key for (key,) in connection.execute(query)]
-    connection.close()
-    return keys
+    return [key for (key,) in sql(path, query)]
 
 
 @pytest.mark.parametrize("forget", ["rename", "unname", "delete the run", "delete the visitor"])

@@ -13,6 +13,6 @@ def test_only_the_key_tells_whose_they_are() -> None:
     assert not any(is_pseudonym_of(BOB, one) for one in found)
 
 
-def test_what_earlier_versions_called_visitors_is_nobody_s() -> None:
-    for earlier in ("7", "", "f" * 32, "é" * 40):
-        assert not is_pseudonym_of(ALICE, earlier)
+def test_what_is_no_pseudonym_is_nobody_s() -> None:
+    for other in ("7", "", "f" * 32, "é" * 40):
+        assert not is_pseudonym_of(ALICE, other)

@@ -16,8 +16,10 @@ import pytest
 from gac_app.errors import StorageError
 from gac_app.storage import NewRun, Store
 from gac_app.storage.database.engine import set_up_sqlite
+from tests.databases import sql
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, answer, new_run
+from tests.storage.test_deletion import keys_of, occurrences
 
 
 @contextmanager
@@ -37,24 +39,11 @@ def stored(store: Store, prompt: str) -> NewRun:
     return run
 
 
-def key_of(path: Path, run: NewRun) -> bytes:
-    connection = sqlite3.connect(path)
-    query = "SELECT run_key.key FROM run JOIN run_key ON run_key.id = run.key_id WHERE run.id = ?"
-    (key,) = connection.execute(query, (run.run_id,)).fetchone()
-    connection.close()
-    return bytes(key)
-
-
-def is_left(path: Path, key: bytes) -> bool:
-    """Whether a key is anywhere in the database's files."""
-    return any(key in file.read_bytes() for file in path.parent.iterdir())
-
-
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(32.0, marks=pytest.mark.long)])
 def test_no_write_waits_while_a_reader_holds_the_log(url: str, path: Path, seconds: float) -> None:
     store = Store(url, retry_s=10 * seconds)
     doomed, kept = stored(store, "doomed"), stored(store, "kept")
-    key, waited = key_of(path, doomed), list[float]()
+    [key], waited = keys_of(path, doomed), list[float]()
     with held(path):
         deletion = store.delete_run(ALICE, doomed.run_id)
         until = time.monotonic() + seconds
@@ -63,9 +52,9 @@ def test_no_write_waits_while_a_reader_holds_the_log(url: str, path: Path, secon
             store.vote(ALICE, kept.run_id, "tie").result(WAIT_S)
             waited.append(time.monotonic() - started)
         assert not deletion.done(), "the log still holds the key"
-        assert is_left(path, key)
+        assert occurrences(path, key)
     deletion.result(WAIT_S)
-    assert not is_left(path, key)
+    assert not occurrences(path, key)
     print(f"{len(waited)} votes beside a reader of {seconds:g} s: the longest took {max(waited):.3f} s")
     assert max(waited) < 1.0
     store.close()
@@ -74,11 +63,11 @@ def test_no_write_waits_while_a_reader_holds_the_log(url: str, path: Path, secon
 def test_a_deletion_that_nobody_waits_for_is_scrubbed_later(url: str, path: Path) -> None:
     store = Store(url, retry_s=0.2)
     doomed = stored(store, "doomed")
-    key = key_of(path, doomed)
+    [key] = keys_of(path, doomed)
     with held(path), pytest.raises(StorageError, match="the write-ahead log is in use and still holds it"):
         store.delete_run(ALICE, doomed.run_id).result(WAIT_S)
     until = time.monotonic() + WAIT_S
-    while is_left(path, key):
+    while occurrences(path, key):
         assert time.monotonic() < until, "it was never scrubbed"
         time.sleep(0.05)
     store.close()
@@ -86,13 +75,13 @@ def test_a_deletion_that_nobody_waits_for_is_scrubbed_later(url: str, path: Path
 
 def test_deletions_at_once_are_scrubbed_together(store: Store, path: Path) -> None:
     runs = [stored(store, f"run {number}") for number in range(5)]
-    keys = [key_of(path, run) for run in runs]
+    keys = keys_of(path, *runs)
     with held(path):
         deletions = [store.delete_run(ALICE, run.run_id) for run in runs]
         store.flush()
     for deletion in deletions:
         deletion.result(WAIT_S)
-    assert not [key for key in keys if is_left(path, key)]
+    assert not [key for key in keys if occurrences(path, key)]
 
 
 def test_a_store_that_closes_scrubs_once_more_or_says_so(url: str, path: Path) -> None:
@@ -103,8 +92,7 @@ def test_a_store_that_closes_scrubs_once_more_or_says_so(url: str, path: Path) -
         store.close()
         with pytest.raises(StorageError, match="still holds it"):
             deletion.result(WAIT_S)
-    key = next(row for row in sqlite3.connect(path).execute("SELECT key FROM run_key"))[0]
-    assert key == bytes(32)
+    assert sql(path, "SELECT key FROM run_key") == [(bytes(32),)]
 
 
 def test_deleted_rows_are_overwritten_with_zeros(store: Store) -> None:

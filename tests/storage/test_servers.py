@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import time
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.storage import RunStatus, Store
-from gac_app.storage.database import servers
+from gac_app.storage import RunStatus, Store, servers
+from tests.databases import sql
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, new_run
 
@@ -48,13 +47,8 @@ def status_of(store: Store, run_id: str) -> str:
 
 def age(path: Path, seconds: float) -> None:
     """Let every server have been silent for so long, on another machine."""
-    connection = sqlite3.connect(path)
-    connection.execute(
-        "UPDATE server SET host = 'elsewhere', seen_at = strftime('%Y-%m-%d %H:%M:%f', 'now', ?)",
-        (f"-{seconds} seconds",),
-    )
-    connection.commit()
-    connection.close()
+    statement = "UPDATE server SET host = 'elsewhere', seen_at = strftime('%Y-%m-%d %H:%M:%f', 'now', ?)"
+    sql(path, statement, f"-{seconds} seconds")
 
 
 @pytest.mark.process
@@ -114,10 +108,7 @@ def test_a_run_that_was_given_up_wrongly_ends_as_it_ended(url: str, path: Path) 
 def test_another_process_with_the_same_id_is_not_the_server(store: Store, url: str, path: Path) -> None:
     run = new_run()
     store.start_run(run).result()
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE server SET started_s = started_s - 100")
-    connection.commit()
-    connection.close()
+    sql(path, "UPDATE server SET started_s = started_s - 100")
     second = Store(url)
     assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
     second.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_cleaning_goes_into_nested_values() -> None:
 @given(prompt=ANY_TEXT, name=ANY_TEXT.map(lambda text: text[:20]), setting=ANY_TEXT, said=ANY_TEXT)
 def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str, setting: str, said: str) -> None:
     run = new_run(prompt, settings={"system_prompt": setting}, member_names=(name,))
-    record = answer(said, system=name, is_ensemble=False, detail=setting)
+    record = replace(answer(said, detail=setting), system=name, is_ensemble=False)
     shared_store.start_run(run)
     shared_store.save_answer(run.run_id, record)
     shared_store.vote(ALICE, run.run_id, said).result()
@@ -54,7 +55,7 @@ def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str
     assert stored.member_names == (clean_text(name),)
     assert stored.outcome == clean_text(said)
     (stored_answer,) = stored.answers
-    assert (stored_answer.text, stored_answer.detail) == (clean_text(said), clean_text(setting))
+    assert (stored_answer.finished.text, stored_answer.finished.detail) == (clean_text(said), clean_text(setting))
     assert stored_answer.events == record.events  # bytes and JSON: nothing needs cleaning there
 
 

@@ -14,11 +14,10 @@ from gac_app.errors import DamagedError
 from gac_app.storage.runs import traces
 from gac_app.storage.runs.traces import (
     OUTLINED,
-    StoredOutline,
     StoredSteps,
-    pack_events,
-    pack_outline,
+    packed,
     stored_events,
+    stored_outline,
     unpack_json,
 )
 from tests.storage.samples import token_event
@@ -30,11 +29,6 @@ def events_of(num_steps: int) -> list[TokenEvent]:
 
 def steps_in(data: bytes) -> StoredSteps[TokenEvent]:
     return stored_events(lambda: data)
-
-
-def pack_as_before(events: list[TokenEvent]) -> bytes:
-    """As versions wrote it that knew no parts."""
-    return zlib.compress(json.dumps([token_to_json(event) for event in events]).encode())
 
 
 @pytest.fixture
@@ -51,11 +45,10 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     return found
 
 
-@pytest.mark.parametrize("pack", [pack_events, pack_as_before])
 @pytest.mark.parametrize("num_steps", [0, 1, 31, 32, 33, 100])
-def test_all_steps_come_back(num_steps: int, pack: object) -> None:
+def test_all_steps_come_back(num_steps: int) -> None:
     events = events_of(num_steps)
-    data = pack(events)  # type: ignore[operator]
+    data = packed(events).steps
     stored = steps_in(data)
     assert (len(stored), list(stored), stored[:]) == (num_steps, events, events)
     assert stored[2:40:7] == events[2:40:7]
@@ -67,7 +60,7 @@ def test_all_steps_come_back(num_steps: int, pack: object) -> None:
 
 def test_a_look_at_one_step_of_a_long_answer_reads_one_part(unpacked: list[bytes]) -> None:
     events = events_of(1440)
-    data = pack_events(events)
+    data = packed(events).steps
     stored = steps_in(data)
     assert not unpacked, "nothing was looked at"
     assert stored[700] == events[700]
@@ -79,25 +72,19 @@ def test_a_look_at_one_step_of_a_long_answer_reads_one_part(unpacked: list[bytes
 @pytest.mark.parametrize("num_steps", [0, 1, OUTLINED, 2 * OUTLINED + 3])
 def test_an_outline_comes_back_with_all_that_is_drawn(num_steps: int) -> None:
     events = events_of(num_steps)
-    outline = StoredOutline(lambda: pack_outline(events), ())
+    outline = stored_outline(lambda: packed(events).outline)
     assert list(outline) == list(map(StepOutline.of, events))
     assert outline[num_steps // 2 :] == list(map(StepOutline.of, events[num_steps // 2 :]))
 
 
 def test_a_piece_of_a_long_outline_reads_one_part(unpacked: list[bytes]) -> None:
-    data = pack_outline(events_of(6 * OUTLINED))
-    outline = StoredOutline(lambda: data, ())
+    steps, data = packed(events_of(6 * OUTLINED))
+    outline = stored_outline(lambda: data)
     assert len(outline) == 6 * OUTLINED
     assert not unpacked, "the number is told without a part"
     assert outline[OUTLINED : 2 * OUTLINED][0].text == f"word {OUTLINED} "
     assert len(unpacked) == 1
-    assert len(data) < len(pack_events(events_of(6 * OUTLINED))) / 4
-
-
-def test_an_answer_without_outline_is_drawn_from_its_steps() -> None:
-    events = events_of(100)
-    outline = StoredOutline(lambda: None, steps_in(pack_events(events)))
-    assert list(outline) == list(map(StepOutline.of, events))
+    assert len(data) < len(steps) / 4
 
 
 @pytest.mark.parametrize(
@@ -126,4 +113,4 @@ def _damaged(data: bytes) -> list[bytes]:
 @pytest.mark.parametrize("index", range(7))
 def test_damaged_steps_are_told_as_such(index: int) -> None:
     with pytest.raises(DamagedError, match="damaged in the database"):
-        list(steps_in(_damaged(pack_events(events_of(100)))[index]))
+        list(steps_in(_damaged(packed(events_of(100)).steps)[index]))

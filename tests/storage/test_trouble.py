@@ -9,14 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.engine import open_engine
+from tests.databases import sql
 from tests.fakes import SOON_S, WAIT_S
 from tests.storage.samples import ALICE, answer, listed, new_run
 
@@ -58,9 +60,7 @@ def test_sqlite_is_set_up_as_it_should_be(new_url: str, path: Path) -> None:
     store = Store(new_url)
     store.start_run(new_run()).result()
     assert path.with_name("gac.db-wal").exists()
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    connection.close()
+    assert sql(path, "PRAGMA journal_mode") == [("wal",)]
     store.close()
 
 
@@ -193,6 +193,20 @@ def test_a_bug_in_one_write_does_not_end_the_writing(store: Store, caplog: pytes
     assert store.num_errors == 1
     assert "a write was lost: TypeError" in caplog.text
     store.start_run(new_run()).result()
+
+
+def test_reads_beyond_the_connections_are_refused_soon(url: str) -> None:
+    """A database that hangs would otherwise keep every thread of the server, one after another."""
+    store = Store(url, retry_s=0.2)
+    with ExitStack() as hanging:
+        for _ in range(15):
+            hanging.enter_context(store.reading()).execute(text("SELECT 1"))
+        started = time.monotonic()
+        with pytest.raises(StorageError, match="the database is busy; try again"):
+            listed(store, ALICE)
+        assert time.monotonic() - started < SOON_S
+    assert listed(store, ALICE) == []
+    store.close()
 
 
 def test_many_threads_write_and_read_at_once(store: Store) -> None:

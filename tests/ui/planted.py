@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +23,8 @@ from gac_app.decoding.trace.events import (
 from gac_app.errors import MemberError
 from gac_app.member_config import MemberConfig
 from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.implied import implied_by
+from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.runs import RunService
 from gac_app.settings import Settings
 from gac_app.storage import Store
@@ -51,8 +52,8 @@ def planted_service(
 
 def _ready(service: RunService, ensemble: PlantedEnsemble | None) -> RunService:
     for name in service.config.member_names:
-        service.states.set(name, "ready")
-    service.use(ensemble or PlantedEnsemble())  # type: ignore[arg-type]
+        service.members.set(name, "ready")
+    service.members.use(ensemble or PlantedEnsemble())  # type: ignore[arg-type]
     return service
 
 
@@ -65,11 +66,16 @@ class Planted(NamedTuple):
 
 
 def planted_arena(
-    folder: Path, ensemble: PlantedEnsemble | None = None, *, public: bool = False, is_mirrored: bool = False
+    folder: Path,
+    ensemble: PlantedEnsemble | None = None,
+    *,
+    public: bool = False,
+    is_mirrored: bool = False,
+    mirror: Callable[[Store], Mirror] | None = None,
 ) -> Planted:
     """Four contestants with names that nothing else says, over a real service with its own database.
 
-    With `is_mirrored` the page asks for consent; nothing is copied.
+    With `is_mirrored` the page asks for consent; nothing is copied, unless by `mirror`.
     """
     contestants = [
         {"name": "zyxone", "member": "Small"},
@@ -84,8 +90,10 @@ def planted_arena(
     if is_mirrored:
         fields["mirror"] = {"folder": folder / "mirror"}
     config = planted_config()
+    config = config.model_validate({**config.model_dump(), **fields})
     store = Store(database_in(folder / "runs.sqlite3"))
-    service = _ready(RunService(config.model_validate({**config.model_dump(), **fields}), store), ensemble)
+    copying = mirror(store) if mirror else None
+    service = _ready(RunService(config, store, mirror=copying, implies=implied_by(config, {})), ensemble)
     return Planted(service, store, ArenaService(service, store, random.Random(1)))
 
 
@@ -128,8 +136,15 @@ class PlantedEnsemble:
             pieces = [*replayed, (branch.token or b"").decode(), *pieces[len(replayed) + 1 :]]
         return PlantedSession(self, pieces, settings, alone, len(branch.steps) if branch else -1)
 
-    def check_prompt(self, messages: Any, settings: Settings, alone: str | None = None) -> None:
+    def request(
+        self, messages: Any, settings: Settings, *, alone: str | None = None, known: Any = None
+    ) -> tuple[Any, Settings, str | None]:
         """Takes any prompt."""
+        return messages, settings, alone
+
+    def open(self, request: tuple[Any, Settings, str | None], **options: Any) -> PlantedSession:
+        messages, settings, alone = request
+        return self.session(messages, settings, alone=alone, **options)
 
     def check_room(self, messages: Any, num_new: int) -> None:
         """Takes any prompt."""
@@ -215,7 +230,4 @@ def hash_id(piece: str) -> int:
 
 def wait_until_over(service: RunService, run: Any, timeout_s: float = 60.0) -> None:
     """Until a run is over and known to be stored or not."""
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until and not (run.wait(0.05) and run.is_saved is not None):
-        time.sleep(0.01)
-    assert run.is_saved is not None, "the run did not end in time"
+    assert run.wait_for(lambda: run.is_settled, timeout_s), "the run did not end in time"

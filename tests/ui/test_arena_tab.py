@@ -85,7 +85,7 @@ def test_a_battle_whose_page_leaves_at_once_ends(make: Callable[..., Tab]) -> No
         await updates.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(leave())
-    [battle] = tab.planted.arena._battles.all()
+    [battle] = tab.planted.arena.battles.all()
     assert battle.last.over.wait(WAIT_S)
 
 
@@ -94,7 +94,7 @@ def test_a_battle_whose_page_left_while_it_began_ends(
 ) -> None:
     tab = endless(make)
     begins, has_left = threading.Event(), threading.Event()
-    start, battles = tab.planted.arena.start, tab.planted.arena._battles.all
+    start, battles = tab.planted.arena.start, tab.planted.arena.battles.all
 
     def start_late(*args: Any, **options: Any) -> BattleView:
         begins.set()

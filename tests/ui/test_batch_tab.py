@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.services.queue.batches import Batches
+from gac_app.services.runs.batches import Batches
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.batch_tab import batch_functions, start_batch
 from tests.services.house import House, until

@@ -13,7 +13,6 @@ from threading import Semaphore
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import NotFoundError
@@ -83,16 +82,7 @@ def test_what_cannot_be_looked_at_is_refused_in_words(service: RunService) -> No
     assert look(service, OTHER_KEY, position=0) == {"error": "there is no such run"}
 
 
-def without_outlines(service: RunService) -> None:
-    """As an earlier version stored it."""
-    with service._store.engine.begin() as connection:
-        connection.execute(text("DELETE FROM outline"))
-
-
-@pytest.mark.parametrize("is_old", [False, True])
-def test_a_stored_run_is_shown_as_it_was(service: RunService, is_old: bool) -> None:
-    if is_old:
-        without_outlines(service)
+def test_a_stored_run_is_shown_as_it_was(service: RunService) -> None:
     lines = RunLines(service.history.find(KEY, RUN)).value(is_last=True).splitlines()
     assert lines[2] == '[0,"word 0 ",1,0,0.75,0.375]'
     for index, stream in enumerate(("ensemble", "member:Smol")):

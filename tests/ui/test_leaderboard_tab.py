@@ -14,6 +14,7 @@ import pytest
 from gac_app.arena.rating.votes import SOURCES
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import FolderPlace
+from gac_app.storage import Store
 from gac_app.ui.arena.leaderboard import LeaderboardTab
 from gac_app.ui.assets import markup_of
 from tests.services.house import until
@@ -35,6 +36,10 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
 
 @pytest.fixture
 def ask(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
+    return asking(planted)
+
+
+def asking(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
     """The board and the charts of what is asked for."""
     with gr.Blocks():
         tab = LeaderboardTab(planted.arena, 20)
@@ -60,17 +65,24 @@ def test_without_enough_votes_it_says_what_is_missing(
 
 
 def test_it_says_while_votes_are_still_being_read(
-    planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]], tmp_path: Path
+    ask: Callable[..., tuple[dict[str, Any], list[Any]]], tmp_path: Path
 ) -> None:
     assert ask()[0]["reading"] is None
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "gac-1.jsonl").write_text("{}\n")
-    mirror = Mirror(planted.store, FolderPlace(tmp_path / "mirror"))
-    planted.runs.use_mirror(mirror)
+
+    def started(store: Store) -> Mirror:
+        mirror = Mirror(store, FolderPlace(tmp_path / "mirror"))
+        mirror.start()
+        return mirror
+
+    planted = planted_arena(tmp_path / "mirror", mirror=started)
+    ask = asking(planted)
     assert ask()[0]["reading"] == [0, 0]
     planted.runs.read_mirror()
-    until(lambda: mirror.is_restored, "for the mirror")
+    until(lambda: planted.runs.mirror and planted.runs.mirror.is_restored, "for the mirror")
     assert ask()[0]["reading"] is None
+    planted.runs.close()
 
 
 def test_ratings_charts_and_filters(planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]]) -> None:

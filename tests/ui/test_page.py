@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import gradio as gr
 
@@ -10,6 +11,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import STATIC_DIR, page_assets
 from gac_app.ui.page import build_page
+from tests.ui.planted import planted_arena
 
 OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))
 
@@ -18,6 +20,15 @@ def test_the_page_builds_and_shows_no_event_to_the_api(service: RunService) -> N
     page = build_page(service)
     assert page.fns
     assert {fn.api_visibility for fn in page.fns.values()} <= {"private", "undocumented"}
+
+
+def test_a_tab_is_there_where_there_is_something_to_show(tmp_path: Path) -> None:
+    planted = planted_arena(tmp_path)
+    for arena, more in ((None, []), (planted.arena, ["arena", "leaderboard"])):
+        page = build_page(planted.runs, None, arena)
+        tabs = [block.id for block in page.blocks.values() if isinstance(block, gr.Tab)]
+        assert tabs == ["compare", *more, "batch", "history", "about"]
+    planted.runs.close()
 
 
 def test_every_asset_is_a_file_without_a_remote_resource() -> None:

@@ -59,6 +59,17 @@ def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
     assert lines[-1]["done"]["saved"] is True
 
 
+def test_a_page_is_told_of_changes_and_does_not_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.ui.compare.run_handlers.PERIOD_S", 0.0)
+    monkeypatch.setattr("gac_app.ui.compare.run_handlers.UNTOLD_S", WAIT_S)
+    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 4, pause_s=0.1))
+    updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
+    assert 5 <= len(updates) <= 3 * 5 + 6, (
+        "an update for each event of three streams, and the run's own changes, at most"
+    )
+    service.close()
+
+
 def test_a_second_turn_shows_the_first(service: RunService) -> None:
     handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
@@ -84,7 +95,7 @@ def test_without_a_key_nothing_starts(service: RunService) -> None:
 
 def test_before_the_models_are_ready_a_friendly_word_is_said(tmp_path: Path) -> None:
     service = planted_service(tmp_path)
-    service._runner.ensemble = None
+    service.members._ensemble = None
     updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
     assert "still loading" in notice_of(updates[0])["message"]
     service.close()
@@ -147,10 +158,10 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) 
     handlers = handlers_of(service)
     run_id = left(handlers.run(KEY, None, "hello", {}), is_seen=service)
     run: Any = service.history.find(KEY, run_id)
-    assert not run.wait(0.2)
+    assert not run.over.wait(0.2)
 
     assert left(handlers.open(event(key=KEY, run=run_id))) == run_id
-    assert not run.wait(0.1), "it goes on after the page that found it, too"
+    assert not run.over.wait(0.1), "it goes on after the page that found it, too"
 
     service.audience.unseen_s = 0.05
     assert left(handlers.open(event(key=KEY, run=run_id))) == run_id

@@ -6,7 +6,8 @@ import pytest
 
 from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import Settings
-from gac_app.ui.compare.wording import comparison_in_words, settings_in_words
+from gac_app.ui.compare.wording import comparison_in_words
+from gac_app.ui.settings.wording import settings_in_words
 
 
 @pytest.mark.parametrize(
@@ -18,11 +19,11 @@ from gac_app.ui.compare.wording import comparison_in_words, settings_in_words
         ({"gate_policy": "lazy"}, "others asked below 50 % · reading when asked · equal"),
         ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
         (
-            {"mode": "agreement", "alignment": "unite"},
+            {"mode": "agreement", "alignment": "paper", "combine": "unite"},
             "while the others agree · equal weights · paper alignment · UniTE · greedy",
         ),
         ({"weights": "posterior"}, "posterior weights ·"),
-        ({"weights": "posterior", "posterior_decay": 0.9}, "posterior weights, memory 0.9"),
+        ({"weights": "posterior", "weight_params": {"decay": 0.9}}, "posterior weights, memory 0.9"),
         ({"combine": "power", "combine_params": {"exponent": 3}}, "prefix alignment · power mean, exponent 3 · greedy"),
         ({"gate_rule": "margin"}, "others asked below 50 % · confidence: margin · equal"),
         ({"weights": "entropy"}, "weights by certainty ·"),

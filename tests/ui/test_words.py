@@ -13,9 +13,10 @@ from gac_app.services.lab.studies import STUDIES
 from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import Settings
 from gac_app.ui.assets import STATIC_DIR
-from gac_app.ui.compare.wording import comparison_in_words, settings_in_words
+from gac_app.ui.compare.wording import comparison_in_words
 from gac_app.ui.settings.fields import fault_in, fields_of, idle_of
 from gac_app.ui.settings.values import values_of
+from gac_app.ui.settings.wording import settings_in_words
 from gac_app.ui.words import WORDS_DIR, tables
 from tests.ui.planted import planted_config
 
@@ -111,9 +112,9 @@ VARIANTS: dict[str, list[Any]] = {
     "weights": ["average", "posterior", "own"],
 }  # fmt: skip
 SETTINGS: list[dict[str, Any]] = [
-    {}, {"mode": "every-step"}, {"mode": "agreement", "alignment": "unite"},
+    {}, {"mode": "every-step"}, {"mode": "agreement", "combine": "unite"},
     {"threshold": 1.01, "gate_temperature": 2},
-    {"gate_policy": "eager", "weights": "posterior", "posterior_decay": 0.9}, {"gate_policy": "lazy"},
+    {"gate_policy": "eager", "weights": "posterior", "weight_params": {"decay": 0.9}}, {"gate_policy": "lazy"},
     {"weights": "score"}, {"weights": "posterior"},
     {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "stop": ("a",)},
     {"stop": ("a", "b"), "system_prompt": "x", "reproducible": "on", "repetition_penalty": 1.2},

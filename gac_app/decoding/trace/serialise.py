@@ -59,7 +59,6 @@ def step_to_json(step: StepTrace) -> Json:
 
 
 def step_from_json(data: Json) -> StepTrace:
-    is_partial = bool(data.get("is_partial", data.get("is_open")))  # the name in older traces
     spellings = data.get("spellings", {})
     return StepTrace(
         position=data["position"],
@@ -73,8 +72,8 @@ def step_from_json(data: Json) -> StepTrace:
         members=tuple(_member_from_json(member) for member in data["members"]),
         spellings={name: tuple(bytes.fromhex(piece) for piece in pieces) for name, pieces in spellings.items()},
         dropped=tuple(data.get("dropped", ())),
-        is_partial=is_partial,
-        is_shared=data.get("is_shared", not is_partial),  # older traces do not say
+        is_partial=data.get("is_partial", False),
+        is_shared=data.get("is_shared", True),
         evidence=data.get("evidence", {}),
         is_forced=data.get("is_forced", False),
         is_drafted=data.get("is_drafted", False),

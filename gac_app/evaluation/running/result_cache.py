@@ -18,7 +18,6 @@ from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 
 _NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
-_OLD_NAMES = {"prediction": "said"}  # of fields, in the names of files
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,6 @@ class ResultCache:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 kept = json.loads(line)
-                if "said" in kept:  # the name in older files
-                    kept["prediction"] = kept.pop("said")
                 yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
             except (ValueError, TypeError, KeyError):
                 raise GacError(f"{self._path.name}, line {number}: is damaged; --fresh starts over") from None
@@ -94,7 +91,7 @@ def result_cache_path(
     """
     facts: list[Any] = [
         __version__,
-        [_OLD_NAMES.get(field.name, field.name) for field in fields(Answer)],
+        [field.name for field in fields(Answer)],
         [member.model_dump(mode="json", exclude=_NO_MATTER) for member in config.members],
         list(engines),
         system.settings(config).model_dump(mode="json"),

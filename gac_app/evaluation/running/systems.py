@@ -6,6 +6,7 @@
 `agreement`                    the ensemble where the members' argmax tokens differ
 with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every-step+w=2:1`, `gate@0.5+gate=MEMBER`,
                                `every-step+unite+k=5`, `gate@0.5+gate-rule=margin`
+any setting by its name        `gate@0.5+gate-temperature=2`, `every-step+top-p=0.9`
 rules with their parameters    `every-step+combine=power+combine.exponent=3`, `every-step+weights=entropy`
 
 Baselines that ensemble whole answers by a rule of `output_level`:
@@ -39,8 +40,6 @@ _PLAIN_OPTIONS: dict[str, dict[str, Any]] = {
     "score": {"weights": "score"},
     "posterior": {"weights": "posterior"},
 }
-
-_RULE_KINDS = {"combine": "combine", "gate-rule": "gate_rule", "weights": "weights"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +158,16 @@ def _option(option: str, config: Config) -> dict[str, Any]:
     key, _, value = option.partition("=")
     if option in _PLAIN_OPTIONS:
         return _PLAIN_OPTIONS[option]
-    if key == "gate-temperature":
-        return {"gate_temperature": _number(value, option)}
-    if key == "gate":
-        return {"gate": value}
     if key == "k":
         return {"combine_params": {"top_k": _number(value, option)}}
     if key == "decay":
         return {"weight_params": {"decay": _number(value, option)}}
     kind, _, param = key.partition(".")
-    if kind in _RULE_KINDS and value:
-        field_name = _RULE_KINDS[kind]
-        params = RULE_PARAMS[field_name]
-        return {params: parse_params([f"{param}={value}"], params)} if param else {field_name: value}
+    name = kind.replace("-", "_")
+    if name in RULE_PARAMS and param and value:
+        return {RULE_PARAMS[name]: parse_params([f"{param}={value}"], RULE_PARAMS[name])}
+    if key == kind and name in Settings.model_fields and value:
+        return {name: value}
     if key == "w":
         numbers = [_number(text, option) for text in value.split(":")]
         if len(numbers) != len(config.member_names):
@@ -179,9 +175,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
         return {"weights": dict(zip(config.member_names, numbers, strict=True))}
     raise RequestError(
         "systems",
-        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, gate=MEMBER, "
-        "gate-temperature=2, combine=RULE, gate-rule=RULE, weights=RULE, or a rule's parameter as in "
-        "combine.exponent=3",
+        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, a setting such as "
+        "gate=MEMBER, gate-temperature=2 or combine=RULE, or a rule's parameter as in combine.exponent=3",
     )
 
 

@@ -114,6 +114,4 @@ def _listed(kept: KeptResult) -> Listed:
 
 
 def _kept(found: dict[str, Any]) -> KeptResult:
-    result = found.pop("result")
-    result.pop("plot", None)  # earlier versions stored a picture
-    return KeptResult(**{**found, "members": tuple(found["members"])}, result=result_from_json(result))
+    return KeptResult(**{**found, "members": tuple(found["members"]), "result": result_from_json(found["result"])})

@@ -69,14 +69,7 @@ def result_from_json(found: Mapping[str, Any]) -> StudyResult:
     """The inverse of `dataclasses.asdict`. Raises TypeError, KeyError."""
     tables = [Table(**table) for table in found["tables"]]
     asked = [
-        AskedQuestion(**{**one, "answers": [_answer_from_json(answer) for answer in one["answers"]]})
-        for one in found.get("asked", ())
+        AskedQuestion(**{**one, "answers": [GivenAnswer(**answer) for answer in one["answers"]]})
+        for one in found["asked"]
     ]
     return StudyResult(**{**found, "tables": tables, "asked": asked})
-
-
-def _answer_from_json(found: Mapping[str, Any]) -> GivenAnswer:
-    fields = dict(found)
-    if "said" in fields:  # the name in older results
-        fields["prediction"] = fields.pop("said")
-    return GivenAnswer(**fields)

@@ -1,1 +1,1 @@
-"""The mounted page: its document, its sessions, its state."""
+"""The mounted page: the admission of its events, its sessions, its document, its state."""

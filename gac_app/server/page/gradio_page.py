@@ -16,11 +16,10 @@ import gradio
 from gradio import queueing, routes
 from gradio.state_holder import SessionState, StateHolder
 
-from gac_app.server.doors.bodies import RefusedError
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.page.sessions import KEPT_S, MAX_SESSIONS
 from gac_app.server.quiet_log import log_without_text
-
-MAX_EVENTS = 256  # queued or running at once; each is a coroutine that mostly sleeps
+from gac_app.ui.requests import MAX_EVENTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,27 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gac_app.server.doors.bodies import RefusedError
+from gac_app.server.limits.bodies import RefusedError
+from gac_app.server.limits.callers import Caller, Quota, make_room
 
 MAX_SESSIONS = 2000
 SESSIONS_PER_VISITOR = 16
 STREAMS_PER_SESSION = 6
 KEPT_S = 300.0  # a session without a stream is kept so long, for a page that reconnects
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The sender of a request.
-
-    Attributes:
-        client: from the address.
-        visitor: from the browser's cookie or key, if known.
-        holder: the owner of a session.
-    """
-
-    client: str
-    visitor: str
-    holder: str
 
 
 @dataclass(slots=True, eq=False)
@@ -41,23 +27,23 @@ class Session:
     Attributes:
         num_streams: open streams of any kind.
         num_listeners: event streams among them.
-        used_at, heard_at: times of the last use and the last listener; monotonic.
+        used_at, listened_at: times of the last use and the last listener; monotonic.
         waiting: events that begin with the first listener, told whether one came.
     """
 
     hash: str
     caller: Caller
     used_at: float
-    heard_at: float
+    listened_at: float
     num_streams: int = 0
     num_listeners: int = 0
     waiting: set[asyncio.Future[bool]] = field(default_factory=set)
 
-    def tell(self, is_heard: bool) -> None:
-        """Tell waiting events to begin, or that nobody listens to them."""
+    def announce(self, has_listener: bool) -> None:
+        """Let waiting events begin, or end where nobody listens to them."""
         for event in self.waiting:
             if not event.done():
-                event.set_result(is_heard)
+                event.set_result(has_listener)
 
 
 class Sessions:
@@ -71,7 +57,8 @@ class Sessions:
     def __init__(
         self, per_client: int, forget: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._per_client, self._forget, self._clock = per_client, forget, clock
+        self._quota = Quota(SESSIONS_PER_VISITOR, per_client, MAX_SESSIONS)
+        self._forget, self._clock = forget, clock
         self._sessions: dict[str, Session] = {}  # least recently used first
 
     def __len__(self) -> int:
@@ -99,25 +86,13 @@ class Sessions:
         """
         session = self.find(session_hash, caller)
         if session is None:
-            self._make_room(caller)
+            held = [(session, session.caller) for session in self.all()]
+            full = RefusedError(429, "Too many pages are open; close some of them.", retry_s=30)
+            for idle in make_room(held, caller, self._quota, lambda one: not one.num_streams, (full, full)):
+                self.drop(idle)
             now = self._clock()
             session = self._sessions[session_hash] = Session(session_hash, caller, now, now)
         return session
-
-    def _make_room(self, caller: Caller) -> None:
-        """If there are too many sessions, drop one without a stream, of the visitor, the client or anybody."""
-        of_client = [session for session in self._sessions.values() if session.caller.client == caller.client]
-        of_visitor = [session for session in of_client if session.caller.visitor == caller.visitor]
-        for sessions, limit in (
-            (of_visitor, SESSIONS_PER_VISITOR),
-            (of_client, self._per_client),
-            (self.all(), MAX_SESSIONS),
-        ):
-            if len(sessions) >= limit:
-                idle = next((s for s in sessions if not s.num_streams and s.hash in self._sessions), None)
-                if idle is None:
-                    raise RefusedError(429, "Too many pages are open; close some of them.", retry_s=30)
-                self.drop(idle)
 
     def open_stream(self, session: Session, *, listens: bool) -> None:
         """Count a new stream. Raises RefusedError (429) if the session has too many."""
@@ -126,22 +101,22 @@ class Sessions:
         session.num_streams += 1
         session.num_listeners += listens
         if listens:
-            session.tell(is_heard=True)
+            session.announce(has_listener=True)
 
     def close_stream(self, session: Session, *, listens: bool) -> None:
         session.num_streams -= 1
         session.num_listeners -= listens
         session.used_at = self._clock()
         if listens:
-            session.heard_at = session.used_at
+            session.listened_at = session.used_at
 
-    def unheard_s(self, session: Session, since: float) -> float:
+    def abandoned_s(self, session: Session, since: float) -> float:
         """Seconds since the last listener, counted from `since` at the earliest."""
-        return 0.0 if session.num_listeners else self._clock() - max(since, session.heard_at)
+        return 0.0 if session.num_listeners else self._clock() - max(since, session.listened_at)
 
-    def was_heard(self, session: Session, since: float) -> bool:
+    def had_listener(self, session: Session, since: float) -> bool:
         """Whether there was a listener since then."""
-        return session.num_listeners > 0 or session.heard_at > since
+        return session.num_listeners > 0 or session.listened_at > since
 
     def drop_idle(self) -> None:
         """Drop sessions without a stream that were not used for `KEPT_S`."""

@@ -13,11 +13,11 @@ from fastapi.responses import PlainTextResponse, Response
 from gac_app.errors import GacError, RequestError, without_folders
 
 if TYPE_CHECKING:
-    from gac_app.server.routes.operator import OperatorDoor
+    from gac_app.server.routes.operator import OperatorOnly
     from gac_app.services.mirror.exports import Exports
 
 
-def export_route(exports: Exports, operator: OperatorDoor) -> APIRouter:
+def export_route(exports: Exports, operator: OperatorOnly) -> APIRouter:
     """`GET /export?format=trl-preference` with the operator's bearer token: a file of votes."""
     router = APIRouter(dependencies=[Depends(operator)])
 

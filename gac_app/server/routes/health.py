@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from gac_app.errors import StorageError, without_folders
 
 if TYPE_CHECKING:  # imports torch, for which the page need not wait
-    from gac_app.server.routes.operator import OperatorDoor
+    from gac_app.server.routes.operator import OperatorOnly
     from gac_app.services.runs.runs import RunService
 
 CHECK_HOLDS_S = 1.0
@@ -50,13 +50,13 @@ def health_routes(service: RunService) -> APIRouter:
     return router
 
 
-def kept_route(service: RunService, operator: OperatorDoor) -> APIRouter:
+def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
     """`GET /operator/kept-prefixes` with the operator's token: what each member keeps of ended runs, and its limits."""
     router = APIRouter(dependencies=[Depends(operator)])
 
     @router.get("/operator/kept-prefixes")
     async def kept_prefixes() -> dict[str, Any]:
-        return service.kept()
+        return service.members.kept()
 
     return router
 
@@ -95,9 +95,9 @@ def member_reasons(service: RunService) -> dict[str, str]:
     """Members that are not ready, and why; empty if all are ready."""
     reasons = {
         state.name: without_folders(f"{state.phase}: {state.detail}") if state.detail else state.phase
-        for state in service.member_states()
+        for state in service.members.states()
         if state.phase != "ready"
     }
-    if not reasons and not service.is_ready:
+    if not reasons and not service.members.are_ready:
         reasons["ensemble"] = "being built"
     return reasons

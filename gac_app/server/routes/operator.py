@@ -6,13 +6,13 @@ import hmac
 
 from fastapi import HTTPException, Request
 
-from gac_app.server.doors.callers import client_in
+from gac_app.server.limits.callers import client_in
 from gac_app.services.queue.shares import Allowance
 
 GUESSES_PER_S, GUESSES = 1 / 30, 5.0  # wrong tokens of one address
 
 
-class OperatorDoor:
+class OperatorOnly:
     """A dependency of routes: passes requests whose one `Authorization` header is `Bearer TOKEN`.
 
     Args:

@@ -11,23 +11,23 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
-from gac_app.server.doors.bodies import RefusedError, checked_body, read_body
+from gac_app.server.limits.bodies import RefusedError, checked_body, read_body
 
 if TYPE_CHECKING:
-    from gac_app.server.routes.operator import OperatorDoor
+    from gac_app.server.routes.operator import OperatorOnly
     from gac_app.services.battles.operator import Operator
 
 MAX_BODY_BYTES = 100_000
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
 
-def operator_page(operator: Operator, door: OperatorDoor) -> APIRouter:
+def operator_page(operator: Operator, only: OperatorOnly) -> APIRouter:
     """`GET /operator`, and behind the token `/operator/overview`, `/operator/verdict` and `/operator/controls`. Each of
     these answers with the overview, or with {"error": message}.
     """
     document = _document()
     router = APIRouter(prefix="/operator")
-    inside = APIRouter(dependencies=[Depends(door)])
+    inside = APIRouter(dependencies=[Depends(only)])
 
     @router.get("")
     async def page() -> HTMLResponse:

@@ -39,10 +39,10 @@ def sign_in_parts(secret: str) -> tuple[Sequence[BaseRoute], Sequence[Middleware
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     oauth.attach_oauth(app)
-    return app.routes, [*app.user_middleware, Middleware(AccountDoor, secret=secret)]
+    return app.routes, [*app.user_middleware, Middleware(AccountMiddleware, secret=secret)]
 
 
-class AccountDoor:
+class AccountMiddleware:
     """Tells the page who is signed in, as the signed cookie says and nothing else."""
 
     def __init__(self, app: ASGIApp, secret: str) -> None:

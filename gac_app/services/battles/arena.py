@@ -26,17 +26,15 @@ from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, RequestError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.history import BattleHistory
-from gac_app.services.battles.implied import implied_battles
 from gac_app.services.battles.judging import Judge, refuse_judged
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.operator import Operator, today
 from gac_app.services.battles.recorder import BattleRecorder
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
-from gac_app.services.runs.live_runs import owner_of
 from gac_app.services.runs.runs import RunService, checked_prompt
-from gac_app.services.runs.views import RunView
-from gac_app.storage import JudgedBattle, Store
+from gac_app.services.visitors import owner_of
+from gac_app.storage import Store
 
 MAX_TURNS = 20
 _SEEDS = 2**53  # too many to try them all on the same model
@@ -49,30 +47,33 @@ class ArenaService:
         runs: its members and its queue are used.
         store: keeps the battles.
         rng: draws pairs, sides and seeds.
+        battles: see the attribute.
 
     Attributes:
-        history: shows, lists and deletes battles.
+        battles: those in memory.
+        history: shows, lists and deletes them.
         standings: the leaderboard.
         operator: what only the operator may see and do.
     """
 
-    def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, runs: RunService, store: Store, rng: random.Random | None = None, *, battles: LiveBattles | None = None
+    ) -> None:
         self.contestants = contestants_of(runs.config)
         self._runs = runs
         self._store = store
         self._rng = rng or random.SystemRandom()
-        self._battles = LiveBattles()
+        self.battles = battles or LiveBattles(store)
         self._tempo = Tempo([one.name for one in self.contestants])
-        self.history = BattleHistory(runs, store, self._battles)
+        self.history = BattleHistory(runs, store, self.battles)
         arena = runs.config.arena
         listed = [one.name for one in self.contestants]
-        self.standings = Standings(store, listed, arena.min_votes, self.history.untold)
-        self.operator = Operator(store, listed, self.history.untold)
+        self.standings = Standings(store, listed, arena.min_votes, self.battles.untold)
+        self.operator = Operator(store, listed, self.battles.untold)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
-        self._judge = Judge(runs, store, self._battles, self._moderator)
+        self._judge = Judge(runs, store, self.battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
-        runs.history.implied = self._implied
 
     @property
     def reading(self) -> tuple[int, int] | None:
@@ -96,9 +97,9 @@ class ArenaService:
                 ignored.
         """
         owner = owner_of(visitor_key)
-        self._runs.ready_ensemble()
+        self._runs.members.ensemble()
         self._check_open()
-        before = self._battles.find(owner, again) if again else None
+        before = self.battles.find(owner, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
             raise RequestError("consent", "this host keeps prompts, answers and votes; please agree to that first")
@@ -118,7 +119,7 @@ class ArenaService:
                 raise BusyError("You have started many battles in this hour. Please come back a little later.")
 
             def take() -> None:
-                for gone in self._battles.add(battle):
+                for gone in self.battles.add(battle):
                     self._recorder.let_go(gone)
                 self._recorder.started(battle, visitor_key)
                 self._moderator.started(owner)
@@ -129,7 +130,7 @@ class ArenaService:
     def next_turn(self, visitor_key: str, battle_id: str, prompt: str) -> BattleView:
         """Continue the conversation. Both sides keep their places and their own history."""
         prompt = checked_prompt(prompt)
-        with self._runs.changing(visitor_key), self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+        with self._runs.changing(visitor_key), self.battles.changing(owner_of(visitor_key), battle_id) as battle:
             refuse_judged(battle)
             if not battle.last.is_answered(battle.num_shown()):
                 raise RequestError("prompt", "the answers are still coming; wait for their end, or stop them")
@@ -166,7 +167,7 @@ class ArenaService:
 
     def skip(self, visitor_key: str, battle_id: str) -> BattleView:
         """End a battle for good, without a vote."""
-        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+        with self.battles.changing(owner_of(visitor_key), battle_id) as battle:
             refuse_judged(battle)
             battle.is_skipped = True
             battle.last.is_stopping.set()
@@ -193,7 +194,7 @@ class ArenaService:
 
     def reveal(self, visitor_key: str, battle_id: str) -> BattleView:
         """Tell the names now, not `UNDO_S` seconds after the vote. The vote can no longer be taken back."""
-        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+        with self.battles.changing(owner_of(visitor_key), battle_id) as battle:
             if battle.outcome is None:
                 raise RequestError("reveal", "the names are told after the vote")
             battle.is_revealed = True
@@ -218,22 +219,10 @@ class ArenaService:
 
     def close(self) -> None:
         """Stop all battles."""
-        for battle in self._battles.all():
+        for battle in self.battles.all():
             self._runs.halt(battle.last)
 
     # --- inside
-
-    def _implied(self, visitor_key: str, run: RunView, outcome: str, client: str) -> list[JudgedBattle]:
-        """The battles that a vote on Compare implies, one for each pair."""
-        return implied_battles(
-            run,
-            outcome,
-            self.contestants,
-            visitor_key=visitor_key,
-            client=client,
-            config_hash=self._runs.config_hash,
-            versions=self._runs.versions,
-        )
 
     def _check_open(self) -> None:
         """Raise BusyError if the operator's controls allow no battle now."""
@@ -275,7 +264,7 @@ class ArenaService:
 
         num_new = max(one.settings.max_new_tokens for one in self.contestants)
         for stream in turn.streams.values():  # whoever answers, so that a refusal tells nothing of them
-            self._runs.ready_ensemble().check_room(stream.messages, num_new)
+            self._runs.members.ensemble().check_room(stream.messages, num_new)
 
         def take() -> None:
             battle.turns.append(turn)

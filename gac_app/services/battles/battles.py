@@ -18,8 +18,7 @@ from gac_app.services.battles.records import answer_record, side_facts, side_rec
 from gac_app.services.runs.live_run import Continued, LiveRun
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
-from gac_app.storage import Turn, clean_text
-from gac_app.storage.runs.records import fed_messages
+from gac_app.storage import Turn, clean_text, fed_messages
 
 UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 
@@ -194,7 +193,7 @@ class Battle:
     # --- the stored form
 
     def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
-        """The whole record, JSON-able; it is stored sealed."""
+        """The whole record, JSON-able; it is stored encrypted."""
         sides = {side: side_record(one.name, one.member, one.settings) for side, one in self.pair.items()}
         turns = [
             {
@@ -207,7 +206,7 @@ class Battle:
         return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
 
     def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
-        """The unsealed facts of a vote: only numbers."""
+        """The plain facts of a vote: only numbers."""
         streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
         return {
             "turn": len(self.turns),

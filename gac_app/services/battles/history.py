@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from gac_app.arena.outcomes import SIDES, Side
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.battles.battles import UNDO_S, Battle
+from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import BattleView, live_view, stored_view
 from gac_app.services.runs.live_run import LiveStream
-from gac_app.services.runs.live_runs import owner_of
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
+from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
-
-UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
 
 
 class BattleHistory:
@@ -40,7 +38,7 @@ class BattleHistory:
             battle = self.find(visitor_key, battle_id)
         except NotFoundError:
             stored = self._store.battles.load(visitor_key, battle_id)
-            return stored_view(stored, is_elsewhere=battle_id in self._elsewhere())
+            return stored_view(stored, is_elsewhere=battle_id in self._battles.elsewhere())
         with battle.lock:
             return live_view(battle)
 
@@ -67,20 +65,16 @@ class BattleHistory:
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:
         """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
         owner_of(visitor_key)
-        sealed = self.sealed()
+        sealed = self._battles.sealed()
         found = self._store.battles.export(visitor_key)
         return (one for one in found if one.battle_id not in sealed and one.is_told)
 
     def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
-        """A visitor's battles, newest first, without `sealed` ones, and how many there are. Names may be told of those
+        """A visitor's battles, newest first, without sealed ones, and how many there are. Names may be told of those
         that are `is_told`.
         """
         owner_of(visitor_key)
-        return self._store.battles.newest(visitor_key, limit, self.sealed())
-
-    def sealed(self) -> frozenset[str]:
-        """The ids of battles whose names must not be told: they can still be judged, here or on another server."""
-        return self._battles.sealed() | self._elsewhere()
+        return self._store.battles.newest(visitor_key, limit, self._battles.sealed())
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
         """Delete a battle with its vote and all its text: in memory, in prefix caches, and in the database's files."""
@@ -88,16 +82,9 @@ class BattleHistory:
             self.drop(owner_of(visitor_key), battle_id)
             self._runs.forget_read(visitor_key, battle_id)
             settle(self._store.battles.delete(visitor_key, battle_id))
-            self._runs.history.on_deleted()
+            self._runs.history.publish_deletions()
 
     def drop(self, owner: str, battle_id: str | None = None) -> None:
         """Stop an owner's battle, or all of theirs, and keep nothing of it in memory."""
         for battle in self._battles.take_out(owner, battle_id):
             self._runs.halt(battle.last)
-
-    def _elsewhere(self) -> frozenset[str]:
-        return self._store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)
-
-    def untold(self) -> frozenset[str]:
-        """The ids of battles whose vote can still be taken back, and does not count yet."""
-        return self._battles.untold() | self._elsewhere()

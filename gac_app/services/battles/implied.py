@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 
-from gac_app.arena.contestants import Contestant, name_of
+from gac_app.arena.contestants import Contestant, contestants_of, name_of
 from gac_app.arena.language import language_of
 from gac_app.arena.outcomes import Kind, Origin, Outcome
+from gac_app.config import Config
 from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.queue.shares import client_today
+from gac_app.services.runs.history import Implies
+from gac_app.services.runs.runs import config_hash_of
 from gac_app.services.runs.views import RunView, alone_in, is_over
 from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
 
@@ -28,17 +32,20 @@ def implied_outcomes(outcome: str, streams: Sequence[str]) -> dict[tuple[str, st
     return {pair: Outcome.LEFT if pair[0] == outcome else Outcome.RIGHT for pair in pairs}
 
 
-def implied_battles(
-    run: RunView,
-    outcome: str,
+def implied_by(config: Config, versions: Mapping[str, str]) -> Implies:
+    """Gives the battles implied by a vote on a run, with their votes, one for each pair."""
+    return partial(_implied, contestants_of(config), config_hash_of(config), versions)
+
+
+def _implied(
     contestants: Sequence[Contestant],
-    *,
-    visitor_key: str,
-    client: str,
     config_hash: str,
     versions: Mapping[str, str],
+    visitor_key: str,
+    run: RunView,
+    outcome: str,
+    client: str,
 ) -> list[JudgedBattle]:
-    """The battles implied by a vote on a run, with their votes."""
     language = language_of(run.prompt)
     found = []
     for pair, said in implied_outcomes(outcome, list(run.streams)).items():

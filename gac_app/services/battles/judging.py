@@ -13,9 +13,9 @@ from gac_app.errors import RequestError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import has_something_to_judge
-from gac_app.services.runs.live_runs import owner_of
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
+from gac_app.services.visitors import owner_of
 from gac_app.storage import NewJudgement, Store, clean_text
 
 _MEANWHILE = "this battle has been judged meanwhile; look at it again"

@@ -10,15 +10,22 @@ from contextlib import contextmanager
 from operator import attrgetter
 
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.battles.battles import Battle
+from gac_app.services.battles.battles import UNDO_S, Battle
+from gac_app.storage import Store
 
 KEPT_BATTLES = 128
+UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
 
 
 class LiveBattles:
-    """Battles of this process, oldest first."""
+    """Battles of this process, oldest first.
 
-    def __init__(self) -> None:
+    Args:
+        store: knows the battles of other servers.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._battles: OrderedDict[str, Battle] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -73,12 +80,19 @@ class LiveBattles:
             return list(self._battles.values())
 
     def sealed(self) -> frozenset[str]:
-        """The ids of battles that can still be judged, or whose vote can be taken back: their names are secret."""
-        return frozenset(one.id for one in self.all() if not one.is_settled)
+        """The ids of battles, here or on other servers, that can be judged or whose vote can be taken back: their names
+        are secret.
+        """
+        return frozenset(one.id for one in self.all() if not one.is_settled) | self.elsewhere()
 
     def untold(self) -> frozenset[str]:
-        """The sealed battles that have a vote."""
-        return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.unwritten))
+        """The sealed battles whose vote can still be taken back, and does not count yet."""
+        own = (one for one in self.all() if not one.is_told and (one.outcome is not None or one.unwritten))
+        return frozenset(one.id for one in own) | self.elsewhere()
+
+    def elsewhere(self) -> frozenset[str]:
+        """The ids of other servers' battles that may be judged there."""
+        return self._store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)
 
     def take_out(self, owner: str, battle_id: str | None = None) -> list[Battle]:
         """Remove and return an owner's battle, or all of theirs."""

@@ -1,4 +1,4 @@
-"""The stored form of a battle, JSON-able: its sides and answers, which are sealed, and a vote's facts, which are
+"""The stored form of a battle, JSON-able: its sides and answers, which are encrypted, and a vote's facts, which are
 not.
 """
 
@@ -40,7 +40,7 @@ def answer_record(stream: StreamView) -> dict[str, Any]:
 
 
 def side_facts(streams: Sequence[StreamView], num_shown: int) -> dict[str, Any]:
-    """The unsealed facts of a side: style and costs of its answers.
+    """The plain facts of a side: style and costs of its answers.
 
     Args:
         streams: of all turns.

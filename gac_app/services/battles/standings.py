@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for

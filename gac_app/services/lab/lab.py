@@ -22,7 +22,7 @@ from gac_app.errors import BusyError, GacError, RequestError
 from gac_app.evaluation.studies import KeptResults
 from gac_app.services.lab.results import LabResults
 from gac_app.services.lab.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for

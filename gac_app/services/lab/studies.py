@@ -14,14 +14,10 @@ from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.evaluation.running import Progress
-    from gac_app.evaluation.studies import Evaluator, StudyResult
+    from gac_app.evaluation.studies import StudyResult
 
 _SAMPLES = Path(__file__).parents[2] / "evaluation" / "samples"
-_OWN_SETS = {
-    "trivia": "triviaqa",
-    "sense": "arc_challenge",
-    "sums": "gsm8k",
-}  # file -> the task whose protocol it follows
+_OWN_SETS = {"trivia": "triviaqa", "sense": "arc_challenge", "sums": "gsm8k"}  # file -> the task it follows
 
 OWN = "own"  # the set of a visitor's own questions
 _OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # the tasks whose protocols these follow
@@ -84,64 +80,31 @@ def carry_out(
     on_progress: Callable[[Progress], None],
 ) -> StudyResult:
     """Run a study over some of a set's questions. `chosen` is None for a study that needs none."""
+    from gac_app.evaluation.running import alone_and_every_step, default_systems, with_whole_answers
     from gac_app.evaluation.studies import Evaluator
+    from gac_app.evaluation.studies.benchmark import run_benchmark
+    from gac_app.evaluation.studies.calibration import run_calibration
+    from gac_app.evaluation.studies.members import run_members
+    from gac_app.evaluation.studies.snowballing import run_snowball
+    from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
     from gac_app.evaluation.studies.vocabularies import run_vocabularies
+    from gac_app.evaluation.studies.weights import run_weights
 
     if chosen is None:
         return run_vocabularies(ensemble)
-    sample = first_of_each_domain(chosen.questions, num_questions)
-    ask = Evaluator(ensemble, chosen.task, chosen.questions, folder)
+    config, questions = ensemble.config, chosen.questions
+    sample = first_of_each_domain(questions, num_questions)
+    ask = Evaluator(ensemble, chosen.task, questions, folder)
     ask.on_progress = on_progress
-    return replace(_RUN[study.name](ask, chosen, sample), asked=ask.asked)
-
-
-def _benchmark(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running import default_systems
-    from gac_app.evaluation.studies.benchmark import run_benchmark
-
-    return run_benchmark(ask, sample, default_systems(ask.ensemble.config))
-
-
-def _thresholds(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
-
-    return run_thresholds(ask, sample, THRESHOLDS[1::2], [ask.ensemble.config.settings.gate])
-
-
-def _weights(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.studies.weights import run_weights
-
-    return run_weights(ask, sample)
-
-
-def _members(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.studies.members import run_members
-
-    return run_members(ask, sample)
-
-
-def _calibration(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running import alone_and_every_step
-    from gac_app.evaluation.studies.calibration import run_calibration
-
-    return run_calibration(ask, sample, alone_and_every_step(ask.ensemble.config))
-
-
-def _snowball(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running import with_whole_answers
-    from gac_app.evaluation.studies.snowballing import run_snowball
-
-    return run_snowball(ask, chosen.questions, sample, with_whole_answers(ask.ensemble.config), "word")
-
-
-_RUN: Mapping[str, Callable[[Evaluator, QuestionSet, list[Question]], StudyResult]] = {
-    "eval": _benchmark,
-    "sweep": _thresholds,
-    "weights": _weights,
-    "members": _members,
-    "calibrate": _calibration,
-    "snowball": _snowball,
-}
+    runs: Mapping[str, Callable[[], StudyResult]] = {
+        "eval": lambda: run_benchmark(ask, sample, default_systems(config)),
+        "sweep": lambda: run_thresholds(ask, sample, THRESHOLDS[1::2], [config.settings.gate]),
+        "weights": lambda: run_weights(ask, sample),
+        "members": lambda: run_members(ask, sample),
+        "calibrate": lambda: run_calibration(ask, sample, alone_and_every_step(config)),
+        "snowball": lambda: run_snowball(ask, questions, sample, with_whole_answers(config), "word"),
+    }
+    return replace(runs[study.name](), asked=ask.asked)
 
 
 def question_sets(config: Config) -> tuple[QuestionSet, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 
 MAX_OWNERS = 50_000  # remembered; the oldest is dropped first
 MAX_BROWSERS = 16  # of an owner

@@ -74,7 +74,7 @@ class Exports:
         """Raise StorageError if the database cannot be written."""
         self._store.check()
 
-    def bring(self, lines: Sequence[Line], withheld: Collection[str] = ()) -> Imported:
+    def import_lines(self, lines: Sequence[Line], withheld: Collection[str] = ()) -> Imported:
         """Import lines in one transaction. Raises StorageError.
 
         Args:
@@ -82,7 +82,7 @@ class Exports:
         """
         runs = [line for line in lines if "run_id" in line and "battle_id" not in line]
         battles = [_battle(line) for line in lines if "battle_id" in line]
-        return self._store.bring(runs, battles, withheld).result()
+        return self._store.import_records(runs, battles, withheld).result()
 
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 from gac_app.errors import RequestError, StorageError
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of
-from gac_app.storage import Gone
+from gac_app.storage import DeletedIds
 
 _AT_ONCE, _BYTES_AT_ONCE = 500, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
 _MAX_NAMED = 20  # bad lines
@@ -73,7 +73,7 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class ImportResult:
     """The result of an import: runs and battles that were new, known or deleted, and lines that were skipped, with the
     reasons for the first ones.
     """
@@ -90,7 +90,7 @@ class Brought:
         return ", ".join([*told, *(f"{count:,} {what}" for what, count in rare.items() if count)])
 
 
-def deletion_line(gone: Gone) -> str:
+def deletion_line(gone: DeletedIds) -> str:
     """A line that marks runs and battles as deleted."""
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
 
@@ -102,7 +102,7 @@ def stamp_of(line: Mapping[str, Any]) -> str:
     return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
 
 
-def bring_files(exports: Exports, paths: Sequence[Path]) -> Brought:
+def import_files(exports: Exports, paths: Sequence[Path]) -> ImportResult:
     """Import what the database lacks. Importing the same files again changes nothing.
 
     Args:
@@ -112,15 +112,17 @@ def bring_files(exports: Exports, paths: Sequence[Path]) -> Brought:
         StorageError: the database failed; lines imported before stay.
         OSError: a file cannot be read.
     """
-    return bring(exports, index_of(paths))
+    return import_indexed(exports, index_of(paths))
 
 
 def _go_on(_num_done: int, _num: int) -> bool:
     return True
 
 
-def bring(exports: Exports, index: Index, withheld: Collection[str] = (), on_progress: OnProgress = _go_on) -> Brought:
-    """As `bring_files`, of files that were read once.
+def import_indexed(
+    exports: Exports, index: Index, withheld: Collection[str] = (), on_progress: OnProgress = _go_on
+) -> ImportResult:
+    """As `import_files`, of files that were read once.
 
     Args:
         withheld: ids of what is deleted meanwhile; may grow.
@@ -135,7 +137,7 @@ def bring(exports: Exports, index: Index, withheld: Collection[str] = (), on_pro
             break
     num_known = len(places) - (index.bad.num - num_bad) - num_new - num_gone
     num_withheld = len(index.places) - len(places) + num_gone
-    return Brought(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
+    return ImportResult(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
 
 
 def _bring_batch(
@@ -143,7 +145,7 @@ def _bring_batch(
 ) -> tuple[int, int]:
     """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
     try:
-        return exports.bring([line for _, line in batch], withheld)
+        return exports.import_lines([line for _, line in batch], withheld)
     except StorageError as error:
         exports.check_storage()  # raises if the database fails, not only these lines
         if len(batch) == 1:
@@ -184,7 +186,7 @@ def _texts(places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:
 
 
 def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
-    """What files hold; raises as `bring_files` does."""
+    """What files hold; raises as `import_files` does."""
     index = Index()
     num_done = 0
     for path in paths:

@@ -1,7 +1,7 @@
 """The shapes of the lines of `export`: a run, a battle, or what is deleted.
 
-Numbers are finite and bounded, texts have a limit, ids have one form. Where versions differ, a shape lets unknown keys
-pass (`_OPEN`) or leaves them out (`_SHAPE`). A battle passes unchanged.
+Numbers are finite and bounded, texts have a limit, ids have one form. Unknown keys pass (`_OPEN`), are left out
+(`_SHAPE`), or are refused (`_CLOSED`). A battle passes unchanged.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, with_config
+from pydantic import AfterValidator, ConfigDict, Field, Strict, with_config
 from typing_extensions import TypedDict
 
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, Kind, Origin, Outcome, Reason, Verdict
@@ -48,7 +48,6 @@ def _is_moment(text: str) -> str:
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Visitor = Annotated[str, Field(pattern=r"^\w{1,32}$")]
-OldVisitor = Annotated[Visitor, BeforeValidator(lambda given: str(given) if type(given) is int else given)]
 Text = Annotated[str, Field(max_length=4_000_000)]
 Name = Annotated[str, Field(max_length=255)]
 Hash = Annotated[str, Field(pattern=r"^\w{0,64}$")]
@@ -88,7 +87,7 @@ class Facts(TypedDict, total=False):
 
 
 def _has_no_text(facts: Facts) -> Facts:
-    """Facts are stored unsealed."""
+    """Facts are stored without encryption."""
     others = [value for name, value in facts.items() if name not in Facts.__annotations__]
     if not all(isinstance(value, bool | int | float | None) for value in others):
         raise ValueError("facts hold numbers and flags only")
@@ -209,7 +208,6 @@ class Step(TypedDict):
     spellings: NotRequired[dict[Name, list[Hex]]]
     dropped: NotRequired[list[Name]]
     is_partial: NotRequired[bool]
-    is_open: NotRequired[bool]
     is_shared: NotRequired[bool]
     evidence: NotRequired[dict[Name, float]]
     is_forced: NotRequired[bool]
@@ -239,7 +237,7 @@ class Answer(TypedDict):
     members: dict[Name, Usage]
     digest: Hash
     is_reproducible: bool
-    num_replayed: NotRequired[Count]
+    num_replayed: Count
     steps: Annotated[list[Step], Field(max_length=100_000)]
 
 
@@ -257,16 +255,16 @@ class RunSettings(TypedDict, total=False):
 @with_config(_SHAPE)
 class RunLine(TypedDict):
     run_id: Id
-    visitor: OldVisitor  # exports of earlier versions have a number
+    visitor: Visitor
     conversation_id: Id
     position: Count
     parent_run_id: Id | None
     branch_position: Count | None
-    swap: NotRequired[Annotated[list[Hex], Field(min_length=2, max_length=2)] | None]
+    swap: Annotated[list[Hex], Field(min_length=2, max_length=2)] | None
     repeats_run_id: Id | None
     turn_ids: Annotated[list[Id], Field(max_length=10_000)]
     seeds: dict[Name, Annotated[int, Field(ge=0, lt=2**63)]]
-    consent: NotRequired[bool]
+    consent: bool
     prompt: Text
     settings: RunSettings
     members: list[Name]

@@ -23,9 +23,9 @@ from hashlib import blake2b
 
 from gac_app.errors import DamagedError, StorageError
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import bring, deletion_line, index_of
+from gac_app.services.mirror.files import deletion_line, import_indexed, index_of
 from gac_app.services.mirror.places import Place, Trouble
-from gac_app.storage import Gone, Store
+from gac_app.storage import DeletedIds, Store
 
 logger = logging.getLogger(__name__)
 
@@ -41,23 +41,28 @@ CLOSE_S = 2.0
 
 
 class Mirror:
-    """Copies finished and judged runs and battles, and marks deletions. Being a `Witness`, it is told of both.
+    """Copies finished and judged runs and battles, and marks deletions. Being an `Observer`, it is told of both.
 
     Args:
         place: keeps the files.
+        sealed: gives the ids of battles that must not be told yet; see `LiveBattles.sealed`.
         first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
         is_restored: whether all that the files tell is in the database.
         progress: while that is being read: how many lines of how many (0 = not known yet).
-        sealed: gives the ids of battles that must not be told yet; see `BattleHistory.sealed`.
     """
 
-    def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        place: Place,
+        sealed: Callable[[], frozenset[str]] = frozenset,
+        first_delay_s: float = FIRST_DELAY_S,
+    ) -> None:
         self.is_restored = False
         self.progress = 0, 0
-        self.sealed: Callable[[], frozenset[str]] = frozenset
-        self._place = place
+        self._store, self._place, self._sealed_now = store, place, sealed
         self._trouble = Trouble("the mirror cannot be written or read")
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
@@ -66,7 +71,7 @@ class Mirror:
         self._waiting: dict[str, LinesOf] = {}
         self._sealed: dict[str, LinesOf] = {}  # to wait again
         self._is_copying = False
-        self._gone: list[Gone] = []  # to be marked
+        self._gone: list[DeletedIds] = []  # to be marked
         self._withheld: set[str] = set()  # deleted since the database was last read
         self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
         self._changed = threading.Condition()
@@ -78,7 +83,8 @@ class Mirror:
         self._thread = threading.Thread(target=self._run, name="gac-mirror", daemon=True)
 
     def start(self) -> None:
-        """Copy what comes, in the background."""
+        """Copy runs, votes and battles from now on, in the background."""
+        self._store.observer = self
         self._thread.start()
 
     def read(self) -> None:
@@ -95,7 +101,7 @@ class Mirror:
     def changed_battle(self, battle_id: str) -> None:
         self._put(battle_id, self._exports.battle_lines)
 
-    def deleted(self, gone: Gone) -> None:
+    def deleted(self, gone: DeletedIds) -> None:
         with self._changed:
             self._gone.append(gone)
             self._withheld.update(gone.run_ids, gone.battle_ids)
@@ -171,7 +177,7 @@ class Mirror:
             key, lines_of = found
             try:
                 lines = lines_of(key)
-                if lines and not self._is_closed and key in self.sealed():
+                if lines and not self._is_closed and key in self._sealed_now():
                     self._sealed[key] = lines_of
                 else:
                     self._copy(lines)
@@ -196,12 +202,12 @@ class Mirror:
             self._withheld.update(*(ids for gone in self._gone for ids in (gone.run_ids, gone.battle_ids)))
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
-        brought = bring(self._exports, index, self._withheld, self._note_progress)
+        result = import_indexed(self._exports, index, self._withheld, self._note_progress)
         if self._is_closed:
             return
-        logger.info("read from the mirror: %s", brought)
-        if brought.num_bad:
-            logger.warning("bad lines of the mirror were skipped\n%s", brought.reasons)
+        logger.info("read from the mirror: %s", result)
+        if result.num_bad:
+            logger.warning("bad lines of the mirror were skipped\n%s", result.reasons)
         for key, line in self._exports.agreed():
             if index.lacks(key, line):
                 self._put(key, self._exports.battle_lines if "battle_id" in line else self._exports.run_lines)

@@ -1,1 +1,1 @@
-"""Who decodes next: the queue, fair turns, limits of a client, batches."""
+"""Who decodes next: the queue, fair turns, limits of a client."""

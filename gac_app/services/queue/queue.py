@@ -6,16 +6,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Generic
 
 from gac_app.errors import BusyError
-from gac_app.services.queue.turns import Turns, client_of, visitor_of, who_gives_way
-from gac_app.services.runs.live_run import LiveRun
+from gac_app.services.queue.order import FairOrder, Q, client_of, visitor_of, who_gives_way
 
 OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
 
 
-class RunQueue:
-    """At most `max_running` runs at once, and at most `max_waiting` wait, in the order of `Turns`.
+class RunQueue(Generic[Q]):
+    """At most `max_running` runs at once, and at most `max_waiting` wait, in a `FairOrder`.
 
     While other visitors are present, no visitor may take all places, and batches never do. If the queue is full, the
     visitor with most waiting runs loses one.
@@ -26,17 +26,15 @@ class RunQueue:
             and at once for clients without a run while another has several.
     """
 
-    def __init__(
-        self, work: Callable[[LiveRun], None], *, max_running: int, max_waiting: int, num_spare: int = 0
-    ) -> None:
+    def __init__(self, work: Callable[[Q], None], *, max_running: int, max_waiting: int, num_spare: int = 0) -> None:
         self._work = work
         self._max_running, self._max_waiting, self._num_spare = max_running, max_waiting, num_spare
-        self._waiting: list[LiveRun] = []
-        self._running: dict[LiveRun, float] = {}  # start times
-        self._turns = Turns()
+        self._waiting: list[Q] = []
+        self._running: dict[Q, float] = {}  # start times
+        self._order = FairOrder()
         self._lock = threading.Lock()
 
-    def put(self, run: LiveRun, on_taken: Callable[[], None]) -> LiveRun | None:
+    def put(self, run: Q, on_taken: Callable[[], None]) -> Q | None:
         """Start or queue a run. `on_taken` is called before it can begin.
 
         Returns:
@@ -54,12 +52,12 @@ class RunQueue:
             on_taken()
             if displaced is not None:
                 self._waiting.remove(displaced)
-            self._turns.came(run, [*self._waiting, *self._running])
+            self._order.came(run, [*self._waiting, *self._running])
             self._waiting.append(run)
             self._advance()
             return displaced
 
-    def remove(self, run: LiveRun) -> bool:
+    def remove(self, run: Q) -> bool:
         """Remove a waiting run. Returns whether it was still waiting."""
         with self._lock:
             if run not in self._waiting:
@@ -80,7 +78,7 @@ class RunQueue:
             self._running[run] = time.monotonic()
             run.queue_place = 0
             threading.Thread(target=self._carry_out, args=(run,), name=f"run-{run.id[:8]}", daemon=True).start()
-        for place, run in enumerate(self._turns.in_order(self._waiting, self._running), start=1):
+        for place, run in enumerate(self._order.in_order(self._waiting, self._running), start=1):
             run.queue_place = place
             run.changed()
         if self._waiting and self._num_spare:
@@ -93,14 +91,14 @@ class RunQueue:
             if self._num_free > 0:
                 self._advance()
 
-    def _next(self) -> LiveRun | None:
+    def _next(self) -> Q | None:
         """The run that may begin now, if any."""
         num_free = self._num_free
         counts = Counter(name for run in self._running for name in (client_of(run), visitor_of(run)))
         has_spare = len(self._running) < self._max_running + self._num_spare
         is_crowded = len(set(map(client_of, self._running))) < len(self._running)
 
-        def leaves_room(run: LiveRun) -> bool:
+        def leaves_room(run: Q) -> bool:
             if num_free <= 0:
                 return has_spare and is_crowded and not counts[client_of(run)] and not run.is_of_batch
             if num_free > 1:
@@ -108,16 +106,16 @@ class RunQueue:
             if run.is_of_batch and self._max_running > 1:
                 return False
             return not any(
-                counts[name] and counts[name] >= self._max_running - 1 and self._turns.are_others(name)
+                counts[name] and counts[name] >= self._max_running - 1 and self._order.are_others(name)
                 for name in (client_of(run), visitor_of(run))
             )
 
-        return next(filter(leaves_room, self._turns.in_order(self._waiting, self._running)), None)
+        return next(filter(leaves_room, self._order.in_order(self._waiting, self._running)), None)
 
-    def _carry_out(self, run: LiveRun) -> None:
+    def _carry_out(self, run: Q) -> None:
         try:
             self._work(run)
         finally:
             with self._lock:
-                self._turns.had(run, time.monotonic() - self._running.pop(run))
+                self._order.had(run, time.monotonic() - self._running.pop(run))
                 self._advance()

@@ -1,1 +1,1 @@
-"""Runs: one prompt answered by all, followed, stored, revised, listed and shared."""
+"""Runs: one prompt answered by all, followed, stored, revised, listed and shared; batches of them."""

@@ -25,17 +25,13 @@ class Audience:
     def __init__(self, stop: Callable[[LiveRun], None], unseen_s: float = UNSEEN_S) -> None:
         self.unseen_s = unseen_s
         self._stop = stop
-        self._num_followers: dict[str, int] = {}
-        self._seen: set[str] = set()
-        self._timers: dict[str, threading.Timer] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def following(self, run: LiveRun) -> Iterator[None]:
         """A page follows the run until the block ends."""
         with self._lock:
-            self._num_followers[run.id] = self._num_followers.get(run.id, 0) + 1
-            self._disarm(run.id)
+            run.num_followers += 1
         try:
             yield
         finally:
@@ -43,34 +39,22 @@ class Audience:
 
     def note_seen(self, run: LiveRun) -> None:
         """A page shows the run."""
-        with self._lock:
-            if not run.over.is_set():
-                self._seen.add(run.id)
+        run.is_seen = True
 
     def _leave(self, run: LiveRun) -> None:
         with self._lock:
-            self._num_followers[run.id] -= 1
-            if self._num_followers[run.id]:
+            run.num_followers -= 1
+            run.num_departures += 1
+            if run.num_followers or run.over.is_set():
                 return
-            del self._num_followers[run.id]
-            if run.over.is_set():
-                self._seen.discard(run.id)
-                return
-            if run.id in self._seen:
-                timer = self._timers[run.id] = threading.Timer(self.unseen_s, self._end, (run,))
-                timer.daemon = True
-                timer.start()
-                return
-        self._stop(run)
+        if run.is_seen:
+            timer = threading.Timer(self.unseen_s, self._end, (run, run.num_departures))
+            timer.daemon = True
+            timer.start()
+        else:
+            self._stop(run)
 
-    def _end(self, run: LiveRun) -> None:
-        with self._lock:
-            if run.id in self._num_followers:
-                return
-            self._disarm(run.id)
-            self._seen.discard(run.id)
-        self._stop(run)
-
-    def _disarm(self, run_id: str) -> None:
-        if timer := self._timers.pop(run_id, None):
-            timer.cancel()
+    def _end(self, run: LiveRun, num_departures: int) -> None:
+        """End the run, unless a page has come back since."""
+        if not run.num_followers and run.num_departures == num_departures:
+            self._stop(run)

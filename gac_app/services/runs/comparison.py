@@ -19,7 +19,7 @@ class Comparison:
     Attributes:
         digests: "unknown" if one of the answers has none.
         num_same: number of equal tokens at the start.
-        tokens: the next token of each, earlier and now; None for an answer that has ended. None if both have ended.
+        tokens: the next token of each, the old answer's first; None for one that has ended. None if both have ended.
         probs_from: the first position among the equal tokens whose probabilities differ in six digits.
         most: the largest of these differences.
     """
@@ -31,19 +31,17 @@ class Comparison:
     most: float = 0.0
 
 
-def compare(
-    before: Sequence[StepOutline], now: Sequence[StepOutline], digest_before: str, digest_now: str
-) -> Comparison:
+def compare(old: Sequence[StepOutline], new: Sequence[StepOutline], old_digest: str, new_digest: str) -> Comparison:
     """Compare two answers by their tokens, with the probability and the gate's confidence at each.
 
     Probabilities are compared in the six digits that storage keeps, so that it does not matter which answer was stored.
     """
-    pairs = list(zip(before, now, strict=False))
-    num_same = next((at for at, (old, new) in enumerate(pairs) if old.token != new.token), len(pairs))
-    tokens = (_token_at(before, num_same), _token_at(now, num_same))
+    pairs = list(zip(old, new, strict=False))
+    num_same = next((at for at, (one, other) in enumerate(pairs) if one.token != other.token), len(pairs))
+    tokens = (_token_at(old, num_same), _token_at(new, num_same))
     gaps = [_gap(*pair) for pair in pairs[:num_same]]
     return Comparison(
-        digests="different" if digest_before and digest_now else "unknown",
+        digests="different" if old_digest and new_digest else "unknown",
         num_same=num_same,
         tokens=None if tokens == (None, None) else tokens,
         probs_from=next((at for at, gap in enumerate(gaps) if gap), None),
@@ -51,25 +49,23 @@ def compare(
     )
 
 
-def compare_streams(before: StreamView, now: StreamView) -> Comparison | None:
+def compare_streams(old: StreamView, new: StreamView) -> Comparison | None:
     """Compare two finished answers, by their digests or, if these differ or are missing, by their steps; None if their
     messages differ or one has no tokens.
     """
-    old, new = before.finished, now.finished
-    if before.messages != now.messages or not (old and old.num_tokens and new and new.num_tokens):
+    old_end, new_end = old.finished, new.finished
+    if old.messages != new.messages or not (old_end and old_end.num_tokens and new_end and new_end.num_tokens):
         return None
-    if old.digest and old.digest == new.digest:
-        return Comparison("equal", new.num_tokens)
-    return compare(before.outline, now.outline, old.digest, new.digest)
+    if old_end.digest and old_end.digest == new_end.digest:
+        return Comparison("equal", new_end.num_tokens)
+    return compare(old.outline, new.outline, old_end.digest, new_end.digest)
 
 
 def _token_at(steps: Sequence[StepOutline], position: int) -> bytes | None:
     return steps[position].token if position < len(steps) else None
 
 
-def _gap(before: StepOutline, now: StepOutline) -> float:
+def _gap(old: StepOutline, new: StepOutline) -> float:
     """The largest difference of their probabilities; 0 if they agree in six digits."""
-    old, new = (before.prob, before.gate_confidence), (now.prob, now.gate_confidence)
-    if old == new:
-        return 0.0
-    return max(abs(round_float(one) - round_float(other)) for one, other in zip(old, new, strict=True))
+    pairs = (old.prob, new.prob), (old.gate_confidence, new.gate_confidence)
+    return max(0.0 if one == other else abs(round_float(one) - round_float(other)) for one, other in pairs)

@@ -13,15 +13,27 @@ from typing import Protocol
 from gac_app.config import Config
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import NotFoundError, RequestError, StorageError
-from gac_app.services.runs.live_runs import LiveRuns, owner_of
+from gac_app.services.members import Members
+from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.runner import Runner
-from gac_app.services.runs.views import ENSEMBLE, RunView, stored_view
+from gac_app.services.runs.views import ENSEMBLE, RunView, step_at, stored_view
 from gac_app.services.settling import settle
+from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import ConversationSummary, HistoryFilter, JudgedBattle, Store, StoredRun, clean_text
 
 MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
+
+
+# Visitor's key, run, outcome, client -> the battles that the vote implies.
+Implies = Callable[[str, RunView, str, str], Sequence[JudgedBattle]]
+
+
+def implies_nothing(visitor_key: str, run: RunView, outcome: str, client: str) -> Sequence[JudgedBattle]:
+    """Where there is no Arena."""
+    return ()
 
 
 class Companion(Protocol):
@@ -38,24 +50,26 @@ class History:
     Args:
         config: its settings replace stored ones that cannot be read.
         runs: the runs in memory.
-        runner: stops runs, and clears prefix caches.
+        runner: stops runs.
+        members: their prefix caches are cleared.
+        mirror: deletions are marked in it.
         companions: called when a visitor deletes everything.
-
-    Attributes:
-        implied: gives the battles that a vote on a run implies; they are stored with it.
-        on_deleted: called after each deletion. Raises StorageError if published copies cannot be marked as deleted now.
+        implies: gives battles that are stored with a vote.
     """
 
     def __init__(
-        self, config: Config, store: Store, runs: LiveRuns, runner: Runner, companions: Sequence[Companion]
+        self,
+        config: Config,
+        store: Store,
+        runs: LiveRuns,
+        runner: Runner,
+        members: Members,
+        mirror: Mirror | None,
+        companions: Sequence[Companion],
+        implies: Implies,
     ) -> None:
-        self.implied: Callable[[str, RunView, str, str], Sequence[JudgedBattle]] = lambda *_: ()
-        self.on_deleted: Callable[[], None] = lambda: None
-        self._config = config
-        self._store = store
-        self._runs = runs
-        self._runner = runner
-        self._companions = companions
+        self._config, self._store, self._runs, self._runner = config, store, runs, runner
+        self._members, self._mirror, self._companions, self._implies = members, mirror, companions, implies
 
     def find(self, visitor_key: str, run_id: str) -> RunView:
         """A visitor's run, live or stored. Raises NotFoundError, also for another visitor's."""
@@ -148,9 +162,8 @@ class History:
 
     def _view(self, run: StoredRun) -> RunView:
         try:
-            # Runs older than the setting `alignment` used the paper's.
-            settings = Settings.model_validate({"alignment": "paper", **run.settings})
-        except ValueError:  # stored by a version with other settings
+            settings = Settings.model_validate(run.settings)
+        except ValueError:  # an import may have any
             settings = self._config.settings
         return stored_view(run, settings)
 
@@ -169,7 +182,7 @@ class History:
         run = self.find(visitor_key, run_id)
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        implied = self.implied(visitor_key, run, outcome, client)
+        implied = self._implies(visitor_key, run, outcome, client)
         _judge(run, outcome, self._store.vote(visitor_key, run_id, outcome, implied))
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
@@ -192,13 +205,13 @@ class History:
             self._runner.stop_all([*doomed, *readers], END_TIMEOUT_S)
             for run in readers:
                 run.forget_turn(run_id)
-            self._runner.forget(owner, conversation_id)
+            self._members.forget(owner, conversation_id)
             try:
                 settle(self._store.delete_run(visitor_key, run_id))
             except NotFoundError:
                 if not doomed:  # else it was never stored
                     raise
-            self.on_deleted()
+            self.publish_deletions()
 
     def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
         """Delete several runs, one after another. Missing ones are ignored."""
@@ -219,9 +232,14 @@ class History:
             live = self._runs.of(owner)
             self._runs.remove(live)
             self._runner.stop_all(live, END_TIMEOUT_S)
-            self._runner.forget(owner)
+            self._members.forget(owner)
             settle(self._store.delete_visitor(visitor_key))
-            self.on_deleted()
+            self.publish_deletions()
+
+    def publish_deletions(self) -> None:
+        """Mark what was deleted in the published copies. Raises StorageError if that fails now; it is tried again."""
+        if self._mirror:
+            self._mirror.settle_deletions()
 
 
 def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
@@ -234,11 +252,3 @@ def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
     write.add_done_callback(note)
     settle(write)
     note(write)  # the callback may not have run yet
-
-
-def step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:
-    if not steps:
-        raise RequestError("position", "this answer has no steps")
-    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):
-        raise RequestError("position", f"expected a whole number from 0 to {len(steps) - 1}")
-    return steps[position]

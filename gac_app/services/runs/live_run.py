@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING
 from gac_app.decoding.trace import Event
 from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in
 from gac_app.settings import Settings
-from gac_app.storage import Turn
-from gac_app.storage.runs.records import Swap
+from gac_app.storage import Swap, Turn
 
-if TYPE_CHECKING:  # loads torch, which the page need not wait for
+if TYPE_CHECKING:  # they load torch, which the page need not wait for
     from gac_app.decoding.loop import Branch, DecodingSession
+    from gac_app.decoding.request import Request
 
 
 @dataclass(slots=True)
@@ -29,9 +30,10 @@ class LiveStream(StreamView):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The run that a new run replaces in its conversation.
+    """The run that a new run replaces in its conversation, and how.
 
     Attributes:
+        prompt, settings: of the new run.
         branch_position: the step of the ensemble's answer at which a branch begins; None = no branch.
         swap: the original token there, and the chosen one.
         branches: by stream, the beginning of its answer.
@@ -40,6 +42,8 @@ class Origin:
     """
 
     parent: RunView
+    prompt: str
+    settings: Settings
     branch_position: int | None = None
     swap: Swap | None = None
     branches: Mapping[str, Branch] = field(default_factory=dict)
@@ -99,14 +103,15 @@ class LiveRun(RunView):
         self.is_of_batch = False  # it leaves a place to runs that somebody watches
         self.came_at = time.monotonic()
         self.on_ended: Callable[[], None] = lambda: None  # set by the runner; called before `over` is set
-        self.sessions: list[DecodingSession] = []  # open sessions; set by the runner
+        self.requests: dict[str, Request] = {}  # by stream, until its session is opened
+        self.sessions: list[DecodingSession] = []  # open ones
         self.branches = dict(origin.branches) if origin else {}
+        self.num_followers = self.num_departures = 0  # of pages; set by the audience
+        self.is_seen = False  # a page has shown it
         self.is_stopping = threading.Event()  # sessions opened from now on end at once
         self.over = threading.Event()  # no more events will come
-        self.settled = threading.Event()  # `is_saved` is known; set by the recorder
         self._changed = threading.Condition()
-        self._num_changes = 0
-        self._num_seen = 0
+        self._followers: tuple[Callable[[], None], ...] = ()
         self.feed(settings.system_prompt)
 
     def alone_in(self, stream: str) -> str | None:
@@ -132,15 +137,36 @@ class LiveRun(RunView):
                 shares[name] = max(share, shares.get(name, 0.0))
         return shares
 
-    def changed(self) -> None:
-        """Wake all threads that wait for events."""
-        with self._changed:
-            self._num_changes += 1
-            self._changed.notify_all()
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is over, and known to be stored or not."""
+        return self.over.is_set() and self.is_saved is not None
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for new events, at most `timeout_s`. Returns whether the run is over."""
+    def add(self, stream: LiveStream, event: Event) -> None:
+        """Append an event to a stream, and tell all that follow the run."""
+        stream.events.append(event)
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell all that follow or wait: events came, or place, status or `is_saved` changed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._num_changes > self._num_seen or self.over.is_set(), timeout_s)
-            self._num_seen = self._num_changes
-        return self.over.is_set()
+            self._changed.notify_all()
+            followers = self._followers
+        for tell in followers:
+            tell()
+
+    @contextmanager
+    def telling(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Until the block ends, `tell` is called after each change, in the thread that made it, so it must not wait."""
+        with self._changed:
+            self._followers += (tell,)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._followers = tuple(other for other in self._followers if other is not tell)
+
+    def wait_for(self, is_so: Callable[[], object], timeout_s: float | None = None) -> bool:
+        """Wait for the change that makes a condition true, at most `timeout_s`. Returns whether it is true."""
+        with self._changed:
+            return bool(self._changed.wait_for(is_so, timeout_s))

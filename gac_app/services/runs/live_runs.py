@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import threading
 from collections import OrderedDict
@@ -10,19 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
-from gac_app.errors import BusyError, NotFoundError, RequestError
+from gac_app.errors import BusyError, NotFoundError
 from gac_app.services.runs.live_run import LiveRun
 
 CHANGE_TIMEOUT_S = 5.0  # waiting time for the same visitor's other changes
 KEPT_RUNS = 32  # finished runs kept for pages that still show them
-MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
-
-
-def owner_of(visitor_key: str) -> str:
-    """The visitor's name in memory: a hash, so that no dump shows the key. Raises RequestError."""
-    if not isinstance(visitor_key, str) or not MIN_KEY_CHARS <= len(visitor_key) <= MAX_KEY_CHARS:
-        raise RequestError("visitor_key", f"expected {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters")
-    return hashlib.sha256(visitor_key.encode("utf-8", "replace")).hexdigest()
 
 
 class LiveRuns:

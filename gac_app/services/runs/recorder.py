@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from gac_app.decoding.trace import TokenEvent
 from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import ENSEMBLE, StreamView, run_status
 from gac_app.services.settling import log_failure
@@ -24,7 +25,7 @@ class Recorder:
         versions: of the packages that affect results.
     """
 
-    def __init__(self, store: Store, config_hash: str, versions: dict[str, str]) -> None:
+    def __init__(self, store: Store, config_hash: str, versions: Mapping[str, str]) -> None:
         self._store = store
         self._config_hash = config_hash
         self._versions = versions
@@ -48,14 +49,14 @@ class Recorder:
                 seeds=run.seeds,
                 turn_ids=tuple(turn.run_id for turn in run.turns),
                 config_hash=self._config_hash,
-                versions=self._versions,
+                versions=dict(self._versions),
                 has_consent=run.has_consent,
             )
         )
         _note_failures(run, [writing])
 
     def finished(self, run: LiveRun) -> None:
-        """Write answers and status, in a thread. Sets `run.is_saved` and `run.settled` once the outcome is known."""
+        """Write answers and status, in a thread. Sets `run.is_saved` once the outcome is known."""
         packing = self._threads.submit(self._write, run)
         self._packing.add(packing)
         packing.add_done_callback(self._packing.discard)
@@ -67,7 +68,6 @@ class Recorder:
     def _write(self, run: LiveRun) -> None:
         def settle(done: Future[None]) -> None:
             run.is_saved = run.is_saved is not False and done.exception() is None
-            run.settled.set()
             run.changed()
 
         try:
@@ -93,9 +93,9 @@ def _note_failures(run: LiveRun, writes: Iterable[Future[None]]) -> None:
 def _record(key: str, stream: StreamView) -> AnswerRecord:
     finished = stream.finished
     assert finished is not None  # noqa: S101 (all streams of a finished run have ended)
-    return AnswerRecord.of(
-        finished,
-        [event for event in stream.events if event is not finished],  # type: ignore[misc]
+    return AnswerRecord(
         system=stream.name,
         is_ensemble=key == ENSEMBLE,
+        finished=finished,
+        events=[event for event in stream.events if isinstance(event, TokenEvent)],
     )

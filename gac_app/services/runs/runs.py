@@ -9,29 +9,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.errors import GacError, RequestError
-from gac_app.services.members import MemberState, MemberStates
+from gac_app.errors import RequestError
+from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
-from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History
+from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies, implies_nothing
 from gac_app.services.runs.live_run import Continued, LiveRun, Origin
-from gac_app.services.runs.live_runs import LiveRuns, owner_of
+from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.recorder import Recorder
-from gac_app.services.runs.revisions import Revisions
+from gac_app.services.runs.revisions import branched, extended, regenerated
 from gac_app.services.runs.runner import Runner
-from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, member_stream
+from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, is_over, member_stream
 from gac_app.services.settling import settle
+from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import RunStatus, Store, clean_text
-
-if TYPE_CHECKING:  # it loads torch, which the page need not wait for
-    from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.together import DecodesTogether
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -45,49 +41,38 @@ class RunService:
         config: members, default settings, how many runs at once.
         store: keeps the runs.
         versions: of the packages that affect results; stored with each run.
+        mirror: copies what visitors agree to publish.
+        implies: gives the battles that a vote on a run implies.
 
     Attributes:
         config_hash, versions: identify what a result was made with.
+        members: they answer once they are ready.
         companions: called when a visitor deletes everything, and on closing.
-        kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
         consents: the visitors whose runs are published.
-        mirror: copies published runs; see `use_mirror`.
     """
 
-    def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        versions: Mapping[str, str] | None = None,
+        *,
+        mirror: Mirror | None = None,
+        implies: Implies = implies_nothing,
+    ) -> None:
         self.config = config
-        self.states = MemberStates(config)
-        self.companions: list[Companion] = []
-        self.kept: Callable[[], dict[str, Any]] = dict
-        self.consents = Consents()
-        self.mirror: Mirror | None = None
-        self._store = store
         self.config_hash = config_hash_of(config)
         self.versions = versions or {}
+        self.members = Members(config)
+        self.mirror = mirror
+        self.companions: list[Companion] = []
+        self.consents = Consents()
+        self._store = store
         self._recorder = Recorder(store, self.config_hash, self.versions)
-        self._runner = Runner(config)
+        self._runner = Runner(config, self.members)
         self._runs = LiveRuns()
-        self.history = History(config, store, self._runs, self._runner, self.companions)
+        self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions, implies)
         self.audience = Audience(self._runner.stop)
-        self.revisions = Revisions(self)
-
-    # --- the members
-
-    def use(
-        self,
-        ensemble: Ensemble,
-        kept: Callable[[], dict[str, Any]] = dict,
-        decodes_together: DecodesTogether | None = None,
-    ) -> None:
-        """Set the ensemble; from now on runs can be started.
-
-        Args:
-            kept: see the attribute.
-            decodes_together: decodes all streams of a run, instead of a thread for each.
-        """
-        self.kept = kept
-        self._runner.decodes_together = decodes_together
-        self._runner.ensemble = ensemble
 
     def set_consent(self, visitor_key: str, consents: bool, browser: str = "") -> None:
         """Set whether a visitor's later runs are published, and give them their imported runs.
@@ -99,34 +84,15 @@ class RunService:
         if self.mirror:
             settle(self._store.adopt(visitor_key))
 
-    def use_mirror(self, mirror: Mirror) -> None:
-        """Start copying runs, votes and battles, and marking deletions."""
-        self.mirror = self._store.witness = mirror
-        self.history.on_deleted = mirror.settle_deletions
-        mirror.start()
-
     def read_mirror(self) -> None:
         """Bring back what the mirror's files tell, in the background; called once the page is up."""
         if self.mirror:
             self.mirror.read()
 
-    def member_states(self) -> list[MemberState]:
-        """The state of each member. One that is loaded has failed while none of its reads succeed."""
-        members = self._runner.ensemble.members if self._runner.ensemble else {}
-        failures = {name: member.failure for name, member in members.items() if member.failure}
-        return [
-            replace(state, phase="failed", detail=failures[state.name]) if state.name in failures else state
-            for state in self.states.all()
-        ]
-
     def member_speeds(self) -> dict[str, float]:
         """Tokens per second of each member alone, in the last run that measured it."""
         ended = [(s.name, s.finished) for run in self._runs.all() for key, s in run.streams.items() if alone_in(key)]
         return {name: end.tokens_per_s for name, end in ended if end and end.tokens_per_s}
-
-    @property
-    def is_ready(self) -> bool:
-        return self._runner.ensemble is not None
 
     def check_storage(self) -> None:
         """Raise StorageError if the database cannot be written."""
@@ -142,8 +108,7 @@ class RunService:
             self._store.flush(CLOSE_TIMEOUT_S)
             self.mirror.close()
         self._store.close()
-        if self._runner.ensemble is not None:
-            self._runner.ensemble.close()
+        self.members.close()
 
     # --- starting runs
 
@@ -173,7 +138,7 @@ class RunService:
             GacError: while the models are not ready.
         """
         owner = owner_of(visitor_key)
-        self.ready_ensemble()
+        self.members.ensemble()
         prompt = checked_prompt(prompt)
         settings = self.config.settings_from(changes)
         with self._runs.changing(owner):
@@ -190,20 +155,6 @@ class RunService:
                 run.repeats_run_id, run.seeds = repeats.id, dict(repeats.seeds)
             return self._begin(run, visitor_key, client)
 
-    def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin, *, client: str = "") -> LiveRun:
-        """Answer a prompt in place of an earlier run. Call this inside `changing`."""
-        self.ready_ensemble()
-        is_part = bool(origin.kept or origin.branches)  # new text continues the parent's own answers
-        run = LiveRun(
-            owner=owner_of(visitor_key),
-            prompt=checked_prompt(prompt),
-            settings=settings,
-            keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams or not is_part],
-            member_names=self.config.member_names,
-            after=origin,
-        )
-        return self._begin(run, visitor_key, client)
-
     def changing(self, visitor_key: str) -> AbstractContextManager[None]:
         """Until the block ends, nothing of the visitor's is deleted. Raises BusyError."""
         return self._runs.changing(owner_of(visitor_key))
@@ -212,6 +163,60 @@ class RunService:
         """Repeat a prompt with the same settings, as a new conversation."""
         run = self.history.find(visitor_key, run_id)
         return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run, client=client)
+
+    # --- replacing an earlier run; each raises as `start`, and NotFoundError for another visitor's run
+
+    def revise(
+        self, visitor_key: str, run_id: str, prompt: str, changes: Mapping[str, Any], *, client: str = ""
+    ) -> LiveRun:
+        """Ask again with another prompt or other settings, after the same turns.
+
+        Args:
+            changes: settings that differ from the configuration's.
+        """
+
+        def revised(parent: RunView) -> Origin:
+            return Origin(parent, checked_prompt(prompt), self.config.settings_from(changes))
+
+        return self._replace(visitor_key, run_id, revised, client)
+
+    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
+        """Continue an ensemble answer from its middle with another token; see `branched`. The run may still decode."""
+        ensemble = self.members.ensemble()
+
+        def of(parent: RunView) -> Origin:
+            return branched(parent, ensemble, position, token_id)
+
+        return self._replace(visitor_key, run_id, of, client, may_decode=True)
+
+    def regenerate(self, visitor_key: str, run_id: str, stream: str, *, client: str = "") -> LiveRun:
+        """Regenerate one stream's answer; see `regenerated`."""
+        return self._replace(visitor_key, run_id, lambda parent: regenerated(parent, stream), client)
+
+    def extend(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
+        """Continue the answers that reached their limit of tokens; see `extended`."""
+        return self._replace(visitor_key, run_id, lambda parent: extended(parent, self.members.ensemble()), client)
+
+    def _replace(
+        self, visitor_key: str, run_id: str, of: Callable[[RunView], Origin], client: str, *, may_decode: bool = False
+    ) -> LiveRun:
+        with self.changing(visitor_key):
+            parent = self.history.find(visitor_key, run_id)
+            if not (may_decode or is_over(parent)):
+                raise RequestError("run", "is not over yet")
+            origin = of(parent)
+            self.members.ensemble()
+            settings = self.config.settings_from(origin.settings.model_dump())  # checked against today's members
+            is_part = bool(origin.kept or origin.branches)  # new text continues the parent's own answers
+            run = LiveRun(
+                owner=owner_of(visitor_key),
+                prompt=origin.prompt,
+                settings=settings,
+                keys=[key for key in self._stream_keys(settings) if key in parent.streams or not is_part],
+                member_names=self.config.member_names,
+                after=origin,
+            )
+            return self._begin(run, visitor_key, client)
 
     def _continued(self, visitor_key: str, conversation_id: str) -> Continued:
         """A conversation with its newest run as the last turn; without turns if all runs are damaged."""
@@ -232,9 +237,6 @@ class RunService:
 
     def carry_out(self, run: LiveRun, *, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
         """Queue a run, also for other services; see `Runner.put`. Raises RequestError, BusyError."""
-        for key, stream in run.streams.items():
-            if stream.finished is None:
-                self.ready_ensemble().check_prompt(stream.messages, run.settings_of(key), alone=run.alone_in(key))
         self._runner.put(run, on_taken, on_ended)
 
     def halt(self, run: LiveRun) -> None:
@@ -243,19 +245,10 @@ class RunService:
 
     def forget_read(self, visitor_key: str, conversation_id: str) -> None:
         """Drop a visitor's conversation from the prefix caches, also for other services."""
-        self._runner.forget(owner_of(visitor_key), conversation_id)
+        self.members.forget(owner_of(visitor_key), conversation_id)
 
     def _stream_keys(self, settings: Settings) -> list[str]:
         return [ENSEMBLE, *(member_stream(name) for name in self.config.taking_part(settings))]
-
-    def ready_ensemble(self) -> Ensemble:
-        """The ensemble. While it is not ready, raises GacError with the reason."""
-        if self._runner.ensemble is not None:
-            return self._runner.ensemble
-        failed = [state for state in self.member_states() if state.phase == "failed"]
-        if failed:
-            raise GacError(f"{failed[0].name} could not be loaded: {failed[0].detail}")
-        raise GacError("The models are still loading. Their state is shown above; please try again in a moment.")
 
     def stop(self, visitor_key: str, run_id: str) -> None:
         """End a run within one step. Does nothing if it is over."""

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
+from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
-from gac_app.storage.runs.records import ENSEMBLE as ENSEMBLE
-from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
-from gac_app.storage.runs.traces import LazySequence
-from gac_app.storage.text import clean_text
+from gac_app.storage import ENSEMBLE as ENSEMBLE
+from gac_app.storage import (
+    AnswerRecord,
+    LazySequence,
+    RunStatus,
+    StoredRun,
+    Swap,
+    Turn,
+    clean_text,
+    fed_messages,
+    stream_key,
+)
 
 T = TypeVar("T")
 
@@ -143,25 +152,11 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
 
 
 def _stored_stream(answer: AnswerRecord) -> StreamView:
-    finished = FinishedEvent(
-        reason=answer.finish_reason,
-        text=answer.text,
-        num_tokens=answer.num_tokens,
-        num_ensembled=answer.num_ensembled,
-        ttft_s=answer.ttft_s,
-        seconds=answer.seconds,
-        members=answer.members,
-        detail=answer.detail,
-        digest=answer.digest,
-        is_reproducible=answer.is_reproducible,
-        num_replayed=answer.num_replayed,
-    )
-    tokens = answer.events
+    finished, tokens = answer.finished, answer.events
     events: Sequence[Event] = LazySequence(
         lambda: len(tokens) + 1, lambda position: tokens[position] if position < len(tokens) else finished
     )
-    outline = () if answer.outline is None else answer.outline  # whose truth would be looked up
-    return StreamView(answer.system, events=events, stored=(finished, outline))
+    return StreamView(answer.system, events=events, stored=(finished, answer.outline))
 
 
 def is_over(run: RunView) -> bool:
@@ -175,3 +170,12 @@ def run_status(streams: Sequence[StreamView]) -> RunStatus:
     if FinishReason.ABORT in reasons:
         return RunStatus.ABORTED
     return RunStatus.FAILED if reasons[0] is FinishReason.ERROR else RunStatus.FINISHED
+
+
+def step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:
+    """The step at a position that a browser sent. Raises RequestError."""
+    if not steps:
+        raise RequestError("position", "this answer has no steps")
+    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):
+        raise RequestError("position", f"expected a whole number from 0 to {len(steps) - 1}")
+    return steps[position]

@@ -1,4 +1,4 @@
-"""Writes battles, which are sealed like runs with their own keys, and their judgements, which are append-only."""
+"""Writes battles, which are encrypted like runs with their own keys, and their judgements, which are append-only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, whole
 from gac_app.storage.battles.records import JudgedBattle, NewBattle, NewJudgement
-from gac_app.storage.database.sealing import Key, destroy_keys, new_key, seal_json
-from gac_app.storage.database.tables import Battle, Judgement, Run
-from gac_app.storage.runs.changes import own_visitor
-from gac_app.storage.runs.records import Gone
+from gac_app.storage.battles.tables import Battle, Judgement
+from gac_app.storage.database.database import DeletedIds
+from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, new_key
+from gac_app.storage.database.visitors import own_visitor
+from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 LET_GO = "let-go"  # status of a battle that its server dropped before a vote
@@ -27,7 +28,6 @@ _NEVER_JUDGED = ("void", "skipped")
 def start(session: Session, new: NewBattle, server_id: str | None = None) -> None:
     """Write a battle. `server_id`: the server that can judge it; None = it is over."""
     visitor = own_visitor(session, new.visitor_key)
-    session.flush()
     run = session.get(Run, new.run_id) if new.run_id else None
     if new.run_id and (run is None or run.conversation.visitor_id != visitor.id):
         raise NotFoundError("there is no such run")
@@ -47,7 +47,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
             config_hash=new.config_hash,
             client=new.client,
             status=new.status,
-            body=seal_json(key.key, new.body),
+            body=encrypt_json(key.key, new.body),
         )
     )
 
@@ -65,7 +65,7 @@ def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
     """Write a battle's state so far. Raises NotFoundError if it was deleted meanwhile."""
     battle = _get(session, battle_id)
-    battle.status, battle.body = status, seal_json(key_of(battle), body)
+    battle.status, battle.body = status, encrypt_json(key_of(battle), body)
     if status in _NEVER_JUDGED:
         battle.server_id = None
 
@@ -90,7 +90,7 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
         kind=new.kind,
         outcome=new.outcome,
         facts=json.dumps(new.facts, separators=(",", ":")).encode(),
-        body=None if new.body is None else seal_json(key_of(battle), new.body),
+        body=None if new.body is None else encrypt_json(key_of(battle), new.body),
     )
     session.add(judgement)
     if new.kind == UNDO:
@@ -117,12 +117,12 @@ def _num_own(battle: Battle) -> int:
     return sum(row.kind != VERDICT for row in battle.judgements)
 
 
-def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
+def remove(session: Session, visitor_key: str, battle_id: str) -> DeletedIds:
     battle = get_owned(session, visitor_key, battle_id)
     if battle.run_id is None:  # otherwise the key belongs to the run
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
-    return Gone((), (battle.id,))
+    return DeletedIds((), (battle.id,))
 
 
 def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:
@@ -147,7 +147,7 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
 
 
 def _open_part(row: Judgement) -> dict[str, Any]:
-    """A judgement as exported, without what is sealed."""
+    """A judgement as exported, without what is encrypted."""
     facts = json.loads(row.facts)
     return {"kind": row.kind, "outcome": row.outcome, "facts": facts, "created_at": row.created_at.isoformat()}
 

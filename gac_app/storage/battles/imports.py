@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import key_of
 from gac_app.storage.battles.records import StoredBattle
-from gac_app.storage.database.sealing import Key, new_keys, seal_json
-from gac_app.storage.database.tables import Battle, Judgement, Run, RunKey, StandingVote
-from gac_app.storage.runs.changes import imported_visitors
+from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
+from gac_app.storage.database.encryption import Key, encrypt_json, new_keys
+from gac_app.storage.database.tables import RunKey
+from gac_app.storage.database.visitors import imported_visitors
+from gac_app.storage.runs.tables import Run
 
 
 def import_battles(session: Session, battles: Sequence[StoredBattle]) -> int:
@@ -49,7 +51,7 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
                 "language": battle.language,
                 "config_hash": battle.config_hash,
                 "status": battle.status,
-                "body": seal_json(key, battle.body),
+                "body": encrypt_json(key, battle.body),
                 "created_at": datetime.fromisoformat(battle.created_at),
             }
         )
@@ -96,6 +98,6 @@ def _judgement_row(battle_id: str, judgement: Mapping[str, Any], key: bytes) -> 
         "kind": judgement["kind"],
         "outcome": judgement["outcome"],
         "facts": orjson.dumps(judgement["facts"]),
-        "body": None if judgement["body"] is None else seal_json(key, judgement["body"]),
+        "body": None if judgement["body"] is None else encrypt_json(key, judgement["body"]),
         "created_at": datetime.fromisoformat(judgement["created_at"]),
     }

@@ -8,18 +8,19 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, exists, func, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.battles.records import CastVote, StoredBattle
+from gac_app.storage.battles.tables import Battle, Judgement
+from gac_app.storage.database.encryption import damage_named, decrypt_json
 from gac_app.storage.database.engine import reading
-from gac_app.storage.database.sealing import damage_named, unseal_json
-from gac_app.storage.database.tables import Battle, Judgement, VisitorSession
-from gac_app.storage.runs.queries import is_visitor
+from gac_app.storage.database.paging import pages
+from gac_app.storage.database.tables import VisitorSession
+from gac_app.storage.database.visitors import is_visitor
 from gac_app.storage.text import clean_text
 
-_EXPORT_PAGE = 100
 VOTE, UNDO, VERDICT = "vote", "undo", "verdict"
 
 
@@ -69,14 +70,13 @@ def newest(session: Session, visitor_key: str, limit: int, without: Collection[s
 
 def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
     """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out."""
-    after: tuple[datetime, str] | None = None
-    while page := _export_page(engine, visitor_key, after):
-        for _, battle_id in page:
+    wanted = owned(visitor_key) if visitor_key else select(Battle)
+    for battle_ids in pages(engine, wanted, Battle.created_at, Battle.id):
+        for battle_id in battle_ids:
             with reading(engine) as session:
                 battle = session.get(Battle, battle_id, options=whole())
                 found = list(_readable([battle] if battle else []))  # None if deleted meanwhile
             yield from found
-        after = page[-1]
 
 
 def of_run(session: Session, run_id: str) -> list[StoredBattle]:
@@ -89,6 +89,16 @@ def of_id(session: Session, battle_id: str) -> StoredBattle | None:
     """A battle of any visitor; None if there is none."""
     battle = session.get(Battle, battle_id, options=whole())
     return None if battle is None else _stored(battle)
+
+
+def ids_of_run(session: Session, run_id: str) -> tuple[str, ...]:
+    """The ids of the battles that the vote on a run implies or has implied."""
+    return tuple(session.scalars(select(Battle.id).where(Battle.run_id == clean_text(run_id))))
+
+
+def ids_of_visitor(session: Session, visitor_key: str) -> tuple[str, ...]:
+    """The ids of a visitor's battles."""
+    return tuple(session.scalars(owned(visitor_key).with_only_columns(Battle.id)))
 
 
 def _is_undone() -> ColumnElement[bool]:
@@ -126,16 +136,6 @@ def key_of(battle: Battle) -> bytes:
         return battle.key.key
 
 
-def _export_page(engine: Engine, visitor_key: str, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
-    query = (owned(visitor_key) if visitor_key else select(Battle)).with_only_columns(Battle.created_at, Battle.id)
-    query = query.order_by(Battle.created_at, Battle.id).limit(_EXPORT_PAGE)
-    if after is not None:
-        at, battle_id = after
-        query = query.where(or_(Battle.created_at > at, and_(Battle.created_at == at, Battle.id > battle_id)))
-    with reading(engine) as session:
-        return [(created_at, battle_id) for created_at, battle_id in session.execute(query)]
-
-
 def _readable(battles: Iterable[Battle]) -> Iterator[StoredBattle]:
     for battle in battles:
         with suppress(DamagedError):
@@ -157,7 +157,7 @@ def _stored(battle: Battle) -> StoredBattle:
             config_hash=battle.config_hash,
             status=battle.status,
             created_at=battle.created_at.isoformat(),
-            body=unseal_json(key, battle.body),
+            body=decrypt_json(key, battle.body),
             judgements=tuple(_stored_judgement(key, row) for row in battle.judgements),
         )
 
@@ -169,6 +169,6 @@ def _stored_judgement(key: bytes, row: Judgement) -> dict[str, Any]:
         "kind": row.kind,
         "outcome": row.outcome,
         "facts": json.loads(row.facts),
-        "body": None if row.body is None else unseal_json(key, row.body),
+        "body": None if row.body is None else decrypt_json(key, row.body),
         "created_at": row.created_at.isoformat(),
     }

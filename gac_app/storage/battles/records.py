@@ -15,9 +15,9 @@ class NewBattle:
     Attributes:
         battle_id: made by the caller (uuid4 hex).
         visitor_key: only its hash is stored.
-        run_id: the run whose vote implies the battle, if any; then it is sealed with that run's key.
+        run_id: the run whose vote implies the battle, if any; then it is encrypted with that run's key.
         left, right: names of the contestants.
-        body: JSON-able; sealed.
+        body: JSON-able; encrypted.
         client: names the address for a day; never exported.
     """
 

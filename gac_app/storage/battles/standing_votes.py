@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE
 from gac_app.storage.battles.records import StoredBattle, VoteNews, VoteRow
-from gac_app.storage.database.tables import Battle, StandingVote, VisitorSession
-from gac_app.storage.runs.queries import is_visitor
+from gac_app.storage.battles.tables import Battle, StandingVote
+from gac_app.storage.database.tables import VisitorSession
+from gac_app.storage.database.visitors import is_visitor
 
 DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
 _COUNTS = ("chars", "headings", "lists", "bold")

@@ -13,8 +13,9 @@ from gac_app.storage.battles import changes as battle_changes
 from gac_app.storage.battles import queries as battle_queries
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.records import CastVote, NewBattle, NewJudgement, StoredBattle, VoteNews, VoteRow
+from gac_app.storage.battles.tables import ArenaControls
 from gac_app.storage.database.database import Database
-from gac_app.storage.database.tables import ArenaControls, utc_now
+from gac_app.storage.database.tables import utc_now
 
 
 class BattleStore:

@@ -1,6 +1,6 @@
-"""The database: its engine, its writing thread, its scrubbing thread, and the witness of writes.
+"""The database: its engine, its writing thread, its scrubbing thread, and who is told of writes.
 
-Knows no table; `store` and `battle_store` read and write them.
+Knows no table; the rooms' functions read and write them, each inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -8,21 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage.database.engine import open_engine, probe, reading, scrub_if_idle, writing
+from gac_app.storage.database.engine import open_engine, probe, reading, writing
 from gac_app.storage.database.schema import upgrade_engine
 from gac_app.storage.database.scrubber import Scrubber
-from gac_app.storage.database.servers import Heart
 from gac_app.storage.database.writer import Writer
-from gac_app.storage.runs.records import Gone
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class Witness(Protocol):
+@dataclass(frozen=True, slots=True)
+class DeletedIds:
+    """What a deletion removed."""
+
+    run_ids: tuple[str, ...] = ()
+    battle_ids: tuple[str, ...] = ()
+
+
+class Observer(Protocol):
     """Is told of writes, in the writing thread, so it must not wait."""
 
     def changed_run(self, run_id: str) -> None:
@@ -31,7 +40,7 @@ class Witness(Protocol):
     def changed_battle(self, battle_id: str) -> None:
         """A battle has ended, or was judged."""
 
-    def deleted(self, gone: Gone) -> None: ...
+    def deleted(self, ids: DeletedIds) -> None: ...
 
 
 class Database:
@@ -41,27 +50,22 @@ class Database:
     Args:
         url: any SQLAlchemy URL; the schema is created or upgraded.
         retry_s: how long a write is retried.
-        is_owner: whether this process runs models. Then its runs are marked as its own while it lives, and runs of dead
-            processes are marked as interrupted. False for a command beside a server.
 
     Attributes:
-        server_id: identifies this process in the database; None unless it is an owner.
-        witness: is told of writes.
+        observer: is told of writes.
+        server_id: identifies this process in the database; None unless it runs models.
 
     Raises:
         StorageError: newer schema, damaged file, no permission, no server. Nothing is overwritten.
     """
 
-    witness: Witness | None = None
+    observer: Observer | None = None
+    server_id: str | None = None
 
-    def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
+    def __init__(self, url: str, *, retry_s: float) -> None:
         self.engine = open_engine(url, busy_timeout_s=min(5.0, retry_s))
         try:
             upgrade_engine(self.engine, url)
-            if is_owner:
-                scrub_if_idle(self.engine)
-            self._heart = Heart(self.engine) if is_owner else None
-            self.server_id = self._heart.server_id if self._heart else None
         except BaseException:
             self.engine.dispose()
             raise
@@ -81,29 +85,31 @@ class Database:
         """Do `work` in one transaction of the writing thread.
 
         Args:
-            run, battles: ids for the witness.
+            run, battles: ids for the observer.
         """
 
-        def tell() -> None:
-            if self.witness and run:
-                self.witness.changed_run(run)
-            if self.witness:
+        def transact() -> T:
+            result = self.transact(work)
+            if self.observer and run:
+                self.observer.changed_run(run)
+            if self.observer:
                 for battle in battles:
-                    self.witness.changed_battle(battle)
+                    self.observer.changed_battle(battle)
+            return result
 
-        return self._writer.submit(lambda: self.transact(work), tell)
+        return self._writer.submit(transact)
 
-    def delete(self, work: Callable[[Session], Gone | None]) -> Future[None]:
+    def delete(self, work: Callable[[Session], DeletedIds | None]) -> Future[None]:
         """As `write`, for deletions. Done once the database's files have no trace of the deleted data, which no other
         write waits for.
         """
-        gone: list[Gone | None] = []
         deletion: Future[None] = Future()
         deletion.set_running_or_notify_cancel()
 
-        def tell() -> None:
-            if self.witness and gone[-1]:
-                self.witness.deleted(gone[-1])
+        def transact() -> None:
+            ids = self.transact(work)
+            if self.observer and ids:
+                self.observer.deleted(ids)
 
         def scrub(done: Future[None]) -> None:
             if error := done.exception():
@@ -111,7 +117,7 @@ class Database:
             else:
                 self._scrubber.add(deletion)
 
-        self._writer.submit(lambda: gone.append(self.transact(work)), tell).add_done_callback(scrub)
+        self._writer.submit(transact).add_done_callback(scrub)
         return deletion
 
     def transact(self, work: Callable[[Session], T]) -> T:
@@ -129,9 +135,39 @@ class Database:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what is queued, for at most `timeout_s`, fail the rest, and release the database."""
-        if self._heart:
-            self._heart.stop()
-            self.write(self._heart.leave)
         self._writer.close(timeout_s)
         self._scrubber.close()
         self.engine.dispose()
+
+
+def reads(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Database, P], T]:
+    """A method of a database: `work` in a session of the calling thread."""
+
+    @wraps(work)
+    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with database.reading() as session:
+            return work(session, *args, **kwargs)
+
+    return method
+
+
+def writes(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Database, P], Future[T]]:
+    """A method of a database: `work` in a transaction of the writing thread; see `Database.write`."""
+
+    @wraps(work)
+    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return database.write(lambda session: work(session, *args, **kwargs))
+
+    return method
+
+
+def deletes(
+    work: Callable[Concatenate[Session, P], DeletedIds | None],
+) -> Callable[Concatenate[Database, P], Future[None]]:
+    """A method of a database: `work` in a transaction that deletes; see `Database.delete`."""
+
+    @wraps(work)
+    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> Future[None]:
+        return database.delete(lambda session: work(session, *args, **kwargs))
+
+    return method

@@ -22,7 +22,6 @@ REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
 
 _log = logging.getLogger(__name__)
 _WRITES = "gac_writes"
-MUST_REWRITE = 3  # SQLite's user_version while the file awaits `rewrite`
 _SCRUB_MS = 50  # how long a scrub waits for readers, and writers for a scrub
 _POSTGRES_LOCK = 0x6761632D  # an arbitrary number: writers hold this advisory lock
 
@@ -31,7 +30,8 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
     """Connect lazily to any SQLAlchemy URL; SQLite needs a file.
 
     Args:
-        busy_timeout_s: how long SQLite waits for another process's lock.
+        busy_timeout_s: how long SQLite waits for another process's lock, and a read for one of 15 connections, which
+            a database that hangs keeps. So it does not keep all threads of a server.
 
     Raises:
         StorageError: the URL cannot be used.
@@ -41,7 +41,9 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
         is_sqlite = parsed.get_backend_name() == "sqlite"
         if is_sqlite and parsed.database in (None, "", ":memory:"):
             raise StorageError("the database must be a file, as in sqlite:////home/me/gac.db; memory is per thread")
-        options: dict[str, Any] = {"connect_args": {"timeout": busy_timeout_s}} if is_sqlite else {}
+        options: dict[str, Any] = {"pool_timeout": busy_timeout_s, "pool_size": 5, "max_overflow": 10}
+        if is_sqlite:
+            options["connect_args"] = {"timeout": busy_timeout_s}
         # No parameters in messages: they hold what visitors typed.
         engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite, **options)
     except (ArgumentError, ImportError) as error:
@@ -76,26 +78,25 @@ def create_file(url: str) -> None:
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn database errors into a StorageError without visitors' text, which may be shown on the page."""
+def storage_errors(opened: Engine | None = None) -> Iterator[None]:
+    """Turn database errors into a StorageError without visitors' text, which may be shown on the page.
+
+    Args:
+        opened: names the database in the message, which is for the operator then.
+    """
     try:
         yield
     except REFUSALS as error:
-        raise refusal(error) from None
-
-
-@contextmanager
-def opening_errors(engine: Engine) -> Iterator[None]:
-    """As `storage_errors`, with a message for the operator that names the database."""
-    try:
-        yield
-    except REFUSALS as error:
-        url = engine.url
+        if opened is None:
+            raise refusal(error) from None
+        url = opened.url
         name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
         raise refusal(error, f" {name}") from None
 
 
 def refusal(error: Exception, name: str = "") -> StorageError:
+    if isinstance(error, PoolTimeoutError):
+        return StorageError(f"the database{name} is busy; try again in a moment")
     reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]  # Postgres adds the row's values
     return StorageError(f"the database{name} cannot be used: {reason}")
 
@@ -161,21 +162,6 @@ def scrub(engine: Engine) -> None:
         raise TimeoutError("deleted, but the write-ahead log is in use and still holds it")
 
 
-def rewrite(engine: Engine) -> None:
-    """Rewrite SQLite's file if a migration asked for it with `MUST_REWRITE`, since pages keep copies of old rows.
-
-    If rewriting fails, for lack of space or a lock, the next start tries again.
-    """
-    if engine.dialect.name != "sqlite" or _pragma(engine, "user_version")[0] != MUST_REWRITE:
-        return
-    try:
-        _vacuum(engine)
-        scrub(engine)
-        _pragma(engine, "user_version=0")
-    except (*REFUSALS, TimeoutError) as error:
-        _log.warning("the database was upgraded, but still holds old text in unused places: %s", error)
-
-
 def probe(engine: Engine) -> None:
     """Write to the database without changing anything."""
     is_sqlite = engine.dialect.name == "sqlite"
@@ -195,15 +181,6 @@ def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
         row: tuple[Any, ...] = cursor.execute(f"PRAGMA {pragma}").fetchone()
         cursor.close()
         return row
-
-
-def _vacuum(engine: Engine) -> None:
-    with engine.connect() as connection:
-        cursor = connection.connection.cursor()
-        cursor.execute("PRAGMA temp_store=FILE")  # needs room for the whole database
-        cursor.execute("VACUUM")
-        cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.close()
 
 
 def set_up_sqlite(connection: sqlite3.Connection) -> None:

@@ -7,15 +7,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from gac_app.errors import StorageError
-from gac_app.storage.database.engine import (
-    create_file,
-    database_file,
-    open_engine,
-    opening_errors,
-    rewrite,
-    use_wal,
-    writing,
-)
+from gac_app.storage.database.engine import create_file, database_file, open_engine, storage_errors, use_wal, writing
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 def upgrade(url: str) -> str:
@@ -41,7 +35,7 @@ def current_revision(url: str) -> str | None:
         return None
     engine = open_engine(url)
     try:
-        with opening_errors(engine), engine.connect() as connection:
+        with storage_errors(engine), engine.connect() as connection:
             return _revision(connection)
     finally:
         engine.dispose()
@@ -54,11 +48,11 @@ def upgrade_engine(engine: Engine, url: str) -> str:
     from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
     head = str(scripts.get_current_head())
     create_file(url)
-    with opening_errors(engine):
+    with storage_errors(engine):
         use_wal(engine)
         # One writing transaction: concurrent processes take turns, and after a crash the old schema remains.
         with writing(engine) as session:
@@ -73,7 +67,6 @@ def upgrade_engine(engine: Engine, url: str) -> str:
             if revision != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-        rewrite(engine)
     return head
 
 

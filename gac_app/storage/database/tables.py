@@ -1,4 +1,6 @@
-"""The tables. Every change here needs a migration appended in `migrations/versions`; a test compares the two."""
+"""What all tables have in common, and those that belong to no room. Every change of a table needs a revision in
+`migrations/versions`; a test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import (
-    DateTime,
-    Dialect,
-    Double,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    TypeDecorator,
-    UniqueConstraint,
-    false,
-    text,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
+from sqlalchemy import DateTime, Dialect, Double, Index, LargeBinary, MetaData, String, TypeDecorator, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID = String(32)
 
@@ -91,18 +80,17 @@ class VisitorSession(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
-class Conversation(Base):
-    """The ordered runs of one chat. Its name, if any, is sealed with its own key."""
+class RunKey(Base):
+    """The keys of runs and of conversations' names; see `encryption` for why a row is never deleted."""
 
-    __tablename__ = "conversation"
+    __tablename__ = "run_key"
+    __table_args__ = (
+        Index("ix_run_key_free", "id", sqlite_where=text("is_used = 0"), postgresql_where=text("NOT is_used")),
+    )
 
-    id: Mapped[str] = mapped_column(ID, primary_key=True)
-    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    name: Mapped[bytes | None] = mapped_column(LargeBinary)
-    key_id: Mapped[int | None]
-    is_starred: Mapped[bool] = mapped_column(server_default=false())
-    visitor: Mapped[VisitorSession] = relationship()
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+    is_used: Mapped[bool]
 
 
 class Server(Base):
@@ -115,206 +103,3 @@ class Server(Base):
     pid: Mapped[int]
     started_s: Mapped[float]  # the process's start, seconds since 1970, since process ids are reused
     seen_at: Mapped[datetime]
-
-
-class RunKey(Base):
-    """The keys of runs and of conversations' names; see `sealing` for why a row is never deleted."""
-
-    __tablename__ = "run_key"
-    __table_args__ = (
-        Index("ix_run_key_free", "id", sqlite_where=text("is_used = 0"), postgresql_where=text("NOT is_used")),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[bytes] = mapped_column(LargeBinary)
-    is_used: Mapped[bool]
-
-
-class Run(Base):
-    """One prompt answered by every member alone and by the ensemble.
-
-    `body` is sealed JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the earlier
-    runs that it continues. Their text is looked up when needed, so deleting a turn removes it from all later runs.
-    """
-
-    __tablename__ = "run"
-    __table_args__ = (UniqueConstraint("conversation_id", "position"), Index(None, "created_at", "id"))
-
-    id: Mapped[str] = mapped_column(ID, primary_key=True)
-    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversation.id", ondelete="CASCADE"))
-    position: Mapped[int]
-    parent_run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
-    branch_position: Mapped[int | None]
-    repeats_run_id: Mapped[str | None] = mapped_column(ID)  # may be deleted: SQLite cannot add a foreign key
-    key_id: Mapped[int]  # none here either
-    server_id: Mapped[str | None] = mapped_column(ID)  # the server that runs it; empty once it is over
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    config_hash: Mapped[str] = mapped_column(String(64))
-    status: Mapped[str] = mapped_column(String(16), index=True)
-    is_shared: Mapped[bool] = mapped_column(server_default=false())  # anybody who knows its id may read it
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    finished_at: Mapped[datetime | None]
-    conversation: Mapped[Conversation] = relationship()
-    key: Mapped[RunKey] = relationship(primaryjoin=lambda: foreign(Run.key_id) == RunKey.id, viewonly=True)
-    answers: Mapped[list[Answer]] = relationship(viewonly=True)
-    vote: Mapped[Vote | None] = relationship(viewonly=True)
-
-
-class Answer(Base):
-    """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail,
-    members, num_replayed (missing in older rows).
-    """
-
-    __tablename__ = "answer"
-    __table_args__ = (UniqueConstraint("run_id", "is_ensemble", "system"),)
-
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
-    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
-    system: Mapped[str] = mapped_column(String(255))
-    is_ensemble: Mapped[bool]
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    num_tokens: Mapped[int]
-    num_ensembled: Mapped[int]
-    ttft_s: Mapped[float]
-    seconds: Mapped[float]
-    finish_reason: Mapped[str] = mapped_column(String(16))
-    digest: Mapped[str] = mapped_column(String(64), server_default="")
-    is_reproducible: Mapped[bool] = mapped_column(server_default=false())
-    trace: Mapped[Trace | None] = relationship(passive_deletes="all")
-    outline: Mapped[Outline | None] = relationship(passive_deletes="all")
-
-
-class Trace(Base):
-    """Every step of an answer (see `traces`), sealed. A separate table keeps lists fast."""
-
-    __tablename__ = "trace"
-
-    answer_id: Mapped[str] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), primary_key=True)
-    steps: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class Outline(Base):
-    """What is drawn of every step of an answer (see `traces`), sealed. Answers of earlier versions have none."""
-
-    __tablename__ = "outline"
-
-    answer_id: Mapped[str] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), primary_key=True)
-    steps: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class Vote(Base):
-    """The preference of a run's owner; one per run. `body` is the outcome, sealed."""
-
-    __tablename__ = "vote"
-
-    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
-
-
-class Study(Base):
-    """The result of a visitor's study. `head` is sealed JSON for lists; `body` is zlib over JSON, sealed."""
-
-    __tablename__ = "study"
-
-    id: Mapped[str] = mapped_column(ID, primary_key=True)
-    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
-    key_id: Mapped[int]
-    head: Mapped[bytes] = mapped_column(LargeBinary)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
-
-
-class Battle(Base):
-    """Two contestants' answers to the same prompts. `left` and `right` are their names.
-
-    `body` is sealed JSON: each side's settings, messages and answers, turn by turn. A battle implied by a vote on a run
-        is sealed with that run's key, and is deleted with it.
-    """
-
-    __tablename__ = "battle"
-    __table_args__ = (Index(None, "created_at", "id"),)
-
-    id: Mapped[str] = mapped_column(ID, primary_key=True)
-    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
-    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
-    key_id: Mapped[int]
-    server_id: Mapped[str | None] = mapped_column(ID, index=True)  # that can judge it; None = it cannot be judged
-    origin: Mapped[str] = mapped_column(String(16))
-    is_blind: Mapped[bool]
-    left: Mapped[str] = mapped_column(String(80))
-    right: Mapped[str] = mapped_column(String(80))
-    language: Mapped[str] = mapped_column(String(8))
-    config_hash: Mapped[str] = mapped_column(String(64))
-    client: Mapped[str] = mapped_column(String(24), server_default="")  # a hash of the address; changes daily
-    status: Mapped[str] = mapped_column(String(16))
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
-    visitor: Mapped[VisitorSession] = relationship()
-    key: Mapped[RunKey] = relationship(primaryjoin=lambda: foreign(Battle.key_id) == RunKey.id, viewonly=True)
-    judgements: Mapped[list[Judgement]] = relationship(viewonly=True, order_by=lambda: Judgement.position)
-
-
-class ArenaControls(Base):
-    """What the operator has set while the server runs: one row at most. `body` is JSON."""
-
-    __tablename__ = "arena_controls"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class Judgement(Base):
-    """A vote on a battle, an undo, a remark, or the operator's verdict. Rows are append-only; the last ones count.
-
-    `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, sealed JSON.
-    """
-
-    __tablename__ = "judgement"
-    __table_args__ = (UniqueConstraint("battle_id", "position"),)
-
-    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
-    battle_id: Mapped[str] = mapped_column(ForeignKey("battle.id", ondelete="CASCADE"))
-    position: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(16))
-    outcome: Mapped[str] = mapped_column(String(16), server_default="")
-    facts: Mapped[bytes] = mapped_column(LargeBinary)
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(default=utc_now)
-
-
-class StandingVote(Base):
-    """A vote that was not taken back, with what leaderboards need of it, so that they read nothing sealed or large.
-
-    Numbers only grow, and a row that changes gets a new one. So whoever has read the rows up to a number reads only
-    what came later. `is_flagged`, styles and costs repeat the facts of the judgement.
-    """
-
-    __tablename__ = "standing_vote"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    number: Mapped[int] = mapped_column(primary_key=True)
-    battle_id: Mapped[str] = mapped_column(ForeignKey("battle.id", ondelete="CASCADE"), unique=True)
-    visitor_id: Mapped[int] = mapped_column(index=True)
-    left: Mapped[str] = mapped_column(String(80))
-    right: Mapped[str] = mapped_column(String(80))
-    outcome: Mapped[str] = mapped_column(String(16))
-    origin: Mapped[str] = mapped_column(String(16))
-    language: Mapped[str] = mapped_column(String(8))
-    config_hash: Mapped[str] = mapped_column(String(64))
-    client: Mapped[str] = mapped_column(String(24), server_default="")
-    voted_s: Mapped[float]  # seconds since 1970
-    turn: Mapped[int]
-    is_flagged: Mapped[bool]
-    left_chars: Mapped[int]
-    left_headings: Mapped[int]
-    left_lists: Mapped[int]
-    left_bold: Mapped[int]
-    left_ms_per_token: Mapped[float | None]
-    left_passes_per_token: Mapped[float | None]
-    right_chars: Mapped[int]
-    right_headings: Mapped[int]
-    right_lists: Mapped[int]
-    right_bold: Mapped[int]
-    right_ms_per_token: Mapped[float | None]
-    right_passes_per_token: Mapped[float | None]

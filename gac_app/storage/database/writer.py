@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gac_app.errors import GacError, StorageError
 from gac_app.storage.database.engine import REFUSALS, refusal
@@ -22,13 +23,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _MAX_WAITING = 10_000
 _MAX_DELAY_S = 2.0
-# Locked, disk full, input/output error, connection lost, log in use: these may be temporary.
-_RETRYABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, TimeoutError)
+# Locked, disk full, input/output error, connection lost, no connection free: these may be temporary.
+_RETRYABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, PoolTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    steps: tuple[Callable[[], Any], ...]
+    work: Callable[[], Any]
     future: Future[Any]
     deadline: float  # monotonic
 
@@ -53,9 +54,9 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="gac-storage", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], T], *then: Callable[[], None]) -> Future[T]:
-        """Queue `work`, a whole transaction, and what must follow its commit. The future gives the result. It fails
-        with StorageError if the database keeps failing, or with the error of `work`.
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Queue `work`, a whole transaction. The future gives the result. It fails with StorageError if the database
+        keeps failing, or with the error of `work`.
         """
         future: Future[T] = Future()
         # Cannot be cancelled: closing a page must not cancel its write.
@@ -66,7 +67,7 @@ class Writer:
                 self.num_errors += 1
                 future.set_exception(StorageError(f"not saved: the store {problem}"))
             else:
-                self._jobs.put(_Job((work, *then), future, time.monotonic() + self._retry_s))
+                self._jobs.put(_Job(work, future, time.monotonic() + self._retry_s))
         return future
 
     def flush(self, timeout_s: float) -> bool:
@@ -92,7 +93,7 @@ class Writer:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                results = [self._persist(step, job.deadline) for step in job.steps]
+                result = self._persist(job)
             except BaseException as error:
                 if not isinstance(error, GacError) or isinstance(error, StorageError):
                     self.num_errors += 1
@@ -100,17 +101,17 @@ class Writer:
                     _log.error("a write was lost: %s", error if isinstance(error, GacError) else type(error).__name__)
                 job.future.set_exception(error)
             else:
-                job.future.set_result(results[0])
+                job.future.set_result(result)
 
-    def _persist(self, step: Callable[[], Any], deadline: float) -> Any:
+    def _persist(self, job: _Job) -> Any:
         delay_s = 0.05
         while True:
             if self._give_up.is_set():
                 raise StorageError("not saved: the store was closed before the database took it")
             try:
-                return step()
+                return job.work()
             except _RETRYABLE as error:
-                if time.monotonic() + delay_s > deadline:
+                if time.monotonic() + delay_s > job.deadline:
                     raise refusal(error) from None
             except REFUSALS as error:
                 raise refusal(error) from None

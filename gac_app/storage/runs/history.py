@@ -1,6 +1,6 @@
 """A visitor's history: conversations, filtered, sorted, a page at a time.
 
-Texts, modes, members and votes are sealed, so a filter unseals run after run, and a search also their answers.
+Texts, modes, members and votes are encrypted, so a filter decrypts run after run, and a search also their answers.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from gac_app.errors import DamagedError
-from gac_app.storage.database.sealing import damage_named, unseal, unseal_json
-from gac_app.storage.database.tables import Answer, Conversation, Run, RunKey, Vote
-from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
+from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json
+from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.queries import owned
-from gac_app.storage.runs.records import RunStatus
+from gac_app.storage.runs.records import ConversationSummary, HistoryFilter, RunStatus, RunSummary
 from gac_app.storage.runs.rows import swap_of
+from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.text import clean_text
 
 _BATCH = 200
 _NameKey = aliased(RunKey)
+_Row = Row[*tuple[Any, ...]]
 
 
 def list_conversations(
-    session: Session, visitor_key: str, wanted: HistoryFilter, limit: int, offset: int
+    session: Session, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
 ) -> list[ConversationSummary]:
-    """The conversations with matching runs, and these runs."""
+    """A visitor's conversations with matching runs, and these runs, including damaged ones."""
     query = _runs(visitor_key).order_by(Run.conversation_id, Run.position)
     if wanted.since:
         query = query.where(Run.created_at >= wanted.since)
@@ -36,7 +37,7 @@ def list_conversations(
         query = query.where(Run.created_at < wanted.before)
     if wanted.is_starred:
         query = query.where(Conversation.is_starred)
-    groups: defaultdict[str, list[tuple[RunSummary, Row[*tuple[Any, ...]]]]] = defaultdict(list)
+    groups: defaultdict[str, list[tuple[RunSummary, _Row]]] = defaultdict(list)
     for summary, row in _found(session, query, wanted):
         groups[summary.conversation_id].append((summary, row))
     key, is_falling = _SORTS[wanted.sort]
@@ -81,18 +82,16 @@ def _runs(visitor_key: str) -> Select[*tuple[Any, ...]]:
 
 def _found(
     session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFilter
-) -> Iterator[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
+) -> Iterator[tuple[RunSummary, _Row]]:
     sought = clean_text(wanted.search).casefold()
     for rows in session.execute(query).partitions(_BATCH):
-        pairs = [(summary, row) for row in rows if wanted.lets(summary := _summary(row))]
+        pairs = [(summary, row) for row in rows if wanted.matches(summary := _summary(row))]
         if sought:
             pairs = _saying(session, pairs, sought)
         yield from pairs
 
 
-def _saying(
-    session: Session, pairs: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], sought: str
-) -> list[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
+def _saying(session: Session, pairs: Sequence[tuple[RunSummary, _Row]], sought: str) -> list[tuple[RunSummary, _Row]]:
     """The runs whose prompt, answers or conversation name contain the text."""
     at_hand = {s.run_id for s, row in pairs if sought in s.prompt.casefold() or sought in _name(row).casefold()}
     keys = {summary.run_id: row.key for summary, row in pairs if summary.run_id not in at_hand}
@@ -104,24 +103,24 @@ def _saying(
 def _text(key: bytes, body: bytes) -> str:
     try:
         with damage_named():
-            return str(unseal_json(key, body)["text"])
+            return str(decrypt_json(key, body)["text"])
     except DamagedError:
         return ""
 
 
-def _name(row: Row[*tuple[Any, ...]]) -> str:
+def _name(row: _Row) -> str:
     try:
-        return unseal(row.name_key, row.name).decode() if row.name else ""
+        return decrypt(row.name_key, row.name).decode() if row.name else ""
     except DamagedError:
         return ""
 
 
-def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
+def _summary(row: _Row) -> RunSummary:
     content, outcome, status = {}, None, RunStatus.DAMAGED
     try:
         with damage_named():
-            outcome = None if row.vote is None else unseal(row.key, row.vote).decode()
-            content = unseal_json(row.key, row.body)
+            outcome = None if row.vote is None else decrypt(row.key, row.vote).decode()
+            content = decrypt_json(row.key, row.body)
             content["prompt"], status = str(content["prompt"]), RunStatus(row.status)
     except DamagedError:
         content = {}  # damaged runs are listed too, so that they can be deleted
@@ -130,7 +129,7 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
         conversation_id=row.conversation_id,
         position=row.position,
         prompt=content.get("prompt", ""),
-        mode=str(content.get("settings", {}).get("mode", "")),
+        settings=content.get("settings", {}),
         member_names=tuple(content.get("member_names", ())),
         status=status,
         created_at=row.created_at,
@@ -144,7 +143,7 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
     )
 
 
-def _conversation(group: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], num_runs: int) -> ConversationSummary:
+def _conversation(group: Sequence[tuple[RunSummary, _Row]], num_runs: int) -> ConversationSummary:
     (first, row), runs = group[0], tuple(summary for summary, _ in group)
     return ConversationSummary(
         conversation_id=first.conversation_id, name=_name(row), is_starred=row.is_starred, runs=runs, num_runs=num_runs

@@ -1,8 +1,8 @@
-"""Imports runs and battles that another database exported. Each gets a key of its own."""
+"""Imports runs that another database exported. Each gets a key of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,24 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gac_app.decoding.trace import token_from_json
-from gac_app.storage.battles.imports import import_battles
-from gac_app.storage.battles.records import StoredBattle
-from gac_app.storage.database.sealing import new_key, seal, seal_json
-from gac_app.storage.database.tables import Answer, Conversation, Run, Vote
-from gac_app.storage.runs.changes import imported_visitors
-from gac_app.storage.runs.records import Imported, RunStatus
-from gac_app.storage.runs.rows import sealed_steps
+from gac_app.storage.database.encryption import encrypt, encrypt_json, new_key
+from gac_app.storage.database.visitors import imported_visitors
+from gac_app.storage.runs.records import RunStatus
+from gac_app.storage.runs.rows import RUN_BODY, answer_row
+from gac_app.storage.runs.tables import Conversation, Run, Vote
 from gac_app.storage.runs.traces import packed
-
-
-def bring(
-    session: Session, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle], withheld: Collection[str]
-) -> Imported:
-    """Import runs and battles, as exports tell of them, except `withheld` ids."""
-    wanted_runs = [run for run in runs if run["run_id"] not in withheld]
-    wanted = [battle for battle in battles if battle.battle_id not in withheld]
-    num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
-    return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
 
 
 def import_run(session: Session, line: Mapping[str, Any]) -> bool:
@@ -45,13 +33,7 @@ def _add(session: Session, line: Mapping[str, Any]) -> None:
         conversation = Conversation(id=line["conversation_id"], visitor_id=visitor_id)
         session.add(conversation)
     key = new_key(session)
-    same = ("prompt", "settings", "versions", "turn_ids", "seeds")
-    content = {
-        "member_names": line["members"],
-        "swap": line.get("swap"),
-        "consent": line.get("consent", False),
-        **{name: line[name] for name in same},
-    }
+    content = {"member_names": line["members"], **{name: line[name] for name in RUN_BODY}}
     parent = line["parent_run_id"]
     session.add(
         Run(
@@ -62,7 +44,7 @@ def _add(session: Session, line: Mapping[str, Any]) -> None:
             branch_position=line["branch_position"],
             repeats_run_id=line["repeats_run_id"],
             key_id=key.id,
-            body=seal_json(key.key, content),
+            body=encrypt_json(key.key, content),
             config_hash=line["config_hash"],
             status=RunStatus(line["status"]),
             created_at=datetime.fromisoformat(line["created_at"]),
@@ -71,9 +53,10 @@ def _add(session: Session, line: Mapping[str, Any]) -> None:
     )
     session.flush()
     for answer in line["answers"]:
-        session.add(_answer(line["run_id"], key.key, answer))
+        steps = packed([token_from_json(step) for step in answer["steps"]])
+        session.add(answer_row(line["run_id"], key.key, answer, steps))
     if vote := line["vote"]:
-        body = seal(key.key, vote["outcome"].encode())
+        body = encrypt(key.key, vote["outcome"].encode())
         session.add(Vote(run_id=line["run_id"], body=body, created_at=datetime.fromisoformat(vote["created_at"])))
 
 
@@ -81,15 +64,3 @@ def _free_position(session: Session, conversation_id: str, position: int) -> int
     """The run's position in the conversation; a new one at the end if another run has it now."""
     taken = set(session.scalars(select(Run.position).where(Run.conversation_id == conversation_id)))
     return max(taken) + 1 if position in taken else position
-
-
-def _answer(run_id: str, key: bytes, line: Mapping[str, Any]) -> Answer:
-    same = ("system", "is_ensemble", "num_tokens", "num_ensembled", "ttft_s", "seconds", "finish_reason", "digest")
-    body = {name: line[name] for name in ("text", "detail", "members")}
-    return Answer(
-        run_id=run_id,
-        body=seal_json(key, {**body, "num_replayed": line.get("num_replayed", 0)}),  # older lines do not say
-        is_reproducible=line["is_reproducible"],
-        **sealed_steps(key, packed([token_from_json(step) for step in line["steps"]])),
-        **{name: line[name] for name in same},
-    )

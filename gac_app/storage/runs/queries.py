@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select
+from sqlalchemy import Engine, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.database.engine import reading
-from gac_app.storage.database.tables import Answer, Conversation, Run, VisitorSession
+from gac_app.storage.database.paging import pages
+from gac_app.storage.database.visitors import is_visitor
 from gac_app.storage.runs.records import RunStatus, StoredRun, Turn
-from gac_app.storage.runs.rows import content_of, exported, stored, turn_ids_of, turn_of
-from gac_app.storage.runs.step_reader import StepReader
+from gac_app.storage.runs.rows import content_of, exported, stored, turn_of
+from gac_app.storage.runs.tables import Answer, Conversation, Run
 from gac_app.storage.text import clean_text
-
-_EXPORT_PAGE = 100
-
-
-def hash_key(visitor_key: str) -> str:
-    """The hash of a visitor's key; the key itself is not stored. With over 100 random bits, it needs no salt."""
-    if not visitor_key:
-        raise NotFoundError("this browser has no visitor key")
-    return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def is_visitor(visitor_key: str) -> ColumnElement[bool]:
-    """Whether a `VisitorSession` has this key."""
-    return VisitorSession.key_hash == hash_key(visitor_key)
 
 
 def owned(visitor_key: str) -> Select[Run]:
@@ -60,64 +45,65 @@ def get_owned_conversation(session: Session, visitor_key: str, conversation_id: 
 
 
 def run_ids_of(session: Session, visitor_key: str, conversation_id: str) -> list[str]:
-    """The ids of a conversation's runs, newest first."""
+    """The ids of a conversation's runs, newest first, including damaged ones. NotFoundError if there are none."""
     conversation = get_owned_conversation(session, visitor_key, conversation_id)
     query = select(Run.id).where(Run.conversation_id == conversation.id).order_by(Run.position.desc())
     return list(session.scalars(query))
 
 
-def load_run(session: Session, steps: StepReader, visitor_key: str, run_id: str) -> StoredRun:
-    """A visitor's run. Raises NotFoundError, or DamagedError if it cannot be read."""
+def conversation_of(session: Session, visitor_key: str, run_id: str) -> str:
+    """The id of a run's conversation; the run itself may be damaged."""
+    return get_owned(session, visitor_key, run_id).conversation_id
+
+
+def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:
+    """A visitor's run with its answers, whose steps are read when they are looked at. NotFoundError, DamagedError."""
     run = get_owned(session, visitor_key, run_id)
-    return stored(run, _turns(session, run), steps)
+    return stored(run, _turns(session, run), session.get_bind().engine)
 
 
-def load_shared(session: Session, steps: StepReader, run_id: str) -> StoredRun:
-    """A shared run, without earlier turns. Raises NotFoundError for any other run."""
+def load_shared(session: Session, run_id: str) -> StoredRun:
+    """A shared run, for anybody, without earlier turns. Raises NotFoundError for any other run."""
     query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
     run = session.scalars(query).one_or_none()
     if run is None:
         raise NotFoundError("there is no such run")
-    return stored(run, {}, steps)
+    return stored(run, {}, session.get_bind().engine)
 
 
-def conversation_runs(session: Session, steps: StepReader, visitor_key: str, conversation_id: str) -> list[StoredRun]:
-    """A conversation's readable runs, in order. Raises NotFoundError if the visitor has none there."""
+def conversation_runs(session: Session, visitor_key: str, conversation_id: str) -> list[StoredRun]:
+    """A conversation's runs in order, without damaged ones. Raises NotFoundError if the visitor has none there."""
     query = owned(visitor_key).where(Conversation.id == clean_text(conversation_id)).order_by(Run.position)
     runs = session.scalars(query.options(*_KEY_AND_VOTE, selectinload(Run.answers))).all()
     if not runs:
         raise NotFoundError("there is no such conversation")
     turns = _by_id(runs)
-    return [stored(run, turns, steps) for run in runs if run.id in turns]
+    return [stored(run, turns, session.get_bind().engine) for run in runs if run.id in turns]
 
 
 def export(engine: Engine) -> Iterator[dict[str, Any]]:
     """Every run, oldest first, as JSON-able values. One run is in memory at a time, and no transaction stays open."""
-    after: tuple[datetime, str] | None = None
-    while keys := _export_keys(engine, after):
-        for _, run_id in keys:
+    for run_ids in pages(engine, select(Run), Run.created_at, Run.id):
+        for run_id in run_ids:
             with reading(engine) as session:
                 line = export_run(session, run_id)
             if line:  # None if deleted meanwhile
                 yield line
-        after = keys[-1]
 
 
 def agreed_runs(engine: Engine) -> Iterator[dict[str, Any]]:
-    """See `Store.agreed_runs`. Answers stay sealed; runs that cannot be read are left out."""
-    after: tuple[datetime, str] | None = None
-    while keys := _export_keys(engine, after):
-        query = select(Run).where(Run.id.in_([run_id for _, run_id in keys]), Run.status != RunStatus.RUNNING)
+    """See `Store.agreed_runs`. Answers stay encrypted; runs that cannot be read are left out."""
+    for run_ids in pages(engine, select(Run), Run.created_at, Run.id):
+        query = select(Run).where(Run.id.in_(run_ids), Run.status != RunStatus.RUNNING)
         with reading(engine) as session:
             runs = session.scalars(query.order_by(Run.created_at, Run.id).options(*_KEY_AND_VOTE))
             found = [_outline(run) for run in runs if _has_consent(run)]
         yield from found
-        after = keys[-1]
 
 
 def _has_consent(run: Run) -> bool:
     try:
-        return bool(content_of(run).get("consent"))
+        return bool(content_of(run)["consent"])
     except DamagedError:
         return False
 
@@ -133,32 +119,18 @@ def _outline(run: Run) -> dict[str, Any]:
 
 def export_run(session: Session, run_id: str) -> dict[str, Any] | None:
     """One run in the format of `export`; None if there is none."""
-    run = session.get(Run, run_id, options=_whole())
-    return None if run is None else _exported(session, run)
-
-
-def _exported(session: Session, run: Run) -> dict[str, Any]:
+    run = session.get(Run, run_id, options=_WHOLE)
+    if run is None:
+        return None
     try:
         return exported(run, _turns(session, run))
     except DamagedError:
         return {"run_id": run.id, "status": str(RunStatus.DAMAGED)}
 
 
-def _export_keys(engine: Engine, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
-    query = select(Run.created_at, Run.id).order_by(Run.created_at, Run.id).limit(_EXPORT_PAGE)
-    if after is not None:
-        query = query.where(_is_after(*after))
-    with reading(engine) as session:
-        return [(created_at, run_id) for created_at, run_id in session.execute(query)]
-
-
-def _is_after(created_at: datetime, run_id: str) -> ColumnElement[bool]:
-    return or_(Run.created_at > created_at, and_(Run.created_at == created_at, Run.id > run_id))
-
-
 def _turns(session: Session, run: Run) -> dict[str, Turn]:
     """The turns that a run continues, by id, without deleted ones."""
-    turn_ids = turn_ids_of(run)
+    turn_ids = content_of(run)["turn_ids"]
     if not turn_ids:
         return {}
     query = select(Run).where(Run.id.in_(turn_ids), Run.conversation_id == run.conversation_id)
@@ -177,11 +149,8 @@ def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
 
 
 _KEY_AND_VOTE = (joinedload(Run.key), joinedload(Run.vote))
-
-
-def _whole() -> tuple[Any, ...]:
-    return (
-        *_KEY_AND_VOTE,
-        joinedload(Run.conversation).joinedload(Conversation.visitor),
-        selectinload(Run.answers).joinedload(Answer.trace),
-    )
+_WHOLE = (
+    *_KEY_AND_VOTE,
+    joinedload(Run.conversation).joinedload(Conversation.visitor),
+    selectinload(Run.answers).joinedload(Answer.trace),
+)

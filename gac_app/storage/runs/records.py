@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, StepOutline, TokenEvent
 from gac_app.models.message import Message
 
 
@@ -34,22 +34,18 @@ def stream_key(system: str, is_ensemble: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
-    """A new run.
+class RunRecord:
+    """What a new run and a stored one tell.
 
     Attributes:
         run_id, conversation_id: made by the caller (uuid4 hex); a conversation begins with its first run.
-        visitor_key: the unguessable key that the browser keeps; only its hash is stored.
         parent_run_id, branch_position: of a branch: the original run and step.
         swap: of a branch: the original token there, and the chosen one.
         repeats_run_id: the run that it repeats, if any; it may be deleted.
-        turn_ids: the earlier runs that it continues, in order.
         seeds: by stream, if not the settings' seed.
-        has_consent: the visitor agrees to publishing.
     """
 
     run_id: str
-    visitor_key: str
     conversation_id: str
     prompt: str
     settings: dict[str, Any]
@@ -58,19 +54,24 @@ class NewRun:
     branch_position: int | None = None
     swap: Swap | None = None
     repeats_run_id: str | None = None
-    turn_ids: tuple[str, ...] = ()
     seeds: dict[str, int] = field(default_factory=dict)
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun(RunRecord):
+    """A new run.
+
+    Attributes:
+        visitor_key: the unguessable key that the browser keeps; only its hash is stored.
+        turn_ids: the earlier runs that it continues, in order.
+        has_consent: the visitor agrees to publishing.
+    """
+
+    visitor_key: str
+    turn_ids: tuple[str, ...] = ()
     has_consent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The ids that a deletion removed."""
-
-    run_ids: tuple[str, ...] = ()
-    battle_ids: tuple[str, ...] = ()
 
 
 class Imported(NamedTuple):
@@ -87,57 +88,19 @@ class AnswerRecord:
     Attributes:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         events: every step. Probabilities and seconds are stored with six digits.
-        outline: what is drawn of each step; None in a record to be stored.
-        digest, is_reproducible, num_replayed: see `FinishedEvent`; empty, False and 0 in older records.
+        outline: what is drawn of each step; empty in a record to be stored.
     """
 
     system: str
     is_ensemble: bool
-    text: str
-    num_tokens: int
-    num_ensembled: int
-    ttft_s: float
-    seconds: float
-    finish_reason: FinishReason
-    detail: str = ""
-    members: dict[str, MemberUsage] = field(default_factory=dict)
-    events: Sequence[TokenEvent] = ()
-    digest: str = ""
-    is_reproducible: bool = False
-    num_replayed: int = 0
-    outline: Sequence[StepOutline] | None = field(default=None, compare=False)
+    finished: FinishedEvent
+    events: Sequence[TokenEvent]
+    outline: Sequence[StepOutline] = field(default=(), compare=False)
 
     @property
     def stream(self) -> str:
         """The key of its stream in the run."""
         return stream_key(self.system, self.is_ensemble)
-
-    @classmethod
-    def of(
-        cls,
-        finished: FinishedEvent,
-        events: Sequence[TokenEvent],
-        *,
-        system: str,
-        is_ensemble: bool,
-    ) -> AnswerRecord:
-        """The record of a session from its events."""
-        return cls(
-            system=system,
-            is_ensemble=is_ensemble,
-            text=finished.text,
-            num_tokens=finished.num_tokens,
-            num_ensembled=finished.num_ensembled,
-            ttft_s=finished.ttft_s,
-            seconds=finished.seconds,
-            finish_reason=finished.reason,
-            detail=finished.detail,
-            members=finished.members,
-            events=events,
-            digest=finished.digest,
-            is_reproducible=finished.is_reproducible,
-            num_replayed=finished.num_replayed,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +125,18 @@ def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRun:
+class KnownRun(RunRecord):
+    """What a stored run and its line in the history tell. Times are UTC."""
+
+    position: int  # in the conversation, from 0
+    status: RunStatus
+    created_at: datetime
+    outcome: str | None
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun(KnownRun):
     """A stored run.
 
     Attributes:
@@ -171,34 +145,61 @@ class StoredRun:
         answers: the ensemble's first, then the members' in the ensemble's order.
     """
 
-    run_id: str
-    conversation_id: str
-    position: int
-    parent_run_id: str | None
-    branch_position: int | None
-    swap: Swap | None
-    repeats_run_id: str | None
     turns: tuple[Turn, ...]
     num_deleted_turns: int
-    prompt: str
-    settings: dict[str, Any]
-    member_names: tuple[str, ...]
-    config_hash: str
-    versions: dict[str, str]
-    status: RunStatus
-    created_at: datetime
     finished_at: datetime | None
-    outcome: str | None
-    is_shared: bool
-    seeds: dict[str, int]
     answers: tuple[AnswerRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStudy:
-    """The result of a study, JSON-able. `head` is empty if the row is damaged, `body` if it was not asked for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary(KnownRun):
+    """A line of the history. Counts are the ensemble's; 0 without its answer. It lacks versions and seeds.
 
-    study_id: str
-    created_at: datetime
-    head: Mapping[str, Any]
-    body: Mapping[str, Any] = field(default_factory=dict)
+    If a run cannot be read, its status is DAMAGED and its prompt empty.
+    """
+
+    num_answers: int
+    num_tokens: int
+    num_ensembled: int
+
+    @property
+    def mode(self) -> str:
+        return str(self.settings.get("mode", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSummary:
+    """A conversation in the history: its runs that match the filter, in order, and its total number of runs."""
+
+    conversation_id: str
+    name: str  # may be empty
+    is_starred: bool
+    runs: tuple[RunSummary, ...]
+    num_runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryFilter:
+    """A filter and order for the history. Empty fields match everything.
+
+    Attributes:
+        search: text in prompts, answers or names; literal, case-insensitive.
+        outcome: of a vote; "voted" = any vote, "none" = no vote.
+        since, before: start of the run.
+        sort: "newest", "oldest", "longest" (in tokens of the ensemble) or "most-ensembled" (in share of these).
+    """
+
+    search: str = ""
+    outcome: str = ""
+    mode: str = ""
+    member: str = ""
+    since: datetime | None = None
+    before: datetime | None = None
+    is_starred: bool = False
+    sort: str = "newest"
+
+    def matches(self, run: RunSummary) -> bool:
+        """Whether a run's vote, mode and members match."""
+        vote = {"": True, "none": run.outcome is None, "voted": run.outcome is not None}
+        is_member = not self.member or self.member in run.member_names
+        return vote.get(self.outcome, run.outcome == self.outcome) and self.mode in ("", run.mode) and is_member

@@ -1,6 +1,6 @@
-"""Unseals the rows of a run with its key: values for the services, JSON for exports.
+"""Encrypts and decrypts the rows of a run with its key: values for the services, JSON for exports.
 
-Every function raises DamagedError where part of it cannot be read.
+What reads raises DamagedError where part of a row cannot be read.
 """
 
 from __future__ import annotations
@@ -9,37 +9,57 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gac_app.decoding.trace import FinishReason, usage_from_json
-from gac_app.storage.database.sealing import damage_named, seal, unseal, unseal_json
-from gac_app.storage.database.tables import Answer, Outline, Run, Trace
+from sqlalchemy import Engine
+
+from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json, usage_to_json
+from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, encrypt, encrypt_json
 from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
-from gac_app.storage.runs.step_reader import StepReader
+from gac_app.storage.runs.steps import events_of, outline_of
+from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
 from gac_app.storage.runs.traces import Packed, unpack_json
+from gac_app.storage.text import clean_text
+
+# What rows, values and exports call by the same name: columns, and what is encrypted in `body`.
+RUN_COLUMNS = ("conversation_id", "position", "parent_run_id", "branch_position", "repeats_run_id", "config_hash")
+RUN_BODY = ("prompt", "settings", "versions", "turn_ids", "seeds", "swap", "consent")
+_END_COLUMNS = ("num_tokens", "num_ensembled", "ttft_s", "seconds", "digest", "is_reproducible")
+_ANSWER_COLUMNS = ("system", "is_ensemble", "finish_reason", *_END_COLUMNS)
+_END_BODY = ("text", "detail", "num_replayed")
+_ANSWER_BODY = ("members", *_END_BODY)
 
 
-def sealed_steps(key: bytes, packed: Packed) -> dict[str, Any]:
-    """The rows of an answer's steps."""
-    return {"trace": Trace(steps=seal(key, packed.steps)), "outline": Outline(steps=seal(key, packed.outline))}
+def facts_of(record: AnswerRecord) -> dict[str, Any]:
+    """An answer as exports tell of it, without messages and steps."""
+    end = record.finished
+    return {
+        "system": clean_text(record.system),
+        "is_ensemble": record.is_ensemble,
+        "finish_reason": end.reason,
+        "members": usage_to_json(end.members),
+        **{name: getattr(end, name) for name in (*_END_COLUMNS, *_END_BODY)},
+    }
+
+
+def answer_row(run_id: str, key: bytes, facts: Mapping[str, Any], steps: Packed) -> Answer:
+    """The row of an answer with its steps. `facts`: as in exports."""
+    return Answer(
+        run_id=run_id,
+        body=encrypt_json(key, {name: facts[name] for name in _ANSWER_BODY}),
+        trace=Trace(steps=encrypt(key, steps.steps)),
+        outline=Outline(steps=encrypt(key, steps.outline)),
+        **{name: facts[name] for name in _ANSWER_COLUMNS},
+    )
 
 
 def content_of(run: Run) -> dict[str, Any]:
-    """A run's body: prompt, settings, member_names, versions, turn_ids, seeds, swap."""
+    """A run's body."""
     with damage_named():
-        content: dict[str, Any] = unseal_json(run.key.key, run.body)
+        content: dict[str, Any] = decrypt_json(run.key.key, run.body)
         return content
 
 
-def turn_ids_of(run: Run) -> list[str]:
-    """The runs that it continues."""
-    with damage_named():
-        turn_ids: list[str] = content_of(run)["turn_ids"]
-        if not all(isinstance(turn_id, str) for turn_id in turn_ids):  # earlier versions imported anything
-            raise TypeError
-        return turn_ids
-
-
 def swap_of(content: Mapping[str, Any]) -> Swap | None:
-    """The swap of a branch; None for other runs, and for branches of earlier versions."""
+    """The swap of a branch; None for other runs."""
     with damage_named():
         if not (swap := content.get("swap")):
             return None
@@ -49,60 +69,42 @@ def swap_of(content: Mapping[str, Any]) -> Swap | None:
 
 def turn_of(run: Run) -> Turn:
     with damage_named():
-        texts = {_stream(answer): unseal_json(run.key.key, answer.body)["text"] for answer in run.answers}
+        texts = {_stream(answer): decrypt_json(run.key.key, answer.body)["text"] for answer in run.answers}
         return Turn(run.id, content_of(run)["prompt"], texts)
 
 
-def stored(run: Run, turns: Mapping[str, Turn], steps: StepReader) -> StoredRun:
-    """A run. `turns`, by id, must include those that it continues."""
+def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
+    """A run. `turns`, by id, must include those that it continues. `engine` reads steps that are looked at."""
     content = content_of(run)
     with damage_named():
         found = _found(content, turns)
         return StoredRun(
             run_id=run.id,
-            conversation_id=run.conversation_id,
-            position=run.position,
-            parent_run_id=run.parent_run_id,
-            branch_position=run.branch_position,
             swap=swap_of(content),
-            repeats_run_id=run.repeats_run_id,
             turns=found,
             num_deleted_turns=len(content["turn_ids"]) - len(found),
-            prompt=content["prompt"],
-            settings=content["settings"],
             member_names=tuple(content["member_names"]),
-            config_hash=run.config_hash,
-            versions=content["versions"],
             status=RunStatus(run.status),
             created_at=run.created_at,
             finished_at=run.finished_at,
             outcome=_outcome(run),
             is_shared=run.is_shared,
-            seeds=content.get("seeds", {}),
-            answers=tuple(_answer(run.key.key, answer, steps) for answer in _ordered(run, content)),
+            answers=tuple(_record(run, answer, engine) for answer in _ordered(run, content)),
+            **{name: getattr(run, name) for name in RUN_COLUMNS},
+            **{name: content[name] for name in ("prompt", "settings", "versions", "seeds")},
         )
 
 
 def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
+    """A run as exports tell of it."""
     content = content_of(run)
     with damage_named():
         return {
             "run_id": run.id,
             "visitor": run.conversation.visitor.pseudonym,
-            "conversation_id": run.conversation_id,
-            "position": run.position,
-            "parent_run_id": run.parent_run_id,
-            "branch_position": run.branch_position,
-            "swap": content.get("swap"),
-            "repeats_run_id": run.repeats_run_id,
-            "turn_ids": content["turn_ids"],
-            "seeds": content.get("seeds", {}),
-            "consent": content.get("consent", False),
-            "prompt": content["prompt"],
-            "settings": content["settings"],
+            **{name: getattr(run, name) for name in RUN_COLUMNS},
+            **{name: content[name] for name in RUN_BODY},
             "members": content["member_names"],
-            "config_hash": run.config_hash,
-            "versions": content["versions"],
             "status": str(RunStatus(run.status)),
             "created_at": run.created_at.isoformat(),
             "finished_at": run.finished_at and run.finished_at.isoformat(),
@@ -112,26 +114,35 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
 
 
 def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns: Mapping[str, Turn]) -> dict[str, Any]:
-    body = unseal_json(run.key.key, answer.body)
     system_prompt = content["settings"].get("system_prompt", "")
     fed = fed_messages(_stream(answer), content["prompt"], system_prompt, _found(content, turns))
     return {
-        "system": answer.system,
-        "is_ensemble": answer.is_ensemble,
+        **_facts(run, answer),
         "messages": [asdict(message) for message in fed],
-        "text": body["text"],
-        "num_tokens": answer.num_tokens,
-        "num_ensembled": answer.num_ensembled,
-        "num_replayed": body.get("num_replayed", 0),
-        "ttft_s": answer.ttft_s,
-        "seconds": answer.seconds,
-        "finish_reason": FinishReason(answer.finish_reason).value,
-        "detail": body["detail"],
-        "members": body["members"],
-        "digest": answer.digest,
-        "is_reproducible": answer.is_reproducible,
-        "steps": unpack_json(unseal(run.key.key, answer.trace.steps)) if answer.trace else [],
+        "steps": unpack_json(decrypt(run.key.key, answer.trace.steps)) if answer.trace else [],
     }
+
+
+def _record(run: Run, answer: Answer, engine: Engine) -> AnswerRecord:
+    facts = _facts(run, answer)
+    return AnswerRecord(
+        system=answer.system,
+        is_ensemble=answer.is_ensemble,
+        finished=FinishedEvent(
+            reason=facts["finish_reason"],
+            members=usage_from_json(facts["members"]),
+            **{name: facts[name] for name in (*_END_COLUMNS, *_END_BODY)},
+        ),
+        events=events_of(engine, answer.id),
+        outline=outline_of(engine, answer.id),
+    )
+
+
+def _facts(run: Run, answer: Answer) -> dict[str, Any]:
+    """As `facts_of`."""
+    body = decrypt_json(run.key.key, answer.body)
+    facts = {name: getattr(answer, name) for name in _ANSWER_COLUMNS} | {name: body[name] for name in _ANSWER_BODY}
+    return facts | {"finish_reason": FinishReason(answer.finish_reason)}
 
 
 def _found(content: Mapping[str, Any], turns: Mapping[str, Turn]) -> tuple[Turn, ...]:
@@ -139,7 +150,7 @@ def _found(content: Mapping[str, Any], turns: Mapping[str, Turn]) -> tuple[Turn,
 
 
 def _outcome(run: Run) -> str | None:
-    return unseal(run.key.key, run.vote.body).decode() if run.vote else None
+    return decrypt(run.key.key, run.vote.body).decode() if run.vote else None
 
 
 def _stream(answer: Answer) -> str:
@@ -150,24 +161,3 @@ def _ordered(run: Run, content: Mapping[str, Any]) -> list[Answer]:
     """The ensemble's answer first, then the members' in the ensemble's order."""
     order = {name: index for index, name in enumerate(content["member_names"])}
     return sorted(run.answers, key=lambda answer: (not answer.is_ensemble, order.get(answer.system, len(order))))
-
-
-def _answer(key: bytes, answer: Answer, steps: StepReader) -> AnswerRecord:
-    body, events = unseal_json(key, answer.body), steps.events(answer.id)
-    return AnswerRecord(
-        system=answer.system,
-        is_ensemble=answer.is_ensemble,
-        text=body["text"],
-        num_tokens=answer.num_tokens,
-        num_ensembled=answer.num_ensembled,
-        ttft_s=answer.ttft_s,
-        seconds=answer.seconds,
-        finish_reason=FinishReason(answer.finish_reason),
-        detail=body["detail"],
-        members=usage_from_json(body["members"]),
-        events=events,
-        outline=steps.outline(answer.id, events),
-        digest=answer.digest,
-        is_reproducible=answer.is_reproducible,
-        num_replayed=body.get("num_replayed", 0),
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
@@ -17,6 +18,9 @@ from gac_app.charts import Rated, Spec, rated_costs
 from gac_app.errors import GacError, without_folders
 from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, page_json
+from gac_app.ui.streaming import QUIET
+from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.words import word
 
 if TYPE_CHECKING:
     from gac_app.arena.rating.leaderboard import Leaderboard, Standing
@@ -25,7 +29,13 @@ if TYPE_CHECKING:
 
 TURNS = ("", "one", "several")
 _COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms per token"))
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+def leaderboard_tab(context: TabContext) -> Tab | None:
+    """The tab, where there is an arena."""
+    arena, min_votes = context.arena, context.service.config.arena.min_votes
+    build = partial(LeaderboardTab, arena, min_votes) if arena else None
+    return build and Tab("leaderboard", word("tab.leaderboard"), build, "showLeaderboard")
 
 
 class LeaderboardTab:
@@ -36,7 +46,7 @@ class LeaderboardTab:
         board = component("leaderboard")
         with gr.Row(elem_id="gac-rated-plots", elem_classes="gac-plots"):
             plots = [gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in _COSTS]
-        board.wanted(self.show, outputs=[board, *plots], **_QUIET)
+        board.wanted(self.show, outputs=[board, *plots], **QUIET)
 
     def show(self, event: gr.EventData) -> list[Any]:
         """The outputs: the standings for the filter, or an error."""
@@ -53,16 +63,17 @@ class LeaderboardTab:
         except GacError as error:
             refusal = {"error": without_folders(str(error)), "at": time.monotonic()}
             return [page_json(refusal), *[gr.skip() for _ in _COSTS]]
-        told: dict[str, Any] = {
+        reply = {
+            **_board(board),
             "min_votes": self._min_votes,
             "languages": choices.languages,
             "configs": choices.configs,
             "reading": self._arena.reading,
+            "at": time.monotonic(),  # by which equal replies differ: Gradio draws only what has changed
         }
-        told["at"] = time.monotonic()  # by which equal replies differ: Gradio draws only what has changed
         drawn = [gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True) for plot in charts(board)]
         hidden = [gr.Plot(value=None, visible=False) for _ in _COSTS[len(drawn) :]]
-        return [page_json({**_board(board), **told}), *drawn, *hidden]
+        return [page_json(reply), *drawn, *hidden]
 
 
 def filter_of(fields: Fields) -> VoteFilter:

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from gac_app.arena.outcomes import SIDES
 from gac_app.settings import Settings
-from gac_app.ui.compare.wording import settings_in_words
 from gac_app.ui.requests import page_line
+from gac_app.ui.settings.wording import settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.battles.views import BattleView, ContestantView
@@ -63,7 +63,7 @@ def texts_of(view: BattleView) -> list[str]:
 def state_of(view: BattleView) -> dict[str, Any]:
     """A battle's state without its texts."""
     last = view.turns[-1]
-    told = view.contestants
+    contestants = view.contestants
     return {
         "id": view.id,
         "phase": view.phase,
@@ -76,7 +76,7 @@ def state_of(view: BattleView) -> dict[str, Any]:
         "message": view.message,
         "is_over": [last.left.is_over, last.right.is_over],
         "is_cut": [last.left.is_cut, last.right.is_cut],
-        "contestants": [_contestant(told[side]) for side in SIDES] if told else None,
+        "contestants": [_contestant(contestants[side]) for side in SIDES] if contestants else None,
     }
 
 

@@ -11,9 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import gradio as gr
+from typing import TYPE_CHECKING
 
 from gac_app.arena.exports.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
@@ -25,8 +23,10 @@ from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
-from gac_app.ui.following import followed
-from gac_app.ui.requests import Fields, Reply, Threads, client_here, is_heard, page_json, replying
+from gac_app.ui.requests import Fields, Reply, Threads, has_listener, page_json, replying
+from gac_app.ui.streaming import STREAMED, followed, following
+from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.words import word
 
 if TYPE_CHECKING:
     from gac_app.services.battles.arena import ArenaService
@@ -41,16 +41,15 @@ _SCRIPTS = (
     "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
     "battle_consent", "arena",
 )  # fmt: skip
-_STREAMED: dict[str, Any] = {
-    "api_visibility": "private",
-    "show_progress": "hidden",
-    "concurrency_id": "runs",  # the service has its own queue, so nothing waits in Gradio's
-    "concurrency_limit": None,
-    "trigger_mode": "multiple",
-}
 
 
-def build_arena(arena: ArenaService, config: Config) -> gr.HTML:
+def arena_tab(context: TabContext) -> Tab | None:
+    """The tab, where there is an arena."""
+    build = partial(build_arena, context.arena, context.service.config) if context.arena else None
+    return build and Tab("arena", word("tab.arena"), build, "showArena")
+
+
+def build_arena(arena: ArenaService, config: Config) -> None:
     """The tab's component. A public host asks for consent before it stores anything, a mirror before it publishes."""
     page = component(
         "arena",
@@ -60,10 +59,8 @@ def build_arena(arena: ArenaService, config: Config) -> gr.HTML:
         markup=_markup(config),
     )
     handlers = ArenaHandlers(arena)
-    page.start(handlers.start, outputs=page, **_STREAMED)
-    page.next(handlers.next, outputs=page, **_STREAMED)
-    page.follow(handlers.follow, outputs=page, **_STREAMED)
-    return page
+    for listen, handler in ((page.start, handlers.start), (page.next, handlers.next), (page.follow, handlers.follow)):
+        listen(handler, outputs=page, trigger_mode="multiple", **STREAMED)
 
 
 def _markup(config: Config) -> str:
@@ -81,60 +78,46 @@ class ArenaHandlers:
         self._arena = arena
         self._threads = Threads()
 
-    async def start(self, event: gr.EventData) -> AsyncIterator[str]:
+    @following
+    def start(self, fields: Fields, client: str) -> BattleView:
         """Start a battle. With `again`, the id of an earlier battle, two other contestants answer its prompt."""
-        client = client_here()
+        prompt, again = fields.text("prompt", MAX_PROMPT_CHARS), fields.text("again")
+        consents = fields.flag("consents")
+        start = partial(self._arena.start, fields.visitor_key, prompt, client=client, consents=consents)
+        try:
+            return start(again=again)
+        except NotFoundError:  # no longer in memory
+            return start()
 
-        def begin(fields: Fields) -> BattleView:
-            prompt, again = fields.text("prompt", MAX_PROMPT_CHARS), fields.text("again")
-            consents = fields.flag("consents")
-            start = partial(self._arena.start, fields.visitor_key, prompt, client=client, consents=consents)
-            try:
-                return start(again=again)
-            except NotFoundError:  # no longer in memory
-                return start()
-
-        async for value in self._stream(event, begin):
-            yield value
-
-    async def next(self, event: gr.EventData) -> AsyncIterator[str]:
+    @following
+    def next(self, fields: Fields, client: str) -> BattleView:
         """Continue a battle's conversation."""
+        prompt = fields.text("prompt", MAX_PROMPT_CHARS)
+        return self._arena.next_turn(fields.visitor_key, fields.text("battle"), prompt)
 
-        def begin(fields: Fields) -> BattleView:
-            prompt = fields.text("prompt", MAX_PROMPT_CHARS)
-            return self._arena.next_turn(fields.visitor_key, fields.text("battle"), prompt)
-
-        async for value in self._stream(event, begin):
-            yield value
-
-    async def follow(self, event: gr.EventData) -> AsyncIterator[str]:
+    @following
+    def follow(self, fields: Fields, client: str) -> BattleView:
         """Show a battle, and follow it while it continues."""
+        return self._arena.history.look(fields.visitor_key, fields.text("battle"))
 
-        def find(fields: Fields) -> BattleView:
-            return self._arena.history.look(fields.visitor_key, fields.text("battle"))
-
-        async for value in self._stream(event, find):
-            yield value
-
-    async def _stream(self, event: gr.EventData, begin: Callable[[Fields], BattleView]) -> AsyncIterator[str]:
-        if not await is_heard():
+    async def stream(self, start: Callable[[], tuple[str, BattleView]]) -> AsyncIterator[str]:
+        """The values for the battle that `start` gives to a visitor's key."""
+        if not await has_listener():
             return
         try:
-            fields = Fields(event._data)
-
-            def follow(view: BattleView) -> AbstractContextManager[None]:
-                is_live = view.phase in LIVE
-                return self._arena.following(fields.visitor_key, view.id) if is_live else nullcontext()
-
-            async with followed(self._threads, partial(begin, fields), follow) as view:
+            async with followed(self._threads, start, self._following) as (key, view):
                 lines = BattleLines(view)
                 yield lines.value(view)
                 while view.phase in LIVE:
                     await asyncio.sleep(PERIOD_S)
-                    view = await self._threads.run(self._arena.history.look, fields.visitor_key, view.id)
+                    view = await self._threads.run(self._arena.history.look, key, view.id)
                     yield lines.value(view)
         except GacError as error:
             yield _refusal(error)
+
+    def _following(self, found: tuple[str, BattleView]) -> AbstractContextManager[None]:
+        key, view = found
+        return self._arena.following(key, view.id) if view.phase in LIVE else nullcontext()
 
 
 def _refusal(error: GacError) -> str:
@@ -150,14 +133,12 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         return _seen(arena.history.look(fields.visitor_key, fields.text("battle")))
 
     @replying
-    def seen_battle(fields: Fields) -> Reply:
+    def seen_battle(fields: Fields) -> None:
         arena.note_seen(fields.visitor_key, fields.text("battle"))
-        return {}
 
     @replying
-    def stop_battle(fields: Fields) -> Reply:
+    def stop_battle(fields: Fields) -> None:
         arena.stop(fields.visitor_key, fields.text("battle"))
-        return {}
 
     @replying
     def skip_battle(fields: Fields) -> Reply:
@@ -209,9 +190,8 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
 
     @replying
-    def delete_battle(fields: Fields) -> Reply:
+    def delete_battle(fields: Fields) -> None:
         arena.history.delete(fields.visitor_key, fields.text("battle"))
-        return {}
 
     return [
         look_battle, seen_battle, stop_battle, skip_battle, vote_battle, undo_battle, reveal_battle, remark_battle,

@@ -78,33 +78,28 @@ def board_functions(service: RunService, computing: Semaphore) -> list[Callable[
         return run, streams_of(run, service.history.run_beside(fields.visitor_key, run))
 
     @replying
-    def seen_run(fields: Fields) -> Reply:
+    def seen_run(fields: Fields) -> None:
         service.note_seen(fields.visitor_key, fields.text("run"))
-        return {}
 
     @replying
-    def stop_run(fields: Fields) -> Reply:
+    def stop_run(fields: Fields) -> None:
         service.stop(fields.visitor_key, fields.text("run"))
-        return {}
 
     @replying
     def saved_run(fields: Fields) -> Reply:
         return {"saved": service.history.find(fields.visitor_key, fields.text("run")).is_saved}
 
     @replying
-    def share_run(fields: Fields) -> Reply:
+    def share_run(fields: Fields) -> None:
         service.history.share(fields.visitor_key, fields.text("run"), fields.flag("is_shared"))
-        return {}
 
     @replying
-    def vote_run(fields: Fields) -> Reply:
+    def vote_run(fields: Fields) -> None:
         run_id, outcome = fields.text("run"), fields.text("outcome")
         service.history.vote(fields.visitor_key, run_id, outcome, client=client_here())
-        return {}
 
     @replying
-    def undo_vote(fields: Fields) -> Reply:
+    def undo_vote(fields: Fields) -> None:
         service.history.undo_vote(fields.visitor_key, fields.text("run"))
-        return {}
 
     return [inspect_step, read_tokens, find_forks, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]

@@ -25,8 +25,9 @@ from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import ENSEMBLE, StreamView, is_over
 from gac_app.ui.compare.forks import Fork, GrowingText
 from gac_app.ui.compare.spelling import label_of
-from gac_app.ui.compare.wording import beside_in_words, comparison_in_words, settings_in_words
+from gac_app.ui.compare.wording import comparison_in_words
 from gac_app.ui.requests import page_line
+from gac_app.ui.settings.wording import beside_in_words, settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunView

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
@@ -12,45 +13,24 @@ import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
 from gac_app.ui.compare.turns import turns_beside
-from gac_app.ui.following import followed
-from gac_app.ui.requests import Fields, Threads, client_here, is_heard, page_json
+from gac_app.ui.requests import Fields, Threads, client_here, has_listener, page_json
 from gac_app.ui.settings.values import changes_from
+from gac_app.ui.streaming import changes_of, followed, following
 
 if TYPE_CHECKING:
     from gac_app.services.lab.lab import Lab
     from gac_app.services.runs.runs import RunService, RunView
 
-PERIOD_S = 1 / 16  # between two updates of the board
+PERIOD_S = 1 / 16  # at least, between two updates of the board
+UNTOLD_S = 0.5  # at most, for what no event tells: how much of a prompt is read, and who else decodes
 SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
 
 # Values of the board, the earlier turns, the conversation id, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
-
-
-def _following(
-    start: Callable[[RunHandlers, Fields, str], RunView],
-) -> Callable[[RunHandlers, gr.EventData], AsyncIterator[Updates]]:
-    """A handler of a script's event: the board follows the run that `start` gives.
-
-    Args:
-        start: called in a thread with the browser's data and the client's name.
-    """
-
-    async def handler(self: RunHandlers, event: gr.EventData) -> AsyncIterator[Updates]:
-        client = client_here()
-
-        def started() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            return fields.visitor_key, start(self, fields, client)
-
-        async for updates in self._stream(started):
-            yield updates
-
-    handler.__name__, handler.__doc__ = start.__name__, start.__doc__
-    return handler
 
 
 class RunHandlers:
@@ -80,37 +60,37 @@ class RunHandlers:
             changes = changes_from(self._service.config, settings or {})
             return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
 
-        async for updates in self._stream(start):
+        async for updates in self.stream(start):
             yield updates
 
-    @_following
+    @following
     def branch(self, fields: Fields, client: str) -> RunView:
         """Start a run with another token at a position of an earlier run."""
         position, token_id = fields.number("position"), fields.number("token")
-        return self._service.revisions.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
+        return self._service.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
 
-    @_following
+    @following
     def rerun(self, fields: Fields, client: str) -> RunView:
         """Repeat a run with its prompt and settings."""
         return self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
 
-    @_following
+    @following
     def revise(self, fields: Fields, client: str) -> RunView:
         """Replace an earlier run by one with the given prompt and settings."""
         prompt = fields.text("prompt", MAX_PROMPT_CHARS)
         changes = changes_from(self._service.config, fields.unchecked("settings") or {})
-        return self._service.revisions.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
+        return self._service.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
-    @_following
+    @following
     def regenerate(self, fields: Fields, client: str) -> RunView:
         """Regenerate the answer of one stream of a run."""
         run_id, stream = fields.text("run"), fields.text("stream")
-        return self._service.revisions.regenerate(fields.visitor_key, run_id, stream, client=client)
+        return self._service.regenerate(fields.visitor_key, run_id, stream, client=client)
 
-    @_following
+    @following
     def extend(self, fields: Fields, client: str) -> RunView:
         """Continue the answers that reached their limit."""
-        return self._service.revisions.extend(fields.visitor_key, fields.text("run"), client=client)
+        return self._service.extend(fields.visitor_key, fields.text("run"), client=client)
 
     async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Show a run, and follow it while it continues. The next prompt continues its conversation, after the last
@@ -121,22 +101,24 @@ class RunHandlers:
             fields = Fields(event._data)
             return fields.visitor_key, self._service.history.look(fields.visitor_key, fields.text("run"))
 
-        async for updates in self._stream(find, prompt=gr.skip()):
+        async for updates in self.stream(find, prompt=gr.skip()):
             yield updates
 
-    async def _stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
-        if not await is_heard():
+    async def stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
+        """The updates for the run that `start` gives to a visitor's key; `prompt` is the prompt box's first one."""
+        if not await has_listener():
             return
         try:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
                 lines, turns = await self._threads.run(self._opened, key, run)
-                is_live = not is_over(run) or run.is_saved is None
+                is_live = isinstance(run, LiveRun) and not run.is_settled
                 value = await self._threads.run(self._value, lines, is_live)
                 yield value, turns, run.conversation_id, prompt, ""
-                if is_live:
-                    async for is_last in _ticks(run):
-                        value = await self._threads.run(lines.value, is_last=is_last)
-                        yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+                if isinstance(run, LiveRun) and is_live:
+                    async with aclosing(_changes(run)) as changes:
+                        async for is_last in changes:
+                            value = await self._threads.run(lines.value, is_last=is_last)
+                            yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
             yield _notice(error)
 
@@ -166,19 +148,23 @@ class RunHandlers:
             return []
 
 
-async def _ticks(run: RunView) -> AsyncIterator[bool]:
-    """One tick per update; True with the last one, when the run is over and its write is done, or waited for long
-    enough.
+async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:
+    """Whenever the run tells of changes; True with the last, when it is over and known to be stored or not, or was not
+    within `SAVE_TIMEOUT_S`.
     """
     deadline: float | None = None
-    while True:
-        await asyncio.sleep(PERIOD_S)
-        if is_over(run):
-            deadline = deadline or time.monotonic() + SAVE_TIMEOUT_S
-            if run.is_saved is not None or time.monotonic() > deadline:
-                yield True
+    async with changes_of(run) as changed:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), UNTOLD_S)
+            changed.clear()
+            if is_over(run):
+                deadline = deadline or time.monotonic() + SAVE_TIMEOUT_S
+            is_last = run.is_settled or (deadline is not None and time.monotonic() > deadline)
+            yield is_last
+            if is_last:
                 return
-        yield False
 
 
 def _notice(error: GacError) -> Updates:

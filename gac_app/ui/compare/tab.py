@@ -14,13 +14,13 @@ from gac_app.ui.assets import component
 from gac_app.ui.compare.board import build_board
 from gac_app.ui.compare.run_handlers import RunHandlers
 from gac_app.ui.consent import build_consent
+from gac_app.ui.streaming import QUIET, STREAMED
 from gac_app.ui.words import word
 
 if TYPE_CHECKING:
     from gac_app.services.lab.lab import Lab
     from gac_app.services.runs.runs import RunService
 
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # Handlers get values as they were sent, since Gradio's own checks end in a server error without a field's name.
 UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
 # Runs in the browser before the event's call. The board first ends a run that it still shows. The visitor's key is in
@@ -43,8 +43,6 @@ class CompareTab:
         # One at a time: several would keep the interpreter's lock from the event loop, and none would be done sooner.
         computing = Semaphore()
         self._handlers = RunHandlers(service, computing, lab)
-        # The service has its own queue, with fair turns, so nothing waits in Gradio's.
-        self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
             self._turns = component("turns", markup='<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
@@ -74,12 +72,12 @@ class CompareTab:
         """Let the named events of `source` ("open", "rerun" and others) fill the board."""
         for name in events:
             handler, listen = getattr(self._handlers, name), getattr(source, name)
-            listen(handler, outputs=self._outputs, trigger_mode="multiple", **self._streaming)
+            listen(handler, outputs=self._outputs, trigger_mode="multiple", **STREAMED)
 
     def _connect_prompt(self, new_conversation: gr.Button) -> None:
         key, settings = gr.Textbox(visible=False), gr.Textbox(visible=False)
         inputs = [key, self._conversation, self._prompt, settings]
-        options = {**self._streaming, **UNCHECKED}
+        options = {**STREAMED, **UNCHECKED}
         self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
         self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
         self.start_afresh_on(new_conversation.click)

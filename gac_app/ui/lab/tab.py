@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -11,44 +12,44 @@ import gradio as gr
 from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_OWN_CHARS
 from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES
-from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import component
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.requests import Fields, Reply, replying, started_by
+from gac_app.ui.streaming import QUIET
+from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.words import word
 
 if TYPE_CHECKING:
     from gac_app.services.lab.lab import Lab, QuestionSet, Running, Study
 
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-
-class LabTab:
-    """Builds the tab inside the current Blocks.
-
-    Attributes:
-        list: possible studies, the running one, and results. Its event `kept` tells that the list of results has
-            changed.
-        result: the chosen result. Its event `ask` puts a question into the prompt box.
+def lab_tab(context: TabContext) -> Tab | None:
+    """The list of studies and results, with the chosen result below. The list's event `kept` tells that the results
+    have changed, the result's event `ask` puts a question into the prompt box.
     """
+    lab = context.lab
 
-    def __init__(self, lab: Lab) -> None:
-        self.list = component("lab", "lab_own", "lab", functions=lab_functions(lab))
-        view = ResultView(lab)
-        self.result = view.body
-        self.list.shown(self._shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
-        self.list.started(start_study(lab), outputs=self.list, **QUIET)
+    def build(lab: Lab) -> None:
+        listed, view = component("lab", "lab_own", "lab", functions=lab_functions(lab)), ResultView(lab)
+        listed.shown(partial(_shown, lab, view), outputs=view.outputs, queue=False, **QUIET)
+        listed.started(start_study(lab), outputs=listed, **QUIET)
+        # A new benchmark may change the advice on settings.
+        listed.kept(None, js="() => window.gac.checkSettings?.()", api_visibility="private")
+        context.compare.ask_on(view.body.ask, "() => window.gac.askedInLab")
+        context.show_compare_on(view.body.ask)
 
-    def _shown(self, lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
-        def shown(event: gr.EventData) -> list[Any]:
-            try:
-                fields = Fields(event._data)
-                if not fields.text("result"):
-                    return view.nothing()
-                return view.of(lab.results.load(fields.visitor_key, fields.text("result")))
-            except GacError as error:
-                return view.nothing(str(error))
+    return Tab("lab", word("tab.lab"), partial(build, lab), "refreshLab") if lab else None
 
-        return shown
+
+def _shown(lab: Lab, view: ResultView, event: gr.EventData) -> list[Any]:
+    try:
+        fields = Fields(event._data)
+        if not fields.text("result"):
+            return view.nothing()
+        return view.of(lab.results.load(fields.visitor_key, fields.text("result")))
+    except GacError as error:
+        return view.nothing(str(error))
 
 
 def start_study(lab: Lab) -> Callable[..., str]:
@@ -87,19 +88,16 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
         }
 
     @replying
-    def lab_cancel(fields: Fields) -> Reply:
+    def lab_cancel(fields: Fields) -> None:
         lab.cancel(fields.visitor_key)
-        return {}
 
     @replying
-    def lab_rename(fields: Fields) -> Reply:
+    def lab_rename(fields: Fields) -> None:
         lab.results.rename(fields.visitor_key, fields.text("result"), fields.text("name"))
-        return {}
 
     @replying
-    def lab_delete(fields: Fields) -> Reply:
+    def lab_delete(fields: Fields) -> None:
         lab.results.delete(fields.visitor_key, fields.text("result"))
-        return {}
 
     return [lab_overview, lab_state, lab_cancel, lab_rename, lab_delete]
 

@@ -14,10 +14,10 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.services.lab.strength import strength_advice
 from gac_app.ui.assets import markup_of, script_of
-from gac_app.ui.compare.wording import settings_in_words
 from gac_app.ui.requests import page_json
 from gac_app.ui.settings.fields import idle_of, spec_of
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
+from gac_app.ui.settings.wording import settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.lab.lab import Lab

@@ -8,12 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from gac_app.config import Config
-from gac_app.decoding.rules import check_rules
+from gac_app.decoding.rules import REGISTRIES, check_rules
 from gac_app.errors import RequestError
 from gac_app.settings import Settings
 from gac_app.ui.settings import stop_lines
-from gac_app.ui.settings.fields import OWN_WEIGHTS, fault_in, fields_of
-from gac_app.ui.settings.rule_fields import field_at, param_values, params_from
+from gac_app.ui.settings.fields import OWN_WEIGHTS, REGISTRY_OF, fault_in, fields_of, params_of
 
 _TEXTS = ("stop", "system_prompt")  # texts that may be empty
 
@@ -21,7 +20,8 @@ _TEXTS = ("stop", "system_prompt")  # texts that may be empty
 def values_of(config: Config, settings: Settings) -> dict[str, Any]:
     """Field -> the panel's value for `settings`."""
     names = [field.name for field in fields_of(config) if field.name in Settings.model_fields]
-    values: dict[str, Any] = {name: getattr(settings, name) for name in (*names, "gate")} | param_values(settings)
+    values: dict[str, Any] = {name: getattr(settings, name) for name in (*names, "gate")}
+    values |= _param_values(settings)
     if isinstance(settings.weights, dict):
         values["weights"] = OWN_WEIGHTS
     values["stop"] = stop_lines.to_lines(settings.stop)
@@ -71,7 +71,7 @@ def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, 
     try:  # check whether the others fit the members
         check_rules(config.settings_from({name: value for name, value in changes.items() if name not in faulty}))
     except RequestError as error:
-        faulty.append(field_at(error.field, changes))
+        faulty.append(_field_at(error.field, changes))
     stands_at = {"gate": "members"}
     if values.get("weights", defaults["weights"]) == OWN_WEIGHTS:
         stands_at["weights"] = "own_weights"
@@ -87,7 +87,43 @@ def _as_settings(config: Config, values: dict[str, Any]) -> dict[str, Any]:
         values[name] = "" if values[name] is None else values[name]
     if isinstance(values["stop"], str):
         values["stop"] = stop_lines.from_lines(values["stop"])
-    values |= params_from(values)
+    values |= _params_from(values)
     if isinstance(members, list) and set(map(str, members)) >= set(config.member_names):
         values["members"] = ()  # all members, including future ones
     return values
+
+
+def _param_values(settings: Settings) -> dict[str, Any]:
+    """Field name -> value, for every parameter of every rule."""
+    values: dict[str, Any] = {}
+    for registry in REGISTRIES:
+        chosen, params = getattr(settings, registry.field), getattr(settings, registry.params_field)
+        for entry in registry:
+            given = params if chosen == entry.name else {}
+            for field_name, param in params_of(entry, registry).items():
+                values[field_name] = _as_choice(given.get(field_name.rpartition(".")[2], param.default))
+    return values
+
+
+def _params_from(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Remove parameters from the panel's values. Returns those of the chosen rules that differ from their defaults."""
+    chosen: dict[str, dict[str, Any]] = {registry.params_field: {} for registry in REGISTRIES}
+    for field_name in [name for name in values if "." in name]:
+        value = values.pop(field_name)
+        kind, rule, name = field_name.split(".")
+        registry = REGISTRY_OF[kind]
+        if values[kind] == rule and value != _as_choice(registry.entry(rule).rule.model_fields[name].default):
+            chosen[registry.params_field][name] = value
+    return chosen
+
+
+def _as_choice(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _field_at(error_field: str, values: Mapping[str, Any]) -> str:
+    """The panel's field of a RequestError: `combine_params.exponent` -> `combine.power.exponent`."""
+    for registry in REGISTRIES:
+        if error_field.startswith(f"{registry.params_field}."):
+            return f"{registry.field}.{values.get(registry.field)}.{error_field.partition('.')[2]}"
+    return error_field

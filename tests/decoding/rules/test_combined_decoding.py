@@ -198,14 +198,15 @@ def test_a_rule_that_rules_texts_out_scores_none(name: str) -> None:
     assert ensemble.score("the", [" model"], settings, alone="m1", raw=True)
 
 
-# --- what was UniTE's alignment
+# --- UniTE
 
 
 @pytest.mark.parametrize("mode", ["every-step", "gate", "agreement"])
 def test_an_ensemble_unites_likely_tokens(mode: str) -> None:
     ensemble = make(1, 2, sharpness=4.0)
-    settings = ensemble.config.settings_from({"alignment": "unite", "unite_top_k": 3, "mode": mode, "threshold": 0.9})
-    assert (settings.combine, settings.combine_params, settings.alignment) == ("unite", {"top_k": 3}, "paper")
+    settings = ensemble.config.settings_from(
+        {"alignment": "paper", "combine": "unite", "combine_params": {"top_k": 3}, "mode": mode, "threshold": 0.9}
+    )
     *tokens, _ = ensemble.generate("the", settings, raw=True)
     ensembled = [event.step for event in tokens if isinstance(event, TokenEvent) and event.step.is_ensembled]
     assert ensembled
@@ -226,7 +227,7 @@ def test_an_ensemble_unites_likely_tokens(mode: str) -> None:
         ({"combine": "power", "combine_params": {"exponents": 1}}, "combine_params.exponents"),
         ({"gate_rule": "luck"}, "gate_rule"),
         ({"weights": "best"}, "weights"),
-        ({"weights": "posterior", "posterior_decay": 0}, "weight_params.decay"),
+        ({"weights": "posterior", "weight_params": {"decay": 0}}, "weight_params.decay"),
     ],
 )
 def test_what_there_is_not_is_refused_by_name(changes: dict[str, Any], field: str) -> None:

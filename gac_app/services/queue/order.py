@@ -1,17 +1,41 @@
-"""Fair turns: orders runs by the decoding time that clients and visitors have had."""
+"""A fair order: runs by the decoding time that clients and visitors have had."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
-
-from gac_app.services.runs.live_run import LiveRun
+from typing import Protocol, TypeVar
 
 PRESENT_S = 300.0  # a client or visitor counts as present so long after its last run
 
 
-class Turns:
+class Queued(Protocol):
+    """What the queue knows of a run.
+
+    Attributes:
+        client: its origin.
+        owner: its visitor.
+        is_of_batch: it leaves a place to runs that somebody watches.
+        came_at: monotonic.
+        queue_place: runs before it; 0 = it has begun. Set by the queue.
+    """
+
+    id: str
+    client: str
+    owner: str
+    is_of_batch: bool
+    came_at: float
+    queue_place: int
+
+    def changed(self) -> None:
+        """Its place has changed."""
+
+
+Q = TypeVar("Q", bound=Queued)
+
+
+class FairOrder:
     """Orders waiting runs so that clients, and each client's visitors, get equal time.
 
     A newcomer starts level with the present client that had the least time, so a new name gains nothing (as in
@@ -23,7 +47,7 @@ class Turns:
         self._had_s: dict[str, float] = {}
         self._seen_at: dict[str, float] = {}
 
-    def came(self, run: LiveRun, others: Iterable[LiveRun]) -> None:
+    def came(self, run: Queued, others: Iterable[Queued]) -> None:
         """Count a new run; `others` are waiting or running."""
         others = list(others)
         beside = [other for other in others if other.client == run.client]
@@ -40,7 +64,7 @@ class Turns:
         self._seen_at = {name: at for name, at in self._seen_at.items() if at >= oldest or name in here}
         self._had_s = {name: had_s for name, had_s in self._had_s.items() if name in self._seen_at}
 
-    def had(self, run: LiveRun, seconds: float) -> None:
+    def had(self, run: Queued, seconds: float) -> None:
         """Charge a run's client and visitor for decoding time."""
         for name in (client_of(run), visitor_of(run)):
             self._had_s[name] = self._had_s.get(name, 0.0) + seconds
@@ -51,22 +75,20 @@ class Turns:
         oldest = self._clock() - PRESENT_S
         return any(other[0] == name[0] and other != name and at >= oldest for other, at in self._seen_at.items())
 
-    def in_order(self, waiting: Collection[LiveRun], running: Collection[LiveRun]) -> list[LiveRun]:
+    def in_order(self, waiting: Collection[Q], running: Collection[Q]) -> list[Q]:
         """The waiting runs, next first."""
-        by_client: defaultdict[str, list[LiveRun]] = defaultdict(list)
+        by_client: defaultdict[str, list[Q]] = defaultdict(list)
         for run in waiting:
             by_client[client_of(run)].append(run)
-        ranked: list[LiveRun] = []
+        ranked: list[Q] = []
         for of_client in by_client.values():
             ranked += self._ranked(of_client, running, visitor_of)
         return self._ranked(ranked, running, client_of)
 
-    def _ranked(
-        self, waiting: list[LiveRun], running: Collection[LiveRun], name_of: Callable[[LiveRun], str]
-    ) -> list[LiveRun]:
+    def _ranked(self, waiting: list[Q], running: Collection[Q], name_of: Callable[[Queued], str]) -> list[Q]:
         """Round robin over names: fewer running runs first, then less time had, then order of arrival."""
         before = Counter(map(name_of, running))
-        ranks: dict[LiveRun, tuple[int, float, float]] = {}
+        ranks: dict[Q, tuple[int, float, float]] = {}
         for run in waiting:
             name = name_of(run)
             ranks[run] = before[name], self._had_s.get(name, 0.0), run.came_at
@@ -74,7 +96,7 @@ class Turns:
         return sorted(waiting, key=ranks.__getitem__)
 
 
-def who_gives_way(newcomer: LiveRun, waiting: list[LiveRun]) -> LiveRun | None:
+def who_gives_way(newcomer: Q, waiting: list[Q]) -> Q | None:
     """The run that loses its place in a full queue: the last one of the client, and then the visitor, with most waiting
     runs. None if nobody has two more than the newcomer.
     """
@@ -88,9 +110,9 @@ def who_gives_way(newcomer: LiveRun, waiting: list[LiveRun]) -> LiveRun | None:
     return None
 
 
-def client_of(run: LiveRun) -> str:
+def client_of(run: Queued) -> str:
     return f"client {run.client}"
 
 
-def visitor_of(run: LiveRun) -> str:
+def visitor_of(run: Queued) -> str:
     return f"visitor {run.owner}"

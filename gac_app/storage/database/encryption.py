@@ -29,31 +29,31 @@ KEY_BYTES = 32
 _NONCE_BYTES = 12
 
 
-def seal(key: bytes, data: bytes) -> bytes:
+def encrypt(key: bytes, data: bytes) -> bytes:
     """`data` encrypted (AES-256-GCM): a random nonce, then the ciphertext with its tag."""
     nonce = os.urandom(_NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, data, None)
 
 
-def unseal(key: bytes, sealed: bytes) -> bytes:
-    """The sealed data. Raises DamagedError if a bit of it, or of the key, has changed."""
+def decrypt(key: bytes, encrypted: bytes) -> bytes:
+    """The encrypted data. Raises DamagedError if a bit of it, or of the key, has changed."""
     with damage_named():
-        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        return AESGCM(key).decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], None)
 
 
-def seal_json(key: bytes, value: Any) -> bytes:
-    """A JSON-able value, sealed, with its strings cleaned."""
+def encrypt_json(key: bytes, value: Any) -> bytes:
+    """A JSON-able value, encrypted, with its strings cleaned."""
     try:
         text = orjson.dumps(value)
         is_clean = b"\\u0000" not in text
     except TypeError:  # half a surrogate, a key that is no text, a large integer
         is_clean = False
-    return seal(key, text if is_clean else json.dumps(clean_json(value), separators=(",", ":")).encode())
+    return encrypt(key, text if is_clean else json.dumps(clean_json(value), separators=(",", ":")).encode())
 
 
-def unseal_json(key: bytes, sealed: bytes) -> Any:
-    """The value that `seal_json` took. Raises DamagedError."""
-    return json.loads(unseal(key, sealed))
+def decrypt_json(key: bytes, encrypted: bytes) -> Any:
+    """The value that `encrypt_json` took. Raises DamagedError."""
+    return json.loads(decrypt(key, encrypted))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Checks the page's events before Gradio keeps or computes anything for them.
+"""Admits the page's events before Gradio keeps or computes anything for them.
 
 Requests are refused, not dropped: 429 with `Retry-After` for callers over their limit, other codes for malformed
     requests. A 429 is delayed, so that retrying at once gains nothing.
@@ -21,7 +21,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gac_app.server.doors.bodies import (
+from gac_app.server.limits.bodies import (
     RefusedError,
     checked_body,
     read_body,
@@ -29,32 +29,28 @@ from gac_app.server.doors.bodies import (
     session_hash_of,
     visitor_key_in,
 )
-from gac_app.server.doors.callers import Callers, client_in, cookie_in, new_cookie
-from gac_app.server.doors.doors import GRADIO_API
-from gac_app.server.page.sessions import Caller, Session, Sessions
-from gac_app.ui.requests import IS_HEARD
+from gac_app.server.limits.callers import Caller, Callers, Quota, client_in, cookie_in, make_room, new_cookie
+from gac_app.server.middleware import GRADIO_API, MAX_BODY_BYTES
+from gac_app.server.page.sessions import Session, Sessions
+from gac_app.ui.requests import HAS_LISTENER, MAX_EVENTS
 
 if TYPE_CHECKING:
     from gac_app.server.page.gradio_page import GradioPage, PageEvent
 
 logger = logging.getLogger(__name__)
 
-# Bytes of a body by route. Prompts use only the queue; settings may hold some thousand words.
-MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
 LARGE_BODY = 20_000  # bytes; checking more could take milliseconds
 STREAMS = ("queue", "heartbeat")  # opened by GET
 EVENTS_PER_VISITOR = 4  # queued or running at once
-MAX_EVENTS = 200  # of all visitors
-UNHEARD_S = 2.0  # an event goes on so long after its last listener has left
-UNBEGUN_S = 15.0  # so long it waits for its first, without computing anything; UNHEARD_S where room is short
+ABANDONED_S = 2.0  # an event goes on so long after its last listener has left
+FIRST_LISTENER_S = 15.0  # so long it waits for its first, without computing anything; ABANDONED_S where room is short
 LATE_S = 0.5  # delay of a 429
 SWEEP_S = 0.5
-_TOO_MANY = "There are too many runs at the moment; please try again soon."
 FREE_PATHS = ("/assets/", "/static/", "/theme.css", "/healthz", "/readyz")
 
 
-class Doorkeeper:
-    """Knows the sessions and their rights. One per host.
+class Admission:
+    """Which events of the page are admitted, and how long they go on. One per host.
 
     Args:
         visitors_per_client: how many visitors one address may stand for.
@@ -84,20 +80,17 @@ class Doorkeeper:
         assert self.page is not None  # noqa: S101 (no event without a page)
         known = {session.hash: session for session in self.sessions.all()}
         busy = [(event, known[event.session_hash]) for event in self.page.events() if event.session_hash in known]
-        own, here, anywhere = (caller.client, caller.visitor), (caller.client,), ()
-        for whose, most, why, retry_s in (
-            (own, EVENTS_PER_VISITOR, "Your runs before this one have to end first.", 2),
-            (here, self._events_per_client, _TOO_MANY, 5),
-            (anywhere, MAX_EVENTS, _TOO_MANY, 5),
+        for event, session in make_room(
+            [((event, session), session.caller) for event, session in busy],
+            caller,
+            Quota(EVENTS_PER_VISITOR, self._events_per_client, MAX_EVENTS),
+            lambda pair: self.sessions.abandoned_s(pair[1], pair[0].came_at) > ABANDONED_S,
+            (
+                RefusedError(429, "Your runs before this one have to end first.", 2),
+                RefusedError(429, "There are too many runs at the moment; please try again soon.", 5),
+            ),
         ):
-            some = [pair for pair in busy if (pair[1].caller.client, pair[1].caller.visitor)[: len(whose)] == whose]
-            if len(some) < most:
-                continue
-            unheard = (pair for pair in some if self.sessions.unheard_s(pair[1], pair[0].came_at) > UNHEARD_S)
-            if (pair := next(unheard, None)) is None:
-                raise RefusedError(429, why, retry_s)
-            busy.remove(pair)
-            await self._end(*pair)
+            await self._end(event, session)
 
     @asynccontextmanager
     async def sweeping(self) -> AsyncIterator[None]:
@@ -125,43 +118,43 @@ class Doorkeeper:
                 await self._end(event, session)
 
     def _is_overdue(self, event: PageEvent, session: Session) -> bool:
-        most_s = UNHEARD_S if self.sessions.was_heard(session, event.came_at) else UNBEGUN_S
-        return self.sessions.unheard_s(session, event.came_at) > most_s
+        most_s = ABANDONED_S if self.sessions.had_listener(session, event.came_at) else FIRST_LISTENER_S
+        return self.sessions.abandoned_s(session, event.came_at) > most_s
 
     async def _end(self, event: PageEvent, session: Session | None) -> None:
         """End an event that nobody listens to; what waits in its session does not begin any more."""
         assert self.page is not None  # noqa: S101 (no event without a page)
         if session:
-            session.tell(is_heard=False)
+            session.announce(has_listener=False)
         await self.page.end_event(event)
 
 
-async def is_heard(session: Session) -> bool:
+async def has_listener(session: Session) -> bool:
     """Whether a session has a listener, now or soon."""
     if session.num_listeners:
         return True
     coming: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     session.waiting.add(coming)
     try:
-        return await asyncio.wait_for(coming, UNBEGUN_S)
+        return await asyncio.wait_for(coming, FIRST_LISTENER_S)
     except TimeoutError:
         return False
     finally:
         session.waiting.discard(coming)
 
 
-class EventDoor:
-    """Middleware: requests to Gradio's routes pass the doorkeeper; the page sets the browser's cookie."""
+class EventMiddleware:
+    """Middleware: requests to Gradio's routes need admission; the page sets the browser's cookie."""
 
-    def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
-        self.app, self._keeper = app, keeper
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self.app, self._admission = app, admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(FREE_PATHS):
             await self.app(scope, receive, send)
             return
         try:
-            self._keeper.callers.admit_client(client_in(scope))
+            self._admission.callers.admit_client(client_in(scope))
             if scope["path"].startswith(GRADIO_API):
                 await self._pass_event(scope, receive, send)
             else:
@@ -176,58 +169,58 @@ class EventDoor:
             if route != "queue" or session is None:
                 await self.app(scope, replaying(body, receive), send)
                 return
-            state = {**scope.get("state", {}), IS_HEARD: partial(is_heard, session)}
-            async with self._keeper.joining(session.caller):
-                await self._keeper.make_room(session.caller)
+            state = {**scope.get("state", {}), HAS_LISTENER: partial(has_listener, session)}
+            async with self._admission.joining(session.caller):
+                await self._admission.make_room(session.caller)
                 await self.app({**scope, "state": state}, replaying(body, receive), send)
         elif scope["method"] == "GET" and route in STREAMS and rest != "status":
             await self._pass_stream(scope, receive, send)
         else:
-            self._keeper.callers.admit(self._keeper.callers.caller(scope))
+            self._admission.callers.admit(self._admission.callers.caller(scope))
             await self.app(scope, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
         """The checked body of a request that changes something, and its session."""
-        keeper = self._keeper
+        admission = self._admission
         sent = await read_body(receive, MAX_BODY_BYTES[kind])
         body, value = checked_body(sent) if len(sent) < LARGE_BODY else await run_in_threadpool(checked_body, sent)
-        caller = keeper.callers.caller(scope, visitor_key_in(value))
-        keeper.callers.admit(caller, len(body))
+        caller = admission.callers.caller(scope, visitor_key_in(value))
+        admission.callers.admit(caller, len(body))
         if kind == "reset":
             return body, None
-        page, session_hash = keeper.page, session_hash_of(value.get("session_hash"))
+        page, session_hash = admission.page, session_hash_of(value.get("session_hash"))
         if page is None:
             raise RefusedError(404, "There is no page.")
         if kind == "cancel":
-            if (session := keeper.sessions.find(session_hash, caller)) is None:
+            if (session := admission.sessions.find(session_hash, caller)) is None:
                 raise RefusedError(404, "There is no such session.")
             return body, session
         if kind == "component_server":
             page.check_call(value)
         else:
             page.check_event(value, is_queued=kind == "queue")
-        return body, keeper.sessions.enter(session_hash, caller)
+        return body, admission.sessions.enter(session_hash, caller)
 
     async def _pass_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        keeper, caller = self._keeper, self._keeper.callers.caller(scope)
+        admission, caller = self._admission, self._admission.callers.caller(scope)
         listens = scope["path"] == f"{GRADIO_API}queue/data"
         if listens:
             query = parse_qs(scope["query_string"].decode("ascii", "replace"), max_num_fields=10)
             session_hash = session_hash_of(query.get("session_hash", [""])[-1])
         else:
             session_hash = session_hash_of(scope["path"].rpartition("/")[2])
-        session = keeper.sessions.find(session_hash, caller)
+        session = admission.sessions.find(session_hash, caller)
         # A stream's request has no visitor's key; the event that began the session had it.
-        keeper.callers.admit(session.caller if session else caller)
+        admission.callers.admit(session.caller if session else caller)
         if not listens:
-            session = keeper.sessions.enter(session_hash, caller)
-        elif session is None or keeper.page is None or not keeper.page.has_stream(session_hash):
+            session = admission.sessions.enter(session_hash, caller)
+        elif session is None or admission.page is None or not admission.page.has_stream(session_hash):
             raise RefusedError(404, "There is no such session.")
-        keeper.sessions.open_stream(session, listens=listens)
+        admission.sessions.open_stream(session, listens=listens)
         try:
             await self.app(scope, receive, send)
         finally:
-            keeper.sessions.close_stream(session, listens=listens)
+            admission.sessions.close_stream(session, listens=listens)
 
 
 def _with_cookie(scope: Scope, send: Send) -> Send:

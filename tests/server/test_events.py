@@ -1,4 +1,4 @@
-"""What the door of the page's events refuses, on the real page over planted answers."""
+"""Which of the page's events are admitted, on the real page over planted answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from gac_app.server.doors import event_door
-from gac_app.server.doors.bodies import checked_body
 from gac_app.server.host import create_host
+from gac_app.server.limits.bodies import checked_body
+from gac_app.server.page import events
 from tests.server.conftest import HERE
 from tests.server.site import API, Page
 from tests.ui.planted import KEY, planted_service
@@ -39,7 +39,7 @@ def entered(host: FastAPI) -> Iterator[TestClient]:
 @pytest.fixture
 def client(host: FastAPI, entered: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A new browser from an address of its own."""
-    monkeypatch.setattr(event_door, "LATE_S", 0.0)
+    monkeypatch.setattr(events, "LATE_S", 0.0)
     address = f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
     client = TestClient(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
     client.portal = entered.portal  # one event loop: Gradio's queue wakes up nobody in another
@@ -187,7 +187,7 @@ def test_a_browser_gets_one_cookie_with_the_page(client: TestClient) -> None:
 def test_over_its_share_a_visitor_is_told_when_to_retry(
     client: TestClient, host: FastAPI, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_door, "EVENTS_PER_VISITOR", 0)
+    monkeypatch.setattr(events, "EVENTS_PER_VISITOR", 0)
     answer = client.post(f"{API}/queue/join", json=body)
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
@@ -239,7 +239,7 @@ def test_nothing_of_an_event_stays_with_its_session(client: TestClient, host: Fa
     state = states_of(host)[body["session_hash"]]
     assert not state.config_values
     assert SECRET not in repr(state.state_data)
-    queue = host.state.doorkeeper.page._queue
+    queue = host.state.admission.page._queue
     assert not queue.event_analytics
     assert not queue.event_ids_to_events
 
@@ -285,7 +285,7 @@ def test_a_large_body_is_checked_off_the_event_loop(
         threads.append((len(sent), threading.current_thread().name))
         return checked_body(sent)
 
-    monkeypatch.setattr(event_door, "checked_body", note)
+    monkeypatch.setattr(events, "checked_body", note)
     large = {**body, "data": [*body["data"], "\ud800", [[]] * 100_000]}
     for sent in (body, large):
         client.post(f"{API}/queue/join", content=json.dumps({**sent, "fn_index": -1}))

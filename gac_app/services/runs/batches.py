@@ -15,8 +15,8 @@ from typing import Any
 
 from gac_app.errors import BusyError, GacError, RequestError
 from gac_app.evaluation.tasks import parse_prompts
-from gac_app.services.runs.live_runs import owner_of
 from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.services.visitors import owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Batches:
         owner = owner_of(visitor_key)
         self._runs.config.settings_from(changes)
         batch = Batch([Row(prompt) for prompt in parse_prompts(text, MAX_PROMPTS)], client, self._clock())
-        self._runs.ready_ensemble()
+        self._runs.members.ensemble()
         with self._lock:
             last = self._batches.get(owner)
             if last and not last.is_over:
@@ -171,7 +171,7 @@ class Batches:
                 while not run.over.wait(_LOOK_S):
                     if self._is_ending(batch):
                         self._runs.stop(visitor_key, run.id)
-            run.settled.wait()
+            run.wait_for(lambda: run.is_settled)
             if not run.is_saved:
                 row.error = "answered, but not saved: the database could not take it"
         except RequestError as error:

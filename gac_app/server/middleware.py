@@ -18,13 +18,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 logger = logging.getLogger(__name__)
 
 GRADIO_API = "/gradio_api/"
-# Routes that Gradio's client calls: events, their streams, and details on demand.
-PAGE_ROUTES = frozenset(
-    (
-        *("queue", "run", "cancel", "reset"),
-        *("component_server", "heartbeat", "startup-events", "app_id", "info", "theme.css"),
-    )
-)
+# Bytes of a body by route of Gradio's client. Prompts use only the queue; settings may hold some thousand words.
+MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
+# Its routes: those, events' streams, and details on demand.
+PAGE_ROUTES = {*MAX_BODY_BYTES, "heartbeat", "startup-events", "app_id", "info", "theme.css"}
 # Headers in which proxies name the client and the requested address.
 FORWARDED = frozenset(
     (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")

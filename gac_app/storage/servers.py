@@ -17,9 +17,11 @@ import psutil
 from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from gac_app.storage.database.engine import REFUSALS, opening_errors, writing
-from gac_app.storage.database.tables import Battle, Run, Server, utc_now
+from gac_app.storage.battles.tables import Battle
+from gac_app.storage.database.engine import REFUSALS, storage_errors, writing
+from gac_app.storage.database.tables import Server, utc_now
 from gac_app.storage.runs.records import RunStatus
+from gac_app.storage.runs.tables import Run
 
 BEAT_S = 15.0
 SILENT_S = 60.0
@@ -27,7 +29,7 @@ STOP_S = 1.0
 _SAME_START_S = 2.0  # a process's start is given in ticks since boot, whose time is an estimate
 
 
-class Heart:
+class Heartbeat:
     """Reports from a thread that this server is alive, and interrupts runs of dead servers, until `stop`.
 
     Raises:
@@ -38,9 +40,9 @@ class Heart:
         self.server_id = uuid.uuid4().hex
         self._engine = engine
         self._stopped = threading.Event()
-        with opening_errors(engine), writing(engine) as session:
+        with storage_errors(engine), writing(engine) as session:
             self._beat(session)
-        self._thread = threading.Thread(target=self._run, name="gac-heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="gac-heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -5,20 +5,74 @@ from __future__ import annotations
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
+from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from gac_app.server.doors.bodies import RefusedError
-from gac_app.server.page.sessions import Caller
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.services.queue.shares import MAX_NAMES, Allowance, client_of
+
+T = TypeVar("T")
 
 COOKIE = "gac_browser"
 COOKIE_KEPT_S = 30 * 24 * 3600
 _COOKIE_VALUE = re.compile(r"[0-9A-Za-z_-]{32}")
 REQUESTS_PER_S, REQUESTS_BURST = 20.0, 120.0  # of a visitor; loading a page takes about ten requests
 BYTES_PER_REQUEST = 20_000  # a body counts as one request per so many bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The sender of a request.
+
+    Attributes:
+        client: from the address.
+        visitor: from the browser's cookie or key, if known.
+        holder: the owner of a session.
+    """
+
+    client: str
+    visitor: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The most of something that a visitor, a client, and all together may have."""
+
+    of_visitor: int
+    of_client: int
+    of_all: int
+
+
+def make_room(
+    held: Sequence[tuple[T, Caller]],
+    caller: Caller,
+    quota: Quota,
+    is_spare: Callable[[T], bool],
+    refusals: tuple[RefusedError, RefusedError],
+) -> list[T]:
+    """What has to go so that a caller may have one more: of the visitor's own, then the client's, then anybody's.
+
+    Args:
+        held: all there is, and whose it is; of several that may go, the first one goes.
+        is_spare: whether one may go.
+        refusals: raised where none may go: of the visitor's own; of others.
+    """
+    gone: list[T] = []
+    own, here, anywhere = (caller.client, caller.visitor), (caller.client,), ()
+    for most, whose in ((quota.of_visitor, own), (quota.of_client, here), (quota.of_all, anywhere)):
+        some = [one for one, by in held if (by.client, by.visitor)[: len(whose)] == whose and one not in gone]
+        if len(some) >= most:
+            spare = next(filter(is_spare, some), None)
+            if spare is None:
+                raise refusals[whose != own]
+            gone.append(spare)
+    return gone
 
 
 class Callers:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive
 
-from gac_app.storage.text import clean_json
+from gac_app.storage import clean_json
 from gac_app.ui.requests import VISITOR_KEY
 
 # Gradio's own are 10 or 11 letters and digits, or a UUID.

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from gac_app.server.doors import event_door
 from gac_app.server.host import create_host
+from gac_app.server.page import events
 from gac_app.services.runs.runs import LiveRun, RunService
 from tests.fakes import WAIT_S
 from tests.server.site import API, Page, Visitor, served
@@ -50,7 +50,7 @@ def runs_of(service: RunService) -> list[LiveRun]:
 def test_only_a_run_with_a_listener_is_begun(
     service: RunService, host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_door, "UNBEGUN_S", 1.0)
+    monkeypatch.setattr(events, "FIRST_LISTENER_S", 1.0)
 
     async def check() -> None:
         page = Page.of(url)
@@ -60,7 +60,7 @@ def test_only_a_run_with_a_listener_is_begun(
             messages = heard.messages()
             await anext(messages)
             await seen(lambda: runs_of(service))
-            await seen(lambda: len(host.state.doorkeeper.page.events()) == 1)
+            await seen(lambda: len(host.state.admission.page.events()) == 1)
             [kept] = runs_of(service)
             assert kept.prompt == "somebody listens"
             assert kept.client, "the queue knows where it comes from"
@@ -80,13 +80,13 @@ def test_whoever_listens_too_late_does_not_wait_for_ever(
         await asyncio.sleep(3600)
         return False
 
-    monkeypatch.setattr(event_door, "UNBEGUN_S", 0.5)
-    monkeypatch.setattr(event_door, "is_heard", slowly)  # so that the sweeper is the sooner one
+    monkeypatch.setattr(events, "FIRST_LISTENER_S", 0.5)
+    monkeypatch.setattr(events, "has_listener", slowly)  # so that the sweeper is the sooner one
 
     async def check() -> None:
         async with Visitor(url, Page.of(url)) as late:
             assert (await late.join("nobody listens yet")).status_code == 200
-            await seen(lambda: not host.state.doorkeeper.page.has_stream(late.session))
+            await seen(lambda: not host.state.admission.page.has_stream(late.session))
             answer = await late.http.get(
                 "/gradio_api/queue/data", params={"session_hash": late.session}, timeout=WAIT_S
             )
@@ -97,8 +97,8 @@ def test_whoever_listens_too_late_does_not_wait_for_ever(
 
 @pytest.mark.slow
 def test_a_slow_phone_does_not_lose_its_run(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_door, "UNHEARD_S", 0.1)
-    monkeypatch.setattr(event_door, "SWEEP_S", 0.05)
+    monkeypatch.setattr(events, "ABANDONED_S", 0.1)
+    monkeypatch.setattr(events, "SWEEP_S", 0.05)
 
     async def check() -> None:
         async with Visitor(url, Page.of(url)) as late:
@@ -116,8 +116,8 @@ def test_a_slow_phone_does_not_lose_its_run(service: RunService, url: str, monke
 
 @pytest.mark.slow
 def test_what_nobody_listens_to_makes_room(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_door, "UNHEARD_S", WAIT_S)
-    monkeypatch.setattr(event_door, "UNBEGUN_S", WAIT_S)
+    monkeypatch.setattr(events, "ABANDONED_S", WAIT_S)
+    monkeypatch.setattr(events, "FIRST_LISTENER_S", WAIT_S)
 
     async def check() -> None:
         async with Visitor(url, Page.of(url)) as visitor:
@@ -128,7 +128,7 @@ def test_what_nobody_listens_to_makes_room(service: RunService, url: str, monkey
                 assert (await visitor.join(f"unheard {number}")).status_code == 200
             visitor.session = "heard"
             assert (await visitor.join("too soon")).status_code == 429
-            monkeypatch.setattr(event_door, "UNHEARD_S", 0.0)
+            monkeypatch.setattr(events, "ABANDONED_S", 0.0)
             assert (await visitor.join("heard")).status_code == 200
             messages = visitor.messages()
             await anext(messages)

@@ -1,0 +1,91 @@
+"""Options made from the fields of `Settings`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Annotated, Any, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from gac_app.decoding.rules import parse_params
+from gac_app.errors import RequestError
+from gac_app.settings import RULE_PARAMS, Settings, shown
+
+_PARAMS = tuple(RULE_PARAMS.values())
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with an option for each setting that has one. They arrive in its keyword `changes`: name -> value of
+    those that were given.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    options = {
+        _option_name(name): name for name, field in Settings.model_fields.items() if shown(field).option is not None
+    }
+
+    @wraps(command)
+    def with_settings(**values: Any) -> None:
+        given = {name: values.pop(option) for option, name in options.items()}
+        changes = {name: _parsed(name, value) for name, value in given.items() if value not in (None, [])}
+        command(**values, changes=changes)
+
+    parameters = [
+        *(
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in own.items()
+            if name != "changes"
+        ),
+        *_parameters(options),
+    ]
+    with_settings.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_settings.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_settings
+
+
+def help_of(name: str) -> str:
+    """What `--help` says of a setting."""
+    field = Settings.model_fields[name]
+    how = shown(field)
+    labels = "; ".join(label[0].lower() + label[1:] for label in how.labels.values())
+    return f"{how.option or field.description or ''} {labels}{'.' if labels else ''}".strip()
+
+
+def _parameters(options: dict[str, str]) -> Iterator[inspect.Parameter]:
+    for option, name in options.items():
+        kind = Annotated[_type_of(name, Settings.model_fields[name]), typer.Option(help=help_of(name))]
+        yield inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _option_name(name: str) -> str:
+    return name.removesuffix("s") if name in _PARAMS else name
+
+
+def _type_of(name: str, field: FieldInfo) -> Any:
+    if name in _PARAMS or get_origin(field.annotation) is tuple:
+        return list[str] | None
+    return str | None if name == "weights" else field.annotation | None
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if name in _PARAMS:
+        return parse_params(value, name)
+    return _parsed_weights(value) if name == "weights" else value
+
+
+def _parsed_weights(text: str) -> str | dict[str, float]:
+    """A rule's name unchanged; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
+    if "=" not in text:
+        return text
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise RequestError("weights", f"expected a weight rule or NAME=NUMBER,NAME=NUMBER; got {text!r}")
+    return weights

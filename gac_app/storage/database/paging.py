@@ -1,0 +1,29 @@
+"""Walks through long results, oldest first, without a transaction that stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Select, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from gac_app.storage.database.engine import reading
+
+PAGE = 100
+
+
+def pages(
+    engine: Engine, query: Select[Any], created_at: InstrumentedAttribute[datetime], row_id: InstrumentedAttribute[str]
+) -> Iterator[list[str]]:
+    """The ids of the query's rows, oldest first, in pages. Rows that come or go meanwhile are no trouble."""
+    first = page = query.with_only_columns(created_at, row_id).order_by(created_at, row_id).limit(PAGE)
+    while True:
+        with reading(engine) as session:
+            rows = session.execute(page).tuples().all()
+        if not rows:
+            return
+        yield [row[1] for row in rows]
+        last_at, last_id = rows[-1]
+        page = first.where(or_(created_at > last_at, and_(created_at == last_at, row_id > last_id)))

@@ -1,0 +1,87 @@
+"""Visitors, told apart by the key that their browser keeps. In every table with a `visitor_id`, rows are theirs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from gac_app.errors import NotFoundError
+from gac_app.storage.database.encryption import destroy_keys
+from gac_app.storage.database.tables import Base, VisitorSession
+from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
+
+_IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
+
+
+def hash_key(visitor_key: str) -> str:
+    """The hash of a visitor's key; the key itself is not stored. With over 100 random bits, it needs no salt."""
+    if not visitor_key:
+        raise NotFoundError("this browser has no visitor key")
+    return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_visitor(visitor_key: str) -> ColumnElement[bool]:
+    """Whether a `VisitorSession` has this key."""
+    return VisitorSession.key_hash == hash_key(visitor_key)
+
+
+def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
+    """The visitor with that key, created if missing."""
+    visitor = _find(session, visitor_key)
+    if visitor is None:
+        adopt(session, visitor_key)
+        visitor = _find(session, visitor_key)
+    if visitor is None:
+        visitor = VisitorSession(key_hash=hash_key(visitor_key), pseudonym=new_pseudonym(visitor_key))
+        session.add(visitor)
+        session.flush()
+    return visitor
+
+
+def adopt(session: Session, visitor_key: str) -> None:
+    """Give a visitor what was imported of them, which their key proves by the pseudonym."""
+    imported = select(VisitorSession.id, VisitorSession.pseudonym).where(VisitorSession.key_hash.startswith(_IMPORTED))
+    own = [id_ for id_, pseudonym in session.execute(imported) if is_pseudonym_of(visitor_key, pseudonym)]
+    for imported_id in own:
+        is_it, visitor = VisitorSession.id == imported_id, _find(session, visitor_key)
+        if visitor is None:
+            session.execute(update(VisitorSession).where(is_it).values(key_hash=hash_key(visitor_key)))
+            continue
+        for table in _owned_tables():
+            session.execute(update(table).where(table.c.visitor_id == imported_id).values(visitor_id=visitor.id))
+        session.execute(delete(VisitorSession).where(is_it))
+
+
+def imported_visitors(session: Session, pseudonyms: Iterable[str]) -> dict[str, int]:
+    """The ids of visitors of another database, by pseudonym; created if missing."""
+    wanted = set(pseudonyms)
+    query = select(VisitorSession.pseudonym, VisitorSession.id).where(VisitorSession.pseudonym.in_(wanted))
+    found = dict(session.execute(query).tuples().all())
+    added = [{"key_hash": f"{_IMPORTED}{name}"[:64], "pseudonym": name} for name in sorted(wanted - found.keys())]
+    if added:
+        visitors = insert(VisitorSession.__table__).returning(  # type: ignore[arg-type]
+            VisitorSession.pseudonym, VisitorSession.id
+        )
+        found |= dict(session.execute(visitors, added).tuples().all())
+    return found
+
+
+def delete_visitor(session: Session, visitor_key: str) -> None:
+    """Delete a visitor with all rows, whose keys are destroyed where the row itself names one."""
+    visitor_id = select(VisitorSession.id).where(is_visitor(visitor_key)).scalar_subquery()
+    for table in _owned_tables():
+        if "key_id" in table.c:
+            keys = select(table.c.key_id).where(table.c.visitor_id == visitor_id, table.c.key_id.is_not(None))
+            destroy_keys(session, keys)
+    session.execute(delete(VisitorSession).where(is_visitor(visitor_key)))
+
+
+def _find(session: Session, visitor_key: str) -> VisitorSession | None:
+    return session.scalar(select(VisitorSession).where(is_visitor(visitor_key)))
+
+
+def _owned_tables() -> list[Table]:
+    return [table for table in Base.metadata.sorted_tables if "visitor_id" in table.c]

@@ -1,0 +1,87 @@
+"""Events whose handlers stream, and what a page follows: nothing goes on that no page follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from typing import Any, Protocol, TypeVar
+
+import gradio as gr
+
+from gac_app.services.runs.live_run import LiveRun
+from gac_app.ui.requests import Fields, Threads, client_here
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+# Options of listeners.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# The service has its own queue, with fair turns, so nothing waits in Gradio's.
+STREAMED: dict[str, Any] = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
+
+
+class _Streams(Protocol[T_contra]):
+    def stream(self, start: Callable[[], tuple[str, T_contra]]) -> AsyncIterator[Any]: ...
+
+
+SelfT = TypeVar("SelfT", bound=_Streams[Any])
+
+
+def following(start: Callable[[SelfT, Fields, str], T]) -> Callable[[SelfT, gr.EventData], AsyncIterator[Any]]:
+    """A handler of a script's event: `self.stream` follows what `start` gives.
+
+    Args:
+        start: called in a thread with the browser's data and the client's name.
+    """
+
+    async def handler(self: SelfT, event: gr.EventData) -> AsyncIterator[Any]:
+        client = client_here()
+
+        def started() -> tuple[str, T]:
+            fields = Fields(event._data)
+            return fields.visitor_key, start(self, fields, client)
+
+        async for updates in self.stream(started):
+            yield updates
+
+    handler.__name__, handler.__doc__ = start.__name__, start.__doc__
+    return handler
+
+
+@asynccontextmanager
+async def followed(
+    threads: Threads, start: Callable[[], T], follow: Callable[[T], AbstractContextManager[None]]
+) -> AsyncIterator[T]:
+    """What `start` gives, followed until the block ends; the block also ends when the page leaves.
+
+    `start` is called in a thread, which goes on where the page leaves meanwhile. So that thread begins to follow, and
+    the end waits for it.
+    """
+    until_left = ExitStack()
+
+    def begin() -> T:
+        found = start()
+        until_left.enter_context(follow(found))
+        return found
+
+    beginning = asyncio.ensure_future(threads.run(begin))
+    try:
+        yield await asyncio.shield(beginning)
+    finally:
+        beginning.add_done_callback(lambda _: until_left.close())
+
+
+@asynccontextmanager
+async def changes_of(run: LiveRun) -> AsyncIterator[asyncio.Event]:
+    """An event that the run's threads set after each change; set at first. Clear it before looking at the run."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    changed.set()
+
+    def tell() -> None:
+        if not changed.is_set():  # so that a loop that is busy is called once, not once per token
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(changed.set)
+
+    with run.telling(tell):
+        yield changed

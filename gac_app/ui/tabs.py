@@ -1,0 +1,65 @@
+"""A tab of the page, and what tabs are built with. `page.TABS` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.ui.streaming import QUIET
+
+if TYPE_CHECKING:
+    from gac_app.services.battles.arena import ArenaService
+    from gac_app.services.lab.lab import Lab
+    from gac_app.services.runs.runs import RunService
+    from gac_app.ui.compare.tab import CompareTab
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A tab.
+
+    Attributes:
+        id: of the tab in Gradio.
+        title: a word of `static/words`.
+        build: fills the tab, inside the current Blocks.
+        on_show: the function of `window.gac` to call when the tab is chosen, if its script has defined it.
+    """
+
+    id: str
+    title: str
+    build: Callable[[], object]
+    on_show: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TabContext:
+    """What tabs are built with; without a lab or an arena, theirs are missing."""
+
+    service: RunService
+    lab: Lab | None
+    arena: ArenaService | None
+    compare: CompareTab
+    tabs: gr.Tabs
+
+    def open_in_compare(self, source: gr.HTML, *events: str) -> None:
+        """Let events of a component, which name a run, show it on the Compare tab."""
+        self.compare.connect(source, *events)
+        for name in events:
+            self.show_compare_on(getattr(source, name))
+
+    def show_compare_on(self, event: Callable[..., Any]) -> None:
+        """Let an event choose the Compare tab."""
+        event(lambda: gr.Tabs(selected="compare"), outputs=self.tabs, queue=False, **QUIET)
+
+
+@contextmanager
+def opened(tab_id: str, title: str, on_show: str = "") -> Iterator[None]:
+    """A tab inside the current `gr.Tabs`, with what the block builds. The arguments are those of `Tab`."""
+    with gr.Tab(title, id=tab_id) as element:
+        yield
+    if on_show:
+        element.select(None, js=f"() => window.gac.{on_show}?.()", api_visibility="private")

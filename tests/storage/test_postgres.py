@@ -1,0 +1,48 @@
+"""The tests that need nothing but a store, again on a real Postgres, where one is installed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from gac_app.storage import Store, current_revision, upgrade
+from gac_app.storage.database.tables import Base
+from tests.services import test_postgres
+from tests.storage import test_battles, test_export, test_history, test_store
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+postgres = test_postgres.postgres  # the fixture
+ON_A_STORE = [
+    test
+    for module in (test_store, test_history, test_battles, test_export)
+    for name, test in vars(module).items()
+    if name.startswith("test_") and [*inspect.signature(test).parameters] == ["store"]
+]
+
+
+@pytest.fixture
+def store(postgres: test_postgres.Postgres) -> Iterator[Store]:
+    store = Store(postgres.new_database())
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("test", ON_A_STORE, ids=lambda test: test.__name__.removeprefix("test_"))
+def test_it_is_the_same_on_postgres(store: Store, test: Callable[[Store], None]) -> None:
+    test(store)
+
+
+def test_migrations_make_the_same_tables_on_postgres(postgres: test_postgres.Postgres) -> None:
+    url = postgres.new_database()
+    assert current_revision(url) is None
+    assert upgrade(url) == upgrade(url) == current_revision(url)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()

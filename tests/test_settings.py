@@ -1,0 +1,54 @@
+"""A field of `Settings` is all there is to say of a setting."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Literal, get_args, get_origin
+
+import pytest
+
+from gac_app.commands.generate import generate
+from gac_app.commands.setting_options import help_of
+from gac_app.settings import RULE_PARAMS, Settings, shown
+from gac_app.ui.settings.fields import fields_of
+from gac_app.ui.settings.wording import settings_in_words
+from tests.fakes import config_of
+
+FIELDS = Settings.model_fields
+OPTIONS = inspect.signature(generate).parameters
+
+
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if shown(field).option is not None])
+def test_a_setting_with_an_option_is_one_of_generate(name: str) -> None:
+    option = name.removesuffix("s") if name in RULE_PARAMS.values() else name
+    assert OPTIONS[option].default is None
+    assert help_of(name)
+
+
+def test_what_generate_has_no_option_for_says_so() -> None:
+    silent = {name for name, field in FIELDS.items() if shown(field).option is None}
+    assert silent == {"members", "mode", "on_member_failure", "step_timeout_s"}  # `--mode` also takes `alone`
+
+
+@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if shown(field).group])
+def test_a_setting_of_the_panel_has_a_field_with_a_title(name: str) -> None:
+    [found] = [field for field in fields_of(config_of(["a", "b"])) if field.name == name]
+    assert found.label == FIELDS[name].title
+    if get_origin(FIELDS[name].annotation) is Literal:
+        assert {value for value, _ in found.choices} == set(get_args(FIELDS[name].annotation))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("top_p", 0.9, "top-p 0.9"),
+        ("repetition_penalty", 1.2, "repetition penalty 1.2"),
+        ("gate_temperature", 2.0, "gate temperature 2"),
+        ("system_prompt", "Be brief.", "system prompt"),
+        ("reproducible", "on", "reproducible on"),
+    ],
+)
+def test_a_setting_that_is_not_the_default_is_in_the_summary(name: str, value: object, words: str) -> None:
+    said = settings_in_words(Settings(gate="a", temperature=0.7, **{name: value}))
+    assert words in said.split(" · ")
+    assert words not in settings_in_words(Settings(gate="a", temperature=0.7))
