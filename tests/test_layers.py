@@ -39,8 +39,8 @@ LAYERS["__main__"] = {"cli"}
 LAYERS["__init__"] = set()
 
 HEAVY: dict[str, set[str]] = {
-    "torch": {"vocab", "models", "decoding", "executors", "bench"},
-    "transformers": {"models", "bench"},
+    "torch": {"vocab", "models", "decoding", "executors"},
+    "transformers": {"models"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
     "huggingface_hub": {"models", "services"},
@@ -51,7 +51,6 @@ HEAVY: dict[str, set[str]] = {
     "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
-    "playwright": {"bench"},
     "typer": {"commands", "cli"},
     "py3langid": {"arena"},
     "wordfreq": {"evaluation"},

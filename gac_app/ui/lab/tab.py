@@ -107,7 +107,7 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
     return [lab_overview, lab_state, lab_cancel, lab_rename, lab_delete]
 
 
-def _study(study: Study, sets: tuple[QuestionSet, ...]) -> Reply:
+def _study(study: type[Study], sets: tuple[QuestionSet, ...]) -> Reply:
     fitting = [{"name": s.name, "about": s.task.about, "count": len(s.questions)} for s in sets if s.fits(study)]
     return {"name": study.name, "title": study.title, "about": study.about, "needs": study.needs, "sets": fitting}
 
