@@ -63,7 +63,7 @@ HEAVY: dict[str, set[str]] = {
 
 # The rooms and top modules of a package, lowest first: each imports only what stands before it.
 _ROOM_ORDERS = {
-    "models": "message base chat random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
+    "models": "message chat base random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
     "factory",
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
