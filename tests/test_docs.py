@@ -40,7 +40,7 @@ def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:
 
 
 def test_the_limits_are_told() -> None:
-    assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_VOICE"} <= {name for name, _, _ in _LIMITS}
+    assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_LEAST_SHARE"} <= {name for name, _, _ in _LIMITS}
 
 
 @pytest.mark.parametrize(("name", "value", "module"), _LIMITS)
@@ -66,3 +66,9 @@ def test_the_way_of_a_prompt_has_few_stations() -> None:
     places = [found[0] for station in stations if (found := re.findall(r"^[\w/]+(?:\.py|/)(?=: |$)", station))]
     assert len(places) >= 10
     assert [place for place in places if not (DOCS.parent / "gac_app" / place).exists()] == []
+
+
+def test_the_notes_of_a_release_are_short() -> None:
+    notes = (DOCS.parent / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    assert notes[0].startswith("[Unreleased]")
+    assert all(len(release.splitlines()) <= 100 for release in notes)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution import Draft, MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, PendingRead, ReadResult
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -35,8 +35,6 @@ def take_results(
     started = time.monotonic()
     counts = [read.sequence.num_uncomputed for read in reads]
     with failures_named(model):
-        for read in reads:
-            model.catch_up(read.sequence)
         is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
     elsewhere_s = 0.0  # while the caller uses earlier results
@@ -76,21 +74,20 @@ def _check(model: Model, result: ReadResult) -> None:
 
 def draft_after(
     result: ReadResult, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
-) -> Draft | None:
-    """The draft that a member reads after `result`; its ids are appended to the sequence. None = no draft."""
+) -> PendingRead | None:
+    """The read of a member's draft after `result`; its ids are appended to the sequence. None = no draft."""
     if may_draft is None or not may_draft.is_on:
         return None
     ids = mapping.feed(result.last_argmax)
     if not ids:  # END
         return None
     sequence.extend(list(ids))
-    return Draft(ids)
+    return PendingRead(len(ids))
 
 
 def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:
     """Read the first `num_ids` uncomputed ids, without a distribution. Raises MemberError as `take_results`."""
     with failures_named(model):
-        model.catch_up(sequence)
         model.read_chunk(sequence, num_ids)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.forward import failure_of
-from gac_app.decoding.member import ModelMember
+from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
 from gac_app.executors.prefix_cache import NO_SLOT, Kept, NamespacedSequence
@@ -47,7 +47,7 @@ class _CallCommand:
 _CLOSE = _CallCommand(lambda: None, Future())
 
 
-class ThreadMember(ModelMember):
+class ThreadMember(Member):
     """A member whose model is owned by one thread, which takes commands in order."""
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
@@ -113,7 +113,7 @@ class ThreadMember(ModelMember):
             self._commands.put(_CLOSE)
         self._thread.join(_CLOSE_TIMEOUT_S)
         if not self._thread.is_alive():
-            self._model.close()
+            self.model.close()
 
     def _put(self, command: ReadCommand | _CallCommand) -> None:
         with self._lock:
@@ -192,4 +192,4 @@ class ThreadMember(ModelMember):
                 command.future.set_result(command.function())
         except BaseException as error:  # the caller's to handle: the worker continues
             with suppress(InvalidStateError):  # the caller has given up
-                command.future.set_exception(failure_of(self._model, error))
+                command.future.set_exception(failure_of(self.model, error))
