@@ -81,6 +81,16 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
             yield from found
 
 
+def agreed(session: Session) -> list[tuple[str, int]]:
+    """The id and the number of judgements of each battle that may be published: a vote stands, its visitor agrees, and
+    it is not part of a run. Nothing is decrypted.
+    """
+    vote = exists().where(Judgement.battle_id == Battle.id, Judgement.kind == VOTE, ~_is_undone())
+    num = select(func.count()).where(Judgement.battle_id == Battle.id).scalar_subquery()
+    query = select(Battle.id, num).where(Battle.has_consent, Battle.run_id.is_(None), vote)
+    return list(session.execute(query.order_by(Battle.created_at, Battle.id)).tuples())
+
+
 def of_run(session: Session, run_id: str) -> list[StoredBattle]:
     """The battles that the vote on a run implies or has implied."""
     query = select(Battle).where(Battle.run_id == run_id).order_by(Battle.id).options(*whole())

@@ -78,6 +78,7 @@ class BattleStore:
     newest = reads(queries.newest)
     find = reads(queries.of_id)
     of_run = reads(queries.of_run)
+    agreed = reads(queries.agreed)
     num_started = reads(queries.num_started)
     cast = reads(queries.cast)
     verdicts = reads(queries.verdicts)
