@@ -140,22 +140,34 @@ class Database:
         self.engine.dispose()
 
 
-def reads(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Database, P], T]:
+class Reads(Protocol):
+    """A database, or a part of one, that is read."""
+
+    def reading(self) -> AbstractContextManager[Session]: ...
+
+
+class Writes(Protocol):
+    """A database, or a part of one, that is written."""
+
+    def write(self, work: Callable[[Session], T], /) -> Future[T]: ...
+
+
+def reads(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Reads, P], T]:
     """A method of a database: `work` in a session of the calling thread."""
 
     @wraps(work)
-    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(database: Reads, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with database.reading() as session:
             return work(session, *args, **kwargs)
 
     return method
 
 
-def writes(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Database, P], Future[T]]:
+def writes(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Writes, P], Future[T]]:
     """A method of a database: `work` in a transaction of the writing thread; see `Database.write`."""
 
     @wraps(work)
-    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def method(database: Writes, /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         return database.write(lambda session: work(session, *args, **kwargs))
 
     return method
