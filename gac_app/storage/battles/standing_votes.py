@@ -80,7 +80,7 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
 
 
 def version(session: Session) -> tuple[int, int]:
-    """A value that changes with every vote added, changed or removed."""
+    """A value that changes with every vote added, changed or removed: their number, and the newest one's."""
     num, newest = session.execute(select(func.count(), func.max(StandingVote.number))).one()
     return num, newest or 0
 
