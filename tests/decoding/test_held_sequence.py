@@ -171,7 +171,7 @@ class Reads(RuleBasedStateMachine):
         self.held.close()
         assert self.held.usage.num_forwards == self.member.num_passes + num_under_way
         assert all(future.running() or future.cancelled() for *_, future in self.member.waiting)
-        assert not self.model._cached
+        assert not self.model._num_cached
 
 
 def ids_to(boundary: Boundary) -> list[int]:
