@@ -124,6 +124,7 @@ class TransformersModel(Model):
 
     def close(self) -> None:
         self._caches.clear()
+        self._caches.default_factory = None  # it holds the passes, and these the weights
         del self._model, self._passes
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
