@@ -108,7 +108,7 @@ ATTACKS = {  # addresses, battles of each key, of which half have the target, wh
     "one address, about five votes of each key, many prompts": (1, 10, False),
     "five addresses, a fresh key for each vote": (5, 1, False),
 }
-SIZES = {"short": (6, 4, 24), "long": (60, 8, 223)}  # honest visitors, votes of each, votes of the attack
+SIZES = {"short": (10, 5, 30), "long": (60, 8, 223)}  # honest visitors, votes of each, votes of the attack
 CASES = [
     pytest.param(attack, size, marks=[pytest.mark.long] if size == "long" else [], id=f"{attack}, {size}")
     for attack in ATTACKS
