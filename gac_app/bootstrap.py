@@ -86,7 +86,7 @@ def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_la
         ConfigError: the lab's questions cannot be used.
     """
     battles = LiveBattles(store)
-    mirror = Mirror(store, _mirror_place(config), battles.sealed) if config.mirror.is_on else None
+    mirror = Mirror(store, _mirror_place(config), battles.open_ids) if config.mirror.is_on else None
     if mirror:
         mirror.start()
     implies = implied_by(config, versions) if config.arena.is_open else implies_nothing
@@ -95,7 +95,7 @@ def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_la
     if has_lab and config.lab.is_open:
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)
     arena = ArenaService(runs, store, battles=battles) if config.arena.is_open else None
-    return Services(runs, lab, arena, Exports(store, battles.sealed))
+    return Services(runs, lab, arena, Exports(store, battles.open_ids))
 
 
 def _mirror_place(config: Config) -> Place:

@@ -70,6 +70,7 @@ _ROOM_ORDERS = {
     "ui": "gradio_stubs words assets first_paint requests streaming plots members account consent settings compare "
     "tabs about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log reporting limits middleware page routes host serving",
+    "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
     "services": "visitors settling members queue mirror runs lab battles",
