@@ -5,14 +5,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from gac_app.decoding.rules import Seen, WeightRule, weight_rules
+from gac_app.decoding.rules import WeightInputs, WeightRule, weight_rules
 
 
 @weight_rules.register("front-runner", "Front-runner", "The best at predicting the last few tokens, if sure now.")
 class FrontRunner(WeightRule):
     """w_m ~ prior_m max p_m times the probability that m gave to the answer so far, older tokens counting less."""
 
-    looks: ClassVar[bool] = True
+    needs_distributions: ClassVar[bool] = True
 
     decay: float = Field(0.5, gt=0, le=1, title="Memory", description="What the evidence of a step earlier counts.")
 
@@ -20,5 +20,5 @@ class FrontRunner(WeightRule):
     def memory(self) -> float:
         return self.decay
 
-    def __call__(self, seen: Seen) -> Mapping[str, float]:
-        return {name: prior * seen.distributions[name].top[0][1] for name, prior in seen.prior.items()}
+    def __call__(self, inputs: WeightInputs) -> Mapping[str, float]:
+        return {name: prior * inputs.distributions[name].top[0][1] for name, prior in inputs.prior.items()}

@@ -11,25 +11,9 @@ from typing import TextIO
 
 import typer
 
-from gac_app.commands import (
-    arena,
-    bench,
-    calibrate,
-    compare,
-    consistency,
-    db,
-    export,
-    fetch,
-    generate,
-    lm_eval,
-    release,
-    rules,
-    serve,
-    snowball,
-    sweep,
-    vocab,
-)
+from gac_app.commands import arena, bench, compare, data, fetch, generate, rules, serve, vocab
 from gac_app.commands import eval as evaluation
+from gac_app.commands.studies import study_commands
 from gac_app.errors import ConfigError, GacError, RequestError
 
 app = typer.Typer(
@@ -44,22 +28,19 @@ app.command()(compare.compare)
 app.command()(vocab.vocab)
 app.command()(rules.rules)
 app.command()(bench.bench)
-app.command()(consistency.consistency)
-app.command()(calibrate.calibrate)
-app.command("eval")(evaluation.evaluate_systems)
+for name, command in study_commands().items():
+    app.command(name)(evaluation.evaluate_systems if name == "eval" else command)  # `eval` has suites too
 app.command(
     "lm-eval",
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(lm_eval.lm_eval)
-app.command()(sweep.sweep)
-app.command()(snowball.snowball)
+)(evaluation.lm_eval)
 app.command()(fetch.fetch)
-app.command()(export.export)
-app.command("import")(export.import_lines)
-app.command()(release.release)
+app.command()(data.export)
+app.command("import")(data.import_lines)
+app.command()(data.release)
 app.add_typer(arena.app, name="arena")
-app.add_typer(db.app, name="db")
+app.add_typer(data.app, name="db")
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):

@@ -36,9 +36,9 @@ def real_files() -> dict[str, Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real models first, in a process that nothing has touched; browser tests last: Playwright keeps an event loop
-    running in this thread until the session ends."""
-    items.sort(key=lambda item: {"real": 0, "browser": 2}.get(item.path.parent.name, 1))
+    """Real models first, in a process that nothing has touched; then the files that take longest; browser tests last:
+    Playwright keeps an event loop running in this thread until the session ends."""
+    items.sort(key=lambda item: {"real": 0, "server": 1, "browser": 3}.get(item.path.parent.name, 2))
 
 
 @pytest.hookimpl(tryfirst=True)

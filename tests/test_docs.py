@@ -40,7 +40,7 @@ def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:
 
 
 def test_the_limits_are_told() -> None:
-    assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_VOICE"} <= {name for name, _, _ in _LIMITS}
+    assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_LEAST_SHARE"} <= {name for name, _, _ in _LIMITS}
 
 
 @pytest.mark.parametrize(("name", "value", "module"), _LIMITS)

@@ -39,8 +39,8 @@ LAYERS["__main__"] = {"cli"}
 LAYERS["__init__"] = set()
 
 HEAVY: dict[str, set[str]] = {
-    "torch": {"vocab", "models", "decoding", "executors", "bench"},
-    "transformers": {"models", "bench"},
+    "torch": {"vocab", "models", "decoding", "executors"},
+    "transformers": {"models"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
     "huggingface_hub": {"models", "services"},
@@ -51,7 +51,6 @@ HEAVY: dict[str, set[str]] = {
     "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
-    "playwright": {"bench"},
     "typer": {"commands", "cli"},
     "py3langid": {"arena"},
     "wordfreq": {"evaluation"},
@@ -68,8 +67,8 @@ _ROOM_ORDERS = {
     "factory",
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
-    "ui": "gradio_stubs words assets first_paint requests streaming members account consent settings compare tabs "
-    "about_tab batch_tab history_tab lab arena page",
+    "ui": "gradio_stubs words assets first_paint requests streaming plots members account consent settings compare "
+    "tabs about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log reporting limits middleware page routes host serving",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",

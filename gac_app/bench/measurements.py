@@ -10,19 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from gac_app.bench import (
-    every_step,
-    gating,
-    library_loops,
-    memory,
-    one_core,
-    page,
-    reproducible,
-    rules,
-    speculation,
-    starting,
-    together,
-)
+from gac_app.bench import every_step, gate, reproducible, rules, speculation, start, together
 from gac_app.bench.rows import NotMeasured, Row
 from gac_app.bench.workbench import Workbench
 from gac_app.environment import DEFAULT_CONFIG, read_config
@@ -44,20 +32,13 @@ class Measurement:
 
 # Grouped by configuration, whose members are loaded once.
 MEASUREMENTS = (
-    Measurement("page", page.measure),
-    Measurement("start", starting.measure),
-    Measurement("memory", memory.measure),
+    Measurement("start", start.measure),
     Measurement("every-step", every_step.measure),
-    Measurement("all-cores", every_step.measure_all_cores),
     Measurement("rules", rules.measure),
-    Measurement("gate-lazy", gating.measure_lazy),
-    Measurement("gate-auto", gating.measure_auto),
+    Measurement("gate", gate.measure),
     Measurement("side-by-side", together.measure_side_by_side),
     Measurement("at-once", together.measure_many),
     Measurement("reproducible", reproducible.measure),
-    Measurement("llama-cpp-loop", library_loops.measure_llama_cpp),
-    Measurement("generate-loop", library_loops.measure_transformers, TRANSFORMERS_CONFIG),
-    Measurement("one-core", one_core.measure, TRANSFORMERS_CONFIG),
     Measurement("speculation", speculation.measure, TRANSFORMERS_CONFIG),
 )
 

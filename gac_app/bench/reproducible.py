@@ -6,21 +6,16 @@ as a follow-up turn; after a branch; and after a restart, in another process.
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gac_app.bench.children import run_child
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.workbench import Workbench
+from gac_app.bench.workbench import Workbench, print_found
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.models.message import Message
@@ -29,17 +24,11 @@ if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 PROMPTS = (
-    "Give me three tips for learning to play the guitar.",
     "Explain in two sentences why the sky is blue.",
-    "A farmer has 12 apples, gives away 5 and picks 8 more. How many apples does he have now?",
-    "Raconte une petite histoire au sujet d'un gardien de phare.",
     "Nenne drei Städte in Deutschland und was man dort sieht.",
     "Расскажи коротко о Москве.",
     "用两句话介绍一下长城。",
-    "日本の首都はどこですか。",
-    "اكتب جملة عن البحر.",
     "हिंदी में एक छोटी कविता लिखो।",
-    "Write a Python function that tells whether a word is a palindrome.",
     "def fibonacci(n):\n    # Complete this function and explain it.\n",
 )
 FOLLOW_UP = "Say the same in other words."
@@ -79,7 +68,7 @@ class _Found:
 def measure(bench: Workbench) -> list[Row]:
     battery = _Battery(bench.ensemble, jobs_of(bench), random.Random(0))  # noqa: S311 (moments, not secrets)
     battery.run()
-    battery.take(run_child(__name__, str(bench.path), json.dumps(bench.is_quick)))
+    battery.take(bench.in_child(__name__))
     found = battery.found.values()
     most = max(len(set(each.digests)) for each in found)
     differing = [name for name, each in battery.found.items() if len(set(each.digests)) > 1]
@@ -102,7 +91,7 @@ def jobs_of(bench: Workbench) -> list[_Job]:
         ("sampled", None, {"mode": "every-step", "temperature": 0.8, "top_p": 0.95, "seed": 7}),
     ]
     prompts = PROMPTS[:2] if bench.is_quick else PROMPTS
-    limits = {"temperature": 0, "max_new_tokens": 12 if bench.is_quick else 32}
+    limits = {"temperature": 0, "max_new_tokens": 12 if bench.is_quick else 24}
     return [
         _Job(f"{prompt[:16]!r} by {name}", (Message("user", prompt),), alone, {**limits, **changes})
         for prompt in prompts
@@ -193,14 +182,11 @@ class _Battery:
         return f"bench-{self._num_namespaces}"
 
 
-def _main(path: str, is_quick: str) -> None:
-    """Print the jobs' answers, from a fresh process."""
-    from gac_app.environment import read_config
-
-    with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=json.loads(is_quick))) as bench:
-        battery = _Battery(bench.ensemble, jobs_of(bench), random.Random(0))  # noqa: S311 (moments, not secrets)
-        print(json.dumps(list(battery.answers())))
+def answers_by_themselves(bench: Workbench) -> list[tuple[str, str, Facts]]:
+    """Every job's name, digest and steps, as given by a fresh process."""
+    battery = _Battery(bench.ensemble, jobs_of(bench), random.Random(0))  # noqa: S311 (moments, not secrets)
+    return list(battery.answers())
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    print_found(answers_by_themselves, *sys.argv[1:])

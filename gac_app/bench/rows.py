@@ -1,9 +1,16 @@
-"""The result of a measurement: rows with a figure and its target."""
+"""The result of a measurement: rows with a figure and its target; and a report of them as JSON, table and file."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+from rich.table import Table
+
+_MARKS = {True: "yes", False: "no", None: "-"}
 
 
 class NotMeasured(Exception):  # noqa: N818 (not an error: this machine or configuration cannot measure it)
@@ -51,3 +58,21 @@ class Row:
         fields = asdict(self)
         del fields["is_failed"]
         return {**fields, "target": str(self.target) if self.target else None, "ok": self.ok}
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    """The rows as a table for a terminal."""
+    table = Table("row", "value", "target", "met", "figures")
+    for row in rows:
+        value = "-" if row.value is None else f"{row.value:.3f} {row.unit}".strip()
+        table.add_row(row.name, value, str(row.target or ""), _MARKS[row.ok], row.note)
+    return table
+
+
+def save(report: dict[str, Any], cache_dir: Path) -> Path:
+    """Write `{"machine": {...}, "rows": [...]}` into the cache, named by its date. Returns its path."""
+    folder = cache_dir / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{report['machine']['date'].replace(':', '-').removesuffix('+00-00')}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -7,6 +7,7 @@ sampling. Since rules write different texts, times per token are compared.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from statistics import median
 from typing import Any
@@ -19,8 +20,9 @@ from gac_app.errors import GacError
 
 _MEAN = "mean"
 _PLAIN = {"temperature": 1.0, "alignment": "paper"}  # settings with which one member may stand for all
+_NUM_PROMPTS = 4  # there are many rules
 
-Times = list[tuple[Decoded | None, ...]]  # pairs: of the rule and of the mean
+Times = list[tuple[Decoded | None, Decoded | None]]  # pairs: of the rule and of the mean
 
 
 def measure(bench: Workbench) -> list[Row]:
@@ -31,15 +33,19 @@ def measure(bench: Workbench) -> list[Row]:
     return rows + [_drawn_row(name, times) for name, times in _decoded(bench, drawing, _PLAIN)]
 
 
-def _decoded(bench: Workbench, names: list[str], how: dict[str, Any]) -> list[tuple[str, Times]]:
+def _decoded(bench: Workbench, names: list[str], how: dict[str, Any]) -> Iterator[tuple[str, Times]]:
+    """Each rule with its answers and the mean's, all rules in turn for each prompt."""
+
     def answer(prompt: str, rule: str) -> Decoded | None:
         try:
             return decode(bench.ensemble.session(prompt, bench.settings(combine=rule, **how)))
         except GacError:  # some rules end answers early
             return None
 
-    mean = partial(answer, rule=_MEAN)
-    return [(name, interleaved(bench.prompts, partial(answer, rule=name), mean)) for name in names]
+    rounds = interleaved(bench.prompts[:_NUM_PROMPTS], *(partial(answer, rule=name) for name in (_MEAN, *names)))
+    mean, *own = zip(*rounds, strict=True)
+    for name, answers in zip(names, own, strict=True):
+        yield name, list(zip(answers, mean, strict=True))
 
 
 def _row(name: str, times: Times) -> Row:

@@ -1,74 +1,55 @@
-"""Speculative ensembling against plain steps and against the slowest member's own `generate`, on one device.
+"""Speculative ensembling against plain steps, on one device. Both must write the same text.
 
-One core stands for one device, as in `one_core`: a step costs the sum of its forward passes, and drafts save some of
-them. Both ways must write the same text.
+One core stands for one device: the engine's threads take turns, so a step costs the sum of its forward passes, and
+drafts save some of them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from statistics import median
 from typing import Any
 
-from gac_app.bench.one_core import found_on_one_core, print_found
-from gac_app.bench.rows import Row, Target
-from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio, ms_per_token
-from gac_app.bench.workbench import Workbench
-from gac_app.models.message import Message
+from gac_app.bench.rows import NotMeasured, Row, Target
+from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
+from gac_app.bench.workbench import Workbench, print_found
 
 
 def measure(bench: Workbench) -> list[Row]:
-    found = found_on_one_core(bench, __name__)
-    return rows(found["rounds"], found["num_different"], found["share_drafted"])
+    if not hasattr(os, "sched_setaffinity"):
+        raise NotMeasured("this system cannot keep a process on one core")
+    return [row_of(**bench.in_child(__name__))]
 
 
-def rows(rounds: list[list[float]], num_different: int, share_drafted: float) -> list[Row]:
-    """Rows from ms/token per prompt: speculative, plain, and each member's own `generate`."""
-    speculative, plain, *alone = ([times[i] for times in rounds] for i in range(len(rounds[0])))
-    slowest = max(alone, key=median)
-    figures = f"{median(speculative):.1f} against {median(plain):.1f} and {median(slowest):.1f} ms/token"
-    note = f"{figures}; {share_drafted:.0%} of tokens drafted; one core"
-    names = ("speculative every step ÷ plain", "speculative every step ÷ slowest member's generate")
+def row_of(rounds: list[list[float]], num_different: int, share_drafted: float) -> Row:
+    """The row from ms/token per prompt, speculative and plain."""
+    name = "speculative every step ÷ plain"
     if num_different:
         note = f"{num_different} of {len(rounds)} texts differ from plain decoding's"
-        return [Row(name, None, note=note, is_failed=True) for name in names]
-    return [
-        Row(name, median_ratio(list(zip(speculative, other, strict=True))), target=Target("<=", limit), note=note)
-        for name, other, limit in zip(names, (plain, slowest), (0.75, 1.2), strict=True)
-    ]
+        return Row(name, None, note=note, is_failed=True)
+    figures = " against ".join(f"{median(times):.1f}" for times in zip(*rounds, strict=True))
+    note = f"{figures} ms/token; {share_drafted:.0%} of tokens drafted; one core"
+    return Row(name, median_ratio([(a, b) for a, b in rounds]), target=Target("<=", 0.75), note=note)
 
 
-def _rounds(bench: Workbench) -> dict[str, Any]:
-    from gac_app.bench.library_loops import GenerateLoop
+def compared(bench: Workbench) -> dict[str, Any]:
+    """The arguments of `row_of`."""
 
-    names = bench.config.member_names
-    answers: dict[str, list[Decoded]] = {"on": [], "off": []}
-
-    def ours(prompt: str, speculation: str) -> float:
+    def answer(prompt: str, speculation: str) -> Decoded:
         settings = bench.settings(speculation=speculation, alignment="paper")
-        answers[speculation].append(decode(bench.ensemble.session(prompt, settings)))
-        return answers[speculation][-1].ms_per_token
+        return decode(bench.ensemble.session(prompt, settings))
 
-    def library(prompt: str, name: str, loop: GenerateLoop) -> float:
-        ids = bench.ensemble.members[name].encode([Message("user", prompt)])
-        return ms_per_token(loop(ids, bench.num_tokens))
-
-    loops = [(name, GenerateLoop(bench, bench.config.member(name))) for name in names]
-    rounds = interleaved(
-        bench.prompts,
-        partial(ours, speculation="on"),
-        partial(ours, speculation="off"),
-        *(partial(library, name=name, loop=loop) for name, loop in loops),
-    )
-    texts = [[answer.finished.text for answer in answers[way][1:]] for way in ("on", "off")]  # without the warm-up
-    steps = [step for answer in answers["on"][1:] for step in answer.steps]
+    rounds = interleaved(bench.prompts, *(partial(answer, speculation=how) for how in ("on", "off")))
+    steps = [step for speculative, _ in rounds for step in speculative.steps]
     return {
-        "rounds": rounds,
-        "num_different": sum(a != b for a, b in zip(*texts, strict=True)),
+        "rounds": [[answer.ms_per_token for answer in answers] for answers in rounds],
+        "num_different": sum(a.finished.text != b.finished.text for a, b in rounds),
         "share_drafted": sum(step.is_drafted for step in steps) / len(steps),
     }
 
 
 if __name__ == "__main__":
-    print_found(_rounds, *sys.argv[1:])
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before torch counts cores
+    print_found(compared, *sys.argv[1:])

@@ -1,19 +1,30 @@
-"""Shared by the measurements of one configuration: the ensemble, loaded once, the prompts, and the number of tokens."""
+"""Shared by the measurements of one configuration: the ensemble, loaded once, the prompts, and the number of tokens.
+
+A measurement that needs its own process (a fresh start, a peak of memory, one core) runs its module as a program.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import Config
+from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
+from gac_app.models.child_process import ChildFailed, run_module
 from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.models.hardware import Seat
     from gac_app.models.sources import ModelFiles
+
+CHILD_TIMEOUT_S = 900
 
 # Prompts with long answers, so that runs have equally many tokens.
 PROMPTS = (
@@ -52,21 +63,10 @@ class Workbench:
         self._is_loaded = True
         return ensemble
 
-    @property
-    def seats(self) -> dict[str, Seat]:
-        """Each member's device and threads, which are the same for a member alone."""
-        from gac_app.models.hardware import detect_devices, plan
-
-        return plan(self.config.members, detect_devices()).seats
-
     def settings(self, **changes: Any) -> Settings:
         """Greedy settings of `num_tokens` tokens at every step, with `changes`."""
         base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
         return self.config.settings_from({**base, **changes})
-
-    def model(self, name: str) -> Any:
-        """A member's model."""
-        return self.ensemble.members[name].model  # type: ignore[attr-defined]
 
     def files(self, member: MemberConfig) -> ModelFiles:
         """A member's files in the cache."""
@@ -75,7 +75,29 @@ class Workbench:
 
         return resolve(member, cache_dir(self.config), lambda _: None)
 
+    def in_child(self, module: str) -> Any:
+        """What `print_found` of a module prints in a process of its own. Raises GacError if it fails."""
+        return run_child(module, str(self.path), json.dumps(self.is_quick))
+
     def close(self) -> None:
         if self._is_loaded:
             self.ensemble.close()
             self._is_loaded = False
+
+
+def run_child(module: str, *arguments: str) -> Any:
+    """The JSON that a module prints when it runs as a program. Raises GacError if it fails."""
+    try:
+        return json.loads(run_module(module, *arguments, timeout_s=CHILD_TIMEOUT_S))
+    except subprocess.TimeoutExpired:
+        raise GacError(f"{module} did not end within {CHILD_TIMEOUT_S} s") from None
+    except ChildFailed as failure:
+        raise GacError(f"{module} failed: {failure}") from None
+
+
+def print_found(find: Callable[[Workbench], Any], path: str, is_quick: str) -> None:
+    """The other side of `in_child`: print the result of `find` as JSON."""
+    from gac_app.environment import read_config
+
+    with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=json.loads(is_quick))) as bench:
+        print(json.dumps(find(bench)))

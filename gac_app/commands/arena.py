@@ -65,7 +65,7 @@ def play(
 ) -> None:
     """Let a task's known answers judge every pair of contestants. These votes are kept apart from people's."""
     from gac_app.arena.contestants import contestants_of
-    from gac_app.commands.answers import evaluating
+    from gac_app.commands.studies import evaluating
     from gac_app.evaluation.studies import check_room
     from gac_app.evaluation.tasks import asked, first_of_each_domain
     from gac_app.services.battles.reference_votes import reference_battles, system_of

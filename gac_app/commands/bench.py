@@ -22,20 +22,14 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer prompts and tokens, to check that everything works.")
     ] = False,
-    scaling: Annotated[
-        bool, typer.Option("--scaling", help="Instead, plot time and memory over context and members into docs/.")
-    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure, and compare with targets. Exits with 1 if one is missed. Other work on the machine disturbs the
     figures.
     """
-    if scaling:
-        _draw_scaling(quick, as_json)
-        return
     from gac_app.bench.machine import machine_facts
     from gac_app.bench.measurements import chosen, measure_all
-    from gac_app.bench.report import as_table, report_of, save
+    from gac_app.bench.rows import as_table, save
 
     settled = load(config)
     measurements = chosen([name.strip() for name in only.split(",")] if only else [])
@@ -43,7 +37,7 @@ def bench(
     console = Console(markup=False, highlight=False, stderr=as_json)
     console.print(f"{machine['cpu']}, {machine['usable_cores']} cores, {' '.join(machine['instruction_sets'])}")
     rows = list(measure_all(measurements, config, quick))
-    report = report_of(machine, rows)
+    report = {"machine": machine, "rows": [row.as_json() for row in rows]}
     path = save(report, cache_dir(settled))
     if as_json:
         typer.echo(json.dumps(report))
@@ -53,10 +47,3 @@ def bench(
         console.print(f"saved as {path}")
     if any(row.ok is False for row in rows):
         raise typer.Exit(1)
-
-
-def _draw_scaling(is_quick: bool, as_json: bool) -> None:
-    from gac_app.bench.scaling import draw_scaling
-
-    paths = [str(path) for path in draw_scaling(is_quick)]
-    typer.echo(json.dumps(paths) if as_json else "\n".join(paths))

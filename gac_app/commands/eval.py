@@ -1,13 +1,15 @@
-"""`eval`: each system's accuracy on a benchmark, or its results on a suite."""
+"""`eval`: each system's accuracy on a benchmark, or its results on a suite; `lm-eval`: the same by another harness."""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gac_app.commands.answers import evaluating
 from gac_app.commands.eval_suite import Suite, run_suite
 from gac_app.commands.options import (
     ConfigOption,
@@ -18,14 +20,15 @@ from gac_app.commands.options import (
     ParallelOption,
     ReproducibleOption,
     load,
-    named_systems,
 )
 from gac_app.commands.show import show
-from gac_app.errors import RequestError
-from gac_app.evaluation.running import default_systems
+from gac_app.commands.studies import put_questions
+from gac_app.errors import ConfigError, RequestError
 from gac_app.evaluation.studies import check_room
-from gac_app.evaluation.studies.benchmark import run_benchmark
-from gac_app.evaluation.tasks import asked, first_of_each_domain
+from gac_app.evaluation.studies.benchmark import Benchmark
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
 
 
 def evaluate_systems(
@@ -74,15 +77,35 @@ def evaluate_systems(
         raise RequestError("only", "goes with --suite alignment")
     if task is None or data is None:
         raise RequestError("task", "give --task and --data, or --suite alignment")
-    chosen = named_systems(systems, settled) if systems else default_systems(settled)
-    rivals = named_systems(against, settled) if against else []
-    protocol, questions = asked(task, data, examples)
-    with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
-        result = run_benchmark(ask, first_of_each_domain(questions, limit), chosen, rivals)
-    show(result, settled, as_json=as_json)
+    study = Benchmark(systems=systems, against=against)
+    shared = {"limit": limit, "examples": examples, "parallel": parallel, "fresh": fresh}
+    show(put_questions(study, settled, task, data, **shared), settled, as_json=as_json)
 
 
 def _refuse_with_suite(**options: Any) -> None:
     for name, value in options.items():
         if value:
             raise RequestError(name, "goes with --task, not with --suite")
+
+
+def lm_eval(context: typer.Context) -> None:
+    """Run the lm-evaluation-harness with its own arguments.
+
+    --model gac is the ensemble; --model_args config=FILE,system=gate@0.5 chooses configuration and system, as for eval.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise ConfigError("the lm-evaluation-harness is not installed; pip install 'lm_eval>=0.4.9'")
+    from lm_eval.__main__ import cli_evaluate
+
+    from gac_app.evaluation.harness import register
+
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    register(_load)
+    sys.argv = ["lm-eval", *context.args]
+    cli_evaluate()
+
+
+def _load(path: str | None) -> Ensemble:
+    from gac_app.bootstrap import load_ensemble
+
+    return load_ensemble(load(Path(path) if path else None))

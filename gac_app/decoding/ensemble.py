@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 
 from gac_app.config import Config
@@ -13,10 +13,9 @@ from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
 from gac_app.decoding.request import Encoded, Request, Requests, document_start
-from gac_app.decoding.rules import draws_one
+from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.contracts import combine_rule_of, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
@@ -126,32 +125,26 @@ class Ensemble:
         self, request: Request, *, branch: Branch | None = None, namespace: str = "", share: Share = ()
     ) -> DecodingSession:
         """A new session over a request; see `session`."""
-        alone = request.alone
         settings, members = self._settled(request.settings), request.members
-        stopped = threading.Event()
-        rules = AnswerRules(
-            settings,
-            Gate() if alone else make_gate(settings),
-            _combiner(members, settings),
-            StepWeights(
-                self.config.weights(settings),
-                weight_rule_of(settings),
-                partial(self._prompt_bits, settings, members, request.text, stopped),
-            ),
-            Sampler(settings),
-            stopped,
-        )
+        rules = self._rules(request, settings)
         is_reproducible = _is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
         # A member alone has nothing to align with: it decodes as its own library does.
-        is_alone = len(members) == 1
+        is_one = len(members) == 1
         new_context = partial(
             MemberContext,
-            is_aligned=settings.alignment == "prefix" and not is_alone,
-            num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
+            is_aligned=settings.alignment == "prefix" and not is_one,
+            num_greedy=settings.max_new_tokens if is_one and settings.is_greedy else 0,
             gives_way=settings.gate_policy == "auto" and settings.reads_along,
         )
-        contexts = _open_all(members, request.ids, new_context, namespace, share, is_reproducible=is_reproducible)
+        contexts: list[MemberContext] = []
+        with ExitStack() as opened:  # where one has no room, it closes the others
+            for member, ids in zip(members, request.ids, strict=True):
+                sequence = member.open(ids, namespace, is_reproducible=is_reproducible)
+                sequence.share = share
+                contexts.append(new_context(member, ids, sequence))
+                opened.callback(contexts[-1].close)
+            opened.pop_all()
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
         return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
@@ -176,10 +169,10 @@ class Ensemble:
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw, may_be_empty=True)
         settings, members, ids = request.settings, request.members, request.ids
-        if len(members) > 1 and not combine_rule_of(settings).can_score:
+        if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
         gate = Gate() if alone else make_gate(settings)
-        rule, prompt_bits = weight_rule_of(settings), dict[str, float]()
+        rule, prompt_bits = weight_rules.of(settings), dict[str, float]()
         if rule.needs_prompt and len(members) > 1:  # before the texts take their sequences
             prompt_bits = self._prompt_bits(settings, members, request.text)
         weights = partial(StepWeights, self.config.weights(settings), rule, lambda: prompt_bits)
@@ -216,6 +209,16 @@ class Ensemble:
         """Release the members' models."""
         for member in self.members.values():
             member.close()
+
+    def _rules(self, request: Request, settings: Settings) -> AnswerRules:
+        stopped = threading.Event()
+        weights = StepWeights(
+            self.config.weights(settings),
+            weight_rules.of(settings),
+            partial(self._prompt_bits, settings, request.members, request.text, stopped),
+        )
+        gate, combiner = Gate() if request.alone else make_gate(settings), _combiner(request.members, settings)
+        return AnswerRules(settings, gate, combiner, weights, Sampler(settings), stopped)
 
     def _settled(self, settings: Settings) -> Settings:
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
@@ -255,26 +258,4 @@ def _is_reproducible(members: list[Member], settings: Settings) -> bool:
 
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
     mappings = {member.name: member.mapping for member in members}
-    return Combiner(combine_rule_of(settings), mappings, draws_one=draws_one(settings))
-
-
-def _open_all(
-    members: list[Member],
-    ids: list[list[int]],
-    new_context: Callable[..., MemberContext],
-    namespace: str,
-    share: Share,
-    *,
-    is_reproducible: bool,
-) -> list[MemberContext]:
-    contexts: list[MemberContext] = []
-    try:
-        for member, prompt_ids in zip(members, ids, strict=True):
-            sequence = member.open(prompt_ids, namespace, is_reproducible=is_reproducible)
-            sequence.share = share
-            contexts.append(new_context(member, prompt_ids, sequence))
-    except BaseException:
-        for context in contexts:
-            context.close()
-        raise
-    return contexts
+    return Combiner(combine_rules.of(settings), mappings, draws_one=draws_one(settings))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution import Draft, MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, PendingRead, ReadResult
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -76,15 +76,15 @@ def _check(model: Model, result: ReadResult) -> None:
 
 def draft_after(
     result: ReadResult, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
-) -> Draft | None:
-    """The draft that a member reads after `result`; its ids are appended to the sequence. None = no draft."""
+) -> PendingRead | None:
+    """The read of a member's draft after `result`; its ids are appended to the sequence. None = no draft."""
     if may_draft is None or not may_draft.is_on:
         return None
     ids = mapping.feed(result.last_argmax)
     if not ids:  # END
         return None
     sequence.extend(list(ids))
-    return Draft(ids)
+    return PendingRead(len(ids))
 
 
 def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:

@@ -6,9 +6,9 @@ that run members in parallel.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
-from typing import Protocol
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.forward import draft_after, take_results
@@ -20,44 +20,64 @@ from gac_app.vocab.mapping import VocabMapping
 Prompt = str | SequenceOf[Message]  # a raw document, or a chat
 
 
-class Member(Protocol):
-    """One language model of the ensemble, wherever it runs. Methods may be called from any thread."""
+class Member(ABC):
+    """One language model of the ensemble. Methods may be called from any thread.
+
+    Here are the facts and the tokeniser of its model; subclasses say where its sequences are read.
+
+    Attributes:
+        model: callers must leave its sequences alone: it may be computing in another thread.
+        mapping: between its ids and the union's.
+        failure: why no read succeeds at present; empty = as far as is known, they do.
+    """
+
+    def __init__(self, model: Model, mapping: VocabMapping) -> None:
+        self.model = model
+        self.mapping = mapping.to(model.device)
+        self.failure = ""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        return self.model.name
 
     @property
-    def mapping(self) -> VocabMapping: ...
-
-    @property
-    def context_length(self) -> int: ...
+    def context_length(self) -> int:
+        return self.model.context_length
 
     @property
     def is_chunk_consistent(self) -> bool:
         """Whether reading several ids in one forward pass equals reading them one by one, to float32 rounding."""
+        return self.model.is_chunk_consistent
 
     @property
     def is_batch_invariant(self) -> bool:
         """Whether logits are equal, to the last bit, whatever else is in the batch."""
+        return self.model.is_batch_invariant
 
     @property
     def is_chunk_invariant(self) -> bool:
         """Whether logits are equal, to the last bit, however the ids are cut into chunks."""
+        return self.model.is_chunk_invariant
 
     @property
     def engine(self) -> str:
         """Library, kind of device and precision."""
+        return self.model.engine
 
     @property
-    def chat_stop_strings(self) -> tuple[str, ...]: ...
-
-    @property
-    def failure(self) -> str:
-        """Why no read succeeds at present; empty = as far as is known, they do."""
+    def chat_stop_strings(self) -> tuple[str, ...]:
+        return self.model.chat_stop_strings
 
     def encode(self, prompt: Prompt) -> list[int]:
         """The member's own ids of a prompt."""
+        return self.model.encode_raw(prompt) if isinstance(prompt, str) else self.model.encode_chat(list(prompt))
 
+    def num_fixed(self, ids: list[int], *, is_reproducible: bool) -> int | None:
+        """`Sequence.num_fixed` of a sequence with this prompt. An invariant model needs no fixed chunks."""
+        is_invariant = self.is_batch_invariant and self.is_chunk_invariant
+        return len(ids) if is_reproducible and not is_invariant else None
+
+    @abstractmethod
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with the prompt `ids`, uncomputed. This call or the first read raises MemberError if no slot is
         free.
@@ -67,6 +87,7 @@ class Member(Protocol):
             is_reproducible: its logits must not depend on what else runs or ran, at any cost.
         """
 
+    @abstractmethod
     def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         """Compute the uncomputed ids. The future raises MemberError if the member fails.
 
@@ -74,24 +95,27 @@ class Member(Protocol):
             may_draft: whether the member may read its argmax token next; `ReadResult.draft` tells whether it does.
         """
 
+    @abstractmethod
     def skip_step(self, sequence: Sequence) -> None:
         """The next step needs no read of this sequence, so no batch has to wait for it."""
 
+    @abstractmethod
     def is_free_for(self, sequence: Sequence) -> bool:
         """Whether reads of this sequence that nobody waits for take time from nobody."""
 
+    @abstractmethod
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        """Keep only the first `length` ids."""
-
+    @abstractmethod
     def free(self, sequence: Sequence) -> None:
         """Free the sequence after its pending reads. With a namespace, it may stay in the prefix cache."""
 
+    @abstractmethod
     def forget(self, namespace: str) -> None:
         """Drop this namespace, and those below it ("a" of "a/b"), from the prefix cache, now and later."""
 
+    @abstractmethod
     def close(self) -> None:
         """Release the model."""
 
@@ -108,65 +132,11 @@ def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], time
                 raise MemberError(member.name, "timeout", "gave no answer in time") from None
 
 
-class ModelMember:
-    """Base of members that own their model in this process: facts and tokenising."""
-
-    def __init__(self, model: Model, mapping: VocabMapping) -> None:
-        self._model = model
-        self._mapping = mapping.to(model.device)
-        self.failure = ""
-
-    @property
-    def name(self) -> str:
-        return self._model.name
-
-    @property
-    def model(self) -> Model:
-        """The model. Callers must leave its sequences alone: it may be computing in another thread."""
-        return self._model
-
-    @property
-    def mapping(self) -> VocabMapping:
-        return self._mapping
-
-    @property
-    def context_length(self) -> int:
-        return self._model.context_length
-
-    @property
-    def is_chunk_consistent(self) -> bool:
-        return self._model.is_chunk_consistent
-
-    @property
-    def is_batch_invariant(self) -> bool:
-        return self._model.is_batch_invariant
-
-    @property
-    def is_chunk_invariant(self) -> bool:
-        return self._model.is_chunk_invariant
-
-    @property
-    def engine(self) -> str:
-        return self._model.engine
-
-    @property
-    def chat_stop_strings(self) -> tuple[str, ...]:
-        return self._model.chat_stop_strings
-
-    def num_fixed(self, ids: list[int], *, is_reproducible: bool) -> int | None:
-        """`Sequence.num_fixed` of a sequence with this prompt. An invariant model needs no fixed chunks."""
-        is_invariant = self.is_batch_invariant and self.is_chunk_invariant
-        return len(ids) if is_reproducible and not is_invariant else None
-
-    def encode(self, prompt: Prompt) -> list[int]:
-        return self._model.encode_raw(prompt) if isinstance(prompt, str) else self._model.encode_chat(list(prompt))
-
-
-class InlineMember(ModelMember):
+class InlineMember(Member):
     """Runs its model in the calling thread: the simplest implementation, for tests and for ZeroGPU."""
 
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        sequence = self._model.new_sequence()
+        sequence = self.model.new_sequence()
         sequence.extend(ids)
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence
@@ -178,13 +148,13 @@ class InlineMember(ModelMember):
 
     def _carry_out(self, read: Read, may_draft: MayDraft | None, future: Future[ReadResult]) -> None:
         try:
-            result = next(take_results(self._model, self._mapping, [read], [may_draft]))
+            result = next(take_results(self.model, self.mapping, [read], [may_draft]))
         except MemberError as error:
             future.set_exception(error)
             return
-        result.draft = draft_after(result, read.sequence, may_draft, self._mapping)
+        result.draft = draft_after(result, read.sequence, may_draft, self.mapping)
         if result.draft:
-            self._carry_out(Read(read.sequence), result.draft.may_draft, result.draft.future)
+            self._carry_out(Read(read.sequence), None, result.draft.future)  # nobody can have asked for another
         future.set_result(result)
 
     def skip_step(self, sequence: Sequence) -> None:
@@ -195,16 +165,13 @@ class InlineMember(ModelMember):
         return False
 
     def fork(self, sequence: Sequence) -> Sequence:
-        return self._model.fork(sequence)
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        self._model.rewind(sequence, length)
+        return self.model.fork(sequence)
 
     def free(self, sequence: Sequence) -> None:
-        self._model.free(sequence)
+        self.model.free(sequence)
 
     def forget(self, namespace: str) -> None:
         """Nothing is kept."""
 
     def close(self) -> None:
-        self._model.close()
+        self.model.close()

@@ -7,13 +7,13 @@ from concurrent.futures import Future
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.member import ModelMember
+from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
 
 
-class BackgroundMember(ModelMember):
+class BackgroundMember(Member):
     """A member at low priority: runs come first. It shares the model and the worker of `member`."""
 
     def __init__(self, member: ThreadMember) -> None:
@@ -40,9 +40,6 @@ class BackgroundMember(ModelMember):
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self._member.fork(sequence)
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        self._member.rewind(sequence, length)
 
     def free(self, sequence: Sequence) -> None:
         self._member.free(sequence)

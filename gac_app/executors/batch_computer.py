@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import draft_after, failure_of, read_chunk, take_results
 from gac_app.errors import GacError, MemberError
-from gac_app.executors.prefix_cache import UNHELD, PrefixCache
+from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -80,9 +80,9 @@ class BatchComputer:
 
     def probe(self) -> str:
         """Read one id. Returns why that fails, or an empty string; then the model is not doubtful."""
-        sequence, why = Sequence(UNHELD, [0]), ""
+        sequence, why = Sequence(NO_SLOT, [0]), ""
         try:
-            self._prefix_cache.hold_empty(sequence)
+            self._prefix_cache.allocate_empty(sequence)
             try:
                 next(take_results(self._model, self._mapping, [Read(sequence)], [None]))
             finally:
@@ -108,14 +108,14 @@ class BatchComputer:
     def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
         """Whether a failed forward pass lacked memory and the prefix cache could free some."""
         for command in commands:
-            self._prefix_cache.distrust(command.sequence)
+            self._prefix_cache.invalidate(command.sequence)
         self.is_doubtful |= isinstance(error, MemberError) and error.kind == "exception"
         _let_go(error)
-        return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.give_up_kept()
+        return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.evict_kept()
 
     def _compute_alone(self, command: ReadCommand, length: int) -> None:
         """Compute one read of a failed batch alone, after the `length` ids computed before."""
-        self._prefix_cache.distrust(command.sequence)
+        self._prefix_cache.invalidate(command.sequence)
         try:
             self._rewind(command, length)
             [result] = self._taken([command])

@@ -114,7 +114,7 @@ class BatchScheduler:
         """Let all reads fail, those of a broken round too."""
         self.computer.is_doubtful = True
         for command in {*self._round, *self._asked, *self._prefilling}:
-            self.prefix_cache.distrust(command.sequence)
+            self.prefix_cache.invalidate(command.sequence)
             with suppress(InvalidStateError):  # it is done, or nobody waits
                 command.future.set_exception(why)
         self._asked.clear()
@@ -267,7 +267,7 @@ class BatchScheduler:
         if not command.future.set_running_or_notify_cancel():
             return False
         try:
-            known = self.prefix_cache.hold(command.read)
+            known = self.prefix_cache.allocate(command.read)
         except BaseException as error:  # the session's to handle: the worker continues
             command.future.set_exception(failure_of(self._model, error))
             return False

@@ -18,7 +18,7 @@ from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
 from gac_app.models.message import Message
 
-UNHELD = -1  # slot of a sequence that has no KV cache yet
+NO_SLOT = -1  # slot of a sequence that has no KV cache yet
 # Ids; llama.cpp copies a cache of 4,096 places in the time of two or three (14 ms, however many are used).
 MIN_SHARED = 8
 MAX_KEPT = 4  # sequences of ended sessions: those of two runs
@@ -43,12 +43,12 @@ class NamespacedSequence(Sequence):
 
     Attributes:
         namespace: empty = it shares nothing.
-        held: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
+        cached: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
         first: its first result, after the first `num_first` of these ids; None once they have changed.
     """
 
     namespace: str = ""
-    held: list[int] = field(default_factory=list)
+    cached: list[int] = field(default_factory=list)
     num_first: int = 0
     first: ReadResult | None = None
 
@@ -85,11 +85,11 @@ class PrefixCache:
     def kept(self) -> Kept:
         """What is kept of ended sessions. Safe to call from any thread."""
         kept, bytes_per_id = list(self._kept), self._model.bytes_per_id
-        num_ids = sum(len(sequence.held) for sequence in kept)
+        num_ids = sum(len(sequence.cached) for sequence in kept)
         limits = self._max_kept, self._max_ids
         return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
-    def hold(self, read: Read) -> ReadResult | None:
+    def allocate(self, read: Read) -> ReadResult | None:
         """Give a read's sequence a slot, and the prefix that another sequence of its namespace has computed.
 
         Returns:
@@ -99,7 +99,7 @@ class PrefixCache:
             MemberError: no more sequences can be held.
         """
         sequence = read.sequence
-        if sequence.slot != UNHELD or not isinstance(sequence, NamespacedSequence):
+        if sequence.slot != NO_SLOT or not isinstance(sequence, NamespacedSequence):
             return None
         donor, num_shared = self._donor(sequence)
         result = _known(donor, read, num_shared) if donor else None
@@ -110,50 +110,45 @@ class PrefixCache:
             sequence.num_first, sequence.first = (donor.num_first, donor.first) if result else (0, None)
         else:
             result = None
-            self._hold_with_chat_prefix(sequence)
+            self._allocate_with_chat_prefix(sequence)
         self._live.append(sequence)
         return result
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A copy of a sequence. Raises MemberError if no slot is free."""
-        self.hold_empty(sequence)
+        self.allocate_empty(sequence)
         return self._with_room(lambda: self._model.fork(sequence))
 
-    def hold_empty(self, sequence: Sequence) -> None:
+    def allocate_empty(self, sequence: Sequence) -> None:
         """Give a sequence a slot with an empty KV cache. Raises MemberError if no slot is free."""
-        if sequence.slot == UNHELD:
+        if sequence.slot == NO_SLOT:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
     def note(self, sequence: Sequence, start: int, result: ReadResult) -> None:
         """All ids of a sequence from number `start` on were computed."""
         if isinstance(sequence, NamespacedSequence):
-            self._hold_from(sequence, start, len(sequence.ids))
+            self._extend_cached(sequence, start, len(sequence.ids))
             if not sequence.num_first:
                 sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # the copy gets no draft
 
     def note_chunk(self, sequence: Sequence, start: int) -> None:
         """A chunk of a sequence was computed, from its id number `start` on."""
         if isinstance(sequence, NamespacedSequence):
-            self._hold_from(sequence, start, sequence.num_cached)
+            self._extend_cached(sequence, start, sequence.num_cached)
 
-    def rewound(self, sequence: Sequence) -> None:
-        """A sequence was rewound."""
-        if isinstance(sequence, NamespacedSequence):
-            self._forget_from(sequence, sequence.num_cached)
-
-    def distrust(self, sequence: Sequence) -> None:
+    def invalidate(self, sequence: Sequence) -> None:
         """A forward pass of this sequence failed: no other sequence may continue from it."""
         if isinstance(sequence, NamespacedSequence):
             sequence.namespace = ""
-            sequence.held.clear()
+            sequence.cached.clear()
 
     def free(self, sequence: Sequence) -> None:
         """A session has ended: keep its sequence for the conversation's next turn, or free it."""
-        if sequence.slot == UNHELD:
+        if sequence.slot == NO_SLOT:
             return
         if isinstance(sequence, NamespacedSequence) and sequence in self._live:
             self._live.remove(sequence)
-            if sequence.namespace and len(sequence.held) >= MIN_SHARED:
+            if sequence.namespace and len(sequence.cached) >= MIN_SHARED:
                 self._kept.append(sequence)
                 while len(self._kept) > self._max_kept or self.kept.num_ids > self._max_ids:
                     self._model.free(self._kept.pop(0))
@@ -162,7 +157,7 @@ class PrefixCache:
                 self._has_chat_prefix(sequence) and not self._with_chat_prefix()
             ):  # the last sequence with the chat prefix
                 self._model.rewind(sequence, len(self._chat_prefix))
-                self._forget_from(sequence, len(self._chat_prefix))
+                self._cut_cached(sequence, len(self._chat_prefix))
                 self._kept.insert(0, sequence)  # the first to be evicted
                 return
         self._model.free(sequence)
@@ -176,7 +171,7 @@ class PrefixCache:
                     self._kept.remove(sequence)
                     self._model.free(sequence)
 
-    def give_up_kept(self) -> bool:
+    def evict_kept(self) -> bool:
         """Free all kept sequences. Returns whether there were any."""
         had_any = bool(self._kept)
         while self._kept:
@@ -192,7 +187,7 @@ class PrefixCache:
 
     def _num_shared(self, donor: NamespacedSequence, sequence: NamespacedSequence) -> int:
         """The number of ids in a donor's KV cache that the sequence can use."""
-        num_same = num_common(donor.held, sequence.ids)
+        num_same = num_common(donor.cached, sequence.ids)
         if sequence.num_fixed is None or donor.num_fixed == sequence.num_fixed <= num_same:
             return num_same
         num_prompt = min(num_same, donor.num_fixed or 0, sequence.num_fixed)
@@ -211,25 +206,25 @@ class PrefixCache:
         sequence.slot = held.slot  # before anything that may fail, so that the slot is freed
         self._model.rewind(held, num_shared)
         sequence.num_cached = num_shared
-        sequence.held = sequence.ids[:num_shared]
+        sequence.cached = sequence.ids[:num_shared]
 
-    def _hold_with_chat_prefix(self, sequence: NamespacedSequence) -> None:
+    def _allocate_with_chat_prefix(self, sequence: NamespacedSequence) -> None:
         """Give a sequence a slot, with the chat prefix if another sequence has it and there is room for a copy."""
         length = self._num_chat_prefix(sequence)
         donors = self._with_chat_prefix() if length else []
         if donors:
             try:
                 with failures_named(self._model):
-                    copied = self._model.fork(min(donors, key=lambda donor: len(donor.held)))
+                    copied = self._model.fork(min(donors, key=lambda donor: len(donor.cached)))
             except MemberError:
                 pass  # no room for it
             else:
                 self._take(copied, sequence, length)
                 return
-        self.hold_empty(sequence)
+        self.allocate_empty(sequence)
 
     def _has_chat_prefix(self, sequence: NamespacedSequence) -> bool:
-        return bool(self._chat_prefix) and sequence.held[: len(self._chat_prefix)] == self._chat_prefix
+        return bool(self._chat_prefix) and sequence.cached[: len(self._chat_prefix)] == self._chat_prefix
 
     def _with_chat_prefix(self) -> list[NamespacedSequence]:
         return [sequence for sequence in [*self._live, *self._kept] if self._has_chat_prefix(sequence)]
@@ -249,15 +244,15 @@ class PrefixCache:
                     raise
                 self._model.free(self._kept.pop(0))
 
-    def _hold_from(self, sequence: NamespacedSequence, start: int, end: int) -> None:
+    def _extend_cached(self, sequence: NamespacedSequence, start: int, end: int) -> None:
         """The ids from `start` to `end` are in the KV cache now, and none after them."""
-        self._forget_from(sequence, start)
-        if len(sequence.held) == start:  # otherwise the ids before are not trusted
-            sequence.held += sequence.ids[start:end]
+        self._cut_cached(sequence, start)
+        if len(sequence.cached) == start:  # otherwise the ids before are not trusted
+            sequence.cached += sequence.ids[start:end]
 
     @staticmethod
-    def _forget_from(sequence: NamespacedSequence, length: int) -> None:
-        del sequence.held[length:]
+    def _cut_cached(sequence: NamespacedSequence, length: int) -> None:
+        del sequence.cached[length:]
         if length < sequence.num_first:
             sequence.first = None
 

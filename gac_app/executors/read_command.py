@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
-from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
+from gac_app.executors.prefix_cache import NO_SLOT, NamespacedSequence
 from gac_app.models.base import Read, Sequence
 
 
@@ -35,4 +35,4 @@ class ReadCommand:
     def new_namespace(self) -> str:
         """The namespace of a sequence that has no slot yet; "" if it has one, or shares nothing."""
         sequence = self.sequence
-        return sequence.namespace if isinstance(sequence, NamespacedSequence) and sequence.slot == UNHELD else ""
+        return sequence.namespace if isinstance(sequence, NamespacedSequence) and sequence.slot == NO_SLOT else ""

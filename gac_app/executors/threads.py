@@ -18,10 +18,10 @@ from typing import Any
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.forward import failure_of
-from gac_app.decoding.member import ModelMember
+from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
-from gac_app.executors.prefix_cache import UNHELD, Kept, NamespacedSequence
+from gac_app.executors.prefix_cache import NO_SLOT, Kept, NamespacedSequence
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -47,7 +47,7 @@ class _CallCommand:
 _CLOSE = _CallCommand(lambda: None, Future())
 
 
-class ThreadMember(ModelMember):
+class ThreadMember(Member):
     """A member whose model is owned by one thread, which takes commands in order."""
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
@@ -67,7 +67,7 @@ class ThreadMember(ModelMember):
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with `ids` uncomputed. It gets its slot with the first read, so this call never waits."""
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
-        return NamespacedSequence(UNHELD, list(ids), num_fixed=num_fixed, namespace=namespace)
+        return NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, namespace=namespace)
 
     def read(
         self,
@@ -94,14 +94,6 @@ class ThreadMember(ModelMember):
         forked: Sequence = self._call(lambda: self._scheduler.prefix_cache.fork(sequence), sequence)
         return forked
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        def rewind() -> None:
-            self._scheduler.prefix_cache.hold_empty(sequence)
-            self._model.rewind(sequence, length)
-            self._scheduler.prefix_cache.rewound(sequence)
-
-        self._call(rewind, sequence)
-
     def free(self, sequence: Sequence) -> None:
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.free(sequence), Future(), sequence, is_last=True))
 
@@ -121,7 +113,7 @@ class ThreadMember(ModelMember):
             self._commands.put(_CLOSE)
         self._thread.join(_CLOSE_TIMEOUT_S)
         if not self._thread.is_alive():
-            self._model.close()
+            self.model.close()
 
     def _put(self, command: ReadCommand | _CallCommand) -> None:
         with self._lock:
@@ -200,4 +192,4 @@ class ThreadMember(ModelMember):
                 command.future.set_result(command.function())
         except BaseException as error:  # the caller's to handle: the worker continues
             with suppress(InvalidStateError):  # the caller has given up
-                command.future.set_exception(failure_of(self._model, error))
+                command.future.set_exception(failure_of(self.model, error))

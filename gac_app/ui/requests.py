@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -181,6 +182,11 @@ def page_json(value: Any, **options: Any) -> str:
 def page_line(value: Any) -> str:
     """A line of a value that grows, as `page_json`."""
     return _LINE.encode(value).replace("<", "\\u003c") + "\n"
+
+
+def refusal_json(error: GacError) -> str:
+    """An error as a component's value. The time makes equal ones differ, so that the second is shown too."""
+    return page_json({"error": without_folders(str(error)), "at": time.monotonic()})
 
 
 def replying(function: Callable[[Fields], Reply | None]) -> Callable[[object], Reply]:

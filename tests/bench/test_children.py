@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.bench.children import run_child
-from gac_app.bench.starting import child_server, free_port, wait_for
+from gac_app.bench.start import child_server, free_port, wait_for
+from gac_app.bench.workbench import run_child
 from gac_app.errors import GacError
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gac_app.bench import every_step, gating, library_loops, memory, one_core, rules, timing, together
-from gac_app.bench.rows import NotMeasured
+from gac_app.bench import every_step, gate, rules, timing, together
 from gac_app.bench.timing import Decoded
 from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.rules import combine_rules
@@ -55,7 +54,7 @@ def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
 @pytest.mark.parametrize("num_others", [1, 2])
 def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, bench_of: BenchOf) -> None:
     bench = bench_of([FakeModel("gate"), *(FakeModel(f"other {i}", 1 + i) for i in range(num_others))])
-    forwards, seconds = gating.measure_lazy(bench)
+    forwards, seconds, *_ = gate.measure(bench)
     sessions = [
         bench.ensemble.session(p, bench.settings(mode="gate", gate_policy="lazy", threshold=0.5)) for p in bench.prompts
     ]
@@ -73,9 +72,9 @@ def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, be
 
 
 def test_an_auto_gate_is_held_against_every_step_and_lazy(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned(monkeypatch, gating, lambda answer: 40 if answer.finished.num_ensembled == len(answer.steps) else 30)
+    planned(monkeypatch, gate, lambda answer: 40 if answer.finished.num_ensembled == len(answer.steps) else 30)
     models = [FakeModel("gate", delay_s=0.005), FakeModel("other", 1, delay_s=0.001)]
-    waiting, work = gating.measure_auto(bench_of(models))
+    *_, waiting, work = gate.measure(bench_of(models))
     assert waiting.value == pytest.approx(30 / 40)
     assert waiting.ok
     assert work.value is not None
@@ -98,15 +97,3 @@ def test_runs_at_once_share_passes(bench_of: BenchOf) -> None:
     assert row.value is not None
     assert row.value > 0
     assert max(models[0].batches) > 4
-
-
-@pytest.mark.parametrize("measure", [library_loops.measure_llama_cpp, memory.measure])
-def test_what_needs_llama_cpp_says_so(measure: object, bench_of: BenchOf) -> None:
-    with pytest.raises(NotMeasured, match=r"llama\.cpp"):
-        measure(bench_of([FakeModel("a")]))  # type: ignore[operator]
-
-
-def test_one_core_is_measured_where_it_can_be_kept(monkeypatch: pytest.MonkeyPatch, bench_of: BenchOf) -> None:
-    monkeypatch.delattr("os.sched_setaffinity", raising=False)
-    with pytest.raises(NotMeasured, match="one core"):
-        one_core.measure(bench_of([FakeModel("a")]))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.bench import every_step, reproducible
-from gac_app.bench.rows import NotMeasured
+from gac_app.bench import reproducible
 from gac_app.models.base import Model
 from tests.bench.conftest import BenchOf
 from tests.decoding.test_reproducible import RoundingModel
@@ -21,10 +20,9 @@ def test_what_runs_beside_an_answer_is_found_out(
     bench = bench_of([kind("a", 0), kind("b", 1)])  # type: ignore[call-arg]
 
     def another_process(*_: str) -> list[tuple[str, str, reproducible.Facts]]:
-        jobs = reproducible.jobs_of(bench)
-        return list(reproducible._Battery(bench.ensemble, jobs, reproducible.random.Random(0)).answers())
+        return reproducible.answers_by_themselves(bench)
 
-    monkeypatch.setattr(reproducible, "run_child", another_process)
+    monkeypatch.setattr(bench, "in_child", another_process)
     digests, share = reproducible.measure(bench)
     assert digests.value is not None
     assert share.value is not None
@@ -33,8 +31,3 @@ def test_what_runs_beside_an_answer_is_found_out(
     assert "several digests" in digests.note or not is_rounding
     num_jobs = len(reproducible.jobs_of(bench))
     assert digests.note.startswith(f"{2 * num_jobs} answers, "), "each, and the turn behind it"
-
-
-def test_all_cores_are_measured_where_costs_are_known(bench_of: BenchOf) -> None:
-    with pytest.raises(NotMeasured, match="num_params"):
-        every_step.measure_all_cores(bench_of([FakeModel("a"), FakeModel("b", 1)]))

@@ -8,10 +8,11 @@ from typing import Any
 from unittest.mock import patch
 
 from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution.read_result import Draft
+from gac_app.decoding.distribution.read_result import PendingRead
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
+from tests.fakes import FakeModel
 
 LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")  # whose characters members may cut in the middle
 EVERY_STEP: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 24}
@@ -30,13 +31,18 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
     return [*values, finished.text, finished.reason, finished.detail]
 
 
+def twins(**slow: Any) -> list[FakeModel]:
+    """Two members that like the same tokens best; the fields given are the second one's."""
+    return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **slow)]
+
+
 @contextmanager
-def counted() -> Iterator[list[Draft]]:
+def counted() -> Iterator[list[PendingRead]]:
     """The passes that members began by themselves and that were what they had to read."""
-    found: list[Draft] = []
+    found: list[PendingRead] = []
     go_on = HeldSequence._accept
 
-    def noted(self: HeldSequence, begun: Draft) -> None:
+    def noted(self: HeldSequence, begun: PendingRead) -> None:
         found.append(begun)
         go_on(self, begun)
 

@@ -12,25 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import contested_ranges, merge
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.member_step import MemberStep
+from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.rules import weight_rules
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
-from gac_app.decoding.rules.contracts import weight_rule_of
-from gac_app.decoding.rules.gate import make_gate
-from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.shipped.averaging import Mean
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
-from tests.decoding.toy import toy_ensemble, toys
+from tests.decoding.toy import drawing_stepper, toy_ensemble, toys
 from tests.examples import FEW
 from tests.fakes import FixedModel, config_of, ensemble_of
 
@@ -132,27 +126,14 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
 def test_steps_are_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
     ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
     settings = ensemble.config.settings
-    contexts = [MemberContext(member, member.encode("ab"), is_aligned=True) for member in ensemble.members.values()]
-    weights = StepWeights(ensemble.config.weights(settings), weight_rule_of(settings))
-    stepper = Stepper(
-        contexts,
-        AnswerRules(settings, make_gate(settings), Combiner(Mean()), weights, Sampler(settings)),
-        Drafter(settings.step_timeout_s),
-    )
-    draw = torch.Generator().manual_seed(seed)
-
-    def choose(probs_U: torch.Tensor) -> int:
-        assert float(probs_U.sum()) == pytest.approx(1, abs=1e-5)
-        assert float(probs_U.min()) >= 0
-        token_id = int(torch.multinomial(probs_U[:-1], 1, generator=draw))
-        assert float(probs_U[token_id]) > 0
-        return token_id
-
-    with closing(stepper):
+    weights = StepWeights(ensemble.config.weights(settings), weight_rules.of(settings))
+    with closing(drawing_stepper(ensemble, "ab", Combiner(Mean()), weights, seed)) as stepper:
         for _ in range(10):
-            decision = stepper.decide(choose)
-            assert 0 < float(decision.mixture.probs_U[decision.token_id]) <= 1 + 1e-6
-            stepper.feed(decision.token_id)
+            decision = stepper.step()
+            probs_U = decision.mixture.probs_U
+            assert float(probs_U.sum()) == pytest.approx(1, abs=1e-5)
+            assert float(probs_U.min()) >= 0
+            assert 0 < float(probs_U[decision.token_id]) <= 1 + 1e-6
 
 
 # --- where the alignments are one

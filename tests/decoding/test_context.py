@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.member_step import MemberStep
-from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
+from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
@@ -36,7 +36,6 @@ HOW = st.sampled_from(
 )
 # Where a member, spelling anew what it had read and what it missed, once held more ids than it has room for.
 OVERRUN = [(0, 17, 0.3), (3, 17, 0.3), (6, 14, 0.3), (18, 17, 0.6)]
-LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +43,8 @@ def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step's top tokens, which the gate looks at, are those of its distribution."""
     take = MemberContext.take
 
-    def checked(self: MemberContext, result: ReadResult | None) -> MemberStep | None:
-        found = take(self, result)
+    def checked(self: MemberContext) -> MemberStep | None:
+        found = take(self)
         if found:
             ids, probs = zip(*found.distribution.top, strict=True)
             largest = found.distribution.probs_U.topk(len(ids)).values.tolist()
@@ -76,10 +75,6 @@ class Afresh(RandomModel):
             torch.stack([self._logits_after(ids[:end]) for end in range(len(ids) + 1 - read.num_logits, len(ids) + 1)])
         ]
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        del sequence.ids[length:]
-        sequence.num_cached = min(sequence.num_cached, length)
-
 
 class Twin:
     """Is fed what a context is fed, asked where that is, and reads everything from scratch; both must give the same.
@@ -90,7 +85,7 @@ class Twin:
     """
 
     def __init__(self, context: MemberContext, prompt_ids: list[int]) -> None:
-        self._model = Afresh(context.member._model)  # type: ignore[attr-defined]
+        self._model = Afresh(context.member.model)
         self._plain = MemberContext(InlineMember(self._model, context.member.mapping), prompt_ids, is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
         feed, take, recall = context.feed, context.take, context.recall
@@ -100,8 +95,8 @@ class Twin:
             assert feed(token_id, is_partial=is_partial) == spelling
             return spelling
 
-        def take_the_same(result: ReadResult | None) -> MemberStep | None:
-            found = take(result)
+        def take_the_same() -> MemberStep | None:
+            found = take()
             if found:
                 self._plain.text.likely = context.text.likely
                 self._compare(found.distribution)
@@ -118,8 +113,8 @@ class Twin:
     def _compare(self, distribution: TokenDistribution) -> None:
         wanted = None
         while wanted is None:
-            future = self._plain.ask()
-            wanted = self._plain.take(future.result() if future else None)
+            self._plain.ask()
+            wanted = self._plain.take()
         assert torch.equal(distribution.probs_U, wanted.distribution.probs_U)
         assert distribution.partial_ids == wanted.distribution.partial_ids
         assert (self._prompt + self._plain.text.written).startswith(self._model.text)

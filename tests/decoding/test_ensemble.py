@@ -30,7 +30,7 @@ def test_an_unknown_member_is_refused(make_ensemble: MakeEnsemble) -> None:
 
 def test_refused_and_unfinished_sessions_hold_no_sequences(make_ensemble: MakeEnsemble) -> None:
     ensemble = make_ensemble(1, 2)
-    model = ensemble.members["m1"]._model  # type: ignore[attr-defined]
+    model = ensemble.members["m1"].model
     num_free = len(model._free_slots)
     events = ensemble.session("the", raw=True).events()
     next(events)

@@ -10,8 +10,8 @@ from gac_app.decoding.rules.gate import Gate, GateView, make_gate
 from gac_app.decoding.rules.shipped.gates import Agreement, Margin, MaxProb
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 from gac_app.settings import Settings
+from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
-from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FixedModel, config_of, ensemble_of
 
@@ -45,7 +45,7 @@ def test_settings_name_the_gate() -> None:
     assert make_gate(Settings(mode="gate", threshold=1.01)) == Gate()
     assert make_gate(Settings(mode="agreement")) == AGREEMENT
     assert make_gate(Settings(gate_rule="margin", threshold=0.4)) == Gate(Margin(), 0.4)
-    assert make_gate(Settings(gate_rule="agreement")).asked_first(["a", "b"]) == ["a", "b"]
+    assert make_gate(Settings(mode="agreement")).asked_first(["a", "b"]) == ["a", "b"]
 
 
 def steps_of(ensemble: object, **how: object) -> list[StepTrace]:

@@ -21,8 +21,8 @@ from gac_app.decoding.speculation.pace import Pace
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read
+from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
-from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
 from tests.examples import FEW
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
@@ -307,7 +307,7 @@ def test_a_stopped_session_frees_its_sequences() -> None:
         next(events)
     session.stop()
     assert [type(event) for event in events] == [FinishedEvent]
-    assert [member._model.num_held for member in ensemble.members.values()] == [0, 0, 0]  # type: ignore[attr-defined]
+    assert [member.model.num_held for member in ensemble.members.values()] == [0, 0, 0]  # type: ignore[attr-defined]
 
 
 def test_sampled_tokens_have_the_mixtures_distribution() -> None:

@@ -85,12 +85,13 @@ def test_it_is_one_pass_ahead_and_no_more() -> None:
         context = MemberContext(member, [1, 2], member.open([1, 2]), num_greedy=4)
         num_passes, text = [], b""
         for _ in range(4):
-            member_step = context.take(context.ask().result())
+            context.ask()
+            member_step = context.take()
             assert member_step
             num_passes.append(len(model.batches))
             assert context.text.written == text
-            text += member.mapping.union.tokens[member_step.argmax_id]
-            context.feed(member_step.argmax_id)
+            text += member.mapping.union.tokens[member_step.distribution.argmax_id]
+            context.feed(member_step.distribution.argmax_id)
             assert context.text.written == text
         context.close()
     assert num_passes == [2, 2, 4, 4]

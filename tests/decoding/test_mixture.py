@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import merge
-from gac_app.decoding.distribution.member_step import MemberStep
+from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.combiner import Combiner

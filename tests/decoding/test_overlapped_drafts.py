@@ -23,7 +23,7 @@ from gac_app.decoding.speculation import overlapped
 from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model, Read
-from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts
+from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts, twins
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
@@ -129,11 +129,6 @@ class Follower(FakeModel):
 def led(leader: str = "a", follower: str = "b") -> tuple[FakeModel, Follower]:
     first = FakeModel(name=leader, seed=5)
     return first, Follower(name=follower, leader=first)
-
-
-def twins(**slow: Any) -> list[FakeModel]:
-    """Two that like the same best, one of them slow."""
-    return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **slow)]
 
 
 def test_what_was_drafted_needs_no_pass() -> None:

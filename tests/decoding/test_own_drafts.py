@@ -16,7 +16,7 @@ from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.threads import ThreadMember
-from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
+from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts, twins
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
@@ -30,11 +30,6 @@ def always() -> AbstractContextManager[object]:
 def never() -> AbstractContextManager[object]:
     """Let them read nothing without being asked."""
     return patch.object(HeldSequence, "_can_draft", False)
-
-
-def twins(**fields: Any) -> list[FakeModel]:
-    """Two that always like the same best."""
-    return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **fields)]
 
 
 @pytest.mark.slow

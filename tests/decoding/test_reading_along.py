@@ -21,6 +21,7 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
 from gac_app.settings import Settings
+from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
@@ -28,7 +29,6 @@ from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mappin
 ALIGNMENTS = ["paper", "prefix"]
 ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}
 NEVER_ASKED: dict[str, Any] = {**ASKED_RARELY, "threshold": 0.0}
-LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
 
 
 def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> tuple[list[StepTrace], FinishedEvent]:

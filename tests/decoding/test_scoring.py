@@ -283,7 +283,7 @@ def test_what_several_ask_for_at_once_is_read_once(fails: bool) -> None:
 
 def test_scoring_gives_all_sequences_back() -> None:
     ensemble = make(1, 2)
-    models = [member._model for member in ensemble.members.values()]  # type: ignore[attr-defined]
+    models = [member.model for member in ensemble.members.values()]  # type: ignore[attr-defined]
     num_free = [len(model._free_slots) for model in models]
     ensemble.score("the model", ["votes", " for"], raw=True)
     assert [len(model._free_slots) for model in models] == num_free

@@ -47,14 +47,6 @@ def test_steps_come_back(step: StepTrace) -> None:
     assert step_from_json(through_json(step_to_json(step))) == step
 
 
-@given(values_of(StepTrace))
-def test_steps_of_older_traces_still_open(step: StepTrace) -> None:
-    data = through_json(step_to_json(step))
-    if data.pop("is_partial", False):
-        data["is_open"] = True
-    assert step_from_json(data) == step
-
-
 @given(values_of(TokenEvent))
 def test_token_events_come_back(event: TokenEvent) -> None:
     assert token_from_json(through_json(token_to_json(event))) == event

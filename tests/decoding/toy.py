@@ -12,11 +12,20 @@ from dataclasses import dataclass, field
 import torch
 
 from gac_app.decoding.alignment.covers import Covers
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.distribution.token_distribution import OwnDistribution
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.gate import make_gate
+from gac_app.decoding.rules.sampling import Sampler
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.speculation import Drafter
 from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
+from gac_app.settings import Settings
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
@@ -113,8 +122,27 @@ def toy_ensemble(members: list[Toy], context_length: int = 4096, **settings: obj
     return ensemble_of(models, config, InlineMember)
 
 
+class Drawing(Sampler):
+    """Draws tokens other than END by a generator of its own."""
+
+    def __init__(self, settings: Settings, seed: int) -> None:
+        super().__init__(settings)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def choose(self, probs_U: torch.Tensor) -> int:
+        return int(torch.multinomial(probs_U[:-1], 1, generator=self._generator))
+
+
+def drawing_stepper(ensemble: Ensemble, prompt: str, combiner: Combiner, weights: StepWeights, seed: int) -> Stepper:
+    """Takes steps of the members of an ensemble, by tokens that are drawn."""
+    settings = ensemble.config.settings.model_copy(update={"temperature": 1.0})
+    contexts = [MemberContext(m, m.encode(prompt), is_aligned=True) for m in ensemble.members.values()]
+    rules = AnswerRules(settings, make_gate(settings), combiner, weights, Drawing(settings, seed))
+    return Stepper(contexts, rules, Drafter(contexts, rules))
+
+
 def model_of(ensemble: Ensemble, name: str) -> ToyModel:
-    model = ensemble.members[name]._model  # type: ignore[attr-defined]
+    model = ensemble.members[name].model
     assert isinstance(model, ToyModel)
     return model
 

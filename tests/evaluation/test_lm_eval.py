@@ -176,29 +176,46 @@ def ours(ensemble: Ensemble, folder: Path, task: Task, system: str, data: Path) 
     return summarise(answers)[0].accuracy
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The questions of each task. The harness prepares a file once."""
+    texts = ["".join(drawn) for drawn in itertools.product("ab", repeat=4)]
+    questions: dict[str, list[dict[str, Any]]] = {
+        "choices": [
+            {"question": text, "choices": ["ab", "ba", "bbb"], "answer": i % 3} for i, text in enumerate(texts)
+        ],
+        "generation": [{"question": text, "answers": ["a" * (i % 3)]} for i, text in enumerate(texts) if i % 3],
+    }
+    folder = tmp_path_factory.mktemp("data")
+    for name, lines in questions.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return {name: folder / f"{name}.jsonl" for name in questions}
+
+
+LOCAL_TASKS = {
+    "choices": (CHOICES, Task(name="choices", about="", kind="choice", ask="{question}", worked="{answer}")),
+    "generation": (
+        GENERATION,
+        Task(
+            name="generation", about="", kind="generation", ask="{question}", stop=("b",), max_new_tokens=6,
+            match="text",
+        ),
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["every-step+prefix", "gate@0.5+paper", "alone:m1"])
 def test_a_task_of_local_files_is_as_accurate_as_eval(
-    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    system: str, data: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensemble = toy_ensemble(toys(7, 2))
-    texts = ["".join(drawn) for drawn in itertools.product("ab", repeat=4)]
-    choices = [{"question": text, "choices": ["ab", "ba", "bbb"], "answer": i % 3} for i, text in enumerate(texts)]
-    written = [{"question": text, "answers": ["a" * (i % 3)]} for i, text in enumerate(texts) if i % 3]
-    for name, template, lines in (("choices", CHOICES, choices), ("generation", GENERATION, written)):
-        data = tmp_path / f"{name}.jsonl"
-        data.write_text("\n".join(map(json.dumps, lines)))
-        if name == "choices":
-            task = Task(name=name, about="", kind="choice", ask="{question}", worked="{answer}")
-        else:
-            task = Task(
-                name=name, about="", kind="generation", ask="{question}", stop=("b",), max_new_tokens=6, match="text"
-            )
+    for name, (template, task) in LOCAL_TASKS.items():
         folder = tmp_path / name
         folder.mkdir()
-        theirs = harness(EnsembleLM(ensemble, system), folder, f"local_{name}", template, data, monkeypatch)
-        assert theirs == ours(ensemble, folder, task, system, data)
+        theirs = harness(EnsembleLM(ensemble, system), folder, f"local_{name}", template, data[name], monkeypatch)
+        assert theirs == ours(ensemble, folder, task, system, data[name])
         assert 0 < theirs < 1
 
 

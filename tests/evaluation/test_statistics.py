@@ -31,7 +31,7 @@ def test_one_against_nine_is_significant() -> None:
     theirs = [False] * 1 + [True] * 9 + [True] * 20
     found = compare(mine, theirs)
     assert found.delta == pytest.approx(-8 / 30)
-    assert found.p == 2 * (1 + 10) / 1024
+    assert found.p == pytest.approx(2 * (1 + 10) / 1024)
 
 
 def test_what_both_get_right_or_wrong_tells_nothing() -> None:

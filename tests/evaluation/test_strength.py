@@ -13,8 +13,8 @@ from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.evaluation.metrics.strength import advice
 from gac_app.evaluation.running.result_cache import Answer
-from gac_app.evaluation.running.systems import System, default_systems
-from gac_app.evaluation.studies.benchmark import run_benchmark
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.studies.benchmark import Benchmark
 from gac_app.evaluation.tasks.questions import Question
 from tests.fakes import config_of
 
@@ -151,7 +151,7 @@ class _Evaluator:
 def _remarks(*marks: str) -> list[str]:
     ask: Any = _Evaluator(*marks)
     questions = [Question(id=str(n), question="?", answers=("!",)) for n in range(len(marks[0]))]
-    return list(run_benchmark(ask, questions, default_systems(ask.ensemble.config)).remarks)
+    return list(Benchmark().run(ask, questions).remarks)
 
 
 def test_a_benchmark_says_so_itself() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.analyses.weight_search import WeightSearch
+from gac_app.evaluation.analyses.weight_search import accuracies_on_grid, best_of, suffix_of
 from gac_app.evaluation.analyses.weight_sweep import halves, perplexity_per_word, sweep_weights
 from gac_app.evaluation.metrics.simplex import simplex_grid
 from gac_app.evaluation.running.result_cache import Answer
@@ -91,8 +91,7 @@ def test_perplexity_is_per_word() -> None:
 
 
 def test_where_questions_cannot_tell_weights_stay_even() -> None:
-    search = WeightSearch(CONFIG, Oracle({}), QUESTIONS, "")
-    assert search.best() == (0.5, 0.5)
+    assert best_of(accuracies_on_grid(CONFIG, Oracle({}), QUESTIONS)) == (0.5, 0.5)
 
 
 def test_two_members_are_tried_in_tenths_all_at_once() -> None:
@@ -102,8 +101,8 @@ def test_two_members_are_tried_in_tenths_all_at_once() -> None:
         calls.append([system.name for system in systems])
         return Oracle({"every-step+w=0.9:0.1": 0.3})(systems, questions)
 
-    search = WeightSearch(CONFIG, ask, QUESTIONS, "")
-    assert (search.best(), search.accuracy((0.9, 0.1)), search.accuracy((1.0, 0.0))) == ((0.9, 0.1), 0.3, 0)
+    tried = accuracies_on_grid(CONFIG, ask, QUESTIONS)
+    assert (best_of(tried), tried[0.9, 0.1], tried[1.0, 0.0]) == ((0.9, 0.1), 0.3, 0)
     [names] = calls
     assert set(names) == {
         "alone:a",
@@ -115,8 +114,8 @@ def test_two_members_are_tried_in_tenths_all_at_once() -> None:
 
 def test_three_members_are_tried_on_a_grid() -> None:
     oracle = Oracle({"every-step+w=0:0.25:0.75+paper": 0.4})
-    search = WeightSearch(config_of(["a", "b", "c"]), oracle, QUESTIONS, "paper")
-    assert search.best() == (0, 0.25, 0.75)
+    tried = accuracies_on_grid(config_of(["a", "b", "c"]), oracle, QUESTIONS, "+paper")
+    assert best_of(tried) == (0, 0.25, 0.75)
     assert len(oracle.asked) == len(set(oracle.asked)) == 16
     assert {"alone:a", "alone:b", "alone:c", "every-step+paper"} < set(oracle.asked)
 
@@ -125,7 +124,7 @@ def test_what_has_no_weights_is_told() -> None:
     with pytest.raises(RequestError, match="only one member"):
         sweep_weights(cast(Ensemble, PlainScores(config=config_of(["a"]))), Oracle({}), "nq", QUESTIONS)
     with pytest.raises(RequestError, match="sets the weights"):
-        WeightSearch(CONFIG, Oracle({}), QUESTIONS, "posterior")
+        suffix_of("posterior", CONFIG)
 
 
 @pytest.mark.slow

@@ -325,7 +325,7 @@ def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
         opened.settle()
         assert opened.model.num_held == 1
     [kept] = opened.member._scheduler.prefix_cache._kept
-    assert (kept.namespace, kept.held, opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
+    assert (kept.namespace, kept.cached, opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
     assert opened.model.num_read == len(CHAT_PREFIX) + 3 * (len(PROMPT) - len(CHAT_PREFIX))
 
 

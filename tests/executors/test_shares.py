@@ -11,7 +11,7 @@ import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors import batch_scheduler
-from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
+from gac_app.executors.prefix_cache import NO_SLOT, NamespacedSequence
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.shares import PRESENT_S, Shares
 from gac_app.models.base import Read, Sequence
@@ -234,7 +234,7 @@ def test_who_reads_nothing_for_a_while_holds_nobody_back(town: Town) -> None:
 
 def test_who_waits_for_a_resting_prompt_of_its_own_rests(town: Town) -> None:
     """Or the worker would go round and round without reading anything."""
-    prompts = [NamespacedSequence(UNHELD, town.desk.model.encode_raw(LONG), namespace="talk") for _ in range(2)]
+    prompts = [NamespacedSequence(NO_SLOT, town.desk.model.encode_raw(LONG), namespace="talk") for _ in range(2)]
     for prompt in prompts:
         prompt.share = (MILL, "m")
     asked = [town.desk.ask(prompt) for prompt in prompts]

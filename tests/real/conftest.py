@@ -29,21 +29,21 @@ def loaded(name: str) -> Ensemble:
     return load_ensemble(config.model_copy(update={"members": members}))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quantised() -> Iterator[Ensemble]:
     """The smallest ensemble, in 8-bit arithmetic: onnxruntime's or llama.cpp's, whichever is faster."""
     with closing(loaded("cpu-small.yaml")) as ensemble:
         yield ensemble
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def default() -> Iterator[Ensemble]:
     """The default ensemble."""
     with closing(loaded("default.yaml")) as ensemble:
         yield ensemble
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def float32() -> Iterator[Ensemble]:
     """The same files on transformers."""
     with closing(loaded("transformers-cpu.yaml")) as ensemble:

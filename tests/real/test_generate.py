@@ -39,7 +39,7 @@ def run(ensemble: Ensemble, prompt: str, **how: Any) -> tuple[list[StepTrace], F
 
 def library_ids(ensemble: Ensemble, name: str, prompt: str, num_tokens: int) -> list[int]:
     """What transformers' own greedy `generate` answers, with control tokens suppressed."""
-    model = ensemble.members[name]._model  # type: ignore[attr-defined]
+    model = ensemble.members[name].model
     vocabulary = model.vocabulary
     control = [i for i, token in enumerate(vocabulary.token_bytes) if token is None and i not in vocabulary.end_ids]
     ids = torch.tensor([model.encode_raw(prompt)])

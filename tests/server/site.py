@@ -70,7 +70,7 @@ class Child:
 def child(folder: Path, num_tokens: int = 30, root: Path = ROOT) -> Iterator[Child]:
     """`root` is the checkout whose version is served."""
     port = free_port()
-    command = [sys.executable, "-m", "gac_app.bench.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
+    command = [sys.executable, "-m", "tests.server.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
     log = folder / "log"
     with log.open("wb") as stderr, subprocess.Popen(command, cwd=root, stderr=stderr, stdout=stderr) as process:
         url = f"http://127.0.0.1:{port}"

@@ -11,14 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from gac_app.bootstrap import load_ensemble
+from gac_app.config import Config
+from gac_app.decoding.trace import FinishedEvent
 from tests.server.site import API, ROOT, free_port
 from tests.services import test_postgres
 
@@ -228,30 +232,36 @@ def answers_keeps_and_comes_back(space: Space) -> None:
         assert browser.history() == []
 
 
-def test_a_lent_gpu_gives_the_same_answers_in_one_process(tmp_path: Path) -> None:
+def digests_by_themselves(prompt: str, cache: Path) -> dict[str, str]:
+    """The digests of the answers that the library gives in this process."""
+    config = Config.model_validate({**yaml.safe_load(CONFIG), "cache_dir": cache})
     found = {}
-    for is_zero in (False, True):
-        folder = tmp_path / str(is_zero)
-        folder.mkdir()
-        space = Space(folder, is_zero)
-        with space.serving("first") as browser:
-            check_doors(browser)
-            browser.call("gac-consent", "set_consent", consents=True)
-            browser.run("Name three colours")
-            until(space.mirrored, "for the run")
-            found[is_zero] = digests(space.mirrored()[0])
+    with closing(load_ensemble(config)) as ensemble:
+        for system in ("ensemble", "a", "b"):
+            *_, end = ensemble.generate(prompt, config.settings, alone=None if system == "ensemble" else system)
+            assert isinstance(end, FinishedEvent)
+            found[system] = end.digest
+    return found
 
-            def stop(browser: Browser = browser) -> None:
-                newest = browser.history()[0]["id"]
-                browser.call("gac-board", "stop_run", run=newest)
 
-            said = browser.run("Go on and on", stop, max_new_tokens=4000)
-            assert [run["status"] for run in browser.history()] == ["aborted", "finished"], said
-            browser.run("And again")
-            assert [run["status"] for run in browser.history()] == ["finished", "aborted", "finished"]
-    assert len(found[True]) == 3
-    assert found[True] == found[False]
-    asked = [json.loads(line) for line in (tmp_path / "True" / "gpu.jsonl").read_text().splitlines()]
+def test_a_lent_gpu_gives_the_same_answers_in_one_process(tmp_path: Path) -> None:
+    space = Space(tmp_path, is_zero=True)
+    with space.serving("first") as browser:
+        check_doors(browser)
+        browser.call("gac-consent", "set_consent", consents=True)
+        browser.run("Name three colours")
+        until(space.mirrored, "for the run")
+        assert digests(space.mirrored()[0]) == digests_by_themselves("Name three colours", tmp_path / "own")
+
+        def stop() -> None:
+            newest = browser.history()[0]["id"]
+            browser.call("gac-board", "stop_run", run=newest)
+
+        said = browser.run("Go on and on", stop, max_new_tokens=4000)
+        assert [run["status"] for run in browser.history()] == ["aborted", "finished"], said
+        browser.run("And again")
+        assert [run["status"] for run in browser.history()] == ["finished", "aborted", "finished"]
+    asked = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
     assert [one["client"] for one in asked] == ["203.0.113.9"] * 3
     assert len({one["pid"] for one in asked}) == 1
     assert [one["seconds"] for one in asked] == [15, 120, 15]

@@ -45,7 +45,7 @@ def reported_until_killed(database: Path, num_rows: int) -> list[str]:
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("num_rounds", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("num_rounds", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_no_row_that_was_reported_over_is_lost(tmp_path: Path, num_rounds: int) -> None:
     SERVERS.set_forkserver_preload([__name__])
     database = tmp_path / "runs.sqlite3"

@@ -8,7 +8,7 @@ import pytest
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.loop.text import TextStream
-from gac_app.decoding.member import ModelMember, Prompt
+from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import GacError, RequestError
@@ -41,13 +41,13 @@ def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) ->
 
 def test_each_member_tokenises_a_prompt_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = []
-    encode = ModelMember.encode
+    encode = Member.encode
 
-    def counted(member: ModelMember, prompt: Prompt) -> list[int]:
+    def counted(member: Member, prompt: Prompt) -> list[int]:
         encoded.append(member.name)
         return encode(member, prompt)
 
-    monkeypatch.setattr(ModelMember, "encode", counted)
+    monkeypatch.setattr(Member, "encode", counted)
     answer(house.service())
     assert sorted(encoded) == ["a", "b"], "though each answers in two streams"
 

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_type_hints
 
 from gac_app.config import Config
 from gac_app.member_config import MemberConfig
+from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import STATIC_DIR, page_assets
 from gac_app.ui.page import build_page
+from tests.services.test_lab import study_pair
 from tests.ui.planted import planted_arena
 
 OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))
@@ -20,6 +24,18 @@ def test_the_page_builds_and_shows_no_event_to_the_api(service: RunService) -> N
     page = build_page(service)
     assert page.fns
     assert {fn.api_visibility for fn in page.fns.values()} <= {"private", "undocumented"}
+
+
+def test_every_handler_is_given_what_it_takes(tmp_path: Path) -> None:
+    planted = planted_arena(tmp_path)
+    lab = Lab(planted.runs.config, tmp_path, study_pair, planted.store)
+    for fn in build_page(planted.runs, lab, planted.arena).fns.values():
+        if fn.fn:
+            taken = inspect.signature(fn.fn).parameters
+            hints = get_type_hints(fn.fn)
+            events = [name for name in taken if hints.get(name) is gr.EventData]  # as Gradio finds them
+            assert len(taken) == len(fn.inputs) + len(events), fn.fn
+    planted.runs.close()
 
 
 def test_a_tab_is_there_where_there_is_something_to_show(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # at this share of a member's probability for a beginning, its token may end there
 _ENDS = 0.9  # at this share it surely does
-_NUM_LOOKED_AT = 8  # of a member's likeliest tokens
-_WORTH_A_LOOK = 0.001  # least probability of these
+_NUM_TOP = 8  # of a member's likeliest tokens
+_LEAST_PROB = 0.001  # least probability of these
 _ODDS_RATIO = 10.0  # of two members' odds to end there; at this ratio they cut differently
-_VOICE = 0.05  # a member with a smaller share of the weighted probability for a beginning is ignored
+_LEAST_SHARE = 0.05  # a member with a smaller share of the weighted probability for a beginning is ignored
 
 
 def contested_ranges(
@@ -35,7 +35,7 @@ def contested_ranges(
 ) -> list[range]:
     """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
     beginnings = _beginnings(member_steps.values(), union)
-    by_member = [e.distribution.cuts(beginnings) for e in member_steps.values()]
+    by_member = [step.distribution.cuts(beginnings) for step in member_steps.values()]
     member_weights = [weights[name] for name in member_steps]
     found: list[range] = []
     for ids, *cuts in zip(beginnings, *by_member, strict=True):
@@ -52,14 +52,14 @@ def prepare(member_step: MemberStep, union: UnionVocabulary) -> None:
 
 def _beginnings(member_steps: Iterable[MemberStep], union: UnionVocabulary) -> list[range]:
     """Each token that may be contested, with the longer tokens that begin with it: their ids, in order."""
-    candidates = {token_id for e in member_steps for token_id in (*_wanted(e), *e.distribution.partial_ids)}
+    candidates = {token_id for step in member_steps for token_id in (*_likely(step), *step.distribution.partial_ids)}
     beginnings = (union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id}))
     return [ids for ids in beginnings if len(ids) > 1]
 
 
-def _wanted(member_step: MemberStep) -> list[int]:
+def _likely(member_step: MemberStep) -> list[int]:
     """A member's likeliest tokens, without improbable ones."""
-    return [token_id for token_id, prob in member_step.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
+    return [token_id for token_id, prob in member_step.distribution.top_k(_NUM_TOP) if prob >= _LEAST_PROB]
 
 
 def begun(distribution: TokenDistribution, ids: range) -> float:
@@ -86,14 +86,14 @@ def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
     """Given each member's cut: what ends with a beginning, and all that begins with it."""
     if all(ends >= _ENDS * begun_with_it for ends, begun_with_it in cuts):  # mostly
         return False
-    voices = [weight * begun_with_it for (_, begun_with_it), weight in zip(cuts, weights, strict=True)]
-    least = _VOICE * sum(voices)
-    heard = [cut for cut, voice in zip(cuts, voices, strict=True) if cut[1] > 0 and voice >= least]
-    all_end = all(ends >= _ENDS * begun_with_it for ends, begun_with_it in heard)
-    all_go_on = all(ends < _MAY_END * begun_with_it for ends, begun_with_it in heard)
+    masses = [weight * begun_with_it for (_, begun_with_it), weight in zip(cuts, weights, strict=True)]
+    least = _LEAST_SHARE * sum(masses)
+    counted = [cut for cut, mass in zip(cuts, masses, strict=True) if cut[1] > 0 and mass >= least]
+    all_end = all(ends >= _ENDS * begun_with_it for ends, begun_with_it in counted)
+    all_go_on = all(ends < _MAY_END * begun_with_it for ends, begun_with_it in counted)
     if all_end or all_go_on:
         return False
-    odds = [ends / max(begun_with_it - ends, 1e-9) for ends, begun_with_it in heard]
+    odds = [ends / max(begun_with_it - ends, 1e-9) for ends, begun_with_it in counted]
     return max(odds) >= _ODDS_RATIO * min(odds)
 
 

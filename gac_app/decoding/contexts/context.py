@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from gac_app.decoding.contexts.draft_places import DraftPlaces
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution import MemberStep, ReadResult
+from gac_app.decoding.distribution import MemberStep, ReadResult, Stage
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.base import Sequence
@@ -78,22 +78,28 @@ class MemberContext:
         return self._held.usage
 
     def ask(self) -> Future[ReadResult] | None:
-        """Read what is uncomputed; None if there is nothing to read. A pass in flight is returned first."""
+        """Read what is uncomputed; None if there is nothing to read. `take` must follow once the read is over."""
         if self._held.in_flight:
             return self._held.in_flight
         self._catch_up()
-        self._held.teach(self.text.covers)  # before a read of the draft changes the cache
+        self._held.fill_in(self.text.covers)  # before a read of the draft changes the cache
         return None if self.is_read else self._held.reach(*self.draft.needed())
 
-    def take(self, result: ReadResult | None) -> MemberStep | None:
-        """The member's step from the read that was asked for; None if more has to be asked."""
+    def take(self) -> MemberStep | None:
+        """The member's step from the read that was asked for, which is over; None if more has to be asked.
+
+        Raises:
+            MemberError: the read has failed.
+        """
         self.draft.recompute()
-        if result:
-            if not self._keep(result):
+        result = None
+        if self._held.in_flight:
+            result = self._take_read()
+            if not result:
                 return None
             self._num_read += result.num_read
             self._seconds += result.seconds
-        if self.text.missed or not self._held.teach(self.text.covers):
+        if self.text.missed or not self._held.fill_in(self.text.covers):
             return None  # the pass read other tokens than those fed, or fewer
         if self.text.rest:
             self.text.take_rest()
@@ -142,7 +148,7 @@ class MemberContext:
     def drop_draft(self) -> None:
         """Drop the draft, including what a failed pass may have left of it."""
         self.draft.clear()
-        self._held.hold(self.text.covers.last)
+        self._held.forget_failed(self.text.covers.last)
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts in `usage`."""
@@ -177,7 +183,7 @@ class MemberContext:
     def can_verify(self, token_id: int) -> bool:
         """Whether the pass that is due reads one id, and may read this draft token as another."""
         is_single = self.num_uncomputed == 1 == len(self.member.mapping.feed(token_id))
-        return is_single and self.text.is_at_boundary and not self._held.draft and self.draft.has_room_for(token_id)
+        return is_single and self.text.is_at_boundary and not self._held.num_draft and self.draft.has_room_for(token_id)
 
     # --- passes that nobody waits for
 
@@ -188,10 +194,10 @@ class MemberContext:
         """
         covers = self.text.covers
         if in_flight := self._held.in_flight:
-            is_due = not self.text.missed and not self._held.is_rejected and self._held.last is covers.last
+            is_due = not self.text.missed and self._held.stage is Stage.DUE and self._held.last is covers.last
             if is_due or not in_flight.done() or in_flight.exception():
                 return in_flight
-            self._keep(in_flight.result())
+            self._take_read()
             if self._held.in_flight:
                 return self._held.in_flight
         if covers.unread and not self.text.missed:
@@ -199,8 +205,10 @@ class MemberContext:
         else:
             boundary, ids, _ = self.text.spelling()
             num_rows = min(1, len(ids))
-        self._held.begin(self._held.reach(boundary, ids, num_rows))
-        return self._held.in_flight
+        in_flight = self._held.reach(boundary, ids, num_rows)
+        if not in_flight:
+            self._held.skip_step()
+        return in_flight
 
     @property
     def may_read_ahead(self) -> bool:
@@ -213,7 +221,7 @@ class MemberContext:
             return None
         in_flight = self.prefetch()
         if in_flight and self.max_draft and in_flight.done() and not in_flight.exception():
-            self._keep(in_flight.result())
+            self._take_read()
             in_flight = self.prefetch()
         if not in_flight and self.max_draft:
             self.extend_own_draft(self.max_draft)
@@ -221,15 +229,15 @@ class MemberContext:
 
     def extend_own_draft(self, num: int) -> None:
         """Let the member read its own argmax tokens: at most `num` beyond what was fed."""
-        if self._held.draft or self._has_read_all:
-            self._held.extend_draft(num)
+        if self._held.stage is Stage.DRAFT or self._has_read_all:
+            self._held.draft(num)
 
     def next_argmax(self) -> int | None:
         """The likeliest token after all that was fed, if the member has drafted just that; None = not known.
 
         If it has drafted something else, it begins to read what is uncomputed.
         """
-        if not self._held.draft or self._held.is_rejected:
+        if self._held.stage is not Stage.DRAFT:
             return None
         in_flight = self.prefetch()
         if not in_flight or not in_flight.done() or in_flight.exception() or not self._has_read_all:
@@ -240,7 +248,7 @@ class MemberContext:
     def _has_read_all(self) -> bool:
         """Whether a pass over everything fed, in its likely spelling, is done or under way."""
         boundary, ids, rest = self.text.spelling()
-        if self._held.is_rejected or self.text.rest or rest:
+        if self._held.stage is Stage.REJECTED or self.text.rest or rest:
             return False
         return bool(self.text.missed or self.text.is_at_boundary) and self._held.holds(boundary, ids)
 
@@ -249,6 +257,6 @@ class MemberContext:
             self.text.catch_up()
             self.draft.recompute()
 
-    def _keep(self, result: ReadResult) -> bool:
+    def _take_read(self) -> ReadResult | None:
         covers = self.text.covers
-        return self._held.keep(result, (covers.unread or [covers.last])[0].num_ids)
+        return self._held.take((covers.unread or [covers.last])[0].num_ids)

@@ -71,14 +71,14 @@ class DraftPlaces:
     def known(self) -> list[Covers]:
         """The covers at each place, as if the draft had been chosen, up to the first place that is not read."""
         if self._text.is_covered and not self._tokens:
-            self._held.teach(self._text.covers)
+            self._held.fill_in(self._text.covers)
             return [self._text.covers]
         if not self._covers:
             present, rest = self._text.caught_up()
-            if self._held.teach(present) and rest:
+            if self._held.fill_in(present) and rest:
                 present.advance(rest, is_partial=True)
             self._covers = [present]
-        while self._held.teach(self._covers[-1]) and len(self._covers) <= len(self._tokens):
+        while self._held.fill_in(self._covers[-1]) and len(self._covers) <= len(self._tokens):
             following = self._covers[-1].fork()
             token = self._mapping.union.token(self._tokens[len(self._covers) - 1])
             following.advance(token, is_partial=False)

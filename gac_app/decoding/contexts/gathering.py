@@ -14,7 +14,7 @@ from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.errors import MemberError
 
-Look = Callable[[dict[str, MemberStep]], None]
+OnStep = Callable[[dict[str, MemberStep]], None]
 
 POLL_S = 0.1  # seconds between checks whether the session was stopped
 
@@ -32,7 +32,7 @@ class _Wait:
     stopped: threading.Event
     idle: SequenceOf[MemberContext]
 
-    def result(self, future: Future[ReadResult], context: MemberContext) -> ReadResult:
+    def until_done(self, future: Future[ReadResult], context: MemberContext) -> None:
         deadline, share_read = self.deadline, context.share_read
         while not future.done():
             self._wait(future)
@@ -46,7 +46,6 @@ class _Wait:
             if time.monotonic() > deadline:
                 future.cancel()
                 raise MemberError(context.name, "timeout", "gave no answer in time for this step")
-        return future.result()
 
     def _wait(self, future: Future[ReadResult]) -> None:
         """Wait a moment, or until the future is done; idle contexts prefetch."""
@@ -63,13 +62,13 @@ def gather(
     timeout_s: float,
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
-    look: Look | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
     """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
         idle: contexts of members that are not asked; they prefetch while the others are waited for.
-        look: called with the members' steps so far while others are still waited for.
+        on_step: called with the members' steps so far while others are still waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -85,11 +84,13 @@ def gather(
         try:
             member_step = None
             while member_step is None:
-                member_step = context.take(waiting.result(future, context) if future else None)
+                if future:
+                    waiting.until_done(future, context)
+                member_step = context.take()
                 future = None if member_step else context.ask()
             steps[context.name] = member_step
-            if look and index < len(by_time) - 1:
-                look(steps)
+            if on_step and index < len(by_time) - 1:
+                on_step(steps)
         except MemberError as error:
             errors[context.name] = error
     names = [context.name for context, _ in asked]

@@ -9,6 +9,8 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
 
 import torch
 
@@ -31,13 +33,22 @@ class MayDraft:
     is_on: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A token that a member reads before it is fed. Its `ids` are in the sequence already."""
+class Stage(Enum):
+    """Of a read that has begun. For the ways from one to another see `HeldSequence`."""
 
-    ids: tuple[int, ...]
+    DRAFT = "draft"  # it reads a token that is not fed yet
+    DUE = "due"  # it reads what has to be read
+    REJECTED = "rejected"  # it reads a drafted token that was not chosen
+
+
+@dataclass(slots=True, eq=False)
+class PendingRead:
+    """A read that has begun, and whose result nobody has taken. The `num_ids` that it reads are in the sequence."""
+
+    num_ids: int
     future: Future[ReadResult] = field(default_factory=Future)
     may_draft: MayDraft = field(default_factory=MayDraft)
+    stage: Stage = Stage.DRAFT
 
 
 class ReadResult:
@@ -47,7 +58,7 @@ class ReadResult:
         distributions: by position.
         num_read: ids read for it.
         seconds: of the forward pass, which other sequences may have shared.
-        draft: the token that the member reads next, before it is fed; None = none.
+        draft: the read of the member's argmax token, which follows before that is fed; None = none.
     """
 
     __slots__ = ("distributions", "draft", "num_read", "seconds")
@@ -60,7 +71,7 @@ class ReadResult:
         """
         self.num_read = num_read
         self.seconds = 0.0
-        self.draft: Draft | None = None
+        self.draft: PendingRead | None = None
         can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
         argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
         self.distributions: SequenceOf[TokenDistribution]
@@ -90,6 +101,20 @@ class ReadResult:
         result.num_read, result.seconds, result.draft = 0, 0.0, None
         result.distributions = self.distributions[len(self.distributions) - num_positions :]
         return result
+
+
+class MemberStep(NamedTuple):
+    """What a member contributes to a step.
+
+    Attributes:
+        distribution: of its next token, over the union.
+        num_read: ids read for it; 0 where the member needed no forward pass.
+        seconds: of the forward pass, which other sequences may have shared.
+    """
+
+    distribution: TokenDistribution
+    num_read: int
+    seconds: float
 
 
 def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[TokenDistribution]:

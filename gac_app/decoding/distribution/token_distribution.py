@@ -111,8 +111,18 @@ class TokenDistribution:
         """The probability of one token."""
         return float(self.at([token_id])[0]) if self.is_on_cpu else float(self.probs_U[token_id])
 
+    def top_k(self, num: int) -> Top:
+        """Up to `num` of its likeliest tokens with their probabilities above 0, likeliest first."""
+        return [pair for pair in self.top[:num] if pair[1] > 0]
+
     def rank_of(self, token_id: int) -> int:
         """The number of likelier tokens, plus 1."""
+        known = dict(self.top)
+        if token_id in known:
+            return 1 + sum(prob > known[token_id] for prob in known.values())
+        return self._counted_rank(token_id)
+
+    def _counted_rank(self, token_id: int) -> int:
         return rank_of(token_id, self.probs_U)
 
     def ends_at(self, token_id: int) -> float:
@@ -187,7 +197,7 @@ class OwnDistribution(TokenDistribution):
     def at(self, ids: list[int]) -> ProbsC:
         return super().at(ids) if self._probs_U is not None else self._mapping.at(ids, self._probs_V)
 
-    def rank_of(self, token_id: int) -> int:
+    def _counted_rank(self, token_id: int) -> int:
         return int(np.count_nonzero(self._probs_V > self.at([token_id]))) + 1
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:

@@ -39,5 +39,5 @@ class TopKBounds:
     def largest(self, k: int) -> list[tuple[int, float]] | None:
         """The `k` likeliest tokens with their probabilities above 0, likeliest first; None if uncertain."""
         found = sorted((pair for pair in self.probs.items() if pair[1] > 0), key=lambda pair: -pair[1])[:k]
-        is_told = found[-1][1] >= self.most_beside if len(found) == k else self.most_beside == 0
-        return found if is_told else None
+        is_known = found[-1][1] >= self.most_beside if len(found) == k else self.most_beside == 0
+        return found if is_known else None

@@ -57,40 +57,40 @@ class Mixture:
     @property
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        told = self._bounds.argmax_id if self._bounds else None
-        return argmax(self.probs_U) if told is None else told
+        known = self._bounds.argmax_id if self._bounds else None
+        return argmax(self.probs_U) if known is None else known
 
     def is_contested(self, token_id: int) -> bool:
         return any(token_id == ids.start for ids in self._contested)
 
     def prob_of(self, token_id: int) -> float:
-        told = self._bounds.prob_of(token_id) if self._bounds else None
-        return float(self.probs_U[token_id]) if told is None else told
+        known = self._bounds.prob_of(token_id) if self._bounds else None
+        return float(self.probs_U[token_id]) if known is None else known
 
     def largest(self, k: int) -> list[tuple[int, float]]:
         """The `k` likeliest tokens with their probabilities (above 0), likeliest first, among the members' top
         tokens.
         """
         k = min(k, len(self._top_ids))
-        told = self._bounds.largest(k) if self._bounds else None
-        if told is None:
+        known = self._bounds.largest(k) if self._bounds else None
+        if known is None:
             _, ids_K = top_k_knowing(self.probs_U, k, list(self._top_ids))
-            told = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
-        return told
+            known = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
+        return known
 
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
-        told = self._members[name].prob_of(token_id) if self._members else None
-        if told is None and not self._contested:
+        known = self._members[name].prob_of(token_id) if self._members else None
+        if known is None and not self._contested:
             return self.member_steps[name].distribution.prob_of(token_id)
-        return float(self._aligned(name)[token_id]) if told is None else told
+        return float(self._aligned(name)[token_id]) if known is None else known
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
-        told = self._members[name].rank_of(token_id) if self._members else None
-        if told is None and not self._contested:
-            return self.member_steps[name].rank_of(token_id)
-        return rank_of(token_id, self._aligned(name)) if told is None else told
+        known = self._members[name].rank_of(token_id) if self._members else None
+        if known is None and not self._contested:
+            return self.member_steps[name].distribution.rank_of(token_id)
+        return rank_of(token_id, self._aligned(name)) if known is None else known
 
     def _aligned(self, name: str) -> torch.Tensor:
         """A member's distribution after merging into contested tokens, [U]."""

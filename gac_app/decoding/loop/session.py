@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread
-from gac_app.decoding.loop.tracing import Decision, trace_of
+from gac_app.decoding.loop.tracing import trace_of
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
@@ -23,24 +23,6 @@ class Branch:
 
     steps: tuple[StepTrace, ...] = ()
     token: bytes | None = None
-
-
-@dataclass(slots=True)
-class _Clock:
-    started: float = field(default_factory=time.monotonic)
-    first_token: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    @property
-    def ttft_s(self) -> float:
-        return self.first_token - self.started if self.first_token is not None else 0.0
-
-    def note_token(self) -> None:
-        if self.first_token is None:
-            self.first_token = time.monotonic()
 
 
 class DecodingSession:
@@ -64,12 +46,12 @@ class DecodingSession:
     ) -> None:
         self._stopped = rules.stopped
         self._stepper = Stepper(contexts, rules, drafter)
-        self._sampler = rules.sampler
         self._union = contexts[0].member.mapping.union
         self._settings = rules.settings
         self._branch = branch or Branch()
         self._text = TextStream(stop_strings)
-        self._clock = _Clock()
+        self._started = time.monotonic()
+        self._ttft_s = 0.0
         self._digest = StepDigest()
         self._is_reproducible = is_reproducible
         self._num_tokens = 0
@@ -112,58 +94,44 @@ class DecodingSession:
 
     @one_torch_thread()
     def _step(self) -> list[TokenEvent]:
-        """Decide and feed a token; returns the events that may be shown."""
-        decision, is_forced = self._decide()
-        spellings = self._feed(decision.token_id, is_ensembled=decision.is_ensembled)
-        self._clock.note_token()
+        """Take a step; returns the events that may be shown."""
+        token = self._branch.token if self._num_tokens == len(self._branch.steps) else None
+        forced = None if token is None else self._id_of(token)
+        decision = self._stepper.step(forced, num_left=self._settings.max_new_tokens - self._num_tokens - 1)
+        self._count(decision.token_id, is_ensembled=decision.is_ensembled)
+        self._ttft_s = self._ttft_s or time.monotonic() - self._started
         if self._reason is None:
             self._stepper.prefetch()
-        position = self._num_tokens - 1
-        return self._show(trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced))
-
-    def _decide(self) -> tuple[Decision, bool]:
-        """The step's decision, and whether the branch forced it."""
-        if self._branch.token is None or self._num_tokens != len(self._branch.steps):
-            num_left = self._settings.max_new_tokens - self._num_tokens - 1
-            return self._stepper.decide(num_left=num_left), False
-        token_id = self._id_of(self._branch.token)
-        decision = self._stepper.decide(lambda _: token_id)
-        self._sampler.note(token_id)
-        return decision, True
+        return self._show(trace_of(decision, self._union, self._num_tokens - 1))
 
     @one_torch_thread()
     def _replay(self, step: StepTrace) -> list[TokenEvent]:
         """Feed a token of another answer's step."""
-        token_id = self._id_of(step.token)
-        self._stepper.recall(step, token_id)
-        self._sampler.note(token_id)
-        spellings = self._feed(token_id, is_ensembled=step.is_ensembled)
+        token_id, position = self._id_of(step.token), self._num_tokens
+        spellings = self._stepper.replay(step, token_id)
+        self._count(token_id, is_ensembled=step.is_ensembled)
         self._num_replayed += 1
-        position = self._num_tokens - 1
         return self._show(replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True))
 
     def _show(self, step: StepTrace) -> list[TokenEvent]:
         self._digest.add(step)
         return self._text.show(step)
 
-    def _feed(self, token_id: int, *, is_ensembled: bool) -> dict[str, tuple[bytes, ...]]:
-        """Feed a token to every member, and check whether it ends the answer."""
-        spellings = self._stepper.feed(token_id)
+    def _count(self, token_id: int, *, is_ensembled: bool) -> None:
+        """Count a token that was fed, and check whether it ends the answer."""
         self._num_tokens += 1
         self._num_ensembled += is_ensembled and len(self.contexts) > 1
         self._reason, self._detail = self._why_finished(token_id)
         self._text.take(self._union.token(token_id), is_last=self._reason is not None)
         if self._text.is_stopped:
             self._reason, self._detail = FinishReason.STOP, ""
-        return spellings
 
     def _why_finished(self, token_id: int) -> tuple[FinishReason | None, str]:
         if token_id == self._union.end_id:
             return FinishReason.STOP, ""
         if self._num_tokens >= self._settings.max_new_tokens:
             return FinishReason.LENGTH, f"the limit of {self._settings.max_new_tokens} new tokens"
-        for name in self._stepper.alive:
-            context = self.contexts[name]
+        for name, context in self._stepper.alive.items():
             if context.is_full:
                 length = context.member.context_length
                 return FinishReason.LENGTH, f"the context of {name} is full ({length:,} tokens)"
@@ -175,8 +143,8 @@ class DecodingSession:
             text=self._text.text,
             num_tokens=self._num_tokens,
             num_ensembled=self._num_ensembled,
-            ttft_s=self._clock.ttft_s,
-            seconds=self._clock.seconds,
+            ttft_s=self._ttft_s,
+            seconds=time.monotonic() - self._started,
             members={name: context.usage for name, context in self.contexts.items()},
             detail=self._detail,
             digest=self._digest.hex,

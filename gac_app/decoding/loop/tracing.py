@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gac_app.decoding.loop.mixture import Mixture
+from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.vocab.union import UnionVocabulary
 
@@ -17,45 +18,29 @@ class Decision:
     """What a step chose, and from what.
 
     Attributes:
-        gate_confidence: None = the gate's largest probability.
-        dropped: members lost so far.
-        evidence: each member's probability of the token, or of its bytes if the member's own token may go on.
-        is_partial: some member's token may go on beyond the one chosen.
-        is_shared: every member's token surely ends there.
-        drawn: the member that stood for all; "" = none.
+        spellings, dropped, evidence, is_partial, is_shared, is_drafted, is_forced: see `StepTrace`.
     """
 
     token_id: int
     mixture: Mixture
-    gate_confidence: float | None = None
+    gate: GateDecision
+    spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     evidence: Mapping[str, float] = field(default_factory=dict)
     is_partial: bool = False
     is_shared: bool = True
     is_drafted: bool = False
-    drawn: str = ""
+    is_forced: bool = False
 
     @property
     def is_ensembled(self) -> bool:
         """Whether several members decided, or one drawn to stand for all."""
-        return len(self.mixture.member_steps) > 1 or bool(self.drawn)
-
-    @property
-    def confidence(self) -> float:
-        """The gate's."""
-        return self.mixture.gate.distribution.top[0][1] if self.gate_confidence is None else self.gate_confidence
+        return len(self.mixture.member_steps) > 1 or bool(self.gate.drawn)
 
 
-def trace_of(
-    decision: Decision,
-    union: UnionVocabulary,
-    *,
-    position: int,
-    spellings: dict[str, tuple[bytes, ...]],
-    is_forced: bool,
-) -> StepTrace:
+def trace_of(decision: Decision, union: UnionVocabulary, position: int) -> StepTrace:
     """The trace of a step."""
-    mixture = decision.mixture
+    mixture, gate = decision.mixture, decision.gate
     members = tuple(_member(name, decision, union) for name in mixture.member_steps)
     top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)
     return StepTrace(
@@ -64,18 +49,18 @@ def trace_of(
         token=union.token(decision.token_id),
         prob=mixture.prob_of(decision.token_id),
         top=top,
-        gate_confidence=decision.confidence,
+        gate_confidence=mixture.gate.distribution.top[0][1] if gate.confidence is None else gate.confidence,
         is_ensembled=decision.is_ensembled,
         winner=max(members, key=lambda member: member.weight * member.prob).member,
         members=members,
-        spellings=spellings,
+        spellings=decision.spellings,
         dropped=decision.dropped,
         is_partial=decision.is_partial,
         is_shared=decision.is_shared,
         evidence=dict(decision.evidence) if decision.is_partial else {},
-        is_forced=is_forced,
+        is_forced=decision.is_forced,
         is_drafted=decision.is_drafted,
-        drawn=decision.drawn,
+        drawn=gate.drawn,
     )
 
 
@@ -87,7 +72,7 @@ def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrac
         weight=mixture.weights[name],
         prob=mixture.member_prob_of(name, decision.token_id),
         rank=mixture.member_rank_of(name, decision.token_id),
-        top=_candidates(member_step.top_k(TOP_K), union),
+        top=_candidates(member_step.distribution.top_k(TOP_K), union),
         num_read=member_step.num_read,
         seconds=member_step.seconds,
     )

@@ -65,7 +65,7 @@ class Combiner:
         probs_MU = torch.stack([probs_U.to(device, non_blocking=True) for probs_U in probs.values()])
         weights_M = torch.tensor([shares[name] for name in probs], device=device)
         rule = self._rule
-        with rule.blamed():
+        with rule.failures_named():
             combined_U = self._for(tuple(probs))(probs_MU, weights_M)
             if combined_U.shape != probs_MU.shape[1:]:
                 shapes = f"{list(combined_U.shape)}; expected {list(probs_MU.shape[1:])}, one number per union token"
@@ -84,7 +84,7 @@ class Combiner:
 
 
 def _shares(rule: LinearRule, weights: list[float]) -> list[float]:
-    with rule.blamed():
+    with rule.failures_named():
         shares = [float(share) for share in rule.shares(weights)]
     is_whole = len(shares) == len(weights) and all(share >= 0 for share in shares)
     if not is_whole or not math.isclose(sum(shares), 1, abs_tol=1e-6):

@@ -88,7 +88,7 @@ class GateRule(Rule):
         return confidence < threshold
 
 
-class _Withheld(dict[str, Any]):
+class _NotGiven(dict[str, Any]):
     """In place of what a weight rule did not ask for."""
 
     def __init__(self, flag: str) -> None:
@@ -99,18 +99,18 @@ class _Withheld(dict[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WeightInputs:
     """What a weight rule can see.
 
     Attributes:
         prior: by name, of the members taking part: weights from the settings, scores, or equal weights.
-        distributions: of the next token, where the rule `looks` at them.
+        distributions: of the next token, where the rule `needs_distributions`.
         prompt_bits: bits per byte that the prompt's text costs each member, where the rule `needs_prompt`.
     """
 
     prior: Mapping[str, float]
-    distributions: Mapping[str, TokenDistribution] = field(default_factory=lambda: _Withheld("looks"))
-    prompt_bits: Mapping[str, float] = field(default_factory=lambda: _Withheld("needs_prompt"))
+    distributions: Mapping[str, TokenDistribution] = field(default_factory=lambda: _NotGiven("needs_distributions"))
+    prompt_bits: Mapping[str, float] = field(default_factory=lambda: _NotGiven("needs_prompt"))
 
 
 class WeightRule(Rule):
@@ -119,11 +119,11 @@ class WeightRule(Rule):
     The engine multiplies it by the *evidence*: the probability that each member gave to the tokens chosen so far.
 
     Attributes:
-        looks: at the distributions of the step.
-        needs_prompt: each member reads the prompt's text once more, as a document, for `Seen.prompt_bits`.
+        needs_distributions: of the step, for `WeightInputs.distributions`.
+        needs_prompt: each member reads the prompt's text once more, as a document, for `WeightInputs.prompt_bits`.
     """
 
-    looks: ClassVar[bool] = False
+    needs_distributions: ClassVar[bool] = False
     needs_prompt: ClassVar[bool] = False
 
     @property
@@ -133,9 +133,9 @@ class WeightRule(Rule):
         """
         return None
 
-    def __call__(self, seen: Seen) -> Mapping[str, float]:
+    def __call__(self, inputs: WeightInputs) -> Mapping[str, float]:
         """By member name, numbers of at least 0; only their proportions matter."""
-        return seen.prior
+        return inputs.prior
 
 
 combine_rules: Registry[CombineRule] = Registry("combine rule", CombineRule, "combine", "combine_params")
@@ -145,26 +145,9 @@ weight_rules: Registry[WeightRule] = Registry("weight rule", WeightRule, "weight
 REGISTRIES: tuple[Registry[Any], ...] = (combine_rules, gate_rules, weight_rules)
 
 
-def combine_rule_of(settings: Settings) -> CombineRule:
-    """The combine rule of the settings. Raises RequestError if there is no such rule or its parameters do not fit."""
-    return combine_rules.make(settings.combine, settings.combine_params)
-
-
-def gate_rule_of(settings: Settings) -> GateRule:
-    """The gate rule of the settings. Raises as `combine_rule_of`."""
-    return gate_rules.make(settings.gate_rule, settings.gate_params)
-
-
-def weight_rule_of(settings: Settings) -> WeightRule:
-    """The weight rule of the settings; numbers given by member count as they are. Raises as `combine_rule_of`."""
-    if isinstance(settings.weights, dict):
-        return WeightRule.model_validate(settings.weight_params)
-    return weight_rules.make(settings.weights, settings.weight_params)
-
-
 def memory_of(rule: WeightRule) -> float | None:
     """The rule's memory. Raises RuleError if it fails or is no factor."""
-    with rule.blamed():
+    with rule.failures_named():
         memory = rule.memory
         if memory is not None and not 0 < memory <= 1:
             raise RuleError(rule.rule_name, f"gave the memory {memory}; expected None, or above 0 and up to 1")
@@ -175,10 +158,10 @@ def draws_one(settings: Settings) -> bool:
     """Whether at each step one member, drawn with its share, stands for all that take part.
 
     Its tokens have the mean's distribution if sampling has no filters, alignment merges nothing, and the shares are
-    known before any member is asked. Raises RequestError as `combine_rule_of`.
+    known before any member is asked. Raises RequestError as `Registry.of`.
     """
-    rule, weights = combine_rule_of(settings), weight_rule_of(settings)
-    are_weights_known = not weights.looks and memory_of(weights) is None
+    rule, weights = combine_rules.of(settings), weight_rules.of(settings)
+    are_weights_known = not weights.needs_distributions and memory_of(weights) is None
     is_plain = settings.samples_plainly and settings.alignment == "paper"
     return isinstance(rule, LinearRule) and rule.draws_one and is_plain and are_weights_known
 
@@ -191,9 +174,8 @@ def plugin_code(settings: Settings) -> list[str]:
 
 def check_rules(settings: Settings) -> None:
     """Raise RequestError if the settings name an unknown rule, or parameters that do not fit."""
-    combine_rule_of(settings)
-    gate_rule_of(settings)
-    weight_rule_of(settings)
+    for registry in REGISTRIES:
+        registry.of(settings)
 
 
 def without_effect(settings: Settings, asked: Collection[str], *, is_alone: bool = False) -> Iterator[str]:

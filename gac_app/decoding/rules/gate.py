@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gac_app.decoding.distribution import TokenDistribution
-from gac_app.decoding.rules.contracts import GateRule, gate_rule_of, gate_rules
-from gac_app.decoding.rules.shipped.gates import MaxProb
+from gac_app.decoding.rules.contracts import GateRule, gate_rules
+from gac_app.decoding.rules.shipped.gates import Agreement, MaxProb
 from gac_app.errors import RuleError
 from gac_app.settings import Settings
-
-_AGREEMENT = "agreement"  # also a mode, older than the gate rules
 
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a step is ensembled, the gate's confidence, and the member drawn to stand for all; "" = none."""
+    """Whether a step is ensembled.
+
+    Attributes:
+        confidence: of the gate; None = its largest probability.
+        drawn: the member that stands for all; "" = none.
+    """
 
     is_open: bool
-    confidence: float
+    confidence: float | None = None
     drawn: str = ""
 
 
@@ -46,12 +49,12 @@ class Gate:
     temperature: float = 1.0
 
     @property
-    def seen_by(self) -> str:
+    def key(self) -> str:
         """Identifies how the gate computes its confidence. The threshold is not part of it."""
-        return f"{self._sight!r} {self.temperature}"
+        return f"{self._confidence_rule!r} {self.temperature}"
 
     @property
-    def _sight(self) -> GateRule:
+    def _confidence_rule(self) -> GateRule:
         return self.rule or MaxProb()
 
     def asked_first(self, names: list[str]) -> list[str]:
@@ -60,13 +63,18 @@ class Gate:
 
     def view(self, distribution: TokenDistribution) -> GateView:
         """Raises RuleError if the rule fails or gives no valid confidence."""
-        rule = self._sight
+        rule = self._confidence_rule
         scaled = distribution if self.temperature == 1 else distribution.tempered(self.temperature)
-        with rule.blamed():
+        with rule.failures_named():
             confidence = float(rule(scaled))
         if not -1e-3 <= confidence <= 1.001:  # allows for rounding
             raise RuleError(rule.rule_name, f"gave a confidence of {confidence:g}; expected 0 to 1")
         return GateView(distribution.top[0][0], confidence)
+
+    def decision_on(self, asked: Sequence[TokenDistribution], *, is_stable: bool) -> GateDecision:
+        """The decision on the distributions of the members asked first; see `decide`."""
+        needed = asked if self.rule else asked[:1]  # for the trace, where all take part anyway
+        return self.decide([self.view(distribution) for distribution in needed], is_stable=is_stable)
 
     def decide(self, views: Sequence[GateView], *, is_stable: bool) -> GateDecision:
         """Decide whether all members take part, or the gate alone.
@@ -82,7 +90,7 @@ class Gate:
         argmaxes = [view.argmax for view in views]
         if self.rule is None:
             return GateDecision(is_open=True, confidence=confidence)
-        with self.rule.blamed():
+        with self.rule.failures_named():
             is_open = bool(self.rule.opens(confidence, self.threshold, argmaxes, is_stable=is_stable))
         return GateDecision(is_open, confidence)
 
@@ -90,7 +98,7 @@ class Gate:
 def make_gate(settings: Settings) -> Gate:
     """The gate of the settings. A threshold above 1 means every step, so all members are asked at once."""
     if settings.mode == "agreement":
-        return Gate(gate_rules.make(_AGREEMENT, {}))
+        return Gate(Agreement())
     if settings.mode == "every-step" or settings.threshold > 1:
         return Gate()
-    return Gate(gate_rule_of(settings), settings.threshold, settings.gate_temperature)
+    return Gate(gate_rules.of(settings), settings.threshold, settings.gate_temperature)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError
+from gac_app.settings import Settings
 from gac_app.validation import message_of, path_of
 
 
@@ -32,7 +33,7 @@ class Rule(BaseModel):
     rule_name: ClassVar[str] = ""  # set by the registry
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
+    def failures_named(self) -> Iterator[None]:
         """Whatever the rule raises becomes a RuleError that names it."""
         try:
             yield
@@ -130,6 +131,11 @@ class Registry(Generic[RuleT]):
         if name not in self._entries:
             raise RequestError(self.field, f"{name!r} is no {self.kind}; expected {', '.join(self.names)}")
         return self._entries[name]
+
+    def of(self, settings: Settings) -> RuleT:
+        """The rule that the settings name. Numbers in place of a name count as they are. Raises as `make`."""
+        name, params = getattr(settings, self.field), getattr(settings, self.params_field)
+        return self.make(name, params) if isinstance(name, str) else self._base.model_validate(params)
 
     def make(self, name: str, params: Mapping[str, Any]) -> RuleT:
         """A rule with its parameters. Raises RequestError naming the setting, and the parameter in it."""

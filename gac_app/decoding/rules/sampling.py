@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from gac_app.decoding.distribution import argmax
 from gac_app.settings import Settings
 
-_FIRST_LOOK = 1024  # candidates sorted first; sorting all 258,000 costs as much as a small model's step
+_NUM_SORTED_FIRST = 1024  # candidates sorted first; sorting all 258,000 costs as much as a small model's step
 
 
 class Sampler:
     """Greedy at temperature 0, else random. Equal seed, settings and distributions give equal tokens.
 
     The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. At every position of the
-        answer each token has its own random number (the Gumbel-max trick), so draws from similar distributions mostly
-        agree. A member's draft therefore mostly agrees with the ensemble (see `in_turn`), and an answer that continues
-        another one is drawn as if it had never ended.
+    answer each token has its own random number (the Gumbel-max trick), so draws from similar distributions mostly
+    agree. A member's draft therefore mostly agrees with the ensemble (see `in_turn`), and an answer that continues
+    another one is drawn as if it had never ended.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,8 +43,8 @@ class Sampler:
         """The member that decides the next token alone, drawn with its share. The same one until a token is chosen."""
         # No token has these ids, so these random numbers are independent of the tokens'.
         ids_M = -1 - np.arange(len(shares))
-        luck_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._position, ids_M)
-        return list(shares)[int(luck_M.argmax())]
+        keys_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._position, ids_M)
+        return list(shares)[int(keys_M.argmax())]
 
     def note(self, token_id: int) -> None:
         """Count a token, chosen or forced."""
@@ -72,10 +72,12 @@ class Sampler:
         temperature = self._settings.temperature
         if temperature < 0.25:  # high powers would turn small float32 probabilities into 0
             probs_U = probs_U / probs_U.max()
-        warm_U = probs_U ** (1 / temperature)
-        probs_C, ids_C = self._candidates(warm_U) if self._has_filters else (warm_U.cpu(), torch.arange(len(warm_U)))
-        luck_C = probs_C.double().numpy() / exponentials(self._settings.seed, self._position, ids_C.numpy())
-        return int(ids_C[int(luck_C.argmax())])
+        tempered_U = probs_U ** (1 / temperature)
+        probs_C, ids_C = (
+            self._candidates(tempered_U) if self._has_filters else (tempered_U.cpu(), torch.arange(len(tempered_U)))
+        )
+        keys_C = probs_C.double().numpy() / exponentials(self._settings.seed, self._position, ids_C.numpy())
+        return int(ids_C[int(keys_C.argmax())])
 
     @property
     def _has_filters(self) -> bool:
@@ -86,9 +88,9 @@ class Sampler:
         settings = self._settings
         probs_U = probs_U / probs_U.sum()
         count = min(settings.top_k or len(probs_U), len(probs_U))
-        look = min(count, _FIRST_LOOK)
-        probs_C, ids_C = probs_U.topk(look)
-        is_settled = look == count or (
+        num_sorted = min(count, _NUM_SORTED_FIRST)
+        probs_C, ids_C = probs_U.topk(num_sorted)
+        is_settled = num_sorted == count or (
             settings.top_p < 1 and not settings.top_k and float(probs_C.sum()) > settings.top_p
         )
         if not is_settled and settings.min_p > 0:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from gac_app.decoding.distribution import TokenDistribution
-from gac_app.decoding.rules.contracts import Seen, WeightRule, memory_of
+from gac_app.decoding.rules.contracts import WeightInputs, WeightRule, memory_of
 from gac_app.errors import RuleError
 
 DistributionOf = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
@@ -43,27 +43,27 @@ class StepWeights:
         self._evidence: dict[str, float] = {}  # log-probability of the chosen pieces
 
     @property
-    def looks(self) -> bool:
+    def needs_distributions(self) -> bool:
         """Whether the weights depend on the distributions of the step."""
-        return self._rule.looks
+        return self._rule.needs_distributions
 
     def prepare(self) -> None:
         """Read the prompt, if the rule needs that: before a session reads anything, so that it takes no more room."""
         if self._rule.needs_prompt:
             _ = self._prompt_bits
 
-    def of(self, names: Sequence[str], look: DistributionOf | None = None) -> dict[str, float]:
+    def of(self, names: Sequence[str], distribution_of: DistributionOf | None = None) -> dict[str, float]:
         """The weights of the members taking part, summing to 1; equal weights if all are 0.
 
         Args:
-            look: needed if the rule `looks`.
+            distribution_of: needed if the rule `needs_distributions`.
 
         Raises:
             RuleError: the rule fails.
         """
         if len(names) == 1:
             return {names[0]: 1.0}
-        weights = self._by_rule(names, look)
+        weights = self._by_rule(names, distribution_of)
         if self._evidence:
             best = max(self._evidence.get(name, 0.0) for name in names)
             for name in names:
@@ -89,14 +89,14 @@ class StepWeights:
         for name, log_prob in log_probs.items():
             self._evidence[name] = self._evidence.get(name, 0.0) + max(log_prob, least)
 
-    def _by_rule(self, names: Sequence[str], look: DistributionOf | None) -> dict[str, float]:
-        seen = Seen({name: self._prior[name] for name in names})
-        if self._rule.looks and look:
-            seen = replace(seen, distributions={name: look(name) for name in names})
+    def _by_rule(self, names: Sequence[str], distribution_of: DistributionOf | None) -> dict[str, float]:
+        inputs = WeightInputs({name: self._prior[name] for name in names})
+        if self._rule.needs_distributions and distribution_of:
+            inputs = replace(inputs, distributions={name: distribution_of(name) for name in names})
         if self._rule.needs_prompt:
-            seen = replace(seen, prompt_bits=self._prompt_bits)
-        with self._rule.blamed():
-            given = self._rule(seen)
+            inputs = replace(inputs, prompt_bits=self._prompt_bits)
+        with self._rule.failures_named():
+            given = self._rule(inputs)
             weights = {name: float(given[name]) for name in names}
         if not all(0 <= weight < math.inf for weight in weights.values()):
             raise RuleError(self._rule.rule_name, "gave a weight that is no finite number of at least 0")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 from gac_app.decoding.rules.combiner import Combiner
@@ -100,7 +99,7 @@ class Mix:
         """Whether the mixture's probability needs whole distributions, so that it is computed while the text is
         read.
         """
-        return not self.combiner.is_linear or self.make_weights().looks
+        return not self.combiner.is_linear or self.make_weights().needs_distributions
 
 
 def rules_key(settings: Settings) -> str:
@@ -153,17 +152,10 @@ class Scorer:
 
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         names = tuple(member.name for member in self.forks.members)
-        return self.read_texts.once((names, self.prompt_key, self.gate.seen_by, cut), num_bytes, read)
+        return self.read_texts.once((names, self.prompt_key, self.gate.key, cut), num_bytes, read)
 
     def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
-        members = self.forks.members
+        read = partial(read_text, text=text, gate=self.gate, timeout_s=self.forks.timeout_s)
         with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-            found = pool.map(
-                read_text,
-                members,
-                sequences,
-                repeat(text),
-                repeat(self.gate),
-                repeat(self.forks.timeout_s),
-            )
-            return {member.name: probs for member, probs in zip(members, found, strict=True)}
+            found = pool.map(read, self.forks.members, sequences)
+            return {member.name: probs for member, probs in zip(self.forks.members, found, strict=True)}

@@ -8,12 +8,12 @@ chooses one. The drafter here does not draft.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts import Look, MemberContext, gather
+from gac_app.decoding.contexts import MemberContext, OnStep, gather
 from gac_app.decoding.distribution import MemberStep
+from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.errors import MemberError
 
 Gathered = tuple[dict[str, MemberStep], list[MemberError]]
@@ -22,12 +22,13 @@ Gathered = tuple[dict[str, MemberStep], list[MemberError]]
 class Drafter:
     """Asks members, in the order that costs least.
 
-    Args:
-        timeout_s: of a step.
+    Attributes:
+        alive: the contexts of all members that have not failed, by name, the gate first.
     """
 
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules) -> None:
+        self.alive = {context.name: context for context in contexts}
+        self._rules = rules
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         """A step begins: `first` are asked, then maybe the `others`.
@@ -39,21 +40,19 @@ class Drafter:
     def gather(
         self,
         contexts: SequenceOf[MemberContext],
-        stopped: threading.Event,
         idle: SequenceOf[MemberContext] = (),
-        look: Look | None = None,
+        on_step: OnStep | None = None,
     ) -> Gathered:
         """The steps of these members, by name, and what failed.
 
         Args:
-            stopped: ends the wait when set.
             idle: of members that are not asked; they prefetch meanwhile.
-            look: called with the members' steps so far while others are waited for.
+            on_step: called with the members' steps so far while others are still waited for.
 
         Raises:
-            SessionStopped: as soon as `stopped` is set.
+            SessionStopped: soon after the answer is stopped.
         """
-        return gather(contexts, self._timeout_s, stopped, idle, look)
+        return gather(contexts, self._rules.settings.step_timeout_s, self._rules.stopped, idle, on_step)
 
     def has_drafted(self, token_id: int) -> bool:
         """Whether this is the first draft token."""

@@ -19,14 +19,12 @@ they would without a draft.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
-from functools import partial
 
-from gac_app.decoding.contexts import Look, MemberContext, gather
+from gac_app.decoding.contexts import MemberContext, OnStep
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
@@ -52,15 +50,12 @@ class InTurnDrafter(Drafter):
     """Asks members before a step needs them, in an order that saves passes.
 
     Args:
-        contexts: of all members, the gate first.
         pace: measured costs and acceptance, shared with other sessions.
     """
 
-    def __init__(self, contexts: Iterable[MemberContext], rules: AnswerRules, pace: Pace) -> None:
-        super().__init__(rules.settings.step_timeout_s)
-        self._alive = {context.name: context for context in contexts}
-        self._union = next(iter(self._alive.values())).member.mapping.union
-        self._rules = rules
+    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, pace: Pace) -> None:
+        super().__init__(contexts, rules)
+        self._union = contexts[0].member.mapping.union
         self._sampler = rules.sampler  # a copy of it, which chooses draft tokens
         self._pace = pace
         self._draft: list[_DraftToken] = []
@@ -93,29 +88,24 @@ class InTurnDrafter(Drafter):
     def gather(
         self,
         contexts: SequenceOf[MemberContext],
-        stopped: threading.Event,
         idle: SequenceOf[MemberContext] = (),
-        look: Look | None = None,
+        on_step: OnStep | None = None,
     ) -> Gathered:
-        """See `Drafter`; more may be read than the step needs. `idle` and `look` are not used."""
-        asked = [self._alive[context.name] for context in contexts]
-        self._step.is_verified |= any(context is not self._drafting for context in asked)
-        self._step.is_drafted |= any(context.is_known for context in asked)
-        self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in asked)
-        read = partial(self._read, stopped=stopped)
+        """See `Drafter`; more may be read than the step needs. `idle` and `on_step` are not used."""
+        drafter = self._drafting
+        self._step.is_verified |= any(context is not drafter for context in contexts)
+        self._step.is_drafted |= any(context.is_known for context in contexts)
+        self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in contexts)
         errors: list[MemberError] = []
         if self._is_drafting:
-            drafter = self._drafting
-            if drafter in asked and not drafter.is_known:
+            if drafter in contexts and not drafter.is_known:
                 self._lengthen()  # the bonus token, where the others know the place already
-                errors = read([drafter])[1]
-            if not errors and not all(context.is_known for context in asked):
-                errors = self._draft_on(drafter, read)
+                errors = self._read([drafter])[1]
+            if not errors and not all(context.is_known for context in contexts):
+                errors = self._draft_on(drafter)
         failed = {error.member for error in errors}
-        steps, more = read([context for context in asked if context.name not in failed])
-        for error in (*errors, *more):
-            del self._alive[error.member]
-        self._step.argmaxes |= {name: e.argmax_id for name, e in steps.items()}
+        steps, more = self._read([context for context in contexts if context.name not in failed])
+        self._step.argmaxes |= {name: given.distribution.argmax_id for name, given in steps.items()}
         return steps, errors + more
 
     def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
@@ -123,21 +113,21 @@ class InTurnDrafter(Drafter):
 
     @property
     def _is_gated(self) -> bool:
-        return len(self._rules.gate.asked_first(list(self._alive))) < len(self._alive)
+        return len(self._rules.gate.asked_first(list(self.alive))) < len(self.alive)
 
     @property
     def _drafting(self) -> MemberContext:
-        names = list(self._alive)
-        return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
+        names = list(self.alive)
+        return self.alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
-    def _read(self, contexts: list[MemberContext], stopped: threading.Event) -> Gathered:
+    def _read(self, contexts: list[MemberContext]) -> Gathered:
         """Ask these members. A member that fails with a draft is asked again without it."""
         unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
-        steps, errors = gather(contexts, self._timeout_s, stopped)
+        steps, errors = super().gather(contexts)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
             self._drop_draft()
-            found, failed = gather([self._alive[name] for name in again], self._timeout_s, stopped)
+            found, failed = super().gather([self.alive[name] for name in again])
             errors = [error for error in errors if error.member not in again] + failed
             steps |= found
             steps = {context.name: steps[context.name] for context in contexts if context.name in steps}
@@ -158,11 +148,11 @@ class InTurnDrafter(Drafter):
 
     # --- drafting
 
-    def _draft_on(self, drafter: MemberContext, read: Callable[[list[MemberContext]], Gathered]) -> list[MemberError]:
+    def _draft_on(self, drafter: MemberContext) -> list[MemberError]:
         """Lengthen the draft while that pays; the drafting member reads each new token."""
         while self._lengthen() and self._is_worth_reading():
             drafter.num_wanted = len(self._draft) + 1
-            _, errors = read([drafter])
+            _, errors = self._read([drafter])
             drafter.num_wanted = 1
             if errors or not self._draft:
                 return errors
@@ -171,29 +161,28 @@ class InTurnDrafter(Drafter):
     def _lengthen(self) -> bool:
         """Add to the draft what the members that know its end would choose there; False if nothing was added."""
         place = len(self._draft)
-        known = {name: step for name, c in self._alive.items() if (step := c.step_at(place))}
+        known = {name: step for name, c in self.alive.items() if (step := c.step_at(place))}
         if not known or self._num_fed + place + 1 >= self._rules.settings.max_new_tokens:
             return False
         distributions = {name: step.distribution for name, step in known.items()}
         try:
             shares = self._rules.shares(distributions)
             probs_U = self._rules.combiner({name: d.probs_U for name, d in distributions.items()}, shares)
-            gate = known.get(next(iter(self._alive)))
-            is_certain = self._is_gated and gate is not None and not self._opens(gate)
+            gate = distributions.get(next(iter(self.alive)))
+            is_certain = bool(
+                self._is_gated and gate and not self._rules.gate.decision_on([gate], is_stable=True).is_open
+            )
         except RuleError:  # it may need members that are not asked yet, and the place may never come
             return False
         if not place:
             self._sampler = self._rules.sampler.fork()
         token_id = self._sampler.choose(probs_U)
-        if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self._alive.values()):
+        if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self.alive.values()):
             return False
         self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain))
-        for context in self._alive.values():
+        for context in self.alive.values():
             context.draft.append(token_id)
         return True
-
-    def _opens(self, gate: MemberStep) -> bool:
-        return self._rules.gate.decide([self._rules.gate.view(gate.distribution)], is_stable=True).is_open
 
     def _is_worth_reading(self) -> bool:
         """Whether the drafting member should read the draft's last token now, so that the draft can grow."""
@@ -203,12 +192,12 @@ class InTurnDrafter(Drafter):
                 survival *= self._pace.acceptance(token.confidence)
                 num_settled += survival
         share_asked = (self._num_verified + 1) / (self._num_fed + 1) if self._is_gated else 1.0
-        num_ids = max(context.num_uncomputed for context in self._alive.values() if not context.is_known)
+        num_ids = max(context.num_uncomputed for context in self.alive.values() if not context.is_known)
         return self._pace.goes_on(survival, num_settled, share_asked, num_ids)
 
     def _drop_draft(self) -> None:
         self._draft = []
-        for context in self._alive.values():
+        for context in self.alive.values():
             context.drop_draft()
 
 

@@ -11,12 +11,12 @@ the same bits as two passes, so drafts do not change the answer. No draft delays
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts import Look, MemberContext, gather
+from gac_app.decoding.contexts import MemberContext, OnStep
 from gac_app.decoding.distribution import MemberStep
+from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 
 _MAX_DRAFT = 2  # tokens that the drafting member reads beyond those fed
@@ -26,9 +26,8 @@ _MUCH_FASTER = 1.5  # times as fast as any other, to draft: at a recovered token
 class OverlappedDrafter(Drafter):
     """Lets a member draft while it would wait for the others."""
 
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(timeout_s)
-        self._contexts: list[MemberContext] = []  # of all members
+    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules) -> None:
+        super().__init__(contexts, rules)
         self._drafting: MemberContext | None = None
         self._max_draft = 0
         self._can_offer = False
@@ -37,11 +36,10 @@ class OverlappedDrafter(Drafter):
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         self._drafting, self._max_draft = None, min(_MAX_DRAFT, num_left)
         self._answered.clear()
-        self._contexts = [*first, *others]
-        for context in self._contexts:
+        for context in self.alive.values():
             context.max_draft = 0
-        if num_left and len(self._contexts) > 1:
-            fastest, *slower = sorted(self._contexts, key=_pass_s)
+        if num_left and len(self.alive) > 1:
+            fastest, *slower = sorted(self.alive.values(), key=_pass_s)
             is_idle = fastest not in first
             is_for_others = is_idle or not others
             self._can_offer = is_for_others and num_left > 1
@@ -54,26 +52,25 @@ class OverlappedDrafter(Drafter):
     def gather(
         self,
         contexts: SequenceOf[MemberContext],
-        stopped: threading.Event,
         idle: SequenceOf[MemberContext] = (),
-        look: Look | None = None,
+        on_step: OnStep | None = None,
     ) -> Gathered:
         if not self._drafting:
-            return super().gather(contexts, stopped, idle, look)
+            return super().gather(contexts, idle, on_step)
 
         def meanwhile(steps: dict[str, MemberStep]) -> None:
             self._draft_on(steps)
-            if look:
-                look(steps)
+            if on_step:
+                on_step(steps)
 
         if contexts:
             self._draft_on(())
-        steps, errors = gather(contexts, self._timeout_s, stopped, idle, meanwhile)
+        steps, errors = super().gather(contexts, idle, meanwhile)
         self._answered.update(steps)
         return steps, errors
 
     def has_drafted(self, token_id: int) -> bool:
-        return any(context.draft.begins_with(token_id) for context in self._contexts)
+        return any(context.draft.begins_with(token_id) for context in self.alive.values())
 
     def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
         """See `Drafter`. The others read the draft token, if there is one, in the same pass as what they have to
@@ -81,7 +78,7 @@ class OverlappedDrafter(Drafter):
         """
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
         if draft_id is not None:
-            for context in self._contexts:
+            for context in self.alive.values():
                 if context is not self._drafting and context.can_verify(draft_id):
                     context.draft.append(draft_id)
         super().prefetch(first, others)

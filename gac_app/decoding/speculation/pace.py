@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 _NUM_BINS = 5  # of confidence
 _PRIOR = 4  # imaginary draft tokens in each bin at the start, accepted as often as their confidence says
 _MEMORY = 64  # after so many values, a rate halves the weight of the older ones
-_PLAIN_LOOK, _DRAFTED_LOOK = 4, 16  # tokens by which plain and drafted decoding are judged
-_LOOK_AGAIN = 128  # tokens after which the other way is tried again
+_PLAIN_TRIAL, _DRAFTED_TRIAL = 4, 16  # tokens by which plain and drafted decoding are judged
+_TRY_AGAIN = 128  # tokens after which the other way is tried again
 _LENGTHS = (1, 2, 3, 4)  # of drafts, by which members are compared
 _FEW = 3  # passes of a length before its time is trusted
 
@@ -48,26 +48,26 @@ class Pace:
     _passes: dict[str, Rate] = field(default_factory=dict)  # by member: seconds, in plain steps
     _agreement: dict[str, Rate] = field(default_factory=dict)  # by member: share of its argmaxes that were chosen
     _accepted: list[Rate] = field(default_factory=lambda: [Rate() for _ in range(_NUM_BINS + 1)])  # by confidence
-    _num_since_look: int = 0
+    _num_since_trial: int = 0
 
     @property
     def is_measured(self) -> bool:
         """Whether enough plain steps were seen to know which members are fast."""
-        return self.plain.num >= _PLAIN_LOOK
+        return self.plain.num >= _PLAIN_TRIAL
 
     def is_worth_drafting(self) -> bool:
         """Whether drafts have saved time. Both ways are tried first; the slower one is tried again now and then."""
-        if not self.is_measured or self.drafted.num < _DRAFTED_LOOK:
+        if not self.is_measured or self.drafted.num < _DRAFTED_TRIAL:
             return self.is_measured
         is_better = self.drafted.mean < self.plain.mean
-        if self._num_since_look >= _LOOK_AGAIN + (_PLAIN_LOOK if is_better else _DRAFTED_LOOK):
-            self._num_since_look = 0
-        return is_better != (self._num_since_look >= _LOOK_AGAIN)
+        if self._num_since_trial >= _TRY_AGAIN + (_PLAIN_TRIAL if is_better else _DRAFTED_TRIAL):
+            self._num_since_trial = 0
+        return is_better != (self._num_since_trial >= _TRY_AGAIN)
 
     def note_step(self, seconds: float, *, is_drafting: bool) -> None:
         """A token took this long."""
         (self.drafted if is_drafting else self.plain).note(seconds)
-        self._num_since_look += 1
+        self._num_since_trial += 1
 
     def note_plain_pass(self, name: str, seconds: float) -> None:
         """A member's pass in a plain step, where all members read at once."""

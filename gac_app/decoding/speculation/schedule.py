@@ -35,7 +35,7 @@ class Schedules:
             is_reproducible: logits must not depend on what else runs or ran.
         """
         if len(members) == 1 or draws_one(settings):  # nobody verifies
-            return _plain
+            return Drafter
         is_prefix, is_auto = settings.alignment == "prefix", settings.speculation == "auto"
         is_invariant = all(member.is_chunk_invariant for member in members)
         is_exact = all(member.is_chunk_consistent or member.is_chunk_invariant for member in members)
@@ -45,12 +45,4 @@ class Schedules:
         if is_wanted and not settings.reads_along and (is_invariant or not is_reproducible):
             how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
             return partial(InTurnDrafter, pace=self._paces.setdefault((*how, *(m.name for m in members)), Pace()))
-        return _overlapped if can_overlap else _plain
-
-
-def _plain(_: list[MemberContext], rules: AnswerRules) -> Drafter:
-    return Drafter(rules.settings.step_timeout_s)
-
-
-def _overlapped(_: list[MemberContext], rules: AnswerRules) -> Drafter:
-    return OverlappedDrafter(rules.settings.step_timeout_s)
+        return OverlappedDrafter if can_overlap else Drafter

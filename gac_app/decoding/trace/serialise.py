@@ -1,13 +1,13 @@
 """Decoding events <-> JSON-able values, for the database and for exports.
 
 The only loss is precision: probabilities and seconds keep six digits. Bytes are hexadecimal, candidates are `[token_id,
-hex, prob]`, and values that most steps share are left out: empty `spellings`, `dropped`, `evidence`, `drawn`; false
-`is_partial`, `is_forced`, `is_drafted`; true `is_shared`. An outline is `[text, token, flags, winner, prob,
+hex, prob]`, and fields that have their default are left out. An outline is `[text, token, flags, winner, prob,
 gate_confidence]`; its token is null if the text has the same bytes.
 """
 
 from __future__ import annotations
 
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from gac_app.decoding.trace.events import (
@@ -28,57 +28,19 @@ def round_float(value: float) -> float:
 
 
 def step_to_json(step: StepTrace) -> Json:
-    data: Json = {
-        "position": step.position,
-        "token_id": step.token_id,
-        "token": step.token.hex(),
-        "prob": round_float(step.prob),
-        "top": _candidates_to_json(step.top),
-        "gate_confidence": round_float(step.gate_confidence),
-        "is_ensembled": step.is_ensembled,
-        "winner": step.winner,
-        "members": [_member_to_json(member) for member in step.members],
-    }
-    if step.spellings:
-        data["spellings"] = {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()}
-    if step.dropped:
-        data["dropped"] = list(step.dropped)
-    if step.is_partial:
-        data["is_partial"] = True
-    if step.is_partial or not step.is_shared:
-        data["is_shared"] = step.is_shared
-    if step.evidence:
-        data["evidence"] = {name: round_float(prob) for name, prob in step.evidence.items()}
-    if step.is_forced:
-        data["is_forced"] = True
-    if step.is_drafted:
-        data["is_drafted"] = True
-    if step.drawn:
-        data["drawn"] = step.drawn
-    return data
+    values = ((field, getattr(step, field.name)) for field in fields(StepTrace))
+    return {field.name: _plain(value) for field, value in values if not _is_default(field, value)}
 
 
 def step_from_json(data: Json) -> StepTrace:
-    spellings = data.get("spellings", {})
-    return StepTrace(
-        position=data["position"],
-        token_id=data["token_id"],
-        token=bytes.fromhex(data["token"]),
-        prob=data["prob"],
-        top=_candidates_from_json(data["top"]),
-        gate_confidence=data["gate_confidence"],
-        is_ensembled=data["is_ensembled"],
-        winner=data["winner"],
-        members=tuple(_member_from_json(member) for member in data["members"]),
-        spellings={name: tuple(bytes.fromhex(piece) for piece in pieces) for name, pieces in spellings.items()},
-        dropped=tuple(data.get("dropped", ())),
-        is_partial=data.get("is_partial", False),
-        is_shared=data.get("is_shared", True),
-        evidence=data.get("evidence", {}),
-        is_forced=data.get("is_forced", False),
-        is_drafted=data.get("is_drafted", False),
-        drawn=data.get("drawn", ""),
-    )
+    given = {
+        "token": bytes.fromhex(data["token"]),
+        "top": _candidates(data["top"]),
+        "members": tuple(MemberTrace(**{**member, "top": _candidates(member["top"])}) for member in data["members"]),
+        "spellings": {name: tuple(map(bytes.fromhex, pieces)) for name, pieces in data.get("spellings", {}).items()},
+        "dropped": tuple(data.get("dropped", ())),
+    }
+    return StepTrace(**(data | given))
 
 
 def token_to_json(event: TokenEvent) -> Json:
@@ -87,7 +49,7 @@ def token_to_json(event: TokenEvent) -> Json:
 
 
 def token_from_json(data: Json) -> TokenEvent:
-    return TokenEvent(text=data["text"], step=step_from_json(data))
+    return TokenEvent(data["text"], step_from_json({name: value for name, value in data.items() if name != "text"}))
 
 
 def outline_to_json(outline: StepOutline) -> list[Any]:
@@ -106,39 +68,34 @@ def outline_from_json(data: list[Any]) -> StepOutline:
 
 def usage_to_json(members: dict[str, MemberUsage]) -> Json:
     """Member name -> its counts."""
-    return {
-        name: {
-            "num_forwards": usage.num_forwards,
-            "num_tokens_read": usage.num_tokens_read,
-            "seconds": round_float(usage.seconds),
-        }
-        for name, usage in members.items()
-    }
+    return {name: _plain(usage) for name, usage in members.items()}
 
 
 def usage_from_json(data: Json) -> dict[str, MemberUsage]:
     return {name: MemberUsage(**usage) for name, usage in data.items()}
 
 
-def _member_to_json(trace: MemberTrace) -> Json:
-    return {
-        "member": trace.member,
-        "weight": round_float(trace.weight),
-        "prob": round_float(trace.prob),
-        "rank": trace.rank,
-        "top": _candidates_to_json(trace.top),
-        "num_read": trace.num_read,
-        "seconds": round_float(trace.seconds),
-    }
+def _is_default(field: Field[Any], value: Any) -> bool:
+    return value == field.default or (field.default_factory is not MISSING and not value)
 
 
-def _member_from_json(data: Json) -> MemberTrace:
-    return MemberTrace(**{**data, "top": _candidates_from_json(data["top"])})
+def _plain(value: Any) -> Any:
+    """A value in JSON's types."""
+    match value:
+        case Candidate():  # most of them
+            return [value.token_id, value.token.hex(), round_float(value.prob)]
+        case float():
+            return round_float(value)
+        case bytes():
+            return value.hex()
+        case MemberTrace() | MemberUsage():
+            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        case tuple():
+            return [_plain(part) for part in value]
+        case dict():
+            return {name: _plain(part) for name, part in value.items()}
+    return value
 
 
-def _candidates_to_json(candidates: tuple[Candidate, ...]) -> list[list[Any]]:
-    return [[item.token_id, item.token.hex(), round_float(item.prob)] for item in candidates]
-
-
-def _candidates_from_json(data: list[list[Any]]) -> tuple[Candidate, ...]:
+def _candidates(data: list[list[Any]]) -> tuple[Candidate, ...]:
     return tuple(Candidate(token_id, bytes.fromhex(token), prob) for token_id, token, prob in data)

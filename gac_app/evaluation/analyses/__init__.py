@@ -6,7 +6,13 @@
 from gac_app.evaluation.analyses.member_scaling import ScalingReport, judge_scaling, plan_scaling
 from gac_app.evaluation.analyses.plants import Plant, planted
 from gac_app.evaluation.analyses.snowball import SnowballReport, judge_snowball
-from gac_app.evaluation.analyses.threshold_sweep import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
+from gac_app.evaluation.analyses.threshold_sweep import (
+    ENOUGH_QUESTIONS,
+    SweepPlan,
+    SweepReport,
+    judge_sweep,
+    plan_sweep,
+)
 from gac_app.evaluation.analyses.weight_sweep import WeightReport, sweep_weights
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "Plant",
     "ScalingReport",
     "SnowballReport",
+    "SweepPlan",
     "SweepReport",
     "WeightReport",
     "judge_scaling",

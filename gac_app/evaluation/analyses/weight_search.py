@@ -15,51 +15,29 @@ Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[
 _TENTHS, _QUARTERS = 10, 4  # steps of the grid for two members, and for more
 
 
-class WeightSearch:
-    """The accuracies of weights on a grid, on the development half.
+def accuracies_on_grid(
+    config: Config, ask: Ask, development: Sequence[Question], suffix: str = ""
+) -> dict[Point, float]:
+    """The share of development questions answered right with each weights on the grid, in the members' order.
 
     All points are evaluated together, so that each prompt is read only once.
 
     Args:
-        options: of all ensembles, as in a system's name: `paper+combine=geometric`; "" = the configuration's.
-
-    Attributes:
-        tried: accuracies by point, weights in the members' order.
-
-    Raises:
-        RequestError: `options` are unknown, or set the weights.
+        suffix: of all ensembles' names, from `suffix_of`.
     """
+    num_members = len(config.member_names)
+    grid = simplex_grid(num_members, _TENTHS if num_members == 2 else _QUARTERS)
+    systems = {point: system_at(point, config, suffix) for point in (even(num_members), *map(rounded, grid))}
+    given = ask(list(systems.values()), development)
+    return {
+        point: sum(answer.is_right for answer in given[system]) / len(given[system])
+        for point, system in systems.items()
+    }
 
-    def __init__(self, config: Config, ask: Ask, development: Sequence[Question], options: str) -> None:
-        self.suffix = suffix_of(options, config)
-        self.tried: dict[Point, float] = {}
-        self._config = config
-        self._ask = ask
-        self._development = development
 
-    def system(self, point: Point) -> System:
-        """The ensemble with these weights."""
-        return system_at(point, self._config, self.suffix)
-
-    def accuracy(self, point: Point) -> float:
-        """The share of development questions answered right with weights on the grid."""
-        if not self.tried:
-            self._try_all()
-        return self.tried[point]
-
-    def best(self) -> Point:
-        """The most accurate point of the grid; among equals the most even one."""
-        if not self.tried:
-            self._try_all()
-        return max(self.tried, key=lambda point: (self.tried[point], -sum(weight**2 for weight in point)))
-
-    def _try_all(self) -> None:
-        num_members = len(self._config.member_names)
-        grid = simplex_grid(num_members, _TENTHS if num_members == 2 else _QUARTERS)
-        systems = {point: self.system(point) for point in (even(num_members), *map(rounded, grid))}
-        given = self._ask(list(systems.values()), self._development)
-        for point, system in systems.items():
-            self.tried[point] = sum(answer.is_right for answer in given[system]) / len(given[system])
+def best_of(accuracies: Mapping[Point, float]) -> Point:
+    """The most accurate point; among equals the most even one."""
+    return max(accuracies, key=lambda point: (accuracies[point], -sum(weight**2 for weight in point)))
 
 
 def suffix_of(options: str, config: Config) -> str:

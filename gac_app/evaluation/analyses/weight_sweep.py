@@ -21,7 +21,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.analyses.weight_search import Ask, WeightSearch, even, shares, vertex
+from gac_app.evaluation.analyses.weight_search import (
+    Ask,
+    accuracies_on_grid,
+    best_of,
+    even,
+    shares,
+    suffix_of,
+    system_at,
+    vertex,
+)
 from gac_app.evaluation.metrics import Point
 from gac_app.evaluation.running import System, SystemReport, parse_system, summarise
 from gac_app.evaluation.tasks import Question
@@ -106,17 +115,18 @@ def sweep_weights(
     if len(names) < 2:
         raise RequestError("weights", "have nothing to weigh: there is only one member")
     development, held_out = halves(questions)
-    search = WeightSearch(ensemble.config, ask, development, options)
+    suffix = suffix_of(options, ensemble.config)
+    tried = accuracies_on_grid(ensemble.config, ask, development, suffix)
     perplexities = {name: perplexity_per_word(ensemble, name, development) for name in names}
     points = {
         **{f"alone:{name}": vertex(index, len(names)) for index, name in enumerate(names)},
         "average": even(len(names)),
-        "score": shares([search.accuracy(vertex(index, len(names))) for index in range(len(names))]),
+        "score": shares([tried[vertex(index, len(names))] for index in range(len(names))]),
         "perplexity": shares([1 / perplexities[name] for name in names]),
-        "tuned": search.best(),
+        "tuned": best_of(tried),
     }
-    systems = {method: search.system(point) for method, point in points.items()}
-    systems["posterior"] = parse_system("every-step+posterior" + search.suffix, ensemble.config)
+    systems = {method: system_at(point, ensemble.config, suffix) for method, point in points.items()}
+    systems["posterior"] = parse_system("every-step+posterior" + suffix, ensemble.config)
     methods = _compared(systems, ask, development, held_out)
     weights = {method: dict(zip(names, point, strict=True)) for method, point in points.items()}
     return WeightReport(
@@ -124,7 +134,7 @@ def sweep_weights(
         methods={
             method: WeightMethod(systems[method], weights.get(method), *reports) for method, reports in methods.items()
         },
-        tried=sorted(search.tried.items(), key=lambda pair: -pair[1]),
+        tried=sorted(tried.items(), key=lambda pair: -pair[1]),
         perplexities=perplexities,
     )
 

@@ -11,7 +11,6 @@ import numpy as np
 from gac_app.evaluation.metrics.calibration import Calibration, ScoredChoices, calibration_of
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
-_NUM_HALVINGS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +46,22 @@ def scale_temperature(scored: Sequence[ScoredChoices]) -> TemperatureScaling:
 def fit_temperature(scored: Sequence[ScoredChoices]) -> float:
     """The temperature with the smallest negative log-likelihood, from 0.01 to 100.
 
-    The likelihood is convex in 1 / temperature, so bisection finds where its slope changes sign.
+    The likelihood is convex in 1 / temperature, so its slope changes sign at most once.
     """
+    from scipy.optimize import brentq
+
     low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
-    for _ in range(_NUM_HALVINGS):
-        middle = (low + high) / 2
-        if _is_too_sharp(scored, math.exp(middle)):
-            low = middle
-        else:
-            high = middle
-    return math.exp((low + high) / 2)
+    if _excess(scored, MIN_TEMPERATURE) <= 0:
+        return MIN_TEMPERATURE
+    if _excess(scored, MAX_TEMPERATURE) >= 0:
+        return MAX_TEMPERATURE
+    return math.exp(brentq(lambda log_temperature: _excess(scored, math.exp(log_temperature)), low, high))
 
 
-def _is_too_sharp(scored: Sequence[ScoredChoices], temperature: float) -> bool:
-    """Whether a higher temperature is likelier: the mean expected logit exceeds that of the right choice."""
+def _excess(scored: Sequence[ScoredChoices], temperature: float) -> float:
+    """By how much the expected logits exceed those of the right choices; above 0, a higher temperature is likelier."""
     excess = 0.0
     for question in scored:
         logits_C = question.logits(temperature)
         excess += float(np.dot(np.exp(logits_C), logits_C) - logits_C[question.answer])
-    return excess > 0
+    return excess

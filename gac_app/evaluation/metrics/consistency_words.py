@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -44,7 +45,8 @@ class WordSet:
     words: tuple[str, ...]
 
 
-def word_sets() -> list[WordSet]:
+@cache
+def word_sets() -> tuple[WordSet, ...]:
     """The common English words first, then rare words, twenty languages, code, numbers, chemistry and medicine."""
     english = _most_frequent("en", RARE_RANK + NUM_STRESS)
     sets = [
@@ -53,7 +55,7 @@ def word_sets() -> list[WordSet]:
         *(WordSet(language, _most_frequent(code, NUM_STRESS)) for language, code in LANGUAGES.items()),
     ]
     own: dict[str, str] = yaml.safe_load(_OWN.read_text(encoding="utf-8"))
-    return sets + [WordSet(name, tuple(dict.fromkeys(text.split()))) for name, text in own.items()]
+    return (*sets, *(WordSet(name, tuple(dict.fromkeys(text.split()))) for name, text in own.items()))
 
 
 def _most_frequent(language: str, count: int) -> tuple[str, ...]:

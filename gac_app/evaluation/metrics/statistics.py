@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
 
-_Z_95 = 1.959963984540054  # standard normal, two-sided 95 %
+# scipy.stats is imported on use: it takes a second, which the page need not wait for.
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +21,10 @@ def wilson_interval(num_right: int, num_questions: int) -> tuple[float, float]:
 
     Example: (5, 10) -> (0.237, 0.763)
     """
-    share = num_right / num_questions
-    z2 = _Z_95**2
-    centre = share + z2 / (2 * num_questions)
-    margin = _Z_95 * sqrt(share * (1 - share) / num_questions + z2 / (4 * num_questions**2))
-    scale = 1 + z2 / num_questions
-    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
+    from scipy.stats import binomtest
+
+    low, high = binomtest(num_right, num_questions).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def compare(is_right: Sequence[bool], others: Sequence[bool]) -> Comparison:
@@ -43,7 +40,7 @@ def compare(is_right: Sequence[bool], others: Sequence[bool]) -> Comparison:
 
 
 def _sign_test(num_won: int, num_lost: int) -> float:
+    from scipy.stats import binomtest
+
     num_tosses = num_won + num_lost
-    tail = sum(comb(num_tosses, k) for k in range(min(num_won, num_lost) + 1))
-    num_outcomes: int = 2**num_tosses
-    return min(1.0, 2 * tail / num_outcomes)
+    return float(binomtest(min(num_won, num_lost), num_tosses).pvalue) if num_tosses else 1.0

@@ -53,7 +53,7 @@ def advice(config: Config, settings: Settings, benchmarks: Iterable[Mapping[str,
     """Advice on members that are too unequal for `settings`; "" if there is none.
 
     Args:
-        benchmarks: data of results of `run_benchmark` over these members, newest first. Among the conclusive ones, the
+        benchmarks: data of results of `eval` over these members, newest first. Among the conclusive ones, the
             one with most questions counts; without one, the configuration's scores count.
     """
     measured = sorted(benchmarks, key=lambda data: data["n"], reverse=True)

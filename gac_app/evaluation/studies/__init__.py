@@ -1,6 +1,5 @@
 """Studies: each puts questions to systems, or compares vocabularies, and gives a `StudyResult`. Knows no visitor.
-
-The studies themselves (`run_...`) load their analyses, so they are imported by their own names, on use.
+A study is a class in a file of its own here (`study.py` says what it must give); `studies()` finds them.
 """
 
 from gac_app.evaluation.studies.as_csv import to_csv
@@ -8,17 +7,22 @@ from gac_app.evaluation.studies.evaluator import Evaluator, check_room
 from gac_app.evaluation.studies.glossary import explained
 from gac_app.evaluation.studies.kept_results import KeptResult, KeptResults, Listed, is_result_id
 from gac_app.evaluation.studies.result import StudyResult, Table, result_from_json
+from gac_app.evaluation.studies.study import EnsembleStudy, QuestionStudy, Study, studies
 
 __all__ = [
+    "EnsembleStudy",
     "Evaluator",
     "KeptResult",
     "KeptResults",
     "Listed",
+    "QuestionStudy",
+    "Study",
     "StudyResult",
     "Table",
     "check_room",
     "explained",
     "is_result_id",
     "result_from_json",
+    "studies",
     "to_csv",
 ]

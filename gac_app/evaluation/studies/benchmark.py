@@ -4,40 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gac_app.config import Config
 from gac_app.evaluation.metrics import advice
-from gac_app.evaluation.running import System, SystemReport, summarise
+from gac_app.evaluation.running import System, SystemReport, default_systems, parse_systems, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
 from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/answer", "member-s", "vs best member")
 
 
-def run_benchmark(
-    ask: Evaluator, questions: Sequence[Question], systems: Sequence[System], rivals: Sequence[System] = ()
-) -> StudyResult:
-    """Put `questions` to `systems`.
+class Benchmark(QuestionStudy):
+    """Measure accuracy, with intervals, paired tests and cost.
 
-    Args:
-        rivals: systems to compare each with, beside the best member.
+    `systems`, `against`: comma-separated names; None = the usual ones, none. `against`: compared with each, beside the
+    best member.
     """
-    reports = summarise(ask(list(dict.fromkeys([*systems, *rivals])), questions), rivals)
-    data = {
-        "task": ask.task.name,
-        "n": len(questions),
-        "systems": {report.system.name: report.to_json() for report in reports},
-    }
-    config = ask.ensemble.config
-    remarks = [SHARED_TIMES if ask.task.kind == "choice" else "", advice(config, config.settings, [data])]
-    return StudyResult(
-        study="eval",
-        heading=f"{ask.task.name}: {len(questions)} questions",
-        tables=[Table((*_COLUMNS, *(f"vs {rival.name}" for rival in rivals)), [_row(report) for report in reports])],
-        data=data,
-        remarks=[remark for remark in remarks if remark],
-        failure=failure(reports),
-    )
+
+    name = "eval"
+    title = "Benchmark"
+    about = "How often each member and the ensemble answer right, and what an answer costs."
+    place = 1
+    systems: str | None = None
+    against: str | None = None
+
+    def systems_of(self, config: Config) -> list[System]:
+        return [*self._systems(config), *self._rivals(config)]
+
+    def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
+        config = ask.ensemble.config
+        rivals = self._rivals(config)
+        reports = summarise(ask(list(dict.fromkeys([*self._systems(config), *rivals])), asked), rivals)
+        data = {
+            "task": ask.task.name,
+            "n": len(asked),
+            "systems": {report.system.name: report.to_json() for report in reports},
+        }
+        remarks = [SHARED_TIMES if ask.task.kind == "choice" else "", advice(config, config.settings, [data])]
+        columns = (*_COLUMNS, *(f"vs {rival.name}" for rival in rivals))
+        return StudyResult(
+            study=self.name,
+            heading=f"{ask.task.name}: {len(asked)} questions",
+            tables=[Table(columns, [_row(report) for report in reports])],
+            data=data,
+            remarks=[remark for remark in remarks if remark],
+            failure=failure(reports),
+        )
+
+    def _systems(self, config: Config) -> list[System]:
+        return parse_systems(self.systems, config) if self.systems else default_systems(config)
+
+    def _rivals(self, config: Config) -> list[System]:
+        return parse_systems(self.against, config) if self.against else []
 
 
 def _row(report: SystemReport) -> list[str]:

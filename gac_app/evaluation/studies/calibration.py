@@ -3,43 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
-from gac_app.evaluation.analyses.calibration import CalibrationReport, calibrate_systems, check_choices
-from gac_app.evaluation.metrics.calibration import Calibration
-from gac_app.evaluation.running import System, refuse_rules
+from gac_app.config import Config
+from gac_app.evaluation.running import System, alone_and_every_step, parse_systems, refuse_rules
 from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.wording import figure
-from gac_app.evaluation.tasks import Question
+from gac_app.evaluation.tasks import Question, Task
+
+if TYPE_CHECKING:  # they load numpy, which commands and page need not wait for
+    from gac_app.evaluation.analyses.calibration import CalibrationReport
+    from gac_app.evaluation.metrics.calibration import Calibration
+
+_ADVICE = (
+    "A member that is the gate may be given its temperature: Gate temperature in a run's settings, "
+    "settings.gate_temperature in a configuration."
+)
 
 
-def run_calibration(ask: Evaluator, questions: Sequence[Question], systems: Sequence[System]) -> StudyResult:
-    """Calibration errors and reliability diagrams of `systems`.
+class CalibrationStudy(QuestionStudy):
+    """Measure calibration errors overall and by domain, and fit a temperature on one half, checked on the other."""
 
-    Raises:
-        RequestError: the task has no choices, or a system has no distribution.
-        GacError: an answer failed.
-    """
-    refuse_rules(systems)
-    check_choices(ask.task, questions)
-    report = calibrate_systems(ask.task, questions, ask(systems, questions))
-    tables = [_systems(report), _scaling(report)]
-    if any(system.domains for system in report.systems.values()):
-        tables.append(_domains(report))
-    return StudyResult(
-        study="calibrate",
-        heading=f"{report.task}: {report.num_questions} questions",
-        tables=tables,
-        data=report.to_json(),
-        remarks=[
-            "A member that is the gate may be given its temperature: Gate temperature in a run's settings, "
-            "settings.gate_temperature in a configuration.",
-            *_unfitted(report),
-        ],
-        plots=_plots(report, ask.ensemble.config.member_names),
+    name = "calibrate"
+    title = "Calibration"
+    about = "Whether each is as often right as it is sure."
+    needs = "choice"
+    place = 5
+    systems: str | None = Field(
+        None, description="As for eval. Default: each member alone, and every-step; comma-separated."
     )
+
+    def systems_of(self, config: Config) -> list[System]:
+        return parse_systems(self.systems, config) if self.systems else alone_and_every_step(config)
+
+    def check(self, config: Config, task: Task, questions: Sequence[Question], asked: Sequence[Question]) -> None:
+        from gac_app.evaluation.analyses.calibration import check_choices
+
+        refuse_rules(self.systems_of(config))
+        check_choices(task, asked)
+
+    def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
+        """Calibration errors and reliability diagrams. Raises GacError if an answer failed."""
+        from gac_app.evaluation.analyses.calibration import calibrate_systems
+
+        config = ask.ensemble.config
+        self.check(config, ask.task, ask.questions, asked)
+        report = calibrate_systems(ask.task, asked, ask(self.systems_of(config), asked))
+        tables = [_systems(report), _scaling(report)]
+        if any(system.domains for system in report.systems.values()):
+            tables.append(_domains(report))
+        return StudyResult(
+            study=self.name,
+            heading=f"{report.task}: {report.num_questions} questions",
+            tables=tables,
+            data=report.to_json(),
+            remarks=[_ADVICE, *_unfitted(report)],
+            plots=_plots(report, config.member_names),
+        )
 
 
 def _unfitted(report: CalibrationReport) -> list[str]:

@@ -43,7 +43,7 @@ class Evaluator:
     ) -> None:
         self.ensemble = ensemble
         self.task = task
-        self._questions = questions
+        self.questions = questions
         self._folder = folder
         self._parallel = parallel
         self._fresh = fresh
@@ -57,7 +57,7 @@ class Evaluator:
         """Every question asked so far, with all answers."""
         return [
             AskedQuestion(question.id, question.as_prompt, question.accepted, self._given[question.id])
-            for question in self._questions
+            for question in self.questions
             if question.id in self._given
         ]
 
@@ -88,7 +88,7 @@ class Evaluator:
     def _cache(self, system: System) -> ResultCache:
         if system not in self._caches:
             path = result_cache_path(
-                self._folder, self.ensemble.config, self.ensemble.engines, self.task, system, self._questions
+                self._folder, self.ensemble.config, self.ensemble.engines, self.task, system, self.questions
             )
             if self._fresh:
                 path.unlink(missing_ok=True)

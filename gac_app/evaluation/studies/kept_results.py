@@ -8,10 +8,11 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.evaluation.studies.result import StudyResult, result_from_json
+from gac_app.evaluation.studies.result import StudyResult
 
 MAX_LISTED = 200
 _ID = re.compile(r"\d{8}T\d{6}-[a-z]+-[0-9a-f]{6}")
@@ -26,6 +27,9 @@ class KeptResult:
     members: tuple[str, ...]
     result: StudyResult
     name: str = ""  # given by a user
+
+
+_KEPT = TypeAdapter(KeptResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +108,10 @@ class KeptResults:
 
     def _read(self, result_id: str) -> KeptResult | None:
         try:
-            return _kept(json.loads((self._folder / f"{result_id}.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):
+            return _KEPT.validate_json((self._folder / f"{result_id}.json").read_bytes())
+        except (OSError, ValueError):
             return None
 
 
 def _listed(kept: KeptResult) -> Listed:
     return Listed(kept.id, kept.created_at, kept.members, kept.result.study, kept.result.heading, kept.name)
-
-
-def _kept(found: dict[str, Any]) -> KeptResult:
-    return KeptResult(**{**found, "members": tuple(found["members"]), "result": result_from_json(found["result"])})

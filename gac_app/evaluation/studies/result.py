@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from gac_app.charts import Spec
 
 NOT_KNOWN = "–"  # in a cell without a figure
@@ -65,11 +67,9 @@ class StudyResult:
     asked: Sequence[AskedQuestion] = ()
 
 
-def result_from_json(found: Mapping[str, Any]) -> StudyResult:
-    """The inverse of `dataclasses.asdict`. Raises TypeError, KeyError."""
-    tables = [Table(**table) for table in found["tables"]]
-    asked = [
-        AskedQuestion(**{**one, "answers": [GivenAnswer(**answer) for answer in one["answers"]]})
-        for one in found["asked"]
-    ]
-    return StudyResult(**{**found, "tables": tables, "asked": asked})
+_RESULT = TypeAdapter(StudyResult)
+
+
+def result_from_json(found: object) -> StudyResult:
+    """The inverse of `dataclasses.asdict`. Raises ValueError."""
+    return _RESULT.validate_python(found)

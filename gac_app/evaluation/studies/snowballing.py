@@ -4,45 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
+from gac_app.config import Config
 from gac_app.evaluation.analyses import Plant, SnowballReport, judge_snowball, planted
-from gac_app.evaluation.running import System
+from gac_app.evaluation.running import System, parse_systems, with_whole_answers
 from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.wording import compared, share
-from gac_app.evaluation.tasks import Question
+from gac_app.evaluation.tasks import Question, Task
 
 _COLUMNS = ("system", "right without", "right with it (95 %)", "recovered (95 %)", "vs best member")
 
 
-def run_snowball(
-    ask: Evaluator,
-    all_questions: Sequence[Question],
-    questions: Sequence[Question],
-    systems: Sequence[System],
-    plant: Plant,
-) -> StudyResult:
-    """Put `questions` to `systems` without and with a wrong beginning.
+class Snowball(QuestionStudy):
+    """Plant a wrong beginning in each answer, and measure how often each system still answers right."""
 
-    Args:
-        all_questions: all questions of the file; wrong beginnings come from other questions.
-
-    Raises:
-        RequestError: no wrong beginning can be planted.
-    """
-    spoilt = planted(ask.task, all_questions, plant)
-    without, with_plants = ask(systems, questions), ask.by(spoilt, ", wrong beginning")(systems, questions)
-    report = judge_snowball(ask.task, plant, questions, without, with_plants)
-    errors = [answer.error for given in (*without.values(), *with_plants.values()) for answer in given if answer.error]
-    return StudyResult(
-        study="snowball",
-        heading=f"{report.task}, a wrong {report.plant} planted: {len(questions)} questions",
-        tables=[Table(_COLUMNS, _rows(report, len(questions))), _spread(report)],
-        data=report.to_json(),
-        plots=_plots(report, len(questions), ask.ensemble.config.member_names),
-        failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
+    name = "snowball"
+    title = "Snowball"
+    about = "Who recovers from a wrong beginning of the answer."
+    needs = "generation"
+    place = 6
+    plant: Plant = Field("word", description="A wrong first word, or a whole wrong sentence.")
+    systems: str | None = Field(
+        None, description="As for eval. Default: members alone, every step, the gate, vote, mbr, lowest-perplexity."
     )
+
+    def systems_of(self, config: Config) -> list[System]:
+        return parse_systems(self.systems, config) if self.systems else with_whole_answers(config)
+
+    def check(self, config: Config, task: Task, questions: Sequence[Question], asked: Sequence[Question]) -> None:
+        planted(task, questions, self.plant)
+
+    def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
+        """Put the questions without and with a wrong beginning, which comes from other questions of the file."""
+        spoilt = planted(ask.task, ask.questions, self.plant)
+        config = ask.ensemble.config
+        systems = self.systems_of(config)
+        without, with_plants = ask(systems, asked), ask.by(spoilt, ", wrong beginning")(systems, asked)
+        report = judge_snowball(ask.task, self.plant, asked, without, with_plants)
+        given = (answer for answers in (*without.values(), *with_plants.values()) for answer in answers)
+        errors = [answer.error for answer in given if answer.error]
+        return StudyResult(
+            study=self.name,
+            heading=f"{report.task}, a wrong {report.plant} planted: {len(asked)} questions",
+            tables=[Table(_COLUMNS, _rows(report, len(asked))), _spread(report)],
+            data=report.to_json(),
+            plots=_plots(report, len(asked), config.member_names),
+            failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
+        )
 
 
 def _rows(report: SnowballReport, num_questions: int) -> list[list[str]]:

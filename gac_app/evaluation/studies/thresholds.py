@@ -4,32 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gac_app.evaluation.analyses import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
+from pydantic import Field
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.analyses import ENOUGH_QUESTIONS, SweepPlan, SweepReport, judge_sweep, plan_sweep
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.threshold_plot import threshold_plots
 from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
-from gac_app.evaluation.tasks import Question
+from gac_app.evaluation.tasks import Question, Task
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+OPTIONS = Field("", description="Options of all ensembles, as in eval's names: paper, prefix+posterior.")
 _COLUMNS = ("system", "accuracy (95 %)", "ensembled", "ms/token", "s/answer", "vs every step", "Pareto front of")
 
 
-def run_thresholds(
-    ask: Evaluator, questions: Sequence[Question], thresholds: Sequence[float], gates: Sequence[str], options: str = ""
-) -> StudyResult:
-    """Try every threshold with every gate; see `threshold_sweep`. Raises RequestError if one does not fit."""
-    plan = plan_sweep(ask.ensemble.config, thresholds, gates, options)
-    report = judge_sweep(ask.task.name, plan, ask(plan.systems, questions))
-    return StudyResult(
-        study="sweep",
-        heading=f"{report.task}: {report.every_step.num_questions} questions",
-        tables=[Table(_COLUMNS, _rows(report))],
-        data=report.to_json(),
-        remarks=[_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
-        plots=threshold_plots(report, ask.ensemble.config.member_names),
-        failure=failure(point.report for point in report.points.values()),
+class Thresholds(QuestionStudy):
+    """Measure accuracy against the share of steps ensembled and against time, and recommend a threshold."""
+
+    name = "sweep"
+    title = "Threshold"
+    about = "Accuracy against the share of steps ensembled, over the gate's thresholds."
+    place = 2
+    thresholds: str = Field(",".join(map(str, THRESHOLDS)), description="Commas between.")
+    gates: str | None = Field(
+        None, description="Members to try as the gate, comma-separated. Default: the configuration's."
     )
+    options: str = OPTIONS
+
+    @classmethod
+    def on_page(cls) -> Thresholds:
+        return cls(thresholds=",".join(map(str, THRESHOLDS[1::2])))
+
+    def check(self, config: Config, task: Task, questions: Sequence[Question], asked: Sequence[Question]) -> None:
+        self._plan(config)
+
+    def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
+        """Try every threshold with every gate; see `threshold_sweep`. Raises RequestError if one does not fit."""
+        plan = self._plan(ask.ensemble.config)
+        report = judge_sweep(ask.task.name, plan, ask(plan.systems, asked))
+        return StudyResult(
+            study=self.name,
+            heading=f"{report.task}: {report.every_step.num_questions} questions",
+            tables=[Table(_COLUMNS, _rows(report))],
+            data=report.to_json(),
+            remarks=[_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
+            plots=threshold_plots(report, ask.ensemble.config.member_names),
+            failure=failure(point.report for point in report.points.values()),
+        )
+
+    def _plan(self, config: Config) -> SweepPlan:
+        try:
+            thresholds = [float(number) for number in self.thresholds.split(",") if number.strip()]
+        except ValueError:
+            expected = f"{self.thresholds!r}: expected numbers with commas between"
+            raise RequestError("thresholds", expected) from None
+        gates = [name.strip() for name in (self.gates or config.settings.gate).split(",") if name.strip()]
+        return plan_sweep(config, thresholds, gates, self.options)
 
 
 def _rows(report: SweepReport) -> list[list[str]]:

@@ -5,31 +5,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gac_app.charts import Spec, heat_map
+from gac_app.config import Config
 from gac_app.errors import ConfigError
 from gac_app.evaluation.metrics import ConsistencyReport, compare_vocabularies, word_sets
 from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.study import EnsembleStudy
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 
-def run_vocabularies(ensemble: Ensemble) -> StudyResult:
-    """Compare the members' tokenisers on words of many kinds. Raises ConfigError if there is only one member."""
-    if len(ensemble.members) < 2:
-        raise ConfigError("members: there is one; expected two or more, to compare")
-    vocabularies = {name: member.mapping.vocabulary for name, member in ensemble.members.items()}
-    report = compare_vocabularies(vocabularies, word_sets())
-    return StudyResult(
-        study="consistency",
-        heading=" / ".join(vocabularies),
-        tables=[_sets(report), _tokens(report)],
-        data=report.to_json(),
-        remarks=[
-            f"only {name} has, for example: {' '.join(map(_shown, facts.examples))}"
-            for name, facts in report.tokens.items()
-        ],
-        plots=_plots(report),
-    )
+class Vocabularies(EnsembleStudy):
+    """Compare how members cut words into tokens: 5,000 common English words, then rare and foreign words, code, numbers
+    and terms.
+    """
+
+    name = "consistency"
+    title = "Vocabularies"
+    about = "Whether the members cut the same words into the same tokens."
+    place = 7
+
+    def check(self, config: Config) -> None:
+        if len(config.members) < 2:
+            raise ConfigError("members: there is one; expected two or more, to compare")
+
+    def run(self, ensemble: Ensemble) -> StudyResult:
+        """Compare the members' tokenisers on words of many kinds. Raises ConfigError if there is only one member."""
+        self.check(ensemble.config)
+        vocabularies = {name: member.mapping.vocabulary for name, member in ensemble.members.items()}
+        report = compare_vocabularies(vocabularies, word_sets())
+        return StudyResult(
+            study=self.name,
+            heading=" / ".join(vocabularies),
+            tables=[_sets(report), _tokens(report)],
+            data=report.to_json(),
+            remarks=[
+                f"only {name} has, for example: {' '.join(map(_shown, facts.examples))}"
+                for name, facts in report.tokens.items()
+            ],
+            plots=_plots(report),
+        )
 
 
 def _plots(report: ConsistencyReport) -> list[Spec]:

@@ -8,25 +8,37 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.analyses import WeightReport, sweep_weights
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.study import QuestionStudy
+from gac_app.evaluation.studies.thresholds import OPTIONS
 from gac_app.evaluation.studies.wording import accuracy, compared, failure
 from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average", "vs best member")
 
 
-def run_weights(ask: Evaluator, questions: Sequence[Question], options: str = "") -> StudyResult:
-    """Compare the methods of `weight_sweep`. Raises RequestError if there is nothing to weigh."""
-    report = sweep_weights(ask.ensemble, ask, ask.task.name, questions, options)
-    found = report.methods["average"]
-    return StudyResult(
-        study="weights",
-        heading=f"{report.task}: {found.development.num_questions} questions to find weights, "
-        f"{found.held_out.num_questions} held out",
-        tables=[Table(_COLUMNS, _rows(report))],
-        data=report.to_json(),
-        plots=_plots(report, ask.ensemble.config.member_names),
-        failure=failure(one for method in report.methods.values() for one in (method.development, method.held_out)),
-    )
+class Weights(QuestionStudy):
+    """Weights instead of thresholds: found on one half, checked on the other."""
+
+    name = "weights"
+    title = "Weights"
+    about = "Weights found on one half of the questions, checked on the other."
+    place = 3
+    flag_of = "sweep"
+    options: str = OPTIONS
+
+    def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
+        """Compare the methods of `weight_sweep`. Raises RequestError if there is nothing to weigh."""
+        report = sweep_weights(ask.ensemble, ask, ask.task.name, asked, self.options)
+        found = report.methods["average"]
+        return StudyResult(
+            study=self.name,
+            heading=f"{report.task}: {found.development.num_questions} questions to find weights, "
+            f"{found.held_out.num_questions} held out",
+            tables=[Table(_COLUMNS, _rows(report))],
+            data=report.to_json(),
+            plots=_plots(report, ask.ensemble.config.member_names),
+            failure=failure(one for method in report.methods.values() for one in (method.development, method.held_out)),
+        )
 
 
 def _rows(report: WeightReport) -> list[list[str]]:

@@ -44,7 +44,7 @@ _HOUR_S = 3600.0
 class Running:
     """The running study. `num_done` and `num_total` count the answers of a round; a study may have several."""
 
-    study: Study
+    study: type[Study]
     set_name: str
     owner: str
     stop: Callable[[], None]  # stops its members' reads
@@ -186,7 +186,7 @@ class Lab:
         if not MIN_QUESTIONS <= num_questions <= self.max_questions:
             raise RequestError("questions", f"expected {MIN_QUESTIONS} to {self.max_questions}")
 
-    def _set(self, study: Study, name: str, own: str) -> QuestionSet:
+    def _set(self, study: type[Study], name: str, own: str) -> QuestionSet:
         if name == OWN:
             return own_questions(study, own)
         fitting = [found for found in self.sets if found.fits(study)]

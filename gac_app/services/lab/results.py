@@ -56,7 +56,7 @@ class LabResults:
         listed = _listed(study)
         try:
             result = result_from_json(study.body)
-        except (KeyError, TypeError):
+        except ValueError:
             raise NotFoundError("this result was kept by another version and cannot be shown") from None
         return KeptResult(listed.id, listed.created_at, tuple(listed.members), result, listed.name)
 

@@ -5,19 +5,18 @@ Nothing is computed until the tab is shown: then its script sends `wanted` and g
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
-from gradio.components.plot import PlotData
 
 from gac_app.charts import Rated, Spec, rated_costs
-from gac_app.errors import GacError, without_folders
+from gac_app.errors import GacError
 from gac_app.ui.assets import component
-from gac_app.ui.requests import Fields, Reply, page_json
+from gac_app.ui.plots import PlotRow
+from gac_app.ui.requests import Fields, Reply, page_json, refusal_json
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
@@ -44,9 +43,8 @@ class LeaderboardTab:
     def __init__(self, arena: ArenaService, min_votes: int) -> None:
         self._arena, self._min_votes = arena, min_votes
         board = component("leaderboard")
-        with gr.Row(elem_id="gac-rated-plots", elem_classes="gac-plots"):
-            plots = [gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in _COSTS]
-        board.wanted(self.show, outputs=[board, *plots], **QUIET)
+        self._row = PlotRow("gac-rated-plots", len(_COSTS))
+        board.wanted(self.show, outputs=[board, *self._row.plots], **QUIET)
 
     def show(self, event: gr.EventData) -> list[Any]:
         """The outputs: the standings for the filter, or an error."""
@@ -61,8 +59,7 @@ class LeaderboardTab:
             )
             choices = standings.choices()
         except GacError as error:
-            refusal = {"error": without_folders(str(error)), "at": time.monotonic()}
-            return [page_json(refusal), *[gr.skip() for _ in _COSTS]]
+            return [refusal_json(error), *[gr.skip() for _ in _COSTS]]
         reply = {
             **_board(board),
             "min_votes": self._min_votes,
@@ -71,9 +68,7 @@ class LeaderboardTab:
             "reading": self._arena.reading,
             "at": time.monotonic(),  # by which equal replies differ: Gradio draws only what has changed
         }
-        drawn = [gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True) for plot in charts(board)]
-        hidden = [gr.Plot(value=None, visible=False) for _ in _COSTS[len(drawn) :]]
-        return [page_json(reply), *drawn, *hidden]
+        return [page_json(reply), *self._row.showing(charts(board))]
 
 
 def filter_of(fields: Fields) -> VoteFilter:

@@ -7,7 +7,6 @@ the visitor's key.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -16,14 +15,14 @@ from typing import TYPE_CHECKING
 from gac_app.arena.exports.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.errors import GacError, NotFoundError, without_folders
+from gac_app.errors import GacError, NotFoundError
 from gac_app.services.mirror.exports import content_of
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
-from gac_app.ui.requests import Fields, Reply, Threads, has_listener, page_json, replying
+from gac_app.ui.requests import Fields, Reply, Threads, has_listener, refusal_json, replying
 from gac_app.ui.streaming import STREAMED, followed, following
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
@@ -113,16 +112,11 @@ class ArenaHandlers:
                     view = await self._threads.run(self._arena.history.look, key, view.id)
                     yield lines.value(view)
         except GacError as error:
-            yield _refusal(error)
+            yield refusal_json(error)
 
     def _following(self, found: tuple[str, BattleView]) -> AbstractContextManager[None]:
         key, view = found
         return self._arena.following(key, view.id) if view.phase in LIVE else nullcontext()
-
-
-def _refusal(error: GacError) -> str:
-    # The time makes equal errors differ, so that the second is shown too.
-    return page_json({"error": without_folders(str(error)), "at": time.monotonic()})
 
 
 def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[Callable[[object], Reply]]:

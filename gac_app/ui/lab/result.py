@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.components.plot import PlotData
 
 from gac_app.charts import to_svg
 from gac_app.evaluation.studies import explained, to_csv
 from gac_app.ui.assets import component
+from gac_app.ui.plots import PlotRow
 from gac_app.ui.requests import Fields, Reply, page_json, replying
 
 if TYPE_CHECKING:
@@ -34,29 +34,20 @@ class ResultView:
 
         with gr.Column(elem_id="gac-lab-shown"):
             self._head = component("lab_head", functions=[lab_picture])
-            with gr.Row(elem_id="gac-lab-plots", elem_classes="gac-plots"):
-                self._plots = [
-                    gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in range(MAX_PLOTS)
-                ]
+            self._row = PlotRow("gac-lab-plots", MAX_PLOTS)
             self.body = component("lab_body")
 
     @property
     def outputs(self) -> list[gr.components.Component]:
-        return [self._head, *self._plots, self.body]
+        return [self._head, *self._row.plots, self.body]
 
     def nothing(self, error: str = "") -> list[Any]:
         """The outputs without a result."""
-        hidden = [gr.Plot(value=None, visible=False) for _ in range(MAX_PLOTS)]
-        return [page_json({"error": error}) if error else "", *hidden, ""]
+        return [page_json({"error": error}) if error else "", *self._row.showing([]), ""]
 
     def of(self, kept: KeptResult) -> list[Any]:
         """The outputs for a result."""
-        drawn = [
-            gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True)
-            for plot in kept.result.plots[:MAX_PLOTS]
-        ]
-        hidden = [gr.Plot(value=None, visible=False) for _ in range(MAX_PLOTS - len(drawn))]
-        return [page_json(_head_of(kept)), *drawn, *hidden, page_json(_body_of(kept))]
+        return [page_json(_head_of(kept)), *self._row.showing(kept.result.plots), page_json(_body_of(kept))]
 
 
 def _head_of(kept: KeptResult) -> Reply:

@@ -32,7 +32,7 @@ def lab_tab(context: TabContext) -> Tab | None:
 
     def build(lab: Lab) -> None:
         listed, view = component("lab", "lab_own", "lab", functions=lab_functions(lab)), ResultView(lab)
-        listed.shown(partial(_shown, lab, view), outputs=view.outputs, queue=False, **QUIET)
+        listed.shown(_shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
         listed.started(start_study(lab), outputs=listed, **QUIET)
         # A new benchmark may change the advice on settings.
         listed.kept(None, js="() => window.gac.checkSettings?.()", api_visibility="private")
@@ -42,14 +42,19 @@ def lab_tab(context: TabContext) -> Tab | None:
     return Tab("lab", word("tab.lab"), partial(build, lab), "refreshLab") if lab else None
 
 
-def _shown(lab: Lab, view: ResultView, event: gr.EventData) -> list[Any]:
-    try:
-        fields = Fields(event._data)
-        if not fields.text("result"):
-            return view.nothing()
-        return view.of(lab.results.load(fields.visitor_key, fields.text("result")))
-    except GacError as error:
-        return view.nothing(str(error))
+def _shown(lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
+    """Handles the event `shown`."""
+
+    def shown(event: gr.EventData) -> list[Any]:
+        try:
+            fields = Fields(event._data)
+            if not fields.text("result"):
+                return view.nothing()
+            return view.of(lab.results.load(fields.visitor_key, fields.text("result")))
+        except GacError as error:
+            return view.nothing(str(error))
+
+    return shown
 
 
 def start_study(lab: Lab) -> Callable[..., str]:
@@ -102,7 +107,7 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
     return [lab_overview, lab_state, lab_cancel, lab_rename, lab_delete]
 
 
-def _study(study: Study, sets: tuple[QuestionSet, ...]) -> Reply:
+def _study(study: type[Study], sets: tuple[QuestionSet, ...]) -> Reply:
     fitting = [{"name": s.name, "about": s.task.about, "count": len(s.questions)} for s in sets if s.fits(study)]
     return {"name": study.name, "title": study.title, "about": study.about, "needs": study.needs, "sets": fitting}
 

@@ -11,7 +11,7 @@ import torch
 
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.rules import Seen, WeightRule
+from gac_app.decoding.rules import WeightInputs, WeightRule
 from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, PromptPerplexity, Score
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
@@ -44,8 +44,8 @@ def test_entropy_by_hand() -> None:
 
 def test_prompt_perplexity_by_hand() -> None:
     """A bit per byte between them, ln 2 nats: at temperature 1 one counts twice as much."""
-    seen = Seen({"a": 1, "b": 1}, prompt_bits={"a": 1.5, "b": 2.5})
-    assert PromptPerplexity(temperature=1)(seen) == pytest.approx({"a": 1, "b": 0.5})
+    inputs = WeightInputs({"a": 1, "b": 1}, prompt_bits={"a": 1.5, "b": 2.5})
+    assert PromptPerplexity(temperature=1)(inputs) == pytest.approx({"a": 1, "b": 0.5})
 
 
 def test_the_prompt_is_read_once_and_only_where_it_counts() -> None:
@@ -126,8 +126,8 @@ def test_a_stopped_answer_reads_no_further_in_its_prompt() -> None:
 class Broken(WeightRule):
     """Gives no weight to anybody it knows."""
 
-    def __call__(self, seen: Seen) -> dict[str, float]:
-        return dict.fromkeys(seen.prior, math.nan)
+    def __call__(self, inputs: WeightInputs) -> dict[str, float]:
+        return dict.fromkeys(inputs.prior, math.nan)
 
 
 def test_weights_that_are_none_are_told() -> None:
@@ -140,11 +140,11 @@ class Blind(WeightRule):
 
     needs: str
 
-    def __call__(self, seen: Seen) -> dict[str, float]:
-        return {name: float(getattr(seen, self.needs)[name]) for name in seen.prior}
+    def __call__(self, inputs: WeightInputs) -> dict[str, float]:
+        return {name: float(getattr(inputs, self.needs)[name]) for name in inputs.prior}
 
 
-@pytest.mark.parametrize(("needs", "flag"), [("distributions", "looks"), ("prompt_bits", "needs_prompt")])
+@pytest.mark.parametrize(("needs", "flag"), [("distributions", "needs_distributions"), ("prompt_bits", "needs_prompt")])
 def test_what_a_rule_did_not_ask_for_is_told(needs: str, flag: str) -> None:
     with pytest.raises(RuleError, match=f"only a rule with `{flag} = True` is given this"):
         StepWeights(PRIOR, Blind(needs=needs)).of(["a", "b"])

@@ -37,17 +37,15 @@ class Entropy(GateRule):
         return math.exp(-gate.entropy)
 
 
-@gate_rules.register(
-    "agreement",
-    "Agreement",
-    "The gate decides alone where all members have the same likeliest token. It has no threshold.",
-)
 class Agreement(GateRule):
-    """After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the
+    """The mode `agreement`: the gate decides alone where all members have the same argmax. It has no threshold.
+
+    After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the
     text so far is made of every member's own tokens. Every step asks all members, so the rule itself saves no passes;
     speculation does.
     """
 
+    rule_name: ClassVar[str] = "agreement"
     asks_all: ClassVar[bool] = True
 
     def __call__(self, gate: TokenDistribution) -> float:

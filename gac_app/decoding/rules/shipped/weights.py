@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from gac_app.decoding.rules.contracts import Seen, WeightRule, weight_rules
+from gac_app.decoding.rules.contracts import WeightInputs, WeightRule, weight_rules
 
 
 @weight_rules.register("average", "Equal", "All members count the same.")
@@ -53,10 +53,10 @@ class PromptPerplexity(WeightRule):
         0.2, gt=0.001, le=100, title="Temperature", description="The lower, the more the perplexity matters."
     )
 
-    def __call__(self, seen: Seen) -> Mapping[str, float]:
-        nats = {name: seen.prompt_bits[name] * math.log(2) for name in seen.prior}
+    def __call__(self, inputs: WeightInputs) -> Mapping[str, float]:
+        nats = {name: inputs.prompt_bits[name] * math.log(2) for name in inputs.prior}
         least = min(nats.values())
-        return {name: prior * math.exp((least - nats[name]) / self.temperature) for name, prior in seen.prior.items()}
+        return {name: prior * math.exp((least - nats[name]) / self.temperature) for name, prior in inputs.prior.items()}
 
 
 @weight_rules.register("entropy", "By certainty", "The lower a member's entropy at this step, the more it counts.")
@@ -65,14 +65,14 @@ class Entropy(WeightRule):
     (arXiv 2510.13855) as a softmax, so that a completely certain member does not silence the others.
     """
 
-    looks: ClassVar[bool] = True
+    needs_distributions: ClassVar[bool] = True
 
     temperature: float = Field(
         1.0, gt=0.001, le=100, title="Temperature", description="The lower, the more the entropy matters."
     )
 
-    def __call__(self, seen: Seen) -> Mapping[str, float]:
+    def __call__(self, inputs: WeightInputs) -> Mapping[str, float]:
         return {
-            name: prior * math.exp(-seen.distributions[name].entropy / self.temperature)
-            for name, prior in seen.prior.items()
+            name: prior * math.exp(-inputs.distributions[name].entropy / self.temperature)
+            for name, prior in inputs.prior.items()
         }

@@ -18,12 +18,23 @@ from gac_app.bench.workbench import Workbench
 from gac_app.settings import GatePolicy
 
 
-def measure_lazy(bench: Workbench) -> list[Row]:
-    """Forward passes and member-seconds with a lazy gate."""
-    rounds = _gated_and_every_step(bench, "lazy")
+def measure(bench: Workbench) -> list[Row]:
+    """A lazy gate, the default one and every step in turn; then eight answers at once with either gate."""
+
+    def answer(prompt: str, **how: str) -> Decoded:
+        return decode(bench.ensemble.session(prompt, bench.settings(**how)))
+
+    gated = [partial(answer, mode="gate", gate_policy=policy) for policy in ("lazy", "auto")]
+    rounds = interleaved(bench.prompts, *gated, answer)
+    lazy = [(lazy, full) for lazy, _, full in rounds]
+    auto = [(auto, full) for _, auto, full in rounds]
+    return [*_lazy_rows(bench, lazy), _auto_row(auto), _work_with_many(bench)]
+
+
+def _lazy_rows(bench: Workbench, rounds: list[tuple[Decoded, Decoded]]) -> list[Row]:
+    """Forward passes and member-seconds with a lazy gate, against every step."""
     answers = [answer for answer, _ in rounds]
-    num_tokens = sum(answer.finished.num_tokens for answer in answers)
-    num_ensembled = sum(answer.finished.num_ensembled for answer in answers)
+    num_tokens, num_ensembled = _counts(answers)
     num_others = len(bench.config.members) - 1
     gate = bench.config.settings.gate
     num_forwards = sum(
@@ -40,26 +51,20 @@ def measure_lazy(bench: Workbench) -> list[Row]:
             "gate, lazy: member-seconds a token ÷ every step's",
             median_ratio([(_member_s(lazy), _member_s(full)) for lazy, full in rounds]),
             target=Target("<=", median(_bound(gate, lazy, full) for lazy, full in rounds)),
-            note=f"ms/token ÷ every step's: {median_ratio([(a.ms_per_token, b.ms_per_token) for a, b in rounds]):.2f}",
+            note=f"ms/token ÷ every step's: {_ratio_of_times(rounds):.2f}",
         ),
     ]
 
 
-def measure_auto(bench: Workbench) -> list[Row]:
-    """Time per token with one visitor, and member-seconds with many."""
-    return [_waiting(bench), _work_with_many(bench)]
-
-
-def _waiting(bench: Workbench) -> Row:
-    rounds = _gated_and_every_step(bench, "auto")
-    num_tokens = sum(answer.finished.num_tokens for answer, _ in rounds)
-    num_ensembled = sum(answer.finished.num_ensembled for answer, _ in rounds)
+def _auto_row(rounds: list[tuple[Decoded, Decoded]]) -> Row:
+    answers = [answer for answer, _ in rounds]
+    num_tokens, num_ensembled = _counts(answers)
     return Row(
         "gate, auto: ms/token ÷ every step's",
-        median_ratio([(auto.ms_per_token, full.ms_per_token) for auto, full in rounds]),
+        _ratio_of_times(rounds),
         target=Target("<=", 1.0),
         note=f"{num_ensembled} of {num_tokens} steps ensembled; "
-        f"ms/token: {median(answer.ms_per_token for answer, _ in rounds):.1f}",
+        f"ms/token: {median(answer.ms_per_token for answer in answers):.1f}",
     )
 
 
@@ -70,7 +75,8 @@ def _work_with_many(bench: Workbench) -> Row:
         settings = bench.settings(mode="gate", gate_policy=policy)
         return mean(map(_member_s, decode_at_once(bench, eight_from(prompt), settings)))
 
-    rounds = interleaved(first_of_many(bench), partial(work_s, policy="auto"), partial(work_s, policy="lazy"))
+    policies = (partial(work_s, policy="auto"), partial(work_s, policy="lazy"))
+    rounds = interleaved(first_of_many(bench), *policies, warm_up=False)  # warm by now
     return Row(
         f"gate, auto, {NUM_AT_ONCE} runs at once: member-seconds a token ÷ lazy's",
         median_ratio([(auto_s, lazy_s) for auto_s, lazy_s in rounds]),
@@ -79,15 +85,14 @@ def _work_with_many(bench: Workbench) -> Row:
     )
 
 
-def _gated_and_every_step(bench: Workbench, policy: GatePolicy) -> list[tuple[Decoded, ...]]:
-    def gated(prompt: str) -> Decoded:
-        settings = bench.settings(mode="gate", gate_policy=policy)
-        return decode(bench.ensemble.session(prompt, settings))
+def _counts(answers: list[Decoded]) -> tuple[int, int]:
+    """The tokens of all answers, and those chosen by all members."""
+    ends = [answer.finished for answer in answers]
+    return sum(end.num_tokens for end in ends), sum(end.num_ensembled for end in ends)
 
-    def every_step(prompt: str) -> Decoded:
-        return decode(bench.ensemble.session(prompt, bench.settings()))
 
-    return interleaved(bench.prompts, gated, every_step)
+def _ratio_of_times(rounds: list[tuple[Decoded, Decoded]]) -> float:
+    return median_ratio([(gated.ms_per_token, full.ms_per_token) for gated, full in rounds])
 
 
 def _bound(gate: str, lazy: Decoded, full: Decoded) -> float:

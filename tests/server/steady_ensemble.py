@@ -1,6 +1,6 @@
 """A server whose ensemble gives tokens at a steady pace without computing, so that any lag is the page's.
 
-`python -m gac_app.bench.steady_ensemble PORT DATABASE_FILE NUM_TOKENS` serves the real page and services over it.
+`python -m tests.server.steady_ensemble PORT DATABASE_FILE NUM_TOKENS` serves the real page and services over it.
 """
 
 from __future__ import annotations

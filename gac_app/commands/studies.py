@@ -1,0 +1,186 @@
+"""Commands of the studies: their options are those that all share and the study's own fields.
+
+Loads the members, prints progress on stderr, and shows the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from inspect import Parameter, Signature, getdoc
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gac_app.commands.options import (
+    ConfigOption,
+    DataOption,
+    ExamplesOption,
+    FreshOption,
+    JsonOption,
+    LimitOption,
+    OutOption,
+    ParallelOption,
+    load,
+    warn,
+)
+from gac_app.commands.show import show
+from gac_app.config import Config
+from gac_app.environment import evaluation_dir
+from gac_app.errors import RequestError
+from gac_app.evaluation.running import Progress
+from gac_app.evaluation.studies import EnsembleStudy, Evaluator, QuestionStudy, StudyResult, check_room, studies
+from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain
+
+_EVERY_S = 5.0
+_TASKS = {
+    "any": "As for eval: triviaqa, nq, gsm8k, bbh, mmlu, arc_challenge, piqa.",
+    "choice": "A task of multiple choice: mmlu, mmlu_cloze, arc_challenge or piqa.",
+    "generation": "A task whose answers are written: gsm8k, bbh, triviaqa or nq.",
+}
+# The options that all studies with questions share: name, type, default.
+_COMMON: tuple[tuple[str, Any, Any], ...] = (
+    ("limit", LimitOption, None),
+    ("examples", ExamplesOption, None),
+    ("parallel", ParallelOption, 4),
+    ("fresh", FreshOption, False),
+)
+_ENDING: tuple[tuple[str, Any, Any], ...] = (
+    ("out", OutOption, None),
+    ("config", ConfigOption, None),
+    ("as_json", JsonOption, False),
+)
+
+Kind = type[QuestionStudy | EnsembleStudy]
+
+
+def study_commands() -> dict[str, Callable[..., None]]:
+    """The command of every study by its name. A study with `flag_of` is a flag of that command."""
+
+    def command_name(study: Kind) -> str:
+        return study.flag_of or study.name
+
+    grouped = groupby(sorted(studies(), key=lambda study: (command_name(study), study.place)), command_name)
+    return {name: _command(list(group)) for name, group in grouped}
+
+
+def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
+    """A function from whose signature typer makes the command of the first study, with a flag for each other."""
+    first, *others = kinds
+
+    def command(*, config: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
+        flagged = [kind for kind in others if given[kind.name]]
+        if len(flagged) > 1:
+            raise RequestError(flagged[1].name, f"goes without --{flagged[0].name}")
+        kind = flagged[0] if flagged else first
+        study = kind(**{name: given[name] for name in kind.model_fields})
+        settled = load(config)
+        if isinstance(study, EnsembleStudy):
+            result = _look_at(study, settled)
+        else:
+            shared = {name: given[name] for name, *_ in _COMMON}
+            result = put_questions(study, settled, given["task"], given["data"], **shared)
+        show(result, settled, as_json=as_json, out=out)
+
+    command.__doc__ = getdoc(first)
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, kind, default in _options(first, others)
+    ]
+    command.__signature__ = Signature(options)  # type: ignore[attr-defined]
+    command.__annotations__ = {option.name: option.annotation for option in options}
+    return command
+
+
+def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, Any]]:
+    """Each option's name, type and default."""
+    if first.needs != "nothing":
+        yield "task", Annotated[str, typer.Option(help=_TASKS[first.needs])], Parameter.empty
+        yield "data", DataOption, Parameter.empty
+    fields = {name: field for kind in (first, *others) for name, field in kind.model_fields.items()}
+    for name, field in fields.items():
+        yield name, Annotated[field.annotation, typer.Option(help=field.description)], field.default
+    for kind in others:
+        yield kind.name, Annotated[bool, typer.Option(f"--{kind.name}", help=getdoc(kind))], False
+    if first.needs != "nothing":
+        yield from _COMMON
+    yield from _ENDING
+
+
+def put_questions(
+    study: QuestionStudy,
+    config: Config,
+    task: str,
+    data: Path,
+    *,
+    limit: int | None,
+    examples: Path | None,
+    parallel: int,
+    fresh: bool,
+) -> StudyResult:
+    """Run a study over a file's questions."""
+    check_room(config, parallel)
+    for system in study.systems_of(config):
+        warn(f"{system.name}: {warning}" for warning in system.without_effect(config))
+    protocol, questions = asked(task, data, examples)
+    sample = first_of_each_domain(questions, limit)
+    study.check(config, protocol, questions, sample)
+    with evaluating(config, protocol, questions, parallel=parallel, fresh=fresh) as ask:
+        return study.run(ask, sample)
+
+
+def _look_at(study: EnsembleStudy, config: Config) -> StudyResult:
+    from gac_app.bootstrap import load_ensemble
+
+    study.check(config)
+    with closing(load_ensemble(config)) as ensemble:
+        return study.run(ensemble)
+
+
+@contextmanager
+def evaluating(
+    config: Config, task: Task, questions: Sequence[Question], *, parallel: int, fresh: bool
+) -> Iterator[Evaluator]:
+    """An `Evaluator` over the configuration's members, which are loaded for the block.
+
+    Args:
+        questions: all questions of the file.
+        parallel, fresh: see `Evaluator`.
+    """
+    from gac_app.bootstrap import load_ensemble
+
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    reporter = _Reporter(task.name)
+    with closing(load_ensemble(config)) as ensemble:
+        folder = evaluation_dir(config)
+        ask = Evaluator(ensemble, task, questions, folder, parallel=parallel, fresh=fresh)
+        ask.on_progress = reporter
+        yield ask
+
+
+class _Reporter:
+    """Prints progress on stderr every few seconds, and at the start and end."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last_s = -_EVERY_S
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.num_done == progress.num_kept:
+            self._last_s = -_EVERY_S  # a new call begins
+        if progress.seconds - self._last_s < _EVERY_S and progress.num_done < progress.num_total:
+            return
+        self._last_s = progress.seconds
+        parts = [f"{self._name}: {progress.num_done} of {progress.num_total} answers"]
+        if progress.num_kept:
+            parts.append(f"{progress.num_kept} from earlier runs (--fresh asks again)")
+        if progress.num_failed:
+            parts.append(f"{progress.num_failed} failed")
+        if progress.seconds_left:
+            parts.append(f"{timedelta(seconds=round(progress.seconds_left))} left")
+        print(", ".join(parts), file=sys.stderr, flush=True)

@@ -1,0 +1,100 @@
+"""What a study is: a class in a file of this folder. The page's list, the command and its options are made of it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from gac_app.config import Config
+from gac_app.evaluation.running import System
+from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.studies.result import StudyResult
+from gac_app.evaluation.tasks import Question, Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+Needs = Literal["any", "choice", "generation", "nothing"]
+
+
+class Study(BaseModel):
+    """One kind of study. The fields of a subclass are its arguments, each with a default and a description.
+
+    Its docstring is the help of its command.
+
+    Attributes:
+        name: of its results, and of its command.
+        title, about: on the page.
+        needs: the kind of tasks that fit.
+        place: in lists; the smallest comes first.
+        flag_of: the command of which the study is a flag, as `sweep --weights`; "" = it has a command of its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+    title: ClassVar[str]
+    about: ClassVar[str]
+    needs: ClassVar[Needs] = "any"
+    place: ClassVar[int] = 100
+    flag_of: ClassVar[str] = ""
+
+    @classmethod
+    def on_page(cls) -> Self:
+        """The study with the arguments that the page gives it."""
+        return cls()
+
+
+class QuestionStudy(Study, ABC):
+    """Puts questions to systems."""
+
+    def systems_of(self, config: Config) -> Sequence[System]:
+        """The systems that a user named. Raises RequestError if one does not fit."""
+        return ()
+
+    def check(self, config: Config, task: Task, questions: Sequence[Question], asked: Sequence[Question]) -> None:
+        """Raise RequestError if the study cannot run; called before the members are loaded.
+
+        Args:
+            questions: all questions of the file.
+            asked: those of them to be asked.
+        """
+
+    @abstractmethod
+    def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
+        """Put `asked` to the systems. Raises RequestError as `check`, or GacError."""
+
+
+class EnsembleStudy(Study, ABC):
+    """Looks at the members without asking them anything."""
+
+    needs: ClassVar[Needs] = "nothing"
+
+    def check(self, config: Config) -> None:
+        """Raise ConfigError if the study cannot run; called before the members are loaded."""
+
+    @abstractmethod
+    def run(self, ensemble: Ensemble) -> StudyResult: ...
+
+
+@cache
+def studies() -> tuple[type[QuestionStudy | EnsembleStudy], ...]:
+    """Every study that a module of this package defines, in their order."""
+    package = __name__.rpartition(".")[0]
+    path = importlib.import_module(package).__path__
+    modules = [importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(path)]
+    here = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, QuestionStudy | EnsembleStudy)
+        and hasattr(value, "name")
+        and value.__module__ == module.__name__
+    ]
+    return tuple(sorted(here, key=lambda study: study.place))

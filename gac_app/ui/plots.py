@@ -1,0 +1,27 @@
+"""A row of charts below a component, filled together with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import gradio as gr
+from gradio.components.plot import PlotData
+
+from gac_app.charts import Spec
+
+
+class PlotRow:
+    """Builds a row of at most `num` charts inside the current Blocks; hidden at first."""
+
+    def __init__(self, elem_id: str, num: int) -> None:
+        with gr.Row(elem_id=elem_id, elem_classes="gac-plots"):
+            self.plots = [gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in range(num)]
+
+    def showing(self, specs: Sequence[Spec]) -> list[gr.Plot]:
+        """The updates of `plots`; those without a chart are hidden."""
+        drawn = [
+            gr.Plot(value=PlotData(type="altair", plot=json.dumps(spec)), visible=True)
+            for spec in specs[: len(self.plots)]
+        ]
+        return [*drawn, *(gr.Plot(value=None, visible=False) for _ in self.plots[len(drawn) :])]
