@@ -1,5 +1,7 @@
 # The page with the default models on a CPU. Models are fetched at the first start: keep them in a volume.
 #   docker build -t gac . && docker run -p 7860:7860 -v gac:/data gac
+# Or the image has them, and what is derived of them for the processor that builds it:
+#   docker build -t gac --build-arg PREPARE=yes .
 FROM python:3.11-slim
 
 RUN useradd --create-home --uid 1000 gac && install -d -o gac /app /data
@@ -17,6 +19,8 @@ ENV PATH=/app/.venv/bin:$PATH \
     GAC_HOST=0.0.0.0 \
     GAC_CACHE=/data/cache \
     GAC_DATABASE_URL=sqlite:////data/gac.sqlite3
+ARG PREPARE=
+RUN [ -z "$PREPARE" ] || python -m gac_app fetch
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # torch loads when the page is up already
     from gac_app.decoding.member import Member
     from gac_app.executors.zero_gpu import Gpu
     from gac_app.models.base import Model
-    from gac_app.models.hardware import Placement, Seat
+    from gac_app.models.hardware import Placement, Plan
     from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_la
         ConfigError: the lab's questions cannot be used.
     """
     battles = LiveBattles(store)
-    mirror = Mirror(store, _mirror_place(config), battles.sealed) if config.mirror.is_on else None
+    mirror = Mirror(store, _mirror_place(config), battles.open_ids) if config.mirror.is_on else None
     if mirror:
         mirror.start()
     implies = implied_by(config, versions) if config.arena.is_open else implies_nothing
@@ -95,7 +95,7 @@ def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_la
     if has_lab and config.lab.is_open:
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)
     arena = ArenaService(runs, store, battles=battles) if config.arena.is_open else None
-    return Services(runs, lab, arena, Exports(store, battles.sealed))
+    return Services(runs, lab, arena, Exports(store, battles.open_ids))
 
 
 def _mirror_place(config: Config) -> Place:
@@ -131,27 +131,27 @@ def load_ensemble(
         config = read_config(Path(config) if config else None, os.environ)
     from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
 
-    placement = _planned(config)
-    models = _load_models(config, placement, members or Members(config), untried)
+    planned = _planned(config)
+    models = _load_models(config, planned, members or Members(config), untried)
     try:
-        return _unite(models, config, ThreadMember, are_apart=placement.are_apart)
+        return _unite(models, config, ThreadMember, are_apart=planned.are_apart)
     except BaseException:
         for model in models:
             model.close()
         raise
 
 
-def _planned(config: Config) -> Placement:
+def _planned(config: Config) -> Plan:
     from gac_app.models.hardware import detect_devices, plan
 
-    placement = plan(config.members, detect_devices())
-    for warning in placement.warnings:
+    planned = plan(config.members, detect_devices())
+    for warning in planned.warnings:
         logger.warning("%s", warning)
-    return placement
+    return planned
 
 
 def _load_models(
-    config: Config, placement: Placement, members: Members, untried: list[Path] | None, num_at_once: int = 0
+    config: Config, planned: Plan, members: Members, untried: list[Path] | None, num_at_once: int = 0
 ) -> list[Model]:
     """All members' models, in parallel.
 
@@ -161,8 +161,8 @@ def _load_models(
     unreachable: set[str] = set()
 
     def load(member: MemberConfig) -> Model:
-        seat = placement.seats[member.name]
-        return _load_member(config, member, seat, members=members, unreachable=unreachable, untried=untried)
+        placement = planned.placements[member.name]
+        return _load_member(config, member, placement, members=members, unreachable=unreachable, untried=untried)
 
     if num_at_once == 1:
         return list(map(load, config.members))
@@ -209,10 +209,13 @@ def _use_zero_gpu(config: Config, members: Members, gpu: Gpu) -> None:
     from gac_app.decoding.member import InlineMember
     from gac_app.executors.zero_gpu import on_zero_gpu
 
-    placement = _planned(config)
-    seats = {name: seat if seat.is_on_cpu else replace(seat, device="cuda") for name, seat in placement.seats.items()}
+    planned = _planned(config)
+    placements = {
+        name: placement if placement.is_on_cpu else replace(placement, device="cuda")
+        for name, placement in planned.placements.items()
+    }
     # Files stay untried for good: the lent GPU's time is not for trials.
-    models = _load_models(config, replace(placement, seats=seats), members, [], num_at_once=1)
+    models = _load_models(config, replace(planned, placements=placements), members, [], num_at_once=1)
     ensemble = _unite(models, config, InlineMember, are_apart=False)
     members.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
 
@@ -243,7 +246,7 @@ def kept_by(ensemble: Ensemble) -> dict[str, Any]:
 def _load_member(
     config: Config,
     member: MemberConfig,
-    seat: Seat,
+    placement: Placement,
     *,
     members: Members,
     unreachable: set[str],
@@ -254,7 +257,7 @@ def _load_member(
     try:
         model = load_model(
             member,
-            seat=seat,
+            placement=placement,
             cache_dir=cache_dir(config),
             on_fetch=partial(members.set_fetching, member.name),
             on_load=lambda: members.set(member.name, "loading"),

@@ -73,7 +73,7 @@ class FakeModel(RandomModel):
     @property
     def num_held(self) -> int:
         """Sequences not freed."""
-        return len(self._cached)
+        return len(self._num_cached)
 
     @property
     def most_read(self) -> int:
@@ -96,8 +96,8 @@ class FakeModel(RandomModel):
 
     def _read_one(self, read: Read) -> torch.Tensor:
         starts = self._starts[read.sequence.slot]
-        if starts[-1:] != [read.sequence.num_cached]:
-            starts.append(read.sequence.num_cached)
+        if starts[-1:] != [read.sequence.num_computed]:
+            starts.append(read.sequence.num_computed)
         number = len(starts) - 1
         logits_NV = super()._read_one(read)
         if self.fault is None or number < self.fault.from_read:

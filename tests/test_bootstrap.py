@@ -230,6 +230,6 @@ def test_the_mirror_knows_which_battles_may_not_be_told(config: Config, loaded: 
     try:
         assert services.arena is not None
         assert services.runs.mirror is not None
-        assert services.runs.mirror._sealed_now == services.arena.battles.sealed
+        assert services.runs.mirror._open_battles == services.arena.battles.open_ids
     finally:
         services.close()

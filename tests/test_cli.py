@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gac_app import cli
+from gac_app.models.onnx import parts
 from tests.command_line import run_command
 from tests.storage.samples import listed
 
@@ -182,6 +183,22 @@ def test_fetching_prints_paths(tmp_path: Path) -> None:
     done = run_command("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert json.loads(done.stdout) == {"[b]x": str(model)}
     assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"
+
+
+def test_fetching_tries_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a server's first start is like later ones. Who has chosen a back end gets no trial."""
+    model, tried = tmp_path / "tiny.gguf", list[tuple[Path, Path]]()
+    model.write_bytes(b"GGUF" + b"\0" * 60)
+    monkeypatch.setattr(parts, "onnx_parts", lambda *files: tried.append(files))
+    path = tmp_path / "local.yaml"
+    source = f"source: '{model}', device: cpu"
+    path.write_text(
+        f"members:\n  - {{name: a, {source}}}\n  - {{name: b, {source}, backend: llama_cpp}}\n"
+        f"  - {{name: c, {source}, backend: transformers}}\n  - {{name: d, source: 'random:1'}}\n"
+    )
+    done = run_command("fetch", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert tried == [(model, tmp_path / "cache")]
 
 
 def test_fetching_goes_on_after_an_empty_mirror(tmp_path: Path) -> None:

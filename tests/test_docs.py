@@ -66,3 +66,9 @@ def test_the_way_of_a_prompt_has_few_stations() -> None:
     places = [found[0] for station in stations if (found := re.findall(r"^[\w/]+(?:\.py|/)(?=: |$)", station))]
     assert len(places) >= 10
     assert [place for place in places if not (DOCS.parent / "gac_app" / place).exists()] == []
+
+
+def test_the_notes_of_a_release_are_short() -> None:
+    notes = (DOCS.parent / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    assert notes[0].startswith("[Unreleased]")
+    assert all(len(release.splitlines()) <= 100 for release in notes)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from gac_app.bootstrap import load_ensemble
@@ -20,15 +21,18 @@ from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules, plugin_code
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.environment import read_config
-from gac_app.errors import ConfigError, RequestError
+from gac_app.errors import ConfigError, MemberError, RequestError
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.models.backends import check_backends
+from gac_app.models.base import Model, Read
+from gac_app.models.random_model import RandomModel
 from gac_app.plugins import load_plugins
 from gac_app.settings import Settings
 from gac_app.ui.settings.fields import spec_of
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.settings.wording import settings_in_words
+from gac_app.vocab.tokens import MemberVocabulary
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -159,6 +163,27 @@ def test_a_back_end_of_ones_own_computes(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, " tick "), result.output
 
 
+def test_a_back_end_takes_forty_lines_and_three_methods() -> None:
+    lines = (EXAMPLES / "echo_backend.py").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.strip()]) < 40
+    assert Model.__abstractmethods__ == {"forward", "truncate", "copy"}
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 4)])
+def test_a_back_end_with_other_logits_is_told(shape: tuple[int, int]) -> None:
+    class Wrong(RandomModel):
+        def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+            return [torch.zeros(shape)]
+
+    vocabulary = MemberVocabulary((b"a", b"b", None), frozenset({2}), frozenset(), lambda _: [0])
+    model = Wrong("wrong", vocabulary=vocabulary)
+    sequence = model.new_sequence()
+    sequence.extend([0, 1])
+    with pytest.raises(MemberError, match=re.escape(f"gave logits [({shape}, torch.float32)]; expected [((1, 3),")):
+        model.read([Read(sequence)])
+    assert sequence.num_computed == 0
+
+
 def test_a_back_end_that_there_is_not_is_told() -> None:
     config = Config.model_validate({"members": [{"name": "a", "source": "random:1", "backend": "abacus"}]})
     with pytest.raises(ConfigError, match=r"members\.0\.backend: 'abacus' is none; expected auto, llama_cpp"):
@@ -208,7 +233,7 @@ def test_the_guide_shows_the_examples_as_they_are() -> None:
     shown = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     for name in sorted(path.name for path in EXAMPLES.glob("*.py")):
         assert f"examples/{name}" in guide
-    for name in ("first_only.py", "second_thought.py", "front_runner.py"):
+    for name in ("first_only.py", "second_thought.py", "front_runner.py", "echo_backend.py"):
         assert (EXAMPLES / name).read_text(encoding="utf-8") in shown, name
 
 

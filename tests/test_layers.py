@@ -63,13 +63,14 @@ HEAVY: dict[str, set[str]] = {
 
 # The rooms and top modules of a package, lowest first: each imports only what stands before it.
 _ROOM_ORDERS = {
-    "models": "message base chat random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
+    "models": "message chat base random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
     "factory",
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
     "ui": "gradio_stubs words assets first_paint requests streaming plots members account consent settings compare "
     "tabs about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log reporting limits middleware page routes host serving",
+    "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
     "services": "visitors settling members queue mirror runs lab battles",

@@ -80,8 +80,8 @@ class Moderator:
         self._max_per_hour, self._min_seconds = max_per_hour, min_seconds
         self._clock = clock
         self._salt = os.urandom(16)
-        self._visitors = _Recent(_Visitor, clock)
-        self._addresses = _Recent(_Address, clock)
+        self._visitors: _Recent[str, _Visitor] = _Recent(_Visitor, clock)
+        self._addresses: _Recent[str, _Address] = _Recent(_Address, clock)
         self._prompts: _Recent[bytes, Counter[str]] = _Recent(Counter, clock)  # votes by address
         self._lock = threading.Lock()  # held for microseconds: visitors share an address
 
@@ -145,7 +145,8 @@ class Moderator:
         return hashlib.blake2b(judged.encode("utf-8", "replace"), key=self._salt, digest_size=16).digest()
 
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class _Recent(Generic[K, V]):

@@ -19,7 +19,7 @@ _NEWEST = 0.3  # weight of the newest answer in a contestant's rate
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SideProgress:
     """A side's characters so far, and whether it has ended."""
 
     num_chars: int
@@ -88,7 +88,7 @@ class Pace:
         """The characters of each side that may be shown, as of the last `advance`."""
         return int(self._num_shown)
 
-    def advance(self, sides: Sequence[Progress]) -> int:
+    def advance(self, sides: Sequence[SideProgress]) -> int:
         """The characters of each side that may be shown now. First called when the sides begin to answer."""
         now = self._clock()
         if self._asked_at is None:

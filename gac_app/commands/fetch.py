@@ -1,9 +1,10 @@
-"""`fetch`: downloads the members' files in advance."""
+"""`fetch`: downloads the members' files in advance, and makes what is derived from them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -16,19 +17,36 @@ from gac_app.environment import cache_dir
 from gac_app.server.reporting import StateLog
 from gac_app.services.members import Members
 
+if TYPE_CHECKING:  # numpy loads with it
+    from gac_app.models.sources import ModelFiles
+
 
 def fetch(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Download the members' files into the cache and check them. Files in the cache are not fetched again."""
-    paths = _fetch(load(config))
+    """Download the members' files into the cache, check them, and try onnxruntime with them, so that the first start is
+    like later ones. What is in the cache is not fetched or tried again.
+    """
+    checked = load(config)
+    files = _fetch(checked)
+    _prepare(checked, files)
     if as_json:
-        typer.echo(json.dumps(paths))
+        typer.echo(json.dumps({name: str(found.path) for name, found in files.items()}))
 
 
-def _fetch(config: Config) -> dict[str, str]:
-    """Member name -> path. Shows bars on stderr, or lines if that is no terminal."""
+def _prepare(config: Config, files: dict[str, ModelFiles]) -> None:
+    from gac_app.models.factory import prepare
+    from gac_app.models.hardware import detect_devices, plan
+
+    placements = plan(config.members, detect_devices()).placements
+    for member in config.members:
+        if found := files.get(member.name):
+            prepare(member, found, placements[member.name].device, cache_dir(config))
+
+
+def _fetch(config: Config) -> dict[str, ModelFiles]:
+    """Files by member name. Shows bars on stderr, or lines if that is no terminal."""
     from gac_app.models import sources
 
-    paths: dict[str, str] = {}
+    found: dict[str, ModelFiles] = {}
     unreachable: set[str] = set()
     members, log = Members(config), StateLog()
     # Names and notices come from a config, so they must not be taken for rich's markup.
@@ -46,13 +64,12 @@ def _fetch(config: Config) -> dict[str, str]:
                 if not bars.console.is_terminal:
                     log.tell(state)
 
-            path = sources.resolve(member, cache_dir(config), show, unreachable).path
-            size = _size_bytes(path)
+            found[member.name] = sources.resolve(member, cache_dir(config), show, unreachable)
+            size = _size_bytes(found[member.name].path)
             bars.update(bar, completed=size, total=size, words=decimal(size))
             if member.notice:
                 bars.console.print(f"{member.name}: {member.notice}")
-            paths[member.name] = str(path)
-    return paths
+    return found
 
 
 def _console() -> Console:

@@ -55,8 +55,9 @@ def help_of(name: str) -> str:
 
 def _parameters(options: dict[str, str]) -> Iterator[inspect.Parameter]:
     for option, name in options.items():
-        kind = Annotated[_type_of(name, Settings.model_fields[name]), typer.Option(help=help_of(name))]
-        yield inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        kind: Any = _type_of(name, Settings.model_fields[name])
+        annotation = Annotated[kind, typer.Option(help=help_of(name))]
+        yield inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _option_name(name: str) -> str:
@@ -66,7 +67,8 @@ def _option_name(name: str) -> str:
 def _type_of(name: str, field: FieldInfo) -> Any:
     if name in _PARAMS or get_origin(field.annotation) is tuple:
         return list[str] | None
-    return str | None if name == "weights" else field.annotation | None
+    kind: Any = str if name == "weights" else field.annotation
+    return kind | None
 
 
 def _parsed(name: str, value: Any) -> Any:

@@ -35,7 +35,7 @@ class Ensemble:
     """Members that share one union vocabulary.
 
     Args:
-        are_apart: no two members share a GPU or a core (see `Placement`).
+        are_apart: no two members share a GPU or a core (see `Plan`).
 
     Example:
         >>> for event in ensemble.generate("Name three colours.", settings):

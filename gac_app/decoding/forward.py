@@ -35,8 +35,6 @@ def take_results(
     started = time.monotonic()
     counts = [read.sequence.num_uncomputed for read in reads]
     with failures_named(model):
-        for read in reads:
-            model.catch_up(read.sequence)
         is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
     elsewhere_s = 0.0  # while the caller uses earlier results
@@ -90,7 +88,6 @@ def draft_after(
 def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:
     """Read the first `num_ids` uncomputed ids, without a distribution. Raises MemberError as `take_results`."""
     with failures_named(model):
-        model.catch_up(sequence)
         model.read_chunk(sequence, num_ids)
 
 

@@ -70,11 +70,6 @@ class BatchComputer:
             if not self._has_more_room([command], error):
                 command.future.set_exception(error)
                 return None
-            try:
-                self._rewind(command, length)
-            except BaseException as second:  # the session's to handle: the worker continues
-                command.future.set_exception(failure_of(self._model, second))
-                return None
             return False
         return True
 
@@ -117,17 +112,12 @@ class BatchComputer:
         """Compute one read of a failed batch alone, after the `length` ids computed before."""
         self._prefix_cache.invalidate(command.sequence)
         try:
-            self._rewind(command, length)
+            command.sequence.num_computed = length
             [result] = self._taken([command])
         except BaseException as error:  # the session's to handle: the worker continues
             command.future.set_exception(failure_of(self._model, error))
         else:
             command.future.set_result(_whole(command, result))
-
-    def _rewind(self, command: ReadCommand, length: int) -> None:
-        ids = list(command.sequence.ids)
-        self._model.rewind(command.sequence, length)
-        command.sequence.ids[:] = ids
 
 
 def _let_go(error: BaseException | None) -> None:

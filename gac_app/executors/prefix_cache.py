@@ -134,7 +134,7 @@ class PrefixCache:
     def note_chunk(self, sequence: Sequence, start: int) -> None:
         """A chunk of a sequence was computed, from its id number `start` on."""
         if isinstance(sequence, NamespacedSequence):
-            self._extend_cached(sequence, start, sequence.num_cached)
+            self._extend_cached(sequence, start, sequence.num_computed)
 
     def invalidate(self, sequence: Sequence) -> None:
         """A forward pass of this sequence failed: no other sequence may continue from it."""
@@ -203,9 +203,7 @@ class PrefixCache:
 
     def _take(self, held: Sequence, sequence: NamespacedSequence, num_shared: int) -> None:
         """Let a sequence take over the slot of `held`, with the first `num_shared` ids."""
-        sequence.slot = held.slot  # before anything that may fail, so that the slot is freed
-        self._model.rewind(held, num_shared)
-        sequence.num_cached = num_shared
+        sequence.slot, sequence.num_computed = held.slot, num_shared
         sequence.cached = sequence.ids[:num_shared]
 
     def _allocate_with_chat_prefix(self, sequence: NamespacedSequence) -> None:

@@ -15,9 +15,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import torch
 
+from gac_app.errors import MemberError
+from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
@@ -26,7 +29,7 @@ Share = tuple[str, ...]  # whose sequence it is, the outermost level first; see 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One context inside one model: its ids, of which the first `num_cached` are in the model's KV cache.
+    """One context inside one model: its ids, of which the first `num_computed` are in the model's KV cache.
 
     The ids after them are uncomputed until the next `Model.read`: prefill, one step, and catching up after idling are
     the same call.
@@ -34,8 +37,7 @@ class Sequence:
 
     slot: int  # the model's own handle
     ids: list[int] = field(default_factory=list)
-    num_cached: int = 0
-    num_kept: int | None = None  # of the cached ids, those still valid after a rewrite; None = all
+    num_computed: int = 0
     num_fixed: int | None = None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
     share: Share = ()
 
@@ -47,19 +49,13 @@ class Sequence:
     def num_uncomputed(self) -> int:
         return len(self.ids) - self.num_computed
 
-    @property
-    def num_computed(self) -> int:
-        """The number of valid cached ids: all, or those before a rewrite."""
-        return self.num_cached if self.num_kept is None else self.num_kept
-
     def extend(self, ids: list[int]) -> None:
         self.ids.extend(ids)
 
     def rewrite(self, length: int, ids: list[int]) -> None:
-        """Replace all ids after the first `length`. `Model.catch_up` updates the KV cache before the next read."""
+        """Replace all ids after the first `length`. Before the next read the model drops them from its KV cache."""
         self.ids[length:] = ids
-        if length < self.num_computed:
-            self.num_kept = length
+        self.num_computed = min(self.num_computed, length)
 
 
 def num_common(ids: SequenceOf[int], others: SequenceOf[int]) -> int:
@@ -96,48 +92,129 @@ class ModelFacts:
 
 
 class Model(ABC):
-    """A causal language model that holds several sequences. Not thread-safe: one worker thread owns it."""
+    """A causal language model that holds several sequences, each in a slot. Not thread-safe: one worker thread owns it.
 
-    name: str
-    vocabulary: MemberVocabulary
-    context_length: int  # the most ids one sequence may hold
-    device: torch.device  # where the logits are returned
-    is_chunk_consistent: bool = False  # several ids in one forward pass equal one by one, to float32 rounding
-    about: ModelFacts = ModelFacts()  # from its files
-    engine: str  # library, kind of device, precision
-    chat_stop_strings: tuple[str, ...]  # each ends a turn, if the chat layout has no token for it
-    max_batched_ids: int = 1_000_000  # the most uncomputed ids of a sequence that is batched with others
-    is_batch_invariant: bool = False  # logits are equal, to the last bit, whatever else is in the batch
-    is_chunk_invariant: bool = False  # ... and however the ids are cut into chunks
-    chunk_size: int = 512  # ids of one prefill chunk; steps of other sequences come between chunks
+    A back end gives three methods, `forward`, `truncate` and `copy`, and what `__init__` takes. Everything else is
+    derived, or says what is known of the back end.
+
+    Args:
+        name: the member's name.
+        vocabulary: the model's tokens, and its tokeniser.
+        context_length: the most ids one sequence may hold.
+        max_sequences: sequences held at once.
+        chat: how messages are laid out; None = a plain `User: ... / Assistant:` layout.
+        num_threads: CPU threads of one forward pass; None = torch's own choice.
+    """
+
+    engine = "own"  # library, kind of device, precision
+    device = torch.device("cpu")  # where the logits are returned
+    about: ModelFacts = ModelFacts()
     bytes_per_id: int = 0  # of the KV cache; 0 = unknown
-    num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
+    chunk_size: int = 512  # ids of one prefill chunk; steps of other sequences come between chunks
+    max_batched_ids: int = 1_000_000  # the most uncomputed ids of a sequence that is batched with others
+    is_chunk_consistent: bool = False  # several ids in one forward pass equal one by one, to float32 rounding
+    is_chunk_invariant: bool = False  # ... to the last bit
+    is_batch_invariant: bool = False  # logits are equal, to the last bit, whatever else is in the batch
+
+    def __init__(
+        self,
+        name: str,
+        vocabulary: MemberVocabulary,
+        *,
+        context_length: int,
+        max_sequences: int,
+        chat: ChatFormat | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        self.name = name
+        self.vocabulary = vocabulary
+        self.context_length = context_length
+        self.chat = chat or ChatFormat(None)
+        self.num_threads = num_threads
+        self.max_sequences = max_sequences
+        self._free_slots = list(range(max_sequences))
+        self._num_cached: dict[int, int] = {}  # ids in the KV cache, by slot: the computed ones, and perhaps stale ones
+
+    # --- what a back end gives
 
     @abstractmethod
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+        """Compute the uncomputed ids of every sequence in one forward pass, after the computed ones in their caches.
+
+        Returns:
+            per read, float32 logits of shape [num_logits, V] on `device`, valid until the next call.
+
+        Raises:
+            anything: the pass failed. A cache may then hold some of the ids.
+        """
+
+    @abstractmethod
+    def truncate(self, slot: int, length: int) -> None:
+        """Drop all but the first `length` ids from a slot's KV cache."""
+
+    @abstractmethod
+    def copy(self, slot: int, other: int, length: int) -> None:
+        """Copy the KV cache of a slot, which holds `length` ids, to another slot, which is empty."""
+
     def encode_raw(self, text: str) -> list[int]:
         """Ids of `text` as the start of a document: the model's own BOS rule, no chat template."""
+        return self.vocabulary.encode(text)
 
-    @abstractmethod
+    def encode_control(self, text: str) -> list[int]:
+        """Ids of a chat template's own text, in which control tokens are recognised."""
+        return self.vocabulary.encode(text)
+
+    def close(self) -> None:  # noqa: B027 (most back ends have nothing to close)
+        """Release the weights."""
+
+    # --- what follows from it
+
+    @property
+    def chat_stop_strings(self) -> tuple[str, ...]:
+        """Each ends a turn, if the chat layout has no token for it."""
+        return self.chat.stop_strings
+
     def encode_chat(self, messages: list[Message]) -> list[int]:
         """Ids of a chat in the model's own template, up to where the assistant's next message begins.
 
         No text inside a message becomes a control token.
         """
+        return encode_fragments(self.chat.fragments(messages), self.vocabulary.encode, self.encode_control)
 
-    @abstractmethod
     def new_sequence(self) -> Sequence:
         """An empty sequence. Raises MemberError if no more can be held."""
+        if not self._free_slots:
+            raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
+        slot = heappop(self._free_slots)  # the lowest, since some back ends compute adjacent slots together
+        self._num_cached[slot] = 0
+        return Sequence(slot)
 
-    @abstractmethod
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         """Compute the uncomputed ids of every sequence in one forward pass.
+
+        If the pass fails, its sequences are as before.
 
         Returns:
             per read, float32 logits of shape [num_logits, V] on `device`, valid until the next call of `read`.
 
         Raises:
-            MemberError: the cache is full or the back end fails; the sequences are then unusable.
+            MemberError: a sequence is longer than the context, or `forward` gave something else than was asked for.
+            Whatever `forward` raises.
         """
+        for read in reads:
+            num_ids = len(read.sequence.ids)
+            if num_ids > self.context_length:
+                what = f"{num_ids:,} tokens do not fit its context of {self.context_length:,}"
+                raise MemberError(self.name, "context", what)
+        for read in reads:
+            self._drop_stale(read.sequence)
+            self._num_cached[read.sequence.slot] = len(read.sequence.ids)  # the most that a failed pass leaves
+        self.take_threads()
+        logits = self.forward(reads)
+        self._check(reads, logits)
+        for read in reads:
+            read.sequence.num_computed = len(read.sequence.ids)
+        return logits
 
     def read_chunk(self, sequence: Sequence, num_ids: int, num_logits: int = 1) -> torch.Tensor:
         """Compute the first `num_ids` uncomputed ids of a sequence; logits as from `read`."""
@@ -167,25 +244,38 @@ class Model(ABC):
         if self.num_threads and torch.get_num_threads() != self.num_threads:
             torch.set_num_threads(self.num_threads)
 
-    def catch_up(self, sequence: Sequence) -> None:
-        """Rewind the KV cache to the ids that a rewrite kept. Call this before the next read."""
-        if sequence.num_kept is not None:
-            ids = list(sequence.ids)
-            self.rewind(sequence, sequence.num_kept)
-            sequence.ids[:] = ids
-            sequence.num_kept = None
-
-    @abstractmethod
     def rewind(self, sequence: Sequence, length: int) -> None:
         """Keep only the first `length` ids."""
+        sequence.rewrite(length, [])
+        self._drop_stale(sequence)
 
-    @abstractmethod
     def fork(self, sequence: Sequence) -> Sequence:
-        """A new sequence with the same ids and the same cache."""
+        """A new sequence with the same ids and the same cache. Raises MemberError if no more can be held."""
+        forked = self.new_sequence()
+        try:
+            self.copy(sequence.slot, forked.slot, self._num_cached[sequence.slot])
+        except BaseException:
+            self.free(forked)
+            raise
+        self._num_cached[forked.slot] = self._num_cached[sequence.slot]
+        forked.extend(sequence.ids)
+        forked.num_computed = sequence.num_computed
+        return forked
 
-    @abstractmethod
     def free(self, sequence: Sequence) -> None:
         """Free the sequence's memory. The sequence must not be used afterwards."""
+        self.truncate(sequence.slot, 0)
+        del self._num_cached[sequence.slot]
+        heappush(self._free_slots, sequence.slot)
 
-    def close(self) -> None:  # noqa: B027 (most back ends have nothing to close)
-        """Release the weights."""
+    def _drop_stale(self, sequence: Sequence) -> None:
+        """Drop ids from the cache that the sequence no longer has, or of which only a part was computed."""
+        if self._num_cached[sequence.slot] > sequence.num_computed:
+            self.truncate(sequence.slot, sequence.num_computed)
+            self._num_cached[sequence.slot] = sequence.num_computed
+
+    def _check(self, reads: list[Read], logits: list[torch.Tensor]) -> None:
+        found = [(tuple(logits_NV.shape), logits_NV.dtype) for logits_NV in logits]
+        expected = [((read.num_logits, len(self.vocabulary)), torch.float32) for read in reads]
+        if found != expected:
+            raise MemberError(self.name, "exception", f"its back end gave logits {found}; expected {expected}")

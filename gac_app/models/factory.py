@@ -11,7 +11,7 @@ from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import RANDOM_PREFIX, MemberConfig
 from gac_app.models.backends import LoadRequest, loader_of
 from gac_app.models.base import Model
-from gac_app.models.hardware import Seat
+from gac_app.models.hardware import Placement
 from gac_app.models.sources import ModelFiles, Progress, resolve
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def load_model(
     member: MemberConfig,
     *,
-    seat: Seat,
+    placement: Placement,
     cache_dir: Path,
     on_fetch: Callable[[Progress], None],
     on_load: Callable[[], None],
@@ -30,7 +30,7 @@ def load_model(
     """Fetch what is missing, then load.
 
     Args:
-        seat: devices and CPU threads.
+        placement: devices and CPU threads.
         on_fetch: called with the progress of a download.
         on_load: called when the files are there.
         unreachable: see `resolve`.
@@ -42,19 +42,27 @@ def load_model(
     if load_own := loader_of(member.backend):
         fetch = partial(resolve, member, cache_dir, on_fetch, unreachable)
         on_load()
-        return load_own(LoadRequest(member, fetch, seat.device, seat.num_threads, cache_dir))
+        return load_own(LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir))
     if member.is_random:
         on_load()
         return _random_model(member)
     files = resolve(member, cache_dir, on_fetch, unreachable)
     on_load()
-    if _runs_on_llama_cpp(member, files, seat.device):
-        model = _gguf_model(member, files, seat.num_threads, cache_dir, untried)
+    if _runs_on_llama_cpp(member, files, placement.device):
+        model = _gguf_model(member, files, placement.num_threads, cache_dir, untried)
         if model is not None:
             return model
     from gac_app.models.hf import load
 
-    return load(member, files, cache_dir, seat.device, seat.num_threads)
+    return load(member, files, cache_dir, placement.device, placement.num_threads)
+
+
+def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...], cache_dir: Path) -> None:
+    """Make what a start would otherwise make beside the member's files: onnxruntime's graph and its trial."""
+    if member.backend == "auto" and _runs_on_llama_cpp(member, files, device):
+        from gac_app.models.onnx.parts import onnx_parts
+
+        onnx_parts(files.path, cache_dir)
 
 
 def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:

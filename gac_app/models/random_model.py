@@ -6,13 +6,11 @@ For tests and demonstrations, where real weights would only cost time.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 
 import torch
 
-from gac_app.errors import MemberError
-from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.chat import ChatFormat
-from gac_app.models.message import Message
+from gac_app.models.base import Model, Read
 from gac_app.vocab.tokens import MemberVocabulary
 
 _WORDS = (
@@ -55,6 +53,8 @@ class RandomModel(Model):
         vocabulary: instead of the seed's own.
     """
 
+    engine = "random"
+
     def __init__(
         self,
         name: str,
@@ -65,38 +65,18 @@ class RandomModel(Model):
         max_sequences: int = 64,
         vocabulary: MemberVocabulary | None = None,
     ) -> None:
-        self.name = name
-        self.vocabulary = vocabulary or make_vocabulary(seed)
-        self.context_length = context_length
-        self.device = torch.device("cpu")
-        self.engine = "random"
-        self._chat = ChatFormat(None)
-        self.chat_stop_strings = self._chat.stop_strings
+        vocabulary = vocabulary or make_vocabulary(seed)
+        super().__init__(name, vocabulary, context_length=context_length, max_sequences=max_sequences)
         self._seed = seed
         self._sharpness = sharpness
-        self._free_slots = list(range(max_sequences))[::-1]
-        self._cached: dict[int, list[int]] = {}
+        self._cached: defaultdict[int, list[int]] = defaultdict(list)
 
-    def encode_raw(self, text: str) -> list[int]:
-        return self.vocabulary.encode(text)
-
-    def encode_chat(self, messages: list[Message]) -> list[int]:
-        return self.vocabulary.encode(self._chat.fragments(messages)[0].text)
-
-    def new_sequence(self) -> Sequence:
-        if not self._free_slots:
-            raise MemberError(self.name, "context", "holds as many sequences as it can")
-        slot = self._free_slots.pop()
-        self._cached[slot] = []
-        return Sequence(slot)
-
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
         return [self._read_one(read) for read in reads]
 
     def _read_one(self, read: Read) -> torch.Tensor:
         sequence, cached = read.sequence, self._cached[read.sequence.slot]
         cached += sequence.uncomputed
-        sequence.num_cached = len(sequence.ids)
         ends = range(len(cached) - read.num_logits + 1, len(cached) + 1)
         return torch.stack([self._logits_V(cached[:end]) for end in ends])
 
@@ -107,18 +87,8 @@ class RandomModel(Model):
         logits_V[:256] -= self._sharpness  # words are likelier than lone bytes
         return logits_V
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        del self._cached[sequence.slot][length:]
-        del sequence.ids[length:]
-        sequence.num_cached = min(sequence.num_cached, length)
+    def truncate(self, slot: int, length: int) -> None:
+        del self._cached[slot][length:]
 
-    def fork(self, sequence: Sequence) -> Sequence:
-        forked = self.new_sequence()
-        forked.ids = list(sequence.ids)
-        forked.num_cached = sequence.num_cached
-        self._cached[forked.slot] = list(self._cached[sequence.slot])
-        return forked
-
-    def free(self, sequence: Sequence) -> None:
-        del self._cached[sequence.slot]
-        self._free_slots.append(sequence.slot)
+    def copy(self, slot: int, other: int, length: int) -> None:
+        self._cached[other] = list(self._cached[slot])

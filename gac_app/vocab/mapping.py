@@ -34,36 +34,30 @@ class VocabMapping:
         self.union = union
         self._fed: dict[int, tuple[int, ...]] = {}
         ids_V = union.ids_of(vocabulary) if union_ids_V is None else union_ids_V
-        rivals = self._rivals(ids_V)
-        # A union token that the member lacks reads the extra last column, whose logit is -inf.
+        duplicates = self._duplicates(ids_V)
+        # A union token that the member lacks reads an extra last place, whose logit is -inf and whose probability is 0.
         own_U = np.full(len(union), len(vocabulary), dtype=np.int64)
         has_token_V = ids_V >= 0
         own_U[ids_V[has_token_V]] = np.flatnonzero(has_token_V)
-        own_U[list(rivals)] = [ids[0] for ids in rivals.values()]
+        own_U[list(duplicates)] = [ids[0] for ids in duplicates.values()]
         self._own_U = own_U
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
-        self._twins = _rounds(rivals)
-        self._own_twins = [(own_U[union_ids.numpy()], ids.numpy()) for union_ids, ids in self._twins]
-        self._most_shared = math.log(1 + len(self._twins))  # by ids of one token
-        self._rivals_V = np.array(sorted({own for ids in rivals.values() for own in ids}), dtype=np.int64)
+        self._added = _rounds(duplicates)
+        self._own_added = [(own_U[union_ids.numpy()], ids.numpy()) for union_ids, ids in self._added]
+        self._most_shared = math.log(1 + len(self._added))  # by ids of one token
+        self._duplicates_V = np.array(sorted({own for ids in duplicates.values() for own in ids}), dtype=np.int64)
         self._has_U = own_U < len(vocabulary)
-        # On a CPU there is no extra column: these tokens read a control token, whose probability is 0.
         self._control_V = np.flatnonzero(~has_token_V)
-        spare = int(self._control_V[0]) if len(self._control_V) else 0
-        self._spared_U = np.where(self._has_U, own_U, spare)
-        self._lends_control = bool(len(self._control_V))
-        self._lacking = np.flatnonzero(~self._has_U)
         # For a vocabulary much smaller than the union, scattering into zeros is faster than gathering. Ids without a
-        # union token go to an extra place after the last.
+        # union token, and the extra place, go to an extra place after the last.
         self._is_small = 3 * len(vocabulary) < len(union)
-        place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
-        place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
-        self._place_V = place_V
+        self._place_V = np.full(len(vocabulary) + 1, len(union), dtype=np.int64)
+        self._place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
 
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
         self._source_U = self._source_U.to(device)
-        self._twins = [(union_ids.to(device), ids.to(device)) for union_ids, ids in self._twins]
+        self._added = [(union_ids.to(device), ids.to(device)) for union_ids, ids in self._added]
         return self
 
     def project(self, logits_NV: torch.Tensor) -> torch.Tensor:
@@ -82,13 +76,13 @@ class VocabMapping:
         values faster.
 
         Returns:
-            Probabilities by the member's own ids, [V]. Among ids with equal bytes, the one that is fed holds the sum.
-            Control tokens have 0.
+            Probabilities by the member's own ids, [V + 1]. Among ids with equal bytes, the one that is fed holds the
+            sum. Control tokens, and the last place, have 0.
         """
-        logits_V = logits_V[: len(self.vocabulary)]
         logits_V[self._control_V] = -np.inf
-        probs_V: FloatV = torch.softmax(torch.from_numpy(logits_V), dim=0).numpy()  # in half of numpy's time
-        for fed, ids in self._own_twins:
+        probs_V: FloatV = np.zeros(len(logits_V) + 1, np.float32)
+        torch.softmax(torch.from_numpy(logits_V), 0, out=torch.from_numpy(probs_V[:-1]))  # in half of numpy's time
+        for fed, ids in self._own_added:
             probs_V[fed] += probs_V[ids]
             probs_V[ids] = 0.0
         return probs_V
@@ -99,22 +93,16 @@ class VocabMapping:
             padded_U = np.zeros(len(self.union) + 1, dtype=np.float32)
             padded_U[self._place_V] = probs_V
             return torch.from_numpy(padded_U[:-1])
-        probs_U = probs_V.take(self._spared_U)
-        if not self._lends_control:
-            probs_U[self._lacking] = 0.0
-        return torch.from_numpy(probs_U)
+        return torch.from_numpy(probs_V.take(self._own_U))
 
     def at(self, union_ids: list[int], probs_V: FloatV) -> ProbsC:
         """A few of the values of `spread`, at a fraction of its cost."""
-        found: ProbsC = probs_V[self._spared_U[union_ids]]
-        return found if self._lends_control else np.where(self._has_U[union_ids], found, np.float32(0))
+        found: ProbsC = probs_V[self._own_U[union_ids]]
+        return found
 
     def within(self, ranges: SequenceOf[range], probs_V: FloatV) -> ProbsC:
         """The same for ranges of union ids, concatenated."""
-        found: ProbsC = probs_V.take(np.concatenate([self._spared_U[ids.start : ids.stop] for ids in ranges]))
-        if self._lends_control:
-            return found
-        return np.where(np.concatenate([self._has_U[ids.start : ids.stop] for ids in ranges]), found, np.float32(0))
+        return probs_V.take(np.concatenate([self._own_U[ids.start : ids.stop] for ids in ranges]))
 
     def places(self, ids: IdArray) -> IdArray | None:
         """The union ids under which `spread` puts values of the member's own ids; None if one of them has none."""
@@ -124,23 +112,22 @@ class VocabMapping:
     def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """Map logits first, so that one softmax over the union suffices and the host does not wait for the device."""
         lacking_N1 = logits_NV.new_full((logits_NV.shape[0], 1), -torch.inf)
-        padded_NV = torch.cat([logits_NV[:, : len(self.vocabulary)], lacking_N1], dim=1)
+        padded_NV = torch.cat([logits_NV, lacking_N1], dim=1)
         # Row by row: torch gathers from one dimension twice as fast as from two.
         rows = [padded_V.index_select(0, self._source_U) for padded_V in padded_NV]
         logits_NU = rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
-        for union_ids, ids in self._twins:
+        for union_ids, ids in self._added:
             logits_NU[:, union_ids] = torch.logaddexp(logits_NU[:, union_ids], logits_NV[:, ids])
         return torch.softmax(logits_NU, dim=1, dtype=torch.float32)
 
     def likeliest(self, logits_V: FloatV) -> int | None:
         """The argmax of `project`, at a fraction of its cost; None if only `project` can tell."""
-        logits_V = logits_V[: len(self.vocabulary)]
         own = int(logits_V.argmax())
         place, most = int(self._place_V[own]), float(logits_V[own])
         if place == len(self.union) or not math.isfinite(most):
             return None
         # Ids with equal bytes add up. Could their sum win if all were as likely as the likeliest of them?
-        if len(self._rivals_V) and float(logits_V[self._rivals_V].max()) + self._most_shared >= most:
+        if len(self._duplicates_V) and float(logits_V[self._duplicates_V].max()) + self._most_shared >= most:
             return None
         return place
 
@@ -205,12 +192,12 @@ class VocabMapping:
         found = {token: i for i, token in enumerate(self.vocabulary.token_bytes) if token and i not in ends}
         return found | {t: own for t, own in zip(self.union.tokens, self._own_U.tolist(), strict=False) if own < size}
 
-    def _rivals(self, union_ids_V: IdsV) -> dict[int, list[int]]:
+    def _duplicates(self, union_ids_V: IdsV) -> dict[int, list[int]]:
         """The ids of each union token that has several, the one to feed first."""
         counts_U = np.bincount(union_ids_V[union_ids_V >= 0], minlength=len(self.union))
-        has_rival_V = (union_ids_V >= 0) & (counts_U[union_ids_V] > 1)
+        is_duplicate_V = (union_ids_V >= 0) & (counts_U[union_ids_V] > 1)
         found: dict[int, list[int]] = {}
-        for own in np.flatnonzero(has_rival_V).tolist():
+        for own in np.flatnonzero(is_duplicate_V).tolist():
             found.setdefault(int(union_ids_V[own]), []).append(own)
         for union_id, ids in found.items():
             if union_id != self.union.end_id:
@@ -226,11 +213,11 @@ class VocabMapping:
         return lambda own: (own in self.vocabulary.byte_ids, [own] != canonical, own)
 
 
-def _rounds(rivals: dict[int, list[int]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _rounds(duplicates: dict[int, list[int]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """(union ids, member ids) to add to the first ids, in rounds, so that no round has a union id twice."""
     rounds: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for depth in range(1, max(map(len, rivals.values()), default=0)):
-        pairs = [(union_id, ids[depth]) for union_id, ids in rivals.items() if len(ids) > depth]
+    for depth in range(1, max(map(len, duplicates.values()), default=0)):
+        pairs = [(union_id, ids[depth]) for union_id, ids in duplicates.items() if len(ids) > depth]
         columns = torch.tensor(pairs, dtype=torch.int64)
         rounds.append((columns[:, 0].contiguous(), columns[:, 1].contiguous()))
     return rounds

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gac_app.arena.rating.ratings import rate
-from gac_app.arena.rating.votes import Votebook, VoteLike, Votes
+from gac_app.arena.rating.votes import Votebook, Votes
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -93,7 +93,7 @@ def true_ratings(strengths: Sequence[float], spread: float) -> np.ndarray[Any, A
     return rate(1000 * wins)
 
 
-def votes_of(rows: Sequence[VoteLike], contestants: Iterable[str] = ()) -> Votes:
+def votes_of(rows: Sequence[Row], contestants: Iterable[str] = ()) -> Votes:
     """The columns of rows.
 
     Args:

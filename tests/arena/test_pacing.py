@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.arena.pacing import MIN_RATE, Pace, Progress, Tempo
+from gac_app.arena.pacing import MIN_RATE, Pace, SideProgress, Tempo
 
 
 class Clock:
@@ -40,7 +40,7 @@ def watched(rates: tuple[float, float], lengths: tuple[int, int], ttfts: tuple[f
         sides = []
         for rate, length, ttft in zip(rates, lengths, ttfts, strict=True):
             num = min(length, int(max(0.0, tick / 10 - ttft) * rate))
-            sides.append(Progress(num, num == length))
+            sides.append(SideProgress(num, num == length))
         most = pace.advance(sides)
         shown.append((min(most, sides[0].num_chars), min(most, sides[1].num_chars)))
     return shown
@@ -76,7 +76,7 @@ def test_the_slow_side_is_not_shown_in_its_own_steps() -> None:
     shown = []
     for tick in range(200):
         clock.now = 100.0 + tick / 10
-        shown.append(pace.advance([Progress(25 * (1 + tick // 5), False), Progress(2000, True)]))
+        shown.append(pace.advance([SideProgress(25 * (1 + tick // 5), False), SideProgress(2000, True)]))
     steps = [after - before for before, after in pairwise(shown[20:])]
     assert max(steps) <= 5
 
@@ -84,9 +84,9 @@ def test_the_slow_side_is_not_shown_in_its_own_steps() -> None:
 def test_two_short_answers_are_not_drawn_out() -> None:
     clock = Clock()
     pace = Pace(Tempo(["a", "b"]), clock)
-    pace.advance([Progress(3, True), Progress(300, True)])
+    pace.advance([SideProgress(3, True), SideProgress(300, True)])
     clock.now += 300 / MIN_RATE
-    assert pace.advance([Progress(3, True), Progress(300, True)]) == 300
+    assert pace.advance([SideProgress(3, True), SideProgress(300, True)]) == 300
 
 
 def test_the_tempo_is_that_of_the_slowest_contestant() -> None:
@@ -110,6 +110,6 @@ def test_what_is_shown_only_grows_and_never_runs_ahead(ticks: list[tuple[float, 
     for seconds, left, right in ticks:
         clock.now += seconds
         nums = [nums[0] + left, nums[1] + right]
-        shown = pace.advance([Progress(num, False) for num in nums])
+        shown = pace.advance([SideProgress(num, False) for num in nums])
         assert last <= shown <= min(nums)
         last = shown

@@ -66,11 +66,10 @@ class Afresh(RandomModel):
         self._logits_after = model._logits_V
         self.text = b""
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
         (read,) = reads
         ids = read.sequence.ids
         self.text = self.vocabulary.decode(ids)
-        read.sequence.num_cached = len(ids)
         return [
             torch.stack([self._logits_after(ids[:end]) for end in range(len(ids) + 1 - read.num_logits, len(ids) + 1)])
         ]

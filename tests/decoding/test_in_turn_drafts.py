@@ -257,7 +257,7 @@ class _FailsOnDraft(FakeModel):
     num_failed = 0
 
     def read(self, reads: list[Read]) -> list[object]:  # type: ignore[override]
-        if any(read.sequence.num_cached and read.num_logits > 1 for read in reads):
+        if any(read.sequence.num_computed and read.num_logits > 1 for read in reads):
             type(self).num_failed += 1
             raise RuntimeError("planned")
         return super().read(reads)  # type: ignore[return-value]

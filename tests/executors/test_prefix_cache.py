@@ -34,7 +34,8 @@ class CountingModel(FakeModel):
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         for read in reads:
             self.num_read += read.sequence.num_uncomputed
-            assert self._cached[read.sequence.slot] == read.sequence.ids[: read.sequence.num_cached]
+            num_computed = read.sequence.num_computed
+            assert self._cached[read.sequence.slot][:num_computed] == read.sequence.ids[:num_computed]
         return super().read(reads)
 
 

@@ -167,7 +167,7 @@ def test_a_cancelled_read_is_skipped(make: Make) -> None:
     kept.result(WAIT_S)
 
     assert model.batches == [1, 1]
-    assert sequences[0].num_cached == 0
+    assert sequences[0].num_computed == 0
 
 
 def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:

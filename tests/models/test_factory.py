@@ -11,7 +11,7 @@ from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
-from gac_app.models.hardware import Seat
+from gac_app.models.hardware import Placement
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.llama_cpp import library as llama_cpp_library
 from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed
@@ -28,7 +28,7 @@ def gguf(llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load(source: Path | str, cache_dir: Path, device: str = "cpu", **member: Any) -> Model:
     config = MemberConfig.model_validate({"name": "tiny", "source": str(source), **member})
     return load_model(
-        config, seat=Seat(device, 1, None), cache_dir=cache_dir, on_fetch=lambda _: None, on_load=lambda: None
+        config, placement=Placement(device, 1, None), cache_dir=cache_dir, on_fetch=lambda _: None, on_load=lambda: None
     )
 
 

@@ -183,7 +183,7 @@ def test_logits_are_float32_of_the_whole_vocabulary(backend: Backend, sequences:
     (logits_NV,) = backend.model.read([Read(sequence, 3)])
     assert logits_NV.dtype == torch.float32
     assert logits_NV.shape == (3, len(backend.model.vocabulary))
-    assert (sequence.num_uncomputed, sequence.num_cached) == (0, 5)
+    assert (sequence.num_uncomputed, sequence.num_computed) == (0, 5)
 
 
 @pytest.mark.parametrize("cuts", [(1, 2, 3), (5, 6), (20,), (-3,), (-9, -8)])
@@ -203,7 +203,7 @@ def test_after_a_rewind_it_is_a_fresh_sequence(backend: Backend, sequences: Sequ
     sequence = sequences.new()
     sequences.read(sequence, ids)
     backend.model.rewind(sequence, length)
-    assert (sequence.ids, sequence.num_cached) == (list(ids[:length]), length)
+    assert (sequence.ids, sequence.num_computed) == (list(ids[:length]), length)
     other = ids[40:10:-1]
     assert_near(sequences.read(sequence, other), sequences.fresh(ids[:length] + other), backend.bound)
 
@@ -214,7 +214,7 @@ def test_pending_ids_can_be_rewound(backend: Backend, sequences: Sequences) -> N
     sequences.read(sequence, ids[:10])
     sequence.extend(list(ids[10:20]))
     backend.model.rewind(sequence, 12)
-    assert (sequence.num_cached, sequence.uncomputed) == (10, list(ids[10:12]))
+    assert (sequence.num_computed, sequence.uncomputed) == (10, list(ids[10:12]))
     assert_near(sequences.read(sequence, ids[12:13]), sequences.fresh(ids[:13]), backend.bound)
 
 
@@ -238,16 +238,8 @@ def test_a_rewritten_tail_is_read_as_in_a_fresh_sequence(
         wanted = wanted[:length] + tail
     num_computed = min(20, *lengths)
     assert (sequence.ids, sequence.uncomputed) == (list(wanted), list(wanted[num_computed:]))
-
-    backend.model.catch_up(sequence)
-
-    assert (sequence.ids, sequence.num_cached, sequence.num_uncomputed) == (
-        list(wanted),
-        num_computed,
-        len(wanted) - num_computed,
-    )
     found_NV = sequences.read(sequence, (), 3)
-    assert (sequence.num_cached, sequence.num_uncomputed) == (len(wanted), 0)
+    assert (sequence.num_computed, sequence.num_uncomputed) == (len(wanted), 0)
     rewound = sequences.new()
     sequences.read(rewound, ids[:20])
     backend.model.rewind(rewound, num_computed)
@@ -262,7 +254,7 @@ def test_a_fork_is_its_parent_and_both_go_their_own_way(backend: Backend, sequen
     sequences.read(parent, ids[:-5])
     parent.extend(list(ids[-5:-3]))  # pending ids are the child's too
     child = sequences.fork(parent)
-    assert (child.ids, child.num_cached) == (parent.ids, parent.num_cached)
+    assert (child.ids, child.num_computed) == (parent.ids, parent.num_computed)
     assert_near(sequences.read(child, ids[-3:]), sequences.fresh(ids), backend.bound)
     assert_near(sequences.read(parent, ids[:2]), sequences.fresh(ids[:-3] + ids[:2]), backend.bound)
     sequences.free(parent)
@@ -285,6 +277,35 @@ def test_a_freed_slot_begins_empty(backend: Backend, sequences: Sequences) -> No
     expected = sequences.fresh(ids[3:9])
     for _ in range(2 * MAX_SEQUENCES):
         assert_near(sequences.fresh(ids[3:9]), expected, backend.bound)
+
+
+def test_a_text_beyond_the_context_fails_and_harms_nobody(backend: Backend, sequences: Sequences) -> None:
+    model, ids = backend.model, backend.document
+    long, other = sequences.new(), sequences.new()
+    sequences.read(other, ids[:5])
+    long.extend([ids[0]] * (model.context_length + 1))
+    other.extend(list(ids[5:7]))
+    with pytest.raises(MemberError, match=r"tokens do not fit its context of [\d,]+$") as caught:
+        model.read([Read(other), Read(long)])
+    assert (caught.value.kind, long.num_computed, other.num_uncomputed) == ("context", 0, 2)
+    assert_near(sequences.read(other, ()), sequences.fresh(ids[:7]), backend.bound)
+
+
+def test_a_failed_pass_harms_nobody(backend: Backend, sequences: Sequences, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caches hold what it has computed; the next pass computes that again."""
+    model, ids = backend.model, backend.document
+    one, other = sequences.new(), sequences.new()
+    sequences.read(one, ids[:9])
+    one.extend(list(ids[9:12]))
+    other.extend(list(ids[3:7]))
+    with monkeypatch.context() as patch:
+        forward = model.forward
+        patch.setattr(model, "forward", lambda reads: forward(reads) and pytest.fail("planted"))
+        with pytest.raises(pytest.fail.Exception, match="planted"):
+            model.read([Read(one), Read(other)])
+    assert (one.num_computed, other.num_computed) == (9, 0)
+    assert_near(sequences.read(one, ()), sequences.fresh(ids[:12]), backend.bound)
+    assert_near(sequences.read(other, ()), sequences.fresh(ids[3:7]), backend.bound)
 
 
 def test_no_more_sequences_than_the_model_holds(model: Model, sequences: Sequences) -> None:

@@ -12,7 +12,7 @@ def slots_of(*sequences: Sequence, batch_tokens: int = 512) -> list[list[int]]:
 
 
 def test_steps_share_a_batch_in_the_order_of_their_slots() -> None:
-    assert slots_of(Sequence(2, [7]), Sequence(0, [7, 8], num_cached=1), Sequence(1, [9])) == [[0, 1, 2]]
+    assert slots_of(Sequence(2, [7]), Sequence(0, [7, 8], num_computed=1), Sequence(1, [9])) == [[0, 1, 2]]
 
 
 def test_longer_reads_have_batches_to_themselves() -> None:

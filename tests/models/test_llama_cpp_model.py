@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gac_app.errors import MemberError, ModelLoadError
+from gac_app.errors import ModelLoadError
 from gac_app.models.base import Read, Sequence
 from gac_app.models.llama_cpp import model as llama_cpp_model
 from gac_app.models.llama_cpp.model import LlamaCppModel
@@ -84,19 +84,6 @@ def test_a_read_longer_than_a_batch_gives_all_its_distributions(gguf: Path, monk
         read(model, other, ids[: -200 + 50])
         assert probs_NV.shape[0] == 200
         assert distance(probs_NV[50:], read(model, other, ids[-150:], 150)) < 0.01
-
-
-def test_a_full_cache_fails_the_member_and_no_other_sequence(small: LlamaCppModel) -> None:
-    patient, greedy = small.new_sequence(), small.new_sequence()
-    read(small, patient, [40, 41, 42])
-    with pytest.raises(MemberError, match="cache is full") as caught:
-        read(small, greedy, [50] * 300)
-    assert caught.value.kind == "context"
-    assert greedy.num_cached == 0
-    small.free(greedy)
-    again = small.new_sequence()
-    read(small, again, [40, 41, 42])
-    assert distance(read(small, patient, [43, 44]), read(small, again, [43, 44])) < 0.01
 
 
 def test_the_context_is_what_the_model_and_the_config_allow(gguf: Path) -> None:

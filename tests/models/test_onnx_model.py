@@ -22,7 +22,7 @@ from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import memory as onnx_memory
 from gac_app.models.onnx.architecture import architecture_of
 from gac_app.models.onnx.graph import write
-from gac_app.models.onnx.layers import OnnxLayers, Span
+from gac_app.models.onnx.layers import Chunk, OnnxLayers
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import compare_logits, distance
@@ -144,15 +144,15 @@ def test_a_sequence_may_grow_to_the_end_beside_others(model: OnnxModel) -> None:
     greedy.extend([50])
     patient.extend(IDS[:16])
     model.read([Read(patient), Read(greedy)])
-    assert len(greedy.ids) == greedy.num_cached == 200
+    assert len(greedy.ids) == greedy.num_computed == 200
     patient.extend([51, 52])
     model.read([Read(patient)])
     patient.extend(IDS[:5])
     greedy.extend([50])
-    with pytest.raises(MemberError, match="its cache is full") as caught:
+    with pytest.raises(MemberError, match="tokens do not fit its context") as caught:
         model.read([Read(patient), Read(greedy)])
     assert caught.value.kind == "context"
-    assert (patient.num_uncomputed, greedy.num_cached) == (5, 200)
+    assert (patient.num_uncomputed, greedy.num_computed) == (5, 200)
 
 
 def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_a_failed_pass_leaves_every_cache_as_it_was(model: OnnxModel, monkeypatc
         patch.setattr(OnnxLayers, "_embed", fail)
         with pytest.raises(RuntimeError, match="no memory"):
             model.read([Read(sequence)])
-    assert (sequence.num_cached, sequence.num_uncomputed) == (8, 2)
+    assert (sequence.num_computed, sequence.num_uncomputed) == (8, 2)
     found, other = model.read([Read(sequence)])[0].numpy().copy(), model.new_sequence()
     read(model, other, IDS[:8])
     assert np.array_equal(found, read(model, other, [50, 51], 1))
@@ -192,7 +192,7 @@ def test_numbers_that_are_none_stay_none(gguf: Path, directory: Path, monkeypatc
             return embeddings_NE
 
         monkeypatch.setattr(layers, "_embed", broken)
-        whole, damaged = layers.read([Span(0, 0, [50]), Span(1, 0, [50])])
+        whole, damaged = layers.read([Chunk(0, 0, [50]), Chunk(1, 0, [50])])
         assert np.isfinite(whole).all()
         assert np.isnan(damaged).all()
 

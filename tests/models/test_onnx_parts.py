@@ -25,7 +25,7 @@ from gac_app.models.child_process import BUSY_STATUS
 from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import reading as gguf_reading
 from gac_app.models.gguf.reading import Unsuited
-from gac_app.models.hardware import Seat
+from gac_app.models.hardware import Placement
 from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
@@ -82,7 +82,11 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
     for backend, engine in (("auto", "onnxruntime cpu"), ("llama_cpp", "llama.cpp cpu")):
         member = MemberConfig.model_validate({"name": "tiny", "source": str(gguf), "backend": backend})
         model = factory.load_model(
-            member, seat=Seat("cpu", 1, None), cache_dir=tmp_path, on_fetch=lambda _: None, on_load=lambda: None
+            member,
+            placement=Placement("cpu", 1, None),
+            cache_dir=tmp_path,
+            on_fetch=lambda _: None,
+            on_load=lambda: None,
         )
         with closing(model):  # type: ignore[type-var]
             assert model.engine == engine

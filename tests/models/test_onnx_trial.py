@@ -18,7 +18,7 @@ from gac_app.models.onnx import graph, trial
 from gac_app.models.onnx.architecture import Architecture
 from gac_app.models.onnx.layout import Layout
 from gac_app.models.onnx.model import OnnxModel
-from gac_app.models.onnx.trial import compare_logits, is_batch_invariant, is_chunk_invariant, judge_times
+from gac_app.models.onnx.trial import INVARIANT, compare_logits, is_batch_invariant, is_chunk_invariant, judge_times
 from gac_app.models.random_model import RandomModel
 from tests.models import tiny
 from tests.models.tiny_gguf import save_random_gguf
@@ -107,6 +107,20 @@ def test_what_shows_in_the_last_bits_is_told(llama: Path, tmp_path: Path) -> Non
         with closing(load(gguf, tmp_path, kind)) as model:
             assert is_batch_invariant(model) == (kind is not ByBatch)
             assert is_chunk_invariant(model) == (kind is not ByChunk)
+
+
+@pytest.mark.parametrize("number", range(len(INVARIANT)))
+def test_one_way_of_cutting_that_differs_is_enough(number: int) -> None:
+    """Whatever the others are: the model tells the length of just one of the wholes that are read at once."""
+    length = sum(map(sum, INVARIANT[number]))
+
+    class ByOneLength(RandomModel):
+        def read(self, reads: list[Read]) -> list[torch.Tensor]:
+            is_whole = reads[0].sequence.num_uncomputed == length
+            return [logits_NV + is_whole for logits_NV in super().read(reads)]
+
+    assert is_chunk_invariant(RandomModel("a", 1))
+    assert not is_chunk_invariant(ByOneLength("a", 1))
 
 
 def test_a_graph_that_is_slower_is_told() -> None:

@@ -20,7 +20,7 @@ from gac_app.models.hardware.devices import (
     main_memory_bytes,
     parse_devices,
 )
-from gac_app.models.hardware.placement import Placement, plan
+from gac_app.models.hardware.placement import Plan, plan
 
 CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
 
@@ -34,40 +34,42 @@ def machine(*gpu_gib: int, num_cores: int = 8, memory_gib: int = 64) -> Devices:
     return Devices(gpus, num_cores, memory_gib * GIB)
 
 
-def devices_of(placement: Placement) -> list[str | tuple[str, ...]]:
-    return [seat.device for seat in placement.seats.values()]
+def devices_of(planned: Plan) -> list[str | tuple[str, ...]]:
+    return [placement.device for placement in planned.placements.values()]
 
 
 def test_members_take_gpus_in_turn() -> None:
-    placement = plan([member("a"), member("b"), member("c")], machine(80, 80))
-    assert devices_of(placement) == ["cuda:0", "cuda:1", "cuda:0"]
-    assert placement.warnings == ()
+    planned = plan([member("a"), member("b"), member("c")], machine(80, 80))
+    assert devices_of(planned) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert planned.warnings == ()
 
 
 def test_a_full_gpu_is_passed_over() -> None:
     eight_gb = {"num_params": 8e9, "dtype": "bfloat16"}  # 17.6 GiB
-    placement = plan([member("a", **eight_gb), member("b"), member("c", **eight_gb)], machine(24, 24, 24))
-    assert devices_of(placement) == ["cuda:0", "cuda:1", "cuda:2"]
-    placement = plan([member("a", **eight_gb), member("b"), member("c", **eight_gb)], machine(24, 24))
-    assert devices_of(placement) == ["cuda:0", "cuda:1", "cuda:1"]
+    planned = plan([member("a", **eight_gb), member("b"), member("c", **eight_gb)], machine(24, 24, 24))
+    assert devices_of(planned) == ["cuda:0", "cuda:1", "cuda:2"]
+    planned = plan([member("a", **eight_gb), member("b"), member("c", **eight_gb)], machine(24, 24))
+    assert devices_of(planned) == ["cuda:0", "cuda:1", "cuda:1"]
 
 
 def test_a_large_member_spans_gpus_of_its_own() -> None:
     large = [member(name, 70e9, dtype="bfloat16") for name in "ab"]
-    placement = plan(large, machine(*[80] * 8))
-    assert devices_of(placement) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
-    assert placement.warnings == ()
+    planned = plan(large, machine(*[80] * 8))
+    assert devices_of(planned) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
+    assert planned.warnings == ()
 
 
 def test_quantization_shrinks_a_member() -> None:
-    sizes = [plan([member("a", 70e9, quantization=q)], machine(80)).seats["a"].size_bytes for q in ("8bit", "4bit")]
+    sizes = [
+        plan([member("a", 70e9, quantization=q)], machine(80)).placements["a"].size_bytes for q in ("8bit", "4bit")
+    ]
     assert sizes == [int(70e9 * 1.1 * 1.15) + GIB // 2, int(70e9 * 0.6 * 1.15) + GIB // 2]
     assert devices_of(plan([member("a", 70e9, quantization="4bit")], machine(80))) == ["cuda:0"]
 
 
 def test_what_does_not_fit_is_warned_of_with_figures() -> None:
-    placement = plan([member("a", 70e9, dtype="bfloat16")], machine(24, 24))
-    assert placement.warnings == ("a needs about 150.4 GiB and finds 48.0 GiB free on cuda:0, cuda:1",)
+    planned = plan([member("a", 70e9, dtype="bfloat16")], machine(24, 24))
+    assert planned.warnings == ("a needs about 150.4 GiB and finds 48.0 GiB free on cuda:0, cuda:1",)
 
 
 def test_the_config_decides_where_it_says_so() -> None:
@@ -77,8 +79,8 @@ def test_the_config_decides_where_it_says_so() -> None:
         member("c", device=("cuda:1", "cuda:2")),
         member("d", device="cpu"),
     ]
-    placement = plan(members, machine(80, 80, 80))
-    assert devices_of(placement) == ["cuda:0", "cuda:0", ("cuda:1", "cuda:2"), "cpu"]
+    planned = plan(members, machine(80, 80, 80))
+    assert devices_of(planned) == ["cuda:0", "cuda:0", ("cuda:1", "cuda:2"), "cpu"]
     limits = member("e", max_memory={"cuda:1": "70GiB", "cpu": "100GiB"})
     assert devices_of(plan([limits], machine(80, 80))) == ["cuda:1"]
 
@@ -105,29 +107,31 @@ def test_without_gpus_cores_are_shared_by_cost(
     num_cores: int, num_params: tuple[float | None, ...], threads: list[int]
 ) -> None:
     members = [member(str(index), num_params=num) for index, num in enumerate(num_params)]
-    seats = plan(members, machine(num_cores=num_cores)).seats.values()
-    assert [(seat.device, seat.num_threads) for seat in seats] == [("cpu", num) for num in threads]
+    placements = plan(members, machine(num_cores=num_cores)).placements.values()
+    assert [(placement.device, placement.num_threads) for placement in placements] == [("cpu", num) for num in threads]
 
 
 def test_only_members_on_the_cpu_share_its_cores() -> None:
-    placement = plan([member("a"), member("b", device="cpu")], machine(80, num_cores=8))
-    assert [seat.num_threads for seat in placement.seats.values()] == [1, 8]
+    planned = plan([member("a"), member("b", device="cpu")], machine(80, num_cores=8))
+    assert [placement.num_threads for placement in planned.placements.values()] == [1, 8]
 
 
 def test_more_threads_than_cores_are_warned_of() -> None:
-    placement = plan([member("a", num_threads=6), member("b", num_threads=6)], machine(num_cores=8))
-    assert [seat.num_threads for seat in placement.seats.values()] == [6, 6]
-    assert "12 CPU threads on 8 cores" in placement.warnings[0]
+    planned = plan([member("a", num_threads=6), member("b", num_threads=6)], machine(num_cores=8))
+    assert [placement.num_threads for placement in planned.placements.values()] == [6, 6]
+    assert "12 CPU threads on 8 cores" in planned.warnings[0]
 
 
 def test_too_little_main_memory_is_warned_of() -> None:
-    placement = plan([member("a", 8e9), member("b", 8e9)], machine(memory_gib=32))
-    assert placement.warnings == ("a, b: about 69.5 GiB needed in main memory, which has 32.0 GiB",)
+    planned = plan([member("a", 8e9), member("b", 8e9)], machine(memory_gib=32))
+    assert planned.warnings == ("a, b: about 69.5 GiB needed in main memory, which has 32.0 GiB",)
 
 
 @pytest.mark.parametrize("source", ["a.gguf", "hub:a/b#c.gguf", ["hub:a/b", "a.gguf"], [["pypi:a==1#1.bin", "2.bin"]]])
 def test_quantised_files_need_less_of_a_cpu_than_repositories(source: object) -> None:
-    sizes = [plan([member("a", source=each)], machine()).seats["a"].size_bytes or 0 for each in (source, "hub:a/b")]
+    sizes = [
+        plan([member("a", source=each)], machine()).placements["a"].size_bytes or 0 for each in (source, "hub:a/b")
+    ]
     assert 0 < sizes[0] < sizes[1]
 
 
@@ -145,9 +149,9 @@ def test_members_are_apart_on_devices_or_cores_of_their_own(gpus: tuple[int, ...
 
 
 def test_a_member_of_unknown_size_takes_its_turn() -> None:
-    placement = plan([member("a", None), member("b", None)], machine(80, 80))
-    assert devices_of(placement) == ["cuda:0", "cuda:1"]
-    assert "?" in str(placement)
+    planned = plan([member("a", None), member("b", None)], machine(80, 80))
+    assert devices_of(planned) == ["cuda:0", "cuda:1"]
+    assert "?" in str(planned)
 
 
 @given(
@@ -156,15 +160,15 @@ def test_a_member_of_unknown_size_takes_its_turn() -> None:
 )
 def test_every_member_is_seated_once_on_devices_that_exist(sizes: list[int], params: list[float | None]) -> None:
     devices = machine(*sizes)
-    placement = plan([member(str(index), size) for index, size in enumerate(params)], devices)
+    planned = plan([member(str(index), size) for index, size in enumerate(params)], devices)
     known = {gpu.name for gpu in devices.gpus} or {"cpu"}
-    assert len(placement.seats) == len(params)
-    for seat in placement.seats.values():
-        names = (seat.device,) if isinstance(seat.device, str) else seat.device
+    assert len(planned.placements) == len(params)
+    for placement in planned.placements.values():
+        names = (placement.device,) if isinstance(placement.device, str) else placement.device
         assert names
         assert set(names) <= known
         assert len(set(names)) == len(names)
-        assert seat.num_threads >= 1
+        assert placement.num_threads >= 1
 
 
 @pytest.mark.parametrize(
@@ -208,25 +212,25 @@ def test_this_machine_has_cores_and_memory() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_preset_is_valid_and_fits_eight_large_gpus(path: Path) -> None:
     config = load_config(path)
-    placement = plan(config.members, parse_devices("8x80GiB"))
-    assert placement.warnings == ()
-    assert all(seat.size_bytes for seat in placement.seats.values())
-    assert all(name in str(placement) for name in config.member_names)
+    planned = plan(config.members, parse_devices("8x80GiB"))
+    assert planned.warnings == ()
+    assert all(placement.size_bytes for placement in planned.placements.values())
+    assert all(name in str(planned) for name in config.member_names)
 
 
 @pytest.mark.parametrize(("name", "devices"), [("gpu-pair-8b", "2x24GiB"), ("gpu-pair-32b", "2x80GiB")])
 def test_a_pair_for_gpus_takes_one_each(name: str, devices: str) -> None:
     config = load_config(next(path for path in CONFIGS if path.stem == name))
-    placement = plan(config.members, parse_devices(devices))
-    assert devices_of(placement) == ["cuda:0", "cuda:1"]
-    assert placement.warnings == ()
-    assert placement.are_apart
+    planned = plan(config.members, parse_devices(devices))
+    assert devices_of(planned) == ["cuda:0", "cuda:1"]
+    assert planned.warnings == ()
+    assert planned.are_apart
 
 
 def test_the_papers_pair_spans_gpus() -> None:
     config = load_config(next(path for path in CONFIGS if path.stem == "paper-70b"))
-    placement = plan(config.members, parse_devices("8x80GiB"))
-    assert devices_of(placement) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
+    planned = plan(config.members, parse_devices("8x80GiB"))
+    assert devices_of(planned) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
 
 
 @pytest.mark.skipif(main_memory_bytes() is None, reason="this system does not tell its memory")

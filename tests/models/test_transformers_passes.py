@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gac_app.models.hf.forward_passes import SHARED_IDS, Cache, ForwardPasses, PackedPasses, SinglePasses, Work
+from gac_app.models.hf.forward_passes import SHARED_IDS, Cache, Chunk, ForwardPasses, PackedPasses, SinglePasses
 from gac_app.models.hf.probe import passes_for
 from tests.examples import FEW
 from tests.models.tiny_kinds import PACKABLE, build
@@ -39,9 +39,9 @@ class Bench:
             logits_NV: torch.Tensor = self.own(input_ids=torch.tensor([ids])).logits[0]
         return logits_NV
 
-    def run(self, works: list[Work]) -> list[torch.Tensor]:
+    def run(self, chunks: list[Chunk]) -> list[torch.Tensor]:
         with torch.inference_mode():
-            return self.passes.run(works)
+            return self.passes.run(chunks)
 
 
 @pytest.fixture(scope="module", params=PACKABLE)
@@ -90,14 +90,14 @@ def test_any_course_gives_what_the_library_computes(bench: Bench, data: st.DataO
             held[data.draw(st.integers(0, 2))] = _Held(parent.cache.fork(), list(parent.ids))
         reading = data.draw(st.lists(st.sampled_from(range(3)), min_size=1, unique=True))
         counts = [data.draw(st.sampled_from([1, 1, 2, 7, 40])) for _ in reading]
-        works, expected = [], []
+        chunks, expected = [], []
         for index, count in zip(reading, counts, strict=True):
             sequence, new = held[index], document(data.draw(st.integers(0, 99)) + turn, count)
             num_logits = data.draw(st.integers(1, count))
-            works.append(Work(sequence.cache, new, num_logits))
+            chunks.append(Chunk(sequence.cache, new, num_logits))
             sequence.ids += new
             expected.append(bench.expected(sequence.ids)[-num_logits:])
-        for found_NV, expected_NV in zip(bench.run(works), expected, strict=True):
+        for found_NV, expected_NV in zip(bench.run(chunks), expected, strict=True):
             assert_near(found_NV, expected_NV)
         assert [sequence.cache.length for sequence in held] == [len(sequence.ids) for sequence in held]
 
@@ -119,16 +119,16 @@ def counted(llama: Bench) -> Iterator[list[tuple[int, int]]]:
 
 def test_steps_and_short_reads_share_a_pass(llama: Bench, counted: list[tuple[int, int]]) -> None:
     caches = [llama.passes.new_cache() for _ in range(4)]
-    llama.run([Work(cache, [5], 1) for cache in caches])
-    llama.run([Work(caches[0], [6], 1), Work(caches[1], [7, 8, 9], 2), Work(caches[2], [3] * 5, 1)])
-    llama.run([Work(caches[3], [3] * 5, 1)])
+    llama.run([Chunk(cache, [5], 1) for cache in caches])
+    llama.run([Chunk(caches[0], [6], 1), Chunk(caches[1], [7, 8, 9], 2), Chunk(caches[2], [3] * 5, 1)])
+    llama.run([Chunk(caches[3], [3] * 5, 1)])
     assert counted == [(4, 4), (9, 4), (5, 1)]
 
 
 def test_long_reads_have_passes_to_themselves(llama: Bench, counted: list[tuple[int, int]]) -> None:
     long = SHARED_IDS + 1
     lengths = [1, long, 2, long + 5]
-    found = llama.run([Work(llama.passes.new_cache(), document(n, n), 1) for n in lengths])
+    found = llama.run([Chunk(llama.passes.new_cache(), document(n, n), 1) for n in lengths])
     assert sorted(counted) == [(3, 2), (long, 1), (long + 5, 1)]
     for logits_NV, length in zip(found, lengths, strict=True):
         assert_near(logits_NV, llama.expected(document(length, length))[-1:])
@@ -138,9 +138,9 @@ def test_a_model_over_several_devices_computes_all_rows(llama: Bench) -> None:
     model = build("Llama")
     model.hf_device_map = {"model": 0, "lm_head": 1}
     passes = passes_for("spread", model)
-    works = [Work(passes.new_cache(), document(1, 6), 2), Work(passes.new_cache(), document(2, 4), 1)]
+    chunks = [Chunk(passes.new_cache(), document(1, 6), 2), Chunk(passes.new_cache(), document(2, 4), 1)]
     with torch.inference_mode():
-        found = passes.run(works)
+        found = passes.run(chunks)
     assert_near(found[0], llama.expected(document(1, 6))[-2:])
     assert_near(found[1], llama.expected(document(2, 4))[-1:])
 
@@ -164,8 +164,8 @@ WAITING = {"_local_scalar_dense", "item", "nonzero", "is_nonzero", "masked_selec
 def test_no_pass_asks_a_tensor_for_its_value(bench: Bench) -> None:
     caches = [bench.passes.new_cache() for _ in range(3)]
     with torch.inference_mode(), _Recorder() as recorder:
-        bench.passes.run([Work(cache, document(1, n), 1) for cache, n in zip(caches, (3, 12, 50), strict=True)])
-        bench.passes.run([Work(cache, [5], 1) for cache in caches])
+        bench.passes.run([Chunk(cache, document(1, n), 1) for cache, n in zip(caches, (3, 12, 50), strict=True)])
+        bench.passes.run([Chunk(cache, [5], 1) for cache in caches])
     assert recorder.operations
     assert not recorder.operations & WAITING
 
@@ -173,15 +173,15 @@ def test_no_pass_asks_a_tensor_for_its_value(bench: Bench) -> None:
 def test_a_pass_that_broke_midway_leaves_every_cache_as_it_was(llama: Bench) -> None:
     model = llama.passes._model  # type: ignore[attr-defined]
     first, second = llama.passes.new_cache(), llama.passes.new_cache()
-    llama.run([Work(first, document(1, 9), 1), Work(second, document(2, 4), 1)])
+    llama.run([Chunk(first, document(1, 9), 1), Chunk(second, document(2, 4), 1)])
     breaking = model.model.layers[-1].register_forward_pre_hook(
         lambda *_: (_ for _ in ()).throw(RuntimeError("planted"))
     )
     with pytest.raises(RuntimeError, match="planted"):
-        llama.run([Work(first, [5, 6], 1), Work(second, [7], 1)])
+        llama.run([Chunk(first, [5, 6], 1), Chunk(second, [7], 1)])
     breaking.remove()
     assert (first.length, second.length) == (9, 4)
-    found = llama.run([Work(first, [8], 1), Work(second, [9], 1)])
+    found = llama.run([Chunk(first, [8], 1), Chunk(second, [9], 1)])
     assert_near(found[0], llama.expected([*document(1, 9), 8])[-1:])
     assert_near(found[1], llama.expected([*document(2, 4), 9])[-1:])
 
@@ -190,10 +190,10 @@ def test_single_passes_give_the_same(llama: Bench) -> None:
     passes = SinglePasses(build("Llama"))
     first, second = passes.new_cache(), passes.new_cache()
     with torch.inference_mode():
-        passes.run([Work(first, document(1, 9), 1), Work(second, document(2, 4), 1)])
+        passes.run([Chunk(first, document(1, 9), 1), Chunk(second, document(2, 4), 1)])
         first.rewind(5)
         forked = first.fork()
-        found = passes.run([Work(first, [8, 3], 2), Work(second, [9], 1), Work(forked, [4], 1)])
+        found = passes.run([Chunk(first, [8, 3], 2), Chunk(second, [9], 1), Chunk(forked, [4], 1)])
     assert_near(found[0], llama.expected([*document(1, 9)[:5], 8, 3])[-2:])
     assert_near(found[1], llama.expected([*document(2, 4), 9])[-1:])
     assert_near(found[2], llama.expected([*document(1, 9)[:5], 4])[-1:])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app.models.hf.forward_passes import PackedPasses, SinglePasses, Work
+from gac_app.models.hf.forward_passes import Chunk, PackedPasses, SinglePasses
 from gac_app.models.hf.probe import passes_for
 from tests.models.tiny_kinds import build
 
@@ -60,7 +60,7 @@ def test_a_model_that_breaks_in_a_shared_pass_is_read_singly(caplog: pytest.LogC
     assert isinstance(passes, SinglePasses)
     assert "expected a tensor for a mask" in caplog.text
     with torch.inference_mode():
-        assert passes.run([Work(passes.new_cache(), [5, 6], 1)])[0].shape == (1, 97)
+        assert passes.run([Chunk(passes.new_cache(), [5, 6], 1)])[0].shape == (1, 97)
 
 
 def test_others_may_go_on_using_the_model(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,6 +19,7 @@ from gac_app.services.queue.shares import client_of
 from tests.fakes import WAIT_S
 from tests.services.house import House
 from tests.services.test_arena import Arena
+from tests.services.test_standings import stored_vote
 
 TASTE = {"a": 1000.0, "b": 940.0, "every step": 1080.0, "gate": 1060.0}
 TARGET = "b"
@@ -47,23 +48,31 @@ class Crowd:
         if target and target not in names:
             service.skip(key, battle_id)
             return False
+        outcome = self.prefers(*names)
         if target:
             outcome = "left" if names[0] == target else "right"
-        else:
-            left, right = (TASTE[name] for name in names)
-            outcome = "left" if self.rng.random() < win_probability(left, right) else "right"
         self.now += seconds
         service.vote(key, battle_id, outcome, service.history.look(key, battle_id).ballot)
         service.reveal(key, battle_id)
         return True
 
-    def honest(self, num_visitors: int, num_votes: int, address: str = "") -> None:
-        """Visitors with a prompt of their own for each vote; each at home, if there is no address of them all."""
-        for visitor in range(num_visitors):
+    def at_home(self, num_visitors: int, num_votes: int) -> None:
+        """Honest votes that are there already, each visitor's from an address of its own."""
+        for _ in range(num_visitors):
+            key = secrets.token_hex(32)
+            for _ in range(num_votes):
+                left, right = self.rng.sample(sorted(TASTE), 2)
+                stored_vote(self.arena.store, left, right, self.prefers(left, right), key, client=key[:24])
+
+    def classroom(self, num_visitors: int, num_votes: int, address: str) -> None:
+        """Honest visitors behind one address, with a prompt of their own for each vote."""
+        for _ in range(num_visitors):
             key = secrets.token_hex(32)
             for number in range(num_votes):
-                home = address or f"10.1.{visitor // 256}.{visitor % 256}"
-                assert self.judge(key, home, f"Question {number} of {key[:8]}", seconds=2.0)
+                assert self.judge(key, address, f"Question {number} of {key[:8]}", seconds=2.0)
+
+    def prefers(self, left: str, right: str) -> str:
+        return "left" if self.rng.random() < win_probability(TASTE[left], TASTE[right]) else "right"
 
     def attack(
         self,
@@ -123,7 +132,7 @@ def test_an_address_moves_no_more_than_a_visitor(arena: Arena, attack: str, size
     num_addresses, votes_of_key, is_one_prompt = ATTACKS[attack]
     num_visitors, num_each, num_votes = SIZES[size]
     crowd = Crowd(arena)
-    crowd.honest(num_visitors, num_each)
+    crowd.at_home(num_visitors, num_each)
     elo = [crowd.target()]
     one = secrets.token_hex(32)
     assert crowd.attack(NUM_OF_ONE, cycle(["10.9.9.9"]), cycle([one]), seconds=30.0) == NUM_OF_ONE
@@ -146,9 +155,9 @@ def test_an_address_moves_no_more_than_a_visitor(arena: Arena, attack: str, size
 @pytest.mark.parametrize(("num_pupils", "num_each"), [(8, 2), pytest.param(25, 5, marks=pytest.mark.long)])
 def test_a_class_behind_one_address_counts(arena: Arena, num_pupils: int, num_each: int) -> None:
     crowd = Crowd(arena)
-    crowd.honest(10, num_each)
+    crowd.at_home(10, num_each)
     num_before = arena.service.standings.rated("blind").num_votes
-    crowd.honest(num_pupils, num_each, "10.3.0.1")
+    crowd.classroom(num_pupils, num_each, "10.3.0.1")
     board = arena.service.standings.rated("blind")
     assert board.num_votes == num_before + num_pupils * num_each, "some are flagged"
     assert board.busiest is not None

@@ -102,7 +102,7 @@ def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
 
 def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
     arena = judged_arena(house)
-    exports = Exports(arena.store, arena.service.battles.sealed)
+    exports = Exports(arena.store, arena.service.battles.open_ids)
     assert len(exports.everything("jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
     reveal_all(arena)
     name, content = exports.everything("jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import time
@@ -100,6 +101,7 @@ def measure(folder: Path, num: int) -> dict[str, float]:
         assert import_files(Exports(store), [folder / "votes.jsonl"]) == ImportResult(num, 0, 0, 0)
 
     print(f"\n{num:,} votes")
+    gc.freeze()  # as `import` and the start of a server do
     take("import", import_all)
     print(f"{num / used['import']:,.0f} votes imported per second of the processor")
     take("first view", lambda: standings.leaderboard(ALICE))
@@ -114,6 +116,7 @@ def measure(folder: Path, num: int) -> dict[str, float]:
     again = Standings(store, NAMES, 20)
     take("reading all votes", again._read_news)
     assert again.rated("people").num_votes == num
+    gc.unfreeze()
     store.close()
     return used
 
@@ -128,7 +131,7 @@ def test_votes_come_in_and_are_counted(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_hundred_thousand_votes(tmp_path: Path) -> None:
     used = measure(tmp_path, 100_000)
-    assert used["import"] < 100_000 / 1_500
-    assert used["first view"] < 4.0  # which reads all votes
+    assert used["import"] < 100_000 / 3_000
+    assert used["first view"] < 2.0  # which reads all votes
     assert all(used[name] < 2.0 for name in FILTERS)
     assert used["reading one more vote"] < 0.05

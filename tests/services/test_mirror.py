@@ -23,11 +23,11 @@ from tests.services.test_arena import Arena
 
 @contextmanager
 def opened(
-    folder: Path, name: str, place: Place | None = None, *, is_sealing: bool = False
+    folder: Path, name: str, place: Place | None = None, *, keeps_open_ones_back: bool = False
 ) -> Iterator[tuple[Arena, Mirror]]:
     """An arena over a database of that name, with a mirror in `folder`; both closed at the end."""
     house = House(folder / f"{name}.db")
-    arena = mirrored(house, place or FolderPlace(folder / "mirror"), is_sealing=is_sealing)
+    arena = mirrored(house, place or FolderPlace(folder / "mirror"), keeps_open_ones_back=keeps_open_ones_back)
     arena.runs.read_mirror()
     try:
         yield arena, mirror_of(arena)
@@ -35,11 +35,11 @@ def opened(
         house.close()
 
 
-def mirrored(house: House, place: Place, *, is_sealing: bool = False) -> Arena:
-    """An arena whose mirror is not read yet. If `is_sealing`, battles wait until their vote stands."""
+def mirrored(house: House, place: Place, *, keeps_open_ones_back: bool = False) -> Arena:
+    """An arena whose mirror is not read yet. If `keeps_open_ones_back`, battles wait until their vote stands."""
 
     def started(store: Store, battles: LiveBattles) -> Mirror:
-        mirror = Mirror(store, place, battles.sealed if is_sealing else frozenset, first_delay_s=0.05)
+        mirror = Mirror(store, place, battles.open_ids if keeps_open_ones_back else frozenset, first_delay_s=0.05)
         mirror.start()
         return mirror
 
@@ -95,7 +95,7 @@ def ids(folder: Path) -> list[str]:
 
 
 def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> None:
-    with opened(tmp_path, "one", is_sealing=True) as (arena, mirror):
+    with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, mirror):
         battle = voted(arena, consents=True)
         run = consenting_run(arena)
         until(lambda: ids(tmp_path) == [run], "for the run")
@@ -111,7 +111,7 @@ def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> 
 
 
 def test_a_vote_that_stands_is_told_when_the_process_ends(tmp_path: Path) -> None:
-    with opened(tmp_path, "one", is_sealing=True) as (arena, mirror):
+    with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, mirror):
         battle = voted(arena, consents=True)
         view = arena.answered(consents=True)
         ballot = arena.service.vote(ALICE, view.id, "tie", view.ballot).ballot

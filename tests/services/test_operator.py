@@ -165,11 +165,17 @@ def test_pause_and_budget_hold_at_once_and_after_a_restart(house: House) -> None
 def test_weights_and_rest_take_effect_without_a_restart(house: House) -> None:
     arena = Arena(house)
     arena.service.operator.set({"weights": {"a": 0, "b": 10.0}})
-    pairs = [frozenset(one.name for one in arena.service._draw(None).values()) for _ in range(100)]
+    pairs = [
+        frozenset(one.name for one in arena.service._draw(None, arena.service._open()).values()) for _ in range(100)
+    ]
     assert not any("a" in pair for pair in pairs)
     assert sum("b" in pair for pair in pairs) > 80
     arena.service.operator.set({})
-    assert any("a" in arena.service._draw(None)[side].name for side in ("left", "right") for _ in range(50))
+    assert any(
+        "a" in arena.service._draw(None, arena.service._open())[side].name
+        for side in ("left", "right")
+        for _ in range(50)
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.services.test_arena import NAMES, Arena
 from tests.storage.samples import new_id
 
 
-def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = ALICE) -> None:
+def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = ALICE, client: str = "") -> None:
     battle = NewBattle(
         battle_id=new_id(),
         visitor_key=key,
@@ -23,6 +23,7 @@ def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = AL
         origin="people",
         is_blind=True,
         language="en",
+        client=client,
     )
     store.battles.start(battle)
     store.battles.judge(key, battle.battle_id, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
@@ -64,7 +65,9 @@ def test_the_draw_goes_by_the_votes(house: House) -> None:
                 for _ in range(4):
                     stored_vote(arena.store, left, right, "left")
                     stored_vote(arena.store, left, right, "right")
-    pairs = [frozenset(one.name for one in arena.service._draw(None).values()) for _ in range(200)]
+    pairs = [
+        frozenset(one.name for one in arena.service._draw(None, arena.service._open()).values()) for _ in range(200)
+    ]
     assert pairs.count(frozenset({"a", "gate"})) > 120
     assert len(set(pairs)) == 6
 

@@ -164,6 +164,17 @@ def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -
     command.close()
 
 
+def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("gac_app.storage.battles.queries.decrypt_json")
+    agreed = {**BODY, "consent": True}
+    kept, undone = judged(store, body=agreed), judged(store, body=agreed)
+    judged(store)
+    store.battles.start(new_battle(body=agreed)).result()
+    store.battles.judge(ALICE, undone.battle_id, NewJudgement(position=1, kind="undo")).result()
+    store.battles.judge(ALICE, kept.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    assert store.battles.agreed() == [(kept.battle_id, 2)]
+
+
 def test_an_older_import_changes_nothing(store: Store) -> None:
     battle = judged(store)
     (old,) = store.battles.export()

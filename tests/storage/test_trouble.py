@@ -157,7 +157,14 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(url: str, path: Path) -> No
 
 @pytest.mark.parametrize(
     "url",
-    ["sqlite://", "sqlite:///:memory:", "not a url", "nosuchdb://host/x", "sqlite:////proc/nowhere/gac.db"],
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file:gac?mode=memory&uri=true",
+        "not a url",
+        "nosuchdb://host/x",
+        "sqlite:////proc/nowhere/gac.db",
+    ],
 )
 def test_a_url_that_cannot_be_is_refused(url: str) -> None:
     for attempt in (Store, upgrade):

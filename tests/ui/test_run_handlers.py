@@ -16,7 +16,7 @@ from gac_app.storage.runs import traces
 from gac_app.ui.compare import records
 from gac_app.ui.compare.run_handlers import RunHandlers
 from tests.fakes import WAIT_S
-from tests.services.house import listed
+from tests.services.house import listed, until
 from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over
 
 
@@ -147,6 +147,7 @@ def test_a_run_whose_page_left_while_it_began_ends(tmp_path: Path) -> None:
         await asyncio.get_running_loop().shutdown_default_executor()
 
     asyncio.run(leave())
+    until(service._runs.all, "for the run to begin")
     [run] = service._runs.all()
     wait_until_over(service, run)
     assert run.status == "aborted"

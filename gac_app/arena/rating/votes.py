@@ -5,10 +5,10 @@ Shapes: `N` votes, `C` contestants, `F` features of style, 2 sides (left, right)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -39,33 +39,12 @@ _COUNTED = [f"{side}_{name}" for side in _SIDES for name in FEATURES]
 _COSTS = [f"{side}_{name}" for side in _SIDES for name in ("ms_per_token", "passes_per_token")]
 
 
-class VoteLike(Protocol):
-    """A vote as storage gives it, with a column for each side's `FEATURES` and costs as well."""
+class Row(Protocol):
+    """A vote as storage gives it: values, and their names."""
 
     @property
-    def number(self) -> int: ...
-    @property
-    def visitor_id(self) -> int: ...
-    @property
-    def left(self) -> str: ...
-    @property
-    def right(self) -> str: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def config_hash(self) -> str: ...
-    @property
-    def client(self) -> str: ...
-    @property
-    def voted_s(self) -> float: ...
-    @property
-    def turn(self) -> int: ...
-    @property
-    def is_flagged(self) -> bool: ...
+    def _fields(self) -> tuple[str, ...]: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,18 +186,19 @@ class Votebook:
         self._names, self._languages, self._configs = _Codes(contestants), _Codes(), _Codes()
         self._addresses = _Codes()
         self.number_N: Ints = np.zeros(0, dtype=np.int64)
-        self.votes = self._columns([])
+        self.votes = self._coded(defaultdict(tuple), 0)
 
     @property
     def newest(self) -> int:
         """The highest number; 0 without votes."""
         return int(self.number_N[-1]) if len(self.number_N) else 0
 
-    def add(self, rows: Sequence[VoteLike]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Append votes whose numbers are above all others, in order."""
         if rows:
-            self.votes = self.votes.followed_by(self._columns(rows))
-            self.number_N = np.concatenate([self.number_N, [row.number for row in rows]])
+            columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
+            self.votes = self.votes.followed_by(self._coded(columns, len(rows)))
+            self.number_N = np.concatenate([self.number_N, columns["number"]])
 
     def keep(self, numbers: Collection[int]) -> None:
         """Remove all votes but these."""
@@ -229,27 +209,25 @@ class Votebook:
         """The votes but these."""
         return self.votes.where(~np.isin(self.number_N, list(numbers))) if numbers else self.votes
 
-    def _columns(self, rows: Sequence[VoteLike]) -> Votes:
-        num, counted = len(rows), len(FEATURES)
-        sides_N2 = [self._names.of(row.left for row in rows), self._names.of(row.right for row in rows)]
-        ints_KN = [[*map(attrgetter(name), rows)] for name in ("visitor_id", "turn", "is_flagged", *_COUNTED)]
-        floats_KN = [[*map(attrgetter(name), rows)] for name in ("voted_s", *_COSTS)]
-        address_N = self._addresses.of(row.client for row in rows)
-        is_known_N = np.array([row.client != "" for row in rows], dtype=bool)
+    def _coded(self, columns: Mapping[str, Sequence[Any]], num: int) -> Votes:
+        """The columns of `num` votes, by their names in storage."""
+        ints_KN = [columns[name] for name in ("visitor_id", "turn", "is_flagged", *_COUNTED)]
+        floats_KN = [columns[name] for name in ("voted_s", *_COSTS)]
         ints_NK = np.array(ints_KN, dtype=np.int64).T
         floats_NK = np.array(floats_KN, dtype=np.float64).T  # None becomes NaN
+        address_N = self._addresses.of(["", *columns["client"]])[1:]  # code 0 = not known
         return Votes(
-            sides_N2=np.array(sides_N2, dtype=np.int64).T,
-            outcome_N=_Codes(_OUTCOMES).of(row.outcome for row in rows),
+            sides_N2=np.stack([self._names.of(columns["left"]), self._names.of(columns["right"])], axis=1),
+            outcome_N=_Codes(_OUTCOMES).of(columns["outcome"]),
             visitor_N=ints_NK[:, 0],
-            address_N=np.where(is_known_N, address_N, -1 - ints_NK[:, 0]),
-            origin_N=_Codes(_ORIGINS).of(row.origin for row in rows),
-            language_N=self._languages.of(row.language for row in rows),
-            config_N=self._configs.of(row.config_hash for row in rows),
+            address_N=np.where(address_N > 0, address_N, -1 - ints_NK[:, 0]),
+            origin_N=_Codes(_ORIGINS).of(columns["origin"]),
+            language_N=self._languages.of(columns["language"]),
+            config_N=self._configs.of(columns["config_hash"]),
             at_N=floats_NK[:, 0],
             turn_N=ints_NK[:, 1],
             is_flagged_N=ints_NK[:, 2].astype(bool),
-            style_N2F=ints_NK[:, 3:].reshape(num, 2, counted).astype(np.float64),
+            style_N2F=ints_NK[:, 3:].reshape(num, 2, len(FEATURES)).astype(np.float64),
             cost_N22=floats_NK[:, 1:].reshape(num, 2, 2),
             weight_N=np.ones(num),
             names=tuple(self._names.words),
@@ -264,5 +242,7 @@ class _Codes:
     def __init__(self, words: Iterable[str] = ()) -> None:
         self.words = {word: code for code, word in enumerate(words)}
 
-    def of(self, words: Iterable[str]) -> Ints:
-        return np.array([self.words.setdefault(word, len(self.words)) for word in words], dtype=np.int64)
+    def of(self, words: Sequence[str]) -> Ints:
+        for word in dict.fromkeys(words):
+            self.words.setdefault(word, len(self.words))
+        return np.fromiter(map(self.words.__getitem__, words), np.int64, len(words))

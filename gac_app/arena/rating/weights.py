@@ -28,10 +28,10 @@ def weights(visitor_N: Ints, address_N: Ints) -> Floats:
         visitor_N, address_N: codes. An address of another day has another code.
     """
     _, visitor_N, num_V = np.unique(visitor_N, return_inverse=True, return_counts=True)
+    _, address_N = np.unique(address_N, return_inverse=True)
     votes_N = num_V[visitor_N]
-    met_K2 = np.unique(np.stack([address_N, visitor_N], axis=1), axis=0)
-    addresses_A, num_A = np.unique(met_K2[:, 0], return_counts=True)
-    visitors_N = num_A[np.searchsorted(addresses_A, address_N)]
+    met_K = np.unique(address_N * len(num_V) + visitor_N)
+    visitors_N = np.bincount(met_K // max(1, len(num_V)))[address_N]
     known_N = np.minimum(1.0, votes_N / HISTORY)
     weight_N: Floats = known_N / (1 + OF_ONE_VISITOR * (votes_N - 1)) / (1 + OF_ONE_ADDRESS * (visitors_N - 1))
     return weight_N

@@ -10,11 +10,10 @@ from pydantic import Field
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.evaluation.running import System, alone_and_every_step, parse_systems, refuse_rules
-from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.wording import figure
+from gac_app.evaluation.studies.wording import colours_of, figure
 from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:  # they load numpy, which commands and page need not wait for

@@ -10,11 +10,10 @@ from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.evaluation.analyses import Plant, SnowballReport, judge_snowball, planted
 from gac_app.evaluation.running import System, parse_systems, with_whole_answers
-from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.wording import compared, share
+from gac_app.evaluation.studies.wording import colours_of, compared, share
 from gac_app.evaluation.tasks import Question, Task
 
 _COLUMNS = ("system", "right without", "right with it (95 %)", "recovered (95 %)", "vs best member")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import Field
 
+from gac_app.charts import INK, SOFT, Panel, Point, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses import ENOUGH_QUESTIONS, SweepPlan, SweepReport, judge_sweep, plan_sweep
+from gac_app.evaluation.running import System, SystemReport
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.threshold_plot import threshold_plots
-from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
+from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure, member_colour
 from gac_app.evaluation.tasks import Question, Task
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 OPTIONS = Field("", description="Options of all ensembles, as in eval's names: paper, prefix+posterior.")
+Cost = Callable[[SystemReport], float]
 _COLUMNS = ("system", "accuracy (95 %)", "ensembled", "ms/token", "s/answer", "vs every step", "Pareto front of")
 
 
@@ -51,7 +53,7 @@ class Thresholds(QuestionStudy):
             tables=[Table(_COLUMNS, _rows(report))],
             data=report.to_json(),
             remarks=[_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
-            plots=threshold_plots(report, ask.ensemble.config.member_names),
+            plots=_plots(report, ask.ensemble.config.member_names),
             failure=failure(point.report for point in report.points.values()),
         )
 
@@ -95,3 +97,40 @@ def _recommendation(report: SweepReport) -> str:
     if report.sufficient_members:
         found += f" Neither is {' nor '.join(report.sufficient_members)} alone."
     return found
+
+
+def _plots(report: SweepReport, members: Sequence[str]) -> list[Spec]:
+    """A curve per gate, from the gate alone to every step, with Pareto front and recommendation."""
+    share_front = [system for system, point in report.points.items() if point.is_on_share_front]
+    time_front = [system for system, point in report.points.items() if point.is_on_time_front]
+    panels = [
+        _panel(report, members, "steps ensembled, %", lambda found: 100 * found.share_ensembled, share_front),
+        _panel(report, members, "seconds an answer", lambda found: found.seconds_per_answer, time_front),
+    ]
+    return line_charts(f"Thresholds on {report.task}, {report.every_step.num_questions} questions", panels)
+
+
+def _panel(report: SweepReport, members: Sequence[str], label: str, cost: Cost, front: list[System]) -> Panel:
+    def places(systems: Iterable[System]) -> list[Point]:
+        found = [report.points[system].report for system in systems]
+        return [(cost(one), 100 * one.accuracy) for one in found]
+
+    plan, (least, _) = report.plan, report.every_step.interval
+    alone = {system.alone: system for system in plan.alone}
+    series = {"Pareto front": Series(sorted(places(front)), SOFT)}
+    series |= {
+        f"gate {gate}, alone to every step": Series(
+            places([alone[gate], *gated, plan.every_step]), member_colour(gate, members)
+        )
+        for gate, gated in plan.gated.items()
+    }
+    series |= {
+        f"{name} alone": Series(places([one]), member_colour(name, members))
+        for name, one in alone.items()
+        if name and name not in plan.gated
+    }
+    furthest = max(x for line in series.values() for x, _ in line.points)
+    series["least of every step's 95 % interval"] = Series([(0.0, 100 * least), (furthest, 100 * least)], INK)
+    if report.recommended:
+        series[f"recommended: {report.recommended.name}"] = Series(places([report.recommended]))
+    return Panel(label, "accuracy, %", series)

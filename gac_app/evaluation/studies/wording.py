@@ -1,9 +1,11 @@
-"""The format of figures in studies."""
+"""The format of figures in studies, and the colours of systems: a member alone has the same colour as on the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 
+from gac_app.charts import MEMBERS, OTHERS
 from gac_app.evaluation.metrics import Comparison, wilson_interval
 from gac_app.evaluation.running import SystemReport
 
@@ -41,3 +43,14 @@ def failure(reports: Iterable[SystemReport]) -> str:
     counts = ", ".join(f"{system.name} {report.num_failed}" for system, report in failed.items())
     first = next(iter(failed.values())).first_error
     return f"answers failed and count as wrong ({counts}); the first: {first}"
+
+
+def colours_of(names: Sequence[str], members: Sequence[str]) -> dict[str, str]:
+    """A colour for each system's name."""
+    others = cycle(OTHERS)
+    return {name: member_colour(name.removeprefix("alone:"), members) or next(others) for name in names}
+
+
+def member_colour(name: str, members: Sequence[str]) -> str:
+    """A member's colour on the page; "" if there is no such member."""
+    return MEMBERS[members.index(name) % len(MEMBERS)] if name in members else ""

@@ -20,8 +20,8 @@ _QUANTIZED_BYTES = {"8bit": 1.1, "4bit": 0.6}  # embeddings and norms stay in ha
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """The place of one member."""
+class Placement:
+    """Where one member runs."""
 
     device: str | tuple[str, ...]  # several GPUs share its layers
     num_threads: int  # on the CPU
@@ -33,30 +33,30 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Seats by member name, in the config's order, and warnings. As a string: a table for a terminal.
+class Plan:
+    """Placements by member name, in the config's order, and warnings. As a string: a table for a terminal.
 
     Attributes:
         are_apart: no two members share a device, so none slows another down.
     """
 
-    seats: dict[str, Seat]
+    placements: dict[str, Placement]
     warnings: tuple[str, ...]
     are_apart: bool
 
     def __str__(self) -> str:
         rows = [("member", "runs on", "needs about", "CPU threads")]
         rows += [
-            (name, ", ".join(_listed(seat.device)), _gib(seat.size_bytes), str(seat.num_threads))
-            for name, seat in self.seats.items()
+            (name, ", ".join(_listed(placement.device)), _gib(placement.size_bytes), str(placement.num_threads))
+            for name, placement in self.placements.items()
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
-def plan(members: Sequence[MemberConfig], devices: Devices) -> Placement:
-    """Seat every member. A member that does not fit is seated with a warning."""
+def plan(members: Sequence[MemberConfig], devices: Devices) -> Plan:
+    """Place every member. One that does not fit is placed with a warning."""
     gpus = _GpuMemory(devices)
     chosen: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
@@ -66,13 +66,15 @@ def plan(members: Sequence[MemberConfig], devices: Devices) -> Placement:
         chosen[member.name] = _own_devices(member, devices) or gpus.choose(size_bytes)
         warnings += gpus.take(member.name, chosen[member.name], size_bytes)
     num_threads = _cpu_threads([member for member in members if chosen[member.name] == (CPU,)], devices.num_cores)
-    seats = {member.name: _seat(member, chosen[member.name], num_threads.get(member.name, 1)) for member in members}
-    return Placement(seats, (*warnings, *_cpu_warnings(seats, devices)), _are_apart(seats, devices))
+    placements = {
+        member.name: _placement(member, chosen[member.name], num_threads.get(member.name, 1)) for member in members
+    }
+    return Plan(placements, (*warnings, *_cpu_warnings(placements, devices)), _are_apart(placements, devices))
 
 
-def _seat(member: MemberConfig, names: tuple[str, ...], num_threads: int) -> Seat:
+def _placement(member: MemberConfig, names: tuple[str, ...], num_threads: int) -> Placement:
     size_bytes = _size_bytes(member, on_gpu=names != (CPU,))
-    return Seat(names[0] if len(names) == 1 else names, member.num_threads or num_threads, size_bytes)
+    return Placement(names[0] if len(names) == 1 else names, member.num_threads or num_threads, size_bytes)
 
 
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
@@ -167,20 +169,20 @@ class _GpuMemory:
         return [f"{member} needs about {need} and finds {_gib(available)} free on {', '.join(gpus)}"]
 
 
-def _are_apart(seats: dict[str, Seat], devices: Devices) -> bool:
-    gpus = [name for seat in seats.values() for name in _listed(seat.device) if name != CPU]
-    num_threads = sum(seat.num_threads for seat in seats.values() if seat.is_on_cpu)
+def _are_apart(placements: dict[str, Placement], devices: Devices) -> bool:
+    gpus = [name for placement in placements.values() for name in _listed(placement.device) if name != CPU]
+    num_threads = sum(placement.num_threads for placement in placements.values() if placement.is_on_cpu)
     return len(gpus) == len(set(gpus)) and num_threads <= devices.num_cores
 
 
-def _cpu_warnings(seats: dict[str, Seat], devices: Devices) -> list[str]:
-    on_cpu = {name: seat for name, seat in seats.items() if seat.is_on_cpu}
-    need = sum(seat.size_bytes or 0 for seat in on_cpu.values())
+def _cpu_warnings(placements: dict[str, Placement], devices: Devices) -> list[str]:
+    on_cpu = {name: placement for name, placement in placements.items() if placement.is_on_cpu}
+    need = sum(placement.size_bytes or 0 for placement in on_cpu.values())
     warnings = []
     if devices.memory_bytes is not None and need > devices.memory_bytes:
         there = _gib(devices.memory_bytes)
         warnings.append(f"{', '.join(on_cpu)}: about {_gib(need)} needed in main memory, which has {there}")
-    num_threads = sum(seat.num_threads for seat in on_cpu.values())
+    num_threads = sum(placement.num_threads for placement in on_cpu.values())
     if num_threads > max(devices.num_cores, len(on_cpu)):
         warnings.append(
             f"{num_threads} CPU threads on {devices.num_cores} cores: threads that wait for each other slow all down"

@@ -1,9 +1,8 @@
-"""Packed forward passes: several sequences in one row of `[1, N]` ids, of which each sequence has a stretch.
+"""Packed forward passes: several sequences in one row of `[1, N]` ids, of which each sequence has a chunk.
 
-Embedding, linear layers and head treat every position separately, so only attention has to know. Here each stretch
+Embedding, linear layers and head treat every position separately, so only attention has to know. Here each chunk
 attends to its sequence's cache by the library's `sdpa`, without padding, masks between sequences, or joined caches.
-What a layer sees (everything before, a sliding window, a chunk) is decided by the library's own mask function, per
-stretch.
+What a layer sees (everything before, a sliding window) is decided by the library's own mask function, per chunk.
 
 Shape suffixes: `A` attention heads, `H` key-value heads, `N` positions of the pass, `D` a head's width.
 """
@@ -20,72 +19,72 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from gac_app.models.hf.cache import KeyValueCache
-
 ATTENTION = "gac_packed"  # the name under which transformers knows this attention
 
 
 @dataclass(slots=True)
-class Stretch:
-    """The positions `start` to `end` of a pass: ids that follow those in `cache`.
+class Chunk:
+    """Ids to read after those in `cache`, of which the last `num_logits` are to give logits.
 
     Attributes:
+        start, end: its rows in the pass.
         length: positions of the sequence after the pass.
     """
 
-    cache: KeyValueCache
-    start: int
-    end: int
-    num_ids: int = field(init=False)
+    cache: Any
+    ids: list[int]
+    num_logits: int
+    start: int = 0
+    end: int = field(init=False)
     length: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.num_ids = self.end - self.start
-        self.length = self.cache.length + self.num_ids
+        self.end = self.start + len(self.ids)
+        self.length = self.cache.length + len(self.ids)
 
     def rows_of(self, states_1xND: torch.Tensor) -> torch.Tensor:
         """The part of the pass's tensor at these positions."""
-        if states_1xND.shape[2] == self.num_ids:  # the only stretch; making a view would cost as much as copying a step
+        if states_1xND.shape[2] == len(self.ids):  # the only chunk; making a view would cost as much as copying a step
             return states_1xND
-        return states_1xND.narrow(2, self.start, self.num_ids)
+        return states_1xND.narrow(2, self.start, len(self.ids))
 
 
 class PackedCache(Cache):  # type: ignore[misc]
-    """Stands in for the model's cache during one pass: passes each stretch's keys and values to its sequence's
+    """Stands in for the model's cache during one pass: passes each chunk's keys and values to its sequence's
     cache.
     """
 
-    def __init__(self, stretches: list[Stretch]) -> None:
+    def __init__(self, chunks: list[Chunk]) -> None:
         super().__init__(layer_class_to_replicate=DynamicLayer)
-        self.stretches = stretches
+        self.chunks = chunks
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        for stretch in self.stretches:
-            stretch.cache.write(layer_idx, stretch.rows_of(key_states), stretch.rows_of(value_states))
-        return key_states, value_states  # `_attention` reads the caches through the stretches
+        for chunk in self.chunks:
+            chunk.cache.write(layer_idx, chunk.rows_of(key_states), chunk.rows_of(value_states))
+        return key_states, value_states  # `_attention` reads the caches through the chunks
 
 
 class _PackedMask:
-    """Masks of one kind of layer for each stretch; made once per pass, stretch and device."""
+    """Masks of one kind of layer for each chunk; made once per pass, chunk and device."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
-        self._local_size: int | None = options.get("local_size")  # window or chunk; None = the layer sees everything
+        self._local_size: int | None = options.get("local_size")  # a window; None = the layer sees everything
         self._made: dict[tuple[int, torch.device], torch.Tensor | None] = {}
 
-    def first_seen(self, stretch: Stretch) -> int:
+    def first_seen(self, chunk: Chunk) -> int:
         """The first visible position."""
-        return max(0, stretch.cache.length - self._local_size + 1) if self._local_size else 0
+        return max(0, chunk.cache.length - self._local_size + 1) if self._local_size else 0
 
-    def of(self, stretch: Stretch, device: torch.device) -> torch.Tensor | None:
-        """True where visible, [1, 1, ids of the stretch, positions from `first_seen` on]; None = causal."""
-        key = (stretch.start, device)
+    def of(self, chunk: Chunk, device: torch.device) -> torch.Tensor | None:
+        """True where visible, [1, 1, ids of the chunk, positions from `first_seen` on]; None = causal."""
+        key = (chunk.start, device)
         if key not in self._made:
-            first = self.first_seen(stretch)
-            shape = {"batch_size": 1, "q_length": stretch.num_ids, "q_offset": stretch.cache.length}
-            seen = {"kv_length": stretch.length - first, "kv_offset": first, "device": device}
+            first = self.first_seen(chunk)
+            shape = {"batch_size": 1, "q_length": len(chunk.ids), "q_offset": chunk.cache.length}
+            seen = {"kv_length": chunk.length - first, "kv_offset": first, "device": device}
             self._made[key] = sdpa_mask(**{**self._options, **shape, **seen})
         return self._made[key]
 
@@ -114,13 +113,11 @@ def _attention(
         unpacked, _ = sdpa_attention_forward(module, query, key, value, attention_mask.unpacked, **options)
         return unpacked, None
     outputs = []
-    for stretch in packed.stretches:
-        first = attention_mask.first_seen(stretch)
-        keys_1HND, values_1HND = stretch.cache.positions(module.layer_idx, first, stretch.length)
-        mask = attention_mask.of(stretch, query.device)
-        outputs.append(
-            sdpa_attention_forward(module, stretch.rows_of(query), keys_1HND, values_1HND, mask, **options)[0]
-        )
+    for chunk in packed.chunks:
+        first = attention_mask.first_seen(chunk)
+        keys_1HND, values_1HND = chunk.cache.positions(module.layer_idx, first, chunk.length)
+        mask = attention_mask.of(chunk, query.device)
+        outputs.append(sdpa_attention_forward(module, chunk.rows_of(query), keys_1HND, values_1HND, mask, **options)[0])
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
 
 

@@ -5,15 +5,15 @@ Shape suffixes: `N` positions, `V` the model's vocabulary.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
 
-from gac_app.errors import MemberError, ModelLoadError, VocabularyError
-from gac_app.models.base import Model, ModelFacts, Read, Sequence
-from gac_app.models.chat import ChatFormat, encode_fragments
-from gac_app.models.hf.forward_passes import Cache, Work
-from gac_app.models.hf.packed_linear import pack
+from gac_app.errors import ModelLoadError, VocabularyError
+from gac_app.models.base import Model, ModelFacts, Read
+from gac_app.models.chat import ChatFormat
+from gac_app.models.hf.forward_passes import Cache, Chunk
 from gac_app.models.hf.probe import passes_for
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
@@ -58,17 +58,6 @@ class TransformersModel(Model):
         max_sequences: int = 16,
     ) -> None:
         _refuse_running_state(name, model)
-        self.name = name
-        self.device: torch.device = model.device
-        self.engine = f"transformers {self.device.type} {model.dtype}"
-        self.about = _facts(model)
-        self.is_chunk_consistent = model.dtype == torch.float32
-        self.context_length = _context_length(model, context_length)
-        self._model = model
-        self.num_threads = num_threads
-        self._free_slots = list(range(max_sequences))[::-1]
-        self._caches: dict[int, Cache] = {}
-
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ModelLoadError(f"{name}: only tokenizers with a tokenizer.json are supported")
@@ -76,17 +65,28 @@ class TransformersModel(Model):
         end_ids = _end_ids(model, tokenizer)
         vocab_size: int = model.get_output_embeddings().weight.shape[0]
         try:
-            self.vocabulary = read_vocabulary(backend, vocab_size, end_ids, self._encode)
+            vocabulary = read_vocabulary(backend, vocab_size, end_ids, self._encode)
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
         template = tokenizer.chat_template
-        self._chat = ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or "")
         self._has_template = bool(template)
-        self.chat_stop_strings = self._chat.stop_strings
+        super().__init__(
+            name,
+            vocabulary,
+            context_length=_context_length(model, context_length),
+            max_sequences=max_sequences,
+            chat=ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or ""),
+            num_threads=num_threads,
+        )
+        self.device = model.device
+        self.engine = f"transformers {self.device.type} {model.dtype}"
+        self.about = _facts(model)
+        self.is_chunk_consistent = model.dtype == torch.float32
+        self._model = model
         self.take_threads()
-        pack(model)
         self._passes = passes_for(name, model)
         self.max_batched_ids = self._passes.max_batched_ids
+        self._caches: defaultdict[int, Cache] = defaultdict(self._passes.new_cache)
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -100,60 +100,27 @@ class TransformersModel(Model):
         is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
         return ids if is_faithful else self._encode.bos_ids + self._encode(text)
 
+    def encode_control(self, text: str) -> list[int]:
+        return self._encode(text, recognise_control=True)
+
     def encode_chat(self, messages: list[Message]) -> list[int]:
-        fragments = self._chat.fragments(messages)
-        ids = encode_fragments(fragments, self._encode, lambda text: self._encode(text, recognise_control=True))
+        ids = super().encode_chat(messages)
         # A template writes BOS itself.
         return ids if self._has_template else self._encode.bos_ids + ids
 
-    def new_sequence(self) -> Sequence:
-        if not self._free_slots:
-            raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
-        slot = self._free_slots.pop()
-        self._caches[slot] = self._passes.new_cache()
-        return Sequence(slot)
+    @torch.inference_mode()
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+        chunks = [Chunk(self._caches[read.sequence.slot], read.sequence.uncomputed, read.num_logits) for read in reads]
+        return [logits_NV.to(self.device, torch.float32) for logits_NV in self._passes.run(chunks)]
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        for read in reads:
-            self._check_length(read.sequence)
-        self.take_threads()
-        works = [Work(self._caches[read.sequence.slot], read.sequence.uncomputed, read.num_logits) for read in reads]
-        try:
-            with torch.inference_mode():
-                logits = self._passes.run(works)
-                return [logits_NV.to(device=self.device, dtype=torch.float32) for logits_NV in logits]
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemberError(self.name, "out-of-memory", f"no memory left on {self.device}") from error
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise MemberError(self.name, "exception", f"{type(error).__name__}: {error}") from error
-        finally:
-            for read, work in zip(reads, works, strict=True):
-                read.sequence.num_cached = work.cache.length
+    def truncate(self, slot: int, length: int) -> None:
+        if length:
+            self._caches[slot].rewind(length)
+        else:
+            self._caches.pop(slot, None)
 
-    def _check_length(self, sequence: Sequence) -> None:
-        if len(sequence.ids) > self.context_length:
-            raise MemberError(
-                self.name, "context", f"{len(sequence.ids):,} tokens do not fit its context of {self.context_length:,}"
-            )
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        if length < sequence.num_cached:
-            self._caches[sequence.slot].rewind(length)
-            sequence.num_cached = length
-        del sequence.ids[length:]
-
-    def fork(self, sequence: Sequence) -> Sequence:
-        copied = self._caches[sequence.slot].fork()  # before taking a slot, so that none is lost if memory runs out
-        forked = self.new_sequence()
-        self._caches[forked.slot] = copied
-        forked.ids = list(sequence.ids)
-        forked.num_cached = sequence.num_cached
-        return forked
-
-    def free(self, sequence: Sequence) -> None:
-        del self._caches[sequence.slot]
-        self._free_slots.append(sequence.slot)
+    def copy(self, slot: int, other: int, length: int) -> None:
+        self._caches[other] = self._caches[slot].fork()
 
     def close(self) -> None:
         self._caches.clear()

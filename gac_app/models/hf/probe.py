@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from gac_app.models.hf.attention import ATTENTION, register
-from gac_app.models.hf.forward_passes import ForwardPasses, PackedPasses, SinglePasses, Work
+from gac_app.models.hf.attention import ATTENTION, Chunk, register
+from gac_app.models.hf.forward_passes import ForwardPasses, PackedPasses, SinglePasses
 
 _log = logging.getLogger(__name__)
 
@@ -65,14 +65,13 @@ def _may_pack(model: Any) -> bool:
 
 
 def _read_singly(passes: SinglePasses) -> list[torch.Tensor]:
-    works = [Work(passes.new_cache(), [*ids, *ids], 2 * len(ids)) for ids in _PROBE_IDS]
-    return passes.run(works)
+    return passes.run([Chunk(passes.new_cache(), [*ids, *ids], 2 * len(ids)) for ids in _PROBE_IDS])
 
 
 def _read_packed(passes: PackedPasses) -> list[torch.Tensor]:
     caches = [passes.new_cache() for _ in _PROBE_IDS]
     halves = [
-        passes.run([Work(cache, list(ids), len(ids)) for cache, ids in zip(caches, _PROBE_IDS, strict=True)])
+        passes.run([Chunk(cache, list(ids), len(ids)) for cache, ids in zip(caches, _PROBE_IDS, strict=True)])
         for _ in range(2)
     ]
     return [torch.cat(parts) for parts in zip(*halves, strict=True)]

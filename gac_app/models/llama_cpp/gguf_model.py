@@ -1,21 +1,28 @@
-"""Base of all models of GGUF files, whatever engine computes them: llama.cpp's tokeniser, chat format and slots."""
+"""Base of all models of GGUF files, whatever engine computes them: llama.cpp's tokeniser and chat format."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from heapq import heappop, heappush
-from typing import Any
+from typing import Any, TypedDict
 
-from gac_app.errors import MemberError, ModelLoadError, VocabularyError
-from gac_app.models.base import Model, ModelFacts, Sequence
-from gac_app.models.chat import ChatFormat, encode_fragments
+from gac_app.errors import ModelLoadError, VocabularyError
+from gac_app.models.base import Model, ModelFacts
+from gac_app.models.chat import ChatFormat
 from gac_app.models.llama_cpp.library import library
 from gac_app.models.llama_cpp.tokenizer import LlamaCppTokenizer
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import check_round_trip
 
-DEFAULT_CONTEXT_LENGTH = 4096
+_DEFAULT_CONTEXT_LENGTH = 4096
 _MOST_BYTES = 256  # of a field's text
+
+
+class GgufOptions(TypedDict, total=False):
+    """The options of a `GgufModel`."""
+
+    num_threads: int
+    context_length: int | None
+    max_sequences: int
+    chat_template: str | None
 
 
 class GgufModel(Model):
@@ -24,26 +31,44 @@ class GgufModel(Model):
     Args:
         name: the member's name.
         described: the `llama_model *` of the file; its vocabulary and metadata suffice.
-        max_sequences: sequences held at once, each in a slot.
+        num_threads: threads of one forward pass. More than the free cores make llama.cpp a hundred times slower.
+        context_length: most ids per sequence; None = the model's training length, at most 4,096.
+        max_sequences: sequences held at once.
         chat_template: Jinja; None = the file's own, "" = none.
 
     Raises:
         ModelLoadError: the vocabulary cannot be used.
     """
 
-    def __init__(self, name: str, described: Any, max_sequences: int, chat_template: str | None) -> None:
-        self.name = name
+    chunk_size = 128
+
+    def __init__(
+        self,
+        name: str,
+        described: Any,
+        *,
+        num_threads: int = 1,
+        context_length: int | None = None,
+        max_sequences: int = 8,
+        chat_template: str | None = None,
+    ) -> None:
         self._ffi, self._lib = library()
-        self._free_slots = list(range(max_sequences))
         self._tokenizer = LlamaCppTokenizer(self._lib.llama_model_get_vocab(described))
-        self.vocabulary = self._tokenizer.vocabulary
         try:
-            check_round_trip(self.vocabulary)
+            check_round_trip(self._tokenizer.vocabulary)
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
         template = self._own_template(described) if chat_template is None else chat_template
-        self._chat = ChatFormat(template, *self._tokenizer.special_texts())
-        self.chat_stop_strings = self._chat.stop_strings
+        wanted = context_length or _DEFAULT_CONTEXT_LENGTH
+        trained_for = self._lib.llama_model_n_ctx_train(described) or wanted  # 0 where only the vocabulary was loaded
+        super().__init__(
+            name,
+            self._tokenizer.vocabulary,
+            context_length=min(wanted, trained_for),
+            max_sequences=max_sequences,
+            chat=ChatFormat(template, *self._tokenizer.special_texts()),
+            num_threads=num_threads,
+        )
         self.about = self._facts(described)
 
     def _facts(self, described: Any) -> ModelFacts:
@@ -67,46 +92,11 @@ class GgufModel(Model):
     def encode_raw(self, text: str) -> list[int]:
         return self._tokenizer.document(text)
 
+    def encode_control(self, text: str) -> list[int]:
+        return self._tokenizer(text, recognise_control=True)
+
     def encode_chat(self, messages: list[Message]) -> list[int]:
-        encode = self._tokenizer
-        ids = encode_fragments(
-            self._chat.fragments(messages), encode, lambda text: encode(text, recognise_control=True)
-        )
-        return encode.with_bos(ids)
-
-    def new_sequence(self) -> Sequence:
-        if not self._free_slots:
-            raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
-        # The lowest, because adjacent slots are computed together.
-        return Sequence(heappop(self._free_slots))
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        del sequence.ids[length:]
-        if length < sequence.num_cached:
-            self._forget_from(sequence.slot, length)
-            sequence.num_cached = length
-
-    def fork(self, sequence: Sequence) -> Sequence:
-        forked = self.new_sequence()
-        self._copy(sequence, forked.slot)
-        forked.ids = list(sequence.ids)
-        forked.num_cached = sequence.num_cached
-        return forked
-
-    def free(self, sequence: Sequence) -> None:
-        self._forget_from(sequence.slot, 0)
-        heappush(self._free_slots, sequence.slot)
-
-    @abstractmethod
-    def _copy(self, sequence: Sequence, slot: int) -> None:
-        """Copy a sequence's cache into an empty slot."""
-
-    @abstractmethod
-    def _forget_from(self, slot: int, position: int) -> None:
-        """Drop the cache from this position on."""
-
-    def _full(self) -> MemberError:
-        return MemberError(self.name, "context", f"its cache is full ({self.context_length:,} tokens)")
+        return self._tokenizer.with_bos(super().encode_chat(messages))
 
 
 def _file_type(number: str) -> str:

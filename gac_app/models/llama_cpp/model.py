@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Read
 from gac_app.models.hardware import in_large_pages
-from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
+from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
 from gac_app.models.llama_cpp.library import load_weights
 
 BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
 _CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to a multiple of it
-_CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
 _WORTH_FILLING = 5  # from this many steps on, gaps between their slots are filled
 _NOBODY = -1  # index of the read that a filler belongs to
 
@@ -35,10 +34,7 @@ class LlamaCppModel(GgufModel):
     Args:
         name: the member's name.
         path: the .gguf file.
-        num_threads: threads of one forward pass. More than the free cores make it a hundred times slower.
-        context_length: most ids per sequence; None = the model's training length, at most 4,096.
-        max_sequences: sequences held at once. Memory for all, at full length, is allocated here.
-        chat_template: Jinja; None = the file's own, "" = none.
+        options: see `GgufModel`. Memory for all sequences, at full length, is allocated here.
 
     Attributes:
         weights: the `llama_model *`; several contexts can share it.
@@ -49,41 +45,27 @@ class LlamaCppModel(GgufModel):
 
     engine = "llama.cpp cpu"
     max_batched_ids = 1  # longer reads are not batched with others (see `_chunks`)
-    chunk_size = 128
 
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        *,
-        num_threads: int = 1,
-        context_length: int | None = None,
-        max_sequences: int = 8,
-        chat_template: str | None = None,
-    ) -> None:
+    def __init__(self, name: str, path: Path, **options: Unpack[GgufOptions]) -> None:
         with in_large_pages(path, self):
             self.weights = load_weights(path)
-        super().__init__(name, self.weights, max_sequences, chat_template)
-        self.num_threads = num_threads
-        self.device = torch.device("cpu")
-        trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
-        self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
-        self._context = self._new_context(num_threads, max_sequences)
+        super().__init__(name, self.weights, **options)
+        self._context = self._new_context()
         self._memory = self._lib.llama_get_memory(self._context)
         # A longer batch fails an assertion in C. A batch is never longer than the cache.
         self._batch_tokens: int = self._lib.llama_n_batch(self._context)
         self._batch = self._lib.llama_batch_init(self._batch_tokens, 0, 1)
 
-    def _new_context(self, num_threads: int, max_sequences: int) -> Any:
+    def _new_context(self) -> Any:
         params = self._lib.llama_context_default_params()
         # Each sequence has its own cells. If cells were shared, their order, and thus the order of sums, would depend
         # on what else runs, and the same prompt would not always give the same text.
         params.kv_unified = False
-        params.n_ctx = -(-self.context_length // _CELLS_STEP) * _CELLS_STEP * max_sequences
+        params.n_ctx = -(-self.context_length // _CELLS_STEP) * _CELLS_STEP * self.max_sequences
         params.n_batch = params.n_ubatch = BATCH_TOKENS
-        params.n_seq_max = max_sequences
+        params.n_seq_max = self.max_sequences
         params.n_outputs_max_per_seq = BATCH_TOKENS
-        params.n_threads = params.n_threads_batch = num_threads
+        params.n_threads = params.n_threads_batch = self.num_threads
         params.swa_full = True  # keeps positions that slid out of the window, for rewinds
         context = self._lib.llama_init_from_model(self.weights, params)
         if context == self._ffi.NULL:
@@ -92,17 +74,16 @@ class LlamaCppModel(GgufModel):
 
     # --- sequences
 
-    def _copy(self, sequence: Sequence, slot: int) -> None:
-        self._lib.llama_memory_seq_cp(self._memory, sequence.slot, slot, -1, -1)
+    def copy(self, slot: int, other: int, length: int) -> None:
+        self._lib.llama_memory_seq_cp(self._memory, slot, other, -1, -1)
 
-    def _forget_from(self, slot: int, position: int) -> None:
-        if not self._lib.llama_memory_seq_rm(self._memory, slot, position, -1):
-            raise MemberError(self.name, "exception", f"its cache cannot be rewound to position {position}")
+    def truncate(self, slot: int, length: int) -> None:
+        if not self._lib.llama_memory_seq_rm(self._memory, slot, length, -1):
+            raise MemberError(self.name, "exception", f"its cache cannot be rewound to position {length}")
 
     # --- forward passes
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        self.take_threads()
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
         rows: list[list[np.ndarray[Any, Any]]] = [[] for _ in reads]
         chunks = list(_chunks(reads, self._batch_tokens))
         for index, chunk in enumerate(chunks):
@@ -112,15 +93,9 @@ class LlamaCppModel(GgufModel):
                 for row, owner in self._decode(sorted([*chunk, *fillers], key=_slot) if fillers else chunk):
                     logits_V = self._logits(row)
                     rows[owner].append(logits_V if is_last else logits_V.copy())
-            except Exception:
-                for read in reads:  # leave every cache as its sequence describes it
-                    self._forget_from(read.sequence.slot, read.sequence.num_cached)
-                raise
             finally:
                 for _, slot, position, *_ in fillers:
-                    self._forget_from(slot, position)
-        for read in reads:
-            read.sequence.num_cached = len(read.sequence.ids)
+                    self.truncate(slot, position)
         return [torch.from_numpy(_stacked(row)) for row in rows]
 
     def _fillers(self, chunk: list[_Row]) -> list[_Row]:
@@ -154,8 +129,6 @@ class LlamaCppModel(GgufModel):
             if is_wanted and owner != _NOBODY:
                 wanted.append((row, owner))
         status = self._lib.llama_decode(self._context, batch)
-        if status == _CACHE_FULL:
-            raise self._full()
         if status != 0:
             raise MemberError(self.name, "exception", f"llama_decode returned {status}")
         return wanted
@@ -202,5 +175,5 @@ def _rows(owner: int, read: Read) -> list[_Row]:
     first_wanted = len(sequence.ids) - read.num_logits
     return [
         (owner, sequence.slot, position, sequence.ids[position], position >= first_wanted)
-        for position in range(sequence.num_cached, len(sequence.ids))
+        for position in range(sequence.num_computed, len(sequence.ids))
     ]

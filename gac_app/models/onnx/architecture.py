@@ -13,7 +13,7 @@ from gguf import GGMLQuantizationType, GGUFReader
 from gac_app.models.gguf import Blocks, Unsuited, blocks_of, read_gguf
 from gac_app.models.onnx.layout import Layout
 
-_LOCAL_BASE = 10_000.0  # rotary base of Gemma 3's sliding-window layers
+_LOCAL_ROPE_THETA = 10_000.0  # rotary base of Gemma 3's sliding-window layers
 _HEAD_STEP = 16  # onnxruntime's attention rotates heads whose width is a multiple of this
 _KNOWN_FIELDS = {
     "block_count",
@@ -37,22 +37,22 @@ class _Family:
 
     Attributes:
         activation: an onnxruntime operator with its attributes.
-        turns_neighbours: rotary embeddings rotate neighbours; otherwise the first half of a head against the second.
+        interleaved: rotary embeddings rotate neighbours; otherwise the first half of a head against the second.
         scales_embeddings: embeddings are scaled by the square root of their width.
-        sees_all: every n-th layer sees all ids, the others a window; 1 = all see all.
+        global_every: every n-th layer sees all ids, the others a window; 1 = all see all.
     """
 
     activation: tuple[str, dict[str, float]] = ("QuickGelu", {"alpha": 1.0})  # x * sigmoid(x)
-    turns_neighbours: bool = False
+    interleaved: bool = False
     scales_embeddings: bool = False
-    sees_all: int = 1
+    global_every: int = 1
 
 
 _FAMILIES = {
-    "llama": _Family(turns_neighbours=True),
+    "llama": _Family(interleaved=True),
     "qwen2": _Family(),
     "qwen3": _Family(),
-    "gemma3": _Family(activation=("FastGelu", {}), scales_embeddings=True, sees_all=6),
+    "gemma3": _Family(activation=("FastGelu", {}), scales_embeddings=True, global_every=6),
 }
 
 
@@ -77,7 +77,7 @@ class Architecture:
         epsilon: for normalisation.
         output_name: the tensor of the output layer, which may be the embeddings.
         num_tokens: size of the logits.
-        near_layers: sliding-window layers.
+        sliding_layers: sliding-window layers.
     """
 
     def __init__(self, reader: GGUFReader) -> None:
@@ -87,7 +87,7 @@ class Architecture:
         if self._name not in _FAMILIES:
             raise Unsuited(f"its architecture is {self._name}")
         self.family = _FAMILIES[self._name]
-        known = _KNOWN_FIELDS | ({"attention.sliding_window"} if self.family.sees_all > 1 else set())
+        known = _KNOWN_FIELDS | ({"attention.sliding_window"} if self.family.global_every > 1 else set())
         prefix = f"{self._name}."
         own = {name.removeprefix(prefix) for name in self._fields if name.startswith(prefix)}
         if unknown := own - known:
@@ -105,7 +105,7 @@ class Architecture:
         self.window = int(self._of("attention.sliding_window", 0))
         self.epsilon = float(self._of("attention.layer_norm_rms_epsilon"))
         self.output_name = "output.weight" if "output.weight" in self._tensors else "token_embd.weight"
-        self.near_layers = tuple(layer for layer in range(self.num_layers) if (layer + 1) % self.family.sees_all)
+        self.sliding_layers = tuple(layer for layer in range(self.num_layers) if (layer + 1) % self.family.global_every)
         self._check_tensors()
         self.num_tokens = int(self._tensors[self.output_name].shape[-1])
 
@@ -147,19 +147,19 @@ class Architecture:
     def layout(self) -> Layout:
         """What `OnnxLayers` needs to run the graph."""
         embeddings = self._tensors["token_embd.weight"]
-        base = float(self._of("rope.freq_base", 10_000.0))
+        theta = float(self._of("rope.freq_base", 10_000.0))
         num_rows, row_bytes = embeddings.data.reshape(int(embeddings.shape[-1]), -1).view(np.uint8).shape
         return Layout(
             num_layers=self.num_layers,
             num_heads=self.num_heads,
             head_width=self.head_width,
             context_length=int(self._of("context_length")),
-            bases=(base, _LOCAL_BASE) if self.near_layers else (base,),
+            rope_theta=(theta, _LOCAL_ROPE_THETA) if self.sliding_layers else (theta,),
             num_rows=num_rows,
             row_bytes=row_bytes,
             offset=int(embeddings.data_offset),
             kind=embeddings.tensor_type.value,
             scale=math.sqrt(self.width) if self.family.scales_embeddings else 1.0,
-            near_layers=self.near_layers,
+            sliding_layers=self.sliding_layers,
             window=self.window,
         )

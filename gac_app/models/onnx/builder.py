@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from gac_app.models.gguf import Blocks
 
@@ -34,8 +36,6 @@ class GraphBuilder:
         self._sums: dict[tuple[str, int], str] = {}
 
     def constant(self, values: np.ndarray[Any, Any]) -> str:
-        from onnx import numpy_helper
-
         name = f"constant_{len(self._constants)}"
         values = np.ascontiguousarray(values)
         if values.nbytes < SMALL_BYTES:
@@ -46,8 +46,6 @@ class GraphBuilder:
 
     def _written(self, values: np.ndarray[Any, Any], name: str) -> Any:
         """A constant with its values in the file beside the graph's, on their own page."""
-        from onnx import TensorProto, helper
-
         with self._weights.open("ab") as file:
             file.write(bytes(-file.tell() % _PAGE_BYTES))
             offset = file.tell()
@@ -60,8 +58,6 @@ class GraphBuilder:
         return tensor
 
     def add_many(self, kind: str, inputs: list[str], num: int, *, domain: str = "", **attributes: Any) -> list[str]:
-        from onnx import helper
-
         names = [f"{kind}_{len(self._nodes)}_{output}" for output in range(num)]
         self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
@@ -71,8 +67,6 @@ class GraphBuilder:
 
     def name(self, found: str, name: str) -> None:
         """Name a value, as an output of the graph."""
-        from onnx import helper
-
         self._nodes.append(helper.make_node("Identity", [found], [name]))
 
     def reshaped(self, found: str, shape: list[int]) -> str:
@@ -117,8 +111,6 @@ class GraphBuilder:
 
     def save(self, inputs: list[Field], outputs: list[Field]) -> None:
         """Write the graph."""
-        import onnx
-        from onnx import helper
 
         def described(name: str, kind: Any, shape: list[Any]) -> Any:
             return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)

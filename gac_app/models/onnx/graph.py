@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 
 from gac_app.models.gguf import Blocks, together
 from gac_app.models.onnx.architecture import Architecture, architecture_of
@@ -44,8 +45,6 @@ def write(gguf: Path, directory: Path) -> None:
 
 def _is_row_alike_alone(folder: Path) -> bool:
     """Whether a row's product with a 4-bit matrix is the same, to the last bit, alone and beside other rows."""
-    import onnxruntime
-
     random = np.random.default_rng(0)
     weights, scales = random.integers(0, 16, (64, 8, 32), np.uint8), random.random((64, 8), np.float32)
     path = folder / "rows.onnx"
@@ -59,8 +58,6 @@ def _is_row_alike_alone(folder: Path) -> bool:
 
 
 def _pack(unpacked: Path, path: Path) -> None:
-    import onnxruntime
-
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -127,8 +124,8 @@ class _Layers:
     def _attention(self, found: list[str], layer: int) -> list[str]:
         """Results by slot and place, and the cache's next keys and values."""
         by_place = [self._graph.add("Gather", [each, "rows"], axis=0) for each in found]
-        sees_all = layer not in self._file.near_layers
-        near, table = ("", 0) if sees_all else ("near_", 1)
+        is_global = layer not in self._file.sliding_layers
+        near, table = ("", 0) if is_global else ("near_", 1)
         return self._graph.add_many(
             "GroupQueryAttention",
             [
@@ -143,8 +140,8 @@ class _Layers:
             num_heads=self._file.num_queries,
             kv_num_heads=self._file.num_heads,
             do_rotary=1,
-            rotary_interleaved=int(self._file.family.turns_neighbours),
-            local_window_size=-1 if sees_all else self._file.window,
+            rotary_interleaved=int(self._file.family.interleaved),
+            local_window_size=-1 if is_global else self._file.window,
         )
 
     def _fed_forward(self, normed_NE: str, prefix: str) -> str:
@@ -185,9 +182,9 @@ class _Layers:
             ("counts", np.int32, ["S"]),
             ("positions", np.int64, ["S", "T"]),
         ]
-        for near in ("", "near_") if self._file.near_layers else ("",):
+        for near in ("", "near_") if self._file.sliding_layers else ("",):
             inputs += [(f"{near}lengths", np.int32, ["S"]), (f"{near}most", np.int32, [])]
-        for table in range(len(self._file.layout.bases)):
+        for table in range(len(self._file.layout.rope_theta)):
             inputs += [(f"{kind}_{table}", np.float32, ["L", self._file.head_width // 2]) for kind in ("cos", "sin")]
         for layer in range(self._file.num_layers):
             inputs += [(f"{kind}_{layer}", np.float32, self._cache_shape) for kind in ("keys", "values")]

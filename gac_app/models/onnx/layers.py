@@ -30,11 +30,11 @@ _MOST_PREPARED = 300  # kinds of passes that are kept: steps of eight slots give
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-_Kind = tuple[int, int, int]  # of a span: slot, number of ids, number of logits wanted
+_Kind = tuple[int, int, int]  # of a chunk: slot, number of ids, number of logits wanted
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Chunk:
     """Ids to read of one sequence, after `start` cached ones. The logits of the last `num_logits` are wanted."""
 
     slot: int
@@ -86,33 +86,37 @@ class OnnxLayers:
         except (OSError, OverflowError) as error:
             what = f"{num_slots} sequences of {self.context_length:,} ids"
             raise ModelLoadError(f"{gguf.name}: there is no memory for {what}: {error}") from error
-        self._tables = [_turns(base, length, layout.head_width) for base in layout.bases]
+        self._tables = [_rope_tables(theta, length, layout.head_width) for theta in layout.rope_theta]
         self._width = int(self._session.get_inputs()[0].shape[1])
         logits, _, *caches = self._session.get_outputs()
         self._num_tokens = int(logits.shape[1])
         self._cache_outputs = [output.name for output in caches]
-        self._steps: dict[tuple[tuple[_Kind, ...], int, int], _Prepared] = {}  # by spans, `_near` and `_num_places`
+        self._steps: dict[tuple[tuple[_Kind, ...], int, int], _Prepared] = {}  # by chunks, `_near` and `_num_places`
         self._logits_WV = np.empty((num_slots * MOST_SHARED, self._num_tokens), np.float32)
 
-    def read(self, spans: list[Span]) -> FloatArray:
+    def read(self, chunks: list[Chunk]) -> FloatArray:
         """One forward pass: one or two ids of each of several sequences, or many ids of one.
 
         Args:
-            spans: of at most `MOST_SHARED` ids each, or a single one.
+            chunks: of at most `MOST_SHARED` ids each, or a single one.
 
         Returns:
-            logits span after span, `[W, V]`, valid until the next call. NaN if the computation failed.
+            logits chunk after chunk, `[W, V]`, valid until the next call. NaN if the computation failed.
         """
-        key = kinds, near, num_places = tuple(span.kind for span in spans), self._near(spans), self._num_places(spans)
+        key = kinds, near, num_places = (
+            tuple(chunk.kind for chunk in chunks),
+            self._near(chunks),
+            self._num_places(chunks),
+        )
         prepared = self._steps.get(key)
         if prepared is None:
             prepared = self._prepared(kinds, near, num_places)
-            if len(spans[0].ids) <= MOST_SHARED:
+            if len(chunks[0].ids) <= MOST_SHARED:
                 if len(self._steps) == _MOST_PREPARED:
                     self._steps.clear()
                 self._steps[key] = prepared
-        prepared.inputs["embeddings"][:] = self._embed([token_id for span in spans for token_id in span.ids])
-        prepared.attention.tell(np.array([span.start for span in spans]), near)
+        prepared.inputs["embeddings"][:] = self._embed([token_id for chunk in chunks for token_id in chunk.ids])
+        prepared.attention.tell(np.array([chunk.start for chunk in chunks]), near)
         self._session.run_with_iobinding(prepared.binding)
         for row, total in enumerate(prepared.sums_W.tolist()):
             if not math.isfinite(total):  # NaN rounded to 8 bits would become a number
@@ -138,30 +142,32 @@ class OnnxLayers:
         scale = self.layout.scale
         return embeddings_NE * np.float32(scale) if scale != 1 else embeddings_NE
 
-    def _near(self, spans: list[Span]) -> int:
+    def _near(self, chunks: list[Chunk]) -> int:
         """The first cached position that window layers get: 0, or one before their window.
 
         They get the middle of a cache, which must be contiguous memory: that is so for a single sequence and head.
         """
         layout = self.layout
-        if not layout.near_layers or len(spans) > 1 or layout.num_heads > 1:
+        if not layout.sliding_layers or len(chunks) > 1 or layout.num_heads > 1:
             return 0
-        return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
+        return max(0, chunks[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
 
-    def _num_places(self, spans: list[Span]) -> int:
+    def _num_places(self, chunks: list[Chunk]) -> int:
         """Places of each sequence in attention. Places after its ids hold padding, which later ids overwrite."""
         least = _LEAST_PLACES
         if self.layout.head_width > _HALVED_WIDTH:
-            least = max(least, min(_HALVED_IDS, self.context_length + 1) - min(span.start for span in spans))
-        return max(least, *(len(span.ids) for span in spans))
+            least = max(least, min(_HALVED_IDS, self.context_length + 1) - min(chunk.start for chunk in chunks))
+        return max(least, *(len(chunk.ids) for chunk in chunks))
 
     def _prepared(self, kinds: tuple[_Kind, ...], near: int, num_places: int) -> _Prepared:
-        """A pass over spans of these kinds."""
+        """A pass over chunks of these kinds."""
         slots_P, num_ids_P, num_logits_P = (np.array(each) for each in zip(*kinds, strict=True))
         low, num_slots = slots_P.min(), int(np.ptp(slots_P)) + 1
         ends_P = np.cumsum(num_ids_P)
         wanted_W = np.concatenate([np.arange(end - num, end) for end, num in zip(ends_P, num_logits_P, strict=True)])
-        attention = _Attention(slots_P - low, num_slots, num_ids_P, num_places, has_near=bool(self.layout.near_layers))
+        attention = _Attention(
+            slots_P - low, num_slots, num_ids_P, num_places, has_near=bool(self.layout.sliding_layers)
+        )
         inputs: dict[str, np.ndarray[Any, Any]] = {
             "embeddings": np.zeros((ends_P[-1], self._width), np.float32),
             "wanted": wanted_W,
@@ -181,7 +187,7 @@ class OnnxLayers:
             binding.bind_output(name, *_place(found))
         names = iter(self._cache_outputs)
         for layer, caches in enumerate(self._caches):
-            start = near if layer in self.layout.near_layers else 0
+            start = near if layer in self.layout.sliding_layers else 0
             parts = [_place(cache[low : low + num_slots, :, start:]) for cache in caches]
             for kind, part in zip(("keys", "values"), parts, strict=True):
                 binding.bind_input(f"{kind}_{layer}", *part)
@@ -193,12 +199,12 @@ class OnnxLayers:
 class _Attention:
     """Attention's inputs for a pass: the slot and place of each id.
 
-    A span's last id fills its remaining places.
+    A chunk's last id fills its remaining places.
 
     Args:
-        slots_P: slots of the spans, counted from the first of `num_slots`. Slots between them idle.
-        num_ids_P: ids of the spans.
-        num_places: of each span.
+        slots_P: slots of the chunks, counted from the first of `num_slots`. Slots between them idle.
+        num_ids_P: ids of the chunks.
+        num_places: of each chunk.
         has_near: there are window layers.
 
     Attributes:
@@ -224,7 +230,7 @@ class _Attention:
             self.inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.ones((), np.int32)}
 
     def tell(self, starts_P: Ints, near: int) -> None:
-        """Set the start of each span, and the first position that window layers get."""
+        """Set the start of each chunk, and the first position that window layers get."""
         positions_PT = starts_P[:, None] + self._places_T
         self.inputs["positions"][self._slots_P] = positions_PT
         self.inputs["lengths"][self._slots_P] = positions_PT[:, -1]  # idle slots seem to hold one id
@@ -270,7 +276,7 @@ def _session(path: Path, num_threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _turns(base: float, length: int, width: int) -> tuple[FloatArray, FloatArray]:
+def _rope_tables(theta: float, length: int, width: int) -> tuple[FloatArray, FloatArray]:
     """Cosines and sines of rotary embeddings, `[positions, width / 2]`."""
-    angles = np.outer(np.arange(length), base ** (-np.arange(0, width, 2) / width))
+    angles = np.outer(np.arange(length), theta ** (-np.arange(0, width, 2) / width))
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 GRAPH_FILE, WEIGHTS_FILE, _LAYOUT_FILE = "layers.onnx", "layers.bin", "layout.json"
 
@@ -16,10 +17,10 @@ class Layout:
     Attributes:
         num_layers, num_heads, head_width: of the caches, so heads are those for keys and values.
         context_length: the model's training length.
-        bases: of rotary embeddings; one table each.
+        rope_theta: bases of rotary embeddings; one table each.
         num_rows, row_bytes, offset, kind: place and quantisation of the embeddings in the file.
         scale: of embeddings.
-        near_layers, window: sliding-window layers, and how many ids each sees, the current one included.
+        sliding_layers, window: sliding-window layers, and how many ids each sees, the current one included.
         is_batch_invariant, is_chunk_invariant: see `Model`; measured on this machine.
     """
 
@@ -27,21 +28,20 @@ class Layout:
     num_heads: int
     head_width: int
     context_length: int
-    bases: tuple[float, ...]
+    rope_theta: tuple[float, ...]
     num_rows: int
     row_bytes: int
     offset: int
     kind: int
     scale: float
-    near_layers: tuple[int, ...]
+    sliding_layers: tuple[int, ...]
     window: int
     is_batch_invariant: bool = False
     is_chunk_invariant: bool = False
 
     def save(self, directory: Path) -> None:
-        (directory / _LAYOUT_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+        (directory / _LAYOUT_FILE).write_bytes(TypeAdapter(Layout).dump_json(self))
 
     @classmethod
     def load(cls, directory: Path) -> Layout:
-        found = json.loads((directory / _LAYOUT_FILE).read_text(encoding="utf-8"))
-        return cls(**{**found, "bases": tuple(found["bases"]), "near_layers": tuple(found["near_layers"])})
+        return TypeAdapter(Layout).validate_json((directory / _LAYOUT_FILE).read_bytes())

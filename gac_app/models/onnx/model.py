@@ -7,14 +7,15 @@ The trial of a file tells whether that holds on this machine.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 
-from gac_app.models.base import Read, Sequence
-from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
+from gac_app.models.base import Read
+from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
 from gac_app.models.llama_cpp.library import load_weights
-from gac_app.models.onnx.layers import MOST_SHARED, FloatArray, OnnxLayers, Span
+from gac_app.models.onnx.layers import MOST_SHARED, Chunk, FloatArray, OnnxLayers
 
 
 class OnnxModel(GgufModel):
@@ -23,72 +24,51 @@ class OnnxModel(GgufModel):
     Args:
         name: the member's name.
         files: the .gguf file, and the directory derived from it (see `parts`).
-        num_threads: threads of one forward pass.
-        context_length: most ids per sequence; None = the model's training length, at most 4,096.
-        max_sequences: sequences held at once. Their memory grows with them.
-        chat_template: Jinja; None = the file's own, "" = none.
+        options: see `GgufModel`. Sequences take memory as they grow.
 
     Raises:
         ModelLoadError: the file, or a file derived from it, cannot be loaded.
     """
 
     engine = "onnxruntime cpu"
-    device = torch.device("cpu")
     max_batched_ids = MOST_SHARED  # longer reads do not share passes (see `OnnxLayers.read`)
-    chunk_size = 128
 
-    def __init__(
-        self,
-        name: str,
-        files: tuple[Path, Path],
-        *,
-        num_threads: int = 1,
-        context_length: int | None = None,
-        max_sequences: int = 8,
-        chat_template: str | None = None,
-    ) -> None:
+    def __init__(self, name: str, files: tuple[Path, Path], **options: Unpack[GgufOptions]) -> None:
         path, directory = files
         self._described = load_weights(path, vocab_only=True)
-        super().__init__(name, self._described, max_sequences, chat_template)
-        self.num_threads = num_threads
-        wanted = context_length or DEFAULT_CONTEXT_LENGTH
-        self._layers = OnnxLayers(path, directory, num_threads, max_sequences, wanted)
+        super().__init__(name, self._described, **options)
+        self._layers = OnnxLayers(path, directory, self.num_threads or 1, self.max_sequences, self.context_length)
         self.context_length, self.bytes_per_id = self._layers.context_length, self._layers.bytes_per_id
         self.is_batch_invariant = self._layers.layout.is_batch_invariant
         self.is_chunk_invariant = self._layers.layout.is_chunk_invariant
 
-    def _copy(self, sequence: Sequence, slot: int) -> None:
-        self._layers.copy(sequence.slot, slot, sequence.num_cached)
+    def copy(self, slot: int, other: int, length: int) -> None:
+        self._layers.copy(slot, other, length)
 
-    def _forget_from(self, slot: int, position: int) -> None:
-        if not position:  # otherwise later ids overwrite it
+    def truncate(self, slot: int, length: int) -> None:
+        if not length:  # otherwise later ids overwrite it
             self._layers.forget(slot)
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        self.take_threads()
-        if any(len(read.sequence.ids) > self.context_length for read in reads):
-            raise self._full()
-        steps = [read for read in reads if read.sequence.num_uncomputed <= MOST_SHARED]
-        found = {id(read): self._read_apart(read) for read in reads if read not in steps}
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+        found = {id(read): self._read_apart(read) for read in reads if read.sequence.num_uncomputed > MOST_SHARED}
+        steps = [read for read in reads if id(read) not in found]
         if steps:
             steps.sort(key=lambda read: read.sequence.slot)
-            logits_NV, end = self._layers.read([_span(read) for read in steps]), 0
+            logits_NV, end = self._layers.read([_chunk(read) for read in steps]), 0
             for read in steps:
                 end += read.num_logits
                 found[id(read)] = logits_NV[end - read.num_logits : end]
-        for read in reads:
-            read.sequence.num_cached = len(read.sequence.ids)
         return [torch.from_numpy(found[id(read)]) for read in reads]
 
     def _read_apart(self, read: Read) -> FloatArray:
         """Read in parts, since a pass needs memory for its intermediate values."""
-        whole = _span(read)
+        whole = _chunk(read)
         num_unwanted = len(whole.ids) - read.num_logits
         parts = []
         for start in range(0, len(whole.ids), self.chunk_size):
             ids = whole.ids[start : start + self.chunk_size]
             num_logits = min(len(ids), max(0, start + len(ids) - num_unwanted))
-            parts.append(self._layers.read([Span(whole.slot, whole.start + start, ids, num_logits)]).copy())
+            parts.append(self._layers.read([Chunk(whole.slot, whole.start + start, ids, num_logits)]).copy())
         return np.concatenate(parts)
 
     def close(self) -> None:
@@ -96,6 +76,6 @@ class OnnxModel(GgufModel):
         self._lib.llama_model_free(self._described)
 
 
-def _span(read: Read) -> Span:
+def _chunk(read: Read) -> Chunk:
     sequence = read.sequence
-    return Span(sequence.slot, sequence.num_cached, sequence.ids[sequence.num_cached :], read.num_logits)
+    return Chunk(sequence.slot, sequence.num_computed, sequence.uncomputed, read.num_logits)

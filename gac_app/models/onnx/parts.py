@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 3 << 29  # larger files get no graph
 _MOST_SHARE = 1 / 8  # of main memory; larger files get no graph, since making it takes three times as much
-_FORMAT = 4  # version of the derived files; a new number remakes them
+_FORMAT = 5  # version of the derived files; a new number remakes them
 _TIMEOUT_S = 300
 _FROM_OUTSIDE = {signal.SIGINT, signal.SIGTERM, 9}  # signals that tell nothing of the file; Windows has no name for 9
 _WHY_FILE = "unsuited.txt"  # says why llama.cpp should compute the file
@@ -49,7 +49,7 @@ def onnx_parts(gguf: Path, cache_dir: Path, untried: list[Path] | None = None) -
     Args:
         untried: instead of a trial, the file is added to this list, and llama.cpp computes it for now.
     """
-    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
+    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "llama_cpp_py_sync")):
         return None
     versions = [importlib.metadata.version(name) for name in (BINDING, "onnxruntime")]
     facts = (_FORMAT, versions, _processor())

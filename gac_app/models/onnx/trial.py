@@ -36,7 +36,7 @@ _TEXT = (  # models are compared by their logits on these words, since random id
 _FIRST, _SHORT = (24,), (7, 1, 9, 1)  # ids per read: long and short reads at the beginning,
 _LAST = (40, 1, 22, 1)  # and where window layers no longer see the beginning
 _OTHER = 0.06  # logits further apart belong to another model (see `distance`)
-_INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts of the beginning, and of the rest
+INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts of the beginning, and of the rest
 _LEAST_LENGTH = 512  # ids of the context for this test
 _ROUNDS, _STEPS = 4, 3  # of timing; the fastest counts, because other load only slows them
 _SIZES = (1, 2, 4)  # steps in a pass
@@ -154,17 +154,18 @@ def _last_logits(model: Model, cuts: tuple[int, ...], ids: list[int], num: int) 
 
 def is_chunk_invariant(model: Model) -> bool:
     """Whether logits are equal to the last bit however a sequence's ids are cut into passes."""
-    for before, rest in _INVARIANT:
-        ids = _random_ids(model, sum(before) + sum(rest))
-        cut, whole = (_last_logits(model, cuts, ids, sum(rest)) for cuts in ((*before, *rest), (len(ids),)))
-        if not np.array_equal(cut, whole):
-            return False
-    return True
+    return all(_is_equal_however_cut(model, before, rest) for before, rest in INVARIANT)
+
+
+def _is_equal_however_cut(model: Model, before: tuple[int, ...], rest: tuple[int, ...]) -> bool:
+    ids = _random_ids(model, sum(before) + sum(rest))
+    cut, whole = (_last_logits(model, cuts, ids, sum(rest)) for cuts in ((*before, *rest), (len(ids),)))
+    return np.array_equal(cut, whole)
 
 
 def is_batch_invariant(model: Model) -> bool:
     """Whether logits are equal to the last bit whatever else is in a pass: one sequence, some, or all."""
-    starts = [sum(before) for before, _ in _INVARIANT]
+    starts = [sum(before) for before, _ in INVARIANT]
     alone = [_last_logits(model, (start, 1, 1), _random_ids(model, start + 2), 2) for start in starts]
     sequences = []
     for start in starts:

@@ -1,10 +1,11 @@
-"""Values of this room, and a watcher for a folder that something else fills."""
+"""Values of this room, the rate of a fetch, and a watcher for a folder that something else fills."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from typing import Literal
 from gac_app.errors import ModelLoadError
 
 POLL_S = 0.3
+_MIN_S = 1.0  # before that, a rate would be noise
 
 
 class UnreachableError(ModelLoadError):
@@ -29,7 +31,7 @@ class Progress:
 
     Attributes:
         total_bytes: None while unknown; an estimate until all parts have been seen.
-        bytes_per_s: None while unknown or while nothing arrives; see `meter`.
+        bytes_per_s: None while unknown or before anything arrives; see `Meter`.
     """
 
     num_bytes: int
@@ -49,6 +51,23 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]  # may be called from any thread, one call at a time
+
+
+class Meter:
+    """Adds the mean rate to progress reports. Bytes before the first report are of an earlier try."""
+
+    def __init__(self, report: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> None:
+        self._report, self._clock = report, clock
+        self._num_bytes = 0
+        self._first: tuple[float, int] | None = None  # when, bytes
+
+    def __call__(self, progress: Progress) -> None:
+        # A wheel is a little larger than its file, but progress must not go back when it is unzipped.
+        num_bytes = self._num_bytes = max(self._num_bytes, progress.num_bytes)
+        self._first = self._first or (self._clock(), num_bytes)
+        seconds, fetched = self._clock() - self._first[0], num_bytes - self._first[1]
+        rate = fetched / seconds if seconds >= _MIN_S and fetched else None
+        self._report(Progress(num_bytes, progress.total_bytes and max(progress.total_bytes, num_bytes), rate))
 
 
 @dataclass(frozen=True, slots=True)

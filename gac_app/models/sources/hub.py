@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from gac_app.errors import ModelLoadError
@@ -75,8 +74,8 @@ def fetch_repository(source: HubSource, member: MemberConfig, cache_dir: Path, p
     return path
 
 
-def fetch(text: str, target: Path, progress: ProgressCallback) -> None:
-    """Fetch one file of a repository to `target`, atomically. Until it is whole, it is in a folder beside `target`.
+def fetch(text: str, folder: Path, progress: ProgressCallback) -> Path:
+    """Fetch one file of a repository into an empty folder. Returns its path.
 
     Raises:
         UnreachableError: the Hub does not answer.
@@ -85,18 +84,14 @@ def fetch(text: str, target: Path, progress: ProgressCallback) -> None:
     source = HubSource.parse(text)
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    def download(folder: Path) -> Path:
+    def download() -> Path:
         # Checked first: hf_hub_download tries for minutes before it gives up on a host.
         url = hf_hub_url(source.repo, source.path, revision=source.revision)
         size = get_hf_file_metadata(url, timeout=ANSWER_S).size
         with watched(folder, lambda: size, progress):
             return Path(hf_hub_download(source.repo, source.path, revision=source.revision, local_dir=folder))
 
-    with TemporaryDirectory(dir=target.parent, suffix=".tmp", ignore_cleanup_errors=True) as name:
-        path = _asked(source, lambda: download(Path(name)))
-        size = path.stat().st_size
-        path.replace(target)
-    progress(Progress(size, size))
+    return _asked(source, download)
 
 
 def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import scheme_of
@@ -34,7 +35,12 @@ def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallbac
             continue
         if not scheme_of(part):
             raise ModelLoadError(f"there is no file {path}")
-        FETCHERS[scheme_of(part)](part, path, _of_whole(paths, progress))
+        report = _of_whole(paths, progress)
+        with TemporaryDirectory(dir=folder, suffix=".tmp", ignore_cleanup_errors=True) as work:
+            fetched = FETCHERS[scheme_of(part)](part, Path(work), report)
+            size = fetched.stat().st_size
+            fetched.replace(path)
+        report(Progress(size, size))
     if len(paths) == 1:
         paths[0].replace(target)
     else:

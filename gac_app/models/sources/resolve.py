@@ -14,10 +14,9 @@ from filelock import FileLock
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig, scheme_of
 from gac_app.models.sources import hub
-from gac_app.models.sources.base import ModelFiles, ProgressCallback, UnreachableError
+from gac_app.models.sources.base import Meter, ModelFiles, ProgressCallback, UnreachableError
 from gac_app.models.sources.checksum import check_sha256
 from gac_app.models.sources.joining import fetch_joined
-from gac_app.models.sources.meter import Meter
 
 logger = logging.getLogger(__name__)
 

@@ -68,8 +68,8 @@ class ArenaService:
         self.history = BattleHistory(runs, store, self.battles)
         arena = runs.config.arena
         listed = [one.name for one in self.contestants]
-        self.standings = Standings(store, listed, arena.min_votes, self.battles.untold)
-        self.operator = Operator(store, listed, self.battles.untold)
+        self.standings = Standings(store, listed, arena.min_votes, self.battles.revocable_ids)
+        self.operator = Operator(store, listed, self.battles.revocable_ids)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self.battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
@@ -98,13 +98,13 @@ class ArenaService:
         """
         owner = owner_of(visitor_key)
         self._runs.members.ensemble()
-        self._check_open()
+        controls = self._open()
         before = self.battles.find(owner, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
             raise RequestError("consent", "this host keeps prompts, answers and votes; please agree to that first")
         with self._runs.changing(visitor_key):
-            pair = self._draw(before)
+            pair = self._draw(before, controls)
             battle = Battle(
                 owner=owner,
                 pair=pair,
@@ -224,23 +224,20 @@ class ArenaService:
 
     # --- inside
 
-    def _check_open(self) -> None:
-        """Raise BusyError if the operator's controls allow no battle now."""
-        controls = self._controls()
+    def _open(self) -> Controls:
+        """The operator's controls. Raises BusyError if they allow no battle now."""
+        controls = controls_of(self._store.battles.controls())
         if controls.is_paused:
             raise BusyError("The Arena is paused by its operator. Please come back later.")
         if controls.battles_per_day and self._store.battles.num_started(today()) >= controls.battles_per_day:
             raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
+        return controls
 
-    def _controls(self) -> Controls:
-        return controls_of(self._store.battles.controls())
-
-    def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
+    def _draw(self, before: Battle | None, controls: Controls) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}
         if len(by_name) < 2:
             raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
         present = {one.name for one in before.pair.values()} if before else set[str]()
-        controls = self._controls()
         probs = pair_probs(controls.drawn(list(by_name)), *self.standings.for_drawing(), controls.weights)
         left, right = draw_pair(probs, present, self._rng)
         return {"left": self._blinded(by_name[left]), "right": self._blinded(by_name[right])}

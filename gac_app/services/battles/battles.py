@@ -12,7 +12,7 @@ from typing import Any
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.moderation import Cast
 from gac_app.arena.outcomes import SIDES, Outcome, Side
-from gac_app.arena.pacing import Pace, Progress, Tempo
+from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.runs.live_run import LiveRun, RunPlan
@@ -65,7 +65,7 @@ class BattleRun(LiveRun):
         which side is faster.
         """
         streams = [self.streams[side] for side in SIDES]
-        progress = [Progress(len(stream.text), stream.finished is not None) for stream in streams]
+        progress = [SideProgress(len(stream.text), stream.finished is not None) for stream in streams]
         if self.status != WAITING and not self.is_stopped:
             self.pace.advance(progress)
         return {side: min(self.pace.num_shown, one.num_chars) for side, one in zip(SIDES, progress, strict=True)}

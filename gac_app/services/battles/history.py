@@ -65,16 +65,16 @@ class BattleHistory:
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:
         """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
         owner_of(visitor_key)
-        sealed = self._battles.sealed()
+        open_ids = self._battles.open_ids()
         found = self._store.battles.export(visitor_key)
-        return (one for one in found if one.battle_id not in sealed and one.is_told)
+        return (one for one in found if one.battle_id not in open_ids and one.is_told)
 
     def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
-        """A visitor's battles, newest first, without sealed ones, and how many there are. Names may be told of those
+        """A visitor's battles, newest first, without open ones, and how many there are. Names may be told of those
         that are `is_told`.
         """
         owner_of(visitor_key)
-        return self._store.battles.newest(visitor_key, limit, self._battles.sealed())
+        return self._store.battles.newest(visitor_key, limit, self._battles.open_ids())
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
         """Delete a battle with its vote and all its text: in memory, in prefix caches, and in the database's files."""

@@ -79,14 +79,14 @@ class LiveBattles:
         with self._lock:
             return list(self._battles.values())
 
-    def sealed(self) -> frozenset[str]:
+    def open_ids(self) -> frozenset[str]:
         """The ids of battles, here or on other servers, that can be judged or whose vote can be taken back: their names
         are secret.
         """
         return frozenset(one.id for one in self.all() if not one.is_settled) | self.elsewhere()
 
-    def untold(self) -> frozenset[str]:
-        """The sealed battles whose vote can still be taken back, and does not count yet."""
+    def revocable_ids(self) -> frozenset[str]:
+        """The open battles whose vote can still be taken back, and does not count yet."""
         own = (one for one in self.all() if not one.is_told and (one.outcome is not None or one.unwritten))
         return frozenset(one.id for one in own) | self.elsewhere()
 

@@ -38,11 +38,11 @@ class Operator:
 
     Args:
         contestants: the names of today's.
-        untold: gives the ids of battles whose vote can still be taken back.
+        revocable: gives the ids of battles whose vote can still be taken back.
     """
 
-    def __init__(self, store: Store, contestants: Sequence[str], untold: Callable[[], frozenset[str]]) -> None:
-        self._store, self._contestants, self._untold = store, tuple(contestants), untold
+    def __init__(self, store: Store, contestants: Sequence[str], revocable: Callable[[], frozenset[str]]) -> None:
+        self._store, self._contestants, self._revocable = store, tuple(contestants), revocable
 
     def overview(self) -> dict[str, Any]:
         """Controls, counts per pair, and the queue, JSON-able.
@@ -99,8 +99,8 @@ class Operator:
 
     def _cast(self) -> list[CastVote]:
         """The votes that stand. Their names may be told to the operator, who might vote too."""
-        untold = self._untold()
-        return [one for one in self._store.battles.cast() if one.battle_id not in untold]
+        revocable = self._revocable()
+        return [one for one in self._store.battles.cast() if one.battle_id not in revocable]
 
     def _votes(self) -> list[_Vote]:
         verdicts = self._store.battles.verdicts()

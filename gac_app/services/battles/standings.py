@@ -37,7 +37,7 @@ class Standings:
     Args:
         listed: today's contestants.
         min_votes: a contestant with fewer is not rated.
-        untold: gives the ids of battles whose votes can still be taken back, so they do not count yet.
+        revocable: gives the ids of battles whose votes can still be taken back, so they do not count yet.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Standings:
         store: Store,
         listed: Sequence[str],
         min_votes: int,
-        untold: Callable[[], frozenset[str]] = frozenset,
+        revocable: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._store = store
         self._listed = tuple(listed)
         self._min_votes = min_votes
-        self._untold = untold
+        self._revocable = revocable
         self._book: Votebook | None = None  # of all votes
         self._kept: tuple[Version, Votes] | None = None  # those that count
         self._read_at = self._rating_s = 0.0
@@ -139,7 +139,7 @@ class Standings:
         if news.left is not None:
             book.keep(news.left)
         # Asked for now, since a vote may have been added while others were read.
-        return len(book.number_N), book.newest, store.vote_numbers(self._untold())
+        return len(book.number_N), book.newest, store.vote_numbers(self._revocable())
 
     @property
     def _known(self) -> Votebook:
@@ -156,5 +156,5 @@ class Standings:
         store, book = self._store.battles, Votebook(self._listed)
         version = store.votes_version()
         book.add(store.votes(visitor_key))
-        untold = store.vote_numbers(self._untold())
-        return (*version, untold), book.without(untold)
+        revocable = store.vote_numbers(self._revocable())
+        return (*version, revocable), book.without(revocable)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gac_app.arena.outcomes import SIDES, Side
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles.battles import Battle, BattleRun
+from gac_app.services.battles.records import answer_record, side_record
 from gac_app.services.runs.views import WAITING
 from gac_app.storage import LET_GO as STATUS_LET_GO
 from gac_app.storage import StoredBattle
@@ -153,16 +154,8 @@ def _turn_view(turn: BattleRun, shown: Mapping[Side, int], *, has_ended: bool) -
 
 def _told(battle: Battle, side: Side) -> ContestantView:
     one = battle.pair[side]
-    ends = [end for turn in battle.turns if (end := turn.streams[side].finished)]
-    return ContestantView(
-        name=one.name,
-        member=one.member,
-        settings=one.settings.model_dump(mode="json"),
-        seconds=sum(end.seconds for end in ends),
-        num_tokens=sum(end.num_tokens for end in ends),
-        num_ensembled=sum(end.num_ensembled for end in ends),
-        num_forwards=sum(usage.num_forwards for end in ends for usage in end.members.values()),
-    )
+    answers = [answer_record(turn.streams[side]) for turn in battle.turns]
+    return _contestant(side_record(one.name, one.member, one.settings), answers)
 
 
 def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleView:
@@ -171,7 +164,7 @@ def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleVi
     Args:
         is_elsewhere: another server has it, where it can still be judged, so no names are told.
     """
-    outcome = battle.outcome or None
+    outcome, body = battle.outcome or None, battle.body
     phase: Phase = "void" if battle.status == "void" else "skipped" if battle.status == "skipped" else "interrupted"
     phase = "revealed" if outcome and not is_elsewhere else phase
     why = ELSEWHERE if is_elsewhere else LET_GO if battle.status == STATUS_LET_GO else RESTARTED
@@ -180,12 +173,14 @@ def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleVi
         phase=phase,
         turns=tuple(
             TurnView(prompt=turn["prompt"], left=_stored_side(turn, "left"), right=_stored_side(turn, "right"))
-            for turn in battle.body["turns"]
+            for turn in body["turns"]
         ),
         ballot=len(battle.judgements),
         outcome=outcome,
         message={"void": VOID, "interrupted": why}.get(phase, ""),
-        contestants={side: _stored_contestant(battle, side) for side in SIDES} if phase == "revealed" else None,
+        contestants={side: _contestant(body["sides"][side], [turn[side] for turn in body["turns"]]) for side in SIDES}
+        if phase == "revealed"
+        else None,
     )
 
 
@@ -197,9 +192,8 @@ def _stored_side(turn: Mapping[str, Any], side: Side) -> SideView:
     return SideView(text=text, is_over=True, is_cut=is_cut)
 
 
-def _stored_contestant(battle: StoredBattle, side: Side) -> ContestantView:
-    who = battle.body["sides"][side]
-    answers = [turn[side] for turn in battle.body["turns"]]
+def _contestant(who: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> ContestantView:
+    """From the stored form of a side and of its answers."""
     sums = {name: sum(one.get(name, 0) for one in answers) for name in ("num_tokens", "num_ensembled", "num_forwards")}
     return ContestantView(
         name=who["contestant"],

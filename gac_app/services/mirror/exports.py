@@ -12,22 +12,24 @@ from gac_app.arena.exports.formats import Format
 from gac_app.arena.exports.judged import judged
 from gac_app.arena.outcomes import Origin
 from gac_app.errors import RequestError
-from gac_app.services.mirror.lines import Line, written_line
+from gac_app.services.mirror.lines import Line, stamp_of, written_line
 from gac_app.storage import Imported, RunStatus, Store, StoredBattle
 
 logger = logging.getLogger(__name__)
+
+LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a run or battle -> ids and lines
 
 
 class Exports:
     """Writes stored runs and votes to files, and reads JSON Lines back.
 
     Args:
-        sealed: gives the ids of battles that must not be exported yet.
+        open_battles: gives the ids of battles that must not be exported yet.
     """
 
-    def __init__(self, store: Store, sealed: Callable[[], frozenset[str]] = frozenset) -> None:
+    def __init__(self, store: Store, open_battles: Callable[[], frozenset[str]] = frozenset) -> None:
         self._store = store
-        self._sealed = sealed
+        self._open_battles = open_battles
 
     def everything(self, wanted: str) -> tuple[str, bytes]:
         """A file of all votes, without battles that can still be judged. Raises RequestError: no such format."""
@@ -36,7 +38,7 @@ class Exports:
         except ValueError:
             raise RequestError("format", f"expected one of {', '.join(Format)}") from None
         return f"gac-votes-{chosen}.{chosen.suffix}", self.content(
-            chosen, (Origin.PEOPLE, Origin.COMPARE), self._sealed()
+            chosen, (Origin.PEOPLE, Origin.COMPARE), self._open_battles()
         )
 
     def lines(self) -> Iterator[str]:
@@ -63,12 +65,12 @@ class Exports:
         told = [battle] if battle and _may_be_told(battle) else []
         return [(battle_id, line) for line in _battle_lines(told)]
 
-    def agreed(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Ids of what `run_lines` and `battle_lines` have lines of, with as much of those as `stamp_of` needs."""
-        yield from ((line["run_id"], line) for line in self._store.agreed_runs())
-        for battle in self._store.battles.export():
-            if battle.run_id is None and _may_be_told(battle):
-                yield battle.battle_id, _as_line(battle)
+    def agreed(self) -> Iterator[tuple[str, LinesOf, str]]:
+        """The id of all that may be published, what gives its lines, and their stamp (see `stamp_of`)."""
+        for run in self._store.agreed_runs():
+            yield run["run_id"], self.run_lines, stamp_of(run)
+        for battle_id, num_judgements in self._store.battles.agreed():
+            yield battle_id, self.battle_lines, str(num_judgements)
 
     def check_storage(self) -> None:
         """Raise StorageError if the database cannot be written."""

@@ -8,14 +8,14 @@ twice, so that no text stays in memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from gac_app.errors import RequestError, StorageError
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of
+from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of, stamp_of
 from gac_app.storage import DeletedIds
 
 _AT_ONCE, _BYTES_AT_ONCE = 500, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
@@ -66,9 +66,9 @@ class Index:
     deleted: set[str] = field(default_factory=set)
     bad: BadLines = field(default_factory=BadLines)
 
-    def lacks(self, key: str, line: Mapping[str, Any]) -> bool:
+    def lacks(self, key: str, stamp: str) -> bool:
         """Whether the files tell nothing, or something older, of a run or battle that they do not withhold."""
-        is_there = key in self.places and self.places[key].stamp == stamp_of(line)
+        is_there = key in self.places and self.places[key].stamp == stamp
         return not is_there and key not in self.deleted
 
 
@@ -93,13 +93,6 @@ class ImportResult:
 def deletion_line(gone: DeletedIds) -> str:
     """A line that marks runs and battles as deleted."""
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
-
-
-def stamp_of(line: Mapping[str, Any]) -> str:
-    """Another one whenever the run's end or vote, or the battle's judgements, have changed."""
-    if "battle_id" in line:
-        return str(len(line["judgements"]))
-    return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
 
 
 def import_files(exports: Exports, paths: Sequence[Path]) -> ImportResult:
@@ -131,7 +124,7 @@ def import_indexed(
     num_new = num_gone = num_done = 0
     num_bad = index.bad.num
     for batch in _batches(places, index.bad):
-        new, gone = _bring_batch(exports, batch, index.bad, withheld)
+        new, gone = _import_batch(exports, batch, index.bad, withheld)
         num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
         if not on_progress(num_done, len(places)):
             break
@@ -140,7 +133,7 @@ def import_indexed(
     return ImportResult(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
 
 
-def _bring_batch(
+def _import_batch(
     exports: Exports, batch: Sequence[tuple[_Place, Line]], bad: BadLines, withheld: Collection[str]
 ) -> tuple[int, int]:
     """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
@@ -152,7 +145,7 @@ def _bring_batch(
             place, _ = batch[0]
             bad.note(place.path, place.number, str(error))
             return 0, 0
-    counts = [_bring_batch(exports, [one], bad, withheld) for one in batch]
+    counts = [_import_batch(exports, [one], bad, withheld) for one in batch]
     return sum(new for new, _ in counts), sum(gone for _, gone in counts)
 
 

@@ -6,6 +6,7 @@ Numbers are finite and bounded, texts have a limit, ids have one form. Unknown k
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NotRequired
@@ -36,14 +37,12 @@ def _one_of(values: type[StrEnum]) -> AfterValidator:
 
 
 def _is_moment(text: str) -> str:
-    try:
-        datetime.fromisoformat(text).astimezone(UTC)
-        is_aware = datetime.fromisoformat(text).tzinfo is not None
-    except (OverflowError, ValueError):
-        is_aware = False
-    if not is_aware:
-        raise ValueError("expected a time with its zone, such as 2026-01-31T12:00:00+00:00")
-    return text
+    with suppress(OverflowError, ValueError):
+        moment = datetime.fromisoformat(text)
+        moment.astimezone(UTC)  # as it is stored
+        if moment.tzinfo:
+            return text
+    raise ValueError("expected a time with its zone, such as 2026-01-31T12:00:00+00:00")
 
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

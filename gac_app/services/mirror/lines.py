@@ -53,6 +53,13 @@ def line_of(text: bytes) -> Line:
     return _checked(value)
 
 
+def stamp_of(line: Mapping[str, Any]) -> str:
+    """Another one whenever the run's end or vote, or the battle's judgements, have changed."""
+    if "battle_id" in line:
+        return str(len(line["judgements"]))
+    return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
+
+
 def _checked(line: dict[str, Any]) -> Line:
     try:
         if "battle_id" in line:
@@ -73,6 +80,8 @@ def _is_shallow(text: bytes) -> bool:
     """Whether a text surely has few levels. Brackets inside strings may leave that open."""
     brackets = text.translate(None, _NO_BRACKETS)
     for _ in range(_MAX_DEPTH):
+        if not brackets:
+            return True
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     return not brackets
 

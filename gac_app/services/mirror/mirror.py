@@ -22,18 +22,16 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from gac_app.errors import DamagedError, StorageError
-from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.exports import Exports, LinesOf
 from gac_app.services.mirror.files import deletion_line, import_indexed, index_of
 from gac_app.services.mirror.places import Place, Trouble
 from gac_app.storage import DeletedIds, Store
 
 logger = logging.getLogger(__name__)
 
-LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a changed run or battle -> ids and lines
-
 MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
-SEALED_S = 1.0  # until a battle that may not be told yet is looked at again
+POSTPONED_S = 1.0  # until a battle that may not be told yet is looked at again
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
 MAX_REST_S = 0.5
@@ -45,7 +43,7 @@ class Mirror:
 
     Args:
         place: keeps the files.
-        sealed: gives the ids of battles that must not be told yet; see `LiveBattles.sealed`.
+        open_battles: gives the ids of battles that must not be told yet; see `LiveBattles.open_ids`.
         first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
@@ -57,21 +55,21 @@ class Mirror:
         self,
         store: Store,
         place: Place,
-        sealed: Callable[[], frozenset[str]] = frozenset,
+        open_battles: Callable[[], frozenset[str]] = frozenset,
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         self.is_restored = False
         self.progress = 0, 0
-        self._store, self._place, self._sealed_now = store, place, sealed
+        self._store, self._place, self._open_battles = store, place, open_battles
         self._trouble = Trouble("the mirror cannot be written or read")
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
         self._first_delay_s = first_delay_s
         self._waiting: dict[str, LinesOf] = {}
-        self._sealed: dict[str, LinesOf] = {}  # to wait again
+        self._postponed: dict[str, LinesOf] = {}  # to wait again
         self._is_copying = False
-        self._gone: list[DeletedIds] = []  # to be marked
+        self._deletions: list[DeletedIds] = []  # to be marked
         self._withheld: set[str] = set()  # deleted since the database was last read
         self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
         self._changed = threading.Condition()
@@ -103,7 +101,7 @@ class Mirror:
 
     def deleted(self, gone: DeletedIds) -> None:
         with self._changed:
-            self._gone.append(gone)
+            self._deletions.append(gone)
             self._withheld.update(gone.run_ids, gone.battle_ids)
             self._changed.notify()
 
@@ -118,7 +116,7 @@ class Mirror:
     @property
     def num_waiting(self) -> int:
         """Runs, battles and deletions that are not in the file yet."""
-        return len(self._waiting) + len(self._sealed) + len(self._gone) + self._is_copying
+        return len(self._waiting) + len(self._postponed) + len(self._deletions) + self._is_copying
 
     @property
     def num_errors(self) -> int:
@@ -152,9 +150,9 @@ class Mirror:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed, delay_s)
-                self._changed.wait_for(self._has_work, SEALED_S if self._sealed else None)
-                self._waiting = {**self._sealed, **self._waiting}
-                self._sealed = {}
+                self._changed.wait_for(self._has_work, POSTPONED_S if self._postponed else None)
+                self._waiting = {**self._postponed, **self._waiting}
+                self._postponed = {}
                 is_last = self._is_closed
             try:
                 self._catch_up()
@@ -168,7 +166,7 @@ class Mirror:
                 return
 
     def _has_work(self) -> bool:
-        return bool(self._is_closed or self._waiting or self._gone or (self._may_read and not self.is_restored))
+        return bool(self._is_closed or self._waiting or self._deletions or (self._may_read and not self.is_restored))
 
     def _catch_up(self) -> None:
         """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
@@ -177,8 +175,8 @@ class Mirror:
             key, lines_of = found
             try:
                 lines = lines_of(key)
-                if lines and not self._is_closed and key in self._sealed_now():
-                    self._sealed[key] = lines_of
+                if lines and not self._is_closed and key in self._open_battles():
+                    self._postponed[key] = lines_of
                 else:
                     self._copy(lines)
             except DamagedError:
@@ -199,7 +197,7 @@ class Mirror:
 
     def _restore(self) -> None:
         with self._changed:
-            self._withheld.update(*(ids for gone in self._gone for ids in (gone.run_ids, gone.battle_ids)))
+            self._withheld.update(*(ids for gone in self._deletions for ids in (gone.run_ids, gone.battle_ids)))
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
         result = import_indexed(self._exports, index, self._withheld, self._note_progress)
@@ -208,9 +206,9 @@ class Mirror:
         logger.info("read from the mirror: %s", result)
         if result.num_bad:
             logger.warning("bad lines of the mirror were skipped\n%s", result.reasons)
-        for key, line in self._exports.agreed():
-            if index.lacks(key, line):
-                self._put(key, self._exports.battle_lines if "battle_id" in line else self._exports.run_lines)
+        for key, lines_of, stamp in self._exports.agreed():
+            if index.lacks(key, stamp):
+                self._put(key, lines_of)
         self.is_restored = True
 
     def _note_progress(self, num_done: int, num: int) -> bool:
@@ -237,9 +235,9 @@ class Mirror:
 
     def _mark_gone(self) -> None:
         with self._file:
-            while self._gone:
-                self._append(deletion_line(self._gone[0]))
-                del self._gone[0]
+            while self._deletions:
+                self._append(deletion_line(self._deletions[0]))
+                del self._deletions[0]
 
     def _append(self, line: str) -> None:
         """Append to the file and sync it to disk. Raises OSError."""

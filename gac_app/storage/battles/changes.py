@@ -46,6 +46,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
             language=new.language,
             config_hash=new.config_hash,
             client=new.client,
+            has_consent=bool(new.body.get("consent")),
             status=new.status,
             body=encrypt_json(key.key, new.body),
         )

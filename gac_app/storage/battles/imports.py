@@ -7,15 +7,16 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import key_of
 from gac_app.storage.battles.records import StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
+from gac_app.storage.database.bulk import insert_many
 from gac_app.storage.database.encryption import Key, encrypt_json, new_keys
-from gac_app.storage.database.tables import RunKey
+from gac_app.storage.database.tables import Base, RunKey
 from gac_app.storage.database.visitors import imported_visitors
 from gac_app.storage.runs.tables import Run
 
@@ -33,8 +34,7 @@ def import_battles(session: Session, battles: Sequence[StoredBattle]) -> int:
 def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
     visitor_ids = imported_visitors(session, (battle.visitor for battle in battles))
     keys = _keys(session, battles)
-    rows: dict[type[Battle | Judgement | StandingVote], list[dict[str, Any]]]
-    rows = {Battle: [], Judgement: [], StandingVote: []}
+    rows: dict[type[Base], list[dict[str, Any]]] = {Battle: [], Judgement: [], StandingVote: []}
     for battle in battles:
         visitor_id = visitor_ids[battle.visitor]
         (key_id, key), run_id = keys[battle.battle_id]
@@ -51,6 +51,7 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
                 "language": battle.language,
                 "config_hash": battle.config_hash,
                 "status": battle.status,
+                "has_consent": bool(battle.body.get("consent")),
                 "body": encrypt_json(key, battle.body),
                 "created_at": datetime.fromisoformat(battle.created_at),
             }
@@ -59,8 +60,7 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
         if vote := standing_votes.standing(battle.judgements):
             rows[StandingVote].append(standing_votes.row_of(battle, visitor_id, *vote))
     for table, found in rows.items():
-        if found:
-            session.execute(insert(table.__table__), found)  # type: ignore[arg-type]
+        insert_many(session, table, found)
 
 
 def _keys(session: Session, battles: Sequence[StoredBattle]) -> dict[str, tuple[Key, str | None]]:
@@ -85,7 +85,7 @@ def _judge_again(session: Session, battle: StoredBattle) -> bool:
     added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
     if not added or len(known) + len(added) > len(battle.judgements):
         return False  # nothing new, or it was judged here since, which counts
-    session.execute(insert(Judgement), [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
+    insert_many(session, Judgement, [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
     standing_votes.stand_again(session, row, battle.judgements)
     return True
 

@@ -60,7 +60,9 @@ def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozens
     return frozenset(session.scalars(select(Battle.id).where(*others, ~vote)))
 
 
-def newest(session: Session, visitor_key: str, limit: int, without: Collection[str]) -> tuple[list[StoredBattle], int]:
+def newest(
+    session: Session, visitor_key: str, limit: int, without: Collection[str] = ()
+) -> tuple[list[StoredBattle], int]:
     """A visitor's newest battles except `without`, newest first, and their number. Damaged ones are left out."""
     query = owned(visitor_key).where(Battle.id.not_in(without))
     num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))
@@ -77,6 +79,16 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
                 battle = session.get(Battle, battle_id, options=whole())
                 found = list(_readable([battle] if battle else []))  # None if deleted meanwhile
             yield from found
+
+
+def agreed(session: Session) -> list[tuple[str, int]]:
+    """The id and the number of judgements of each battle that may be published: a vote stands, its visitor agrees, and
+    it is not part of a run. Nothing is decrypted.
+    """
+    vote = exists().where(Judgement.battle_id == Battle.id, Judgement.kind == VOTE, ~_is_undone())
+    num = select(func.count()).where(Judgement.battle_id == Battle.id).scalar_subquery()
+    query = select(Battle.id, num).where(Battle.has_consent, Battle.run_id.is_(None), vote)
+    return list(session.execute(query.order_by(Battle.created_at, Battle.id)).tuples())
 
 
 def of_run(session: Session, run_id: str) -> list[StoredBattle]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,12 @@ class NewJudgement:
 JudgedBattle = tuple[NewBattle, NewJudgement]  # a finished battle with its vote
 
 
+def standing_vote(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The vote that was not taken back, whatever the operator's verdict; None = there is none."""
+    last = next((row for row in reversed(judgements) if row["kind"] in ("vote", "undo")), None)
+    return last if last and last["kind"] == "vote" else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBattle:
     """A battle with its judgements in order, as exported. `visitor` is a pseudonym that is equal in all databases."""
@@ -70,8 +76,8 @@ class StoredBattle:
     @property
     def outcome(self) -> str:
         """The vote that stands; "" = none."""
-        votes = [row for row in self.judgements if row["kind"] in ("vote", "undo")]
-        return votes[-1]["outcome"] if votes and votes[-1]["kind"] == "vote" else ""
+        vote = standing_vote(self.judgements)
+        return vote["outcome"] if vote else ""
 
     @property
     def is_told(self) -> bool:
@@ -81,34 +87,13 @@ class StoredBattle:
         return not self.is_blind or bool(self.outcome)
 
 
-class VoteRow(NamedTuple):
-    """A vote that was not taken back; see `tables.StandingVote`."""
+class VoteRow(Protocol):
+    """A vote that was not taken back: a named tuple of the columns of `tables.StandingVote`."""
 
-    number: int
-    battle_id: str
-    visitor_id: int
-    left: str
-    right: str
-    outcome: str
-    origin: str
-    language: str
-    config_hash: str
-    client: str
-    voted_s: float
-    turn: int
-    is_flagged: bool
-    left_chars: int
-    left_headings: int
-    left_lists: int
-    left_bold: int
-    left_ms_per_token: float | None
-    left_passes_per_token: float | None
-    right_chars: int
-    right_headings: int
-    right_lists: int
-    right_bold: int
-    right_ms_per_token: float | None
-    right_passes_per_token: float | None
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __getattr__(self, name: str) -> Any: ...
 
 
 class VoteNews(NamedTuple):

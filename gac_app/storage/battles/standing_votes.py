@@ -9,23 +9,25 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE
-from gac_app.storage.battles.records import StoredBattle, VoteNews, VoteRow
+from gac_app.storage.battles.queries import VERDICT
+from gac_app.storage.battles.records import StoredBattle, VoteNews, VoteRow, standing_vote
 from gac_app.storage.battles.tables import Battle, StandingVote
 from gac_app.storage.database.tables import VisitorSession
 from gac_app.storage.database.visitors import is_visitor
 
 DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
-_COUNTS = ("chars", "headings", "lists", "bold")
-_COSTS = ("ms_per_token", "passes_per_token")
-_COLUMNS = [StandingVote.__table__.c[name] for name in VoteRow._fields]
+_SIDES = ("left", "right")
+_DEFAULTS = {"chars": 0, "headings": 0, "lists": 0, "bold": 0, "ms_per_token": None, "passes_per_token": None}
+_FACTS = [(f"{side}_{name}", side, name, missing) for side in _SIDES for name, missing in _DEFAULTS.items()]
+_COLUMNS = list(StandingVote.__table__.c)
 
 
 def row_of(
     battle: Battle | StoredBattle, visitor_id: int, outcome: str, facts: Mapping[str, Any], voted_at: datetime
 ) -> dict[str, Any]:
     """The columns of a vote on a battle, without its number. That of another database has no address."""
-    row = {
+    sides = {side: facts.get(side, {}) for side in _SIDES}
+    return {
         "battle_id": battle.id if isinstance(battle, Battle) else battle.battle_id,
         "visitor_id": visitor_id,
         "left": battle.left,
@@ -38,12 +40,8 @@ def row_of(
         "voted_s": voted_at.timestamp(),
         "turn": facts.get("turn", 1),
         "is_flagged": bool(facts.get("flags")),
+        **{column: sides[side].get(name, missing) for column, side, name, missing in _FACTS},
     }
-    for side in ("left", "right"):
-        told = facts.get(side, {})
-        row |= {f"{side}_{name}": told.get(name, 0) for name in _COUNTS}
-        row |= {f"{side}_{name}": told.get(name) for name in _COSTS}
-    return row
 
 
 def stand(session: Session, battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime) -> None:
@@ -53,11 +51,10 @@ def stand(session: Session, battle: Battle, outcome: str, facts: Mapping[str, An
 
 def standing(judgements: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any], datetime] | None:
     """Outcome, facts and time of the vote that stands, as the judgements and the operator's last verdict have it."""
-    decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
+    last = standing_vote(judgements)
     verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == VERDICT), "")
-    if not decisive or decisive[-1]["kind"] != VOTE or verdict == DROPPED:
+    if last is None or verdict == DROPPED:
         return None
-    last = decisive[-1]
     facts = {**last["facts"], "flags": []} if verdict else last["facts"]
     return last["outcome"], facts, datetime.fromisoformat(last["created_at"])
 
@@ -83,7 +80,7 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
 
 
 def version(session: Session) -> tuple[int, int]:
-    """A value that changes with every vote added, changed or removed."""
+    """A value that changes with every vote added, changed or removed: their number, and the newest one's."""
     num, newest = session.execute(select(func.count(), func.max(StandingVote.number))).one()
     return num, newest or 0
 
@@ -103,4 +100,4 @@ def numbers_of(session: Session, battle_ids: Collection[str]) -> frozenset[int]:
 
 def _rows(session: Session, query: Select[Any]) -> list[VoteRow]:
     # Past the mapper, which would take twice as long.
-    return list(map(VoteRow._make, session.connection().execute(query)))
+    return list(session.connection().execute(query).all())

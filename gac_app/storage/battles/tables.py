@@ -33,6 +33,7 @@ class Battle(Base):
     config_hash: Mapped[str] = mapped_column(String(64))
     client: Mapped[str] = mapped_column(String(24), server_default="")  # a hash of the address; changes daily
     status: Mapped[str] = mapped_column(String(16))
+    has_consent: Mapped[bool]  # to publication; in `body` too
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     visitor: Mapped[VisitorSession] = relationship()

@@ -73,6 +73,10 @@ class Database:
         self._scrubber = Scrubber(self.engine, retry_s)
 
     @property
+    def database(self) -> Database:
+        return self
+
+    @property
     def num_errors(self) -> int:
         """Writes lost since the start."""
         return self._writer.num_errors
@@ -140,34 +144,41 @@ class Database:
         self.engine.dispose()
 
 
-def reads(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Database, P], T]:
-    """A method of a database: `work` in a session of the calling thread."""
+class HasDatabase(Protocol):
+    """What has methods made by `reads`, `writes` and `deletes`."""
+
+    @property
+    def database(self) -> Database: ...
+
+
+def reads(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[HasDatabase, P], T]:
+    """A method that does `work` in a session of the calling thread."""
 
     @wraps(work)
-    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with database.reading() as session:
+    def method(owner: HasDatabase, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with owner.database.reading() as session:
             return work(session, *args, **kwargs)
 
     return method
 
 
-def writes(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Database, P], Future[T]]:
-    """A method of a database: `work` in a transaction of the writing thread; see `Database.write`."""
+def writes(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[HasDatabase, P], Future[T]]:
+    """A method that does `work` in a transaction of the writing thread; see `Database.write`."""
 
     @wraps(work)
-    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        return database.write(lambda session: work(session, *args, **kwargs))
+    def method(owner: HasDatabase, /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return owner.database.write(lambda session: work(session, *args, **kwargs))
 
     return method
 
 
 def deletes(
     work: Callable[Concatenate[Session, P], DeletedIds | None],
-) -> Callable[Concatenate[Database, P], Future[None]]:
-    """A method of a database: `work` in a transaction that deletes; see `Database.delete`."""
+) -> Callable[Concatenate[HasDatabase, P], Future[None]]:
+    """A method that does `work` in a transaction that deletes; see `Database.delete`."""
 
     @wraps(work)
-    def method(database: Database, /, *args: P.args, **kwargs: P.kwargs) -> Future[None]:
-        return database.delete(lambda session: work(session, *args, **kwargs))
+    def method(owner: HasDatabase, /, *args: P.args, **kwargs: P.kwargs) -> Future[None]:
+        return owner.database.delete(lambda session: work(session, *args, **kwargs))
 
     return method

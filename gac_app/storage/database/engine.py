@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -39,11 +39,10 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
     try:
         parsed = make_url(url)
         is_sqlite = parsed.get_backend_name() == "sqlite"
-        if is_sqlite and parsed.database in (None, "", ":memory:"):
+        if is_sqlite and (parsed.database in (None, "", ":memory:") or parsed.query.get("mode") == "memory"):
             raise StorageError("the database must be a file, as in sqlite:////home/me/gac.db; memory is per thread")
-        options: dict[str, Any] = {"pool_timeout": busy_timeout_s, "pool_size": 5, "max_overflow": 10}
-        if is_sqlite:
-            options["connect_args"] = {"timeout": busy_timeout_s}
+        options: dict[str, Any] = {"connect_args": {"timeout": busy_timeout_s}} if is_sqlite else {}
+        options |= {"poolclass": QueuePool, "pool_size": 5, "max_overflow": 10, "pool_timeout": busy_timeout_s}
         # No parameters in messages: they hold what visitors typed.
         engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite, **options)
     except (ArgumentError, ImportError) as error:

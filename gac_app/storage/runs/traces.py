@@ -119,12 +119,6 @@ class StoredSteps(LazySequence[T]):
         self._load, self._make, self._num_in_part = load, make, num_in_part
         self._part: tuple[int, list[Any]] = (-1, [])  # the part read last, and its number
 
-    def __iter__(self) -> Iterator[T]:
-        for part in self._parts.compressed:
-            with damage_named():
-                values = list(map(self._make, _unpacked(part)))
-            yield from values
-
     @cached_property
     def _parts(self) -> _Parts:
         return _parts_of(self._load(), self._num_in_part)

@@ -32,9 +32,10 @@ _COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms
 
 def leaderboard_tab(context: TabContext) -> Tab | None:
     """The tab, where there is an arena."""
-    arena, min_votes = context.arena, context.service.config.arena.min_votes
-    build = partial(LeaderboardTab, arena, min_votes) if arena else None
-    return build and Tab("leaderboard", word("tab.leaderboard"), build, "showLeaderboard")
+    if context.arena is None:
+        return None
+    build = partial(LeaderboardTab, context.arena, context.service.config.arena.min_votes)
+    return Tab("leaderboard", word("tab.leaderboard"), build, "showLeaderboard")
 
 
 class LeaderboardTab:

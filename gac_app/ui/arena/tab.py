@@ -44,8 +44,10 @@ _SCRIPTS = (
 
 def arena_tab(context: TabContext) -> Tab | None:
     """The tab, where there is an arena."""
-    build = partial(build_arena, context.arena, context.service.config) if context.arena else None
-    return build and Tab("arena", word("tab.arena"), build, "showArena")
+    if context.arena is None:
+        return None
+    build = partial(build_arena, context.arena, context.service.config)
+    return Tab("arena", word("tab.arena"), build, "showArena")
 
 
 def build_arena(arena: ArenaService, config: Config) -> None:

@@ -152,6 +152,7 @@ def _make_battle_tables(metadata: sa.MetaData) -> None:
         _column("config_hash", sa.String(64)),
         _column("client", sa.String(24), server_default=""),
         _column("status", sa.String(16)),
+        _column("has_consent", sa.Boolean),
         _column("body", _DATA),
         _column("created_at", _TIME),
         sa.Index(None, "created_at", "id"),
