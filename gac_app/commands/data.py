@@ -103,11 +103,10 @@ def release(
     from gac_app.arena.exports.judged import judged
     from gac_app.arena.exports.release import CARD, FILE, card_of, release_of
     from gac_app.arena.outcomes import Origin
-    from gac_app.services.battles.battles import UNDO_S
-    from gac_app.services.battles.history import UNDO_WRITTEN_S
+    from gac_app.services.battles.live_battles import LiveBattles
 
     with closing(_store(config)) as store:
-        open_ids = store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)  # by servers
+        open_ids = LiveBattles(store).open_ids()  # on servers
         people = (one for one in store.battles.export() if one.origin == Origin.PEOPLE)
         battles = (one for one in people if one.battle_id not in open_ids)
         found = release_of(judged(battles), has_unconsented=unconsented, has_flagged=flagged, has_equal=equal)
