@@ -111,7 +111,7 @@ def test_the_page_asks_for_one_file_with_the_version() -> None:
     assert {name for name in scripts().files if name.startswith("js/")} == {f"js/{module}" for module in MODULES}
 
 
-def test_joined_modules_stand_below_what_they_import_in_scopes_of_their_own() -> None:
+def test_joined_modules_stand_below_what_they_import() -> None:
     texts = {
         "js/a/first.js": 'import "../../v/lib.js";\nimport { two } from "../b/second.js";\nexport const one = two;\n',
         "js/b/second.js": "const hidden = 1;\nexport function two() {}\nexport async function three() {}\n",
