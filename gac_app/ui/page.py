@@ -11,10 +11,9 @@ from gac_app.ui.about_tab import about_tab
 from gac_app.ui.account import build_account
 from gac_app.ui.arena.leaderboard import leaderboard_tab
 from gac_app.ui.arena.tab import arena_tab
-from gac_app.ui.assets import called, component, page_assets
+from gac_app.ui.assets import called, component, page_assets, put_first
 from gac_app.ui.batch_tab import batch_tab
 from gac_app.ui.compare.tab import CompareTab
-from gac_app.ui.first_paint import put_first
 from gac_app.ui.history_tab import history_tab
 from gac_app.ui.lab.tab import lab_tab
 from gac_app.ui.members import build_member_chips
