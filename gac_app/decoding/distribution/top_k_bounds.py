@@ -24,8 +24,8 @@ class TopKBounds:
     def argmax_id(self) -> int | None:
         """The likeliest token; None if that is uncertain."""
         best = max(self.probs, key=self.probs.__getitem__)
-        rivals = (prob for token_id, prob in self.probs.items() if token_id != best)
-        return best if self.probs[best] > _CLEARLY * max(self.most_beside, *rivals, 0.0) else None
+        others = (prob for token_id, prob in self.probs.items() if token_id != best)
+        return best if self.probs[best] > _CLEARLY * max(self.most_beside, *others, 0.0) else None
 
     def prob_of(self, token_id: int) -> float | None:
         """The token's probability; None if it is no candidate."""

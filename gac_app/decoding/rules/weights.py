@@ -19,8 +19,8 @@ _MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser ma
 class StepWeights:
     """The weight rule's weights, multiplied by each member's probability of the chosen pieces.
 
-    Without memory, the evidence restarts at every boundary that the members share. It counts only within a stretch that
-    one member's tokens cut and another's do not. There, the member that predicted the stretch better so far counts
+    Without memory, the evidence restarts at every boundary that the members share. It counts only within a part of the
+    text that one member's tokens cut and another's do not. There, the member that predicted that part better counts
     more. Otherwise a member that spells bytes and does not know the language would decide a character of three bytes
     three times. With memory (posterior weights) nothing restarts: if all boundaries are shared, the mixture costs at
     most log2(1 / prior) bits more than the member that predicted the whole text best.

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import accumulate
 
 from gac_app.decoding.contexts import SessionStopped
@@ -46,33 +46,26 @@ class Score:
         return -self.log_prob / math.log(2) / self.num_bytes if self.num_bytes else 0.0
 
 
+@dataclass(slots=True)
 class PromptForks:
     """A prompt that every member reads once, at its first use, and sequences that continue from it.
 
     Args:
+        ids: the prompt in each member's own ids.
         timeout_s: of one read.
         namespace: of the prefix cache.
         is_reproducible: logits must not depend on what else runs or ran.
         stopped: ends reads when set.
     """
 
-    def __init__(
-        self,
-        members: list[Member],
-        ids: list[list[int]],
-        timeout_s: float,
-        namespace: str = "",
-        *,
-        is_reproducible: bool = False,
-        stopped: threading.Event | None = None,
-    ) -> None:
-        self.members = members
-        self.timeout_s = timeout_s
-        self._stopped = stopped
-        self._ids = ids
-        self._namespace = namespace
-        self._is_reproducible = is_reproducible
-        self._read: list[Sequence | None] = []  # None where there is nothing to continue from
+    members: list[Member]
+    ids: list[list[int]]
+    timeout_s: float
+    namespace: str = ""
+    _: KW_ONLY
+    is_reproducible: bool = False
+    stopped: threading.Event | None = None
+    _read: list[Sequence | None] = field(init=False, default_factory=list)  # None: there is nothing to continue from
 
     @contextmanager
     def sequences(self) -> Generator[list[Sequence], None, None]:
@@ -81,12 +74,12 @@ class PromptForks:
             self._read_prompt()
         forked: list[Sequence] = []
         try:
-            for member, own, sequence in zip(self.members, self._ids, self._read, strict=True):
+            for member, own, sequence in zip(self.members, self.ids, self._read, strict=True):
                 if sequence:
                     forked.append(member.fork(sequence))
                     forked[-1].num_fixed = sequence.num_fixed
                 else:
-                    forked.append(member.open([], is_reproducible=self._is_reproducible))
+                    forked.append(member.open([], is_reproducible=self.is_reproducible))
                 forked[-1].extend(own[-1:])
             yield forked
         finally:
@@ -96,8 +89,8 @@ class PromptForks:
     def _read_prompt(self) -> None:
         # The last id is read together with the text: only a read gives a distribution.
         self._read = [
-            member.open(own[:-1], self._namespace, is_reproducible=self._is_reproducible) if len(own) > 1 else None
-            for member, own in zip(self.members, self._ids, strict=True)
+            member.open(own[:-1], self.namespace, is_reproducible=self.is_reproducible) if len(own) > 1 else None
+            for member, own in zip(self.members, self.ids, strict=True)
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
         for member, sequence, result in [(member, sequence, member.read(sequence)) for member, sequence in held]:
@@ -105,7 +98,7 @@ class PromptForks:
 
     def awaited(self, member: Member, sequence: Sequence, result: Future[ReadResult]) -> ReadResult:
         """Raises SessionStopped, or MemberError as `awaited` of a member."""
-        if self._stopped and self._stopped.is_set():
+        if self.stopped and self.stopped.is_set():
             result.cancel()
             raise SessionStopped
         return awaited(member, sequence, result, self.timeout_s)

@@ -99,8 +99,8 @@ class Pace:
 
     def acceptance(self, confidence: float) -> float:
         """The share of draft tokens this confident that were accepted."""
-        seen = self._accepted[int(confidence * _NUM_BINS)]
-        return (seen.total + _PRIOR * confidence) / (seen.num + _PRIOR)
+        accepted = self._accepted[int(confidence * _NUM_BINS)]
+        return (accepted.total + _PRIOR * confidence) / (accepted.num + _PRIOR)
 
     def goes_on(self, survival: float, num_settled: float, share_asked: float, num_ids: int) -> bool:
         """Whether one more pass of the drafting member is worth its time.
