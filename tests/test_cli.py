@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gac_app import cli
+from gac_app.models import sources
 from gac_app.models.onnx import parts
 from tests.command_line import run_command
 from tests.storage.samples import listed
@@ -183,6 +184,18 @@ def test_fetching_prints_paths(tmp_path: Path) -> None:
     done = run_command("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert json.loads(done.stdout) == {"[b]x": str(model)}
     assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"
+
+
+def test_fetching_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(_: object, __: Path, show: sources.ProgressCallback, ___: set[str]) -> sources.ModelFiles:
+        show(sources.Progress(42, 100))
+        return sources.ModelFiles(tmp_path, "directory")
+
+    monkeypatch.setattr(sources, "resolve", resolve)
+    path = tmp_path / "local.yaml"
+    path.write_text(f"members:\n  - {{name: a, source: '{tmp_path}'}}\n")
+    done = run_command("fetch", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    assert (done.returncode, "fetching 42 %" in done.stderr) == (0, True), done.stderr
 
 
 def test_fetching_tries_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,8 +67,8 @@ _ROOM_ORDERS = {
     "factory",
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
-    "ui": "gradio_stubs words assets first_paint requests streaming plots members account consent settings compare "
-    "tabs about_tab batch_tab history_tab lab arena page",
+    "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
+    "compare tabs about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log reporting limits middleware page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",

@@ -103,8 +103,8 @@ def evaluate_systems(
     if task is None or data is None:
         raise RequestError("task", "give --task and --data, or --suite alignment")
     study = Benchmark(systems=systems, against=against)
-    shared = {"limit": limit, "examples": examples, "parallel": parallel, "fresh": fresh}
-    show(put_questions(study, settled, task, data, **shared), settled, as_json=as_json)
+    result = put_questions(study, settled, task, data, limit=limit, examples=examples, parallel=parallel, fresh=fresh)
+    show(result, settled, as_json=as_json)
 
 
 def _refuse_with_suite(**options: Any) -> None:

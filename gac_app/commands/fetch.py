@@ -62,7 +62,7 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
                 state = members.of(name)
                 bars.update(bar, completed=progress.num_bytes, total=progress.total_bytes, words=state.words)
                 if not bars.console.is_terminal:
-                    log.tell(state)
+                    log.log(state)
 
             found[member.name] = sources.resolve(member, cache_dir(config), show, unreachable)
             size = _size_bytes(found[member.name].path)

@@ -24,6 +24,7 @@ from gac_app.server.routes.export_route import export_route
 from gac_app.server.routes.health import health_routes, kept_route
 from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import operator_page
+from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from gac_app.server.routes.sign_in import SIGN_IN_ROUTES, sign_in_parts
 
 if TYPE_CHECKING:  # heavy, and needed only for types
@@ -74,6 +75,7 @@ def create_host(
     """
     page = import_page()
     host = bare_host(service, config.server, secrets)
+    host.router.routes.append(SCRIPT_ROUTE)
     for router in _operator_routes(service, arena, exports, secrets):
         host.include_router(router)
     blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
@@ -115,7 +117,7 @@ def launch_page(
             "lifespan": lifespan,
             "middleware": _middleware(trusted, admission, sign_in),
             "max_body_size": MAX_BODY_BYTES,
-            "routes": [*sign_in_routes, *(route for router in routers for route in router.routes)],
+            "routes": [*sign_in_routes, SCRIPT_ROUTE, *(route for router in routers for route in router.routes)],
         },
         prevent_thread_lock=True,
         ssr_mode=False,

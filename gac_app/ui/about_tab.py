@@ -26,7 +26,7 @@ def build_about(config: Config) -> gr.HTML:
     members = "".join(_member(member) for member in config.members)
     return gr.HTML(
         value=markup_of("about").replace(_MEMBERS_SLOT, members),
-        js_on_load=script_of(),
+        js_on_load=script_of("page/words"),
         apply_default_css=False,
         elem_id="gac-about",
     )

@@ -18,4 +18,4 @@ def build_account() -> gr.HTML:
             return {"is_signed_in": False, "name": "", "left_s": None}
         return {"is_signed_in": True, "name": account.name, "left_s": account.left_s}
 
-    return component("account", functions=[who_is_signed_in])
+    return component("account", "page/account", functions=[who_is_signed_in])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import jinja2
+from gradio import routes
 from gradio.routes import ORJSONResponse
 from gradio.themes.utils import fonts
 
+from gac_app.ui.scripts import STATIC_DIR, addresses
 from gac_app.ui.words import translations
 
-STATIC_DIR = Path(__file__).resolve().parents[2] / "static"
-_ALWAYS = ("words", "core")
+_DOCUMENT = "frontend/index.html"  # Gradio's
 _STYLES = (
     "palette",
     "frame",
@@ -45,16 +47,25 @@ def page_assets() -> dict[str, Any]:
     }
 
 
-@cache
-def script_of(*names: str, libraries: tuple[str, ...] = ()) -> str:
-    """`words`, `core` and the named files of `static/js` as one script for `js_on_load`, in one scope.
+def script_of(module: str, events: Sequence[str] = ()) -> str:
+    """For `js_on_load`: starts a part of the page by a module of `static/js`, whose own name has no ending.
 
     Args:
-        libraries: from `static/vendor`, placed before.
+        events: what the module may trigger. Gradio looks for their names, in quotes.
     """
-    vendored = [STATIC_DIR / "vendor" / f"{name}.min.js" for name in libraries]
-    own = [STATIC_DIR / "js" / f"{name}.js" for name in dict.fromkeys((*_ALWAYS, *names))]
-    return '"use strict";\n' + "\n".join(path.read_text("utf-8") for path in (*vendored, *own))
+    names = ", ".join(f'"{name}"' for name in events)
+    return f"// events: {names}\n{_start()}".replace("MODULE", module)
+
+
+def called(module: str, function: str, *values: object) -> str:
+    """For an event's `js`: calls a function of a module, with the event's inputs unless there are values."""
+    given = ", ".join(map(json.dumps, values)) or "...inputs"
+    return f'async (...inputs) => (await import("gac")).modules["{module}"].{function}({given})'
+
+
+@cache
+def _start() -> str:
+    return (STATIC_DIR / "start.js").read_text("utf-8")
 
 
 @cache
@@ -65,27 +76,50 @@ def markup_of(name: str) -> str:
 
 def component(
     name: str,
-    *scripts: str,
+    module: str,
+    *,
+    events: Sequence[str] = (),
     functions: Sequence[Callable[..., Any]] = (),
-    libraries: tuple[str, ...] = (),
     markup: str = "",
+    value: str = "",
 ) -> gr.HTML:
-    """A part of the page with the id `gac-NAME`, without a value at first.
+    """A part of the page with the id `gac-NAME`.
 
     Args:
         name: of the template in `static/`, unless there is `markup`.
-        scripts: files of `static/js`; by default the one of this name.
-        functions: what the scripts can call.
-        libraries: see `script_of`.
+        module, events: as in `script_of`.
+        functions: what the module can call.
     """
     return gr.HTML(
-        value="",
+        value=value,
         html_template=markup or markup_of(name),
-        js_on_load=script_of(*(scripts or (name,)), libraries=libraries),
+        js_on_load=script_of(module, events),
         server_functions=list(map(_rendered, functions)),
         apply_default_css=False,
         elem_id=f"gac-{name.replace('_', '-')}",
     )
+
+
+def put_first() -> None:
+    """Put `static/first.html` and the modules' addresses at the beginning of Gradio's document, for any host.
+
+    Gradio adds a page's scripts after its own have run, which is after the first paint.
+    """
+    environment = routes.templates.env
+    if not isinstance(environment.loader, _WithFirst):
+        environment.loader = _WithFirst(environment.loader)
+
+
+class _WithFirst(jinja2.BaseLoader):
+    def __init__(self, loader: jinja2.BaseLoader) -> None:
+        self._loader = loader
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
+        source, path, is_fresh = self._loader.get_source(environment, template)
+        if template == _DOCUMENT:
+            first = (STATIC_DIR / "first.html").read_text("utf-8") + addresses()
+            source = source.replace("<head>", f"<head>{{% raw %}}{first}{{% endraw %}}", 1)
+        return source, path, is_fresh
 
 
 def _rendered(function: Callable[..., Any]) -> Callable[..., ORJSONResponse]:

@@ -10,7 +10,7 @@ from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
 from gac_app.services.runs.batches import MAX_PROMPTS, Batches
 from gac_app.services.runs.views import ENSEMBLE
-from gac_app.ui.assets import component
+from gac_app.ui.assets import called, component
 from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import QUIET
@@ -30,11 +30,12 @@ def batch_tab(context: TabContext) -> Tab:
 
     def build() -> None:
         batches = Batches(service)
-        batch = component("batch", "lab_own", "batch_table", "batch", functions=batch_functions(service, batches))
+        functions = batch_functions(service, batches)
+        batch = component("batch", "batch/batch", events=("started", "open"), functions=functions)
         batch.started(start_batch(service.config, batches), None, batch, **QUIET)
         context.open_in_compare(batch, "open")
 
-    return Tab("batch", word("tab.batch"), build, "refreshBatch")
+    return Tab("batch", word("tab.batch"), build, called("batch/batch", "refreshBatch"))
 
 
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:

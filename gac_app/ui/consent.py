@@ -21,4 +21,4 @@ def build_consent(service: RunService) -> gr.HTML:
     def set_consent(fields: Fields) -> None:
         service.set_consent(fields.visitor_key, fields.flag("consents"), owner_of(fields.browser_key))
 
-    return component("consent", functions=[set_consent])
+    return component("consent", "page/consent", functions=[set_consent])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from gac_app.settings import Mode
 from gac_app.storage import SORTS, HistoryFilter
-from gac_app.ui.assets import component
+from gac_app.ui.assets import called, component
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
 from gac_app.ui.tabs import Tab, TabContext
@@ -26,12 +26,12 @@ def history_tab(context: TabContext) -> Tab:
     """The list. Its events `open` and `rerun` carry the visitor's key and the run's id."""
 
     def build() -> None:
-        scripts = ("dialog", "history_filters", "history_rows", "history")
-        history = component("history", *scripts, functions=history_functions(context.service))
+        functions, events = history_functions(context.service), ("open", "rerun", "cleared")
+        history = component("history", "history/history", events=events, functions=functions)
         context.open_in_compare(history, "open", "rerun")
         context.compare.start_afresh_on(history.cleared)
 
-    return Tab("history", word("tab.history"), build, "refreshHistory")
+    return Tab("history", word("tab.history"), build, called("history/history", "refreshHistory"))
 
 
 def history_functions(service: RunService) -> list[Callable[[object], Reply]]:

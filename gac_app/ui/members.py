@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from gac_app.errors import without_folders
-from gac_app.ui.assets import script_of
+from gac_app.ui.assets import component
 from gac_app.ui.requests import page_json
 
 if TYPE_CHECKING:
@@ -19,13 +19,8 @@ TICK_S = 1.0
 
 def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
     """The chips; a timer refreshes them until every member is ready."""
-    chips = gr.HTML(
-        value="",
-        html_template='<ul class="gac-chips" data-t-at="aria-label:members"></ul><div class="gac-chip-notes"></div>',
-        js_on_load=script_of("members"),
-        apply_default_css=False,
-        elem_id="gac-members",
-    )
+    markup = '<ul class="gac-chips" data-t-at="aria-label:members"></ul><div class="gac-chip-notes"></div>'
+    chips = component("members", "page/members", markup=markup)
     timer = gr.Timer(TICK_S)
     gr.on(
         [page.load, timer.tick],

@@ -11,10 +11,9 @@ from gac_app.ui.about_tab import about_tab
 from gac_app.ui.account import build_account
 from gac_app.ui.arena.leaderboard import leaderboard_tab
 from gac_app.ui.arena.tab import arena_tab
-from gac_app.ui.assets import markup_of, page_assets, script_of
+from gac_app.ui.assets import called, component, page_assets, put_first
 from gac_app.ui.batch_tab import batch_tab
 from gac_app.ui.compare.tab import CompareTab
-from gac_app.ui.first_paint import put_first
 from gac_app.ui.history_tab import history_tab
 from gac_app.ui.lab.tab import lab_tab
 from gac_app.ui.members import build_member_chips
@@ -40,7 +39,6 @@ TABS: tuple[Callable[[TabContext], Tab | None], ...] = (
     about_tab,
 )
 TITLE = "GaC side by side"
-_TELL_LOADED = "() => { window.gac.isLoaded = true; document.dispatchEvent(new Event('gac-loaded')); }"
 
 
 def build_page(
@@ -54,25 +52,20 @@ def build_page(
     put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
-            gr.HTML(markup_of("header"), js_on_load=script_of(), apply_default_css=False, elem_id="gac-header")
+            component("header", "page/words")
             build_member_chips(service, page)
             if has_sign_in:
                 build_account()
-            _build_look()
+            component("look", "page/look")  # the choice of theme and language
         build_settings_panel(service.config, lab)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
-            with opened("compare", word("tab.compare"), "showCompare"):
+            with opened("compare", word("tab.compare"), called("compare/compare", "show")):
                 compare = CompareTab(service, lab)
             context = TabContext(service, lab, arena, compare, tabs)
             for tab_of in TABS:
                 if tab := tab_of(context):
                     with opened(tab.id, tab.title, tab.on_show):
                         tab.build()
-        page.load(None, js=_TELL_LOADED, api_visibility="private")
+        page.load(None, js=called("page/loaded", "tellLoaded"), api_visibility="private")
     page.queue(max_size=MAX_EVENTS)
     return page
-
-
-def _build_look() -> None:
-    """The choice of theme and language."""
-    gr.HTML(markup_of("look"), js_on_load=script_of("look"), apply_default_css=False, elem_id="gac-look")

@@ -26,7 +26,7 @@ class Tab:
         id: of the tab in Gradio.
         title: a word of `static/words`.
         build: fills the tab, inside the current Blocks.
-        on_show: the function of `window.gac` to call when the tab is chosen, if its script has defined it.
+        on_show: the browser's code to run when the tab is chosen, as `assets.called` writes it.
     """
 
     id: str
@@ -62,4 +62,4 @@ def opened(tab_id: str, title: str, on_show: str = "") -> Iterator[None]:
     with gr.Tab(title, id=tab_id) as element:
         yield
     if on_show:
-        element.select(None, js=f"() => window.gac.{on_show}?.()", api_visibility="private")
+        element.select(None, js=on_show, api_visibility="private")

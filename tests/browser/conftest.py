@@ -250,7 +250,7 @@ def open_page(browser: Browser, visitors: Visitors) -> Iterator[Opener]:
         page.emulate_media(**look)
         watched.listen()
         page.goto(site.url)
-        page.wait_for_function("window.gac?.stop")
+        wait_for_start(page)
         return watched
 
     yield open_one
@@ -258,6 +258,11 @@ def open_page(browser: Browser, visitors: Visitors) -> Iterator[Opener]:
         watched.stop_listening()
         visitors.leave(watched.page)
         assert watched.faults == []
+
+
+def wait_for_start(page: Page) -> None:
+    """Until the board's modules are there and it is started."""
+    page.wait_for_selector("#gac-board [data-started]", state="attached")
 
 
 def forget_all(page: Page, url: str) -> None:

@@ -34,7 +34,7 @@ def act(page: Page, shown: str) -> None:
     page.click(MENU)
     page.click(ACT)
     page.wait_for_selector(f"{MENU}:has-text('{shown}')")
-    page.wait_for_function("window.gac?.isLoaded")
+    page.evaluate("import('gac').then(({ modules }) => modules['page/loaded'].onLoaded(() => null))")
 
 
 def prompts(page: Page) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page
 
-from tests.browser.conftest import Opener, Site, Watched, served
+from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble, planted_arena
 
@@ -220,7 +220,7 @@ def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page:
         "And Rome?",
     ]
     page.reload()
-    page.wait_for_function("window.gac?.stop")
+    wait_for_start(page)
     to_arena(page)
     page.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
     assert len(texts(page)) == 4

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.browser.conftest import Opener, Server, Watched
+from tests.browser.conftest import Opener, Server, Watched, wait_for_start
 from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -101,7 +101,7 @@ def test_stacked_is_remembered(serve: Server, open_page: Opener) -> None:
     lefts = {left for left, *_ in boxes(page, ".gac-card")}
     assert len(lefts) == 1
     page.page.reload()
-    page.page.wait_for_function("window.gac?.stop")
+    wait_for_start(page.page)
     page.ask("again")
     assert {left for left, *_ in boxes(page, ".gac-card")} == lefts
     page.click_token(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Opener, Server, Site
+from tests.browser.conftest import Opener, Server, Site, wait_for_start
 from tests.browser.test_contrast import hard_to_read
 from tests.browser.test_lab import site as lab_site
 
@@ -35,7 +35,7 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
     page.wait_for_selector(".gac-asked h2:text-is('<b>Two?</b>')")
     page.wait_for_selector(".gac-votes.is-voted")
     page.reload()
-    page.wait_for_function("window.gac?.stop")
+    wait_for_start(page)
     page.click("button[role=tab]:has-text('Batch')")
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
 

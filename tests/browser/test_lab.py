@@ -12,7 +12,7 @@ from gac_app.executors.background import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
-from tests.browser.conftest import Opener, Site, served
+from tests.browser.conftest import Opener, Site, served, wait_for_start
 from tests.browser.test_contrast import MEASURE
 from tests.fakes import FakeModel, config_of, ensemble_of
 
@@ -60,7 +60,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width:
         assert download.value.suggested_filename.endswith(f".{ending}")
         assert Path(download.value.path()).read_bytes().startswith(first)
     page.reload()
-    page.wait_for_function("window.gac?.stop")
+    wait_for_start(page)
     page.click("button[role=tab]:has-text('Lab')")
     page.click(".gac-lab-kept .gac-run-open")
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from tests.browser.conftest import wait_for_start
 from tests.server.site import child
 from tests.server.steady_ensemble import END_MARK, NUM_MEMBERS, TOKENS_PER_S
 
@@ -36,7 +37,7 @@ def test_the_last_token_is_shown_soon_after_it_came(tmp_path: Path, browser: Bro
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(1000 * (60 + 2 * NUM_TOKENS / TOKENS_PER_S))
         page.goto(site.url)
-        page.wait_for_function("window.gac?.stop")
+        wait_for_start(page)
         page.fill("#gac-prompt textarea", "Speak steadily")
         page.press("#gac-prompt textarea", "Enter")
         lags_ms: list[float] = page.evaluate(LAGS, [END_MARK, NUM_MEMBERS + 1])

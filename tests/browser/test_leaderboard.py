@@ -34,7 +34,8 @@ def wait_for_record(page: Page, name: str, record: str) -> None:
     """Ask for the standings until a contestant's line says so: on a busy machine votes are not read at every look."""
     page.wait_for_function(
         """([name, record]) => {
-        if (!document.querySelector('.gac-leaderboard[aria-busy]')) window.gac.showLeaderboard();
+        if (!document.querySelector('.gac-leaderboard[aria-busy]'))
+          import('gac').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard());
         return document.querySelector(`.gac-rank-table tr[data-name="${name}"]`)?.textContent.includes(record); }""",
         arg=[name, record],
         polling=500,
@@ -47,7 +48,7 @@ def test_looking_again_at_the_same_standings_ends(site: Site, open_page: Opener)
     page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
     for _ in range(2):
         page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
-        page.evaluate("window.gac.showLeaderboard()")
+        page.evaluate("import('gac').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard())")
     page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
-from tests.browser.conftest import Opener, Server, Watched
+from tests.browser.conftest import Opener, Server, Watched, wait_for_start
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -215,7 +215,7 @@ def test_history_survives_a_reload_and_can_be_emptied(serve: Server, open_page: 
     page = open_page(serve())
     page.ask("remember me")
     page.page.reload()
-    page.page.wait_for_function("window.gac?.stop")
+    wait_for_start(page.page)
     page.page.click("role=tab[name=History]")
     page.page.click(".gac-run-open")
     page.page.wait_for_selector(".gac-asked h2:text-is('remember me')")

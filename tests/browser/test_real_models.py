@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from gac_app.ui.compare.run_handlers import PERIOD_S
-from tests.browser.conftest import Opener, Site, Watched, served
+from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
 from tests.browser.test_arena import BOX, answered, begin, leave_fields, names, overheard, texts, to_arena
 from tests.browser.test_leaderboard import wait_for_record
 
@@ -89,7 +89,7 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     shown = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent")
 
     page.page.reload()
-    page.page.wait_for_function("window.gac?.stop")
+    wait_for_start(page.page)
     page.page.click("role=tab[name=History]")
     page.page.locator(".gac-run-open", has_text="ensemble best").click()
     page.page.wait_for_selector("text=Your choice: Ensemble")
@@ -102,11 +102,11 @@ def test_prompts_of_many_scripts(site: Site, open_page: Opener) -> None:
     page = opened(site, open_page)
     for prompt in ("Привет! Как дела?", "写一首短诗。", "اكتب جملة عن البحر", "🙂👩‍👩‍👧 emoji", "a\tb\r\nc"):
         page.page.goto(site.url)
-        page.page.wait_for_function("window.gac?.stop")
+        wait_for_start(page.page)
         page.page.fill("#gac-prompt textarea", prompt)
         page.page.press("#gac-prompt textarea", "Enter")
         page.wait_for_tokens(4)
-        page.page.evaluate("window.gac.stop()")
+        page.page.evaluate("import('gac').then(({ modules }) => modules['compare/compare'].stop())")
         page.wait_for_end()
         assert page.text(".gac-status").split(" ")[0] in ("Stopped", "Finished")
 

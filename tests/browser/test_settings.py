@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import Opener, Server, Watched
+from tests.browser.conftest import Opener, Server, Watched, wait_for_start
 from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -101,7 +101,7 @@ def test_a_fault_under_advanced_is_shown(serve: Server, open_page: Opener) -> No
     page.page.wait_for_selector("#gac-set-stop[aria-invalid=true]")
     assert "xxx" not in note_of(page, "stop")
     page.page.reload()
-    page.page.wait_for_function("window.gac?.stop")
+    wait_for_start(page.page)
     summed_up(page, "need a look")
     page.page.fill("#gac-prompt textarea", "hello")
     page.page.press("#gac-prompt textarea", "Enter")
@@ -115,7 +115,7 @@ def test_settings_are_kept_in_the_browser_and_used(serve: Server, open_page: Ope
     page.page.fill("#gac-set-temperature", "0.3")
     summed_up(page, "temperature 0.3")
     page.page.reload()
-    page.page.wait_for_function("window.gac?.stop")
+    wait_for_start(page.page)
     summed_up(page, "every step combined")
     summed_up(page, "temperature 0.3")
     page.ask("hello")
@@ -137,7 +137,7 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     summed_up(page, "greedy")
     assert page.page.input_value("#gac-set-temperature") == "0"
     page.page.reload()
-    page.page.wait_for_function("window.gac?.stop")
+    wait_for_start(page.page)
     opened(page)
     choice.select_option("warm <b>")
     summed_up(page, "temperature 0.9")

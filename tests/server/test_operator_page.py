@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
+from gac_app.ui.scripts import scripts
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
 from tests.services.test_arena import Arena
@@ -91,9 +93,10 @@ def test_hostile_bodies_are_refused_in_a_sentence(arena: Arena, path: str, body:
     arena.answered()
 
 
-def test_the_document_tells_nothing_and_loads_nothing(arena: Arena) -> None:
+def test_the_document_tells_nothing_and_loads_its_modules(arena: Arena) -> None:
     stored(arena.store, ALICE, "school", ["fast"])
     document = client_of(arena).get("/operator").text
     assert "school" not in document
     assert not any(mark in document for mark in ("<link", " src=", "@import", "url("))
-    assert document.count("<script>") == document.count("</script>") == 1
+    assert document.count("<script") == document.count("</script>") == 2
+    assert re.findall(r' from "(.*?)"', document) == [f"./scripts/{scripts().version}/js/operator/operator.js"]

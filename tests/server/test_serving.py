@@ -17,11 +17,20 @@ import pytest
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
 from gac_app.server.host import bare_host
-from gac_app.server.serving import _Server, serve_host
+from gac_app.server.serving import GC_THRESHOLD, _Server, serve_host
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.fakes import FakeService
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    """Other tests have the collector as it was."""
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
 
 
 @pytest.fixture
@@ -110,5 +119,5 @@ def test_no_collection_looks_at_what_the_start_has_made(monkeypatch: pytest.Monk
     left_out = []
     monkeypatch.setattr(_Server, "run", lambda _: left_out.append(gc.get_freeze_count()))
     serve_host(bare_host(FakeService(), ServerConfig()), ServerConfig())  # type: ignore[arg-type]
-    gc.unfreeze()
     assert left_out[0] > 10_000
+    assert gc.get_threshold()[0] == GC_THRESHOLD

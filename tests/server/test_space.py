@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -58,6 +59,9 @@ class Browser:
     def open(self) -> httpx.Response:
         self.session = secrets.token_hex(5)
         page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
+        modules = re.search(r'<script type="module" src="\./(scripts/[^"]+)"', page.text)
+        assert modules, page.text[:2000]
+        assert self.http.get(f"/{modules[1]}").is_success
         self.config = self.http.get("/config").json()
         self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
         self.call("gac-consent", "set_consent", consents=False)  # which gives back what the mirror has of the visitor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.services.queue.order import PRESENT_S, FairOrder, client_of, visitor_of
-from gac_app.services.runs.live_run import LiveRun
+from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.settings import Settings
 
 
@@ -27,7 +27,8 @@ def order(clock: Clock) -> FairOrder:
 
 
 def run_of(client: str, visitor: str, came_at: float = 0.0) -> LiveRun:
-    run = LiveRun(owner=visitor, prompt="hello", settings=Settings(), keys=["ensemble"], member_names=("a",))
+    plan = RunPlan(prompt="hello", settings=Settings())
+    run = LiveRun(plan, owner=visitor, keys=["ensemble"], member_names=("a",))
     run.client, run.came_at = client, came_at
     return run
 

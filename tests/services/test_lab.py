@@ -13,6 +13,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
+from gac_app.evaluation.metrics.consistency_words import WordSet
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.background import in_background
 from gac_app.models.random_model import RandomModel
@@ -54,7 +55,11 @@ def until(is_so: Callable[[], bool]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
-def test_every_study_gives_a_result_that_is_kept(study: object, tmp_path: Path) -> None:
+def test_every_study_gives_a_result_that_is_kept(
+    study: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (WordSet("some words", ("sea", "sky", "snow")),)
+    monkeypatch.setattr("gac_app.evaluation.studies.vocabularies.word_sets", lambda: words)
     lab = lab_of(random_pair(), tmp_path)
     fitting = [found.name for found in lab.sets if found.fits(study)]  # type: ignore[arg-type]
     lab.start(ALICE, study.name, fitting[0] if fitting else "", 4)  # type: ignore[attr-defined]

@@ -74,7 +74,7 @@ def test_rules_of_media_queries_can_match() -> None:
 
 def test_scripts_and_styles_are_short_files() -> None:
     for path in [*OWN_SCRIPTS, *STATIC_DIR.rglob("*.css")]:
-        assert len(path.read_text("utf-8").splitlines()) <= 250, path
+        assert len(path.read_text("utf-8").splitlines()) <= 300, path
 
 
 def test_templates_hold_nothing_that_gradio_would_evaluate() -> None:

@@ -23,7 +23,9 @@ from tests.ui.planted import planted_config
 ENGLISH = tables()["en"]
 OTHERS = {name: table for name, table in tables().items() if name != "en"}
 SOURCES = WORDS_DIR.parents[1] / "gac_app"
-SCRIPTS = "\n".join(path.read_text("utf-8") for path in sorted((STATIC_DIR / "js").rglob("*.js")))
+SCRIPTS = "\n".join(
+    path.read_text("utf-8") for path in [STATIC_DIR / "start.js", *sorted((STATIC_DIR / "js").rglob("*.js"))]
+)
 TEMPLATES = sorted(STATIC_DIR.glob("*.html"))
 PLURAL = re.compile(r"\.(zero|one|two|few|many|other)$")
 OWN_NAMES = {"GaC", "side by side", "CSV", "JSONL", "n", "Yu, Kuo, Ye, Chang, Li:", ", EMNLP 2024."}  # in any language

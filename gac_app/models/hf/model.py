@@ -13,7 +13,8 @@ import torch
 from gac_app.errors import ModelLoadError, VocabularyError
 from gac_app.models.base import Model, ModelFacts, Read
 from gac_app.models.chat import ChatFormat
-from gac_app.models.hf.forward_passes import Cache, Chunk
+from gac_app.models.hf.attention import Chunk
+from gac_app.models.hf.forward_passes import Cache
 from gac_app.models.hf.probe import passes_for
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
@@ -124,6 +125,7 @@ class TransformersModel(Model):
 
     def close(self) -> None:
         self._caches.clear()
+        self._caches.default_factory = None  # it holds the passes, and these the weights
         del self._model, self._passes
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -12,7 +12,7 @@ from gac_app.models.llama_cpp.tokenizer import LlamaCppTokenizer
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import check_round_trip
 
-_DEFAULT_CONTEXT_LENGTH = 4096
+DEFAULT_CONTEXT_LENGTH = 4096
 _MOST_BYTES = 256  # of a field's text
 
 
@@ -59,7 +59,7 @@ class GgufModel(Model):
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
         template = self._own_template(described) if chat_template is None else chat_template
-        wanted = context_length or _DEFAULT_CONTEXT_LENGTH
+        wanted = context_length or DEFAULT_CONTEXT_LENGTH
         trained_for = self._lib.llama_model_n_ctx_train(described) or wanted  # 0 where only the vocabulary was loaded
         super().__init__(
             name,

@@ -46,7 +46,7 @@ ABANDONED_S = 2.0  # an event goes on so long after its last listener has left
 FIRST_LISTENER_S = 15.0  # so long it waits for its first, without computing anything; ABANDONED_S where room is short
 LATE_S = 0.5  # delay of a 429
 SWEEP_S = 0.5
-FREE_PATHS = ("/assets/", "/static/", "/theme.css", "/healthz", "/readyz")
+FREE_PATHS = ("/assets/", "/static/", "/scripts/", "/theme.css", "/healthz", "/readyz")
 
 
 class Admission:

@@ -74,8 +74,9 @@ async def _answer(operator: Operator, act: Callable[[], object]) -> JSONResponse
 
 
 def _document() -> str:
-    """The page in one piece, with its words in every language."""
-    from gac_app.ui.assets import STATIC_DIR, markup_of, script_of  # with Gradio, so only where there is a page
+    """The page with its style and its words in every language; its modules are asked for."""
+    from gac_app.ui.assets import markup_of  # with Gradio, so only where there is a page
+    from gac_app.ui.scripts import ADDRESS, STATIC_DIR, scripts
     from gac_app.ui.words import tables
 
     style = "".join((STATIC_DIR / "css" / f"{name}.css").read_text("utf-8") for name in ("palette", "operator"))
@@ -84,7 +85,9 @@ def _document() -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>GaC</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
-        f"<style>{style}</style></head><body>{markup_of('operator')}<script>window.gradio_config = {words};"
-        f'(() => {{ const element = document.querySelector("main");\n{script_of("operator")}\n}})();</script>'
+        f"<style>{style}</style></head><body>{markup_of('operator')}"
+        f"<script>window.gradio_config = {words};</script>"
+        f'<script type="module">import {{ start }} from "./{ADDRESS}/{scripts().version}/js/operator/operator.js"; '
+        'start({ element: document.querySelector("main") });</script>'
         "</body></html>"
     )

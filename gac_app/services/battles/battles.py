@@ -15,7 +15,7 @@ from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles.records import answer_record, side_facts, side_record
-from gac_app.services.runs.live_run import Continued, LiveRun
+from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
 from gac_app.storage import Turn, clean_text, fed_messages
@@ -29,14 +29,13 @@ class BattleRun(LiveRun):
     def __init__(self, battle: Battle, prompt: str) -> None:
         self._pair = battle.pair
         self.pace = Pace(battle.tempo)
-        super().__init__(
-            owner=battle.owner,
+        plan = RunPlan(
             prompt=prompt,
             settings=battle.pair["left"].settings,
-            keys=SIDES,
-            member_names=(),
-            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle.id else None,
+            conversation_id=battle.id,
+            turns=tuple(turn.as_turn() for turn in battle.turns),
         )
+        super().__init__(plan, owner=battle.owner, keys=SIDES, member_names=())
 
     def alone_in(self, stream: str) -> str | None:
         return self._pair[_side(stream)].member

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -28,12 +28,15 @@ class LiveStream(StreamView):
     events: list[Event] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The run that a new run replaces in its conversation, and how.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """What a new run answers, and what it comes after.
 
     Attributes:
-        prompt, settings: of the new run.
+        conversation_id, turns: the conversation that it continues, and its turns so far; "" = it begins one.
+        parent_run_id: the run that it replaces in its conversation.
+        repeats_run_id: the run that it repeats in another conversation.
+        streams: it has no others; None = one for each that takes part.
         branch_position: the step of the ensemble's answer at which a branch begins; None = no branch.
         swap: the original token there, and the chosen one.
         branches: by stream, the beginning of its answer.
@@ -41,9 +44,13 @@ class Origin:
         seeds: by stream, if not the settings'.
     """
 
-    parent: RunView
     prompt: str
     settings: Settings
+    conversation_id: str = ""
+    turns: tuple[Turn, ...] = ()
+    parent_run_id: str | None = None
+    repeats_run_id: str | None = None
+    streams: Collection[str] | None = None
     branch_position: int | None = None
     swap: Swap | None = None
     branches: Mapping[str, Branch] = field(default_factory=dict)
@@ -51,50 +58,30 @@ class Origin:
     seeds: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Continued:
-    """The conversation that a new run continues, and its turns so far."""
-
-    conversation_id: str
-    turns: tuple[Turn, ...]
-
-
 class LiveRun(RunView):
     """A run of this process. The owner's key never leaves the service.
 
     Args:
         keys: the streams' keys, the ensemble's first.
-        after: the run that it replaces, or the conversation that it continues; None = it begins a conversation.
     """
 
     streams: dict[str, LiveStream]
 
-    def __init__(
-        self,
-        *,
-        owner: str,
-        prompt: str,
-        settings: Settings,
-        keys: Sequence[str],
-        member_names: tuple[str, ...],
-        after: Origin | Continued | None = None,
-    ) -> None:
-        origin = after if isinstance(after, Origin) else None
-        before = origin.parent if origin else after if isinstance(after, Continued) else None
-        kept = origin.kept if origin else {}
+    def __init__(self, plan: RunPlan, *, owner: str, keys: Sequence[str], member_names: tuple[str, ...]) -> None:
         super().__init__(
             id=uuid.uuid4().hex,
-            conversation_id=before.conversation_id if before else uuid.uuid4().hex,
-            prompt=prompt,
-            settings=settings,
+            conversation_id=plan.conversation_id or uuid.uuid4().hex,
+            prompt=plan.prompt,
+            settings=plan.settings,
             member_names=member_names,
             status=WAITING,
-            streams={key: kept.get(key) or LiveStream(key.removeprefix("member:")) for key in keys},
-            turns=before.turns if before else (),
-            parent_run_id=origin.parent.id if origin else None,
-            branch_position=origin.branch_position if origin else None,
-            swap=origin.swap if origin else None,
-            seeds=dict(origin.seeds) if origin else {},
+            streams={key: plan.kept.get(key) or LiveStream(key.removeprefix("member:")) for key in keys},
+            turns=plan.turns,
+            parent_run_id=plan.parent_run_id,
+            branch_position=plan.branch_position,
+            swap=plan.swap,
+            repeats_run_id=plan.repeats_run_id,
+            seeds=dict(plan.seeds),
         )
         self.owner = owner
         self.context: Context | None = None  # the request's context, if needed; set by the runner
@@ -105,14 +92,14 @@ class LiveRun(RunView):
         self.on_ended: Callable[[], None] = lambda: None  # set by the runner; called before `over` is set
         self.requests: dict[str, Request] = {}  # by stream, until its session is opened
         self.sessions: list[DecodingSession] = []  # open ones
-        self.branches = dict(origin.branches) if origin else {}
+        self.branches = plan.branches
         self.num_followers = self.num_departures = 0  # of pages; set by the audience
         self.is_seen = False  # a page has shown it
         self.is_stopping = threading.Event()  # sessions opened from now on end at once
         self.over = threading.Event()  # no more events will come
         self._changed = threading.Condition()
         self._followers: tuple[Callable[[], None], ...] = ()
-        self.feed(settings.system_prompt)
+        self.feed(plan.settings.system_prompt)
 
     def alone_in(self, stream: str) -> str | None:
         """The member that answers alone in a stream; None if the ensemble does."""

@@ -4,11 +4,11 @@ one answer regenerated, or with answers extended beyond their limit. Each is a n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
-from gac_app.services.runs.live_run import LiveStream, Origin
+from gac_app.services.runs.live_run import LiveStream, RunPlan
 from gac_app.services.runs.views import ENSEMBLE, RunView, StreamView, step_at
 from gac_app.settings import MAX_NEW_TOKENS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it loads torch, which the page need not wait for
 _MAX_SEED = 2**63 - 1
 
 
-def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) -> Origin:
+def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) -> RunPlan:
     """Every stream continues from the middle of the ensemble's answer with another token.
 
     Args:
@@ -37,27 +37,24 @@ def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) 
         raise RequestError("token", "is none of the alternatives listed for this step")
     branch = Branch(tuple(steps[:position]), listed[token_id])
     ensemble.check_branch(branch)
-    return Origin(
+    return _part_of(
         parent,
-        parent.prompt,
-        parent.settings,
         branch_position=position,
         swap=(step.token, listed[token_id]),
         branches=dict.fromkeys(parent.streams, branch),
-        seeds=parent.seeds,
     )
 
 
-def regenerated(parent: RunView, stream: str) -> Origin:
+def regenerated(parent: RunView, stream: str) -> RunPlan:
     """One stream's answer is sampled with the next seed; the others are copied. Raises RequestError."""
     if stream not in parent.streams:
         raise RequestError("stream", f"expected one of {', '.join(parent.streams)}")
     seed = parent.seeds.get(stream, parent.settings.seed)
     seeds = {**parent.seeds, stream: 0 if seed >= _MAX_SEED else seed + 1}
-    return Origin(parent, parent.prompt, parent.settings, kept=_copies(parent, {stream}), seeds=seeds)
+    return _part_of(parent, kept=_copies(parent, {stream}), seeds=seeds)
 
 
-def extended(parent: RunView, ensemble: Ensemble) -> Origin:
+def extended(parent: RunView, ensemble: Ensemble) -> RunPlan:
     """The answers that reached their limit of tokens continue, for as many tokens again; the others are copied. Raises
     RequestError.
     """
@@ -73,8 +70,19 @@ def extended(parent: RunView, ensemble: Ensemble) -> Origin:
     for branch in branches.values():
         ensemble.check_branch(branch)
     settings = parent.settings.model_copy(update={"max_new_tokens": min(2 * limit, MAX_NEW_TOKENS)})
-    kept = _copies(parent, ended)
-    return Origin(parent, parent.prompt, settings, kept=kept, branches=branches, seeds=parent.seeds)
+    return _part_of(parent, settings=settings, kept=_copies(parent, ended), branches=branches)
+
+
+def replacing(parent: RunView, **changes: Any) -> RunPlan:
+    """A run in the place of another, with the same prompt and settings but for the changes."""
+    same = {"prompt": parent.prompt, "settings": parent.settings}
+    place = {"conversation_id": parent.conversation_id, "turns": parent.turns, "parent_run_id": parent.id}
+    return RunPlan(**{**same, **place, **changes})
+
+
+def _part_of(parent: RunView, **changes: Any) -> RunPlan:
+    """As `replacing`, where new text continues the other's answers: it has the same streams and seeds."""
+    return replacing(parent, **{"streams": parent.streams.keys(), "seeds": parent.seeds, **changes})
 
 
 def _copies(run: RunView, without: set[str]) -> dict[str, LiveStream]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
@@ -18,16 +19,15 @@ from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
 from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies, implies_nothing
-from gac_app.services.runs.live_run import Continued, LiveRun, Origin
+from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.recorder import Recorder
-from gac_app.services.runs.revisions import branched, extended, regenerated
+from gac_app.services.runs.revisions import branched, extended, regenerated, replacing
 from gac_app.services.runs.runner import Runner
 from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, is_over, member_stream
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.settings import Settings
-from gac_app.storage import RunStatus, Store, clean_text
+from gac_app.storage import RunStatus, Store, Turn, clean_text
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -139,21 +139,17 @@ class RunService:
         """
         owner = owner_of(visitor_key)
         self.members.ensemble()
-        prompt = checked_prompt(prompt)
-        settings = self.config.settings_from(changes)
+        prompt, settings = checked_prompt(prompt), self.config.settings_from(changes)
         with self._runs.changing(owner):
-            run = LiveRun(
-                owner=owner,
+            plan = RunPlan(
                 prompt=prompt,
                 settings=settings,
-                keys=self._stream_keys(settings),
-                member_names=self.config.member_names,
-                after=self._continued(visitor_key, conversation_id) if conversation_id else None,
+                conversation_id=conversation_id or "",
+                turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
+                repeats_run_id=repeats.id if repeats else None,
+                seeds=repeats.seeds if repeats else {},
             )
-            run.is_of_batch = is_of_batch
-            if repeats:
-                run.repeats_run_id, run.seeds = repeats.id, dict(repeats.seeds)
-            return self._begin(run, visitor_key, client)
+            return self._begin(visitor_key, plan, client, is_of_batch=is_of_batch)
 
     def changing(self, visitor_key: str) -> AbstractContextManager[None]:
         """Until the block ends, nothing of the visitor's is deleted. Raises BusyError."""
@@ -175,8 +171,8 @@ class RunService:
             changes: settings that differ from the configuration's.
         """
 
-        def revised(parent: RunView) -> Origin:
-            return Origin(parent, checked_prompt(prompt), self.config.settings_from(changes))
+        def revised(parent: RunView) -> RunPlan:
+            return replacing(parent, prompt=checked_prompt(prompt), settings=self.config.settings_from(changes))
 
         return self._replace(visitor_key, run_id, revised, client)
 
@@ -184,7 +180,7 @@ class RunService:
         """Continue an ensemble answer from its middle with another token; see `branched`. The run may still decode."""
         ensemble = self.members.ensemble()
 
-        def of(parent: RunView) -> Origin:
+        def of(parent: RunView) -> RunPlan:
             return branched(parent, ensemble, position, token_id)
 
         return self._replace(visitor_key, run_id, of, client, may_decode=True)
@@ -198,33 +194,32 @@ class RunService:
         return self._replace(visitor_key, run_id, lambda parent: extended(parent, self.members.ensemble()), client)
 
     def _replace(
-        self, visitor_key: str, run_id: str, of: Callable[[RunView], Origin], client: str, *, may_decode: bool = False
+        self, visitor_key: str, run_id: str, of: Callable[[RunView], RunPlan], client: str, *, may_decode: bool = False
     ) -> LiveRun:
         with self.changing(visitor_key):
             parent = self.history.find(visitor_key, run_id)
             if not (may_decode or is_over(parent)):
                 raise RequestError("run", "is not over yet")
-            origin = of(parent)
+            plan = of(parent)
             self.members.ensemble()
-            settings = self.config.settings_from(origin.settings.model_dump())  # checked against today's members
-            is_part = bool(origin.kept or origin.branches)  # new text continues the parent's own answers
-            run = LiveRun(
-                owner=owner_of(visitor_key),
-                prompt=origin.prompt,
-                settings=settings,
-                keys=[key for key in self._stream_keys(settings) if key in parent.streams or not is_part],
-                member_names=self.config.member_names,
-                after=origin,
-            )
-            return self._begin(run, visitor_key, client)
+            settings = self.config.settings_from(plan.settings.model_dump())  # checked against today's members
+            return self._begin(visitor_key, replace(plan, settings=settings), client)
 
-    def _continued(self, visitor_key: str, conversation_id: str) -> Continued:
-        """A conversation with its newest run as the last turn; without turns if all runs are damaged."""
+    def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
+        """The turns of a conversation, its newest run as the last; none if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
-        return Continued(conversation_id, (*runs[-1].turns, runs[-1].as_turn()) if runs else ())
+        return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()
 
-    def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
-        run.client = client
+    def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:
+        """Queue a run. Call this inside `changing`."""
+        keys = [ENSEMBLE, *map(member_stream, self.config.taking_part(plan.settings))]
+        run = LiveRun(
+            plan,
+            owner=owner_of(visitor_key),
+            keys=[key for key in keys if plan.streams is None or key in plan.streams],
+            member_names=self.config.member_names,
+        )
+        run.client, run.is_of_batch = client, is_of_batch
         run.has_consent = self.consents.has(run.owner)
 
         def take() -> None:
@@ -246,9 +241,6 @@ class RunService:
     def forget_read(self, visitor_key: str, conversation_id: str) -> None:
         """Drop a visitor's conversation from the prefix caches, also for other services."""
         self.members.forget(owner_of(visitor_key), conversation_id)
-
-    def _stream_keys(self, settings: Settings) -> list[str]:
-        return [ENSEMBLE, *(member_stream(name) for name in self.config.taking_part(settings))]
 
     def stop(self, visitor_key: str, run_id: str) -> None:
         """End a run within one step. Does nothing if it is over."""

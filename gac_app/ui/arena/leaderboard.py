@@ -14,7 +14,7 @@ import gradio as gr
 
 from gac_app.charts import Rated, Spec, rated_costs
 from gac_app.errors import GacError
-from gac_app.ui.assets import component
+from gac_app.ui.assets import called, component
 from gac_app.ui.plots import PlotRow
 from gac_app.ui.requests import Fields, Reply, page_json, refusal_json
 from gac_app.ui.streaming import QUIET
@@ -35,7 +35,7 @@ def leaderboard_tab(context: TabContext) -> Tab | None:
     if context.arena is None:
         return None
     build = partial(LeaderboardTab, context.arena, context.service.config.arena.min_votes)
-    return Tab("leaderboard", word("tab.leaderboard"), build, "showLeaderboard")
+    return Tab("leaderboard", word("tab.leaderboard"), build, called("arena/leaderboard", "showLeaderboard"))
 
 
 class LeaderboardTab:
@@ -43,7 +43,7 @@ class LeaderboardTab:
 
     def __init__(self, arena: ArenaService, min_votes: int) -> None:
         self._arena, self._min_votes = arena, min_votes
-        board = component("leaderboard")
+        board = component("leaderboard", "arena/leaderboard", events=["wanted"])
         self._row = PlotRow("gac-rated-plots", len(_COSTS))
         board.wanted(self.show, outputs=[board, *self._row.plots], **QUIET)
 

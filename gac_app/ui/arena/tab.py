@@ -19,7 +19,7 @@ from gac_app.errors import GacError, NotFoundError
 from gac_app.services.mirror.exports import content_of
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
-from gac_app.ui.assets import component, markup_of
+from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
 from gac_app.ui.requests import Fields, Reply, Threads, has_listener, refusal_json, replying
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 PERIOD_S = 1 / 12  # between two updates
 TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
 MAX_LISTED = 100  # of the visitor's battles
-_SCRIPTS = (
-    "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
-    "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
-    "battle_consent", "arena",
-)  # fmt: skip
 
 
 def arena_tab(context: TabContext) -> Tab | None:
@@ -47,16 +42,16 @@ def arena_tab(context: TabContext) -> Tab | None:
     if context.arena is None:
         return None
     build = partial(build_arena, context.arena, context.service.config)
-    return Tab("arena", word("tab.arena"), build, "showArena")
+    return Tab("arena", word("tab.arena"), build, called("arena/arena", "showArena"))
 
 
 def build_arena(arena: ArenaService, config: Config) -> None:
     """The tab's component. A public host asks for consent before it stores anything, a mirror before it publishes."""
     page = component(
         "arena",
-        *_SCRIPTS,
+        "arena/arena",
+        events=("start", "next", "follow"),
         functions=arena_functions(arena, config.member_names),
-        libraries=("markdown-it",),
         markup=_markup(config),
     )
     handlers = ArenaHandlers(arena)

@@ -21,12 +21,7 @@ from gac_app.ui.requests import Fields, Reply, client_here, replying
 if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunService, RunView
     from gac_app.services.runs.views import StreamView
-
-_SCRIPTS = (
-    "stream", "rest", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
-    "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
-    "toolbar", "reading", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
-)  # fmt: skip
+EVENTS = ("open", "rerun", "branch", "revise", "regenerate", "extend")
 
 
 def build_board(service: RunService, computing: Semaphore) -> gr.HTML:
@@ -38,9 +33,9 @@ def build_board(service: RunService, computing: Semaphore) -> gr.HTML:
     sharing = "on" if service.config.server.is_sharing else "off"
     return component(
         "board",
-        *_SCRIPTS,
+        "compare/compare",
+        events=EVENTS,
         functions=board_functions(service, computing),
-        libraries=("markdown-it", "diff"),
         markup=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.ui.assets import component
-from gac_app.ui.compare.board import build_board
+from gac_app.ui.assets import called, component
+from gac_app.ui.compare.board import EVENTS, build_board
 from gac_app.ui.compare.run_handlers import RunHandlers
 from gac_app.ui.consent import build_consent
 from gac_app.ui.streaming import QUIET, STREAMED
@@ -25,15 +24,11 @@ if TYPE_CHECKING:
 UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
 # Runs in the browser before the event's call. The board first ends a run that it still shows. The visitor's key is in
 # no component, so that nothing can store or show it.
-_BEFORE_RUN = """async (key, conversation, prompt) => {
-  await window.gac.beforeRun(prompt);
-  return [window.gac.visitorKey(), conversation, prompt, window.gac.settings()];
-}"""
+_BEFORE_RUN = called("compare/compare", "beforeRun")
 _SUMMARY = (
     '<button type="button" class="gac-summary" aria-haspopup="dialog"><b data-t="settings"></b> '
     '<span class="gac-summary-text"></span></button>'
 )
-_FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
 
 
 class CompareTab:
@@ -45,21 +40,26 @@ class CompareTab:
         self._handlers = RunHandlers(service, computing, lab)
         self._conversation = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
-            self._turns = component("turns", markup='<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
+            self._turns = component(
+                "turns",
+                "compare/turns",
+                events=["open"],
+                markup='<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>',
+            )
             self._board = build_board(service, computing)
             with gr.Column(elem_id="gac-dock"):
                 new_conversation = self._build_dock(service)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
         self._connect_prompt(new_conversation)
-        self.connect(self._board, "open", "rerun", "branch", "revise", "regenerate", "extend")
+        self.connect(self._board, *EVENTS)
         self.connect(self._turns, "open")
 
     def _build_dock(self, service: RunService) -> gr.Button:
         """The prompt and its buttons. Returns the button for a new conversation."""
-        self._notice = component("notice", markup='<p class="gac-notice" role="alert" hidden></p>')
+        self._notice = component("notice", "compare/notice", markup='<p class="gac-notice" role="alert" hidden></p>')
         self._prompt = _prompt_box()
         with gr.Row(elem_id="gac-under-prompt"):
-            component("summary", markup=_SUMMARY)
+            component("summary", "settings/summary", markup=_SUMMARY)
             gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
             new_conversation = gr.Button(word("prompt.new"), size="sm", elem_id="gac-new")
         gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
@@ -79,7 +79,7 @@ class CompareTab:
         inputs = [key, self._conversation, self._prompt, settings]
         options = {**STREAMED, **UNCHECKED}
         self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
-        self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
+        self._prompt.stop(None, js=called("compare/compare", "stop"), api_visibility="private")
         self.start_afresh_on(new_conversation.click)
 
     def ask_on(self, event: Callable[..., Any], js: str) -> None:
@@ -90,7 +90,7 @@ class CompareTab:
         """Let an event clear the board and begin a new conversation."""
         event(
             lambda: ("", "[]", None, gr.skip(), ""),
-            outputs=self._outputs, js="() => window.gac.clear()", queue=False, **QUIET,
+            outputs=self._outputs, js=called("compare/compare", "clear"), queue=False, **QUIET,
         )  # fmt: skip
 
 
@@ -116,4 +116,5 @@ def _example_chips(config: Config, prompt: gr.Textbox) -> None:
     with gr.Row(elem_id="gac-examples"):
         for example in config.examples:
             chip = gr.Button(example, size="sm", elem_classes="gac-example")
-            chip.click(None, None, prompt, js=_FILL_PROMPT.format(text=json.dumps(example)), api_visibility="private")
+            fill = called("compare/compare", "promptOf", example)
+            chip.click(None, None, prompt, js=fill, api_visibility="private")

@@ -33,9 +33,9 @@ class ResultView:
             return {"svg": to_svg(kept.result.plots)}
 
         with gr.Column(elem_id="gac-lab-shown"):
-            self._head = component("lab_head", functions=[lab_picture])
+            self._head = component("lab_head", "lab/head", functions=[lab_picture])
             self._row = PlotRow("gac-lab-plots", MAX_PLOTS)
-            self.body = component("lab_body")
+            self.body = component("lab_body", "lab/body", events=["ask"])
 
     @property
     def outputs(self) -> list[gr.components.Component]:

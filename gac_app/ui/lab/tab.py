@@ -13,7 +13,7 @@ from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_OWN_CHARS
 from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES
 from gac_app.services.visitors import owner_of
-from gac_app.ui.assets import component
+from gac_app.ui.assets import called, component
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.requests import Fields, Reply, replying, started_by
 from gac_app.ui.streaming import QUIET
@@ -31,15 +31,16 @@ def lab_tab(context: TabContext) -> Tab | None:
     lab = context.lab
 
     def build(lab: Lab) -> None:
-        listed, view = component("lab", "lab_own", "lab", functions=lab_functions(lab)), ResultView(lab)
+        listed = component("lab", "lab/lab", events=("started", "shown", "kept"), functions=lab_functions(lab))
+        view = ResultView(lab)
         listed.shown(_shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
         listed.started(start_study(lab), outputs=listed, **QUIET)
         # A new benchmark may change the advice on settings.
-        listed.kept(None, js="() => window.gac.checkSettings?.()", api_visibility="private")
-        context.compare.ask_on(view.body.ask, "() => window.gac.askedInLab")
+        listed.kept(None, js=called("settings/settings", "checkSettings"), api_visibility="private")
+        context.compare.ask_on(view.body.ask, called("lab/body", "askedInLab"))
         context.show_compare_on(view.body.ask)
 
-    return Tab("lab", word("tab.lab"), partial(build, lab), "refreshLab") if lab else None
+    return Tab("lab", word("tab.lab"), partial(build, lab), called("lab/lab", "refreshLab")) if lab else None
 
 
 def _shown(lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:

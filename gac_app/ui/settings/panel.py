@@ -13,7 +13,7 @@ import gradio as gr
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.services.lab.strength import strength_advice
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component, markup_of
 from gac_app.ui.requests import page_json
 from gac_app.ui.settings.fields import idle_of, spec_of
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
@@ -22,19 +22,17 @@ from gac_app.ui.settings.wording import settings_in_words
 if TYPE_CHECKING:
     from gac_app.services.lab.lab import Lab
 
-_SCRIPTS = ("settings_fields", "member_cards", "presets", "settings_panel", "settings")
-
 
 def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
     """The panel, closed at first, with this browser's last choices, else the configuration's settings."""
     defaults = values_of(config, config.settings)
     first = {"spec": spec_of(config), "members": config.member_names, "defaults": defaults}
-    panel = gr.HTML(
+    panel = component(
+        "settings_block",
+        "settings/settings",
+        events=["changed"],
+        markup=markup_of("settings"),
         value=page_json({**first, **meaning_of(config, lab, defaults)}),
-        html_template=markup_of("settings"),
-        js_on_load=script_of(*_SCRIPTS),
-        apply_default_css=False,
-        elem_id="gac-settings-block",
     )
 
     def describe(event: gr.EventData) -> str:

@@ -1,0 +1,149 @@
+// The token inspector: a panel over the other answers on wide screens, beside the text that it explains; a sheet at the
+// bottom on narrow ones. It is there only while a token is chosen.
+
+import { candidateBars } from "./candidates.js";
+import { coverLine, opennessNote } from "./covers.js";
+import { swapped } from "./hints.js";
+import { BESIDE } from "./stream.js";
+import { weightsAt } from "./weights.js";
+import { answerTo } from "../page/browser.js";
+import { h, memberName } from "../page/elements.js";
+import { number, percent, probability } from "../page/numbers.js";
+import { LANGUAGE, rich, said, t } from "../page/words.js";
+
+const FOLLOW_MS = 70; // arrow keys may run over many tokens; only where they rest is asked about
+
+export class Inspector {
+  /** `actions`: {onBranch(position, tokenId), onMove(step), onChoose(position), onClose(), onShown()};
+   * `fetchStep(stream, position)` -> reply. */
+  constructor(root, fetchStep, actions) {
+    Object.assign(this, { root, fetchStep, actions, cache: new Map(), at: null, run: null, timer: 0 });
+    this.clear(null);
+  }
+
+  get isOpen() {
+    return this.at !== null;
+  }
+
+  clear(run) {
+    this.run = run;
+    this.cache.clear();
+    this.close();
+  }
+
+  close() {
+    this.at = null;
+    clearTimeout(this.timer);
+    this.root.hidden = true;
+    this.root.replaceChildren();
+  }
+
+  /** `parts`: the tokens that are one mark with this one. */
+  show(stream, position, parts, isLater = false) {
+    this.at = `${stream.key} ${position}`;
+    Object.assign(this, { stream, parts });
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.load(stream, position, this.at), isLater ? FOLLOW_MS : 0);
+  }
+
+  async load(stream, position, at) {
+    let reply = this.cache.get(at);
+    if (!reply) {
+      reply = await answerTo(this.fetchStep(stream, position));
+      // While it streams, what follows may still tell more about this token.
+      if (!reply.error && stream.end) this.cache.set(at, reply);
+    }
+    if (this.at !== at) return; // another token was chosen meanwhile
+    const scroll = this.root.scrollTop, held = this.root.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
+    this.root.replaceChildren(...(reply.error ? [this.head(position), h("p", { class: "gac-card-note is-error", text: said(reply.error) })] : this.body(stream, reply)));
+    this.root.hidden = false;
+    this.root.scrollTop = scroll;
+    if (held) [...this.root.querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === held)?.focus();
+    this.actions.onShown();
+  }
+
+  memberIndex = (name = null) => {
+    const index = name === null ? this.stream.member : this.run.members.indexOf(name);
+    return index < 0 ? "all" : index % 6;
+  };
+
+  head(position) {
+    const move = (step, text, label) => h("button", { type: "button", class: "gac-icon", text, "aria-label": label, onclick: () => this.actions.onMove(step) });
+    return h("header", {},
+      h("h3", { text: t("token", { token: position + 1 }) }), h("span", { class: "gac-spacer" }),
+      move(-1, "‹", t("inspector.previous")), move(1, "›", t("inspector.next")),
+      h("button", { type: "button", class: "gac-icon", text: t("close"), "data-act": "close", title: t("inspector.close"), onclick: () => this.actions.onClose() }));
+  }
+
+  body(stream, step) {
+    const isEnsemble = stream.member < 0, isCombined = isEnsemble && step.members.length > 1;
+    const branch = isEnsemble && stream.key !== BESIDE && this.run.is_own ? (candidate) => this.actions.onBranch(step.position, candidate.id) : null;
+    return [
+      this.head(step.position),
+      h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.label }),
+        h("span", { text: probability(step.prob) })),
+      h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step, this.run) : t("inspector.alone") }),
+      isEnsemble && step.mode === "gate" ? gauge(step) : null,
+      this.partsOf(step),
+      opennessNote(step, stream.tokens[step.position]),
+      ...(isCombined ? weightsAt(step, this.memberIndex) : []),
+      h("h4", { text: t(isCombined ? "inspector.combined" : "inspector.candidates") }),
+      candidateBars(step.top, this.memberIndex, branch),
+      ...(isCombined ? step.members.map((member) => this.member(member, step, branch)) : step.members.flatMap((member) => [
+        isEnsemble ? coverLine(step.covers[member.name], step.position) : null, h("p", { class: "gac-small" }, ...reading(member))])),
+      isEnsemble ? this.notAsked(step) : null,
+    ].filter(Boolean);
+  }
+
+  /** The tokens that one mark stands for, to choose among. */
+  partsOf(step) {
+    if (this.parts.length < 2) return null;
+    const first = this.parts[0].index, last = this.parts.at(-1).index;
+    return h("p", { class: "gac-small gac-parts" }, `${t("inspector.parts", { first: first + 1, last: last + 1 })} `,
+      ...this.parts.map(({ index }) => h("button", { type: "button", class: "gac-part", text: String(index + 1), "aria-label": t("inspector.inspect", { token: index + 1 }),
+        "aria-current": index === step.position ? "true" : null, onclick: () => this.actions.onChoose(index) })));
+  }
+
+  member(member, step, branch) {
+    const index = this.run.members.indexOf(member.name);
+    return h("section", { class: "gac-inspected" },
+      h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight" }, ...rich("inspector.weight", { weight: probability(member.weight) }))),
+      h("p", { class: "gac-small", text: t(member.includes_longer ? "inspector.gave-longer" : "inspector.gave", { prob: probability(member.prob), rank: ordinal(member.rank) }) }),
+      candidateBars(member.top, () => index % 6, branch),
+      coverLine(step.covers[member.name], step.position),
+      h("p", { class: "gac-small" }, ...reading(member)));
+  }
+
+  notAsked(step) {
+    const asked = new Set(step.members.map((member) => member.name));
+    const rest = this.run.members.filter((name) => this.run.streams.includes(`member:${name}`) && !asked.has(name) && !step.dropped.includes(name));
+    const lines = [];
+    if (rest.length) lines.push(t(step.mode === "agreement" ? "inspector.no-part" : "inspector.not-asked", { names: rest.join(", ") }));
+    if (step.dropped.length) lines.push(t("inspector.lost", { names: step.dropped.join(", ") }));
+    return lines.length ? h("p", { class: "gac-small", text: lines.join(" ") }) : null;
+  }
+}
+
+function verdict(step, run) {
+  const { gate, winner, mode } = step, values = { gate, winner, sure: probability(step.confidence), threshold: percent(step.threshold) };
+  if (step.is_forced) return run.swap && step.position === run.branch_position ? `${t("tip.swapped", swapped(run.swap))}.` : t("verdict.given");
+  if (step.drawn) return t("verdict.drawn", values);
+  return t(`verdict.${mode}${step.is_ensembled ? "" : ".alone"}`, values);
+}
+
+function gauge(step) {
+  return h("div", { class: "gac-gauge", role: "img", "aria-label": t("inspector.gauge", { confidence: percent(step.confidence), threshold: percent(step.threshold) }) },
+    h("i", { style: `width:${(Math.min(1, step.confidence) * 100).toFixed(1)}%` }),
+    h("b", { style: `left:${(Math.min(1, step.threshold) * 100).toFixed(1)}%`, title: t("inspector.threshold", { threshold: percent(step.threshold) }) }));
+}
+
+/** What a member read for this step: text and terms. */
+function reading(member) {
+  if (member.num_read === 0) return rich("inspector.no-pass");
+  return [t("inspector.read", { n: member.num_read, ms: number(member.ms, member.ms < 10 ? 1 : 0) })];
+}
+
+const ORDINAL = new Intl.PluralRules(LANGUAGE, { type: "ordinal" });
+
+/** A rank in words: first, 2nd, 3rd, 4th. */
+const ordinal = (rank) => (rank === 1 ? t("ordinal.first") : t(`ordinal.${ORDINAL.select(rank)}`, { rank }));

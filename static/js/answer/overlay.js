@@ -1,0 +1,58 @@
+// What is drawn over an answer beside its text: the ring around a chosen token, where the text leaves the ensemble's, and
+// line breaks that a gate was asked about. None of it is text, so that the answer copies as it is.
+
+import { h } from "../page/elements.js";
+
+const MIN_WIDTH = 7; // px, of a line break's ring
+
+export class Overlay {
+  /** For `root`, which holds the lines of `text`; `layer` has to lie over it. */
+  constructor(root, text) {
+    Object.assign(this, { root, text, items: new Map() });
+    this.layer = h("div", { class: "gac-overlay", "aria-hidden": "true" });
+    new ResizeObserver(() => this.place()).observe(root);
+  }
+
+  /** Draw a mark as `kind`, under a `name` that is there once; `data`: attributes of what is drawn. */
+  set(name, kind, mark, data = {}) {
+    this.remove(name);
+    const item = { kind, mark, data, boxes: [] };
+    this.items.set(name, item);
+    this.draw(item);
+    return item;
+  }
+
+  remove(name) {
+    this.items.get(name)?.boxes.forEach((box) => box.remove());
+    this.items.delete(name);
+  }
+
+  /** Put everything, or what stands at or after an offset, where the text now is. */
+  place(from = 0) {
+    for (const item of this.items.values()) if (item.mark.end >= from) this.draw(item);
+  }
+
+  draw(item) {
+    const origin = this.root.getBoundingClientRect();
+    if (!origin.width) return; // not shown
+    const rects = this.rectsOf(item.mark);
+    const shown = item.kind === "ring" ? rects : rects.slice(0, 1);
+    while (item.boxes.length > shown.length) item.boxes.pop().remove();
+    while (item.boxes.length < shown.length) {
+      const box = h("i", { class: `gac-${item.kind}`, ...item.data });
+      this.layer.append(box);
+      item.boxes.push(box);
+    }
+    shown.forEach((rect, index) => {
+      const { style } = item.boxes[index];
+      [style.left, style.top] = [`${rect.left - origin.left}px`, `${rect.top - origin.top}px`];
+      [style.width, style.height] = [`${Math.max(rect.width, MIN_WIDTH)}px`, `${rect.height}px`];
+    });
+  }
+
+  rectsOf(mark) {
+    if (mark.isEnd) return [...(this.root.querySelector(".gac-end")?.getClientRects() ?? [])];
+    const rects = this.text.rectsOf(mark.start, mark.end), wide = rects.filter((rect) => rect.width > 0.5);
+    return wide.length ? wide : rects.slice(0, 1); // a line break has no width
+  }
+}

@@ -1,0 +1,63 @@
+// Reads the board's value: JSON lines that only grow, until another run's header starts afresh.
+// gac_app/ui/compare/records.py writes them and describes each line.
+
+export const BESIDE = "beside"; // the ensemble's answer of another run
+const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16;
+
+export class StreamReader {
+  /** `onRun(header)` starts a board; `onLine(line)` is called once for each line after it. */
+  constructor(onRun, onLine) {
+    Object.assign(this, { onRun, onLine, head: "", offset: 0 });
+  }
+
+  feed(value) {
+    const headEnd = value.indexOf("\n") + 1;
+    const head = value.slice(0, headEnd);
+    if (head !== this.head) {
+      this.head = head;
+      this.offset = headEnd;
+      this.onRun(head ? JSON.parse(head).run : null);
+    }
+    const end = value.lastIndexOf("\n") + 1;
+    if (end <= this.offset) return;
+    for (const line of value.slice(this.offset, end - 1).split("\n")) this.onLine(JSON.parse(line));
+    this.offset = end;
+  }
+}
+
+/** One stream's tokens and figures. */
+export class Stream {
+  constructor(index, key, member) {
+    // `member`: the member's index, -1 for the ensemble.
+    Object.assign(this, { index, key, member, tokens: [], whole: null, numGated: 0, numDecoded: 0, end: null, firstAt: 0, lastAt: 0, startedAt: 0 });
+  }
+
+  add([, text, flags, winner, prob, confidence]) {
+    const now = performance.now();
+    const token = {
+      index: this.tokens.length, text, winner, prob, confidence,
+      isGated: Boolean(flags & GATED), isEnd: Boolean(flags & END), isForced: Boolean(flags & FORCED), isPartial: Boolean(flags & PARTIAL),
+      isDrawn: Boolean(flags & DRAWN),
+    };
+    if (token.isGated) this.numGated += 1;
+    if (!token.isForced) {
+      if (!this.numDecoded) this.firstAt = now;
+      this.lastAt = now;
+      this.numDecoded += 1;
+    }
+    this.tokens.push(token);
+    return token;
+  }
+
+  /** All of it, also where its last tokens have yet to come. */
+  get text() {
+    return this.whole ?? this.tokens.map((token) => token.text).join("");
+  }
+
+  /** Tokens per second: the session's own figure, or while it streams what this browser sees. */
+  get speed() {
+    if (this.end) return this.end.tokens_per_s;
+    const elapsed = (this.lastAt - this.firstAt) / 1000;
+    return elapsed > 0.5 ? (this.numDecoded - 1) / elapsed : 0;
+  }
+}

@@ -1,0 +1,197 @@
+// An answer that can be asked about token by token: one tab stop, arrow keys inside, a tip on hover, a click inspects.
+
+import { mainToken, Marks } from "./marks.js";
+import { Overlay } from "./overlay.js";
+import { AnswerText } from "./text.js";
+import { h } from "../page/elements.js";
+import { t } from "../page/words.js";
+
+export class TokenText {
+  /** `actions`: {onVisit(index), onInspect(index), onHint(index or null, rect)}: moved to, wanted in full, pointed at. */
+  constructor(label, painter, isEnsemble, actions) {
+    this.root = h("div", { class: "gac-text", tabindex: "0", role: "group", "aria-label": t("answer.tokens", { name: label }) });
+    Object.assign(this, { painter, isEnsemble, actions, count: 0, unwritten: "", numAhead: 0, changed: new Set(), current: null, hovered: null, selected: null });
+    this.text = new AnswerText(this.root);
+    this.marks = new Marks();
+    this.overlay = new Overlay(this.root, this.text);
+    this.frame = h("div", { class: "gac-written" }, this.root, this.overlay.layer);
+    this.root.tokens = this; // for whoever looks in from outside, such as the tests
+    this.listen();
+  }
+
+  listen() {
+    const { root, frame } = this;
+    frame.addEventListener("click", (event) => {
+      const mark = this.markAt(event);
+      if (!mark || String(getSelection())) return; // text is being selected
+      this.focus(mainToken(mark).index);
+      this.actions.onInspect(mainToken(mark).index);
+    });
+    frame.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.hover(this.markAt(event)));
+    frame.addEventListener("pointerleave", () => this.hover(null));
+    root.addEventListener("focus", () => this.visit(this.current ?? this.marks.all[0]));
+    root.addEventListener("blur", () => {
+      this.overlay.remove("focus");
+      this.actions.onHint(null);
+    });
+    root.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  // ---- as it grows
+
+  append(token) {
+    this.count += 1;
+    const numWritten = Math.min(this.numAhead, token.text.length);
+    this.numAhead -= numWritten;
+    this.unwritten += token.text.slice(numWritten);
+    if (token.isPartial && this.isEnsemble) this.root.classList.add("has-partial");
+    for (const mark of this.marks.add(token)) this.changed.add(mark);
+  }
+
+  /** Write text whose tokens come later. */
+  writeAhead(text) {
+    this.flush();
+    this.text.append(text);
+    this.numAhead += text.length;
+  }
+
+  /** Write what was appended: once a frame, however many tokens came. */
+  flush() {
+    if (!this.unwritten && !this.changed.size) return;
+    const from = this.text.lines.at(-1)?.start ?? 0;
+    this.text.append(this.unwritten);
+    this.unwritten = "";
+    this.painter.paint(this.changed, this.text, this.isEnsemble);
+    for (const mark of this.changed) this.showBreak(mark);
+    this.changed.clear();
+    this.overlay.place(from);
+  }
+
+  /** A line break has nothing to be painted behind. */
+  showBreak(mark) {
+    if (!this.isEnsemble || !mark.tokens.some((token) => token.isGated)) return;
+    const text = this.marks.text.slice(mark.start, mark.end);
+    if (/^\s*\n\s*$/u.test(text)) this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index });
+  }
+
+  /** The answer is over. What gave no text ended it. */
+  close() {
+    this.flush();
+    const mark = this.marks.close();
+    if (!mark) return;
+    const line = this.text.lines.at(-1)?.root ?? this.root;
+    line.append(h("i", { class: "gac-end", "data-word": t("end"), "data-i": mainToken(mark).index, "aria-hidden": "true" }));
+  }
+
+  markFork(index) {
+    this.flush();
+    const mark = this.marks.byToken[index];
+    if (mark) this.overlay.set("fork", "fork", mark);
+  }
+
+  /** The token that a branch took instead of another. */
+  markSwap(index) {
+    this.flush();
+    const mark = this.marks.byToken[index];
+    if (mark) this.overlay.set("swap", "ring", mark, { "data-kind": "swap" });
+  }
+
+  // ---- where a token is
+
+  markAt(event) {
+    const own = event.target.closest?.("[data-i]");
+    if (own) return this.marks.byToken[Number(own.dataset.i)];
+    const offset = this.text.offsetAt(event.clientX, event.clientY);
+    if (offset === null) return null;
+    const isIn = (mark) => this.overlay.rectsOf(mark).some((rect) =>
+      event.clientX >= rect.left - 1 && event.clientX <= rect.right + 1 && event.clientY >= rect.top - 4 && event.clientY <= rect.bottom + 4);
+    return [this.marks.at(offset), this.marks.at(offset - 1)].find((mark) => mark && isIn(mark)) ?? null;
+  }
+
+  rectOf(index) {
+    const mark = this.marks.byToken[index];
+    return mark ? this.overlay.rectsOf(mark)[0] ?? null : null;
+  }
+
+  /** The tokens that one mark stands for, this one among them. */
+  partsOf(index) {
+    return this.marks.byToken[index]?.tokens ?? [];
+  }
+
+  // ---- what is chosen
+
+  hover(mark) {
+    if (mark === this.hovered) return;
+    this.hovered = mark;
+    this.painter.hover(mark, this.text);
+    this.actions.onHint(mark ? mainToken(mark).index : null, mark ? this.overlay.rectsOf(mark)[0] : null);
+  }
+
+  visit(mark) {
+    if (!mark) return;
+    this.current = mark;
+    this.overlay.set("focus", "ring", mark, { "data-kind": "focus" });
+    this.actions.onHint(mainToken(mark).index, this.overlay.rectsOf(mark)[0], true);
+  }
+
+  select(index) {
+    this.overlay.remove("selected");
+    this.selected = index === null ? null : this.marks.byToken[index];
+    if (!this.selected) return;
+    this.current = this.selected;
+    this.overlay.set("selected", "ring", this.selected, { "data-kind": "selected" });
+  }
+
+  focus(index) {
+    const mark = this.marks.byToken[index];
+    if (!mark) return;
+    this.current = mark;
+    if (document.activeElement === this.root) this.visit(mark);
+    else this.root.focus({ preventScroll: true });
+    this.reveal("focus");
+  }
+
+  /** Scroll to what is "focus"ed or "selected". */
+  reveal(name = "selected") {
+    this.overlay.items.get(name)?.boxes[0]?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+
+  // ---- keys
+
+  onKey(event) {
+    if (!this.current || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      this.actions.onInspect(mainToken(this.current).index);
+      return;
+    }
+    const { index } = this.current, last = this.marks.all.length - 1;
+    const isRtl = getComputedStyle(this.text.lineAt(this.current.start).root).direction === "rtl", forward = isRtl ? -1 : 1;
+    const next = {
+      ArrowRight: () => index + forward, ArrowLeft: () => index - forward,
+      ArrowDown: () => this.onLine(index, 1), ArrowUp: () => this.onLine(index, -1),
+      Home: () => 0, End: () => last,
+    }[event.key]?.();
+    if (next === undefined) return;
+    event.preventDefault();
+    this.visit(this.marks.all[Math.max(0, Math.min(last, next))]);
+    this.reveal("focus");
+    this.actions.onVisit(mainToken(this.current).index);
+  }
+
+  /** The mark of the next line, in direction `step`, that stands nearest below or above. */
+  onLine(index, step) {
+    const { all } = this.marks, place = (i) => this.overlay.rectsOf(all[i])[0];
+    const from = place(index);
+    let best = index, bestDistance = Infinity, line = null;
+    for (let i = index + step; i >= 0 && i < all.length; i += step) {
+      const rect = place(i);
+      if ((rect.top - from.top) * step <= from.height / 2) continue;
+      line ??= rect.top;
+      if (Math.abs(rect.top - line) > from.height / 2) break;
+      const distance = Math.abs(rect.left - from.left);
+      if (distance < bestDistance) [best, bestDistance] = [i, distance];
+    }
+    return best;
+  }
+}

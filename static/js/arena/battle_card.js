@@ -1,0 +1,104 @@
+// One side of a battle: its answers so far, and the one that is being written. Both sides look alike until the names are
+// told; then an answer's tokens can be asked about as on Compare.
+
+import { Rendered } from "../answer/rendered.js";
+import { AnswerText } from "../answer/text.js";
+import { TokenText } from "../answer/tokens.js";
+import { copyBy } from "../page/browser.js";
+import { following, h } from "../page/elements.js";
+import { number, percent, seconds } from "../page/numbers.js";
+import { said, saidParts, t } from "../page/words.js";
+
+export const SIDES = ["left", "right"];
+export const LETTERS = ["A", "B"];
+
+/** What the server refuses with, as a sentence of its own: it names the field that is wrong first. */
+export function sentence(text) {
+  const whole = text.replace(/^prompt: (?!the |a )/u, "The prompt "), words = said(whole), bare = whole.replace(/^[\w. ]+: /u, "");
+  return words !== whole ? words : `${bare[0].toUpperCase()}${bare.slice(1)}${/[.!?]$/u.test(bare) ? "" : "."}`;
+}
+
+/** One answer, as text or as the page that its Markdown makes; after the reveal, by tokens. */
+class BattleAnswer {
+  constructor(label) {
+    this.label = label;
+    this.whole = "";
+    const root = h("div", { class: "gac-text" });
+    this.plain = new AnswerText(root);
+    this.written = h("div", { class: "gac-written" }, root);
+    this.rendered = new Rendered(label);
+    this.root = h("div", {}, this.written, this.rendered.root);
+  }
+
+  append(text) {
+    this.whole += text;
+    this.plain.append(text);
+  }
+
+  /** What of a text, which goes on from this one, is new. */
+  extendTo(text) {
+    if (!this.tokens && text.length > this.whole.length) this.append(text.slice(this.whole.length));
+  }
+
+  render(isNow) {
+    if (this.rendered.root.offsetParent) this.rendered.show(this.whole, isNow);
+  }
+
+  reveal(stream, painter, actions) {
+    this.tokens = new TokenText(this.label, painter, stream.member < 0, actions);
+    for (const token of stream.tokens) this.tokens.append(token);
+    this.tokens.close();
+    this.whole = stream.text;
+    this.written.replaceWith(this.tokens.frame);
+    this.render(true);
+  }
+}
+
+export class BattleCard {
+  /** `turns`: the earlier ones, oldest first; `prompt`: of the newest. */
+  constructor(index, turns, prompt) {
+    this.index = index;
+    this.label = t("arena.answer", { side: LETTERS[index] });
+    this.heading = h("h3", {}, h("span", { text: this.label }));
+    this.facts = h("p", { class: "gac-battle-facts gac-small" });
+    this.note = h("p", { class: "gac-card-note", hidden: true });
+    const copy = h("button", { type: "button", class: "gac-icon", text: t("copy"), "aria-label": t("card.copy.of", { name: this.label }), onclick: () => copyBy(copy, this.answer.whole, t("copy")) });
+    this.answers = [...turns, { prompt }].map(() => new BattleAnswer(this.label));
+    this.answer = this.answers.at(-1);
+    const said = (text) => (turns.length ? h("p", { class: "gac-battle-said", dir: "auto", text }) : null);
+    this.body = h("div", { class: "gac-body", tabindex: "0", role: "group", "aria-label": t("arena.text", { name: this.label }) },
+      ...[...turns.map((turn) => turn.prompt), prompt].flatMap((text, turn) => [said(text), this.answers[turn].root]).filter(Boolean));
+    turns.forEach((turn, at) => this.answers[at].append(turn[SIDES[index]]));
+    this.root = h("article", { class: "gac-card gac-battle-card", "data-state": "waiting", "aria-label": this.label },
+      h("header", {}, this.heading, h("span", { class: "gac-spacer" }), copy), this.facts, this.body, this.note);
+    this.followEnd = following(this.body);
+  }
+
+  /** Write what came; once a frame. */
+  flush() {
+    const isOver = this.root.dataset.state === "finished";
+    for (const answer of this.answers) answer.render(isOver || answer !== this.answer);
+    if (!isOver) this.followEnd();
+  }
+
+  show(state) {
+    const isOver = state.is_over[this.index] || !["waiting", "answering"].includes(state.phase);
+    this.root.dataset.state = isOver ? "finished" : this.answer.whole ? "streaming" : "waiting";
+    const isEmpty = isOver && !this.answer.whole && ["answering", "answered"].includes(state.phase);
+    this.note.textContent = isEmpty ? t("arena.nothing") : state.is_cut[this.index] ? t("arena.cut") : "";
+    this.note.hidden = !this.note.textContent;
+    if (state.contestants) this.tell(state.contestants[this.index], state.outcome === SIDES[this.index]);
+  }
+
+  /** Who it was. */
+  tell(one, isChosen) {
+    const name = h("bdi", { text: one.name, title: one.name });
+    this.heading.replaceChildren(h("span", { class: "gac-small", text: `${LETTERS[this.index]} ` }), name,
+      ...(isChosen ? [h("span", { class: "gac-battle-chosen", text: ` · ${t("arena.chosen")}` })] : []));
+    const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("arena.alone.of", { name: one.member });
+    const perToken = one.tokens ? t("arena.passes", { passes: number(one.forwards / one.tokens, 2) }) : null;
+    const share = one.member === null && one.tokens ? t("arena.share", { share: percent(one.ensembled / one.tokens) }) : null;
+    this.facts.textContent = [who, t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken].filter(Boolean).join(" · ");
+    this.root.setAttribute("aria-label", one.name);
+  }
+}

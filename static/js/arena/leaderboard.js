@@ -1,0 +1,150 @@
+// The Leaderboard: asks for the standings when it is looked at or a filter changes, and draws them.
+
+import { parseJson, visitorKey } from "../page/browser.js";
+import { h } from "../page/elements.js";
+import { number, percent } from "../page/numbers.js";
+import { LOCALE, said, t } from "../page/words.js";
+
+const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
+const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000, AGAIN_MS = 10_000;
+
+let leaderboard = null;
+
+export function start(part) {
+  leaderboard = new Leaderboard(part);
+}
+
+/** The tab is chosen. */
+export const showLeaderboard = () => leaderboard?.ask();
+
+class Leaderboard {
+  constructor({ element, props, trigger, watch }) {
+    const root = element.querySelector(".gac-leaderboard"), form = root.querySelector("form");
+    Object.assign(this, { root, form, trigger, again: 0 }); // again: a timer, while votes are still being read
+    form.addEventListener("change", () => this.ask());
+    form.addEventListener("submit", (event) => event.preventDefault());
+    watch("value", () => this.draw(parseJson(props.value, null)));
+  }
+
+  part(name) {
+    return this.root.querySelector(`.gac-rank-${name}`);
+  }
+
+  ask() {
+    const { source, turns, chars, language, config, from, to, own, has_flagged: flagged, controls_style: style } = this.form.elements;
+    const [, least, most] = LENGTH.exec(chars.value);
+    this.root.setAttribute("aria-busy", "true");
+    this.trigger("wanted", {
+      key: visitorKey(), source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
+      config: config.value, since: startOf(from.value), before: endOf(to.value), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
+    });
+  }
+
+  /** Offer what votes have, and keep the choice. */
+  offer(name, values, label = (value) => value) {
+    const field = this.form.elements[name], before = field.value, [any] = field.options;
+    field.replaceChildren(any, ...values.map((value) => h("option", { value, text: label(value) })));
+    field.value = [...field.options].some((option) => option.value === before) ? before : "";
+    field.closest("label").hidden = values.length < 2;
+  }
+
+  draw(board) {
+    if (!board) return;
+    const note = this.part("note"), table = this.part("table");
+    this.root.removeAttribute("aria-busy");
+    if (board.error) {
+      note.textContent = said(board.error);
+      return;
+    }
+    this.offer("language", board.languages.filter(Boolean), languageName);
+    this.offer("config", board.configs);
+    const sessions = this.form.elements.source.value === "reference" ? "rank.questions.n" : "rank.sessions.n";
+    const counts = [t("rank.votes.n", { n: board.num_votes }), t(sessions, { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
+    note.replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
+    table.hidden = !board.standings.length;
+    table.replaceChildren(standingsOf(board));
+    this.part("more").replaceChildren(...[busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
+    clearTimeout(this.again);
+    if (board.reading) this.again = setTimeout(() => { if (this.root.offsetParent) this.ask(); }, AGAIN_MS);
+  }
+}
+
+const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
+const endOf = (day) => (day ? new Date(new Date(`${day}T00:00`).getTime() + DAY_MS).toISOString() : "");
+
+const languageName = (code) => { try { return new Intl.DisplayNames([LOCALE], { type: "language" }).of(code) ?? code; } catch { return code; } };
+
+/** That earlier votes are still being read, if so. */
+function readingOf({ reading }) {
+  if (!reading) return [];
+  const [done, n] = reading;
+  return [h("b", { text: n ? t("rank.reading.n", { done: number(done), n }) : t("rank.reading") }), " "];
+}
+
+function standingsOf({ standings, min_votes: minVotes, problem }) {
+  const rated = standings.filter((one) => one.rating !== null);
+  const low = Math.min(...rated.map((one) => one.low)), high = Math.max(...rated.map((one) => one.high));
+  const costs = COSTS.filter(({ field }) => standings.some((one) => one[field] !== null));
+  const columns = ["rank.rank", "rank.name", "rank.rating", "rank.interval", "rank.votes", "rank.record", ...costs.map(({ key }) => key)];
+  const range = (one) => `${number(one.low)} – ${number(one.high)}`;
+  return h("table", {},
+    h("thead", {}, h("tr", {}, ...columns.map((key) => h("th", { scope: "col", class: key === "rank.interval" ? "gac-rank-wide" : null },
+      t(key), key === "rank.rating" ? h("small", { class: "gac-rank-narrow", text: t("rank.interval") }) : null)))),
+    h("tbody", {}, ...standings.map((one) => {
+      const lacks = Math.max(0, minVotes - one.num_votes);
+      const shown = one.rating === null ? [h("td", { class: "gac-small", text: lacks ? t("rank.lacks", { n: lacks }) : problem ? t("rank.waits") : "" }), h("td", { class: "gac-rank-wide" })]
+        : [h("td", {}, h("b", { text: number(one.rating) }), h("small", { class: "gac-rank-narrow", text: range(one) })),
+          h("td", { class: "gac-rank-wide" }, h("span", { class: "gac-interval" }, intervalBar(one, low, high), h("span", { text: range(one) })))];
+      return h("tr", { class: one.is_listed ? null : "is-gone", "data-name": one.name },
+        h("td", { text: one.rank === null ? "" : one.rank_low === one.rank_high ? `${one.rank}` : `${one.rank} (${one.rank_low}–${one.rank_high})` }),
+        h("th", { scope: "row" }, h("bdi", { text: one.name }), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
+        ...shown, h("td", { text: number(one.num_votes) }),
+        h("td", { text: `${one.num_wins} / ${one.num_ties} / ${one.num_losses} / ${one.num_both_bad}` }),
+        ...costs.map(({ field, digits }) => h("td", { text: one[field] === null ? "" : number(one[field], digits) })));
+    })));
+}
+
+/** A 95 % interval on the scale of all. */
+function intervalBar(one, low, high) {
+  const place = (value) => (high > low ? (100 * (value - low)) / (high - low) : 50).toFixed(1);
+  return h("span", { class: "gac-interval-bar", "aria-hidden": "true" },
+    h("i", { style: `left:${place(one.low)}%;right:${(100 - place(one.high)).toFixed(1)}%` }), h("b", { style: `left:${place(one.rating)}%` }));
+}
+
+function biasOf({ left_bias: bias }) {
+  if (!bias) return null;
+  const isFair = bias.low <= 0.5 && bias.high >= 0.5;
+  return h("p", {}, t("rank.bias", { share: percent(bias.value), low: percent(bias.low), high: percent(bias.high) }), " ", t(isFair ? "rank.bias.fair" : "rank.bias.unfair"));
+}
+
+/** What the most active address did, and the ranks without it. */
+function busiestOf({ busiest }) {
+  if (!busiest) return null;
+  const votes = t("rank.votes.n", { n: busiest.num_votes }), visitors = t("rank.sessions.n", { n: busiest.num_visitors });
+  const ranks = Object.entries(busiest.ranks).map(([name, rank]) => (rank === null ? t("rank.busiest.unrated", { name }) : t("rank.busiest.rank", { name, rank })));
+  const change = ranks.length ? h("b", { text: t("rank.busiest.ranks", { ranks: ranks.join(", ") }) }) : t("rank.busiest.same");
+  return h("p", { class: "gac-rank-busiest" }, t("rank.busiest", { votes, visitors, share: percent(busiest.share) }), " ", change);
+}
+
+function effectsOf({ style_effects: effects }) {
+  const rows = Object.entries(effects);
+  if (!rows.length) return null;
+  const told = rows.map(([name, { value, low, high }]) => t("rank.effect", { name: t(`feature.${name}`), value: number(value), low: number(low), high: number(high) }));
+  return h("p", { text: `${t("rank.effects")} ${told.join(" · ")}` });
+}
+
+/** How often row won against column, of their votes. */
+function matrixOf({ names, wins, meetings }) {
+  const met = names.map((_, at) => at).filter((at) => meetings[at].some(Boolean));
+  if (met.length < 2) return null;
+  const cell = (row, column) => {
+    const num = meetings[row][column], share = num ? wins[row][column] / num : 0;
+    if (!num) return h("td", { text: row === column ? "" : "–" });
+    const title = t("rank.matrix.cell", { row: names[row], column: names[column], wins: number(wins[row][column], 1), n: num });
+    return h("td", { title, style: `--share:${(100 * share).toFixed(0)}%` }, h("span", { text: percent(share) }), h("small", { text: ` ${number(num)}` }));
+  };
+  return h("details", { open: true }, h("summary", { text: t("rank.matrix") }),
+    h("div", { class: "gac-lab-table gac-rank-matrix", tabindex: "0", role: "region", "aria-label": t("rank.matrix") }, h("table", {},
+      h("thead", {}, h("tr", {}, h("td"), ...met.map((at) => h("th", { scope: "col" }, h("bdi", { text: names[at] }))))),
+      h("tbody", {}, ...met.map((row) => h("tr", {}, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
+}

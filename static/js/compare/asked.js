@@ -1,0 +1,63 @@
+// What stands above the answers: the prompt, where a branch comes from, and the way to run it again.
+
+import { swapped } from "../answer/hints.js";
+import { h } from "../page/elements.js";
+import { saidParts, t } from "../page/words.js";
+
+/** `ask(event, fields)` starts something; `keep`: more buttons. */
+export function askedParts(run, ask, keep) {
+  const act = (text, title, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, title, onclick });
+  return [
+    h("h2", { dir: "auto", text: run.prompt }),
+    run.is_own ? act(t("run-again"), t("run-again.title"), () => ask("rerun", { run: run.id }), "gac-wide") : null,
+    run.is_own ? act(t("edit"), t("edit.title"), (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
+    ...keep,
+    run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: t("asked.shared") }),
+    run.parent || run.swap ? h("p", { class: "gac-small gac-of-branch" }, h("span", { text: `${branchWords(run)} ` }),
+      run.parent ? act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent })) : null) : null,
+    h("p", { class: "gac-small gac-ran-with", hidden: true }, `${t("asked.settings", { settings: saidParts(run.settings) })} `,
+      run.is_own ? act(t("asked.compare"), t("asked.compare.title"), () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
+  ].filter(Boolean);
+}
+
+/** What a run is that was made from an earlier one: a branch, which swapped a token, or the prompt asked again. */
+export function branchWords({ branch_position: position, swap }) {
+  if (position === null) return t("asked.again");
+  return swap ? t("asked.branched.swapped", { token: position + 1, ...swapped(swap) }) : t("asked.branched", { token: position + 1 });
+}
+
+/** A run made with other settings than those that stand under the prompt says so. */
+export function tellSettings(root, run) {
+  const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
+  if (line && run) line.hidden = next === saidParts(run.settings);
+}
+
+/** A field in the prompt's place: Enter asks, Escape leaves it as it was. */
+export function editPrompt(button, run, ask) {
+  const root = button.closest(".gac-asked"), title = root.querySelector("h2");
+  const field = h("textarea", { class: "gac-edit", rows: "2", "aria-label": t("edit.prompt"), dir: "auto" });
+  field.value = run.prompt;
+  const end = () => {
+    form.replaceWith(title);
+    button.hidden = false;
+    if (button.offsetParent) button.focus();
+  };
+  const send = () => {
+    if (!field.value.trim()) return;
+    end();
+    ask("revise", { run: run.id, prompt: field.value });
+  };
+  const form = h("div", { class: "gac-edit-form" }, field,
+    h("button", { type: "button", class: "gac-button", text: t("ask-again"), onclick: send }),
+    h("button", { type: "button", class: "gac-icon", text: t("cancel"), onclick: end }));
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape") || event.shiftKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.key === "Enter") send();
+    else end();
+  });
+  title.replaceWith(form);
+  button.hidden = true;
+  field.focus();
+}

@@ -1,0 +1,276 @@
+// Glue: the component's value -> cards, status, inspector, votes.
+
+import { hintOf } from "../answer/hints.js";
+import { Inspector } from "../answer/inspector.js";
+import { Painter } from "../answer/painter.js";
+import { BESIDE, Stream, StreamReader } from "../answer/stream.js";
+import { viewOf } from "../answer/views.js";
+import { showInAddress, tellShown } from "./address.js";
+import { Arrangement, placeBeside } from "./arrangement.js";
+import { askedParts, tellSettings } from "./asked.js";
+import { newCard } from "./ensemble_card.js";
+import { listenToKeys } from "./keyboard.js";
+import { Reading } from "./reading.js";
+import { Rest } from "./rest.js";
+import { awaitSaving, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage } from "./status.js";
+import { Toolbar } from "./toolbar.js";
+import { Votes } from "./votes.js";
+import { diffButton, remember } from "../keep/diff.js";
+import { keepMenu } from "../keep/menu.js";
+import { visitorKey } from "../page/browser.js";
+import { theTip } from "../page/tip.js";
+import { settings } from "../settings/settings.js";
+
+export class Board {
+  /** `server` and `trigger` are Gradio's: calls of Python's functions, and events. */
+  constructor(root, server, trigger) {
+    Object.assign(this, { root, server, trigger });
+    this.part = (name) => root.querySelector(`.gac-${name}`);
+    this.run = null;
+    this.isBusy = false; // something was asked for and nothing came yet
+    this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
+    this.painter = new Painter();
+    this.tip = theTip();
+    this.status = new StatusLine(this.part("status"));
+    this.arrangement = new Arrangement(root, this.part("columns"), this.part("rows"), this.part("layouts"));
+    this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextGated(1) });
+    this.votes = new Votes(this.part("votes"),
+      (outcome) => this.server.vote_run(this.request({ outcome })), () => this.server.undo_vote(this.request({})));
+    this.inspector = new Inspector(this.part("inspector"),
+      (stream, position) => this.server.inspect_step(this.request(stream.key === BESIDE
+        ? { run: this.run.beside.run, stream: "ensemble", position } : { stream: stream.key, position })), {
+        onBranch: (position, token) => this.ask("branch", { run: this.run.id, position, token }),
+        onMove: (step) => this.goTo(this.place.index + step),
+        onChoose: (index) => this.goTo(index),
+        onClose: () => this.close(),
+        onShown: () => this.placeInspector(),
+      });
+    listenToKeys(root, {
+      onGated: (step) => this.nextGated(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run?.is_own) && this.votes.onKey(key),
+    });
+    setInterval(() => this.refresh(), STATUS_MS / 2);
+  }
+
+  request(fields) {
+    return { key: visitorKey(), run: this.run.id, ...fields };
+  }
+
+  get isLive() {
+    return Boolean(this.run) && !this.done;
+  }
+
+  // ---- what comes from the server
+
+  start(run) {
+    this.run = run;
+    this.isBusy = false;
+    this.done = null;
+    this.rest = new Rest(this);
+    this.phase = { status: run?.is_live ? "running" : "", place: 0 };
+    this.startedAt = performance.now() - 1000 * (run?.age_s ?? 0);
+    this.reading = new Reading();
+    this.root.dataset.state = run ? "run" : "empty";
+    this.root.classList.remove("has-expanded");
+    this.part("stage").hidden = !run;
+    this.part("empty").hidden = Boolean(run);
+    this.inspector.clear(run);
+    this.painter.clear();
+    this.tip.hide();
+    this.place = null;
+    if (run) this.build(run);
+    tellShown(this);
+    this.refresh(true);
+    this.arrangement.fit();
+  }
+
+  build(run) {
+    this.root.classList.toggle("is-again", run.is_again);
+    this.cards = null;
+    this.setView(viewOf(run));
+    this.toolbar.start(run, this.root.dataset.view);
+    const memberOf = (key) => (key === BESIDE ? -1 : run.members.indexOf(key.replace(/^member:/, "")));
+    this.streams = run.streams.map((key, index) => new Stream(index, key, memberOf(key)));
+    this.cards = this.streams.map((stream) => this.card(stream, run));
+    this.ensemble = this.cards[0];
+    this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
+    this.part("answers").dataset.count = this.cards.length;
+    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), [diffButton(this), keepMenu(this)]));
+    this.part("votes").hidden = !run.is_own;
+    if (run.is_own) this.votes.start(run);
+    this.arrangement.start(this.cards);
+  }
+
+  card(stream, run) {
+    const actions = {
+      onVisit: (index) => { if (this.inspector.isOpen) this.inspect(stream, index, true); },
+      onInspect: (index) => this.inspect(stream, index),
+      onHint: (index, rect, isSpoken) => this.hint(stream, index, rect, isSpoken),
+      onExpand: () => this.expand(this.cards[stream.index]),
+    };
+    return newCard(stream, run, this.painter, { ...actions, onAsk: (event, fields) => this.ask(event, { run: run.id, ...fields }) });
+  }
+
+  take(line) {
+    if (Array.isArray(line)) {
+      const token = this.streams[line[0]].add(line);
+      this.cards[line[0]].append(token);
+      if (token.isGated) this.toolbar.next.disabled = false;
+    } else if (line.rest) {
+      this.rest.add(...line.rest);
+    } else if (line.end) {
+      const [index, end] = line.end;
+      this.streams[index].end = end;
+      this.cards[index].finish(end);
+    } else if (line.fork) {
+      this.cards[line.fork[0]].markFork(line.fork[1]);
+    } else if (line.read) {
+      this.reading.take(line.read, this.cards);
+    } else if (line.phase) this.phase = line.phase;
+    else if (line.done) this.finish(line.done);
+  }
+
+  /** All lines that came are taken: write them. */
+  flush() {
+    if (!this.run) return;
+    for (const card of this.cards) card.flush();
+    this.arrangement.preview();
+    if (this.rest.streams.length) this.rest.load();
+  }
+
+  finish(done) {
+    this.done = done;
+    remember(this);
+    for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
+    this.refresh(true);
+    if (done.saved === null) awaitSaving(this, this.run.id);
+  }
+
+  // ---- what people do
+
+  setView(view) {
+    this.root.dataset.view = view;
+    this.painter.show(view);
+    for (const card of this.cards ?? []) card.render();
+  }
+
+  repaint() {
+    this.painter.show(this.root.dataset.view);
+  }
+
+  /** What is chosen is a token, which the Rendered view has none of. */
+  showTokens() {
+    this.setView(viewOf(this.run));
+    this.toolbar.check(this.root.dataset.view);
+  }
+
+  hint(stream, index, rect, isSpoken = false) {
+    if (index === null) return this.tip.hide();
+    const text = hintOf(stream, index, this.run, this.cards[stream.index].tokens.partsOf(index).length);
+    if (!isSpoken || !this.inspector.isOpen) this.tip.show(text, rect);
+    if (isSpoken) this.part("spoken").textContent = `${stream.tokens[index].text} ${text}`;
+  }
+
+  inspect(stream, index, isLater = false) {
+    if (this.root.dataset.view === "rendered") this.showTokens();
+    if (this.place) this.cards[this.place.stream.index].tokens.select(null);
+    this.place = { stream, index };
+    const { tokens } = this.cards[stream.index];
+    tokens.select(index);
+    this.tip.hide();
+    this.ensemble.plot.select(stream.index === 0 ? index : null);
+    this.inspector.show(stream, index, tokens.partsOf(index), isLater);
+  }
+
+  placeInspector() {
+    placeBeside(this, this.cards[this.place.stream.index]);
+  }
+
+  goTo(index) {
+    const { stream } = this.place;
+    if (index < 0 || index >= stream.tokens.length) return;
+    this.inspect(stream, index);
+  }
+
+  nextGated(step) {
+    if (!this.run) return false;
+    const gated = this.streams[0].tokens.filter((token) => token.isGated).map((token) => token.index);
+    if (!gated.length) return false;
+    const from = this.place?.stream.index === 0 ? this.place.index : step > 0 ? -1 : Infinity;
+    const next = step > 0 ? gated.find((index) => index > from) ?? gated[0] : gated.findLast((index) => index < from) ?? gated.at(-1);
+    this.arrangement.showCard(0);
+    if (this.root.dataset.view === "rendered") this.showTokens();
+    this.ensemble.tokens.focus(next);
+    this.inspect(this.streams[0], next);
+    return true;
+  }
+
+  expand(card) {
+    const isOn = !card.root.classList.contains("is-expanded");
+    for (const other of this.cards) other.expand(isOn && other === card);
+    this.root.classList.toggle("has-expanded", isOn);
+    if (this.inspector.isOpen) this.placeInspector();
+  }
+
+  /** Closes the topmost thing that is open; false if nothing was. */
+  close() {
+    const expanded = this.cards?.find((card) => card.root.classList.contains("is-expanded"));
+    if (this.inspector.isOpen) {
+      const { stream, index } = this.place;
+      this.inspector.close();
+      this.ensemble.plot.select(null);
+      this.cards[stream.index].tokens.select(null);
+      this.cards[stream.index].tokens.focus(index);
+      this.place = null;
+    } else if (expanded) {
+      this.expand(expanded);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  /** What was asked for was refused. */
+  settle() {
+    this.isBusy = false;
+    showInAddress(this.run?.id);
+    this.refresh(true);
+  }
+
+  async stop() {
+    if (this.isLive) await this.server.stop_run(this.request({}));
+  }
+
+  /** End a run that still streams, and make ready for the next. */
+  async clear() {
+    if (this.isLive) {
+      await this.stop();
+      const until = performance.now() + STOP_TIMEOUT_MS;
+      while (this.isLive && performance.now() < until) await new Promise((wake) => setTimeout(wake, 50));
+    }
+  }
+
+  /** Something was asked for: say so until it comes. */
+  expect() {
+    this.isBusy = true;
+    this.askedAt = performance.now();
+    this.refresh(true);
+  }
+
+  async ask(event, fields) {
+    if (this.isBusy) return;
+    await this.clear();
+    this.expect();
+    this.trigger(event, { key: visitorKey(), ...fields, ...(event === "revise" ? { settings: settings() } : {}) });
+  }
+
+  refresh(isNow = false) {
+    tellPage(this);
+    tellSettings(this.root, this.run);
+    if (this.run && (this.isLive || isNow)) {
+      for (const card of this.cards.slice(1)) card.refresh();
+      this.ensemble.refresh(this.streams.slice(1).filter(({ key }) => key !== BESIDE));
+    }
+    this.root.classList.toggle("is-live", this.isLive);
+    this.status.show(statusOf(this), isNow);
+  }
+}

@@ -1,0 +1,49 @@
+// The board of the Compare tab, fed by its component's value once per animation frame, and what the page asks of it.
+
+import { openFromAddress } from "./address.js";
+import { Board } from "./board.js";
+import { listenToEnter } from "./keyboard.js";
+import { oncePerFrame, visitorKey } from "../page/browser.js";
+import { settings } from "../settings/settings.js";
+
+let tellStarted;
+/** The board, once its part of the page is there. */
+export const board = new Promise((resolve) => { tellStarted = resolve; });
+
+export function start({ element, props, server, trigger, watch }) {
+  const shown = new Board(element.querySelector(".gac-board"), server, trigger);
+  const update = oncePerFrame(() => {
+    shown.reader.feed(props.value ?? "");
+    shown.flush();
+  });
+  watch("value", update);
+  update();
+  listenToEnter(shown);
+  openFromAddress(shown);
+  tellStarted(shown);
+}
+
+export const stop = async () => (await board).stop();
+export const clear = async () => (await board).clear();
+
+/** The tab is chosen: another one may have painted in another view. */
+export const show = async () => (await board).repaint();
+
+const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
+
+/** An example becomes the prompt. */
+export function promptOf(example) {
+  focusPrompt();
+  return example;
+}
+
+/** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. What the run is started with. */
+export async function beforeRun(_key, conversation, prompt) {
+  const shown = await board;
+  if (String(prompt ?? "").trim()) {
+    if (matchMedia("(pointer: fine)").matches) focusPrompt();
+    await shown.clear();
+    shown.expect();
+  }
+  return [visitorKey(), conversation, prompt, settings()];
+}

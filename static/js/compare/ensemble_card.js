@@ -1,0 +1,75 @@
+// The ensemble's card: a member's, with a legend, the gate's confidence and what the ensemble cost.
+
+import { CAN_PAINT } from "../answer/painter.js";
+import { ConfidencePlot } from "../answer/plot.js";
+import { BESIDE } from "../answer/stream.js";
+import { BesideCard, Card, MemberCard, offerMore } from "./card.js";
+import { h } from "../page/elements.js";
+import { number, percent, seconds } from "../page/numbers.js";
+import { rich, t, term } from "../page/words.js";
+
+const FIGURES_PX = 100, PLOT_PX = 125; // what they take, with some air
+
+class EnsembleCard extends Card {
+  constructor(stream, run, painter, actions) {
+    super(stream, t("ensemble"), painter, actions);
+    this.root.classList.add("gac-ensemble");
+    this.run = run;
+    this.share = h("span", { class: "gac-speed" });
+    this.subline.append(this.share);
+    this.plot = new ConfidencePlot(run.threshold, run.mode, actions.onInspect);
+    this.figures = h("dl", { class: "gac-figures" });
+    this.foot.prepend(legend(run), this.plot.root, this.figures);
+  }
+
+  name() {
+    return h("span", { text: t("ensemble") });
+  }
+
+  append(token) {
+    super.append(token);
+    this.plot.add(token);
+  }
+
+  refresh(others = []) {
+    super.refresh();
+    const { numGated, tokens, end } = this.stream, total = tokens.length;
+    if (!total) return;
+    this.share.replaceChildren(...rich("card.ensembled", { gated: numGated, total, share: percent(numGated / total), ensembled: this.ensembled ??= term("ensembled", t("ensembled")) }));
+    if (!end || this.hasCost) return;
+    const cost = this.cost(others); // known once all are over
+    if (this.figures.children.length && !cost) return;
+    this.hasCost = Boolean(cost);
+    const passes = Object.entries(end.forwards).map(([name, count]) => `${count} ${name}`).join(" + ");
+    const figures = [["card.first-token", seconds(end.ttft_s)], passes ? ["card.passes", passes] : null, cost];
+    this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
+    const spare = this.body.clientHeight - this.tokens.root.offsetHeight; // of a short window
+    if (spare > FIGURES_PX) this.root.dataset.room = spare > FIGURES_PX + PLOT_PX ? "all" : "figures";
+  }
+
+  /** Time per token against each member's alone, in the members' order; null until all are over. */
+  cost(others) {
+    const own = this.stream.end.tokens_per_s, speeds = others.map((stream) => stream.end?.tokens_per_s ?? 0);
+    if (!own || speeds.some((speed) => speed <= 0)) return null;
+    const ratios = speeds.map((speed, index) => `${number(speed / own, 1)} × ${others[index].name}`);
+    return ["card.cost", ratios.join(", ")];
+  }
+}
+
+function legend(run) {
+  return h("p", { class: "gac-legend" },
+    run.mode === "every-step" ? null : h("span", { class: "gac-legend-gate" }, ...rich(`legend.${run.mode}`, { sample: h("i", { class: "gac-sample", text: t("legend.marked") }) })),
+    h("span", { class: "gac-legend-winner" }, ...rich("legend.winner")),
+    h("span", { class: "gac-legend-doubt" }, h("i", { text: t("legend.sure") }), h("i", { text: t("legend.unsure") })),
+    h("span", { class: "gac-legend-partial" }, ...rich("legend.partial", { sample: h("i", { class: "gac-sample-partial", text: t("legend.partial.sample") }) })),
+    CAN_PAINT ? null : h("span", { text: t("legend.cannot-mark") }));
+}
+
+/** The card of a stream; `actions` of `Card`, and onAsk(event, fields). */
+export function newCard(stream, run, painter, actions) {
+  const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
+  const card = new kind(stream, run, painter, actions);
+  if (run.swap && stream.key !== BESIDE) card.swapAt = run.branch_position;
+  if (run.is_own) offerMore(card, run, actions.onAsk);
+  return card;
+}

@@ -1,0 +1,37 @@
+// Keys that work anywhere on the Compare tab, except while somebody types; and Enter in the prompt.
+
+import { leaveField } from "../page/elements.js";
+
+const AGAIN_MS = 60, MAX_AGAIN = 50;
+
+export function listenToKeys(element, { onGated, onClose, onVote }) {
+  document.addEventListener("keydown", (event) => {
+    if (!element.isConnected || !element.offsetParent || event.defaultPrevented) return;
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Escape" && onClose()) {
+      event.preventDefault();
+      return;
+    }
+    if (event.target.matches?.("#gac-prompt textarea")) leaveField(event);
+    if (event.target.closest?.("input:not([type=radio]), textarea, select, [contenteditable], dialog")) return;
+    const isDone = event.key.toLowerCase() === "n" ? onGated(event.shiftKey ? -1 : 1) : !event.repeat && onVote(event.key);
+    if (isDone) event.preventDefault();
+  });
+}
+
+/** Enter while a run goes on ends it and asks anew; Gradio, with the first still pending, would ignore it. */
+export function listenToEnter(board) {
+  document.addEventListener("keydown", async (event) => {
+    if (!board.root.isConnected || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (!event.target.matches?.("#gac-prompt textarea") || !event.target.value.trim() || board.isBusy) return;
+    if (!board.isLive) return board.expect();
+    event.preventDefault();
+    event.stopPropagation();
+    await board.clear();
+    board.expect();
+    for (let tries = 0; board.isBusy && tries < MAX_AGAIN; tries += 1) {
+      document.querySelector("#gac-prompt .submit-button")?.click();
+      await new Promise((wake) => setTimeout(wake, AGAIN_MS));
+    }
+  }, { capture: true });
+}

@@ -1,0 +1,28 @@
+// What went wrong with a request, in words, under the prompt.
+
+import { board } from "./compare.js";
+import { parseJson } from "../page/browser.js";
+import { said } from "../page/words.js";
+import { showFaults } from "../settings/settings.js";
+
+export function start({ element, props, watch }) {
+  const line = element.querySelector(".gac-notice");
+  const draw = async () => {
+    const notice = parseJson(props.value, null);
+    line.hidden = !notice;
+    line.textContent = notice ? wordsOf(notice.field.replaceAll("_", " "), notice.message) : "";
+    if (!notice) return;
+    (await board).settle();
+    if (notice.field !== "prompt") showFaults();
+  };
+  watch("value", draw);
+  draw();
+}
+
+/** A message goes on from "The prompt", or stands after the name of its field. */
+function wordsOf(name, message) {
+  if (!name) return said(message);
+  if (name === "prompt") return said(`The prompt ${message}`);
+  const field = name[0].toUpperCase() + name.slice(1), whole = `${field}: ${message}`;
+  return said(whole) === whole ? `${said(field)}: ${said(message)}` : said(whole);
+}

@@ -1,0 +1,60 @@
+// The status line, the word beside the prompt, and what the rest of the page learns of a run by classes of the body.
+
+import { visitorKey } from "../page/browser.js";
+import { number, seconds } from "../page/numbers.js";
+import { said, t } from "../page/words.js";
+
+export const STATUS_MS = 1000; // a screen reader hears the status line at most this often
+export const STOP_TIMEOUT_MS = 8000; // how long a stopped run may take to say that it ended
+const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
+
+export class StatusLine {
+  constructor(root) {
+    Object.assign(this, { root, saidAt: 0 });
+  }
+
+  show(text, isNow) {
+    const now = performance.now();
+    if (text === this.root.textContent || (!isNow && now - this.saidAt < STATUS_MS)) return;
+    this.saidAt = now;
+    this.root.textContent = text;
+  }
+}
+
+export function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, reading, done }) {
+  if (isBusy) return t(performance.now() - askedAt > STOP_TIMEOUT_MS ? "status.still-waiting" : "status.starting");
+  if (!run) return "";
+  const sinceStart = `${number((performance.now() - startedAt) / 1000)} s`;
+  if (phase.status === "waiting" && isLive) return [t("status.queue", { place: phase.place }), sinceStart, ...besideWords(phase)].join(" · ");
+  const tokens = t("count.tokens", { n: streams.reduce((sum, stream) => sum + stream.tokens.length, 0) });
+  if (isLive && streams[0].tokens.length) return [t("status.writing"), tokens, sinceStart].join(" · ");
+  if (isLive) return [reading.words(), sinceStart, reading.left(), ...besideWords(phase)].filter(Boolean).join(" · ");
+  const took = Math.max(0, ...streams.map((stream) => stream.end?.seconds ?? 0));
+  return [t(`run.${done.status}`), tokens, took ? seconds(took) : null, done.saved ? null : t(done.saved === false ? "status.not-saved" : "status.not-saved-yet")].filter(Boolean).join(" · ");
+}
+
+/** What else holds the machine. */
+function besideWords({ runs, study }) {
+  return [runs ? t("status.other-runs", { n: runs }) : "", study ? t("status.study", { study: said(study) }) : ""].filter(Boolean);
+}
+
+/** What Enter does now, or that the first run starts, beside the prompt; and whether there is a run at all. */
+export function tellPage(board) {
+  const { isLive, isBusy, run } = board;
+  const { classList } = document.body, hint = document.querySelector(".gac-hint");
+  classList.toggle("gac-is-live", isLive);
+  classList.toggle("gac-has-run", Boolean(run) || isBusy);
+  const next = classList.contains("gac-shows-earlier") ? t("hint.goes-on") : "";
+  if (hint) hint.textContent = isLive ? t("hint.enter-stops") : run ? next : statusOf(board);
+}
+
+/** The database is busy or away: ask now and then what became of the run. */
+export async function awaitSaving(board, id) {
+  for (let left = SAVING_ATTEMPTS; left && board.run?.id === id && board.done?.saved === null; left -= 1) {
+    await new Promise((wake) => setTimeout(wake, SAVING_MS));
+    const reply = await board.server.saved_run({ key: visitorKey(), run: id });
+    if (board.run?.id !== id || !board.done || !reply || reply.error) continue;
+    board.done.saved = reply.saved;
+    board.refresh(true);
+  }
+}

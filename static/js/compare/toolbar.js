@@ -1,0 +1,23 @@
+// The choice of the view, and the way to the next gated token.
+
+import { viewChoices, VIEWS } from "../answer/views.js";
+
+export class Toolbar {
+  /** `actions`: {onView(view), onNext()}. */
+  constructor(views, next, actions) {
+    this.views = views;
+    this.next = next;
+    views.replaceChildren(...viewChoices("gac-view", VIEWS, actions.onView));
+    next.addEventListener("click", actions.onNext);
+  }
+
+  check(view) {
+    this.views.querySelector(`[value=${view}]`).checked = true;
+  }
+
+  start(run, view) {
+    this.check(view);
+    this.next.disabled = true;
+    this.next.hidden = run.mode === "every-step";
+  }
+}

@@ -1,0 +1,92 @@
+// The vote bar: one key each, undo for ten seconds.
+
+import { answerTo } from "../page/browser.js";
+import { h, memberName } from "../page/elements.js";
+import { rich, said, t } from "../page/words.js";
+
+const UNDO_S = 10;
+
+export class Votes {
+  /** `send(outcome)` and `undo()` give the server's reply. */
+  constructor(root, send, undo) {
+    Object.assign(this, { root, send, undo, options: [], outcome: null, timer: 0, isBusy: false });
+  }
+
+  start(run) {
+    clearInterval(this.timer);
+    const members = run.members.map((name, index) => [`member:${name}`, name, index]);
+    const answers = [["ensemble", t("ensemble"), null], ...members].filter(([stream]) => run.streams.includes(stream));
+    this.options = [
+      ...answers.map(([outcome, name, member], index) => ({ outcome, name, member, key: index < 9 ? String(index + 1) : "" })),
+      { outcome: "tie", name: t("vote.tie"), member: null, key: "0" },
+      { outcome: "all-bad", name: t("vote.all-bad"), member: null, key: "x" },
+    ];
+    this.outcome = run.outcome;
+    this.render();
+  }
+
+  render() {
+    const voted = this.options.find((option) => option.outcome === this.outcome);
+    this.root.classList.toggle("is-voted", Boolean(voted));
+    if (voted) {
+      this.message = h("span", { role: "status" }, ...rich("vote.chosen", { name: h("b", {}, h("bdi", { text: voted.name })) }));
+      this.undoButton = h("button", { type: "button", class: "gac-button", hidden: true, onclick: () => this.takeBack() });
+      this.root.replaceChildren(this.message, this.undoButton);
+      return;
+    }
+    this.root.replaceChildren(
+      h("span", { class: "gac-votes-title" }, t("vote.title"), h("span", { class: "gac-votes-early", text: ` · ${t("vote.early")}` })),
+      ...this.options.map((option) => h("button", { type: "button", class: "gac-vote", onclick: () => this.vote(option.outcome) },
+        option.member === null ? h("span", { text: option.name }) : memberName(option.name, option.member),
+        option.key ? h("kbd", { text: option.key }) : null)));
+  }
+
+  onKey(key) {
+    const option = this.options.find((candidate) => candidate.key === key);
+    if (!option || this.outcome) return false;
+    this.vote(option.outcome);
+    return true;
+  }
+
+  async vote(outcome) {
+    if (this.isBusy || this.outcome) return;
+    this.isBusy = true;
+    const reply = await answerTo(this.send(outcome));
+    this.isBusy = false;
+    if (reply.error) {
+      this.complain(reply.error);
+      return;
+    }
+    this.outcome = outcome;
+    this.render();
+    this.countDown(UNDO_S);
+  }
+
+  countDown(left) {
+    clearInterval(this.timer);
+    const tick = () => {
+      this.undoButton.hidden = left <= 0;
+      this.undoButton.textContent = t("vote.undo", { left });
+      if (left <= 0) clearInterval(this.timer);
+      left -= 1;
+    };
+    tick();
+    this.timer = setInterval(tick, 1000);
+  }
+
+  async takeBack() {
+    const reply = await answerTo(this.undo());
+    if (reply.error) {
+      this.complain(reply.error);
+      return;
+    }
+    clearInterval(this.timer);
+    this.outcome = null;
+    this.render();
+  }
+
+  complain(text) {
+    this.root.querySelector(".gac-votes-error")?.remove();
+    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text: said(text) }));
+  }
+}

@@ -1,0 +1,133 @@
+// The visitor's own conversations: search, filter, name, star, reopen, run again, delete one, many or all.
+
+import { clearArena } from "../arena/arena.js";
+import { board } from "../compare/compare.js";
+import { forgetTurn } from "../compare/turns.js";
+import { confirmed } from "./dialog.js";
+import { HistoryFilters } from "./filters.js";
+import { conversationItem } from "./rows.js";
+import { forgetAnswers } from "../keep/diff.js";
+import { asking, visitorKey } from "../page/browser.js";
+import { said, t } from "../page/words.js";
+
+let list = null;
+
+export function start(part) {
+  list = new History(part);
+  list.load();
+}
+
+/** The tab is chosen. */
+export const refreshHistory = () => list?.load();
+
+class History {
+  constructor({ element, server, trigger }) {
+    this.part = (selector) => element.querySelector(selector);
+    Object.assign(this, { ask: asking(server), trigger, round: 0 }); // round: a slow answer to an older question is dropped
+    this.list = this.part(".gac-conversations");
+    this.note = this.part(".gac-history-note");
+    this.more = this.part("[data-act=more]");
+    this.chosen = this.part("[data-act=delete-chosen]");
+    this.filters = new HistoryFilters(this.part("form"), () => this.load());
+    this.chosen.addEventListener("click", () => {
+      const ids = this.chosenIds();
+      this.removeRuns(ids, t("history.delete-runs.title", { n: ids.length }), t("history.delete-runs"));
+    });
+    this.part("[data-act=delete-all]").addEventListener("click", () => this.removeAll());
+    this.more.addEventListener("click", () => this.load(this.list.children.length));
+  }
+
+  confirm(title, text) {
+    return confirmed(this.part(".gac-dialog"), title, text);
+  }
+
+  async load(offset = 0) {
+    const mine = ++this.round;
+    const reply = await this.ask("list_conversations", { offset, ...this.filters.value() });
+    if (mine !== this.round) return;
+    if (reply.error) {
+      this.note.textContent = said(reply.error);
+      return;
+    }
+    this.filters.offer(reply.members);
+    const items = reply.conversations.map((conversation) => conversationItem(conversation, this));
+    if (offset) this.list.append(...items);
+    else this.list.replaceChildren(...items);
+    this.more.hidden = !reply.has_more;
+    this.note.textContent = this.list.children.length ? "" : t(this.filters.isAny ? "history.no-match" : "history.empty");
+    this.onChoose();
+  }
+
+  chosenIds() {
+    return [...this.list.querySelectorAll(".gac-choose :checked")].map((box) => box.closest("[data-run]").dataset.run);
+  }
+
+  async go(event, run) {
+    const shown = await board;
+    await shown.clear();
+    shown.expect();
+    this.trigger(event, { key: visitorKey(), run: run.id });
+  }
+
+  // ---- what a conversation's row does
+
+  onOpen(run) {
+    return this.go("open", run);
+  }
+
+  onRerun(run) {
+    return this.go("rerun", run);
+  }
+
+  onChoose() {
+    const count = this.chosenIds().length;
+    this.chosen.hidden = !count;
+    this.chosen.textContent = t("history.delete-chosen", { n: count });
+  }
+
+  onDeleteRun(run) {
+    return this.removeRuns([run.id], t("history.delete-run.title"), t("history.delete-run"));
+  }
+
+  async onDelete({ id, num_runs: n, runs }) {
+    if (!(await this.confirm(t("history.delete-conversation.title"), t("history.delete-conversation", { n })))) return;
+    await this.change("delete_conversation", { conversation: id }, t("history.deleted"), runs.map((run) => run.id), true);
+  }
+
+  onName(conversation, name) {
+    return this.change("name_conversation", { conversation: conversation.id, name });
+  }
+
+  async onStar(conversation) {
+    const reply = await this.ask("star_conversation", { conversation: conversation.id, is_starred: conversation.is_starred });
+    if (reply.error) this.note.textContent = said(reply.error);
+  }
+
+  // ---- what is deleted
+
+  /** Do it, say how it went, and show what is left; `isAll`: more than the runs of these ids may be gone. */
+  async change(name, fields, done = "", ids = [], isAll = false) {
+    const reply = await this.ask(name, fields), shown = await board;
+    const isShown = ids.includes(shown.run?.id);
+    if (!reply.error) for (const id of ids) forgetTurn(id);
+    if (!reply.error && ids.length) forgetAnswers(isAll ? null : ids);
+    await this.load();
+    this.note.textContent = said(reply.error) || done || this.note.textContent;
+    if (!reply.error && isShown) this.trigger("cleared");
+  }
+
+  async removeRuns(ids, title, text) {
+    if (ids.length && (await this.confirm(title, text))) await this.change("delete_runs", { runs: ids }, t("history.deleted"), ids);
+  }
+
+  async removeAll() {
+    if (!(await this.confirm(t("history.delete-all.title"), t("history.delete-all")))) return;
+    const reply = await this.ask("delete_all");
+    await this.load();
+    this.note.textContent = said(reply.error) || t("history.all-deleted");
+    if (reply.error) return;
+    forgetAnswers(null);
+    clearArena();
+    this.trigger("cleared");
+  }
+}

@@ -1,0 +1,85 @@
+// The history's list: conversations, and in each its runs.
+
+import { outcomeWords } from "./filters.js";
+import { h } from "../page/elements.js";
+import { moment } from "../page/numbers.js";
+import { t } from "../page/words.js";
+
+const MAX_NAME_CHARS = 120;
+
+const iconButton = (text, label, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, "aria-label": label, onclick });
+
+/** `actions`: {onOpen(run), onRerun(run), onDeleteRun(run), onDelete(conversation), onName(conversation, name), onStar(conversation, isOn), onChoose()}. */
+export function conversationItem(conversation, actions) {
+  const { runs, num_runs: count, name } = conversation, first = runs[0];
+  const title = name || first.prompt.slice(0, 60) || t("history.unnamed");
+  const star = iconButton("", "", () => {
+    conversation.is_starred = !conversation.is_starred;
+    draw();
+    actions.onStar(conversation);
+  }, "gac-star");
+  const draw = () => {
+    star.textContent = conversation.is_starred ? "★" : "☆";
+    star.setAttribute("aria-label", t("history.star", { title }));
+    star.setAttribute("aria-pressed", String(conversation.is_starred));
+  };
+  draw();
+  const rename = iconButton(t(name ? "rename" : "history.name"), t("history.name.of", { title }), () => askName(rename, conversation, actions));
+  const isGroup = count > 1 || Boolean(name);
+  const shown = runs.length < count ? t("history.some-turns", { some: runs.length, n: count }) : t("count.turns", { n: count });
+  const head = isGroup ? h("header", { class: "gac-conversation-head" },
+    star, h("h2", { dir: "auto", text: name || first.prompt || t("history.unnamed") }), h("span", { class: "gac-small", text: shown }), h("span", { class: "gac-spacer" }), rename,
+    iconButton(t("history.delete-turns"), t("history.delete-turns.of", { title }), () => actions.onDelete(conversation), "gac-danger")) : null;
+  return h("li", { class: "gac-conversation" }, head,
+    h("ol", { class: "gac-runs" }, ...runs.map((run) => runItem(run, isGroup ? [] : [star, rename], actions))));
+}
+
+function runItem(run, more, actions) {
+  const outcome = run.outcome ? outcomeWords(run.outcome) : null;
+  const facts = [
+    moment(run.created_at),
+    run.status === "finished" ? null : t(`run.${run.status}`),
+    run.mode === "gate" ? null : t(`mode.${run.mode}`),
+    run.branch_position === null ? null : branchFact(run),
+    run.num_tokens ? t("history.tokens", { n: run.num_tokens, ensembled: run.num_ensembled }) : null,
+    outcome,
+    run.is_shared ? t("history.shared") : null,
+  ].filter(Boolean);
+  const label = run.prompt.slice(0, 60);
+  return h("li", { "data-run": run.id },
+    h("label", { class: "gac-choose" }, h("input", { type: "checkbox", "aria-label": t("history.choose", { label }), onchange: () => actions.onChoose() })),
+    h("button", { type: "button", class: "gac-run-open", onclick: () => actions.onOpen(run) },
+      h("span", { class: "gac-run-prompt", dir: "auto", text: run.status === "damaged" ? t("history.damaged") : run.prompt }),
+      h("span", { class: "gac-small", text: facts.join(" · ") })),
+    ...more,
+    iconButton(t("run-again"), t("run-again.of", { label }), () => actions.onRerun(run)),
+    iconButton(t("delete"), t("delete.of", { label }), () => actions.onDeleteRun(run), "gac-danger"));
+}
+
+function branchFact({ branch_position: position, swap }) {
+  const [before, now] = (swap ?? []).map((text) => t("quoted", { text }));
+  return t(swap ? "history.branch.swapped" : "history.branch", { token: position + 1, before, now });
+}
+
+/** A field in the button's place. Enter or leaving it keeps the name, Escape the old one. */
+function askName(button, conversation, actions) {
+  const field = h("input", { type: "text", class: "gac-search gac-name-field", maxlength: MAX_NAME_CHARS, "aria-label": t("history.name.field"), placeholder: t("history.name") });
+  field.value = conversation.name;
+  let isOver = false;
+  const end = (isKept) => {
+    if (isOver) return;
+    isOver = true;
+    field.replaceWith(button);
+    if (isKept && field.value.trim() !== conversation.name) actions.onName(conversation, field.value.trim());
+    else button.focus();
+  };
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
+    if (event.key === "Enter") end(true);
+    if (event.key === "Escape") end(false);
+  });
+  field.addEventListener("blur", () => end(true));
+  button.replaceWith(field);
+  field.focus();
+  field.select();
+}

@@ -1,0 +1,115 @@
+// A run as a text, a page and a picture of its own. Page and picture are built as elements from text nodes and then
+// serialised, so that what models wrote is escaped by the browser. They hold no script and load nothing.
+
+import { KINDS_OF_VIEW, namesOf } from "../answer/painter.js";
+import { Rendered } from "../answer/rendered.js";
+import { BESIDE } from "../answer/stream.js";
+import { branchWords } from "../compare/asked.js";
+import { EXPORT_STYLE } from "./export_style.js";
+import { h } from "../page/elements.js";
+import { percent, seconds } from "../page/numbers.js";
+import { saidParts, t } from "../page/words.js";
+
+const PICTURE_WIDTH = 1200, PICTURE_SCALE = 2; // px; pixels per px
+const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
+
+const titlesOf = (board) => board.cards.map((card) => card.stream.name ?? t("ensemble"));
+
+/** Prompt and answers as Markdown: answers as they were written, which mostly is Markdown. */
+export function markdownOf(board) {
+  const { run, streams } = board, names = titlesOf(board);
+  const asked = run.prompt.split("\n").map((line) => `> ${line}`).join("\n");
+  const answers = streams.map((stream, index) => `## ${names[index]}\n\n${stream.text.trim() || t("export.no-answer")}\n\n*${figuresOf(stream)}*`);
+  return `${asked}\n\n*${originOf(run).join("*\n\n*")}*\n\n${answers.join("\n\n")}\n`;
+}
+
+/** Its settings, and what it comes from. */
+const originOf = (run) => [saidParts(run.settings), ...(run.parent || run.swap ? [branchWords(run)] : [])];
+
+function figuresOf({ tokens, numGated, member, end }) {
+  const parts = [t("count.tokens", { n: tokens.length })];
+  if (member < 0 && tokens.length) parts.push(t("export.ensembled", { share: percent(numGated / tokens.length) }));
+  if (end) parts.push(seconds(end.seconds), end.digest ? t("export.digest", { digest: end.digest.slice(0, 16) }) : "");
+  return parts.filter(Boolean).join(" · ");
+}
+
+/** The run as it is looked at: in the view that is chosen. */
+function articleOf(board) {
+  const { run, cards, root } = board, view = root.dataset.view, names = titlesOf(board);
+  return h("article", { class: "run" },
+    h("header", {}, h("h1", { dir: "auto", text: run.prompt }), ...originOf(run).map((text) => h("p", { text }))),
+    legendOf(run, view),
+    h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
+      h("h2", {}, card.stream.member < 0 ? null : h("i", { class: `swatch w${card.stream.member % 6}` }), h("bdi", { text: names[index] })),
+      h("p", { class: "figures", text: figuresOf(card.stream) }),
+      view === "rendered" ? renderedCopy(card) : markedCopy(card, view, run)))),
+    h("footer", { text: document.title }));
+}
+
+function legendOf(run, view) {
+  if (!["gate", "winner", "confidence"].includes(view)) return null;
+  const who = view === "confidence" ? [] : run.members.map((name, index) => h("span", {}, h("i", { class: `swatch w${index % 6}` }), " ", h("bdi", { text: name }), " "));
+  return h("p", { class: "legend" }, `${t(`export.legend.${view}`)} `, ...who);
+}
+
+function renderedCopy(card) {
+  const copy = new Rendered("");
+  copy.render(card.stream.text);
+  for (const button of copy.root.querySelectorAll("button")) button.remove();
+  copy.root.className = "rendered";
+  return copy.root;
+}
+
+/** The answer's lines, what looks alike as one span; marks end where characters do, so that none is cut. */
+function markedCopy(card, view, run) {
+  const { marks, text, isEnsemble } = card.tokens, isSwapped = ({ tokens }) => run.swap && card.stream.key !== BESIDE && tokens.some(({ index }) => index === run.branch_position);
+  const kinds = KINDS_OF_VIEW[view], root = h("div", { class: "text" });
+  let at = 0;
+  for (const line of text.lines) {
+    const end = line.start + line.node.length, element = h("div", { class: line.root.classList.contains("is-code") ? "line code" : "line", dir: line.root.dir });
+    let last = null;
+    while (at < marks.all.length && !marks.all[at].isEnd && marks.all[at].start < end) {
+      const mark = marks.all[at], names = namesOf(mark, isEnsemble), look = [...kinds.map((kind) => names[kind]), isSwapped(mark) && "swapped"].filter(Boolean).join(" ");
+      const part = marks.text.slice(Math.max(mark.start, line.start), Math.min(mark.end, end));
+      if (last?.className === look) last.append(part);
+      else element.append(last = look ? h("span", { class: look, text: part }) : h("span", { text: part }));
+      if (mark.end > end) break; // it goes on in the next line
+      at += 1;
+    }
+    root.append(element);
+  }
+  return root;
+}
+
+export function pageOf(board) {
+  const page = document.implementation.createHTMLDocument(board.run.prompt.slice(0, 120));
+  page.head.prepend(h("meta", { charset: "utf-8" }), h("meta", { "http-equiv": "Content-Security-Policy", content: "default-src 'none'; style-src 'unsafe-inline'" }),
+    h("meta", { name: "viewport", content: "width=device-width" }));
+  page.head.append(h("style", { text: EXPORT_STYLE }));
+  page.body.append(articleOf(board));
+  return asXml(page);
+}
+
+/** Elements written out; what no XML may hold is replaced. */
+const asXml = (node) => new XMLSerializer().serializeToString(node).replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/gu, "\ufffd");
+
+/** A PNG, drawn by the browser from the same elements. */
+export async function pictureOf(board) {
+  const article = articleOf(board), style = h("style", { text: EXPORT_STYLE });
+  const stage = h("div", { class: "gac-offstage", "aria-hidden": "true" }), shadow = stage.attachShadow({ mode: "open" });
+  shadow.append(style, article);
+  document.body.append(stage);
+  stage.style.width = article.style.width = `${PICTURE_WIDTH}px`;
+  const height = Math.ceil(article.getBoundingClientRect().height);
+  stage.remove();
+  const scale = Math.min(PICTURE_SCALE, MAX_PICTURE_PX / height);
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${PICTURE_WIDTH}" height="${height}"><foreignObject width="100%" height="100%">${asXml(h("div", {}, style, article))}</foreignObject></svg>`;
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  await image.decode();
+  const canvas = h("canvas", { width: Math.round(PICTURE_WIDTH * scale), height: Math.round(height * scale) });
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  context.drawImage(image, 0, 0);
+  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error(t("export.too-large")))), "image/png"));
+}

@@ -1,0 +1,36 @@
+// How a run looks on paper and slides: light, by itself, in the colours and line styles of static/css/palette.css.
+
+const EXPORT_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const EXPORT_LINES = ["solid", "dashed", "dotted", "double", "wavy", "solid"];
+export const EXPORT_STYLE = `
+.run { box-sizing: border-box; padding: 28px; background: #fff; color: #1a1c20; font: 15px/1.6 "IBM Plex Sans", system-ui, "Noto Sans", sans-serif; overflow-wrap: anywhere; }
+body { margin: 0; background: #fff; }
+.run h1 { margin: 0; font-size: 21px; line-height: 1.35; white-space: pre-wrap; }
+.run h2 { display: flex; align-items: center; gap: 8px; margin: 0; font-size: 15px; }
+.run header p, .run .figures, .run .legend, .run footer { margin: 2px 0 10px; color: #5b606a; font-size: 12.5px; }
+.run footer { margin: 14px 0 0; }
+.answers { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); align-items: start; }
+.answer { min-width: 0; padding: 12px 16px; border: 1px solid #e2e2dc; border-radius: 10px; }
+.answer .figures { margin: 0 0 6px; }
+.text { white-space: pre-wrap; line-height: 1.75; text-underline-offset: 4px; }
+.line { min-height: 1.75em; text-align: start; unicode-bidi: isolate; }
+.line.code, .run code { font-family: "IBM Plex Mono", ui-monospace, monospace; font-size: 0.9em; }
+.line.code { padding: 0 8px; border-inline-start: 3px solid #e2e2dc; background: #f0f0ec; }
+.swatch { display: inline-block; width: 16px; height: 0; vertical-align: 4px; }
+.gac-gate-all { background: #ffe9b3; }
+.gac-forced { color: #5b606a; }
+.swapped { outline: 1.5px solid #5b606a; border-radius: 3px; color: #1a1c20; }
+.gac-partial { border-top: 2px dotted #5b606a; }
+${EXPORT_COLOURS.map((colour, i) => `
+.gac-gate-${i} { background: #ffe9b3; text-decoration: underline ${EXPORT_LINES[i]} ${colour} 2px; }
+.gac-winner-${i} { background: ${colour}2b; text-decoration: underline ${EXPORT_LINES[i]} ${colour} 2px; }
+.swatch.w${i} { border-top: 3px ${EXPORT_LINES[i] === "wavy" ? "solid" : EXPORT_LINES[i]} ${colour}; }`).join("")}
+${[1, 2, 3, 4, 5].map((level) => `.gac-doubt-${level} { background: rgb(138 79 216 / ${level * 11}%); }`).join("\n")}
+.rendered :is(p, ul, ol, blockquote, pre) { margin: 0 0 0.7em; }
+.rendered p { white-space: pre-line; }
+.rendered pre { padding: 8px 12px; background: #f0f0ec; border-radius: 6px; white-space: pre-wrap; }
+.rendered blockquote { padding-inline-start: 12px; border-inline-start: 3px solid #b3b5b4; }
+.rendered table { border-collapse: collapse; }
+.rendered :is(th, td) { padding: 2px 10px; border: 1px solid #b3b5b4; }
+.gac-code-head { font-size: 12px; color: #5b606a; }
+`;

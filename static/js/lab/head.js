@@ -1,0 +1,65 @@
+// The head of the result that is looked at: what it is, what follows from it, and its files.
+
+import { studyTitle } from "./lab.js";
+import { answerTo, download, parseJson, visitorKey } from "../page/browser.js";
+import { h } from "../page/elements.js";
+import { moment } from "../page/numbers.js";
+import { said, t } from "../page/words.js";
+
+const PNG_SCALE = 2;
+
+export function start({ element, props, server, watch }) {
+  const root = element.querySelector(".gac-lab-head");
+  const draw = () => {
+    const result = parseJson(props.value, null);
+    root.hidden = !result;
+    root.replaceChildren(...(!result ? [] : result.error ? [h("p", { class: "is-error", role: "alert", text: said(result.error) })] : headOf(result, server)));
+    if (!result || result.error) return;
+    root.focus({ preventScroll: true });
+    root.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  };
+  watch("value", draw);
+  draw();
+}
+
+function headOf(result, server) {
+  const note = h("p", { class: "is-error", role: "alert" }), title = studyTitle(result.study);
+  return [
+    h("header", {},
+      h("h2", { text: result.name || `${title}: ${result.heading}` }),
+      h("p", { class: "gac-small", text: [title, result.heading, moment(result.created_at), result.members.join(", ")].join(" · ") }),
+      h("div", { class: "gac-lab-exports" }, ...exportsOf(result, note, server))),
+    note,
+    ...result.remarks.map((remark) => h("p", { text: remark })),
+    result.has_plot ? h("p", { class: "gac-small", text: t("lab.charts") }) : "",
+  ];
+}
+
+function exportsOf(result, note, server) {
+  const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": t("lab.export", { format: text }), onclick: make });
+  const saveText = (ending, type, text) => () => download(new Blob([text], { type }), `${result.id}.${ending}`);
+  const picture = (finish) => async () => {
+    const reply = await answerTo(server.lab_picture({ key: visitorKey(), result: result.id }));
+    note.textContent = said(reply.error);
+    if (!reply.error) finish(reply.svg);
+  };
+  return [
+    button("CSV", saveText("csv", "text/csv", result.csv)),
+    button("JSON", saveText("json", "application/json", result.json)),
+    ...(result.has_plot ? [
+      button("SVG", picture((svg) => saveText("svg", "image/svg+xml", svg)())),
+      button("PNG", picture((svg) => savePng(`${result.id}.png`, svg))),
+    ] : []),
+  ];
+}
+
+/** An image runs no script, whatever stands in the picture. */
+function savePng(name, svg) {
+  const image = new Image();
+  image.onload = () => {
+    const canvas = h("canvas", { width: image.naturalWidth * PNG_SCALE, height: image.naturalHeight * PNG_SCALE });
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((blob) => download(blob, name), "image/png");
+  };
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+}

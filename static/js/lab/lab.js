@@ -1,0 +1,202 @@
+// The Lab: a form for a study, its progress, and the results kept.
+
+import { asking, parseJson, visitorKey } from "../page/browser.js";
+import { h } from "../page/elements.js";
+import { fillFromFile } from "../page/files.js";
+import { moment, seconds } from "../page/numbers.js";
+import { said, t } from "../page/words.js";
+
+const POLL_MS = 1000;
+let lab = null;
+
+export function start(part) {
+  lab = new Lab(part);
+  lab.open();
+}
+
+/** The tab is chosen. */
+export const refreshLab = () => (lab?.overview ? lab.refresh() : lab?.open());
+
+export const studyTitle = (name) => said(lab?.overview?.studies.find((study) => study.name === name)?.title ?? name);
+
+class Lab {
+  constructor({ element, props, server, trigger, watch }) {
+    this.part = (selector) => element.querySelector(selector);
+    // known: ids of the results listed, null = not asked yet; isMine: whether the study that runs, or ran last, is this
+    // visitor's; isCancelled: and was called off; shown: the result that is looked at.
+    Object.assign(this, { ask: asking(server), trigger, overview: null, known: null, isMine: false, isCancelled: false, shown: "", timer: 0 });
+    this.form = this.part("form");
+    this.own = this.part(".gac-own");
+    this.cancel = this.part("[data-act=cancel]");
+    this.form.addEventListener("submit", (event) => this.begin(event));
+    this.form.elements.set.addEventListener("change", () => this.chooseSet());
+    this.cancel.addEventListener("click", () => this.callOff());
+    watch("value", () => this.answer(parseJson(props.value, null)));
+  }
+
+  say(text) {
+    this.part(".gac-lab-note").textContent = said(text);
+  }
+
+  // ---- the form
+
+  get chosen() {
+    return this.overview.studies.find((study) => study.name === this.form.elements.study.value);
+  }
+
+  async open() {
+    const reply = await this.ask("lab_overview");
+    if (reply.error) return this.say(reply.error);
+    this.overview = reply;
+    this.form.hidden = !reply.may_start;
+    this.part(".gac-lab-shut").hidden = reply.may_start;
+    this.part(".gac-lab-browser").textContent = reply.browser;
+    this.part(".gac-lab-studies").replaceChildren(...reply.studies.map((study, index) => h("label", { class: "gac-lab-study" },
+      h("input", { type: "radio", name: "study", value: study.name, checked: index === 0, onchange: () => this.choose() }), h("span", { text: said(study.title) }))));
+    this.form.elements.questions.value = Math.min(20, reply.max_questions);
+    fillFromFile(this.part(".gac-own input[type=file]"), this.form.elements.own, reply.max_own_chars, (text) => this.say(text));
+    this.choose();
+    await this.refresh();
+  }
+
+  choose() {
+    const study = this.chosen, { set: sets, questions } = this.form.elements, before = sets.value, asksNothing = study.needs === "nothing";
+    this.part(".gac-lab-about").textContent = said(study.about);
+    sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${set.name} (${set.count})` })),
+      h("option", { value: this.overview.own, text: t("lab.own") }));
+    if ([...sets.options].some((option) => option.value === before)) sets.value = before;
+    for (const field of [".gac-lab-set", ".gac-lab-count"]) this.part(field).hidden = asksNothing;
+    questions.disabled = asksNothing; // a hidden field must not hold the form up
+    this.chooseSet();
+  }
+
+  chooseSet() {
+    const { sets, needs } = this.chosen, { value } = this.form.elements.set;
+    this.part(".gac-lab-protocol").textContent = said(sets.find(({ name }) => name === value)?.about);
+    this.own.hidden = needs === "nothing" || value !== this.overview.own;
+  }
+
+  begin(event) {
+    event.preventDefault();
+    this.say("");
+    const { set, questions, own } = this.form.elements;
+    const fields = { study: this.chosen.name, set: set.value, questions: questions.valueAsNumber || 0, own: this.own.hidden ? "" : own.value };
+    this.trigger("started", { key: visitorKey(), at: Date.now(), ...fields });
+  }
+
+  /** The server took the study, or says why not. */
+  async answer(reply) {
+    if (!reply) return;
+    this.say(reply.error);
+    if (reply.error) return;
+    Object.assign(this, { isMine: true, isCancelled: false });
+    await this.refresh();
+  }
+
+  // ---- what runs
+
+  /** What runs and what is kept. A result that is new while a study of this visitor ran is its own: shown at once. */
+  async refresh(isChanged = false) {
+    clearTimeout(this.timer);
+    const state = await this.ask("lab_state"), { known } = this;
+    if (!state.results) {
+      this.say(state.error);
+      this.timer = setTimeout(() => this.refresh(), POLL_MS);
+      return;
+    }
+    this.showRunning(state.running);
+    const fresh = known && state.results.find((result) => !known.has(result.id) && result.is_mine);
+    if (isChanged || !known || fresh || known.size !== state.results.length) {
+      this.list(state.results);
+      this.trigger("kept");
+    }
+    if (state.running) this.isMine = state.running.is_mine;
+    else if (this.isMine) {
+      this.isMine = false;
+      this.say(state.error);
+      if (fresh) this.show(fresh.id);
+    }
+    if (state.running) this.timer = setTimeout(() => this.refresh(), POLL_MS);
+  }
+
+  showRunning(study) {
+    this.part(".gac-lab-running").hidden = !study;
+    this.part(".gac-lab-run").disabled = Boolean(study);
+    if (!study) return;
+    const what = study.set ? t("lab.study-on", { study: said(study.title), set: study.set }) : said(study.title);
+    const left = study.seconds_left === null ? "" : t("lab.left", { time: seconds(study.seconds_left) });
+    const round = study.round > 1 ? t("lab.round", { round: study.round }) : "";
+    const answers = study.num_total ? t("lab.answers", { done: study.num_done, n: study.num_total }) : t("lab.beginning");
+    this.part(".gac-lab-progress").textContent = `${what}: ${this.isCancelled ? t("lab.ending") : [round, answers, left].filter(Boolean).join(", ")}`;
+    const bar = this.part("progress");
+    if (study.num_total) bar.value = study.num_done / study.num_total;
+    else bar.removeAttribute("value");
+    this.cancel.hidden = !study.may_cancel;
+    this.cancel.disabled = this.isCancelled;
+  }
+
+  async callOff() {
+    this.isCancelled = this.cancel.disabled = true;
+    const reply = await this.ask("lab_cancel");
+    if (reply.error) this.say(reply.error);
+    this.isCancelled = !reply.error;
+    await this.refresh();
+  }
+
+  // ---- what is kept
+
+  list(results) {
+    this.known = new Set(results.map((result) => result.id));
+    this.part(".gac-lab-empty").hidden = results.length > 0;
+    this.part(".gac-lab-kept ol").replaceChildren(...results.map((result) => this.row(result)));
+  }
+
+  row(result) {
+    const title = `${studyTitle(result.study)}: ${result.heading}`, label = result.name || title;
+    const facts = [result.name ? title : null, moment(result.created_at), result.members.join(", "), t(result.is_mine ? "lab.yours" : "lab.operators")];
+    const item = h("li", {},
+      h("button", { type: "button", class: "gac-run-open", onclick: () => this.show(result.id) },
+        h("span", { class: "gac-run-prompt", dir: "auto", text: label }),
+        h("span", { class: "gac-small", text: facts.filter(Boolean).join(" · ") })));
+    if (result.may_edit) {
+      item.append(
+        h("button", { type: "button", class: "gac-icon", text: t("rename"), "aria-label": t("rename.of", { label }), onclick: () => this.rename(item, result, label) }),
+        h("button", { type: "button", class: "gac-icon gac-danger", text: t("delete"), "aria-label": t("delete.of", { label }), onclick: () => this.remove(item, result, label) }));
+    }
+    return item;
+  }
+
+  /** A field in the row's place; Enter keeps the name, Esc does not. */
+  rename(item, result, name) {
+    const field = h("input", { class: "gac-search", value: name, maxlength: 100, "aria-label": t("lab.name") });
+    const keep = async () => {
+      const reply = await this.ask("lab_rename", { result: result.id, name: field.value });
+      this.say(reply.error ?? "");
+      await this.refresh(true);
+    };
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.refresh(true);
+      else if (event.key === "Enter") keep();
+    });
+    item.replaceChildren(field, h("button", { type: "button", class: "gac-button", text: t("lab.keep-name"), onclick: keep }));
+    field.select();
+  }
+
+  /** Asks once more, in the row's place. */
+  remove(item, result, name) {
+    const yes = h("button", { type: "button", class: "gac-button gac-danger", text: t("delete"), onclick: async () => {
+      const reply = await this.ask("lab_delete", { result: result.id });
+      this.say(reply.error ?? "");
+      if (!reply.error && this.shown === result.id) this.show("");
+      await this.refresh(true);
+    } });
+    item.replaceChildren(h("span", { class: "gac-run-open", text: t("lab.delete", { name }) }), yes,
+      h("button", { type: "button", class: "gac-button", text: t("keep-it"), onclick: () => this.refresh(true) }));
+    yes.focus();
+  }
+
+  show(id) {
+    this.shown = id;
+    this.trigger("shown", { key: visitorKey(), result: id });
+  }
+}

@@ -1,0 +1,80 @@
+// The operator's page: asks with the token, which only this page's memory holds, and draws what comes back.
+
+import { h } from "../page/elements.js";
+import { moment, number } from "../page/numbers.js";
+import { said, t, translate } from "../page/words.js";
+
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+
+export function start({ element }) {
+  translate(element);
+  const follow = () => document.body.classList.toggle("dark", DARK.matches);
+  DARK.addEventListener("change", follow);
+  follow();
+  return new OperatorPage(element);
+}
+
+class OperatorPage {
+  constructor(element) {
+    Object.assign(this, { element, token: "", part: (name) => element.querySelector(`.gac-operator-${name}`) });
+    this.door = this.part("door");
+    this.controls = this.part("controls");
+    this.door.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.token = this.door.elements.token.value;
+      this.ask("overview");
+    });
+    this.controls.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const weights = Object.fromEntries([...this.controls.querySelectorAll("[data-name]")].map((field) => [field.dataset.name, field.valueAsNumber]));
+      const { is_paused: isPaused, battles_per_day: perDay } = this.controls.elements;
+      this.ask("controls", { is_paused: isPaused.checked, battles_per_day: perDay.valueAsNumber, weights });
+    });
+  }
+
+  /** Ask the server, which answers with the whole overview; or say what is wrong. */
+  async ask(path, body) {
+    const note = this.part("note");
+    this.element.setAttribute("aria-busy", "true");
+    try {
+      const options = body ? { method: "POST", body: JSON.stringify(body) } : {};
+      const answer = await fetch(`operator/${path}`, { ...options, headers: { Authorization: `Bearer ${this.token}` }, cache: "no-store" });
+      const reply = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : {};
+      if (answer.ok) this.draw(reply);
+      note.textContent = answer.ok ? body ? t("operator.done") : "" : said(reply.error ?? reply.detail ?? t("server.silent"));
+    } catch {
+      note.textContent = t("server.silent");
+    }
+    this.element.removeAttribute("aria-busy");
+  }
+
+  draw(seen) {
+    const { controls } = this, tableOf = (by) => this.element.querySelector(`[data-by="${by}"]`);
+    this.door.hidden = true;
+    this.part("inside").hidden = false;
+    this.part("counts").textContent = [t("rank.votes.n", { n: seen.num_votes }), t("operator.flagged.n", { n: seen.num_flagged }), t("operator.today.n", { n: seen.num_today })].join(" · ");
+    controls.elements.is_paused.checked = seen.controls.is_paused;
+    controls.elements.battles_per_day.value = seen.controls.battles_per_day;
+    this.part("weights").replaceChildren(...seen.contestants.map((name) => h("label", {}, h("bdi", { text: name }), " ",
+      h("input", { type: "number", min: 0, max: 100, step: "any", required: true, "data-name": name, value: seen.controls.weights[name] ?? 1 }))));
+    for (const [by, groups] of [["burst", seen.bursts], ["visitor", seen.visitors]]) {
+      tableOf(by).replaceChildren(...(groups.length ? groups.map((group) => groupOf(by, group, (verdict) => this.ask("verdict", verdict))) : [t("operator.none")]));
+    }
+    tableOf("pair").replaceChildren(h("table", {}, h("tbody", {}, ...seen.pairs.map(pairOf))));
+  }
+}
+
+const pairOf = ({ names, num, num_flagged: flagged }) => h("tr", {},
+  h("th", { scope: "row" }, h("bdi", { text: names[0] }), " · ", h("bdi", { text: names[1] })), h("td", { text: number(num) }), h("td", { text: t("operator.flagged.n", { n: flagged }) }));
+
+/** The votes of a visitor or a burst, why they are here, and the two verdicts. */
+function groupOf(by, group, ask) {
+  const reasons = Object.entries(group.flags).map(([flag, num]) => `${t(`operator.flag.${flag}`)} ${number(num)}`);
+  const wins = Object.entries(group.wins).map(([name, num]) => `${name} ${number(num)}`);
+  const judge = (verdict) => h("button", { type: "button", text: t(`operator.${verdict}`), onclick: () => ask({ by, name: group.name, verdict }) });
+  return h("article", { "data-name": group.name },
+    h("p", {}, h("code", { text: group.name.slice(0, 8), title: group.name }), " ", [t("rank.votes.n", { n: group.num }), t("operator.flagged.n", { n: group.num_flagged }),
+      by === "burst" ? t("rank.sessions.n", { n: group.num_visitors }) : "", group.num_restored ? t("operator.restored.n", { n: group.num_restored }) : "", `${moment(group.first)} – ${moment(group.last)}`].filter(Boolean).join(" · ")),
+    h("p", { text: [reasons.join(", "), wins.length ? t("operator.wins", { wins: wins.join(", ") }) : ""].filter(Boolean).join(" · ") }),
+    h("p", {}, judge("dropped"), " ", judge("restored")));
+}

@@ -1,0 +1,45 @@
+// Who is signed in. Signing in and out are the host's, on addresses of Gradio's; both end on a page loaded anew.
+
+import { answerTo, BATTLE, writeKept } from "./browser.js";
+import { closeOnLeaving } from "./elements.js";
+import { t } from "./words.js";
+
+const MAX_TIMER_S = 2_000_000; // of a browser's timers
+
+export function start({ element, server }) {
+  const menu = element.querySelector("details"), button = menu.querySelector("button"), note = element.querySelector(".gac-account-note");
+  let isSignedIn = false;
+  const show = async () => {
+    const reply = await answerTo(server.who_is_signed_in({}));
+    if (reply.error) return;
+    if (isSignedIn && !reply.is_signed_in) note.textContent = t("account.over");
+    isSignedIn = reply.is_signed_in;
+    menu.querySelector("bdi").textContent = isSignedIn ? reply.name || t("account.signed-in") : t("account.sign-in");
+    menu.querySelector("summary").title = isSignedIn ? t("account.signed-in") : "";
+    button.textContent = t(isSignedIn ? "account.sign-out" : "account.sign-in-with");
+    menu.hidden = false;
+    if (reply.left_s !== null) setTimeout(show, 1000 * Math.min(reply.left_s + 1, MAX_TIMER_S));
+  };
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    leave(isSignedIn);
+  });
+  closeOnLeaving(menu);
+  tellFailure(note);
+  show();
+}
+
+function leave(isSignedIn) {
+  writeKept(BATTLE, ""); // the battle shown last is not the other visitor's
+  window.parent?.postMessage({ type: "SET_SCROLLING", enabled: true }, "*"); // to huggingface.co, if that shows the page in a frame
+  location.assign(`${isSignedIn ? "/logout" : "/login/huggingface"}?_target_url=/`);
+}
+
+/** Signing in failed: the address says so, and is tidied up. */
+function tellFailure(note) {
+  const here = new URL(location.href);
+  if (here.searchParams.get("sign-in") !== "failed") return;
+  note.textContent = t("account.failed");
+  here.searchParams.delete("sign-in");
+  history.replaceState(history.state, "", here);
+}

@@ -1,0 +1,47 @@
+// Theme and language, as this browser was told to keep them; static/first.html reads both before anything is drawn.
+
+import { keepText, keptText } from "./browser.js";
+import { h } from "./elements.js";
+import { LANGUAGE, TABLES } from "./words.js";
+
+const THEME_KEY = "gac.theme", LANGUAGE_KEY = "gac.language";
+const SIGNS = { system: "◐", light: "☀", dark: "☾" };
+const IS_DARK = matchMedia("(prefers-color-scheme: dark)");
+
+export function start({ element }) {
+  chooseTheme(element.querySelector("[name=theme]"), element.querySelector(".gac-look-theme"));
+  chooseLanguage(element.querySelector("[name=language]"), element.querySelector(".gac-look-language"));
+}
+
+function chooseTheme(choice, sign) {
+  const kept = keptText(THEME_KEY), isKept = kept in SIGNS;
+  // Charts and Gradio's own parts follow the class.
+  const show = () => {
+    const isDark = choice.value === "system" ? IS_DARK.matches : choice.value === "dark";
+    document.body.classList.toggle("dark", isDark);
+    document.documentElement.style.colorScheme = isDark ? "dark" : "light";
+    sign.textContent = SIGNS[choice.value];
+  };
+  choice.value = isKept ? kept : "system";
+  sign.textContent = SIGNS[choice.value];
+  if (isKept) show();
+  choice.addEventListener("change", () => {
+    keepText(THEME_KEY, choice.value);
+    show();
+  });
+  IS_DARK.addEventListener("change", show); // after Gradio's own, which heeds the system alone
+  const address = new URL(location.href);
+  if (!isKept || !address.searchParams.has("__theme")) return;
+  address.searchParams.delete("__theme");
+  history.replaceState(history.state, "", address);
+}
+
+function chooseLanguage(choice, sign) {
+  choice.replaceChildren(...Object.entries(TABLES).map(([name, words]) => h("option", { value: name, lang: name, text: words["language.name"] })));
+  choice.value = LANGUAGE;
+  sign.textContent = LANGUAGE.toUpperCase();
+  choice.addEventListener("change", () => {
+    keepText(LANGUAGE_KEY, choice.value);
+    location.reload(); // the run is in the address, the settings are in the browser
+  });
+}

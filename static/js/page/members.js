@@ -1,0 +1,32 @@
+// One chip per member: how far it is on its way to being ready.
+
+import { parseJson } from "./browser.js";
+import { h, memberName } from "./elements.js";
+import { said, saidParts, t } from "./words.js";
+import { tellFacts } from "../settings/facts.js";
+import { openMember } from "../settings/settings.js";
+
+export function start({ element, props, watch }) {
+  const chips = element.querySelector(".gac-chips"), notes = element.querySelector(".gac-chip-notes");
+  const draw = () => {
+    const states = parseJson(props.value, []);
+    tellFacts(states);
+    chips.replaceChildren(...states.map(chip));
+    notes.replaceChildren(...states.flatMap(notesOf));
+  };
+  watch("value", draw);
+  draw();
+}
+
+function chip({ name, phase, progress, words }, index) {
+  const isFetching = phase === "fetching" && progress !== null;
+  return h("li", { "data-phase": phase },
+    h("button", { type: "button", class: "gac-chip", title: t("member.card.of", { name }), onclick: (event) => openMember(event.currentTarget, name) },
+      memberName(name, index), h("span", { class: "gac-phase", text: saidParts(words) })),
+    isFetching ? h("i", { class: "gac-progress", style: `width:${(progress * 100).toFixed(1)}%` }) : null);
+}
+
+function notesOf({ name, phase, detail, notice }) {
+  const failed = phase === "failed" && detail ? h("p", { class: "is-error", role: "alert" }, h("b", {}, h("bdi", { text: name })), ` ${said(detail)}`) : null;
+  return [failed, notice ? h("p", {}, h("bdi", { text: name }), `: ${notice}`) : null].filter(Boolean);
+}

@@ -1,0 +1,72 @@
+// The page's words: static/words has them by keys, a file for each language. README.md says how one is added.
+
+import { h } from "./elements.js";
+
+export const TABLES = globalThis.gradio_config?.i18n_translations ?? {};
+export const LANGUAGE = [navigator.language, navigator.language.split("-")[0]].find((name) => name in TABLES) ?? "en";
+export const LOCALE = navigator.language.startsWith(LANGUAGE) ? navigator.language : LANGUAGE; // how numbers and dates are written
+const PLURAL = new Intl.PluralRules(LANGUAGE);
+const MARKUP = /\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`|\[(.+?)\]\((.+?)\)|\{(\w+)\}/gu;
+
+/** The words of a key; of those with a number `n`, the form that the language has for it. */
+function phrase(key, { n } = {}) {
+  const forms = n === undefined ? [key] : [`${key}.${PLURAL.select(n)}`, `${key}.other`, key];
+  for (const table of [TABLES[LANGUAGE], TABLES.en]) for (const form of forms) if (table?.[form] !== undefined) return table[form];
+  return key;
+}
+
+const written = (value) => (typeof value === "number" ? value.toLocaleString(LOCALE) : value);
+
+/** The words of a key as a text, `{name}` replaced by what `values` hold under that name. */
+export function t(key, values = {}) {
+  return phrase(key, values).replace(/\{(\w+)\}/gu, (slot, name) => written(values[name]) ?? slot);
+}
+
+/** The same as nodes: values may be nodes, and **strong**, *stressed*, `code`, [word](term:gate), [Enter](kbd) and
+ * [word](address) are elements. */
+export function rich(key, values = {}) {
+  const words = phrase(key, values), parts = [];
+  let at = 0;
+  for (const found of words.matchAll(MARKUP)) {
+    const [, strong, stressed, code, text, kind, slot] = found;
+    parts.push(words.slice(at, found.index), slot ? written(values[slot]) ?? "" : strong ? h("b", { text: strong }) : stressed ? h("em", { text: stressed })
+      : code ? h("code", { text: code }) : kind === "kbd" ? h("kbd", { text }) : kind.startsWith("term:") ? term(kind.slice(5), text)
+        : h("a", { href: kind, target: "_blank", rel: "noopener noreferrer", text }));
+    at = found.index + found[0].length;
+  }
+  return [...parts.flat(), words.slice(at)].filter((part) => part !== "");
+}
+
+/** Fill a template: `data-t="key"` gives an element its words, `data-t-at="title:key aria-label:key"` its attributes. */
+export function translate(root) {
+  for (const part of root.querySelectorAll("[data-t]")) part.replaceChildren(...rich(part.dataset.t));
+  for (const part of root.querySelectorAll("[data-t-at]")) {
+    for (const pair of part.dataset.tAt.split(" ")) part.setAttribute(pair.split(":")[0], t(pair.split(":")[1]));
+  }
+}
+
+/** What the server says, in English, in this language: found by its words, numbers and names in their places. */
+export function said(text) {
+  const own = TABLES[LANGUAGE]?.server ?? {}, exactly = (words) => (Object.hasOwn(own, words) ? own[words] : null);
+  if (!text || exactly(text)) return exactly(text) ?? "";
+  said.patterns ??= Object.entries(own).filter(([english]) => english.includes("{")).map(([english, words]) =>
+    [new RegExp(`^${english.replace(/[.*+?^$()|[\]\\]/gu, "\\$&").replace(/\{(\w+)\}/gu, "(?<$1>.+?)")}$`, "su"), words]);
+  for (const [pattern, words] of said.patterns) {
+    const values = pattern.exec(text)?.groups;
+    if (values) return words.replace(/\{(\w+)\}/gu, (_, name) => saidValue(values[name], exactly));
+  }
+  return text;
+}
+
+/** What stands in a sentence of the server: its words, a list of them, an English number such as 8,000, or a name. */
+function saidValue(text, exactly) {
+  const parts = text.split(/, | and /u), [, digits, unit] = /^(-?[\d,]*\d(?:\.\d+)?)(| ?%)$/u.exec(text) ?? [];
+  if (parts.length > 1 && parts.every(exactly)) return new Intl.ListFormat(LOCALE).format(parts.map(exactly));
+  return digits === undefined ? said(text) : Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { maximumFractionDigits: 20 }) + unit;
+}
+
+/** A line of parts with dots between. */
+export const saidParts = (line) => (line ?? "").split(" · ").map(said).join(" · ");
+
+/** A word that explains itself: glossary.js has the lines. */
+export const term = (name, text = name) => h("button", { type: "button", class: "gac-term", "data-term": name, text });

@@ -1,0 +1,120 @@
+// The settings of the next run at the side: fields in groups, kept in this browser as they differ from the defaults.
+
+import { readKept, writeKept } from "../page/browser.js";
+import { h } from "../page/elements.js";
+import { t } from "../page/words.js";
+import { FIELD_KINDS } from "./fields.js";
+import { MembersField } from "./member_cards.js";
+import { Presets } from "./presets.js";
+
+const SETTINGS_KEY = "gac.settings";
+const CHECK_MS = 150;
+const KINDS = { ...FIELD_KINDS, members: MembersField };
+const PHONE = matchMedia("(max-width: 640px)");
+
+export class SettingsPanel {
+  /** `first`: {spec, members, defaults}; `check(values, at)` asks what they mean. */
+  constructor(dialog, first, check) {
+    Object.assign(this, { dialog, defaults: first.defaults, check, at: 0, timer: 0, opener: null });
+    this.values = { ...first.defaults, ...this.fitting(Object(readKept(SETTINGS_KEY, {})), first.members) };
+    this.fields = new Map(first.spec.filter(({ kind }) => kind in KINDS).map((spec) =>
+      [spec.name, new KINDS[spec.kind]({ ...spec, members: first.members }, (value, name = spec.name) => this.set(name, value))]));
+    this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes());
+    dialog.querySelector(".gac-settings-groups").replaceChildren(...["Ensemble", "Sampling", "Advanced"].map((name) => this.group(name)));
+    dialog.querySelector("[data-act=close]").addEventListener("click", () => this.close());
+    dialog.addEventListener("close", () => this.closed());
+    dialog.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // or it would close the inspector too
+      this.close();
+    });
+    this.show();
+  }
+
+  group(name) {
+    const fields = [...this.fields.values()].filter(({ spec }) => spec.group === name).map(({ root }) => root);
+    if (name !== "Advanced") return h("section", {}, h("h3", { text: t(`settings.${name}`) }), ...fields);
+    this.advanced = h("details", {}, h("summary", {}, h("h3", { text: t(`settings.${name}`) })), ...fields);
+    return this.advanced;
+  }
+
+  /** Of settings kept earlier, those that there still are. */
+  fitting(kept, members) {
+    const known = Object.entries(kept).filter(([name]) => name in this.defaults);
+    const isHere = (name) => members.includes(name);
+    return Object.fromEntries(known.filter(([name, value]) =>
+      name === "gate" ? isHere(value) : name === "members" ? Array.isArray(value) && value.length && value.every(isHere)
+        : name === "own_weights" ? Object.keys(Object(value)).every(isHere) : true));
+  }
+
+  /** The values that differ from the defaults. */
+  changes() {
+    return Object.fromEntries(Object.entries(this.values).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(this.defaults[name])));
+  }
+
+  set(name, value) {
+    this.values[name] = value;
+    writeKept(SETTINGS_KEY, this.changes());
+    this.presets.show();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.ask(), CHECK_MS);
+  }
+
+  use(changes) {
+    this.values = { ...this.defaults, ...changes };
+    writeKept(SETTINGS_KEY, this.changes());
+    this.show();
+  }
+
+  show() {
+    for (const [name, field] of this.fields) field.show(this.values[name], this.values);
+    this.presets.show();
+    this.ask();
+  }
+
+  ask() {
+    this.at += 1;
+    this.check(this.changes(), this.at);
+  }
+
+  /** What the values mean, as asked for last. */
+  tell({ at, idle, faults }) {
+    if (at !== this.at) return false;
+    this.faults = faults;
+    for (const [name, field] of this.fields) field.tell(idle[name], faults[name], idle);
+    return true;
+  }
+
+  open(opener, name = null) {
+    this.opener = opener;
+    if (!this.dialog.open) {
+      if (PHONE.matches) this.dialog.showModal();
+      else this.dialog.show();
+    }
+    document.body.classList.add("gac-has-settings");
+    const field = this.fields.get(name);
+    if (field && this.advanced.contains(field.root)) this.advanced.open = true;
+    (field?.inputs[0] ?? this.presets.select).focus();
+  }
+
+  openMember(opener, name) {
+    this.open(opener, "members");
+    this.fields.get("members").openCard(name);
+  }
+
+  close() {
+    this.dialog.close();
+  }
+
+  closed() {
+    document.body.classList.remove("gac-has-settings");
+    this.opener?.focus();
+  }
+
+  /** Open at the first field that is wrong; false if none is. */
+  showFaults() {
+    const name = [...this.fields.keys()].find((field) => this.faults?.[field]);
+    if (name) this.open(document.activeElement, name);
+    return Boolean(name);
+  }
+}

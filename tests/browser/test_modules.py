@@ -1,0 +1,62 @@
+"""The page's modules in a browser: each by itself, once for all parts, late, and not at all."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Route
+
+from gac_app.ui.scripts import ALL, scripts
+from tests.browser.conftest import Opener, Server, wait_for_start
+
+pytestmark = pytest.mark.browser
+
+FILE = re.compile(rf"/scripts/\w+/{re.escape(ALL)}$")
+MODULES = [name.removeprefix("js/") for name in scripts().files if name.startswith("js/")]
+TRANSFERRED = """performance.getEntriesByType('resource')
+  .filter(({ name }) => name.includes('/scripts/')).map(({ transferSize }) => transferSize)"""
+ALONE = """async ([address, modules]) => {
+  const failed = [];
+  for (const module of modules) {
+    try { await import(`${address}/${module}`); } catch (error) { failed.push(`${module}: ${error}`); }
+  }
+  return failed;
+}"""
+
+
+def test_every_module_loads_by_itself(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    address = f"{page.url}scripts/{scripts().version}/js"
+    assert page.page.evaluate(ALONE, [address, MODULES]) == []
+
+
+def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), is_new=True)
+    asked: list[str] = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    page.page.reload()
+    wait_for_start(page.page)
+    assert [url for url in asked if "/scripts/" in url] == [f"{page.url}scripts/{scripts().version}/{ALL}"]
+    assert page.page.evaluate(TRANSFERRED) == [0]
+
+
+def test_parts_say_so_where_their_modules_do_not_come(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), locale="de")
+    page.page.route(FILE, lambda route: route.abort())
+    page.page.reload()
+    page.page.wait_for_selector("#gac-board .is-error[role=alert]:text('nicht geladen')")
+    page.page.wait_for_selector("#gac-members .is-error[role=alert]:text('nicht geladen')")
+    page.faults[:] = [fault for fault in page.faults if ALL not in fault and "ERR_FAILED" not in fault]
+
+
+def test_there_is_nothing_to_press_before_the_modules_come(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    held: list[Route] = []
+    page.page.route(FILE, lambda route: held.append(route))
+    page.page.goto(page.url, wait_until="commit")
+    page.page.wait_for_function("document.readyState === 'interactive'")
+    assert len(held) == 1
+    assert page.page.locator("textarea, button").count() == 0
+    held[0].continue_()
+    page.ask("hello")

@@ -1,0 +1,141 @@
+"""The page's modules: each says what it uses, nothing is there that nobody uses, and all have one address."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from functools import cache
+from graphlib import CycleError
+
+import pytest
+
+from gac_app.services.runs.runs import RunService
+from gac_app.ui.page import build_page
+from gac_app.ui.scripts import ALL, STATIC_DIR, addresses, joined, scripts
+
+JS = STATIC_DIR / "js"
+MODULES = sorted(path.relative_to(JS).as_posix() for path in JS.rglob("*.js"))
+IMPORT = re.compile(r'^import (?:\{ ([^}]*) \} from )?"(\.[^"]+)";$', re.MULTILINE)
+EXPORT = re.compile(r"^export (?:async function|function|class|const|let) (.*)$", re.MULTILINE)
+TOP = re.compile(r"^(?:export )?(?:async function|function|class|const|let) (.*)$", re.MULTILINE)
+
+each_module = pytest.mark.parametrize("module", MODULES)
+
+
+@cache
+def code_of(module: str) -> str:
+    return (JS / module).read_text("utf-8")
+
+
+def names_in(declaration: str) -> set[str]:
+    """`A = [1, 2], B = 3;` -> A, B; of functions and classes the one name."""
+    return {re.match(r"[\w$]+", declaration)[0], *re.findall(r", ([A-Z][A-Z_]+) = ", declaration)}  # type: ignore[index]
+
+
+def found(pattern: re.Pattern[str], module: str) -> set[str]:
+    return {name for declaration in pattern.findall(code_of(module)) for name in names_in(declaration)}
+
+
+def imports_of(module: str) -> dict[str, set[str]]:
+    """Imported names by the module that has them; a library has none."""
+    folder = posixpath.dirname(module)
+    return {
+        posixpath.normpath(posixpath.join(folder, address)): set(filter(None, names.split(", ")))
+        for names, address in IMPORT.findall(code_of(module))
+    }
+
+
+@cache
+def bare_code_of(module: str) -> str:
+    """Without comments, imports, texts, and heads of methods."""
+    code = IMPORT.sub("", re.sub(r"^\s*(?://|/?\*).*$|(?<=[;{,]) // .*$", "", code_of(module), flags=re.MULTILINE))
+    code = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', code)
+    return re.sub(r"^  (?:async |get )?\w+(\(.*\) \{)$", r"\1", code, flags=re.MULTILINE)
+
+
+def test_an_export_declares_one_name() -> None:
+    for module in MODULES:
+        assert {names for names in EXPORT.findall(code_of(module)) if len(names_in(names)) > 1} == set(), module
+
+
+@each_module
+def test_a_module_imports_what_it_uses_and_no_more(module: str) -> None:
+    code, own = bare_code_of(module), found(TOP, module)
+    for source, names in imports_of(module).items():
+        if source.startswith("../"):
+            assert (JS / source).is_file()
+            continue
+        assert names <= found(EXPORT, source), source
+        assert names <= set(re.findall(r"(?<![\w$.])(?:\.\.\.)?([\w$]+)", code)), f"{source}: imported in vain"
+    imported = set().union(*imports_of(module).values())
+    assert not imported & own
+    elsewhere = {name for other in MODULES if other != module for name in found(EXPORT, other)}
+    asked = set(re.findall(r"(?<![\w$.])(?:\.\.\.)?([a-z][\w$]*)\(|(?<![\w$.])(?:\.\.\.)?([A-Z][\w$]*)", code))
+    assert {name for pair in asked for name in pair} & elsewhere - own - imported - local_names(code) == set()
+
+
+def local_names(code: str) -> set[str]:
+    """Parameters and what functions declare."""
+    return set(re.findall(r"(?:const|let|[(,{]) ?([\w$]+)(?= = |, |\) =>|[,)] )", code))
+
+
+def test_nothing_is_exported_that_nobody_uses() -> None:
+    used = {(source, name) for module in MODULES for source, names in imports_of(module).items() for name in names}
+    python = "\n".join(path.read_text("utf-8") for path in (STATIC_DIR.parent / "gac_app" / "ui").rglob("*.py"))
+    called = {(f"{module}.js", name) for module, name in re.findall(r'called\(\s*"([\w/]+)", "(\w+)"', python)}
+    parts = {(f"{module}.js", "start") for module in re.findall(r'"([a-z]+/[a-z_]+)"', python)}
+    exported = {(module, name) for module in MODULES for name in found(EXPORT, module)}
+    operator = {("operator/operator.js", "start")}
+    assert called <= exported
+    assert exported - used - called - parts - operator == set()
+
+
+def test_nothing_is_declared_that_nobody_uses() -> None:
+    for module in MODULES:
+        unused = found(TOP, module) - found(EXPORT, module)
+        code = code_of(module)
+        assert {name for name in unused if len(re.findall(rf"(?<![\w$]){re.escape(name)}(?![\w$])", code)) < 2} == set()
+
+
+def test_rooms_hold_at_most_fifteen_modules() -> None:
+    for room in {module.partition("/")[0] for module in MODULES}:
+        assert len(list((JS / room).iterdir())) <= 15, room
+
+
+def test_the_page_asks_for_one_file_with_the_version() -> None:
+    address = f"./scripts/{scripts().version}/{ALL}"
+    markup = addresses()
+    assert json.loads(re.search(r">({.*})<", markup)[1]) == {"imports": {"gac": address}}  # type: ignore[index]
+    assert f'<script type="module" src="{address}">' in markup
+    assert {name for name in scripts().files if name.startswith("js/")} == {f"js/{module}" for module in MODULES}
+
+
+def test_joined_modules_stand_below_what_they_import() -> None:
+    texts = {
+        "js/a/first.js": 'import "../../v/lib.js";\nimport { two } from "../b/second.js";\nexport const one = two;\n',
+        "js/b/second.js": "const hidden = 1;\nexport function two() {}\nexport async function three() {}\n",
+        "v/lib.js": "globalThis.lib = 1;",
+    }
+    code = joined(texts)
+    assert code.startswith("export const modules = {};\n")
+    assert code.count("export") == 1
+    assert "import" not in code
+    places = [code.index(part) for part in ("globalThis.lib", "function two", 'const { two } = modules["b/second"];')]
+    assert max(places[:2]) < places[2]
+    assert 'modules["b/second"] = { two, three };\n}' in code
+
+
+def test_a_module_that_imports_itself_by_a_detour_is_refused() -> None:
+    with pytest.raises(CycleError):
+        joined({"js/a.js": 'import { b } from "./b.js";\n', "js/b.js": 'import { a } from "./a.js";\n'})
+
+
+def test_a_part_of_the_page_names_its_module_not_its_text(service: RunService) -> None:
+    parts = [
+        part["props"]["js_on_load"]
+        for part in build_page(service).get_config_file()["components"]
+        if part["props"].get("js_on_load")
+    ]
+    assert len(parts) > 8
+    assert all(len(script) < 1200 for script in parts)
