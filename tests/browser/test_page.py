@@ -147,6 +147,15 @@ def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> Non
     page.wait_for_end()
 
 
+@pytest.mark.parametrize("key", ["Control+Enter", "Meta+Enter"])
+def test_enter_with_another_key_asks_too(serve: Server, open_page: Opener, key: str) -> None:
+    page = open_page(serve())
+    for prompt in ("first", "second"):
+        page.page.fill("#gac-prompt textarea", prompt)
+        page.page.press("#gac-prompt textarea", key)
+        page.page.wait_for_selector(f".gac-asked h2:text-is('{prompt}')")
+
+
 def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
     page.ask("hello", and_wait=False)

@@ -19,12 +19,14 @@ export function listenToKeys(element, { onGated, onClose, onVote }) {
   });
 }
 
-/** Enter while a run goes on ends it and asks anew; Gradio, with the first still pending, would ignore it. */
+/** Enter while a run goes on ends it and asks anew; Gradio, with the first still pending, would ignore it, as it ignores
+ * Enter with Ctrl or Cmd.
+ */
 export function listenToEnter(board) {
   document.addEventListener("keydown", async (event) => {
     if (!board.root.isConnected || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     if (!event.target.matches?.("#gac-prompt textarea") || !event.target.value.trim() || board.isBusy) return;
-    if (!board.isLive) return board.expect();
+    if (!board.isLive && !event.ctrlKey && !event.metaKey) return board.expect();
     event.preventDefault();
     event.stopPropagation();
     await board.clear();
