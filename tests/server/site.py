@@ -72,7 +72,9 @@ def child(folder: Path, num_tokens: int = 30, root: Path = ROOT) -> Iterator[Chi
     port = free_port()
     command = [sys.executable, "-m", "tests.server.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
     log = folder / "log"
-    with log.open("wb") as stderr, subprocess.Popen(command, cwd=root, stderr=stderr, stdout=stderr) as process:
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=root, stderr=stderr, stdout=stderr)
+    try:
         url = f"http://127.0.0.1:{port}"
         until = time.monotonic() + START_S
         while True:
@@ -82,10 +84,10 @@ def child(folder: Path, num_tokens: int = 30, root: Path = ROOT) -> Iterator[Chi
                 break
             except httpx.TransportError:
                 time.sleep(0.1)
-        try:
-            yield Child(url, process, log)
-        finally:
-            process.kill()
+        yield Child(url, process, log)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @dataclass(frozen=True)
