@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -124,6 +125,11 @@ def test_rooms_import_lower_rooms_only(package: str) -> None:
             continue
         if (imported := name.split(".")[2]) != room:
             assert order.index(imported) < order.index(room), f"{path}: {room} must not import {name}"
+
+
+def test_a_folder_has_at_most_fifteen_modules() -> None:
+    numbers = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    assert {folder: number for folder, number in numbers.items() if number > 15} == {}
 
 
 def _imports_of(layer: str) -> list[tuple[Path, str]]:
