@@ -36,7 +36,7 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
     planted, site = mirrored
     watched = open_page(site, viewport={"width": width, "height": 800})
     page = watched.page
-    owner = owner_of(page.evaluate("localStorage.getItem('gac.visitor')"))
+    owner = owner_of(page.evaluate("import('gac').then(({ modules }) => modules['page/browser'].visitorKey())"))
     page.wait_for_selector("p.loading", state="detached")
     with_axe(watched)
     assert findings(watched) == []

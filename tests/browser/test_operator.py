@@ -12,6 +12,7 @@ from playwright.sync_api import Browser
 from gac_app.errors import BusyError
 from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import operator_page
+from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from tests.browser.conftest import WAIT_MS, Watched
 from tests.browser.test_axe import all_findings, with_axe
 from tests.server.site import served
@@ -35,6 +36,7 @@ def planted(tmp_path: Path) -> Planted:
 def opened(planted: Planted, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """The page as it comes, at two widths."""
     host = FastAPI()
+    host.router.routes.append(SCRIPT_ROUTE)
     host.include_router(operator_page(planted.arena.operator, OperatorOnly("secret")))
     with served(host) as url:
         context = browser.new_context(viewport={"width": request.param, "height": 900}, locale="en")
