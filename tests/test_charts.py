@@ -34,6 +34,12 @@ def test_names_of_equal_ratings_stand_apart() -> None:
     assert all(12 < high - low < 14 for low, high in pairwise(places))
 
 
+@pytest.mark.parametrize(("largest", "domain"), [(0.0, [0, 1]), (0.25, None), (20.0, None)])
+def test_an_axis_ends_near_its_values(largest: float, domain: list[float] | None) -> None:
+    [plot] = line_charts("t", [Panel("x", "y", {"a": Series([(0, 0.0), (1, largest)])})])
+    assert plot["layer"][0]["encoding"]["y"]["scale"].get("domain") == domain
+
+
 def test_every_point_is_told_drawn_and_hovered() -> None:
     line = Series([(0, 0), (2, 20)], counts=[3, 4])
     panels = [Panel("x", "y", {"line": line}, end=30), Panel("u", "v", {"b": Series([(1, 2)])})]

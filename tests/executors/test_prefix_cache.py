@@ -152,6 +152,11 @@ def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
     assert desk.model.num_read == 2 * len(PROMPT)
 
 
+def test_little_is_not_kept(desk: Desk) -> None:
+    desk.member.free(desk.opened(PROMPT[: MIN_SHARED - 1])[0])
+    assert desk.member.kept.num_sequences == 0
+
+
 def test_little_is_not_worth_a_copy(desk: Desk) -> None:
     desk.opened(PROMPT)
     desk.opened([*PROMPT[: MIN_SHARED - 1], 90])

@@ -77,6 +77,20 @@ def test_waiting_reads_share_a_pass_and_give_the_same(make: Make) -> None:
         assert_equal(result, inline.read(open_text(inline, text)).result())
 
 
+def test_a_prompt_is_not_read_on_once_it_is_freed(make: Make) -> None:
+    model = hanging_model()
+    model.chunk_size = 4
+    member = make(model)
+    busy(member, model)
+    sequence = open_text(member, "a prompt of several chunks")
+    asked = member.read(sequence)
+    member.free(sequence)
+    model.released.set()
+    with pytest.raises(MemberError, match="the sequence was freed"):
+        asked.result(WAIT_S)
+    assert sequence.num_computed <= model.chunk_size
+
+
 def test_positions_and_forks_are_the_plain_members(make: Make) -> None:
     member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
     for one in (member, inline):

@@ -71,6 +71,18 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
         sql(path, f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", battle.battle_id)
 
 
+def test_what_does_not_stand_is_not_taken_back(store: Store) -> None:
+    battle = new_battle()
+    store.battles.start(battle)
+    undo = NewJudgement(position=0, kind="undo")
+    with pytest.raises(RequestError, match="judged already"):
+        store.battles.judge(ALICE, battle.battle_id, undo).result()
+    store.battles.judge(ALICE, battle.battle_id, VOTE).result()
+    store.battles.judge(ALICE, battle.battle_id, replace(undo, position=1)).result()
+    with pytest.raises(RequestError, match="judged already"):
+        store.battles.judge(ALICE, battle.battle_id, replace(undo, position=2)).result()
+
+
 def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
     first, second = judged(store), judged(store, BOB)
     store.battles.judge(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()

@@ -186,3 +186,13 @@ def test_keys_are_never_stored(store: Store, path: Path) -> None:
     data = path.read_bytes()
     assert b"sky blue" not in data, "nor is text, in the clear"
     assert ALICE.encode() not in data
+
+
+def test_what_is_shared_is_read_once_it_is_over(store: Store) -> None:
+    run = new_run()
+    store.start_run(run)
+    store.share_run(ALICE, run.run_id, True).result()
+    with pytest.raises(NotFoundError):
+        store.load_shared(run.run_id)
+    store.finish_run(run.run_id, RunStatus.FINISHED).result()
+    assert store.load_shared(run.run_id).prompt == run.prompt
