@@ -154,6 +154,7 @@ def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
 
 def test_little_is_not_kept(desk: Desk) -> None:
     desk.member.free(desk.opened(PROMPT[: MIN_SHARED - 1])[0])
+    desk.settle()
     assert desk.member.kept.num_sequences == 0
 
 
