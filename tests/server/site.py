@@ -52,6 +52,19 @@ def served(host: FastAPI, config: ServerConfig | None = None) -> Iterator[str]:
     thread.join(15)
 
 
+def wait_until_up(client: httpx.Client, log: Path | None = None, within_s: float = START_S) -> None:
+    """Until the host answers; fails with its log."""
+    until = time.monotonic() + within_s
+    while True:
+        assert time.monotonic() < until, log.read_text("utf-8", "replace") if log else "the host did not come up"
+        try:
+            client.get("/healthz").raise_for_status()
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+
+
 @dataclass
 class Child:
     """A host in a process of its own, which says 60 tokens a second."""
@@ -75,16 +88,9 @@ def child(folder: Path, num_tokens: int = 30, root: Path = ROOT) -> Iterator[Chi
     with log.open("wb") as stderr:
         process = subprocess.Popen(command, cwd=root, stderr=stderr, stdout=stderr)
     try:
-        url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + START_S
-        while True:
-            assert time.monotonic() < until, log.read_text("utf-8", "replace")
-            try:
-                httpx.get(f"{url}/healthz").raise_for_status()
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        yield Child(url, process, log)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            wait_until_up(client, log)
+        yield Child(f"http://127.0.0.1:{port}", process, log)
     finally:
         process.kill()
         process.wait()

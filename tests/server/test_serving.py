@@ -20,6 +20,7 @@ from gac_app.server.host import bare_host
 from gac_app.server.serving import GC_THRESHOLD, _Server, serve_host
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.fakes import FakeService
+from tests.server.site import free_port, wait_until_up
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -35,9 +36,7 @@ def collector() -> Iterator[None]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def process(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.slow
 def test_sigterm_ends_a_streaming_process(process: subprocess.Popen[str], port: int, tmp_path: Path) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        _wait_until_up(client)
+        wait_until_up(client, within_s=WAIT_S)
         body = {"data": ["a secret prompt"], "fn_index": 0, "session_hash": "visitor"}
         assert client.post("/gradio_api/queue/join", json=body | {"data": []}).status_code == 200
         with client.stream("GET", "/gradio_api/queue/data?session_hash=visitor") as stream:
@@ -82,7 +81,7 @@ def test_sigterm_ends_an_overloaded_process(port: int) -> None:
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            _wait_until_up(client)
+            wait_until_up(client, within_s=WAIT_S)
         start = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.wait(WAIT_S)
@@ -100,18 +99,6 @@ def test_a_taken_port_is_said(port: int, caplog: pytest.LogCaptureFixture) -> No
         with pytest.raises(GacError, match=f"port {port}"):
             serve_host(bare_host(FakeService(), config), config)  # type: ignore[arg-type]
     assert "address already in use" in caplog.text
-
-
-def _wait_until_up(client: httpx.Client) -> None:
-    until = time.monotonic() + WAIT_S
-    while time.monotonic() < until:
-        try:
-            client.get("/healthz").raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail("the host did not come up")
 
 
 def test_no_collection_looks_at_what_the_start_has_made(monkeypatch: pytest.MonkeyPatch) -> None:

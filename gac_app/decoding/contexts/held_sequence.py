@@ -122,9 +122,7 @@ class HeldSequence:
         """
         result = self._reads[0].future.result()
         read = self._reads.popleft()
-        self._count(result)
-        if result.draft and not self._reads:
-            self._reads.append(result.draft)
+        self._note(result)
         if read.stage is Stage.REJECTED:
             self._reject()
             return None
@@ -149,10 +147,7 @@ class HeldSequence:
             if not read.future.done():
                 self._add_usage(1, read.num_ids, 0.0)
             elif not read.future.exception():
-                result = read.future.result()
-                self._count(result)
-                if result.draft and not self._reads:
-                    self._reads.append(result.draft)
+                self._note(read.future.result())
         self._reads.clear()
         self._member.free(self.sequence)
 
@@ -175,7 +170,10 @@ class HeldSequence:
             num_ids for num_ids in range(self.end - num_wanted + 1, self.end + 1) if num_ids not in self.distributions
         ]
 
-    def _count(self, result: ReadResult) -> None:
+    def _note(self, result: ReadResult) -> None:
+        """A read is over and no longer in the queue: count it, and queue the draft that the member made after it."""
+        if result.draft and not self._reads:
+            self._reads.append(result.draft)
         self._is_waited_for = True
         self._add_usage(result.num_read > 0, result.num_read, result.seconds)  # 0: another sequence's result was reused
 

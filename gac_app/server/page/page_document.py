@@ -1,4 +1,4 @@
-"""Keeps the page's document: Gradio takes 40 ms of processor time to write its 600 KB, and does not compress them."""
+"""Keeps the page's document: Gradio takes some hundredths of a second to write it, and does not compress it."""
 
 from __future__ import annotations
 

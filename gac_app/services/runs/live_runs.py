@@ -39,7 +39,7 @@ class LiveRuns:
     def add(self, run: LiveRun) -> None:
         with self._lock:
             self._runs[run.id] = run
-            over = [run.id for run in self._runs.values() if run.over.is_set() and run.is_saved is not None]
+            over = [run.id for run in self._runs.values() if run.is_settled]
             for run_id in over[:-KEPT_RUNS]:
                 del self._runs[run_id]
 

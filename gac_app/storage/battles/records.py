@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +89,7 @@ class StoredBattle:
         return not self.is_blind or bool(self.outcome)
 
 
-class VoteRow(Protocol):
-    """A vote that was not taken back: a named tuple of the columns of `tables.StandingVote`."""
-
-    @property
-    def _fields(self) -> tuple[str, ...]: ...
-    def __iter__(self) -> Iterator[Any]: ...
-    def __getattr__(self, name: str) -> Any: ...
+VoteRow = Row[Any]  # a vote that was not taken back: the columns of `tables.StandingVote`
 
 
 class VoteNews(NamedTuple):

@@ -1,4 +1,4 @@
-"""Votes that were not taken back, as rows of numbers. `battle_changes` keeps them beside the judgements."""
+"""Votes that were not taken back, as rows of numbers. `changes` keeps them beside the judgements."""
 
 from __future__ import annotations
 
