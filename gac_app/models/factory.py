@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from gac_app.errors import ConfigError, ModelLoadError
@@ -48,6 +49,10 @@ def load_model(
         return _random_model(member)
     files = resolve(member, cache_dir, on_fetch, unreachable)
     on_load()
+    if files.kind == "gguf" and find_spec("gguf") is None:
+        raise ModelLoadError(
+            f"{member.name}: a GGUF file needs more packages; install them: pip install 'gac-app[cpu]'"
+        )
     if _runs_on_llama_cpp(member, files, placement.device):
         model = _gguf_model(member, files, placement.num_threads, cache_dir, untried)
         if model is not None:
@@ -79,9 +84,6 @@ def _gguf_model(
 ) -> Model | None:
     """The model; None if llama.cpp does not work here and the configuration allows another back end."""
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed, library, probe
-    from gac_app.models.llama_cpp.model import LlamaCppModel
-    from gac_app.models.onnx.model import OnnxModel
-    from gac_app.models.onnx.parts import onnx_parts
 
     try:
         library()
@@ -93,6 +95,10 @@ def _gguf_model(
         return None
     except ModelLoadError as error:
         raise ModelLoadError(f"{member.name}: {error} ({files.path})") from error
+    from gac_app.models.llama_cpp.model import LlamaCppModel
+    from gac_app.models.onnx.model import OnnxModel
+    from gac_app.models.onnx.parts import onnx_parts
+
     parts = onnx_parts(files.path, cache_dir, untried) if member.backend == "auto" else None
     make = (
         partial(OnnxModel, member.name, (files.path, parts))
@@ -104,6 +110,7 @@ def _gguf_model(
         context_length=member.context_length,
         max_sequences=member.max_sequences,
         chat_template=member.chat_template,
+        template_options=member.chat_template_kwargs,
     )
 
 
