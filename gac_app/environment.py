@@ -17,11 +17,12 @@ from gac_app.config import Config, ServerConfig
 from gac_app.config_file import load_config
 from gac_app.decoding.rules import check_rules
 from gac_app.errors import ConfigError, RequestError
+from gac_app.folders import CONFIGS_DIR
 from gac_app.models.backends import check_backends
 from gac_app.plugins import load_plugins
 from gac_app.validation import shortened
 
-DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
+DEFAULT_CONFIG = CONFIGS_DIR / "default.yaml"
 SPACE_DISK = Path("/data")
 SPACE_FRAMES = ["https://huggingface.co", "https://*.hf.space"]
 # A Space is reached only through its host's proxies, which have private addresses.

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gac_app"
 
 # Each layer with the layers that it may import; layers beside each other know nothing of one another.
 LAYERS: dict[str, set[str]] = {"errors": set()}
-LAYERS["validation"] = set()
+LAYERS["validation"] = LAYERS["folders"] = set()
 LAYERS["member_config"] = LAYERS["settings"] = {"validation"}
 LAYERS["config"] = {"errors", "member_config", "settings", "validation"}
 CONFIG = LAYERS["config"] | {"config"}
@@ -29,9 +29,9 @@ LAYERS["charts"] = LAYERS["spreadsheet"] = set()
 LAYERS["arena"] = LAYERS["decoding"] | {"decoding", "spreadsheet"}
 LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts", "spreadsheet"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
-LAYERS["ui"] = LAYERS["services"] | {"services"}
+LAYERS["ui"] = LAYERS["services"] | {"services", "folders"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
-LAYERS["environment"] = CONFIG | {"config_file", "plugins", "models", "decoding"}
+LAYERS["environment"] = CONFIG | {"config_file", "folders", "plugins", "models", "decoding"}
 LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
 LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
 LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}

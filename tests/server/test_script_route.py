@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from gac_app.folders import STATIC_DIR
 from gac_app.server.host import create_host
-from gac_app.ui.scripts import STATIC_DIR, scripts
+from gac_app.ui.scripts import scripts
 from tests.server.conftest import HERE
 from tests.ui.planted import planted_service
 

@@ -8,11 +8,12 @@ import gradio as gr
 from gradio.utils import get_type_hints
 
 from gac_app.config import Config
+from gac_app.folders import STATIC_DIR
 from gac_app.member_config import MemberConfig
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import build_about
-from gac_app.ui.assets import STATIC_DIR, page_assets
+from gac_app.ui.assets import page_assets
 from gac_app.ui.page import build_page
 from tests.services.test_lab import study_pair
 from tests.ui.planted import planted_arena

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from gac_app.folders import STATIC_DIR
 from gac_app.services.lab.studies import STUDIES
 from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import Settings
-from gac_app.ui.assets import STATIC_DIR
 from gac_app.ui.compare.wording import comparison_in_words
 from gac_app.ui.settings.fields import fault_in, fields_of, idle_of
 from gac_app.ui.settings.values import values_of
