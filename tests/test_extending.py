@@ -109,6 +109,14 @@ def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
     assert "least = 0.001 (minimum 0, maximum 1)" in table
 
 
+def test_what_lists_the_rules_loads_the_plugins_itself(tmp_path: Path) -> None:
+    rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "only-listed")
+    (tmp_path / "listed.py").write_text(rule)
+    (tmp_path / "mine.yaml").write_text("members: [{name: m, source: 'random:1'}]\nplugins: [listed.py]\n")
+    result = CliRunner().invoke(app, ["rules", "--config", str(tmp_path / "mine.yaml"), "--json"])
+    assert "only-listed" in [rule["name"] for rule in json.loads(result.stdout)["combine"]]
+
+
 def test_rules_of_ones_own_are_in_python(config: Config) -> None:
     settings = config.settings_from({"weights": "front-runner", "combine": "trimmed"})
     with closing(load_ensemble(config)) as ensemble:

@@ -72,12 +72,12 @@ _ROOM_ORDERS = {
     "together",
     "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
-    "server": "quiet_log reporting limits middleware page routes host serving",
+    "server": "quiet_log reporting limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
     "library": "answer prompts room in_threads sources step gac processor",
-    "services": "visitors settling members queue mirror runs lab battles",
+    "services": "visitors settling members queue mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -122,3 +123,19 @@ def test_sessions_in_use_make_no_room() -> None:
         kept.sessions.enter("one more", ALICE)
     assert refused.value.status == 429
     kept.sessions.enter("of another address", BOB)
+
+
+async def _answers_of(has_listener: bool) -> tuple[bool, bool]:
+    session = Kept().sessions.enter("a", ALICE)
+    loop = asyncio.get_running_loop()
+    gone, waiting = loop.create_future(), loop.create_future()
+    gone.cancel()
+    session.waiting = {gone, waiting}
+    session.announce(has_listener)
+    session.announce(not has_listener)
+    return gone.cancelled(), await waiting
+
+
+@pytest.mark.parametrize("has_listener", [True, False])
+def test_waiting_events_hear_what_came_first(has_listener: bool) -> None:
+    assert asyncio.run(_answers_of(has_listener)) == (True, has_listener)

@@ -13,10 +13,11 @@ import pytest
 from gac_app.errors import NotFoundError
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import import_files
+from gac_app.services.mirror.files import ImportResult, import_files, import_indexed, index_of
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import FolderPlace, Place
 from gac_app.storage import HistoryFilter, Store
+from tests.databases import database_in
 from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena
 
@@ -237,6 +238,29 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
     assert (again.num_new, again.num_bad) == (0, 1)
     assert f"{files[0].name}, line {len(lines_of(files[0]))}: is no JSON" in again.reasons
     store.close()
+
+
+def test_an_import_counts_what_is_deleted_in_another_file(tmp_path: Path, house: House) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        voted(arena, consents=True)
+        battle = voted(arena, consents=True)
+        settled(mirror)
+        arena.service.history.delete(ALICE, battle)
+    (file,) = (tmp_path / "mirror").iterdir()
+    told, deleted = tmp_path / "told.jsonl", tmp_path / "deleted.jsonl"
+    by_kind: dict[bool, list[str]] = {False: [], True: []}
+    for line in lines_of(file):
+        by_kind["deleted" in json.loads(line)].append(line)
+    told.write_text("\n".join(by_kind[False]) + "\n")
+    deleted.write_text("\n".join(by_kind[True]) + "\n")
+    num_kept = len(by_kind[False]) - 1
+    store = house.store()
+    assert import_files(Exports(store), [told, deleted]) == ImportResult(num_kept, 0, 1, 0)
+    store.close()
+    other = Store(database_in(tmp_path / "other.db"))
+    index = index_of([told])
+    assert import_indexed(Exports(other), index, {battle}) == ImportResult(num_kept, 0, 1, 0)
+    other.close()
 
 
 def lines_of(file: Path) -> list[str]:

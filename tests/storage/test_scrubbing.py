@@ -15,7 +15,7 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.storage import NewRun, Store
-from gac_app.storage.database.engine import set_up_sqlite
+from gac_app.storage.database.engine import scrub, set_up_sqlite
 from tests.databases import sql
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, answer, new_run
@@ -58,6 +58,16 @@ def test_no_write_waits_while_a_reader_holds_the_log(url: str, path: Path, secon
     print(f"{len(waited)} votes beside a reader of {seconds:g} s: the longest took {max(waited):.3f} s")
     assert max(waited) < 1.0
     store.close()
+
+
+def test_after_a_scrub_a_connection_waits_as_long_as_before(store: Store) -> None:
+    def waits_ms() -> int:
+        with store.engine.connect() as connection:
+            return int(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one())
+
+    before = waits_ms()
+    scrub(store.engine)
+    assert waits_ms() == before > 1000
 
 
 def test_a_deletion_that_nobody_waits_for_is_scrubbed_later(url: str, path: Path) -> None:

@@ -14,6 +14,7 @@ import gradio as gr
 import pytest
 
 from gac_app.services.battles.views import BattleView
+from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from tests.fakes import WAIT_S
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
@@ -130,6 +131,12 @@ def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
     assert (states[-1]["phase"], states[-1]["may_vote"], states[-1]["contestants"]) == ("answered", True, None)
     for hint in ("zyx", "Small", "Large", "every-step", "<"):
         assert hint not in values[-1]
+
+
+def test_what_did_not_change_is_sent_once(tab: Tab) -> None:
+    view = tab.planted.arena.history.look(KEY, tab.battle())
+    battle = BattleLines(view)
+    assert battle.value(view) == battle.value(view)
 
 
 def test_vote_undo_reasons_names_and_tokens(tab: Tab) -> None:
