@@ -39,11 +39,18 @@ LoadModel = Callable[[LoadRequest], "Model"]
 _LOADERS: dict[str, LoadModel] = {}
 
 
-def backend(name: str) -> Callable[[LoadModel], LoadModel]:
-    """Decorates the function that loads members with `backend: NAME`. Raises ConfigError if the name is taken."""
+def backend(name: str, *, replace: bool = False) -> Callable[[LoadModel], LoadModel]:
+    """Decorates the function that loads members with `backend: NAME`.
+
+    Args:
+        replace: a registered one of this name is replaced.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
 
     def add(load: LoadModel) -> LoadModel:
-        if name in _LOADERS or name in BUILT_IN_BACKENDS:
+        if (name in _LOADERS and not replace) or name in BUILT_IN_BACKENDS:
             raise ConfigError(f"plugins: there is a back end {name!r} already; name yours otherwise")
         _LOADERS[name] = load
         return load
