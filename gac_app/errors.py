@@ -3,12 +3,14 @@
 GacError
 ├── ConfigError      the configuration file or a GAC_* variable is wrong
 ├── RequestError     one run's prompt or settings are wrong; `field` names the culprit
+│   └── TooLongError the prompt does not fit a member's context
 ├── NotFoundError    no such run, or another visitor's; both look the same
 ├── ModelLoadError   a model's files cannot be fetched, trusted or loaded
 ├── VocabularyError  token bytes do not add up
 ├── MemberError      a member failed while running; `member` and `kind` say which and how
 ├── RuleError        a rule, mostly a plug-in, failed while running; `rule` says which
 ├── BusyError        the queue is full, or another limit is reached
+│   └── LimitError   the caller's own limit is
 └── StorageError     the database failed
     └── DamagedError a stored run can no longer be read; it can be deleted
 
@@ -57,6 +59,10 @@ class RequestError(GacError):
         self.message = message
 
 
+class TooLongError(RequestError):
+    """A prompt is longer than a member's context."""
+
+
 class NotFoundError(GacError):
     """No such row, or it belongs to another visitor."""
 
@@ -101,6 +107,10 @@ class RuleError(GacError):
 
 class BusyError(GacError):
     """The queue is full."""
+
+
+class LimitError(BusyError):
+    """The caller has as much under way as one caller may have."""
 
 
 class StorageError(GacError):

@@ -15,7 +15,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gac_app.bootstrap import load_ensemble
 from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules, plugin_code
@@ -24,6 +23,7 @@ from gac_app.environment import read_config
 from gac_app.errors import ConfigError, MemberError, RequestError
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
+from gac_app.loading import load_ensemble
 from gac_app.models.backends import check_backends
 from gac_app.models.base import Model, Read
 from gac_app.models.random_model import RandomModel

@@ -32,16 +32,18 @@ LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services", "folders"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
 LAYERS["environment"] = CONFIG | {"config_file", "folders", "plugins", "models", "decoding"}
-LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
+LAYERS["loading"] = LAYERS["environment"] | {"vocab", "environment", "executors"}
+LAYERS["library"] = LAYERS["loading"] | {"loading"}
+LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment", "loading"}
 LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
 LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}
 LAYERS["cli"] = LAYERS["commands"] | {"commands"}
 LAYERS["__main__"] = {"cli"}
-LAYERS["__init__"] = set()
+LAYERS["__init__"] = LAYERS["library"] | {"library"}
 
 HEAVY: dict[str, set[str]] = {
-    "torch": {"vocab", "models", "decoding", "executors"},
-    "transformers": {"models"},
+    "torch": {"vocab", "models", "decoding", "executors", "library"},
+    "transformers": {"models", "library"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
     "huggingface_hub": {"models", "services"},
@@ -70,11 +72,12 @@ _ROOM_ORDERS = {
     "together",
     "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
-    "server": "quiet_log reporting limits middleware page routes host serving",
+    "server": "quiet_log reporting limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
-    "services": "visitors settling members queue mirror runs lab battles",
+    "library": "answer prompts room in_threads sources step gac processor",
+    "services": "visitors settling members queue mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

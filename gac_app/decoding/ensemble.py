@@ -1,4 +1,4 @@
-"""`Ensemble`: the members, their union vocabulary and the sessions over them. The public Python API."""
+"""`Ensemble`: the members, their union vocabulary and the sessions over them."""
 
 from __future__ import annotations
 
@@ -105,10 +105,11 @@ class Ensemble:
 
     def request(
         self,
-        prompt: SequenceOf[Message],
+        prompt: str | SequenceOf[Message],
         settings: Settings,
         *,
         alone: str | None = None,
+        raw: bool = False,
         known: Encoded | None = None,
     ) -> Request:
         """What `open` takes: checked and tokenised, but nothing is held yet.
@@ -119,7 +120,7 @@ class Ensemble:
         Raises:
             RequestError: prompt or settings do not fit.
         """
-        return self._requests.checked(prompt, settings, alone=alone, known=known)
+        return self._requests.checked(prompt, settings, alone=alone, raw=raw, known=known)
 
     def open(
         self, request: Request, *, branch: Branch | None = None, namespace: str = "", share: Share = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules import check_rules
-from gac_app.errors import RequestError
+from gac_app.errors import RequestError, TooLongError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 
@@ -131,7 +131,7 @@ def _encode(members: list[Member], prompt: Prompt, known: Encoded) -> list[list[
         ids.append(list(known[key]))
     for member, prompt_ids in zip(members, ids, strict=True):
         if len(prompt_ids) >= member.context_length:
-            raise RequestError(
+            raise TooLongError(
                 "prompt",
                 f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
                 f"{member.context_length:,}; shorten it",

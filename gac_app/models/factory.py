@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from gac_app.errors import ConfigError, ModelLoadError
@@ -54,24 +55,25 @@ def load_model(
 def load_auto(request: LoadRequest) -> Model:
     """A random model; GGUF files on a CPU by onnxruntime or llama.cpp; everything else by transformers."""
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed
-    from gac_app.models.onnx.parts import onnx_parts
 
     if request.member.is_random:
         return _random_model(request.member)
-    files = request.fetch()
+    files = _fetched(request)
     if _is_gguf_on_cpu(files, request.device):
         try:
             _probe(request.member, files, request.cache_dir)
         except (LlamaCppMissingError, ProbeCrashed) as error:
             logger.warning("%s; it runs on transformers instead", error)
         else:
+            from gac_app.models.onnx.parts import onnx_parts
+
             return _gguf_model(request, files, onnx_parts(files.path, request.cache_dir, request.untried))
     return _transformers_model(request, files)
 
 
 def load_llama_cpp(request: LoadRequest) -> Model:
     """A GGUF file by llama.cpp, on any machine."""
-    name, files = request.member.name, request.fetch()
+    name, files = request.member.name, _fetched(request)
     if files.kind != "gguf":
         raise ConfigError(f"members: {name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
     _probe(request.member, files, request.cache_dir)
@@ -80,7 +82,7 @@ def load_llama_cpp(request: LoadRequest) -> Model:
 
 def load_transformers(request: LoadRequest) -> Model:
     """Any files by transformers."""
-    return _transformers_model(request, request.fetch())
+    return _transformers_model(request, _fetched(request))
 
 
 def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...], cache_dir: Path) -> None:
@@ -89,6 +91,14 @@ def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ..
         from gac_app.models.onnx.parts import onnx_parts
 
         onnx_parts(files.path, cache_dir)
+
+
+def _fetched(request: LoadRequest) -> ModelFiles:
+    files = request.fetch()
+    if files.kind == "gguf" and find_spec("gguf") is None:
+        what = "a GGUF file needs more packages; install them: pip install 'gac-app[cpu]'"
+        raise ModelLoadError(f"{request.member.name}: {what}")
+    return files
 
 
 def _is_gguf_on_cpu(files: ModelFiles, device: str | tuple[str, ...]) -> bool:
@@ -125,6 +135,7 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
         context_length=member.context_length,
         max_sequences=member.max_sequences,
         chat_template=member.chat_template,
+        template_options=member.chat_template_kwargs,
     )
 
 

@@ -6,6 +6,7 @@ Shape suffixes: `N` positions, `V` the model's vocabulary.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -43,6 +44,8 @@ class TransformersModel(Model):
         num_threads: CPU threads of one forward pass; None = torch's own choice.
         context_length: most ids per sequence; None = the model's own limit.
         max_sequences: sequences held at once.
+        chat_template: in place of the tokenizer's; "" = none.
+        template_options: arguments that the template gets beside the messages.
 
     Raises:
         ModelLoadError: the tokenizer or the model's kind of memory does not fit this engine.
@@ -57,6 +60,8 @@ class TransformersModel(Model):
         num_threads: int | None = None,
         context_length: int | None = None,
         max_sequences: int = 16,
+        chat_template: str | None = None,
+        template_options: Mapping[str, Any] | None = None,
     ) -> None:
         _refuse_running_state(name, model)
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -69,14 +74,14 @@ class TransformersModel(Model):
             vocabulary = read_vocabulary(backend, vocab_size, end_ids, self._encode)
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
-        template = tokenizer.chat_template
+        template = _one_template(tokenizer.chat_template) if chat_template is None else chat_template
         self._has_template = bool(template)
         super().__init__(
             name,
             vocabulary,
             context_length=_context_length(model, context_length),
             max_sequences=max_sequences,
-            chat=ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or ""),
+            chat=ChatFormat(template, tokenizer.bos_token or "", tokenizer.eos_token or "", template_options),
             num_threads=num_threads,
         )
         self.device = model.device

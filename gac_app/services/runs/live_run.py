@@ -17,8 +17,9 @@ from gac_app.settings import Settings
 from gac_app.storage import Swap, Turn
 
 if TYPE_CHECKING:  # they load torch, which the page need not wait for
+    from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.loop import Branch, DecodingSession
-    from gac_app.decoding.request import Request
+    from gac_app.decoding.request import Encoded, Request
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ class LiveRun(RunView):
         self.has_consent = False  # the visitor agrees to publishing
         self.client = ""  # from `client_of`; the queue orders by it
         self.is_of_batch = False  # it leaves a place to runs that somebody watches
+        self.num_at_once: int | None = None  # of its streams; None = all
         self.came_at = time.monotonic()
         self.on_ended: Callable[[], None] = lambda: None  # set by the runner; called before `over` is set
         self.requests: dict[str, Request] = {}  # by stream, until its session is opened
@@ -108,6 +110,11 @@ class LiveRun(RunView):
     def settings_of(self, stream: str) -> Settings:
         """The settings of a stream."""
         return self.settings.model_copy(update={"seed": self.seeds.get(stream, self.settings.seed)})
+
+    def request_of(self, stream: str, ensemble: Ensemble, known: Encoded) -> Request:
+        """What a stream asks. Raises RequestError if it does not fit the members."""
+        messages, settings = self.streams[stream].messages, self.settings_of(stream)
+        return ensemble.request(messages, settings, alone=self.alone_in(stream), known=known)
 
     def forget_turn(self, run_id: str) -> None:
         """Drop an earlier turn from this run, which must be over."""

@@ -1,0 +1,166 @@
+"""What a program may ask, and its translation into settings. These models are the API's schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gac_app.models.message import Message, Role
+from gac_app.settings import Settings, Shown
+
+MAX_CHOICES = 16
+MAX_TOP = 8  # tokens that a step's trace has
+# Fields of OpenAI's that would change the answer. Where they change nothing, as an empty list of tools, they are taken.
+UNSUPPORTED = frozenset(
+    {
+        *("audio", "modalities", "prediction", "web_search_options", "reasoning_effort", "verbosity"),
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
+        *("frequency_penalty", "presence_penalty", "logit_bias", "response_format"),
+        *("best_of", "suffix", "store"),
+    }
+)
+
+
+def _like(name: str) -> Any:
+    """A field with the bounds of a setting; None = the system's own."""
+    setting = Settings.model_fields[name]
+    info: Any = Field(None, description=setting.description)
+    info.metadata = [item for item in setting.metadata if not isinstance(item, Shown)]
+    return info
+
+
+class Asked(BaseModel):
+    """A value of the API: strict, without unknown fields. A field that is null counts as missing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nulls(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class StreamOptions(Asked):
+    """How a stream is sent."""
+
+    include_usage: bool | None = Field(None, description="A last chunk without choices has the usage.")
+    include_obfuscation: Literal[False] | None = None
+
+
+class GacOptions(Asked):
+    """The extension: how the ensemble decoded."""
+
+    steps: bool = Field(True, description="Each step: who took part, the winner, each member's probability.")
+    settings: dict[str, Any] = Field({}, max_length=40, description="Settings that differ from the model's.")
+
+
+class Sampling(Asked):
+    """What completions and chats have in common."""
+
+    model: str = Field(max_length=200, description="One of GET /v1/models.")
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    temperature: float | None = _like("temperature")
+    top_p: float | None = _like("top_p")
+    top_k: int | None = _like("top_k")
+    min_p: float | None = _like("min_p")
+    repetition_penalty: float | None = _like("repetition_penalty")
+    seed: int | None = _like("seed")
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    gac: GacOptions | None = None
+    # What has no effect here.
+    user: str | None = Field(None, max_length=1000)
+    metadata: dict[str, str] | None = Field(None, max_length=16)
+    safety_identifier: str | None = Field(None, max_length=1000)
+    prompt_cache_key: str | None = Field(None, max_length=1000)
+    service_tier: Literal["auto", "default"] | None = None
+    # What has to change nothing.
+    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        """Of the answer."""
+        raise NotImplementedError
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def num_choices(self) -> int:
+        return self.n or 1
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the system's."""
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+        given = {name: getattr(self, name) for name in names} | {"max_new_tokens": self.max_new_tokens}
+        given["stop"] = (self.stop,) if isinstance(self.stop, str) else self.stop and tuple(self.stop)
+        own = self.gac.settings if self.gac else {}
+        return own | {name: value for name, value in given.items() if value is not None}
+
+
+class TextPart(Asked):
+    """A part of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(Asked):
+    """One message of a chat."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=1000)]
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _check_parts(cls, content: Any) -> Any:
+        kinds = [part.get("type") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+        if strange := [kind for kind in kinds if kind != "text"]:
+            raise ValueError(f"parts of type {str(strange[0])[:40]!r} are not supported; expected text")
+        return content
+
+    def message(self) -> Message:
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        role: Role = "system" if self.role == "developer" else self.role
+        return Message(role, text)
+
+
+class ChatRequest(Sampling):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
+    max_tokens: int | None = _like("max_new_tokens")
+    max_completion_tokens: int | None = _like("max_new_tokens")
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    # What has to change nothing.
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    functions: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    modalities: list[Literal["text"]] | None = None
+    store: Literal[False] | None = None
+
+    @model_validator(mode="after")
+    def _check_logprobs(self) -> ChatRequest:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        return self
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def num_top(self) -> int | None:
+        """How many likely tokens of each step are told; None = not even the chosen one's probability."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def chat(self) -> tuple[Message, ...]:
+        return tuple(message.message() for message in self.messages)
