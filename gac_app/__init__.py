@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from gac_app.library.answer import Answer
     from gac_app.library.gac import Gac, load
+    from gac_app.library.processor import GacLogitsProcessor
     from gac_app.library.step import Decoding, Step
     from gac_app.models.message import Message
     from gac_app.settings import Settings
@@ -41,6 +42,7 @@ __all__ = [
     "FinishReason",
     "Gac",
     "GacError",
+    "GacLogitsProcessor",
     "MemberError",
     "MemberTrace",
     "Message",
@@ -65,6 +67,7 @@ _NAMES = {
     "gac_app.errors": _ERRORS,
     "gac_app.library.answer": "Answer",
     "gac_app.library.gac": "Gac load",
+    "gac_app.library.processor": "GacLogitsProcessor",
     "gac_app.library.step": "Decoding Step",
     "gac_app.models.message": "Message",
     "gac_app.settings": "Settings",

@@ -72,7 +72,7 @@ def load_ensemble(
     from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
 
     places = planned(config)
-    models = load_models(config, places, watcher or _Nobody(), untried=untried, in_hand=in_hand)
+    models = load_models(config, places, watcher, untried=untried, in_hand=in_hand)
     try:
         return unite(models, config, ThreadMember, are_apart=places.are_apart)
     except BaseException:
@@ -94,9 +94,9 @@ def planned(config: Config) -> Plan:
 def load_models(
     config: Config,
     places: Plan,
-    watcher: Watcher,
+    watcher: Watcher | None = None,
     *,
-    untried: list[Path] | None,
+    untried: list[Path] | None = None,
     in_hand: InHand | None = None,
     num_at_once: int = 0,
 ) -> list[Model]:
@@ -114,7 +114,8 @@ def load_models(
             from gac_app.models.hf import adopted
 
             return adopted(member, *in_hand[member.name], placement.num_threads)
-        return _load_member(config, member, placement, watcher=watcher, unreachable=unreachable, untried=untried)
+        told = watcher or _Nobody()
+        return _load_member(config, member, placement, watcher=told, unreachable=unreachable, untried=untried)
 
     if num_at_once == 1:
         return list(map(load, config.members))

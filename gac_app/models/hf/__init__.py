@@ -3,5 +3,6 @@
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.loading import adopted, load
 from gac_app.models.hf.model import TransformersModel
+from gac_app.models.hf.tokenized import TokenizedModel
 
-__all__ = ["TransformersModel", "adopted", "converted", "load"]
+__all__ = ["TokenizedModel", "TransformersModel", "adopted", "converted", "load"]
