@@ -11,7 +11,6 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 
 from gac_app.validation import Frozen
 
-BUILT_IN_BACKENDS = ("auto", "llama_cpp", "transformers")
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
@@ -28,7 +27,7 @@ class MemberConfig(Frozen):
     source: Source
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
     # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; everything else by transformers.
-    # One of `BUILT_IN_BACKENDS`, or one that a plug-in has registered.
+    # Or a name in `models.backends`, where plug-ins register theirs.
     backend: str = Field("auto", max_length=80)
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
