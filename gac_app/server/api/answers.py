@@ -194,6 +194,13 @@ class DetokenizeAnswer(BaseModel):
     prompt: str
 
 
+class TokenizerInfo(BaseModel):
+    """`GET /tokenizer_info`."""
+
+    tokenizer_class: str = "union"
+    eos_token: str = Field(description="Plain text, which lm-eval puts before a text without a context.")
+
+
 def logprob_of(prob: float) -> float:
     return math.log(prob) if prob > 0 else LEAST_LOGPROB
 

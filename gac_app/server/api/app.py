@@ -33,7 +33,7 @@ from gac_app.server.limits.callers import Callers
 from gac_app.services.completions.completions import Completions
 from gac_app.services.completions.systems import System
 
-PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize")  # the API's paths
+PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
 REQUEST_ID = "X-Request-Id"
 _ANY_SIZE = 2**63
 _MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [

@@ -1,4 +1,7 @@
-"""`POST /tokenize` and `POST /detokenize`, after vLLM: by a member's tokeniser, or the union's."""
+"""`POST /tokenize` and `POST /detokenize`, after vLLM: by a member's tokeniser, or the union's.
+
+`GET /tokenizer_info` is for lm-eval, which looks for it before it uses the other two.
+"""
 
 # Annotations are not postponed: FastAPI reads the dependencies in them, which are local.
 
@@ -10,15 +13,17 @@ from fastapi.concurrency import run_in_threadpool
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import ModelLoadError, RequestError
 from gac_app.server.api.access import Access
-from gac_app.server.api.answers import DetokenizeAnswer, TokenizeAnswer, token_text
+from gac_app.server.api.answers import DetokenizeAnswer, TokenizeAnswer, TokenizerInfo, token_text
 from gac_app.server.api.description import described
 from gac_app.server.api.reading import body_of
 from gac_app.server.api.requests import DetokenizeRequest, TokenizeRequest
 from gac_app.services.completions.completions import Completions
 
+EOS = "<|endoftext|>"
+
 
 def token_routes(completions: Completions, access: Access) -> APIRouter:
-    """Both routes. They wait for no model, only for a thread."""
+    """The routes. They wait for no model, only for a thread."""
     router = APIRouter(dependencies=[Depends(access)])
 
     def ids_of(asked: TokenizeRequest) -> list[int]:
@@ -56,5 +61,9 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
     @router.post("/detokenize", **described(DetokenizeRequest))
     async def detokenize(asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest))]) -> DetokenizeAnswer:
         return await run_in_threadpool(detokenized, asked)
+
+    @router.get("/tokenizer_info")
+    async def tokenizer_info() -> TokenizerInfo:
+        return TokenizerInfo(eos_token=EOS)
 
     return router
