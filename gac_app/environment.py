@@ -38,12 +38,24 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """The configuration, with variables applied, plug-ins loaded and rules checked. Raises ConfigError."""
     path = config_path(path, environ)
     config = load_config(path, environment_overrides(environ), space_defaults(environ))
-    load_plugins(config.plugins, path.parent)
+    return with_plugins(config, where=f"{path}: ")
+
+
+def with_plugins(config: Config, *, where: str = "") -> Config:
+    """A copy that knows its rules: its plug-ins are loaded. Relative ones are sought in the current folder.
+
+    Args:
+        where: what messages about settings begin with.
+
+    Raises:
+        ConfigError: a plug-in cannot be loaded, or a back end or a rule is unknown.
+    """
+    load_plugins(config.plugins, Path())
     check_backends(config)
     try:
         return config.knowing_rules(check_rules)
     except RequestError as error:
-        raise ConfigError(f"{path}: settings.{error}") from None
+        raise ConfigError(f"{where}settings.{error}") from None
 
 
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:

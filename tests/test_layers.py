@@ -32,16 +32,18 @@ LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services", "folders"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
 LAYERS["environment"] = CONFIG | {"config_file", "folders", "plugins", "models", "decoding"}
-LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
+LAYERS["loading"] = LAYERS["environment"] | {"vocab", "environment", "executors"}
+LAYERS["library"] = LAYERS["loading"] | {"loading"}
+LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment", "loading"}
 LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
 LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}
 LAYERS["cli"] = LAYERS["commands"] | {"commands"}
 LAYERS["__main__"] = {"cli"}
-LAYERS["__init__"] = set()
+LAYERS["__init__"] = LAYERS["library"] | {"library"}
 
 HEAVY: dict[str, set[str]] = {
-    "torch": {"vocab", "models", "decoding", "executors"},
-    "transformers": {"models"},
+    "torch": {"vocab", "models", "decoding", "executors", "library"},
+    "transformers": {"models", "library"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
     "huggingface_hub": {"models", "services"},
@@ -74,6 +76,7 @@ _ROOM_ORDERS = {
     "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
+    "library": "answer prompts room in_threads sources step gac given processor",
     "services": "visitors settling members queue mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
@@ -124,6 +127,9 @@ def test_rooms_import_lower_rooms_only(package: str) -> None:
         if room == "__init__" or not name.startswith(f"gac_app.{package}."):
             continue
         if (imported := name.split(".")[2]) != room:
+            assert {imported, room} <= {*order}, (
+                f"{path}: {room} or {imported} is not in the order of {package}'s rooms"
+            )
             assert order.index(imported) < order.index(room), f"{path}: {room} must not import {name}"
 
 

@@ -78,7 +78,7 @@ def _read(file: str) -> str:
 
 def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, _Answer]]]:
     """Each prompt with every system's answer by name. The answers to a prompt are decoded at once."""
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
 
     systems: dict[str, str | None] = {_ENSEMBLE: None, **{name: name for name in config.member_names}}
     with closing(load_ensemble(config)) as ensemble, ThreadPoolExecutor(len(systems)) as pool:

@@ -1,4 +1,4 @@
-"""`Ensemble`: the members, their union vocabulary and the sessions over them. The public Python API."""
+"""`Ensemble`: the members, their union vocabulary and the sessions over them."""
 
 from __future__ import annotations
 
@@ -114,10 +114,11 @@ class Ensemble:
 
     def request(
         self,
-        prompt: SequenceOf[Message],
+        prompt: str | SequenceOf[Message],
         settings: Settings,
         *,
         alone: str | None = None,
+        raw: bool = False,
         known: Encoded | None = None,
     ) -> Request:
         """What `open` takes: checked and tokenised, but nothing is held yet.
@@ -128,7 +129,7 @@ class Ensemble:
         Raises:
             RequestError: prompt or settings do not fit.
         """
-        return self._requests.checked(prompt, settings, alone=alone, known=known)
+        return self._requests.checked(prompt, settings, alone=alone, raw=raw, known=known)
 
     def raw_request(self, prompt: str | SequenceOf[int], settings: Settings, *, alone: str | None = None) -> Request:
         """The same for a document, which may be empty: its text, or ids of `tokenizer(alone)`."""

@@ -8,6 +8,7 @@ import pytest
 from gac_app.errors import RequestError
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.services.lab.lab import Lab
+from gac_app.settings import Settings, shown
 from gac_app.ui.settings.fields import fields_of, idle_of, spec_of
 from gac_app.ui.settings.panel import meaning_of
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
@@ -17,6 +18,7 @@ from tests.ui.planted import planted_config
 
 CONFIG = planted_config()
 DEFAULTS = values_of(CONFIG, CONFIG.settings)
+DRAWN = {name for name, field in Settings.model_fields.items() if shown(field).need == "draw"}
 
 
 def summary_of(**values: Any) -> str:
@@ -115,7 +117,7 @@ def test_all_faults_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("values", "idle"),
     [
-        ({}, {"own_weights", "top_p", "top_k", "min_p", "seed"}),
+        ({}, {"own_weights", *DRAWN}),
         ({"temperature": 1}, {"own_weights"}),
         ({"temperature": 1, "mode": "every-step", "weights": "own"},
          {"gate", "threshold", "gate_rule", "gate_temperature", "gate_policy"}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
@@ -25,6 +25,20 @@ _LIKELY = 0.01  # the gate's top tokens from this probability on are likely next
 _LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
 
 Spellings = dict[str, tuple[bytes, ...]]  # the pieces of members that spell a token otherwise, by name
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """What a step chooses from.
+
+    Attributes:
+        asked: the steps of the members asked, the gate first.
+        mixture: of those that take part.
+    """
+
+    asked: dict[str, MemberStep]
+    gate: GateDecision
+    mixture: Mixture
 
 
 class Stepper:
@@ -65,12 +79,27 @@ class Stepper:
         Raises:
             SessionStopped, MemberError, RuleError.
         """
-        asked, gate = self._ask(num_left if forced is None else 0)
+        view = self.look(num_left if forced is None else 0)
+        return self.take(view, self.choose(view.mixture, forced), is_forced=forced is not None)
+
+    def look(self, num_left: int = 0) -> StepView:
+        """The first half of a step: ask the members, and combine what they say. `take` must follow.
+
+        Args:
+            num_left: see `step`.
+
+        Raises:
+            SessionStopped, MemberError, RuleError.
+        """
+        asked, gate = self._ask(num_left)
         taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
         shares = self._rules.shares({name: given.distribution for name, given in taking_part.items()})
         contested = self._align(taking_part, shares)
-        mixture = Mixture(taking_part, shares, self._rules.combiner, contested)
-        token_id = self._choose(mixture, forced)
+        return StepView(asked, gate, Mixture(taking_part, shares, self._rules.combiner, contested))
+
+    def take(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
+        """The second half of a step: feed the token, which the sampler has noted."""
+        asked, mixture = view.asked, view.mixture
         partial = self._partial_at(token_id, asked, mixture)
         evidence = self._evidence_of(token_id, mixture, partial)
         is_shared = all(ends_there(asked[name].distribution, token_id, prob) for name, prob in partial.items())
@@ -79,14 +108,14 @@ class Stepper:
         return Decision(
             token_id,
             mixture,
-            gate,
+            view.gate,
             spellings=self._feed(token_id, partial),
             dropped=self._dropped,
             evidence=evidence,
             is_partial=bool(partial),
             is_shared=is_shared,
             is_drafted=is_drafted,
-            is_forced=forced is not None,
+            is_forced=is_forced,
         )
 
     def replay(self, step: StepTrace, token_id: int) -> Spellings:
@@ -191,7 +220,8 @@ class Stepper:
 
     # --- choose
 
-    def _choose(self, mixture: Mixture, forced: int | None) -> int:
+    def choose(self, mixture: Mixture, forced: int | None) -> int:
+        """The token that the answer's rules choose, or the forced one. The sampler notes it."""
         if forced is not None:
             self._rules.sampler.note(forced)
             return forced

@@ -69,8 +69,6 @@ def _load(
         raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
     except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
-    if member.chat_template is not None:
-        tokenizer.chat_template = member.chat_template
     return TransformersModel(
         member.name,
         (model.to(LENT) if device == LENT else model).eval(),
@@ -78,6 +76,29 @@ def _load(
         num_threads=num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,
+        chat_template=member.chat_template,
+        template_options=member.chat_template_kwargs,
+    )
+
+
+def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:
+    """A model that the caller has loaded. It is put in evaluation mode; of PEFT's models, the one with the adapters in
+    its layers is used.
+
+    Raises:
+        ModelLoadError: it does not fit this engine.
+    """
+    if hasattr(model, "get_base_model"):  # PEFT's
+        model = model.get_base_model()
+    return TransformersModel(
+        member.name,
+        model.eval(),
+        tokenizer,
+        num_threads=num_threads,
+        context_length=member.context_length,
+        max_sequences=member.max_sequences,
+        chat_template=member.chat_template,
+        template_options=member.chat_template_kwargs,
     )
 
 
