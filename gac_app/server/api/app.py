@@ -69,7 +69,7 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     app.include_router(token_routes(completions, access))
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
-    app.openapi = lambda: document_of(app, _MODELS)  # type: ignore[method-assign]
+    app.openapi = lambda: document_of(app, _MODELS, completions.systems.names)  # type: ignore[method-assign]
     return app
 
 
@@ -130,7 +130,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, GacError | RefusedError):
         return error_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)).response()
     if isinstance(error, HTTPException):
-        return ApiError(error.status_code, str(error.detail)).response()
+        return ApiError(error.status_code, str(error.detail), headers=error.headers).response()
     return ApiError(400, "the address is none of this API's").response()
 
 
