@@ -21,11 +21,21 @@ A message says what is wrong and what is expected. It may be shown to the operat
 from __future__ import annotations
 
 import re
+import traceback
 
 _FOLDERS = re.compile(r"(?<![\w/:.\\~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])*(?=[^\s/\\])")
 
 
 UNEXPECTED = "something unexpected happened; the log of the server says what"  # of any error that is no GacError
+
+
+def place_of(error: BaseException, file: str) -> str:
+    """FILE:LINE of the deepest code in `file` that an error came through, else of the deepest of all."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == file] or frames
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else file
 
 
 def without_folders(message: str) -> str:
@@ -97,12 +107,14 @@ class RuleError(GacError):
     Args:
         rule: its name.
         message: what happened, without the rule's name.
+        place: FILE:LINE in the rule's code; "" = unknown. For the log, not for visitors.
     """
 
-    def __init__(self, rule: str, message: str) -> None:
+    def __init__(self, rule: str, message: str, place: str = "") -> None:
         super().__init__(f"rule {rule}: {message}")
         self.rule = rule
         self.message = message
+        self.place = place
 
 
 class BusyError(GacError):

@@ -47,11 +47,18 @@ _LOADERS: dict[str, LoadModel | str] = {
 }
 
 
-def backend(name: str) -> Callable[[LoadModel], LoadModel]:
-    """Decorates the function that loads members with `backend: NAME`. Raises ConfigError if the name is taken."""
+def backend(name: str, *, replace: bool = False) -> Callable[[LoadModel], LoadModel]:
+    """Decorates the function that loads members with `backend: NAME`.
+
+    Args:
+        replace: a plug-in's of this name is replaced.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
 
     def add(load: LoadModel) -> LoadModel:
-        if name in _LOADERS:
+        if name in _LOADERS and not (replace and callable(_LOADERS[name])):
             raise ConfigError(f"plugins: there is a back end {name!r} already; name yours otherwise")
         _LOADERS[name] = load
         return load

@@ -64,3 +64,17 @@ def test_it_raises_what_the_host_refuses(client: Any) -> None:
     assert (refusal.value.param, refusal.value.code) == ("tools", "unsupported_parameter")
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(**{**CHAT, "model": "none"})
+
+
+def test_it_completes(client: Any) -> None:
+    answer = client.completions.create(model="a", prompt=["the model", "of all"], max_tokens=3, logprobs=2, n=2)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    assert all(len(one.logprobs.tokens) == len(one.logprobs.top_logprobs) == 3 for one in answer.choices)
+
+
+def test_it_streams_completions(url: str) -> None:
+    """Its type of a chunk has no null as finish_reason, which OpenAI sends, so nothing is validated strictly."""
+    with openai.OpenAI(base_url=url, api_key="none") as client:
+        fields: dict[str, Any] = {"model": "a", "prompt": "the model", "max_tokens": 3, "echo": True}
+        whole = client.completions.create(**fields).choices[0].text
+        assert "".join(chunk.choices[0].text for chunk in client.completions.create(**fields, stream=True)) == whole

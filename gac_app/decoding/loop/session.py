@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
 from gac_app.errors import MemberError, RuleError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class DecodingSession:
             self._reason = FinishReason.ABORT
         except (MemberError, RuleError) as error:
             self._reason, self._detail, self.failure = FinishReason.ERROR, str(error), error
+            if isinstance(error, RuleError) and error.place:
+                logger.warning("%s (%s)", error, error.place)
         finally:
             self._stepper.close()
         yield from self._text.release()

@@ -27,7 +27,7 @@ from gac_app.models.base import Sequence
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
-LEAST_PROB = 1e-12  # so that no text is impossible
+LEAST_PROB = 1e-38  # about float32's least, 87 nats; so that no text is impossible
 IDS_AT_ONCE = 32  # or pieces: longer texts are read in parts
 
 
@@ -138,23 +138,31 @@ def read_pieces(
     Args:
         mixing: if given, each piece is mixed as it is read, and the weights learn from it.
     """
-    union = forks.members[0].mapping.union
-    found, is_stable = [], True
+    union, found = forks.members[0].mapping.union, []
+    for token_id, by_name, is_stable in read_steps(forks, [union.ids[piece] for piece in pieces]):
+        probs = {name: distribution.prob_of(token_id) for name, distribution in by_name.items()}
+        read = PieceRead(probs, [gate.view(distribution) for distribution in by_name.values()], is_stable)
+        if mixing and _opens(read, gate):
+            read = replace(read, mixed=_mixed_by_rule(token_id, by_name, probs, *mixing))
+        found.append(read)
+    return found
+
+
+def read_steps(
+    forks: PromptForks, token_ids: SequenceOf[int]
+) -> Generator[tuple[int, dict[str, TokenDistribution], bool], None, None]:
+    """Each union token, the distribution of each member before it by name, the gate's first, and whether all members
+    read the token before as one of their own.
+    """
+    is_stable = True
     with forks.sequences() as sequences:
-        for start in range(0, len(pieces), IDS_AT_ONCE):
-            chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
+        for start in range(0, len(token_ids), IDS_AT_ONCE):
+            chunk = list(token_ids[start : start + IDS_AT_ONCE])
             distributions = _read_chunk(forks, sequences, chunk)
             for token_id, at_step in zip(chunk, zip(*distributions, strict=True), strict=True):
-                by_name = {
-                    member.name: distribution for member, distribution in zip(forks.members, at_step, strict=True)
-                }
-                probs = {name: distribution.prob_of(token_id) for name, distribution in by_name.items()}
-                read = PieceRead(probs, [gate.view(distribution) for distribution in at_step], is_stable)
-                if mixing and _opens(read, gate):
-                    read = replace(read, mixed=_mixed_by_rule(token_id, by_name, probs, *mixing))
-                found.append(read)
+                names = (member.name for member in forks.members)
+                yield token_id, dict(zip(names, at_step, strict=True)), is_stable
                 is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
-    return found
 
 
 def score_pieces(
@@ -196,7 +204,7 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
 def _mixed(probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
     """The combined probability of a token by a linear rule. The weights learn from it."""
     shares = combiner.shares(weights.of(list(probs)))
-    _learn(weights, probs)
+    learn(weights, probs)
     return sum(shares[name] * prob for name, prob in probs.items())
 
 
@@ -209,13 +217,14 @@ def _mixed_by_rule(
 ) -> float:
     """The same by any rule."""
     shares = combiner.shares(weights.of(list(probs), distributions.__getitem__))
-    _learn(weights, probs)
+    learn(weights, probs)
     return float(
         combiner({name: distribution.probs_U for name, distribution in distributions.items()}, shares)[token_id]
     )
 
 
-def _learn(weights: StepWeights, probs: dict[str, float]) -> None:
+def learn(weights: StepWeights, probs: dict[str, float]) -> None:
+    """Let the weights learn from each member's probability of a piece."""
     weights.note({name: math.log(max(prob, LEAST_PROB)) for name, prob in probs.items()}, is_shared=True)
 
 

@@ -148,6 +148,59 @@ class ChatChunk(BaseModel):
     system_fingerprint: str
 
 
+class TextLogprobs(BaseModel):
+    """Of each token. That of a document's first token is null; `bytes:` begins a token that is no text by itself."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None
+    text_offset: list[int]
+
+
+class TextChoice(BaseModel):
+    """One continuation, or what a chunk adds to it."""
+
+    index: int
+    text: str
+    finish_reason: FinishName | None
+    logprobs: TextLogprobs | None = None
+    gac: GacAnswer | None = None
+
+
+class TextCompletion(BaseModel):
+    """`POST /v1/completions`, and each event of its stream."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage | None = None
+    system_fingerprint: str
+
+
+class TokenizeAnswer(BaseModel):
+    """`POST /tokenize`."""
+
+    count: int
+    max_model_len: int | None
+    tokens: list[int]
+    token_strs: list[str] | None = None
+
+
+class DetokenizeAnswer(BaseModel):
+    """`POST /detokenize`."""
+
+    prompt: str
+
+
+class TokenizerInfo(BaseModel):
+    """`GET /tokenizer_info`."""
+
+    tokenizer_class: str = "union"
+    eos_token: str = Field(description="Plain text, which lm-eval puts before a text without a context.")
+
+
 def logprob_of(prob: float) -> float:
     return math.log(prob) if prob > 0 else LEAST_LOGPROB
 

@@ -25,18 +25,24 @@ from gac_app.server.api.answers import ChatChunk, ModelCard, ModelList
 from gac_app.server.api.chat import chat_route
 from gac_app.server.api.description import ERRORS, document_of
 from gac_app.server.api.errors import ApiError, error_of
-from gac_app.server.api.requests import ChatRequest
+from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
+from gac_app.server.api.texts import text_route
+from gac_app.server.api.tokens import token_routes
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
 from gac_app.services.completions.completions import Completions
 from gac_app.services.completions.systems import System
 
-PREFIX = "/v1/"
+PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
 REQUEST_ID = "X-Request-Id"
 _ANY_SIZE = 2**63
-_MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ChatRequest, "validation"), (ChatChunk, "serialization")]
-# The names that settings have in requests.
-_PARAMS = {"max_new_tokens": "max_tokens", "prompt": "messages", "settings": "gac.settings"}
+_MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+    *((body, "validation") for body in (ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)),
+    (ChatChunk, "serialization"),
+]
+# The names that settings have in requests, by path.
+_PARAMS = {"max_new_tokens": "max_tokens", "settings": "gac.settings"}
+_PARAMS_OF = {"/v1/chat/completions": {**_PARAMS, "prompt": "messages"}, "/detokenize": {"prompt": "tokens"}}
 
 
 def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIApp:
@@ -59,6 +65,8 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     )
     app.include_router(_models_routes(completions, access))
     app.include_router(chat_route(completions, access))
+    app.include_router(text_route(completions, access))
+    app.include_router(token_routes(completions, access))
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.openapi = lambda: document_of(app, _MODELS)  # type: ignore[method-assign]
@@ -72,7 +80,7 @@ class ApiPaths:
         self.app, self._api = app, api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_api = scope["type"] == "http" and scope["path"].startswith(PREFIX)
+        is_api = scope["type"] == "http" and (scope["path"].startswith(PREFIX) or scope["path"] in OTHERS)
         await (self._api if is_api else self.app)(scope, receive, send)
 
 
@@ -116,11 +124,11 @@ def _models_routes(completions: Completions, access: Access) -> APIRouter:
     return router
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ApiError):
         return error.response()
     if isinstance(error, GacError | RefusedError):
-        return error_of(error, _PARAMS).response()
+        return error_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)).response()
     if isinstance(error, HTTPException):
         return ApiError(error.status_code, str(error.detail)).response()
     return ApiError(400, "the address is none of this API's").response()

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
-from gac_app.server.api.answers import Usage
 from gac_app.server.api.errors import RETRY_S, ApiError
-from gac_app.services.completions.completions import Asker, CompletionRun, Completions, Question
+from gac_app.services.completions.completion_run import CompletionRun, Question
+from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.runs.changes import changes_of
 
 PING_S = 15.0  # of silence; then a comment is sent, so that no proxy ends a stream that waits
@@ -80,13 +80,6 @@ def refuse_failed(end: FinishedEvent | None) -> None:
         raise ApiError(503, detail, code="aborted", retry_s=RETRY_S)
     if end.reason is FinishReason.ERROR:
         raise ApiError(500, end.detail, code="member_failed")
-
-
-def usage_of(run: CompletionRun) -> Usage:
-    """What a run that is over has cost."""
-    num_prompt = sum(run.num_prompt_tokens[key] for key in list(run.streams)[:: run.question.num_choices])
-    num_written = sum(stream.finished.num_tokens for stream in run.streams.values() if stream.finished)
-    return Usage(prompt_tokens=num_prompt, completion_tokens=num_written, total_tokens=num_prompt + num_written)
 
 
 async def pieces_of(run: CompletionRun) -> AsyncGenerator[tuple[str, list[TokenEvent], FinishedEvent | None] | None]:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from gac_app.models.message import Message, Role
-from gac_app.settings import Settings, Shown
+from gac_app.services.completions.completion_run import Document
+from gac_app.services.completions.systems import ENSEMBLE_NAME
+from gac_app.settings import MAX_NEW_TOKENS, Settings, Shown
 
 MAX_CHOICES = 16
+MAX_PROMPTS = 128  # and choices of all of them
+MAX_IDS = 200_000
 MAX_TOP = 8  # tokens that a step's trace has
 # Fields of OpenAI's that would change the answer. Where they change nothing, as an empty list of tools, they are taken.
 UNSUPPORTED = frozenset(
@@ -28,6 +41,18 @@ def _like(name: str) -> Any:
     info: Any = Field(None, description=setting.description)
     info.metadata = [item for item in setting.metadata if not isinstance(item, Shown)]
     return info
+
+
+def _described(expected: str) -> WrapValidator:
+    """One message for all kinds of a union, none of which fits."""
+
+    def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(value)
+        except ValidationError:
+            raise ValueError(f"expected {expected}") from None
+
+    return WrapValidator(check)
 
 
 class Asked(BaseModel):
@@ -68,7 +93,9 @@ class Sampling(Asked):
     min_p: float | None = _like("min_p")
     repetition_penalty: float | None = _like("repetition_penalty")
     seed: int | None = _like("seed")
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: Annotated[
+        str | Annotated[list[str], Field(max_length=16)] | None, _described("a text, or a list of up to 16 texts")
+    ] = None
     gac: GacOptions | None = None
     # What has no effect here.
     user: str | None = Field(None, max_length=1000)
@@ -164,3 +191,72 @@ class ChatRequest(Sampling):
 
     def chat(self) -> tuple[Message, ...]:
         return tuple(message.message() for message in self.messages)
+
+
+Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_IDS)]
+
+
+Prompts = (
+    str
+    | Ids
+    | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)]
+    | Annotated[list[Ids], Field(min_length=1, max_length=MAX_PROMPTS)]
+)
+
+
+class CompletionRequest(Sampling):
+    """`POST /v1/completions`."""
+
+    prompt: Annotated[Prompts, _described(f"text, token ids, or a list of up to {MAX_PROMPTS} of either")] = Field(
+        description="Text, ids of the model's tokeniser, or a list of either."
+    )
+    max_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS)
+    echo: bool | None = Field(None, description="Puts the prompt before the answer, and its tokens before logprobs.")
+    logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    # What has to change nothing.
+    best_of: Literal[1] | None = None
+    suffix: Annotated[str, Field(max_length=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check_number(self) -> CompletionRequest:
+        if len(self.documents()) * self.num_choices > MAX_PROMPTS:
+            raise ValueError(f"prompts times n are more than {MAX_PROMPTS}")
+        return self
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        return self.max_tokens or None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether more than the prompt is asked for."""
+        return self.max_tokens != 0
+
+    def documents(self) -> tuple[Document, ...]:
+        prompt: Any = self.prompt
+        is_one = isinstance(prompt, str) or not prompt or isinstance(prompt[0], int)
+        return tuple(Document(one if isinstance(one, str) else tuple(one)) for one in ([prompt] if is_one else prompt))
+
+
+class TokenizeRequest(Asked):
+    """`POST /tokenize`, after vLLM."""
+
+    model: str = Field(ENSEMBLE_NAME, max_length=200)
+    prompt: str | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)] | None = None
+    add_special_tokens: bool = Field(True, description="As the start of a document.")
+    add_generation_prompt: Literal[True] | None = None
+    return_token_strs: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> TokenizeRequest:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("expected a prompt or messages")
+        return self
+
+
+class DetokenizeRequest(Asked):
+    """`POST /detokenize`, after vLLM."""
+
+    model: str = Field(ENSEMBLE_NAME, max_length=200)
+    tokens: Ids

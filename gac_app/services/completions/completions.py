@@ -7,19 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gac_app.errors import LimitError, ModelLoadError, RequestError
-from gac_app.models.message import Message
+from gac_app.errors import LimitError
+from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.systems import System, Systems
-from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
-from gac_app.settings import Settings
 
-if TYPE_CHECKING:  # they load torch, which the page need not wait for
+if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.request import Encoded, Request
-
-NUM_AT_ONCE = 2  # choices of a run: each takes a sequence of every member, and a run of the page takes two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,56 +32,6 @@ class Asker:
     max_at_once: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked.
-
-    Attributes:
-        prompts: each a chat.
-        num_choices: of each prompt.
-    """
-
-    system: System
-    settings: Settings
-    prompts: tuple[tuple[Message, ...], ...]
-    num_choices: int = 1
-
-
-class CompletionRun(LiveRun):
-    """A run whose streams are choices, named by their numbers. Those of one prompt stand together.
-
-    Attributes:
-        num_prompt_tokens: by stream, as the first member that takes part reads the prompt.
-    """
-
-    def __init__(self, question: Question, owner: str) -> None:
-        self.question = question
-        self.num_prompt_tokens: dict[str, int] = {}
-        num, seed = question.num_choices, question.settings.seed
-        keys = [str(number) for number in range(len(question.prompts) * num)]
-        seeds = {key: (seed + int(key) % num) % 2**63 for key in keys}
-        plan = RunPlan(prompt="", settings=question.settings, seeds=seeds)
-        super().__init__(plan, owner=owner, keys=keys, member_names=())
-        self.conversation_id = ""  # all of an asker's requests share what members have read
-        self.num_at_once = NUM_AT_ONCE
-
-    def alone_in(self, stream: str) -> str | None:
-        return self.question.system.member
-
-    def feed(self, system_prompt: str) -> None:
-        """Give each stream its prompt. A system prompt of the settings is added where the chat has none."""
-        for key, stream in self.streams.items():
-            stream.messages = self.question.prompts[int(key) // self.question.num_choices]
-
-    def request_of(self, stream: str, ensemble: Ensemble, known: Encoded) -> Request:
-        try:
-            request = super().request_of(stream, ensemble, known)
-        except ModelLoadError as error:
-            raise RequestError("prompt", str(error)) from None
-        self.num_prompt_tokens[stream] = len(request.ids[0])
-        return request
-
-
 class Completions:
     """Starts and ends runs for programs.
 
@@ -101,6 +46,10 @@ class Completions:
         self._under_way: set[CompletionRun] = set()
         self._lock = threading.Lock()
         runs.companions.append(self)
+
+    def ensemble(self) -> Ensemble:
+        """The members. Raises GacError while they are not ready."""
+        return self._runs.members.ensemble()
 
     def context_length(self, system: System) -> int | None:
         """The tokens that fit all members that may take part; None while they load."""

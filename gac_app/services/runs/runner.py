@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED, GacError, without_folders
-from gac_app.services.members import Members, namespace_of
+from gac_app.services.members import Members
 from gac_app.services.queue.queue import RunQueue
 from gac_app.services.runs.live_run import LiveRun, LiveStream
 from gac_app.services.runs.views import StreamView, run_status
@@ -123,12 +123,7 @@ class Runner:
     def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
-            session = self._members.ensemble().open(
-                run.requests.pop(key),
-                branch=run.branches.get(key),
-                namespace=namespace_of(run.owner, run.conversation_id),
-                share=(run.client, run.owner),
-            )
+            session = run.open(key, self._members.ensemble())
             with self._lock:
                 run.sessions.append(session)
             if run.is_stopping.is_set():
