@@ -55,6 +55,20 @@ def test_pieces_by_hand() -> None:
     assert longest_pieces(b"", union) == []
 
 
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_what_a_sharp_model_finds_improbable_is_not_rounded(alignment: str) -> None:
+    sharp = FixedModel("m1", {b"a": 1.0, b"b": math.exp(-60)})
+    also = FixedModel("m2", {b"a": 1.0, b"b": math.exp(-50)})
+    ensemble = ensemble_of([sharp, also], member=InlineMember)
+    settings = ensemble.config.settings_from({"mode": "every-step", "alignment": alignment})
+    (alone,) = ensemble.score("x", ["ba"], settings, alone="m1", raw=True)
+    (both,) = ensemble.score("x", ["ba"], settings, raw=True)
+    assert alone.log_prob == pytest.approx(-60, rel=LATITUDE)
+    assert both.log_prob == pytest.approx(-50 - math.log(2), rel=LATITUDE)
+    (impossible,) = ensemble.score("x", ["c"], settings, raw=True)
+    assert impossible.log_prob == pytest.approx(math.log(LEAST_PROB), rel=LATITUDE)
+
+
 @FEW
 @given(seed=st.integers(0, 200), text=st.text("ab", min_size=1, max_size=8))
 def test_a_member_alone_scores_by_the_chain_rule(seed: int, text: str) -> None:
