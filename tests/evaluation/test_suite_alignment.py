@@ -71,7 +71,7 @@ def test_figures_of_a_language() -> None:
     assert result.figures == pytest.approx({"utf8": 1.0, "script": 2 / 5, "script_or_latin": 1.0})
 
 
-def test_a_group_has_a_row_where_several_of_its_kinds_are_measured() -> None:
+def test_a_group_of_one_kind_has_no_row() -> None:
     answers = (Answer("a", b"b"),)
     one = AlignmentReport(48, {"s": (KindResult("russian", answers, {"utf8": 1.0}),)})
     two = AlignmentReport(48, {"s": (*one.systems["s"], KindResult("greek", answers, {"utf8": 0.5}))})
