@@ -16,6 +16,7 @@ template.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -215,6 +216,7 @@ def register(load: Callable[[str | None], Ensemble]) -> None:
         ) -> None:
             super().__init__(load(config), system, batch_size, max_gen_toks)
 
+    importlib.import_module("lm_eval.models")  # registers the harness's own, such as hf
     register_model("gac")(Configured)
 
 

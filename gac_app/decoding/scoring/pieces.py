@@ -27,7 +27,7 @@ from gac_app.models.base import Sequence
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
-LEAST_PROB = 1e-12  # so that no text is impossible
+LEAST_PROB = 1e-38  # about float32's least, 87 nats; so that no text is impossible
 IDS_AT_ONCE = 32  # or pieces: longer texts are read in parts
 
 
