@@ -74,6 +74,14 @@ def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
         service.close()
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_closed_lab_is_none(config: Config, is_open: bool) -> None:
+    config = config.model_copy(update={"lab": config.lab.model_copy(update={"is_open": is_open})})
+    services = bootstrap.build_services(config)
+    services.close()
+    assert (services.lab is not None) == is_open
+
+
 def test_members_are_ready_before_another_engine_is_tried(
     config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,3 +222,11 @@ def test_one_who_votes_300_times_counts_as_one_session(seed: int) -> None:
     print(f"one visitor with 300 votes, 340 with 5, seed {seed}: by session {by_session:.3f}, by vote {by_vote:.3f}")
     assert 0.93 <= by_session <= 0.97
     assert by_vote < 0.90
+
+
+def test_style_control_of_one_sided_votes_is_finite() -> None:
+    found = [one._replace(left_chars=9, right_chars=9) for one in rows(("a", "b", 10))]
+    control = StyleControl(votes_of(found, "ab"))
+    won, lost = control.ratings_C
+    assert 1500 < won < 4000
+    assert lost == pytest.approx(2000 - won)

@@ -181,7 +181,9 @@ def test_a_browser_gets_one_cookie_with_the_page(client: TestClient) -> None:
     assert "set-cookie" not in client.get("/").headers
     assert "set-cookie" not in client.get("/config").headers
     client.cookies.clear()
-    assert "set-cookie" in client.get("/", headers={"Cookie": "gac_browser=forged; a=b"}).headers
+    for forged in ("forged", "a" * 33, "a" * 31):
+        assert "set-cookie" in client.get("/", headers={"Cookie": f"gac_browser={forged}; a=b"}).headers
+    assert "set-cookie" not in client.get("/", headers={"Cookie": f"gac_browser={'a' * 32}; a=b"}).headers
 
 
 def test_over_its_share_a_visitor_is_told_when_to_retry(
@@ -242,6 +244,20 @@ def test_nothing_of_an_event_stays_with_its_session(client: TestClient, host: Fa
     queue = host.state.admission.page._queue
     assert not queue.event_analytics
     assert not queue.event_ids_to_events
+
+
+def test_nothing_is_kept_of_a_session_that_is_dropped(host: FastAPI) -> None:
+    page = host.state.admission.page
+    kept = [
+        *(page._app.state_holder.session_data, page._app.state_holder.time_last_used),
+        *(page._queue.pending_messages_per_session, page._queue.pending_event_ids_session),
+        *(page._blocks.pending_streams, page._blocks.pending_diff_streams),
+    ]
+    for one in kept:
+        one["gone"] = {}
+    page.forget("gone")
+    page.forget("never there")
+    assert not any("gone" in one for one in kept)
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Gradio-Server"])

@@ -133,6 +133,13 @@ def test_invented_keys_take_their_own_address_places(house: House) -> None:
     batches.start(BOB, "Me?", SHORT, client="another")
 
 
+def test_a_batch_called_off_takes_no_place(house: House) -> None:
+    batches = Batches(slow(house))
+    first, *_ = of_invented_keys(batches, "one address")
+    first.end("called off")
+    batches.start(BOB, "Me?", SHORT, client="one address")
+
+
 def test_batches_leave_a_place_to_whoever_asks(house: House) -> None:
     service = slow(house)
     batches = of_invented_keys(Batches(service), "one address")

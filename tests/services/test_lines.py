@@ -126,6 +126,7 @@ KINDS: dict[str, tuple[int, tuple[str | int, ...], object]] = {
     "a time without a zone": (BATTLE, ("judgements", 0, "created_at"), "2026-01-01T00:00:00"),
     "a time that is a number": (BATTLE, ("created_at",), 3),
     "an unknown kind": (BATTLE, ("judgements", 0, "kind"), "veto"),
+    "a kind in capitals": (BATTLE, ("judgements", 0, "kind"), "VOTE"),
     "text among the facts": (BATTLE, ("judgements", 0, "facts", "more"), "what somebody wrote"),
     "a remark without reasons": (BATTLE, ("judgements", 1, "body"), {"comment": ""}),
     "an unknown reason": (BATTLE, ("judgements", 1, "body", "reasons"), {"left": [["clear"]]}),

@@ -66,6 +66,19 @@ def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> N
     assert ended(run).is_settled
 
 
+def test_who_leaves_first_takes_nobody_along(house: House) -> None:
+    run = answer(house.service())
+    told: list[str] = []
+    first, second = run.telling(lambda: told.append("first")), run.telling(lambda: told.append("second"))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    run.changed()
+    second.__exit__(None, None, None)
+    run.changed()
+    assert told == ["second"]
+
+
 def test_a_member_alone_is_never_called_ensembled(house: House) -> None:
     run = answer(house.service(), mode="every-step")
 

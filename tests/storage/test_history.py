@@ -46,9 +46,11 @@ def test_a_search_finds_words_of_prompts_answers_and_names(store: Store) -> None
     named = keep(store, "one", "Rome is ETERNAL")
     keep(store, "two", "100% sure")
     store.name_conversation(ALICE, named.conversation_id, "Straße nach Süden").result()
-    found = {word: prompts(store, search=word) for word in ("eternal", "100%", "SÜDEN", "strasse", "tw", "nowhere")}
+    found = {
+        word: prompts(store, search=word) for word in ("eternal", "100%", "SÜDEN", "strasse", "STRAßE", "tw", "nowhere")
+    }
     one, two = [["one"]], [["two"]]
-    assert found == {"eternal": one, "100%": two, "SÜDEN": one, "strasse": one, "tw": two, "nowhere": []}
+    assert found == {"eternal": one, "100%": two, "SÜDEN": one, "strasse": one, "STRAßE": one, "tw": two, "nowhere": []}
 
 
 def test_filters_by_vote_mode_member_date_and_star(store: Store) -> None:

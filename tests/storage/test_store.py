@@ -9,6 +9,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import RunStatus, Store
+from gac_app.storage.database.database import DeletedIds
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run, token_event
 
 
@@ -196,3 +197,26 @@ def test_what_is_shared_is_read_once_it_is_over(store: Store) -> None:
         store.load_shared(run.run_id)
     store.finish_run(run.run_id, RunStatus.FINISHED).result()
     assert store.load_shared(run.run_id).prompt == run.prompt
+
+
+def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
+    told: list[str] = []
+
+    class Notes:
+        def changed_run(self, run_id: str) -> None:
+            told.append(f"run {run_id}")
+
+        def changed_battle(self, battle_id: str) -> None:
+            told.append(f"battle {battle_id}")
+
+        def deleted(self, ids: DeletedIds) -> None: ...
+
+    store.database.observer = Notes()
+    store.database.write(lambda _: None, run="a", battles=["b", "c"]).result()
+    store.database.write(lambda _: None).result()
+    assert told == ["run a", "battle b", "battle c"]
+    run = new_run()
+    store.start_run(run).result()
+    told.clear()
+    store.vote(ALICE, run.run_id, "tie").result()
+    assert told == [f"run {run.run_id}"]

@@ -14,7 +14,7 @@ from gac_app.services.lab.studies import STUDIES
 from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import SAMPLING, Settings
 from gac_app.ui.compare.wording import comparison_in_words
-from gac_app.ui.settings.fields import fault_in, fields_of, idle_of
+from gac_app.ui.settings.fields import Field, fault_in, fields_of, idle_of
 from gac_app.ui.settings.values import values_of
 from gac_app.ui.settings.wording import settings_in_words
 from gac_app.ui.words import WORDS_DIR, tables
@@ -170,3 +170,14 @@ def test_nothing_is_translated_that_nobody_says(name: str) -> None:
 
 def pattern_of(english: str) -> str:
     return re.sub(r"\\\{\w+\\\}", ".+?", re.escape(english))
+
+
+def test_what_to_correct_names_the_bounds() -> None:
+    def said(kind: str, **bounds: float) -> str:
+        return fault_in(Field("x", "Ensemble", kind, "X", "", bounds=bounds))  # type: ignore[arg-type]
+
+    assert said("share", min=0.0) == "Choose 0 to 100 %."
+    assert said("share", min=0.0, above=1.0) == said("share", min=0.01) == "Choose 1 to 100 %."
+    assert said("number", min=0.0, max=5.0) == "Type a number from 0 to 5."
+    assert said("number", min=0.0, max=5.0, above=1.0) == "Type a number above 0, and at most 5."
+    assert said("whole", min=1.0) == "Type a whole number of at least 1."

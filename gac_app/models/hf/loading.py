@@ -160,7 +160,7 @@ def _accelerate_memory(max_memory: Mapping[str, str], devices: tuple[str, ...]) 
     wanted = {_accelerate_key(name): amount for name, amount in max_memory.items()}
     allowed = {_accelerate_key(name) for name in devices} | set(wanted)
     free: dict[int | str, int | str] = get_max_memory()
-    return {key: wanted.get(key, free[key]) if key in allowed else 0 for key in {**free, **wanted}}
+    return {key: wanted.get(key) or free[key] if key in allowed else 0 for key in {**free, **wanted}}
 
 
 def _accelerate_key(device: str) -> int | str:

@@ -25,6 +25,7 @@ from gac_app.server.api.answers import ChatChunk, ModelCard, ModelList
 from gac_app.server.api.chat import chat_route
 from gac_app.server.api.description import ERRORS, document_of
 from gac_app.server.api.errors import ApiError, error_of
+from gac_app.server.api.events import EndTold, TokenTold, event_route
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from gac_app.server.api.texts import text_route
 from gac_app.server.api.tokens import token_routes
@@ -38,7 +39,7 @@ REQUEST_ID = "X-Request-Id"
 _ANY_SIZE = 2**63
 _MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     *((body, "validation") for body in (ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)),
-    (ChatChunk, "serialization"),
+    *((told, "serialization") for told in (ChatChunk, TokenTold, EndTold)),
 ]
 # The names that settings have in requests, by path.
 _PARAMS = {"max_new_tokens": "max_tokens", "settings": "gac.settings"}
@@ -67,9 +68,10 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     app.include_router(chat_route(completions, access))
     app.include_router(text_route(completions, access))
     app.include_router(token_routes(completions, access))
+    app.include_router(event_route(completions, access))
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
-    app.openapi = lambda: document_of(app, _MODELS)  # type: ignore[method-assign]
+    app.openapi = lambda: document_of(app, _MODELS, completions.systems.names)  # type: ignore[method-assign]
     return app
 
 
@@ -130,7 +132,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, GacError | RefusedError):
         return error_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)).response()
     if isinstance(error, HTTPException):
-        return ApiError(error.status_code, str(error.detail)).response()
+        return ApiError(error.status_code, str(error.detail), headers=error.headers).response()
     return ApiError(400, "the address is none of this API's").response()
 
 

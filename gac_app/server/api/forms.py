@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.server.api.answers import Usage, gac_answer
-from gac_app.server.api.following import Following, RunStream, pieces_of, refuse_failed, until_over
+from gac_app.server.api.following import Following, RunStream, chunks_sent, pieces_of, refuse_failed, until_over
 from gac_app.server.api.requests import Sampling
 from gac_app.services.completions.completion_run import CompletionRun
 
@@ -105,6 +105,6 @@ class Form(ABC, Generic[AskedT]):
 async def answered(form: Form[Any], following: Following, request: Request) -> Response:
     """The response: a stream if it is asked for, else the whole once the run is over."""
     if form.asked.stream:
-        return RunStream(following, form.chunks())
+        return RunStream(following, chunks_sent(form.chunks()))
     await until_over(following, request)
     return Response(form.whole().model_dump_json(exclude_unset=True), media_type="application/json")
