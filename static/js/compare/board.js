@@ -21,6 +21,8 @@ import { visitorKey } from "../page/browser.js";
 import { theTip } from "../page/tip.js";
 import { settings } from "../settings/settings.js";
 
+const UNMEANT_MS = 600; // a double click takes less
+
 export class Board {
   /** `server` and `trigger` are Gradio's: calls of Python's functions, and events. */
   constructor(root, server, trigger) {
@@ -28,6 +30,7 @@ export class Board {
     this.part = (name) => root.querySelector(`.gac-${name}`);
     this.run = null;
     this.isBusy = false; // something was asked for and nothing came yet
+    this.askedAt = -Infinity; // by performance.now()
     this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
     this.painter = new Painter();
     this.tip = theTip();
@@ -234,6 +237,11 @@ export class Board {
     this.isBusy = false;
     showInAddress(this.run?.id);
     this.refresh(true);
+  }
+
+  /** The button: one that took the place of Run under the pointer is not meant yet. */
+  async stopOnClick() {
+    if (performance.now() - this.askedAt > UNMEANT_MS) await this.stop();
   }
 
   async stop() {
