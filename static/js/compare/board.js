@@ -8,6 +8,7 @@ import { viewOf } from "../answer/views.js";
 import { showInAddress, tellShown } from "./address.js";
 import { Arrangement, placeBeside } from "./arrangement.js";
 import { askedParts, tellSettings } from "./asked.js";
+import { forgetDraft } from "./draft.js";
 import { newCard } from "./ensemble_card.js";
 import { listenToKeys } from "./keyboard.js";
 import { Reading } from "./reading.js";
@@ -65,6 +66,7 @@ export class Board {
   // ---- what comes from the server
 
   start(run) {
+    if (this.isBusy) forgetDraft();
     this.run = run;
     this.isBusy = false;
     this.done = null;
