@@ -98,13 +98,14 @@ def _ratio_of_times(rounds: list[tuple[Decoded, Decoded]]) -> float:
 
 def _ratio_of_passes(gate: str, rounds: list[tuple[Decoded, Decoded]]) -> float:
     """Of the gate's forward passes per token: the texts differ, and so do the drafts that are accepted."""
-    both = zip(*rounds, strict=True)
-    passes, others = (
-        sum(one.finished.members[gate].num_forwards for one in answers)
-        / sum(one.finished.num_tokens for one in answers)
-        for answers in both
-    )
-    return passes / others
+    gated, full = (_passes(gate, [pair[which] for pair in rounds]) for which in (0, 1))
+    return gated / full
+
+
+def _passes(gate: str, answers: list[Decoded]) -> float:
+    """The gate's forward passes per token."""
+    ends = [answer.finished for answer in answers]
+    return sum(end.members[gate].num_forwards for end in ends) / sum(end.num_tokens for end in ends)
 
 
 def _bound(gate: str, lazy: Decoded, full: Decoded) -> float:
