@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
 from gac_app.config import Config
-from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir, read_config
+from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir
 from gac_app.errors import UNEXPECTED, GacError
-from gac_app.member_config import MemberConfig
+from gac_app.loading import load_ensemble, load_models, planned, unite
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.implied import implied_by
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.lab.lab import Lab
-from gac_app.services.members import Members, facts_of
+from gac_app.services.members import Members
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import DatasetPlace, FolderPlace, Place
@@ -33,11 +31,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # torch loads when the page is up already
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.member import Member
     from gac_app.executors.zero_gpu import Gpu
-    from gac_app.models.base import Model
-    from gac_app.models.hardware import Placement, Plan
-    from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
 
@@ -110,84 +104,6 @@ def _for_a_study(members: Members) -> tuple[Ensemble, Callable[[], None]]:
     return in_background(members.ensemble())
 
 
-def load_ensemble(
-    config: Config | str | Path | None = None,
-    members: Members | None = None,
-    *,
-    untried: list[Path] | None = None,
-) -> Ensemble:
-    """Fetch and load all members, and unite their vocabularies.
-
-    Args:
-        config: a configuration, its file, or None for GAC_CONFIG's or the default one.
-        members: gets each member's progress.
-        untried: gets the files that onnxruntime may compute faster than llama.cpp, so that nobody waits for that
-            trial; None = they are tried now.
-
-    Raises:
-        ConfigError, ModelLoadError, VocabularyError: from the first member that failed; the others are released.
-    """
-    if not isinstance(config, Config):
-        config = read_config(Path(config) if config else None, os.environ)
-    from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
-
-    planned = _planned(config)
-    models = _load_models(config, planned, members or Members(config), untried)
-    try:
-        return _unite(models, config, ThreadMember, are_apart=planned.are_apart)
-    except BaseException:
-        for model in models:
-            model.close()
-        raise
-
-
-def _planned(config: Config) -> Plan:
-    from gac_app.models.hardware import detect_devices, plan
-
-    planned = plan(config.members, detect_devices())
-    for warning in planned.warnings:
-        logger.warning("%s", warning)
-    return planned
-
-
-def _load_models(
-    config: Config, planned: Plan, members: Members, untried: list[Path] | None, num_at_once: int = 0
-) -> list[Model]:
-    """All members' models, in parallel.
-
-    Args:
-        num_at_once: 0 = all; 1 = one after another, in this thread.
-    """
-    unreachable: set[str] = set()
-
-    def load(member: MemberConfig) -> Model:
-        placement = planned.placements[member.name]
-        return _load_member(config, member, placement, members=members, unreachable=unreachable, untried=untried)
-
-    if num_at_once == 1:
-        return list(map(load, config.members))
-    with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
-        loading = [pool.submit(load, member) for member in config.members]
-    errors = [error for future in loading if (error := future.exception())]
-    models = [future.result() for future in loading if not future.exception()]
-    if errors:
-        for model in models:
-            model.close()
-        raise errors[0]
-    return models
-
-
-def _unite(
-    models: list[Model], config: Config, new_member: Callable[[Model, VocabMapping], Member], *, are_apart: bool
-) -> Ensemble:
-    from gac_app.decoding.ensemble import Ensemble
-    from gac_app.vocab.cache import unite
-
-    mappings = unite([model.vocabulary for model in models], cache_dir(config))
-    members = [new_member(*pair) for pair in zip(models, mappings, strict=True)]
-    return Ensemble(members, config, are_apart=are_apart)
-
-
 def _use_threads(config: Config, members: Members) -> None:
     untried: list[Path] = []
     ensemble = load_ensemble(config, members, untried=untried)
@@ -209,14 +125,14 @@ def _use_zero_gpu(config: Config, members: Members, gpu: Gpu) -> None:
     from gac_app.decoding.member import InlineMember
     from gac_app.executors.zero_gpu import on_zero_gpu
 
-    planned = _planned(config)
+    found = planned(config)
     placements = {
         name: placement if placement.is_on_cpu else replace(placement, device="cuda")
-        for name, placement in planned.placements.items()
+        for name, placement in found.placements.items()
     }
     # Files stay untried for good: the lent GPU's time is not for trials.
-    models = _load_models(config, replace(planned, placements=placements), members, [], num_at_once=1)
-    ensemble = _unite(models, config, InlineMember, are_apart=False)
+    models = load_models(config, replace(found, placements=placements), members, untried=[], num_at_once=1)
+    ensemble = unite(models, config, InlineMember, are_apart=False)
     members.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
 
 
@@ -241,34 +157,6 @@ def kept_by(ensemble: Ensemble) -> dict[str, Any]:
 
     members = [member for member in ensemble.members.values() if isinstance(member, ThreadMember)]
     return {member.name: asdict(member.kept) for member in members}
-
-
-def _load_member(
-    config: Config,
-    member: MemberConfig,
-    placement: Placement,
-    *,
-    members: Members,
-    unreachable: set[str],
-    untried: list[Path] | None,
-) -> Model:
-    from gac_app.models.factory import load_model
-
-    try:
-        model = load_model(
-            member,
-            placement=placement,
-            cache_dir=cache_dir(config),
-            on_fetch=partial(members.set_fetching, member.name),
-            on_load=lambda: members.set(member.name, "loading"),
-            unreachable=unreachable,
-            untried=untried,
-        )
-    except GacError as error:
-        members.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))
-        raise
-    members.set(member.name, "ready", detail=str(model.device), facts=facts_of(member, model))
-    return model
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input (arguments, configuration, request).
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TextIO
 
@@ -14,7 +15,7 @@ import typer
 from gac_app.commands import arena, bench, compare, data, fetch, generate, rules, serve, vocab
 from gac_app.commands import eval as evaluation
 from gac_app.commands.studies import study_commands
-from gac_app.errors import ConfigError, GacError, RequestError
+from gac_app.errors import ConfigError, GacError, RequestError, RuleError
 
 app = typer.Typer(
     help="GaC: language models side by side with their token-level ensemble.",
@@ -56,11 +57,18 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 def main() -> None:
     """Run the command of `sys.argv` and exit with its code."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars too; read when it is imported
     # Logs go to stderr, since stdout is for results. Of libraries, only warnings are logged.
     logging.basicConfig(handlers=[_StderrHandler()], format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("gac_app").setLevel(logging.INFO)
     try:
         app()
     except GacError as error:
-        print(f"error: {error}", file=sys.stderr)
+        place = f" ({error.place})" if isinstance(error, RuleError) and error.place else ""
+        print(f"error: {error}{place}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError | RequestError) else 1)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("gac_app"):
+            raise
+        print(f"error: this needs the package {error.name}; install it: pip install 'gac-app[all]'", file=sys.stderr)
+        sys.exit(1)

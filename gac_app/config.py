@@ -47,6 +47,30 @@ class ServerConfig(Frozen):
         return self.sharing if self.sharing is not None else self.host in _LOOPBACK
 
 
+class ApiKeyConfig(Frozen):
+    """A key with which programs may ask. Only its hash is known here."""
+
+    name: str = Field(min_length=1, max_length=80)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")  # of the key, in hexadecimal
+    requests_per_minute: int = Field(60, ge=1, le=100_000)
+    max_at_once: int = Field(4, ge=1, le=1000)  # requests that wait or are answered
+
+
+class ApiConfig(Frozen):
+    """The API for programs. On a host that strangers may visit, it needs a key."""
+
+    is_open: bool = True  # whether there is one
+    keys: tuple[ApiKeyConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for what in ("name", "sha256"):
+            values = [getattr(key, what) for key in self.keys]
+            if len(set(values)) < len(values):
+                raise ValueError(f"keys: two have the same {what}")
+        return self
+
+
 class LabConfig(Frozen):
     """The page's Lab: studies that visitors may run on small samples."""
 
@@ -102,6 +126,7 @@ class Config(Frozen):
     members: tuple[MemberConfig, ...] = Field(min_length=1, max_length=MAX_MEMBERS)
     settings: Settings = Settings()
     server: ServerConfig = ServerConfig()
+    api: ApiConfig = ApiConfig()
     lab: LabConfig = LabConfig()
     arena: ArenaConfig = ArenaConfig()
     mirror: MirrorConfig = MirrorConfig()

@@ -83,14 +83,34 @@ def load_config(
         raise ConfigError(f"{path}: nested too deeply; this is no configuration") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
+    return config_of(_merge(dict(defaults or {}), data), path.parent, overrides, where=f"{path}: ")
+
+
+def config_of(
+    data: Mapping[str, Any], folder: Path, overrides: Mapping[str, Any] | None = None, *, where: str = ""
+) -> Config:
+    """Check the values of a configuration.
+
+    Args:
+        folder: of relative plug-ins and sources.
+        overrides: see `load_config`.
+        where: what messages begin with.
+
+    Raises:
+        ConfigError: names the key's path and the expected value.
+    """
     try:
-        return Config.model_validate(_merge(_merge(dict(defaults or {}), data), overrides or {}))
+        config = Config.model_validate(_merge(dict(data), overrides or {}))
     except ValidationError as error:
         items = error.errors()
         # A list with wrong items is also reported as too short; report only the items.
         deeper = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
-        lines = [f"{path}: {_located(item)}" for item in items if item["loc"] not in deeper]
+        lines = [f"{where}{_located(item)}" for item in items if item["loc"] not in deeper]
         raise ConfigError("\n".join(lines)) from None
+    folder = folder.absolute()
+    plugins = tuple(str(folder / plugin) if plugin.endswith(".py") else plugin for plugin in config.plugins)
+    members = tuple(member.beside(folder) for member in config.members)
+    return config.model_copy(update={"plugins": plugins, "members": members})
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

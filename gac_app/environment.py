@@ -6,6 +6,7 @@ Variables come from a mapping argument, never from the process itself.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from gac_app.config import Config, ServerConfig
 from gac_app.config_file import load_config
 from gac_app.decoding.rules import check_rules
 from gac_app.errors import ConfigError, RequestError
+from gac_app.folders import CONFIGS_DIR
 from gac_app.models.backends import check_backends
 from gac_app.plugins import load_plugins
 from gac_app.validation import shortened
 
-DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
+DEFAULT_CONFIG = CONFIGS_DIR / "default.yaml"
 SPACE_DISK = Path("/data")
 SPACE_FRAMES = ["https://huggingface.co", "https://*.hf.space"]
 # A Space is reached only through its host's proxies, which have private addresses.
@@ -36,23 +38,35 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """The configuration, with variables applied, plug-ins loaded and rules checked. Raises ConfigError."""
     path = config_path(path, environ)
     config = load_config(path, environment_overrides(environ), space_defaults(environ))
-    load_plugins(config.plugins, path.parent)
+    return with_plugins(config, where=f"{path}: ")
+
+
+def with_plugins(config: Config, *, where: str = "") -> Config:
+    """A copy that knows its rules: its plug-ins are loaded. Relative ones are sought in the current folder.
+
+    Args:
+        where: what messages about settings begin with.
+
+    Raises:
+        ConfigError: a plug-in cannot be loaded, or a back end or a rule is unknown.
+    """
+    load_plugins(config.plugins, Path())
     check_backends(config)
     try:
         return config.knowing_rules(check_rules)
     except RequestError as error:
-        raise ConfigError(f"{path}: settings.{error}") from None
+        raise ConfigError(f"{where}settings.{error}") from None
 
 
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
     """The variables that replace values of the configuration file, in the form of `load_config`.
 
-    GAC_CACHE, GAC_DATABASE_URL, GAC_MIRROR, GAC_HOST, GAC_PORT, and the comma-separated GAC_TRUSTED_HOSTS and
-    GAC_TRUSTED_PROXIES. Without a GAC_ variable, those set by Hugging Face Spaces and other hosts count:
-    GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, PORT, SPACE_ID.
+    GAC_CACHE, GAC_DATABASE_URL, GAC_MIRROR, GAC_HOST, GAC_PORT, and the comma-separated GAC_API_KEYS,
+    GAC_TRUSTED_HOSTS and GAC_TRUSTED_PROXIES. Without a GAC_ variable, those set by Hugging Face Spaces and other hosts
+    count: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, PORT, SPACE_ID.
 
     Raises:
-        ConfigError: a port is not a number.
+        ConfigError: a port is not a number, or a key's hash is none.
     """
     overrides: dict[str, Any] = {}
     if environ.get("GAC_CACHE"):
@@ -62,6 +76,8 @@ def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
     if mirror := environ.get("GAC_MIRROR"):
         is_folder = mirror.startswith((".", "/", "~"))
         overrides["mirror"] = {"folder": mirror, "dataset": ""} if is_folder else {"folder": None, "dataset": mirror}
+    if listed := environ.get("GAC_API_KEYS"):
+        overrides["api"] = {"keys": _api_keys(listed)}
     if server := _server(environ):
         overrides["server"] = server
     return overrides
@@ -128,6 +144,14 @@ def database_url(config: Config) -> str:
     if config.database_url:
         return config.database_url
     return f"sqlite:///{platformdirs.user_data_path('gac', ensure_exists=True) / 'gac.sqlite3'}"
+
+
+def _api_keys(listed: str) -> list[dict[str, str]]:
+    """Keys of the API from their hashes, separated by commas. A message must not quote what may be a key."""
+    hashes = [part.strip().lower() for part in listed.split(",") if part.strip()]
+    if any(re.fullmatch("[0-9a-f]{64}", one) is None for one in hashes):
+        raise ConfigError("GAC_API_KEYS: expected the SHA-256 of each key, 64 hexadecimal digits, separated by commas")
+    return [{"name": f"key {number}", "sha256": one} for number, one in enumerate(hashes, start=1)]
 
 
 def _server(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 GacError
 ├── ConfigError      the configuration file or a GAC_* variable is wrong
 ├── RequestError     one run's prompt or settings are wrong; `field` names the culprit
+│   └── TooLongError the prompt does not fit a member's context
 ├── NotFoundError    no such run, or another visitor's; both look the same
 ├── ModelLoadError   a model's files cannot be fetched, trusted or loaded
 ├── VocabularyError  token bytes do not add up
 ├── MemberError      a member failed while running; `member` and `kind` say which and how
 ├── RuleError        a rule, mostly a plug-in, failed while running; `rule` says which
 ├── BusyError        the queue is full, or another limit is reached
+│   └── LimitError   the caller's own limit is
 └── StorageError     the database failed
     └── DamagedError a stored run can no longer be read; it can be deleted
 
@@ -19,11 +21,21 @@ A message says what is wrong and what is expected. It may be shown to the operat
 from __future__ import annotations
 
 import re
+import traceback
 
 _FOLDERS = re.compile(r"(?<![\w/:.\\~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])*(?=[^\s/\\])")
 
 
 UNEXPECTED = "something unexpected happened; the log of the server says what"  # of any error that is no GacError
+
+
+def place_of(error: BaseException, file: str) -> str:
+    """FILE:LINE of the deepest code in `file` that an error came through, else of the deepest of all."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == file] or frames
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else file
 
 
 def without_folders(message: str) -> str:
@@ -55,6 +67,10 @@ class RequestError(GacError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class TooLongError(RequestError):
+    """A prompt is longer than a member's context."""
 
 
 class NotFoundError(GacError):
@@ -91,16 +107,22 @@ class RuleError(GacError):
     Args:
         rule: its name.
         message: what happened, without the rule's name.
+        place: FILE:LINE in the rule's code; "" = unknown. For the log, not for visitors.
     """
 
-    def __init__(self, rule: str, message: str) -> None:
+    def __init__(self, rule: str, message: str, place: str = "") -> None:
         super().__init__(f"rule {rule}: {message}")
         self.rule = rule
         self.message = message
+        self.place = place
 
 
 class BusyError(GacError):
     """The queue is full."""
+
+
+class LimitError(BusyError):
+    """The caller has as much under way as one caller may have."""
 
 
 class StorageError(GacError):

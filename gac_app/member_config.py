@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from gac_app.validation import Frozen
 
-BUILT_IN_BACKENDS = ("auto", "llama_cpp", "transformers")
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
@@ -27,7 +27,7 @@ class MemberConfig(Frozen):
     source: Source
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
     # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; everything else by transformers.
-    # One of `BUILT_IN_BACKENDS`, or one that a plug-in has registered.
+    # Or a name in `models.backends`, where plug-ins register theirs.
     backend: str = Field("auto", max_length=80)
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -39,6 +39,7 @@ class MemberConfig(Frozen):
     max_sequences: int = Field(8, ge=1, le=256)  # held at once: two per run that decodes
     num_params: float | None = Field(None, gt=0)  # for planning without the weights
     chat_template: str | None = None  # Jinja; None = the model's own, "" = none
+    chat_template_kwargs: dict[str, bool | int | float | str] = Field({})  # the template's, such as enable_thinking
     score: float | None = Field(None, gt=0)  # benchmark score, for `weights: score`
     allow_remote_code: bool = False  # runs the model repository's Python code
     allow_pickle: bool = False  # loads .bin weights, which can run code
@@ -77,6 +78,13 @@ class MemberConfig(Frozen):
         """The mirrors of the files, in the order to try. Each is a tuple of parts to join, mostly one."""
         return _mirrors_of(self.source)
 
+    def beside(self, folder: Path) -> MemberConfig:
+        """A copy whose local files lie relative to `folder`. One that is the same if it names none."""
+        mirrors = tuple(tuple(_beside(part, folder) for part in parts) for parts in self.mirrors)
+        if mirrors == self.mirrors:
+            return self
+        return self.model_copy(update={"source": mirrors[0][0] if mirrors == ((mirrors[0][0],),) else mirrors})
+
     @property
     def is_random(self) -> bool:
         """Whether the model is made from a seed, not from files."""
@@ -87,6 +95,10 @@ def scheme_of(source: str) -> str:
     """The scheme of a source, such as `hub`; empty for a local path."""
     scheme = _SCHEME.match(source)
     return scheme[1] if scheme else ""
+
+
+def _beside(part: str, folder: Path) -> str:
+    return part if scheme_of(part) else str(folder / Path(part).expanduser())
 
 
 def _mirrors_of(source: Source) -> tuple[tuple[str, ...], ...]:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
-from gac_app.errors import ConfigError
+from gac_app.errors import ConfigError, place_of
 
 
 def load_plugins(plugins: Iterable[str], folder: Path) -> None:
@@ -33,7 +33,8 @@ def load_plugins(plugins: Iterable[str], folder: Path) -> None:
             raise ConfigError(f"plugins: {plugin}: {str(error).removeprefix('plugins: ')}") from None
         except (Exception, SystemExit) as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise ConfigError(f"plugins: {plugin} cannot be loaded ({why})") from error
+            place = place_of(error, str((folder / plugin).resolve()))
+            raise ConfigError(f"plugins: {plugin} cannot be loaded ({why}; {place})") from error
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -200,8 +200,10 @@ class Settings(Frozen):
     @property
     def samples_plainly(self) -> bool:
         """Whether tokens are drawn from the unchanged combined distribution."""
-        filters = (self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty)
-        return filters == (1, 0, 1, 0, 1)
+        filters = SAMPLING - {"temperature", "seed"}
+        return self.temperature == 1 and all(
+            getattr(self, name) == Settings.model_fields[name].default for name in filters
+        )
 
     @property
     def why_no_gate_rule(self) -> str:
@@ -219,3 +221,9 @@ class Settings(Frozen):
     def reads_along(self) -> bool:
         """Whether members whom the gate does not ask may read along with it."""
         return self.mode == "gate" and self.gate_policy != "lazy"
+
+
+# How a token is chosen from a distribution.
+SAMPLING = {name for name, info in Settings.model_fields.items() if shown(info).group == "Sampling"} - {
+    "max_new_tokens"
+}

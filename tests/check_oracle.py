@@ -18,9 +18,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gac_app.bootstrap import load_ensemble
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import TokenEvent
+from gac_app.loading import load_ensemble
 from gac_app.settings import Settings
 
 _FILE = Path(__file__).parent / "data" / "every_step_and_gate_fp32.json"

@@ -11,6 +11,7 @@ import pytest
 from gac_app import bootstrap
 from gac_app.config import Config
 from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyError
+from gac_app.loading import load_ensemble
 from gac_app.models import factory
 from gac_app.models.onnx import parts
 from gac_app.services.members import Members
@@ -71,6 +72,14 @@ def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
         assert len(stored.config_hash) == 16
     finally:
         service.close()
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_closed_lab_is_none(config: Config, is_open: bool) -> None:
+    config = config.model_copy(update={"lab": config.lab.model_copy(update={"is_open": is_open})})
+    services = bootstrap.build_services(config)
+    services.close()
+    assert (services.lab is not None) == is_open
 
 
 def test_members_are_ready_before_another_engine_is_tried(
@@ -161,7 +170,7 @@ def test_a_member_that_fails_to_load_closes_the_others(config: Config, loaded: d
     members = Members(config)
 
     with pytest.raises(ModelLoadError, match="b: no such file"):
-        bootstrap.load_ensemble(config, members)
+        load_ensemble(config, members)
 
     assert loaded["a"].is_closed
     assert {state.name: state.phase for state in members.states()} == {"a": "ready", "b": "failed"}
@@ -173,7 +182,7 @@ def test_an_ensemble_is_loaded_from_a_file_and_closed_whole(tmp_path: Path, load
         f"members:\n- {{name: a, source: 'random:1'}}\n- {{name: b, source: 'random:2'}}\ncache_dir: {tmp_path}\n"
     )
 
-    ensemble = bootstrap.load_ensemble(str(path))
+    ensemble = load_ensemble(str(path))
     assert list(ensemble.members) == ["a", "b"]
     ensemble.close()
 
@@ -182,7 +191,7 @@ def test_an_ensemble_is_loaded_from_a_file_and_closed_whole(tmp_path: Path, load
 
 def test_a_configuration_that_is_not_there_is_one_clear_message(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
-        bootstrap.load_ensemble(tmp_path / "nowhere.yaml")
+        load_ensemble(tmp_path / "nowhere.yaml")
 
 
 def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +213,7 @@ def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypa
         return FakeModel(member.name)
 
     monkeypatch.setattr(factory, "load_model", load)
-    bootstrap.load_ensemble(config, members).close()
+    load_ensemble(config, members).close()
 
     assert seen == ["fetching 42 %", "fetching", "fetching 42 % · 2.3 MB/s · 25 s left", "loading"]
     assert members.of("a").words == "ready"
@@ -218,7 +227,7 @@ def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pyt
         return FakeModel(member.name)
 
     monkeypatch.setattr(factory, "load_model", load)
-    bootstrap.load_ensemble(config).close()
+    load_ensemble(config).close()
     assert len(seen) > 1
     assert all(found is seen[0] for found in seen)
 

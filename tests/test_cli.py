@@ -263,6 +263,15 @@ def test_a_missing_local_file_is_warned_of(tmp_path: Path) -> None:
     assert "there is no /no/such.gguf" in done.stdout
 
 
+def test_a_member_without_any_source_fails_the_check(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("members: [{name: a, source: gone.gguf}, {name: b, source: [['pypi:x==1#a', /no/part]]}]")
+    done = run_command("serve", "--check", "--config", str(path))
+    assert done.returncode == 1
+    assert f"there is no {tmp_path / 'gone.gguf'}" in done.stdout
+    assert done.stderr == "error: no source of a, b can be used\n"
+
+
 def test_an_export_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
     done = run_command(
         "export", "--output", str(tmp_path / "no" / "x"), GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'a.db'}"

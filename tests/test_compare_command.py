@@ -51,3 +51,26 @@ def test_a_prompt_that_does_not_fit_fails_the_command(folder: Path) -> None:
 
 def test_a_file_that_is_none_is_bad_input(folder: Path) -> None:
     assert isinstance(call(folder, str(folder / "none.csv")).exception, RequestError)
+
+
+def test_settings_are_those_of_generate(folder: Path) -> None:
+    def answers(*options: str) -> dict[str, dict[str, object]]:
+        done = call(folder, "-", "--json", *options, stdin="One?")
+        assert done.exit_code == 0, done.output
+        found: dict[str, dict[str, object]] = json.loads(done.stdout)["answers"]
+        return found
+
+    usual, drawn = answers(), answers("--temperature", "1", "--seed", "3", "--mode", "every-step")
+    assert (
+        drawn["Ensemble"]["text"]
+        == answers("--temperature", "1", "--seed", "3", "--mode", "every-step")["Ensemble"]["text"]
+    )
+    assert drawn["a"]["text"] != usual["a"]["text"]
+    assert answers("--max-new-tokens", "2")["a"]["num_tokens"] == 2
+    first = answers("--mode", "every-step", "--combine", "contrastive", "--combine-param", "strength=0")
+    assert str(usual["a"]["text"]).startswith(str(first["Ensemble"]["text"]))
+
+
+def test_settings_that_there_are_not_are_bad_input(folder: Path) -> None:
+    assert isinstance(call(folder, "-", "--combine", "best", stdin="One?").exception, RequestError)
+    assert call(folder, "-", "--mode", "alone", stdin="One?").exit_code == 2

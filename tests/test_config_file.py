@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gac_app.config_file import load_config
 from gac_app.environment import DEFAULT_CONFIG, environment_overrides, read_config
 from gac_app.errors import ConfigError
 from tests.command_line import run_command
@@ -94,3 +95,18 @@ def test_a_changed_file_is_taken_or_refused(data: st.DataObject, tmp_path: Path)
 def test_a_port_of_many_digits_is_refused() -> None:
     with pytest.raises(ConfigError, match="GAC_PORT: expected a port number"):
         environment_overrides({"GAC_PORT": "9" * 5000})
+
+
+def test_relative_files_lie_beside_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "members:\n- {name: a, source: models/a}\n- {name: b, source: [[x.part0, /abs/x.part1], 'hub:org/b']}\n"
+        "- {name: c, source: 'random:1'}\nplugins: [rules/mine.py, my.module]\n"
+    )
+    config = load_config(path)
+    assert [member.source for member in config.members] == [
+        str(tmp_path / "models" / "a"),
+        ((str(tmp_path / "x.part0"), "/abs/x.part1"), ("hub:org/b",)),
+        "random:1",
+    ]
+    assert config.plugins == (str(tmp_path / "rules" / "mine.py"), "my.module")

@@ -147,3 +147,13 @@ def test_defaults_lie_in_the_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_
     assert url.startswith(f"sqlite:///{tmp_path}")
     assert Path(url.removeprefix("sqlite:///")).parent.is_dir()
     assert cache_dir(config).name == "gac"
+
+
+def test_keys_of_the_api_are_hashes() -> None:
+    hashes = ["a" * 64, "b" * 64]
+    assert environment_overrides({"GAC_API_KEYS": f"{hashes[0]}, {hashes[1].upper()},"})["api"] == {
+        "keys": [{"name": "key 1", "sha256": hashes[0]}, {"name": "key 2", "sha256": hashes[1]}]
+    }
+    with pytest.raises(ConfigError, match="GAC_API_KEYS: expected the SHA-256") as refusal:
+        environment_overrides({"GAC_API_KEYS": "my secret"})
+    assert "my secret" not in str(refusal.value)

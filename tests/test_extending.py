@@ -15,16 +15,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from gac_app.bootstrap import load_ensemble
 from gac_app.cli import app
 from gac_app.config import Config
-from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules, plugin_code
-from gac_app.decoding.trace.events import TokenEvent
+from gac_app.decoding.rules import REGISTRIES, LinearRule, check_rules, combine_rules, plugin_code
+from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
 from gac_app.environment import read_config
-from gac_app.errors import ConfigError, MemberError, RequestError
+from gac_app.errors import ConfigError, MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
-from gac_app.models.backends import check_backends
+from gac_app.loading import load_ensemble
+from gac_app.models.backends import backend, check_backends, loader_of
 from gac_app.models.base import Model, Read
 from gac_app.models.random_model import RandomModel
 from gac_app.plugins import load_plugins
@@ -33,6 +33,8 @@ from gac_app.ui.settings.fields import spec_of
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.settings.wording import settings_in_words
 from gac_app.vocab.tokens import MemberVocabulary
+from tests.command_line import run_command
+from tests.fakes import FakeModel, config_of, ensemble_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -107,6 +109,14 @@ def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
     assert trimmed["parameters"]["least"]["default"] == 0.001
     table = CliRunner().invoke(app, ["rules", "--config", str(config_file)], env={"COLUMNS": "200"}).output
     assert "least = 0.001 (minimum 0, maximum 1)" in table
+
+
+def test_what_lists_the_rules_loads_the_plugins_itself(tmp_path: Path) -> None:
+    rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "only-listed")
+    (tmp_path / "listed.py").write_text(rule)
+    (tmp_path / "mine.yaml").write_text("members: [{name: m, source: 'random:1'}]\nplugins: [listed.py]\n")
+    result = CliRunner().invoke(app, ["rules", "--config", str(tmp_path / "mine.yaml"), "--json"])
+    assert "only-listed" in [rule["name"] for rule in json.loads(result.stdout)["combine"]]
 
 
 def test_rules_of_ones_own_are_in_python(config: Config) -> None:
@@ -281,6 +291,109 @@ def test_a_plugin_that_cannot_be_loaded_is_named(source: str, told: str, tmp_pat
         load_plugins(["mine.py"], tmp_path)
     assert str(caught.value).startswith("plugins: mine.py")
     assert "needy" not in combine_rules
+
+
+@pytest.mark.parametrize(("source", "line"), [("x = 1\nraise ValueError('planned')", 2), ("\n\ndef broken(:", 3)])
+def test_a_plugin_s_error_carries_file_and_line(source: str, line: int, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(ConfigError, match=re.escape(f"; {tmp_path / 'mine.py'}:{line})")):
+        load_plugins(["mine.py"], tmp_path)
+
+
+BROKEN_RULE = """
+from gac_app.decoding.rules import CombineRule, combine_rules
+
+@combine_rules.register("broken", "Broken", "Fails.", replace=True)
+class Broken(CombineRule):
+    how: str = "exit"
+
+    def __call__(self, probs_MU, weights_M):
+        if self.how == "exit":
+            raise SystemExit(3)
+        return probs_MU.sum(99)
+
+    def model_post_init(self, context):
+        if self.how == "never":
+            raise SystemExit(4)
+"""
+
+
+@pytest.mark.parametrize(("how", "line", "told"), [("exit", 10, "SystemExit: 3"), ("sum", 11, "IndexError: Dim")])
+def test_a_rule_s_error_is_told_with_its_line(how: str, line: int, told: str, tmp_path: Path) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(BROKEN_RULE)
+    (tmp_path / "mine.yaml").write_text(
+        "members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]\nplugins: [broken.py]\n"
+        f"settings: {{combine: broken, combine_params: {{how: {how}}}, mode: every-step}}\n"
+    )
+    done = run_command("generate", "Hello", "--config", str(tmp_path / "mine.yaml"))
+    assert done.returncode == 1
+    assert f"WARNING gac_app.decoding.loop.session: rule broken: {told}" in done.stderr
+    assert f"({plugin}:{line})" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: rule broken: {told}")
+
+
+def test_a_rule_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN_RULE)
+    load_plugins(["broken.py"], tmp_path)
+    with pytest.raises(RequestError, match="combine: 'broken' cannot be made: SystemExit: 4"):
+        combine_rules.make("broken", {"how": "never"})
+
+
+def test_a_rule_typed_anew_replaces_the_last_one() -> None:
+    typed = (
+        "from gac_app.decoding.rules import LinearRule, combine_rules\n"
+        "@combine_rules.register('typed', 'Typed', 'In a notebook.', replace=True)\n"
+        "class Typed(LinearRule):\n    size: int = {}\n"
+    )
+    for size in (1, 2):
+        exec(typed.format(size), {"__name__": "notebook"})  # noqa: S102
+        assert combine_rules.make("typed", {}).model_dump() == {"size": size}
+    assert plugin_code(Settings(combine="typed")) != plugin_code(Settings(combine="typed")), "it has no file"
+    with pytest.raises(ConfigError, match="there is a combine rule 'mean' already"):
+        combine_rules.register("mean", "Mean", "Another one.", replace=True)(LinearRule)
+
+
+def test_plugins_of_a_configuration_made_in_code_are_loaded(tmp_path: Path) -> None:
+    rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "in-code")
+    (tmp_path / "in_code.py").write_text(rule)
+    members = [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2"}]
+    settings = {"combine": "in-code", "mode": "every-step", "max_new_tokens": 3}
+    config = Config.model_validate(
+        {"members": members, "plugins": [str(tmp_path / "in_code.py")], "settings": settings}
+    )
+    with closing(load_ensemble(config)) as ensemble:
+        steps = [event.step for event in ensemble.generate("Hello") if isinstance(event, TokenEvent)]
+    assert [member.weight for member in steps[0].members] == [1, 0]
+
+
+def test_a_back_end_is_registered_again() -> None:
+    for number in (1, 2):
+        load = backend("again", replace=True)(lambda request, number=number: number)  # type: ignore[misc]
+        assert loader_of("again") is load
+    with pytest.raises(ConfigError, match="there is a back end 'again' already"):
+        backend("again")(load)
+    with pytest.raises(ConfigError, match="there is a back end 'auto' already"):
+        backend("auto", replace=True)(load)
+
+
+@pytest.mark.parametrize("width", [334, 340])
+def test_a_back_end_of_the_wrong_width_is_dropped(width: int) -> None:
+    class Wrong(FakeModel):
+        def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+            return [torch.zeros(read.num_logits, width) for read in reads]
+
+    models = [FakeModel("a"), Wrong("b", 1)]
+    settings = {"mode": "every-step", "max_new_tokens": 3, "on_member_failure": "drop"}
+    with closing(ensemble_of(models, config_of(["a", "b"], settings))) as ensemble:
+        *tokens, end = ensemble.generate("Hello")
+    assert isinstance(end, FinishedEvent)
+    assert (end.num_tokens, [token.step.dropped for token in tokens]) == (3, [("b",)] * 3)  # type: ignore[union-attr]
+
+
+def test_a_vocabulary_that_lacks_its_end_token_is_told() -> None:
+    with pytest.raises(VocabularyError, match="the id 7 is beyond its 2 tokens"):
+        MemberVocabulary((b"a", b"b"), frozenset({7}), frozenset(), lambda _: [0])
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

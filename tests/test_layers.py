@@ -15,7 +15,7 @@ PACKAGE = ROOT / "gac_app"
 
 # Each layer with the layers that it may import; layers beside each other know nothing of one another.
 LAYERS: dict[str, set[str]] = {"errors": set()}
-LAYERS["validation"] = set()
+LAYERS["validation"] = LAYERS["folders"] = set()
 LAYERS["member_config"] = LAYERS["settings"] = {"validation"}
 LAYERS["config"] = {"errors", "member_config", "settings", "validation"}
 CONFIG = LAYERS["config"] | {"config"}
@@ -29,19 +29,21 @@ LAYERS["charts"] = LAYERS["spreadsheet"] = set()
 LAYERS["arena"] = LAYERS["decoding"] | {"decoding", "spreadsheet"}
 LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts", "spreadsheet"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
-LAYERS["ui"] = LAYERS["services"] | {"services"}
+LAYERS["ui"] = LAYERS["services"] | {"services", "folders"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
-LAYERS["environment"] = CONFIG | {"config_file", "plugins", "models", "decoding"}
-LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
+LAYERS["environment"] = CONFIG | {"config_file", "folders", "plugins", "models", "decoding"}
+LAYERS["loading"] = LAYERS["environment"] | {"vocab", "environment", "executors"}
+LAYERS["library"] = LAYERS["loading"] | {"loading"}
+LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment", "loading"}
 LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
 LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}
 LAYERS["cli"] = LAYERS["commands"] | {"commands"}
 LAYERS["__main__"] = {"cli"}
-LAYERS["__init__"] = set()
+LAYERS["__init__"] = LAYERS["library"] | {"library"}
 
 HEAVY: dict[str, set[str]] = {
-    "torch": {"vocab", "models", "decoding", "executors"},
-    "transformers": {"models"},
+    "torch": {"vocab", "models", "decoding", "executors", "library"},
+    "transformers": {"models", "library"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
     "huggingface_hub": {"models", "services"},
@@ -66,15 +68,16 @@ HEAVY: dict[str, set[str]] = {
 _ROOM_ORDERS = {
     "models": "message chat base random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
     "factory",
-    "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
-    "together",
+    "decoding": "trace distribution rules alignment forward member tokenizer request contexts speculation loop scoring "
+    "mixes ensemble together",
     "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
-    "server": "quiet_log reporting limits middleware page routes host serving",
+    "server": "quiet_log reporting limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
-    "services": "visitors settling members queue mirror runs lab battles",
+    "library": "answer prompts room in_threads sources step gac given processor",
+    "services": "visitors settling members queue mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 
@@ -124,6 +127,9 @@ def test_rooms_import_lower_rooms_only(package: str) -> None:
         if room == "__init__" or not name.startswith(f"gac_app.{package}."):
             continue
         if (imported := name.split(".")[2]) != room:
+            assert {imported, room} <= {*order}, (
+                f"{path}: {room} or {imported} is not in the order of {package}'s rooms"
+            )
             assert order.index(imported) < order.index(room), f"{path}: {room} must not import {name}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import typer
 import yaml
 
+import gac_app
 from gac_app.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 _, _FRONT, TEXT = README.split("---\n", 2)
 SPACE: dict[str, Any] = yaml.safe_load(_FRONT)
 USAGE = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+PYTHON = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
@@ -58,7 +61,11 @@ def test_its_links_to_files_lead_somewhere() -> None:
 
 
 def test_its_python_is_python() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", USAGE, re.DOTALL)
-    assert blocks
+    blocks = re.findall(r"```python\n(.*?)```", README + PYTHON, re.DOTALL)
+    assert len(blocks) >= 5
     for block in blocks:
-        compile(block, "usage.md", "exec")
+        compile(block, "python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_the_guide_names_every_public_name() -> None:
+    assert [name for name in gac_app.__all__ if f"`{name}" not in PYTHON] == []

@@ -9,9 +9,10 @@ import pytest
 
 from gac_app.commands.generate import generate
 from gac_app.commands.setting_options import help_of
-from gac_app.settings import RULE_PARAMS, Settings, shown
+from gac_app.settings import RULE_PARAMS, SAMPLING, Settings, shown
 from gac_app.ui.settings.fields import fields_of
 from gac_app.ui.settings.wording import settings_in_words
+from tests.examples import another_value
 from tests.fakes import config_of
 
 FIELDS = Settings.model_fields
@@ -52,3 +53,9 @@ def test_a_setting_that_is_not_the_default_is_in_the_summary(name: str, value: o
     said = settings_in_words(Settings(gate="a", temperature=0.7, **{name: value}))
     assert words in said.split(" · ")
     assert words not in settings_in_words(Settings(gate="a", temperature=0.7))
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLING - {"temperature", "seed"}))
+def test_with_any_filter_sampling_is_not_plain(name: str) -> None:
+    assert Settings(temperature=1, seed=3).samples_plainly
+    assert not Settings(temperature=1, **{name: another_value(name)}).samples_plainly

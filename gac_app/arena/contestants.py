@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gac_app.config import Config, ContestantConfig
-from gac_app.settings import Settings
+from gac_app.settings import SAMPLING, Settings
 
 _MAX_NAME_CHARS = 80
-# Settings that affect a member alone.
-_OF_A_MEMBER = {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "system_prompt"}
+_OF_A_MEMBER = {*SAMPLING, "stop", "system_prompt"} - {"seed"}  # settings that affect a member alone
 
 
 @dataclass(frozen=True, slots=True)

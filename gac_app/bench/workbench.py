@@ -57,7 +57,7 @@ class Workbench:
 
     @cached_property
     def ensemble(self) -> Ensemble:
-        from gac_app.bootstrap import load_ensemble
+        from gac_app.loading import load_ensemble
 
         ensemble = load_ensemble(self.config)
         self._is_loaded = True

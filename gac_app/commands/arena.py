@@ -35,7 +35,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Play simulated votes of known strengths through the arena, over random models and a temporary database."""
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
     from gac_app.services.battles.arena import ArenaService
     from gac_app.services.battles.simulation import simulate as play_on
     from gac_app.services.runs.runs import RunService

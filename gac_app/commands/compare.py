@@ -16,8 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.options import ConfigOption, EnsembleMode, JsonOption, load, warn
+from gac_app.commands.setting_options import takes_settings
 from gac_app.config import Config
+from gac_app.decoding.rules import without_effect
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.tasks import parse_prompts, read_text
@@ -40,16 +42,20 @@ _MAX_PROMPTS = 100_000
 _ENSEMBLE = "Ensemble"
 
 
+@takes_settings
 def compare(
     file: Annotated[
         str, typer.Argument(help="Prompts: JSON Lines, CSV with a column 'prompt', or one per line; '-' reads stdin.")
     ],
-    max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens per answer.")] = None,
+    mode: Annotated[EnsembleMode | None, typer.Option(help="Default: the configuration's.")] = None,
+    *,
+    changes: dict[str, Any],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer every prompt of a file by the ensemble and by each member alone."""
-    settled = load(config, max_new_tokens=max_new_tokens)
+    settled = load(config, mode=mode and mode.value, **changes)
+    warn(without_effect(settled.settings, changes))
     prompts = parse_prompts(_read(file), _MAX_PROMPTS)
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     failed, table = [], _table(settled)
@@ -78,7 +84,7 @@ def _read(file: str) -> str:
 
 def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, _Answer]]]:
     """Each prompt with every system's answer by name. The answers to a prompt are decoded at once."""
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
 
     systems: dict[str, str | None] = {_ENSEMBLE: None, **{name: name for name in config.member_names}}
     with closing(load_ensemble(config)) as ensemble, ThreadPoolExecutor(len(systems)) as pool:

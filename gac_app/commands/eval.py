@@ -138,7 +138,7 @@ def _run_suite(
 def _suite_report(
     config: Config, systems: Sequence[System], kinds: Sequence[str], max_new_tokens: int, parallel: int
 ) -> AlignmentReport:
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     with closing(load_ensemble(config)) as ensemble:
@@ -183,6 +183,6 @@ def lm_eval(context: typer.Context) -> None:
 
 
 def _load(path: str | None) -> Ensemble:
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
 
     return load_ensemble(load(Path(path) if path else None))

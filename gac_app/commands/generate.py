@@ -64,7 +64,7 @@ def generate(
 
 
 def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **how: Any) -> None:
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     finished = None

@@ -12,7 +12,8 @@ import typer
 from gac_app.commands.options import ConfigOption, load
 from gac_app.config import Config
 from gac_app.environment import is_zero_gpu, operator_token, sign_in_secret
-from gac_app.member_config import scheme_of
+from gac_app.errors import GacError
+from gac_app.member_config import MemberConfig, scheme_of
 
 
 def serve(
@@ -67,7 +68,15 @@ def _check(config: Config, devices: str | None) -> None:
 
     found = parse_devices(devices) if devices is not None else detect_devices()
     typer.echo(str(plan(config.members, found)))
+    missing = [member.name for member in config.members if not _has_files(member)]
     for member in config.members:
         for part in chain(*member.mirrors):
             if not scheme_of(part) and not Path(part).expanduser().exists():
                 typer.echo(f"warning: {member.name}: there is no {part} on this machine")
+    if missing:
+        raise GacError(f"no source of {', '.join(missing)} can be used")
+
+
+def _has_files(member: MemberConfig) -> bool:
+    """Whether all parts of one of its mirrors are elsewhere, where they may be fetched, or on this machine."""
+    return any(all(scheme_of(part) or Path(part).expanduser().exists() for part in parts) for parts in member.mirrors)

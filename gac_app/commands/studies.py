@@ -135,7 +135,7 @@ def put_questions(
 
 
 def _look_at(study: EnsembleStudy, config: Config) -> StudyResult:
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
 
     study.check(config)
     with closing(load_ensemble(config)) as ensemble:
@@ -152,7 +152,7 @@ def evaluating(
         questions: all questions of the file.
         parallel, fresh: see `Evaluator`.
     """
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     reporter = _Reporter(task.name)

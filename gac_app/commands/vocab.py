@@ -32,7 +32,7 @@ def vocab(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def _facts(config: Config) -> dict[str, Any]:
-    from gac_app.bootstrap import load_ensemble
+    from gac_app.loading import load_ensemble
     from gac_app.vocab.mapping import VocabMapping
     from gac_app.vocab.report import report
     from gac_app.vocab.union import UnionVocabulary

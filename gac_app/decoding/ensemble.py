@@ -1,4 +1,4 @@
-"""`Ensemble`: the members, their union vocabulary and the sessions over them. The public Python API."""
+"""`Ensemble`: the members, their union vocabulary and the sessions over them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,31 @@ from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.request import Encoded, Request, Requests, document_start
-from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
+from gac_app.decoding.mixes import Mixes, combiner_of, is_of_bytes, is_reproducible
+from gac_app.decoding.request import Encoded, Request, Requests, document_ids
+from gac_app.decoding.rules import combine_rules, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, prompt_key, rules_key
+from gac_app.decoding.scoring import (
+    PromptForks,
+    ReadTexts,
+    Score,
+    Scorer,
+    TextScorer,
+    TokenScore,
+    prompt_key,
+    score_ids,
+)
 from gac_app.decoding.speculation import Schedules
+from gac_app.decoding.tokenizer import Tokenizer
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
 from gac_app.models.base import Share
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
-
-_PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
 
 
 class Ensemble:
@@ -49,6 +57,7 @@ class Ensemble:
         self.are_apart = are_apart
         self._requests = Requests(self.members, config)
         self._schedules = Schedules()
+        self._mixes = Mixes(config)
         self._read_texts = ReadTexts()
 
     @property
@@ -105,10 +114,11 @@ class Ensemble:
 
     def request(
         self,
-        prompt: SequenceOf[Message],
+        prompt: str | SequenceOf[Message],
         settings: Settings,
         *,
         alone: str | None = None,
+        raw: bool = False,
         known: Encoded | None = None,
     ) -> Request:
         """What `open` takes: checked and tokenised, but nothing is held yet.
@@ -119,16 +129,24 @@ class Ensemble:
         Raises:
             RequestError: prompt or settings do not fit.
         """
-        return self._requests.checked(prompt, settings, alone=alone, known=known)
+        return self._requests.checked(prompt, settings, alone=alone, raw=raw, known=known)
+
+    def raw_request(self, prompt: str | SequenceOf[int], settings: Settings, *, alone: str | None = None) -> Request:
+        """The same for a document, which may be empty: its text, or ids of `tokenizer(alone)`."""
+        return self._requests.raw(prompt, settings, alone=alone)
+
+    def tokenizer(self, alone: str | None = None) -> Tokenizer:
+        """A member's tokeniser; None = the union's."""
+        return self._requests.tokenizer(alone)
 
     def open(
         self, request: Request, *, branch: Branch | None = None, namespace: str = "", share: Share = ()
     ) -> DecodingSession:
         """A new session over a request; see `session`."""
-        settings, members = self._settled(request.settings), request.members
+        settings, members = self._with_policy(request.settings), request.members
         rules = self._rules(request, settings)
-        is_reproducible = _is_reproducible(members, settings)
-        new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
+        is_fixed = is_reproducible(members, settings)
+        new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_fixed)
         # A member alone has nothing to align with: it decodes as its own library does.
         is_one = len(members) == 1
         new_context = partial(
@@ -140,13 +158,13 @@ class Ensemble:
         contexts: list[MemberContext] = []
         with ExitStack() as opened:  # where one has no room, it closes the others
             for member, ids in zip(members, request.ids, strict=True):
-                sequence = member.open(ids, namespace, is_reproducible=is_reproducible)
+                sequence = member.open(ids, namespace, is_reproducible=is_fixed)
                 sequence.share = share
                 contexts.append(new_context(member, ids, sequence))
                 opened.callback(contexts[-1].close)
             opened.pop_all()
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
-        return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
+        return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_fixed)
 
     def score(
         self,
@@ -171,19 +189,45 @@ class Ensemble:
         settings, members, ids = request.settings, request.members, request.ids
         if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
-        gate = Gate() if alone else make_gate(settings)
-        rule, prompt_bits = weight_rules.of(settings), dict[str, float]()
-        if rule.needs_prompt and len(members) > 1:  # before the texts take their sequences
-            prompt_bits = self._prompt_bits(settings, members, request.text)
-        weights = partial(StepWeights, self.config.weights(settings), rule, lambda: prompt_bits)
-        mix = Mix(_combiner(members, settings), weights, rules_key(settings))
-        is_fixed = _is_reproducible(members, settings)
+        gate, mix = Gate() if alone else make_gate(settings), self._mixes.of(settings, members, request.text)
+        is_fixed = is_reproducible(members, settings)
         forks = PromptForks(members, ids, settings.step_timeout_s, namespace, is_reproducible=is_fixed)
         with closing(forks):
             scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), gate, mix, self._read_texts)
-            is_of_bytes = settings.alignment == "prefix" and len(members) > 1 and not mix.needs_distributions
-            score = scorer.by_bytes if is_of_bytes else scorer.by_pieces
+            score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
+
+    def score_prompt(
+        self, request: Request, ids: SequenceOf[int], *, num_top: int, namespace: str, stopped: threading.Event
+    ) -> list[TokenScore]:
+        """How probable each token of a document is; see `scoring.prompts`.
+
+        Args:
+            request: from `raw_request`.
+            ids: of the document, by `tokenizer(request.alone)`.
+            num_top: likely tokens told at each place.
+
+        Raises:
+            SessionStopped: soon after `stopped` is set.
+            MemberError, RuleError: a member or a rule fails.
+        """
+        settings, members, timeout_s = request.settings, request.members, request.settings.step_timeout_s
+        is_fixed = is_reproducible(members, settings)
+        if request.alone is not None:
+            [member] = members
+            sequence = member.open([], namespace, is_reproducible=is_fixed)
+            try:
+                return score_ids(member, sequence, list(ids), num_top, timeout_s, stopped)
+            finally:
+                member.free(sequence)
+        mix = self._mixes.of(settings, members, request.text, stopped)
+        first, *others = (self.union.token(token_id) for token_id in ids) if ids else (b"",)
+        starts = [document_ids(member, first) for member in members]
+        forks = PromptForks(members, starts, timeout_s, is_reproducible=is_fixed, stopped=stopped)
+        with closing(forks):
+            scorer = TextScorer(forks, make_gate(settings), mix, num_top)
+            score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_tokens
+            return [TokenScore(first, None)][: len(ids)] + (score(others) if others else [])
 
     def check_room(self, prompt: SequenceOf[Message], num_new: int) -> None:
         """Raise RequestError unless every member has room for `prompt` and `num_new` tokens, or half its context if
@@ -215,47 +259,15 @@ class Ensemble:
         weights = StepWeights(
             self.config.weights(settings),
             weight_rules.of(settings),
-            partial(self._prompt_bits, settings, request.members, request.text, stopped),
+            partial(self._mixes.prompt_bits, settings, request.members, request.text, stopped),
         )
-        gate, combiner = Gate() if request.alone else make_gate(settings), _combiner(request.members, settings)
+        gate, combiner = Gate() if request.alone else make_gate(settings), combiner_of(request.members, settings)
         return AnswerRules(settings, gate, combiner, weights, Sampler(settings), stopped)
 
-    def _settled(self, settings: Settings) -> Settings:
+    def _with_policy(self, settings: Settings) -> Settings:
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
         are asked for, need a lazy gate.
         """
         is_lazy = not self.are_apart or settings.speculation == "on"
         is_changed = is_lazy and settings.gate_policy == "auto"
         return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
-
-    def _prompt_bits(
-        self, settings: Settings, members: list[Member], text: str, stopped: threading.Event | None = None
-    ) -> dict[str, float]:
-        """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
-        Takes one sequence of each member.
-
-        Raises:
-            SessionStopped: soon after `stopped` is set.
-        """
-        text = text[-_PROMPT_CHARS_READ:]
-        return {member.name: self._score_alone(member, settings, text, stopped).bits_per_byte for member in members}
-
-    def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event | None) -> Score:
-        """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
-        is_fixed = _is_reproducible([member], settings)
-        mix = Mix(_combiner([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
-        ids, timeout_s = [document_start(member)], settings.step_timeout_s
-        with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
-            scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
-            return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
-
-
-def _is_reproducible(members: list[Member], settings: Settings) -> bool:
-    if settings.reproducible == "auto":
-        return all(member.is_batch_invariant for member in members)
-    return settings.reproducible == "on"
-
-
-def _combiner(members: list[Member], settings: Settings) -> Combiner:
-    mappings = {member.name: member.mapping for member in members}
-    return Combiner(combine_rules.of(settings), mappings, draws_one=draws_one(settings))

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules import check_rules
-from gac_app.errors import RequestError
+from gac_app.decoding.tokenizer import MemberTokenizer, Tokenizer, UnionTokenizer
+from gac_app.errors import RequestError, TooLongError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
+from gac_app.vocab.union import UnionVocabulary
 
 Encoded = dict[tuple[str, tuple[Message, ...]], list[int]]  # a member's name and a chat -> the chat in its ids
 
@@ -84,6 +86,35 @@ class Requests:
         prompt = _checked(prompt, settings, raw)
         return Request(settings, alone, members, prompt, _encode(members, prompt, {} if known is None else known))
 
+    def raw(self, prompt: str | SequenceOf[int], settings: Settings, *, alone: str | None) -> Request:
+        """The request of a document, which may be empty, as text or as ids: of the member that answers alone, or of the
+        union.
+
+        Raises:
+            RequestError: prompt or settings do not fit, naming the field.
+        """
+        if isinstance(prompt, str):
+            return self.checked(prompt, settings, alone=alone, raw=True, may_be_empty=True)
+        empty = self.checked("", settings, alone=alone, raw=True, may_be_empty=True)
+        if not prompt:
+            return empty
+        members = empty.members
+        data = b"".join(self.tokenizer(alone).tokens(prompt))
+        text = data.decode("utf-8", "replace")
+        if alone is None and self._union.end_id in prompt:
+            raise RequestError("prompt", f"{self._union.end_id} ends an answer, so no prompt can have it")
+        ids = [list(prompt)] if alone is not None else [document_ids(member, data) for member in members]
+        _check_lengths(members, ids)
+        return Request(settings, alone, members, text, ids)
+
+    def tokenizer(self, alone: str | None) -> Tokenizer:
+        """Of a member, or of the union."""
+        return UnionTokenizer(self._union) if alone is None else MemberTokenizer(self._members[alone])
+
+    @property
+    def _union(self) -> UnionVocabulary:
+        return next(iter(self._members.values())).mapping.union
+
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is not None:
             if alone not in self._members:
@@ -129,11 +160,23 @@ def _encode(members: list[Member], prompt: Prompt, known: Encoded) -> list[list[
         if not (key[1] and key in known):
             known[key] = member.encode(prompt)
         ids.append(list(known[key]))
+    _check_lengths(members, ids)
+    return ids
+
+
+def document_ids(member: Member, data: bytes) -> list[int]:
+    """A member's ids of a document, which may end within a character."""
+    try:
+        return member.encode(data.decode())
+    except UnicodeDecodeError:
+        return [*member.encode(""), *member.mapping.spell(data)]
+
+
+def _check_lengths(members: list[Member], ids: list[list[int]]) -> None:
     for member, prompt_ids in zip(members, ids, strict=True):
         if len(prompt_ids) >= member.context_length:
-            raise RequestError(
+            raise TooLongError(
                 "prompt",
                 f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
                 f"{member.context_length:,}; shorten it",
             )
-    return ids

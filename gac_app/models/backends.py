@@ -1,15 +1,16 @@
-"""Back ends from plug-ins: they load members whose `backend` is not a built-in one."""
+"""Back ends by name: the package's own, and those that plug-ins register."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError
-from gac_app.member_config import BUILT_IN_BACKENDS, MemberConfig
+from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:  # torch loads when members do
     from gac_app.models.base import Model
@@ -25,6 +26,7 @@ class LoadRequest:
         device: "cpu", "cuda:0", or several for one member.
         num_threads: CPU threads of one forward pass.
         cache_dir: where files derived from the model's may be kept.
+        untried: see `onnx_parts`.
     """
 
     member: MemberConfig
@@ -32,18 +34,31 @@ class LoadRequest:
     device: str | tuple[str, ...]
     num_threads: int
     cache_dir: Path
+    untried: list[Path] | None = None
 
 
 LoadModel = Callable[[LoadRequest], "Model"]
 
-_LOADERS: dict[str, LoadModel] = {}
+# A text is "module:function" of the package; the module, with its heavy libraries, is imported when a member is loaded.
+_LOADERS: dict[str, LoadModel | str] = {
+    "auto": "gac_app.models.factory:load_auto",
+    "llama_cpp": "gac_app.models.factory:load_llama_cpp",
+    "transformers": "gac_app.models.factory:load_transformers",
+}
 
 
-def backend(name: str) -> Callable[[LoadModel], LoadModel]:
-    """Decorates the function that loads members with `backend: NAME`. Raises ConfigError if the name is taken."""
+def backend(name: str, *, replace: bool = False) -> Callable[[LoadModel], LoadModel]:
+    """Decorates the function that loads members with `backend: NAME`.
+
+    Args:
+        replace: a plug-in's of this name is replaced.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
 
     def add(load: LoadModel) -> LoadModel:
-        if name in _LOADERS or name in BUILT_IN_BACKENDS:
+        if name in _LOADERS and not (replace and callable(_LOADERS[name])):
             raise ConfigError(f"plugins: there is a back end {name!r} already; name yours otherwise")
         _LOADERS[name] = load
         return load
@@ -51,14 +66,14 @@ def backend(name: str) -> Callable[[LoadModel], LoadModel]:
     return add
 
 
-def loader_of(name: str) -> LoadModel | None:
-    """The loader of a plug-in's back end; None for a built-in one."""
-    return _LOADERS.get(name)
+def loader_of(name: str) -> LoadModel:
+    """The function that loads members with this back end, which `check_backends` has let pass."""
+    load = _LOADERS[name]
+    return resolve_name(load) if isinstance(load, str) else load
 
 
 def check_backends(config: Config) -> None:
-    """Raise ConfigError if a member's back end is neither built in nor registered."""
-    known = (*BUILT_IN_BACKENDS, *_LOADERS)
+    """Raise ConfigError if a member's back end is not registered."""
     for index, member in enumerate(config.members):
-        if member.backend not in known:
-            raise ConfigError(f"members.{index}.backend: {member.backend!r} is none; expected {', '.join(known)}")
+        if member.backend not in _LOADERS:
+            raise ConfigError(f"members.{index}.backend: {member.backend!r} is none; expected {', '.join(_LOADERS)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -42,14 +42,17 @@ class ChatFormat:
     Args:
         template: the model's Jinja chat template; empty or None = a plain `User: ... / Assistant:` layout.
         bos, eos: texts of the model's special tokens, which templates refer to.
+        options: further arguments of the template, such as `enable_thinking`.
 
     Raises:
         ModelLoadError: the template is not valid Jinja.
     """
 
-    def __init__(self, template: str | None, bos: str = "", eos: str = "") -> None:
+    def __init__(
+        self, template: str | None, bos: str = "", eos: str = "", options: Mapping[str, Any] | None = None
+    ) -> None:
         self._render: Callable[..., str] | None = _compile(template) if template else None
-        self._special = {"bos_token": bos, "eos_token": eos}
+        self._given = {**(options or {}), "bos_token": bos, "eos_token": eos, "add_generation_prompt": True}
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -79,7 +82,7 @@ class ChatFormat:
         padded = [{"role": m.role, "content": f"{_PAD}{mark}{_PAD}"} for m, mark in zip(messages, marks, strict=True)]
         assert self._render is not None  # noqa: S101
         try:
-            text = self._render(messages=padded, add_generation_prompt=True, **self._special)
+            text = self._render(**{**self._given, "messages": padded})
         except Exception as error:  # a template runs arbitrary expressions, so any exception counts as a refusal
             raise ModelLoadError(f"the chat template refuses these messages: {error}") from error
         contents = dict(zip(marks, (m.content for m in messages), strict=True))

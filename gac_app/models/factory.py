@@ -1,10 +1,11 @@
-"""From a member's configuration to a loaded model: chooses the back end and imports it on use."""
+"""From a member's configuration to a loaded model. `backends` names the functions, which import what they need."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from gac_app.errors import ConfigError, ModelLoadError
@@ -39,72 +40,109 @@ def load_model(
     Raises:
         ModelLoadError, ConfigError.
     """
-    if load_own := loader_of(member.backend):
-        fetch = partial(resolve, member, cache_dir, on_fetch, unreachable)
-        on_load()
-        return load_own(LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir))
-    if member.is_random:
-        on_load()
-        return _random_model(member)
-    files = resolve(member, cache_dir, on_fetch, unreachable)
-    on_load()
-    if _runs_on_llama_cpp(member, files, placement.device):
-        model = _gguf_model(member, files, placement.num_threads, cache_dir, untried)
-        if model is not None:
-            return model
-    from gac_app.models.hf import load
 
-    return load(member, files, cache_dir, placement.device, placement.num_threads)
+    def fetch() -> ModelFiles:
+        files = resolve(member, cache_dir, on_fetch, unreachable)
+        on_load()
+        return files
+
+    if member.is_random:
+        on_load()  # there may be nothing to fetch
+    load = loader_of(member.backend)
+    return load(LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir, untried))
+
+
+def load_auto(request: LoadRequest) -> Model:
+    """A random model; GGUF files on a CPU by onnxruntime or llama.cpp; everything else by transformers."""
+    from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed
+
+    if request.member.is_random:
+        return _random_model(request.member)
+    files = _fetched(request)
+    if _is_gguf_on_cpu(files, request.device):
+        try:
+            _probe(request.member, files, request.cache_dir)
+        except (LlamaCppMissingError, ProbeCrashed) as error:
+            logger.warning("%s; it runs on transformers instead", error)
+        else:
+            from gac_app.models.onnx.parts import onnx_parts
+
+            return _gguf_model(request, files, onnx_parts(files.path, request.cache_dir, request.untried))
+    return _transformers_model(request, files)
+
+
+def load_llama_cpp(request: LoadRequest) -> Model:
+    """A GGUF file by llama.cpp, on any machine."""
+    name, files = request.member.name, _fetched(request)
+    if files.kind != "gguf":
+        raise ConfigError(f"members: {name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
+    _probe(request.member, files, request.cache_dir)
+    return _gguf_model(request, files, None)
+
+
+def load_transformers(request: LoadRequest) -> Model:
+    """Any files by transformers."""
+    return _transformers_model(request, _fetched(request))
 
 
 def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...], cache_dir: Path) -> None:
     """Make what a start would otherwise make beside the member's files: onnxruntime's graph and its trial."""
-    if member.backend == "auto" and _runs_on_llama_cpp(member, files, device):
+    if member.backend == "auto" and _is_gguf_on_cpu(files, device):
         from gac_app.models.onnx.parts import onnx_parts
 
         onnx_parts(files.path, cache_dir)
 
 
-def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:
-    """Whether llama.cpp or onnxruntime loads it: GGUF on a CPU (the wheel has no GPU code). Otherwise transformers
-    does.
-    """
-    if member.backend == "llama_cpp" and files.kind != "gguf":
-        raise ConfigError(f"members: {member.name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
-    return files.kind == "gguf" and (member.backend == "llama_cpp" or (member.backend == "auto" and device == "cpu"))
+def _fetched(request: LoadRequest) -> ModelFiles:
+    files = request.fetch()
+    if files.kind == "gguf" and find_spec("gguf") is None:
+        what = "a GGUF file needs more packages; install them: pip install 'gac-app[cpu]'"
+        raise ModelLoadError(f"{request.member.name}: {what}")
+    return files
 
 
-def _gguf_model(
-    member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path, untried: list[Path] | None
-) -> Model | None:
-    """The model; None if llama.cpp does not work here and the configuration allows another back end."""
+def _is_gguf_on_cpu(files: ModelFiles, device: str | tuple[str, ...]) -> bool:
+    """Whether llama.cpp or onnxruntime can load it: the wheel has no code for GPUs."""
+    return files.kind == "gguf" and device == "cpu"
+
+
+def _probe(member: MemberConfig, files: ModelFiles, cache_dir: Path) -> None:
+    """Raise ModelLoadError unless llama.cpp can load the file here."""
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed, library, probe
-    from gac_app.models.llama_cpp.model import LlamaCppModel
-    from gac_app.models.onnx.model import OnnxModel
-    from gac_app.models.onnx.parts import onnx_parts
 
     try:
         library()
         probe(files.path, cache_dir)
     except (LlamaCppMissingError, ProbeCrashed) as error:
-        if member.backend == "llama_cpp":
-            raise ModelLoadError(f"{member.name}: {error}") from error
-        logger.warning("%s runs on transformers instead: %s", member.name, error)
-        return None
+        raise type(error)(f"{member.name}: {error}") from error
     except ModelLoadError as error:
         raise ModelLoadError(f"{member.name}: {error} ({files.path})") from error
-    parts = onnx_parts(files.path, cache_dir, untried) if member.backend == "auto" else None
+
+
+def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> Model:
+    """By onnxruntime where there are `parts` of a graph, else by llama.cpp."""
+    from gac_app.models.llama_cpp.model import LlamaCppModel
+    from gac_app.models.onnx.model import OnnxModel
+
+    member = request.member
     make = (
         partial(OnnxModel, member.name, (files.path, parts))
         if parts
         else partial(LlamaCppModel, member.name, files.path)
     )
     return make(
-        num_threads=num_threads,
+        num_threads=request.num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,
         chat_template=member.chat_template,
+        template_options=member.chat_template_kwargs,
     )
+
+
+def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:
+    from gac_app.models.hf import load
+
+    return load(request.member, files, request.cache_dir, request.device, request.num_threads)
 
 
 def _random_model(member: MemberConfig) -> Model:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp
 
 from gac_app.config import Config, ServerConfig
+from gac_app.server.api.app import ApiPaths, api_app
+from gac_app.server.limits.callers import Callers
 from gac_app.server.middleware import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.page.events import Admission, EventMiddleware
 from gac_app.server.page.page_document import PageDocument
@@ -26,6 +30,7 @@ from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import operator_page
 from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from gac_app.server.routes.sign_in import SIGN_IN_ROUTES, sign_in_parts
+from gac_app.services.completions.completions import Completions
 
 if TYPE_CHECKING:  # heavy, and needed only for types
     import gradio
@@ -74,7 +79,8 @@ def create_host(
         exports: of all votes, for the operator.
     """
     page = import_page()
-    host = bare_host(service, config.server, secrets)
+    api = partial(api_app, Completions(service), config) if config.api.is_open else None
+    host = bare_host(service, config.server, secrets, api)
     host.router.routes.append(SCRIPT_ROUTE)
     for router in _operator_routes(service, arena, exports, secrets):
         host.include_router(router)
@@ -155,11 +161,21 @@ def _wait_for_signal() -> None:
     is_over.wait()
 
 
-def bare_host(service: RunService, config: ServerConfig, secrets: HostSecrets = _NO_SECRETS) -> FastAPI:
-    """The host without a page: its middleware and health routes."""
+def bare_host(
+    service: RunService,
+    config: ServerConfig,
+    secrets: HostSecrets = _NO_SECRETS,
+    api: Callable[[Callers], ASGIApp] | None = None,
+) -> FastAPI:
+    """The host without a page: its middleware and health routes.
+
+    Args:
+        api: makes the API for programs, which counts requests with the page; None = there is none.
+    """
 
     admission = Admission(config.visitors_per_client)
     sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
+    api_paths = [Middleware(ApiPaths, api=api(admission.callers))] if api else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -169,7 +185,7 @@ def bare_host(service: RunService, config: ServerConfig, secrets: HostSecrets = 
 
     host = FastAPI(
         lifespan=lifespan,
-        middleware=_middleware(config, admission, sign_in),
+        middleware=_middleware(config, admission, sign_in, api_paths),
         routes=[*sign_in_routes],
         max_body_size=MAX_BODY_BYTES,
         docs_url=None,
@@ -198,8 +214,10 @@ def import_page() -> ModuleType:
     return page
 
 
-def _middleware(config: ServerConfig, admission: Admission, sign_in: Sequence[Middleware] = ()) -> list[Middleware]:
-    """Outermost first; `sign_in` as `sign_in_parts` gives it."""
+def _middleware(
+    config: ServerConfig, admission: Admission, sign_in: Sequence[Middleware] = (), api_paths: Sequence[Middleware] = ()
+) -> list[Middleware]:
+    """Outermost first; `sign_in` as `sign_in_parts` gives it. The API counts and refuses requests itself."""
     return [
         Middleware(SecurityHeaders, framed_by=config.framed_by),
         Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
@@ -209,6 +227,7 @@ def _middleware(config: ServerConfig, admission: Admission, sign_in: Sequence[Mi
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,
+        *api_paths,
         Middleware(EventMiddleware, admission=admission),
         Middleware(PageDocument),
     ]

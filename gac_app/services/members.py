@@ -123,6 +123,10 @@ class Members:
         """Set the progress of fetching a member."""
         self._put(MemberState(name, "fetching", progress.share, progress.bytes_per_s, progress.left_s))
 
+    def set_ready(self, member: MemberConfig, model: Model) -> None:
+        """Say that a member is loaded."""
+        self.set(member.name, "ready", detail=str(model.device), facts=facts_of(member, model))
+
     def set_failed(self, detail: str) -> None:
         """Mark a failure. If no single member caused it, mark all, so that none seems to be fine."""
         phases = {state.name: state.phase for state in self.states()}

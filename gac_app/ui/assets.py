@@ -13,7 +13,8 @@ from gradio import routes
 from gradio.routes import ORJSONResponse
 from gradio.themes.utils import fonts
 
-from gac_app.ui.scripts import STATIC_DIR, addresses
+from gac_app.folders import STATIC_DIR
+from gac_app.ui.scripts import addresses
 from gac_app.ui.words import translations
 
 _DOCUMENT = "frontend/index.html"  # Gradio's

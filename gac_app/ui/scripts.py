@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
-from pathlib import Path
 
-STATIC_DIR = Path(__file__).resolve().parents[2] / "static"
+from gac_app.folders import STATIC_DIR
+
 ADDRESS = "scripts"  # followed by the version and the path in `static`
 ALL = "page.js"  # all modules in one file
 _DIGITS = 16

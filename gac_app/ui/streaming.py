@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 import gradio as gr
 
-from gac_app.services.runs.live_run import LiveRun
 from gac_app.ui.requests import Fields, Threads, client_here
 
 T = TypeVar("T")
@@ -70,18 +69,3 @@ async def followed(
         yield await asyncio.shield(beginning)
     finally:
         beginning.add_done_callback(lambda _: until_left.close())
-
-
-@asynccontextmanager
-async def changes_of(run: LiveRun) -> AsyncIterator[asyncio.Event]:
-    """An event that the run's threads set after each change; set at first. Clear it before looking at the run."""
-    loop, changed = asyncio.get_running_loop(), asyncio.Event()
-    changed.set()
-
-    def tell() -> None:
-        if not changed.is_set():  # so that a loop that is busy is called once, not once per token
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(changed.set)
-
-    with run.telling(tell):
-        yield changed

@@ -8,12 +8,13 @@ variable parts. Missing texts are shown in English. Gradio gets the tables with 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-WORDS_DIR = Path(__file__).resolve().parents[2] / "static" / "words"
+from gac_app.folders import STATIC_DIR
+
+WORDS_DIR = STATIC_DIR / "words"
 
 Table = dict[str, Any]
 

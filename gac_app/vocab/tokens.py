@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gac_app.errors import VocabularyError
+
 Encode = Callable[[str], list[int]]
 
 
@@ -26,6 +28,11 @@ class MemberVocabulary:
     end_ids: frozenset[int]
     byte_ids: frozenset[int]
     encode: Encode
+
+    def __post_init__(self) -> None:
+        """Raises VocabularyError if an id is none of the vocabulary's."""
+        if outside := {i for i in self.end_ids | self.byte_ids if not 0 <= i < len(self.token_bytes)}:
+            raise VocabularyError(f"the id {min(outside)} is beyond its {len(self.token_bytes):,} tokens")
 
     def __len__(self) -> int:
         return len(self.token_bytes)

@@ -12,6 +12,7 @@ import numpy as np
 from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 
+_START = 3  # bytes
 _MAX_REMEMBERED = 20_000  # prefixes; answers ask for the same ones repeatedly
 
 IdsV = np.ndarray[Any, np.dtype[np.int32]]
@@ -91,7 +92,7 @@ class UnionVocabulary:
 
     def longest(self, text: bytes) -> int:
         """The id of the longest token that `text` begins with. Raises VocabularyError if there is none."""
-        for end in range(min(len(text), self.max_token_bytes), 0, -1):
+        for end in range(min(len(text), self._most_bytes.get(text[:_START], _START - 1)), 0, -1):
             token_id = self.ids.get(text[:end])
             if token_id is not None:
                 return token_id
@@ -101,6 +102,15 @@ class UnionVocabulary:
     def max_token_bytes(self) -> int:
         """Length of the longest token."""
         return max(map(len, self.tokens), default=0)
+
+    @cached_property
+    def _most_bytes(self) -> dict[bytes, int]:
+        """Length of the longest token by its first `_START` bytes, so that `longest` tries few lengths."""
+        most: dict[bytes, int] = {}
+        for token in self.tokens:
+            start = token[:_START]
+            most[start] = max(most.get(start, 0), len(token))
+        return most
 
     @cached_property
     def ids(self) -> dict[bytes, int]:

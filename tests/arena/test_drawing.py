@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from gac_app.arena.drawing import AGAIN, FLOOR, draw_pair, pair_probs
+from gac_app.arena.drawing import AGAIN, FLOOR, draw_pair, pair_probs, predicted
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -23,6 +23,13 @@ def test_few_votes_and_close_ratings_come_first() -> None:
     assert probs["a", "c"] > probs["a", "d"]
     assert min(probs.values()) >= FLOOR / 6
     assert sum(probs.values()) == pytest.approx(1)
+
+
+def test_a_newcomer_is_expected_to_be_as_good_as_the_mean() -> None:
+    ratings = {"a": 1000.0, "b": 1400.0}
+    assert predicted("a", "new", ratings) == predicted("a", "c", {**ratings, "c": 1200.0}) < 0.5
+    assert predicted("new", "a", ratings) == pytest.approx(1 - predicted("a", "new", ratings))
+    assert predicted("new", "newer", ratings) == predicted("new", "newer", {}) == 0.5
 
 
 def test_the_draw_evens_the_votes_out() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from gac_app.arena.rating.leaderboard import Leaderboard, leaderboard_of
+from gac_app.arena.rating.style_control import StyleControl
 from gac_app.arena.rating.votes import VoteFilter
+from gac_app.ui.arena.leaderboard import charts
 from tests.arena.samples import AT, row, rows, simulated, true_ratings, votes_of
 
 STRENGTHS = (0.0, 0.3, 0.6, 1.2)
@@ -153,6 +155,28 @@ def test_style_control_of_equal_looks_is_the_plain_rating() -> None:
         assert one.low == pytest.approx(other.low, abs=8)
 
 
+def test_a_vote_of_weight_two_is_two_votes() -> None:
+    looks = [{"chars": 100}, {"chars": 300}, {"chars": 40}]
+    found = [
+        one._replace(left_chars=looks[at % 3]["chars"], right_chars=looks[at % 2]["chars"])
+        for at, one in enumerate(rows(("a", "b", 20), ("b", "a", 12)))
+    ]
+    once, twice = votes_of(found, "ab"), votes_of([*found, *found], "ab")
+    heavy, doubled = StyleControl(replace(once, weight_N=2 * once.weight_N)), StyleControl(twice)
+    assert heavy.ratings_C == pytest.approx(doubled.ratings_C)
+    for one, other in zip(heavy.resampled(), doubled.resampled(), strict=True):
+        assert one == pytest.approx(other)
+
+
+def test_a_chart_has_two_contestants_at_least() -> None:
+    dear, cheap = {"ms_per_token": 30.0, "passes_per_token": 2.0}, {"ms_per_token": 10.0, "passes_per_token": 1.0}
+    found = [row("a", "b", "left", at, left=dear) for at in range(6)]
+    found += [row("b", "a", "left", 10 + at) for at in range(6)]
+    assert charts(board(found, "ab")) == []
+    found += [row("b", "a", "left", 20 + at, left=cheap) for at in range(6)]
+    assert len(charts(board(found, "ab"))) == 2
+
+
 def test_one_visitor_s_own_votes_have_intervals_too() -> None:
     found = [one._replace(visitor_id=7) for one in rows(("a", "b", 30), ("b", "a", 20))]
     first = board(found, "ab").standings[0]
@@ -198,3 +222,11 @@ def test_one_who_votes_300_times_counts_as_one_session(seed: int) -> None:
     print(f"one visitor with 300 votes, 340 with 5, seed {seed}: by session {by_session:.3f}, by vote {by_vote:.3f}")
     assert 0.93 <= by_session <= 0.97
     assert by_vote < 0.90
+
+
+def test_style_control_of_one_sided_votes_is_finite() -> None:
+    found = [one._replace(left_chars=9, right_chars=9) for one in rows(("a", "b", 10))]
+    control = StyleControl(votes_of(found, "ab"))
+    won, lost = control.ratings_C
+    assert 1500 < won < 4000
+    assert lost == pytest.approx(2000 - won)

@@ -29,9 +29,12 @@ def test_usual_contestants_are_members_and_two_ensembles() -> None:
 
 
 def test_the_operator_lists_contestants() -> None:
-    listed = [{"name": "one", "member": "b"}, {"name": "half", "settings": {"threshold": 0.5}}]
+    listed = [{"name": "one", "member": "b"}, {"name": "third", "settings": {"threshold": 0.3}}]
     found = contestants_of(config_of(["a", "b"], arena={"contestants": listed}))
-    assert [(one.name, one.member, one.settings.threshold) for one in found] == [("one", "b", 0.5), ("half", None, 0.5)]
+    assert [(one.name, one.member, one.settings.threshold) for one in found] == [
+        ("one", "b", 0.5),
+        ("third", None, 0.3),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,12 @@ def test_json_is_printed_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert json.loads(saved.read_text()) == report
 
 
+def test_a_figure_without_a_target_misses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurement = Measurement("planted", lambda bench: [Row("size", 3.0, "MB")])
+    monkeypatch.setattr(measurements, "MEASUREMENTS", (measurement,))
+    assert CliRunner().invoke(app, ["bench"]).exit_code == 0
+
+
 def test_a_missed_target_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     _plant(monkeypatch, fine=0.5, slow=1.5)
     done = CliRunner().invoke(app, ["bench"])

@@ -101,7 +101,7 @@ def test_every_word_of_the_other_tabs_is_in_the_table(serve: Server, open_page: 
 def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), locale="de-AT")
     assert page.page.get_attribute("html", "lang") == "de"
-    assert page.page.get_by_role("tab").all_inner_texts()[:4] == ["Vergleich", "Stapel", "Verlauf", "Über"]
+    assert {"Vergleich", "Stapel", "Verlauf", "Über"} <= set(page.page.get_by_role("tab").all_inner_texts())
     page.page.wait_for_selector(".gac-summary-text:text('Gate Small · fragt unter 50 % · gleiche Gewichte')")
     page.page.click("#gac-prompt .submit-button")
     page.page.wait_for_selector(".gac-notice:text('Die Frage ist leer. Bitte etwas eingeben.')")

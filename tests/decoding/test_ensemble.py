@@ -17,6 +17,18 @@ def test_a_blank_prompt_is_refused(make_ensemble: MakeEnsemble, prompt: object) 
         make_ensemble(1).session(prompt)
 
 
+def test_an_empty_document_is_refused_unless_it_is_allowed(make_ensemble: MakeEnsemble) -> None:
+    with pytest.raises(RequestError, match="prompt: is empty"):
+        make_ensemble(1).session("", raw=True)
+
+
+def test_the_winner_has_the_largest_weighted_probability(make_ensemble: MakeEnsemble) -> None:
+    ensemble = make_ensemble(1, 2, max_new_tokens=40, mode="every-step", weights={"m1": 2.0, "m2": 1.0})
+    steps = [event.step for event in ensemble.generate("the", raw=True) if isinstance(event, TokenEvent)]
+    likelier = [step for step in steps if step.members[1].prob > step.members[0].prob]
+    assert {step.winner for step in likelier if step.members[1].prob < 2 * step.members[0].prob} == {"m1"}
+
+
 def test_too_long_a_prompt_names_member_limit_and_length(make_ensemble: MakeEnsemble) -> None:
     ensemble = make_ensemble(1, 2, context_length=32)
     with pytest.raises(RequestError, match=r"prompt: is \d+ tokens long for m1, whose context holds 32"):

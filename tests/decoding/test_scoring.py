@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scoring import scorer
+from gac_app.decoding.scoring.pieces import LEAST_PROB, Score, longest_pieces, member_pieces
 from gac_app.decoding.scoring.scorer import ReadTexts
-from gac_app.decoding.scoring.tokens import LEAST_PROB, Score, longest_pieces, member_pieces
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -53,6 +53,20 @@ def test_pieces_by_hand() -> None:
     assert member_pieces(b"abba", mapping) == [b"ab", b"b", b"a"], "ba is no union token, so it is cut further"
     assert longest_pieces(b"ababba", union) == [b"ab", b"abba"]
     assert longest_pieces(b"", union) == []
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_what_a_sharp_model_finds_improbable_is_not_rounded(alignment: str) -> None:
+    sharp = FixedModel("m1", {b"a": 1.0, b"b": math.exp(-60)})
+    also = FixedModel("m2", {b"a": 1.0, b"b": math.exp(-50)})
+    ensemble = ensemble_of([sharp, also], member=InlineMember)
+    settings = ensemble.config.settings_from({"mode": "every-step", "alignment": alignment})
+    (alone,) = ensemble.score("x", ["ba"], settings, alone="m1", raw=True)
+    (both,) = ensemble.score("x", ["ba"], settings, raw=True)
+    assert alone.log_prob == pytest.approx(-60, rel=LATITUDE)
+    assert both.log_prob == pytest.approx(-50 - math.log(2), rel=LATITUDE)
+    (impossible,) = ensemble.score("x", ["c"], settings, raw=True)
+    assert impossible.log_prob == pytest.approx(math.log(LEAST_PROB), rel=LATITUDE)
 
 
 @FEW

@@ -105,6 +105,16 @@ class TestErrors:
         assert found.ece == pytest.approx(1 / 6)
         assert found.nll == pytest.approx(-(math.log(2 / 3) + math.log(1 / 3)) / 2)
 
+    def test_each_error_has_bins_of_its_own_kind(self) -> None:
+        scored = [
+            ScoredChoices((math.log(odds), 0.0), answer) for odds, answer in ((1.2, 0), (1.4, 1), (9, 0), (12, 1))
+        ]
+        found = calibration_of(scored)
+        confidences_N, hits_N = np.array([1.2 / 2.2, 1.4 / 2.4, 0.9, 12 / 13]), np.array([1, 0, 1, 0])
+        assert found.ece == pytest.approx(calibration_error(equal_width_bins(confidences_N, hits_N)))
+        assert found.adaptive_ece == pytest.approx(calibration_error(equal_count_bins(confidences_N, hits_N)))
+        assert found.adaptive_ece != pytest.approx(found.ece)
+
     def test_questions_may_have_different_numbers_of_choices(self) -> None:
         found = calibration_of([ScoredChoices((0.0, 0.0), 0), ScoredChoices((0.0, 0.0, math.log(2)), 2)])
         # Places: 0 -> 1/2 and 1/4 (one right), 1 -> 1/2 and 1/4 (none), 2 -> 1/2 (right), each in bins of their own.

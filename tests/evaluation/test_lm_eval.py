@@ -227,3 +227,12 @@ def test_a_failing_member_ends_the_run_and_is_not_dropped() -> None:
         lm.generate_until(requests("generate_until", ("the model", {"until": []})))
     with pytest.raises(GacError, match="b: its logits are not finite"):
         lm._greedy("the model", [" votes"])
+
+
+def test_the_harness_s_own_models_are_there_too() -> None:
+    from lm_eval.api.registry import get_model
+
+    from gac_app.evaluation.harness import register
+
+    register(lambda _: toy_ensemble(toys(0, 2)))
+    assert [get_model(name).__name__ for name in ("gac", "hf")] == ["Configured", "HFLM"]

@@ -21,6 +21,7 @@ from gac_app.evaluation.tasks.matching import Match, extracted, is_right
         ("O’Hara", "O'Hara", "words", True),
         ("1,200", "1200", "number", True),
         ("$12.50", "12.5", "number", True),
+        ("12%.", "12", "number", True),
         ("-3", "3", "number", False),
         ("100", "1", "number", False),
         ("twelve", "12", "number", False),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.scoring.tokens import Score
+from gac_app.decoding.scoring.pieces import Score
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running.systems import parse_systems
 from gac_app.evaluation.suites.alignment import alignment_systems, run_alignment_suite
@@ -69,6 +69,14 @@ def test_figures_of_a_language() -> None:
     answers = [Answer("Привет", " да".encode()), Answer("Привет", b" yes 1")]
     result = measure("russian", answers, {"m": []}, [])
     assert result.figures == pytest.approx({"utf8": 1.0, "script": 2 / 5, "script_or_latin": 1.0})
+
+
+def test_a_group_of_one_kind_has_no_row() -> None:
+    answers = (Answer("a", b"b"),)
+    one = AlignmentReport(48, {"s": (KindResult("russian", answers, {"utf8": 1.0}),)})
+    two = AlignmentReport(48, {"s": (*one.systems["s"], KindResult("greek", answers, {"utf8": 0.5}))})
+    labels = [list(tables(report)[0].columns[0].cells) for report in (one, two)]
+    assert ("all languages" in labels[0], "all languages" in labels[1]) == (False, True)
 
 
 def test_a_figure_over_kinds_counts_each_by_its_prompts() -> None:

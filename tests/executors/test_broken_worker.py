@@ -145,3 +145,17 @@ def test_one_bad_prompt_does_not_make_a_member_unready(member: ThreadMember, mod
     member._call(lambda: None)
     assert member.failure == ""
     assert model.num_held == 1, "the sequence of the trial is freed"
+
+
+def test_a_member_whose_worker_ended_releases_its_model(
+    member: ThreadMember, model: BreakingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> NoReturn:
+        raise Ends
+
+    monkeypatch.setattr(member._scheduler, "idle_s", fail)
+    member.forget("wakes it")
+    until(lambda: member.failure.startswith("its worker has ended"))
+    assert not model.is_closed
+    member.close()
+    assert model.is_closed

@@ -9,6 +9,8 @@ import pytest
 
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
+from gac_app.models import backends
+from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
 from gac_app.models.hardware import Placement
@@ -17,6 +19,7 @@ from gac_app.models.llama_cpp import library as llama_cpp_library
 from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sources import ModelFiles
 from tests.models.tiny_gguf import save_llama_gguf
 
 
@@ -60,7 +63,7 @@ def test_without_llama_cpp_it_is_transformers_and_that_is_said(
 
     monkeypatch.setattr(llama_cpp_library, "library" if isinstance(trouble, LlamaCppMissingError) else "probe", fail)
     assert isinstance(load(gguf, tmp_path), TransformersModel)
-    assert "tiny runs on transformers instead" in caplog.text
+    assert f"tiny: {trouble}; it runs on transformers instead" in caplog.text
     with pytest.raises(ModelLoadError, match=f"tiny: {trouble}"):
         load(gguf, tmp_path, backend="llama_cpp")
 
@@ -68,6 +71,26 @@ def test_without_llama_cpp_it_is_transformers_and_that_is_said(
 def test_llama_cpp_needs_a_gguf_file(llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"members: tiny: backend 'llama_cpp' needs a \.gguf file"):
         load(llama_dir, tmp_path, backend="llama_cpp")
+
+
+def test_a_random_model_has_no_files_to_fetch(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match="tiny: 'random:1' has no files; expected another source or back end"):
+        load("random:1", tmp_path, backend="llama_cpp")
+
+
+def test_another_back_end_gets_files_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[ModelFiles] = []
+
+    def load_text(request: LoadRequest) -> Model:
+        found.append(request.fetch())
+        return RandomModel(request.member.name)
+
+    monkeypatch.setattr(backends, "_LOADERS", {"text": load_text})
+    text = tmp_path / "corpus.txt"
+    text.write_text("the cat sat on the mat")
+    for source in (text, tmp_path):
+        load(source, tmp_path / "cache", backend="text")
+    assert found == [ModelFiles(text, "other"), ModelFiles(tmp_path, "directory")]
 
 
 def test_a_random_model_needs_no_files(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.sources import Progress, resolve
+from gac_app.models.sources import hub as hub_module
 from tests.fakes import SOON_S
 from tests.models.fake_hub import COMMIT, FakeHub
 from tests.models.source_tools import GGUF, REPOSITORY, SHA256, files_in, find, member, use_endpoint
@@ -23,6 +26,23 @@ def test_a_repository_is_fetched_once_without_code_or_pickles(hub: FakeHub, cach
     hub.requests.clear()
     assert find(cache, source="hub:org/tiny") == files
     assert hub.requests == []
+
+
+def test_the_folder_that_grows_is_the_one_that_is_watched(
+    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched_by_hub, folders = hub_module.watched, list[Path]()
+
+    def watched(path: Path, *more: Any) -> AbstractContextManager[None]:
+        folders.append(path)
+        return watched_by_hub(path, *more)
+
+    monkeypatch.setattr(hub_module, "watched", watched)
+    find(cache, source="hub:org/tiny")
+    [folder] = folders
+    assert {file.read_bytes() for file in folder.iterdir()} == {
+        REPOSITORY[name] for name in ("config.json", "model.safetensors", "tokenizer.json")
+    }
 
 
 def test_what_the_operator_allows_is_fetched_too(hub: FakeHub, cache: Path) -> None:

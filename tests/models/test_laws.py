@@ -318,6 +318,18 @@ def test_no_more_sequences_than_the_model_holds(model: Model, sequences: Sequenc
     assert sequences.new().ids == []
 
 
+def test_a_copy_that_fails_gives_its_place_back(
+    model: Model, sequences: Sequences, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [sequences.new() for _ in range(MAX_SEQUENCES - 1)]
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "copy", lambda *_: pytest.fail("planted"))
+        for _ in range(2):
+            with pytest.raises(pytest.fail.Exception, match="planted"):
+                model.fork(held[0])
+    assert sequences.fork(held[0]).ids == held[0].ids
+
+
 def texts() -> st.SearchStrategy[str]:
     return st.text() | st.sampled_from(HARD_STRINGS) | st.text("▁ \t\r\né<|>/[]INSTimendtols0xA日\u0301\x00\x01")
 

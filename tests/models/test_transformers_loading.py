@@ -105,6 +105,7 @@ def test_accelerate_gets_nothing_of_the_devices_left_out(monkeypatch: pytest.Mon
         2: 0,
         "cpu": "9GiB",
     }
+    assert _accelerate_memory({"disk": "1TB"}, ("cuda:1",)) == {0: 0, 1: 80, 2: 0, "cpu": 0, "disk": "1TB"}
 
 
 def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.bootstrap import load_ensemble
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.environment import read_config
+from gac_app.loading import load_ensemble
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

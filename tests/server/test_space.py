@@ -21,9 +21,9 @@ import httpx
 import pytest
 import yaml
 
-from gac_app.bootstrap import load_ensemble
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
+from gac_app.loading import load_ensemble
 from tests.server.site import API, ROOT, free_port
 from tests.services import test_postgres
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gac_app.bootstrap import load_ensemble
 from gac_app.config import Config
 from gac_app.environment import read_config
+from gac_app.loading import load_ensemble
 from gac_app.models.base import Read, Share
 from gac_app.services.visitors import owner_of
 from tests.fakes import FakeModel, config_of, ensemble_of

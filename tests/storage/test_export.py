@@ -70,3 +70,16 @@ def test_an_import_keeps_what_a_branch_swapped(store: Store, tmp_path: Path) -> 
     assert other.import_records([line], []).result() == (0, 0)
     assert [run["swap"] for run in other.export()] == [["ff", b"yes".hex()]]
     other.close()
+
+
+def test_a_run_whose_position_is_taken_comes_last(store: Store, tmp_path: Path) -> None:
+    run = new_run("elsewhere")
+    store.start_run(run).result()
+    (line,) = store.export()
+    other = Store(database_in(tmp_path / "other.db"))
+    for prompt in ("here", "and here"):
+        other.start_run(new_run(prompt, conversation_id=run.conversation_id)).result()
+    other.import_records([line], []).result()
+    positions = {one["prompt"]: one["position"] for one in other.export()}
+    assert positions == {"here": 0, "and here": 1, "elsewhere": 2}
+    other.close()

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import sqlite
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import RunStatus, Store
+from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.tables import UtcDateTime
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run, token_event
 
@@ -209,3 +210,26 @@ def test_times_are_written_as_sqlalchemy_does(text: str) -> None:
     assert its
     assert ours(moment) == its(moment.astimezone(UTC))
     assert ours(None) is None
+
+
+def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
+    told: list[str] = []
+
+    class Notes:
+        def changed_run(self, run_id: str) -> None:
+            told.append(f"run {run_id}")
+
+        def changed_battle(self, battle_id: str) -> None:
+            told.append(f"battle {battle_id}")
+
+        def deleted(self, ids: DeletedIds) -> None: ...
+
+    store.database.observer = Notes()
+    store.database.write(lambda _: None, run="a", battles=["b", "c"]).result()
+    store.database.write(lambda _: None).result()
+    assert told == ["run a", "battle b", "battle c"]
+    run = new_run()
+    store.start_run(run).result()
+    told.clear()
+    store.vote(ALICE, run.run_id, "tie").result()
+    assert told == [f"run {run.run_id}"]

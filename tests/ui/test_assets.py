@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from gac_app.ui.assets import STATIC_DIR
+from gac_app.folders import STATIC_DIR
 
 VENDOR = STATIC_DIR / "vendor"
 

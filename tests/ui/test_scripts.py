@@ -10,9 +10,10 @@ from graphlib import CycleError
 
 import pytest
 
+from gac_app.folders import STATIC_DIR
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.page import build_page
-from gac_app.ui.scripts import ALL, STATIC_DIR, addresses, joined, scripts
+from gac_app.ui.scripts import ALL, addresses, joined, scripts
 
 JS = STATIC_DIR / "js"
 MODULES = sorted(path.relative_to(JS).as_posix() for path in JS.rglob("*.js"))

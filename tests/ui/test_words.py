@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
+from gac_app.folders import STATIC_DIR
 from gac_app.services.lab.studies import STUDIES
 from gac_app.services.runs.comparison import Comparison
-from gac_app.settings import Settings
-from gac_app.ui.assets import STATIC_DIR
+from gac_app.settings import SAMPLING, Settings
 from gac_app.ui.compare.wording import comparison_in_words
-from gac_app.ui.settings.fields import fault_in, fields_of, idle_of
+from gac_app.ui.settings.fields import Field, fault_in, fields_of, idle_of
 from gac_app.ui.settings.values import values_of
 from gac_app.ui.settings.wording import settings_in_words
 from gac_app.ui.words import WORDS_DIR, tables
+from tests.examples import another_value
 from tests.ui.planted import planted_config
 
 ENGLISH = tables()["en"]
@@ -118,9 +119,10 @@ SETTINGS: list[dict[str, Any]] = [
     {"threshold": 1.01, "gate_temperature": 2},
     {"gate_policy": "eager", "weights": "posterior", "weight_params": {"decay": 0.9}}, {"gate_policy": "lazy"},
     {"weights": "score"}, {"weights": "posterior"},
-    {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "stop": ("a",)},
+    {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "stop": ("a",)},
     {"stop": ("a", "b"), "system_prompt": "x", "reproducible": "on", "repetition_penalty": 1.2},
     {"reproducible": "off"},
+    *({"temperature": 0.7, name: another_value(name)} for name in SAMPLING),
 ]  # fmt: skip
 COMPARISONS = [
     Comparison("equal", 9), Comparison("different", 16, (b" blue", b" sky")), Comparison("different", 2, (b" a", b"")),
@@ -168,3 +170,14 @@ def test_nothing_is_translated_that_nobody_says(name: str) -> None:
 
 def pattern_of(english: str) -> str:
     return re.sub(r"\\\{\w+\\\}", ".+?", re.escape(english))
+
+
+def test_what_to_correct_names_the_bounds() -> None:
+    def said(kind: str, **bounds: float) -> str:
+        return fault_in(Field("x", "Ensemble", kind, "X", "", bounds=bounds))  # type: ignore[arg-type]
+
+    assert said("share", min=0.0) == "Choose 0 to 100 %."
+    assert said("share", min=0.0, above=1.0) == said("share", min=0.01) == "Choose 1 to 100 %."
+    assert said("number", min=0.0, max=5.0) == "Type a number from 0 to 5."
+    assert said("number", min=0.0, max=5.0, above=1.0) == "Type a number above 0, and at most 5."
+    assert said("whole", min=1.0) == "Type a whole number of at least 1."

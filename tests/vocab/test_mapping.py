@@ -161,6 +161,14 @@ def test_of_twins_the_tokenisers_own_is_fed() -> None:
     assert VocabMapping(vocab, UnionVocabulary([b"."])).feed(0) == (2,)
 
 
+def test_of_twins_the_ordinary_one_spells_what_is_no_text() -> None:
+    vocab = vocabulary([*ALL_BYTES, b"\xff"], byte_ids=range(256))
+    mapping = VocabMapping(vocab, UnionVocabulary.build([vocab]))
+    assert mapping.spell(b"a\xff") == (97, 256)
+    vocab = vocabulary([b"\xff", *ALL_BYTES], byte_ids=range(1, 257))
+    assert VocabMapping(vocab, UnionVocabulary.build([vocab])).spell(b"a\xff") == (98, 0)
+
+
 def test_the_members_tokeniser_spells_what_it_has_no_token_for() -> None:
     tokens: list[bytes | None] = [*ALL_BYTES, b"ab", b"abc", b"cd"]
     vocab = vocabulary(tokens, encode=lambda text: [256, 258] if text == "abcd" else [ord(c) for c in text])

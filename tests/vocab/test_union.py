@@ -30,6 +30,12 @@ print(len(union), hashlib.sha256(repr((union.tokens, union.end_id)).encode()).he
 """
 
 
+def test_tokens_that_begin_with_the_last_byte_are_found() -> None:
+    union = UnionVocabulary([b"a", b"\xfe", b"\xff", b"\xff\xff", b"\xffz"])
+    for prefix, found in ((b"\xff", [b"\xff", b"\xffz", b"\xff\xff"]), (b"\xff\xff", [b"\xff\xff"]), (b"a", [b"a"])):
+        assert [union.tokens[token_id] for token_id in union.extensions(prefix)] == found
+
+
 def test_ids_are_ranks_and_end_is_the_last() -> None:
     union = UnionVocabulary([b"b", b"a", b"ab", b"b"])
     assert union.tokens == (b"a", b"ab", b"b")

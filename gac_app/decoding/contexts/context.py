@@ -94,7 +94,7 @@ class MemberContext:
         Raises:
             MemberError: the read has failed.
         """
-        self.draft.recompute()
+        self.draft.invalidate()
         result = None
         if self._held.in_flight:
             result = self._take_read()
@@ -216,7 +216,7 @@ class MemberContext:
     @property
     def may_read_ahead(self) -> bool:
         """Whether the member may read what it is not asked for."""
-        return not self._gives_way or self._held.is_undisturbed
+        return not self._gives_way or self.member.is_free_for(self._held.sequence)
 
     def prefetch_and_draft(self) -> Future[ReadResult] | None:
         """As `prefetch`, for a member that is not asked; it may draft up to `max_draft` tokens."""
@@ -260,7 +260,7 @@ class MemberContext:
     def _catch_up(self) -> None:
         if self.text.missed:
             self.text.catch_up()
-            self.draft.recompute()
+            self.draft.invalidate()
 
     def _take_read(self) -> ReadResult | None:
         covers = self.text.covers

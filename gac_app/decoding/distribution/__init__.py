@@ -2,7 +2,7 @@
 
 from gac_app.decoding.distribution.ranking import argmax, rank_of, top_k_knowing
 from gac_app.decoding.distribution.read_result import MayDraft, MemberStep, PendingRead, ReadResult, Stage
-from gac_app.decoding.distribution.token_distribution import Cut, TokenDistribution
+from gac_app.decoding.distribution.token_distribution import Cut, TokenDistribution, Top
 from gac_app.decoding.distribution.top_k_bounds import TopKBounds
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ReadResult",
     "Stage",
     "TokenDistribution",
+    "Top",
     "TopKBounds",
     "argmax",
     "rank_of",

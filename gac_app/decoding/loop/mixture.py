@@ -48,7 +48,7 @@ class Mixture:
         if self._combiner.is_linear:  # for a mean, merging before and after are the same
             probs = {name: member_step.distribution.probs_U for name, member_step in self.member_steps.items()}
             return merge(self._combiner(probs, self.weights), self._contested)
-        return self._combiner({name: self._aligned(name) for name in self.member_steps}, self.weights)
+        return self._combiner({name: self.aligned(name) for name in self.member_steps}, self.weights)
 
     @property
     def gate(self) -> MemberStep:
@@ -83,16 +83,16 @@ class Mixture:
         known = self._members[name].prob_of(token_id) if self._members else None
         if known is None and not self._contested:
             return self.member_steps[name].distribution.prob_of(token_id)
-        return float(self._aligned(name)[token_id]) if known is None else known
+        return float(self.aligned(name)[token_id]) if known is None else known
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
         known = self._members[name].rank_of(token_id) if self._members else None
         if known is None and not self._contested:
             return self.member_steps[name].distribution.rank_of(token_id)
-        return rank_of(token_id, self._aligned(name)) if known is None else known
+        return rank_of(token_id, self.aligned(name)) if known is None else known
 
-    def _aligned(self, name: str) -> torch.Tensor:
+    def aligned(self, name: str) -> torch.Tensor:
         """A member's distribution after merging into contested tokens, [U]."""
         if name not in self._aligned_by_name:
             probs_U = self.member_steps[name].distribution.probs_U
@@ -120,8 +120,8 @@ class Mixture:
         for name, member_step in self.member_steps.items():
             distribution = member_step.distribution
             probs = dict(zip(self._candidates, distribution.at(self._candidates).tolist(), strict=True))
-            heads = (token_ids.start for token_ids in self._contested)
-            probs.update(zip(heads, distribution.begun_by_each(self._contested), strict=True))
+            cuts = zip(self._contested, distribution.cuts(self._contested), strict=True)
+            probs.update({token_ids.start: total for token_ids, (_, total) in cuts})
             found[name] = TopKBounds(probs, distribution.top[-1][1])
         return found
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from gac_app.decoding.contexts import MemberContext, SessionStopped
-from gac_app.decoding.loop.stepper import Stepper
+from gac_app.decoding.loop.stepper import Stepper, StepView
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread
-from gac_app.decoding.loop.tracing import trace_of
+from gac_app.decoding.loop.tracing import Decision, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
 from gac_app.errors import MemberError, RuleError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class DecodingSession:
         self._num_ensembled = 0
         self._reason: FinishReason | None = None
         self._detail = ""
+        self.failure: MemberError | RuleError | None = None  # why it ended with ERROR
 
     @property
     def contexts(self) -> dict[str, MemberContext]:
@@ -84,11 +88,53 @@ class DecodingSession:
         except SessionStopped:
             self._reason = FinishReason.ABORT
         except (MemberError, RuleError) as error:
-            self._reason, self._detail = FinishReason.ERROR, str(error)
+            self._reason, self._detail, self.failure = FinishReason.ERROR, str(error), error
+            if isinstance(error, RuleError) and error.place:
+                logger.warning("%s (%s)", error, error.place)
         finally:
             self._stepper.close()
         yield from self._text.release()
         yield self._finished()
+
+    # --- step by step, in place of `events`
+
+    @property
+    def text(self) -> str:
+        """The text so far, without what may begin a stop string."""
+        return self._text.text
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer has come to its end."""
+        return self._reason is not None
+
+    @one_torch_thread()
+    def look(self) -> StepView:
+        """What the next step chooses from. `feed` must follow. Raises SessionStopped, MemberError, RuleError."""
+        if not self._num_tokens:
+            self._stepper.prepare()
+        return self._stepper.look()
+
+    @one_torch_thread()
+    def feed(self, view: StepView, token_id: int | None = None) -> StepTrace:
+        """End the step.
+
+        Args:
+            token_id: a union id; None = the answer's rules choose.
+
+        Raises:
+            MemberError, RuleError.
+        """
+        chosen = self._stepper.choose(view.mixture, token_id)
+        step = self._end_step(self._stepper.feed(view, chosen, is_forced=token_id is not None))
+        self._show(step)
+        return step
+
+    def end(self) -> FinishedEvent:
+        """Free the members' sequences, and sum up."""
+        self._stepper.close()
+        self._text.release()
+        return self._finished()
 
     # --- one step
 
@@ -98,11 +144,15 @@ class DecodingSession:
         token = self._branch.token if self._num_tokens == len(self._branch.steps) else None
         forced = None if token is None else self._id_of(token)
         decision = self._stepper.step(forced, num_left=self._settings.max_new_tokens - self._num_tokens - 1)
+        return self._show(self._end_step(decision))
+
+    def _end_step(self, decision: Decision) -> StepTrace:
+        """Count a step, and begin the reads of the next one."""
         self._count(decision.token_id, is_ensembled=decision.is_ensembled)
         self._ttft_s = self._ttft_s or time.monotonic() - self._started
         if self._reason is None:
             self._stepper.prefetch()
-        return self._show(trace_of(decision, self._union, self._num_tokens - 1))
+        return trace_of(decision, self._union, self._num_tokens - 1)
 
     @one_torch_thread()
     def _replay(self, step: StepTrace) -> list[TokenEvent]:

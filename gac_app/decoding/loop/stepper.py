@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
+from gac_app.decoding.alignment import contested_ranges, ends_there, goes_on, precompute_cuts
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
@@ -25,6 +25,20 @@ _LIKELY = 0.01  # the gate's top tokens from this probability on are likely next
 _LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
 
 Spellings = dict[str, tuple[bytes, ...]]  # the pieces of members that spell a token otherwise, by name
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """What a step chooses from.
+
+    Attributes:
+        asked: the steps of the members asked, the gate first.
+        mixture: of those that take part.
+    """
+
+    asked: dict[str, MemberStep]
+    gate: GateDecision
+    mixture: Mixture
 
 
 class Stepper:
@@ -45,7 +59,7 @@ class Stepper:
         self._is_aligned = rules.settings.alignment == "prefix" and not self._is_alone
         self._is_stable = True  # every member read the last token as one of its own
         for context in contexts:  # while the gate is waited for
-            context.on_read = lambda distribution: self._prepare({"": MemberStep(distribution, 0, 0.0)})
+            context.on_read = lambda distribution: self._precompute({"": MemberStep(distribution, 0, 0.0)})
 
     @property
     def alive(self) -> dict[str, MemberContext]:
@@ -67,12 +81,27 @@ class Stepper:
         Raises:
             SessionStopped, MemberError, RuleError.
         """
-        asked, gate = self._ask(num_left if forced is None else 0)
+        view = self.look(num_left if forced is None else 0)
+        return self.feed(view, self.choose(view.mixture, forced), is_forced=forced is not None)
+
+    def look(self, num_left: int = 0) -> StepView:
+        """The first half of a step: ask the members, and combine what they say. `feed` must follow.
+
+        Args:
+            num_left: see `step`.
+
+        Raises:
+            SessionStopped, MemberError, RuleError.
+        """
+        asked, gate = self._ask(num_left)
         taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
         shares = self._rules.shares({name: given.distribution for name, given in taking_part.items()})
         contested = self._align(taking_part, shares)
-        mixture = Mixture(taking_part, shares, self._rules.combiner, contested)
-        token_id = self._choose(mixture, forced)
+        return StepView(asked, gate, Mixture(taking_part, shares, self._rules.combiner, contested))
+
+    def feed(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
+        """The second half of a step: feed the token, which the sampler has noted."""
+        asked, mixture = view.asked, view.mixture
         partial = self._partial_at(token_id, asked, mixture)
         evidence = self._evidence_of(token_id, mixture, partial)
         is_shared = all(ends_there(asked[name].distribution, token_id, prob) for name, prob in partial.items())
@@ -81,14 +110,14 @@ class Stepper:
         return Decision(
             token_id,
             mixture,
-            gate,
-            spellings=self._feed(token_id, partial),
+            view.gate,
+            spellings=self._feed_members(token_id, partial),
             dropped=self._dropped,
             evidence=evidence,
             is_partial=bool(partial),
             is_shared=is_shared,
             is_drafted=is_drafted,
-            is_forced=forced is not None,
+            is_forced=is_forced,
         )
 
     def replay(self, step: StepTrace, token_id: int) -> Spellings:
@@ -103,7 +132,7 @@ class Stepper:
             return self.step(token_id).spellings
         self._rules.sampler.note(token_id)
         self._learn({m.member: m.prob for m in step.members} | step.evidence, is_shared=step.is_shared)
-        return self._feed(token_id, {})
+        return self._feed_members(token_id, {})
 
     def prefetch(self) -> None:
         """Start the reads that the next step is sure to need."""
@@ -169,7 +198,7 @@ class Stepper:
         Args:
             idle: prefetch while the others are waited for.
         """
-        member_steps, errors = self._drafter.gather(contexts, idle, self._prepare)
+        member_steps, errors = self._drafter.gather(contexts, idle, self._precompute)
         for error in errors:
             del self.alive[error.member]
             self._dropped += (error.member,)
@@ -179,12 +208,12 @@ class Stepper:
 
     # --- align
 
-    def _prepare(self, member_steps: dict[str, MemberStep]) -> None:
+    def _precompute(self, member_steps: dict[str, MemberStep]) -> None:
         """Precompute from the first members' steps, or from what an idle one has read, while others are waited for."""
         *_, last = member_steps.values()
         # Only on a CPU: on a GPU, each single value would wait for the device.
         if self._is_aligned and last.distribution.is_on_cpu:
-            prepare(last, self._union)
+            precompute_cuts(last, self._union)
 
     def _align(self, member_steps: dict[str, MemberStep], shares: dict[str, float]) -> list[range]:
         """The contested tokens, each with all tokens that begin with it."""
@@ -193,7 +222,8 @@ class Stepper:
 
     # --- choose
 
-    def _choose(self, mixture: Mixture, forced: int | None) -> int:
+    def choose(self, mixture: Mixture, forced: int | None) -> int:
+        """The token that the answer's rules choose, or the forced one. The sampler notes it."""
         if forced is not None:
             self._rules.sampler.note(forced)
             return forced
@@ -213,7 +243,7 @@ class Stepper:
         # A member that decided alone chose one of its own tokens.
         alone = next(iter(mixture.member_steps)) if len(mixture.member_steps) == 1 else ""
         return {
-            name: begun(given.distribution, ids)
+            name: given.distribution.prob_within(ids)
             for name, given in asked.items()
             if is_contested
             or token_id in given.distribution.partial_ids
@@ -234,7 +264,7 @@ class Stepper:
         log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
         self._rules.weights.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) <= 1)
 
-    def _feed(self, token_id: int, partial: dict[str, float]) -> Spellings:
+    def _feed_members(self, token_id: int, partial: dict[str, float]) -> Spellings:
         """Feed the token to every member."""
         fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in self.alive.items()}
         self._drafter.feed(token_id)

@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gac_app.errors import ConfigError, GacError, RequestError, RuleError
+from gac_app.errors import ConfigError, GacError, RequestError, RuleError, place_of
 from gac_app.settings import Settings
 from gac_app.validation import message_of, path_of
 
@@ -40,8 +41,20 @@ class Rule(BaseModel):
         except (GacError, KeyboardInterrupt):
             raise
         except BaseException as error:  # `SystemExit` too, which would end a thread without a word
-            message = " ".join(str(error).split())
-            raise RuleError(self.rule_name, f"{type(error).__name__}: {message}") from error
+            place = place_of(error, _file_of(type(self)))
+            raise RuleError(self.rule_name, _said(error), place) from error
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _file_of(rule: type) -> str:
+    """The file of a rule's code; "" if it was typed into an interpreter."""
+    try:
+        return inspect.getfile(rule)
+    except (OSError, TypeError):
+        return ""
 
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
@@ -59,11 +72,19 @@ class Entry(Generic[RuleT]):
     rule: type[RuleT]
 
     @property
+    def is_plugin(self) -> bool:
+        """Whether it is not shipped with the package."""
+        return not self.rule.__module__.startswith("gac_app.")
+
+    @property
     def code(self) -> str:
-        """A digest of a plug-in's file; empty for a shipped rule, which the program's version identifies."""
-        if self.rule.__module__.startswith("gac_app."):
+        """A digest of a plug-in's file; empty for a shipped rule, which the program's version identifies. A rule
+        without a file, such as a notebook's, has another one each time.
+        """
+        if not self.is_plugin:
             return ""
-        return hashlib.sha256(Path(inspect.getfile(self.rule)).read_bytes()).hexdigest()
+        path = Path(_file_of(self.rule))
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else secrets.token_hex()
 
 
 class Registry(Generic[RuleT]):
@@ -83,8 +104,13 @@ class Registry(Generic[RuleT]):
         self.params_field = params_field
         self._entries: dict[str, Entry[RuleT]] = {}
 
-    def register(self, name: str, label: str, about: str) -> Callable[[type[RuleT]], type[RuleT]]:
+    def register(
+        self, name: str, label: str, about: str, *, replace: bool = False
+    ) -> Callable[[type[RuleT]], type[RuleT]]:
         """A class decorator that registers a rule.
+
+        Args:
+            replace: one of this name that the package does not ship is replaced, as where a notebook's cell runs again.
 
         Example:
             >>> @combine_rules.register("product", "Product", "Multiplies what the members give.")
@@ -101,7 +127,7 @@ class Registry(Generic[RuleT]):
                 raise ConfigError(f"plugins: {name!r} names no {self.kind}; expected small letters, digits and hyphens")
             if not (isinstance(rule, type) and issubclass(rule, self._base)):
                 raise ConfigError(f"plugins: {self.kind} {name!r} must be a subclass of {self._base.__name__}")
-            if name in self._entries:
+            if name in self._entries and not (replace and self._entries[name].is_plugin):
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
             if needed := [key for key, field in rule.model_fields.items() if field.is_required()]:
                 raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default")
@@ -145,6 +171,10 @@ class Registry(Generic[RuleT]):
             first = error.errors()[0]
             field = ".".join(part for part in (self.params_field, path_of(first["loc"])) if part)
             raise RequestError(field, message_of(first)) from None
+        except (GacError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # what a plug-in's own checks raise
+            raise RequestError(self.field, f"{name!r} cannot be made: {_said(error)}") from error
 
 
 def parse_params(texts: Iterable[str], field: str) -> dict[str, Any]:

@@ -17,19 +17,21 @@ Shape suffixes: `N` positions, `U` the union vocabulary.
 from __future__ import annotations
 
 import math
+import threading
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
-from gac_app.decoding.distribution import TokenDistribution
+from gac_app.decoding.contexts import SessionStopped
+from gac_app.decoding.distribution import TokenDistribution, Top
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.tokens import IDS_AT_ONCE, LEAST_PROB, Score
+from gac_app.decoding.scoring.pieces import IDS_AT_ONCE, LEAST_PROB, Score
 from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 
@@ -44,11 +46,13 @@ class TextProbs:
         log_probs: of its first i bytes, by i from 0 on.
         log_ends: of its first i bytes, with a token ending after them.
         views: what the gate sees, by the place at which one of the member's tokens begins.
+        tops: the likeliest tokens there, if they were asked for.
     """
 
     log_probs: array[float]
     log_ends: array[float]
     views: dict[int, GateView]
+    tops: dict[int, Top] = field(default_factory=dict)
 
     def between(self, start: int, end: int) -> float:
         """Log-probability of the bytes from `start` to `end`, given the bytes before."""
@@ -60,13 +64,22 @@ class TextProbs:
 
 
 def read_text(
-    member: Member, sequence: Sequence, text: bytes, gate: Gate | None = None, timeout_s: float | None = None
+    member: Member,
+    sequence: Sequence,
+    text: bytes,
+    gate: Gate | None = None,
+    timeout_s: float | None = None,
+    *,
+    num_top: int = 0,
+    stopped: threading.Event | None = None,
 ) -> TextProbs:
     """Read `text` after the ids of `sequence`, at least the last of which is uncomputed.
 
     Args:
         gate: the ensemble's; None = there is none.
         timeout_s: of one read.
+        num_top: tokens of each `tops`.
+        stopped: raises SessionStopped at the next read once it is set.
     """
     mapping, union = member.mapping, member.mapping.union
     ids = mapping.spell(text)
@@ -74,9 +87,11 @@ def read_text(
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
     gate = gate or Gate()
-    for own, distribution in zip(ids, _distributions(member, sequence, list(ids), timeout_s), strict=True):
+    for own, distribution in zip(ids, distributions(member, sequence, list(ids), timeout_s, stopped), strict=True):
         _add_boundary(probs, start, distribution.probs_U.cpu().numpy(), text, union)
         probs.views[start] = gate.view(distribution)
+        if num_top:
+            probs.tops[start] = distribution.top_k(num_top)
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
         for place in range(start + 1, end + 1):
             # Strings that the union lacks, and underflows, count as very improbable, not as impossible.
@@ -87,11 +102,17 @@ def read_text(
     return probs
 
 
-def _distributions(
-    member: Member, sequence: Sequence, ids: list[int], timeout_s: float | None
+def distributions(
+    member: Member,
+    sequence: Sequence,
+    ids: list[int],
+    timeout_s: float | None,
+    stopped: threading.Event | None = None,
 ) -> Iterator[TokenDistribution]:
-    """The distribution before each of `ids`."""
+    """The distribution before each of `ids`. Raises SessionStopped at the next read once `stopped` is set."""
     for start in range(0, len(ids), IDS_AT_ONCE):
+        if stopped and stopped.is_set():
+            raise SessionStopped
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
         result = awaited(member, sequence, member.read(sequence, num_logits=len(chunk)), timeout_s)
@@ -117,24 +138,51 @@ def mixed(
     members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
 ) -> Score:
     """The score of the text under the ensemble of `members`, the gate first, by a linear rule."""
+    log_prob, num_steps, num_ensembled = 0.0, 0, 0
+    for segment in segments(members, num_bytes, gate, combiner, weights):
+        log_prob += segment.log_prob(segment.end)
+        num_steps += 1
+        num_ensembled += len(segment.members) > 1
+    return Score(log_prob, num_bytes, num_steps, num_ensembled)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a text in which each member counts as a whole.
+
+    Attributes:
+        members: those that count: all, or the gate alone.
+        shares: theirs, by name.
+    """
+
+    start: int
+    end: int
+    members: Mapping[str, TextProbs]
+    shares: Mapping[str, float]
+
+    def log_prob(self, place: int) -> float:
+        """Log-probability of the bytes up to `place`, given those before the segment."""
+        given = [(share, self.members[name].between(self.start, place)) for name, share in self.shares.items()]
+        if len(given) == 1:
+            return given[0][1]
+        return float(np.logaddexp.reduce([math.log(share) + log_prob for share, log_prob in given if share > 0]))
+
+
+def segments(
+    members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
+) -> Iterator[Segment]:
+    """The segments of a text. The weights learn from each."""
     names = list(members)
-    first = members[names[0]]
     asked_first = gate.asked_first(names)
-    cuts = _shared(members, num_bytes) if len(asked_first) > 1 else _own_cuts(first)
-    places = [0, *cuts, num_bytes]
-    log_prob, num_ensembled = 0.0, 0
-    for start, end in pairwise(places):
+    cuts = _shared(members, num_bytes) if len(asked_first) > 1 else _own_cuts(members[names[0]])
+    for start, end in pairwise([0, *cuts, num_bytes]):
         # A member at a boundary that its tokeniser would not have made cannot overrule the gate.
         views = [found for name in asked_first if (found := members[name].views.get(start))]
         if views and not gate.decide(views, is_stable=True).is_open:
-            log_prob += first.between(start, end)
+            yield Segment(start, end, {names[0]: members[names[0]]}, {names[0]: 1.0})
             continue
-        given = {name: probs.between(start, end) for name, probs in members.items()}
-        shares = combiner.shares(weights.of(names))
-        log_prob += float(np.logaddexp.reduce([math.log(shares[n]) + given[n] for n in names if shares[n] > 0]))
-        weights.note(given, is_shared=True)
-        num_ensembled += 1
-    return Score(log_prob, num_bytes, len(places) - 1, num_ensembled)
+        yield Segment(start, end, members, combiner.shares(weights.of(names)))
+        weights.note({name: probs.between(start, end) for name, probs in members.items()}, is_shared=True)
 
 
 def _own_cuts(probs: TextProbs) -> list[int]:

@@ -16,6 +16,7 @@ template.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEven
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running import parse_system, refuse_rules
 from gac_app.models.message import Message
-from gac_app.settings import Settings
+from gac_app.settings import SAMPLING, Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -43,7 +44,6 @@ logger = logging.getLogger(__name__)
 _CHAT_MARK = "\0gac-chat:"  # begins a string that stands for a chat; no document begins like this
 _ROLES = {"system", "user", "assistant"}
 _MAX_GEN_TOKS = 256  # the harness's own default
-_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 
 
 class EnsembleLM(LM):  # type: ignore[misc]
@@ -163,7 +163,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
             "stop": [until] if isinstance(until, str) else list(until),
         }
         if options.get("do_sample", True):  # the harness's default is greedy
-            changes |= {name: options[name] for name in _SAMPLING if options.get(name) is not None}
+            changes |= {name: options[name] for name in SAMPLING if options.get(name) is not None}
         *_, finished = self._events(context, self._settings(**changes))
         assert isinstance(finished, FinishedEvent)  # noqa: S101 (every session ends with it)
         _check_finish(finished)
@@ -216,6 +216,7 @@ def register(load: Callable[[str | None], Ensemble]) -> None:
         ) -> None:
             super().__init__(load(config), system, batch_size, max_gen_toks)
 
+    importlib.import_module("lm_eval.models")  # registers the harness's own, such as hf
     register_model("gac")(Configured)
 
 

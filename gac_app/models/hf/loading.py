@@ -69,8 +69,6 @@ def _load(
         raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
     except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
-    if member.chat_template is not None:
-        tokenizer.chat_template = member.chat_template
     return TransformersModel(
         member.name,
         (model.to(LENT) if device == LENT else model).eval(),
@@ -78,6 +76,29 @@ def _load(
         num_threads=num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,
+        chat_template=member.chat_template,
+        template_options=member.chat_template_kwargs,
+    )
+
+
+def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:
+    """A model that the caller has loaded. It is put in evaluation mode; of PEFT's models, the one with the adapters in
+    its layers is used.
+
+    Raises:
+        ModelLoadError: it does not fit this engine.
+    """
+    if hasattr(model, "get_base_model"):  # PEFT's
+        model = model.get_base_model()
+    return TransformersModel(
+        member.name,
+        model.eval(),
+        tokenizer,
+        num_threads=num_threads,
+        context_length=member.context_length,
+        max_sequences=member.max_sequences,
+        chat_template=member.chat_template,
+        template_options=member.chat_template_kwargs,
     )
 
 
@@ -139,7 +160,7 @@ def _accelerate_memory(max_memory: Mapping[str, str], devices: tuple[str, ...]) 
     wanted = {_accelerate_key(name): amount for name, amount in max_memory.items()}
     allowed = {_accelerate_key(name) for name in devices} | set(wanted)
     free: dict[int | str, int | str] = get_max_memory()
-    return {key: wanted.get(key, free[key]) if key in allowed else 0 for key in {**free, **wanted}}
+    return {key: wanted.get(key) or free[key] if key in allowed else 0 for key in {**free, **wanted}}
 
 
 def _accelerate_key(device: str) -> int | str:

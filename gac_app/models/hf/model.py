@@ -10,78 +10,30 @@ from typing import Any
 
 import torch
 
-from gac_app.errors import ModelLoadError, VocabularyError
-from gac_app.models.base import Model, ModelFacts, Read
-from gac_app.models.chat import ChatFormat
+from gac_app.errors import ModelLoadError
+from gac_app.models.base import Read
 from gac_app.models.hf.attention import Chunk
 from gac_app.models.hf.forward_passes import Cache
 from gac_app.models.hf.probe import passes_for
-from gac_app.models.message import Message
-from gac_app.vocab.decoders import TextEncoder, read_vocabulary
+from gac_app.models.hf.tokenized import TokenizedModel
 
-# Control tokens that end a turn or a text, beside the end tokens in a model's own configuration.
-END_TEXTS = frozenset(
-    {
-        *("<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>", "</s>"),
-        *("<|end|>", "<|return|>", "<|END_OF_TURN_TOKEN|>", "<end_of_utterance>", "<｜end▁of▁sentence｜>", "<turn|>"),
-    }
-)
 _REWINDABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
-class TransformersModel(Model):
-    """A loaded causal model and its tokenizer; `loading.load` makes one from files.
+class TransformersModel(TokenizedModel):
+    """A loaded causal model in evaluation mode; `loading` makes one. For its arguments see `TokenizedModel`.
 
     Every sequence has its own KV cache, which keeps positions that slid out of a window, for rewinds. If the model
     allows it (`probe`), sequences share forward passes. The number of ids in a pass decides which kernels run, so
     logits are equal up to rounding, not to the bit, and text may differ at near-ties.
 
-    Args:
-        name: the member's name.
-        model: a transformers causal language model in evaluation mode.
-        tokenizer: its tokenizer, a fast one.
-        num_threads: CPU threads of one forward pass; None = torch's own choice.
-        context_length: most ids per sequence; None = the model's own limit.
-        max_sequences: sequences held at once.
-
     Raises:
         ModelLoadError: the tokenizer or the model's kind of memory does not fit this engine.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: Any,
-        tokenizer: Any,
-        *,
-        num_threads: int | None = None,
-        context_length: int | None = None,
-        max_sequences: int = 16,
-    ) -> None:
+    def __init__(self, name: str, model: Any, tokenizer: Any, **options: Any) -> None:
         _refuse_running_state(name, model)
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            raise ModelLoadError(f"{name}: only tokenizers with a tokenizer.json are supported")
-        self._encode = TextEncoder(backend)
-        end_ids = _end_ids(model, tokenizer)
-        vocab_size: int = model.get_output_embeddings().weight.shape[0]
-        try:
-            vocabulary = read_vocabulary(backend, vocab_size, end_ids, self._encode)
-        except VocabularyError as error:
-            raise ModelLoadError(f"{name}: {error}") from error
-        template = tokenizer.chat_template
-        self._has_template = bool(template)
-        super().__init__(
-            name,
-            vocabulary,
-            context_length=_context_length(model, context_length),
-            max_sequences=max_sequences,
-            chat=ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or ""),
-            num_threads=num_threads,
-        )
-        self.device = model.device
-        self.engine = f"transformers {self.device.type} {model.dtype}"
-        self.about = _facts(model)
+        super().__init__(name, model, tokenizer, **options)
         self.is_chunk_consistent = model.dtype == torch.float32
         self._model = model
         self.take_threads()
@@ -94,20 +46,6 @@ class TransformersModel(Model):
         """Weights by the names in the model's own class."""
         weights: dict[str, torch.Tensor] = self._model.state_dict()
         return weights
-
-    def encode_raw(self, text: str) -> list[int]:
-        ids, data = self._encode.document(text), text.encode("utf-8", "replace")
-        # A leading space is the model's convention. Any other change of the text would make members' contexts differ.
-        is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
-        return ids if is_faithful else self._encode.bos_ids + self._encode(text)
-
-    def encode_control(self, text: str) -> list[int]:
-        return self._encode(text, recognise_control=True)
-
-    def encode_chat(self, messages: list[Message]) -> list[int]:
-        ids = super().encode_chat(messages)
-        # A template writes BOS itself.
-        return ids if self._has_template else self._encode.bos_ids + ids
 
     @torch.inference_mode()
     def forward(self, reads: list[Read]) -> list[torch.Tensor]:
@@ -138,34 +76,3 @@ def _refuse_running_state(name: str, model: Any) -> None:
             f"{name}: {model.config.model_type} keeps a running state instead of a KV cache and cannot be rewound; "
             "expected a model of attention layers only"
         )
-
-
-def _facts(model: Any) -> ModelFacts:
-    quantized = getattr(model.config, "quantization_config", None)
-    method = getattr(quantized, "quant_method", None)
-    return ModelFacts(
-        family=str(model.config.model_type),
-        quantization=str(getattr(method, "value", method) or str(model.dtype).removeprefix("torch.")),
-    )
-
-
-def _context_length(model: Any, wanted: int | None) -> int:
-    trained_for: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    lengths = [length for length in (wanted, trained_for) if length]
-    if not lengths:
-        raise ModelLoadError("the model does not say how long its context is; set 'context_length' in the config")
-    return min(lengths)
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """End tokens in the model's generation config and tokenizer, and control tokens known to end a turn."""
-    named = model.generation_config.eos_token_id
-    named_ids = named if isinstance(named, list) else [named]
-    added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
-    known = [i for i, token in added.items() if token.special and token.content in END_TEXTS]
-    return frozenset(i for i in (*named_ids, tokenizer.eos_token_id, *known) if i is not None)
-
-
-def _one_template(template: Any) -> str:
-    """The tokenizer's template; of several named ones, the default."""
-    return str(template.get("default", "")) if isinstance(template, dict) else template or ""

@@ -57,7 +57,7 @@ def _may_pack(model: Any) -> bool:
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     kinds = {part.get("rope_type") for part in (rope, *rope.values()) if isinstance(part, dict)}
     return (
-        model.config._attn_implementation == "sdpa"
+        model.config._attn_implementation in ("sdpa", ATTENTION)  # a caller's model may serve a second ensemble
         and model._supports_attention_backend
         and "position_ids" in inspect.signature(model.forward).parameters
         and not kinds & _UNPACKABLE_ROPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from gac_app.errors import ModelLoadError, VocabularyError
@@ -23,6 +24,7 @@ class GgufOptions(TypedDict, total=False):
     context_length: int | None
     max_sequences: int
     chat_template: str | None
+    template_options: Mapping[str, Any]
 
 
 class GgufModel(Model):
@@ -35,6 +37,7 @@ class GgufModel(Model):
         context_length: most ids per sequence; None = the model's training length, at most 4,096.
         max_sequences: sequences held at once.
         chat_template: Jinja; None = the file's own, "" = none.
+        template_options: arguments that the template gets beside the messages.
 
     Raises:
         ModelLoadError: the vocabulary cannot be used.
@@ -51,6 +54,7 @@ class GgufModel(Model):
         context_length: int | None = None,
         max_sequences: int = 8,
         chat_template: str | None = None,
+        template_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._ffi, self._lib = library()
         self._tokenizer = LlamaCppTokenizer(self._lib.llama_model_get_vocab(described))
@@ -66,7 +70,7 @@ class GgufModel(Model):
             self._tokenizer.vocabulary,
             context_length=min(wanted, trained_for),
             max_sequences=max_sequences,
-            chat=ChatFormat(template, *self._tokenizer.special_texts()),
+            chat=ChatFormat(template, *self._tokenizer.special_texts(), template_options),
             num_threads=num_threads,
         )
         self.about = self._facts(described)

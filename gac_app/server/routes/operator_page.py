@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.folders import STATIC_DIR
 from gac_app.server.limits.bodies import RefusedError, checked_body, read_body
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def _answer(operator: Operator, act: Callable[[], object]) -> JSONResponse
 def _document() -> str:
     """The page with its style and its words in every language; its modules are asked for."""
     from gac_app.ui.assets import markup_of  # with Gradio, so only where there is a page
-    from gac_app.ui.scripts import ADDRESS, STATIC_DIR, scripts
+    from gac_app.ui.scripts import ADDRESS, scripts
     from gac_app.ui.words import tables
 
     style = "".join((STATIC_DIR / "css" / f"{name}.css").read_text("utf-8") for name in ("palette", "operator"))

@@ -9,16 +9,28 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gac_app.decoding.trace import Event
+from gac_app.services.members import namespace_of
 from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in
 from gac_app.settings import Settings
 from gac_app.storage import Swap, Turn
 
 if TYPE_CHECKING:  # they load torch, which the page need not wait for
-    from gac_app.decoding.loop import Branch, DecodingSession
-    from gac_app.decoding.request import Request
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.loop import Branch
+    from gac_app.decoding.request import Encoded, Request
+
+
+class Decodes(Protocol):
+    """A decoding session, as a run sees it."""
+
+    def events(self) -> Iterator[Event]: ...
+
+    def stop(self) -> None: ...
+
+    def shares_read(self) -> dict[str, float]: ...
 
 
 @dataclass(slots=True)
@@ -88,10 +100,11 @@ class LiveRun(RunView):
         self.has_consent = False  # the visitor agrees to publishing
         self.client = ""  # from `client_of`; the queue orders by it
         self.is_of_batch = False  # it leaves a place to runs that somebody watches
+        self.num_at_once: int | None = None  # of its streams; None = all
         self.came_at = time.monotonic()
         self.on_ended: Callable[[], None] = lambda: None  # set by the runner; called before `over` is set
         self.requests: dict[str, Request] = {}  # by stream, until its session is opened
-        self.sessions: list[DecodingSession] = []  # open ones
+        self.sessions: list[Decodes] = []  # open ones
         self.branches = plan.branches
         self.num_followers = self.num_departures = 0  # of pages; set by the audience
         self.is_seen = False  # a page has shown it
@@ -108,6 +121,20 @@ class LiveRun(RunView):
     def settings_of(self, stream: str) -> Settings:
         """The settings of a stream."""
         return self.settings.model_copy(update={"seed": self.seeds.get(stream, self.settings.seed)})
+
+    def request_of(self, stream: str, ensemble: Ensemble, known: Encoded) -> Request:
+        """What a stream asks. Raises RequestError if it does not fit the members."""
+        messages, settings = self.streams[stream].messages, self.settings_of(stream)
+        return ensemble.request(messages, settings, alone=self.alone_in(stream), known=known)
+
+    def open(self, stream: str, ensemble: Ensemble) -> Decodes:
+        """What gives a stream's events. It may hold sequences of the members until they end."""
+        return ensemble.open(
+            self.requests.pop(stream),
+            branch=self.branches.get(stream),
+            namespace=namespace_of(self.owner, self.conversation_id),
+            share=(self.client, self.owner),
+        )
 
     def forget_turn(self, run_id: str) -> None:
         """Drop an earlier turn from this run, which must be over."""

@@ -7,16 +7,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED, GacError, without_folders
-from gac_app.services.members import Members, namespace_of
+from gac_app.services.members import Members
 from gac_app.services.queue.queue import RunQueue
 from gac_app.services.runs.live_run import LiveRun, LiveStream
 from gac_app.services.runs.views import StreamView, run_status
@@ -60,9 +59,7 @@ class Runner:
         known: Encoded = {}
         for key, stream in run.streams.items():
             if stream.finished is None:
-                run.requests[key] = ensemble.request(
-                    stream.messages, run.settings_of(key), alone=run.alone_in(key), known=known
-                )
+                run.requests[key] = run.request_of(key, ensemble, known)
         run.on_ended = on_ended
         if self._members.decodes_together is not None:  # the request tells whose GPU time the run takes
             run.context = copy_context()
@@ -102,25 +99,31 @@ class Runner:
         else:
             # The other streams are copied from another run.
             unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
-            decodes = [partial(self._decode, run, key, stream) for key, stream in unfinished.items()]
-            threads = [threading.Thread(target=decode, name=f"run-{run.id[:8]}") for decode in decodes[1:]]
-            for thread in threads:
-                thread.start()
-            for decode in decodes[:1]:  # this thread is the first stream's
-                decode()
-            for thread in threads:
-                thread.join()
+            self._decode_apart(run, unfinished)
         self._end(run)
+
+    def _decode_apart(self, run: LiveRun, streams: Mapping[str, LiveStream]) -> None:
+        """Fill streams in threads, `run.num_at_once` of them at a time. This thread is the first stream's."""
+        items = list(streams.items())
+        num_threads = min(run.num_at_once or len(items), len(items))
+
+        def decode(share: Sequence[tuple[str, LiveStream]]) -> None:
+            for key, stream in share:
+                self._decode(run, key, stream)
+
+        shares = [items[first::num_threads] for first in range(num_threads)]
+        threads = [threading.Thread(target=decode, args=(share,), name=f"run-{run.id[:8]}") for share in shares[1:]]
+        for thread in threads:
+            thread.start()
+        for share in shares[:1]:
+            decode(share)
+        for thread in threads:
+            thread.join()
 
     def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
-            session = self._members.ensemble().open(
-                run.requests.pop(key),
-                branch=run.branches.get(key),
-                namespace=namespace_of(run.owner, run.conversation_id),
-                share=(run.client, run.owner),
-            )
+            session = run.open(key, self._members.ensemble())
             with self._lock:
                 run.sessions.append(session)
             if run.is_stopping.is_set():

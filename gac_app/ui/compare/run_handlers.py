@@ -13,13 +13,14 @@ import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.services.runs.changes import changes_of
 from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
 from gac_app.ui.compare.turns import turns_beside
 from gac_app.ui.requests import Fields, Threads, client_here, has_listener, page_json
 from gac_app.ui.settings.values import changes_from
-from gac_app.ui.streaming import changes_of, followed, following
+from gac_app.ui.streaming import followed, following
 
 if TYPE_CHECKING:
     from gac_app.services.lab.lab import Lab

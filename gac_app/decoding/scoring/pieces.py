@@ -1,0 +1,245 @@
+"""How probable a given text is to the ensemble, or to a member alone.
+
+With alignment `paper` an ensemble decodes tokens, not texts: several sequences of union tokens may give the same text.
+The score is the probability of one of them, a lower bound on the text's probability: the likeliest among each member's
+tokenisation and the one by longest union tokens. For a member alone it is its own tokenisation. For alignment `prefix`
+see `bytes`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Generator
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field, replace
+from itertools import accumulate
+
+from gac_app.decoding.contexts import SessionStopped
+from gac_app.decoding.distribution import ReadResult, TokenDistribution
+from gac_app.decoding.member import Member, awaited
+from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.gate import Gate, GateView
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.models.base import Sequence
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+
+LEAST_PROB = 1e-38  # about float32's least, 87 nats; so that no text is impossible
+IDS_AT_ONCE = 32  # or pieces: longer texts are read in parts
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Of a text that follows a prompt."""
+
+    log_prob: float  # natural logarithm
+    num_bytes: int
+    num_steps: int
+    num_ensembled: int
+    seconds: float = field(default=0.0, compare=False)  # of the forward passes that read the text
+
+    @property
+    def bits_per_byte(self) -> float:
+        return -self.log_prob / math.log(2) / self.num_bytes if self.num_bytes else 0.0
+
+
+@dataclass(slots=True)
+class PromptForks:
+    """A prompt that every member reads once, at its first use, and sequences that continue from it.
+
+    Args:
+        ids: the prompt in each member's own ids.
+        timeout_s: of one read.
+        namespace: of the prefix cache.
+        is_reproducible: logits must not depend on what else runs or ran.
+        stopped: ends reads when set.
+    """
+
+    members: list[Member]
+    ids: list[list[int]]
+    timeout_s: float
+    namespace: str = ""
+    _: KW_ONLY
+    is_reproducible: bool = False
+    stopped: threading.Event | None = None
+    _read: list[Sequence | None] = field(init=False, default_factory=list)  # None: there is nothing to continue from
+
+    @contextmanager
+    def sequences(self) -> Generator[list[Sequence], None, None]:
+        """A new sequence of each member that holds the prompt, with its last id uncomputed."""
+        if not self._read:
+            self._read_prompt()
+        forked: list[Sequence] = []
+        try:
+            for member, own, sequence in zip(self.members, self.ids, self._read, strict=True):
+                if sequence:
+                    forked.append(member.fork(sequence))
+                    forked[-1].num_fixed = sequence.num_fixed
+                else:
+                    forked.append(member.open([], is_reproducible=self.is_reproducible))
+                forked[-1].extend(own[-1:])
+            yield forked
+        finally:
+            for member, sequence in zip(self.members, forked, strict=False):
+                member.free(sequence)
+
+    def _read_prompt(self) -> None:
+        # The last id is read together with the text: only a read gives a distribution.
+        self._read = [
+            member.open(own[:-1], self.namespace, is_reproducible=self.is_reproducible) if len(own) > 1 else None
+            for member, own in zip(self.members, self.ids, strict=True)
+        ]
+        held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
+        for member, sequence, result in [(member, sequence, member.read(sequence)) for member, sequence in held]:
+            self.awaited(member, sequence, result)
+
+    def awaited(self, member: Member, sequence: Sequence, result: Future[ReadResult]) -> ReadResult:
+        """Raises SessionStopped, or MemberError as `awaited` of a member."""
+        if self.stopped and self.stopped.is_set():
+            result.cancel()
+            raise SessionStopped
+        return awaited(member, sequence, result, self.timeout_s)
+
+    def close(self) -> None:
+        """Free the prompt's memory."""
+        for member, sequence in zip(self.members, self._read, strict=False):
+            if sequence:
+                member.free(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRead:
+    """The members' probabilities of one piece of a text.
+
+    Attributes:
+        probs: of the piece, by member name, the gate first.
+        views: in the same order, what the gate sees there.
+        is_stable: whether all members read the previous piece as a token of their own.
+        mixed: its combined probability, if it was asked for.
+    """
+
+    probs: dict[str, float]
+    views: list[GateView]
+    is_stable: bool
+    mixed: float | None = None
+
+
+def read_pieces(
+    forks: PromptForks,
+    pieces: SequenceOf[bytes],
+    gate: Gate,
+    mixing: tuple[Combiner, StepWeights] | None = None,
+) -> list[PieceRead]:
+    """Read `pieces`, which are union tokens. Many are read at once, since they are known.
+
+    Args:
+        mixing: if given, each piece is mixed as it is read, and the weights learn from it.
+    """
+    union, found = forks.members[0].mapping.union, []
+    for token_id, by_name, is_stable in read_steps(forks, [union.ids[piece] for piece in pieces]):
+        probs = {name: distribution.prob_of(token_id) for name, distribution in by_name.items()}
+        read = PieceRead(probs, [gate.view(distribution) for distribution in by_name.values()], is_stable)
+        if mixing and _opens(read, gate):
+            read = replace(read, mixed=_mixed_by_rule(token_id, by_name, probs, *mixing))
+        found.append(read)
+    return found
+
+
+def read_steps(
+    forks: PromptForks, token_ids: SequenceOf[int]
+) -> Generator[tuple[int, dict[str, TokenDistribution], bool], None, None]:
+    """Each union token, the distribution of each member before it by name, the gate's first, and whether all members
+    read the token before as one of their own.
+    """
+    is_stable = True
+    with forks.sequences() as sequences:
+        for start in range(0, len(token_ids), IDS_AT_ONCE):
+            chunk = list(token_ids[start : start + IDS_AT_ONCE])
+            distributions = _read_chunk(forks, sequences, chunk)
+            for token_id, at_step in zip(chunk, zip(*distributions, strict=True), strict=True):
+                names = (member.name for member in forks.members)
+                yield token_id, dict(zip(names, at_step, strict=True)), is_stable
+                is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
+
+
+def score_pieces(
+    pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
+) -> Score:
+    """The probability of pieces that were read, one per step, with alignment `paper`."""
+    log_prob, num_ensembled = 0.0, 0
+    for piece in pieces:
+        is_ensembled = _opens(piece, gate)
+        if not is_ensembled:
+            prob = next(iter(piece.probs.values()))
+        else:
+            prob = _mixed(piece.probs, combiner, weights) if piece.mixed is None else piece.mixed
+        log_prob += math.log(max(prob, LEAST_PROB))
+        num_ensembled += is_ensembled
+    return Score(log_prob, num_bytes, len(pieces), num_ensembled)
+
+
+def _opens(piece: PieceRead, gate: Gate) -> bool:
+    return len(piece.probs) > 1 and gate.decide(piece.views, is_stable=piece.is_stable).is_open
+
+
+def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int]) -> list[list[TokenDistribution]]:
+    """Each member's distribution before each union token of `chunk`."""
+    asked = []
+    for member, sequence in zip(forks.members, sequences, strict=True):
+        spelt = [member.mapping.feed(token_id) for token_id in chunk]
+        ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_uncomputed - 1))
+        sequence.extend([own for ids in spelt[:-1] for own in ids])
+        asked.append((member, member.read(sequence, num_logits=sequence.num_uncomputed), ends, sequence, spelt[-1]))
+    distributions = []
+    for member, future, ends, sequence, last in asked:
+        result = forks.awaited(member, sequence, future)
+        distributions.append([result.distributions[end] for end in ends])
+        sequence.extend(list(last))
+    return distributions
+
+
+def _mixed(probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
+    """The combined probability of a token by a linear rule. The weights learn from it."""
+    shares = combiner.shares(weights.of(list(probs)))
+    learn(weights, probs)
+    return sum(shares[name] * prob for name, prob in probs.items())
+
+
+def _mixed_by_rule(
+    token_id: int,
+    distributions: dict[str, TokenDistribution],
+    probs: dict[str, float],
+    combiner: Combiner,
+    weights: StepWeights,
+) -> float:
+    """The same by any rule."""
+    shares = combiner.shares(weights.of(list(probs), distributions.__getitem__))
+    learn(weights, probs)
+    return float(
+        combiner({name: distribution.probs_U for name, distribution in distributions.items()}, shares)[token_id]
+    )
+
+
+def learn(weights: StepWeights, probs: dict[str, float]) -> None:
+    """Let the weights learn from each member's probability of a piece."""
+    weights.note({name: math.log(max(prob, LEAST_PROB)) for name, prob in probs.items()}, is_shared=True)
+
+
+def member_pieces(text: bytes, mapping: VocabMapping) -> list[bytes]:
+    """`text` as a member's tokeniser cuts it. Pieces that are no union token are cut further."""
+    pieces = [mapping.vocabulary.token_bytes[own] or b"" for own in mapping.spell(text)]
+    return [part for piece in pieces for part in longest_pieces(piece, mapping.union)]
+
+
+def longest_pieces(text: bytes, union: UnionVocabulary) -> list[bytes]:
+    """`text` cut into the longest union tokens, from its beginning on."""
+    if text in union.ids:
+        return [text]
+    pieces = []
+    while text:
+        pieces.append(union.tokens[union.longest(text)])
+        text = text[len(pieces[-1]) :]
+    return pieces

@@ -1,0 +1,151 @@
+"""How probable each token of a prompt is, given those before it.
+
+For a member, of its own ids. For the ensemble, of union tokens that spell the text: with alignment `prefix` and a
+linear rule the probability of their bytes (see `bytes`), otherwise that of the tokens (see `tokens`).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
+
+from gac_app.decoding.distribution import TokenDistribution
+from gac_app.decoding.member import Member
+from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.scoring.bytes import Segment, distributions, read_text, segments
+from gac_app.decoding.scoring.pieces import PromptForks, learn, read_steps
+from gac_app.decoding.scoring.scorer import Mix
+from gac_app.models.base import Sequence
+
+_NUM_OF_EACH = 8  # likely tokens of each member among which the mixture's likeliest is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """A token of a prompt.
+
+    Attributes:
+        token: its bytes; none for a control token.
+        log_prob: natural logarithm, -inf for what cannot be; None for the first token.
+        top: the likeliest tokens at its place with their log-probabilities, the best first.
+    """
+
+    token: bytes
+    log_prob: float | None
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+def score_ids(
+    member: Member, sequence: Sequence, ids: list[int], num_top: int, timeout_s: float, stopped: threading.Event
+) -> list[TokenScore]:
+    """A member's own ids.
+
+    Args:
+        sequence: empty.
+
+    Raises:
+        SessionStopped: soon after `stopped` is set.
+    """
+    mapping, union = member.mapping, member.mapping.union
+    tokens = [mapping.vocabulary.token_bytes[own] or b"" for own in ids]
+    scores = [TokenScore(token, None) for token in tokens[:1]]
+    sequence.extend(ids[:1])
+    found = distributions(member, sequence, ids[1:], timeout_s, stopped)
+    for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
+        place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
+        log_prob = -math.inf if place is None else _log(distribution.prob_of(place))
+        top = tuple((union.token(at), _log(prob)) for at, prob in distribution.top_k(num_top))
+        scores.append(TokenScore(token, log_prob, top))
+    return scores
+
+
+@dataclass(frozen=True, slots=True)
+class TextScorer:
+    """Scores union tokens that follow the first one of a document.
+
+    Args:
+        forks: hold that one, in the members that take part, the gate first.
+    """
+
+    forks: PromptForks
+    gate: Gate
+    mix: Mix
+    num_top: int
+
+    def by_bytes(self, tokens: SequenceOf[bytes]) -> list[TokenScore]:
+        """By the probability of their bytes."""
+        text = b"".join(tokens)
+        read = partial(
+            read_text,
+            text=text,
+            gate=self.gate,
+            timeout_s=self.forks.timeout_s,
+            num_top=_NUM_OF_EACH if self.num_top else 0,
+            stopped=self.forks.stopped,
+        )
+        with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
+            probs = list(pool.map(read, self.forks.members, sequences))
+        found = {member.name: of_member for member, of_member in zip(self.forks.members, probs, strict=True)}
+        parts = list(segments(found, len(text), self.gate, self.mix.combiner, self.mix.make_weights()))
+        log_probs = _log_probs(parts)
+        bounds = list(accumulate(map(len, tokens), initial=0))
+        within = iter(parts)
+        part = next(within)
+        scores: list[TokenScore] = []
+        for token, (start, end) in zip(tokens, pairwise(bounds), strict=True):
+            while start >= part.end:
+                part = next(within)
+            log_prob = log_probs[end] - log_probs[start]
+            top = self._top(part, start, token, log_prob) if self.num_top else ()
+            scores.append(TokenScore(token, log_prob, top))
+        return scores
+
+    def _top(self, part: Segment, place: int, token: bytes, log_prob: float) -> tuple[tuple[bytes, float], ...]:
+        """The likeliest tokens at a place, of the members that have a boundary there. Where no member has one, the
+        text's token is the only one known.
+        """
+        union = self.forks.members[0].mapping.union
+        tops = {name: probs.tops[place] for name, probs in part.members.items() if place in probs.tops}
+        total = sum(part.shares[name] for name in tops)
+        likely: dict[int, float] = {}
+        for name, top in tops.items():
+            for token_id, prob in top:
+                likely[token_id] = likely.get(token_id, 0.0) + prob * (part.shares[name] / total if total else 0.0)
+        told = {union.token(token_id): _log(prob) for token_id, prob in likely.items()}
+        # What begins as the text goes on is the text's token, whose bytes have a probability of their own.
+        others = {other: value for other, value in told.items() if not (other and token.startswith(other))}
+        best = sorted((others | {token: log_prob}).items(), key=lambda item: -item[1])
+        return tuple(best[: self.num_top])
+
+    def by_tokens(self, tokens: SequenceOf[bytes]) -> list[TokenScore]:
+        """By their own probability."""
+        union, weights, scores = self.forks.members[0].mapping.union, self.mix.make_weights(), list[TokenScore]()
+        for token_id, found, is_stable in read_steps(self.forks, [union.ids[token] for token in tokens]):
+            views = [self.gate.view(distribution) for distribution in found.values()]
+            mixed = next(iter(found.values()))
+            if len(found) > 1 and self.gate.decide(views, is_stable=is_stable).is_open:
+                shares = self.mix.combiner.shares(weights.of(list(found), found.__getitem__))
+                probs = {name: distribution.probs_U for name, distribution in found.items()}
+                mixed = TokenDistribution(self.mix.combiner(probs, shares))
+                learn(weights, {name: distribution.prob_of(token_id) for name, distribution in found.items()})
+            top = tuple((union.token(at), _log(prob)) for at, prob in mixed.top_k(self.num_top))
+            scores.append(TokenScore(union.token(token_id), _log(mixed.prob_of(token_id)), top))
+        return scores
+
+
+def _log_probs(parts: SequenceOf[Segment]) -> list[float]:
+    """Of the first bytes of a text, by their number."""
+    log_probs = [0.0]
+    for part in parts:
+        before = log_probs[-1]
+        log_probs += (before + part.log_prob(place) for place in range(part.start + 1, part.end + 1))
+    return log_probs
+
+
+def _log(prob: float) -> float:
+    return math.log(prob) if prob > 0 else -math.inf

@@ -1,0 +1,77 @@
+"""Text <-> token ids: a member's own, or those of the union."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as SequenceOf
+
+from gac_app.decoding.member import Member
+from gac_app.errors import RequestError, VocabularyError
+from gac_app.vocab.union import UnionVocabulary
+
+
+class Tokenizer(ABC):
+    """The ids of one vocabulary.
+
+    Attributes:
+        size: ids are below it.
+    """
+
+    size: int
+
+    @abstractmethod
+    def encode(self, text: str, *, is_document: bool = False) -> list[int]:
+        """The ids of a text.
+
+        Args:
+            is_document: as the start of a document, with BOS where the model wants it.
+
+        Raises:
+            RequestError: the text has none.
+        """
+
+    def tokens(self, ids: SequenceOf[int]) -> list[bytes]:
+        """The bytes of each id; none for control tokens. Raises RequestError for an id outside the vocabulary."""
+        for token_id in ids:
+            if not 0 <= token_id < self.size:
+                raise RequestError("prompt", f"{token_id} is no token id; expected 0 to {self.size - 1:,}")
+        return [self._token(token_id) for token_id in ids]
+
+    @abstractmethod
+    def _token(self, token_id: int) -> bytes: ...
+
+
+class MemberTokenizer(Tokenizer):
+    """A member's own."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self.size = len(member.mapping.vocabulary)
+
+    def encode(self, text: str, *, is_document: bool = False) -> list[int]:
+        return self._member.encode(text) if is_document else list(self._member.mapping.vocabulary.encode(text))
+
+    def _token(self, token_id: int) -> bytes:
+        return self._member.mapping.vocabulary.token_bytes[token_id] or b""
+
+
+class UnionTokenizer(Tokenizer):
+    """The union's: from the beginning of a text on, the longest token that fits. It has no BOS."""
+
+    def __init__(self, union: UnionVocabulary) -> None:
+        self._union = union
+        self.size = len(union)
+
+    def encode(self, text: str, *, is_document: bool = False) -> list[int]:
+        data, ids, longest = text.encode(), [], self._union.max_token_bytes
+        start = 0
+        while start < len(data):
+            try:
+                ids.append(self._union.longest(data[start : start + longest]))
+            except VocabularyError as error:
+                raise RequestError("prompt", str(error)) from None
+            start += len(self._union.token(ids[-1]))
+        return ids
+
+    def _token(self, token_id: int) -> bytes:
+        return self._union.token(token_id)

@@ -1,0 +1,236 @@
+"""`Gac`: an ensemble in a program."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gac_app.config import Config
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.request import Request
+from gac_app.decoding.scoring import Score
+from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
+from gac_app.environment import with_plugins
+from gac_app.errors import GacError
+from gac_app.library.answer import Answer
+from gac_app.library.in_threads import each_in_a_thread, in_a_thread
+from gac_app.library.prompts import Prompt, messages_of
+from gac_app.library.room import Room
+from gac_app.library.sources import Source, described
+from gac_app.library.step import Decoding
+from gac_app.loading import load_ensemble
+from gac_app.settings import Settings
+from gac_app.vocab.union import UnionVocabulary
+
+_SEQUENCES_OF_AN_ANSWER = 2  # its own, and one for its prompt's perplexity or for what is scored
+
+
+def load(
+    source: Source = None,
+    *,
+    plugins: Sequence[str | Path] = (),
+    cache_dir: str | Path | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Gac:
+    """Load an ensemble. Files that are missing are fetched.
+
+    Args:
+        source: a configuration's file, or its values as a `Config` or a dictionary; or a list of members, each a source
+            (`hub:organisation/name`, a folder, a GGUF file), the name of a member of the default configuration, a
+            dictionary, or a pair (model, tokenizer) of transformers. None = GAC_CONFIG's file or the default one.
+        plugins: files and modules that register rules and back ends.
+        cache_dir: of fetched models and derived files.
+        chat_template_kwargs: what every member's chat template gets, such as `enable_thinking`.
+        settings: fields of `Settings`, for all calls that do not change them.
+
+    Example:
+        >>> gac = load(["hub:org/one", (model, tokenizer)], mode="every-step", max_new_tokens=64)
+
+    Raises:
+        ConfigError, RequestError: the configuration or a setting is wrong.
+        ModelLoadError, VocabularyError: a member cannot be loaded.
+    """
+    config, in_hand = described(source, plugins=[str(plugin) for plugin in plugins], cache_dir=cache_dir)
+    if chat_template_kwargs:
+        changes = {"chat_template_kwargs": dict(chat_template_kwargs)}
+        members = tuple(member.model_copy(update=changes) for member in config.members)
+        config = config.model_copy(update={"members": members})
+    config = with_plugins(config)
+    if settings:
+        config = config.model_copy(update={"settings": config.settings_from(settings)})
+    return Gac(load_ensemble(config, in_hand=in_hand))
+
+
+class Gac:
+    """Members that share one union vocabulary, made by `gac_app.load`. Its methods may be called from any thread.
+
+    Where more is asked than the members have room for, calls wait for their turn. Whatever fails raises a GacError.
+    Every method takes the fields of `Settings` as keyword arguments too.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+        num_sequences = min(member.model.max_sequences for member in ensemble.members.values())
+        self._room = Room(max(1, num_sequences // _SEQUENCES_OF_AN_ANSWER))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the models. One that the program has loaded stays loaded."""
+        self.ensemble.close()
+
+    @property
+    def config(self) -> Config:
+        """The configuration, with the settings that hold where a call gives none."""
+        return self.ensemble.config
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        return self.config.member_names
+
+    @property
+    def union(self) -> UnionVocabulary:
+        """The union vocabulary: `tokens`, `ids`, `end_id`."""
+        return self.ensemble.union
+
+    def answer(self, prompt: Prompt, **how: Any) -> Answer:
+        """The answer to a text, or to a chat as transformers has it.
+
+        Args:
+            how: `settings`, as a whole or as a dictionary of those to change, or these as arguments; `alone`, the
+                member that answers alone; `raw`: the prompt is fed without a chat template, as the start of a document.
+
+        Raises:
+            RequestError: prompt or settings do not fit.
+            MemberError, RuleError: a member or a rule failed.
+        """
+        return self._answer(threading.Event(), prompt, how)
+
+    def answers(self, prompts: Sequence[Prompt], *, parallel: int | None = None, **how: Any) -> list[Answer]:
+        """The answers to several prompts, in their order. The first failure ends all, and is raised.
+
+        Args:
+            parallel: answers at once; None = as many as the members have room for.
+            how: see `answer`.
+        """
+        return self._answers(threading.Event(), prompts, parallel, how)
+
+    def stream(self, prompt: Prompt, **how: Any) -> Generator[TokenEvent, None, Answer]:
+        """The answer's tokens as they are decoded: `text` is what a token adds, `step` how it was chosen. Closing the
+        generator ends the answer. The generator's value is the `Answer`. See `answer`.
+        """
+        return self._streamed(self._request(prompt, **how))
+
+    def score(self, prompt: Prompt, continuations: Sequence[str], **how: Any) -> list[Score]:
+        """The log-probability of each of `continuations` after the prompt. An empty raw prompt is the beginning of a
+        document. See `answer`, and docs/python.md for what the numbers mean.
+        """
+        settings, asked = self._settled(**how)
+        with self._room.place():
+            return self.ensemble.score(messages_of(prompt), continuations, settings, **asked)
+
+    def decode(self, prompt: Prompt, **how: Any) -> Decoding:
+        """An answer step by step, to be closed: each member's distribution, the mixture, and a token of your choice.
+        See `answer`.
+        """
+        request = self._request(prompt, **how)
+        give_back = self._room.hold()
+        try:
+            return Decoding(self.ensemble.open(request), self.union, give_back)
+        except BaseException:
+            give_back()
+            raise
+
+    # --- the same for asyncio
+
+    async def answer_async(self, prompt: Prompt, **how: Any) -> Answer:
+        """As `answer`. Cancelling it ends the answer within a step."""
+        return await in_a_thread(lambda stopped: self._answer(stopped, prompt, how))
+
+    async def answers_async(
+        self, prompts: Sequence[Prompt], *, parallel: int | None = None, **how: Any
+    ) -> list[Answer]:
+        """As `answers`."""
+        return await in_a_thread(lambda stopped: self._answers(stopped, prompts, parallel, how))
+
+    async def stream_async(self, prompt: Prompt, **how: Any) -> AsyncIterator[TokenEvent]:
+        """As `stream`, without its value."""
+        async for event in each_in_a_thread(lambda: self.stream(prompt, **how)):
+            yield event
+
+    async def score_async(self, prompt: Prompt, continuations: Sequence[str], **how: Any) -> list[Score]:
+        """As `score`."""
+        return await in_a_thread(lambda _: self.score(prompt, continuations, **how))
+
+    # --- how
+
+    def _settled(
+        self,
+        settings: Settings | Mapping[str, Any] | None = None,
+        *,
+        alone: str | None = None,
+        raw: bool = False,
+        **changes: Any,
+    ) -> tuple[Settings, dict[str, Any]]:
+        """The settings, checked, and the other arguments of the engine."""
+        given = settings.model_dump() if isinstance(settings, Settings) else dict(settings or {})
+        given = {**given, **changes}
+        if not given.get("gate", ""):
+            given.pop("gate", None)  # the configuration's
+        return self.config.settings_from(given), {"alone": alone, "raw": raw}
+
+    def _request(self, prompt: Prompt, **how: Any) -> Request:
+        settings, asked = self._settled(**how)
+        return self.ensemble.request(messages_of(prompt), settings, **asked)
+
+    def _answer(self, stopped: threading.Event, prompt: Prompt, how: Mapping[str, Any]) -> Answer:
+        """The answer. Raises GacError soon after `stopped` is set."""
+        with closing(self.stream(prompt, **how)) as stream:
+            while not stopped.is_set():
+                try:
+                    next(stream)
+                except StopIteration as end:
+                    answer: Answer = end.value
+                    return answer
+        raise GacError("nobody waits for this answer any more")
+
+    def _answers(
+        self, stopped: threading.Event, prompts: Sequence[Prompt], parallel: int | None, how: Mapping[str, Any]
+    ) -> list[Answer]:
+        num_threads = min(parallel or self._room.size, self._room.size, len(prompts)) if prompts else 1
+        with ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="answers") as pool:
+            pending = [pool.submit(self._answer, stopped, prompt, how) for prompt in prompts]
+            try:
+                done, _ = wait(pending, return_when=FIRST_EXCEPTION)
+                if errors := [error for future in pending if future in done and (error := future.exception())]:
+                    raise errors[0]
+            finally:
+                stopped.set()
+        return [future.result() for future in pending]
+
+    def _streamed(self, request: Request) -> Generator[TokenEvent, None, Answer]:
+        steps: list[StepTrace] = []
+        with self._room.place():
+            session = self.ensemble.open(request)
+            with closing(session.events()) as events:
+                for event in events:
+                    if isinstance(event, TokenEvent):
+                        steps.append(event.step)
+                        yield event
+                    else:
+                        end: FinishedEvent = event
+        if session.failure:
+            raise session.failure
+        return Answer.of(end, tuple(steps))

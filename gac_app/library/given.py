@@ -1,0 +1,95 @@
+"""A member whose logits the caller gives: transformers' `generate` computes them.
+
+Shape suffixes: `N` positions, `V` the model's vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import torch
+
+from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.member import Member
+from gac_app.errors import MemberError
+from gac_app.models.base import Read, Sequence
+from gac_app.models.hf import TokenizedModel
+from gac_app.vocab.mapping import VocabMapping
+
+
+class GivenModel(TokenizedModel):
+    """A model that computes nothing here."""
+
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+        raise NotImplementedError("its logits are given")
+
+    def truncate(self, slot: int, length: int) -> None:
+        """Nothing is cached here."""
+
+    def copy(self, slot: int, other: int, length: int) -> None:
+        """Nothing is cached here."""
+
+
+class GivenMember(Member):
+    """Every read of a sequence ends when logits are given for its share, whatever it reads: its caller gives those
+    after the last id.
+    """
+
+    def __init__(self, model: GivenModel, mapping: VocabMapping) -> None:
+        super().__init__(model, mapping)
+        self._pending: dict[str, tuple[Sequence, Future[ReadResult]]] = {}
+        self._given: dict[str, torch.Tensor] = {}
+
+    @contextmanager
+    def given(self, share: str, logits_V: torch.Tensor) -> Iterator[None]:
+        """Within the body, reads of this share's sequence get these logits."""
+        self._given[share] = logits_V
+        if share in self._pending:
+            self._end(share)
+        try:
+            yield
+        finally:
+            self._given.pop(share, None)
+
+    def _end(self, share: str) -> None:
+        sequence, future = self._pending.pop(share)
+        num_read, sequence.num_computed = sequence.num_uncomputed, len(sequence.ids)
+        with torch.inference_mode():
+            own_NV = self._given[share][None].to(torch.float32, copy=True)  # mapping writes into it
+            result = ReadResult(self.mapping, own_NV, num_read)
+        if not result.is_finite:
+            future.set_exception(MemberError(self.name, "non-finite", "its logits are not finite numbers"))
+        elif future.set_running_or_notify_cancel():
+            future.set_result(result)
+
+    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        return Sequence(0, list(ids))
+
+    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        future: Future[ReadResult] = Future()
+        [share] = sequence.share
+        self._pending[share] = sequence, future
+        if share in self._given:
+            self._end(share)
+        return future
+
+    def skip_step(self, sequence: Sequence) -> None:
+        """Nothing is batched."""
+
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Never: nobody computes ahead."""
+        return False
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        raise MemberError(self.name, "context", "is run by `generate`, so it cannot score texts")
+
+    def free(self, sequence: Sequence) -> None:
+        self._pending.pop(sequence.share[0], None)
+
+    def forget(self, namespace: str) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """It is its caller's."""

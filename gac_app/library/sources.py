@@ -1,0 +1,104 @@
+"""From what a program has, such as a file, a dictionary, names of models, or models in hand, to a configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gac_app.config import Config
+from gac_app.config_file import config_of
+from gac_app.environment import environment_overrides, read_config
+from gac_app.errors import ConfigError
+from gac_app.loading import InHand
+from gac_app.member_config import scheme_of
+
+MemberSource = str | Path | Mapping[str, Any] | tuple[Any, Any]
+Source = str | Path | Config | Mapping[str, Any] | Sequence[MemberSource] | None
+
+_IN_HAND_SEQUENCES = 16  # a model in hand has no memory set aside for them
+
+
+def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
+    """The configuration of `source`, and the models that are loaded already, by member.
+
+    Args:
+        source: see `gac_app.load`.
+        changes: of the configuration, such as `plugins`.
+
+    Raises:
+        ConfigError.
+    """
+    changes = {key: value for key, value in changes.items() if value}
+    if isinstance(source, Config):
+        return source.model_copy(update=changes), {}
+    if source is None or _is_file(source):
+        config = read_config(None if source is None else Path(str(source)), os.environ)
+        return config_of({**config.model_dump(), **changes}, Path()) if changes else config, {}
+    overrides = environment_overrides(os.environ)
+    if isinstance(source, Mapping):
+        return config_of({**source, **changes}, Path(), overrides), {}
+    listed = [source] if isinstance(source, str | Path) else list(source)
+    members: list[dict[str, Any]] = []
+    in_hand: dict[str, tuple[Any, Any]] = {}
+    for item in listed:
+        taken = [member["name"] for member in members]
+        member = _member(item, taken)
+        members.append(member)
+        if isinstance(item, tuple):
+            in_hand[member["name"]] = item
+    return config_of({"members": members, **changes}, Path(), overrides), in_hand
+
+
+def _is_file(source: Any) -> bool:
+    return isinstance(source, str | Path) and Path(source).suffix in (".yaml", ".yml")
+
+
+def _member(item: Any, taken: Sequence[str]) -> dict[str, Any]:
+    """A member's part of a configuration."""
+    if isinstance(item, Mapping):
+        return dict(item)
+    if isinstance(item, tuple) and len(item) == 2:
+        return _in_hand(*item, taken)
+    if not isinstance(item, str | Path):
+        raise ConfigError(
+            f"members: {type(item).__name__} is no member; expected a source, such as 'hub:organisation/name' or a "
+            "folder, a dictionary, or a pair (model, tokenizer) of transformers"
+        )
+    text = str(item)
+    if not scheme_of(text) and not Path(text).expanduser().exists():
+        for member in read_config(None, os.environ).members:
+            if member.name == text:
+                return member.model_dump()
+        text = f"hub:{text}"
+    return {"name": _name(text, taken), "source": text}
+
+
+def _in_hand(model: Any, tokenizer: Any, taken: Sequence[str]) -> dict[str, Any]:
+    if not hasattr(model, "generate") or not hasattr(tokenizer, "encode"):
+        raise ConfigError(
+            f"members: ({type(model).__name__}, {type(tokenizer).__name__}) is no member; expected a causal language "
+            "model of transformers and its tokenizer"
+        )
+    devices = tuple(str(device) for device in dict.fromkeys(getattr(model, "hf_device_map", {}).values()))
+    name = _name(getattr(model.config, "_name_or_path", "") or model.config.model_type, taken)
+    return {
+        "name": name,
+        "source": name,
+        "device": devices if len(devices) > 1 else str(model.device),
+        "max_sequences": _IN_HAND_SEQUENCES,
+    }
+
+
+def _name(source: str, taken: Sequence[str]) -> str:
+    """A short name for a source, unlike those `taken`."""
+    rest = source.removeprefix(f"{scheme_of(source)}:")
+    path, _, file = rest.partition("#")
+    stem = Path(file or path.partition("@")[0].rstrip("/")).name.removesuffix(".gguf")[:70] or "model"
+    number = next(number for number in range(1, len(taken) + 2) if _numbered(stem, number) not in taken)
+    return _numbered(stem, number)
+
+
+def _numbered(stem: str, number: int) -> str:
+    return stem if number == 1 else f"{stem}-{number}"

@@ -1,0 +1,140 @@
+"""An answer step by step: look at what the members say, then feed a token.
+
+Shape suffix: `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from gac_app.decoding.loop import DecodingSession, StepView
+from gac_app.decoding.trace import StepTrace
+from gac_app.errors import RequestError
+from gac_app.library.answer import Answer
+from gac_app.vocab.union import UnionVocabulary
+
+
+class Step:
+    """What the members say at one step, as float32 tensors [U] over the union. They are copies.
+
+    Attributes:
+        weights: of the members that take part, by name, summing to 1.
+        is_ensembled: several members take part, or one drawn to stand for all; otherwise the gate decides alone.
+        confidence: the gate's, 0 to 1; None where no gate is asked.
+    """
+
+    def __init__(self, view: StepView) -> None:
+        self._view = view
+        self.weights = dict(view.mixture.weights)
+        self.is_ensembled = len(view.mixture.member_steps) > 1 or bool(view.gate.drawn)
+        self.confidence = view.gate.confidence
+
+    @cached_property
+    def probs(self) -> dict[str, torch.Tensor]:
+        """By member, of those that take part, the gate first: what is combined, [U]. With alignment `prefix`, the
+        probability of contested tokens has been added up.
+        """
+        return {name: self._view.mixture.aligned(name).clone() for name in self._view.mixture.member_steps}
+
+    @cached_property
+    def own_probs(self) -> dict[str, torch.Tensor]:
+        """By member, of those asked: its own distribution, before alignment, [U]."""
+        return {name: asked.distribution.probs_U.clone() for name, asked in self._view.asked.items()}
+
+    @cached_property
+    def mixture(self) -> torch.Tensor:
+        """The combined distribution, [U], before sampling's filters."""
+        return self._view.mixture.probs_U.clone()
+
+    @property
+    def argmax_id(self) -> int:
+        """The union id of the likeliest token of the mixture."""
+        return self._view.mixture.argmax_id
+
+
+class Decoding:
+    """An answer under way; made by `Gac.decode`. Not for several threads at once.
+
+    Example:
+        >>> with gac.decode("Name three colours.") as decoding:
+        ...     while not decoding.is_finished:
+        ...         step = decoding.look()
+        ...         decoding.feed(step.argmax_id)
+    """
+
+    def __init__(self, session: DecodingSession, union: UnionVocabulary, on_close: Callable[[], None]) -> None:
+        self._session = session
+        self._union = union
+        self._on_close: Callable[[], None] | None = on_close
+        self._view: StepView | None = None
+        self._steps: list[StepTrace] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def text(self) -> str:
+        """The text so far, without what may begin a stop string."""
+        return self._session.text
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether END was fed, a stop string was written, or a limit is reached."""
+        return self._session.is_finished
+
+    def look(self) -> Step:
+        """The next step, the same until a token is fed. Raises RequestError at the end, MemberError, RuleError."""
+        return Step(self._looked())
+
+    def feed(self, token: int | bytes | str | None = None) -> StepTrace:
+        """Take the step with a token.
+
+        Args:
+            token: a union id, or a token's bytes or text; b"" or "" is END; None = as the settings choose.
+
+        Returns:
+            the step as it is told everywhere.
+
+        Raises:
+            RequestError: the union has no such token, or the answer is at its end.
+            MemberError, RuleError.
+        """
+        token_id = None if token is None else self._id_of(token)
+        view, self._view = self._looked(), None
+        self._steps.append(self._session.feed(view, token_id))
+        return self._steps[-1]
+
+    def close(self) -> Answer:
+        """Free what it holds in the members; the answer so far."""
+        end = self._session.end()
+        if self._on_close:
+            self._on_close()
+            self._on_close = None
+        return Answer.of(end, tuple(self._steps))
+
+    def _looked(self) -> StepView:
+        if self.is_finished or not self._on_close:
+            raise RequestError("decoding", "the answer has come to its end")
+        if self._view is None:
+            self._view = self._session.look()
+        return self._view
+
+    def _id_of(self, token: int | bytes | str) -> int:
+        if isinstance(token, int):
+            if 0 <= token < len(self._union):
+                return token
+            raise RequestError("token", f"{token} is no union id; expected 0 to {len(self._union) - 1}")
+        data = token.encode() if isinstance(token, str) else token
+        if data and data not in self._union.ids:
+            raise RequestError("token", f"{data!r} is no token of the union")
+        return self._union.ids[data] if data else self._union.end_id

@@ -1,0 +1,170 @@
+"""From a configuration to a loaded ensemble, its members in threads. Knows no service, no page and no database."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from gac_app.config import Config
+from gac_app.environment import cache_dir, read_config, with_plugins
+from gac_app.errors import GacError
+from gac_app.member_config import MemberConfig
+
+if TYPE_CHECKING:  # torch loads when the configuration is checked
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.member import Member
+    from gac_app.models.base import Model
+    from gac_app.models.hardware import Placement, Plan
+    from gac_app.models.sources import Progress
+    from gac_app.vocab.mapping import VocabMapping
+
+logger = logging.getLogger(__name__)
+
+InHand = Mapping[str, tuple[Any, Any]]  # a member's name -> a transformers model and its tokenizer
+
+
+class Watcher(Protocol):
+    """Is told how far each member is. Calls come from several threads."""
+
+    def set_fetching(self, name: str, progress: Progress) -> None: ...
+
+    def set(self, name: str, phase: Literal["loading", "failed"], *, detail: str = "") -> None: ...
+
+    def set_ready(self, member: MemberConfig, model: Model) -> None: ...
+
+
+class _Nobody:
+    def set_fetching(self, name: str, progress: Progress) -> None: ...
+
+    def set(self, name: str, phase: Literal["loading", "failed"], *, detail: str = "") -> None: ...
+
+    def set_ready(self, member: MemberConfig, model: Model) -> None: ...
+
+
+def load_ensemble(
+    config: Config | str | Path | None = None,
+    watcher: Watcher | None = None,
+    *,
+    untried: list[Path] | None = None,
+    in_hand: InHand | None = None,
+) -> Ensemble:
+    """Fetch and load all members, and unite their vocabularies.
+
+    Args:
+        config: a configuration, its file, or None for GAC_CONFIG's or the default one.
+        watcher: gets each member's progress.
+        untried: gets the files that onnxruntime may compute faster than llama.cpp, so that nobody waits for that
+            trial; None = they are tried now.
+        in_hand: members that are loaded already.
+
+    Raises:
+        ConfigError, ModelLoadError, VocabularyError: from the first member that failed; the others are released.
+    """
+    if isinstance(config, Config):
+        config = with_plugins(config)
+    else:
+        config = read_config(Path(config) if config else None, os.environ)
+    from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
+
+    places = planned(config)
+    models = load_models(config, places, watcher, untried=untried, in_hand=in_hand)
+    try:
+        return unite(models, config, ThreadMember, are_apart=places.are_apart)
+    except BaseException:
+        for model in models:
+            model.close()
+        raise
+
+
+def planned(config: Config) -> Plan:
+    """Where each member runs on this machine. Logs its warnings."""
+    from gac_app.models.hardware import detect_devices, plan
+
+    found = plan(config.members, detect_devices())
+    for warning in found.warnings:
+        logger.warning("%s", warning)
+    return found
+
+
+def load_models(
+    config: Config,
+    places: Plan,
+    watcher: Watcher | None = None,
+    *,
+    untried: list[Path] | None = None,
+    in_hand: InHand | None = None,
+    num_at_once: int = 0,
+) -> list[Model]:
+    """All members' models, in parallel.
+
+    Args:
+        untried, in_hand: see `load_ensemble`.
+        num_at_once: 0 = all; 1 = one after another, in this thread.
+    """
+    unreachable: set[str] = set()
+
+    def load(member: MemberConfig) -> Model:
+        placement = places.placements[member.name]
+        if in_hand and member.name in in_hand:
+            from gac_app.models.hf import adopted
+
+            return adopted(member, *in_hand[member.name], placement.num_threads)
+        told = watcher or _Nobody()
+        return _load_member(config, member, placement, watcher=told, unreachable=unreachable, untried=untried)
+
+    if num_at_once == 1:
+        return list(map(load, config.members))
+    with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
+        loading = [pool.submit(load, member) for member in config.members]
+    errors = [error for future in loading if (error := future.exception())]
+    models = [future.result() for future in loading if not future.exception()]
+    if errors:
+        for model in models:
+            model.close()
+        raise errors[0]
+    return models
+
+
+def unite(
+    models: list[Model], config: Config, new_member: Callable[[Model, VocabMapping], Member], *, are_apart: bool
+) -> Ensemble:
+    """An ensemble of loaded models, in the configuration's order."""
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.vocab.cache import unite
+
+    mappings = unite([model.vocabulary for model in models], cache_dir(config))
+    members = [new_member(*pair) for pair in zip(models, mappings, strict=True)]
+    return Ensemble(members, config, are_apart=are_apart)
+
+
+def _load_member(
+    config: Config,
+    member: MemberConfig,
+    placement: Placement,
+    *,
+    watcher: Watcher,
+    unreachable: set[str],
+    untried: list[Path] | None,
+) -> Model:
+    from gac_app.models.factory import load_model
+
+    try:
+        model = load_model(
+            member,
+            placement=placement,
+            cache_dir=cache_dir(config),
+            on_fetch=partial(watcher.set_fetching, member.name),
+            on_load=lambda: watcher.set(member.name, "loading"),
+            unreachable=unreachable,
+            untried=untried,
+        )
+    except GacError as error:
+        watcher.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))
+        raise
+    watcher.set_ready(member, model)
+    return model

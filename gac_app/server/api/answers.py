@@ -1,0 +1,245 @@
+"""What the API answers. These models are its schema."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from gac_app.decoding.trace import Candidate, FinishedEvent, FinishReason, StepTrace
+
+LEAST_LOGPROB = -9999.0  # of what has no probability: JSON has no infinity
+
+FinishName = Literal["stop", "length"]
+FINISH: dict[FinishReason, FinishName] = {FinishReason.STOP: "stop", FinishReason.LENGTH: "length"}
+
+
+class ModelCard(BaseModel):
+    """A system that answers under a name."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "gac"
+    max_model_len: int | None = Field(None, description="Tokens of prompt and answer; null while members load.")
+
+
+class ModelList(BaseModel):
+    """`GET /v1/models`."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class Usage(BaseModel):
+    """Tokens of the prompts, as the first member that takes part reads them, and of the answers, ends included."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class TopLogprob(BaseModel):
+    """A token that was likely. The end of an answer is an empty token."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(TopLogprob):
+    """A token that was chosen."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(BaseModel):
+    """Of each token, in the distribution from which it was chosen, before temperature and filters."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class MemberShare(BaseModel):
+    """A member that took part in a step: its weight, and its probability of the token."""
+
+    weight: float
+    prob: float
+
+
+class GacStep(BaseModel):
+    """A step of the ensemble."""
+
+    token: str
+    bytes: list[int]
+    prob: float
+    gate_confidence: float
+    ensembled: bool = Field(description="Several members took part.")
+    winner: str
+    members: dict[str, MemberShare]
+
+
+class GacAnswer(BaseModel):
+    """How an answer was decoded. In a stream, `steps` are those of the chunk, and the last chunk has the rest."""
+
+    steps: list[GacStep]
+    digest: str | None = None
+    reproducible: bool | None = None
+    num_ensembled: int | None = None
+
+
+class AnswerMessage(BaseModel):
+    """The assistant's message."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class ChatChoice(BaseModel):
+    """One answer."""
+
+    index: int
+    message: AnswerMessage
+    finish_reason: FinishName
+    logprobs: ChatLogprobs | None = None
+    gac: GacAnswer | None = None
+
+
+class ChatCompletion(BaseModel):
+    """`POST /v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    system_fingerprint: str
+
+
+class Delta(BaseModel):
+    """What a chunk adds to the message."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChatChunkChoice(BaseModel):
+    """What a chunk adds to one answer."""
+
+    index: int
+    delta: Delta
+    finish_reason: FinishName | None = None
+    logprobs: ChatLogprobs | None = None
+    gac: GacAnswer | None = None
+
+
+class ChatChunk(BaseModel):
+    """An event of a streamed chat."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChatChunkChoice]
+    usage: Usage | None = None
+    system_fingerprint: str
+
+
+class TextLogprobs(BaseModel):
+    """Of each token. That of a document's first token is null; `bytes:` begins a token that is no text by itself."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None
+    text_offset: list[int]
+
+
+class TextChoice(BaseModel):
+    """One continuation, or what a chunk adds to it."""
+
+    index: int
+    text: str
+    finish_reason: FinishName | None
+    logprobs: TextLogprobs | None = None
+    gac: GacAnswer | None = None
+
+
+class TextCompletion(BaseModel):
+    """`POST /v1/completions`, and each event of its stream."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage | None = None
+    system_fingerprint: str
+
+
+class TokenizeAnswer(BaseModel):
+    """`POST /tokenize`."""
+
+    count: int
+    max_model_len: int | None
+    tokens: list[int]
+    token_strs: list[str] | None = None
+
+
+class DetokenizeAnswer(BaseModel):
+    """`POST /detokenize`."""
+
+    prompt: str
+
+
+class TokenizerInfo(BaseModel):
+    """`GET /tokenizer_info`."""
+
+    tokenizer_class: str = "union"
+    eos_token: str = Field(description="Plain text, which lm-eval puts before a text without a context.")
+
+
+def logprob_of(prob: float) -> float:
+    return math.log(prob) if prob > 0 else LEAST_LOGPROB
+
+
+def token_text(token: bytes) -> str:
+    """A token as text; one that is none as OpenAI writes it: `bytes:\\xe4\\xbd`."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token)
+
+
+def chat_logprob(step: StepTrace, num_top: int) -> TokenLogprob:
+    top = [_top(candidate) for candidate in step.top[:num_top]]
+    return TokenLogprob(
+        token=token_text(step.token), logprob=logprob_of(step.prob), bytes=list(step.token), top_logprobs=top
+    )
+
+
+def _top(candidate: Candidate) -> TopLogprob:
+    token = candidate.token
+    return TopLogprob(token=token_text(token), logprob=logprob_of(candidate.prob), bytes=list(token))
+
+
+def gac_step(step: StepTrace) -> GacStep:
+    return GacStep(
+        token=token_text(step.token),
+        bytes=list(step.token),
+        prob=step.prob,
+        gate_confidence=step.gate_confidence,
+        ensembled=step.is_ensembled,
+        winner=step.winner,
+        members={one.member: MemberShare(weight=one.weight, prob=one.prob) for one in step.members},
+    )
+
+
+def gac_answer(steps: list[StepTrace], end: FinishedEvent | None, *, has_steps: bool) -> GacAnswer:
+    """The extension's part of a choice, or of a chunk of it: `end` is None before the last."""
+    told = [gac_step(step) for step in steps] if has_steps else []
+    if end is None:
+        return GacAnswer(steps=told)
+    return GacAnswer(steps=told, digest=end.digest, reproducible=end.is_reproducible, num_ensembled=end.num_ensembled)

@@ -1,0 +1,164 @@
+"""The API's application. The host gives it the requests to its paths; errors, request ids and schema are its own."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gac_app import __version__
+from gac_app.config import Config
+from gac_app.errors import UNEXPECTED, GacError
+from gac_app.server.api.access import Access
+from gac_app.server.api.answers import ChatChunk, ModelCard, ModelList
+from gac_app.server.api.chat import chat_route
+from gac_app.server.api.description import ERRORS, document_of
+from gac_app.server.api.errors import ApiError, error_of
+from gac_app.server.api.events import EndTold, TokenTold, event_route
+from gac_app.server.api.requests import (
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    ResponseRequest,
+    TokenizeRequest,
+)
+from gac_app.server.api.response_answers import ResponseEvent
+from gac_app.server.api.responses import response_route
+from gac_app.server.api.texts import text_route
+from gac_app.server.api.tokens import token_routes
+from gac_app.server.limits.bodies import RefusedError
+from gac_app.server.limits.callers import Callers
+from gac_app.services.completions.completions import Completions
+from gac_app.services.completions.systems import System
+
+PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
+REQUEST_ID = "X-Request-Id"
+_ANY_SIZE = 2**63
+_BODIES = (ChatRequest, CompletionRequest, ResponseRequest, TokenizeRequest, DetokenizeRequest)
+_MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+    *((body, "validation") for body in _BODIES),
+    *((told, "serialization") for told in (ChatChunk, ResponseEvent, TokenTold, EndTold)),
+]
+# The names that settings have in requests, by path.
+_PARAMS = {"max_new_tokens": "max_tokens", "settings": "gac.settings"}
+_PARAMS_OF = {
+    "/v1/chat/completions": {**_PARAMS, "prompt": "messages"},
+    "/v1/responses": {**_PARAMS, "max_new_tokens": "max_output_tokens", "prompt": "input"},
+    "/detokenize": {"prompt": "tokens"},
+}
+
+
+def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIApp:
+    """The application.
+
+    Args:
+        callers: limits the requests of each address, those to the page included.
+    """
+    access = Access(config, callers)
+    app = FastAPI(
+        title="GaC side by side",
+        version=__version__,
+        description="Language models, and ensembles of them, in OpenAI's form.",
+        middleware=[Middleware(RequestIds)],
+        responses=ERRORS,
+        max_body_size=_ANY_SIZE,  # `read_body` refuses what is too large, in the API's form
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(_models_routes(completions, access))
+    app.include_router(chat_route(completions, access))
+    app.include_router(text_route(completions, access))
+    app.include_router(response_route(completions, access))
+    app.include_router(token_routes(completions, access))
+    app.include_router(event_route(completions, access))
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    app.openapi = lambda: document_of(app, _MODELS, completions.systems.names)  # type: ignore[method-assign]
+    return app
+
+
+class ApiPaths:
+    """Middleware: passes requests to the API's paths to its application."""
+
+    def __init__(self, app: ASGIApp, api: ASGIApp) -> None:
+        self.app, self._api = app, api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_api = scope["type"] == "http" and (scope["path"].startswith(PREFIX) or scope["path"] in OTHERS)
+        await (self._api if is_api else self.app)(scope, receive, send)
+
+
+class RequestIds:
+    """Middleware: every answer tells its request's id: the caller's, if that is plain, or a new one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        is_plain = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+        request_id = given if is_plain else f"req_{uuid.uuid4().hex}"
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
+
+
+def _models_routes(completions: Completions, access: Access) -> APIRouter:
+    """`GET /v1/models` and `GET /v1/models/NAME`."""
+    router, created, systems = APIRouter(dependencies=[Depends(access)]), int(time.time()), completions.systems
+
+    def card(system: System) -> ModelCard:
+        return ModelCard(id=system.name, created=created, max_model_len=completions.context_length(system))
+
+    @router.get("/v1/models")
+    async def models() -> ModelList:
+        return ModelList(data=[card(systems.find(name)) for name in systems.names])
+
+    @router.get("/v1/models/{name:path}")
+    async def model(name: str) -> ModelCard:
+        return card(systems.find(name))
+
+    return router
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, ApiError):
+        return error.response()
+    if isinstance(error, GacError | RefusedError):
+        return error_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)).response()
+    if isinstance(error, HTTPException):
+        return ApiError(error.status_code, str(error.detail), headers=error.headers).response()
+    return ApiError(400, "the address is none of this API's").response()
+
+
+async def _broken(_: Request, error: Exception) -> JSONResponse:
+    return ApiError(500, UNEXPECTED).response()
+
+
+_HANDLERS: Mapping[type[Exception], Any] = {
+    ApiError: _refused,
+    GacError: _refused,
+    RefusedError: _refused,
+    HTTPException: _refused,
+    RequestValidationError: _refused,
+    Exception: _broken,
+}

@@ -1,0 +1,50 @@
+"""The API's OpenAPI document. Bodies are read by hand and streams are sent by hand, so FastAPI is told of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from gac_app.server.api.errors import ErrorBody
+
+ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}}
+_PLACE = "#/components/schemas/"
+
+
+def described(body: type[BaseModel], chunk: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Options of a route that takes `body`.
+
+    Args:
+        chunk: the data of each event where the answer is streamed.
+    """
+    content = {"application/json": {"schema": {"$ref": f"{_PLACE}{body.__name__}"}}}
+    options: dict[str, Any] = {"openapi_extra": {"requestBody": {"required": True, "content": content}}}
+    if chunk:
+        told = f"Server-sent events. The data of each is a {chunk.__name__} or an ErrorBody; `[DONE]` is the last."
+        stream = {"schema": {"type": "string", "description": told}}
+        options["responses"] = {200: {"content": {"text/event-stream": stream}}}
+    return options
+
+
+def document_of(
+    app: FastAPI, models: Sequence[tuple[type[BaseModel], JsonSchemaMode]], names: Sequence[str]
+) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        models: bodies ("validation") and chunks ("serialization").
+        names: the values of a body's field `model`.
+    """
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _, found = models_json_schema(models, ref_template=f"{_PLACE}{{model}}")
+        for body in (kind.__name__ for kind, mode in models if mode == "validation"):
+            found["$defs"][body]["properties"].get("model", {})["enum"] = list(names)
+        document["components"]["schemas"] |= found["$defs"]
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,341 @@
+"""What a program may ask, and its translation into settings. These models are the API's schema."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+
+from gac_app.models.message import Message, Role
+from gac_app.services.completions.completion_run import Document
+from gac_app.services.completions.systems import ENSEMBLE_NAME
+from gac_app.settings import MAX_NEW_TOKENS, Settings, Shown
+
+MAX_CHOICES = 16
+MAX_PROMPTS = 128  # and choices of all of them
+MAX_IDS = 200_000
+MAX_TOP = 8  # tokens that a step's trace has
+# Fields of OpenAI's that would change the answer. Where they change nothing, as an empty list of tools, they are taken.
+UNSUPPORTED = frozenset(
+    {
+        *("audio", "modalities", "prediction", "web_search_options", "reasoning_effort", "verbosity"),
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
+        *("frequency_penalty", "presence_penalty", "logit_bias", "response_format"),
+        *("best_of", "suffix", "store"),
+        *("background", "conversation", "include", "previous_response_id", "reasoning", "text", "truncation"),
+    }
+)
+
+
+def _like(name: str) -> Any:
+    """A field with the bounds of a setting; None = the system's own."""
+    setting = Settings.model_fields[name]
+    info: Any = Field(None, description=setting.description)
+    info.metadata = [item for item in setting.metadata if not isinstance(item, Shown)]
+    return info
+
+
+def _described(expected: str) -> WrapValidator:
+    """One message for all kinds of a union, none of which fits."""
+
+    def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(value)
+        except ValidationError:
+            raise ValueError(f"expected {expected}") from None
+
+    return WrapValidator(check)
+
+
+class Asked(BaseModel):
+    """A value of the API: strict, without unknown fields. A field that is null counts as missing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nulls(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class StreamOptions(Asked):
+    """How a stream is sent."""
+
+    include_usage: bool | None = Field(None, description="A last chunk without choices has the usage.")
+    include_obfuscation: Literal[False] | None = None
+
+
+class GacOptions(Asked):
+    """The extension: how the ensemble decoded."""
+
+    steps: bool = Field(True, description="Each step: who took part, the winner, each member's probability.")
+    settings: dict[str, Any] = Field({}, max_length=40, description="Settings that differ from the model's.")
+
+
+class Answered(Asked):
+    """What all requests for an answer have in common."""
+
+    model: str = Field(max_length=200, description="One of GET /v1/models.")
+    stream: bool | None = None
+    temperature: float | None = _like("temperature")
+    top_p: float | None = _like("top_p")
+    gac: GacOptions | None = None
+    # What has no effect here.
+    user: str | None = Field(None, max_length=1000)
+    metadata: dict[str, str] | None = Field(None, max_length=16)
+    safety_identifier: str | None = Field(None, max_length=1000)
+    prompt_cache_key: str | None = Field(None, max_length=1000)
+    service_tier: Literal["auto", "default"] | None = None
+
+    @property
+    @abstractmethod
+    def max_new_tokens(self) -> int | None:
+        """Of the answer."""
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return False
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the system's."""
+        given = {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
+        own = self.gac.settings if self.gac else {}
+        return own | {name: value for name, value in given.items() if value is not None}
+
+
+class Sampling(Answered):
+    """What completions and chats have in common."""
+
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    top_k: int | None = _like("top_k")
+    min_p: float | None = _like("min_p")
+    repetition_penalty: float | None = _like("repetition_penalty")
+    seed: int | None = _like("seed")
+    stop: Annotated[
+        str | Annotated[list[str], Field(max_length=16)] | None, _described("a text, or a list of up to 16 texts")
+    ] = None
+    # What has to change nothing.
+    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def num_choices(self) -> int:
+        return self.n or 1
+
+    def changes(self) -> dict[str, Any]:
+        names = ("top_k", "min_p", "repetition_penalty", "seed")
+        given = {name: getattr(self, name) for name in names}
+        given["stop"] = (self.stop,) if isinstance(self.stop, str) else self.stop and tuple(self.stop)
+        return super().changes() | {name: value for name, value in given.items() if value is not None}
+
+
+class TextPart(Asked):
+    """A part of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(Asked):
+    """One message of a chat."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=1000)]
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _check_parts(cls, content: Any) -> Any:
+        kinds = [part.get("type") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+        if strange := [kind for kind in kinds if kind != "text"]:
+            raise ValueError(f"parts of type {str(strange[0])[:40]!r} are not supported; expected text")
+        return content
+
+    def message(self) -> Message:
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        role: Role = "system" if self.role == "developer" else self.role
+        return Message(role, text)
+
+
+class ChatRequest(Sampling):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
+    max_tokens: int | None = _like("max_new_tokens")
+    max_completion_tokens: int | None = _like("max_new_tokens")
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    # What has to change nothing.
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    functions: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    modalities: list[Literal["text"]] | None = None
+    store: Literal[False] | None = None
+
+    @model_validator(mode="after")
+    def _check_logprobs(self) -> ChatRequest:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        return self
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def num_top(self) -> int | None:
+        """How many likely tokens of each step are told; None = not even the chosen one's probability."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def chat(self) -> tuple[Message, ...]:
+        return tuple(message.message() for message in self.messages)
+
+
+class InputPart(Asked):
+    """A part of an item, one of an earlier answer among them."""
+
+    type: Literal["input_text", "output_text"]
+    text: str
+    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    logprobs: list[Any] | None = None
+
+
+class InputItem(Asked):
+    """An item of the input: a message. Its id and status have no effect."""
+
+    type: Literal["message"] | None = None
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[
+        str | Annotated[list[InputPart], Field(min_length=1, max_length=1000)],
+        _described("text, or parts of type input_text or output_text; nothing else is supported"),
+    ]
+    id: str | None = Field(None, max_length=1000)
+    status: str | None = Field(None, max_length=100)
+
+    def message(self) -> Message:
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class TextFormat(Asked):
+    """The form of the text: any."""
+
+    type: Literal["text"]
+
+
+class TextOptions(Asked):
+    """How the text is written."""
+
+    format: TextFormat | None = None
+
+
+class ResponseRequest(Answered):
+    """`POST /v1/responses`."""
+
+    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=10_000)]
+    instructions: str | None = None
+    max_output_tokens: int | None = _like("max_new_tokens")
+    # What has to change nothing.
+    store: Literal[False] | None = None
+    background: Literal[False] | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    include: Annotated[list[Any], Field(max_length=0)] | None = None
+    truncation: Literal["disabled"] | None = None
+    text: TextOptions | None = None
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        return self.max_output_tokens
+
+    def chat(self) -> tuple[Message, ...]:
+        first = (Message("system", self.instructions),) if self.instructions else ()
+        said = (Message("user", self.input),) if isinstance(self.input, str) else tuple(i.message() for i in self.input)
+        return (*first, *said)
+
+
+Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_IDS)]
+
+
+Prompts = (
+    str
+    | Ids
+    | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)]
+    | Annotated[list[Ids], Field(min_length=1, max_length=MAX_PROMPTS)]
+)
+
+
+class CompletionRequest(Sampling):
+    """`POST /v1/completions`."""
+
+    prompt: Annotated[Prompts, _described(f"text, token ids, or a list of up to {MAX_PROMPTS} of either")] = Field(
+        description="Text, ids of the model's tokeniser, or a list of either."
+    )
+    max_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS)
+    echo: bool | None = Field(None, description="Puts the prompt before the answer, and its tokens before logprobs.")
+    logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    # What has to change nothing.
+    best_of: Literal[1] | None = None
+    suffix: Annotated[str, Field(max_length=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check_number(self) -> CompletionRequest:
+        if len(self.documents()) * self.num_choices > MAX_PROMPTS:
+            raise ValueError(f"prompts times n are more than {MAX_PROMPTS}")
+        return self
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        return self.max_tokens or None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether more than the prompt is asked for."""
+        return self.max_tokens != 0
+
+    def documents(self) -> tuple[Document, ...]:
+        prompt: Any = self.prompt
+        is_one = isinstance(prompt, str) or not prompt or isinstance(prompt[0], int)
+        return tuple(Document(one if isinstance(one, str) else tuple(one)) for one in ([prompt] if is_one else prompt))
+
+
+class TokenizeRequest(Asked):
+    """`POST /tokenize`, after vLLM."""
+
+    model: str = Field(ENSEMBLE_NAME, max_length=200)
+    prompt: str | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)] | None = None
+    add_special_tokens: bool = Field(True, description="As the start of a document.")
+    add_generation_prompt: Literal[True] | None = None
+    return_token_strs: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> TokenizeRequest:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("expected a prompt or messages")
+        return self
+
+
+class DetokenizeRequest(Asked):
+    """`POST /detokenize`, after vLLM."""
+
+    model: str = Field(ENSEMBLE_NAME, max_length=200)
+    tokens: Ids

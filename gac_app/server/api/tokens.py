@@ -1,0 +1,69 @@
+"""`POST /tokenize` and `POST /detokenize`, after vLLM: by a member's tokeniser, or the union's.
+
+`GET /tokenizer_info` is for lm-eval, which looks for it before it uses the other two.
+"""
+
+# Annotations are not postponed: FastAPI reads the dependencies in them, which are local.
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.concurrency import run_in_threadpool
+
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.errors import ModelLoadError, RequestError
+from gac_app.server.api.access import Access
+from gac_app.server.api.answers import DetokenizeAnswer, TokenizeAnswer, TokenizerInfo, token_text
+from gac_app.server.api.description import described
+from gac_app.server.api.reading import body_of
+from gac_app.server.api.requests import DetokenizeRequest, TokenizeRequest
+from gac_app.services.completions.completions import Completions
+
+EOS = "<|endoftext|>"
+
+
+def token_routes(completions: Completions, access: Access) -> APIRouter:
+    """The routes. They wait for no model, only for a thread."""
+    router = APIRouter(dependencies=[Depends(access)])
+
+    def ids_of(asked: TokenizeRequest) -> list[int]:
+        system, ensemble = completions.systems.find(asked.model), completions.ensemble()
+        if asked.messages is None:
+            text = asked.prompt or ""
+            if len(text) > MAX_PROMPT_CHARS:
+                message = f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken"
+                raise RequestError("prompt", message)
+            return ensemble.tokenizer(system.member).encode(text, is_document=asked.add_special_tokens)
+        if system.member is None:
+            raise RequestError("messages", "each member has a chat template of its own; name one as the model")
+        try:
+            return ensemble.members[system.member].encode([message.message() for message in asked.messages])
+        except ModelLoadError as error:
+            raise RequestError("messages", str(error)) from None
+
+    def tokenized(asked: TokenizeRequest) -> TokenizeAnswer:
+        system, ids = completions.systems.find(asked.model), ids_of(asked)
+        strings = None
+        if asked.return_token_strs:
+            strings = list(map(token_text, completions.ensemble().tokenizer(system.member).tokens(ids)))
+        most = completions.context_length(system)
+        return TokenizeAnswer(count=len(ids), max_model_len=most, tokens=ids, token_strs=strings)
+
+    def detokenized(asked: DetokenizeRequest) -> DetokenizeAnswer:
+        system = completions.systems.find(asked.model)
+        tokens = completions.ensemble().tokenizer(system.member).tokens(asked.tokens)
+        return DetokenizeAnswer(prompt=b"".join(tokens).decode("utf-8", "replace"))
+
+    @router.post("/tokenize", **described(TokenizeRequest))
+    async def tokenize(asked: Annotated[TokenizeRequest, Depends(body_of(TokenizeRequest))]) -> TokenizeAnswer:
+        return await run_in_threadpool(tokenized, asked)
+
+    @router.post("/detokenize", **described(DetokenizeRequest))
+    async def detokenize(asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest))]) -> DetokenizeAnswer:
+        return await run_in_threadpool(detokenized, asked)
+
+    @router.get("/tokenizer_info")
+    async def tokenizer_info() -> TokenizerInfo:
+        return TokenizerInfo(eos_token=EOS)
+
+    return router

@@ -1,0 +1,1 @@
+"""Answers for programs: one system at a time, several choices, nothing stored."""

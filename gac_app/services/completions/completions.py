@@ -1,0 +1,123 @@
+"""Answers for programs, in the page's queue and under its fairness. Nothing of them is stored."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections import OrderedDict
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gac_app.errors import LimitError, NotFoundError
+from gac_app.services.completions.completion_run import CompletionRun, Question
+from gac_app.services.completions.systems import System, Systems
+from gac_app.services.runs.runs import RunService
+from gac_app.services.visitors import owner_of
+
+if TYPE_CHECKING:  # it loads torch, which the page need not wait for
+    from gac_app.decoding.ensemble import Ensemble
+
+KEPT_RUNS = 32  # that ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks.
+
+    Attributes:
+        visitor_key: as a visitor's, so that all requests by one API key are one visitor's.
+        client: the origin, from `client_of`.
+        max_at_once: runs of this asker that wait or decode; None = as many as the queue takes.
+    """
+
+    visitor_key: str
+    client: str
+    max_at_once: int | None
+
+
+class Completions:
+    """Starts and ends runs for programs.
+
+    Args:
+        runs: its members and its queue are used.
+    """
+
+    def __init__(self, runs: RunService) -> None:
+        self.systems = Systems(runs.config)
+        self.config_hash = runs.config_hash
+        self._runs = runs
+        self._under_way: set[CompletionRun] = set()
+        self._ended_last: OrderedDict[str, CompletionRun] = OrderedDict()  # by id, for those who still follow them
+        self._lock = threading.Lock()
+        runs.companions.append(self)
+
+    def ensemble(self) -> Ensemble:
+        """The members. Raises GacError while they are not ready."""
+        return self._runs.members.ensemble()
+
+    def context_length(self, system: System) -> int | None:
+        """The tokens that fit all members that may take part; None while they load."""
+        members = self._runs.members
+        if not members.are_ready:
+            return None
+        names = [system.member] if system.member else self._runs.config.taking_part(system.settings)
+        return min(members.ensemble().members[name].context_length for name in names)
+
+    def start(self, question: Question, asker: Asker) -> CompletionRun:
+        """Queue a run. It takes as long as the members need to tokenise the prompts.
+
+        Raises:
+            RequestError: a prompt does not fit.
+            LimitError: the asker has too many runs.
+            BusyError: the queue is full.
+            GacError: while the models are not ready.
+        """
+        owner = owner_of(asker.visitor_key)
+        self._runs.members.ensemble()
+        run = CompletionRun(question, owner)
+        run.client = asker.client
+
+        with self._lock:
+            num = sum(one.owner == owner for one in self._under_way)
+            if asker.max_at_once is not None and num >= asker.max_at_once:
+                raise LimitError(f"{num} requests of yours are under way; wait until one of them has ended")
+            self._under_way.add(run)
+        try:
+            self._runs.carry_out(run, on_taken=lambda: None, on_ended=lambda: self._ended(run))
+        except BaseException:
+            with self._lock:
+                self._under_way.discard(run)
+            raise
+        return run
+
+    def following(self, run: CompletionRun) -> AbstractContextManager[None]:
+        """Somebody waits for the run until the block ends; then the run ends within a step."""
+        return self._runs.following(run)
+
+    def find(self, run_id: str, asker: Asker) -> CompletionRun:
+        """A run that is under way, or one of the last `KEPT_RUNS`. Raises NotFoundError, also for another's."""
+        owner = owner_of(asker.visitor_key)
+        with self._lock:
+            known = self._ended_last | {run.id: run for run in self._under_way}
+        run = known.get(run_id)
+        if run is None or not hmac.compare_digest(run.owner, owner):
+            raise NotFoundError("there is no such run, or it ended long ago")
+        return run
+
+    def _ended(self, run: CompletionRun) -> None:
+        with self._lock:
+            self._under_way.discard(run)
+            self._ended_last[run.id] = run
+            while len(self._ended_last) > KEPT_RUNS:
+                self._ended_last.popitem(last=False)
+
+    def forget(self, visitor_key: str) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Stop all runs."""
+        with self._lock:
+            runs = list(self._under_way)
+        for run in runs:
+            self._runs.halt(run)

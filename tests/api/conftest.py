@@ -1,0 +1,33 @@
+"""The API over fake members, by a test's client and over a port of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.site import Site
+from tests.services.house import House
+
+HERE = "http://localhost:7860"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path / "gac.db")
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def site(house: House) -> Iterator[Callable[..., Site]]:
+    """Makes sites: `site(models=..., api=..., server=...)`."""
+    with ExitStack() as opened:
+
+        def make(models: Any = None, **config_fields: Any) -> Site:
+            return opened.enter_context(Site.over(house.service(models, **config_fields)))
+
+        yield make

@@ -1,0 +1,111 @@
+"""Who may ask, how much, and what a queue that is full says."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gac_app.config_file import load_config
+from gac_app.errors import ConfigError
+from tests.api.site import Site, refusal_of
+from tests.fakes import SOON_S, FakeModel, Fault
+from tests.services.house import until
+
+Sites = Callable[..., Site]
+KEY = {"name": "one", "sha256": hashlib.sha256(b"secret").hexdigest()}
+OPEN = {"Authorization": "Bearer secret"}
+PUBLIC: dict[str, Any] = {"public": True, "api": {"keys": [KEY]}}
+
+
+@pytest.fixture
+def hanging() -> list[FakeModel]:
+    """Members that hang until they are released."""
+    return [FakeModel("a", 1, fault=Fault("hang")), FakeModel("b", 2)]
+
+
+@pytest.fixture
+def busy(site: Sites, hanging: list[FakeModel]) -> Any:
+    """Makes a site with `num` requests under way, which end with the test."""
+    threads: list[threading.Thread] = []
+
+    def make(num: int, headers: dict[str, str] | None = None, **fields: Any) -> Site:
+        here = site(hanging, **fields)
+        for _ in range(num):
+            thread = threading.Thread(target=lambda: here.chat_with(headers or {}))
+            thread.start()
+            threads.append(thread)
+        until(lambda: here.num_under_way == num)
+        return here
+
+    yield make
+    hanging[0].released.set()
+    for thread in threads:
+        thread.join(SOON_S)
+
+
+def test_a_local_host_needs_no_key(site: Sites) -> None:
+    here = site()
+    assert here.chat().status_code == 200
+    assert here.chat_with({"Authorization": "Bearer anything"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}, {"Authorization": "Bearer "}]
+)
+def test_a_public_host_needs_a_key(site: Sites, headers: dict[str, str]) -> None:
+    here = site(**PUBLIC)
+    for answer in (here.chat_with(headers), here.client.get("/v1/models", headers=headers)):
+        status, error = refusal_of(answer)
+        assert (status, error["code"], answer.headers["www-authenticate"]) == (401, "invalid_api_key", "Bearer")
+    assert here.chat_with(OPEN).status_code == 200
+
+
+def test_wrong_keys_are_slowed(site: Sites) -> None:
+    here = site(**PUBLIC)
+    guesses = [here.client.get("/v1/models", headers={"Authorization": f"Bearer {n}"}) for n in range(8)]
+    assert [guess.status_code for guess in guesses] == [401] * 5 + [429] * 3
+    assert 1 <= int(guesses[-1].headers["retry-after"]) <= 31
+    assert here.client.get("/v1/models", headers=OPEN).status_code == 200
+
+
+def test_a_key_has_its_requests_a_minute(site: Sites) -> None:
+    here = site(public=True, api={"keys": [{**KEY, "requests_per_minute": 12}]})
+    answers = [here.client.get("/v1/models", headers=OPEN) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+    assert refusal_of(answers[-1])[1]["code"] == "rate_limit_exceeded"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 5
+
+
+def test_a_key_has_its_runs_at_once(busy: Any) -> None:
+    here = busy(1, OPEN, public=True, api={"keys": [{**KEY, "max_at_once": 1}]})
+    answer = here.chat_with(OPEN)
+    assert (refusal_of(answer)[0], answer.headers["retry-after"]) == (429, "5")
+
+
+def test_a_full_queue_says_so(busy: Any) -> None:
+    here = busy(2, server={"max_running": 1, "max_waiting": 1})
+    answer = here.chat()
+    status, error = refusal_of(answer)
+    assert (status, error["code"], answer.headers["retry-after"]) == (503, "queue_full", "5")
+
+
+def test_a_closed_api_is_not_there(site: Sites) -> None:
+    """The page's own answer comes from `/`."""
+    from gac_app.server.host import create_host
+
+    here = site(api={"is_open": False})
+    host = create_host(here.service, here.service.config)
+    assert not any("ApiPaths" in str(layer) for layer in host.user_middleware)
+
+
+def test_two_keys_have_two_names(tmp_path: Any) -> None:
+    file = tmp_path / "gac.yaml"
+    hashes = [KEY["sha256"], "0" * 64]
+    keys = "".join(f"\n    - {{name: one, sha256: {digest!r}}}" for digest in hashes)
+    file.write_text(f"members: [{{name: a, source: 'random:1'}}]\napi:\n  keys:{keys}\n")
+    with pytest.raises(ConfigError, match=r"same name"):
+        load_config(file)

@@ -1,0 +1,89 @@
+"""The official client of OpenAI speaks to a host on a port, and its types are what comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.site import ASK, Site
+from tests.server.site import served
+
+openai = pytest.importorskip("openai")
+
+CHAT: dict[str, Any] = {"model": "gac", "messages": ASK, "max_tokens": 8}
+
+
+@pytest.fixture
+def url(site: Callable[..., Site]) -> Iterator[str]:
+    with served(site().host) as url:
+        yield f"{url}/v1"
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Any]:
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0, _strict_response_validation=True) as client:
+        yield client
+
+
+def test_it_lists_models(client: Any) -> None:
+    assert "gac" in [model.id for model in client.models.list()]
+    assert client.models.retrieve("gac/gate").id == "gac/gate"
+
+
+def test_it_chats(client: Any) -> None:
+    answer = client.chat.completions.create(**CHAT, logprobs=True, top_logprobs=2, n=2)
+    [first, second] = answer.choices
+    assert first.message.content == second.message.content
+    assert "".join(one.token for one in first.logprobs.content) == first.message.content
+    assert answer.usage.completion_tokens == 16
+    assert answer._request_id.startswith("req_")
+
+
+def test_it_streams(client: Any) -> None:
+    whole = client.chat.completions.create(**CHAT).choices[0].message.content
+    chunks = list(client.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True}))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == whole
+    assert chunks[-1].usage.completion_tokens == 8
+
+
+def test_its_async_twin_streams(url: str) -> None:
+    async def told() -> str:
+        async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
+            stream = await client.chat.completions.create(**CHAT, stream=True)
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert asyncio.run(told())
+
+
+def test_it_raises_what_the_host_refuses(client: Any) -> None:
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.chat.completions.create(**CHAT, tools=[{"type": "function", "function": {"name": "f"}}])
+    assert (refusal.value.param, refusal.value.code) == ("tools", "unsupported_parameter")
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(**{**CHAT, "model": "none"})
+
+
+def test_it_completes(client: Any) -> None:
+    answer = client.completions.create(model="a", prompt=["the model", "of all"], max_tokens=3, logprobs=2, n=2)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    assert all(len(one.logprobs.tokens) == len(one.logprobs.top_logprobs) == 3 for one in answer.choices)
+
+
+def test_it_streams_completions(url: str) -> None:
+    """Its type of a chunk has no null as finish_reason, which OpenAI sends, so nothing is validated strictly."""
+    with openai.OpenAI(base_url=url, api_key="none") as client:
+        fields: dict[str, Any] = {"model": "a", "prompt": "the model", "max_tokens": 3, "echo": True}
+        whole = client.completions.create(**fields).choices[0].text
+        assert "".join(chunk.choices[0].text for chunk in client.completions.create(**fields, stream=True)) == whole
+
+
+def test_it_responds(client: Any) -> None:
+    fields: dict[str, Any] = {"model": "gac", "input": ASK[0]["content"], "max_output_tokens": 8}
+    whole = client.responses.create(**fields)
+    assert whole.output_text == client.chat.completions.create(**CHAT).choices[0].message.content
+    with client.responses.stream(**fields) as stream:
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+    assert text == whole.output_text

@@ -1,0 +1,201 @@
+"""`Gac` over fakes: it queues, raises, streams, and shows its steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+import torch
+
+from gac_app import BusyError, FinishReason, Gac, MemberError, Message, RequestError, Settings
+from tests.fakes import SOON_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
+
+SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
+
+
+def gac_of(*models: Any, **settings: Any) -> Gac:
+    return Gac(ensemble_of(models, config_of([model.name for model in models], {**SETTINGS, **settings})))
+
+
+@pytest.fixture
+def gac() -> Iterator[Gac]:
+    with gac_of(FakeModel("a", max_sequences=8), FakeModel("b", 1, max_sequences=8)) as gac:
+        yield gac
+
+
+def test_more_threads_than_sequences_wait_for_their_turn(gac: Gac) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(gac.answer, ["Hello"] * 40))
+    assert {(answer.reason, answer.num_tokens) for answer in answers} == {(FinishReason.LENGTH, 6)}
+    assert len({answer.digest for answer in answers}) == 1
+    assert answers[0].text
+
+
+def test_answers_keep_the_order_of_their_prompts(gac: Gac) -> None:
+    prompts = [f"Number {number}" for number in range(9)]
+    together = gac.answers(prompts, parallel=20)
+    assert [answer.text for answer in together] == [gac.answer(prompt).text for prompt in prompts]
+    assert gac.answers([]) == []
+
+
+def test_a_member_that_fails_is_raised() -> None:
+    broken = FakeModel("b", 1, fault=Fault("raise", marker=b"bad"))
+    with gac_of(FakeModel("a"), broken) as gac:
+        assert gac.answer("good").text
+        with pytest.raises(MemberError, match="b: RuntimeError: planned"):
+            gac.answer("bad")
+        with pytest.raises(MemberError, match="planned"):
+            gac.answers(["good", "bad", "good"])
+        with pytest.raises(MemberError, match="planned"):
+            asyncio.run(gac.answer_async("bad"))
+        assert broken.num_held <= 4  # of the prefix cache
+
+
+def test_a_stream_is_the_answer(gac: Gac) -> None:
+    def streamed() -> Any:
+        answer = yield from gac.stream("Hello")
+        ended.append(answer)
+
+    ended: list[Any] = []
+    texts = [event.text for event in streamed()]
+    assert "".join(texts) == ended[0].text == gac.answer("Hello").text == str(ended[0])
+
+
+def test_bad_input_is_told_before_a_stream_begins(gac: Gac) -> None:
+    with pytest.raises(RequestError, match="temperature"):
+        gac.stream("Hello", temperature=-1)
+    with pytest.raises(RequestError, match="prompt: is empty"):
+        gac.stream(" ")
+
+
+def test_settings_come_in_three_ways(gac: Gac) -> None:
+    shorter = [
+        gac.answer("Hello", max_new_tokens=3),
+        gac.answer("Hello", settings={"max_new_tokens": 3}),
+        gac.answer("Hello", settings=Settings(mode="every-step", max_new_tokens=3)),
+    ]
+    assert {(answer.num_tokens, answer.digest) for answer in shorter} == {(3, shorter[0].digest)}
+    alone = gac.answer("Hello", alone="b", raw=True)
+    assert [member.member for member in alone.steps[0].members] == ["b"]
+
+
+def test_a_chat_is_that_of_transformers(gac: Gac) -> None:
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    by_messages = gac.answer([Message("system", "Be brief."), Message("user", "Hello")])
+    assert gac.answer(chat).digest == by_messages.digest != gac.answer("Hello").digest
+
+
+@pytest.mark.parametrize(
+    ("chat", "told"),
+    [
+        ([], "expected a text, or a list of messages"),
+        (7, "expected a text, or a list of messages"),
+        ([{"role": "tool", "content": "x"}], "message 0: expected the role system, user, assistant; got 'tool'"),
+        ([{"role": "user"}], "message 0: expected a dictionary with 'role' and 'content'"),
+        ([{"role": "user", "content": ["x"]}], "expected a text as its content; got list"),
+    ],
+)
+def test_a_wrong_chat_is_told(gac: Gac, chat: Any, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        gac.answer(chat)
+
+
+def test_asyncio_twins_give_the_same(gac: Gac) -> None:
+    async def twins() -> tuple[Any, ...]:
+        streamed = "".join([event.text async for event in gac.stream_async("Hello")])
+        many = await asyncio.gather(*(gac.answer_async("Hello") for _ in range(12)))
+        [one] = await gac.answers_async(["Hello"])
+        [score] = await gac.score_async("Hello", [" you"])
+        return streamed, {answer.text for answer in many}, one.text, score.log_prob
+
+    text = gac.answer("Hello").text
+    assert asyncio.run(twins()) == (text, {text}, text, gac.score("Hello", [" you"])[0].log_prob)
+
+
+def test_a_cancelled_answer_gives_its_place_back() -> None:
+    slow = FakeModel("a", delay_s=0.01, max_sequences=6)
+    with gac_of(slow, max_new_tokens=30_000) as gac:
+
+        async def cancelled() -> None:
+            for _ in range(4):  # more than there are places
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(gac.answer_async("Hello"), 0.1)
+            async with asyncio.timeout(SOON_S):
+                assert (await gac.answer_async("Hello", max_new_tokens=2)).num_tokens == 2
+
+        asyncio.run(cancelled())
+
+
+# --- step by step
+
+
+def test_steps_are_those_of_the_answer(gac: Gac) -> None:
+    with gac.decode("Hello") as decoding:
+        while not decoding.is_finished:
+            step = decoding.look()
+            mean = sum(step.weights[name] * probs for name, probs in step.probs.items())
+            assert torch.allclose(step.mixture, mean, atol=1e-6)
+            assert step.mixture.shape == (len(gac.union),)
+            assert step.own_probs["a"].sum() == pytest.approx(1, abs=1e-4)
+            assert step.is_ensembled
+            decoding.feed()
+        stepped = decoding.close()
+    assert (stepped.digest, stepped.text) == ((answer := gac.answer("Hello")).digest, answer.text)
+
+
+def test_steps_sample_as_the_answer_does(gac: Gac) -> None:
+    how: dict[str, Any] = {"temperature": 1.0, "seed": 3, "mode": "gate", "threshold": 0.9}
+    with gac.decode("Hello", **how) as decoding:
+        while not decoding.is_finished:
+            decoding.feed()
+        assert decoding.close().digest == gac.answer("Hello", **how).digest
+
+
+def test_a_token_of_ones_own_is_fed(gac: Gac) -> None:
+    with gac.decode("Hello", raw=True) as decoding:
+        mixture = decoding.look().mixture
+        mixture.zero_()  # a copy
+        assert decoding.look().mixture.sum() == pytest.approx(1, abs=1e-4)
+        least = int(decoding.look().mixture[:-1].argmin())  # not END
+        assert decoding.feed(least).token == gac.union.tokens[least]
+        decoding.feed("a")
+        assert decoding.text.endswith("a")
+        decoding.feed(b"")
+        assert decoding.is_finished
+        with pytest.raises(RequestError, match="has come to its end"):
+            decoding.look()
+        assert decoding.close().reason is FinishReason.STOP
+
+
+@pytest.mark.parametrize("token", [-1, 10**6, "no such token at all", b"\xff\xfe\xfd\xfc"])
+def test_a_token_that_there_is_not_is_told(gac: Gac, token: Any) -> None:
+    with gac.decode("Hello") as decoding, pytest.raises(RequestError, match="union"):
+        decoding.feed(token)
+
+
+def test_the_gate_decides_who_is_looked_at() -> None:
+    models = FixedModel("a", {b"x": 0.7, b"y": 0.3}), FixedModel("b", {b"y": 1.0})
+    with gac_of(*models, mode="gate") as gac:
+        with gac.decode("Hello", threshold=0.5) as decoding:
+            step = decoding.look()
+        assert (step.is_ensembled, list(step.probs), step.confidence) == (False, ["a"], pytest.approx(0.7))
+        with gac.decode("Hello", threshold=0.9, weights={"a": 1, "b": 3}) as decoding:
+            step = decoding.look()
+        assert step.is_ensembled
+        assert step.weights == {"a": 0.25, "b": 0.75}
+        assert step.mixture[gac.union.ids[b"y"]] == pytest.approx(0.25 * 0.3 + 0.75)
+
+
+def test_steps_left_open_leave_room_for_an_answer(gac: Gac) -> None:
+    opened = [gac.decode("Hello") for _ in range(3)]
+    with pytest.raises(BusyError, match="3 answers are decoded step by step already"):
+        gac.decode("Hello")
+    assert gac.answer("Hello").text
+    for decoding in opened:
+        with closing(decoding):
+            decoding.look()
+    gac.decode("Hello").close()

@@ -1,0 +1,323 @@
+"""Which of the page's events are admitted, on the real page over planted answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from gac_app.server.host import create_host
+from gac_app.server.limits.bodies import checked_body
+from gac_app.server.page import events
+from tests.server.conftest import HERE
+from tests.server.site import API, Page
+from tests.ui.planted import KEY, planted_service
+
+SECRET = "a secret prompt"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    service = planted_service(tmp_path_factory.mktemp("host"))
+    return create_host(service, service.config)
+
+
+@pytest.fixture(scope="module")
+def entered(host: FastAPI) -> Iterator[TestClient]:
+    with TestClient(host, base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(host: FastAPI, entered: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """A new browser from an address of its own."""
+    monkeypatch.setattr(events, "LATE_S", 0.0)
+    address = f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
+    client = TestClient(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
+    client.portal = entered.portal  # one event loop: Gradio's queue wakes up nobody in another
+    return client
+
+
+@pytest.fixture(scope="module")
+def page(entered: TestClient) -> Page:
+    return Page.from_config(entered.get("/config").json())
+
+
+@pytest.fixture
+def body(page: Page) -> dict[str, Any]:
+    return {"data": [KEY, None, SECRET, *page.inputs[3:]], "fn_index": page.run, "session_hash": secrets.token_hex(6)}
+
+
+def states_of(host: FastAPI) -> dict[str, Any]:
+    states: dict[str, Any] = host.routes[-1].app.state_holder.session_data  # type: ignore[attr-defined]
+    return states
+
+
+@pytest.mark.parametrize(
+    "session_hash", ["", "x" * 65, "x" * 80_000, "a b", "../..", "\ud800", "a\0", "é", None, 5, ["a"], {"a": 1}]
+)
+@pytest.mark.parametrize("route", ["queue/join", "run/predict", "component_server", "cancel"])
+def test_a_session_hash_of_another_form_goes_no_further(
+    client: TestClient, host: FastAPI, body: dict[str, Any], route: str, session_hash: object
+) -> None:
+    before = len(states_of(host))
+    sent = {**body, "session_hash": session_hash, "component_id": 1, "fn_name": "x", "event_id": "e"}
+    size = {"data": []} if route in ("component_server", "cancel") else {}
+    answer = client.post(f"{API}/{route}", content=json.dumps(sent | size))
+    assert answer.status_code in (400, 413)
+    assert len(states_of(host)) == before
+
+
+@pytest.mark.parametrize(
+    "path", ["queue/data?session_hash=x%20y", "heartbeat/" + "x" * 65, "heartbeat/a%00b", "queue/data"]
+)
+def test_a_stream_of_such_a_session_is_none(client: TestClient, path: str) -> None:
+    assert client.get(f"{API}/{path}").status_code == 400
+
+
+def test_a_stream_of_no_session_is_404_and_makes_none(client: TestClient, host: FastAPI) -> None:
+    before = len(states_of(host))
+    assert client.get(f"{API}/queue/data?session_hash=unknown").status_code == 404
+    assert len(states_of(host)) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"data": [NaN]}', '{"data": [1e999]}', '{"data": [-Infinity]}', "[]", "5", "null", "", "{", "[" * 100_000,
+        '{"data": ' + "9" * 5000 + "}", '{"a": "\\ud800", "data": [NaN]}', '{"a": "\\ud800", "data": [1e999]}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("route", ["queue/join", "run/predict", "component_server", "cancel"])
+def test_what_is_no_proper_json_is_a_clear_400(client: TestClient, route: str, text: str) -> None:
+    answer = client.post(f"{API}/{route}", content=text)
+    assert answer.status_code in (400, 413)
+    assert answer.json()["detail"]
+
+
+def test_half_a_surrogate_pair_is_replaced_and_answered(client: TestClient, body: dict[str, Any]) -> None:
+    body["data"][2] = "half \ud83d of it"
+    headers = {"Content-Type": "application/json"}
+    assert client.post(f"{API}/queue/join", content=json.dumps(body), headers=headers).status_code == 200
+    with client.stream("GET", f"{API}/queue/data", params={"session_hash": body["session_hash"]}) as answer:
+        said = "".join(answer.iter_lines())
+    assert "half \ufffd of it" in said
+    assert '"success":true' in said
+
+
+@pytest.mark.parametrize("index", [-1, 10**6, None, "0", True, 1.5, [0]])
+@pytest.mark.parametrize("route", ["queue/join", "run/predict"])
+def test_an_event_that_there_is_not_is_404_and_not_logged(
+    client: TestClient, body: dict[str, Any], route: str, index: object, caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert client.post(f"{API}/{route}", json={**body, "fn_index": index}).status_code == 404
+    assert caplog.text == ""
+    assert capfd.readouterr().err == ""
+
+
+def test_too_few_inputs_are_a_422_without_a_trace(
+    client: TestClient, body: dict[str, Any], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = client.post(f"{API}/queue/join", json={**body, "data": body["data"][:3]})
+    assert answer.status_code == 422
+    assert SECRET not in answer.text
+    assert client.post(f"{API}/queue/join", json={**body, "data": {"a": SECRET}}).status_code == 422
+    assert caplog.text == ""
+    assert capfd.readouterr().err == ""
+
+
+def test_events_go_the_way_that_the_page_sends_them(client: TestClient, page: Page, body: dict[str, Any]) -> None:
+    quick = {**body, "fn_index": page.quick()["id"], "data": []}
+    assert client.post(f"{API}/run/predict", json=quick).status_code == 200
+    assert client.post(f"{API}/queue/join", json=quick).status_code == 404
+    assert client.post(f"{API}/run/predict", json=body).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "call", [{"component_id": 10**6}, {"fn_name": "__init__"}, {"fn_name": "inspect"}, {"component_id": "1"}]
+)
+def test_a_function_that_there_is_not_is_404(client: TestClient, page: Page, call: dict[str, Any]) -> None:
+    board = next(c["id"] for c in page.config["components"] if c["props"].get("elem_id") == "gac-board")
+    sent = {"component_id": board, "fn_name": "inspect_step", "data": {"key": KEY}, "session_hash": "abc"}
+    assert "error" in client.post(f"{API}/component_server", json=sent).json()
+    assert client.post(f"{API}/component_server", json=sent | call).status_code == 404
+
+
+@pytest.mark.parametrize(("route", "size"), [("component_server", 30_000), ("run/predict", 400_000), ("cancel", 3000)])
+def test_what_needs_little_may_send_little(client: TestClient, body: dict[str, Any], route: str, size: int) -> None:
+    answer = client.post(f"{API}/{route}", json={**body, "data": ["x" * size]})
+    assert answer.status_code == 413
+    assert "at most" in answer.json()["detail"]
+
+
+def test_a_session_is_for_the_browser_that_began_it(client: TestClient, host: FastAPI, body: dict[str, Any]) -> None:
+    client.get("/")
+    session = {"session_hash": body["session_hash"]}
+    assert client.post(f"{API}/queue/join", json=body).status_code == 200
+    other = TestClient(host, base_url=HERE, client=("10.0.0.7", 1))
+    for thief in (other, TestClient(host, base_url=HERE, client=("10.0.0.8", 1))):
+        assert thief.get(f"{API}/queue/data", params=session).status_code == 403
+        assert thief.post(f"{API}/queue/join", json=body).status_code == 403
+        assert thief.post(f"{API}/cancel", json={**session, "event_id": "x", "fn_index": 0}).status_code == 403
+        assert thief.get(f"{API}/heartbeat/{body['session_hash']}").status_code == 403
+        other.get("/")  # with a cookie of its own
+    with client.stream("GET", f"{API}/queue/data", params=session) as answer:
+        assert any("process_completed" in line for line in answer.iter_lines())
+
+
+def test_a_browser_gets_one_cookie_with_the_page(client: TestClient) -> None:
+    first = client.get("/").headers["set-cookie"]
+    assert "HttpOnly" in first
+    assert "SameSite=Lax" in first
+    assert "set-cookie" not in client.get("/").headers
+    assert "set-cookie" not in client.get("/config").headers
+    client.cookies.clear()
+    for forged in ("forged", "a" * 33, "a" * 31):
+        assert "set-cookie" in client.get("/", headers={"Cookie": f"gac_browser={forged}; a=b"}).headers
+    assert "set-cookie" not in client.get("/", headers={"Cookie": f"gac_browser={'a' * 32}; a=b"}).headers
+
+
+def test_over_its_share_a_visitor_is_told_when_to_retry(
+    client: TestClient, host: FastAPI, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "EVENTS_PER_VISITOR", 0)
+    answer = client.post(f"{API}/queue/join", json=body)
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "have to end first" in answer.json()["detail"]
+
+
+@pytest.mark.slow
+def test_a_visitor_that_never_stops_is_held_up_alone(
+    client: TestClient, host: FastAPI, page: Page, body: dict[str, Any]
+) -> None:
+    quick = {**body, "fn_index": page.quick()["id"], "data": []}
+    client.get("/")
+    codes = [client.post(f"{API}/run/predict", json=quick).status_code for _ in range(200)]
+    assert set(codes) == {200, 429}
+    neighbour = TestClient(host, base_url=HERE, client=client._transport.client)  # type: ignore[attr-defined]
+    neighbour.get("/")
+    assert neighbour.post(f"{API}/run/predict", json={**quick, "session_hash": "other"}).status_code == 200
+
+
+def test_new_visitors_of_one_address_come_at_a_pace(client: TestClient, host: FastAPI, page: Page) -> None:
+    quick = {"fn_index": page.quick()["id"], "session_hash": "s"}
+    codes = []
+    for number in range(100):
+        session = f"s{number}"
+        data = [secrets.token_hex(32)]
+        codes.append(
+            client.post(f"{API}/run/predict", json={**quick, "session_hash": session, "data": data}).status_code
+        )
+    assert 60 <= codes.count(200) <= 75
+    assert codes[-1] == 429
+
+
+def test_sessions_are_few_and_those_without_a_stream_make_room(client: TestClient, host: FastAPI, page: Page) -> None:
+    client.get("/")
+    before = len(states_of(host))
+    quick = {"fn_index": page.quick()["id"], "data": []}
+    codes = [
+        client.post(f"{API}/run/predict", json={**quick, "session_hash": f"few{number}"}).status_code
+        for number in range(60)
+    ]
+    assert set(codes) == {200}
+    assert len(states_of(host)) - before <= 16
+
+
+def test_nothing_of_an_event_stays_with_its_session(client: TestClient, host: FastAPI, body: dict[str, Any]) -> None:
+    assert client.post(f"{API}/queue/join", json=body).status_code == 200
+    with client.stream("GET", f"{API}/queue/data", params={"session_hash": body["session_hash"]}) as answer:
+        list(answer.iter_lines())
+    state = states_of(host)[body["session_hash"]]
+    assert not state.config_values
+    assert SECRET not in repr(state.state_data)
+    queue = host.state.admission.page._queue
+    assert not queue.event_analytics
+    assert not queue.event_ids_to_events
+
+
+def test_nothing_is_kept_of_a_session_that_is_dropped(host: FastAPI) -> None:
+    page = host.state.admission.page
+    kept = [
+        *(page._app.state_holder.session_data, page._app.state_holder.time_last_used),
+        *(page._queue.pending_messages_per_session, page._queue.pending_event_ids_session),
+        *(page._blocks.pending_streams, page._blocks.pending_diff_streams),
+    ]
+    for one in kept:
+        one["gone"] = {}
+    page.forget("gone")
+    page.forget("never there")
+    assert not any("gone" in one for one in kept)
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Gradio-Server"])
+def test_a_stranger_cannot_say_what_the_pages_address_is(client: TestClient, header: str) -> None:
+    answer = client.get("/config", headers={header: "evil.example" if "Host" in header else "https://evil.example"})
+    assert answer.json()["root"] == HERE
+    assert "evil" not in answer.text
+    assert "evil" not in client.get("/", headers={header: "http://evil.example"}).text
+
+
+def test_a_trusted_proxy_says_who_asks_and_under_which_address(tmp_path: Path) -> None:
+    service = planted_service(tmp_path, trusted_proxies=("10.0.0.0/8",))  # type: ignore[arg-type]
+    host = create_host(service, service.config)
+    headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "page.example"}
+    proxied = TestClient(host, base_url=HERE, client=("10.1.1.1", 1), headers=headers)
+    assert proxied.get("/config").json()["root"] == "https://page.example"
+    assert "SameSite=None; Secure; Partitioned" in proxied.get("/").headers["set-cookie"]
+    evil = {"X-Gradio-Server": "https://evil.example"}
+    assert "evil" not in TestClient(host, base_url=HERE, client=("10.1.1.1", 1)).get("/config", headers=evil).text
+    service.close()
+
+
+def test_an_untrusted_proxy_is_mentioned_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    service = planted_service(tmp_path)
+    client = TestClient(create_host(service, service.config), base_url=HERE)
+    with caplog.at_level(logging.WARNING, "gac_app"):
+        for _ in range(3):
+            client.get("/healthz", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert caplog.text.count("trusted_proxies") == 1
+    assert "192.0.2.1" not in caplog.text
+    service.close()
+
+
+def test_a_large_body_is_checked_off_the_event_loop(
+    client: TestClient, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of half a megabyte, with a lone surrogate in it, takes tenths of a second."""
+    threads: list[tuple[int, str]] = []
+
+    def note(sent: bytes) -> Any:
+        threads.append((len(sent), threading.current_thread().name))
+        return checked_body(sent)
+
+    monkeypatch.setattr(events, "checked_body", note)
+    large = {**body, "data": [*body["data"], "\ud800", [[]] * 100_000]}
+    for sent in (body, large):
+        client.post(f"{API}/queue/join", content=json.dumps({**sent, "fn_index": -1}))
+    (_, loop), (size, other) = threads
+    assert size > 400_000
+    assert other != loop
+
+
+def test_a_call_s_reply_is_made_json_in_its_own_thread(
+    client: TestClient, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FastAPI would go through it on the event loop, which takes a tenth of a second for a long one."""
+    monkeypatch.setattr("fastapi.routing.jsonable_encoder", None)
+    history = next(c["id"] for c in page.config["components"] if c["props"].get("elem_id") == "gac-history")
+    fields = {"key": "c" * 64, "search": "", "outcome": "", "mode": "", "member": "", "since": "", "before": ""}
+    data = {**fields, "is_starred": False, "sort": "newest", "offset": 0}
+    call = {"component_id": history, "fn_name": "list_conversations", "data": data}
+    answer = client.post(f"{API}/component_server", json={**call, "session_hash": secrets.token_hex(6)})
+    assert (answer.status_code, answer.json()["conversations"]) == (200, [])

@@ -1,0 +1,102 @@
+"""The operator's page: nothing without the token, and with it everything in one document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from gac_app.server.routes.operator import OperatorOnly
+from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
+from gac_app.ui.scripts import scripts
+from tests.services.battles.test_arena import Arena
+from tests.services.battles.test_operator import stored
+from tests.services.conftest import house as house
+from tests.services.house import ALICE, House
+
+RIGHT = {"Authorization": "Bearer secret"}
+CALLS = (
+    ("GET", "overview", None),
+    ("POST", "verdict", {"by": "burst", "name": "school", "verdict": "dropped"}),
+    ("POST", "controls", {"is_paused": True}),
+)
+
+
+def client_of(arena: Arena) -> TestClient:
+    host = FastAPI()
+    host.include_router(operator_page(arena.service.operator, OperatorOnly("secret")))
+    return TestClient(host)
+
+
+@pytest.fixture
+def arena(house: House) -> Arena:
+    return Arena(house, arena={"min_votes": 1})
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}])
+def test_nothing_is_told_or_done_without_the_token(
+    arena: Arena, method: str, path: str, body: Any, headers: dict[str, str]
+) -> None:
+    stored(arena.store, ALICE, "school", ["fast"])
+    answer = client_of(arena).request(method, f"/operator/{path}", json=body, headers=headers)
+    assert answer.status_code == 401
+    assert "school" not in answer.text
+    assert arena.store.battles.verdicts() == {}
+    arena.answered()
+
+
+def test_guesses_are_slowed(arena: Arena) -> None:
+    client = client_of(arena)
+    codes = [
+        client.get("/operator/overview", headers={"Authorization": f"Bearer {guess}"}).status_code
+        for guess in range(20)
+    ]
+    assert codes[0] == 401
+    assert codes[-1] == 429
+
+
+def test_each_call_answers_with_the_overview(arena: Arena) -> None:
+    stored(arena.store, ALICE, "school", ["fast"])
+    client = client_of(arena)
+    for method, path, body in CALLS:
+        answer = client.request(method, f"/operator/{path}", json=body, headers=RIGHT)
+        assert (answer.status_code, answer.json()["num_votes"]) == (200, 1)
+        assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["controls"]["is_paused"] is True
+    assert answer.json()["bursts"][0]["flags"] == {"fast": 1, "dropped": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("verdict", b"{}", 400),
+        ("verdict", b"[", 400),
+        ("verdict", b"[1]", 400),
+        ("verdict", b'{"by": "burst", "name": "none", "verdict": "dropped"}', 404),
+        ("verdict", b'{"by": ["burst"], "name": {"a": 1}, "verdict": {}}', 400),
+        ("controls", b'{"battles_per_day": NaN}', 400),
+        ("controls", b'{"battles_per_day": 1e400}', 400),
+        ("controls", b'{"weights": {"a": Infinity}}', 400),
+        ("controls", b'{"x":' * 5000 + b"1" + b"}" * 5000, 400),
+        ("controls", b" " * (MAX_BODY_BYTES + 1), 413),
+    ],
+)
+def test_hostile_bodies_are_refused_in_a_sentence(arena: Arena, path: str, body: bytes, code: int) -> None:
+    answer = client_of(arena).post(f"/operator/{path}", content=body, headers=RIGHT)
+    assert answer.status_code == code
+    assert answer.json()["error"]
+    assert "Traceback" not in answer.text
+    arena.answered()
+
+
+def test_the_document_tells_nothing_and_loads_its_modules(arena: Arena) -> None:
+    stored(arena.store, ALICE, "school", ["fast"])
+    document = client_of(arena).get("/operator").text
+    assert "school" not in document
+    assert not any(mark in document for mark in ("<link", " src=", "@import", "url("))
+    assert document.count("<script") == document.count("</script>") == 2
+    assert re.findall(r' from "(.*?)"', document) == [f"./scripts/{scripts().version}/js/operator/operator.js"]

@@ -1,0 +1,63 @@
+"""The route of the page's modules: this version's files of `static/js` and `static/vendor`, and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gac_app.folders import STATIC_DIR
+from gac_app.server.host import create_host
+from gac_app.ui.scripts import scripts
+from tests.server.conftest import HERE
+from tests.ui.planted import planted_service
+
+VERSION = scripts().version
+MODULE = "js/compare/compare.js"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    service = planted_service(tmp_path_factory.mktemp("scripts"))
+    return TestClient(create_host(service, service.config), base_url=HERE)
+
+
+@pytest.mark.parametrize("path", [MODULE, "vendor/diff.min.js"])
+def test_a_module_is_sent_to_be_kept_for_good(client: TestClient, path: str) -> None:
+    reply = client.get(f"/scripts/{VERSION}/{path}")
+    assert reply.content == (STATIC_DIR / path).read_bytes()
+    assert reply.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert reply.headers["content-encoding"] == "gzip"
+    assert "immutable" in reply.headers["cache-control"]
+    assert "set-cookie" not in reply.headers
+    assert "script-src 'self'" in reply.headers["content-security-policy"]
+    assert client.get(f"/scripts/{VERSION}/{path}", headers={"Accept-Encoding": "identity"}).content == reply.content
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/scripts/{'0' * 16}/{MODULE}", f"/scripts/{VERSION}/js/nothing.js", f"/scripts/{VERSION}/words/en.json",
+        f"/scripts/{VERSION}/first.html", f"/scripts/{VERSION}/", f"/scripts/{MODULE}", f"/scripts/{VERSION}/js",
+        f"/scripts/{VERSION}/js/%2e%2e/%2e%2e/app.py", f"/scripts/{VERSION}//etc/passwd",
+        f"/scripts/{VERSION}/js/..%5c..%5capp.py", f"/scripts/{VERSION}/{STATIC_DIR}/{MODULE}",
+    ],
+)  # fmt: skip
+def test_nothing_else_is_there(client: TestClient, address: str) -> None:
+    reply = client.get(address)
+    assert reply.status_code in (400, 404)
+    assert "immutable" not in reply.headers.get("cache-control", "")
+
+
+def test_scripts_that_change_have_another_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "js").mkdir()
+    monkeypatch.setattr("gac_app.ui.scripts.STATIC_DIR", tmp_path)
+    versions = set()
+    for text in ("let a;", "let b;", "let a;"):
+        (tmp_path / "js" / "one.js").write_text(text)
+        found = scripts.__wrapped__()
+        assert gzip.decompress(found.files["js/one.js"].zipped) == text.encode()
+        versions.add(found.version)
+    assert len(versions) == 2

@@ -1,0 +1,516 @@
+"""Battles: blind until the vote counts, judged once, void where a side fails."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
+from gac_app.services.battles import battles
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.battles.views import BattleView
+from gac_app.services.mirror.mirror import Mirror
+from gac_app.storage import Store
+from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.services.house import ALICE, BOB, House, listed, until
+from tests.services.runs.test_shared_reading import owners_kept
+
+NAMES = {"a", "b", "every step", "gate"}
+OUTCOMES = ("left", "right", "tie", "both-bad")
+SHORT = {"max_new_tokens": 12}
+LONG = {"max_new_tokens": 3_000}
+
+
+class Arena:
+    """A service with its store, and the few things that every test does."""
+
+    def __init__(
+        self,
+        house: House,
+        models: list[FakeModel] | None = None,
+        *,
+        store: Store | None = None,
+        mirror: Callable[[Store, LiveBattles], Mirror] | None = None,
+        **fields: Any,
+    ) -> None:
+        self.store = store or house.store()
+        battles = LiveBattles(self.store)
+        mirrored = mirror(self.store, battles) if mirror else None
+        self.runs = house.service(models, self.store, mirrored, has_arena=True, **{"settings": SHORT, **fields})
+        self.service = ArenaService(self.runs, self.store, random.Random(1), battles=battles)
+
+    def answered(self, key: str = ALICE, prompt: str = "Name three colours", **more: Any) -> BattleView:
+        """A battle whose answers are to be seen whole."""
+        view = self.service.start(key, prompt, **more)
+        return self.until(key, view.id, "answered")
+
+    def until(self, key: str, battle_id: str, *phases: str) -> BattleView:
+        until(lambda: self.service.history.look(key, battle_id).phase in phases, f"for {phases}")
+        return self.service.history.look(key, battle_id)
+
+    def begun(self, key: str = ALICE) -> BattleView:
+        """A battle that shows the first words of both."""
+        view = self.service.start(key, "Go on")
+        until(lambda: self.service.history.look(key, view.id).may_vote, "for the first words")
+        return self.service.history.look(key, view.id)
+
+    def kinds(self, battle_id: str, key: str = ALICE) -> list[str]:
+        return [row["kind"] for row in self.store.battles.load(key, battle_id).judgements]
+
+    def facts(self, battle_id: str) -> dict[str, Any]:
+        """Of the last judgement."""
+        facts: dict[str, Any] = self.store.battles.load(ALICE, battle_id).judgements[-1]["facts"]
+        return facts
+
+
+@pytest.fixture
+def arena(house: House) -> Arena:
+    return Arena(house)
+
+
+def slow(house: House) -> Arena:
+    return Arena(house, [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.004)], settings=LONG)
+
+
+def said(view: BattleView) -> str:
+    return json.dumps(asdict(view))
+
+
+def test_a_battle_from_prompt_to_names(arena: Arena) -> None:
+    view = arena.answered()
+    assert view.may_vote
+    assert view.contestants is None
+    assert [bool(side.text) and side.is_over for side in (view.turns[0].left, view.turns[0].right)] == [True, True]
+
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    assert (voted.phase, voted.outcome, voted.contestants, voted.may_vote) == ("voted", "left", None, False)
+    assert 0 < voted.undo_left_s <= battles.UNDO_S
+
+    told = arena.service.reveal(ALICE, view.id)
+    assert told.phase == "revealed"
+    assert told.contestants is not None
+    names = {one.name for one in told.contestants.values()}
+    assert len(names) == 2
+    assert names <= NAMES
+    assert all(one.num_tokens and one.num_forwards for one in told.contestants.values())
+
+
+def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> None:
+    """Members are called by words that nothing else says."""
+    contestants = {
+        "contestants": [
+            {"name": "zyxone", "member": "a"},
+            {"name": "zyxtwo", "member": "b"},
+            {"name": "zyxthree", "settings": {"mode": "every-step"}},
+        ]
+    }
+    arena = Arena(house, arena=contestants)
+    view = arena.service.start(ALICE, "Name three colours")
+    seen = [said(view)]
+    until(lambda: seen.append(said(now := arena.service.history.look(ALICE, view.id))) or now.phase == "answered")
+    voted = arena.service.vote(ALICE, view.id, "tie", 0)
+    seen += [said(voted), said(arena.service.undo(ALICE, view.id, voted.ballot))]
+    assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
+    assert listed(arena.runs, ALICE) == []
+    with pytest.raises(NotFoundError):
+        arena.runs.history.find(ALICE, arena.service.history.find(ALICE, view.id).last.id)
+    with pytest.raises(RequestError, match="after the vote"):
+        arena.service.history.steps(ALICE, view.id, 0, "left", 0)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_vote_is_in_the_database_when_it_is_acknowledged(arena: Arena, house: House, outcome: str) -> None:
+    view = arena.answered()
+    arena.service.vote(ALICE, view.id, outcome, view.ballot)
+
+    connection = sqlite3.connect(house.path)
+    assert connection.execute("SELECT kind, outcome FROM judgement").fetchall() == [("vote", outcome)]
+    connection.close()
+    (row,) = arena.store.battles.votes()
+    assert (row.battle_id, row.outcome, row.origin) == (view.id, outcome, "people")
+    assert arena.store.battles.load(ALICE, view.id).is_blind
+
+
+def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> None:
+    arena = slow(house)
+    view = arena.begun()
+
+    voted = arena.service.vote(ALICE, view.id, "right", view.ballot)
+
+    battle = arena.service.history.find(ALICE, view.id)
+    assert battle.last.over.is_set()
+    facts = arena.facts(view.id)
+    assert facts["early"] is True
+    assert facts["shown"] == {"left": len(voted.turns[0].left.text), "right": len(voted.turns[0].right.text)}
+    kept = arena.store.battles.load(ALICE, view.id).body["turns"][0]
+    assert kept["left"]["text"].startswith(voted.turns[0].left.text)
+    assert facts["left"]["chars"] == facts["shown"]["left"]
+
+
+def test_undo_within_ten_seconds_and_a_vote_anew(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = arena.answered()
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    undone = arena.service.undo(ALICE, view.id, voted.ballot)
+    assert (undone.phase, undone.outcome, undone.may_vote) == ("answered", None, True)
+    assert arena.store.battles.votes() == []
+
+    again = arena.service.vote(ALICE, view.id, "right", undone.ballot)
+    assert arena.kinds(view.id) == ["vote", "undo", "vote"]
+    assert [row.outcome for row in arena.store.battles.votes()] == ["right"]
+    assert "duplicate" not in arena.facts(view.id)["flags"]
+
+    battle = arena.service.history.find(ALICE, view.id)
+    battle.voted_at -= battles.UNDO_S
+    assert arena.service.history.look(ALICE, view.id).phase == "revealed"
+    with pytest.raises(RequestError, match="names have been told"):
+        arena.service.undo(ALICE, view.id, again.ballot)
+
+
+def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> None:
+    view = arena.answered()
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    with pytest.raises(RequestError, match="judged this battle already"):
+        arena.service.vote(ALICE, view.id, "left", voted.ballot)
+    undone = arena.service.undo(ALICE, view.id, voted.ballot)
+    with pytest.raises(RequestError, match="judged meanwhile"):
+        arena.service.vote(ALICE, view.id, "left", view.ballot)  # the first request once more
+    arena.service.vote(ALICE, view.id, "tie", undone.ballot)
+    told = arena.service.reveal(ALICE, view.id)
+    with pytest.raises(RequestError, match="names have been told"):
+        arena.service.vote(ALICE, view.id, "left", told.ballot)
+    with pytest.raises(RequestError, match="names have been told"):
+        arena.service.undo(ALICE, view.id, told.ballot)
+    assert [row.outcome for row in arena.store.battles.votes()] == ["tie"]
+
+
+def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
+    view = arena.answered()
+    service = arena.service
+    for attempt in (
+        lambda: service.history.look(BOB, view.id),
+        lambda: service.vote(BOB, view.id, "left", 0),
+        lambda: service.undo(BOB, view.id, 0),
+        lambda: service.reveal(BOB, view.id),
+        lambda: service.skip(BOB, view.id),
+        lambda: service.stop(BOB, view.id),
+        lambda: service.next_turn(BOB, view.id, "And?"),
+        lambda: service.start(BOB, "", again=view.id),
+        lambda: service.remark(BOB, view.id, {}, "", 0),
+        lambda: service.history.steps(BOB, view.id, 0, "left", 0),
+        lambda: service.history.delete(BOB, view.id),
+    ):
+        with pytest.raises(NotFoundError):
+            attempt()
+    assert service.history.look(ALICE, view.id).may_vote
+    with pytest.raises(RequestError, match="visitor_key"):
+        service.vote("", view.id, "left", 0)
+
+
+def test_a_bad_outcome_is_refused(arena: Arena) -> None:
+    view = arena.answered()
+    outcomes: list[Any] = ["", "LEFT", "ensemble", None, ["left"], 1]
+    for outcome in outcomes:
+        with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
+            arena.service.vote(ALICE, view.id, outcome, view.ballot)
+
+
+def test_nothing_can_be_judged_before_both_have_begun(house: House) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang"))]
+    arena = Arena(house, models)
+    view = arena.service.start(ALICE, "Go on")
+    assert not view.may_vote
+    with pytest.raises(RequestError, match="nothing to judge yet"):
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+    for model in models:
+        model.released.set()
+
+
+def test_a_failed_side_makes_the_battle_void(house: House) -> None:
+    arena = Arena(house, [FakeModel("a", 1, fault=Fault("raise", 3)), FakeModel("b", 2, fault=Fault("raise", 3))])
+    view = arena.service.start(ALICE, "Name three colours")
+    void = arena.until(ALICE, view.id, "void")
+    assert "does not count" in void.message
+    assert not void.may_vote
+    for attempt in (
+        lambda: arena.service.vote(ALICE, view.id, "left", void.ballot),
+        lambda: arena.service.next_turn(ALICE, view.id, "And?"),
+    ):
+        with pytest.raises(RequestError, match="does not count"):
+            attempt()
+    assert arena.store.battles.votes() == []
+    assert arena.service.wait(ALICE, view.id, WAIT_S)
+    assert arena.store.flush(WAIT_S)
+    assert arena.store.battles.load(ALICE, view.id).status == "void"
+
+
+def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> None:
+    first = arena.answered()
+    arena.service.next_turn(ALICE, first.id, "And three more")
+    second = arena.until(ALICE, first.id, "answered")
+    assert [turn.prompt for turn in second.turns] == ["Name three colours", "And three more"]
+    assert second.turns[0] == first.turns[0]
+    battle = arena.service.history.find(ALICE, first.id)
+    assert {side: one.name for side, one in battle.turns[0]._pair.items()} == {
+        side: one.name for side, one in battle.turns[1]._pair.items()
+    }
+    for side in ("left", "right"):
+        fed = [(message.role, message.content) for message in battle.last.streams[side].messages]
+        answer = getattr(first.turns[0], side).text
+        assert fed == [("user", "Name three colours"), ("assistant", answer), ("user", "And three more")]
+
+    arena.service.vote(ALICE, first.id, "left", second.ballot)
+    assert arena.facts(first.id)["turn"] == arena.store.battles.votes()[0].turn == 2
+    with pytest.raises(RequestError, match="judged this battle already"):
+        arena.service.next_turn(ALICE, first.id, "And?")
+
+
+def test_the_next_turn_waits_for_the_answers(house: House) -> None:
+    arena = slow(house)
+    view = arena.begun()
+    with pytest.raises(RequestError, match="still coming"):
+        arena.service.next_turn(ALICE, view.id, "And?")
+    arena.service.stop(ALICE, view.id)
+    arena.service.next_turn(ALICE, view.id, "And?")
+    arena.service.stop(ALICE, view.id)
+
+
+def test_the_same_prompt_by_a_pair_drawn_anew(arena: Arena) -> None:
+    first = arena.answered()
+    again = arena.answered(prompt="", again=first.id)
+    pairs = [{one.name for one in arena.service.history.find(ALICE, view.id).pair.values()} for view in (first, again)]
+    assert again.turns[0].prompt == "Name three colours"
+    assert all(len(pair & NAMES) == 2 for pair in pairs)
+
+
+def test_sides_are_shuffled_between_battles(arena: Arena) -> None:
+    seen = set()
+    for _ in range(200):
+        pair = arena.service._draw(None, arena.service._open())
+        seen.add((pair["left"].name, pair["right"].name))
+    assert len(seen) == 12
+
+
+def test_a_skipped_battle_takes_no_vote(arena: Arena) -> None:
+    view = arena.answered()
+    skipped = arena.service.skip(ALICE, view.id)
+    assert (skipped.phase, skipped.contestants) == ("skipped", None)
+    with pytest.raises(RequestError, match="skipped"):
+        arena.service.vote(ALICE, view.id, "left", skipped.ballot)
+
+
+def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
+    view = arena.answered()
+    with pytest.raises(RequestError, match="after the vote"):
+        arena.service.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    for bad in ({"left": ["nice"]}, {"left": "useful"}, {"right": [None]}):
+        with pytest.raises(RequestError, match="expected a list of useful"):
+            arena.service.remark(ALICE, view.id, bad, "", voted.ballot)
+    with pytest.raises(RequestError, match="comment"):
+        arena.service.remark(ALICE, view.id, {}, "x" * 2_001, voted.ballot)
+    after = arena.service.remark(ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy", 1)
+    assert (after.phase, after.outcome) == ("voted", "left")
+    row = arena.store.battles.load(ALICE, view.id).judgements[-1]
+    assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
+    assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
+
+
+def test_the_inspector_has_every_step_once_the_names_are_told(arena: Arena) -> None:
+    view = arena.answered()
+    arena.service.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.reveal(ALICE, view.id)
+    steps, _ = arena.service.history.steps(ALICE, view.id, 0, "right", 3)
+    assert steps[3].position == 3
+    for turn, side, position in ((1, "left", 0), (0, "middle", 0), (0, "left", 9_999)):
+        with pytest.raises(RequestError):
+            arena.service.history.steps(ALICE, view.id, turn, side, position)  # type: ignore[arg-type]
+
+
+def test_after_a_restart_a_battle_can_be_looked_at(arena: Arena, house: House) -> None:
+    judged, open_one = arena.answered(), arena.answered(prompt="Another")
+    arena.service.vote(ALICE, judged.id, "right", judged.ballot)
+    arena.runs.close()
+    after = Arena(house)
+    told = after.service.history.look(ALICE, judged.id)
+    assert (told.phase, told.outcome, told.turns[0].left.text) == ("revealed", "right", judged.turns[0].left.text)
+    assert told.contestants is not None
+    left = after.service.history.look(ALICE, open_one.id)
+    assert (left.phase, left.contestants) == ("interrupted", None)
+    with pytest.raises(NotFoundError):
+        after.service.history.look(BOB, judged.id)
+
+
+def test_deleting_a_battle_leaves_no_text_and_no_vote(arena: Arena, house: House) -> None:
+    for forget in (arena.service.history.delete, lambda key, _: arena.runs.history.delete_all(key)):
+        view = arena.answered(prompt="a very private prompt")
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+        forget(ALICE, view.id)
+        with pytest.raises(NotFoundError):
+            arena.service.history.look(ALICE, view.id)
+        assert arena.store.battles.votes() == []
+    connection = sqlite3.connect(house.path)
+    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("battle", "judgement")]
+    assert counts == [0, 0]
+    assert connection.execute("SELECT count(*) FROM run_key WHERE is_used").fetchone() == (0,)
+    connection.close()
+
+
+def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = Arena(house)
+    view = arena.answered()
+    arena.store.flush()
+    with locked(house):
+        with pytest.raises(StorageError):
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
+        assert arena.service.history.look(ALICE, view.id).outcome is None
+    assert arena.service.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
+    assert arena.kinds(view.id) == ["vote"]
+    assert "duplicate" not in arena.facts(view.id)["flags"]
+
+
+@contextmanager
+def locked(house: House) -> Iterator[None]:
+    """The database takes nothing until the block ends."""
+    lock = sqlite3.connect(house.path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
+    """An arena whose writes wait long for the database, and whose visitors do not."""
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
+    store = Store(f"sqlite:///{house.path}", retry_s=20.0)
+    return Arena(house, store=store)
+
+
+def test_no_names_are_told_while_an_undo_waits_for_the_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = locked_out(house, monkeypatch)
+    view = arena.answered()
+    arena.store.flush()
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 10.0)
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
+    with locked(house):
+        with pytest.raises(StorageError, match="a little later"):
+            arena.service.undo(ALICE, view.id, voted.ballot)
+        monkeypatch.setattr(battles, "UNDO_S", 0.0)  # the time for it is over meanwhile
+        waiting = arena.service.history.look(ALICE, view.id)
+        assert (waiting.is_saving, waiting.contestants) == (True, None)
+        assert list(arena.service.history.own(ALICE)) == []
+        with pytest.raises(RequestError, match="after the vote"):
+            arena.service.history.steps(ALICE, view.id, 0, "left", 0)
+    assert arena.until(ALICE, view.id, "answered").may_vote
+
+
+def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = locked_out(house, monkeypatch)
+    view = arena.answered()
+    arena.store.flush()
+    with locked(house):
+        with pytest.raises(StorageError, match="a little later"):
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
+        waiting = arena.service.history.look(ALICE, view.id)
+        assert (waiting.is_saving, waiting.may_vote) == (True, False)
+        with pytest.raises(RequestError, match="busy"):
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
+    assert arena.until(ALICE, view.id, "voted").outcome == "left"
+    assert arena.kinds(view.id) == ["vote"]
+
+
+def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 2)
+    first, second = arena.answered(prompt="First"), arena.answered(prompt="Second")
+    arena.service.vote(ALICE, second.id, "left", second.ballot)
+    arena.service.reveal(ALICE, second.id)
+    arena.answered(prompt="Third")
+    assert arena.service.history.look(ALICE, first.id).may_vote
+    assert second.id not in [battle.id for battle in arena.service.battles.all()]
+
+
+@pytest.mark.parametrize("client", ["elsewhere", "the address of Bob"])
+def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 4)
+    honest = arena.answered(BOB, client="the address of Bob")
+    own = [arena.answered(ALICE, client=client).id for _ in range(6)]
+    assert arena.service.history.look(BOB, honest.id).may_vote
+    assert [battle.id for battle in arena.service.battles.all()] == [honest.id, *own[-3:]]
+
+
+def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 4)
+    honest = [arena.answered(key * 64, client="the address of Bob").id for key in "bc"]
+    for number in range(6):
+        arena.answered(f"{number:064}", client="invented keys")
+    assert {battle.id for battle in arena.service.battles.all()} >= set(honest)
+
+
+def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
+    view = arena.answered()
+    until(lambda: owners_kept(arena.runs), "for what members keep of ended answers")
+    arena.service.history.delete(ALICE, view.id)
+    until(lambda: not owners_kept(arena.runs), "for it to be freed")
+
+
+def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.runs.live_runs.CHANGE_TIMEOUT_S", 0.05)
+    forget = arena.service.forget
+
+    def and_begin(key: str) -> None:
+        forget(key)
+        with pytest.raises(BusyError, match="being deleted"):
+            arena.service.start(key, "Too late")
+
+    monkeypatch.setattr(arena.service, "forget", and_begin)
+    arena.runs.history.delete_all(ALICE)
+    assert arena.service.battles.all() == []
+
+
+def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:
+    arena = Arena(house, server={"host": "0.0.0.0"})  # noqa: S104
+    with pytest.raises(RequestError, match="please agree"):
+        arena.service.start(ALICE, "Name three colours")
+    view = arena.answered(consents=True)
+    assert arena.store.flush(WAIT_S)
+    assert arena.store.battles.load(ALICE, view.id).body["consent"] is True
+
+
+def test_a_visitor_may_start_so_many_battles_an_hour(house: House) -> None:
+    arena = Arena(house, arena={"max_per_hour": 1})
+    arena.answered()
+    with pytest.raises(BusyError, match="many battles"):
+        arena.service.start(ALICE, "One more")
+    arena.answered(key=BOB)
+
+
+def test_the_record_keeps_what_was_judged(house: House) -> None:
+    arena = Arena(house, settings={**SHORT, "system_prompt": "Be brief.", "temperature": 0.7})
+    view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
+    arena.service.vote(ALICE, view.id, "tie", view.ballot)
+    (kept,) = arena.store.battles.export()
+    assert (kept.language, kept.is_blind, kept.status) == ("en", True, "answered")
+    assert kept.config_hash == arena.runs.config_hash
+    for side, name in (("left", kept.left), ("right", kept.right)):
+        assert kept.body["sides"][side]["contestant"] == name
+        assert kept.body["sides"][side]["settings"]["system_prompt"] == "Be brief."
+        answer = kept.body["turns"][0][side]
+        assert [message["role"] for message in answer["messages"]] == ["system", "user"]
+        assert answer["digest"]
+        assert answer["num_forwards"]
+    seeds = {kept.body["sides"][side]["settings"]["seed"] for side in ("left", "right")}
+    assert len(seeds) == 2
+    assert seeds != {0}
+    assert kept.body["versions"] == {"gac": "test"}
+    facts = kept.judgements[0]["facts"]
+    assert set(facts) == {"turn", "early", "stopped", "seconds", "shown", "left", "right", "flags"}
+    assert facts["left"]["ms_per_token"] > 0

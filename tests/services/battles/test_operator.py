@@ -1,0 +1,214 @@
+"""What the operator sees of votes, and does about them and to the running arena."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gac_app.arena.controls import Controls, controls_of
+from gac_app.arena.exports.formats import Format
+from gac_app.arena.outcomes import SIDES, Origin
+from gac_app.errors import BusyError, NotFoundError, RequestError
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.lines import line_of
+from gac_app.storage import NewBattle, NewJudgement, Store
+from tests.services.battles.test_arena import NAMES, Arena
+from tests.services.house import ALICE, BOB, House
+from tests.storage.samples import new_id
+
+
+def stored(
+    store: Store, key: str, client: str = "", flags: Sequence[str] = (), pair: tuple[str, str] = ("a", "b")
+) -> str:
+    """A vote for the left side; the battle's id."""
+    turn = {"prompt": "Hi", **{side: {"messages": [], "text": side} for side in SIDES}}
+    left, right = pair
+    sides = {side: {"contestant": name, "member": None, "settings": {}} for side, name in zip(SIDES, pair, strict=True)}
+    battle = NewBattle(
+        battle_id=new_id(),
+        visitor_key=key,
+        left=left,
+        right=right,
+        body={"sides": sides, "turns": [turn], "consent": True},
+        origin=Origin.PEOPLE,
+        is_blind=True,
+        client=client,
+    )
+    store.battles.start(battle)
+    row = NewJudgement(position=0, kind="vote", outcome="left", facts={"flags": list(flags)})
+    store.battles.judge(key, battle.battle_id, row).result()
+    return battle.battle_id
+
+
+def counted(arena: Arena) -> int:
+    return arena.service.standings.rated("blind").num_votes
+
+
+def crowd(arena: Arena) -> None:
+    """Three fresh keys from one address, one vote flagged; one flagged vote and a plain one from elsewhere."""
+    for number, flags in enumerate(([], ["burst", "agreement"], [])):
+        stored(arena.store, f"{number:064}", "school", flags)
+    stored(arena.store, ALICE, "home", ["fast"])
+    stored(arena.store, BOB, "elsewhere", pair=("b", "gate"))
+
+
+def test_the_queue_has_flagged_votes_with_reasons(house: House) -> None:
+    arena = Arena(house)
+    crowd(arena)
+    seen = arena.service.operator.overview()
+    assert json.loads(json.dumps(seen))
+    assert (seen["num_votes"], seen["num_flagged"]) == (5, 2)
+    assert seen["pairs"] == [
+        {"names": ("a", "b"), "num": 4, "num_flagged": 2},
+        {"names": ("b", "gate"), "num": 1, "num_flagged": 0},
+    ]
+    home, school = seen["bursts"]
+    assert (school["name"], school["num"], school["num_visitors"], school["num_flagged"]) == ("school", 3, 3, 1)
+    assert (school["flags"], school["wins"]) == ({"burst": 1, "agreement": 1}, {"a": 3})
+    assert (home["flags"], home["num"]) == ({"fast": 1}, 1)
+    assert [one["num"] for one in seen["visitors"]] == [1, 1]
+    assert seen["num_today"] == 5
+    assert set(seen["contestants"]) == NAMES
+
+
+def test_a_burst_is_dropped_and_restored_as_a_whole(house: House) -> None:
+    arena = Arena(house, arena={"min_votes": 1})
+    crowd(arena)
+    assert counted(arena) == 3
+    operator = arena.service.operator
+    assert operator.judge("burst", "school", "dropped") == 3
+    assert counted(arena) == 1
+    burst = next(one for one in operator.overview()["bursts"] if one["name"] == "school")
+    assert burst["flags"] == {"dropped": 3, "burst": 1, "agreement": 1}
+    assert operator.judge("burst", "school", "restored") == 3
+    assert counted(arena) == 4
+    burst = next(one for one in operator.overview()["bursts"] if one["name"] == "school")
+    assert (burst["flags"], burst["num_restored"]) == ({}, 3)
+
+
+def test_a_visitor_s_votes_are_dropped_by_pseudonym(house: House) -> None:
+    arena = Arena(house, arena={"min_votes": 1})
+    crowd(arena)
+    mine = next(one for one in arena.service.operator.overview()["visitors"] if one["flags"] == {"fast": 1})
+    assert arena.service.operator.judge("visitor", mine["name"], "restored") == 1
+    assert counted(arena) == 4
+    for by, name, verdict in (
+        ("visitor", "nobody", "dropped"),
+        ("visitor", "", "dropped"),
+        ("burst", mine["name"], "dropped"),
+    ):
+        with pytest.raises(NotFoundError):
+            arena.service.operator.judge(by, name, verdict)
+    for wrong in (("visitor", mine["name"], "deleted"), ("address", "x", "dropped"), (None, {}, [])):
+        with pytest.raises(RequestError):
+            arena.service.operator.judge(*wrong)
+    assert counted(arena) == 4
+
+
+def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
+    arena = Arena(house)
+    crowd(arena)
+    arena.service.operator.judge("burst", "school", "dropped")
+    arena.service.operator.judge("burst", "home", "restored")
+    lines = list(Exports(arena.store).lines())
+    assert not any(client in line for line in lines for client in ("school", "elsewhere", '"client"'))
+    assert Exports(arena.store).import_lines([line_of(line.encode()) for line in lines]).num_new == 0
+    rows = json.loads(Exports(arena.store).content(Format.LMSYS, [Origin.PEOPLE]))
+    assert sorted(row["flags"] for row in rows) == ["", "", "burst agreement dropped", "dropped", "dropped"]
+
+
+def test_a_verdict_stands_in_no_visitor_s_way(house: House) -> None:
+    """It is a row among the battle's, but a page that knows nothing of it can go on."""
+    arena = Arena(house)
+    view = arena.answered()
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.reveal(ALICE, view.id)
+    (group,) = arena.service.operator._votes()
+    arena.service.operator.judge("visitor", group.cast.visitor, "dropped")
+    arena.service.remark(ALICE, view.id, {"left": ["clear"]}, "why", voted.ballot)
+    assert arena.kinds(view.id) == ["vote", "verdict", "remark"]
+    (kept,) = arena.store.battles.export()
+    arena.service.history.drop(arena.service.history.find(ALICE, view.id).owner)
+    assert arena.service.history.look(ALICE, view.id).outcome == "left"
+    assert kept.judgements[1]["outcome"] == "dropped"
+
+
+def test_votes_that_can_be_taken_back_are_not_shown_yet(house: House) -> None:
+    arena = Arena(house)
+    view = arena.answered()
+    arena.service.vote(ALICE, view.id, "left", view.ballot)
+    assert arena.service.operator.overview()["num_votes"] == 0
+    arena.service.reveal(ALICE, view.id)
+    assert arena.service.operator.overview()["num_votes"] == 1
+
+
+def test_pause_and_budget_hold_at_once_and_after_a_restart(house: House) -> None:
+    arena = Arena(house)
+    view = arena.answered()
+    arena.service.operator.set({"is_paused": True})
+    for service in (arena, Arena(house)):
+        with pytest.raises(BusyError, match="paused"):
+            service.service.start(ALICE, "Hi")
+    arena.service.vote(ALICE, view.id, "left", view.ballot)  # what has begun goes on
+    arena.service.operator.set({"battles_per_day": 2})
+    arena.answered(BOB)
+    with pytest.raises(BusyError, match="for today"):
+        arena.service.start(ALICE, "Hi")
+    arena.service.operator.set({})
+    arena.answered()
+
+
+def test_weights_and_rest_take_effect_without_a_restart(house: House) -> None:
+    arena = Arena(house)
+    arena.service.operator.set({"weights": {"a": 0, "b": 10.0}})
+    pairs = [
+        frozenset(one.name for one in arena.service._draw(None, arena.service._open()).values()) for _ in range(100)
+    ]
+    assert not any("a" in pair for pair in pairs)
+    assert sum("b" in pair for pair in pairs) > 80
+    arena.service.operator.set({})
+    assert any(
+        "a" in arena.service._draw(None, arena.service._open())[side].name
+        for side in ("left", "right")
+        for _ in range(50)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"is_paused": "perhaps"}, "is_paused"),
+        ({"battles_per_day": -1}, "battles_per_day"),
+        ({"battles_per_day": 10**400}, "battles_per_day"),
+        ({"weights": {"a": float("nan")}}, "weights.a"),
+        ({"weights": {"a": -1}}, "weights.a"),
+        ({"weights": {"nobody": 1}}, "weights"),
+        ({"weights": {"a": 0, "b": 0, "gate": 0}}, "weights"),
+        ({"more": 1}, "more"),
+        ([], "controls"),
+        ("{", "controls"),
+    ],
+)
+def test_controls_that_make_no_sense_are_refused(house: House, wrong: Any, field: str) -> None:
+    arena = Arena(house)
+    with pytest.raises(RequestError) as refusal:
+        arena.service.operator.set(wrong)
+    assert refusal.value.field == field
+    assert controls_of(arena.store.battles.controls()) == Controls()
+
+
+def test_contestants_that_left_do_not_close_the_arena() -> None:
+    controls = Controls(weights={"a": 0, "b": 0})
+    assert controls.drawn(["a", "b", "c", "d"]) == ["c", "d"]
+    assert controls.drawn(["a", "b", "c"]) == ["a", "b", "c"]
+
+
+def test_the_day_begins_at_midnight_in_utc(house: House) -> None:
+    arena = Arena(house)
+    stored(arena.store, ALICE)
+    assert arena.store.battles.num_started(datetime(2000, 1, 1, tzinfo=UTC)) == 1
+    assert arena.store.battles.num_started(datetime(3000, 1, 1, tzinfo=UTC)) == 0

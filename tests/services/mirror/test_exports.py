@@ -1,0 +1,153 @@
+"""What is taken away and brought along again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import pytest
+
+from gac_app.arena.exports.formats import Format
+from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.mirror.exports import Exports, content_of
+from gac_app.services.mirror.files import ImportResult, import_files
+from gac_app.storage import Store
+from tests.databases import database_in
+from tests.services.battles.test_arena import Arena
+from tests.services.house import ALICE, BOB, House, answer
+
+HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
+
+
+def test_an_own_file_tells_no_name_before_the_reveal(house: House) -> None:
+    arena = Arena(house)
+    view = arena.answered()
+    for _ in range(2):
+        assert list(arena.service.history.own(ALICE)) == []
+        if not arena.store.battles.votes():
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.reveal(ALICE, view.id)
+    assert len(content_of(arena.service.history.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
+
+
+def judged_arena(house: House) -> Arena:
+    """Two visitors' battles and a run with its vote, texts that are hard to move."""
+    arena = Arena(house)
+    for key, outcome in ((ALICE, "left"), (BOB, "tie"), (ALICE, "both-bad")):
+        view = arena.answered(key=key, prompt=HARD)
+        voted = arena.service.vote(key, view.id, outcome, view.ballot)
+        arena.service.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
+    run = answer(arena.runs, prompt=HARD)
+    arena.runs.history.vote(ALICE, run.id, "ensemble")
+    answer(arena.runs, key=BOB)
+    return arena
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The lines of a judged arena."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+        house = House(tmp_path_factory.mktemp("exported") / "gac.db")
+        lines = list(Exports(judged_arena(house).store).lines())
+        house.close()
+    return lines
+
+
+def imported(store: Store, lines: list[str | bytes] | list[str]) -> ImportResult:
+    with NamedTemporaryFile() as file:
+        file.writelines(line if isinstance(line, bytes) else line.encode() for line in lines)
+        file.flush()
+        return import_files(Exports(store), [Path(file.name)])
+
+
+def reveal_all(arena: Arena) -> None:
+    for battle in arena.store.battles.export():
+        for key in (ALICE, BOB):
+            with suppress(NotFoundError):
+                arena.service.reveal(key, battle.battle_id)
+
+
+def test_an_import_moves_everything_and_twice_changes_nothing(exported: list[str], tmp_path: Path) -> None:
+    assert len(exported) == 2 + 3 + 2
+    other = Store(database_in(tmp_path / "other.db"))
+    assert imported(other, exported) == ImportResult(7, 0, 0, 0)
+    assert list(Exports(other).lines()) == exported
+    assert imported(other, exported) == ImportResult(0, 7, 0, 0)
+    assert list(Exports(other).lines()) == exported
+    other.close()
+
+
+def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], house: House, tmp_path: Path) -> None:
+    """Databases whose exports are brought together must not take one's visitor for another's."""
+    lines = [*exported, *Exports(judged_arena(house).store).lines()]
+    assert len({json.loads(line)["visitor"] for line in lines}) == 4
+    together = Store(database_in(tmp_path / "together.db"))
+    imported(together, lines)
+    assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
+    together.close()
+
+
+def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
+    arena = judged_arena(house)
+    assert list(arena.service.history.own(BOB)) == []
+    reveal_all(arena)
+    (line,) = content_of(arena.service.history.own(BOB), Format.JSONL).decode().splitlines()
+    assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
+    with pytest.raises(RequestError):
+        list(arena.service.history.own(""))
+
+
+def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
+    arena = judged_arena(house)
+    exports = Exports(arena.store, arena.service.battles.open_ids)
+    assert len(exports.everything("jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
+    reveal_all(arena)
+    name, content = exports.everything("jsonl")
+    assert name == "gac-votes-jsonl.jsonl"
+    assert len(content.decode().splitlines()) == 5
+    for wanted in Format:
+        assert exports.everything(wanted)[0].startswith(f"gac-votes-{wanted}.")
+    for bad in ("", "exe", "../../etc", None):
+        with pytest.raises(RequestError, match="expected one of jsonl"):
+            exports.everything(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            b'{"run_id": "\xff"}',
+            "no json",
+            "[]",
+            "3",
+            "{}",
+            '{"battle_id": "x"}',
+            '{"run_id": "x"}',
+            '{"run_id": "x", "answers": 3}',
+        ),
+        '{"battle_id": "x", "origin": "people", "judgements": [{"kind": "vote", "outcome": "mine"}]}',
+        '{"battle_id": "x", "origin": "people", "judgements": []}',
+    ],
+)
+def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
+    store = house.store()
+    done = imported(store, ["\n", line])
+    assert done == ImportResult(0, 0, 0, 1)
+    assert ", line 2: " in done.reasons
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "facts", [3, {"turn": "two"}, {"left": [1]}, {"left": {"chars": "7"}}, {"right": {"chars": None}}, {"flags": [1]}]
+)
+def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, exported: list[str], facts: object) -> None:
+    arena = Arena(house)
+    imported(arena.store, exported)
+    line = json.loads(next(line for line in exported if "battle_id" in line))
+    line["battle_id"] = "a" * 32
+    line["judgements"][0].update(id="b" * 32, facts=facts)
+    assert "line 1: judgements.0.facts" in imported(arena.store, [json.dumps(line)]).reasons
+    assert arena.service.standings.rated("people", has_flagged=True).num_votes

@@ -1,0 +1,238 @@
+"""Hostile lines are named and skipped, the others come in, and nothing later breaks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gac_app.arena.exports.formats import Format
+from gac_app.errors import RequestError
+from gac_app.services.battles.standings import Standings
+from gac_app.services.mirror.exports import Exports, content_of
+from gac_app.services.mirror.files import ImportResult, import_files
+from gac_app.services.mirror.lines import line_of, written_line
+from gac_app.storage import Store
+from tests.command_line import run_command
+from tests.databases import database_in
+from tests.services.battles.test_arena import Arena
+from tests.services.house import ALICE, House, answer
+from tests.storage.samples import new_id
+
+Json = dict[str, Any]
+HUGE, DEEP = int("9" * 400), "[" * 5000 + "]" * 5000
+RAW = "raw:"  # marks JSON that `json.dumps` would not write
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> list[Json]:
+    """A run with its vote, and a battle with a vote and a remark, as `export` writes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)
+        house = House(tmp_path_factory.mktemp("good") / "gac.db")
+        arena = Arena(house)
+        view = arena.answered()
+        voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.remark(ALICE, view.id, {"left": ["clear"]}, "Short.", voted.ballot)
+        run = answer(arena.runs)
+        arena.runs.history.vote(ALICE, run.id, "tie")
+        found = [json.loads(line) for line in Exports(arena.store).lines()]
+        house.close()
+    return [found[0], next(line for line in found if line.get("origin") == "people")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(database_in(tmp_path / "other.db"), is_owner=False)
+    yield store
+    store.close()
+
+
+def fresh(line: Json) -> Json:
+    """The same with ids of its own."""
+    line = json.loads(json.dumps(line))
+    if "battle_id" not in line:
+        return line | {"run_id": new_id(), "conversation_id": new_id()}
+    for judgement in line["judgements"]:
+        judgement["id"] = new_id()
+    return line | {"battle_id": new_id(), "run_id": None}
+
+
+def text_of(line: Json) -> str:
+    """The line with its raw parts as they are."""
+    text = json.dumps(line)
+    for raw in ("NaN", "Infinity", "1e999", DEEP):
+        text = text.replace(f'"{RAW}{raw}"', raw)
+    return text
+
+
+def changed(line: Json, path: tuple[str | int, ...], value: object) -> Json:
+    line = fresh(line)
+    at: Any = line
+    for part in path[:-1]:
+        at = at[part]
+    at[path[-1]] = value
+    return line
+
+
+def imported(store: Store, folder: Path, texts: list[str]) -> ImportResult:
+    file = folder / "lines.jsonl"
+    file.write_text("\n".join([*texts, ""]), errors="surrogatepass")
+    return import_files(Exports(store), [file])
+
+
+def everything_works(store: Store) -> None:
+    """Whatever reads what has come in."""
+    exports = Exports(store)
+    for line in exports.lines():
+        assert json.loads(line).get("status") != "damaged"
+        line_of(line.encode())
+    for wanted in Format:
+        content_of(store.battles.export(), wanted)
+    standings = Standings(store, ["a", "b"], 1)
+    standings.rated("people", has_flagged=True)
+    standings.leaderboard(ALICE, controls_style=True)
+    standings.for_drawing()
+    standings.choices()
+    list(exports.agreed())
+
+
+RUN, BATTLE = 0, 1
+# Each was taken in or ended the import with a trace before lines were checked.
+KINDS: dict[str, tuple[int, tuple[str | int, ...], object]] = {
+    "a number of 400 digits": (RUN, ("position",), HUGE),
+    "5,000 levels": (BATTLE, ("body", "turns"), RAW + DEEP),
+    "fewer levels": (BATTLE, ("body", "more"), json.loads("[" * 50 + "]" * 50)),
+    "a number that is none": (BATTLE, ("judgements", 0, "facts", "left", "chars"), RAW + "NaN"),
+    "an infinite cost": (BATTLE, ("judgements", 0, "facts", "left", "ms_per_token"), RAW + "1e999"),
+    "a huge turn": (BATTLE, ("judgements", 0, "facts", "turn"), 2**63),
+    "an object as id": (BATTLE, ("battle_id",), {"a": 1}),
+    "a list as a run's id": (RUN, ("run_id",), ["x"]),
+    "an id of another form": (RUN, ("conversation_id",), "../../etc"),
+    "a body that is text": (BATTLE, ("body",), "text"),
+    "a body without turns": (BATTLE, ("body", "turns"), []),
+    "an answer without text": (BATTLE, ("body", "turns", 0, "left", "text"), None),
+    "a turn's id that is an object": (RUN, ("turn_ids",), [{"a": 1}]),
+    "turn ids that are an object": (RUN, ("turn_ids",), {"a": 1}),
+    "a time before all zones": (RUN, ("created_at",), "0001-01-01T00:00:00+14:00"),
+    "a time without a zone": (BATTLE, ("judgements", 0, "created_at"), "2026-01-01T00:00:00"),
+    "a time that is a number": (BATTLE, ("created_at",), 3),
+    "an unknown kind": (BATTLE, ("judgements", 0, "kind"), "veto"),
+    "a kind in capitals": (BATTLE, ("judgements", 0, "kind"), "VOTE"),
+    "text among the facts": (BATTLE, ("judgements", 0, "facts", "more"), "what somebody wrote"),
+    "a remark without reasons": (BATTLE, ("judgements", 1, "body"), {"comment": ""}),
+    "an unknown reason": (BATTLE, ("judgements", 1, "body", "reasons"), {"left": [["clear"]]}),
+    "a position twice": (BATTLE, ("judgements", 1, "position"), 0),
+    "names that are no text": (BATTLE, ("left",), {"a": 1}),
+    "a name that is too long": (BATTLE, ("left",), "x" * 300),
+    "settings that are text": (RUN, ("settings",), "none"),
+    "a system prompt that is none": (RUN, ("settings", "system_prompt"), 3),
+    "tokens that are no bytes": (RUN, ("answers", 0, "steps", 0, "token"), "xyz"),
+    "a probability that is text": (RUN, ("answers", 0, "steps", 0, "prob"), "0.5"),
+    "half a character": (BATTLE, ("left",), "\ud800"),
+}
+
+
+def test_bad_lines_are_named_and_the_rest_comes_in(
+    good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gac_app.services.mirror.files._MAX_NAMED", len(KINDS))
+    bad = [text_of(changed(good[which], path, value)) for which, path, value in KINDS.values()]
+    done = imported(store, tmp_path, [*bad, json.dumps(good[RUN]), json.dumps(good[BATTLE])])
+    named = {int(number) for number in re.findall(r"^lines\.jsonl, line (\d+): .", done.reasons, re.MULTILINE)}
+    assert [kind for number, kind in enumerate(KINDS, start=1) if number not in named] == []
+    assert done == ImportResult(2, 0, 0, len(KINDS))
+    assert "what somebody wrote" not in done.reasons
+    everything_works(store)
+
+
+def test_a_bad_line_does_not_take_the_place_of_a_good_one(good: list[Json], store: Store, tmp_path: Path) -> None:
+    bad = json.dumps(good[BATTLE] | {"body": 3})
+    assert imported(store, tmp_path, [json.dumps(good[BATTLE]), bad]) == ImportResult(1, 0, 0, 1)
+
+
+def test_a_line_without_an_end_is_bounded(
+    good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gac_app.services.mirror.files.MAX_LINE_BYTES", 100_000)
+    monkeypatch.setattr("gac_app.services.mirror.lines.MAX_LINE_BYTES", 100_000)
+    done = imported(store, tmp_path, ["[" * 250_000, json.dumps(good[BATTLE])])
+    assert done == ImportResult(1, 0, 0, 1)
+    assert "line 1: is longer than 100,000 bytes" in done.reasons
+
+
+def test_many_bad_lines_are_counted_and_some_named(store: Store, tmp_path: Path) -> None:
+    done = imported(store, tmp_path, ["{}"] * 30)
+    assert done.num_bad == 30
+    assert len(done.reasons.splitlines()) == 21
+    assert done.reasons.endswith("and 10 more")
+
+
+def test_the_command_names_bad_lines_and_ends_with_2(good: list[Json], tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_text(f"{json.dumps(good[RUN])}\n{DEEP}\n{json.dumps(good[BATTLE])}\n")
+    config = tmp_path / "gac.yaml"
+    config.write_text("members: [{name: a, source: 'random:1'}]\n")
+    url = database_in(tmp_path / "other.db")
+    result = run_command("import", str(file), "--config", str(config), GAC_DATABASE_URL=url)
+    assert result.returncode == 2
+    assert result.stdout == "2 new, 0 known already, 1 skipped\n"
+    assert "lines.jsonl, line 2: is no JSON" in result.stderr
+    again = run_command("export", "--config", str(config), GAC_DATABASE_URL=url)
+    assert len(again.stdout.splitlines()) == 2
+
+
+HOSTILE = st.one_of(
+    st.sampled_from([None, True, -1, 0, 2**31, 2**63, HUGE, 1e308, -0.5, "", "\0", "\ud800", "x" * 70_000, [], {}]),
+    st.sampled_from([f"{RAW}{raw}" for raw in ("NaN", "Infinity", "1e999", DEEP)]),
+    st.sampled_from(["0" * 32, "2026-01-01", "9999-12-31T23:59:59-12:00", "vote", "people", [[]], {"": None}, [3]]),
+    st.text(max_size=20),
+)
+
+
+def places(value: Any) -> list[tuple[str | int, ...]]:
+    """The paths to all values inside one."""
+    items: list[tuple[Any, Any]]
+    items = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
+    return [(key, *rest) for key, inner in items for rest in [(), *places(inner)]]
+
+
+@pytest.mark.slow
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: list[Json]) -> None:
+    texts = []
+    for _ in range(20):
+        line = good[data.draw(st.sampled_from([RUN, BATTLE]))]
+        texts.append(text_of(changed(line, data.draw(st.sampled_from(places(line))), data.draw(HOSTILE))))
+    with TemporaryDirectory() as folder:
+        store = Store(database_in(Path(folder, "any.db")), is_owner=False)
+        done = imported(store, Path(folder), [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])])
+        assert done.num_new >= 2
+        everything_works(store)
+        store.close()
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_a_line_or_refused(content: bytes) -> None:
+    with suppress(RequestError):
+        line_of(content)
+
+
+def test_lines_are_written_as_they_are_read(good: list[Json]) -> None:
+    for line in good:
+        text = written_line(line)
+        assert json.loads(text) == line
+        assert written_line(line_of(text.encode())) == text
+    with pytest.raises(RequestError, match=r"body\.turns"):
+        written_line(good[BATTLE] | {"body": {**good[BATTLE]["body"], "turns": 3}})

@@ -1,0 +1,311 @@
+"""What visitors agree to publish is copied, deletions are marked, and an empty database is filled again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.errors import NotFoundError
+from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.files import ImportResult, import_files, import_indexed, index_of
+from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.mirror.places import FolderPlace, Place
+from gac_app.storage import HistoryFilter, Store
+from tests.databases import database_in
+from tests.services.battles.test_arena import Arena
+from tests.services.house import ALICE, BOB, House, answer, until
+
+
+@contextmanager
+def opened(
+    folder: Path, name: str, place: Place | None = None, *, keeps_open_ones_back: bool = False
+) -> Iterator[tuple[Arena, Mirror]]:
+    """An arena over a database of that name, with a mirror in `folder`; both closed at the end."""
+    house = House(folder / f"{name}.db")
+    arena = mirrored(house, place or FolderPlace(folder / "mirror"), keeps_open_ones_back=keeps_open_ones_back)
+    arena.runs.read_mirror()
+    try:
+        yield arena, mirror_of(arena)
+    finally:
+        house.close()
+
+
+def mirrored(house: House, place: Place, *, keeps_open_ones_back: bool = False) -> Arena:
+    """An arena whose mirror is not read yet. If `keeps_open_ones_back`, battles wait until their vote stands."""
+
+    def started(store: Store, battles: LiveBattles) -> Mirror:
+        mirror = Mirror(store, place, battles.open_ids if keeps_open_ones_back else frozenset, first_delay_s=0.05)
+        mirror.start()
+        return mirror
+
+    return Arena(house, mirror=started)
+
+
+def mirror_of(arena: Arena) -> Mirror:
+    assert arena.runs.mirror
+    return arena.runs.mirror
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """All lines that are there whole: the last one may still be written."""
+    files = sorted((folder / "mirror").glob("gac-*.jsonl"))
+    found = [line for file in files for line in file.read_text().split("\n")[:-1]]
+    return [json.loads(line) for line in found if line.strip()]
+
+
+def settled(mirror: Mirror) -> None:
+    until(lambda: mirror.is_restored and not mirror.num_waiting, "for the mirror")
+
+
+def voted(arena: Arena, key: str = ALICE, **more: Any) -> str:
+    view = arena.answered(key=key, **more)
+    arena.service.vote(key, view.id, "left", view.ballot)
+    return view.id
+
+
+def test_only_what_visitors_agree_to_is_copied(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        voted(arena)
+        answer(arena.runs)
+        arena.runs.set_consent(ALICE, True)
+        run = answer(arena.runs)
+        answer(arena.runs, key=BOB)
+        battle = voted(arena, consents=True)
+        arena.runs.set_consent(ALICE, False)
+        answer(arena.runs)
+        settled(mirror)
+    assert {line.get("battle_id") or line["run_id"] for line in lines(tmp_path)} == {run.id, battle}
+
+
+def test_a_battle_that_can_still_be_judged_is_not_told(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        view = arena.answered(consents=True)
+        settled(mirror)
+        assert lines(tmp_path) == []
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+        until(lambda: lines(tmp_path), "for the battle's line")
+
+
+def ids(folder: Path) -> list[str]:
+    """What the files tell of, line by line."""
+    return [line.get("battle_id") or line["run_id"] for line in lines(folder) if "deleted" not in line]
+
+
+def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> None:
+    with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, mirror):
+        battle = voted(arena, consents=True)
+        run = consenting_run(arena)
+        until(lambda: ids(tmp_path) == [run], "for the run")
+        settled_but(mirror, 1)  # the battle waits, and nothing waits for it
+        view = arena.service.history.look(ALICE, battle)
+        undone = arena.service.undo(ALICE, battle, view.ballot)
+        until(lambda: not mirror.num_waiting, "for the mirror to see that there is no vote")
+        arena.service.vote(ALICE, battle, "right", undone.ballot)
+        assert ids(tmp_path) == [run]
+        arena.service.reveal(ALICE, battle)
+        until(lambda: ids(tmp_path) == [run, battle], "for the battle")
+    assert [row["kind"] for row in lines(tmp_path)[-1]["judgements"]] == ["vote", "undo", "vote"]
+
+
+def test_a_vote_that_stands_is_told_when_the_process_ends(tmp_path: Path) -> None:
+    with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, mirror):
+        battle = voted(arena, consents=True)
+        view = arena.answered(consents=True)
+        ballot = arena.service.vote(ALICE, view.id, "tie", view.ballot).ballot
+        arena.service.undo(ALICE, view.id, ballot)
+        settled_but(mirror, 1)
+    assert ids(tmp_path) == [battle]
+
+
+def settled_but(mirror: Mirror, num_waiting: int) -> None:
+    until(lambda: mirror.is_restored and mirror.num_waiting == num_waiting, "for the mirror")
+
+
+def consenting_run(arena: Arena) -> str:
+    arena.runs.set_consent(ALICE, True)
+    return answer(arena.runs).id
+
+
+def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.set_consent(ALICE, True)
+        first = answer(arena.runs)
+        arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, first.conversation_id).over.wait(60)
+        arena.runs.history.vote(ALICE, first.id, "ensemble")
+        undone = answer(arena.runs)
+        arena.runs.history.vote(ALICE, undone.id, "tie")
+        arena.runs.history.undo_vote(ALICE, undone.id)
+        battle = voted(arena, consents=True)
+        settled(mirror)
+        before = list(Exports(arena.store).lines())
+    for name in ("two", "two", "three"):
+        with opened(tmp_path, name) as (arena, mirror):
+            settled(mirror)
+            assert sorted(Exports(arena.store).lines()) == sorted(before)
+            arena.runs.set_consent(ALICE, False)  # as the page does when it loads
+            assert sorted(Exports(arena.store).lines()) == sorted(before)
+            assert arena.store.battles.load(ALICE, battle).judgements, "the same browser finds its own again"
+            found = arena.runs.history.conversations(ALICE, HistoryFilter())
+            assert sum(conversation.num_runs for conversation in found) == 3
+            with pytest.raises(NotFoundError):
+                arena.runs.history.find(BOB, first.id)
+
+
+def test_a_visitor_who_comes_back_goes_on_and_is_still_one(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.set_consent(ALICE, True)
+        conversation = answer(arena.runs).conversation_id
+        settled(mirror)
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        arena.runs.set_consent(ALICE, True)
+        run = arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, conversation)
+        until(lambda: run.is_saved, "for the turn")
+        assert len(run.turns) == 1
+        settled(mirror)
+    assert len({line["visitor"] for line in lines(tmp_path)}) == 1
+
+
+def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.set_consent(ALICE, True)
+        battle = voted(arena, consents=True)
+        answer(arena.runs)
+        settled(mirror)
+    house = House(tmp_path / "two.db")
+    arena = mirrored(house, FolderPlace(tmp_path / "mirror"))
+    answer(arena.runs)
+    arena.runs.read_mirror()
+    settled(mirror_of(arena))
+    arena.runs.set_consent(ALICE, True)
+    assert arena.store.battles.load(ALICE, battle).judgements
+    assert sum(one.num_runs for one in arena.runs.history.conversations(ALICE, HistoryFilter())) == 2
+    arena.runs.history.delete_all(ALICE)
+    assert list(Exports(arena.store).lines()) == []
+    house.close()
+
+
+@pytest.mark.parametrize("how", ["run", "battle", "everything", "everything after a restart"])
+def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.set_consent(ALICE, True)
+        run = answer(arena.runs)
+        arena.runs.history.vote(ALICE, run.id, "tie")
+        battle = voted(arena, consents=True)
+        kept = voted(arena, key=BOB, consents=True)
+        settled(mirror)
+        if how == "run":
+            arena.runs.history.delete_run(ALICE, run.id)
+        elif how == "battle":
+            arena.service.history.delete(ALICE, battle)
+        elif how == "everything":
+            arena.runs.history.delete_all(ALICE)
+        if not how.endswith("restart"):
+            assert "deleted" in lines(tmp_path)[-1], "it is marked before the deletion is acknowledged"
+    if how.endswith("restart"):
+        with opened(tmp_path, "another") as (arena, mirror):
+            settled(mirror)
+            arena.runs.history.delete_all(ALICE)
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        stored = list(map(json.loads, Exports(arena.store).lines()))
+    found = {line.get("battle_id") or line["run_id"] for line in stored}
+    left = {"run": {battle, kept}, "battle": {run.id, kept}}.get(how, {kept})
+    assert {one for one in found if one in (run.id, battle, kept)} == left
+    assert all(line.get("run_id") != run.id for line in stored if "battle_id" in line) or how == "battle"
+
+
+def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: House) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.set_consent(ALICE, True)
+        run = answer(arena.runs)
+        settled(mirror)
+        arena.runs.history.vote(ALICE, run.id, "tie")
+        settled(mirror)
+    files = list((tmp_path / "mirror").iterdir())
+    store = house.store()
+    assert import_files(Exports(store), files).num_new == len(lines(tmp_path)) - 1
+    store.adopt(ALICE).result()
+    assert store.load_run(ALICE, run.id).outcome == "tie"
+    files[0].write_text(files[0].read_text() + "no json\n")
+    again = import_files(Exports(store), files)
+    assert (again.num_new, again.num_bad) == (0, 1)
+    assert f"{files[0].name}, line {len(lines_of(files[0]))}: is no JSON" in again.reasons
+    store.close()
+
+
+def test_an_import_counts_what_is_deleted_in_another_file(tmp_path: Path, house: House) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        voted(arena, consents=True)
+        battle = voted(arena, consents=True)
+        settled(mirror)
+        arena.service.history.delete(ALICE, battle)
+    (file,) = (tmp_path / "mirror").iterdir()
+    told, deleted = tmp_path / "told.jsonl", tmp_path / "deleted.jsonl"
+    by_kind: dict[bool, list[str]] = {False: [], True: []}
+    for line in lines_of(file):
+        by_kind["deleted" in json.loads(line)].append(line)
+    told.write_text("\n".join(by_kind[False]) + "\n")
+    deleted.write_text("\n".join(by_kind[True]) + "\n")
+    num_kept = len(by_kind[False]) - 1
+    store = house.store()
+    assert import_files(Exports(store), [told, deleted]) == ImportResult(num_kept, 0, 1, 0)
+    store.close()
+    other = Store(database_in(tmp_path / "other.db"))
+    index = index_of([told])
+    assert import_indexed(Exports(other), index, {battle}) == ImportResult(num_kept, 0, 1, 0)
+    other.close()
+
+
+def lines_of(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+def test_a_database_on_a_lasting_disk_is_not_doubled(tmp_path: Path) -> None:
+    for _ in range(2):
+        with opened(tmp_path, "one") as (arena, mirror):
+            voted(arena, consents=True)
+            settled(mirror)
+    store = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
+    assert len(list(store.battles.export())) == 2
+    store.close()
+
+
+def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        battle = voted(arena, consents=True)
+        settled(mirror)
+    house = House(tmp_path / "two.db")
+    arena = mirrored(house, FolderPlace(tmp_path / "mirror"))
+    mirror = mirror_of(arena)
+    copied = consenting_run(arena)
+    until(lambda: copied in ids(tmp_path), "for what came before the page was up")
+    assert not mirror.is_restored
+    assert list(arena.store.battles.export()) == []
+    arena.runs.read_mirror()
+    settled(mirror)
+    assert [one.battle_id for one in arena.store.battles.export()] == [battle]
+    house.close()
+
+
+def test_one_poisoned_line_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        battles = {voted(arena, consents=True), voted(arena, consents=True)}
+        settled(mirror)
+    (file,) = (tmp_path / "mirror").iterdir()
+    first, second = file.read_bytes().splitlines()
+    deep = b'{"run_id": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    huge = first.replace(b'"position": 0', b'"position": ' + b"9" * 400)
+    file.write_bytes(b"\n".join([deep, first, huge, second, b""]))
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        assert {one.battle_id for one in arena.store.battles.export()} == battles
+    assert mirror.num_errors == 0
+    for number in (1, 3):
+        assert f"{file.name}, line {number}: is no JSON" in caplog.text

@@ -1,0 +1,215 @@
+"""A mirror that cannot be written, is killed, or is read while things are deleted."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.errors import StorageError
+from gac_app.services.mirror import mirror as mirror_module
+from gac_app.services.mirror.files import ImportResult
+from gac_app.services.mirror.places import DatasetPlace, FolderPlace
+from gac_app.storage import NewJudgement
+from tests.fakes import WAIT_S
+from tests.services.house import ALICE, answer, until
+from tests.services.mirror.test_mirror import consenting_run, ids, lines, opened, settled, voted
+
+
+def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        first, last = voted(arena, consents=True), voted(arena, consents=True)
+        settled(mirror)
+    (file,) = (tmp_path / "mirror").iterdir()
+    whole = file.read_bytes()
+    half = whole.splitlines()[1]
+    strange = b'\xff\xfe\n[]\n{"deleted": 3}\n{"run_id": "x"}\n\n'
+    file.write_bytes(strange + whole.splitlines()[0] + b"\n" + half[: len(half) // 2])
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        assert [one.battle_id for one in arena.store.battles.export()] == [first]
+        assert first != last
+
+
+class Full(FolderPlace):
+    """A folder on a disk that is full until it is freed."""
+
+    is_full = True
+
+    def prepare(self) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device", str(self.folder))
+        super().prepare()
+
+
+def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> None:
+    """A mirror whose disk is full loses what waits just as one that is killed does."""
+    with opened(tmp_path, "one") as (arena, mirror):
+        early, late = consenting_run(arena), consenting_run(arena)
+        copied, deleted = voted(arena, consents=True), voted(arena, consents=True)
+        settled(mirror)
+        arena.service.history.delete(ALICE, deleted)
+    with opened(tmp_path, "one", Full(tmp_path / "mirror")) as (arena, mirror):
+        run, battle = consenting_run(arena), voted(arena, consents=True)
+        arena.runs.set_consent(ALICE, False)
+        answer(arena.runs)
+        voted(arena)
+        arena.runs.history.vote(ALICE, late, "ensemble")
+        remark = NewJudgement(position=1, kind="remark", body={"reasons": {}, "comment": "as I said"})
+        arena.store.battles.judge(ALICE, copied, remark).result()
+    before = ids(tmp_path)
+    assert {early, late, copied} <= set(before)
+    for _ in range(2):
+        with opened(tmp_path, "one") as (arena, mirror):
+            settled(mirror)
+    new = ids(tmp_path)[len(before) :]
+    assert {one for one in new if one in (early, late, copied, deleted, run, battle)} == {late, copied, run, battle}
+    assert len(new) == len(set(new)), "each once, by the first that could"
+    newest = {line.get("battle_id") or line["run_id"]: line for line in lines(tmp_path) if "deleted" not in line}
+    assert newest[late]["vote"]["outcome"] == "ensemble"
+    assert newest[copied]["judgements"][-1]["body"]["comment"] == "as I said"
+
+
+def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        battles = [voted(arena, consents=True) for _ in range(2)]
+        settled(mirror)
+    import_indexed = mirror_module.import_indexed
+
+    is_open = threading.Event()
+
+    def import_late(*args: Any, **kwargs: Any) -> ImportResult:
+        assert is_open.wait(WAIT_S)
+        arena.service.history.delete(ALICE, battles[0])  # of which the index that was made before does not know
+        return import_indexed(*args, **kwargs)
+
+    monkeypatch.setattr(mirror_module, "import_indexed", import_late)
+    with opened(tmp_path, "one") as (arena, mirror):
+        is_open.set()
+        settled(mirror)
+        assert [one.battle_id for one in arena.store.battles.export()] == [battles[1]]
+
+
+def test_the_mirror_remembers_a_bounded_number_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "MAX_WRITTEN", 2)
+    with opened(tmp_path, "one") as (arena, mirror):
+        battles = [voted(arena, consents=True) for _ in range(4)]
+        for battle in battles[:3]:
+            arena.service.history.delete(ALICE, battle)
+        settled(mirror)
+        until(lambda: not mirror._withheld, "for deletions to be forgotten")
+        assert len(mirror._written) <= 2
+        arena.service.remark(ALICE, battles[3], {}, "as I said", 1)
+        settled(mirror)
+    assert set(ids(tmp_path)) <= set(battles)
+    assert lines(tmp_path)[-1]["battle_id"] == battles[3]
+
+
+def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = Full(tmp_path / "mirror")
+    with opened(tmp_path, "one", place) as (arena, mirror):
+        battles = [voted(arena, consents=True) for _ in range(3)]
+        until(lambda: mirror.num_errors > 1, "for another try")
+        assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
+        assert str(tmp_path) not in caplog.text, "the log names no folders"
+        with pytest.raises(StorageError, match="deleted here"):
+            arena.service.history.delete(ALICE, battles[0])
+        place.is_full = False
+        settled(mirror)
+        told = lines(tmp_path)
+        assert {line["battle_id"] for line in told if "battle_id" in line} == set(battles[1:])
+        assert [line["deleted"]["battles"] for line in told if "deleted" in line] == [[battles[0]]]
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        settled(mirror)
+        faults = iter([OSError(5, "Input/output error")])
+        real = __import__("os").fsync
+
+        def fsync(fd: int) -> None:
+            for fault in faults:
+                raise fault
+            real(fd)
+
+        monkeypatch.setattr("gac_app.services.mirror.mirror.os.fsync", fsync)
+        voted(arena, consents=True)
+        settled(mirror)
+    (file,) = (tmp_path / "mirror").iterdir()
+    with file.open("rb") as content:
+        assert all(line == b"\n" or json.loads(line) for line in content)
+
+
+class Hub:
+    """A Hub of one dataset, in a folder; `is_down` plants a network without it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.is_down, self.num_commits = folder, False, 0
+
+    def create_repo(self, repo_id: str, **kind: Any) -> Any:
+        self._answer()
+        assert kind["repo_type"] == "dataset"
+        assert kind["private"] is True
+        self.folder.mkdir(exist_ok=True)
+        return type("Url", (), {"repo_id": repo_id})
+
+    def snapshot_download(self, repo_id: str, **_: Any) -> str:
+        self._answer()
+        return str(self.folder)
+
+    def create_commit(self, *, operations: list[Any], **_: Any) -> str:
+        self._answer()
+        for operation in operations:
+            (self.folder / operation.path_in_repo).write_bytes(operation.path_or_fileobj.read())
+        self.num_commits += 1
+        return "commit"
+
+    def run_as_future(self, function: Any) -> Any:
+        from huggingface_hub import HfApi
+
+        return HfApi().run_as_future(function)
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise OSError("the Hub cannot be reached")
+
+
+def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hub = Hub(tmp_path / "hub")
+    hub.is_down = True
+
+    def place(name: str) -> DatasetPlace:
+        return DatasetPlace("org/votes", tmp_path / name / "copy", 1000.0, hub)  # type: ignore[arg-type]
+
+    with opened(tmp_path, "one", place("first")) as (arena, mirror):
+        battle = voted(arena, consents=True)
+        until(lambda: mirror.num_errors > 1, "for another try")
+        assert caplog.text.count("cannot be reached") == 1
+        hub.is_down = False
+        settled(mirror)
+        deleted = voted(arena, consents=True)
+        settled(mirror)
+        arena.service.history.delete(ALICE, deleted)
+        until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
+    with opened(tmp_path, "two", place("second")) as (arena, mirror):
+        settled(mirror)
+        assert [one.battle_id for one in arena.store.battles.export()] == [battle]
+
+
+def test_a_commit_that_fails_goes_with_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hub = Hub(tmp_path / "hub")
+    place = DatasetPlace("org/votes", tmp_path / "copy", 1000.0, hub)  # type: ignore[arg-type]
+    with opened(tmp_path, "one", place) as (arena, mirror):
+        settled(mirror)
+        hub.is_down = True
+        voted(arena, consents=True)
+        settled(mirror)
+        for wanted in (1, 2):
+            place.push()
+            until(lambda wanted=wanted: mirror.num_errors >= wanted, "for the commit")  # type: ignore[misc]
+        assert caplog.text.count("takes no commit") == 1
+        hub.is_down = False
+    assert len(list(hub.folder.iterdir())) == 1, "at the latest when the process ends"

@@ -1,0 +1,218 @@
+"""Batches: every prompt an ordinary run, one after another, called off, forgotten with the rest."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gac_app.errors import BusyError, NotFoundError, RequestError
+from gac_app.services.runs.batches import GIVES_WAY_S, MAX_OF_CLIENT, UNHEARD_S, Batch, Batches
+from gac_app.services.runs.runs import RunService
+from gac_app.services.visitors import owner_of
+from tests.clocks import HandClock
+from tests.fakes import WAIT_S, FakeModel
+from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path / "runs.sqlite3")
+    yield house
+    house.close()
+
+
+def slow(house: House) -> RunService:
+    return house.service([FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)])
+
+
+def test_every_prompt_becomes_a_run_of_its_visitor(house: House) -> None:
+    service = house.service()
+    batches = Batches(service)
+    batch = batches.start(ALICE, "One?\nTwo?\nThree?", SHORT)
+    until(lambda: batch.is_over)
+    assert [(row.prompt, row.error, row.is_over) for row in batch.rows] == [("", "", True)] * 3
+    runs = [service.history.find(ALICE, row.run_id) for row in batch.rows]
+    assert [run.prompt for run in runs] == ["One?", "Two?", "Three?"]
+    assert len({run.conversation_id for run in runs}) == 3
+    assert list(runs[0].streams) == ["ensemble", "member:a", "member:b"]
+    assert batches.look(BOB) is None
+    with pytest.raises(NotFoundError):
+        service.history.find(BOB, batch.rows[0].run_id)
+
+
+def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
+    service = slow(house)
+    batches = Batches(service)
+    batch = batches.start(ALICE, "One?\nTwo?\nThree?", LONG)
+    until(lambda: bool(batch.rows[0].run_id))
+    with pytest.raises(BusyError, match="A batch of yours"):
+        batches.start(ALICE, "Four?", SHORT)
+    batches.cancel(BOB)
+    assert not batch.cancelled.is_set()
+    batches.cancel(ALICE)
+    until(lambda: batch.is_over)
+    assert [row.error for row in batch.rows] == ["", "cancelled", "cancelled"]
+    assert service.history.find(ALICE, batch.rows[0].run_id).status == "aborted"
+
+
+def test_whoever_waits_comes_between_two_prompts(house: House) -> None:
+    service = house.service([FakeModel("a", 1, delay_s=0.005), FakeModel("b", 2)], server={"max_running": 1})
+    batches = Batches(service)
+    batch = batches.start(ALICE, "One?\nTwo?", SHORT)
+    until(lambda: bool(batch.rows[0].run_id))
+    between = service.start(BOB, "Me?", SHORT)
+    until(lambda: bool(batch.rows[1].run_id))
+    assert between.over.is_set() or between.status != "waiting"
+    until(lambda: batch.is_over)
+
+
+def test_a_full_queue_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.runs.batches._RETRY_S", 0.01)
+    service = house.service(
+        [FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)], server={"max_running": 1, "max_waiting": 0}
+    )
+    first = service.start(BOB, "Me?", LONG)
+    batch = Batches(service).start(ALICE, "One?", SHORT)
+    assert not batch.is_over
+    service.stop(BOB, first.id)
+    until(lambda: batch.is_over)
+    assert batch.rows[0].run_id
+
+
+def test_a_prompt_that_does_not_fit_leaves_the_others(house: House) -> None:
+    batch = Batches(house.service()).start(ALICE, f"One?\n{'word ' * 20_000}\nThree?", SHORT)
+    until(lambda: batch.is_over)
+    assert [bool(row.run_id) for row in batch.rows] == [True, False, True]
+    assert "word" not in batch.rows[1].error
+    assert batch.rows[1].error
+
+
+def test_deleting_everything_ends_a_batch_without_trace(house: House) -> None:
+    service = slow(house)
+    batches = Batches(service)
+    batch = batches.start(ALICE, "One?\nTwo?", LONG)
+    until(lambda: bool(batch.rows[0].run_id))
+    service.history.delete_all(ALICE)
+    assert batches.look(ALICE) is None
+    until(lambda: batch.is_over)
+    assert batch.rows[1].run_id == ""
+    assert listed(service, ALICE) == []
+
+
+def test_the_end_of_the_service_is_the_end_of_its_batches(house: House) -> None:
+    service = slow(house)
+    batch = Batches(service).start(ALICE, "One?\nTwo?\nThree?", LONG)
+    until(lambda: bool(batch.rows[0].run_id))
+    service.close()
+    until(lambda: batch.is_over)
+    assert [row.run_id for row in batch.rows[1:]] == ["", ""]
+
+
+def test_settings_that_do_not_fit_are_refused_at_once(house: House) -> None:
+    with pytest.raises(RequestError, match="temperature"):
+        Batches(house.service()).start(ALICE, "One?", {"temperature": -1})
+
+
+# --- places, and pages that leave
+
+
+def of_invented_keys(batches: Batches, client: str) -> list[Batch]:
+    """As many batches as one address may have, each of a key of its own."""
+    return [batches.start(f"{number:064}", "One?\nTwo?", LONG, client=client) for number in range(MAX_OF_CLIENT)]
+
+
+def test_invented_keys_take_their_own_address_places(house: House) -> None:
+    batches = Batches(slow(house))
+    of_invented_keys(batches, "one address")
+    with pytest.raises(BusyError, match="of your address"):
+        batches.start(BOB, "Me?", SHORT, client="one address")
+    batches.start(BOB, "Me?", SHORT, client="another")
+
+
+def test_a_batch_called_off_takes_no_place(house: House) -> None:
+    batches = Batches(slow(house))
+    first, *_ = of_invented_keys(batches, "one address")
+    first.end("called off")
+    batches.start(BOB, "Me?", SHORT, client="one address")
+
+
+def test_batches_leave_a_place_to_whoever_asks(house: House) -> None:
+    service = slow(house)
+    batches = of_invented_keys(Batches(service), "one address")
+    until(lambda: all(batch.rows[0].run_id for batch in batches))
+    run = service.start(BOB, "Me?", SHORT, client="another")
+    assert run.status == "running"
+    assert run.over.wait(WAIT_S)
+
+
+def test_with_a_single_place_batches_have_their_turn(house: House) -> None:
+    batch = Batches(house.service(server={"max_running": 1})).start(ALICE, "One?", SHORT)
+    until(lambda: batch.is_over)
+    assert batch.rows[0].error == ""
+
+
+def test_the_queue_knows_where_a_batch_comes_from(house: House) -> None:
+    service = slow(house)
+    batch = Batches(service).start(ALICE, "One?", LONG, client="an address")
+    until(lambda: bool(batch.rows[0].run_id))
+    assert service._runs.find(owner_of(ALICE), batch.rows[0].run_id).client == "an address"
+
+
+def test_a_batch_that_nobody_shows_gives_way(house: House) -> None:
+    clock = HandClock()
+    batches = Batches(slow(house), clock)
+    first, second, *_ = of_invented_keys(batches, "one address")
+    clock.now += GIVES_WAY_S
+    batches.look(f"{0:064}")
+    batches.start(BOB, "Me?", SHORT, client="one address")
+    until(lambda: second.is_over)
+    assert second.rows[1].error == "not asked: no page showed this batch, and others needed its place"
+    assert not first.cancelled.is_set()
+
+
+def test_a_batch_ends_soon_after_its_page_has_left(house: House) -> None:
+    clock = HandClock()
+    service = slow(house)
+    batches = Batches(service, clock)
+    batch = batches.start(ALICE, "One?\nTwo?", LONG)
+    until(lambda: bool(batch.rows[0].run_id))
+    clock.now += UNHEARD_S - 1
+    batches.look(ALICE)
+    clock.now += UNHEARD_S - 1
+    assert not batch.cancelled.wait(0.5), "a page in the background asks once a minute"
+    clock.now += 2
+    until(lambda: batch.is_over)
+    assert service.history.find(ALICE, batch.rows[0].run_id).status == "aborted"
+    assert [row.error for row in batch.rows] == ["", "not asked: no page showed this batch for 2 minutes"]
+    assert batches.look(ALICE) is batch, "whoever comes back sees what became of it"
+
+
+# --- what is stored
+
+
+def test_rows_are_over_once_they_are_stored(house: House) -> None:
+    service = house.service()
+    batches = Batches(service)
+    with closing(sqlite3.connect(house.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        batch = batches.start(ALICE, "One?", SHORT)
+        until(lambda: bool(batch.rows[0].run_id))
+        run = service._runs.find(owner_of(ALICE), batch.rows[0].run_id)
+        until(run.over.is_set)
+        assert not batch.rows[0].is_over
+        other.execute("COMMIT")
+    until(lambda: batch.is_over)
+    assert (run.is_saved, batch.rows[0].error) == (True, "")
+
+
+def test_a_row_whose_answers_are_lost_says_so(house: House) -> None:
+    batches = Batches(house.service())
+    with closing(sqlite3.connect(house.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # for longer than the store tries
+        batch = batches.start(ALICE, "One?", SHORT)
+        until(lambda: batch.is_over)
+    assert batch.rows[0].error == "answered, but not saved: the database could not take it"

@@ -1,0 +1,353 @@
+"""A run from its prompt to the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.decoding.loop.text import TextStream
+from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.trace.events import FinishReason, TokenEvent
+from gac_app.decoding.trace.serialise import step_from_json, step_to_json
+from gac_app.errors import GacError, RequestError
+from gac_app.models.message import Message
+from gac_app.services.runs.runs import RunService
+from gac_app.storage import RunStatus
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of
+from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, listed, texts, until
+
+
+def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) -> None:
+    service = house.service()
+
+    run = ended(service.start(ALICE, "Name three colours", SHORT))
+
+    assert list(run.streams) == ["ensemble", "member:a", "member:b"]
+    assert (run.status, run.is_saved, run.member_names) == (RunStatus.FINISHED, True, ("a", "b"))
+    assert len(set(texts(run).values())) == 3, "three systems, three answers"
+    for stream in run.streams.values():
+        assert stream.finished is not None
+        assert stream.finished.reason is FinishReason.LENGTH
+        assert stream.finished.text == stream.text != ""
+        assert len(stream.steps) == stream.finished.num_tokens == len(stream.events) - 1
+    assert [set(stream.finished.members) for stream in run.streams.values() if stream.finished] == [
+        {"a", "b"},
+        {"a"},
+        {"b"},
+    ]
+
+
+def test_each_member_tokenises_a_prompt_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    encode = Member.encode
+
+    def counted(member: Member, prompt: Prompt) -> list[int]:
+        encoded.append(member.name)
+        return encode(member, prompt)
+
+    monkeypatch.setattr(Member, "encode", counted)
+    answer(house.service())
+    assert sorted(encoded) == ["a", "b"], "though each answers in two streams"
+
+
+def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> None:
+    service = house.service([FakeModel("a", 1, delay_s=0.005), FakeModel("b", 2)])
+    run = service.start(ALICE, "Name three colours", LONG)
+    seen: list[int] = []
+    with run.telling(lambda: seen.append(len(run.streams["ensemble"].events))):
+        assert run.wait_for(lambda: len(run.streams["ensemble"].events) >= 5, WAIT_S)
+    assert set(range(seen[0], 5)) <= set(seen), "none is left out"
+    num_seen = len(seen)
+    begun(run, 10)
+    assert len(seen) <= num_seen + 3, "but for threads that were telling it as it left"
+    service.stop(ALICE, run.id)
+    assert ended(run).is_settled
+
+
+def test_who_leaves_first_takes_nobody_along(house: House) -> None:
+    run = answer(house.service())
+    told: list[str] = []
+    first, second = run.telling(lambda: told.append("first")), run.telling(lambda: told.append("second"))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    run.changed()
+    second.__exit__(None, None, None)
+    run.changed()
+    assert told == ["second"]
+
+
+def test_a_member_alone_is_never_called_ensembled(house: House) -> None:
+    run = answer(house.service(), mode="every-step")
+
+    assert all(step.is_ensembled for step in run.streams["ensemble"].steps)
+    assert not any(step.is_ensembled for step in run.streams["member:a"].steps)
+
+
+def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
+    first = house.service()
+    run = answer(first, threshold=0.6, seed=7)
+    assert first.history.find(ALICE, run.id) is run
+    first.close()
+
+    second = house.service()
+    found = second.history.find(ALICE, run.id)
+
+    assert found is not run
+    for name in ("id", "conversation_id", "prompt", "settings", "member_names", "status", "is_saved", "outcome"):
+        assert getattr(found, name) == getattr(run, name), name
+    assert list(found.streams) == list(run.streams)
+    for key, stream in run.streams.items():
+        kept = found.streams[key]
+        assert (kept.name, kept.messages, kept.text) == (stream.name, stream.messages, stream.text)
+        assert kept.steps == [step_from_json(step_to_json(step)) for step in stream.steps]
+        assert kept.finished is not None
+        assert stream.finished is not None
+        assert kept.finished.detail == stream.finished.detail
+        assert kept.finished.members.keys() == stream.finished.members.keys()
+    [line] = listed(second, ALICE)
+    ensemble = run.streams["ensemble"].finished
+    assert ensemble is not None
+    assert (line.run_id, line.prompt, line.status) == (run.id, run.prompt, RunStatus.FINISHED)
+    assert (line.num_tokens, line.num_ensembled) == (ensemble.num_tokens, ensemble.num_ensembled)
+    step = run.streams["member:b"].steps[3]
+    assert essence(second.history.steps(ALICE, run.id, "member:b", 3)[0][3]) == essence(step)
+
+
+def test_replaying_stored_traces_rebuilds_the_text(house: House) -> None:
+    service = house.service()
+    run = answer(service, max_new_tokens=40, temperature=1.5, seed=3)
+    service.close()
+
+    for stream in house.service().history.find(ALICE, run.id).streams.values():
+        replayed, steps = TextStream(), stream.steps
+        events: list[TokenEvent] = []
+        for step in steps:
+            replayed.take(step.token, is_last=step is steps[-1])
+            events += replayed.show(step)
+        assert "".join(event.text for event in events) == stream.text
+        assert [event.text for event in events] == [e.text for e in stream.events if isinstance(e, TokenEvent)]
+
+
+def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
+    service = house.service()
+    briefly = {**SHORT, "system_prompt": "Be short."}
+    first = answer(service, "First?", system_prompt="Be verbose.")  # the next turn's settings count
+    second = ended(service.start(ALICE, "Second?", briefly, first.conversation_id))
+    service.close()
+
+    service = house.service()  # and it goes on after a restart
+    third = ended(service.start(ALICE, "Third?", briefly, first.conversation_id))
+
+    for key in third.streams:
+        assert third.streams[key].messages == (
+            Message("system", "Be short."),
+            Message("user", "First?"),
+            Message("assistant", first.streams[key].text),
+            Message("user", "Second?"),
+            Message("assistant", second.streams[key].text),
+            Message("user", "Third?"),
+        )
+    assert [run.id for run in service.history.conversation(ALICE, first.conversation_id)] == [
+        first.id,
+        second.id,
+        third.id,
+    ]
+
+
+def test_a_member_switched_off_can_join_again(house: House) -> None:
+    service = house.service()
+    without = {**SHORT, "members": ("a",), "gate": "a"}
+    first = ended(service.start(ALICE, "First?", without))
+    assert list(first.streams) == ["ensemble", "member:a"]
+    assert (first.member_names, first.streams["ensemble"].finished.num_ensembled) == (("a", "b"), 0)
+    assert first.streams["ensemble"].text == first.streams["member:a"].text
+
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    assert second.streams["member:b"].messages[1] == Message("assistant", first.streams["ensemble"].text)
+    branch = ended(service.branch(ALICE, first.id, 1, first.streams["ensemble"].steps[1].top[1].token_id))
+    assert list(branch.streams) == ["ensemble", "member:a"]
+
+
+def test_the_share_of_the_prompt_read_is_told_by_member(house: House) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang"))]
+    for model in models:
+        model.chunk_size = 8
+    service = house.service(models)
+    run = service.start(ALICE, "a prompt of quite some tokens, read in parts", SHORT)
+    until(lambda: models[1].is_hanging.is_set() and run.streams["member:a"].finished)
+    shares = run.shares_read()
+    assert shares.get("b", 0.0) < 1.0
+    models[1].released.set()
+    ended(run)
+    assert run.shares_read() == {}
+
+
+def test_other_runs_that_decode_are_counted(house: House) -> None:
+    model = FakeModel("a", 1, fault=Fault("hang"))
+    service = house.service([model])
+    runs = [service.start(ALICE, f"{number}", SHORT) for number in range(3)]
+    until(lambda: sum(run.status == RunStatus.RUNNING for run in runs) == 2)
+    assert [service.num_beside(run) for run in runs] == [1, 1, 2]
+    model.released.set()
+
+
+def test_a_follow_up_to_a_running_answer_carries_its_text(house: House) -> None:
+    service = house.service([FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)])
+    first = begun(service.start(ALICE, "First?", LONG), num_steps=5)
+
+    second = service.start(ALICE, "Second?", LONG, first.conversation_id)
+
+    for key, stream in second.streams.items():
+        said = stream.messages[1]
+        assert said.role == "assistant"
+        assert said.content
+        assert first.streams[key].text.startswith(said.content)
+
+
+def test_a_follow_up_to_an_interrupted_run_goes_on(house: House) -> None:
+    service = house.service()
+    first = answer(service, "First?")
+    # A process that dies leaves a row without answers.
+    blocked = house.service([FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)])
+    lost = begun(blocked.start(ALICE, "Lost?", LONG, first.conversation_id))
+    blocked._store.close()
+    service.close()
+
+    service = house.service()
+    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+
+    assert service.history.find(ALICE, lost.id).status == RunStatus.INTERRUPTED
+    with pytest.raises(RequestError, match="no steps"):
+        service.branch(ALICE, lost.id, 0, 1)
+    assert [m.content for m in third.streams["member:a"].messages] == [
+        "First?",
+        first.streams["member:a"].text,
+        "Third?",
+    ]
+
+
+def test_a_rerun_at_temperature_0_gives_the_same_answers(house: House) -> None:
+    service = house.service()
+    first = answer(service)
+
+    again = ended(service.rerun(ALICE, first.id))
+
+    assert again.id != first.id
+    assert again.conversation_id != first.conversation_id
+    assert texts(again) == texts(first)
+    for key, stream in first.streams.items():
+        assert [essence(step) for step in again.streams[key].steps] == [essence(step) for step in stream.steps]
+
+
+def test_equal_seeds_give_equal_text_when_sampling(house: House) -> None:
+    service = house.service()
+    sampled: dict[str, Any] = {"temperature": 0.8, "max_new_tokens": 20}
+
+    first, second = (answer(service, **sampled, seed=5) for _ in range(2))
+    other = answer(service, **sampled, seed=6)
+
+    assert texts(first) == texts(second)
+    assert texts(first)["ensemble"] != texts(other)["ensemble"]
+
+
+def test_text_that_no_database_takes_is_cleaned_at_the_edge(house: House) -> None:
+    service = house.service()
+
+    run = answer(service, "a\0b\ud800c <|im_end|> '; DROP TABLE run; --")
+
+    assert run.prompt == "a\ufffdb\ufffdc <|im_end|> '; DROP TABLE run; --"
+    assert run.streams["member:a"].messages[-1].content == run.prompt
+    assert [line.prompt for line in listed(service, ALICE, search="DROP TABLE")] == [run.prompt]
+
+
+BAD_REQUESTS: list[tuple[str, Any, dict[str, Any]]] = [
+    ("prompt", "", {}),
+    ("prompt", " \n\t", {}),
+    ("prompt", None, {}),
+    ("prompt", ["text"], {}),
+    ("prompt", {"text": "x"}, {}),
+    ("prompt", "x" * (MAX_PROMPT_CHARS + 1), {}),
+    ("prompt", "many tokens " * 60, {}),  # more than the smallest context
+    *(("max_new_tokens", "x", {"max_new_tokens": bad}) for bad in (0, -1, 10**9, float("nan"), "abc", None)),
+    *(("temperature", "x", {"temperature": bad}) for bad in (float("inf"), -0.1, float("nan"), "hot")),
+    *(("threshold", "x", {"threshold": bad}) for bad in (-0.01, 1.02, float("nan"))),
+    *(("weights", "x", {"weights": bad}) for bad in ({"a": 0.0, "b": 0.0}, {"a": -1.0}, {"c": 1.0}, "best", "score")),
+    ("top_p", "x", {"top_p": 0.0}),
+    ("top_k", "x", {"top_k": -1}),
+    ("seed", "x", {"seed": -1}),
+    ("gate", "x", {"gate": "nobody"}),
+    ("mode", "x", {"mode": "sometimes"}),
+    ("stop", "x", {"stop": [""]}),
+    ("system_prompt", "x", {"system_prompt": "\ud800"}),
+    ("surprise", "x", {"surprise": 1}),
+]
+
+
+@pytest.mark.parametrize(("field", "prompt", "changes"), BAD_REQUESTS)
+def test_a_bad_request_names_its_field_and_leaves_nothing(
+    shared: tuple[RunService, list[FakeModel]], field: str, prompt: Any, changes: dict[str, Any]
+) -> None:
+    service, models = shared
+
+    with pytest.raises(RequestError) as caught:
+        service.start(ALICE, prompt, changes)
+
+    assert caught.value.field.split(".")[0] == field
+    assert len(str(caught.value)) < 300, "a message, not a dump"
+    assert listed(service, ALICE) == []
+    assert [model.batches for model in models] == [[], []]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    models = [FakeModel("a", 1, context_length=64), FakeModel("b", 2)]
+    house = House(tmp_path_factory.mktemp("shared") / "gac.db")
+    yield house.service(models), models
+    house.close()
+
+
+def test_too_long_a_prompt_names_member_limit_and_length(
+    shared: tuple[RunService, list[FakeModel]],
+) -> None:
+    with pytest.raises(RequestError, match=r"is \d+ tokens long for a, whose context holds 64"):
+        shared[0].start(ALICE, "many tokens " * 60, {})
+
+
+def test_a_context_that_fills_up_ends_the_answer_with_length(house: House) -> None:
+    service = house.service([FakeModel("a", 1, context_length=40), FakeModel("b", 2)])
+
+    run = answer(service, "Go on", max_new_tokens=100)
+
+    for key in ("ensemble", "member:a"):
+        finished = run.streams[key].finished
+        assert finished is not None
+        assert (finished.reason, finished.detail) == (FinishReason.LENGTH, "the context of a is full (40 tokens)")
+    assert run.streams["member:b"].finished is not None
+    assert "limit of 100" in run.streams["member:b"].finished.detail
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["", "short", "x" * 129, None, 7])
+def test_a_visitor_without_a_proper_key_is_refused(house: House, key: Any) -> None:
+    service = house.service()
+
+    with pytest.raises(RequestError, match="visitor_key"):
+        service.start(key, "Hello", {})
+    with pytest.raises(RequestError, match="visitor_key"):
+        listed(service, key)
+
+
+def test_nothing_starts_before_the_models_are_ready(house: House) -> None:
+    service = RunService(config_of(["a"]), house.store())
+
+    with pytest.raises(GacError, match="still loading"):
+        service.start(ALICE, "Hello", {})
+
+    assert not service.members.are_ready
+    service.members.set("a", "failed", detail="its file is cut short")
+    with pytest.raises(GacError, match="a could not be loaded: its file is cut short"):
+        service.start(ALICE, "Hello", {})
+    service.close()

@@ -1,0 +1,122 @@
+"""Conversations found, filtered, sorted, named, starred; what is renamed or deleted leaves no key."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.errors import NotFoundError
+from gac_app.storage import HistoryFilter, NewRun, Store
+from tests.databases import sql
+from tests.storage.samples import ALICE, BOB, answer, new_run
+from tests.storage.test_deletion import occurrences
+
+
+def keep(store: Store, prompt: str, text: str = "Blue", outcome: str = "", **changes: Any) -> NewRun:
+    run = new_run(prompt, **changes)
+    store.start_run(run)
+    store.save_answer(run.run_id, answer("no", "ensemble", num_tokens=len(text), num_ensembled=len(prompt)))
+    store.save_answer(run.run_id, answer(text, "Smol")).result()
+    if outcome:
+        store.vote(run.visitor_key, run.run_id, outcome).result()
+    return run
+
+
+def prompts(store: Store, **wanted: Any) -> list[list[str]]:
+    found = store.list_conversations(ALICE, HistoryFilter(**wanted))
+    return [[run.prompt for run in conversation.runs] for conversation in found]
+
+
+def test_runs_are_grouped_by_conversation_newest_first(store: Store) -> None:
+    first = keep(store, "one")
+    keep(store, "other")
+    keep(store, "two", conversation_id=first.conversation_id)
+    keep(store, "Bob's", visitor_key=BOB)
+    assert prompts(store) == [["one", "two"], ["other"]]
+    assert prompts(store, sort="oldest") == [["one", "two"], ["other"]]
+    (found,) = store.list_conversations(ALICE, HistoryFilter(search="TWO"))
+    assert ([run.prompt for run in found.runs], found.num_runs) == (["two"], 2)
+    assert [len(store.list_conversations(ALICE, HistoryFilter(), 1, offset)) for offset in (0, 1, 2)] == [1, 1, 0]
+
+
+def test_a_search_finds_words_of_prompts_answers_and_names(store: Store) -> None:
+    named = keep(store, "one", "Rome is ETERNAL")
+    keep(store, "two", "100% sure")
+    store.name_conversation(ALICE, named.conversation_id, "Straße nach Süden").result()
+    found = {
+        word: prompts(store, search=word) for word in ("eternal", "100%", "SÜDEN", "strasse", "STRAßE", "tw", "nowhere")
+    }
+    one, two = [["one"]], [["two"]]
+    assert found == {"eternal": one, "100%": two, "SÜDEN": one, "strasse": one, "STRAßE": one, "tw": two, "nowhere": []}
+
+
+def test_filters_by_vote_mode_member_date_and_star(store: Store) -> None:
+    keep(store, "tied", outcome="tie")
+    keep(store, "all", settings={"mode": "every-step"}, member_names=("Other",), outcome="member:Other")
+    starred = keep(store, "plain")
+    store.star_conversation(ALICE, starred.conversation_id, True).result()
+    now = datetime.now(UTC)
+    assert prompts(store, outcome="tie") == [["tied"]]
+    assert prompts(store, outcome="voted", sort="oldest") == [["tied"], ["all"]]
+    assert prompts(store, outcome="none") == [["plain"]]
+    assert prompts(store, mode="every-step") == prompts(store, member="Other") == [["all"]]
+    assert prompts(store, is_starred=True) == [["plain"]]
+    assert prompts(store, since=now) == prompts(store, before=now - timedelta(hours=1)) == []
+    assert len(prompts(store, since=now - timedelta(hours=1), before=now)) == 3
+
+
+def test_sorting_by_length_and_by_share_ensembled(store: Store) -> None:
+    keep(store, "a", "x" * 50)
+    keep(store, "bbb", "x" * 10)
+    keep(store, "cc", "x" * 90)
+    assert prompts(store, sort="longest") == [["cc"], ["a"], ["bbb"]]
+    assert prompts(store, sort="most-ensembled") == [["bbb"], ["cc"], ["a"]]
+
+
+def test_a_damaged_run_is_listed_so_that_it_can_be_deleted(store: Store, path: Path) -> None:
+    run = keep(store, "one")
+    sql(path, "UPDATE run SET body = 'x'")
+    (found,) = store.list_conversations(ALICE, HistoryFilter())
+    assert [(item.run_id, item.status) for item in found.runs] == [(run.run_id, "damaged")]
+    assert store.run_ids_of(ALICE, run.conversation_id) == [run.run_id]
+
+
+def name_keys(path: Path) -> list[bytes]:
+    query = "SELECT run_key.key FROM conversation JOIN run_key ON run_key.id = conversation.key_id"
+    return [key for (key,) in sql(path, query)]
+
+
+@pytest.mark.parametrize("forget", ["rename", "unname", "delete the run", "delete the visitor"])
+def test_a_name_that_is_gone_leaves_no_key(store: Store, path: Path, forget: str) -> None:
+    run = keep(store, "one")
+    store.name_conversation(ALICE, run.conversation_id, "xyzzy").result()
+    (key,) = name_keys(path)
+    assert occurrences(path, b"xyzzy") == 0
+    assert occurrences(path, key) > 0
+    {
+        "rename": lambda: store.name_conversation(ALICE, run.conversation_id, "plugh"),
+        "unname": lambda: store.name_conversation(ALICE, run.conversation_id, ""),
+        "delete the run": lambda: store.delete_run(ALICE, run.run_id),
+        "delete the visitor": lambda: store.delete_visitor(ALICE),
+    }[forget]().result()
+    assert occurrences(path, key) == 0
+    assert [item.name for item in store.list_conversations(ALICE, HistoryFilter())] == {
+        "rename": ["plugh"],
+        "unname": [""],
+    }.get(forget, [])
+
+
+def test_anothers_conversation_is_not_named_or_starred(store: Store) -> None:
+    run = keep(store, "one")
+    for attempt in (
+        lambda: store.name_conversation(BOB, run.conversation_id, "mine").result(),
+        lambda: store.star_conversation(BOB, run.conversation_id, True).result(),
+        lambda: store.run_ids_of(BOB, run.conversation_id),
+    ):
+        with pytest.raises(NotFoundError):
+            attempt()
+    (found,) = store.list_conversations(ALICE, HistoryFilter())
+    assert (found.name, found.is_starred) == ("", False)

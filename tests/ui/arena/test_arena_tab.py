@@ -1,0 +1,237 @@
+"""What the Arena's handlers and its script's calls are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from gac_app.services.battles.views import BattleView
+from gac_app.ui.arena.lines import BattleLines
+from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
+from tests.fakes import WAIT_S
+from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
+
+SAID = ("Paris", " is", " <b>the", "\n", " capital", ".", "")
+
+
+class Tab:
+    """The service behind the tab, and the tab's two ways to it."""
+
+    def __init__(self, folder: Path, *, public: bool = False, **planted: Any) -> None:
+        self.planted = planted_arena(folder, PlantedEnsemble(**{"pieces": SAID, **planted}), public=public)
+        self.handlers = ArenaHandlers(self.planted.arena)
+        self._functions = {one.__name__: one for one in arena_functions(self.planted.arena, ("Small", "Large"))}
+
+    def ask(self, name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
+        reply: dict[str, Any] = json.loads(json.dumps(self._functions[name]({"key": key, **fields})))
+        return reply
+
+    def follow(self, name: str, key: str = KEY, /, **fields: Any) -> list[str]:
+        """Every value that an event's handler gives."""
+
+        async def collect() -> list[str]:
+            event = gr.EventData(None, {"key": key, **fields})
+            return [value async for value in getattr(self.handlers, name)(event)]
+
+        return asyncio.run(collect())
+
+    def battle(self, prompt: str = "Where?", **fields: Any) -> str:
+        """The id of a battle that was answered."""
+        last = lines(self.follow("start", prompt=prompt, again="", consents=False, **fields)[-1])
+        battle: str = last[0]["run"]["id"]
+        return battle
+
+
+def lines(value: str) -> list[Any]:
+    return [json.loads(line) for line in value.splitlines()]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Tab]]:
+    tabs: list[Tab] = []
+
+    def start(**options: Any) -> Tab:
+        tabs.append(Tab(tmp_path, **options))
+        return tabs[-1]
+
+    yield start
+    for tab in tabs:
+        tab.planted.runs.close()
+
+
+@pytest.fixture
+def tab(make: Callable[..., Tab]) -> Tab:
+    return make()
+
+
+def endless(make: Callable[..., Tab]) -> Tab:
+    return make(pieces=["word "] * 10_000, pause_s=0.005)
+
+
+def test_a_battle_whose_page_leaves_at_once_ends(make: Callable[..., Tab]) -> None:
+    tab = endless(make)
+
+    async def leave() -> None:
+        event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
+        updates = tab.handlers.start(event)
+        await anext(updates)
+        await updates.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(leave())
+    [battle] = tab.planted.arena.battles.all()
+    assert battle.last.over.wait(WAIT_S)
+
+
+def test_a_battle_whose_page_left_while_it_began_ends(
+    make: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab = endless(make)
+    begins, has_left = threading.Event(), threading.Event()
+    start, battles = tab.planted.arena.start, tab.planted.arena.battles.all
+
+    def start_late(*args: Any, **options: Any) -> BattleView:
+        begins.set()
+        assert has_left.wait(WAIT_S)
+        return start(*args, **options)
+
+    monkeypatch.setattr(tab.planted.arena, "start", start_late)
+
+    async def leave() -> None:
+        event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
+        coming = asyncio.ensure_future(anext(tab.handlers.start(event)))
+        assert await asyncio.to_thread(begins.wait, WAIT_S)
+        coming.cancel()
+        await asyncio.wait([coming])
+        has_left.set()
+        async with asyncio.timeout(WAIT_S):
+            while not (found := battles()) or not found[0].last.over.is_set():
+                await asyncio.sleep(0.01)
+
+    asyncio.run(leave())
+    assert len(battles()) == 1
+
+
+def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
+    values = tab.follow("start", prompt="Where?", again="", consents=False)
+    for before, after in pairwise(values):
+        assert after.startswith(before)
+    found = lines(values[-1])
+    assert found[0]["run"]["prompt"] == "Where?"
+    for side in (0, 1):
+        assert "".join(line[1] for line in found if isinstance(line, list) and line[0] == side) == "".join(SAID)
+    states = [line["state"] for line in found if isinstance(line, dict) and "state" in line]
+    assert (states[-1]["phase"], states[-1]["may_vote"], states[-1]["contestants"]) == ("answered", True, None)
+    for hint in ("zyx", "Small", "Large", "every-step", "<"):
+        assert hint not in values[-1]
+
+
+def test_what_did_not_change_is_sent_once(tab: Tab) -> None:
+    view = tab.planted.arena.history.look(KEY, tab.battle())
+    battle = BattleLines(view)
+    assert battle.value(view) == battle.value(view)
+
+
+def test_vote_undo_reasons_names_and_tokens(tab: Tab) -> None:
+    battle = tab.battle()
+    refused = tab.ask("battle_tokens", battle=battle, turn=0, side="left", member="")
+    assert refused["error"] == "steps: are shown after the vote"
+    assert tab.ask("own_battles") == {"battles": [], "num": 0}  # a stored battle names both
+    assert tab.ask("save_battles", format="jsonl")["content"] == ""
+
+    voted = tab.ask("vote_battle", battle=battle, outcome="left", ballot=0)
+    assert (voted["state"]["phase"], voted["state"]["contestants"]) == ("voted", None)
+    assert voted["texts"] == ["".join(SAID)] * 2
+    undone = tab.ask("undo_battle", battle=battle, ballot=1)
+    assert (undone["state"]["phase"], undone["state"]["ballot"]) == ("answered", 2)
+    tab.ask("vote_battle", battle=battle, outcome="tie", ballot=2)
+    remarked = tab.ask("remark_battle", battle=battle, ballot=3, left=["useful"], right=[], comment="fine")
+    assert remarked["state"]["ballot"] == 4
+    assert "zyx" not in json.dumps(remarked)
+
+    told = tab.ask("reveal_battle", battle=battle)["state"]["contestants"]
+    assert {one["name"] for one in told} < {"zyxone", "zyxtwo", "zyxthree"}
+    for side, one in zip(("left", "right"), told, strict=True):
+        found = tab.ask("battle_tokens", battle=battle, turn=0, side=side, member=one["member"] or "")
+        assert "".join(token[0] for token in found["tokens"]) == "".join(SAID)
+        assert found["members"] == ["Small", "Large"]
+        step = tab.ask("inspect_answer", battle=battle, turn=0, side=side, position=1)
+        assert step["label"] == "␣is"
+    assert tab.ask("inspect_answer", battle=battle, turn=0, side="left", position=99)["error"]
+    late = tab.ask("vote_battle", battle=battle, outcome="left", ballot=4)
+    assert late["error"] == "vote: you have judged this battle already; the names have been told"
+
+
+def test_the_conversation_goes_on_in_the_same_battle(tab: Tab) -> None:
+    battle = tab.battle()
+    found = lines(tab.follow("next", battle=battle, prompt="And now?")[-1])
+    assert found[0]["run"]["id"] == battle
+    [turn] = found[0]["run"]["turns"]
+    assert turn == {"prompt": "Where?", "left": "".join(SAID), "right": "".join(SAID)}
+    again = lines(tab.follow("follow", battle=battle)[-1])
+    assert again[0]["run"]["prompt"] == "And now?"
+
+
+def test_own_battles_are_listed_saved_and_deleted(tab: Tab) -> None:
+    battle = tab.battle()
+    tab.ask("vote_battle", battle=battle, outcome="right", ballot=0)
+    tab.ask("reveal_battle", battle=battle)
+    [row] = tab.ask("own_battles")["battles"]
+    assert (row["id"], row["prompt"], row["turns"], row["outcome"]) == (battle, "Where?", 1, "right")
+    [line] = tab.ask("save_battles", format="jsonl")["content"].splitlines()
+    assert tab.ask("save_battles", format="csv")["name"] == "gac-battles-csv.csv"
+    assert "expected one of" in tab.ask("save_battles", format="parquet")["error"]
+    assert json.loads(line)["battle_id"] == battle
+    assert tab.ask("own_battles", OTHER_KEY) == {"battles": [], "num": 0}
+    assert tab.ask("delete_battle", OTHER_KEY, battle=battle)["error"] == "there is no such battle"
+    assert tab.ask("delete_battle", battle=battle) == {}
+    assert tab.ask("own_battles")["num"] == 0
+
+
+def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
+    def refusal(tab: Tab, name: str, key: str = KEY, /, **fields: Any) -> str:
+        value = tab.follow(name, key, **fields)[-1]
+        error: str = json.loads(value)["error"]
+        return error
+
+    assert refusal(tab, "start", prompt=" ", again="", consents=False) == "prompt: is empty; type something to answer"
+    assert refusal(tab, "start", prompt=3, again="", consents=False) == "prompt: expected text"
+    assert refusal(tab, "follow", OTHER_KEY, battle=tab.battle()) == "there is no such battle"
+    assert refusal(tab, "next", battle="x", prompt="So?") == "there is no such battle"
+    public = make(public=True)
+    asked = {"prompt": "Where?", "again": ""}
+    assert refusal(public, "start", **asked, consents=False).startswith("consent: this host keeps prompts")
+    assert lines(public.follow("start", **asked, consents=True)[-1])[0]["run"]
+
+
+def test_a_void_battle_says_so_and_names_nobody(make: Callable[..., Tab]) -> None:
+    tab = make(failing="Small")
+    for _ in range(8):
+        state = lines(tab.follow("start", prompt="Where?", again="", consents=False)[-1])[-1]["state"]
+        if state["phase"] == "void":
+            break
+    assert state["message"] == "One of the two could not answer, so this battle does not count."
+    assert state["contestants"] is None
+    assert tab.planted.store.flush()
+    assert next(one for one in tab.ask("own_battles")["battles"] if one["id"] == state["id"])["names"] == []
+
+
+def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., Tab]) -> None:
+    battle = tab.battle()
+    assert tab.ask("skip_battle", battle=battle)["state"]["phase"] == "skipped"
+    assert tab.planted.store.flush()
+    later = make()
+    for asked in (tab, later):
+        (row,) = asked.ask("own_battles")["battles"]
+        assert (row["names"], row["outcome"]) == ([], "")
+        assert asked.ask("save_battles", format="jsonl")["content"] == ""
+    assert later.ask("look_battle", battle=battle)["state"]["phase"] == "skipped"
+    begun = later.follow("start", prompt="Where?", again=battle, consents=False)
+    assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"

@@ -1,0 +1,113 @@
+"""What the Lab's script is answered."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from gac_app.executors.background import in_background
+from gac_app.services.lab.lab import Lab
+from gac_app.ui.lab.result import ResultView
+from gac_app.ui.lab.tab import lab_functions, start_study
+from tests.services.lab.test_lab import random_pair, store_in, until
+
+KEY, OTHER_KEY = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    ensemble = random_pair()
+    return Lab(ensemble.config, tmp_path, lambda: in_background(ensemble), store_in(tmp_path))
+
+
+@pytest.fixture
+def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
+    functions = {function.__name__: function for function in lab_functions(lab)}
+
+    def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
+        reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))
+        return reply
+
+    return ask
+
+
+def start(lab: Lab, **fields: Any) -> str:
+    """The error that a study is refused with."""
+    reply = json.loads(start_study(lab)(gr.EventData(None, {"key": KEY, "at": 7, **fields})))
+    assert reply["at"] == 7
+    return str(reply["error"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"questions": 1e9}, {"study": ["eval"]}, {"set": None}, {"own": "x" * 250_001}, {"own": None}, {"key": "x"}],
+)
+def test_a_study_that_does_not_fit_is_refused_in_words(lab: Lab, wrong: dict[str, Any]) -> None:
+    assert start(lab, **{"study": "eval", "set": "trivia", "questions": 4, "own": "", **wrong})
+    assert lab.running is None
+
+
+@pytest.mark.slow
+def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[str, Any]]) -> None:
+    overview = ask("lab_overview")
+    sets = {study["name"]: [found["name"] for found in study["sets"]] for study in overview["studies"]}
+    assert sets["calibrate"] == ["sense"]
+    assert sets["consistency"] == []
+    assert (overview["min_questions"], overview["max_questions"]) == (4, 40)
+    assert ask("lab_state") == {"running": None, "error": "", "results": []}
+
+    assert start(lab, study="sweep", set="sums", questions=4, own="") == ""
+    state = ask("lab_state")
+    if state["running"]:  # it may be over already
+        assert (state["running"]["title"], state["running"]["set"]) == ("Threshold", "sums")
+        assert state["running"]["is_mine"]
+        assert not ask("lab_state", OTHER_KEY)["running"]["is_mine"]
+    until(lambda: lab.running is None)
+    assert ask("lab_state", OTHER_KEY)["results"] == []
+    [listed] = ask("lab_state")["results"]
+    assert ask("lab_rename", result=listed["id"], name="Mine") == {}
+    assert ask("lab_rename", OTHER_KEY, result=listed["id"], name="Theirs")["error"]
+    assert ask("lab_state")["results"][0]["name"] == "Mine"
+    assert ask("lab_delete", result=listed["id"]) == {}
+    assert ask("lab_state")["results"] == []
+
+
+@pytest.mark.slow
+def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> None:
+    lab.start(KEY, "sweep", "sums", 4)
+    until(lambda: lab.running is None)
+    [listed] = lab.results.of(KEY)
+    with gr.Blocks():
+        view = ResultView(lab)
+    head, *plots, body = view.of(lab.results.load(KEY, listed.id))
+    found, shown = json.loads(head), json.loads(body)
+    assert (found["heading"], found["has_plot"], json.loads(found["json"])["n"]) == ("sums: 4 questions", True, 4)
+    assert [plot.visible for plot in plots] == [True, True, False, False, False, False]
+    rows = list(csv.reader(io.StringIO(found["csv"])))
+    assert rows[0][:4] == ["system", "accuracy", "accuracy low", "accuracy high"]
+    assert all(float(cell) >= 0 for row in rows[1:] for cell in row[1:4])
+    assert {"gate@", "accuracy", "Pareto front of"} <= set(shown["words"])
+    assert len(shown["asked"]) == 4
+    assert len(view.nothing()) == len(view.outputs) == len([head, *plots, body])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("lab_rename", {"result": "../../etc/passwd", "name": "x"}),
+        ("lab_delete", {"result": {}}),
+        ("lab_state", {"key": "short"}),
+    ],
+)
+def test_whatever_is_sent_the_answer_is_words(
+    ask: Callable[..., dict[str, Any]], name: str, fields: dict[str, Any]
+) -> None:
+    key = fields.pop("key", KEY)
+    assert set(ask(name, key, **fields)) == {"error"}

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.studies.result import StudyResult
+from gac_app.services.lab.lab import Lab
+from gac_app.settings import Settings, shown
+from gac_app.ui.settings.fields import fields_of, idle_of, spec_of
+from gac_app.ui.settings.panel import meaning_of
+from gac_app.ui.settings.values import changes_from, faults_in, values_of
+from tests.services.lab.test_lab import store_in, study_pair
+from tests.services.lab.test_strength import benchmark_data
+from tests.ui.planted import planted_config
+
+CONFIG = planted_config()
+DEFAULTS = values_of(CONFIG, CONFIG.settings)
+DRAWN = {name for name, field in Settings.model_fields.items() if shown(field).need == "draw"}
+
+
+def summary_of(**values: Any) -> str:
+    summary: str = meaning_of(CONFIG, None, values)["summary"]
+    return summary
+
+
+def test_defaults_change_nothing() -> None:
+    assert changes_from(CONFIG, {}) == changes_from(CONFIG, DEFAULTS) == {}
+
+
+def test_only_what_differs_is_a_change() -> None:
+    assert changes_from(CONFIG, {**DEFAULTS, "threshold": 0.7, "seed": 3}) == {"threshold": 0.7, "seed": 3}
+    assert changes_from(CONFIG, {"threshold": 0.7}) == {"threshold": 0.7}
+
+
+def test_own_weights_count_where_they_are_chosen() -> None:
+    own = {"Small": 3, "Large": 1}
+    assert changes_from(CONFIG, {"weights": "own", "own_weights": own}) == {"weights": own}
+    assert changes_from(CONFIG, {"own_weights": own}) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights": {"Small": 0.75, "Large": 0.25}, "mode": "every-step", "top_k": 5, "temperature": 0.5},
+        {"gate_policy": "eager", "alignment": "paper", "weights": "posterior", "weight_params": {"decay": 0.9}},
+        {"min_p": 0.1, "reproducible": "on", "stop": ["a b", "\n\n"], "system_prompt": "Be brief."},
+        {"members": ("Large",), "gate": "Large"},
+        {"combine": "power", "combine_params": {"exponent": 3.0}, "gate_rule": "margin", "weights": "entropy"},
+    ],
+)
+def test_settings_round_trip(changes: dict[str, Any]) -> None:
+    settings = CONFIG.settings_from(changes)
+    assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
+
+
+@pytest.mark.parametrize("sent", [[], None, "x", {"nothing": 1}, {"speculation": "on"}])
+def test_what_is_not_of_the_panel_is_refused(sent: object) -> None:
+    with pytest.raises(RequestError, match="settings"):
+        changes_from(CONFIG, sent)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("threshold", "high", "Choose 0 to 100 %."),
+        ("seed", None, "Type a whole number of at least 0."),
+        ("seed", -4, "Type a whole number of at least 0."),
+        ("seed", 0.5, "Type a whole number of at least 0."),
+        ("temperature", float("inf"), "Type 0, or a number from 0.01 to 5."),
+        ("temperature", 50, "Type 0, or a number from 0.01 to 5."),
+        ("temperature", None, "Type 0, or a number from 0.01 to 5."),
+        ("temperature", 0.001, "Type 0, or a number from 0.01 to 5."),
+        ("repetition_penalty", 9, "Type a number from 1 to 3."),
+        ("gate_temperature", 0, "Type a number above 0, and at most 100."),
+        ("max_new_tokens", None, "Type a whole number from 1 to 32,768."),
+        ("top_p", 0, "Choose 1 to 100 %."),
+        ("mode", ["gate"], "Choose one of these."),
+        ("alignment", "best", "Choose one of these."),
+        ("weights", "posterio", "Choose one of these."),
+        ("reproducible", None, "Choose one of these."),
+        ("stop", "x" * 201, "Type at most 16 stop strings of at most 200 characters each."),
+        ("stop", 5, "Type at most 16 stop strings of at most 200 characters each."),
+        ("system_prompt", "x" * 20_001, "Type at most 20,000 characters."),
+    ],
+)
+def test_a_fault_stands_at_its_field_and_repeats_nothing(name: str, value: object, fault: str) -> None:
+    assert faults_in(CONFIG, {name: value}) == {name: fault}
+    with pytest.raises(RequestError) as caught:
+        changes_from(CONFIG, {name: value})
+    assert (caught.value.field, caught.value.message) == (name, fault)
+
+
+@pytest.mark.parametrize("own", [{"Small": 0, "Large": 0}, {"Small": None}, {"Small": -1, "Large": 2}, 5, {}])
+def test_own_weights_have_a_fault_of_their_own(own: object) -> None:
+    assert list(faults_in(CONFIG, {"weights": "own", "own_weights": own})) == ["own_weights"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"members": ["Large"]}, {"members": []}, {"members": ["Nobody"]}, {"members": 5}, {"gate": "Nobody"}]
+)
+def test_members_and_gate_have_to_fit(wrong: dict[str, Any]) -> None:
+    assert list(faults_in(CONFIG, wrong)) == ["members"]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    wrong = {"seed": None, "top_k": -1, "temperature": 9}
+    assert set(faults_in(CONFIG, wrong)) == set(wrong)
+    with pytest.raises(RequestError, match="settings: Temperature, Top-k and Seed need a look"):
+        changes_from(CONFIG, wrong)
+    assert summary_of(**wrong).startswith("need a look")
+    assert set(faults_in(CONFIG, {"seed": None, "gate": "Large", "members": ["Small"]})) == {"seed", "members"}
+
+
+@pytest.mark.parametrize(
+    ("values", "idle"),
+    [
+        ({}, {"own_weights", *DRAWN}),
+        ({"temperature": 1}, {"own_weights"}),
+        ({"temperature": 1, "mode": "every-step", "weights": "own"},
+         {"gate", "threshold", "gate_rule", "gate_temperature", "gate_policy"}),
+        ({"temperature": 1, "mode": "agreement", "weights": "posterior"},
+         {"threshold", "gate_rule", "gate_temperature", "gate_policy", "own_weights"}),
+        ({"temperature": 1, "threshold": 1.01, "weights": "own"},
+         {"gate_rule", "gate_temperature", "gate_policy"}),
+        ({"temperature": 1, "members": ["Small"]},
+         {"mode", "gate", "threshold", "weights", "own_weights", "combine", "gate_rule", "gate_temperature",
+          "gate_policy", "alignment"}),
+    ],
+)  # fmt: skip
+def test_what_has_no_effect_says_why(values: dict[str, Any], idle: set[str]) -> None:
+    found = idle_of(CONFIG, {**DEFAULTS, **values})
+    assert {name for name in found if "." not in name} == idle
+    assert all(reason.endswith(".") for reason in found.values())
+
+
+def test_parameters_have_an_effect_where_their_rule_is_chosen() -> None:
+    def idle(**values: Any) -> set[str]:
+        return {name for name in idle_of(CONFIG, {**DEFAULTS, **values}) if "." in name}
+
+    params = {field.name for field in fields_of(CONFIG) if field.is_of}
+    assert {"combine.power.exponent", "weights.posterior.decay"} < params == idle()
+    assert params - idle(combine="power") == {"combine.power.exponent"}
+    assert idle(combine="power", members=["Small"]) == params
+
+
+def test_parameters_are_set_as_their_model_says() -> None:
+    spec = {item["name"]: item for item in spec_of(CONFIG)}
+    assert (spec["combine.power.exponent"]["kind"], spec["combine.power.exponent"]["min"]) == ("number", -20)
+    assert (spec["combine.unite.top_k"]["kind"], spec["combine.unite.top_k"]["max"]) == ("whole", 1000)
+    assert spec["weights.posterior.decay"]["kind"] == "share"
+    assert "mean" in dict(spec["combine"]["choices"])
+
+
+def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
+    wrong = {"combine.power.exponent": 99}
+    assert faults_in(CONFIG, {"combine": "power", **wrong}) == {
+        "combine.power.exponent": "Type a number from -20 to 20."
+    }
+    assert faults_in(CONFIG, wrong) == {}, "of a rule that is not chosen"
+    assert faults_in(CONFIG, {"combine": "best"}) == {"combine": "Choose one of these."}
+
+
+def test_every_field_is_known_to_the_settings() -> None:
+    assert {field.name for field in fields_of(CONFIG)} | {"gate"} == set(DEFAULTS)
+    assert next(item for item in spec_of(CONFIG) if item["name"] == "seed")["min"] == 0
+
+
+def test_a_summary_says_what_matters() -> None:
+    assert "gate Small · others asked below 50 %" in summary_of()
+    assert "others always asked" in summary_of(threshold=1.01)
+    assert "every step combined" in summary_of(mode="every-step")
+    assert "temperature 0.7" in summary_of(temperature=0.7)
+
+
+def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
+    lab = Lab(CONFIG, tmp_path, study_pair, store_in(tmp_path))
+    lab.results.files.keep(
+        StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large")
+    )
+
+    def advice(lab: Lab | None = lab, **values: Any) -> Any:
+        return meaning_of(CONFIG, lab, values)["advice"]
+
+    assert advice().startswith("On sums (40 questions), Small lags behind Large by 50 %.")
+    assert advice(gate="Large") == ""
+    assert advice(weights="own", own_weights={"Small": 0.5, "Large": 1}) == ""
+    assert advice(threshold=None) == "", "the summary says what is wrong with them"
+    assert advice(None) == ""
