@@ -143,7 +143,7 @@ class Ensemble:
         self, request: Request, *, branch: Branch | None = None, namespace: str = "", share: Share = ()
     ) -> DecodingSession:
         """A new session over a request; see `session`."""
-        settings, members = self._settled(request.settings), request.members
+        settings, members = self._with_policy(request.settings), request.members
         rules = self._rules(request, settings)
         is_fixed = is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_fixed)
@@ -264,7 +264,7 @@ class Ensemble:
         gate, combiner = Gate() if request.alone else make_gate(settings), combiner_of(request.members, settings)
         return AnswerRules(settings, gate, combiner, weights, Sampler(settings), stopped)
 
-    def _settled(self, settings: Settings) -> Settings:
+    def _with_policy(self, settings: Settings) -> Settings:
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
         are asked for, need a lazy gate.
         """

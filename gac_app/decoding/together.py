@@ -34,7 +34,7 @@ Together = Generator[tuple[str, Event | str], None, None]
 DecodesTogether = Callable[[tuple[Part, ...]], Together]
 
 
-def decode_in_turn(ensemble: Ensemble, parts: tuple[Part, ...]) -> Together:
+def decode_together(ensemble: Ensemble, parts: tuple[Part, ...]) -> Together:
     """Decode all parts. Closing the generator frees the members' sequences."""
     streams = {part.key: _events(ensemble, part) for part in parts}
     try:

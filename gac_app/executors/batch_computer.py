@@ -55,23 +55,25 @@ class BatchComputer:
                 self._compute_alone(command, length)
         return None
 
-    def compute_chunk(self, command: ReadCommand, num_ids: int) -> bool | None:
-        """Compute the next chunk of a prefill. Returns whether it was computed; None if the read has failed.
+    def compute_chunk(self, command: ReadCommand, num_ids: int) -> float | None:
+        """Compute the next chunk of a prefill.
 
-        It is not computed if memory was lacking and the prefix cache has freed some: then it can be tried again.
+        Returns:
+            Seconds of the forward pass; None if it failed. Where memory was lacking and the prefix cache has freed
+            some, the read is not done, and can be tried again.
         """
         length, started = command.sequence.num_computed, time.monotonic()
         try:
             read_chunk(self._model, command.sequence, num_ids)
             self._prefix_cache.note_chunk(command.sequence, length)
             command.num_read += command.sequence.num_computed - length
-            command.seconds += time.monotonic() - started
         except GacError as error:
             if not self._has_more_room([command], error):
                 command.future.set_exception(error)
-                return None
-            return False
-        return True
+            return None
+        seconds = time.monotonic() - started
+        command.seconds += seconds
+        return seconds
 
     def probe(self) -> str:
         """Read one id. Returns why that fails, or an empty string; then the model is not doubtful."""
@@ -105,7 +107,7 @@ class BatchComputer:
         for command in commands:
             self._prefix_cache.invalidate(command.sequence)
         self.is_doubtful |= isinstance(error, MemberError) and error.kind == "exception"
-        _let_go(error)
+        _clear_frames(error)
         return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.evict_kept()
 
     def _compute_alone(self, command: ReadCommand, length: int) -> None:
@@ -120,7 +122,7 @@ class BatchComputer:
             command.future.set_result(_whole(command, result))
 
 
-def _let_go(error: BaseException | None) -> None:
+def _clear_frames(error: BaseException | None) -> None:
     """Free the tensors held by the frames of a failed forward pass: a retry needs the memory."""
     while error:
         traceback.clear_frames(error.__traceback__)

@@ -91,7 +91,7 @@ class BatchScheduler:
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
-        return self._shares.is_alone(sequence)
+        return self._shares.is_free_for(sequence)
 
     def skip_step(self, sequence: Sequence) -> None:
         """No batch waits for a read of this sequence."""
@@ -186,12 +186,11 @@ class BatchScheduler:
         if not num_ids:
             self._compute([command])
             return
-        begun_at = time.monotonic()
-        is_computed = self.computer.compute_chunk(command, num_ids)
-        if is_computed:
-            self._id_s = (time.monotonic() - begun_at) / num_ids
+        seconds = self.computer.compute_chunk(command, num_ids)
+        if seconds is not None:
+            self._id_s = seconds / num_ids
             self._prefilling.append(command)
-        elif is_computed is False:
+        elif not command.future.done():
             self._prefilling.appendleft(command)  # the next round tries it again
 
     # --- which reads, in which order
@@ -276,7 +275,7 @@ class BatchScheduler:
         return not known
 
     def _batches(self, commands: list[ReadCommand]) -> Iterator[list[ReadCommand]]:
-        """The batches."""
+        """The reads in batches of the sizes that pay; steps only, since prompts cost more than their number tells."""
         is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
         start = 0
         for size in self._costs.sizes(len(commands)) if is_stepping else [len(commands)]:

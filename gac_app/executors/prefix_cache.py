@@ -153,9 +153,8 @@ class PrefixCache:
                 while len(self._kept) > self._max_kept or self.kept.num_ids > self._max_ids:
                     self._model.free(self._kept.pop(0))
                 return
-            if (
-                self._has_chat_prefix(sequence) and not self._with_chat_prefix()
-            ):  # the last sequence with the chat prefix
+            is_last_with_it = self._has_chat_prefix(sequence) and not self._with_chat_prefix()
+            if is_last_with_it:
                 self._model.rewind(sequence, len(self._chat_prefix))
                 self._cut_cached(sequence, len(self._chat_prefix))
                 self._kept.insert(0, sequence)  # the first to be evicted

@@ -27,7 +27,7 @@ class Shares:
         self._seen_at: dict[int, float] = {}  # likewise: when it last read or asked
         self._had_s: dict[Share, float] = {}  # of every level
 
-    def is_alone(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: Sequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
         return self._in_use.keys() <= {id(sequence)}
 

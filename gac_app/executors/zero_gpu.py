@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.together import DecodesTogether, Part, Together, decode_in_turn
+from gac_app.decoding.together import DecodesTogether, Part, Together, decode_together
 from gac_app.errors import GacError
 
 START_S = 10.0  # for the models to move to the GPU
@@ -41,7 +41,7 @@ def on_zero_gpu(ensemble: Ensemble, gpu: Gpu) -> DecodesTogether:
 
     def decode(parts: tuple[Part, ...]) -> Together:
         torch.set_num_threads(1)  # torch's threads do not survive a fork
-        yield from decode_in_turn(Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=False), parts)
+        yield from decode_together(Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=False), parts)
 
     decode_there = gpu(decode, duration=seconds_for)
 

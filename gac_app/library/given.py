@@ -1,6 +1,6 @@
 """A member whose logits the caller gives: transformers' `generate` computes them.
 
-Shape suffix: `V` the model's vocabulary.
+Shape suffixes: `N` positions, `V` the model's vocabulary.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class GivenMember(Member):
         sequence, future = self._pending.pop(share)
         num_read, sequence.num_computed = sequence.num_uncomputed, len(sequence.ids)
         with torch.inference_mode():
-            result = ReadResult(self.mapping, self._given[share][None].float(), num_read)
+            own_NV = self._given[share][None].to(torch.float32, copy=True)  # mapping writes into it
+            result = ReadResult(self.mapping, own_NV, num_read)
         if not result.is_finite:
             future.set_exception(MemberError(self.name, "non-finite", "its logits are not finite numbers"))
         elif future.set_running_or_notify_cancel():

@@ -8,6 +8,7 @@ page needs are allowed.
 from __future__ import annotations
 
 import logging
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,6 +23,7 @@ GRADIO_API = "/gradio_api/"
 MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
 # Its routes: those, events' streams, and details on demand.
 PAGE_ROUTES = {*MAX_BODY_BYTES, "heartbeat", "startup-events", "app_id", "info", "theme.css"}
+_PREFIX = re.compile(r"(/\w[\w.~-]*)+/?", re.ASCII)  # the path under which a proxy shows the page
 # Headers in which proxies name the client and the requested address.
 FORWARDED = frozenset(
     (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
@@ -98,8 +100,19 @@ class ProxyGuard:
                 "limits, unless server.trusted_proxies (GAC_TRUSTED_PROXIES) names its address."
             )
         headers = [(name, value) for name, value in headers if name != b"x-gradio-server"]
+        root_path = _root_path(scope["path"], Headers(raw=headers).get("x-forwarded-prefix", ""))
         app = self._believing if is_trusted else self.app
-        await app({**scope, "headers": headers}, receive, send)  # type: ignore[arg-type]
+        await app({**scope, "headers": headers, "root_path": root_path}, receive, send)  # type: ignore[arg-type]
+
+
+def _root_path(path: str, prefix: str) -> str:
+    """Where the page lies, by the proxy's `prefix`, which it has taken off `path`; "" = at the host's root.
+
+    Routing would take it off once more, after the checks of the path. So a path that still begins with it counts as
+    the whole path.
+    """
+    root_path = prefix.rstrip("/") if _PREFIX.fullmatch(prefix) else ""
+    return "" if f"{path}/".startswith(f"{root_path}/") else root_path
 
 
 class OriginGuard:

@@ -13,9 +13,10 @@ import httpx
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from gac_app.server.api.access import _visitor_key
 from gac_app.server.api.app import api_app
 from gac_app.server.host import bare_host
-from gac_app.services.completions.completions import Completions
+from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.runs.runs import RunService
 
 HERE = "http://localhost:7860"
@@ -48,6 +49,15 @@ class Site:
     def refusal(self, **fields: Any) -> tuple[int, dict[str, Any]]:
         """Status and error of a chat that is refused."""
         return refusal_of(self.chat(**fields))
+
+    def client_from(self, address: str) -> TestClient:
+        """A client at another address of a host that is up."""
+        return TestClient(self.host, base_url=HERE, client=(address, 1), raise_server_exceptions=False)
+
+    def asker(self) -> Asker:
+        """Who the client is."""
+        [run] = self.completions._ended_last.values()
+        return Asker(visitor_key=_visitor_key(f"address {run.client}"), client=run.client, max_at_once=None)
 
     @property
     def num_under_way(self) -> int:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scoring import scorer
+from gac_app.decoding.scoring.pieces import LEAST_PROB, Score, longest_pieces, member_pieces
 from gac_app.decoding.scoring.scorer import ReadTexts
-from gac_app.decoding.scoring.tokens import LEAST_PROB, Score, longest_pieces, member_pieces
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary

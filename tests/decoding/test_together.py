@@ -10,7 +10,7 @@ import pytest
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.together import Part, decode_in_turn
+from gac_app.decoding.together import Part, decode_together
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED
 from gac_app.models.message import Message
@@ -37,7 +37,7 @@ def by_key(found: list[tuple[str, Event | str]]) -> dict[str, list[Event | str]]
 def test_each_answer_is_what_it_is_alone() -> None:
     together, config = ensemble(FakeModel("a", 1), FakeModel("b", 2))
     parts = pickle.loads(pickle.dumps(parts_of(config, "a", "b")))  # noqa: S301 (as it crosses between processes)
-    found = list(decode_in_turn(together, parts))
+    found = list(decode_together(together, parts))
     assert [key for key, _ in found[:4]] == ["ensemble", "a", "b", "ensemble"], "a step of each in turn"
     for part in parts:
         last: Any = by_key(found)[part.key][-1]
@@ -50,7 +50,7 @@ def test_each_answer_is_what_it_is_alone() -> None:
 def test_one_that_breaks_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     together, config = ensemble(FakeModel("a", 1), FakeModel("b", 2, fault=Fault("raise", 3)))
     found = by_key(
-        list(decode_in_turn(together, (*parts_of(config, "a"), Part("odd", PROMPT, config.settings, "nobody"))))
+        list(decode_together(together, (*parts_of(config, "a"), Part("odd", PROMPT, config.settings, "nobody"))))
     )
     last = {key: events[-1] for key, events in found.items()}
     assert "'nobody' is not a member" in str(last["odd"])
@@ -59,13 +59,13 @@ def test_one_that_breaks_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(last["ensemble"], FinishedEvent)
     assert last["ensemble"].reason is FinishReason.ERROR
     monkeypatch.setattr(Ensemble, "session", lambda *_, **__: 1 / 0)
-    assert list(decode_in_turn(together, parts_of(config))) == [("ensemble", UNEXPECTED)]
+    assert list(decode_together(together, parts_of(config))) == [("ensemble", UNEXPECTED)]
 
 
 def test_closing_it_frees_the_sequences() -> None:
     model = FakeModel("a", 1)
     together, config = ensemble(model, FakeModel("b", 2))
-    found = decode_in_turn(together, parts_of(config, "a"))
+    found = decode_together(together, parts_of(config, "a"))
     next(found)
     assert model.num_held
     found.close()

@@ -36,7 +36,7 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
         cuts = own.cuts(ranges)
         assert cuts == whole.cuts(ranges)
         assert [ends for ends, _ in cuts] == [whole.ends_at(ids.start) for ids in ranges]
-        assert [begun for _, begun in cuts] == own.begun_by_each(ranges)
+        assert [begun for _, begun in cuts] == [own.prob_within(ids) for ids in ranges]
         assert [begun for _, begun in cuts] == pytest.approx([float(whole.probs_U[list(ids)].sum()) for ids in ranges])
         assert torch.equal(own.probs_U, whole.probs_U)
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist(), "and after all was looked at"
@@ -46,8 +46,8 @@ def test_more_than_there_is_gives_all_in_order() -> None:
     vocab = vocabulary([b"a", b"b", b"c", b"d"])
     own, whole = distributions_of(VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"])), 1, 1.0)
     nested = [range(4), range(1, 4), range(1, 2)]
-    assert own.begun_by_each(nested) == whole.begun_by_each(nested)
-    assert own.begun_by_each(nested[1:]) == own.begun_by_each(nested)[1:], "and again"
+    assert own.cuts(nested) == whole.cuts(nested)
+    assert own.cuts(nested[1:]) == own.cuts(nested)[1:], "and again"
 
 
 @given(members, st.integers(0, 2**32), st.booleans())

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from gac_app.config import Config
-from gac_app.decoding.scoring.tokens import Score
+from gac_app.decoding.scoring.pieces import Score
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, MemberUsage
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.settings import Settings

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.scoring.tokens import Score
+from gac_app.decoding.scoring.pieces import Score
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running.systems import parse_systems
 from gac_app.evaluation.suites.alignment import alignment_systems, run_alignment_suite

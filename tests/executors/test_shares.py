@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
-from gac_app.executors import batch_scheduler
+from gac_app.executors import batch_computer, batch_scheduler
 from gac_app.executors.prefix_cache import NO_SLOT, NamespacedSequence
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.shares import PRESENT_S, Shares
@@ -62,7 +62,8 @@ class Town:
 @pytest.fixture
 def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
     clock = Clock()
-    monkeypatch.setattr(batch_scheduler, "time", clock)
+    for module in (batch_scheduler, batch_computer):
+        monkeypatch.setattr(module, "time", clock)
     return Town(clock)
 
 
@@ -193,7 +194,7 @@ def test_nothing_is_kept_of_who_has_left() -> None:
         shares.leave(sequence)
     assert not shares.present
     assert not shares._had_s
-    assert shares.is_alone(sequences[0])
+    assert shares.is_free_for(sequences[0])
 
 
 def test_a_new_browser_starts_level_with_its_neighbours() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import gac_app
 from gac_app import Config, ConfigError, Gac, RequestError, load
@@ -54,6 +55,23 @@ def test_models_in_hand_answer_as_their_files_do(folders: dict[str, Path], tmp_p
     assert digest_of(load(in_hand, **HOW)) == by_file, "a second ensemble of the same models"
     inputs = in_hand[0][1]("Hello", return_tensors="pt")
     assert in_hand[0][0].generate(**inputs, max_new_tokens=3, do_sample=False).shape[1] > 3
+
+
+def test_adapters_in_the_layers_count(folders: dict[str, Path]) -> None:
+    """PEFT wraps a model that it has put adapters into, and hides its arguments."""
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self, base: Any) -> None:
+            super().__init__()
+            self.base, self.config, self.device, self.generate = base, base.config, base.device, base.generate
+
+        def get_base_model(self) -> Any:
+            return self.base
+
+    model, tokenizer = pairs(folders)[0]
+    model.lm_head = torch.nn.Sequential(model.lm_head)  # stands for a layer with an adapter
+    model.get_output_embeddings = lambda: model.lm_head[0]
+    assert digest_of(load([(Wrapped(model), tokenizer)], **HOW))[1] == digest_of(load([folders["llama"]], **HOW))[1]
 
 
 def test_values_and_files_are_the_same(tmp_path: Path) -> None:

@@ -94,6 +94,17 @@ def test_a_chat_is_read_by_each_template(folders: dict[str, Path]) -> None:
     assert text.startswith(found.rstrip("\N{REPLACEMENT CHARACTER}"))
 
 
+def test_the_logits_given_stay_as_they_are(folders: dict[str, Path]) -> None:
+    pair = in_hand(folders["llama"])
+    ids = torch.tensor([pair[1]("def f(x):")["input_ids"]])
+    logits = pair[0](ids).logits[:, -1].detach()
+    before = logits.clone()
+    with GacLogitsProcessor(pair, [folders["gemma"]]) as processor:
+        forced = processor(ids, logits)
+    assert torch.equal(logits, before)
+    assert (forced > -torch.inf).sum() == 1
+
+
 def test_what_does_not_fit_is_told(folders: dict[str, Path]) -> None:
     pair = in_hand(folders["llama"])
     with pytest.raises(ConfigError, match="others: expected at least one more member"):

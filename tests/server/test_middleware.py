@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import tracemalloc
 
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
 
 from gac_app.config import ServerConfig
 from gac_app.server.host import MAX_BODY_BYTES, bare_host
+from gac_app.server.middleware import ProxyGuard
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService
 
@@ -176,3 +179,23 @@ def test_an_event_goes_through_and_streams(client: TestClient) -> None:
 
 def _credentials(headers: object) -> set[str]:
     return {name for name in headers if name.startswith("access-control-allow-")}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/demo/healthz", 404), ("/demo/upload", 404)])
+def test_a_prefix_is_taken_off_by_the_proxy_alone(path: str, status: int) -> None:
+    host = bare_host(FakeService(), ServerConfig(trusted_proxies=("testclient",)))  # type: ignore[arg-type]
+    assert TestClient(host, base_url=HERE).get(path, headers={"X-Forwarded-Prefix": "/demo"}).status_code == status
+
+
+@pytest.mark.parametrize("prefix", ["/../demo", "//evil.example", "/demo?x", "demo", '/"><script>', "/d\u00e9mo"])
+def test_what_is_no_prefix_is_ignored(prefix: str) -> None:
+    found: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(scope["root_path"])
+
+    scope = {"type": "http", "path": "/", "client": ("10.0.0.1", 1), "scheme": "http"}
+    for name in (prefix, "/demo/"):
+        headers = [(b"x-forwarded-prefix", name.encode("latin-1"))]
+        asyncio.run(ProxyGuard(app, ("10.0.0.1",))({**scope, "headers": headers}, None, None))  # type: ignore[arg-type]
+    assert found == ["", "/demo"]

@@ -37,13 +37,13 @@ ANSWER = ("Paris", " is", " the", "\n", " capital", ".", "")
 GATED = (1, 3, 4)  # positions at which the planted gate asks
 
 
-def planted_config(names: Sequence[str] = MEMBERS, **server: int) -> Config:
+def planted_config(names: Sequence[str] = MEMBERS, **server: Any) -> Config:
     members = tuple(MemberConfig(name=name, source="random:1", notice=f"{name} terms") for name in names)
     return Config(members=members, server=server or {}, examples=("First example",))  # type: ignore[arg-type]
 
 
 def planted_service(
-    folder: Path, ensemble: PlantedEnsemble | None = None, members: Sequence[str] = MEMBERS, **server: int
+    folder: Path, ensemble: PlantedEnsemble | None = None, members: Sequence[str] = MEMBERS, **server: Any
 ) -> RunService:
     """A real service with its own database, ready to answer."""
     service = RunService(planted_config(members, **server), Store(database_in(folder / "runs.sqlite3")))

@@ -45,7 +45,7 @@ def contested_ranges(
     return found
 
 
-def prepare(member_step: MemberStep, union: UnionVocabulary) -> None:
+def precompute_cuts(member_step: MemberStep, union: UnionVocabulary) -> None:
     """Compute in advance what `contested_ranges` will need, as far as one member's step tells."""
     member_step.distribution.cuts(_beginnings([member_step], union))
 
@@ -60,11 +60,6 @@ def _beginnings(member_steps: Iterable[MemberStep], union: UnionVocabulary) -> l
 def _likely(member_step: MemberStep) -> list[int]:
     """A member's likeliest tokens, without improbable ones."""
     return [token_id for token_id, prob in member_step.distribution.top_k(_NUM_TOP) if prob >= _LEAST_PROB]
-
-
-def begun(distribution: TokenDistribution, ids: range) -> float:
-    """Probability of everything that begins with the first token of `ids`; all of `ids` begin with it."""
-    return distribution.begun_by_each([ids])[0]
 
 
 def goes_on(distribution: TokenDistribution, ids: range) -> bool:

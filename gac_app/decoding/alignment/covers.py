@@ -247,7 +247,7 @@ class Covers:
     def _prob_beyond(self, cover: Cover) -> float:
         """Weight of the covers through this boundary whose last token goes on beyond the text."""
         longer = self._longer(cover.boundary)
-        return cover.weight * cover.known_distribution.begun_by_each([longer])[0] if longer else 0.0
+        return cover.weight * cover.known_distribution.prob_within(longer) if longer else 0.0
 
     def _add_longer(self, cover: Cover, left_over: dict[int, float], partial_ids: dict[int, float]) -> None:
         """Add the remainders of the longer tokens, as union tokens."""

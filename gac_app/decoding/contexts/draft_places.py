@@ -50,14 +50,14 @@ class DraftPlaces:
             del self._tokens[0]
         else:
             self._tokens.clear()
-        self.recompute()
+        self.invalidate()
 
     def clear(self) -> None:
         """Drop the draft."""
         self._tokens.clear()
-        self.recompute()
+        self.invalidate()
 
-    def recompute(self) -> None:
+    def invalidate(self) -> None:
         """Forget the covers, since the text has changed; they are computed on the next access."""
         self._covers.clear()
 

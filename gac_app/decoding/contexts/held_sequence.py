@@ -82,11 +82,6 @@ class HeldSequence:
         """The read that has to be taken before anything else is read; None = none. One that failed stays."""
         return None if self.stage in (None, Stage.DRAFT) else self._reads[0].future
 
-    @property
-    def is_undisturbed(self) -> bool:
-        """Whether no other answer uses the member."""
-        return self._member.is_free_for(self.sequence)
-
     # --- reads
 
     def reach(

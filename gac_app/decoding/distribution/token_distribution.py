@@ -147,9 +147,9 @@ class TokenDistribution:
         for ids, prob, total in zip(ranges, firsts, sums, strict=True):
             yield prob - self.partial_ids.get(ids.start, 0.0), total
 
-    def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
-        """Probability of each range of tokens; no range may be empty."""
-        return [total for _, total in self.cuts(ranges)]
+    def prob_within(self, ids: range) -> float:
+        """The probability of a range of tokens, which may not be empty."""
+        return self.cuts([ids])[0][1]
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:
         """The probabilities of these tokens, range after range; on a CPU only."""

@@ -120,8 +120,8 @@ class Mixture:
         for name, member_step in self.member_steps.items():
             distribution = member_step.distribution
             probs = dict(zip(self._candidates, distribution.at(self._candidates).tolist(), strict=True))
-            heads = (token_ids.start for token_ids in self._contested)
-            probs.update(zip(heads, distribution.begun_by_each(self._contested), strict=True))
+            cuts = zip(self._contested, distribution.cuts(self._contested), strict=True)
+            probs.update({token_ids.start: total for token_ids, (_, total) in cuts})
             found[name] = TopKBounds(probs, distribution.top[-1][1])
         return found
 

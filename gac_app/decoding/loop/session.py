@@ -126,7 +126,7 @@ class DecodingSession:
             MemberError, RuleError.
         """
         chosen = self._stepper.choose(view.mixture, token_id)
-        step = self._taken(self._stepper.take(view, chosen, is_forced=token_id is not None))
+        step = self._end_step(self._stepper.feed(view, chosen, is_forced=token_id is not None))
         self._show(step)
         return step
 
@@ -144,9 +144,9 @@ class DecodingSession:
         token = self._branch.token if self._num_tokens == len(self._branch.steps) else None
         forced = None if token is None else self._id_of(token)
         decision = self._stepper.step(forced, num_left=self._settings.max_new_tokens - self._num_tokens - 1)
-        return self._show(self._taken(decision))
+        return self._show(self._end_step(decision))
 
-    def _taken(self, decision: Decision) -> StepTrace:
+    def _end_step(self, decision: Decision) -> StepTrace:
         """Count a step, and begin the reads of the next one."""
         self._count(decision.token_id, is_ensembled=decision.is_ensembled)
         self._ttft_s = self._ttft_s or time.monotonic() - self._started

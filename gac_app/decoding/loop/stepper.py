@@ -11,7 +11,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
+from gac_app.decoding.alignment import contested_ranges, ends_there, goes_on, precompute_cuts
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
@@ -58,6 +58,8 @@ class Stepper:
         self._is_alone = len(contexts) == 1
         self._is_aligned = rules.settings.alignment == "prefix" and not self._is_alone
         self._is_stable = True  # every member read the last token as one of its own
+        for context in contexts:  # while the gate is waited for
+            context.on_read = lambda distribution: self._precompute({"": MemberStep(distribution, 0, 0.0)})
 
     @property
     def alive(self) -> dict[str, MemberContext]:
@@ -80,10 +82,10 @@ class Stepper:
             SessionStopped, MemberError, RuleError.
         """
         view = self.look(num_left if forced is None else 0)
-        return self.take(view, self.choose(view.mixture, forced), is_forced=forced is not None)
+        return self.feed(view, self.choose(view.mixture, forced), is_forced=forced is not None)
 
     def look(self, num_left: int = 0) -> StepView:
-        """The first half of a step: ask the members, and combine what they say. `take` must follow.
+        """The first half of a step: ask the members, and combine what they say. `feed` must follow.
 
         Args:
             num_left: see `step`.
@@ -97,7 +99,7 @@ class Stepper:
         contested = self._align(taking_part, shares)
         return StepView(asked, gate, Mixture(taking_part, shares, self._rules.combiner, contested))
 
-    def take(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
+    def feed(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
         """The second half of a step: feed the token, which the sampler has noted."""
         asked, mixture = view.asked, view.mixture
         partial = self._partial_at(token_id, asked, mixture)
@@ -109,7 +111,7 @@ class Stepper:
             token_id,
             mixture,
             view.gate,
-            spellings=self._feed(token_id, partial),
+            spellings=self._feed_members(token_id, partial),
             dropped=self._dropped,
             evidence=evidence,
             is_partial=bool(partial),
@@ -130,7 +132,7 @@ class Stepper:
             return self.step(token_id).spellings
         self._rules.sampler.note(token_id)
         self._learn({m.member: m.prob for m in step.members} | step.evidence, is_shared=step.is_shared)
-        return self._feed(token_id, {})
+        return self._feed_members(token_id, {})
 
     def prefetch(self) -> None:
         """Start the reads that the next step is sure to need."""
@@ -196,7 +198,7 @@ class Stepper:
         Args:
             idle: prefetch while the others are waited for.
         """
-        member_steps, errors = self._drafter.gather(contexts, idle, self._prepare)
+        member_steps, errors = self._drafter.gather(contexts, idle, self._precompute)
         for error in errors:
             del self.alive[error.member]
             self._dropped += (error.member,)
@@ -206,12 +208,12 @@ class Stepper:
 
     # --- align
 
-    def _prepare(self, member_steps: dict[str, MemberStep]) -> None:
-        """Precompute from the first members' steps while others are waited for."""
+    def _precompute(self, member_steps: dict[str, MemberStep]) -> None:
+        """Precompute from the first members' steps, or from what an idle one has read, while others are waited for."""
         *_, last = member_steps.values()
         # Only on a CPU: on a GPU, each single value would wait for the device.
         if self._is_aligned and last.distribution.is_on_cpu:
-            prepare(last, self._union)
+            precompute_cuts(last, self._union)
 
     def _align(self, member_steps: dict[str, MemberStep], shares: dict[str, float]) -> list[range]:
         """The contested tokens, each with all tokens that begin with it."""
@@ -241,7 +243,7 @@ class Stepper:
         # A member that decided alone chose one of its own tokens.
         alone = next(iter(mixture.member_steps)) if len(mixture.member_steps) == 1 else ""
         return {
-            name: begun(given.distribution, ids)
+            name: given.distribution.prob_within(ids)
             for name, given in asked.items()
             if is_contested
             or token_id in given.distribution.partial_ids
@@ -262,7 +264,7 @@ class Stepper:
         log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
         self._rules.weights.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) <= 1)
 
-    def _feed(self, token_id: int, partial: dict[str, float]) -> Spellings:
+    def _feed_members(self, token_id: int, partial: dict[str, float]) -> Spellings:
         """Feed the token to every member."""
         fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in self.alive.items()}
         self._drafter.feed(token_id)

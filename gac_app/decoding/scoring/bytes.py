@@ -31,7 +31,7 @@ from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.tokens import IDS_AT_ONCE, LEAST_PROB, Score
+from gac_app.decoding.scoring.pieces import IDS_AT_ONCE, LEAST_PROB, Score
 from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 

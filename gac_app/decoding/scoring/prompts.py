@@ -18,8 +18,8 @@ from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.scoring.bytes import Segment, distributions, read_text, segments
+from gac_app.decoding.scoring.pieces import PromptForks, learn, read_steps
 from gac_app.decoding.scoring.scorer import Mix
-from gac_app.decoding.scoring.tokens import PromptForks, learn, read_steps
 from gac_app.models.base import Sequence
 
 _NUM_OF_EACH = 8  # likely tokens of each member among which the mixture's likeliest is looked for

@@ -18,7 +18,7 @@ from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring.bytes import TextProbs, mixed, read_text
-from gac_app.decoding.scoring.tokens import (
+from gac_app.decoding.scoring.pieces import (
     PieceRead,
     PromptForks,
     Score,

@@ -31,15 +31,20 @@ def described(body: type[BaseModel], chunk: type[BaseModel] | None = None) -> di
     return options
 
 
-def document_of(app: FastAPI, models: Sequence[tuple[type[BaseModel], JsonSchemaMode]]) -> dict[str, Any]:
+def document_of(
+    app: FastAPI, models: Sequence[tuple[type[BaseModel], JsonSchemaMode]], names: Sequence[str]
+) -> dict[str, Any]:
     """The document.
 
     Args:
         models: bodies ("validation") and chunks ("serialization").
+        names: the values of a body's field `model`.
     """
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, found = models_json_schema(models, ref_template=f"{_PLACE}{{model}}")
+        for body in (kind.__name__ for kind, mode in models if mode == "validation"):
+            found["$defs"][body]["properties"].get("model", {})["enum"] = list(names)
         document["components"]["schemas"] |= found["$defs"]
         app.openapi_schema = document
     return app.openapi_schema

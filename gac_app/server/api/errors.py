@@ -45,6 +45,7 @@ class ApiError(Exception):
 
     Args:
         retry_s: seconds before a retry; None = the same request fails again.
+        headers: others of the answer.
     """
 
     def __init__(
@@ -55,17 +56,20 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-        self.status, self.retry_s = status, retry_s
+        self.status = status
+        self._headers = dict(headers or {})
+        if retry_s is not None:
+            self._headers["Retry-After"] = str(max(1, math.ceil(retry_s)))
+        if status == 401:
+            self._headers["WWW-Authenticate"] = "Bearer"
         self.body = ErrorBody(error=ErrorFacts(message=message, type=kind, param=param, code=code))
 
     def response(self) -> JSONResponse:
-        headers = {} if self.retry_s is None else {"Retry-After": str(max(1, math.ceil(self.retry_s)))}
-        if self.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(self.body.model_dump(), self.status, headers)
+        return JSONResponse(self.body.model_dump(), self.status, self._headers)
 
 
 def error_of(error: GacError | RefusedError, params: Mapping[str, str]) -> ApiError:
@@ -97,7 +101,9 @@ def invalid(error: ValidationError, unsupported: frozenset[str]) -> ApiError:
     Args:
         unsupported: fields that OpenAI has and this API does not.
     """
-    first: Any = error.errors(include_url=False)[0]
+    errors: list[Any] = error.errors(include_url=False)
+    # Of a field with several kinds, the kind that fits furthest.
+    first = max((one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]), key=lambda one: len(one["loc"]))
     param = path_of(first["loc"])
     if str(first["loc"][:1] and first["loc"][0]) in unsupported:
         message = f"{param}: is not supported here; leave it out"

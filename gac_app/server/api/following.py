@@ -82,9 +82,15 @@ def refuse_failed(end: FinishedEvent | None) -> None:
         raise ApiError(500, end.detail, code="member_failed")
 
 
-async def pieces_of(run: CompletionRun) -> AsyncGenerator[tuple[str, list[TokenEvent], FinishedEvent | None] | None]:
-    """What each stream adds, as it comes: its key, its token events, and its end. None after `PING_S` of silence."""
-    num_told = dict.fromkeys(run.streams, 0)
+async def pieces_of(
+    run: CompletionRun, num_told: dict[str, int] | None = None
+) -> AsyncGenerator[tuple[str, list[TokenEvent], FinishedEvent | None] | None]:
+    """What each stream adds, as it comes: its key, its token events, and its end. None after `PING_S` of silence.
+
+    Args:
+        num_told: by stream, how many events are known already; kept up to date.
+    """
+    num_told = dict.fromkeys(run.streams, 0) if num_told is None else num_told
     async with changes_of(run) as changed:
         is_over = False
         while not is_over:
@@ -104,14 +110,10 @@ async def pieces_of(run: CompletionRun) -> AsyncGenerator[tuple[str, list[TokenE
 
 
 class RunStream(EventSourceResponse):
-    """A run's chunks as server-sent events, then `[DONE]`. An error is the last event before that.
+    """Server-sent events of a run, which goes on while they are read."""
 
-    Args:
-        chunks: None stands for a pause.
-    """
-
-    def __init__(self, following: Following, chunks: AsyncGenerator[BaseModel | None]) -> None:
-        super().__init__(_sent(chunks), headers=_SENT)
+    def __init__(self, following: Following, events: AsyncIterator[bytes]) -> None:
+        super().__init__(events, headers=_SENT)
         self._leave = following.leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +121,12 @@ class RunStream(EventSourceResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _sent(chunks: AsyncGenerator[BaseModel | None]) -> AsyncIterator[bytes]:
+async def chunks_sent(chunks: AsyncGenerator[BaseModel | None]) -> AsyncIterator[bytes]:
+    """Chunks as events, then `[DONE]`. An error is the last event before that.
+
+    Args:
+        chunks: None stands for a pause.
+    """
     try:
         async with aclosing(chunks):
             async for chunk in chunks:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import threading
+from collections import OrderedDict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gac_app.errors import LimitError
+from gac_app.errors import LimitError, NotFoundError
 from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.systems import System, Systems
 from gac_app.services.runs.runs import RunService
@@ -15,6 +17,8 @@ from gac_app.services.visitors import owner_of
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
+
+KEPT_RUNS = 32  # that ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class Completions:
         self.config_hash = runs.config_hash
         self._runs = runs
         self._under_way: set[CompletionRun] = set()
+        self._ended_last: OrderedDict[str, CompletionRun] = OrderedDict()  # by id, for those who still follow them
         self._lock = threading.Lock()
         runs.companions.append(self)
 
@@ -81,7 +86,8 @@ class Completions:
         try:
             self._runs.carry_out(run, on_taken=lambda: None, on_ended=lambda: self._ended(run))
         except BaseException:
-            self._ended(run)
+            with self._lock:
+                self._under_way.discard(run)
             raise
         return run
 
@@ -89,9 +95,22 @@ class Completions:
         """Somebody waits for the run until the block ends; then the run ends within a step."""
         return self._runs.following(run)
 
+    def find(self, run_id: str, asker: Asker) -> CompletionRun:
+        """A run that is under way, or one of the last `KEPT_RUNS`. Raises NotFoundError, also for another's."""
+        owner = owner_of(asker.visitor_key)
+        with self._lock:
+            known = self._ended_last | {run.id: run for run in self._under_way}
+        run = known.get(run_id)
+        if run is None or not hmac.compare_digest(run.owner, owner):
+            raise NotFoundError("there is no such run, or it ended long ago")
+        return run
+
     def _ended(self, run: CompletionRun) -> None:
         with self._lock:
             self._under_way.discard(run)
+            self._ended_last[run.id] = run
+            while len(self._ended_last) > KEPT_RUNS:
+                self._ended_last.popitem(last=False)
 
     def forget(self, visitor_key: str) -> None:
         """Nothing is kept."""

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.together import Part, Together, decode_in_turn
+from gac_app.decoding.together import Part, Together, decode_together
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
 from gac_app.executors.zero_gpu import on_zero_gpu, seconds_for
 from gac_app.services.runs.runs import RunService
 from tests.fakes import SOON_S, WAIT_S, ensemble_of
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, fake_models, until
-from tests.services.test_arena import Arena
 
 
 def together(service: RunService, decode: Callable[[tuple[Part, ...]], Together] | None = None) -> RunService:
     """The same service, decoding in turn, or as a test says."""
     ensemble = ensemble_of(fake_models(), service.config, InlineMember)
-    service.members.use(ensemble, decodes_together=decode or partial(decode_in_turn, ensemble))
+    service.members.use(ensemble, decodes_together=decode or partial(decode_together, ensemble))
     return service
 
 
@@ -55,13 +55,13 @@ def test_a_run_is_stopped_and_a_branch_goes_on(house: House) -> None:
 def test_a_run_that_waits_for_a_gpu_is_stopped(house: House) -> None:
     is_lent, is_closed = threading.Event(), threading.Event()
     service = house.service(server={"max_running": 1})
-    decode_in_turn = together(service).members.decodes_together
-    assert decode_in_turn
+    decode_together = together(service).members.decodes_together
+    assert decode_together
 
     def wait_for_gpu(parts: tuple[Part, ...]) -> Together:
         try:
             is_lent.wait(WAIT_S)
-            yield from decode_in_turn(parts)
+            yield from decode_together(parts)
         finally:
             is_closed.set()
 
