@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-_GENERIC = ("dict[", "literal[", "tuple[")
+_GENERIC = ("dict[", "literal[", "tuple[", "list[", "constrained-")
 _TYPES = ("str", "int", "float", "bool")
 _MAX_QUOTED_CHARS = 80
 

@@ -35,10 +35,14 @@ def real_files() -> dict[str, Path]:
     }
 
 
+TESTS = Path(__file__).parent
+_PLACES = {"real": 0, "server": 1, "browser": 3}  # others are at 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Real models first, in a process that nothing has touched; then the files that take longest; browser tests last:
     Playwright keeps an event loop running in this thread until the session ends."""
-    items.sort(key=lambda item: {"real": 0, "server": 1, "browser": 3}.get(item.path.parent.name, 2))
+    items.sort(key=lambda item: _PLACES.get(item.path.relative_to(TESTS).parts[0], 2))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -78,3 +78,12 @@ def test_it_streams_completions(url: str) -> None:
         fields: dict[str, Any] = {"model": "a", "prompt": "the model", "max_tokens": 3, "echo": True}
         whole = client.completions.create(**fields).choices[0].text
         assert "".join(chunk.choices[0].text for chunk in client.completions.create(**fields, stream=True)) == whole
+
+
+def test_it_responds(client: Any) -> None:
+    fields: dict[str, Any] = {"model": "gac", "input": ASK[0]["content"], "max_output_tokens": 8}
+    whole = client.responses.create(**fields)
+    assert whole.output_text == client.chat.completions.create(**CHAT).choices[0].message.content
+    with client.responses.stream(**fields) as stream:
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+    assert text == whole.output_text

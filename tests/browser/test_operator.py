@@ -16,7 +16,7 @@ from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from tests.browser.conftest import WAIT_MS, Watched
 from tests.browser.test_axe import all_findings, with_axe
 from tests.server.site import served
-from tests.services.test_operator import stored
+from tests.services.battles.test_operator import stored
 from tests.ui.planted import Planted, planted_arena
 
 pytestmark = pytest.mark.browser

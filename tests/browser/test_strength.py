@@ -15,8 +15,8 @@ from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_contrast import hard_to_read
 from tests.fakes import FakeModel, config_of, ensemble_of
-from tests.services.test_lab import store_in
-from tests.services.test_strength import benchmark_data
+from tests.services.lab.test_lab import store_in
+from tests.services.lab.test_strength import benchmark_data
 
 pytestmark = pytest.mark.browser
 

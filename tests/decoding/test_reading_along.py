@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
@@ -212,6 +213,31 @@ def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> N
     context.prefetch()
     context.close()
     assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))
+
+
+def test_what_a_drafting_member_has_read_is_told_once() -> None:
+    model = FakeModel()
+    context = MemberContext(InlineMember(model, mapping_of(model)), model.encode_raw("the model"), is_aligned=True)
+    told: list[TokenDistribution] = []
+    context.max_draft, context.on_read = 2, told.append
+    for _ in range(3):
+        context.prefetch_and_draft()
+    assert context.ask() is None
+    step = context.take()
+    assert step
+    assert told == [step.distribution]
+
+
+def test_a_member_that_drafts_is_prepared_for_alignment() -> None:
+    model = FakeModel("a", 1)
+    ensemble = ensemble_of([model, FakeModel("b", 2)], member=InlineMember)
+    contexts = ensemble.session(
+        "the model", ensemble.config.settings_from({**ASKED_RARELY, "gate_policy": "eager"}), raw=True
+    ).contexts
+    with patch.object(TokenDistribution, "cuts") as cuts:
+        contexts["b"].max_draft = 2
+        contexts["b"].prefetch_and_draft()
+    assert cuts.called
 
 
 def test_a_session_stopped_while_members_read_along_is_freed(threaded: Any) -> None:

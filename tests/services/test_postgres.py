@@ -20,9 +20,9 @@ from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult
 from gac_app.storage import Store
 from tests.fakes import WAIT_S
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, House, answer, until
-from tests.services.test_arena import Arena
-from tests.services.test_exports import HARD, imported
+from tests.services.mirror.test_exports import HARD, imported
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

@@ -13,7 +13,9 @@ from sqlalchemy import create_engine
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.tables import Base
 from tests.services import test_postgres
-from tests.storage import test_battles, test_export, test_history, test_store
+from tests.storage import test_export, test_store
+from tests.storage.battles import test_battles
+from tests.storage.runs import test_history
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 postgres = test_postgres.postgres  # the fixture

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import DateTime
+from sqlalchemy.dialects import sqlite
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import RunStatus, Store
 from gac_app.storage.database.database import DeletedIds
+from gac_app.storage.database.tables import UtcDateTime
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run, token_event
 
 
@@ -197,6 +200,16 @@ def test_what_is_shared_is_read_once_it_is_over(store: Store) -> None:
         store.load_shared(run.run_id)
     store.finish_run(run.run_id, RunStatus.FINISHED).result()
     assert store.load_shared(run.run_id).prompt == run.prompt
+
+
+@pytest.mark.parametrize("text", ["2026-01-31T12:00:00.5+02:00", "0999-12-31T23:59:59Z", "9999-01-01T00:00:00-01:00"])
+def test_times_are_written_as_sqlalchemy_does(text: str) -> None:
+    moment, dialect = datetime.fromisoformat(text), sqlite.dialect()
+    ours, its = (kind.dialect_impl(dialect).bind_processor(dialect) for kind in (UtcDateTime(), DateTime()))
+    assert ours
+    assert its
+    assert ours(moment) == its(moment.astimezone(UTC))
+    assert ours(None) is None
 
 
 def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:

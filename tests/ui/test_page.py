@@ -15,7 +15,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import page_assets
 from gac_app.ui.page import build_page
-from tests.services.test_lab import study_pair
+from tests.services.lab.test_lab import study_pair
 from tests.ui.planted import planted_arena
 
 OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))

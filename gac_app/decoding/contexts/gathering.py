@@ -75,8 +75,9 @@ def gather(
     """
     asked = [(context, context.ask()) for context in contexts]
     waiting = _Wait(timeout_s, time.monotonic() + timeout_s, stopped, idle)
-    for context in idle:
-        context.prefetch_and_draft()
+    if not any(future and not future.done() for _, future in asked):  # nobody is waited for
+        for context in idle:
+            context.prefetch_and_draft()
     steps: dict[str, MemberStep] = {}
     errors: dict[str, MemberError] = {}
     by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last

@@ -58,6 +58,8 @@ class Stepper:
         self._is_alone = len(contexts) == 1
         self._is_aligned = rules.settings.alignment == "prefix" and not self._is_alone
         self._is_stable = True  # every member read the last token as one of its own
+        for context in contexts:  # while the gate is waited for
+            context.on_read = lambda distribution: self._precompute({"": MemberStep(distribution, 0, 0.0)})
 
     @property
     def alive(self) -> dict[str, MemberContext]:
@@ -207,7 +209,7 @@ class Stepper:
     # --- align
 
     def _precompute(self, member_steps: dict[str, MemberStep]) -> None:
-        """Precompute from the first members' steps while others are waited for."""
+        """Precompute from the first members' steps, or from what an idle one has read, while others are waited for."""
         *_, last = member_steps.values()
         # Only on a CPU: on a GPU, each single value would wait for the device.
         if self._is_aligned and last.distribution.is_on_cpu:

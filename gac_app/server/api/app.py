@@ -26,7 +26,15 @@ from gac_app.server.api.chat import chat_route
 from gac_app.server.api.description import ERRORS, document_of
 from gac_app.server.api.errors import ApiError, error_of
 from gac_app.server.api.events import EndTold, TokenTold, event_route
-from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
+from gac_app.server.api.requests import (
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    ResponseRequest,
+    TokenizeRequest,
+)
+from gac_app.server.api.response_answers import ResponseEvent
+from gac_app.server.api.responses import response_route
 from gac_app.server.api.texts import text_route
 from gac_app.server.api.tokens import token_routes
 from gac_app.server.limits.bodies import RefusedError
@@ -37,13 +45,18 @@ from gac_app.services.completions.systems import System
 PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
 REQUEST_ID = "X-Request-Id"
 _ANY_SIZE = 2**63
+_BODIES = (ChatRequest, CompletionRequest, ResponseRequest, TokenizeRequest, DetokenizeRequest)
 _MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-    *((body, "validation") for body in (ChatRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest)),
-    *((told, "serialization") for told in (ChatChunk, TokenTold, EndTold)),
+    *((body, "validation") for body in _BODIES),
+    *((told, "serialization") for told in (ChatChunk, ResponseEvent, TokenTold, EndTold)),
 ]
 # The names that settings have in requests, by path.
 _PARAMS = {"max_new_tokens": "max_tokens", "settings": "gac.settings"}
-_PARAMS_OF = {"/v1/chat/completions": {**_PARAMS, "prompt": "messages"}, "/detokenize": {"prompt": "tokens"}}
+_PARAMS_OF = {
+    "/v1/chat/completions": {**_PARAMS, "prompt": "messages"},
+    "/v1/responses": {**_PARAMS, "max_new_tokens": "max_output_tokens", "prompt": "input"},
+    "/detokenize": {"prompt": "tokens"},
+}
 
 
 def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIApp:
@@ -67,6 +80,7 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     app.include_router(_models_routes(completions, access))
     app.include_router(chat_route(completions, access))
     app.include_router(text_route(completions, access))
+    app.include_router(response_route(completions, access))
     app.include_router(token_routes(completions, access))
     app.include_router(event_route(completions, access))
     for kind, handler in _HANDLERS.items():

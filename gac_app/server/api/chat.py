@@ -25,7 +25,7 @@ from gac_app.server.api.answers import (
 )
 from gac_app.server.api.description import described
 from gac_app.server.api.following import begin
-from gac_app.server.api.forms import Form, answered
+from gac_app.server.api.forms import Form, answered, usage_of
 from gac_app.server.api.reading import body_of
 from gac_app.server.api.requests import ChatRequest
 from gac_app.services.completions.completion_run import Question
@@ -69,7 +69,7 @@ class _Chat(Form[ChatRequest]):
             )
             for key, tokens, end in self.ends()
         ]
-        return ChatCompletion(object="chat.completion", choices=choices, usage=self.usage(), **self.head)
+        return ChatCompletion(object="chat.completion", choices=choices, usage=usage_of(self.run), **self.head)
 
     def begin(self, key: str) -> Iterator[ChatChunk]:
         yield self._chunk(key, Delta(role="assistant", content=""), logprobs=None)

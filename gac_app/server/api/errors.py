@@ -101,7 +101,9 @@ def invalid(error: ValidationError, unsupported: frozenset[str]) -> ApiError:
     Args:
         unsupported: fields that OpenAI has and this API does not.
     """
-    first: Any = error.errors(include_url=False)[0]
+    errors: list[Any] = error.errors(include_url=False)
+    # Of a field with several kinds, the kind that fits furthest.
+    first = max((one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]), key=lambda one: len(one["loc"]))
     param = path_of(first["loc"])
     if str(first["loc"][:1] and first["loc"][0]) in unsupported:
         message = f"{param}: is not supported here; leave it out"

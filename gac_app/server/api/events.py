@@ -76,7 +76,8 @@ async def _sent(run: CompletionRun, num_told: dict[str, int]) -> AsyncIterator[b
             yield KEEPALIVE_COMMENT
             continue
         key, tokens, end = piece
-        for event in (*tokens, *([end] if end else [])):
+        new: list[TokenEvent | FinishedEvent] = [*tokens, *([end] if end else [])]
+        for event in new:
             sent[key] += 1
             kind, data = _told(int(key), event)
             yield format_sse_event(data_str=data.model_dump_json(), event=kind, id=".".join(map(str, sent.values())))

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.server.api.answers import Usage, gac_answer
 from gac_app.server.api.following import Following, RunStream, chunks_sent, pieces_of, refuse_failed, until_over
-from gac_app.server.api.requests import Sampling
+from gac_app.server.api.requests import Answered
 from gac_app.services.completions.completion_run import CompletionRun
 
-AskedT = TypeVar("AskedT", bound=Sampling)
+AskedT = TypeVar("AskedT", bound=Answered)
 
 
 class Form(ABC, Generic[AskedT]):
@@ -70,13 +70,6 @@ class Form(ABC, Generic[AskedT]):
             return {}
         return {"gac": gac_answer([event.step for event in tokens], end, has_steps=gac.steps)}
 
-    def usage(self) -> Usage:
-        """What a run that is over has cost."""
-        keys = list(self.run.streams)[:: self.run.question.num_choices]
-        num_read = sum(self.run.num_prompt_tokens[key] for key in keys)
-        num_written = sum(end.num_tokens for _, _, end in self.ends())
-        return Usage(prompt_tokens=num_read, completion_tokens=num_written, total_tokens=num_read + num_written)
-
     @property
     def no_usage(self) -> dict[str, None]:
         """The usage of chunks that have none."""
@@ -99,7 +92,14 @@ class Form(ABC, Generic[AskedT]):
                 for chunk in self.end(key, end):
                     yield chunk
         if self.asked.wants_usage:
-            yield self.last(self.usage())
+            yield self.last(usage_of(self.run))
+
+
+def usage_of(run: CompletionRun) -> Usage:
+    """What a run that is over has cost."""
+    num_read = sum(run.num_prompt_tokens[key] for key in list(run.streams)[:: run.question.num_choices])
+    num_written = sum(stream.finished.num_tokens for stream in run.streams.values() if stream.finished)
+    return Usage(prompt_tokens=num_read, completion_tokens=num_written, total_tokens=num_read + num_written)
 
 
 async def answered(form: Form[Any], following: Following, request: Request) -> Response:

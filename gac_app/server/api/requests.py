@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -31,6 +32,7 @@ UNSUPPORTED = frozenset(
         *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
         *("frequency_penalty", "presence_penalty", "logit_bias", "response_format"),
         *("best_of", "suffix", "store"),
+        *("background", "conversation", "include", "previous_response_id", "reasoning", "text", "truncation"),
     }
 )
 
@@ -80,22 +82,13 @@ class GacOptions(Asked):
     settings: dict[str, Any] = Field({}, max_length=40, description="Settings that differ from the model's.")
 
 
-class Sampling(Asked):
-    """What completions and chats have in common."""
+class Answered(Asked):
+    """What all requests for an answer have in common."""
 
     model: str = Field(max_length=200, description="One of GET /v1/models.")
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     temperature: float | None = _like("temperature")
     top_p: float | None = _like("top_p")
-    top_k: int | None = _like("top_k")
-    min_p: float | None = _like("min_p")
-    repetition_penalty: float | None = _like("repetition_penalty")
-    seed: int | None = _like("seed")
-    stop: Annotated[
-        str | Annotated[list[str], Field(max_length=16)] | None, _described("a text, or a list of up to 16 texts")
-    ] = None
     gac: GacOptions | None = None
     # What has no effect here.
     user: str | None = Field(None, max_length=1000)
@@ -103,19 +96,43 @@ class Sampling(Asked):
     safety_identifier: str | None = Field(None, max_length=1000)
     prompt_cache_key: str | None = Field(None, max_length=1000)
     service_tier: Literal["auto", "default"] | None = None
+
+    @property
+    @abstractmethod
+    def max_new_tokens(self) -> int | None:
+        """Of the answer."""
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return False
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the system's."""
+        given = {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
+        own = self.gac.settings if self.gac else {}
+        return own | {name: value for name, value in given.items() if value is not None}
+
+
+class Sampling(Answered):
+    """What completions and chats have in common."""
+
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    top_k: int | None = _like("top_k")
+    min_p: float | None = _like("min_p")
+    repetition_penalty: float | None = _like("repetition_penalty")
+    seed: int | None = _like("seed")
+    stop: Annotated[
+        str | Annotated[list[str], Field(max_length=16)] | None, _described("a text, or a list of up to 16 texts")
+    ] = None
     # What has to change nothing.
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
 
     @property
-    def max_new_tokens(self) -> int | None:
-        """Of the answer."""
-        raise NotImplementedError
-
-    @property
     def wants_usage(self) -> bool:
-        """Whether a stream ends with the usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
@@ -123,12 +140,10 @@ class Sampling(Asked):
         return self.n or 1
 
     def changes(self) -> dict[str, Any]:
-        """The settings that differ from the system's."""
-        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
-        given = {name: getattr(self, name) for name in names} | {"max_new_tokens": self.max_new_tokens}
+        names = ("top_k", "min_p", "repetition_penalty", "seed")
+        given = {name: getattr(self, name) for name in names}
         given["stop"] = (self.stop,) if isinstance(self.stop, str) else self.stop and tuple(self.stop)
-        own = self.gac.settings if self.gac else {}
-        return own | {name: value for name, value in given.items() if value is not None}
+        return super().changes() | {name: value for name, value in given.items() if value is not None}
 
 
 class TextPart(Asked):
@@ -191,6 +206,70 @@ class ChatRequest(Sampling):
 
     def chat(self) -> tuple[Message, ...]:
         return tuple(message.message() for message in self.messages)
+
+
+class InputPart(Asked):
+    """A part of an item, one of an earlier answer among them."""
+
+    type: Literal["input_text", "output_text"]
+    text: str
+    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    logprobs: list[Any] | None = None
+
+
+class InputItem(Asked):
+    """An item of the input: a message. Its id and status have no effect."""
+
+    type: Literal["message"] | None = None
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[
+        str | Annotated[list[InputPart], Field(min_length=1, max_length=1000)],
+        _described("text, or parts of type input_text or output_text; nothing else is supported"),
+    ]
+    id: str | None = Field(None, max_length=1000)
+    status: str | None = Field(None, max_length=100)
+
+    def message(self) -> Message:
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class TextFormat(Asked):
+    """The form of the text: any."""
+
+    type: Literal["text"]
+
+
+class TextOptions(Asked):
+    """How the text is written."""
+
+    format: TextFormat | None = None
+
+
+class ResponseRequest(Answered):
+    """`POST /v1/responses`."""
+
+    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=10_000)]
+    instructions: str | None = None
+    max_output_tokens: int | None = _like("max_new_tokens")
+    # What has to change nothing.
+    store: Literal[False] | None = None
+    background: Literal[False] | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    include: Annotated[list[Any], Field(max_length=0)] | None = None
+    truncation: Literal["disabled"] | None = None
+    text: TextOptions | None = None
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        return self.max_output_tokens
+
+    def chat(self) -> tuple[Message, ...]:
+        first = (Message("system", self.instructions),) if self.instructions else ()
+        said = (Message("user", self.input),) if isinstance(self.input, str) else tuple(i.message() for i in self.input)
+        return (*first, *said)
 
 
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_IDS)]

@@ -24,7 +24,7 @@ from gac_app.server.api.answers import (
 )
 from gac_app.server.api.description import described
 from gac_app.server.api.following import begin
-from gac_app.server.api.forms import Form, answered
+from gac_app.server.api.forms import Form, answered, usage_of
 from gac_app.server.api.reading import body_of
 from gac_app.server.api.requests import CompletionRequest
 from gac_app.services.completions.completion_run import CompletionRun, Question
@@ -78,7 +78,7 @@ class _Text(Form[CompletionRequest]):
             extra = self.extension(tokens, end)
             reason = FINISH[end.reason]
             choices.append(TextChoice(index=int(key), text=text, finish_reason=reason, logprobs=logprobs, **extra))
-        return TextCompletion(object="text_completion", choices=choices, usage=self.usage(), **self.head)
+        return TextCompletion(object="text_completion", choices=choices, usage=usage_of(self.run), **self.head)
 
     def begin(self, key: str) -> Iterator[TextCompletion]:
         """Nothing: the document's scores are not known yet."""

@@ -18,7 +18,7 @@ from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of, stamp_of
 from gac_app.storage import DeletedIds
 
-_AT_ONCE, _BYTES_AT_ONCE = 500, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
+_AT_ONCE, _BYTES_AT_ONCE = 2000, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
 _MAX_NAMED = 20  # bad lines
 _CHUNK_BYTES = 2**20
 
@@ -172,7 +172,7 @@ def _texts(places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:
     while at < len(places):
         with places[at].path.open("rb") as file:
             path = places[at].path
-            while at < len(places) and places[at].path == path:
+            while at < len(places) and places[at].path is path:
                 file.seek(places[at].offset)
                 yield places[at], file.readline(MAX_LINE_BYTES + 1)
                 at += 1
@@ -208,9 +208,10 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     with path.open("rb") as file:
         while text := file.readline(MAX_LINE_BYTES + 1):
             number += 1
-            if text.strip():
+            if not text.isspace():
                 yield offset, number, text
             part = text
             while part and not part.endswith(b"\n"):
                 part = file.readline(_CHUNK_BYTES)
-            offset = file.tell()
+                offset += len(part)
+            offset += len(text)

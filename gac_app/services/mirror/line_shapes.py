@@ -6,7 +6,6 @@ Numbers are finite and bounded, texts have a limit, ids have one form. Unknown k
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NotRequired
@@ -37,12 +36,15 @@ def _one_of(values: type[StrEnum]) -> AfterValidator:
 
 
 def _is_moment(text: str) -> str:
-    with suppress(OverflowError, ValueError):
+    try:
         moment = datetime.fromisoformat(text)
-        moment.astimezone(UTC)  # as it is stored
-        if moment.tzinfo:
-            return text
-    raise ValueError("expected a time with its zone, such as 2026-01-31T12:00:00+00:00")
+        if moment.tzinfo is not UTC:
+            moment.astimezone(UTC)  # as it is stored
+    except (OverflowError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("expected a time with its zone, such as 2026-01-31T12:00:00+00:00")
+    return text
 
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

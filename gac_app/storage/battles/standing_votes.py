@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Select, delete, func, select
@@ -18,7 +19,7 @@ from gac_app.storage.database.visitors import is_visitor
 DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
 _SIDES = ("left", "right")
 _DEFAULTS = {"chars": 0, "headings": 0, "lists": 0, "bold": 0, "ms_per_token": None, "passes_per_token": None}
-_FACTS = [(f"{side}_{name}", side, name, missing) for side in _SIDES for name, missing in _DEFAULTS.items()]
+_FACTS = {side: [f"{side}_{name}" for name in _DEFAULTS] for side in _SIDES}
 _COLUMNS = list(StandingVote.__table__.c)
 
 
@@ -26,7 +27,9 @@ def row_of(
     battle: Battle | StoredBattle, visitor_id: int, outcome: str, facts: Mapping[str, Any], voted_at: datetime
 ) -> dict[str, Any]:
     """The columns of a vote on a battle, without its number. That of another database has no address."""
-    sides = {side: facts.get(side, {}) for side in _SIDES}
+    sides = [
+        zip(_FACTS[side], map(facts.get(side, {}).get, _DEFAULTS, _DEFAULTS.values()), strict=True) for side in _SIDES
+    ]
     return {
         "battle_id": battle.id if isinstance(battle, Battle) else battle.battle_id,
         "visitor_id": visitor_id,
@@ -40,7 +43,7 @@ def row_of(
         "voted_s": voted_at.timestamp(),
         "turn": facts.get("turn", 1),
         "is_flagged": bool(facts.get("flags")),
-        **{column: sides[side].get(name, missing) for column, side, name, missing in _FACTS},
+        **dict(chain(*sides)),
     }
 
 

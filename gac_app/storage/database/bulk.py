@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Boolean, LargeBinary, insert
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from gac_app.storage.database.tables import Base
 
@@ -23,7 +25,7 @@ def insert_many(session: Session, kind: type[Base], rows: Sequence[Mapping[str, 
     dialect = connection.dialect
     statement = insert(table).compile(dialect=dialect, column_keys=list(rows[0]))  # type: ignore[arg-type]
     names = statement.positiontup or list(rows[0])
-    makers = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+    makers = [_maker(table.c[name].type, dialect) for name in names]
     columns = [
         [row[name] for row in rows] if make is None else [make(row[name]) for row in rows]
         for name, make in zip(names, makers, strict=True)
@@ -33,3 +35,8 @@ def insert_many(session: Session, kind: type[Base], rows: Sequence[Mapping[str, 
         connection.exec_driver_sql(str(statement), values)
     else:
         connection.exec_driver_sql(str(statement), [dict(zip(names, one, strict=True)) for one in values])
+
+
+def _maker(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """What makes a value the driver's; None = it takes the value as it is."""
+    return None if isinstance(kind, Boolean | LargeBinary) else kind.dialect_impl(dialect).bind_processor(dialect)

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.errors import DamagedError
+from gac_app.storage.database.bulk import insert_many
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.text import clean_json
 
@@ -86,8 +87,9 @@ def new_keys(session: Session, num: int) -> list[Key]:
         session.execute(update(RunKey), reused)
     keys = list(map(Key, ids, drawn))
     if added := [{"key": key, "is_used": True} for key in drawn[len(ids) :]]:
-        returning = insert(RunKey.__table__).returning(RunKey.id, RunKey.key)  # type: ignore[arg-type]
-        keys += map(Key._make, session.execute(returning, added))
+        newest = session.scalar(select(func.max(RunKey.id))) or 0  # nobody else writes meanwhile
+        insert_many(session, RunKey, added)
+        keys += map(Key._make, session.execute(select(RunKey.id, RunKey.key).where(RunKey.id > newest)))
     return keys
 
 

@@ -22,6 +22,7 @@ REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
 
 _log = logging.getLogger(__name__)
 _WRITES = "gac_writes"
+_CACHE_KIB = 16_384  # of a connection, where it is needed: holds the pages that an import's transaction changes
 _SCRUB_MS = 50  # how long a scrub waits for readers, and writers for a scrub
 _POSTGRES_LOCK = 0x6761632D  # an arbitrary number: writers hold this advisory lock
 
@@ -185,7 +186,8 @@ def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
 def set_up_sqlite(connection: sqlite3.Connection) -> None:
     """Give a new connection the settings that all of ours have."""
     connection.isolation_level = None  # `_begin` begins, not the driver
-    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"):
+    pragmas = ["synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"]
+    for pragma in (*pragmas, f"cache_size=-{_CACHE_KIB}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

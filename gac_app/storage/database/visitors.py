@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError
+from gac_app.storage.database.bulk import insert_many
 from gac_app.storage.database.encryption import destroy_keys
-from gac_app.storage.database.tables import Base, VisitorSession
+from gac_app.storage.database.tables import Base, VisitorSession, utc_now
 from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
 
 _IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
@@ -60,12 +61,11 @@ def imported_visitors(session: Session, pseudonyms: Iterable[str]) -> dict[str, 
     wanted = set(pseudonyms)
     query = select(VisitorSession.pseudonym, VisitorSession.id).where(VisitorSession.pseudonym.in_(wanted))
     found = dict(session.execute(query).tuples().all())
-    added = [{"key_hash": f"{_IMPORTED}{name}"[:64], "pseudonym": name} for name in sorted(wanted - found.keys())]
-    if added:
-        visitors = insert(VisitorSession.__table__).returning(  # type: ignore[arg-type]
-            VisitorSession.pseudonym, VisitorSession.id
-        )
-        found |= dict(session.execute(visitors, added).tuples().all())
+    if missing := sorted(wanted - found.keys()):
+        now = utc_now()
+        added = [{"key_hash": f"{_IMPORTED}{name}"[:64], "pseudonym": name, "created_at": now} for name in missing]
+        insert_many(session, VisitorSession, added)
+        found = dict(session.execute(query).tuples().all())
     return found
 
 

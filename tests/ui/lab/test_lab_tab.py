@@ -16,7 +16,7 @@ from gac_app.executors.background import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.lab.tab import lab_functions, start_study
-from tests.services.test_lab import random_pair, store_in, until
+from tests.services.lab.test_lab import random_pair, store_in, until
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
 

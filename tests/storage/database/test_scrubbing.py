@@ -1,6 +1,6 @@
 """What is deleted leaves SQLite's log, also where a reader holds that for long, and no write waits for it.
 
-`pytest -m long -s tests/storage/test_scrubbing.py` shows what writes take beside a reader of half a minute.
+`pytest -m long -s tests/storage/database/test_scrubbing.py` shows what writes take beside a reader of half a minute.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from gac_app.errors import StorageError
 from gac_app.services.battles.implied import implied_outcomes
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.queue.shares import client_of, client_today
+from tests.services.battles.test_arena import Arena, locked, locked_out
 from tests.services.house import ALICE, BOB, House, answer, until
-from tests.services.test_arena import Arena, locked, locked_out
 
 STREAMS = ["ensemble", "member:a", "member:b"]
 

@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
 from gac_app.ui.scripts import scripts
+from tests.services.battles.test_arena import Arena
+from tests.services.battles.test_operator import stored
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
-from tests.services.test_arena import Arena
-from tests.services.test_operator import stored
 
 RIGHT = {"Authorization": "Bearer secret"}
 CALLS = (

@@ -8,8 +8,8 @@ from gac_app.arena.rating.votes import VoteFilter
 from gac_app.errors import RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store
 from gac_app.storage.battles.records import VoteRow
+from tests.services.battles.test_arena import NAMES, Arena
 from tests.services.house import ALICE, BOB, House
-from tests.services.test_arena import NAMES, Arena
 from tests.storage.samples import new_id
 
 

@@ -19,7 +19,7 @@ WRITE_FOR_EVER = """
 import sys
 from gac_app.storage import RunStatus, Store
 from tests.storage.samples import ALICE, answer, new_run, listed
-from tests.storage.test_battles import VOTE, new_battle
+from tests.storage.battles.test_battles import VOTE, new_battle
 
 store = Store(sys.argv[1])
 print("open", flush=True)

@@ -18,8 +18,8 @@ from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import FolderPlace, Place
 from gac_app.storage import HistoryFilter, Store
 from tests.databases import database_in
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, House, answer, until
-from tests.services.test_arena import Arena
 
 
 @contextmanager

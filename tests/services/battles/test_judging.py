@@ -12,8 +12,8 @@ from gac_app.errors import RequestError
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.views import BattleView
 from tests.fakes import SOON_S, WAIT_S
+from tests.services.battles.test_arena import LONG, Arena, locked, locked_out
 from tests.services.house import ALICE, House, until
-from tests.services.test_arena import LONG, Arena, locked, locked_out
 
 
 @pytest.mark.parametrize(

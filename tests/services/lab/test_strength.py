@@ -11,7 +11,7 @@ from gac_app.evaluation.studies.result import StudyResult
 from gac_app.services.lab.lab import Lab
 from gac_app.services.lab.strength import strength_advice
 from tests.fakes import config_of
-from tests.services.test_lab import store_in, study_pair
+from tests.services.lab.test_lab import store_in, study_pair
 
 CONFIG = config_of(["a", "b"], settings={"mode": "every-step"})
 

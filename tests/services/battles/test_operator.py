@@ -16,8 +16,8 @@ from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import line_of
 from gac_app.storage import NewBattle, NewJudgement, Store
+from tests.services.battles.test_arena import NAMES, Arena
 from tests.services.house import ALICE, BOB, House
-from tests.services.test_arena import NAMES, Arena
 from tests.storage.samples import new_id
 
 

@@ -18,8 +18,8 @@ from gac_app.executors.zero_gpu import on_zero_gpu, seconds_for
 from gac_app.services.runs.runs import RunService
 from gac_app.settings import Settings
 from tests.fakes import SOON_S, WAIT_S, ensemble_of
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, fake_models, until
-from tests.services.test_arena import Arena
 
 
 def together(service: RunService, decode: Callable[[tuple[Part, ...]], Together] | None = None) -> RunService:

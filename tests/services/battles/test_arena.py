@@ -21,7 +21,7 @@ from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, listed, until
-from tests.services.test_shared_reading import owners_kept
+from tests.services.runs.test_shared_reading import owners_kept
 
 NAMES = {"a", "b", "every step", "gate"}
 OUTCOMES = ("left", "right", "tie", "both-bad")

@@ -17,9 +17,9 @@ from gac_app.server.routes.operator import OperatorOnly
 from gac_app.services.mirror.exports import Exports
 from gac_app.storage import Store
 from tests.server.conftest import HERE
+from tests.services.battles.test_arena import Arena
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
-from tests.services.test_arena import Arena
 from tests.ui.planted import planted_arena
 
 

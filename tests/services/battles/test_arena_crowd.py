@@ -9,8 +9,8 @@ import pytest
 
 from gac_app.errors import BusyError
 from tests.fakes import WAIT_S
+from tests.services.battles.test_arena import OUTCOMES, Arena
 from tests.services.house import House
-from tests.services.test_arena import OUTCOMES, Arena
 
 NUM_VISITORS = 20
 

@@ -23,8 +23,8 @@ from gac_app.services.mirror.lines import line_of, written_line
 from gac_app.storage import Store
 from tests.command_line import run_command
 from tests.databases import database_in
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, House, answer
-from tests.services.test_arena import Arena
 from tests.storage.samples import new_id
 
 Json = dict[str, Any]

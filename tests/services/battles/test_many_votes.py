@@ -20,8 +20,8 @@ from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
+from tests.services.battles.test_standings import stored_vote
 from tests.services.house import ALICE
-from tests.services.test_standings import stored_vote
 
 NAMES = [f"contestant {number}" for number in range(12)]
 NUM_VISITORS = 5_000

@@ -16,7 +16,7 @@ from gac_app.services.mirror.places import DatasetPlace, FolderPlace
 from gac_app.storage import NewJudgement
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, answer, until
-from tests.services.test_mirror import consenting_run, ids, lines, opened, settled, voted
+from tests.services.mirror.test_mirror import consenting_run, ids, lines, opened, settled, voted
 
 
 def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:

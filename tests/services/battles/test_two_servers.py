@@ -6,8 +6,8 @@ import pytest
 
 from gac_app.services.battles import battles
 from gac_app.services.mirror.exports import Exports
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, House, until
-from tests.services.test_arena import Arena
 
 ANY_VOTES = {"min_votes": 1, "min_seconds": 0.0}
 

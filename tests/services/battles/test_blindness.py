@@ -20,9 +20,9 @@ from gac_app.errors import RequestError
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.views import BattleView
 from tests.fakes import WAIT_S, FakeModel, ensemble_of
+from tests.services.battles.test_arena import Arena, slow
 from tests.services.house import ALICE, House, until
 from tests.services.spies import OF_PAIRS, OF_SIDES, Spies
-from tests.services.test_arena import Arena, slow
 
 NUM_BATTLES = 10
 LIKELY = 0.001  # a spy that a coin matches less often knows something

@@ -1,6 +1,6 @@
 """One client tries to bend the leaderboard of an arena with honest votes.
 
-`pytest -m long -s tests/services/test_arena_bent.py` prints by how many Elo points the target moves.
+`pytest -m long -s tests/services/battles/test_arena_bent.py` prints by how many Elo points the target moves.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gac_app.arena.rating.ratings import win_probability
 from gac_app.arena.rating.weights import OF_ONE_ADDRESS
 from gac_app.services.queue.shares import client_of
 from tests.fakes import WAIT_S
+from tests.services.battles.test_arena import Arena
+from tests.services.battles.test_standings import stored_vote
 from tests.services.house import House
-from tests.services.test_arena import Arena
-from tests.services.test_standings import stored_vote
 
 TASTE = {"a": 1000.0, "b": 940.0, "every step": 1080.0, "gate": 1060.0}
 TARGET = "b"

@@ -15,8 +15,8 @@ from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.storage import Store
 from tests.databases import database_in
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, House, answer
-from tests.services.test_arena import Arena
 
 HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
 
