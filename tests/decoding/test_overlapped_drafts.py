@@ -176,15 +176,20 @@ def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float, policy: 
         ({"speculation": "off"}, (0, 0.002), True),
         ({"max_new_tokens": 1}, (0, 0.002), True),
         ({}, (0, 0.002), False),
+        ({**EAGER, "threshold": 1.0, "gate_policy": "lazy"}, (0, 0.004), False),
         ({}, (0.01, 0.01), True),
     ],
-    ids=["off", "one token", "not exact", "no faster"],
+    ids=["off", "one token", "not exact", "lazy gate", "no faster"],
 )
+@pytest.mark.parametrize("seeds", [(5, 5), (5, 6)], ids=["alike", "unlike"])
 def test_nobody_drafts_where_that_may_show_or_cost(
-    how: dict[str, Any], delays_s: tuple[float, float], is_exact: bool
+    how: dict[str, Any], delays_s: tuple[float, float], is_exact: bool, seeds: tuple[int, int]
 ) -> None:
     """Members read what they read without drafts, in the same passes."""
-    models = [FakeModel(name=name, seed=5, delay_s=delay_s) for name, delay_s in zip("ab", delays_s, strict=True)]
+    models = [
+        FakeModel(name=name, seed=seed, delay_s=delay_s)
+        for name, seed, delay_s in zip("ab", seeds, delays_s, strict=True)
+    ]
     with closing(ensemble_of(models)) as ensemble, patch.object(Model, "is_chunk_invariant", is_exact):
         decoded(ensemble, **{**how, "speculation": "off"})
         plain = [model.num_read_at_once.copy() for model in models]
