@@ -73,7 +73,7 @@ def test_a_deleted_study_leaves_no_key(store: Store, path: Path) -> None:
     assert occurrences(path, key) > 0
     store.delete_study(ALICE, doomed).result()
     assert occurrences(path, key) == 0
-    assert [study.study_id for study in store.list_studies(ALICE)] == [kept]
+    assert [(study.study_id, study.head) for study in store.list_studies(ALICE)] == [(kept, {"name": "xyzzy"})]
 
 
 def test_a_destroyed_key_s_place_is_taken_by_the_next_run(store: Store, path: Path) -> None:

@@ -81,8 +81,7 @@ def test_a_visitor_may_ask_so_often(clock: list[float]) -> None:
         asked.admit(ALICE)
 
 
-@pytest.mark.usefixtures("clock")
-def test_long_bodies_count_as_several_requests() -> None:
+def test_long_bodies_count_as_several_requests(clock: list[float]) -> None:
     asked = Callers(8)
     for _ in range(20):
         asked.admit(ALICE, 100_000)  # six requests of a visitor, five of a client
@@ -93,10 +92,14 @@ def test_long_bodies_count_as_several_requests() -> None:
     with pytest.raises(RefusedError, match="from this address"):
         asked.admit_client("home")
     asked.admit_client("office")
+    clock[0] += 0.1
+    for _ in range(8):  # as many as of four visitors
+        asked.admit_client("home")
+    with pytest.raises(RefusedError):
+        asked.admit_client("home")
 
 
-@pytest.mark.usefixtures("clock")
-def test_an_address_has_so_many_new_visitors() -> None:
+def test_an_address_has_so_many_new_visitors(clock: list[float]) -> None:
     asked = Callers(8)
     crowd = [Caller("home", f"{number}", "") for number in range(9)]
     for one in [*crowd[:8], *crowd[:8]]:
@@ -104,6 +107,8 @@ def test_an_address_has_so_many_new_visitors() -> None:
     with pytest.raises(RefusedError, match="Too many new visitors"):
         asked.admit(crowd[8])
     asked.admit(BOB)
+    clock[0] += 60 / 8
+    asked.admit(crowd[8])
 
 
 def test_what_has_gone_counts_no_more() -> None:
