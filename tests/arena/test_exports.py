@@ -125,6 +125,18 @@ def test_a_system_prompt_of_one_side_is_in_no_common_prompt() -> None:
     assert vote.first_prompt == [asked]
 
 
+def test_only_turns_that_were_judged_are_exported() -> None:
+    (vote,) = battle(shown=2).judgements
+    facts = {**vote["facts"], "turn": 1}
+    (early,) = votes(battle(judgements=({**vote, "facts": facts},)))
+    assert early.last_prompt == "=1+1?"
+    assert early.completion("left") == [{"role": "assistant", "content": "tw"}]
+    facts = {name: fact for name, fact in facts.items() if name != "shown"}  # as by a task's known answers
+    (whole,) = votes(battle(judgements=({**vote, "facts": facts},)))
+    assert whole.last_prompt == "Sure?"
+    assert [message["content"] for message in whole.completion("left")] == ["two", "Sure?", "Yes, it is."]
+
+
 def test_ties_are_two_good_ones_and_both_bad_are_none() -> None:
     data = written(votes(*map(battle, OUTCOMES)), Format.TRL_UNPAIRED)
     assert [row["label"] for row in lines(data)] == [True, False, False, True, True, True, False, False]

@@ -101,6 +101,27 @@ def test_the_tempo_is_that_of_the_slowest_contestant() -> None:
     assert (tempo.rate, tempo.start_s) == (pytest.approx(160, rel=0.01), pytest.approx(0.3, rel=0.01))
 
 
+def test_forty_characters_are_enough_to_tell() -> None:
+    tempo = Tempo(["a"])
+    for num_chars, seconds in ((39, 1.0), (40, 0.0), (40, -1.0)):
+        tempo.note("a", num_chars, seconds, 0.5)
+    assert (tempo.rate, tempo.start_s) == (MIN_RATE, 0.0)
+    tempo.note("a", 40, 1.0, 0.5)
+    assert (tempo.rate, tempo.start_s) == pytest.approx((0.8 * 40, 0.5))
+
+
+def test_seconds_count_from_what_was_first_shown() -> None:
+    clock = Clock()
+    pace = Pace(Tempo(["a", "b"]), clock)
+    pace.advance([SideProgress(0, False), SideProgress(300, False)])
+    clock.now += 5
+    assert pace.seconds == 0
+    pace.advance([SideProgress(3, False), SideProgress(300, False)])
+    assert pace.seconds == 0
+    clock.now += 2
+    assert pace.seconds == 2
+
+
 def test_the_newest_answer_is_three_tenths_of_a_rate() -> None:
     tempo = Tempo(["a"])
     tempo.note("a", 100, 1.0, 0.5)

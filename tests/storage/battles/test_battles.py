@@ -147,6 +147,23 @@ def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: 
     other.close()
 
 
+def test_an_imported_battle_shares_the_key_of_its_run(store: Store, tmp_path: Path) -> None:
+    run = new_run()
+    store.start_run(run)
+    implied = judged(store, run_id=run.run_id, is_blind=False, origin="compare")
+    exported = list(store.battles.export())
+    other, kept = Store(database_in(tmp_path / "other.db")), new_run("kept")
+    for one in (kept, run):
+        other.start_run(one).result()
+    assert other.import_records([], exported).result() == (1, 0)
+    assert [(one.battle_id, one.run_id) for one in other.battles.export()] == [(implied.battle_id, run.run_id)]
+    other.delete_run(ALICE, run.run_id).result()
+    assert list(other.battles.export()) == []
+    assert other.load_run(ALICE, kept.run_id).prompt == "kept"
+    assert sql(tmp_path / "other.db", "SELECT count(*) FROM run_key WHERE is_used") == [(1,)]
+    other.close()
+
+
 def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path) -> None:
     ids = [judged(store).battle_id for _ in range(103)]
     assert [battle.battle_id for battle in store.battles.export()] == ids
