@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from gac_app.arena.contestants import Contestant
 from gac_app.cli import app
 from gac_app.evaluation.running.result_cache import Answer
-from gac_app.services.battles.reference_votes import reference_outcome
+from gac_app.evaluation.tasks import Question, load_task
+from gac_app.services.battles.reference_votes import reference_battles, reference_outcome
 from gac_app.services.mirror.exports import Exports
+from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
 
@@ -58,7 +61,36 @@ def test_the_known_answer_votes(left: bool, right: bool, outcome: str) -> None:
     assert reference_outcome(Answer("q", is_right=left), Answer("q", is_right=right)) == outcome
 
 
-def test_play_stores_votes_by_reference_once_and_apart(config: Path, tmp_path: Path) -> None:
+def test_each_is_on_the_left_in_half_of_the_battles() -> None:
+    task, contestants = load_task("piqa"), [Contestant(name, name, Settings()) for name in "abc"]
+    lefts: dict[str, list[str]] = {}
+    for number in range(40):
+        question = Question(id=f"q{number}", question="?", choices=("x", "y"), answer=0)
+        answers = {name: Answer(question.id, is_right=name == "a") for name in "abc"}
+        found = reference_battles(task, question, answers, contestants, "c")
+        assert found == reference_battles(task, question, answers, contestants, "c")
+        assert [{battle.left, battle.right} for battle, _ in found] == [{"a", "b"}, {"a", "c"}, {"b", "c"}]
+        for battle, vote in found:
+            lefts.setdefault("".join(sorted((battle.left, battle.right))), []).append(battle.left)
+            right_one = {battle.left: "left", battle.right: "right"}
+            assert vote.outcome == right_one.get("a", "both-bad")
+    for pair, names in lefts.items():
+        assert all(10 <= names.count(name) <= 30 for name in pair)
+
+
+def test_a_failed_answer_gives_no_battle() -> None:
+    question = Question(id="q", question="?", choices=("x", "y"), answer=0)
+    answers = {name: Answer("q", error="broke" if name == "b" else "") for name in "abc"}
+    contestants = [Contestant(name, name, Settings()) for name in "abc"]
+    [(battle, _)] = reference_battles(load_task("piqa"), question, answers, contestants, "c")
+    assert {battle.left, battle.right} == {"a", "c"}
+
+
+def test_play_stores_votes_by_reference_once_and_apart(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a server: it is none, whose runs would be marked as its own."""
+    monkeypatch.setattr("gac_app.storage.store.Heartbeat", lambda _: pytest.fail("it is no server"))
     data = tmp_path / "data.jsonl"
     questions = [{"id": f"q{n}", "question": f"{n}?", "choices": ["x", "y"], "answer": n % 2} for n in range(3)]
     data.write_text("".join(json.dumps(question) + "\n" for question in questions))
@@ -75,7 +107,7 @@ def test_play_stores_votes_by_reference_once_and_apart(config: Path, tmp_path: P
     whole = tmp_path / "all.jsonl"
     run("export", "--output", str(whole), "--config", str(config))
     assert "0 new, 18 known" in run("import", str(whole), "--config", str(config))
-    store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
+    store = Store(f"sqlite:///{tmp_path / 'gac.db'}", is_owner=False)
     assert {row.origin for row in store.battles.votes()} == {"reference"}
     store.close()
 

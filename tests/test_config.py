@@ -60,6 +60,19 @@ def test_any_settings_are_taken_or_refused_never_broken(changes: dict[str, Any])
         assert sum(CONFIG.weights(settings).values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("is_open", "num_needed"), [(False, 6), (True, 8)])
+def test_every_run_and_study_has_two_sequences(is_open: bool, num_needed: int) -> None:
+    def config(max_sequences: int) -> Config:
+        member = {"name": "a", "source": "random:0", "max_sequences": max_sequences}
+        fields = {"members": [member], "server": {"max_running": 3}, "lab": {"is_open": is_open}}
+        return Config.model_validate(fields)
+
+    assert config(num_needed).members[0].max_sequences == num_needed
+    with pytest.raises(ValidationError, match=f"need {num_needed} sequences in every member") as caught:
+        config(num_needed - 1)
+    assert ("lab.is_open" in str(caught.value)) == is_open
+
+
 def test_weights_are_normalised_once() -> None:
     def weights(value: object) -> dict[str, float]:
         return CONFIG.weights(CONFIG.settings_from({"weights": value}))

@@ -37,6 +37,13 @@ def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: 
     assert "Traceback" not in done.stderr
 
 
+def test_a_rule_without_effect_is_warned_of(config: str) -> None:
+    arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "1", "--gate-rule", "margin"]
+    done = run_command(*arguments, "--mode", "alone")
+    assert "gate_rule: 'margin' has no effect, since one member answers alone" in done.stderr
+    assert "has no effect" not in run_command(*arguments, "--mode", "gate").stderr
+
+
 def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
     arguments = ["--mode", "every-step", "--weights", "posterior", "--max-new-tokens", "6", "--json"]
     done = run_command("generate", "hi", "--config", config, "--alignment", "prefix", *arguments)

@@ -112,6 +112,19 @@ def test_a_preference_has_each_side_as_shown() -> None:
     assert written(votes(battle("tie"), battle("both-bad")), Format.TRL_PREFERENCE) == b""
 
 
+def test_a_system_prompt_of_one_side_is_in_no_common_prompt() -> None:
+    asked = {"role": "user", "content": "=1+1?"}
+    alike = battle()
+    turns = [dict(turn) for turn in alike.body["turns"]]
+    turns[0]["right"] = answered("zwei", ("system", "Be long."), ("user", "=1+1?"))
+    (vote,) = votes(battle(body={**alike.body, "turns": turns}))
+    assert vote.first_prompt == [asked]
+    assert [vote.conversation(side)[0]["content"] for side in ("left", "right")] == ["Be brief.", "Be long."]
+    turns[0]["left"] = answered("two", ("user", "=1+1?"))
+    (vote,) = votes(battle(body={**alike.body, "turns": turns}))
+    assert vote.first_prompt == [asked]
+
+
 def test_ties_are_two_good_ones_and_both_bad_are_none() -> None:
     data = written(votes(*map(battle, OUTCOMES)), Format.TRL_UNPAIRED)
     assert [row["label"] for row in lines(data)] == [True, False, False, True, True, True, False, False]

@@ -101,6 +101,13 @@ def test_the_tempo_is_that_of_the_slowest_contestant() -> None:
     assert (tempo.rate, tempo.start_s) == (pytest.approx(160, rel=0.01), pytest.approx(0.3, rel=0.01))
 
 
+def test_the_newest_answer_is_three_tenths_of_a_rate() -> None:
+    tempo = Tempo(["a"])
+    tempo.note("a", 100, 1.0, 0.5)
+    tempo.note("a", 200, 1.0, 0.3)
+    assert (tempo.rate, tempo.start_s) == pytest.approx((0.8 * (0.7 * 100 + 0.3 * 200), 0.7 * 0.5 + 0.3 * 0.3))
+
+
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, 50), st.integers(0, 50)), max_size=40))
 def test_what_is_shown_only_grows_and_never_runs_ahead(ticks: list[tuple[float, int, int]]) -> None:
     clock = Clock()

@@ -83,6 +83,17 @@ def test_the_board_says_what_its_busiest_address_changes() -> None:
     assert 0 < board.busiest.share < 12 / len(votes)
 
 
+def test_without_its_busiest_address_votes_are_counted_whole() -> None:
+    """Each of c's five votes weighs less than one."""
+    found = [row(*pair, "left", at // 5) for at, pair in enumerate([("a", "b")] * 20 + [("b", "a")] * 10)]
+    found += [row("a", "c", "left" if at else "right", 100 + at) for at in range(5)]
+    found += [row("a", "b", "left", 200 + at)._replace(client="one") for at in range(2)]
+    board = leaderboard_of(votes_of(found, "abc").filtered(VoteFilter()), "abc", min_votes=5)
+    assert [line.rank is not None for line in board.standings] == [True] * 3
+    assert board.busiest is not None
+    assert (board.busiest.num_votes, board.busiest.ranks) == (2, {})
+
+
 def test_an_address_without_which_nothing_is_rated() -> None:
     found = [row("a", "b", "left" if at % 3 else "right", at)._replace(client="one") for at in range(30)]
     board = leaderboard_of(votes_of(found).filtered(VoteFilter()), "ab", min_votes=5)

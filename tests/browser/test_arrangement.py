@@ -135,11 +135,28 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
     assert page.page.evaluate(small) == []
 
 
+@pytest.mark.parametrize("num_members", [2, 4])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_a_second_click_on_run_has_no_effect(serve: Server, open_page: Opener, width: int, num_members: int) -> None:
+    site = serve(PlantedEnsemble(pieces=LONG, pause_s=0.1), members=NAMES[:num_members])
+    page = open_page(site, viewport={"width": width, "height": 844 if width == 390 else 900})
+    page.page.fill("#gac-prompt textarea", "hello")
+    left, top, right, bottom = boxes(page, "#gac-prompt .submit-button")[0]
+    at, prompt = ((left + right) / 2, (top + bottom) / 2), boxes(page, "#gac-prompt")[0]
+    page.page.mouse.dblclick(*at)
+    page.page.wait_for_selector("body.gac-is-live")
+    assert boxes(page, "#gac-prompt")[0] == pytest.approx(prompt, abs=1), "the prompt stays where it was"
+    page.page.wait_for_timeout(700)
+    assert page.page.locator("body.gac-is-live").count() == 1
+    page.page.mouse.click(*at)
+    page.page.wait_for_selector("body:not(.gac-is-live)")
+
+
 def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.1)))
     page.page.wait_for_selector("#gac-prompt textarea")
     page.page.wait_for_selector(".gac-empty")
-    assert boxes(page, "#gac-prompt")[0][1] < boxes(page, ".gac-empty")[0][1]
+    assert boxes(page, "#gac-dock")[0][3] == pytest.approx(900, abs=1)
     page.ask("hello", and_wait=False)
     assert page.page.evaluate("document.activeElement.matches('#gac-prompt textarea')")
     page.page.wait_for_selector(".gac-hint:text('Enter stops this run')")

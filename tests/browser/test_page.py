@@ -370,3 +370,17 @@ def test_a_member_has_a_card(serve: Server, open_page: Opener) -> None:
     assert "494 M parameters" in card.inner_text()
     page.page.wait_for_selector("[data-member=Large] dd:text-is('<i>apache-2.0</i>')")
     assert page.page.evaluate("Boolean(document.activeElement.closest('[data-member=Large]'))")
+
+
+def test_a_draft_outlives_a_reload_until_it_is_asked(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.page.fill("#gac-prompt textarea", "half a question")
+    page.page.reload()
+    wait_for_start(page.page)
+    page.page.wait_for_function("document.querySelector('#gac-prompt textarea').value === 'half a question'")
+    page.page.click("#gac-prompt .submit-button")
+    page.page.wait_for_selector(".gac-asked :text('half a question')")
+    page.page.wait_for_selector("body:not(.gac-is-live)")
+    page.page.reload()
+    wait_for_start(page.page)
+    assert page.page.input_value("#gac-prompt textarea") == ""

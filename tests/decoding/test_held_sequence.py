@@ -183,5 +183,19 @@ def run(**changes: Any) -> None:
     run_state_machine_as_test(Reads, settings=settings(settings(), **changes))
 
 
+def test_no_draft_follows_a_read_of_a_closed_sequence() -> None:
+    model = RandomModel("a", 1, context_length=CONTEXT_LENGTH)
+    member, start = LateMember(model), Boundary(None, (), 0)
+    held = HeldSequence(member, member.open(PROMPT), start, num_greedy=5)
+    held.reach(start)
+    [(_, may_draft, future)] = member.waiting
+    assert may_draft is not None
+    assert may_draft.is_on
+    member.start()
+    held.close()
+    assert future.running()
+    assert not may_draft.is_on
+
+
 def test_reads_under_way_end_as_their_diagram_says() -> None:
     run(max_examples=4 * settings().max_examples, stateful_step_count=30)

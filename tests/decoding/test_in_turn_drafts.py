@@ -241,6 +241,25 @@ def test_nothing_is_left_of_a_rejected_draft(monkeypatch: pytest.MonkeyPatch) ->
     assert min(b.num_read_at_once[:-3]) > 1, "a draft is in every pass, but near the end"
 
 
+def test_what_the_others_read_is_what_the_slowest_of_them_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members spell a draft in different numbers of ids; the pass takes as long as the longest."""
+    ensemble = make(1, 2, 3, sharpness=4.0)
+    changes = {"mode": "every-step", "alignment": "paper", "speculation": "on", "max_new_tokens": 60}
+    session = ensemble.session("the model", ensemble.config.settings_from(changes), raw=True)
+    drafter, found = session._stepper._drafter, list[tuple[int, int, int]]()
+
+    def note(_: Pace, survival: float, num_settled: float, share_asked: float, num_ids: int) -> bool:
+        unread = [context.num_uncomputed for context in drafter.alive.values() if not context.is_known]
+        found.append((num_ids, max(unread), min(unread)))
+        return num_settled < 3
+
+    monkeypatch.setattr(Pace, "goes_on", note)
+    monkeypatch.setattr(Pace, "is_measured", True)
+    list(session.events())
+    assert all(num_ids == most for num_ids, most, _ in found)
+    assert any(most > least for _, most, least in found)
+
+
 def test_every_id_of_the_answer_is_read_for_a_step() -> None:
     ensemble = twins()
     for _ in range(2):

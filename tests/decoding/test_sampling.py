@@ -106,7 +106,9 @@ def test_temperature_zero_takes_the_best() -> None:
     assert Sampler(Settings()).choose(torch.tensor([0.2, 0.5, 0.3])) == 1
 
 
-@pytest.mark.parametrize("changes", [{"temperature": 0.01}, {"temperature": 0.01, "top_p": 1e-6}])
+@pytest.mark.parametrize(
+    "changes", [{"temperature": 0.01}, {"temperature": 0.05}, {"temperature": 0.01, "top_p": 1e-6}]
+)
 def test_the_lowest_temperatures_take_the_best(changes: dict[str, Any]) -> None:
     probs_U = torch.full((10_000,), 1e-4)
     probs_U[4321] = 3e-4

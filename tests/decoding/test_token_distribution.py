@@ -42,6 +42,19 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist(), "and after all was looked at"
 
 
+def test_tokens_as_likely_share_the_better_rank() -> None:
+    """The first twenty or so are known by the top, the others are counted."""
+    probs_U = torch.tensor([0.2, 0.3, 0.2, 0.2, *[0.001] * 50, *[0.0005] * 100])
+    union = UnionVocabulary([bytes([byte]) for byte in range(153)])
+    vocab = vocabulary([*(union.token(token_id) for token_id in range(153)), None], end_ids=[153])
+    mapping = VocabMapping(vocab, union)
+    own = OwnDistribution(mapping, mapping.own_probs(probs_U.log().numpy()))
+    for distribution in (TokenDistribution(probs_U), own):
+        assert [distribution.rank_of(token_id) for token_id in (1, 0, 2, 3)] == [1, 2, 2, 2]
+        assert {distribution.rank_of(token_id) for token_id in range(4, 54)} == {5}
+        assert {distribution.rank_of(token_id) for token_id in range(54, 154)} == {55}
+
+
 def test_more_than_there_is_gives_all_in_order() -> None:
     vocab = vocabulary([b"a", b"b", b"c", b"d"])
     own, whole = distributions_of(VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"])), 1, 1.0)

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from gac_app import cli
 from gac_app.evaluation import studies
+from gac_app.evaluation.studies.glossary import explained
+from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.study import studies as found_studies
 from tests.evaluation.conftest import call
 
@@ -28,6 +30,24 @@ def lengths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     found_studies.cache_clear()
     sys.modules.pop("gac_app.evaluation.studies.lengths", None)
+
+
+def test_names_in_a_result_are_explained_and_no_others() -> None:
+    columns = [
+        "system",
+        "accuracy (95 %)",
+        "vs gate@0.5",
+        "ECE by chance",
+        "Small, nats",
+        "tokens per word, after a space",
+    ]
+    table = Table(columns, [["alone:Small", *"12345"], ["gate@0.5", *"12345"]])
+    found = explained(StudyResult("eval", "nq: 2 questions", [table, Table(["temperature of all"], [["1"]])], {}))
+    assert list(found) == [
+        "alone:", "gate@", "accuracy", "vs ", "ECE by chance", "temperature", "nats", "after a space",
+        "tokens per word",
+    ]  # fmt: skip
+    assert found["nats"].startswith("mean negative log-probability")
 
 
 def test_the_list_is_that_of_the_files_in_order() -> None:

@@ -263,13 +263,15 @@ OUT_OF_MEMORY = (
     torch.OutOfMemoryError(),
     MemoryError("Unable to allocate 594. KiB for an array"),  # NumPy's
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: 4 bytes"),
+    RuntimeError("std::bad_alloc"),  # C++, as GCC words it
+    RuntimeError("bad allocation"),  # and as MSVC does
     RuntimeError(
         "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 4"
     ),
 )
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=("cuda", "numpy", "torch", "onnxruntime"))
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=("cuda", "numpy", "torch", "gcc", "msvc", "onnxruntime"))
 @pytest.mark.parametrize("num_reads", [1, 2])
 def test_kept_sequences_are_given_up_where_memory_ends(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, num_reads: int, error: Exception
@@ -324,6 +326,26 @@ def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> 
     assert model.parts == [len(PROMPT), rest]
     assert torch.equal(first.probs_NU, second.probs_NU)
     assert (first.num_read, second.num_read) == (len(PROMPT), rest)
+
+
+def test_a_prompt_that_is_the_chat_prefix_is_read_whole(opened: Desk) -> None:
+    opened.opened(PROMPT)
+    _, result = opened.opened(CHAT_PREFIX, "bob/talk")
+    assert (result.num_read, torch.equal(result.probs_NU, opened.expected(CHAT_PREFIX))) == (len(CHAT_PREFIX), True)
+
+
+def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy may hold all that the other one has read."""
+    held = [opened.opened([*PROMPT, *[90] * more], f"visitor {more}")[0] for more in (2, 1, 3)]
+    copied, real = list[Sequence](), opened.model.fork
+
+    def fork(sequence: Sequence) -> Sequence:
+        copied.append(sequence)
+        return real(sequence)
+
+    monkeypatch.setattr(opened.model, "fork", fork)
+    opened.opened(PROMPT, "bob/talk")
+    assert copied == [held[1]]
 
 
 def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:

@@ -169,6 +169,12 @@ def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: 
     assert member.read(open_text(member, "good")).result(WAIT_S).num_read > 0
 
 
+def test_a_first_read_waits_for_others_no_longer_than_a_moment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = make(FakeModel())
+    monkeypatch.setattr(member._scheduler, "max_wait_s", lambda: 10 * WAIT_S)
+    assert member.read(open_text(member, "alone")).result(SOON_S).num_read > 0
+
+
 def test_a_cancelled_read_is_skipped(make: Make) -> None:
     model = hanging_model()
     member = make(model)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import ModelFacts, Read, Sequence
 from gac_app.models.llama_cpp import model as llama_cpp_model
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
@@ -68,6 +68,8 @@ def test_model_and_tokeniser_are_those_of_transformers(directory: Path, small: L
     assert small.vocabulary.token_bytes[:num_tokens] == other.vocabulary.token_bytes[:num_tokens]
     for text in HARD_STRINGS:
         assert small.vocabulary.encode(text) == other.vocabulary.encode(text)
+    for text in ("The capital of France is", "Café naïve"):
+        assert small.encode_raw(text) == other.encode_raw(text)
     ids = small.encode_raw("The capital of France is")
     sequence = other.new_sequence()
     sequence.extend(ids)
@@ -90,6 +92,12 @@ def test_the_context_is_what_the_model_and_the_config_allow(gguf: Path) -> None:
     for wanted, expected in ((None, 512), (100, 100), (10_000, 512)):
         with closing(LlamaCppModel("tiny", gguf, context_length=wanted)) as model:
             assert model.context_length == expected
+
+
+def test_the_files_facts_are_told(directory: Path, tmp_path: Path) -> None:
+    path = save_llama_gguf(directory, tmp_path / "tiny.gguf", licence="Œuvre libre, 自由")
+    with closing(LlamaCppModel("tiny", path, context_length=256)) as model:
+        assert model.about == ModelFacts(family="llama", licence="Œuvre libre, 自由")
 
 
 def test_what_else_is_in_the_cache_changes_no_bit(gguf: Path) -> None:

@@ -228,6 +228,7 @@ def test_memory_is_taken_as_sequences_grow() -> None:
         ({"rope.scaling.factor": 2.0}, "a field rope.scaling.factor"),
         ({"expert_count": 8}, "a field expert_count"),
         ({"attention.value_length": 32}, "heads are of several widths"),
+        ({"rope.dimension_count": 0}, "heads are of several widths"),
         ({"attention.sliding_window": 8}, "a field attention.sliding_window"),
         ({"block_count": 6}, "beside the known ones, blk.6"),
         ({"block_count": 8}, "lacks, or has beside the known ones, blk.7"),

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf import loading as transformers_loading
-from gac_app.models.hf.loading import _accelerate_memory
+from gac_app.models.hf.loading import _accelerate_memory, _placed
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
 from tests.models.conftest import load_directory
@@ -106,6 +106,16 @@ def test_accelerate_gets_nothing_of_the_devices_left_out(monkeypatch: pytest.Mon
         "cpu": "9GiB",
     }
     assert _accelerate_memory({"disk": "1TB"}, ("cuda:1",)) == {0: 0, 1: 80, 2: 0, "cpu": 0, "disk": "1TB"}
+
+
+def test_limits_of_memory_spread_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelerate.utils.get_max_memory", lambda: {0: 80, 1: 80, "cpu": 500})
+    member = MemberConfig(name="a", source="hub:a/b")
+    assert _placed(member, "cuda:1") == {"device_map": {"": "cuda:1"}}
+    assert _placed(member, ("cuda:1",)) == {"device_map": "auto", "max_memory": {0: 0, 1: 80, "cpu": 0}}
+    limited = MemberConfig(name="a", source="hub:a/b", max_memory={"cuda:1": "8GiB", "cpu": "9GiB"})
+    memory = {0: 0, 1: "8GiB", "cpu": "9GiB"}
+    assert _placed(limited, "cuda:1") == {"device_map": "auto", "max_memory": memory}
 
 
 def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

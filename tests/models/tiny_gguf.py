@@ -25,7 +25,7 @@ _NAMES = {
 }
 
 
-def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32") -> Path:
+def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32", licence: str = "") -> Path:
     """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file.
 
     Args:
@@ -36,6 +36,8 @@ def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32") -> Path:
 
     config = json.loads((directory / "config.json").read_text())
     writer = GGUFWriter(path, "llama")
+    if licence:
+        writer.add_license(licence)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])

@@ -43,6 +43,10 @@ def test_a_card_says_what_is_known_and_nothing_else() -> None:
     counted = MemberConfig(name="a", source="random:1", num_params=494e6, notice="Some terms.")
     assert facts_of(counted, RandomModel("a", 1))[0].text == "494 M parameters"
     assert "Some terms." in [fact.text for fact in facts_of(counted, RandomModel("a", 1))]
+    told = {fact.label: fact.text for fact in facts_of(counted, model)}
+    assert told["Licence"] == "apache-2.0", "the files' own word goes before ours"
+    told = {fact.label: fact.text for fact in facts_of(MemberConfig(name="a", source="random:1"), RandomModel("a", 1))}
+    assert told["Licence"] == "its files do not say; see the model's page"
 
 
 def test_the_cost_of_a_member_is_that_of_the_last_run(house: House) -> None:

@@ -16,7 +16,7 @@ from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
 from gac_app.storage.database import schema
 from gac_app.storage.runs import changes
 from tests.databases import sql
-from tests.storage.samples import ALICE, BOB, MEMBERS, answer, listed, new_run, token_event
+from tests.storage.samples import ALICE, BOB, MEMBERS, answer, listed, new_id, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
 
@@ -60,6 +60,20 @@ def test_a_deleted_run_leaves_no_row_and_no_key(store: Store, path: Path) -> Non
     assert occurrences(path, key) == 0
     assert counts(path) == [1, 1, 1, 3, 3, 1]
     assert store.load_run(ALICE, kept.run_id).outcome == "member:plugh"
+
+
+def test_a_deleted_study_leaves_no_key(store: Store, path: Path) -> None:
+    doomed, kept = new_id(), new_id()
+    for study_id in (doomed, kept):
+        store.save_study(ALICE, study_id, {"name": "xyzzy"}, {"tables": []}).result()
+    query = "SELECT run_key.key FROM study JOIN run_key ON run_key.id = study.key_id WHERE study.id = ?"
+    [(key,)] = sql(path, query, doomed)
+    with pytest.raises(NotFoundError):
+        store.delete_study(BOB, doomed).result()
+    assert occurrences(path, key) > 0
+    store.delete_study(ALICE, doomed).result()
+    assert occurrences(path, key) == 0
+    assert [study.study_id for study in store.list_studies(ALICE)] == [kept]
 
 
 def test_a_destroyed_key_s_place_is_taken_by_the_next_run(store: Store, path: Path) -> None:

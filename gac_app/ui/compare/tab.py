@@ -56,8 +56,10 @@ class CompareTab:
 
     def _build_dock(self, service: RunService) -> gr.Button:
         """The prompt and its buttons. Returns the button for a new conversation."""
-        self._notice = component("notice", "compare/notice", markup='<p class="gac-notice" role="alert" hidden></p>')
         self._prompt = _prompt_box()
+        _example_chips(service.config, self._prompt)
+        self._notice = component("notice", "compare/notice", markup='<p class="gac-notice" role="alert" hidden></p>')
+        self._prompt.render()
         with gr.Row(elem_id="gac-under-prompt"):
             component("summary", "settings/summary", markup=_SUMMARY)
             gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
@@ -65,7 +67,6 @@ class CompareTab:
         gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
         if service.config.mirror.is_on:
             build_consent(service)
-        _example_chips(service.config, self._prompt)
         return new_conversation
 
     def connect(self, source: gr.HTML, *events: str) -> None:
@@ -107,6 +108,7 @@ def _prompt_box() -> gr.Textbox:
         submit_btn=word("prompt.run"),
         stop_btn=word("prompt.stop"),
         elem_id="gac-prompt",
+        render=False,
     )
 
 

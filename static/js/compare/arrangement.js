@@ -24,6 +24,7 @@ export class Arrangement {
     this.choice = choice;
     this.choose(LAYOUTS.includes(kept) ? kept : "columns", false);
     this.watcher = new ResizeObserver(() => this.fit());
+    this.watcher.observe(document.body); // which grows with what stands above
     addEventListener("resize", () => this.fit());
     rows.addEventListener("keydown", (event) => this.onKey(event));
   }
@@ -37,7 +38,10 @@ export class Arrangement {
 
   /** Give the columns the room between what stands above them and what is docked below. */
   fit() {
-    if (!this.board.offsetParent || !this.cards.length) return;
+    if (!this.board.offsetParent) return;
+    const tab = document.querySelector("#gac-compare");
+    tab?.style.setProperty("--above", `${Math.ceil(tab.getBoundingClientRect().top + scrollY)}px`);
+    if (!this.cards.length) return;
     const top = this.columns.getBoundingClientRect().top + scrollY;
     const below = document.querySelector("#gac-dock")?.offsetHeight ?? 0, votes = this.board.querySelector(".gac-votes").offsetHeight;
     const room = Math.max(NARROW.matches ? MIN_NARROW_STAGE : MIN_STAGE, Math.floor(innerHeight - top - below - votes - 22));

@@ -18,8 +18,11 @@ import { Votes } from "./votes.js";
 import { diffButton, remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
 import { visitorKey } from "../page/browser.js";
+import { forgetDraft } from "../page/draft.js";
 import { theTip } from "../page/tip.js";
 import { settings } from "../settings/settings.js";
+
+const UNMEANT_MS = 600; // a double click takes less
 
 export class Board {
   /** `server` and `trigger` are Gradio's: calls of Python's functions, and events. */
@@ -28,6 +31,7 @@ export class Board {
     this.part = (name) => root.querySelector(`.gac-${name}`);
     this.run = null;
     this.isBusy = false; // something was asked for and nothing came yet
+    this.askedAt = -Infinity; // by performance.now()
     this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
     this.painter = new Painter();
     this.tip = theTip();
@@ -62,6 +66,7 @@ export class Board {
   // ---- what comes from the server
 
   start(run) {
+    if (this.isBusy) forgetDraft();
     this.run = run;
     this.isBusy = false;
     this.done = null;
@@ -234,6 +239,11 @@ export class Board {
     this.isBusy = false;
     showInAddress(this.run?.id);
     this.refresh(true);
+  }
+
+  /** The button: one that took the place of Run under the pointer is not meant yet. */
+  async stopOnClick() {
+    if (performance.now() - this.askedAt > UNMEANT_MS) await this.stop();
   }
 
   async stop() {

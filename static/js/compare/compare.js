@@ -23,7 +23,7 @@ export function start({ element, props, server, trigger, watch }) {
   tellStarted(shown);
 }
 
-export const stop = async () => (await board).stop();
+export const stop = async () => (await board).stopOnClick();
 export const clear = async () => (await board).clear();
 
 /** The tab is chosen: another one may have painted in another view. */

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from gac_app.server import host
 from gac_app.server.limits.bodies import RefusedError, read_body, replaying
 from gac_app.server.middleware import MAX_BODY_BYTES
 from gac_app.server.page import events
 from gac_app.server.page.events import Admission, EventMiddleware
+from tests.fakes import config_of
+from tests.server.fakes import FakeService
 
 PIECE = b'"' + b"x" * 999
 
@@ -49,6 +53,17 @@ def test_an_endless_body_is_read_up_to_its_routes_limit(
     assert sent[0]["status"] == 413
     assert f"{max_bytes:,}" in sent[1]["body"].decode()
     assert sender.num_sent == max_bytes // len(PIECE) + 1
+
+
+def test_where_gradio_serves_it_has_the_hosts_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: dict[str, Any] = {}
+    blocks = SimpleNamespace(launch=lambda **given: launched.update(given), close=lambda **_: None)
+    page = SimpleNamespace(build_page=lambda *_, **__: blocks, page_assets=dict)
+    monkeypatch.setattr(host, "import_page", lambda: page)
+    monkeypatch.setattr(host, "_wait_for_signal", lambda: None)
+    host.launch_page(FakeService(), config_of(["a"]))  # type: ignore[arg-type]
+    assert launched["app_kwargs"]["max_body_size"] == host.MAX_BODY_BYTES >= max(MAX_BODY_BYTES.values())
+    assert not any(launched[name] for name in ("run_history", "enable_monitoring", "show_error"))
 
 
 def test_a_body_as_long_as_allowed_is_whole() -> None:

@@ -16,6 +16,7 @@ from gac_app.ui.requests import ACCOUNT
 from tests.server.conftest import HERE
 
 WORDS = "é word" * 20_000
+FAULTS = {"broken": 500, "moved": 307, "missing": 404}
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def client(written: Counter[str]) -> Iterator[TestClient]:
     @host.get("/")
     def page(request: Request) -> HTMLResponse:
         written[request.headers["host"]] += 1
-        if request.headers["host"] == "broken":
-            return HTMLResponse("broken", 500)
+        if request.headers["host"] in FAULTS:
+            return HTMLResponse("broken", FAULTS[request.headers["host"]])
         return HTMLResponse(f"{request.url}{WORDS}")
 
     @host.middleware("http")
@@ -72,6 +73,7 @@ def test_whoever_is_signed_in_gets_a_fresh_one(client: TestClient, written: Coun
     assert written.total() == 3
 
 
-def test_a_fault_is_not_kept(client: TestClient, written: Counter[str]) -> None:
-    assert [client.get("/", headers={"Host": "broken"}).status_code for _ in range(2)] == [500, 500]
+@pytest.mark.parametrize(("host", "status"), FAULTS.items())
+def test_a_fault_is_not_kept(client: TestClient, written: Counter[str], host: str, status: int) -> None:
+    assert [client.get("/", headers={"Host": host}).status_code for _ in range(2)] == [status, status]
     assert written.total() == 2

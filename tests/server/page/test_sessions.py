@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gac_app.server.limits.bodies import RefusedError
+from gac_app.server.limits.callers import Quota, make_room
 from gac_app.server.page.sessions import (
     KEPT_S,
     MAX_SESSIONS,
@@ -113,6 +114,25 @@ def test_the_least_recently_used_one_makes_room(per_client: int, most: int, is_s
     kept.sessions.find("s0", caller(0))
     kept.sessions.enter("one more", caller(most))
     assert (kept.dropped, len(kept.sessions)) == (["s1"], most)
+
+
+def test_what_has_gone_counts_no_more() -> None:
+    """One that goes makes room in a visitor's, a client's and everybody's number."""
+    full = RefusedError(429, "full"), RefusedError(503, "full")
+    held = [("bobs", BOB), ("one", ALICE), ("two", ALICE)]
+
+    def gone(of_visitor: int, of_client: int, of_all: int) -> list[str]:
+        return make_room(held, ALICE, Quota(of_visitor, of_client, of_all), lambda _: True, full)
+
+    assert gone(3, 3, 4) == []
+    assert gone(2, 2, 3) == gone(2, 3, 4) == gone(3, 2, 4) == ["one"]
+    assert gone(3, 3, 3) == ["bobs"]
+    assert gone(2, 2, 2) == ["one", "bobs"]
+    assert gone(2, 1, 2) == ["one", "two"]
+    for quota, refusal in ((Quota(2, 9, 9), full[0]), (Quota(9, 2, 9), full[1]), (Quota(9, 9, 3), full[1])):
+        with pytest.raises(RefusedError) as refused:
+            make_room(held, ALICE, quota, lambda _: False, full)
+        assert refused.value is refusal
 
 
 def test_sessions_in_use_make_no_room() -> None:

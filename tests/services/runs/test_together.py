@@ -16,6 +16,7 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
 from gac_app.executors.zero_gpu import on_zero_gpu, seconds_for
 from gac_app.services.runs.runs import RunService
+from gac_app.settings import Settings
 from tests.fakes import SOON_S, WAIT_S, ensemble_of
 from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, fake_models, until
@@ -104,6 +105,14 @@ class GradioError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+@pytest.mark.parametrize(
+    ("lengths", "seconds"), [((1,), 15), ((125,), 15), ((126,), 15), ((250,), 20), ((250, 500), 40), ((4000,), 120)]
+)
+def test_seconds_of_a_gpu_grow_with_the_answers(lengths: tuple[int, ...], seconds: int) -> None:
+    parts = [Part("ensemble", (), Settings(max_new_tokens=length), None) for length in lengths]
+    assert seconds_for(tuple(parts)) == seconds
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,22 @@ def test_an_older_import_changes_nothing(store: Store) -> None:
     assert store.battles.votes() == []
 
 
+def test_what_was_judged_here_since_counts(store: Store, tmp_path: Path) -> None:
+    """A vote was taken back here, and got a remark where it was copied to."""
+    battle = judged(store)
+    other = Store(database_in(tmp_path / "other.db"))
+    other.import_records([], list(store.battles.export())).result()
+    (copied,) = other.battles.export()
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+    remark = {**copied.judgements[0], "id": new_id(), "position": 2, "kind": "remark", "outcome": "", "body": {}}
+    later = replace(copied, judgements=(*copied.judgements, remark))
+    assert store.import_records([], [later]).result() == (0, 0)
+    assert store.battles.votes() == []
+    assert [row["kind"] for row in store.battles.load(ALICE, battle.battle_id).judgements] == ["vote", "undo"]
+    assert other.import_records([], [later]).result() == (1, 0)
+    other.close()
+
+
 def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
     """Such a battle comes with an import."""
     run = new_run()

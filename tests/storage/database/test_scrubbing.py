@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from gac_app.errors import StorageError
 from gac_app.storage import NewRun, Store
 from gac_app.storage.database.engine import scrub, set_up_sqlite
+from gac_app.storage.database.scrubber import Scrubber
 from tests.databases import sql
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, answer, new_run
@@ -92,6 +94,19 @@ def test_deletions_at_once_are_scrubbed_together(store: Store, path: Path) -> No
     for deletion in deletions:
         deletion.result(WAIT_S)
     assert not [key for key in keys if occurrences(path, key)]
+
+
+def test_each_deletion_is_scrubbed_after_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    scrubbed = list[object]()
+    monkeypatch.setattr("gac_app.storage.database.scrubber.scrub", scrubbed.append)
+    scrubber = Scrubber(store.engine, patience_s=WAIT_S)
+    for number in (1, 2, 3):
+        deletion = Future[None]()
+        scrubber.add(deletion)
+        deletion.result(WAIT_S)
+        assert len(scrubbed) == number
+    scrubber.close()
+    assert scrubbed == 3 * [store.engine]
 
 
 def test_a_store_that_closes_scrubs_once_more_or_says_so(url: str, path: Path) -> None:

@@ -16,7 +16,9 @@ import pytest
 from gac_app.services.battles.views import BattleView
 from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
+from gac_app.ui.compare.records import GATED
 from tests.fakes import WAIT_S
+from tests.ui.planted import GATED as PLANTED_GATED
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
 
 SAID = ("Paris", " is", " <b>the", "\n", " capital", ".", "")
@@ -167,6 +169,22 @@ def test_vote_undo_reasons_names_and_tokens(tab: Tab) -> None:
     assert tab.ask("inspect_answer", battle=battle, turn=0, side="left", position=99)["error"]
     late = tab.ask("vote_battle", battle=battle, outcome="left", ballot=4)
     assert late["error"] == "vote: you have judged this battle already; the names have been told"
+
+
+def test_tokens_tell_where_the_ensemble_was_asked(tab: Tab) -> None:
+    for _ in range(30):  # until the ensemble is drawn
+        battle = tab.battle()
+        tab.ask("vote_battle", battle=battle, outcome="tie", ballot=0)
+        told = tab.ask("reveal_battle", battle=battle)["state"]["contestants"]
+        side = next((side for side, one in zip(("left", "right"), told, strict=True) if one["member"] is None), "")
+        if side:
+            break
+    of_all, alone = (
+        [bool(token[1] & GATED) for token in found["tokens"]]
+        for found in (tab.ask("battle_tokens", battle=battle, turn=0, side=side, member=name) for name in ("", "Small"))
+    )
+    assert of_all == [position in PLANTED_GATED for position in range(len(SAID))]
+    assert not any(alone)
 
 
 def test_the_conversation_goes_on_in_the_same_battle(tab: Tab) -> None:
