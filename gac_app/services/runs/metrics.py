@@ -1,5 +1,5 @@
-"""What a host has done and does, for Prometheus. Names are vLLM's where it has one, with `gac_` in front. No label tells
-a text or a visitor.
+"""What a host has done and does, for Prometheus. Names are vLLM's where it has one, with `gac_` in front. No label
+tells a text or a visitor.
 """
 
 from __future__ import annotations
