@@ -52,6 +52,7 @@ HEAVY: dict[str, set[str]] = {
     "gradio": {"ui", "server"},
     "spaces": {"commands"},
     "fastapi": {"server"},
+    "prometheus_client": {"services", "server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
     "typer": {"commands", "cli"},

@@ -26,6 +26,7 @@ from gac_app.server.page.events import Admission, EventMiddleware
 from gac_app.server.page.page_document import PageDocument
 from gac_app.server.routes.export_route import export_route
 from gac_app.server.routes.health import health_routes, kept_route
+from gac_app.server.routes.metrics import metrics_route
 from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import operator_page
 from gac_app.server.routes.script_route import SCRIPT_ROUTE
@@ -82,7 +83,7 @@ def create_host(
     api = partial(api_app, Completions(service), config) if config.api.is_open else None
     host = bare_host(service, config.server, secrets, api)
     host.router.routes.append(SCRIPT_ROUTE)
-    for router in _operator_routes(service, arena, exports, secrets):
+    for router in _other_routes(service, arena, exports, secrets):
         host.include_router(router)
     blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
     mount_page(host, blocks, page.page_assets())
@@ -100,7 +101,7 @@ def launch_page(
     from gac_app.server.page.gradio_page import GradioPage
 
     admission = Admission(config.server.visitors_per_client)
-    routers = [health_routes(service), *_operator_routes(service, arena, exports, secrets)]
+    routers = [health_routes(service), *_other_routes(service, arena, exports, secrets)]
     sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
 
     # Gradio calls its own address when it starts.
@@ -135,15 +136,16 @@ def launch_page(
     blocks.close(verbose=False)
 
 
-def _operator_routes(
+def _other_routes(
     service: RunService, arena: ArenaService | None, exports: Exports | None, secrets: HostSecrets
 ) -> list[APIRouter]:
-    """The routes for the operator; none without a token."""
+    """The routes for the operator, of whom there is none without a token, and the metrics."""
     if not secrets.operator:
-        return []
+        return [] if service.config.is_public else [metrics_route(service, None)]
     only = OperatorOnly(secrets.operator)  # one, so that guesses are counted together
     export = [export_route(exports, only)] if exports else []
-    return [kept_route(service, only), *export, *([operator_page(arena.operator, only)] if arena else [])]
+    page = [operator_page(arena.operator, only)] if arena else []
+    return [kept_route(service, only), metrics_route(service, only), *export, *page]
 
 
 @asynccontextmanager

@@ -66,7 +66,7 @@ def build_page(
                 if tab := tab_of(context):
                     with opened(tab.id, tab.title, tab.on_show):
                         tab.build()
-        compare.ask_on(page.load, called("compare/draft", "draft"))
+        compare.ask_on(page.load, called("page/draft", "draft"))
         page.load(None, js=called("page/loaded", "tellLoaded"), api_visibility="private")
     page.queue(max_size=MAX_EVENTS)
     return page

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
-from tests.api.site import Site, refusal_of
+from tests.api.site import HERE, Site, refusal_of
 from tests.fakes import SOON_S, FakeModel, Fault
-from tests.services.house import until
+from tests.services.house import House, until
 
 Sites = Callable[..., Site]
 KEY = {"name": "one", "sha256": hashlib.sha256(b"secret").hexdigest()}
@@ -93,13 +94,16 @@ def test_a_full_queue_says_so(busy: Any) -> None:
     assert (status, error["code"], answer.headers["retry-after"]) == (503, "queue_full", "5")
 
 
-def test_a_closed_api_is_not_there(site: Sites) -> None:
-    """The page's own answer comes from `/`."""
+@pytest.mark.slow
+@pytest.mark.parametrize("is_open", [True, False])
+def test_the_page_s_host_has_an_api_unless_it_is_closed(house: House, is_open: bool) -> None:
     from gac_app.server.host import create_host
 
-    here = site(api={"is_open": False})
-    host = create_host(here.service, here.service.config)
-    assert not any("ApiPaths" in str(layer) for layer in host.user_middleware)
+    service = house.service(api={"is_open": is_open})
+    with TestClient(create_host(service, service.config), base_url=HERE) as client:
+        models = client.get("/v1/models")
+        assert (models.status_code == 200 and "gac" in models.text) is is_open
+        assert client.get("/healthz").status_code == 200
 
 
 def test_two_keys_have_two_names(tmp_path: Any) -> None:

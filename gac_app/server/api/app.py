@@ -26,14 +26,8 @@ from gac_app.server.api.chat import chat_route
 from gac_app.server.api.description import ERRORS, document_of
 from gac_app.server.api.errors import ApiError, error_of
 from gac_app.server.api.events import EndTold, TokenTold, event_route
-from gac_app.server.api.requests import (
-    ChatRequest,
-    CompletionRequest,
-    DetokenizeRequest,
-    ResponseRequest,
-    TokenizeRequest,
-)
-from gac_app.server.api.response_answers import ResponseEvent
+from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
+from gac_app.server.api.response_models import ResponseEvent, ResponseRequest
 from gac_app.server.api.responses import response_route
 from gac_app.server.api.texts import text_route
 from gac_app.server.api.tokens import token_routes

@@ -37,7 +37,7 @@ UNSUPPORTED = frozenset(
 )
 
 
-def _like(name: str) -> Any:
+def like(name: str) -> Any:
     """A field with the bounds of a setting; None = the system's own."""
     setting = Settings.model_fields[name]
     info: Any = Field(None, description=setting.description)
@@ -45,7 +45,7 @@ def _like(name: str) -> Any:
     return info
 
 
-def _described(expected: str) -> WrapValidator:
+def described_as(expected: str) -> WrapValidator:
     """One message for all kinds of a union, none of which fits."""
 
     def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -87,8 +87,8 @@ class Answered(Asked):
 
     model: str = Field(max_length=200, description="One of GET /v1/models.")
     stream: bool | None = None
-    temperature: float | None = _like("temperature")
-    top_p: float | None = _like("top_p")
+    temperature: float | None = like("temperature")
+    top_p: float | None = like("top_p")
     gac: GacOptions | None = None
     # What has no effect here.
     user: str | None = Field(None, max_length=1000)
@@ -119,12 +119,12 @@ class Sampling(Answered):
 
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)
-    top_k: int | None = _like("top_k")
-    min_p: float | None = _like("min_p")
-    repetition_penalty: float | None = _like("repetition_penalty")
-    seed: int | None = _like("seed")
+    top_k: int | None = like("top_k")
+    min_p: float | None = like("min_p")
+    repetition_penalty: float | None = like("repetition_penalty")
+    seed: int | None = like("seed")
     stop: Annotated[
-        str | Annotated[list[str], Field(max_length=16)] | None, _described("a text, or a list of up to 16 texts")
+        str | Annotated[list[str], Field(max_length=16)] | None, described_as("a text, or a list of up to 16 texts")
     ] = None
     # What has to change nothing.
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
@@ -177,8 +177,8 @@ class ChatRequest(Sampling):
     """`POST /v1/chat/completions`."""
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
-    max_tokens: int | None = _like("max_new_tokens")
-    max_completion_tokens: int | None = _like("max_new_tokens")
+    max_tokens: int | None = like("max_new_tokens")
+    max_completion_tokens: int | None = like("max_new_tokens")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
     # What has to change nothing.
@@ -208,70 +208,6 @@ class ChatRequest(Sampling):
         return tuple(message.message() for message in self.messages)
 
 
-class InputPart(Asked):
-    """A part of an item, one of an earlier answer among them."""
-
-    type: Literal["input_text", "output_text"]
-    text: str
-    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
-    logprobs: list[Any] | None = None
-
-
-class InputItem(Asked):
-    """An item of the input: a message. Its id and status have no effect."""
-
-    type: Literal["message"] | None = None
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[
-        str | Annotated[list[InputPart], Field(min_length=1, max_length=1000)],
-        _described("text, or parts of type input_text or output_text; nothing else is supported"),
-    ]
-    id: str | None = Field(None, max_length=1000)
-    status: str | None = Field(None, max_length=100)
-
-    def message(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message("system" if self.role == "developer" else self.role, text)
-
-
-class TextFormat(Asked):
-    """The form of the text: any."""
-
-    type: Literal["text"]
-
-
-class TextOptions(Asked):
-    """How the text is written."""
-
-    format: TextFormat | None = None
-
-
-class ResponseRequest(Answered):
-    """`POST /v1/responses`."""
-
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=10_000)]
-    instructions: str | None = None
-    max_output_tokens: int | None = _like("max_new_tokens")
-    # What has to change nothing.
-    store: Literal[False] | None = None
-    background: Literal[False] | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: bool | None = None
-    include: Annotated[list[Any], Field(max_length=0)] | None = None
-    truncation: Literal["disabled"] | None = None
-    text: TextOptions | None = None
-
-    @property
-    def max_new_tokens(self) -> int | None:
-        return self.max_output_tokens
-
-    def chat(self) -> tuple[Message, ...]:
-        first = (Message("system", self.instructions),) if self.instructions else ()
-        said = (Message("user", self.input),) if isinstance(self.input, str) else tuple(i.message() for i in self.input)
-        return (*first, *said)
-
-
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_IDS)]
 
 
@@ -286,7 +222,7 @@ Prompts = (
 class CompletionRequest(Sampling):
     """`POST /v1/completions`."""
 
-    prompt: Annotated[Prompts, _described(f"text, token ids, or a list of up to {MAX_PROMPTS} of either")] = Field(
+    prompt: Annotated[Prompts, described_as(f"text, token ids, or a list of up to {MAX_PROMPTS} of either")] = Field(
         description="Text, ids of the model's tokeniser, or a list of either."
     )
     max_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS)

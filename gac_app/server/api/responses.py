@@ -19,14 +19,14 @@ from gac_app.server.api.errors import ApiError
 from gac_app.server.api.following import RunStream, begin, pieces_of, refuse_failed, until_over
 from gac_app.server.api.forms import usage_of
 from gac_app.server.api.reading import body_of
-from gac_app.server.api.requests import ResponseRequest
-from gac_app.server.api.response_answers import (
+from gac_app.server.api.response_models import (
     IncompleteDetails,
     OutputMessage,
     OutputText,
     ResponseBody,
     ResponseError,
     ResponseEvent,
+    ResponseRequest,
     ResponseUsage,
     Status,
 )

@@ -66,6 +66,11 @@ class RunQueue(Generic[Q]):
             self._advance()
             return True
 
+    def counts(self) -> tuple[int, int]:
+        """How many runs are running, and how many wait."""
+        with self._lock:
+            return len(self._running), len(self._waiting)
+
     @property
     def _num_free(self) -> int:
         overdue_since = time.monotonic() - OVERDUE_S

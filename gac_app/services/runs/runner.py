@@ -18,6 +18,7 @@ from gac_app.errors import UNEXPECTED, GacError, without_folders
 from gac_app.services.members import Members
 from gac_app.services.queue.queue import RunQueue
 from gac_app.services.runs.live_run import LiveRun, LiveStream
+from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.views import StreamView, run_status
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
@@ -32,16 +33,19 @@ class Runner:
 
     Args:
         config: the number of runs at once, and the members' room for sequences.
+        metrics: count what is decoded.
     """
 
-    def __init__(self, config: Config, members: Members) -> None:
+    def __init__(self, config: Config, members: Members, metrics: Metrics) -> None:
         server = config.server
         num_held = 2 * (server.max_running + config.lab.is_open)
         has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
-        self._members = members
+        self._members, self._metrics = members, metrics
         self._queue: RunQueue[LiveRun] = RunQueue(
             self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting, num_spare=int(has_spare)
         )
+        metrics.show("num_requests_running", "Runs that decode.", lambda: self._queue.counts()[0])
+        metrics.show("num_requests_waiting", "Runs in the queue.", lambda: self._queue.counts()[1])
         self._lock = threading.Lock()
 
     def put(self, run: LiveRun, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
@@ -94,12 +98,13 @@ class Runner:
     def _carry_out(self, run: LiveRun) -> None:
         run.status = "running"
         run.changed()
+        # The other streams are copied from another run.
+        unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
         if self._members.decodes_together is not None:
             self._decode_together(run, self._members.decodes_together)
         else:
-            # The other streams are copied from another run.
-            unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
             self._decode_apart(run, unfinished)
+        self._metrics.answered(unfinished.values())
         self._end(run)
 
     def _decode_apart(self, run: LiveRun, streams: Mapping[str, LiveStream]) -> None:

@@ -21,6 +21,7 @@ from gac_app.services.runs.audience import Audience
 from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies, implies_nothing
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.live_runs import LiveRuns
+from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.recorder import Recorder
 from gac_app.services.runs.revisions import branched, extended, regenerated, replacing
 from gac_app.services.runs.runner import Runner
@@ -47,6 +48,7 @@ class RunService:
     Attributes:
         config_hash, versions: identify what a result was made with.
         members: they answer once they are ready.
+        metrics: what was decoded, and what goes on.
         companions: called when a visitor deletes everything, and on closing.
         consents: the visitors whose runs are published.
     """
@@ -69,7 +71,9 @@ class RunService:
         self.consents = Consents()
         self._store = store
         self._recorder = Recorder(store, self.config_hash, self.versions)
-        self._runner = Runner(config, self.members)
+        self.metrics = Metrics()
+        self.metrics.show("database_errors", "Writes lost since the start.", lambda: store.num_errors)
+        self._runner = Runner(config, self.members, self.metrics)
         self._runs = LiveRuns()
         self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions, implies)
         self.audience = Audience(self._runner.stop)

@@ -8,7 +8,6 @@ import { viewOf } from "../answer/views.js";
 import { showInAddress, tellShown } from "./address.js";
 import { Arrangement, placeBeside } from "./arrangement.js";
 import { askedParts, tellSettings } from "./asked.js";
-import { forgetDraft } from "./draft.js";
 import { newCard } from "./ensemble_card.js";
 import { listenToKeys } from "./keyboard.js";
 import { Reading } from "./reading.js";
@@ -19,6 +18,7 @@ import { Votes } from "./votes.js";
 import { diffButton, remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
 import { visitorKey } from "../page/browser.js";
+import { forgetDraft } from "../page/draft.js";
 import { theTip } from "../page/tip.js";
 import { settings } from "../settings/settings.js";
 
