@@ -60,3 +60,32 @@ def test_what_was_too_dear_is_tried_again() -> None:
     for _ in range(batch_costs._PLANNED):
         costs.note(2, 11)
     assert costs.sizes(2) == [2]
+
+
+def test_two_passes_of_a_size_are_trusted() -> None:
+    costs = BatchCosts()
+    for _ in range(2):
+        costs.note(1, 10)
+    costs.note(2, 25)
+    assert costs.sizes(2) == [2]
+    costs.note(2, 26)
+    assert costs.sizes(2) == [1, 1]
+
+
+def test_a_plan_holds_for_some_passes() -> None:
+    costs = learned({1: 10, 2: 25})
+    assert costs.sizes(2) == [1, 1]
+    for _ in range(10, batch_costs._PLANNED - 1):
+        costs.note(2, 11)
+        assert costs.sizes(2) == [1, 1]
+    costs.note(2, 11)
+    assert costs.sizes(2) == [2]
+
+
+def test_single_steps_are_no_tries() -> None:
+    costs = learned({1: 10, 2: 25})
+    for _ in range(2 * batch_costs._AGAIN):
+        assert costs.sizes(1) == [1]
+    tried = [costs.sizes(2) for _ in range(batch_costs._AGAIN - 1)]
+    assert tried[:-1] == [[1, 1]] * (batch_costs._AGAIN - 2)
+    assert tried[-1] == [2]
