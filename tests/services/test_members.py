@@ -20,6 +20,9 @@ from tests.services.house import House, answer
         (350_400.0, 200.0, "fetching 42 % · 350 kB/s · 3 min left"),
         (800.0, 4_790.0, "fetching 42 % · 800 B/s · 1 h 20 min left"),
         (800.0, None, "fetching 42 % · 800 B/s"),
+        (1e9, 60.0, "fetching 42 % · 1.0 GB/s · 1 min left"),
+        (1e4, 59.0, "fetching 42 % · 10 kB/s · 59 s left"),
+        (9.0, 3_600.0, "fetching 42 % · 9 B/s · 1 h 0 min left"),
     ],
 )
 def test_a_download_in_words(bytes_per_s: float | None, left_s: float | None, words: str) -> None:
