@@ -110,3 +110,41 @@ def test_a_change_is_noticed() -> None:
     pace = Pace()
     decode(pace, 400, plain_s=0.2, drafted_s=0.3)
     assert sum(decode(pace, 1500, plain_s=0.2, drafted_s=0.05)) > 1000
+
+
+def test_old_values_lose_half_their_weight_after_64() -> None:
+    rate = Rate()
+    for _ in range(64):
+        rate.note(1.0)
+    assert rate.mean == 1.0
+    rate.note(0.0)
+    assert rate.mean == 32 / 33
+
+
+def test_the_best_drafter_worked_by_hand() -> None:
+    """Of drafts of two tokens, fast's cost (2 + 10) / 1.75; slow's, of one token, (10 + 2) / 2."""
+    pace = Pace()
+    learn(pace, "fast", 1.0, [True, False])
+    learn(pace, "middling", 2.0, [False])
+    learn(pace, "slow", 10.0, [True])
+    assert pace.best_drafter(["fast", "middling", "slow"]) == "slow"
+    assert pace.best_drafter(["fast", "middling"]) == "fast"
+    pace.note_plain_pass("new", 0.1)
+    assert pace.best_drafter(["middling", "new"]) == "middling", "nobody has seen what it drafts"
+
+
+def test_three_passes_of_a_length_are_trusted() -> None:
+    pace = Pace()
+    assert not pace.goes_on(1.0, 1.0, 1.0, 2), "there is nothing to gain"
+    for has_enough in (False, False, True):
+        pace.note_verifying(2, 0.1)
+        assert pace.goes_on(1.0, 1.0, 1.0, 2) is has_enough
+
+
+@pytest.mark.parametrize(
+    ("drafted_s", "is_better", "num_tried"), [(0.125, True, 4), (0.25, False, 16), (0.5, False, 16)]
+)
+def test_the_other_way_is_tried_every_128_tokens(drafted_s: float, is_better: bool, num_tried: int) -> None:
+    ways = decode(Pace(), 128 + 3 * (num_tried + 128), plain_s=0.25, drafted_s=drafted_s)
+    expected = [False] * 4 + [True] * 16 + [is_better] * 108
+    assert ways == expected + 3 * ([not is_better] * num_tried + [is_better] * 128)
