@@ -83,7 +83,7 @@ def create_host(
     api = partial(api_app, Completions(service), config) if config.api.is_open else None
     host = bare_host(service, config.server, secrets, api)
     host.router.routes.append(SCRIPT_ROUTE)
-    for router in _other_routes(service, arena, exports, secrets):
+    for router in _other_routes(service, config, arena, exports, secrets):
         host.include_router(router)
     blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
     mount_page(host, blocks, page.page_assets())
@@ -101,7 +101,7 @@ def launch_page(
     from gac_app.server.page.gradio_page import GradioPage
 
     admission = Admission(config.server.visitors_per_client)
-    routers = [health_routes(service), *_other_routes(service, arena, exports, secrets)]
+    routers = [health_routes(service), *_other_routes(service, config, arena, exports, secrets)]
     sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
 
     # Gradio calls its own address when it starts.
@@ -137,11 +137,11 @@ def launch_page(
 
 
 def _other_routes(
-    service: RunService, arena: ArenaService | None, exports: Exports | None, secrets: HostSecrets
+    service: RunService, config: Config, arena: ArenaService | None, exports: Exports | None, secrets: HostSecrets
 ) -> list[APIRouter]:
     """The routes for the operator, of whom there is none without a token, and the metrics."""
     if not secrets.operator:
-        return [] if service.config.is_public else [metrics_route(service, None)]
+        return [] if config.is_public else [metrics_route(service, None)]
     only = OperatorOnly(secrets.operator)  # one, so that guesses are counted together
     export = [export_route(exports, only)] if exports else []
     page = [operator_page(arena.operator, only)] if arena else []

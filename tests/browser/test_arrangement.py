@@ -140,6 +140,9 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
 def test_a_second_click_on_run_has_no_effect(serve: Server, open_page: Opener, width: int, num_members: int) -> None:
     site = serve(PlantedEnsemble(pieces=LONG, pause_s=0.1), members=NAMES[:num_members])
     page = open_page(site, viewport={"width": width, "height": 844 if width == 390 else 900})
+    page.page.wait_for_selector(".gac-chips li")
+    docked = "Math.abs(document.querySelector('#gac-dock').getBoundingClientRect().bottom - innerHeight) < 1"
+    page.page.wait_for_function(docked)
     page.page.fill("#gac-prompt textarea", "hello")
     left, top, right, bottom = boxes(page, "#gac-prompt .submit-button")[0]
     at, prompt = ((left + right) / 2, (top + bottom) / 2), boxes(page, "#gac-prompt")[0]
