@@ -78,7 +78,7 @@ _ROOM_ORDERS = {
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
     "library": "answer prompts room in_threads sources step gac given processor",
-    "services": "visitors settling members queue mirror runs completions lab battles",
+    "services": "garbage visitors settling members queue mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import logging
 import os
 from types import FrameType
@@ -16,9 +15,9 @@ from gac_app.config import ServerConfig
 from gac_app.errors import GacError
 from gac_app.server.limits.connections import Connections, limited_protocol
 from gac_app.server.quiet_log import QuietLog
+from gac_app.services.garbage import collect_seldom
 
 DRAIN_S = 3  # for open streams to end
-GC_THRESHOLD = 20_000  # new objects between two collections
 GONE_S = 8.0  # after the signal; a forward pass in C cannot be interrupted, so the process may have to exit
 
 
@@ -69,11 +68,7 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
     quiet, handlers = QuietLog(), list(logging.getLogger().handlers)
     for handler in handlers:
         handler.addFilter(quiet)
-    # A collection of everything that exists by now would take 0.25 s, and everybody would wait for it. What requests
-    # make holds no cycles, so that it need not be looked at 700 objects at a time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
+    collect_seldom()
     try:
         server.run()
     except KeyboardInterrupt:

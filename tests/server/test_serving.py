@@ -17,7 +17,8 @@ import pytest
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
 from gac_app.server.host import bare_host
-from gac_app.server.serving import GC_THRESHOLD, _Server, serve_host
+from gac_app.server.serving import _Server, serve_host
+from gac_app.services.garbage import THRESHOLD
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.fakes import FakeService
 from tests.server.site import free_port, wait_until_up
@@ -107,4 +108,4 @@ def test_no_collection_looks_at_what_the_start_has_made(monkeypatch: pytest.Monk
     monkeypatch.setattr(_Server, "run", lambda _: left_out.append(gc.get_freeze_count()))
     serve_host(bare_host(FakeService(), ServerConfig()), ServerConfig())  # type: ignore[arg-type]
     assert left_out[0] > 10_000
-    assert gc.get_threshold()[0] == GC_THRESHOLD
+    assert gc.get_threshold()[0] == THRESHOLD
