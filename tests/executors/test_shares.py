@@ -208,6 +208,19 @@ def test_a_new_browser_starts_level_with_its_neighbours() -> None:
     assert shares.in_order([old, new]) == [new, old]
 
 
+def test_a_pass_is_shared_and_a_newcomer_has_the_least() -> None:
+    shares = Shares(Clock().monotonic)
+    one, two, three, new = (ReadCommand(Read(Sequence(0, share=(name,))), Future()) for name in ("1", "2", "3", "new"))
+    for command in (one, two, three):
+        shares.come(command.sequence)
+    shares.charge([one, two], 2.0)
+    shares.charge([three], 1.5)
+    assert shares.in_order([three, one, two]) == [one, two, three]
+    shares.come(new.sequence)
+    shares.charge([one, two], 0.5)
+    assert shares.in_order([three, two, one, new]) == [new, two, one, three]
+
+
 def test_who_has_waited_long_is_still_counted(town: Town) -> None:
     """A pass may take longer than a sequence counts as present after its last read."""
     for share in (HOME, *[(MILL, f"m{number}") for number in range(4)]):

@@ -161,6 +161,12 @@ def test_of_twins_the_tokenisers_own_is_fed() -> None:
     assert VocabMapping(vocab, UnionVocabulary([b"."])).feed(0) == (2,)
 
 
+def test_own_probs_of_twins_are_added_to_the_one_that_is_fed() -> None:
+    vocab = vocabulary([b"a", b"a", b"b", None], byte_ids=[0])
+    probs_V = VocabMapping(vocab, UnionVocabulary.build([vocab])).own_probs(np.zeros(4, np.float32))
+    assert probs_V.tolist() == pytest.approx([0, 2 / 3, 1 / 3, 0, 0])
+
+
 def test_of_twins_the_ordinary_one_spells_what_is_no_text() -> None:
     vocab = vocabulary([*ALL_BYTES, b"\xff"], byte_ids=range(256))
     mapping = VocabMapping(vocab, UnionVocabulary.build([vocab]))
