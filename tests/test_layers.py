@@ -77,7 +77,7 @@ _ROOM_ORDERS = {
     "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
-    "library": "answer prompts room in_threads sources step gac given processor",
+    "library": "closing answer prompts room in_threads sources step gac given processor",
     "services": "garbage visitors settling members queue mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
@@ -18,6 +17,7 @@ from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
 from gac_app.environment import with_plugins
 from gac_app.errors import GacError
 from gac_app.library.answer import Answer
+from gac_app.library.closing import Closing
 from gac_app.library.in_threads import each_in_a_thread, in_a_thread
 from gac_app.library.prompts import Prompt, messages_of
 from gac_app.library.room import Room
@@ -67,7 +67,7 @@ def load(
     return Gac(load_ensemble(config, in_hand=in_hand))
 
 
-class Gac:
+class Gac(Closing):
     """Members that share one union vocabulary, made by `gac_app.load`. Its methods may be called from any thread.
 
     Where more is asked than the members have room for, calls wait for their turn. Whatever fails raises a GacError.
@@ -78,14 +78,6 @@ class Gac:
         self.ensemble = ensemble
         num_sequences = min(member.model.max_sequences for member in ensemble.members.values())
         self._room = Room(max(1, num_sequences // _SEQUENCES_OF_AN_ANSWER))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the models. One that the program has loaded stays loaded."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from transformers import LogitsProcessor
@@ -20,6 +19,7 @@ from gac_app.decoding.member import Member
 from gac_app.environment import with_plugins
 from gac_app.errors import ConfigError, RequestError
 from gac_app.executors.threads import ThreadMember
+from gac_app.library.closing import Closing
 from gac_app.library.given import GivenMember, GivenModel
 from gac_app.library.prompts import Prompt, messages_of
 from gac_app.library.sources import MemberSource, described
@@ -48,7 +48,7 @@ class _Row:
         self.due: deque[int] = deque()
 
 
-class GacLogitsProcessor(LogitsProcessor):  # type: ignore[misc]
+class GacLogitsProcessor(LogitsProcessor, Closing):  # type: ignore[misc]
     """Makes `generate` of one model write the answer of an ensemble of it and `others`.
 
     At each step the model's logits, as earlier processors left them, are its part in the ensemble. The settings choose
@@ -87,14 +87,6 @@ class GacLogitsProcessor(LogitsProcessor):  # type: ignore[misc]
         self._ensemble, self._member = _ensemble_of(config, model, in_hand)
         self._end_id = _end_id(model[0], self._member)
         self._rows: list[_Row] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the other members."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from types import TracebackType
-from typing import Self
 
 import torch
 
@@ -16,6 +14,7 @@ from gac_app.decoding.loop import DecodingSession, StepView
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import RequestError
 from gac_app.library.answer import Answer
+from gac_app.library.closing import Closing
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -57,7 +56,7 @@ class Step:
         return self._view.mixture.argmax_id
 
 
-class Decoding:
+class Decoding(Closing):
     """An answer under way; made by `Gac.decode`. Not for several threads at once.
 
     Example:
@@ -73,14 +72,6 @@ class Decoding:
         self._on_close: Callable[[], None] | None = on_close
         self._view: StepView | None = None
         self._steps: list[StepTrace] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def text(self) -> str:

@@ -8,11 +8,10 @@ from fastapi import Request
 
 from gac_app.config import ApiKeyConfig, Config
 from gac_app.server.api.errors import ApiError
-from gac_app.server.limits.callers import Callers, client_in
+from gac_app.server.limits.callers import GUESSES, GUESSES_PER_S, Callers, bearer_in, client_in
 from gac_app.services.completions.completions import Asker
 from gac_app.services.queue.shares import Allowance
 
-GUESSES_PER_S, GUESSES = 1 / 30, 5.0  # wrong keys of one address
 BURST_S = 10.0  # a key that has rested may send the requests of so many seconds at once
 
 
@@ -36,8 +35,9 @@ class Access:
     async def __call__(self, request: Request) -> Asker:
         client = client_in(request.scope)
         self._callers.admit_client(client)
-        given = _hash_given(request.headers.getlist("authorization"))
-        key = self._keys.get(given)  # hashes, so that the time that this takes tells nothing
+        given = bearer_in(request)
+        # Hashes, so that the time that this takes tells nothing.
+        key = self._keys.get(hashlib.sha256(given.encode()).hexdigest()) if given else None
         if key is not None:
             return self._with_key(key, client)
         if self._is_free:
@@ -52,12 +52,6 @@ class Access:
             raise ApiError(429, message, code="rate_limit_exceeded", retry_s=wait_s)
         visitor_key = _visitor_key(f"key {key.sha256}")
         return Asker(visitor_key=visitor_key, client=client, max_at_once=key.max_at_once)
-
-
-def _hash_given(headers: list[str]) -> str:
-    """The SHA-256 of the key in the one header; empty if there is none."""
-    scheme, _, key = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
-    return hashlib.sha256(key.strip().encode()).hexdigest() if scheme.lower() == "bearer" and key.strip() else ""
 
 
 def _visitor_key(name: str) -> str:

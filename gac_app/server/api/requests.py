@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
     BaseModel,
@@ -16,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from gac_app.models.message import Message, Role
+from gac_app.models.message import Message
 from gac_app.services.completions.completion_run import Document
 from gac_app.services.completions.systems import ENSEMBLE_NAME
 from gac_app.settings import MAX_NEW_TOKENS, Settings, Shown
@@ -153,10 +154,25 @@ class TextPart(Asked):
     text: str
 
 
+AskedRole = Literal["system", "developer", "user", "assistant"]
+
+
+class HasText(Protocol):
+    """A part of a message."""
+
+    @property
+    def text(self) -> str: ...
+
+
+def message_of(role: AskedRole, content: str | Sequence[HasText]) -> Message:
+    text = content if isinstance(content, str) else "".join(part.text for part in content)
+    return Message("system" if role == "developer" else role, text)
+
+
 class ChatMessage(Asked):
     """One message of a chat."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: AskedRole
     content: str | Annotated[list[TextPart], Field(min_length=1, max_length=1000)]
 
     @field_validator("content", mode="before")
@@ -168,9 +184,7 @@ class ChatMessage(Asked):
         return content
 
     def message(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        role: Role = "system" if self.role == "developer" else self.role
-        return Message(role, text)
+        return message_of(self.role, self.content)
 
 
 class ChatRequest(Sampling):

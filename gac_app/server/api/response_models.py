@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from gac_app.models.message import Message
 from gac_app.server.api.answers import GacAnswer
-from gac_app.server.api.requests import Answered, Asked, described_as, like
+from gac_app.server.api.requests import Answered, Asked, AskedRole, described_as, like, message_of
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -26,7 +26,7 @@ class InputItem(Asked):
     """An item of the input: a message. Its id and status have no effect."""
 
     type: Literal["message"] | None = None
-    role: Literal["system", "developer", "user", "assistant"]
+    role: AskedRole
     content: Annotated[
         str | Annotated[list[InputPart], Field(min_length=1, max_length=1000)],
         described_as("text, or parts of type input_text or output_text; nothing else is supported"),
@@ -35,8 +35,7 @@ class InputItem(Asked):
     status: str | None = Field(None, max_length=100)
 
     def message(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message("system" if self.role == "developer" else self.role, text)
+        return message_of(self.role, self.content)
 
 
 class TextFormat(Asked):

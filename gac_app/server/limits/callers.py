@@ -11,6 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TypeVar
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import Scope
 
 from gac_app.server.limits.bodies import RefusedError
@@ -22,6 +23,7 @@ COOKIE = "gac_browser"
 COOKIE_KEPT_S = 30 * 24 * 3600
 _COOKIE_VALUE = re.compile(r"[0-9A-Za-z_-]{32}")
 REQUESTS_PER_S, REQUESTS_BURST = 20.0, 120.0  # of a visitor; loading a page takes about ten requests
+GUESSES_PER_S, GUESSES = 1 / 30, 5.0  # wrong tokens or keys of one address
 BYTES_PER_REQUEST = 20_000  # a body counts as one request per so many bytes
 
 
@@ -113,6 +115,13 @@ class Callers:
             self._known.popitem(last=False)
         if wait_s := self._of_visitor.take(" ".join(name), cost):
             raise RefusedError(429, "Too many requests; please wait a moment.", wait_s)
+
+
+def bearer_in(request: Request) -> str:
+    """What the one `Authorization` header has after `Bearer`; empty if there is none, or several."""
+    headers = request.headers.getlist("authorization")
+    scheme, _, secret = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def client_in(scope: Scope) -> str:

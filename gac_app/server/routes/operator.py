@@ -6,10 +6,8 @@ import hmac
 
 from fastapi import HTTPException, Request
 
-from gac_app.server.limits.callers import client_in
+from gac_app.server.limits.callers import GUESSES, GUESSES_PER_S, bearer_in, client_in
 from gac_app.services.queue.shares import Allowance
-
-GUESSES_PER_S, GUESSES = 1 / 30, 5.0  # wrong tokens of one address
 
 
 class OperatorOnly:
@@ -33,10 +31,6 @@ class OperatorOnly:
         if wait_s := self._guesses.take(client):
             headers = {"Retry-After": str(int(wait_s) + 1)}
             raise HTTPException(429, "too many wrong tokens came from this address", headers)
-        if not self._is_right(request.headers.getlist("authorization")):
+        if not hmac.compare_digest(self._token, bearer_in(request).encode("utf-8", "replace")):
             raise HTTPException(401, "this needs the operator's token", {"WWW-Authenticate": "Bearer"})
         self._guesses.forget(client)
-
-    def _is_right(self, headers: list[str]) -> bool:
-        scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
-        return scheme.lower() == "bearer" and hmac.compare_digest(self._token, token.strip().encode("utf-8", "replace"))
