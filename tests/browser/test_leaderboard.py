@@ -42,10 +42,26 @@ def wait_for_record(page: Page, name: str, record: str) -> None:
     )
 
 
-def test_looking_again_at_the_same_standings_ends(site: Site, open_page: Opener) -> None:
+# What stands in the note, one after the other.
+NOTES = """() => {
+  globalThis.notes = new Set();
+  const note = () => notes.add(document.querySelector('.gac-rank-note')?.textContent);
+  new MutationObserver(note).observe(document, { childList: true, subtree: true });
+}"""
+
+
+def test_the_first_look_says_what_it_waits_for(planted: Planted, site: Site, open_page: Opener) -> None:
+    for language in ("de", "und"):
+        plant_vote(planted.store, "zyxone", "zyxtwo", "left", language=language)
     page = open_page(site).page
+    page.evaluate(NOTES)
     page.click(TAB)
-    page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
+    page.wait_for_selector(".gac-rank-note:has-text('2 votes')")
+    assert "Counting the votes…" in page.evaluate("[...notes]")
+    assert page.locator(".gac-rank-filters [name=language] option").all_inner_texts()[-2:] == [
+        "German",
+        "not recognised",
+    ]
     for _ in range(2):
         page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
         page.evaluate("import('gac').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard())")

@@ -36,6 +36,7 @@ class Leaderboard {
     const { source, turns, chars, language, config, from, to, own, has_flagged: flagged, controls_style: style } = this.form.elements;
     const [, least, most] = LENGTH.exec(chars.value);
     this.root.setAttribute("aria-busy", "true");
+    if (this.part("table").hidden) this.part("note").textContent = t("rank.counting");
     this.trigger("wanted", {
       key: visitorKey(), source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
       config: config.value, since: startOf(from.value), before: endOf(to.value), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
@@ -82,7 +83,12 @@ class Leaderboard {
 const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
 const endOf = (day) => (day ? new Date(new Date(`${day}T00:00`).getTime() + DAY_MS).toISOString() : "");
 
-const languageName = (code) => { try { return new Intl.DisplayNames([LOCALE], { type: "language" }).of(code) ?? code; } catch { return code; } };
+const UNKNOWN = "und"; // of prompts whose language cannot be told
+
+function languageName(code) {
+  if (code === UNKNOWN) return t("rank.language.unknown");
+  try { return new Intl.DisplayNames([LOCALE], { type: "language" }).of(code) ?? code; } catch { return code; }
+}
 
 /** That earlier votes are still being read, if so. */
 function readingOf({ reading }) {
