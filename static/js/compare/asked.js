@@ -28,7 +28,7 @@ export const canCompare = (run) => run.is_own && run.members.length > 1 && run.s
 
 /** Have other settings chosen, and the two answers side by side. `within`: an element of the board. */
 export const compareSettings = (within, run, ask) =>
-  openOthers(within.closest(".gac-board").querySelector(".gac-others"), (chosen) => ask("compare", { run: run.id, settings: chosen }));
+  openOthers(within.closest(".gac-board").querySelector(".gac-others"), run, (chosen) => ask("compare", { run: run.id, settings: chosen }));
 
 /** What a run is that was made from an earlier one: a branch, which swapped a token, or the prompt asked again. */
 export function branchWords({ branch_position: position, swap }) {
@@ -39,7 +39,7 @@ export function branchWords({ branch_position: position, swap }) {
 /** A run made with other settings than those that stand under the prompt says so. */
 export function tellSettings(root, run) {
   const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
-  if (line && run) line.hidden = next === saidParts(run.settings);
+  if (line && run) line.hidden = Boolean(run.beside) || next === saidParts(run.settings); // a pair's cards say it
 }
 
 /** A field in the prompt's place: Enter asks, Escape leaves it as it was. */
