@@ -21,8 +21,8 @@ import httpx
 
 from tests.server.site import ROOT, free_port, wait_until_up
 
-PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "gradio_client", "mcp", "aiohttp", "lm_eval[api]"]
-NAMES = ["openai", "litellm", "llm", "langchain", "gradio_client", "mcp", "open_webui", "lm_eval"]
+PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "aiohttp", "lm_eval[api]"]
+NAMES = ["openai", "litellm", "llm", "langchain", "open_webui", "lm_eval"]
 PROGRAMS = Path(__file__).with_name("client_programs.py")
 CONFIG = """
 members:
