@@ -1,5 +1,6 @@
 // The Leaderboard: asks for the standings when it is looked at or a filter changes, and draws them.
 
+import { addressed, addressOf, follow, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
@@ -12,6 +13,7 @@ let leaderboard = null;
 
 export function start(part) {
   leaderboard = new Leaderboard(part);
+  follow("contestant", () => leaderboard.mark());
 }
 
 /** The tab is chosen. */
@@ -49,6 +51,13 @@ class Leaderboard {
     field.closest("label").hidden = values.length < 2;
   }
 
+  /** Show which contestant the address names. */
+  mark() {
+    const rows = [...this.root.querySelectorAll("tr[data-name]")], name = addressed("contestant");
+    for (const row of rows) if (row.dataset.name === name) row.setAttribute("aria-current", "true"); else row.removeAttribute("aria-current");
+    rows.find((row) => row.dataset.name === name)?.scrollIntoView({ block: "nearest" });
+  }
+
   draw(board) {
     if (!board) return;
     const note = this.part("note"), table = this.part("table");
@@ -63,8 +72,9 @@ class Leaderboard {
     const counts = [t("rank.votes.n", { n: board.num_votes }), t(sessions, { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
     note.replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
     table.hidden = !board.standings.length;
-    table.replaceChildren(standingsOf(board));
+    table.replaceChildren(standingsOf(board, (name) => { tell({ contestant: name }); this.mark(); }));
     this.part("more").replaceChildren(...[busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
+    this.mark();
     clearTimeout(this.again);
     if (board.reading) this.again = setTimeout(() => { if (this.root.offsetParent) this.ask(); }, AGAIN_MS);
   }
@@ -90,7 +100,7 @@ function readingOf({ reading }) {
 /** What people call a contestant. */
 const calledBy = ({ words }) => (name) => said(words[name] ?? name);
 
-function standingsOf(board) {
+function standingsOf(board, choose) {
   const { standings, min_votes: minVotes, problem } = board, called = calledBy(board);
   const rated = standings.filter((one) => one.rating !== null);
   const low = Math.min(...rated.map((one) => one.low)), high = Math.max(...rated.map((one) => one.high));
@@ -107,11 +117,21 @@ function standingsOf(board) {
           h("td", { class: "gac-rank-wide" }, h("span", { class: "gac-interval" }, intervalBar(one, low, high), h("span", { text: range(one) })))];
       return h("tr", { class: one.is_listed ? null : "is-gone", "data-name": one.name },
         h("td", { text: one.rank === null ? "" : one.rank_low === one.rank_high ? `${one.rank}` : `${one.rank} (${one.rank_low}–${one.rank_high})` }),
-        h("th", { scope: "row" }, h("bdi", { text: called(one.name) }), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
+        h("th", { scope: "row" }, nameLink(one.name, called(one.name), choose), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
         ...shown, h("td", { text: number(one.num_votes) }),
         h("td", { text: `${one.num_wins} / ${one.num_ties} / ${one.num_losses} / ${one.num_both_bad}` }),
         ...costs.map(({ field, digits }) => h("td", { text: one[field] === null ? "" : number(one[field], digits) })));
     })));
+}
+
+/** What a contestant is called, with its own address. */
+function nameLink(name, called, choose) {
+  const onclick = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    choose(name);
+  };
+  return h("a", { class: "gac-rank-one", href: addressOf({ tab: "leaderboard", contestant: name }), onclick }, h("bdi", { text: called }));
 }
 
 /** A 95 % interval on the scale of all. */
@@ -158,5 +178,5 @@ function matrixOf(board) {
   return h("details", { open: true }, h("summary", { text: t("rank.matrix") }),
     h("div", { class: "gac-lab-table gac-rank-matrix", tabindex: "0", role: "region", "aria-label": t("rank.matrix") }, h("table", {},
       h("thead", {}, h("tr", {}, h("td"), ...met.map((at) => h("th", { scope: "col" }, h("bdi", { text: names[at] }))))),
-      h("tbody", {}, ...met.map((row) => h("tr", {}, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
+      h("tbody", {}, ...met.map((row) => h("tr", { "data-name": names[row] }, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
 }
