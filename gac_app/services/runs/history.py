@@ -82,8 +82,8 @@ class History:
             return self._view(self._store.load_run(visitor_key, run_id))
 
     def look(self, visitor_key: str, run_id: str) -> RunView:
-        """A visitor's own run; or a shared one, without its conversation and its owner's vote, and with its turns only if
-        its owner shares them too.
+        """A visitor's own run, or a shared one without its conversation, its owner's vote and, unless the owner shares
+        them too, its turns.
         """
         try:
             return self.find(visitor_key, run_id)
