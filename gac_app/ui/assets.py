@@ -135,13 +135,13 @@ def _rendered(function: Callable[..., Any]) -> Callable[..., ORJSONResponse]:
 
 
 def _theme() -> gr.themes.Base:
-    # Gradio ships these files; its other weights have only parts of the alphabet.
+    # Gradio ships the files of both, which static/first.html loads; its other weights have only parts of the alphabet.
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.stone,
         neutral_hue=gr.themes.colors.stone,
         radius_size=gr.themes.sizes.radius_md,
-        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
-        font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace"),
+        font=(fonts.Font("IBM Plex Sans"), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(fonts.Font("IBM Plex Mono"), "ui-monospace", "Consolas", "monospace"),
     )
     # The names on the right are variables of static/css/palette.css, which has light and dark values.
     colours = {

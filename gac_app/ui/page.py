@@ -52,7 +52,7 @@ def build_page(
     put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
-            component("header", "page/words")
+            component("header", "page/skip")
             build_member_chips(service, page)
             if has_sign_in:
                 build_account()

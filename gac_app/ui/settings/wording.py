@@ -12,7 +12,23 @@ _READING = {"eager": "reading along", "lazy": "reading when asked"}
 
 
 def settings_in_words(settings: Settings) -> str:
-    """Settings in one line, without those that are off."""
+    """Settings in one line, without those that are off. It names the members if some are."""
+    on = settings.members
+    parts = [f"only {', '.join(on)}"] if on else []
+    parts += [] if len(on) == 1 else _together(settings)
+    if settings.temperature:
+        parts += [f"temperature {settings.temperature:g}", *_parts(settings, "draw")]
+        parts.append(f"seed {settings.seed}")
+    else:
+        parts.append("greedy")
+    parts.append(f"up to {settings.max_new_tokens} tokens")
+    if settings.stop:
+        parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
+    return " · ".join([*parts, *_parts(settings, "")])
+
+
+def _together(settings: Settings) -> list[str]:
+    """How several members answer together."""
     if settings.mode == "gate":
         parts = [f"gate {settings.gate}", _asked(settings.threshold)]
         parts += [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
@@ -23,16 +39,7 @@ def settings_in_words(settings: Settings) -> str:
     else:
         parts = ["every step combined"]
     parts += [_weights(settings), f"{settings.alignment} alignment"]
-    parts += [] if settings.combine == "mean" else [_rule(combine_rules, settings)]
-    if settings.temperature:
-        parts += [f"temperature {settings.temperature:g}", *_parts(settings, "draw")]
-        parts.append(f"seed {settings.seed}")
-    else:
-        parts.append("greedy")
-    parts.append(f"up to {settings.max_new_tokens} tokens")
-    if settings.stop:
-        parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
-    return " · ".join([*parts, *_parts(settings, "")])
+    return parts + ([] if settings.combine == "mean" else [_rule(combine_rules, settings)])
 
 
 def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, str]:
@@ -56,7 +63,9 @@ def _asked(threshold: float) -> str:
 
 def _weights(settings: Settings) -> str:
     if isinstance(settings.weights, dict):
-        return f"own weights ({', '.join(f'{name} {weight:g}' for name, weight in settings.weights.items())})"
+        on = settings.members or settings.weights
+        own = {name: weight for name, weight in settings.weights.items() if name in on}
+        return f"own weights ({', '.join(f'{name} {weight:g}' for name, weight in own.items())})"
     name, comma, params = _rule(weight_rules, settings).partition(",")
     return (f"weights {name}" if name.startswith("by ") else f"{name} weights") + comma + params
 

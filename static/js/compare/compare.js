@@ -4,6 +4,9 @@ import { openFromAddress } from "./address.js";
 import { Board } from "./board.js";
 import { listenToEnter } from "./keyboard.js";
 import { oncePerFrame, visitorKey } from "../page/browser.js";
+import { h, shortName } from "../page/elements.js";
+import { allNotices, onFacts } from "../settings/facts.js";
+import { skipToAnswers } from "../page/skip.js";
 import { settings } from "../settings/settings.js";
 
 let tellStarted;
@@ -19,8 +22,17 @@ export function start({ element, props, server, trigger, watch }) {
   watch("value", update);
   update();
   listenToEnter(shown);
+  showNotices(element.querySelector(".gac-notices"));
   openFromAddress(shown);
+  element.querySelector(".gac-to-answers").addEventListener("click", skipToAnswers);
   tellStarted(shown);
+}
+
+/** Below how the page is read: what the members' licences want said. */
+function showNotices(list) {
+  const draw = () => list.replaceChildren(...allNotices().map(([name, notice]) => h("p", {}, h("bdi", { text: shortName(name) }), `: ${notice}`)));
+  onFacts(draw);
+  draw();
 }
 
 export const stop = async () => (await board).stopOnClick();
@@ -30,12 +42,6 @@ export const clear = async () => (await board).clear();
 export const show = async () => (await board).repaint();
 
 const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
-
-/** An example becomes the prompt. */
-export function promptOf(example) {
-  focusPrompt();
-  return example;
-}
 
 /** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. What the run is started with. */
 export async function beforeRun(_key, conversation, prompt) {

@@ -4,7 +4,7 @@ import { asking, parseJson, visitorKey } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { moment, seconds } from "../page/numbers.js";
-import { said, t } from "../page/words.js";
+import { said, sentence, t } from "../page/words.js";
 
 const POLL_MS = 1000;
 let lab = null;
@@ -35,7 +35,7 @@ class Lab {
   }
 
   say(text) {
-    this.part(".gac-lab-note").textContent = said(text);
+    this.part(".gac-lab-note").textContent = sentence(text);
   }
 
   // ---- the form
