@@ -250,5 +250,30 @@ def test_a_phone_keeps_room_for_the_text_of_a_branch(serve: Server, open_page: O
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(".gac-of-branch")
     page.wait_for_end()
-    [(_, top, _, bottom)] = boxes(page, ".gac-ensemble .gac-body")
-    assert bottom - top >= 110
+    assert height_of(page, ".gac-ensemble .gac-body") >= 110
+
+
+def test_one_answer_of_a_branch_anew_stays_in_it(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    page.page.click(".gac-ensemble .gac-open")
+    told = page.page.locator(".gac-figures div")
+    assert told.all_inner_texts()[:2] == [
+        "forward passes\n7 Small + 3 Large",
+        "computing time\n1.8 s Small + 0.8 s Large",
+    ]
+    assert [text.split("\n")[0] for text in told.all_inner_texts()[2:]] == [
+        "first token, in this run", "time per token in this run, against each member alone",
+    ]  # fmt: skip
+    page.click_token(1)
+    page.page.locator(".gac-branch").first.click()
+    page.page.wait_for_selector(".gac-of-branch:has-text('Branched at token 2')")
+    page.wait_for_end()
+    assert len(told.all_inner_texts()) == 2, "what was replayed took no time"
+    address = page.page.url
+    page.page.click(".gac-card >> nth=1 >> .gac-anew")
+    page.page.wait_for_function("address => location.href !== address", arg=address)
+    page.wait_for_end()
+    assert "Branched at token 2" in page.text(".gac-of-branch")
+    assert page.painted("gac-forced") == ["Paris instead"] * 3
+    assert len(told.all_inner_texts()) == 2
