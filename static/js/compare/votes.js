@@ -39,7 +39,7 @@ export class Votes {
     this.root.replaceChildren(
       h("span", { class: "gac-votes-title", text: t("vote.title") }),
       ...this.options.map((option) => h("button", { type: "button", class: "gac-vote", onclick: () => this.vote(option.outcome) },
-        option.member === null ? h("span", { text: option.name }) : memberName(option.name, option.member),
+        option.member === null ? h("span", { text: option.name, title: option.name }) : memberName(option.name, option.member),
         option.key ? h("kbd", { text: option.key }) : null)),
       h("span", { class: "gac-votes-early", text: t("vote.early") })); // last, since it goes
   }
