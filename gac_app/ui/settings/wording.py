@@ -53,11 +53,12 @@ def _decoding(settings: Settings) -> list[str]:
     return [*parts, *_parts(settings, "")]
 
 
-def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, str]:
-    """Another run, and the differences between its settings and these."""
+def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, Any]:
+    """Another run, how it asks, and the differences between its settings and these."""
     others, own = (settings_in_words(each).split(" · ") for each in (other, settings))
     there, here = ([part for part in a if part not in b] for a, b in ((others, own), (own, others)))
-    return {"run": run_id, "there": " · ".join(there), "here": " · ".join(here)}
+    asks = {"mode": other.mode, "threshold": other.threshold}
+    return {"run": run_id, **asks, "there": " · ".join(there), "here": " · ".join(here)}
 
 
 def _parts(settings: Settings, need: Need) -> Iterator[str]:
