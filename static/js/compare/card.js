@@ -7,6 +7,7 @@ import { copyBy } from "../page/browser.js";
 import { following, h, memberName } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
+import { noticeOf } from "../settings/facts.js";
 
 const DIGITS_SHOWN = 8; // of a digest
 
@@ -125,6 +126,8 @@ export class MemberCard extends Card {
     stream.name = run.members[stream.member];
     super(stream, stream.name, painter, actions);
     addFork(this, actions);
+    const notice = noticeOf(stream.name);
+    if (notice) this.bar.before(h("p", { class: "gac-small gac-member-notice", text: notice }));
   }
 
   name() {

@@ -11,6 +11,9 @@ export function tellFacts(states) {
 
 export const factsOf = (name) => known.get(name)?.facts ?? [];
 
+/** What a member's licence wants said where it answers; mostly empty. */
+export const noticeOf = (name) => known.get(name)?.notice ?? "";
+
 /** The notices of those that have one: [name, notice]. */
 export const allNotices = () => [...known.values()].filter(({ notice }) => notice).map(({ name, notice }) => [name, notice]);
 
