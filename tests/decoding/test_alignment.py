@@ -11,7 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import contested_ranges, merge
+from gac_app.decoding.alignment.contested import (
+    _beginnings,
+    _is_contested,
+    contested_ranges,
+    ends_there,
+    goes_on,
+    merge,
+)
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
@@ -77,6 +84,65 @@ def test_a_contested_token_takes_what_begins_with_it() -> None:
     assert float(mixed_U[SPACES.ids[b"   "]]) == pytest.approx(0.9)
     assert float(mixed_U[SPACES.ids[b"    "]]) == 0
     assert float(mixed_U[SPACES.ids[b"x"]]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "weights", "is_contested"),
+    [
+        ([(0.9, 1.0), (0.0, 1.0)], [0.5, 0.5], True),
+        ([(0.9, 1.0), (0.9, 1.0)], [0.5, 0.5], False),  # all surely end
+        ([(0.09, 1.0), (0.0, 1.0)], [0.5, 0.5], False),  # all go on
+        ([(0.1, 1.0), (0.0, 1.0)], [0.5, 0.5], True),  # one may end
+        ([(0.5, 1.0), (0.0, 1.0)], [0.96, 0.04], False),  # too light to count
+        ([(0.5, 1.0), (0.0, 1.0)], [0.94, 0.06], True),
+        ([(0.5, 1.0), (0.0, 0.05)], [0.5, 0.5], False),  # a beginning that it hardly expects
+        ([(0.5, 1.0), (0.0, 0.06)], [0.5, 0.5], True),
+        ([(0.5, 1.0), (0.0, 0.0)], [0.5, 0.5], False),
+        ([(0.5, 1.0), (0.0, 0.0)], [1.0, 0.0], False),
+        ([(0.8, 1.0), (0.3, 1.0)], [0.5, 0.5], False),  # odds of 4 and 3/7
+        ([(0.8, 1.0), (0.28, 1.0)], [0.5, 0.5], True),  # 4 and 7/18
+        ([(0.4, 0.5), (0.14, 0.5)], [0.5, 0.5], True),
+        ([(0.8, 1.0), (0.5, 1.0), (0.28, 1.0)], [0.4, 0.3, 0.3], True),
+    ],
+)
+def test_when_members_cut_differently(
+    cuts: list[tuple[float, float]], weights: list[float], is_contested: bool
+) -> None:
+    assert _is_contested(cuts, weights) is is_contested
+    assert _is_contested(cuts[::-1], weights[::-1]) is is_contested
+
+
+def test_whether_a_token_ends_at_a_beginning() -> None:
+    given_step = member_step(SPACES, {b"   ": 0.08, b"    ": 0.82, b"x": 0.1}).distribution
+    ids = SPACES.extensions(b"   ")
+    assert (len(ids), goes_on(given_step, ids)) == (2, True)
+    assert not goes_on(member_step(SPACES, {b"   ": 0.11, b"    ": 0.79}).distribution, ids)
+    for share, does_end in ((0.91, True), (0.89, False)):
+        distribution = member_step(SPACES, {b"   ": share, b"    ": 1 - share}).distribution
+        assert ends_there(distribution, ids.start, 1.0) is does_end
+    partial = member_step(SPACES, {b"   ": 1.0}, {b"   ": 0.95}).distribution  # what goes on does not end
+    assert (goes_on(partial, ids), ends_there(partial, ids.start, 1.0)) == (True, False)
+
+
+def test_only_likely_or_partial_beginnings_are_looked_at() -> None:
+    union = UnionVocabulary([b"a", b"ab", b"b", b"ba", *(b"c%d" % number for number in range(8))])
+    likely = {b"c%d" % number: 0.11 for number in range(7)} | {b"b": 0.1, b"ba": 0.03, b"a": 0.1}
+    for probs, partial, found in (
+        ({b"a": 0.0009, b"b": 0.9991}, {}, [b"b"]),
+        ({b"a": 0.002, b"b": 0.998}, {}, [b"a", b"b"]),
+        ({b"a": 0.0009, b"b": 0.9991}, {b"a": 0.0009}, [b"a", b"b"]),
+        (likely, {}, [b"a"]),  # the eight likeliest, the first of equals
+        ({b"": 0.5, b"c1": 0.5}, {}, []),  # nothing is longer
+    ):
+        beginnings = _beginnings([member_step(union, probs, partial)], union)
+        assert [(union.tokens[ids.start], len(ids)) for ids in beginnings] == [(token, 2) for token in found]
+
+
+def test_a_beginning_inside_a_contested_one_is_part_of_it() -> None:
+    union = UnionVocabulary([b"a", b"aa", b"aab", b"b", b"ba"])
+    one = member_step(union, {b"a": 0.4, b"aa": 0.1, b"b": 0.5})
+    other = member_step(union, {b"aab": 0.5, b"ba": 0.5})
+    assert contested_ranges({"one": one, "other": other}, EQUAL, union) == [range(3), range(3, 5)]
 
 
 def distributions(union: UnionVocabulary) -> st.SearchStrategy[MemberStep]:

@@ -43,10 +43,13 @@ def test_a_kept_union_is_the_built_one(members: list[MemberVocabulary]) -> None:
         assert_equal(unite(members, Path(folder)), built)
 
 
-def test_a_second_start_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = unite(PAIR, tmp_path)
+@pytest.mark.parametrize("members", [PAIR, [vocabulary([*ALL_BYTES, b"</s>"], end_ids=[256])]])
+def test_a_second_start_builds_nothing(
+    members: list[MemberVocabulary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = unite(members, tmp_path)
     monkeypatch.setattr(UnionVocabulary, "build", lambda *_: pytest.fail("built again"))
-    assert_equal(unite(PAIR, tmp_path), built)
+    assert_equal(unite(members, tmp_path), built)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])

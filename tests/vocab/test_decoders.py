@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from gac_app.errors import VocabularyError
 from gac_app.vocab.decoders import HARD_STRINGS, TextEncoder, read_vocabulary
@@ -91,6 +91,35 @@ def test_a_document_begins_by_the_tokenizers_own_rules() -> None:
     assert encode.document("the") == tokenizer.encode("the").ids
     assert vocabulary.decode(encode.document("the")) == b" the"
     assert vocabulary.decode(encode("the")) == b"the"
+    assert 2 not in encode("the"), "no document"
+
+
+def test_a_document_is_kept_as_far_as_asked_without_its_end() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A <|endoftext|>", special_tokens=[("<|im_start|>", 1), ("<|endoftext|>", 0)]
+    )
+    encode = TextEncoder(tokenizer)
+    ids = encode("q1")
+    assert (encode.bos_ids, len(ids)) == ([1], 2)
+    assert encode.document("q1") == [1, *ids]
+    assert [encode.document("q1", num_kept=num) for num in (0, 1, 2)] == [[1], [1, ids[0]], [1, *ids]]
+    assert encode.document("") == [1, 0], "all that is added"
+
+
+@pytest.mark.parametrize("encode_document", [False, True])
+def test_a_lone_surrogate_is_read_as_a_question_mark(encode_document: bool) -> None:
+    encode = TextEncoder(byte_level_tokenizer())
+    ids = encode.document("a\ud800b") if encode_document else encode("a\ud800b")
+    assert ids == encode("a?b")
+
+
+def test_a_space_mark_in_the_text_is_spelt_in_bytes() -> None:
+    tokenizer = sentencepiece_tokenizer()
+    encode = TextEncoder(tokenizer)
+    mark = [tokenizer.token_to_id(token) for token in ("<0xE2>", "<0x96>", "<0x81>")]
+    assert encode("the▁the▁") == [*encode("the"), *mark, *encode("the"), *mark]
+    assert encode("<eos>▁<eos>", recognise_control=True) == [1, *mark, 1]
 
 
 def test_padding_of_the_embedding_stands_for_no_text() -> None:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac_app.errors import VocabularyError
-from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.mapping import MAX_TOKEN_BYTES, VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.vocab.vocabularies import ALL_BYTES, vocabularies, vocabulary
@@ -49,8 +49,9 @@ def test_twins_add_up_and_control_tokens_are_dropped() -> None:
     vocab = vocabulary([b"a", b"b", b"a", None, b"<e>", None, b"a"], end_ids=[4, 5])
     union = UnionVocabulary([b"a", b"b", b"c"])
     probs_NV = torch.tensor([[0.1, 0.2, 0.1, 0.2, 0.1, 0.1, 0.2]])
-    probs_NU = VocabMapping(vocab, union).project(probs_NV.log())
-    torch.testing.assert_close(probs_NU, torch.tensor([[0.5, 0.25, 0.0, 0.25]]))
+    mapping, expected_NU = VocabMapping(vocab, union), torch.tensor([[0.5, 0.25, 0.0, 0.25]])
+    torch.testing.assert_close(mapping._project_logits(probs_NV.log()), expected_NU)
+    torch.testing.assert_close(mapping.project(probs_NV.log()), expected_NU)
 
 
 @pytest.mark.slow
@@ -123,6 +124,41 @@ def test_whether_a_token_goes_on_into_a_piece() -> None:
         (b"x", b"y", False),
     ):
         assert mapping.spans(before, piece) == is_spanned, (before, piece)
+
+
+@pytest.mark.parametrize("num_others", [0, 30])  # a small vocabulary in a large union is put into zeros
+def test_values_by_own_ids_are_found_by_union_ids(num_others: int) -> None:
+    vocab = vocabulary([b"b", b"a", None, b"d", b"<e>"], end_ids=[4])
+    others = [b"e%d" % number for number in range(num_others)]
+    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d", *others]))
+    end_id = 4 + num_others
+    values_V = np.array([2, 1, 9, 4, 5, 0], np.float32)
+    assert mapping.spread(values_V).tolist() == [1, 2, 0, 4, *[0] * num_others, 5]
+    assert mapping.at([3, 0, 2], values_V).tolist() == [4, 1, 0]
+    assert mapping.within([range(1, 3), range(3, 4), range(1)], values_V).tolist() == [2, 0, 4, 1]
+    for own_ids, places in (([0, 3, 4], [1, 3, end_id]), ([1], [0]), ([], [])):
+        found = mapping.places(np.array(own_ids, np.int64))
+        assert found is not None
+        assert found.tolist() == places
+    assert mapping.places(np.array([0, 2])) is None
+
+
+def test_what_a_spelling_begins_with() -> None:
+    vocab = vocabulary([*ALL_BYTES, b"ab"], encode=lambda text: list(text.encode()))
+    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"ab", b"abc", b"b", b"c", b"zz"]))
+    assert [mapping.first(union_id) for union_id in range(6)] == [0, 1, 0, 3, 4, 5], "no union token is z"
+
+
+def test_a_piece_is_sought_to_its_end() -> None:
+    mapping = VocabMapping(vocabulary([b"xabc"]), UnionVocabulary([b"xa", b"xab", b"xabc", b"xabcd", b"xabd"]))
+    for piece, is_spanned in ((b"abcd", True), (b"abd", False), (b"ab", True), (b"abcz", True)):
+        assert mapping.spans(b"x", piece) is is_spanned, piece
+
+
+def test_the_longest_pieces_spell_bytes_that_are_no_text() -> None:
+    longest = b"\xff" * MAX_TOKEN_BYTES
+    mapping = VocabMapping(vocabulary([*ALL_BYTES, longest, b"\xffa"]), UnionVocabulary([]))
+    assert mapping.spell(longest + b"\xffab") == (256, 257, 98)
 
 
 def test_project_takes_tokens_that_a_member_rules_out() -> None:

@@ -5,7 +5,7 @@ import { Inspector } from "../answer/inspector.js";
 import { Painter } from "../answer/painter.js";
 import { BESIDE, Stream, StreamReader } from "../answer/stream.js";
 import { viewOf } from "../answer/views.js";
-import { showInAddress, tellShown } from "./address.js";
+import { tellRefused, tellShown } from "./address.js";
 import { Arrangement, placeBeside } from "./arrangement.js";
 import { askedParts, tellSettings } from "./asked.js";
 import { newCard } from "./ensemble_card.js";
@@ -17,6 +17,7 @@ import { Toolbar } from "./toolbar.js";
 import { Votes } from "./votes.js";
 import { diffButton, remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
+import { hold } from "../page/address.js";
 import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
 import { theTip } from "../page/tip.js";
@@ -90,6 +91,7 @@ export class Board {
 
   build(run) {
     this.root.classList.toggle("is-again", run.is_again);
+    this.root.classList.toggle("is-pair", Boolean(run.beside) && run.streams.length === 2);
     this.cards = null;
     this.setView(viewOf(run));
     this.toolbar.start(run, this.root.dataset.view);
@@ -170,7 +172,7 @@ export class Board {
 
   hint(stream, index, rect, isSpoken = false) {
     if (index === null) return this.tip.hide();
-    const text = hintOf(stream, index, this.run, this.cards[stream.index].tokens.partsOf(index).length);
+    const text = hintOf(stream, index, stream.key === BESIDE ? { ...this.run, mode: this.run.beside.mode } : this.run, this.cards[stream.index].tokens.partsOf(index).length);
     if (!isSpoken || !this.inspector.isOpen) this.tip.show(text, rect);
     if (isSpoken) this.part("spoken").textContent = `${stream.tokens[index].text} ${text}`;
   }
@@ -237,7 +239,7 @@ export class Board {
   /** What was asked for was refused. */
   settle() {
     this.isBusy = false;
-    showInAddress(this.run?.id);
+    tellRefused(this);
     this.refresh(true);
   }
 
@@ -262,6 +264,7 @@ export class Board {
   /** Something was asked for: say so until it comes. */
   expect() {
     this.isBusy = true;
+    hold();
     this.askedAt = performance.now();
     this.refresh(true);
   }

@@ -1,9 +1,9 @@
 // The menu of what can be kept of a run: its text, a page, a picture, a link.
 
-import { RUN_PARAM } from "../compare/address.js";
-import { editPrompt } from "../compare/asked.js";
+import { canCompare, compareSettings, editPrompt } from "../compare/asked.js";
 import { openDiff } from "./diff.js";
 import { markdownOf, pageOf, pictureOf } from "./export.js";
+import { addressOf } from "../page/address.js";
 import { answerTo, copyBy, download } from "../page/browser.js";
 import { closeOnLeaving, h } from "../page/elements.js";
 import { said, t } from "../page/words.js";
@@ -22,6 +22,7 @@ export function keepMenu(board) {
   const other = (text, act) => h("button", { type: "button", class: "gac-icon gac-narrow", text, onclick: (event) => { menu.open = false; act(event); } });
   const ask = (event, fields) => board.ask(event, fields);
   const narrow = [run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
+    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null,
     run.is_own ? other(t("edit.prompt"), (event) => editPrompt(event.target, run, ask)) : null, other(t("diff.compare"), () => openDiff(board))];
   const menu = h("details", { class: "gac-keep" },
     h("summary", { class: "gac-icon", text: t("more") }),
@@ -45,11 +46,8 @@ async function share(board) {
 }
 
 function linkNote(board) {
-  const address = new URL(location.href);
-  address.search = address.hash = "";
-  address.searchParams.set(RUN_PARAM, board.run.id);
   const link = h("input", { type: "text", class: "gac-link", readonly: true, "aria-label": t("keep.link"), onfocus: () => link.select() });
-  link.value = String(address);
+  link.value = addressOf({ run: board.run.id });
   const copy = h("button", { type: "button", class: "gac-icon", text: t("keep.copy-link"), onclick: () => copyBy(copy, link.value, t("keep.copy-link")) });
   const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: t("keep.stop-sharing"), onclick: async () => {
     const reply = await answerTo(board.server.share_run(board.request({ is_shared: false })));

@@ -7,12 +7,12 @@ import sqlite3
 import pytest
 
 from gac_app.arena.outcomes import Outcome
-from gac_app.errors import StorageError
+from gac_app.errors import RequestError, StorageError
 from gac_app.services.battles.implied import implied_outcomes
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.queue.shares import client_of, client_today
 from tests.services.battles.test_arena import Arena, locked, locked_out
-from tests.services.house import ALICE, BOB, House, answer, until
+from tests.services.house import ALICE, BOB, House, answer, ended, texts, until
 
 STREAMS = ["ensemble", "member:a", "member:b"]
 
@@ -54,6 +54,30 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     arena.runs.history.delete_run(ALICE, run.id)
     assert arena.store.battles.votes() == []
     assert list(arena.store.battles.export()) == []
+
+
+def test_a_vote_between_two_settings_is_a_pair_of_them(house: House) -> None:
+    arena = Arena(house)
+    run = answer(arena.runs)
+    other = ended(arena.runs.compare(ALICE, run.id, {"mode": "every-step"}))
+    assert list(other.streams) == ["ensemble"]
+    for outcome, stored in (("ensemble", "left"), ("tie", "tie"), ("all-bad", "both-bad"), ("beside", "right")):
+        arena.runs.history.vote(ALICE, other.id, outcome)
+        assert [(row.left, row.right, row.outcome) for row in arena.store.battles.votes()] == [
+            ("every step", "gate", stored)
+        ]
+    (kept,) = arena.store.battles.export()
+    assert [kept.body["turns"][0][side]["text"] for side in ("left", "right")] == [
+        texts(other)["ensemble"],
+        texts(run)["ensemble"],
+    ]
+    with pytest.raises(RequestError, match="expected one of"):
+        arena.runs.history.vote(ALICE, run.id, "beside")
+    arena.runs.history.delete_run(ALICE, run.id)
+    assert list(arena.store.battles.export()) == [], "nothing is left of the answer that was deleted"
+    assert arena.runs.history.find(ALICE, other.id).outcome == "beside"
+    with pytest.raises(RequestError, match="expected one of"):
+        arena.runs.history.vote(ALICE, other.id, "beside")
 
 
 def test_votes_on_compare_know_their_address_too(house: House) -> None:
