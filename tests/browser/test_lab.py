@@ -14,6 +14,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_contrast import MEASURE
+from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
 
 pytestmark = pytest.mark.browser
@@ -26,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """Two random members, one of a hostile name, behind a page with a Lab."""
     models = [FakeModel("slow", 1, delay_s=0.003), FakeModel(HOSTILE, 2)]
     config = config_of([model.name for model in models])
-    store = Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}")
+    store = Store(database_in(tmp_path / "runs.sqlite3"))
     service = RunService(config, store)
     service.members.use(ensemble_of(models, config))
     lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.members.ensemble()), store)
