@@ -68,7 +68,7 @@ HEAVY: dict[str, set[str]] = {
 # The rooms and top modules of a package, lowest first: each imports only what stands before it.
 _ROOM_ORDERS = {
     "models": "message chat base random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
-    "factory",
+    "remote factory",
     "decoding": "trace distribution constraints rules alignment forward member tokenizer request contexts speculation "
     "loop scoring mixes ensemble together",
     "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "

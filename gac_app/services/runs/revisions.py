@@ -12,8 +12,9 @@ from gac_app.services.runs.live_run import LiveStream, RunPlan
 from gac_app.services.runs.views import ENSEMBLE, RunView, StreamView, step_at
 from gac_app.settings import MAX_NEW_TOKENS
 
-if TYPE_CHECKING:  # it loads torch, which the page need not wait for
+if TYPE_CHECKING:  # they load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.loop import Branch
 
 _MAX_SEED = 2**63 - 1
 
@@ -46,12 +47,26 @@ def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) 
 
 
 def regenerated(parent: RunView, stream: str) -> RunPlan:
-    """One stream's answer is sampled with the next seed; the others are copied. Raises RequestError."""
+    """One stream's answer is sampled with the next seed, of a branch from its swapped token on; the others are copied.
+    Raises RequestError.
+    """
     if stream not in parent.streams:
         raise RequestError("stream", f"expected one of {', '.join(parent.streams)}")
     seed = parent.seeds.get(stream, parent.settings.seed)
     seeds = {**parent.seeds, stream: 0 if seed >= _MAX_SEED else seed + 1}
-    return _part_of(parent, kept=_copies(parent, {stream}), seeds=seeds)
+    beginning = _beginning(parent)
+    branches = {stream: beginning} if beginning else {}
+    return _part_of(parent, kept=_copies(parent, {stream}), seeds=seeds, branches=branches)
+
+
+def _beginning(run: RunView) -> Branch | None:
+    """How every answer of a branch begins; None for other runs, and where the ensemble's answer is lost."""
+    from gac_app.decoding.loop import Branch
+
+    steps = run.streams[ENSEMBLE].steps if ENSEMBLE in run.streams else ()
+    if run.branch_position is None or run.swap is None or run.branch_position >= len(steps):
+        return None
+    return Branch(tuple(steps[: run.branch_position]), run.swap[1])
 
 
 def extended(parent: RunView, ensemble: Ensemble) -> RunPlan:
@@ -81,8 +96,11 @@ def replacing(parent: RunView, **changes: Any) -> RunPlan:
 
 
 def _part_of(parent: RunView, **changes: Any) -> RunPlan:
-    """As `replacing`, where new text continues the other's answers: it has the same streams and seeds."""
-    return replacing(parent, **{"streams": parent.streams.keys(), "seeds": parent.seeds, **changes})
+    """As `replacing`, where new text continues the other's answers: it has the same streams and seeds, and is a part of
+    the same branch.
+    """
+    same = {"streams": parent.streams.keys(), "seeds": parent.seeds}
+    return replacing(parent, **{**same, "branch_position": parent.branch_position, "swap": parent.swap, **changes})
 
 
 def _copies(run: RunView, without: set[str]) -> dict[str, LiveStream]:
