@@ -10,7 +10,7 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
 from gac_app.services.runs.live_run import LiveStream, RunPlan
 from gac_app.services.runs.views import ENSEMBLE, RunView, StreamView, step_at
-from gac_app.settings import MAX_NEW_TOKENS
+from gac_app.settings import MAX_NEW_TOKENS, Settings
 
 if TYPE_CHECKING:  # they load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -86,6 +86,20 @@ def extended(parent: RunView, ensemble: Ensemble) -> RunPlan:
         ensemble.check_branch(branch)
     settings = parent.settings.model_copy(update={"max_new_tokens": min(2 * limit, MAX_NEW_TOKENS)})
     return _part_of(parent, settings=settings, kept=_copies(parent, ended), branches=branches)
+
+
+def compared(parent: RunView, settings: Settings) -> RunPlan:
+    """The ensemble answers again with other settings, so that both answers stand side by side. Raises RequestError."""
+    if ENSEMBLE not in parent.streams:
+        raise RequestError("run", "has no answer of the ensemble")
+    if not have_other_answers(parent.settings, settings):
+        raise RequestError("settings", "are those of this run; choose others")
+    return replacing(parent, settings=settings, streams=[ENSEMBLE])
+
+
+def have_other_answers(one: Settings, other: Settings) -> bool:
+    """Whether settings differ in more than the answers' length."""
+    return one.model_copy(update={"max_new_tokens": other.max_new_tokens}) != other
 
 
 def replacing(parent: RunView, **changes: Any) -> RunPlan:

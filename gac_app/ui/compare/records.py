@@ -104,6 +104,8 @@ class RunLines:
             "outcome": run.outcome,
             "is_own": run.is_own,
             "is_shared": run.is_shared,
+            "shares_turns": run.shares_turns,
+            "has_turns": bool(run.turns),
         }
 
     def _phase_lines(self) -> list[Any]:
