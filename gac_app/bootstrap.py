@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gac_app import __version__
 from gac_app.config import Config
 from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir
-from gac_app.errors import UNEXPECTED, GacError
+from gac_app.errors import UNEXPECTED, GacError, StorageError
 from gac_app.loading import load_ensemble, load_models, planned, unite
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.implied import implied_by
@@ -65,12 +66,18 @@ def build_services(config: Config, gpu: Gpu | None = None) -> Services:
         ConfigError: the lab's questions cannot be used.
     """
     services = connect(config, Store(database_url(config)), _versions(), has_lab=gpu is None)
-    load = partial(_load, config, services.runs.members, gpu)
     if gpu is None:
-        threading.Thread(target=load, name="load-members", daemon=True).start()
+        threading.Thread(target=_get_ready, args=(config, services), name="load-members", daemon=True).start()
     else:
-        load()
+        _load(config, services.runs.members, gpu)
     return services
+
+
+def _get_ready(config: Config, services: Services) -> None:
+    _load(config, services.runs.members, None)
+    if services.arena:
+        with suppress(StorageError):  # the next look at the leaderboard reads the votes again
+            services.arena.standings.prepare()
 
 
 def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_lab: bool = False) -> Services:

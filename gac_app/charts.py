@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
@@ -33,7 +33,18 @@ _PADDING = 8  # pixels between the axes' ends and the outermost points
 _FAINT = 0.15  # opacity of series that are not chosen in the legend
 _MAX_FILL = 0.55  # opacity of a heat map's cell, for readable text in both themes
 _NAME_ROOM = 1.3  # of the highest cost, so that its name fits beside it
+_NAME_LIMIT = 240  # pixels of a name
 ZOOM = "wheel![event.shiftKey]"  # without shift, the wheel scrolls the page
+_DOT = {"type": "point", "filled": True, "size": 70, "opacity": 1}
+_LEGEND = {
+    **{"title": None, "orient": "bottom", "columns": 1, "labelLimit": 320},
+    **{"symbolType": "circle", "symbolStrokeWidth": 0},
+}
+# A click on a name brings its line out; dragging moves the axes.
+_CHOOSING = [
+    {"name": "chosen", "select": {"type": "point", "fields": ["series"]}, "bind": "legend"},
+    {"name": "moved", "select": {"type": "interval", "zoom": ZOOM}, "bind": "scales"},
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,52 +80,54 @@ class Rated:
 def line_charts(title: str, panels: Sequence[Panel]) -> list[Spec]:
     """A specification per panel; the first has the title."""
     return [
-        finished(_drawn(panel), title if not number else "", _in_words(panel)) for number, panel in enumerate(panels)
+        _finished(*_drawn(panel), title if not number else "", _in_words(panel)) for number, panel in enumerate(panels)
     ]
 
 
 def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> list[Spec]:
     """Shares, 0 to 1, as cells; larger ones are darker."""
-    import altair as alt
-
     cells = [
         {"row": row, "column": column, "share": share}
         for row, shares in rows.items()
         for column, share in zip(columns, shares, strict=True)
     ]
-    base = alt.Chart(alt.InlineData(cells)).encode(
-        x=alt.X("column:N", title=None, sort=None, axis=alt.Axis(orient="top", labelAngle=0, labelLimit=160)),
-        y=alt.Y("row:N", title=None, sort=None, axis=alt.Axis(labelLimit=180)),
-        tooltip=[alt.Tooltip("row:N"), alt.Tooltip("column:N"), alt.Tooltip("share:Q", format=".1%")],
-    )
-    opacity = alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0, _MAX_FILL]), legend=None)
-    chart = base.mark_rect(color=MEMBERS[0], stroke=LINE).encode(opacity=opacity)
-    chart += base.mark_text(color=INK, fontSize=12).encode(text=alt.Text("share:Q", format=".1%"))
+    share = _number("share", format=".1%")
+    places = {
+        "x": _name("column", title=None, sort=None, axis={"orient": "top", "labelAngle": 0, "labelLimit": 160}),
+        "y": _name("row", title=None, sort=None, axis={"labelLimit": 180}),
+        "tooltip": [_name("row"), _name("column"), share],
+    }
+    opacity = _number("share", scale={"domain": [0, 1], "range": [0, _MAX_FILL]}, legend=None)
+    layers = [
+        {"mark": {"type": "rect", "color": MEMBERS[0], "stroke": LINE}, "encoding": {**places, "opacity": opacity}},
+        {"mark": {"type": "text", "color": INK, "fontSize": 12}, "encoding": {**places, "text": share}},
+    ]
     told = "; ".join(f"{row}: {', '.join(f'{share:.1%}' for share in shares)}" for row, shares in rows.items())
-    return [finished(chart, title, told, height=22 * len(rows))]
+    return [_finished(layers, cells, title, told, height=22 * len(rows))]
 
 
 def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
     """Ratings with intervals over costs, with names."""
-    import altair as alt
-
     gap = _NAME_PX / _HEIGHT * (max(point.high for point in points) - min(point.low for point in points))
     names_at = _apart([point.rating for point in points], gap)
     rows = [{**asdict(point), "name_at": at} for point, at in zip(points, names_at, strict=True)]
-    rating = alt.Scale(zero=False, padding=_PADDING, nice=False)
-    cost = alt.Scale(domain=[0, _NAME_ROOM * max(point.cost for point in points) or 1], nice=False)
-    tips = [alt.Tooltip("name:N"), alt.Tooltip("cost:Q", title=cost_label, format=",.3~g")]
-    tips += [alt.Tooltip(f"{field}:Q", format=",.0f") for field in ("rating", "low", "high")]
-    base = alt.Chart(alt.InlineData(rows)).encode(x=alt.X("cost:Q", title=cost_label, scale=cost), tooltip=tips)
-    low = alt.Y("low:Q", title="rating", scale=rating)
-    chart = base.mark_rule(color=SOFT, strokeWidth=2).encode(y=low, y2="high:Q")
-    chart += base.mark_point(color=INK, filled=True, size=70, opacity=1).encode(y=alt.Y("rating:Q", scale=rating))
-    name = base.mark_text(color=INK, align="left", dx=8, dy=-8, fontSize=12, limit=160)
-    chart += name.encode(y=alt.Y("name_at:Q", scale=rating), text="name:N")
+    scale = {"zero": False, "padding": _PADDING, "nice": False}
+    cost = {"domain": [0, _NAME_ROOM * max(point.cost for point in points) or 1], "nice": False}
+    tips = [_name("name"), _number("cost", title=cost_label, format=",.3~g")]
+    tips += [_number(field, format=",.0f") for field in ("rating", "low", "high")]
+    base = {"x": _number("cost", title=cost_label, scale=cost), "tooltip": tips}
+    low = {"y": _number("low", title="rating", scale=scale), "y2": {"field": "high"}}
+    name_at = {"y": _number("name_at", title=None, scale=scale), "text": _name("name")}
+    name = {"type": "text", "color": INK, "align": "left", "dx": 8, "dy": -8, "fontSize": 12, "limit": _NAME_LIMIT}
+    layers = [
+        {"mark": {"type": "rule", "color": SOFT, "strokeWidth": 2}, "encoding": {**base, **low}},
+        {"mark": _DOT | {"color": INK}, "encoding": {**base, "y": _number("rating", title=None, scale=scale)}},
+        {"mark": name, "encoding": {**base, **name_at}},
+    ]
     told = "; ".join(
         f"{one.name}: {one.rating:.0f} ({one.low:.0f} to {one.high:.0f}) at {one.cost:.3g}" for one in points
     )
-    return finished(chart, "", f"rating over {cost_label}. {told}.")
+    return _finished(layers, rows, "", f"rating over {cost_label}. {told}.")
 
 
 def _apart(values: Sequence[float], gap: float) -> list[float]:
@@ -125,8 +138,18 @@ def _apart(values: Sequence[float], gap: float) -> list[float]:
     return found
 
 
-def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) -> Spec:
-    """The specification of an Altair chart in the page's style."""
+def _name(field: str, **more: Any) -> Spec:
+    """A channel that shows a text."""
+    return {"field": field, "type": "nominal", "title": field, **more}
+
+
+def _number(field: str, **more: Any) -> Spec:
+    """A channel that shows a number."""
+    return {"field": field, "type": "quantitative", "title": field, **more}
+
+
+def _finished(layers: list[Spec], rows: list[Spec], title: str, description: str, height: int = _HEIGHT) -> Spec:
+    """A specification in the page's style. `rows`: what the layers draw."""
     axis = {"labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": SOFT, "tickColor": SOFT}
     sizes = {"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"}
     config = {
@@ -137,13 +160,42 @@ def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) ->
         "legend": {"labelColor": INK, "titleColor": INK, **sizes},
         "title": {"color": INK, "fontSize": 14, "anchor": "start"},
     }
-    chart = chart.properties(width="container", height=height, description=description)
-    spec: Spec = (chart.properties(title=title) if title else chart).to_dict()
-    [values] = spec.pop("datasets").values()
-    spec["data"] = {"values": values}
-    # Drawn as SVG, whose colours may be variables; without a menu of external links.
-    schema = {"$schema": f"https://vega.github.io/schema/vega-lite/v{_VERSION}.json"}
-    return {**spec, **schema, "config": config, "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}}}
+    return {
+        "$schema": f"https://vega.github.io/schema/vega-lite/v{_VERSION}.json",
+        **({"title": title} if title else {}),
+        "description": description,
+        "width": "container",
+        "height": height,
+        "data": {"values": rows},
+        "layer": layers,
+        "config": config,
+        # Drawn as SVG, whose colours may be variables; without a menu of external links.
+        "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
+    }
+
+
+def reworded(spec: Spec, word: Callable[[str], str]) -> Spec:
+    """A specification whose titles, names and description are other words for the same."""
+    rows = [
+        {key: word(value) if isinstance(value, str) else value for key, value in row.items()}
+        for row in spec["data"]["values"]
+    ]
+    told = {key: word(spec[key]) for key in ("title", "description") if key in spec}
+    return {**spec, **told, "data": {"values": rows}, "layer": [_reworded(layer, word) for layer in spec["layer"]]}
+
+
+def _reworded(part: Any, word: Callable[[str], str]) -> Any:
+    """A layer or a part of one: the titles of its channels, and the names in its scales."""
+    if isinstance(part, list):
+        return [_reworded(one, word) for one in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _reworded(value, word) for key, value in part.items()}
+    if isinstance(part.get("title"), str):
+        found["title"] = word(part["title"])
+    if "domain" in part:
+        found["domain"] = [word(one) if isinstance(one, str) else one for one in part["domain"]]
+    return found
 
 
 def to_svg(plots: Sequence[Spec]) -> str:
@@ -196,10 +248,9 @@ def _in_words(panel: Panel) -> str:
     return f"{panel.y_label} over {panel.x_label}. {'; '.join(lines)}."
 
 
-def _drawn(panel: Panel) -> Any:
-    import altair as alt
-
-    rows: list[dict[str, Any]] = []
+def _drawn(panel: Panel) -> tuple[list[Spec], list[Spec]]:
+    """The panel's layers, and what they draw."""
+    rows: list[Spec] = []
     colours: list[str] = []
     free = iter((*OTHERS, *MEMBERS) * len(panel.series))
     for name, line in panel.series.items():
@@ -209,32 +260,28 @@ def _drawn(panel: Panel) -> Any:
             rows.append({"series": name, "x": round(x, 9), "y": round(y, 9), "order": order, **count})
     names = list(panel.series)
     dashes = [_DASHES[index % len(_DASHES)] for index in range(len(names))]
-    x_scale, y_scale = (_scale(alt, [row[axis] for row in rows], panel.end) for axis in ("x", "y"))
-    legend = alt.Legend(
-        title=None, orient="bottom", columns=1, labelLimit=320, symbolType="circle", symbolStrokeWidth=0
-    )
-    chosen = alt.selection_point(name="chosen", fields=["series"], bind="legend")
-    moved = alt.selection_interval(name="moved", bind="scales", zoom=ZOOM)
-    tips = [alt.Tooltip("series:N", title="name"), alt.Tooltip("x:Q", title=panel.x_label, format=",.4~g")]
-    tips.append(alt.Tooltip("y:Q", title=panel.y_label, format=",.4~g"))
-    base = alt.Chart(alt.InlineData(rows)).encode(
-        x=alt.X("x:Q", title=panel.x_label, scale=x_scale),
-        y=alt.Y("y:Q", title=panel.y_label, scale=y_scale),
-        color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
-        opacity=alt.condition(chosen, alt.value(1), alt.value(_FAINT)),
-        order="order:Q",
-        tooltip=tips,
-    )
-    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
-    line, dots = base.mark_line(strokeWidth=2).encode(strokeDash=dash), base.mark_point(filled=True, size=70, opacity=1)
+    x_scale, y_scale = (_scale([row[axis] for row in rows], panel.end) for axis in ("x", "y"))
+    tips = [_name("series", title="name"), _number("x", title=panel.x_label, format=",.4~g")]
+    tips.append(_number("y", title=panel.y_label, format=",.4~g"))
+    base = {
+        "x": _number("x", title=panel.x_label, scale=x_scale),
+        "y": _number("y", title=panel.y_label, scale=y_scale),
+        "color": _name("series", scale={"domain": names, "range": colours}, legend=_LEGEND),
+        "opacity": {"condition": {"param": "chosen", "value": 1}, "value": _FAINT},
+        "order": _number("order"),
+        "tooltip": tips,
+    }
+    dash = _name("series", scale={"domain": names, "range": dashes}, legend=_LEGEND)
+    dots = dict(base)
     if any(series.counts for series in panel.series.values()):
-        area = alt.Size("count:Q", scale=alt.Scale(domainMin=0, range=[_MIN_AREA, _MAX_AREA]), legend=None)
-        dots = dots.encode(size=area, tooltip=[*tips, alt.Tooltip("count:Q")])
-    return (line + dots).add_params(chosen, moved)
+        area = {"domainMin": 0, "range": [_MIN_AREA, _MAX_AREA]}
+        dots |= {"size": _number("count", scale=area, legend=None), "tooltip": [*tips, _number("count")]}
+    lines = {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**base, "strokeDash": dash}, "params": _CHOOSING}
+    return [lines, {"mark": _DOT, "encoding": dots}], rows
 
 
-def _scale(alt: Any, values: Sequence[float], end: float | None) -> Any:
+def _scale(values: Sequence[float], end: float | None) -> Spec:
     """A scale from zero; up to one if all values are zero."""
     furthest = end or (None if max(values) > 0 else 1)
     pixels = {"padding": _PADDING, "nice": False}  # otherwise dots at the ends would be cut
-    return alt.Scale(zero=True, **pixels) if furthest is None else alt.Scale(domain=[0, furthest], **pixels)
+    return {"zero": True, **pixels} if furthest is None else {"domain": [0, furthest], **pixels}

@@ -5,6 +5,7 @@ Every fake refuses reads that the contract of `Model` forbids, so a caller that 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence as SequenceOf
@@ -136,7 +137,7 @@ class FixedModel(RandomModel):
         self._logits = torch.full((len(self.vocabulary),), -torch.inf)
         for token, prob in probs.items():
             own = self.vocabulary.token_bytes.index(token) if token else next(iter(self.vocabulary.end_ids))
-            self._logits[own] = torch.tensor(prob).log()
+            self._logits[own] = math.log(prob) if prob else -math.inf
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
         return self._logits

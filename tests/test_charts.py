@@ -47,7 +47,7 @@ def test_every_point_is_told_drawn_and_hovered() -> None:
     assert first["description"] == "y over x. line: 0 at 0, 20 at 2."
     assert [row["count"] for row in first["data"]["values"]] == [3, 4]
     assert [tip["field"] for tip in first["layer"][1]["encoding"]["tooltip"]] == ["series", "x", "y", "count"]
-    assert {param["name"] for param in first["params"]} == {"chosen", "moved"}
+    assert {param["name"] for param in first["layer"][0]["params"]} == {"chosen", "moved"}
     root = ElementTree.fromstring(to_svg(plots))  # noqa: S314 (our own)
     title, told = list(root)[:2]
     assert title.text == "Both"

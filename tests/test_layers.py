@@ -59,7 +59,6 @@ HEAVY: dict[str, set[str]] = {
     "py3langid": {"arena"},
     "wordfreq": {"evaluation"},
     "sacrebleu": {"evaluation"},
-    "altair": {"charts"},
     "vl_convert": {"charts"},
     "lm_eval": {"evaluation", "commands"},
 }

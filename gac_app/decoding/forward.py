@@ -38,7 +38,8 @@ def take_results(
         is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
     elsewhere_s = 0.0  # while the caller uses earlier results
-    for result in _results(model, mapping, zip(logits, counts, may_draft, strict=True)):
+    with_logs = [read.with_logs for read in reads]
+    for result in _results(model, mapping, zip(logits, counts, may_draft, with_logs, strict=True)):
         handed_over = time.monotonic()
         result.seconds = handed_over - started - elsewhere_s
         yield result
@@ -46,12 +47,12 @@ def take_results(
 
 
 def _results(
-    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, MayDraft | None]]
+    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, MayDraft | None, bool]]
 ) -> Iterator[ReadResult]:
     if model.device.type == "cpu":
-        for logits_NV, count, may_draft in parts:
+        for logits_NV, count, may_draft, with_logs in parts:
             try:  # not `failures_named`: its context managers would be a tenth of a step's overhead
-                result = ReadResult(mapping, logits_NV, count, may_draft)
+                result = ReadResult(mapping, logits_NV, count, may_draft, with_logs=with_logs)
                 _check(model, result)
             except (GacError, KeyboardInterrupt):
                 raise
@@ -60,7 +61,10 @@ def _results(
             yield result
         return
     with failures_named(model):  # launch all work before the first check, which waits for the device
-        results = [ReadResult(mapping, *part) for part in parts]
+        results = [
+            ReadResult(mapping, logits_NV, count, may_draft, with_logs=with_logs)
+            for logits_NV, count, may_draft, with_logs in parts
+        ]
     for result in results:
         with failures_named(model):
             _check(model, result)

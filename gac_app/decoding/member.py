@@ -88,11 +88,19 @@ class Member(ABC):
         """
 
     @abstractmethod
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+    def read(
+        self,
+        sequence: Sequence,
+        num_logits: int = 1,
+        may_draft: MayDraft | None = None,
+        *,
+        with_logs: bool = False,
+    ) -> Future[ReadResult]:
         """Compute the uncomputed ids. The future raises MemberError if the member fails.
 
         Args:
             may_draft: whether the member may read its argmax token next; `ReadResult.draft` tells whether it does.
+            with_logs: the logarithms of the probabilities are wanted too, exactly.
         """
 
     @abstractmethod
@@ -141,9 +149,16 @@ class InlineMember(Member):
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence
 
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+    def read(
+        self,
+        sequence: Sequence,
+        num_logits: int = 1,
+        may_draft: MayDraft | None = None,
+        *,
+        with_logs: bool = False,
+    ) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()
-        self._carry_out(Read(sequence, num_logits), may_draft, future)
+        self._carry_out(Read(sequence, num_logits, with_logs), may_draft, future)
         return future
 
     def _carry_out(self, read: Read, may_draft: MayDraft | None, future: Future[ReadResult]) -> None:

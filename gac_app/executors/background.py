@@ -24,12 +24,19 @@ class BackgroundMember(Member):
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return self._member.open(ids, namespace, is_reproducible=is_reproducible)
 
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+    def read(
+        self,
+        sequence: Sequence,
+        num_logits: int = 1,
+        may_draft: MayDraft | None = None,
+        *,
+        with_logs: bool = False,
+    ) -> Future[ReadResult]:
         if self._is_stopped:
             future: Future[ReadResult] = Future()
             future.set_exception(MemberError(self.name, "exception", "was stopped"))
             return future
-        return self._member.read(sequence, num_logits, may_draft, is_background=True)
+        return self._member.read(sequence, num_logits, may_draft, is_background=True, with_logs=with_logs)
 
     def skip_step(self, sequence: Sequence) -> None:
         self._member.skip_step(sequence)

@@ -258,4 +258,6 @@ def _known(donor: NamespacedSequence, read: Read, num_shared: int) -> ReadResult
     """The donor's first result, if it is the result of `read`."""
     if donor.first is None or not num_shared == donor.num_first == len(read.sequence.ids):
         return None
+    if read.with_logs and not donor.first.with_logs:
+        return None
     return donor.first.again(read.num_logits) if len(donor.first.distributions) >= read.num_logits else None

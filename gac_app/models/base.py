@@ -68,11 +68,13 @@ def num_common(ids: SequenceOf[int], others: SequenceOf[int]) -> int:
 class Read:
     """A request to compute a sequence's uncomputed ids and return the logits after the last `num_logits` of them.
 
-    `num_logits` is at least 1 and at most `sequence.num_uncomputed`.
+    `num_logits` is at least 1 and at most `sequence.num_uncomputed`. `with_logs` is no model's matter: who asked wants
+    the probabilities' logarithms too.
     """
 
     sequence: Sequence
     num_logits: int = 1
+    with_logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

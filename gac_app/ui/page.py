@@ -52,7 +52,7 @@ def build_page(
     put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
-            component("header", "page/words")
+            address = component("header", "page/address", events=["moved"])
             build_member_chips(service, page)
             if has_sign_in:
                 build_account()
@@ -66,6 +66,7 @@ def build_page(
                 if tab := tab_of(context):
                     with opened(tab.id, tab.title, tab.on_show):
                         tab.build()
+        address.moved(None, None, tabs, js=called("page/address", "addressedTab"), api_visibility="private")
         compare.ask_on(page.load, called("page/draft", "draft"))
         page.load(None, js=called("page/loaded", "tellLoaded"), api_visibility="private")
     page.queue(max_size=MAX_EVENTS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from gac_app.ui.assets import called
 from gac_app.ui.streaming import QUIET
 
 if TYPE_CHECKING:
@@ -61,5 +62,6 @@ def opened(tab_id: str, title: str, on_show: str = "") -> Iterator[None]:
     """A tab inside the current `gr.Tabs`, with what the block builds. The arguments are those of `Tab`."""
     with gr.Tab(title, id=tab_id) as element:
         yield
+    element.select(None, js=called("page/address", "tellTab", tab_id), api_visibility="private")
     if on_show:
         element.select(None, js=on_show, api_visibility="private")

@@ -109,7 +109,14 @@ class VocabMapping:
         places: IdArray = self._place_V[ids]
         return None if places.max(initial=0) == len(self.union) else places
 
+    def project_logs(self, logits_NV: torch.Tensor) -> torch.Tensor:
+        """The natural logarithms of `project`, float32 [N, U]: no probability is too small for them."""
+        return torch.log_softmax(self._map_logits(logits_NV), dim=1, dtype=torch.float32)
+
     def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self._map_logits(logits_NV), dim=1, dtype=torch.float32)
+
+    def _map_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """Map logits first, so that one softmax over the union suffices and the host does not wait for the device."""
         lacking_N1 = logits_NV.new_full((logits_NV.shape[0], 1), -torch.inf)
         padded_NV = torch.cat([logits_NV, lacking_N1], dim=1)
@@ -118,7 +125,7 @@ class VocabMapping:
         logits_NU = rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
         for union_ids, ids in self._added:
             logits_NU[:, union_ids] = torch.logaddexp(logits_NU[:, union_ids], logits_NV[:, ids])
-        return torch.softmax(logits_NU, dim=1, dtype=torch.float32)
+        return logits_NU
 
     def likeliest(self, logits_V: FloatV) -> int | None:
         """The argmax of `project`, at a fraction of its cost; None if only `project` can tell."""

@@ -12,7 +12,7 @@ from gac_app.executors.background import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
-from tests.browser.conftest import Opener, Site, served, wait_for_start
+from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_contrast import MEASURE
 from tests.fakes import FakeModel, config_of, ensemble_of
 
@@ -60,9 +60,13 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width:
         assert download.value.suggested_filename.endswith(f".{ending}")
         assert Path(download.value.path()).read_bytes().startswith(first)
     page.reload()
-    wait_for_start(page)
-    page.click("button[role=tab]:has-text('Lab')")
+    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
+    page.click("button[role=tab]:has-text('Compare')")
+    page.go_back()
+    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
+    page.goto(f"{site.url}?tab=lab")
     page.click(".gac-lab-kept .gac-run-open")
+    page.wait_for_url("**/?tab=lab&study=*")
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
 
 
@@ -92,7 +96,8 @@ def test_charts_have_the_pages_colours_and_a_tooltip(site: Site, open_page: Open
 def test_a_result_is_renamed_deleted_and_private(site: Site, open_page: Opener) -> None:
     mine, theirs = open_page(site).page, open_page(site).page
     run_calibration(mine)
-    theirs.click("button[role=tab]:has-text('Lab')")
+    theirs.goto(mine.url)
+    theirs.wait_for_selector(".gac-lab-head .is-error:has-text('no such')")
     theirs.wait_for_selector(".gac-lab-study")
     assert theirs.locator(".gac-lab-kept li").count() == 0
     mine.click(".gac-lab-kept button:text-is('Rename')")

@@ -42,10 +42,26 @@ def wait_for_record(page: Page, name: str, record: str) -> None:
     )
 
 
-def test_looking_again_at_the_same_standings_ends(site: Site, open_page: Opener) -> None:
+# What stands in the note, one after the other.
+NOTES = """() => {
+  globalThis.notes = new Set();
+  const note = () => notes.add(document.querySelector('.gac-rank-note')?.textContent);
+  new MutationObserver(note).observe(document, { childList: true, subtree: true });
+}"""
+
+
+def test_the_first_look_says_what_it_waits_for(planted: Planted, site: Site, open_page: Opener) -> None:
+    for language in ("de", "und"):
+        plant_vote(planted.store, "zyxone", "zyxtwo", "left", language=language)
     page = open_page(site).page
+    page.evaluate(NOTES)
     page.click(TAB)
-    page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
+    page.wait_for_selector(".gac-rank-note:has-text('2 votes')")
+    assert "Counting the votes…" in page.evaluate("[...notes]")
+    assert page.locator(".gac-rank-filters [name=language] option").all_inner_texts()[-2:] == [
+        "German",
+        "not recognised",
+    ]
     for _ in range(2):
         page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
         page.evaluate("import('gac').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard())")
@@ -96,6 +112,11 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     assert page.locator(".gac-rank-table tbody tr").count() == 4
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.wait_for_selector(".gac-rank-matrix td:has-text('%')")
+    page.click(".gac-rank-table a:text-is('zyxtwo')")
+    page.wait_for_selector("tr[aria-current][data-name=zyxtwo] >> nth=1")
+    page.goto(f"{site.url}?tab=leaderboard&contestant=zyxone")
+    page.wait_for_selector("tr[aria-current][data-name=zyxone] >> nth=1")
+    page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
     page.check("[name=controls_style]")
     page.wait_for_selector(".gac-rank-more:has-text('Effect of style')")
     with_axe(watched)

@@ -180,10 +180,10 @@ def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) ->
 
 def test_an_address_that_names_no_run_says_so(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    page.page.goto(page.page.url + "?run=" + "0" * 32)
+    page.page.goto(page.page.url + "?run=" + "0" * 32 + "&tab=<b>&study=1&contestant=2")
     page.page.wait_for_selector(".gac-notice:has-text('no such run')")
     assert page.page.locator(".gac-empty").is_visible()
-    assert "run=" not in page.page.url
+    page.page.wait_for_url(page.url)
 
 
 def test_an_earlier_turn_goes_on_in_its_conversation(serve: Server, open_page: Opener) -> None:
@@ -197,6 +197,36 @@ def test_an_earlier_turn_goes_on_in_its_conversation(serve: Server, open_page: O
     assert page.text(".gac-turns [aria-current]").startswith("first")
     page.ask("third")
     assert page.page.locator(".gac-turns .gac-turn-prompt").all_inner_texts() == ["first", "second"]
+
+
+def test_back_and_forward_go_from_run_to_run_and_tab_to_tab(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    shown = "role=tab[name={}][selected=true]"
+    page.ask("first")
+    page.ask("second")
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_url("**/?run=*&tab=history")
+    page.page.click(".gac-runs li >> nth=0 >> .gac-run-open")
+    page.page.wait_for_selector(".gac-asked h2:text-is('first')")
+    page.page.go_back()
+    page.page.wait_for_selector(shown.format("History"))
+    page.page.wait_for_selector(".gac-asked h2:text-is('second')", state="attached")
+    page.page.reload()
+    page.page.wait_for_selector(shown.format("History"))
+    page.page.wait_for_selector(".gac-asked h2:text-is('second')", state="attached")
+    page.page.go_back()
+    page.page.wait_for_selector(shown.format("Compare"))
+    assert page.text(".gac-asked h2") == "second"
+    page.page.go_back()
+    page.page.wait_for_selector(".gac-asked h2:text-is('first')")
+    assert page.page.locator(".gac-turns li").count() == 2
+    page.page.go_back()
+    page.page.wait_for_selector(".gac-empty")
+    page.page.go_forward()
+    page.page.wait_for_selector(".gac-asked h2:text-is('first')")
+    page.page.go_forward()
+    page.page.wait_for_selector(".gac-asked h2:text-is('second')")
+    assert page.page.evaluate("location.search").count("=") == 1
 
 
 def test_closing_the_page_ends_the_computation_after_a_while(serve: Server, open_page: Opener) -> None:

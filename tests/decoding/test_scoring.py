@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scoring import scorer
-from gac_app.decoding.scoring.pieces import LEAST_PROB, Score, longest_pieces, member_pieces
+from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, Score, longest_pieces, member_pieces
 from gac_app.decoding.scoring.scorer import ReadTexts
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
@@ -36,7 +36,8 @@ def chain(toy: Toy, pieces: list[bytes]) -> float:
     """Log-probability of `pieces` after the prompt."""
     text, total = PROMPT.encode(), 0.0
     for piece in pieces:
-        total += math.log(max(toy.probs(text)[piece], LEAST_PROB))
+        prob = toy.probs(text)[piece]
+        total += math.log(prob) if prob else LEAST_LOG_PROB
         text += piece
     return total
 
@@ -55,18 +56,28 @@ def test_pieces_by_hand() -> None:
     assert longest_pieces(b"", union) == []
 
 
+@pytest.mark.parametrize("nats", [30, 60, 120, 700])
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_what_a_sharp_model_finds_improbable_is_not_rounded(alignment: str) -> None:
-    sharp = FixedModel("m1", {b"a": 1.0, b"b": math.exp(-60)})
-    also = FixedModel("m2", {b"a": 1.0, b"b": math.exp(-50)})
+def test_what_a_sharp_model_finds_improbable_is_not_rounded(alignment: str, nats: int) -> None:
+    """Float32 has no probability below 103 nats."""
+    sharp = FixedModel("m1", {b"a": 1.0, b"b": math.exp(-nats)})
+    also = FixedModel("m2", {b"a": 1.0, b"b": math.exp(10 - nats)})
     ensemble = ensemble_of([sharp, also], member=InlineMember)
     settings = ensemble.config.settings_from({"mode": "every-step", "alignment": alignment})
     (alone,) = ensemble.score("x", ["ba"], settings, alone="m1", raw=True)
     (both,) = ensemble.score("x", ["ba"], settings, raw=True)
-    assert alone.log_prob == pytest.approx(-60, rel=LATITUDE)
-    assert both.log_prob == pytest.approx(-50 - math.log(2), rel=LATITUDE)
+    assert alone.log_prob == pytest.approx(-nats, rel=1e-6)
+    assert both.log_prob == pytest.approx(10 - nats + math.log((1 + math.exp(-10)) / 2), rel=1e-6)
     (impossible,) = ensemble.score("x", ["c"], settings, raw=True)
-    assert impossible.log_prob == pytest.approx(math.log(LEAST_PROB), rel=LATITUDE)
+    assert impossible.log_prob == LEAST_LOG_PROB
+
+
+def test_rules_of_whole_distributions_end_at_float32() -> None:
+    sharp = [FixedModel(f"m{number}", {b"a": 1.0, b"b": math.exp(-200)}) for number in (1, 2)]
+    ensemble = ensemble_of(sharp, member=InlineMember)
+    settings = ensemble.config.settings_from({"mode": "every-step", "combine": "geometric"})
+    (score,) = ensemble.score("x", ["b"], settings, raw=True)
+    assert score.log_prob == pytest.approx(math.log(1e-30), rel=0.3)
 
 
 @FEW

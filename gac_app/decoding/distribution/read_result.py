@@ -59,23 +59,33 @@ class ReadResult:
         num_read: ids read for it.
         seconds: of the forward pass, which other sequences may have shared.
         draft: the read of the member's argmax token, which follows before that is fed; None = none.
+        with_logs: `log_probs_U` are exact, however small the probabilities.
     """
 
-    __slots__ = ("distributions", "draft", "num_read", "seconds")
+    __slots__ = ("distributions", "draft", "num_read", "seconds", "with_logs")
 
     def __init__(
-        self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
+        self,
+        mapping: VocabMapping,
+        logits_NV: torch.Tensor,
+        num_read: int,
+        may_draft: MayDraft | None = None,
+        *,
+        with_logs: bool = False,
     ) -> None:
         """`logits_NV` are in the member's own ids. On a CPU, where the member may draft next, they
         are projected lazily, as long as the logits tell the argmax.
         """
         self.num_read = num_read
+        self.with_logs = with_logs
         self.seconds = 0.0
         self.draft: PendingRead | None = None
         can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
         argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
         self.distributions: SequenceOf[TokenDistribution]
-        if argmax_id is None:
+        if with_logs:
+            self.distributions = _with_logs(mapping, logits_NV)
+        elif argmax_id is None:
             self.distributions = _in_union(mapping, logits_NV)
         else:
             self.distributions = [LazyDistribution(mapping, logits_NV.numpy()[0].copy(), argmax_id)]
@@ -122,3 +132,11 @@ def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[Toke
         if logits_NV.device.type == "cpu":
             return [OwnDistribution(mapping, mapping.own_probs(logits_V)) for logits_V in logits_NV.numpy()]
         return distributions_of(mapping.project(logits_NV))
+
+
+def _with_logs(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[TokenDistribution]:
+    with torch.inference_mode():
+        logs_NU = mapping.project_logs(logits_NV)
+        if logits_NV.device.type == "cpu":
+            return [TokenDistribution(logs_U.exp(), log_probs_U=logs_U) for logs_U in logs_NU]
+        return distributions_of(logs_NU.exp(), logs_NU)

@@ -29,6 +29,7 @@ class TokenDistribution:
 
     Args:
         find_top: computes `top`, where there is a faster way.
+        log_probs_U: the logarithms, where they are known better than from `probs_U`.
 
     Attributes:
         partial_ids: union tokens that stand for longer strings, which are no union tokens -> the part of the token's
@@ -40,9 +41,11 @@ class TokenDistribution:
         probs_U: torch.Tensor,
         partial_ids: dict[int, float] | None = None,
         find_top: Callable[[], Top] | None = None,
+        log_probs_U: torch.Tensor | None = None,
     ) -> None:
         self.partial_ids = partial_ids or {}
         self._probs_U: torch.Tensor | None = probs_U
+        self._log_probs_U = log_probs_U
         self._find_top = find_top
         self._cuts: dict[range, Cut] = {}
 
@@ -51,6 +54,15 @@ class TokenDistribution:
         """By union id, summing to 1."""
         assert self._probs_U is not None  # noqa: S101 (it was given)
         return self._probs_U
+
+    @property
+    def log_probs_U(self) -> torch.Tensor:
+        """Natural logarithms of `probs_U`; -inf for what is impossible, or where only those are known."""
+        return self.probs_U.log() if self._log_probs_U is None else self._log_probs_U
+
+    def log_prob_of(self, token_id: int) -> float:
+        """The natural logarithm of one token's probability."""
+        return float(self.log_probs_U[token_id])
 
     @cached_property
     def top(self) -> Top:
@@ -168,7 +180,7 @@ class OwnDistribution(TokenDistribution):
         self.partial_ids = {}
         self._mapping = mapping
         self._own_V = probs_V
-        self._probs_U = None
+        self._probs_U = self._log_probs_U = None
         self._find_top = None
         self._cuts = {}
 
@@ -234,9 +246,9 @@ class LazyDistribution(OwnDistribution):
         return self._own_V
 
 
-def distributions_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
-    """The distributions of several positions. The first access to `top` fetches the top of all positions from the
-    device.
+def distributions_of(probs_NU: torch.Tensor, logs_NU: torch.Tensor | None = None) -> list[TokenDistribution]:
+    """The distributions of several positions, with their logarithms if they are given. The first access to `top`
+    fetches the top of all positions from the device.
     """
     top_NK = top_k(probs_NU, NUM_TOP)
     find_tops = cache(lambda: _pairs(*top_NK))
@@ -245,7 +257,8 @@ def distributions_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
         return find_tops()[position]
 
     return [
-        TokenDistribution(probs_U, find_top=partial(find_top, position)) for position, probs_U in enumerate(probs_NU)
+        TokenDistribution(probs_U, None, partial(find_top, position), None if logs_NU is None else logs_NU[position])
+        for position, probs_U in enumerate(probs_NU)
     ]
 
 

@@ -31,7 +31,7 @@ from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.pieces import IDS_AT_ONCE, LEAST_PROB, Score
+from gac_app.decoding.scoring.pieces import IDS_AT_ONCE, LEAST_LOG_PROB, Score, log_mean, log_sum
 from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 
@@ -88,16 +88,16 @@ def read_text(
     start = 0
     gate = gate or Gate()
     for own, distribution in zip(ids, distributions(member, sequence, list(ids), timeout_s, stopped), strict=True):
-        _add_boundary(probs, start, distribution.probs_U.cpu().numpy(), text, union)
+        _add_boundary(probs, start, distribution.log_probs_U.cpu().numpy(), text, union)
         probs.views[start] = gate.view(distribution)
         if num_top:
             probs.tops[start] = distribution.top_k(num_top)
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
         for place in range(start + 1, end + 1):
-            # Strings that the union lacks, and underflows, count as very improbable, not as impossible.
-            least = probs.log_probs[place - 1] + math.log(LEAST_PROB)
+            # Strings that the union lacks count as very improbable, not as impossible.
+            least = probs.log_probs[place - 1] + LEAST_LOG_PROB
             probs.log_probs[place] = max(probs.log_probs[place], least)
-        probs.log_ends[end] = max(probs.log_ends[end], probs.log_ends[start] + math.log(LEAST_PROB))
+        probs.log_ends[end] = max(probs.log_ends[end], probs.log_ends[start] + LEAST_LOG_PROB)
         start = end
     return probs
 
@@ -115,23 +115,23 @@ def distributions(
             raise SessionStopped
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
-        result = awaited(member, sequence, member.read(sequence, num_logits=len(chunk)), timeout_s)
+        result = awaited(member, sequence, member.read(sequence, num_logits=len(chunk), with_logs=True), timeout_s)
         sequence.extend(chunk[-1:])
         yield from result.distributions
 
 
-def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:
+def _add_boundary(probs: TextProbs, start: int, log_probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:
     """Add the covers whose last token begins at the boundary `start`."""
+    reached = probs.log_ends[start]
     for end in range(start + 1, len(text) + 1):
         piece = text[start:end]
         ids = union.extensions(piece)
-        begun = float(probs_U[ids.start : ids.stop].sum())
-        if begun <= 0:
+        begun = log_sum(log_probs_U[ids.start : ids.stop])
+        if begun == -math.inf:
             return
-        reached = probs.log_ends[start]
-        probs.log_probs[end] = np.logaddexp(probs.log_probs[end], reached + math.log(begun))
-        if union.tokens[ids.start] == piece and probs_U[ids.start] > 0:
-            probs.log_ends[end] = np.logaddexp(probs.log_ends[end], reached + math.log(probs_U[ids.start]))
+        probs.log_probs[end] = np.logaddexp(probs.log_probs[end], reached + begun)
+        if union.tokens[ids.start] == piece:
+            probs.log_ends[end] = np.logaddexp(probs.log_ends[end], reached + log_probs_U[ids.start])
 
 
 def mixed(
@@ -162,10 +162,8 @@ class Segment:
 
     def log_prob(self, place: int) -> float:
         """Log-probability of the bytes up to `place`, given those before the segment."""
-        given = [(share, self.members[name].between(self.start, place)) for name, share in self.shares.items()]
-        if len(given) == 1:
-            return given[0][1]
-        return float(np.logaddexp.reduce([math.log(share) + log_prob for share, log_prob in given if share > 0]))
+        given = {name: self.members[name].between(self.start, place) for name in self.shares}
+        return log_mean(given, self.shares) if len(given) > 1 else next(iter(given.values()))
 
 
 def segments(

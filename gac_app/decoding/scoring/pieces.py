@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import accumulate
+
+import numpy as np
 
 from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.distribution import ReadResult, TokenDistribution
@@ -27,7 +29,8 @@ from gac_app.models.base import Sequence
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
-LEAST_PROB = 1e-38  # about float32's least, 87 nats; so that no text is impossible
+LEAST_LOG_PROB = -9999.0  # of what cannot be, so that no text is impossible
+_LEAST_PROB = 1e-38  # about float32's least, 87 nats: of what rules make of whole distributions
 IDS_AT_ONCE = 32  # or pieces: longer texts are read in parts
 
 
@@ -115,13 +118,13 @@ class PieceRead:
     """The members' probabilities of one piece of a text.
 
     Attributes:
-        probs: of the piece, by member name, the gate first.
+        log_probs: of the piece, by member name, the gate first.
         views: in the same order, what the gate sees there.
         is_stable: whether all members read the previous piece as a token of their own.
-        mixed: its combined probability, if it was asked for.
+        mixed: its combined log-probability, if it was asked for.
     """
 
-    probs: dict[str, float]
+    log_probs: dict[str, float]
     views: list[GateView]
     is_stable: bool
     mixed: float | None = None
@@ -140,10 +143,10 @@ def read_pieces(
     """
     union, found = forks.members[0].mapping.union, []
     for token_id, by_name, is_stable in read_steps(forks, [union.ids[piece] for piece in pieces]):
-        probs = {name: distribution.prob_of(token_id) for name, distribution in by_name.items()}
-        read = PieceRead(probs, [gate.view(distribution) for distribution in by_name.values()], is_stable)
+        log_probs = {name: distribution.log_prob_of(token_id) for name, distribution in by_name.items()}
+        read = PieceRead(log_probs, [gate.view(distribution) for distribution in by_name.values()], is_stable)
         if mixing and _opens(read, gate):
-            read = replace(read, mixed=_mixed_by_rule(token_id, by_name, probs, *mixing))
+            read = replace(read, mixed=_mixed_by_rule(token_id, by_name, log_probs, *mixing))
         found.append(read)
     return found
 
@@ -173,16 +176,16 @@ def score_pieces(
     for piece in pieces:
         is_ensembled = _opens(piece, gate)
         if not is_ensembled:
-            prob = next(iter(piece.probs.values()))
+            found = next(iter(piece.log_probs.values()))
         else:
-            prob = _mixed(piece.probs, combiner, weights) if piece.mixed is None else piece.mixed
-        log_prob += math.log(max(prob, LEAST_PROB))
+            found = _mixed(piece.log_probs, combiner, weights) if piece.mixed is None else piece.mixed
+        log_prob += max(found, LEAST_LOG_PROB)
         num_ensembled += is_ensembled
     return Score(log_prob, num_bytes, len(pieces), num_ensembled)
 
 
 def _opens(piece: PieceRead, gate: Gate) -> bool:
-    return len(piece.probs) > 1 and gate.decide(piece.views, is_stable=piece.is_stable).is_open
+    return len(piece.log_probs) > 1 and gate.decide(piece.views, is_stable=piece.is_stable).is_open
 
 
 def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int]) -> list[list[TokenDistribution]]:
@@ -192,7 +195,8 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
         spelt = [member.mapping.feed(token_id) for token_id in chunk]
         ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_uncomputed - 1))
         sequence.extend([own for ids in spelt[:-1] for own in ids])
-        asked.append((member, member.read(sequence, num_logits=sequence.num_uncomputed), ends, sequence, spelt[-1]))
+        read = member.read(sequence, num_logits=sequence.num_uncomputed, with_logs=True)
+        asked.append((member, read, ends, sequence, spelt[-1]))
     distributions = []
     for member, future, ends, sequence, last in asked:
         result = forks.awaited(member, sequence, future)
@@ -201,31 +205,44 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
     return distributions
 
 
-def _mixed(probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
-    """The combined probability of a token by a linear rule. The weights learn from it."""
-    shares = combiner.shares(weights.of(list(probs)))
-    learn(weights, probs)
-    return sum(shares[name] * prob for name, prob in probs.items())
+def _mixed(log_probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
+    """The combined log-probability of a token by a linear rule. The weights learn from it."""
+    shares = combiner.shares(weights.of(list(log_probs)))
+    learn(weights, log_probs)
+    return log_mean(log_probs, shares)
 
 
 def _mixed_by_rule(
     token_id: int,
     distributions: dict[str, TokenDistribution],
-    probs: dict[str, float],
+    log_probs: dict[str, float],
     combiner: Combiner,
     weights: StepWeights,
 ) -> float:
     """The same by any rule."""
-    shares = combiner.shares(weights.of(list(probs), distributions.__getitem__))
-    learn(weights, probs)
-    return float(
-        combiner({name: distribution.probs_U for name, distribution in distributions.items()}, shares)[token_id]
-    )
+    shares = combiner.shares(weights.of(list(log_probs), distributions.__getitem__))
+    learn(weights, log_probs)
+    if combiner.is_linear:
+        return log_mean(log_probs, shares)
+    probs = {name: distribution.probs_U for name, distribution in distributions.items()}
+    return math.log(max(float(combiner(probs, shares)[token_id]), _LEAST_PROB))
 
 
-def learn(weights: StepWeights, probs: dict[str, float]) -> None:
-    """Let the weights learn from each member's probability of a piece."""
-    weights.note({name: math.log(max(prob, LEAST_PROB)) for name, prob in probs.items()}, is_shared=True)
+def learn(weights: StepWeights, log_probs: Mapping[str, float]) -> None:
+    """Let the weights learn from each member's log-probability of a piece."""
+    weights.note({name: max(log_prob, LEAST_LOG_PROB) for name, log_prob in log_probs.items()}, is_shared=True)
+
+
+def log_mean(log_probs: Mapping[str, float], shares: Mapping[str, float]) -> float:
+    """The logarithm of the mean of probabilities, weighted by `shares`; -inf if none counts."""
+    return log_sum(math.log(shares[name]) + log_prob for name, log_prob in log_probs.items() if shares[name] > 0)
+
+
+def log_sum(log_probs: Iterable[float]) -> float:
+    """The logarithm of a sum of probabilities; -inf of none."""
+    values = np.fromiter(log_probs, float) if not isinstance(log_probs, np.ndarray) else log_probs
+    most = float(values.max(initial=-math.inf))
+    return most + math.log(float(np.exp(values - most).sum())) if most > -math.inf else most
 
 
 def member_pieces(text: bytes, mapping: VocabMapping) -> list[bytes]:

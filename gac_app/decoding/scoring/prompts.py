@@ -18,7 +18,7 @@ from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.scoring.bytes import Segment, distributions, read_text, segments
-from gac_app.decoding.scoring.pieces import PromptForks, learn, read_steps
+from gac_app.decoding.scoring.pieces import PromptForks, learn, log_mean, read_steps
 from gac_app.decoding.scoring.scorer import Mix
 from gac_app.models.base import Sequence
 
@@ -58,7 +58,7 @@ def score_ids(
     found = distributions(member, sequence, ids[1:], timeout_s, stopped)
     for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
         place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
-        log_prob = -math.inf if place is None else _log(distribution.prob_of(place))
+        log_prob = -math.inf if place is None else distribution.log_prob_of(place)
         top = tuple((union.token(at), _log(prob)) for at, prob in distribution.top_k(num_top))
         scores.append(TokenScore(token, log_prob, top))
     return scores
@@ -127,14 +127,16 @@ class TextScorer:
         union, weights, scores = self.forks.members[0].mapping.union, self.mix.make_weights(), list[TokenScore]()
         for token_id, found, is_stable in read_steps(self.forks, [union.ids[token] for token in tokens]):
             views = [self.gate.view(distribution) for distribution in found.values()]
-            mixed = next(iter(found.values()))
+            log_probs = {name: distribution.log_prob_of(token_id) for name, distribution in found.items()}
+            mixed, log_prob = next(iter(found.values())), next(iter(log_probs.values()))
             if len(found) > 1 and self.gate.decide(views, is_stable=is_stable).is_open:
                 shares = self.mix.combiner.shares(weights.of(list(found), found.__getitem__))
                 probs = {name: distribution.probs_U for name, distribution in found.items()}
                 mixed = TokenDistribution(self.mix.combiner(probs, shares))
-                learn(weights, {name: distribution.prob_of(token_id) for name, distribution in found.items()})
+                log_prob = log_mean(log_probs, shares) if self.mix.combiner.is_linear else mixed.log_prob_of(token_id)
+                learn(weights, log_probs)
             top = tuple((union.token(at), _log(prob)) for at, prob in mixed.top_k(self.num_top))
-            scores.append(TokenScore(union.token(token_id), _log(mixed.prob_of(token_id)), top))
+            scores.append(TokenScore(union.token(token_id), log_prob, top))
         return scores
 
 

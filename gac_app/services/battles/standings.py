@@ -95,6 +95,10 @@ class Standings:
         votes = self._votes(is_fresh=True).filtered(VoteFilter(source=source, has_flagged=has_flagged))
         return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
 
+    def prepare(self) -> None:
+        """Load numpy and scipy and read all votes, for which the first look would wait. Raises StorageError."""
+        self.rated("blind")
+
     def choices(self) -> Choices:
         return Choices(*self._votes().values())
 

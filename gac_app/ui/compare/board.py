@@ -34,7 +34,7 @@ def build_board(service: RunService, computing: Semaphore) -> gr.HTML:
     return component(
         "board",
         "compare/compare",
-        events=EVENTS,
+        events=(*EVENTS, "cleared"),
         functions=board_functions(service, computing),
         markup=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
     )

@@ -52,6 +52,7 @@ class CompareTab:
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
         self._connect_prompt(new_conversation)
         self.connect(self._board, *EVENTS)
+        self.start_afresh_on(self._board.cleared)
         self.connect(self._turns, "open")
 
     def _build_dock(self, service: RunService) -> gr.Button:

@@ -1,5 +1,6 @@
 // The Leaderboard: asks for the standings when it is looked at or a filter changes, and draws them.
 
+import { addressed, addressOf, follow, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
@@ -12,6 +13,7 @@ let leaderboard = null;
 
 export function start(part) {
   leaderboard = new Leaderboard(part);
+  follow("contestant", () => leaderboard.mark());
 }
 
 /** The tab is chosen. */
@@ -34,6 +36,7 @@ class Leaderboard {
     const { source, turns, chars, language, config, from, to, own, has_flagged: flagged, controls_style: style } = this.form.elements;
     const [, least, most] = LENGTH.exec(chars.value);
     this.root.setAttribute("aria-busy", "true");
+    if (this.part("table").hidden) this.part("note").textContent = t("rank.counting");
     this.trigger("wanted", {
       key: visitorKey(), source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
       config: config.value, since: startOf(from.value), before: endOf(to.value), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
@@ -46,6 +49,13 @@ class Leaderboard {
     field.replaceChildren(any, ...values.map((value) => h("option", { value, text: label(value) })));
     field.value = [...field.options].some((option) => option.value === before) ? before : "";
     field.closest("label").hidden = values.length < 2;
+  }
+
+  /** Show which contestant the address names. */
+  mark() {
+    const rows = [...this.root.querySelectorAll("tr[data-name]")], name = addressed("contestant");
+    for (const row of rows) if (row.dataset.name === name) row.setAttribute("aria-current", "true"); else row.removeAttribute("aria-current");
+    rows.find((row) => row.dataset.name === name)?.scrollIntoView({ block: "nearest" });
   }
 
   draw(board) {
@@ -62,8 +72,9 @@ class Leaderboard {
     const counts = [t("rank.votes.n", { n: board.num_votes }), t(sessions, { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
     note.replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
     table.hidden = !board.standings.length;
-    table.replaceChildren(standingsOf(board));
+    table.replaceChildren(standingsOf(board, (name) => { tell({ contestant: name }); this.mark(); }));
     this.part("more").replaceChildren(...[busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
+    this.mark();
     clearTimeout(this.again);
     if (board.reading) this.again = setTimeout(() => { if (this.root.offsetParent) this.ask(); }, AGAIN_MS);
   }
@@ -72,7 +83,12 @@ class Leaderboard {
 const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
 const endOf = (day) => (day ? new Date(new Date(`${day}T00:00`).getTime() + DAY_MS).toISOString() : "");
 
-const languageName = (code) => { try { return new Intl.DisplayNames([LOCALE], { type: "language" }).of(code) ?? code; } catch { return code; } };
+const UNKNOWN = "und"; // of prompts whose language cannot be told
+
+function languageName(code) {
+  if (code === UNKNOWN) return t("rank.language.unknown");
+  try { return new Intl.DisplayNames([LOCALE], { type: "language" }).of(code) ?? code; } catch { return code; }
+}
 
 /** That earlier votes are still being read, if so. */
 function readingOf({ reading }) {
@@ -81,7 +97,7 @@ function readingOf({ reading }) {
   return [h("b", { text: n ? t("rank.reading.n", { done: number(done), n }) : t("rank.reading") }), " "];
 }
 
-function standingsOf({ standings, min_votes: minVotes, problem }) {
+function standingsOf({ standings, min_votes: minVotes, problem }, choose) {
   const rated = standings.filter((one) => one.rating !== null);
   const low = Math.min(...rated.map((one) => one.low)), high = Math.max(...rated.map((one) => one.high));
   const costs = COSTS.filter(({ field }) => standings.some((one) => one[field] !== null));
@@ -97,11 +113,21 @@ function standingsOf({ standings, min_votes: minVotes, problem }) {
           h("td", { class: "gac-rank-wide" }, h("span", { class: "gac-interval" }, intervalBar(one, low, high), h("span", { text: range(one) })))];
       return h("tr", { class: one.is_listed ? null : "is-gone", "data-name": one.name },
         h("td", { text: one.rank === null ? "" : one.rank_low === one.rank_high ? `${one.rank}` : `${one.rank} (${one.rank_low}–${one.rank_high})` }),
-        h("th", { scope: "row" }, h("bdi", { text: one.name }), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
+        h("th", { scope: "row" }, nameLink(one.name, choose), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
         ...shown, h("td", { text: number(one.num_votes) }),
         h("td", { text: `${one.num_wins} / ${one.num_ties} / ${one.num_losses} / ${one.num_both_bad}` }),
         ...costs.map(({ field, digits }) => h("td", { text: one[field] === null ? "" : number(one[field], digits) })));
     })));
+}
+
+/** A contestant's name, with its own address. */
+function nameLink(name, choose) {
+  const onclick = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    choose(name);
+  };
+  return h("a", { class: "gac-rank-one", href: addressOf({ tab: "leaderboard", contestant: name }), onclick }, h("bdi", { text: name }));
 }
 
 /** A 95 % interval on the scale of all. */
@@ -146,5 +172,5 @@ function matrixOf({ names, wins, meetings }) {
   return h("details", { open: true }, h("summary", { text: t("rank.matrix") }),
     h("div", { class: "gac-lab-table gac-rank-matrix", tabindex: "0", role: "region", "aria-label": t("rank.matrix") }, h("table", {},
       h("thead", {}, h("tr", {}, h("td"), ...met.map((at) => h("th", { scope: "col" }, h("bdi", { text: names[at] }))))),
-      h("tbody", {}, ...met.map((row) => h("tr", {}, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
+      h("tbody", {}, ...met.map((row) => h("tr", { "data-name": names[row] }, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
 }

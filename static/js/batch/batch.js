@@ -1,6 +1,7 @@
 // The Batch tab: prompts are sent, the table fills as they are answered, and is found again after a reload.
 
 import { batchCsv, batchJsonl, BatchRow } from "./rows.js";
+import { expectHere } from "../compare/compare.js";
 import { asking, download, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { h, memberName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
@@ -109,7 +110,10 @@ class Batch {
   }
 
   async act(name, run, outcome) {
-    if (name === "open") return this.trigger("open", { key: visitorKey(), run: run.id });
+    if (name === "open") {
+      await expectHere();
+      return this.trigger("open", { key: visitorKey(), run: run.id });
+    }
     const reply = await this.ask("batch_vote", { run: run.id, outcome });
     this.say(reply.error ?? "");
     if (reply.error) return;

@@ -5,7 +5,7 @@ import { Inspector } from "../answer/inspector.js";
 import { Painter } from "../answer/painter.js";
 import { BESIDE, Stream, StreamReader } from "../answer/stream.js";
 import { viewOf } from "../answer/views.js";
-import { showInAddress, tellShown } from "./address.js";
+import { tellRefused, tellShown } from "./address.js";
 import { Arrangement, placeBeside } from "./arrangement.js";
 import { askedParts, tellSettings } from "./asked.js";
 import { newCard } from "./ensemble_card.js";
@@ -17,6 +17,7 @@ import { Toolbar } from "./toolbar.js";
 import { Votes } from "./votes.js";
 import { diffButton, remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
+import { hold } from "../page/address.js";
 import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
 import { theTip } from "../page/tip.js";
@@ -237,7 +238,7 @@ export class Board {
   /** What was asked for was refused. */
   settle() {
     this.isBusy = false;
-    showInAddress(this.run?.id);
+    tellRefused(this);
     this.refresh(true);
   }
 
@@ -262,6 +263,7 @@ export class Board {
   /** Something was asked for: say so until it comes. */
   expect() {
     this.isBusy = true;
+    hold();
     this.askedAt = performance.now();
     this.refresh(true);
   }

@@ -1,8 +1,9 @@
 // The board of the Compare tab, fed by its component's value once per animation frame, and what the page asks of it.
 
-import { openFromAddress } from "./address.js";
+import { followAddress } from "./address.js";
 import { Board } from "./board.js";
 import { listenToEnter } from "./keyboard.js";
+import { tell } from "../page/address.js";
 import { oncePerFrame, visitorKey } from "../page/browser.js";
 import { settings } from "../settings/settings.js";
 
@@ -19,12 +20,20 @@ export function start({ element, props, server, trigger, watch }) {
   watch("value", update);
   update();
   listenToEnter(shown);
-  openFromAddress(shown);
+  followAddress(shown);
   tellStarted(shown);
 }
 
 export const stop = async () => (await board).stopOnClick();
 export const clear = async () => (await board).clear();
+
+/** Another tab asks for a run, which is shown on this one. */
+export async function expectHere() {
+  const shown = await board;
+  await shown.clear();
+  shown.expect();
+  tell({ tab: "compare" });
+}
 
 /** The tab is chosen: another one may have painted in another view. */
 export const show = async () => (await board).repaint();

@@ -1,7 +1,7 @@
 // The visitor's own conversations: search, filter, name, star, reopen, run again, delete one, many or all.
 
 import { clearArena } from "../arena/arena.js";
-import { board } from "../compare/compare.js";
+import { board, expectHere } from "../compare/compare.js";
 import { forgetTurn } from "../compare/turns.js";
 import { confirmed } from "./dialog.js";
 import { HistoryFilters } from "./filters.js";
@@ -63,9 +63,7 @@ class History {
   }
 
   async go(event, run) {
-    const shown = await board;
-    await shown.clear();
-    shown.expect();
+    await expectHere();
     this.trigger(event, { key: visitorKey(), run: run.id });
   }
 

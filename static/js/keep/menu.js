@@ -1,9 +1,9 @@
 // The menu of what can be kept of a run: its text, a page, a picture, a link.
 
-import { RUN_PARAM } from "../compare/address.js";
 import { editPrompt } from "../compare/asked.js";
 import { openDiff } from "./diff.js";
 import { markdownOf, pageOf, pictureOf } from "./export.js";
+import { addressOf } from "../page/address.js";
 import { answerTo, copyBy, download } from "../page/browser.js";
 import { closeOnLeaving, h } from "../page/elements.js";
 import { said, t } from "../page/words.js";
@@ -45,11 +45,8 @@ async function share(board) {
 }
 
 function linkNote(board) {
-  const address = new URL(location.href);
-  address.search = address.hash = "";
-  address.searchParams.set(RUN_PARAM, board.run.id);
   const link = h("input", { type: "text", class: "gac-link", readonly: true, "aria-label": t("keep.link"), onfocus: () => link.select() });
-  link.value = String(address);
+  link.value = addressOf({ run: board.run.id });
   const copy = h("button", { type: "button", class: "gac-icon", text: t("keep.copy-link"), onclick: () => copyBy(copy, link.value, t("keep.copy-link")) });
   const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: t("keep.stop-sharing"), onclick: async () => {
     const reply = await answerTo(board.server.share_run(board.request({ is_shared: false })));

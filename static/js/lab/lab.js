@@ -1,8 +1,10 @@
 // The Lab: a form for a study, its progress, and the results kept.
 
+import { addressed, follow, tell } from "../page/address.js";
 import { asking, parseJson, visitorKey } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
+import { onLoaded } from "../page/loaded.js";
 import { moment, seconds } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 
@@ -12,6 +14,8 @@ let lab = null;
 export function start(part) {
   lab = new Lab(part);
   lab.open();
+  follow("study", (id) => lab.show(id));
+  if (addressed("study")) onLoaded(() => lab.show(addressed("study")));
 }
 
 /** The tab is chosen. */
@@ -197,6 +201,7 @@ class Lab {
 
   show(id) {
     this.shown = id;
+    tell({ study: id });
     this.trigger("shown", { key: visitorKey(), result: id });
   }
 }

@@ -1,0 +1,175 @@
+"""What programs do with a server, each by its own client: `python client_programs.py NAME ADDRESS MODEL`.
+
+`clients` starts the server, makes the environment that has these clients, and runs this file in it. Each function says
+what it got, and fails where that is not what the client's users expect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ASK = "Name three colours."
+CHAT: list[Any] = [{"role": "user", "content": ASK}]
+LIMIT = {"max_tokens": 16}
+
+
+def openai(url: str, model: str) -> None:
+    from openai import AsyncOpenAI, OpenAI
+
+    options: dict[str, Any] = {"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0}
+    with OpenAI(**options) as client:
+        whole = client.chat.completions.create(model=model, messages=CHAT, temperature=0, **LIMIT)
+        said("sync", whole.choices[0].message.content)
+        stream = client.chat.completions.create(model=model, messages=CHAT, temperature=0, stream=True, **LIMIT)
+        said("stream", "".join(chunk.choices[0].delta.content or "" for chunk in stream))
+        said("responses", client.responses.create(model=model, input=ASK, max_output_tokens=16).output_text)
+
+    async def at_once() -> list[str]:
+        async with AsyncOpenAI(**options) as client:
+            asked = (client.chat.completions.create(model=model, messages=CHAT, **LIMIT) for _ in range(4))
+            return [one.choices[0].message.content or "" for one in await asyncio.gather(*asked)]
+
+    for text in asyncio.run(at_once()):
+        said("async", text)
+
+
+def litellm(url: str, model: str) -> None:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise it looks for prices in the net
+    import litellm
+
+    options: dict[str, Any] = {"api_base": f"{url}/v1", "api_key": "none", "max_tokens": 16}
+    answer = litellm.completion(model=f"openai/{model}", messages=CHAT, **options)
+    said("completion", answer.choices[0].message.content)
+    chunks = litellm.completion(model=f"openai/{model}", messages=CHAT, stream=True, **options)
+    said("stream", "".join(chunk.choices[0].delta.content or "" for chunk in chunks))
+    twin = asyncio.run(litellm.acompletion(model=f"openai/{model}", messages=CHAT, **options))
+    said("async", twin.choices[0].message.content)
+    document = litellm.text_completion(model=f"text-completion-openai/{model}", prompt=ASK, **options)
+    said("document", document.choices[0].text)
+
+
+def llm(url: str, model: str) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        listed = f"- model_id: here\n  model_name: {model}\n  api_base: {url}/v1\n"
+        Path(home, "extra-openai-models.yaml").write_text(listed)
+        environment = os.environ | {"LLM_USER_PATH": home, "OPENAI_API_KEY": "none"}
+        for options in ([], ["--no-stream"]):
+            command = [
+                str(Path(sys.executable).with_name("llm")),
+                "-m",
+                "here",
+                "-o",
+                "max_tokens",
+                "16",
+                *options,
+                ASK,
+            ]
+            ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+            assert ran.returncode == 0, ran.stderr
+            said(" ".join(["llm", *options]), ran.stdout)
+
+
+def langchain(url: str, model: str) -> None:
+    from langchain_openai import ChatOpenAI
+
+    chat = ChatOpenAI(base_url=f"{url}/v1", api_key="none", model=model, max_tokens=200, max_retries=0)  # type: ignore[arg-type]
+    said("invoke", chat.invoke(ASK, max_tokens=16).content)
+    said("stream", "".join(str(chunk.content) for chunk in chat.stream(ASK, max_tokens=16)))
+    said("batch", " | ".join(str(one.content) for one in chat.batch([ASK, "And three more?"], max_tokens=16)))
+
+
+def open_webui(url: str, model: str) -> None:
+    """What open-webui's server sends: the check of a connection, a chat, and the chat's title."""
+    import aiohttp
+
+    headers = {"Authorization": "Bearer none", "Content-Type": "application/json", "X-OpenWebUI-User-Name": "A"}
+
+    async def told() -> None:
+        async with aiohttp.ClientSession(trust_env=True, headers=headers) as session:
+            async with session.get(f"{url}/v1/models") as answer:
+                assert answer.status == 200, await answer.text()
+                models = [one["id"] for one in (await answer.json())["data"]]
+            assert model in models
+            said("models", ", ".join(models))
+            body: dict[str, Any] = {"model": model, "messages": CHAT, "max_tokens": 16}
+            streamed = json.dumps(body | {"stream": True, "stream_options": {"include_usage": True}})
+            async with session.post(f"{url}/v1/chat/completions", data=streamed) as answer:
+                assert answer.content_type == "text/event-stream", await answer.text()
+                lines = [line.decode().strip() async for line in answer.content]
+            events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+            assert lines[-2] == "data: [DONE]" or lines[-1] == "data: [DONE]"
+            assert events[-1]["usage"]["completion_tokens"]
+            said("chat", "".join(one["choices"][0]["delta"].get("content") or "" for one in events[:-1]))
+            title = json.dumps(body | {"stream": False, "max_completion_tokens": 16} | {"max_tokens": None})
+            async with session.post(f"{url}/v1/chat/completions", data=title) as answer:
+                said("title", (await answer.json())["choices"][0]["message"]["content"])
+
+    asyncio.run(told())
+
+
+_TASK = """
+task: {name}
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {data}}}
+output_type: {kind}
+test_split: test
+doc_to_text: "{{{{question}}}}"
+doc_to_target: {target}
+{options}
+"""
+_KINDS = {
+    "choices": ("multiple_choice", "answer", 'doc_to_choice: "{{choices}}"\nmetric_list: [{metric: acc}]'),
+    "texts": (
+        "generate_until",
+        '"{{choices[0]}}"',
+        "generation_kwargs: {until: [zzz], max_gen_toks: 16}\nmetric_list: [{metric: exact_match}]",
+    ),
+    "rolling": ("loglikelihood_rolling", '"{{question}}"', "metric_list: [{metric: bits_per_byte}]"),
+}
+
+
+def lm_eval(url: str, model: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [{"question": f"{ask} the model of", "choices": ["all", "step"], "answer": 0} for ask in ("To", "In")]
+        (folder / "rows.json").write_text("\n".join(map(json.dumps, rows)))
+        for task, (kind, target, options) in _KINDS.items():
+            text = _TASK.format(name=task, data=folder / "rows.json", kind=kind, target=target, options=options)
+            (folder / f"{task}.yaml").write_text(text)
+        document = f"base_url={url}/v1/completions,model={model},tokenizer_backend=remote"
+        chat = f"base_url={url}/v1/chat/completions,model={model}"
+        _measured("local-completions", document, "choices,texts,rolling", folder)
+        _measured("local-chat-completions", chat, "texts", folder, "--apply_chat_template")
+
+
+def _measured(model: str, arguments: str, tasks: str, folder: Path, *options: str) -> None:
+    command = [sys.executable, "-m", "lm_eval", "--model", model, "--model_args", arguments, "--tasks", tasks]
+    command += ["--include_path", str(folder), "--output_path", str(folder / model), *options]
+    environment = os.environ | {"OPENAI_API_KEY": "none", "HF_HOME": str(folder / "hf")}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    [results] = (folder / model).rglob("results*.json")
+    for task, values in json.loads(results.read_text())["results"].items():
+        figures = {name: value for name, value in values.items() if isinstance(value, float)}
+        assert figures, values
+        said(f"{model} {task}", str(figures))
+
+
+def said(what: str, text: Any) -> None:
+    assert isinstance(text, str), (what, text)
+    assert text.strip(), what
+    print(f"  {what}: {text.strip()!r}", flush=True)
+
+
+PROGRAMS = {program.__name__: program for program in (openai, litellm, llm, langchain, open_webui, lm_eval)}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]](*sys.argv[2:])
