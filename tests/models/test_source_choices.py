@@ -32,7 +32,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     return found
 
 
-def test_a_host_that_does_not_answer_is_asked_once_unless_it_is_the_only_one(
+def test_a_host_that_does_not_answer_is_asked_once(
     tried: list[Sequence[str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     unreachable: set[str] = set()

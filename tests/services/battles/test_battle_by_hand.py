@@ -12,6 +12,7 @@ from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import Outcome, Side
 from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
+from gac_app.errors import NotFoundError
 from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
 from gac_app.services.battles.live_battles import UNDO_WRITTEN_S, LiveBattles
 from gac_app.services.battles.records import answer_record, side_facts, side_record
@@ -166,7 +167,7 @@ def test_a_stopped_battle_shows_no_more(shown: int, message: str, by: str) -> No
     assert not view.turns[0].left.is_cut
 
 
-def test_a_failed_side_makes_it_void_and_a_skipped_one_is_skipped() -> None:
+def test_a_failed_side_makes_it_void() -> None:
     battle = battle_of()
     turn = add_turn(battle, "abc", "de")
     battle.is_skipped = True
@@ -346,3 +347,44 @@ def test_a_side_is_named_as_its_stream(side: Side, other: Side) -> None:
     end(turn)
     assert turn.is_shown_whole({side: 1, other: 1})
     assert not turn.is_shown_whole({side: 0, other: 1})
+
+
+def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settled ones first, then the oldest that is over of who has most; never one that goes on."""
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 3)
+    live = LiveBattles(cast("Store", SimpleNamespace()))
+
+    def add(owner: str, client: str, *, is_over: bool, is_skipped: bool = False) -> tuple[Battle, list[Battle]]:
+        battle = battle_of()
+        battle.owner, battle.client, battle.is_skipped = owner, client, is_skipped
+        turn = add_turn(battle, "a", "b")
+        if is_over:
+            end(turn)
+        return battle, live.add(battle)
+
+    first, gone = add("ann", "office", is_over=True)
+    assert gone == []
+    skipped, gone = add("bob", "home", is_over=True, is_skipped=True)
+    assert gone == []
+    second, gone = add("ann", "office", is_over=True)
+    assert gone == []
+    third, gone = add("ann", "office", is_over=False)
+    assert gone == [skipped]
+    _, gone = add("cyd", "home", is_over=True)
+    assert gone == [first], "of the address with most, the oldest that is over"
+    _, gone = add("cyd", "home", is_over=False)
+    assert gone == [second]
+    assert live.find("ann", third.id) is third
+    for who, battle_id in (("bob", third.id), ("ann", first.id)):
+        with pytest.raises(NotFoundError, match="no such battle"):
+            live.find(who, battle_id)
+
+
+def test_more_battles_than_are_kept_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 1)
+    live = LiveBattles(cast("Store", SimpleNamespace()))
+    for _ in range(3):
+        battle = battle_of()
+        add_turn(battle, "a", "b")
+        assert live.add(battle) == []
+    assert len(live.all()) == 3
