@@ -32,12 +32,12 @@ HI = (Message("user", "Hi"),)
 
 def test_systems_are_the_ensemble_its_modes_and_members() -> None:
     systems = Systems(CONFIG)
-    assert systems.names == ("gac", "gac/every-step", "gac/gate", "gac/agreement", "gac/bold", "a")
+    assert systems.names == ("gac", "gac/gate", "gac/every-step", "gac/agreement", "gac/bold", "a")
     assert systems.find("gac") == System("gac", None, CONFIG.settings)
     assert systems.find("gac/agreement").settings == CONFIG.settings.model_copy(update={"mode": "agreement"})
     assert systems.find("gac/bold").settings == CONFIG.settings.model_copy(update={"temperature": 1.0})
     assert systems.find("gac/gate") == System("gac/gate", "gac/gate", CONFIG.settings), "a member's name is its own"
-    with pytest.raises(NotFoundError, match="no such model; expected one of gac, gac/every-step"):
+    with pytest.raises(NotFoundError, match="no such model; expected one of gac, gac/gate"):
         systems.find("gpt")
 
 
