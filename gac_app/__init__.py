@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gac_app.errors import (
         BusyError,
         ConfigError,
+        ConstraintError,
         GacError,
         MemberError,
         ModelLoadError,
@@ -38,6 +39,7 @@ __all__ = [
     "Candidate",
     "Config",
     "ConfigError",
+    "ConstraintError",
     "Decoding",
     "FinishReason",
     "Gac",
@@ -59,7 +61,9 @@ __all__ = [
     "load",
 ]
 
-_ERRORS = "BusyError ConfigError GacError MemberError ModelLoadError RequestError RuleError VocabularyError"
+_ERRORS = (
+    "BusyError ConfigError ConstraintError GacError MemberError ModelLoadError RequestError RuleError VocabularyError"
+)
 _NAMES = {
     "gac_app.config": "Config",
     "gac_app.decoding.scoring": "Score",

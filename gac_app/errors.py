@@ -9,6 +9,7 @@ GacError
 ├── VocabularyError  token bytes do not add up
 ├── MemberError      a member failed while running; `member` and `kind` say which and how
 ├── RuleError        a rule, mostly a plug-in, failed while running; `rule` says which
+├── ConstraintError  what an answer may consist of leaves no next token
 ├── BusyError        the queue is full, or another limit is reached
 │   └── LimitError   the caller's own limit is
 └── StorageError     the database failed
@@ -115,6 +116,10 @@ class RuleError(GacError):
         self.rule = rule
         self.message = message
         self.place = place
+
+
+class ConstraintError(GacError):
+    """A JSON schema and a bias leave no next token, or a forced token does not fit them. The message names which."""
 
 
 class BusyError(GacError):

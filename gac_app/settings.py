@@ -6,6 +6,7 @@ settings up are made of it. Knows no member: `Config.check_settings` checks whet
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from pydantic.fields import FieldInfo
 from gac_app.validation import Frozen
 
 MAX_NEW_TOKENS = 32_768
+MAX_BIAS = 100.0  # of a token; also what rules it out, and what leaves only such tokens
+MAX_SCHEMA_CHARS, MAX_SCHEMA_DEPTH = 65_536, 100  # of JSON
 
 Mode = Literal["gate", "every-step", "agreement"]
 GatePolicy = Literal["auto", "lazy", "eager"]
@@ -162,6 +165,10 @@ class Settings(Frozen):
     # every model reads several ids as exactly as one.
     speculation: Speculation = _setting("auto", show=Shown(
         option="One member drafts and the others verify several tokens per pass; the text stays the same."))
+    # What an answer may consist of; it acts on the combined distribution, before the other settings of sampling.
+    json_schema: dict[str, Any] | None = _setting(None, show=Shown(words="JSON by a schema", option=None))
+    logit_bias: dict[int, float] = _setting(  # by ids of the member that answers alone, or of the union
+        {}, show=Shown(words="logit bias", option=None), max_length=1024)
     on_member_failure: Literal["stop", "drop"] = _setting("stop", show=Shown(option=None))
     step_timeout_s: float = _setting(120.0, gt=0.0, le=3600.0, show=Shown(option=None))
     # fmt: on
@@ -172,6 +179,28 @@ class Settings(Frozen):
         if any(not text or len(text) > 200 for text in stop):
             raise ValueError("each stop string needs 1 to 200 characters")
         return stop
+
+    @field_validator("json_schema")
+    @classmethod
+    def _check_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is None:
+            return None
+        if not _is_shallow(schema, MAX_SCHEMA_DEPTH):
+            raise ValueError(f"is nested more than {MAX_SCHEMA_DEPTH} deep")
+        try:
+            num_chars = len(json.dumps(schema, allow_nan=False))
+        except (TypeError, ValueError):
+            raise ValueError("is no JSON") from None
+        if num_chars > MAX_SCHEMA_CHARS:
+            raise ValueError(f"has {num_chars:,} characters as JSON; at most {MAX_SCHEMA_CHARS:,} are taken")
+        return schema
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _check_bias(cls, bias: dict[int, float]) -> dict[int, float]:
+        if not all(-MAX_BIAS <= value <= MAX_BIAS for value in bias.values()):
+            raise ValueError(f"each bias must be a number from {-MAX_BIAS:g} to {MAX_BIAS:g}")
+        return bias
 
     @field_validator("temperature")
     @classmethod
@@ -195,14 +224,21 @@ class Settings(Frozen):
     @property
     def is_greedy(self) -> bool:
         """Whether the likeliest token is always chosen."""
-        return self.temperature == 0 and self.repetition_penalty == 1
+        return self.temperature == 0 and self.repetition_penalty == 1 and not self.is_constrained
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether not every answer is possible that the members find possible, or as likely."""
+        return self.json_schema is not None or bool(self.logit_bias)
 
     @property
     def samples_plainly(self) -> bool:
         """Whether tokens are drawn from the unchanged combined distribution."""
         filters = SAMPLING - {"temperature", "seed"}
-        return self.temperature == 1 and all(
-            getattr(self, name) == Settings.model_fields[name].default for name in filters
+        return (
+            self.temperature == 1
+            and not self.is_constrained
+            and all(getattr(self, name) == Settings.model_fields[name].default for name in filters)
         )
 
     @property
@@ -221,6 +257,15 @@ class Settings(Frozen):
     def reads_along(self) -> bool:
         """Whether members whom the gate does not ask may read along with it."""
         return self.mode == "gate" and self.gate_policy != "lazy"
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    """Whether a JSON value is nested at most so deep."""
+    level = [value]
+    for _ in range(depth):
+        parts = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [part for some in parts for part in some]
+    return not level
 
 
 # How a token is chosen from a distribution.

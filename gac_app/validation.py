@@ -33,6 +33,6 @@ def message_of(item: Any) -> str:
     return message
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = _MAX_QUOTED_CHARS) -> str:
     """The text, cut to what a message may quote."""
-    return text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}..."
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -68,8 +68,8 @@ HEAVY: dict[str, set[str]] = {
 _ROOM_ORDERS = {
     "models": "message chat base random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
     "factory",
-    "decoding": "trace distribution rules alignment forward member tokenizer request contexts speculation loop scoring "
-    "mixes ensemble together",
+    "decoding": "trace distribution constraints rules alignment forward member tokenizer request contexts speculation "
+    "loop scoring mixes ensemble together",
     "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log reporting limits middleware api page routes host serving",
@@ -154,7 +154,7 @@ FACES = [
     "storage",
     *(
         f"decoding.{room}"
-        for room in ("trace", "distribution", "alignment", "contexts", "speculation", "loop", "scoring")
+        for room in ("trace", "distribution", "constraints", "alignment", "contexts", "speculation", "loop", "scoring")
     ),
     *(f"models.{room}" for room in ("sources", "hardware", "gguf", "hf")),
     *(f"evaluation.{room}" for room in ("tasks", "running", "suites", "harness")),

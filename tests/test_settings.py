@@ -28,7 +28,8 @@ def test_a_setting_with_an_option_is_one_of_generate(name: str) -> None:
 
 def test_what_generate_has_no_option_for_says_so() -> None:
     silent = {name for name, field in FIELDS.items() if shown(field).option is None}
-    assert silent == {"members", "mode", "on_member_failure", "step_timeout_s"}  # `--mode` also takes `alone`
+    ways = {"members", "mode", "on_member_failure", "step_timeout_s"}  # `--mode` also takes `alone`
+    assert silent == {*ways, "json_schema", "logit_bias"}
 
 
 @pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if shown(field).group])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,10 @@ from gac_app.config import Config, ContestantConfig
 from gac_app.settings import SAMPLING, Settings
 
 _MAX_NAME_CHARS = 80
+_OWN_WEIGHTS = "own weights"
+_USUAL = {"every step": "every-step", "gate": "gate"}  # name -> mode
+_BESIDE_A_MEMBER = "ensemble, "  # before a usual name that a member has
+_MADE = re.compile(r"(gate|every-step|agreement)(?: ([\d.e+-]+))?, (.+)")
 _OF_A_MEMBER = {*SAMPLING, "stop", "system_prompt"} - {"seed"}  # settings that affect a member alone
 
 
@@ -44,8 +49,19 @@ def name_of(member: str | None, settings: Settings, contestants: Sequence[Contes
     if member is not None:
         return member
     threshold = "" if settings.mode == "every-step" else f" {settings.threshold:g}"
-    weights = settings.weights if isinstance(settings.weights, str) else "own weights"
+    weights = settings.weights if isinstance(settings.weights, str) else _OWN_WEIGHTS
     return f"{settings.mode}{threshold}, {weights}"[:_MAX_NAME_CHARS]
+
+
+def changes_named(name: str) -> dict[str, Any] | None:
+    """The settings in a name that the program made, which differ from the configuration's; None for other names."""
+    if mode := _USUAL.get(name.removeprefix(_BESIDE_A_MEMBER)):
+        return {"mode": mode}
+    if not (found := _MADE.fullmatch(name)):
+        return None
+    mode, threshold, weights = found.groups()
+    changes = {"mode": mode, **({"threshold": float(threshold)} if threshold else {})}
+    return changes if weights == _OWN_WEIGHTS else {**changes, "weights": weights}
 
 
 def _decoding(settings: Settings, member: str | None) -> dict[str, Any]:
@@ -56,11 +72,11 @@ def _decoding(settings: Settings, member: str | None) -> dict[str, Any]:
 
 def _usual(config: Config) -> tuple[ContestantConfig, ...]:
     alone = [ContestantConfig(name=name, member=name) for name in config.member_names]
-    together = [("every step", "every-step"), ("gate", "gate")] if len(alone) > 1 else []
+    together = _USUAL.items() if len(alone) > 1 else ()
     # A member may have an ensemble's name.
     taken = set(config.member_names)
     ensembles = [
-        ContestantConfig(name=f"ensemble, {name}" if name in taken else name, settings={"mode": mode})
+        ContestantConfig(name=f"{_BESIDE_A_MEMBER if name in taken else ''}{name}", settings={"mode": mode})
         for name, mode in together
     ]
     return (*alone, *ensembles)

@@ -261,8 +261,9 @@ class Ensemble:
             weight_rules.of(settings),
             partial(self._mixes.prompt_bits, settings, request.members, request.text, stopped),
         )
+        sampler = Sampler(settings, [constraint.fork() for constraint in request.constraints])
         gate, combiner = Gate() if request.alone else make_gate(settings), combiner_of(request.members, settings)
-        return AnswerRules(settings, gate, combiner, weights, Sampler(settings), stopped)
+        return AnswerRules(settings, gate, combiner, weights, sampler, stopped)
 
     def _with_policy(self, settings: Settings) -> Settings:
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they

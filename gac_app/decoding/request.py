@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.decoding.constraints import Constraint, Grammars, TokenBias
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules import check_rules
 from gac_app.decoding.tokenizer import MemberTokenizer, Tokenizer, UnionTokenizer
@@ -27,6 +28,7 @@ class Request:
         members: those taking part, the gate first if it takes part.
         prompt: a chat with its system prompt, or a raw document.
         ids: the prompt in each member's own ids.
+        constraints: of an answer that has yet to begin; to be forked.
     """
 
     settings: Settings
@@ -34,6 +36,7 @@ class Request:
     members: list[Member]
     prompt: Prompt
     ids: list[list[int]]
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def text(self) -> str:
@@ -57,6 +60,7 @@ class Requests:
     def __init__(self, members: Mapping[str, Member], config: Config) -> None:
         self._members = members
         self._config = config
+        self._grammars = Grammars(self._union)
 
     def checked(
         self,
@@ -80,11 +84,13 @@ class Requests:
         settings = settings or self._config.settings
         self._config.check_settings(settings)
         check_rules(settings)
-        members = self._taking_part(settings, alone)
+        members, constraints = self._taking_part(settings, alone), tuple(self._constraints(settings, alone))
         if raw and may_be_empty and not prompt:
-            return Request(settings, alone, members, "", [document_start(member) for member in members])
+            starts = [document_start(member) for member in members]
+            return Request(settings, alone, members, "", starts, constraints)
         prompt = _checked(prompt, settings, raw)
-        return Request(settings, alone, members, prompt, _encode(members, prompt, {} if known is None else known))
+        ids = _encode(members, prompt, {} if known is None else known)
+        return Request(settings, alone, members, prompt, ids, constraints)
 
     def raw(self, prompt: str | SequenceOf[int], settings: Settings, *, alone: str | None) -> Request:
         """The request of a document, which may be empty, as text or as ids: of the member that answers alone, or of the
@@ -105,11 +111,23 @@ class Requests:
             raise RequestError("prompt", f"{self._union.end_id} ends an answer, so no prompt can have it")
         ids = [list(prompt)] if alone is not None else [document_ids(member, data) for member in members]
         _check_lengths(members, ids)
-        return Request(settings, alone, members, text, ids)
+        return replace(empty, prompt=text, ids=ids)
 
     def tokenizer(self, alone: str | None) -> Tokenizer:
         """Of a member, or of the union."""
         return UnionTokenizer(self._union) if alone is None else MemberTokenizer(self._members[alone])
+
+    def _constraints(self, settings: Settings, alone: str | None) -> Iterator[Constraint]:
+        """In the order in which they act. Raises RequestError: they do not fit the members."""
+        if settings.json_schema is not None:
+            yield self._grammars.of(settings.json_schema)
+        if settings.logit_bias:
+            tokenizer = self.tokenizer(alone)
+            for token_id in settings.logit_bias:
+                if not 0 <= token_id < tokenizer.size:
+                    raise RequestError("logit_bias", f"{token_id} is no token id; expected 0 to {tokenizer.size - 1:,}")
+            bias = {tokenizer.in_union(token_id): value for token_id, value in settings.logit_bias.items()}
+            yield TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
 
     @property
     def _union(self) -> UnionVocabulary:

@@ -38,6 +38,10 @@ class Tokenizer(ABC):
         return [self._token(token_id) for token_id in ids]
 
     @abstractmethod
+    def in_union(self, token_id: int) -> int | None:
+        """The union's id of one below `size`; None for a control token, which is never written."""
+
+    @abstractmethod
     def _token(self, token_id: int) -> bytes: ...
 
 
@@ -50,6 +54,11 @@ class MemberTokenizer(Tokenizer):
 
     def encode(self, text: str, *, is_document: bool = False) -> list[int]:
         return self._member.encode(text) if is_document else list(self._member.mapping.vocabulary.encode(text))
+
+    def in_union(self, token_id: int) -> int | None:
+        union = self._member.mapping.union
+        is_end = token_id in self._member.mapping.vocabulary.end_ids
+        return union.end_id if is_end else union.ids.get(self._token(token_id))
 
     def _token(self, token_id: int) -> bytes:
         return self._member.mapping.vocabulary.token_bytes[token_id] or b""
@@ -72,6 +81,9 @@ class UnionTokenizer(Tokenizer):
                 raise RequestError("prompt", str(error)) from None
             start += len(self._union.token(ids[-1]))
         return ids
+
+    def in_union(self, token_id: int) -> int | None:
+        return token_id
 
     def _token(self, token_id: int) -> bytes:
         return self._union.token(token_id)

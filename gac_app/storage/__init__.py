@@ -9,11 +9,13 @@ from gac_app.storage.battles.records import (
     StoredBattle,
     VoteNews,
     VoteRow,
+    implied_id,
 )
 from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.schema import current_revision, upgrade
 from gac_app.storage.runs.history import SORTS
 from gac_app.storage.runs.records import (
+    BESIDE,
     ENSEMBLE,
     AnswerRecord,
     ConversationSummary,
@@ -34,6 +36,7 @@ from gac_app.storage.studies import StoredStudy
 from gac_app.storage.text import clean_json, clean_text
 
 __all__ = [
+    "BESIDE",
     "ENSEMBLE",
     "LET_GO",
     "SORTS",
@@ -62,6 +65,7 @@ __all__ = [
     "clean_text",
     "current_revision",
     "fed_messages",
+    "implied_id",
     "stream_key",
     "upgrade",
 ]

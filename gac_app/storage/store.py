@@ -105,6 +105,7 @@ class Store(Database):
         def delete(session: Session) -> DeletedIds:
             battle_ids = battle_queries.ids_of_run(session, run_id)
             changes.delete_run(session, visitor_key, run_id)
+            battle_changes.remove_all(session, battle_ids)
             return DeletedIds((run_id,), battle_ids)
 
         return self.delete(delete)

@@ -113,7 +113,6 @@ def test_parts_and_developers_are_text_and_system(site: Sites) -> None:
     [
         ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "unsupported_parameter"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content", "invalid_value"),
         ({"messages": [{"role": "tool", "content": "4"}]}, "messages.0.role", "invalid_value"),
         ({"messages": []}, "messages", "invalid_value"),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
-from evalica import Winner, bradley_terry
 
 from gac_app.arena.rating.ratings import PRIOR, is_connected, is_decided, rate, rate_all, win_probability
 from tests.arena.samples import row, rows, votes_of
@@ -69,6 +67,9 @@ def test_connected_and_decided() -> None:
 @pytest.mark.parametrize("num", [2, 5, 12])
 def test_ratings_are_those_of_evalica(num: int) -> None:
     """Tables with few and with many votes, close and one-sided ones, all rated at once."""
+    import pandas as pd  # here, since every process of a parallel run imports this file
+    from evalica import Winner, bradley_terry
+
     rng = np.random.default_rng(num)
     tables_BCC = np.stack([rng.poisson(10.0 ** rng.uniform(-1, 4, (num, num))) for _ in range(20)]).astype(float)
     tables_BCC *= 1 - np.eye(num)

@@ -11,6 +11,9 @@ from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
 
+# How many widths and heights of the text the cards have.
+SIZES = """['clientWidth', 'clientHeight'].map((side) =>
+  new Set([...document.querySelectorAll('.gac-body')].map((body) => body[side])).size)"""
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
     " ]]> ",
@@ -129,13 +132,29 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
     page.page.click("text=Compare with the settings below")
-    page.page.wait_for_selector(".gac-beside")
+    page.page.wait_for_selector(".gac-board.is-pair .gac-card >> nth=1")
     page.wait_for_end()
-    assert "Here: gate Small · others asked below 50 %" in page.text(".gac-beside").replace("\n", " ")
-    assert page.page.locator(".gac-card").count() == 4
-    assert page.text(".gac-beside .gac-text").startswith("Paris is the")
-    page.click_token(1, stream=3)
+    before = "gate Small · others asked below 50 %"
+    assert page.page.locator(".gac-card h3").all_inner_texts() == ["every step combined", before]
+    assert page.page.locator(".gac-card").count() == 2
+    assert page.page.evaluate(SIZES) == [1, 1], "equal cards"
+    page.click_token(1, stream=1)
     page.page.wait_for_selector(".gac-inspector :text('only 40 % sure')")
+    page.page.keyboard.press("Escape")
+    page.leave_fields()
+    page.page.keyboard.press("2")
+    page.page.wait_for_selector(f".gac-votes:has-text('Your choice: {before}')")
+    page.page.click(".gac-asked >> text='Compare settings'")
+    page.page.click(".gac-others button:has-text('Geometric mean')")
+    page.page.wait_for_selector(".gac-card h3:has-text('geometric mean')")
+    page.wait_for_end()
+    page.page.click(".gac-asked >> text=Diff")
+    page.page.wait_for_selector(".gac-diff :text('The two are the same.')")
+    page.page.click(".gac-diff >> text=Close")
+    page.page.go_back()
+    page.page.wait_for_selector(".gac-votes.is-voted")
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_selector(".gac-runs li:has-text('other settings best')")
 
 
 def test_the_prompt_is_edited_in_its_place(serve: Server, open_page: Opener) -> None:

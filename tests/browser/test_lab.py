@@ -14,6 +14,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_contrast import MEASURE
+from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
 
 pytestmark = pytest.mark.browser
@@ -26,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """Two random members, one of a hostile name, behind a page with a Lab."""
     models = [FakeModel("slow", 1, delay_s=0.003), FakeModel(HOSTILE, 2)]
     config = config_of([model.name for model in models])
-    store = Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}")
+    store = Store(database_in(tmp_path / "runs.sqlite3"))
     service = RunService(config, store)
     service.members.use(ensemble_of(models, config))
     lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.members.ensemble()), store)
@@ -49,7 +50,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width:
     page = open_page(site, viewport={"width": width, "height": 900}).page
     run_calibration(page)
     assert page.inner_text(".gac-lab-about") == "Whether each is as often right as it is sure."
-    assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"alone:{HOSTILE}"
+    assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"{HOSTILE} alone"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
     chart = page.locator("#gac-lab-plots svg.marks").first.bounding_box()
     assert chart is not None

@@ -39,6 +39,7 @@ def test_tokens_are_one_tab_stop_with_arrow_keys(serve: Server, open_page: Opene
     page = open_page(serve())
     page.ask("hello")
     assert page.page.locator(".gac-ensemble .gac-text[tabindex='0'], .gac-ensemble .gac-text [tabindex]").count() == 1
+    assert page.page.locator(".gac-member-notice").all_inner_texts() == ["Small terms", "Large terms"]
     page.page.locator(".gac-ensemble .gac-text").focus()
     keys(page, "ArrowRight", "ArrowRight", "Enter")
     page.page.wait_for_selector(".gac-inspector:not([hidden])")

@@ -142,7 +142,10 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     choice.select_option("warm <b>")
     summed_up(page, "temperature 0.9")
     page.page.click(".gac-presets >> text=Delete")
-    assert choice.locator("option").all_inner_texts() == ["Not saved", "Defaults"]
+    assert choice.locator("option").all_inner_texts()[:3] == ["Not saved", "Defaults", "As in the paper"]
+    choice.select_option("Cheapest")
+    summed_up(page, "others asked below 30 %")
+    assert "only where the gate is very unsure" in page.text(".gac-presets")
 
 
 def test_a_member_switched_off_takes_no_part(serve: Server, open_page: Opener) -> None:

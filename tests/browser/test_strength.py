@@ -14,6 +14,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_contrast import hard_to_read
+from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.services.lab.test_lab import store_in
 from tests.services.lab.test_strength import benchmark_data
@@ -34,7 +35,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
-    service = RunService(config_of([WEAK, STRONG]), Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}"))
+    service = RunService(config_of([WEAK, STRONG]), Store(database_in(tmp_path / "runs.sqlite3")))
     with served(service, lab) as site:
         yield site
 

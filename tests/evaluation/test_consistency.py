@@ -109,6 +109,8 @@ def test_the_report_is_plain_json() -> None:
 @pytest.mark.slow
 def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
+    few = tuple(WordSet(words.name, words.words[:20]) for words in word_sets())
+    monkeypatch.setattr("gac_app.evaluation.studies.vocabularies.word_sets", lambda: few)
     config = tmp_path / "two.yaml"
     config.write_text("members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n")
     arguments = ["consistency", "--config", str(config)]

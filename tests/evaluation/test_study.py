@@ -41,10 +41,10 @@ def test_names_in_a_result_are_explained_and_no_others() -> None:
         "Small, nats",
         "tokens per word, after a space",
     ]
-    table = Table(columns, [["alone:Small", *"12345"], ["gate@0.5", *"12345"]])
+    table = Table(columns, [["alone:Small", *"12345"], ["vote", *"12345"]])
     found = explained(StudyResult("eval", "nq: 2 questions", [table, Table(["temperature of all"], [["1"]])], {}))
     assert list(found) == [
-        "alone:", "gate@", "accuracy", "vs ", "ECE by chance", "temperature", "nats", "after a space",
+        "vote", "accuracy", "vs ", "ECE by chance", "temperature", "nats", "after a space",
         "tokens per word",
     ]  # fmt: skip
     assert found["nats"].startswith("mean negative log-probability")

@@ -139,9 +139,9 @@ def test_killed_halfway_it_is_the_old_schema_never_half(url: str, path: Path) ->
 @pytest.mark.process
 def test_racing_starts_on_one_new_file_all_succeed(url: str) -> None:
     code = "import sys; from gac_app.storage import Store; store = Store(sys.argv[1]); store.check(); store.close()"
-    racers = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    racers = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [racer.communicate()[1] for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * 3, errors
+    assert [racer.returncode for racer in racers] == [0] * 2, errors
     assert not any("Traceback" in error for error in errors), errors
     assert current_revision(url) == upgrade(url)
 

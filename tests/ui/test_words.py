@@ -121,7 +121,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"weights": "score"}, {"weights": "posterior"},
     {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "stop": ("a",)},
     {"stop": ("a", "b"), "system_prompt": "x", "reproducible": "on", "repetition_penalty": 1.2},
-    {"reproducible": "off"},
+    {"reproducible": "off"}, {"alignment": "paper"},
     *({"temperature": 0.7, name: another_value(name)} for name in SAMPLING),
 ]  # fmt: skip
 COMPARISONS = [

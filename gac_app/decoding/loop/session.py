@@ -15,7 +15,7 @@ from gac_app.decoding.loop.tracing import Decision, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
-from gac_app.errors import MemberError, RuleError
+from gac_app.errors import ConstraintError, MemberError, RuleError
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ class DecodingSession:
         self._text = TextStream(stop_strings)
         self._started = time.monotonic()
         self._ttft_s = 0.0
-        self._digest = StepDigest()
+        self._digest = StepDigest(rules.settings)
         self._is_reproducible = is_reproducible
         self._num_tokens = 0
         self._num_replayed = 0
         self._num_ensembled = 0
         self._reason: FinishReason | None = None
         self._detail = ""
-        self.failure: MemberError | RuleError | None = None  # why it ended with ERROR
+        self.failure: MemberError | RuleError | ConstraintError | None = None  # why it ended with ERROR
 
     @property
     def contexts(self) -> dict[str, MemberContext]:
@@ -87,7 +87,7 @@ class DecodingSession:
                 yield from self._step()
         except SessionStopped:
             self._reason = FinishReason.ABORT
-        except (MemberError, RuleError) as error:
+        except (MemberError, RuleError, ConstraintError) as error:
             self._reason, self._detail, self.failure = FinishReason.ERROR, str(error), error
             if isinstance(error, RuleError) and error.place:
                 logger.warning("%s (%s)", error, error.place)
@@ -123,7 +123,7 @@ class DecodingSession:
             token_id: a union id; None = the answer's rules choose.
 
         Raises:
-            MemberError, RuleError.
+            MemberError, RuleError, ConstraintError.
         """
         chosen = self._stepper.choose(view.mixture, token_id)
         step = self._end_step(self._stepper.feed(view, chosen, is_forced=token_id is not None))
@@ -197,6 +197,7 @@ class DecodingSession:
             seconds=time.monotonic() - self._started,
             members={name: context.usage for name, context in self.contexts.items()},
             detail=self._detail,
+            is_at_odds=isinstance(self.failure, ConstraintError),
             digest=self._digest.hex,
             is_reproducible=self._is_reproducible,
             num_replayed=self._num_replayed,

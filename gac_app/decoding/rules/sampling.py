@@ -5,13 +5,14 @@ Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gac_app.decoding.constraints import Constraint
 from gac_app.decoding.distribution import argmax
 from gac_app.settings import Settings
 
@@ -21,20 +22,26 @@ _NUM_SORTED_FIRST = 1024  # candidates sorted first; sorting all 258,000 costs a
 class Sampler:
     """Greedy at temperature 0, else random. Equal seed, settings and distributions give equal tokens.
 
-    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. At every position of the
-    answer each token has its own random number (the Gumbel-max trick), so draws from similar distributions mostly
-    agree. A member's draft therefore mostly agrees with the ensemble (see `in_turn`), and an answer that continues
-    another one is drawn as if it had never ended.
+    The filters act in the usual order: repetition penalty, constraints, temperature, top-k, top-p, min-p. At every
+    position of the answer each token has its own random number (the Gumbel-max trick), so draws from similar
+    distributions mostly agree. A member's draft therefore mostly agrees with the ensemble (see `in_turn`), and an
+    answer that continues another one is drawn as if it had never ended.
+
+    Args:
+        constraints: of this answer, in the order in which they act.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, constraints: Sequence[Constraint] = ()) -> None:
         self._settings = settings
+        self._constraints = constraints
         self._position = 0  # of the next token
         self._chosen: set[int] = set()
 
     def choose(self, probs_U: torch.Tensor) -> int:
-        """A union id."""
+        """A union id. Raises ConstraintError if none is left."""
         probs_U = self._penalised(probs_U)
+        for constraint in self._constraints:
+            probs_U = constraint(probs_U)
         token_id = argmax(probs_U) if self._settings.temperature == 0 else self._draw(probs_U)
         self.note(token_id)
         return token_id
@@ -47,13 +54,15 @@ class Sampler:
         return list(shares)[int(keys_M.argmax())]
 
     def note(self, token_id: int) -> None:
-        """Count a token, chosen or forced."""
+        """Count a token, chosen or forced. Raises ConstraintError if it does not fit the constraints."""
+        for constraint in self._constraints:
+            constraint.note(token_id)
         self._chosen.add(token_id)
         self._position += 1
 
     def fork(self) -> Sampler:
         """An independent copy, which makes the same choices."""
-        forked = Sampler(self._settings)
+        forked = Sampler(self._settings, [constraint.fork() for constraint in self._constraints])
         forked._position = self._position
         forked._chosen = set(self._chosen)
         return forked

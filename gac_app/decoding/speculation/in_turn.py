@@ -29,7 +29,7 @@ from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 from gac_app.decoding.speculation.pace import Pace
-from gac_app.errors import MemberError, RuleError
+from gac_app.errors import ConstraintError, MemberError, RuleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,12 @@ class InTurnDrafter(Drafter):
             is_certain = bool(
                 self._is_gated and gate and not self._rules.gate.decision_on([gate], is_stable=True).is_open
             )
-        except RuleError:  # it may need members that are not asked yet, and the place may never come
+            if not place:
+                self._sampler = self._rules.sampler.fork()
+            token_id = self._sampler.choose(probs_U)
+        # A rule may need members that are not asked yet, a constraint leave nothing; and the place may never come.
+        except (RuleError, ConstraintError):
             return False
-        if not place:
-            self._sampler = self._rules.sampler.fork()
-        token_id = self._sampler.choose(probs_U)
         if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self.alive.values()):
             return False
         self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain))

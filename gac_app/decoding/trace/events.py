@@ -13,7 +13,7 @@ class FinishReason(StrEnum):
     STOP = "stop"  # END was chosen, or a stop string was written
     LENGTH = "length"  # max_new_tokens, or the smallest member's context, was reached
     ABORT = "abort"  # it was stopped
-    ERROR = "error"  # a member failed and the settings say stop, or none was left
+    ERROR = "error"  # a member failed and the settings say stop, or none was left; or no token was
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,7 @@ class FinishedEvent:
     digest: str = ""  # of its steps (see `StepDigest`), in hexadecimal
     is_reproducible: bool = False  # the same models, messages, settings and seed give this digest again
     num_replayed: int = 0  # of the tokens, those that a branch replayed: they took no step
+    is_at_odds: bool = False  # an ERROR because its JSON schema and bias left no token; not stored
 
     @property
     def num_decoded(self) -> int:

@@ -6,12 +6,13 @@ from gac_app.evaluation.studies.as_csv import to_csv
 from gac_app.evaluation.studies.evaluator import Evaluator, check_room
 from gac_app.evaluation.studies.glossary import explained
 from gac_app.evaluation.studies.kept_results import KeptResult, KeptResults, Listed, is_result_id
-from gac_app.evaluation.studies.result import StudyResult, Table, result_from_json
+from gac_app.evaluation.studies.result import GivenAnswer, StudyResult, Table, result_from_json
 from gac_app.evaluation.studies.study import EnsembleStudy, QuestionStudy, Study, studies
 
 __all__ = [
     "EnsembleStudy",
     "Evaluator",
+    "GivenAnswer",
     "KeptResult",
     "KeptResults",
     "Listed",

@@ -30,11 +30,7 @@ _COLUMNS = {
     "at start": "the word at the start of a text",
     "tokens per word": "tokens that a member cuts a word into, on average",
 }
-_SYSTEMS = {
-    "alone:": "the member by itself",
-    "every-step": "the ensemble, all members asked at every step",
-    "gate@": "the ensemble, the others asked where the gate's confidence is below this threshold",
-    "agreement": "the ensemble, all members asked where their likeliest tokens differ",
+_SYSTEMS = {  # whose names for people do not say it
     "vote": "each member answers by itself; the most frequent answer counts",
     "mbr": "each member answers by itself; the answer most like the others counts",
     "lowest-perplexity": "each member answers by itself; the answer likeliest to all counts",

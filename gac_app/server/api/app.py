@@ -45,10 +45,15 @@ _MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     *((told, "serialization") for told in (ChatChunk, ResponseEvent, TokenTold, EndTold)),
 ]
 # The names that settings have in requests, by path.
-_PARAMS = {"max_new_tokens": "max_tokens", "settings": "gac.settings"}
+_PARAMS = {"max_new_tokens": "max_tokens", "json_schema": "response_format", "settings": "gac.settings"}
 _PARAMS_OF = {
     "/v1/chat/completions": {**_PARAMS, "prompt": "messages"},
-    "/v1/responses": {**_PARAMS, "max_new_tokens": "max_output_tokens", "prompt": "input"},
+    "/v1/responses": {
+        **_PARAMS,
+        "max_new_tokens": "max_output_tokens",
+        "json_schema": "text.format",
+        "prompt": "input",
+    },
     "/detokenize": {"prompt": "tokens"},
 }
 

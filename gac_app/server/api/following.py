@@ -78,6 +78,8 @@ def refuse_failed(end: FinishedEvent | None) -> None:
     if end is None or end.reason is FinishReason.ABORT:
         detail = (end and end.detail) or "the request was ended before its answer was"
         raise ApiError(503, detail, code="aborted", retry_s=RETRY_S)
+    if end.is_at_odds:
+        raise ApiError(400, end.detail, code="invalid_value")
     if end.reason is FinishReason.ERROR:
         raise ApiError(500, end.detail, code="member_failed")
 

@@ -6,81 +6,30 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from gac_app.models.message import Message
+from gac_app.server.api.asked.options import Bias, GacOptions, ResponseFormat, StreamOptions
+from gac_app.server.api.asked.value import Asked, described_as, like
 from gac_app.services.completions.completion_run import Document
 from gac_app.services.completions.systems import ENSEMBLE_NAME
-from gac_app.settings import MAX_NEW_TOKENS, Settings, Shown
+from gac_app.settings import MAX_NEW_TOKENS
 
 MAX_CHOICES = 16
 MAX_PROMPTS = 128  # and choices of all of them
 MAX_IDS = 200_000
+MAX_BIASES = 1024
 MAX_TOP = 8  # tokens that a step's trace has
 # Fields of OpenAI's that would change the answer. Where they change nothing, as an empty list of tools, they are taken.
 UNSUPPORTED = frozenset(
     {
         *("audio", "modalities", "prediction", "web_search_options", "reasoning_effort", "verbosity"),
         *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
-        *("frequency_penalty", "presence_penalty", "logit_bias", "response_format"),
+        *("frequency_penalty", "presence_penalty"),
         *("best_of", "suffix", "store"),
-        *("background", "conversation", "include", "previous_response_id", "reasoning", "text", "truncation"),
+        *("background", "conversation", "include", "previous_response_id", "reasoning", "truncation"),
     }
 )
-
-
-def like(name: str) -> Any:
-    """A field with the bounds of a setting; None = the system's own."""
-    setting = Settings.model_fields[name]
-    info: Any = Field(None, description=setting.description)
-    info.metadata = [item for item in setting.metadata if not isinstance(item, Shown)]
-    return info
-
-
-def described_as(expected: str) -> WrapValidator:
-    """One message for all kinds of a union, none of which fits."""
-
-    def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return validate(value)
-        except ValidationError:
-            raise ValueError(f"expected {expected}") from None
-
-    return WrapValidator(check)
-
-
-class Asked(BaseModel):
-    """A value of the API: strict, without unknown fields. A field that is null counts as missing."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_nulls(cls, data: Any) -> Any:
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
-
-
-class StreamOptions(Asked):
-    """How a stream is sent."""
-
-    include_usage: bool | None = Field(None, description="A last chunk without choices has the usage.")
-    include_obfuscation: Literal[False] | None = None
-
-
-class GacOptions(Asked):
-    """The extension: how the ensemble decoded."""
-
-    steps: bool = Field(True, description="Each step: who took part, the winner, each member's probability.")
-    settings: dict[str, Any] = Field({}, max_length=40, description="Settings that differ from the model's.")
 
 
 class Answered(Asked):
@@ -127,10 +76,13 @@ class Sampling(Answered):
     stop: Annotated[
         str | Annotated[list[str], Field(max_length=16)] | None, described_as("a text, or a list of up to 16 texts")
     ] = None
+    response_format: ResponseFormat | None = None
+    logit_bias: Annotated[Bias, Field(max_length=MAX_BIASES)] | None = Field(
+        None, description="By ids of the model's tokeniser. -100 rules a token out, 100 leaves only such tokens."
+    )
     # What has to change nothing.
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
 
     @property
     def wants_usage(self) -> bool:
@@ -143,6 +95,8 @@ class Sampling(Answered):
     def changes(self) -> dict[str, Any]:
         names = ("top_k", "min_p", "repetition_penalty", "seed")
         given = {name: getattr(self, name) for name in names}
+        given["json_schema"] = self.response_format and self.response_format.schema_of_text
+        given["logit_bias"] = self.logit_bias and {int(token_id): bias for token_id, bias in self.logit_bias.items()}
         given["stop"] = (self.stop,) if isinstance(self.stop, str) else self.stop and tuple(self.stop)
         return super().changes() | {name: value for name, value in given.items() if value is not None}
 

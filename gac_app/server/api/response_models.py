@@ -8,7 +8,9 @@ from pydantic import BaseModel, Field
 
 from gac_app.models.message import Message
 from gac_app.server.api.answers import GacAnswer
-from gac_app.server.api.requests import Answered, Asked, AskedRole, described_as, like, message_of
+from gac_app.server.api.asked.options import TextFormat
+from gac_app.server.api.asked.value import Asked, described_as, like
+from gac_app.server.api.requests import Answered, AskedRole, message_of
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -38,12 +40,6 @@ class InputItem(Asked):
         return message_of(self.role, self.content)
 
 
-class TextFormat(Asked):
-    """The form of the text: any."""
-
-    type: Literal["text"]
-
-
 class TextOptions(Asked):
     """How the text is written."""
 
@@ -69,6 +65,11 @@ class ResponseRequest(Answered):
     @property
     def max_new_tokens(self) -> int | None:
         return self.max_output_tokens
+
+    def changes(self) -> dict[str, Any]:
+        form = self.text and self.text.format
+        schema = form and form.schema_of_text
+        return super().changes() | ({} if schema is None else {"json_schema": schema})
 
     def chat(self) -> tuple[Message, ...]:
         first = (Message("system", self.instructions),) if self.instructions else ()

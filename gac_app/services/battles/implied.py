@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 from gac_app.arena.contestants import Contestant, contestants_of, name_of
 from gac_app.arena.language import language_of
-from gac_app.arena.outcomes import Kind, Origin, Outcome
+from gac_app.arena.outcomes import SIDES, Kind, Origin, Outcome, Side
 from gac_app.config import Config
 from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.queue.shares import client_today
 from gac_app.services.runs.history import Implies
 from gac_app.services.runs.runs import config_hash_of
-from gac_app.services.runs.views import RunView, alone_in, is_over
-from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
+from gac_app.services.runs.views import BESIDE, ENSEMBLE, RunView, StreamView, alone_in, is_over
+from gac_app.storage import JudgedBattle, NewBattle, NewJudgement, implied_id
 
 _ALL = {"tie": Outcome.TIE, "all-bad": Outcome.BOTH_BAD}
 
@@ -43,23 +44,24 @@ def _implied(
     versions: Mapping[str, str],
     visitor_key: str,
     run: RunView,
+    beside: RunView | None,
     outcome: str,
     client: str,
 ) -> list[JudgedBattle]:
-    language = language_of(run.prompt)
-    found = []
-    for pair, said in implied_outcomes(outcome, list(run.streams)).items():
-        sides = dict(zip(("left", "right"), pair, strict=True))
-        streams = {side: run.streams[key] for side, key in sides.items()}
-        names = {side: name_of(alone_in(key), run.settings, contestants) for side, key in sides.items()}
-        records = {side: side_record(names[side], alone_in(key), run.settings) for side, key in sides.items()}
-        turn = {"prompt": run.prompt, **{side: answer_record(stream) for side, stream in streams.items()}}
+    language, found = language_of(run.prompt), []
+    for pair, said in _outcomes(run, beside, outcome).items():
+        sides = {side: _side(key, run, beside, contestants) for side, key in zip(SIDES, pair, strict=True)}
+        names = [sides[side].record["contestant"] for side in SIDES]
+        if names[0] == names[1]:  # settings that no name tells apart
+            continue
+        turn = {"prompt": run.prompt, **{side: answer_record(one.stream) for side, one in sides.items()}}
+        records = {side: one.record for side, one in sides.items()}
         battle = NewBattle(
-            battle_id=hashlib.blake2b(f"{run.id} {pair}".encode(), digest_size=16).hexdigest(),
+            battle_id=implied_id(run.id, pair),
             visitor_key=visitor_key,
             run_id=run.id,
-            left=names["left"],
-            right=names["right"],
+            left=names[0],
+            right=names[1],
             body={"sides": records, "turns": [turn], "versions": dict(versions), "consent": False},
             origin=Origin.COMPARE,
             is_blind=False,
@@ -68,13 +70,35 @@ def _implied(
             client=client_today(client),
             status="answered",
         )
-        shown = {side: len(stream.text) for side, stream in streams.items()}
-        facts = {
-            "turn": len(run.turns) + 1,
-            "early": not is_over(run),
-            "shown": shown,
-            **{side: side_facts([stream], shown[side]) for side, stream in streams.items()},
-            "flags": [],
-        }
-        found.append((battle, NewJudgement(position=0, kind=Kind.VOTE, outcome=said, facts=facts)))
+        judgement = NewJudgement(position=0, kind=Kind.VOTE, outcome=said, facts=_facts(run, sides))
+        found.append((battle, judgement))
     return found
+
+
+def _outcomes(run: RunView, beside: RunView | None, outcome: str) -> dict[tuple[str, str], Outcome]:
+    """As `implied_outcomes`, with the ensemble's two answers as one more pair."""
+    pairs = implied_outcomes(outcome, list(run.streams)) if outcome != BESIDE else {}
+    if beside and outcome in (ENSEMBLE, BESIDE, *_ALL):
+        pairs |= implied_outcomes(outcome, [ENSEMBLE, BESIDE])
+    return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """An answer in a battle. `record`: who gave it."""
+
+    stream: StreamView
+    record: dict[str, Any]
+
+
+def _side(key: str, run: RunView, beside: RunView | None, contestants: Sequence[Contestant]) -> _Side:
+    if key == BESIDE and beside:
+        key, run = ENSEMBLE, beside
+    member = alone_in(key)
+    return _Side(run.streams[key], side_record(name_of(member, run.settings, contestants), member, run.settings))
+
+
+def _facts(run: RunView, sides: Mapping[Side, _Side]) -> dict[str, Any]:
+    shown = {side: len(one.stream.text) for side, one in sides.items()}
+    costs = {side: side_facts([one.stream], shown[side]) for side, one in sides.items()}
+    return {"turn": len(run.turns) + 1, "early": not is_over(run), "shown": shown, **costs, "flags": []}

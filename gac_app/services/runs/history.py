@@ -17,7 +17,7 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.runner import Runner
-from gac_app.services.runs.views import ENSEMBLE, RunView, step_at, stored_view
+from gac_app.services.runs.views import BESIDE, ENSEMBLE, RunView, step_at, stored_view
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
@@ -27,11 +27,13 @@ MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
 
 
-# Visitor's key, run, outcome, client -> the battles that the vote implies.
-Implies = Callable[[str, RunView, str, str], Sequence[JudgedBattle]]
+# Visitor's key, run, the run beside it, outcome, client -> the battles that the vote implies.
+Implies = Callable[[str, RunView, RunView | None, str, str], Sequence[JudgedBattle]]
 
 
-def implies_nothing(visitor_key: str, run: RunView, outcome: str, client: str) -> Sequence[JudgedBattle]:
+def implies_nothing(
+    visitor_key: str, run: RunView, beside: RunView | None, outcome: str, client: str
+) -> Sequence[JudgedBattle]:
     """Where there is no Arena."""
     return ()
 
@@ -113,8 +115,7 @@ class History:
         if parent is None or ENSEMBLE not in parent.streams:
             return None
         is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names)
-        is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
-        return parent if is_alike and is_other else None
+        return parent if is_alike and have_other_answers(parent.settings, run.settings) else None
 
     def _still_there(self, visitor_key: str, run_id: str | None) -> RunView | None:
         """A run by its id; None if there is no id, or if the run was deleted or cannot be read."""
@@ -173,17 +174,22 @@ class History:
         """Vote for an answer. A run that is still decoding continues.
 
         Args:
-            outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad".
+            outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad"; "beside", if the run beside it has
+                the better ensemble's answer.
             client: as in `RunService.start`.
 
         Raises:
             RequestError, NotFoundError, StorageError.
         """
         run = self.find(visitor_key, run_id)
-        if outcome not in run.outcomes:
-            raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        implied = self._implies(visitor_key, run, outcome, client)
-        _judge(run, outcome, self._store.vote(visitor_key, run_id, outcome, implied))
+        with self._runs.changing(owner_of(visitor_key)):  # so that the run beside it is not deleted meanwhile
+            beside = self.run_beside(visitor_key, run)
+            known = (*run.outcomes, *([BESIDE] if beside else []))
+            if outcome not in known:
+                raise RequestError("outcome", f"expected one of {', '.join(known)}")
+            implied = self._implies(visitor_key, run, beside, outcome, client)
+            write = self._store.vote(visitor_key, run_id, outcome, implied)
+        _judge(run, outcome, write)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take back the vote on a run."""
@@ -240,6 +246,11 @@ class History:
         """Mark what was deleted in the published copies. Raises StorageError if that fails now; it is tried again."""
         if self._mirror:
             self._mirror.settle_deletions()
+
+
+def have_other_answers(one: Settings, other: Settings) -> bool:
+    """Whether settings differ in more than the answers' length."""
+    return one.model_copy(update={"max_new_tokens": other.max_new_tokens}) != other
 
 
 def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:

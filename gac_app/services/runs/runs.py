@@ -18,7 +18,14 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
-from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies, implies_nothing
+from gac_app.services.runs.history import (
+    END_TIMEOUT_S,
+    Companion,
+    History,
+    Implies,
+    have_other_answers,
+    implies_nothing,
+)
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.metrics import Metrics
@@ -179,6 +186,19 @@ class RunService:
             return replacing(parent, prompt=checked_prompt(prompt), settings=self.config.settings_from(changes))
 
         return self._replace(visitor_key, run_id, revised, client)
+
+    def compare(self, visitor_key: str, run_id: str, changes: Mapping[str, Any], *, client: str = "") -> LiveRun:
+        """Ask the ensemble again with other settings, so that the two answers stand side by side; as `revise`."""
+        settings = self.config.settings_from(changes)
+
+        def other(parent: RunView) -> RunPlan:
+            if ENSEMBLE not in parent.streams:
+                raise RequestError("run", "has no answer of the ensemble")
+            if not have_other_answers(parent.settings, settings):
+                raise RequestError("settings", "are those of this run; choose others")
+            return replacing(parent, settings=settings, streams=[ENSEMBLE])
+
+        return self._replace(visitor_key, run_id, other, client)
 
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Continue an ensemble answer from its middle with another token; see `branched`. The run may still decode."""

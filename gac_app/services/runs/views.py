@@ -10,6 +10,7 @@ from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutli
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
+from gac_app.storage import BESIDE as BESIDE
 from gac_app.storage import ENSEMBLE as ENSEMBLE
 from gac_app.storage import (
     AnswerRecord,

@@ -126,6 +126,11 @@ def remove(session: Session, visitor_key: str, battle_id: str) -> DeletedIds:
     return DeletedIds((), (battle.id,))
 
 
+def remove_all(session: Session, battle_ids: Sequence[str]) -> None:
+    """Delete battles that have the keys of runs."""
+    session.execute(delete(Battle).where(Battle.id.in_(battle_ids)))
+
+
 def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:
     """Write the battles that a vote on a run implies, in place of those of an earlier vote.
 

@@ -8,17 +8,19 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, exists, func, select
+from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.battles.records import CastVote, StoredBattle
+from gac_app.storage.battles.records import CastVote, StoredBattle, implied_id
 from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.encryption import damage_named, decrypt_json
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
 from gac_app.storage.database.tables import VisitorSession
 from gac_app.storage.database.visitors import is_visitor
+from gac_app.storage.runs.records import BESIDE, ENSEMBLE
+from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 VOTE, UNDO, VERDICT = "vote", "undo", "verdict"
@@ -104,8 +106,13 @@ def of_id(session: Session, battle_id: str) -> StoredBattle | None:
 
 
 def ids_of_run(session: Session, run_id: str) -> tuple[str, ...]:
-    """The ids of the battles that the vote on a run implies or has implied."""
-    return tuple(session.scalars(select(Battle.id).where(Battle.run_id == clean_text(run_id))))
+    """The ids of the battles that the vote on a run implies or has implied, and of those that have its answer beside
+    another run's.
+    """
+    later = session.scalars(select(Run.id).where(Run.parent_run_id == clean_text(run_id)))
+    pairs = [implied_id(other_id, (ENSEMBLE, BESIDE)) for other_id in later]
+    known = select(Battle.id).where(or_(Battle.run_id == clean_text(run_id), Battle.id.in_(pairs)))
+    return tuple(session.scalars(known))
 
 
 def ids_of_visitor(session: Session, visitor_key: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +50,11 @@ class NewJudgement:
 
 
 JudgedBattle = tuple[NewBattle, NewJudgement]  # a finished battle with its vote
+
+
+def implied_id(run_id: str, pair: tuple[str, str]) -> str:
+    """The id of the battle between two streams that a vote on a run implies: the same for every vote on the run."""
+    return hashlib.blake2b(f"{run_id} {pair}".encode(), digest_size=16).hexdigest()
 
 
 def standing_vote(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

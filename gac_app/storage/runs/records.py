@@ -24,6 +24,7 @@ class RunStatus(StrEnum):
 
 
 ENSEMBLE = "ensemble"  # its stream's key
+BESIDE = "beside"  # the key of the ensemble's stream of the run that this one replaces, with other settings
 
 Swap = tuple[bytes, bytes]  # of a branch: the original token, and the chosen one
 

@@ -6,20 +6,23 @@ Nothing is computed until the tab is shown: then its script sends `wanted` and g
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
 
-from gac_app.charts import Rated, Spec, rated_costs
+from gac_app.charts import Rated, Spec, rated_costs, reworded
+from gac_app.config import Config
 from gac_app.errors import GacError
 from gac_app.ui.assets import called, component
 from gac_app.ui.plots import PlotRow
 from gac_app.ui.requests import Fields, Reply, page_json, refusal_json
+from gac_app.ui.settings.names import contestants_in_words
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
-from gac_app.ui.words import word
+from gac_app.ui.words import said, word
 
 if TYPE_CHECKING:
     from gac_app.arena.rating.leaderboard import Leaderboard, Standing
@@ -34,15 +37,15 @@ def leaderboard_tab(context: TabContext) -> Tab | None:
     """The tab, where there is an arena."""
     if context.arena is None:
         return None
-    build = partial(LeaderboardTab, context.arena, context.service.config.arena.min_votes)
+    build = partial(LeaderboardTab, context.arena, context.service.config)
     return Tab("leaderboard", word("tab.leaderboard"), build, called("arena/leaderboard", "showLeaderboard"))
 
 
 class LeaderboardTab:
     """Builds the tab inside the current Blocks."""
 
-    def __init__(self, arena: ArenaService, min_votes: int) -> None:
-        self._arena, self._min_votes = arena, min_votes
+    def __init__(self, arena: ArenaService, config: Config) -> None:
+        self._arena, self._config = arena, config
         board = component("leaderboard", "arena/leaderboard", events=["wanted"])
         self._row = PlotRow("gac-rated-plots", len(_COSTS))
         board.wanted(self.show, outputs=[board, *self._row.plots], **QUIET)
@@ -58,18 +61,21 @@ class LeaderboardTab:
                 own=fields.flag("own"),
                 controls_style=fields.flag("controls_style"),
             )
-            choices = standings.choices()
+            choices, language = standings.choices(), fields.text("said_in")
         except GacError as error:
             return [refusal_json(error), *[gr.skip() for _ in _COSTS]]
+        words = contestants_in_words([one.name for one in board.standings], self._config)
         reply = {
             **_board(board),
-            "min_votes": self._min_votes,
+            "words": words,
+            "min_votes": self._config.arena.min_votes,
             "languages": choices.languages,
             "configs": choices.configs,
             "reading": self._arena.reading,
             "at": time.monotonic(),  # by which equal replies differ: Gradio draws only what has changed
         }
-        return [page_json(reply), *self._row.showing(charts(board))]
+        shown = [reworded(chart, partial(said, language=language)) for chart in charts(board, words)]
+        return [page_json(reply), *self._row.showing(shown)]
 
 
 def filter_of(fields: Fields) -> VoteFilter:
@@ -89,21 +95,21 @@ def filter_of(fields: Fields) -> VoteFilter:
     )
 
 
-def charts(board: Leaderboard) -> list[Spec]:
-    """Charts of rating over cost, for contestants that have both; none for fewer than two."""
+def charts(board: Leaderboard, words: Mapping[str, str]) -> list[Spec]:
+    """Charts of rating over cost, for contestants that have both; none for fewer than two. `words`: for their names."""
     plots = []
     for field, label in _COSTS:
-        points = [found for one in board.standings if (found := _rated(one, field))]
+        points = [found for one in board.standings if (found := _rated(one, field, words.get(one.name, one.name)))]
         if len(points) > 1:
             plots.append(rated_costs(label, points))
     return plots
 
 
-def _rated(one: Standing, cost: str) -> Rated | None:
+def _rated(one: Standing, cost: str, name: str) -> Rated | None:
     value = getattr(one, cost)
     if value is None or one.rating is None or one.low is None or one.high is None:
         return None
-    return Rated(one.name, value, one.rating, one.low, one.high)
+    return Rated(name, value, one.rating, one.low, one.high)
 
 
 def _board(board: Leaderboard) -> Reply:

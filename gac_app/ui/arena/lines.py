@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from gac_app.arena.outcomes import SIDES
 from gac_app.settings import Settings
 from gac_app.ui.requests import page_line
+from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.settings.wording import settings_in_words
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def state_of(view: BattleView) -> dict[str, Any]:
 
 def _contestant(one: ContestantView) -> dict[str, Any]:
     return {
-        "name": one.name,
+        "name": contestant_in_words(one.name, one.member, one.settings),
         "member": one.member,
         "settings": "" if one.member else _settings(one),
         "seconds": one.seconds,

@@ -7,10 +7,10 @@ the visitor's key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gac_app.arena.exports.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
@@ -23,6 +23,7 @@ from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
 from gac_app.ui.requests import Fields, Reply, Threads, has_listener, refusal_json, replying
+from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.streaming import STREAMED, followed, following
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
@@ -198,13 +199,17 @@ def _seen(view: BattleView) -> Reply:
     return {"state": state_of(view), "texts": texts_of(view)}
 
 
+def _named(side: Mapping[str, Any]) -> str:
+    return contestant_in_words(side["contestant"], side["member"], side["settings"])
+
+
 def _row(battle: StoredBattle) -> Reply:
     return {
         "id": battle.battle_id,
         "prompt": battle.body["turns"][0]["prompt"] if battle.body["turns"] else "",
         "turns": len(battle.body["turns"]),
         "created_at": battle.created_at,
-        "names": [battle.left, battle.right] if battle.is_told else [],
+        "names": [_named(battle.body["sides"][side]) for side in SIDES] if battle.is_told else [],
         "outcome": battle.outcome,
         "is_blind": battle.is_blind,
     }

@@ -21,7 +21,7 @@ from gac_app.ui.requests import Fields, Reply, client_here, replying
 if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunService, RunView
     from gac_app.services.runs.views import StreamView
-EVENTS = ("open", "rerun", "branch", "revise", "regenerate", "extend")
+EVENTS = ("open", "rerun", "branch", "revise", "compare", "regenerate", "extend")
 
 
 def build_board(service: RunService, computing: Semaphore) -> gr.HTML:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gac_app.decoding.trace import FinishedEvent, StepOutline
 from gac_app.services.runs.comparison import compare_streams
 from gac_app.services.runs.live_run import LiveRun
-from gac_app.services.runs.views import ENSEMBLE, StreamView, is_over
+from gac_app.services.runs.views import BESIDE, ENSEMBLE, StreamView, is_over
 from gac_app.ui.compare.forks import Fork, GrowingText
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.compare.wording import comparison_in_words
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunView
 
 GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
-BESIDE = "beside"  # key of another run's ensemble stream
 PIECE = 1024  # tokens of a stream that are sent at once, as many as are stored together
 MAX_ASKED = 4 * PIECE  # tokens in a reply to the page
 

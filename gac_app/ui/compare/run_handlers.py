@@ -83,6 +83,12 @@ class RunHandlers:
         return self._service.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
     @following
+    def compare(self, fields: Fields, client: str) -> RunView:
+        """Answer an earlier run's prompt with other settings, by the ensemble alone, beside its answer."""
+        changes = changes_from(self._service.config, fields.unchecked("settings") or {})
+        return self._service.compare(fields.visitor_key, fields.text("run"), changes, client=client)
+
+    @following
     def regenerate(self, fields: Fields, client: str) -> RunView:
         """Regenerate the answer of one stream of a run."""
         run_id, stream = fields.text("run"), fields.text("stream")

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.charts import to_svg
-from gac_app.evaluation.studies import explained, to_csv
+from gac_app.config import Config
+from gac_app.evaluation.studies import StudyResult, explained, to_csv
 from gac_app.ui.assets import component
+from gac_app.ui.lab.people import for_people, plots_in
 from gac_app.ui.plots import PlotRow
 from gac_app.ui.requests import Fields, Reply, page_json, replying
+from gac_app.ui.settings.names import systems_in_words
 
 if TYPE_CHECKING:
     from gac_app.evaluation.studies import KeptResult
@@ -24,13 +27,13 @@ MAX_PLOTS = 6  # in the study of vocabularies, each pair of members has one
 class ResultView:
     """Head, charts and body, filled by one event; `outputs` are their components."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
+    def __init__(self, lab: Lab, config: Config) -> None:
+        self._config = config
 
         @replying
         def lab_picture(fields: Fields) -> Reply:
             kept = lab.results.load(fields.visitor_key, fields.text("result"))
-            return {"svg": to_svg(kept.result.plots)}
+            return {"svg": to_svg(plots_in(for_people(kept.result, config), fields.text("said_in")))}
 
         with gr.Column(elem_id="gac-lab-shown"):
             self._head = component("lab_head", "lab/head", functions=[lab_picture])
@@ -45,13 +48,14 @@ class ResultView:
         """The outputs without a result."""
         return [page_json({"error": error}) if error else "", *self._row.showing([]), ""]
 
-    def of(self, kept: KeptResult) -> list[Any]:
-        """The outputs for a result."""
-        return [page_json(_head_of(kept)), *self._row.showing(kept.result.plots), page_json(_body_of(kept))]
+    def of(self, kept: KeptResult, language: str) -> list[Any]:
+        """The outputs for a result. What the server draws is in the language."""
+        result = for_people(kept.result, self._config)
+        row = self._row.showing(plots_in(result, language))
+        return [page_json(_head_of(kept, result)), *row, page_json(_body_of(kept, result, self._config))]
 
 
-def _head_of(kept: KeptResult) -> Reply:
-    result = kept.result
+def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
     return {
         "id": kept.id,
         "name": kept.name,
@@ -61,16 +65,18 @@ def _head_of(kept: KeptResult) -> Reply:
         "members": list(kept.members),
         "remarks": [*result.remarks, *([f"Note: {result.failure}"] if result.failure else [])],
         "has_plot": bool(result.plots),
-        "csv": to_csv(result.tables),
+        "csv": to_csv(kept.result.tables),
         "json": json.dumps(result.data, ensure_ascii=False, indent=2),
     }
 
 
-def _body_of(kept: KeptResult) -> Reply:
+def _body_of(kept: KeptResult, result: StudyResult, config: Config) -> Reply:
+    about = explained(kept.result)
+    words = systems_in_words(about, config)
     return {
         "id": kept.id,
         "members": list(kept.members),
-        "tables": [asdict(table) for table in kept.result.tables],
-        "words": explained(kept.result),
-        "asked": [asdict(question) for question in kept.result.asked],
+        "tables": [asdict(table) for table in result.tables],
+        "words": {words[name]: sentence for name, sentence in about.items()},
+        "asked": [asdict(question) for question in result.asked],
     }

@@ -32,7 +32,7 @@ def lab_tab(context: TabContext) -> Tab | None:
 
     def build(lab: Lab) -> None:
         listed = component("lab", "lab/lab", events=("started", "shown", "kept"), functions=lab_functions(lab))
-        view = ResultView(lab)
+        view = ResultView(lab, context.service.config)
         listed.shown(_shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
         listed.started(start_study(lab), outputs=listed, **QUIET)
         # A new benchmark may change the advice on settings.
@@ -51,7 +51,8 @@ def _shown(lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
             fields = Fields(event._data)
             if not fields.text("result"):
                 return view.nothing()
-            return view.of(lab.results.load(fields.visitor_key, fields.text("result")))
+            kept = lab.results.load(fields.visitor_key, fields.text("result"))
+            return view.of(kept, fields.text("said_in"))
         except GacError as error:
             return view.nothing(str(error))
 

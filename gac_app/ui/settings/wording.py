@@ -14,15 +14,33 @@ _READING = {"eager": "reading along", "lazy": "reading when asked"}
 def settings_in_words(settings: Settings) -> str:
     """Settings in one line, without those that are off."""
     if settings.mode == "gate":
-        parts = [f"gate {settings.gate}", _asked(settings.threshold)]
-        parts += [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
-        parts += _parts(settings, "confidence")
-        parts += [_READING[settings.gate_policy]] if settings.gate_policy in _READING else []
+        asking = [f"gate {settings.gate}", _asked(settings.threshold)]
     elif settings.mode == "agreement":
-        parts = [f"{settings.gate} while the others agree"]
+        asking = [f"{settings.gate} while the others agree"]
     else:
-        parts = ["every step combined"]
-    parts += [_weights(settings), f"{settings.alignment} alignment"]
+        asking = ["every step combined"]
+    return " · ".join([*asking, *_confidence(settings), *_decoding(settings)])
+
+
+def differences_in_words(settings: Settings, usual: Settings) -> list[str]:
+    """What these settings have that the usual ones do not, without mode and threshold."""
+    here, there = ([*_confidence(each), *_decoding(each)] for each in (settings, usual))
+    asks = settings.mode != "every-step" and settings.gate != usual.gate
+    return [*([f"gate {settings.gate}"] if asks else []), *(part for part in here if part not in there)]
+
+
+def _confidence(settings: Settings) -> list[str]:
+    """Of a gate: how its confidence is measured, and when the others read."""
+    if settings.mode != "gate":
+        return []
+    parts = [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
+    parts += _parts(settings, "confidence")
+    return [*parts, *([_READING[settings.gate_policy]] if settings.gate_policy in _READING else [])]
+
+
+def _decoding(settings: Settings) -> list[str]:
+    """All but who is asked."""
+    parts = [_weights(settings), f"{settings.alignment} alignment"]
     parts += [] if settings.combine == "mean" else [_rule(combine_rules, settings)]
     if settings.temperature:
         parts += [f"temperature {settings.temperature:g}", *_parts(settings, "draw")]
@@ -32,14 +50,15 @@ def settings_in_words(settings: Settings) -> str:
     parts.append(f"up to {settings.max_new_tokens} tokens")
     if settings.stop:
         parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
-    return " · ".join([*parts, *_parts(settings, "")])
+    return [*parts, *_parts(settings, "")]
 
 
-def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, str]:
-    """Another run, and the differences between its settings and these."""
+def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, Any]:
+    """Another run, how it asks, and the differences between its settings and these."""
     others, own = (settings_in_words(each).split(" · ") for each in (other, settings))
     there, here = ([part for part in a if part not in b] for a, b in ((others, own), (own, others)))
-    return {"run": run_id, "there": " · ".join(there), "here": " · ".join(here)}
+    asks = {"mode": other.mode, "threshold": other.threshold}
+    return {"run": run_id, **asks, "there": " · ".join(there), "here": " · ".join(here)}
 
 
 def _parts(settings: Settings, need: Need) -> Iterator[str]:

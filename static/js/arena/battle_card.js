@@ -92,13 +92,13 @@ export class BattleCard {
 
   /** Who it was. */
   tell(one, isChosen) {
-    const name = h("bdi", { text: one.name, title: one.name });
+    const called = said(one.name), name = h("bdi", { text: called, title: called });
     this.heading.replaceChildren(h("span", { class: "gac-small", text: `${LETTERS[this.index]} ` }), name,
       ...(isChosen ? [h("span", { class: "gac-battle-chosen", text: ` · ${t("arena.chosen")}` })] : []));
     const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("arena.alone.of", { name: one.member });
     const perToken = one.tokens ? t("arena.passes", { passes: number(one.forwards / one.tokens, 2) }) : null;
     const share = one.member === null && one.tokens ? t("arena.share", { share: percent(one.ensembled / one.tokens) }) : null;
     this.facts.textContent = [who, t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken].filter(Boolean).join(" · ");
-    this.root.setAttribute("aria-label", one.name);
+    this.root.setAttribute("aria-label", called);
   }
 }

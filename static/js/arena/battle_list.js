@@ -4,7 +4,7 @@ import { sentence } from "./battle_card.js";
 import { download } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
-import { t } from "../page/words.js";
+import { said, t } from "../page/words.js";
 
 const FORMATS = { jsonl: "JSONL", "trl-preference": "TRL preference", "trl-unpaired": "TRL unpaired", lmsys: "LMSYS", "arena-rank": "arena-rank", csv: "CSV" };
 
@@ -29,7 +29,7 @@ export class BattleList {
   }
 
   item(battle) {
-    const label = battle.prompt.slice(0, 60), names = battle.names.join(" — ");
+    const label = battle.prompt.slice(0, 60), names = battle.names.map(said).join(" — ");
     const vote = battle.outcome ? t(`arena.vote.${battle.outcome}`) : t("arena.own.no-vote");
     const facts = [moment(battle.created_at), names, vote, battle.turns > 1 ? t("count.turns", { n: battle.turns }) : null, battle.is_blind ? null : t("arena.own.seen")];
     return h("li", { "data-battle": battle.id },

@@ -4,7 +4,7 @@ import { addressed, addressOf, follow, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
-import { LOCALE, said, t } from "../page/words.js";
+import { LANGUAGE, LOCALE, said, t } from "../page/words.js";
 
 const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
 const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000, AGAIN_MS = 10_000;
@@ -38,7 +38,7 @@ class Leaderboard {
     this.root.setAttribute("aria-busy", "true");
     if (this.part("table").hidden) this.part("note").textContent = t("rank.counting");
     this.trigger("wanted", {
-      key: visitorKey(), source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
+      key: visitorKey(), said_in: LANGUAGE, source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
       config: config.value, since: startOf(from.value), before: endOf(to.value), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
     });
   }
@@ -97,7 +97,11 @@ function readingOf({ reading }) {
   return [h("b", { text: n ? t("rank.reading.n", { done: number(done), n }) : t("rank.reading") }), " "];
 }
 
-function standingsOf({ standings, min_votes: minVotes, problem }, choose) {
+/** What people call a contestant. */
+const calledBy = ({ words }) => (name) => said(words[name] ?? name);
+
+function standingsOf(board, choose) {
+  const { standings, min_votes: minVotes, problem } = board, called = calledBy(board);
   const rated = standings.filter((one) => one.rating !== null);
   const low = Math.min(...rated.map((one) => one.low)), high = Math.max(...rated.map((one) => one.high));
   const costs = COSTS.filter(({ field }) => standings.some((one) => one[field] !== null));
@@ -113,21 +117,21 @@ function standingsOf({ standings, min_votes: minVotes, problem }, choose) {
           h("td", { class: "gac-rank-wide" }, h("span", { class: "gac-interval" }, intervalBar(one, low, high), h("span", { text: range(one) })))];
       return h("tr", { class: one.is_listed ? null : "is-gone", "data-name": one.name },
         h("td", { text: one.rank === null ? "" : one.rank_low === one.rank_high ? `${one.rank}` : `${one.rank} (${one.rank_low}–${one.rank_high})` }),
-        h("th", { scope: "row" }, nameLink(one.name, choose), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
+        h("th", { scope: "row" }, nameLink(one.name, called(one.name), choose), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
         ...shown, h("td", { text: number(one.num_votes) }),
         h("td", { text: `${one.num_wins} / ${one.num_ties} / ${one.num_losses} / ${one.num_both_bad}` }),
         ...costs.map(({ field, digits }) => h("td", { text: one[field] === null ? "" : number(one[field], digits) })));
     })));
 }
 
-/** A contestant's name, with its own address. */
-function nameLink(name, choose) {
+/** What a contestant is called, with its own address. */
+function nameLink(name, called, choose) {
   const onclick = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     choose(name);
   };
-  return h("a", { class: "gac-rank-one", href: addressOf({ tab: "leaderboard", contestant: name }), onclick }, h("bdi", { text: name }));
+  return h("a", { class: "gac-rank-one", href: addressOf({ tab: "leaderboard", contestant: name }), onclick }, h("bdi", { text: called }));
 }
 
 /** A 95 % interval on the scale of all. */
@@ -144,10 +148,11 @@ function biasOf({ left_bias: bias }) {
 }
 
 /** What the most active address did, and the ranks without it. */
-function busiestOf({ busiest }) {
+function busiestOf(board) {
+  const { busiest } = board, called = calledBy(board);
   if (!busiest) return null;
   const votes = t("rank.votes.n", { n: busiest.num_votes }), visitors = t("rank.sessions.n", { n: busiest.num_visitors });
-  const ranks = Object.entries(busiest.ranks).map(([name, rank]) => (rank === null ? t("rank.busiest.unrated", { name }) : t("rank.busiest.rank", { name, rank })));
+  const ranks = Object.entries(busiest.ranks).map(([name, rank]) => (rank === null ? t("rank.busiest.unrated", { name: called(name) }) : t("rank.busiest.rank", { name: called(name), rank })));
   const change = ranks.length ? h("b", { text: t("rank.busiest.ranks", { ranks: ranks.join(", ") }) }) : t("rank.busiest.same");
   return h("p", { class: "gac-rank-busiest" }, t("rank.busiest", { votes, visitors, share: percent(busiest.share) }), " ", change);
 }
@@ -160,7 +165,8 @@ function effectsOf({ style_effects: effects }) {
 }
 
 /** How often row won against column, of their votes. */
-function matrixOf({ names, wins, meetings }) {
+function matrixOf(board) {
+  const { wins, meetings } = board, names = board.names.map(calledBy(board));
   const met = names.map((_, at) => at).filter((at) => meetings[at].some(Boolean));
   if (met.length < 2) return null;
   const cell = (row, column) => {

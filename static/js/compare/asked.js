@@ -2,6 +2,8 @@
 
 import { swapped } from "../answer/hints.js";
 import { h } from "../page/elements.js";
+import { openOthers } from "../settings/others.js";
+import { settings } from "../settings/settings.js";
 import { saidParts, t } from "../page/words.js";
 
 /** `ask(event, fields)` starts something; `keep`: more buttons. */
@@ -10,15 +12,23 @@ export function askedParts(run, ask, keep) {
   return [
     h("h2", { dir: "auto", text: run.prompt }),
     run.is_own ? act(t("run-again"), t("run-again.title"), () => ask("rerun", { run: run.id }), "gac-wide") : null,
+    canCompare(run) ? act(t("others"), t("others.title"), (event) => compareSettings(event.target, run, ask), "gac-wide") : null,
     run.is_own ? act(t("edit"), t("edit.title"), (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
     ...keep,
     run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: t("asked.shared") }),
     run.parent || run.swap ? h("p", { class: "gac-small gac-of-branch" }, h("span", { text: `${branchWords(run)} ` }),
       run.parent ? act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent })) : null) : null,
     h("p", { class: "gac-small gac-ran-with", hidden: true }, `${t("asked.settings", { settings: saidParts(run.settings) })} `,
-      run.is_own ? act(t("asked.compare"), t("asked.compare.title"), () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
+      canCompare(run) ? act(t("asked.compare"), t("asked.compare.title"), () => ask("compare", { run: run.id, settings: settings() })) : null),
   ].filter(Boolean);
 }
+
+/** Whether the ensemble can be asked again with other settings. */
+export const canCompare = (run) => run.is_own && run.members.length > 1 && run.streams.includes("ensemble");
+
+/** Have other settings chosen, and the two answers side by side. `within`: an element of the board. */
+export const compareSettings = (within, run, ask) =>
+  openOthers(within.closest(".gac-board").querySelector(".gac-others"), run, (chosen) => ask("compare", { run: run.id, settings: chosen }));
 
 /** What a run is that was made from an earlier one: a branch, which swapped a token, or the prompt asked again. */
 export function branchWords({ branch_position: position, swap }) {
@@ -29,7 +39,7 @@ export function branchWords({ branch_position: position, swap }) {
 /** A run made with other settings than those that stand under the prompt says so. */
 export function tellSettings(root, run) {
   const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
-  if (line && run) line.hidden = next === saidParts(run.settings);
+  if (line && run) line.hidden = Boolean(run.beside) || next === saidParts(run.settings); // a pair's cards say it
 }
 
 /** A field in the prompt's place: Enter asks, Escape leaves it as it was. */

@@ -91,6 +91,7 @@ export class Board {
 
   build(run) {
     this.root.classList.toggle("is-again", run.is_again);
+    this.root.classList.toggle("is-pair", Boolean(run.beside) && run.streams.length === 2);
     this.cards = null;
     this.setView(viewOf(run));
     this.toolbar.start(run, this.root.dataset.view);
@@ -171,7 +172,7 @@ export class Board {
 
   hint(stream, index, rect, isSpoken = false) {
     if (index === null) return this.tip.hide();
-    const text = hintOf(stream, index, this.run, this.cards[stream.index].tokens.partsOf(index).length);
+    const text = hintOf(stream, index, stream.key === BESIDE ? { ...this.run, mode: this.run.beside.mode } : this.run, this.cards[stream.index].tokens.partsOf(index).length);
     if (!isSpoken || !this.inspector.isOpen) this.tip.show(text, rect);
     if (isSpoken) this.part("spoken").textContent = `${stream.tokens[index].text} ${text}`;
   }

@@ -6,14 +6,15 @@ import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
 import { following, h, memberName } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
-import { rich, said, saidParts, t } from "../page/words.js";
+import { said, t } from "../page/words.js";
+import { noticeOf } from "../settings/facts.js";
 
 const DIGITS_SHOWN = 8; // of a digest
 
 export class Card {
   /** `actions`: {onVisit, onInspect, onHint} of the tokens and onExpand(). */
   constructor(stream, label, painter, actions) {
-    this.stream = stream;
+    Object.assign(this, { stream, label });
     this.tokens = new TokenText(label, painter, stream.member < 0, actions);
     this.rendered = new Rendered(label);
     this.body = h("div", { class: "gac-body" }, this.tokens.frame, this.rendered.root);
@@ -91,28 +92,27 @@ export class Card {
   }
 }
 
-/** An answer beside the ensemble's, which it leaves somewhere. */
-class OtherCard extends Card {
-  constructor(stream, label, painter, actions) {
-    super(stream, label, painter, actions);
-    this.fork = h("button", { type: "button", class: "gac-fork", hidden: true, onclick: () => actions.onInspect(this.forkAt) });
-    this.subline.append(this.fork);
-    this.forkAt = null;
-  }
-
-  markFork(position) {
-    this.forkAt = position;
-    this.tokens.markFork(position);
-    this.fork.textContent = position === 0 ? t("card.differs.start") : t("card.differs", { token: position + 1 });
-    this.fork.title = t("card.differs.title");
-    this.fork.hidden = false;
-  }
+/** Let a card of an answer beside the ensemble's say where it leaves that. */
+export function addFork(card, actions) {
+  let at = null;
+  const button = h("button", { type: "button", class: "gac-fork", hidden: true, onclick: () => actions.onInspect(at) });
+  card.subline.append(button);
+  card.markFork = (position) => {
+    at = position;
+    card.tokens.markFork(position);
+    button.textContent = position === 0 ? t("card.differs.start") : t("card.differs", { token: position + 1 });
+    button.title = t("card.differs.title");
+    button.hidden = false;
+  };
 }
 
-export class MemberCard extends OtherCard {
+export class MemberCard extends Card {
   constructor(stream, run, painter, actions) {
     stream.name = run.members[stream.member];
     super(stream, stream.name, painter, actions);
+    addFork(this, actions);
+    const notice = noticeOf(stream.name);
+    if (notice) this.foot.append(h("p", { class: "gac-small gac-member-notice", text: notice }));
   }
 
   name() {
@@ -120,24 +120,10 @@ export class MemberCard extends OtherCard {
   }
 }
 
-/** The ensemble's answer of the run with other settings. */
-export class BesideCard extends OtherCard {
-  constructor(stream, run, painter, actions) {
-    stream.name = t("ensemble.before");
-    super(stream, stream.name, painter, actions);
-    this.root.classList.add("gac-beside");
-    this.foot.prepend(h("p", { class: "gac-small" }, ...rich("card.here", { settings: h("bdi", { text: saidParts(run.beside.there) || t("card.here.same") }) })));
-  }
-
-  name() {
-    return h("span", { text: t("ensemble.before") });
-  }
-}
-
 /** What can be done about one answer: have it anew, or let it go on where it ended at its limit. */
 export function offerMore(card, run, ask) {
   if (card.stream.key === BESIDE) return;
-  const { key } = card.stream, label = key === "ensemble" ? t("ensemble") : run.members[card.stream.member];
+  const { key } = card.stream, { label } = card;
   const again = h("button", { type: "button", class: "gac-icon gac-anew", text: "↻", title: t("card.anew.title"), "aria-label": t("card.anew", { name: label }),
     onclick: () => ask("regenerate", { stream: key }) });
   card.copyButton.before(again);

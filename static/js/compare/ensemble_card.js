@@ -3,27 +3,28 @@
 import { CAN_PAINT } from "../answer/painter.js";
 import { ConfidencePlot } from "../answer/plot.js";
 import { BESIDE } from "../answer/stream.js";
-import { BesideCard, Card, MemberCard, offerMore } from "./card.js";
+import { addFork, Card, MemberCard, offerMore } from "./card.js";
 import { h } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
-import { rich, t, term } from "../page/words.js";
+import { rich, saidParts, t, term } from "../page/words.js";
 
 const FIGURES_PX = 100, PLOT_PX = 125; // what they take, with some air
 
 class EnsembleCard extends Card {
-  constructor(stream, run, painter, actions) {
-    super(stream, t("ensemble"), painter, actions);
+  /** `how`: mode and threshold, and in a pair what only these settings have, in words. */
+  constructor(stream, run, painter, actions, how = { ...run, words: run.beside?.here }) {
+    super(stream, labelOf(how), painter, actions);
     this.root.classList.add("gac-ensemble");
     this.run = run;
     this.share = h("span", { class: "gac-speed" });
     this.subline.append(this.share);
-    this.plot = new ConfidencePlot(run.threshold, run.mode, actions.onInspect);
+    this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
-    this.foot.prepend(legend(run), this.plot.root, this.figures);
+    this.foot.prepend(legend(how), this.plot.root, this.figures);
   }
 
   name() {
-    return h("span", { text: t("ensemble") });
+    return h("span", { text: this.label, title: this.label });
   }
 
   append(token) {
@@ -49,12 +50,24 @@ class EnsembleCard extends Card {
 
   /** Time per token against each member's alone, in the members' order; null until all are over. */
   cost(others) {
+    if (!others.length) return null;
     const own = this.stream.end.tokens_per_s, speeds = others.map((stream) => stream.end?.tokens_per_s ?? 0);
     if (!own || speeds.some((speed) => speed <= 0)) return null;
     const ratios = speeds.map((speed, index) => `${number(speed / own, 1)} × ${others[index].name}`);
     return ["card.cost", ratios.join(", ")];
   }
 }
+
+/** The ensemble's answer of the run with other settings: a card like the first. */
+class BesideCard extends EnsembleCard {
+  constructor(stream, run, painter, actions) {
+    super(stream, run, painter, actions, { ...run.beside, words: run.beside.there });
+    addFork(this, actions);
+  }
+}
+
+/** An ensemble's name: where there are two, how its settings differ. */
+export const labelOf = ({ words }) => saidParts(words) || t("ensemble");
 
 function legend(run) {
   return h("p", { class: "gac-legend" },

@@ -1,5 +1,6 @@
 // The vote bar: one key each, undo for ten seconds.
 
+import { labelOf } from "./ensemble_card.js";
 import { answerTo } from "../page/browser.js";
 import { h, memberName } from "../page/elements.js";
 import { rich, said, t } from "../page/words.js";
@@ -15,7 +16,8 @@ export class Votes {
   start(run) {
     clearInterval(this.timer);
     const members = run.members.map((name, index) => [`member:${name}`, name, index]);
-    const answers = [["ensemble", t("ensemble"), null], ...members].filter(([stream]) => run.streams.includes(stream));
+    const ensembles = [["ensemble", labelOf({ words: run.beside?.here }), null], ["beside", labelOf({ words: run.beside?.there }), null]];
+    const answers = [...ensembles, ...members].filter(([stream]) => run.streams.includes(stream));
     this.options = [
       ...answers.map(([outcome, name, member], index) => ({ outcome, name, member, key: index < 9 ? String(index + 1) : "" })),
       { outcome: "tie", name: t("vote.tie"), member: null, key: "0" },

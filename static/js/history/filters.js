@@ -43,7 +43,7 @@ export class HistoryFilters {
     };
     fill(this.fields.member, [["", t("history.any")], ...members.map((name) => [name, name])]);
     fill(this.fields.outcome, [["", t("history.any")], ["voted", t("history.voted")], ["none", t("history.not-voted")], ["ensemble", outcomeWords("ensemble")],
-      ...members.map((name) => [`member:${name}`, outcomeWords(`member:${name}`)]), ["tie", outcomeWords("tie")], ["all-bad", outcomeWords("all-bad")]]);
+      ...members.map((name) => [`member:${name}`, outcomeWords(`member:${name}`)]), ["beside", outcomeWords("beside")], ["tie", outcomeWords("tie")], ["all-bad", outcomeWords("all-bad")]]);
   }
 
   /** For the server; days are the visitor's own. */

@@ -14,7 +14,7 @@ const remembered = new Map(); // run and stream -> {label, text}: answers that w
 export function remember(board) {
   const { run } = board;
   board.streams.forEach((stream, index) => {
-    const who = board.cards[index].stream.name ?? t("ensemble"), id = stream.key === BESIDE ? `${run.beside.run} ensemble` : `${run.id} ${stream.key}`;
+    const who = board.cards[index].label, id = stream.key === BESIDE ? `${run.beside.run} ensemble` : `${run.id} ${stream.key}`;
     if (!stream.text || (stream.key === BESIDE && remembered.has(id))) return;
     remembered.delete(id);
     remembered.set(id, { who, prompt: run.prompt, text: stream.text, run: stream.key === BESIDE ? run.beside.run : run.id });
@@ -33,7 +33,7 @@ export function diffButton(board) {
 
 export function openDiff(board) {
   const dialog = board.part("diff"), shown = board.run.id;
-  const current = board.streams.map((stream, index) => [`now ${index}`, { who: board.cards[index].stream.name ?? t("ensemble"), text: stream.text }]);
+  const current = board.streams.map((stream, index) => [`now ${index}`, { who: board.cards[index].label, text: stream.text }]);
   const earlier = [...remembered].filter(([, answer]) => answer.run !== shown && answer.run !== board.run.beside?.run).reverse();
   const answers = new Map([...current, ...earlier]);
   const choose = (label, chosen) => {

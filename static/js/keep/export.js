@@ -13,7 +13,7 @@ import { saidParts, t } from "../page/words.js";
 const PICTURE_WIDTH = 1200, PICTURE_SCALE = 2; // px; pixels per px
 const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
 
-const titlesOf = (board) => board.cards.map((card) => card.stream.name ?? t("ensemble"));
+const titlesOf = (board) => board.cards.map(({ label }) => label);
 
 /** Prompt and answers as Markdown: answers as they were written, which mostly is Markdown. */
 export function markdownOf(board) {

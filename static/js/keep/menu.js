@@ -1,6 +1,6 @@
 // The menu of what can be kept of a run: its text, a page, a picture, a link.
 
-import { editPrompt } from "../compare/asked.js";
+import { canCompare, compareSettings, editPrompt } from "../compare/asked.js";
 import { openDiff } from "./diff.js";
 import { markdownOf, pageOf, pictureOf } from "./export.js";
 import { addressOf } from "../page/address.js";
@@ -22,6 +22,7 @@ export function keepMenu(board) {
   const other = (text, act) => h("button", { type: "button", class: "gac-icon gac-narrow", text, onclick: (event) => { menu.open = false; act(event); } });
   const ask = (event, fields) => board.ask(event, fields);
   const narrow = [run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
+    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null,
     run.is_own ? other(t("edit.prompt"), (event) => editPrompt(event.target, run, ask)) : null, other(t("diff.compare"), () => openDiff(board))];
   const menu = h("details", { class: "gac-keep" },
     h("summary", { class: "gac-icon", text: t("more") }),

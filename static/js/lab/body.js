@@ -2,7 +2,7 @@
 
 import { parseJson } from "../page/browser.js";
 import { h } from "../page/elements.js";
-import { rich, t } from "../page/words.js";
+import { rich, said, saidValue, t } from "../page/words.js";
 
 let asked = "";
 
@@ -29,23 +29,23 @@ function bodyOf(result, ask) {
   return [
     ...result.tables.map((found) => table(found, result.members)),
     words.length ? h("details", { class: "gac-lab-words" }, h("summary", { text: t("lab.names") }),
-      h("dl", {}, ...words.map(([name, about]) => h("div", {}, h("dt", { text: name }), h("dd", { text: about }))))) : null,
+      h("dl", {}, ...words.map(([name, about]) => h("div", {}, h("dt", { text: said(name) }), h("dd", { text: said(about) }))))) : null,
     result.asked.length ? questionsOf(result, ask) : null,
   ].filter(Boolean);
 }
 
 function table({ title, columns, rows }, members) {
-  return h("div", { class: "gac-lab-table", tabindex: "0", role: "region", "aria-label": title || t("lab.table") }, h("table", {},
-    title ? h("caption", { text: title }) : null,
-    h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col", text })))),
+  return h("div", { class: "gac-lab-table", tabindex: "0", role: "region", "aria-label": said(title) || t("lab.table") }, h("table", {},
+    title ? h("caption", { text: said(title) }) : null,
+    h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col", text: said(text) })))),
     h("tbody", {}, ...rows.map(([first, ...others]) => h("tr", {},
-      h("th", { scope: "row" }, systemName(first, members)), ...others.map((text) => h("td", { text })))))));
+      h("th", { scope: "row" }, systemName(first, members)), ...others.map((text) => h("td", { text: saidValue(text) })))))));
 }
 
 /** A member alone has its colour of the page. */
 function systemName(name, members) {
-  const index = members.indexOf(name.replace(/^alone:/, "").replace(/, wrong beginning$/, ""));
-  return h("span", { class: "gac-name" }, index < 0 ? null : h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name }));
+  const index = members.findIndex((member) => name === member || name.startsWith(`${member} alone`));
+  return h("span", { class: "gac-name" }, index < 0 ? null : h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: said(name) }));
 }
 
 function questionsOf({ asked, members }, ask) {
@@ -71,7 +71,7 @@ function question({ prompt, accepted, answers }, members, ask) {
       h("ul", { class: "gac-lab-answers" }, ...answers.map((answer) => h("li", { class: answer.is_right ? "is-right" : "is-wrong" },
         systemName(answer.system, members),
         h("b", { text: t(answer.error ? "lab.failed" : answer.is_right ? "lab.right" : "lab.wrong") }),
-        h("span", { class: "gac-lab-answer-text", dir: "auto", text: answer.error || answer.text.trim() || answer.prediction })))),
+        h("span", { class: "gac-lab-answer-text", dir: "auto", text: said(answer.error) || answer.text.trim() || answer.prediction })))),
       h("button", { type: "button", class: "gac-button", text: t("lab.ask"), onclick: () => ask(prompt) }));
   });
   return h("li", {}, details);

@@ -4,7 +4,7 @@ import { studyTitle } from "./lab.js";
 import { answerTo, download, parseJson, visitorKey } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
-import { said, t } from "../page/words.js";
+import { LANGUAGE, said, t } from "../page/words.js";
 
 const PNG_SCALE = 2;
 
@@ -23,14 +23,14 @@ export function start({ element, props, server, watch }) {
 }
 
 function headOf(result, server) {
-  const note = h("p", { class: "is-error", role: "alert" }), title = studyTitle(result.study);
+  const note = h("p", { class: "is-error", role: "alert" }), title = studyTitle(result.study), heading = said(result.heading);
   return [
     h("header", {},
-      h("h2", { text: result.name || `${title}: ${result.heading}` }),
-      h("p", { class: "gac-small", text: [title, result.heading, moment(result.created_at), result.members.join(", ")].join(" · ") }),
+      h("h2", { text: result.name || `${title}: ${heading}` }),
+      h("p", { class: "gac-small", text: [title, heading, moment(result.created_at), result.members.join(", ")].join(" · ") }),
       h("div", { class: "gac-lab-exports" }, ...exportsOf(result, note, server))),
     note,
-    ...result.remarks.map((remark) => h("p", { text: remark })),
+    ...result.remarks.map((remark) => h("p", { text: said(remark) })),
     result.has_plot ? h("p", { class: "gac-small", text: t("lab.charts") }) : "",
   ];
 }
@@ -39,7 +39,7 @@ function exportsOf(result, note, server) {
   const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": t("lab.export", { format: text }), onclick: make });
   const saveText = (ending, type, text) => () => download(new Blob([text], { type }), `${result.id}.${ending}`);
   const picture = (finish) => async () => {
-    const reply = await answerTo(server.lab_picture({ key: visitorKey(), result: result.id }));
+    const reply = await answerTo(server.lab_picture({ key: visitorKey(), result: result.id, said_in: LANGUAGE }));
     note.textContent = said(reply.error);
     if (!reply.error) finish(reply.svg);
   };

@@ -6,7 +6,7 @@ import { h } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { onLoaded } from "../page/loaded.js";
 import { moment, seconds } from "../page/numbers.js";
-import { said, t } from "../page/words.js";
+import { LANGUAGE, said, t } from "../page/words.js";
 
 const POLL_MS = 1000;
 let lab = null;
@@ -66,7 +66,7 @@ class Lab {
   choose() {
     const study = this.chosen, { set: sets, questions } = this.form.elements, before = sets.value, asksNothing = study.needs === "nothing";
     this.part(".gac-lab-about").textContent = said(study.about);
-    sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${set.name} (${set.count})` })),
+    sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${said(set.name)} (${set.count})` })),
       h("option", { value: this.overview.own, text: t("lab.own") }));
     if ([...sets.options].some((option) => option.value === before)) sets.value = before;
     for (const field of [".gac-lab-set", ".gac-lab-count"]) this.part(field).hidden = asksNothing;
@@ -127,7 +127,7 @@ class Lab {
     this.part(".gac-lab-running").hidden = !study;
     this.part(".gac-lab-run").disabled = Boolean(study);
     if (!study) return;
-    const what = study.set ? t("lab.study-on", { study: said(study.title), set: study.set }) : said(study.title);
+    const what = study.set ? t("lab.study-on", { study: said(study.title), set: said(study.set) }) : said(study.title);
     const left = study.seconds_left === null ? "" : t("lab.left", { time: seconds(study.seconds_left) });
     const round = study.round > 1 ? t("lab.round", { round: study.round }) : "";
     const answers = study.num_total ? t("lab.answers", { done: study.num_done, n: study.num_total }) : t("lab.beginning");
@@ -156,7 +156,7 @@ class Lab {
   }
 
   row(result) {
-    const title = `${studyTitle(result.study)}: ${result.heading}`, label = result.name || title;
+    const title = `${studyTitle(result.study)}: ${said(result.heading)}`, label = result.name || title;
     const facts = [result.name ? title : null, moment(result.created_at), result.members.join(", "), t(result.is_mine ? "lab.yours" : "lab.operators")];
     const item = h("li", {},
       h("button", { type: "button", class: "gac-run-open", onclick: () => this.show(result.id) },
@@ -202,6 +202,6 @@ class Lab {
   show(id) {
     this.shown = id;
     tell({ study: id });
-    this.trigger("shown", { key: visitorKey(), result: id });
+    this.trigger("shown", { key: visitorKey(), result: id, said_in: LANGUAGE });
   }
 }

@@ -5,6 +5,7 @@ import { h } from "./elements.js";
 export const TABLES = globalThis.gradio_config?.i18n_translations ?? {};
 export const LANGUAGE = [navigator.language, navigator.language.split("-")[0]].find((name) => name in TABLES) ?? "en";
 export const LOCALE = navigator.language.startsWith(LANGUAGE) ? navigator.language : LANGUAGE; // how numbers and dates are written
+const COMMAS = /, (?![^(]*\))/u; // between the parts of a name for people, not those in brackets
 const PLURAL = new Intl.PluralRules(LANGUAGE);
 const MARKUP = /\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`|\[(.+?)\]\((.+?)\)|\{(\w+)\}/gu;
 
@@ -47,22 +48,36 @@ export function translate(root) {
 
 /** What the server says, in English, in this language: found by its words, numbers and names in their places. */
 export function said(text) {
-  const own = TABLES[LANGUAGE]?.server ?? {}, exactly = (words) => (Object.hasOwn(own, words) ? own[words] : null);
-  if (!text || exactly(text)) return exactly(text) ?? "";
-  said.patterns ??= Object.entries(own).filter(([english]) => english.includes("{")).map(([english, words]) =>
-    [new RegExp(`^${english.replace(/[.*+?^$()|[\]\\]/gu, "\\$&").replace(/\{(\w+)\}/gu, "(?<$1>.+?)")}$`, "su"), words]);
-  for (const [pattern, words] of said.patterns) {
-    const values = pattern.exec(text)?.groups;
-    if (values) return words.replace(/\{(\w+)\}/gu, (_, name) => saidValue(values[name], exactly));
-  }
-  return text;
+  if (!text) return "";
+  const whole = saidWhole(text), parts = whole ? [] : text.split(COMMAS).map(saidWhole);
+  return whole ?? (parts.length > 1 && parts.every(Boolean) ? parts.join(", ") : text);
 }
 
-/** What stands in a sentence of the server: its words, a list of them, an English number such as 8,000, or a name. */
-function saidValue(text, exactly) {
+const SERVER = TABLES[LANGUAGE]?.server ?? {};
+const saidExactly = (text) => (Object.hasOwn(SERVER, text) ? SERVER[text] : null);
+
+function saidWhole(text) {
+  if (saidExactly(text)) return saidExactly(text);
+  saidWhole.patterns ??= Object.entries(SERVER).filter(([english]) => english.includes("{")).map(([english, words]) =>
+    [new RegExp(`^${english.replace(/[.*+?^$()|[\]\\]/gu, "\\$&").replace(/\{(\w+)\}/gu, "(?<$1>.+?)")}$`, "su"), words]);
+  for (const [pattern, words] of saidWhole.patterns) {
+    const values = pattern.exec(text)?.groups;
+    if (values) return words.replace(/\{(\w+)\}/gu, (_, name) => saidValue(values[name]));
+  }
+  return null;
+}
+
+/** What stands in a sentence or a cell of the server: its words, a list of them, an English number such as 8,000, or a name. */
+export function saidValue(text) {
   const parts = text.split(/, | and /u), [, digits, unit] = /^(-?[\d,]*\d(?:\.\d+)?)(| ?%)$/u.exec(text) ?? [];
-  if (parts.length > 1 && parts.every(exactly)) return new Intl.ListFormat(LOCALE).format(parts.map(exactly));
-  return digits === undefined ? said(text) : Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { maximumFractionDigits: 20 }) + unit;
+  if (parts.length > 1 && parts.every(saidExactly)) return new Intl.ListFormat(LOCALE).format(parts.map(saidExactly));
+  return digits === undefined ? said(text) : localNumber(digits) + unit;
+}
+
+/** An English number such as 8,000.50 in this language, with all its digits. */
+function localNumber(digits) {
+  const decimals = digits.split(".")[1]?.length ?? 0;
+  return Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { minimumFractionDigits: decimals, maximumFractionDigits: Math.max(decimals, 20) });
 }
 
 /** A line of parts with dots between. */

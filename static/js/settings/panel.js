@@ -6,6 +6,7 @@ import { t } from "../page/words.js";
 import { FIELD_KINDS } from "./fields.js";
 import { MembersField } from "./member_cards.js";
 import { Presets } from "./presets.js";
+import { shippedPresets } from "./shipped.js";
 
 const SETTINGS_KEY = "gac.settings";
 const CHECK_MS = 150;
@@ -19,7 +20,7 @@ export class SettingsPanel {
     this.values = { ...first.defaults, ...this.fitting(Object(readKept(SETTINGS_KEY, {})), first.members) };
     this.fields = new Map(first.spec.filter(({ kind }) => kind in KINDS).map((spec) =>
       [spec.name, new KINDS[spec.kind]({ ...spec, members: first.members }, (value, name = spec.name) => this.set(name, value))]));
-    this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes());
+    this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes(), () => shippedPresets(first.spec, this.defaults, this.changes()));
     dialog.querySelector(".gac-settings-groups").replaceChildren(...["Ensemble", "Sampling", "Advanced"].map((name) => this.group(name)));
     dialog.querySelector("[data-act=close]").addEventListener("click", () => this.close());
     dialog.addEventListener("close", () => this.closed());

@@ -1,4 +1,4 @@
-// Settings under a name, kept in this browser.
+// Settings under a name: the defaults, those that come with the page, and one's own, kept in this browser.
 
 import { readKept, writeKept } from "../page/browser.js";
 import { h } from "../page/elements.js";
@@ -7,16 +7,20 @@ import { t } from "../page/words.js";
 const PRESETS_KEY = "gac.presets";
 const MAX_NAME_CHARS = 40;
 const DEFAULTS = "Defaults"; // no preset's name
+const SHIPPED = "\n"; // begins what stands for a shipped one, and no name that is typed
 
 export class Presets {
-  /** `onChoose(changes)`: a preset's settings, as they differ from the defaults; `current()` gives those shown. */
-  constructor(root, onChoose, current) {
-    Object.assign(this, { root, onChoose, current, own: Object(readKept(PRESETS_KEY, {})) });
+  /** `onChoose(changes)`: a preset's settings, as they differ from the defaults; `current()` gives those shown,
+   * `shipped()` the presets that come with the page.
+   */
+  constructor(root, onChoose, current, shipped) {
+    Object.assign(this, { root, onChoose, current, shipped, own: Object(readKept(PRESETS_KEY, {})) });
     this.select = h("select", { "aria-label": t("preset"), onchange: () => this.choose() });
     this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: t("preset.name"), "aria-label": t("preset.name.of"), hidden: true });
     this.saveButton = h("button", { type: "submit", class: "gac-button", text: t("preset.save-as") });
     this.deleteButton = h("button", { type: "button", class: "gac-button gac-danger", text: t("delete"), onclick: () => this.remove() });
-    this.form = h("form", {}, h("label", {}, h("span", { text: t("preset") }), this.select), this.name, this.saveButton, this.deleteButton);
+    this.about = h("p", { class: "gac-small" });
+    this.form = h("form", {}, h("label", {}, h("span", { text: t("preset") }), this.select), this.name, this.saveButton, this.deleteButton, this.about);
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
     this.name.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -26,19 +30,29 @@ export class Presets {
     root.replaceChildren(this.form);
   }
 
+  /** All of them: {id, name, about, changes}. */
+  get all() {
+    return [
+      { id: DEFAULTS, name: t("preset.defaults"), about: t("preset.defaults.about"), changes: {} },
+      ...Object.entries(this.own).map(([name, changes]) => ({ id: name, name, about: "", changes })),
+      ...this.shipped().map((preset) => ({ ...preset, id: SHIPPED + preset.name })),
+    ];
+  }
+
   /** Show which preset the settings are, if any. */
   show() {
-    const now = JSON.stringify(this.current());
-    const all = [[DEFAULTS, {}], ...Object.entries(this.own)];
-    const found = all.find(([, changes]) => JSON.stringify(changes) === now)?.[0];
+    const now = JSON.stringify(this.current()), { all } = this;
+    const found = all.find(({ changes }) => JSON.stringify(changes) === now);
     this.select.replaceChildren(...(found ? [] : [h("option", { value: "", text: t("preset.changed") })]),
-      ...all.map(([name]) => h("option", { value: name, text: name === DEFAULTS ? t("preset.defaults") : name })));
-    this.select.value = found ?? "";
-    this.deleteButton.hidden = !found || !(found in this.own);
+      ...all.map(({ id, name }) => h("option", { value: id, text: name })));
+    this.select.value = found?.id ?? "";
+    this.about.textContent = found?.about ?? "";
+    this.deleteButton.hidden = !found || !(found.id in this.own);
   }
 
   choose() {
-    if (this.select.value) this.onChoose(this.own[this.select.value] ?? {});
+    const chosen = this.all.find(({ id }) => id === this.select.value);
+    if (chosen) this.onChoose(chosen.changes);
   }
 
   askName(isAsked) {

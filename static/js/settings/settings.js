@@ -23,6 +23,9 @@ export function start({ element, props, trigger, watch }) {
 /** The settings of the next run, as they differ from the defaults. */
 export const settings = () => panel?.changes() ?? {};
 
+/** All presets: {name, about, changes}. */
+export const presets = () => panel?.presets.all ?? [];
+
 /** Ask anew what they mean. */
 export const checkSettings = () => panel?.ask();
 

@@ -122,7 +122,7 @@ CASES = [
     pytest.param(attack, size, marks=[pytest.mark.long] if size == "long" else [], id=f"{attack}, {size}")
     for attack in ATTACKS
     for size in SIZES
-    if size == "long" or "one prompt" in attack or "five votes" in attack
+    if size == "long" or "five votes" in attack  # what weighs a fresh key less is in tests/arena/test_weights.py
 ]
 
 

@@ -7,14 +7,14 @@ import sqlite3
 import pytest
 
 from gac_app.arena.outcomes import Outcome
-from gac_app.errors import StorageError
+from gac_app.errors import RequestError, StorageError
 from gac_app.services.battles.implied import implied_by, implied_outcomes
 from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.queue.shares import client_of, client_today
 from gac_app.services.runs.runs import config_hash_of
 from tests.services.battles.test_arena import Arena, locked, locked_out
-from tests.services.house import ALICE, BOB, SHORT, VERSIONS, House, answer, ended, until
+from tests.services.house import ALICE, BOB, SHORT, VERSIONS, House, answer, ended, texts, until
 
 STREAMS = ["ensemble", "member:a", "member:b"]
 
@@ -63,7 +63,7 @@ def test_all_of_an_implied_battle_is_stored(house: House) -> None:
     first = answer(arena.runs)
     run = ended(arena.runs.start(ALICE, "And which of them do you like best of all?", SHORT, first.conversation_id))
     client = client_of("192.0.2.1")
-    [(battle, vote), _] = implied_by(arena.runs.config, VERSIONS)(ALICE, run, "member:b", client)
+    [(battle, vote), _] = implied_by(arena.runs.config, VERSIONS)(ALICE, run, None, "member:b", client)
     left, right = run.streams["ensemble"], run.streams["member:b"]
     assert battle.body == {
         "sides": {
@@ -88,6 +88,30 @@ def test_all_of_an_implied_battle_is_stored(house: House) -> None:
         "right": side_facts([right], shown["right"]),
         "flags": [],
     }
+
+
+def test_a_vote_between_two_settings_is_a_pair_of_them(house: House) -> None:
+    arena = Arena(house)
+    run = answer(arena.runs)
+    other = ended(arena.runs.compare(ALICE, run.id, {"mode": "every-step"}))
+    assert list(other.streams) == ["ensemble"]
+    for outcome, stored in (("ensemble", "left"), ("tie", "tie"), ("all-bad", "both-bad"), ("beside", "right")):
+        arena.runs.history.vote(ALICE, other.id, outcome)
+        assert [(row.left, row.right, row.outcome) for row in arena.store.battles.votes()] == [
+            ("every step", "gate", stored)
+        ]
+    (kept,) = arena.store.battles.export()
+    assert [kept.body["turns"][0][side]["text"] for side in ("left", "right")] == [
+        texts(other)["ensemble"],
+        texts(run)["ensemble"],
+    ]
+    with pytest.raises(RequestError, match="expected one of"):
+        arena.runs.history.vote(ALICE, run.id, "beside")
+    arena.runs.history.delete_run(ALICE, run.id)
+    assert list(arena.store.battles.export()) == [], "nothing is left of the answer that was deleted"
+    assert arena.runs.history.find(ALICE, other.id).outcome == "beside"
+    with pytest.raises(RequestError, match="expected one of"):
+        arena.runs.history.vote(ALICE, other.id, "beside")
 
 
 def test_votes_on_compare_know_their_address_too(house: House) -> None:

@@ -52,7 +52,7 @@ def test_no_row_that_was_reported_over_is_lost(tmp_path: Path, num_rounds: int) 
     url = database_in(database)
     over: list[str] = []
     for _ in range(num_rounds):
-        over += reported_until_killed(database, random.randint(5, 30))
+        over += reported_until_killed(database, random.randint(3, 12))
     store = Store(url)
     stored = [store.load_run(ALICE, run_id) for run_id in over]
     store.close()

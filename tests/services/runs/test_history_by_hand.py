@@ -158,7 +158,7 @@ def test_a_vote_counts_once_it_is_stored() -> None:
     run = desk.live()
     desk.history.vote(ALICE, run.id, "member:a", client="office")
     assert (run.outcome, desk.order) == ("member:a", [("vote", ALICE, run.id, "member:a", "battles")])
-    assert desk.implied == [(ALICE, run, "member:a", "office")]
+    assert desk.implied == [(ALICE, run, None, "member:a", "office")]
     desk.history.undo_vote(ALICE, run.id)
     assert run.outcome is None
     with pytest.raises(RequestError, match="outcome: expected one of ensemble, member:a, tie, all-bad"):

@@ -43,6 +43,19 @@ def test_other_settings_stand_beside_and_like_ones_do_not(house: House) -> None:
     assert [service.history.run_beside(ALICE, each) for each in (run, other, same, edited)] == [None, run, None, None]
 
 
+def test_a_comparison_has_other_settings_and_one_owner(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    with pytest.raises(RequestError, match="are those of this run"):
+        service.compare(ALICE, run.id, {"max_new_tokens": 11})
+    with pytest.raises(NotFoundError):
+        service.compare(BOB, run.id, {"mode": "every-step"})
+    other = ended(service.compare(ALICE, run.id, {**SHORT, "mode": "every-step"}))
+    assert service.history.run_beside(ALICE, other) is run
+    third = ended(service.start(ALICE, "And then?", SHORT, run.conversation_id))
+    assert [message.content for message in third.streams["member:a"].messages][1] == texts(other)["ensemble"]
+
+
 def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     service = house.service()
     run = answer(service, temperature=1.5, seed=3)

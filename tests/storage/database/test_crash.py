@@ -59,7 +59,7 @@ def acknowledged_until_killed(url: str, num_reports: int) -> dict[str, set[str]]
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("num_rounds", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("num_rounds", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_rounds: int) -> None:
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for number in range(num_rounds):

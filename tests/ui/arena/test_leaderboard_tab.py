@@ -22,6 +22,7 @@ from tests.ui.planted import KEY, Planted, planted_arena
 from tests.ui.planted_votes import plant_vote, plant_votes
 
 ALL = {
+    "said_in": "en",
     "source": "blind", "turns": "", "min_chars": 0, "max_chars": 0, "language": "", "config": "", "since": "",
     "before": "", "own": False, "has_flagged": False, "controls_style": False,
 }  # fmt: skip
@@ -42,7 +43,7 @@ def ask(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
 def asking(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
     """The board and the charts of what is asked for."""
     with gr.Blocks():
-        tab = LeaderboardTab(planted.arena, 20)
+        tab = LeaderboardTab(planted.arena, planted.runs.config)
 
     def asked(**changes: Any) -> tuple[dict[str, Any], list[Any]]:
         event = gr.EventData(None, {"key": KEY, **ALL, **changes})
@@ -88,7 +89,7 @@ def test_it_says_while_votes_are_still_being_read(
 def test_ratings_charts_and_filters(planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]]) -> None:
     plant_votes(planted.store, 300)
     board, plots = ask()
-    assert (board["problem"], board["num_votes"], board["min_votes"]) == ("", 300, 20)
+    assert (board["problem"], board["num_votes"], board["min_votes"]) == ("", 300, 2)
     assert board["standings"][-1]["name"] == "zyxone"
     assert all(one["low"] < one["rating"] < one["high"] for one in board["standings"])
     assert board["left_bias"]["low"] < 0.5 < board["left_bias"]["high"]

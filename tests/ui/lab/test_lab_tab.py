@@ -85,16 +85,20 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     until(lambda: lab.running is None)
     [listed] = lab.results.of(KEY)
     with gr.Blocks():
-        view = ResultView(lab)
-    head, *plots, body = view.of(lab.results.load(KEY, listed.id))
+        view = ResultView(lab, lab._config)
+    head, *plots, body = view.of(lab.results.load(KEY, listed.id), "en")
     found, shown = json.loads(head), json.loads(body)
     assert (found["heading"], found["has_plot"], json.loads(found["json"])["n"]) == ("sums: 4 questions", True, 4)
     assert [plot.visible for plot in plots] == [True, True, False, False, False, False]
     rows = list(csv.reader(io.StringIO(found["csv"])))
     assert rows[0][:4] == ["system", "accuracy", "accuracy low", "accuracy high"]
     assert all(float(cell) >= 0 for row in rows[1:] for cell in row[1:4])
-    assert {"gate@", "accuracy", "Pareto front of"} <= set(shown["words"])
+    assert {"accuracy", "Pareto front of"} <= set(shown["words"])
     assert len(shown["asked"]) == 4
+    named = ["ensemble, asks below 30 %", "ensemble, asks at every step"]
+    assert [shown["tables"][0]["rows"][at][0] for at in (2, -1)] == named
+    assert set(named) <= {answer["system"] for answer in shown["asked"][0]["answers"]}
+    assert {"gate@0.3", "every-step"} <= {row[0] for row in rows}
     assert len(view.nothing()) == len(view.outputs) == len([head, *plots, body])
 
 

@@ -1,0 +1,48 @@
+"""A value in a request, and the kinds of its fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from gac_app.settings import Settings, Shown
+
+
+def like(name: str) -> Any:
+    """A field with the bounds of a setting; None = the system's own."""
+    setting = Settings.model_fields[name]
+    info: Any = Field(None, description=setting.description)
+    info.metadata = [item for item in setting.metadata if not isinstance(item, Shown)]
+    return info
+
+
+def described_as(expected: str) -> WrapValidator:
+    """One message for all kinds of a union, none of which fits."""
+
+    def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(value)
+        except ValidationError:
+            raise ValueError(f"expected {expected}") from None
+
+    return WrapValidator(check)
+
+
+class Asked(BaseModel):
+    """A value of the API: strict, without unknown fields. A field that is null counts as missing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nulls(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data

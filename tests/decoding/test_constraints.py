@@ -1,0 +1,260 @@
+"""What an answer may consist of: JSON schemas and biases, in every mode, against what they say by hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.decoding.constraints import Grammars, TokenBias
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.loop import Branch
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.trace import FinishReason
+from gac_app.errors import ConstraintError, RequestError
+from gac_app.settings import Settings
+from gac_app.vocab.union import UnionVocabulary
+from tests.decoding.answers import decoded
+from tests.decoding.conftest import make
+from tests.decoding.test_branches import HOW, assert_goes_on
+from tests.fakes import FixedModel, config_of, ensemble_of
+
+LIGHT = {"properties": {"on": {"type": "boolean"}, "hue": {"enum": ["red", "réd", "green"]}}, "required": ["on", "hue"]}
+LIGHT |= {"type": "object", "additionalProperties": False}
+HUES = ("red", "réd", "green")
+LONG = 400  # tokens: more than any text of LIGHT has
+
+
+@pytest.fixture(scope="module")
+def ensemble() -> Ensemble:
+    pytest.importorskip("llguidance")
+    return make(1, 2, 3)
+
+
+def is_light(text: str) -> bool:
+    light = json.loads(text)
+    return list(light) == ["on", "hue"] and isinstance(light["on"], bool) and light["hue"] in HUES
+
+
+@given(how=HOW)
+def test_an_answer_follows_its_schema_in_every_mode(ensemble: Ensemble, how: dict[str, Any]) -> None:
+    _, end = decoded(ensemble, json_schema=LIGHT, **{**how, "max_new_tokens": LONG})
+    assert end.reason is FinishReason.STOP
+    assert is_light(end.text)
+
+
+@given(seed=st.integers(0, 100), how=HOW)
+def test_drafts_and_policies_change_nothing_of_it(ensemble: Ensemble, seed: int, how: dict[str, Any]) -> None:
+    how |= {"json_schema": LIGHT, "logit_bias": {seed: 5.0}, "max_new_tokens": LONG}
+    found = [
+        decoded(ensemble, **{**how, "speculation": speculation, "gate_policy": policy})[1]
+        for speculation, policy in (("off", "lazy"), ("on", "lazy"), ("auto", "eager"))
+    ]
+    assert len({(end.text, end.digest) for end in found}) == 1
+
+
+@given(num=st.integers(1, 20), is_forced=st.booleans(), how=HOW)
+def test_an_answer_is_extended_under_its_schema(
+    ensemble: Ensemble, num: int, is_forced: bool, how: dict[str, Any]
+) -> None:
+    assert_goes_on(ensemble, num, is_forced=is_forced, how={**how, "json_schema": LIGHT, "logit_bias": {3: -2.0}})
+
+
+@pytest.mark.parametrize("so_far", ["", '"', '"r', '"ré', '"gre', '"green"'])
+def test_just_the_tokens_that_can_go_on_are_allowed(so_far: str) -> None:
+    pytest.importorskip("llguidance")
+    pieces = [bytes([byte]) for byte in range(256)]
+    pieces += [b'"r', b"re", b'red"', b'"red"', b'"red" ', b"green", b"en", "é".encode(), "éd".encode(), b'd"', b'n"']
+    union = UnionVocabulary(pieces)
+    constraint = Grammars(union).of({"enum": list(HUES)})
+    for byte in so_far.encode():
+        constraint.note(union.ids[bytes([byte])])
+    texts = [f'"{hue}"'.encode() for hue in HUES]
+    by_hand = {t for t in union.tokens if any(text.startswith(so_far.encode() + t) for text in texts)}
+    allowed = {union.token(token_id) for token_id in np.flatnonzero(constraint.allowed_U).tolist()}
+    assert allowed == (by_hand or {b""})  # b"" is END
+
+
+def test_an_answer_may_be_cut(ensemble: Ensemble) -> None:
+    _, cut = decoded(ensemble, json_schema=LIGHT, max_new_tokens=3)
+    assert (cut.reason, cut.num_tokens) == (FinishReason.LENGTH, 3)
+    _, stopped = decoded(ensemble, json_schema=LIGHT, max_new_tokens=LONG, stop=('"hue"',))
+    assert stopped.reason is FinishReason.STOP
+    assert '"on"' in stopped.text
+    assert '"hue"' not in stopped.text
+
+
+def test_members_that_find_all_of_it_impossible_write_it(ensemble: Ensemble) -> None:
+    models = [FixedModel(name, {b" the": 0.9, b"": 0.1}) for name in ("a", "b")]
+    sure = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    for how in ({}, {"temperature": 1.0}, {"mode": "gate"}):
+        assert is_light(decoded(sure, json_schema=LIGHT, max_new_tokens=LONG, **how)[1].text)
+
+
+def test_the_trace_tells_of_what_the_members_said(ensemble: Ensemble) -> None:
+    free, _ = decoded(ensemble, mode="every-step", max_new_tokens=1)
+    held, _ = decoded(ensemble, mode="every-step", max_new_tokens=1, json_schema=LIGHT)
+    assert held[0].top == free[0].top
+    assert held[0].token.startswith(b"{")
+    assert held[0].prob < free[0].prob
+
+
+def test_a_forced_token_that_does_not_fit_ends_it(ensemble: Ensemble) -> None:
+    _, end = decoded(ensemble, Branch(token=b"a"), json_schema=LIGHT)
+    assert (end.reason, end.is_at_odds) == (FinishReason.ERROR, True)
+    assert end.detail == "json_schema: this token does not fit here"
+
+
+def test_where_nothing_is_left_it_says_so(ensemble: Ensemble) -> None:
+    begins = [token for token in ensemble.union.tokens if b"true".startswith(token)]
+    bias = dict.fromkeys((ensemble.union.ids[token] for token in begins), -100)
+    _, end = decoded(ensemble, json_schema={"const": True}, logit_bias=bias)
+    assert (end.reason, end.is_at_odds, end.num_tokens) == (FinishReason.ERROR, True, 0)
+    assert end.detail == "logit_bias: rules out every token that could be written here"
+
+
+def test_the_digest_tells_what_constrained_the_answer(ensemble: Ensemble) -> None:
+    found = {}
+    for bias in ({}, {5: 0.0}, {6: 0.0}):
+        steps, end = decoded(ensemble, logit_bias=bias)
+        found[end.digest] = [step.token for step in steps]
+    assert len(found) == 3
+    assert len({b"".join(tokens) for tokens in found.values()}) == 1
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+WIDE = {
+    "anyOf": [{"type": "object", "properties": {f"a{i}_{n}": {"type": "string"} for i in range(8)}} for n in range(100)]
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"type": "nope"}, "Invalid type"),
+        ({"type": "string", "enum": [1]}, "Unsatisfiable"),
+        ({"$ref": "#"}, "no text fits it"),
+        ({"$ref": "http://127.0.0.1:9/x.json"}, "does not fetch"),
+        ({"$ref": "file:///etc/passwd"}, "does not fetch"),
+        ({"type": "string", "pattern": "("}, "unclosed group"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+        ({"not": {"type": "string"}}, "Unimplemented"),
+        ({"const": float("nan")}, "is no JSON"),
+        ({"const": {1, 2}}, "is no JSON"),
+        (nested(100), "nested more than"),
+        ({"description": "x" * 70_000}, "at most 65,536"),
+        (WIDE, "is too complex"),
+        ({"type": "object", "properties": {f"p{n}": {} for n in range(2000)}}, "is too complex"),
+    ],
+)
+def test_a_schema_that_cannot_be_followed_is_refused(ensemble: Ensemble, schema: dict[str, Any], why: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        ensemble.request("Hello", ensemble.config.settings_from({"json_schema": schema}))
+    assert refusal.value.field == "json_schema"
+    assert why in refusal.value.message
+    assert len(refusal.value.message) < 300
+    assert "\n" not in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"},
+        {"type": "string", "pattern": "^(a+)+$"},
+        {"type": "string", "pattern": "(.*a){1,200}b(.*c){1,200}"},
+        {"type": "array", "items": {"type": "integer"}, "minItems": 1_000_000},
+        {"properties": {f"p{n}": {"type": "string"} for n in range(1000)}, "required": [f"p{n}" for n in range(1000)]},
+        {"const": None, "default": None},
+        {},
+    ],
+)
+def test_a_hard_schema_is_followed_or_cut(ensemble: Ensemble, schema: dict[str, Any]) -> None:
+    _, end = decoded(ensemble, json_schema=schema, max_new_tokens=12)
+    assert end.reason in (FinishReason.STOP, FinishReason.LENGTH), end.detail
+
+
+def test_without_llguidance_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(RequestError, match="pip install"):
+        make(1).request("Hello", Settings(gate="m1", json_schema={}))
+
+
+# --- biases
+
+
+@given(
+    probs=st.lists(st.floats(0, 1, width=32), min_size=4, max_size=8).filter(lambda probs: sum(probs[:2]) > 0.01),
+    bias=st.dictionaries(st.integers(2, 3), st.floats(-99, 99), min_size=1),
+)
+def test_a_bias_is_added_to_log_probabilities(probs: list[float], bias: dict[int, float]) -> None:
+    probs_U = torch.tensor(probs) / sum(probs)
+    before = probs_U.clone()
+    weights = [p * float(np.exp(bias.get(i, 0.0))) for i, p in enumerate(probs_U.tolist())]
+    found = TokenBias(bias)(probs_U)
+    assert torch.allclose(found, torch.tensor(weights, dtype=torch.float64).div(sum(weights)).float(), atol=1e-6)
+    assert torch.equal(probs_U, before)
+
+
+def test_the_ends_of_the_scale_are_absolute() -> None:
+    probs_U = torch.tensor([0.5, 0.3, 1e-40, 0.2, 0.0])
+    assert TokenBias({0: -100})(probs_U)[0] == 0
+    assert TokenBias({2: 100, 0: 99})(probs_U).tolist() == [0, 0, 1, 0, 0]
+    assert TokenBias({1: 100, 3: 100})(probs_U).tolist() == pytest.approx([0, 0.6, 0, 0.4, 0])
+    assert TokenBias({4: 100})(probs_U).tolist() == pytest.approx(probs_U.tolist())  # it cannot be written
+    with pytest.raises(ConstraintError, match="logit_bias"):
+        TokenBias(dict.fromkeys(range(4), -100))(probs_U)
+
+
+@pytest.mark.parametrize("mode", ["gate", "every-step", "agreement"])
+def test_a_bias_holds_at_every_step(mode: str) -> None:
+    ensemble = make(1, 2)
+    wanted, banned = ensemble.union.ids[b"model"], ensemble.union.end_id
+    steps, _ = decoded(ensemble, mode=mode, logit_bias={wanted: 100})
+    assert {step.token for step in steps} == {b"model"}
+    free, _ = decoded(ensemble, mode=mode)
+    steps, _ = decoded(ensemble, mode=mode, logit_bias={free[0].token_id: -100, banned: -100})
+    assert free[0].token not in {step.token for step in steps}
+
+
+def test_a_member_alone_has_ids_of_its_own() -> None:
+    ensemble = make(1, 2)
+    vocabulary = ensemble.members["m1"].mapping.vocabulary
+    own = vocabulary.token_bytes.index(b"model")
+    [end] = vocabulary.end_ids
+    settings = ensemble.config.settings_from({"logit_bias": {own: 100}, "max_new_tokens": 3})
+    *_, finished = ensemble.generate("Hello", settings, alone="m1")
+    assert finished.text == "model" * 3  # type: ignore[union-attr]
+    settings = ensemble.config.settings_from({"logit_bias": {end: 100, 257: -100}})  # 257 is a control token
+    *_, finished = ensemble.generate("Hello", settings, alone="m1")
+    assert (finished.reason, finished.text) == (FinishReason.STOP, "")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "bias", [{-1: 1}, {10**6: 1}, {1: 100.5}, {1: float("nan")}, {1: float("inf")}, dict.fromkeys(range(1025), 1)]
+)
+def test_a_bias_that_is_none_is_refused(bias: dict[int, float]) -> None:
+    ensemble = make(1, 2)
+    with pytest.raises(RequestError) as refusal:
+        ensemble.request("Hello", ensemble.config.settings_from({"logit_bias": bias}))
+    assert refusal.value.field.startswith("logit_bias")
+
+
+def test_what_is_not_constrained_stays_greedy() -> None:
+    assert Settings().is_greedy
+    for is_biased, has_schema in product([False, True], repeat=2):
+        settings = Settings(logit_bias={1: 1} if is_biased else {}, json_schema={} if has_schema else None)
+        assert settings.is_constrained == (is_biased or has_schema) != settings.is_greedy
+        assert not Settings(**{**settings.model_dump(), "temperature": 1}).is_greedy
