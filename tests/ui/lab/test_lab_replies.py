@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ from gac_app.services.lab.results import ListedResult
 from gac_app.services.visitors import owner_of
 from gac_app.ui.lab.result import _body_of, _head_of
 from gac_app.ui.lab.tab import lab_functions, start_study
+from gac_app.ui.settings.names import systems_in_words
+from tests.fakes import config_of
 from tests.ui.spy import Spy
 
 KEY, OTHER = "a" * 64, "b" * 64
@@ -120,12 +123,14 @@ def test_a_result_is_told_whole(failure: str) -> None:
     table = Table(("system", "accuracy"), (("gate", "50 %"),), "Title")
     asked = AskedQuestion("q1", "1+1?", "2", (GivenAnswer("gate", "2", True, "It is 2."),))
     result = StudyResult("eval", "H", (table,), {"π": 1}, ("So.",), (), failure, (asked,))
-    kept = KeptResult("id", "2026", ("a", "b"), result, "N")
-    assert _head_of(kept) == {
+    kept, config = KeptResult("id", "2026", ("a", "b"), result, "N"), config_of(["a", "b"])
+    named = Table(("system", "accuracy"), (("the gate", "50 %"),), "Title")  # as people read it
+    shown = replace(result, heading="Head", tables=(named,))
+    assert _head_of(kept, shown) == {
         "id": "id",
         "name": "N",
         "study": "eval",
-        "heading": "H",
+        "heading": "Head",
         "created_at": "2026",
         "members": ["a", "b"],
         "remarks": ["So.", *(["Note: one broke"] if failure else [])],
@@ -134,10 +139,11 @@ def test_a_result_is_told_whole(failure: str) -> None:
         "json": '{\n  "π": 1\n}',
     }
     given = {"system": "gate", "prediction": "2", "is_right": True, "text": "It is 2.", "error": ""}
-    assert _body_of(kept) == {
+    words = systems_in_words(explained(result), config)
+    assert _body_of(kept, shown, config) == {
         "id": "id",
         "members": ["a", "b"],
-        "tables": [{"columns": ("system", "accuracy"), "rows": (("gate", "50 %"),), "title": "Title"}],
-        "words": explained(result),
-        "asked": [{"id": "q1", "prompt": "1+1?", "accepted": "2", "answers": ({**given},)}],
+        "tables": [{"columns": ("system", "accuracy"), "rows": (("the gate", "50 %"),), "title": "Title"}],
+        "words": {words[name]: sentence for name, sentence in explained(result).items()},
+        "asked": [{"id": "q1", "prompt": "1+1?", "accepted": "2", "answers": (given,)}],
     }
