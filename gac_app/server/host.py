@@ -227,9 +227,9 @@ def _middleware(
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
         # Present even when closed: otherwise Gradio would add its own, which reflects origins.
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
+        *api_paths,
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,
-        *api_paths,
         Middleware(EventMiddleware, admission=admission),
         Middleware(PageDocument),
     ]

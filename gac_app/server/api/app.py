@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -35,6 +36,7 @@ from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
 from gac_app.services.completions.completions import Completions
 from gac_app.services.completions.systems import System
+from gac_app.services.origin import ORIGIN
 
 PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
 REQUEST_ID = "X-Request-Id"
@@ -118,7 +120,11 @@ class RequestIds:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
-        await self.app(scope, receive, send_with_id)
+        token = ORIGIN.set(replace(ORIGIN.get(), request_id=request_id))
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            ORIGIN.reset(token)
 
 
 def _models_routes(completions: Completions, access: Access) -> APIRouter:
