@@ -87,6 +87,7 @@ def summary(**changes: Any) -> RunSummary:
         "outcome": "tie",
         "is_shared": True,
         "num_answers": 3,
+        "excerpt": "Because",
         "num_tokens": 20,
         "num_ensembled": 7,
         "branch_position": 4,

@@ -72,6 +72,7 @@ def test_conversations_are_listed_whole() -> None:
     row = {
         "id": "r1",
         "prompt": "Why?",
+        "excerpt": "Because",
         "status": "finished",
         "mode": "gate",
         "created_at": "2026-01-02T03:04:05+00:00",

@@ -47,6 +47,9 @@ class Desk:
         self.runner, self.members, self.mirror, self.companion = Spy(), Spy(), Spy(), Spy()
         for spy in (self.store, self.runner, self.members, self.mirror, self.companion):
             spy.calls = self.order
+        self.counted = Spy()
+        runner: Any = self.runner
+        runner.metrics = self.counted
         self.runs = LiveRuns()
         store: Any = self.store
         store.load_run = self._load
@@ -159,6 +162,7 @@ def test_a_vote_counts_once_it_is_stored() -> None:
     desk.history.vote(ALICE, run.id, "member:a", client="office")
     assert (run.outcome, desk.order) == ("member:a", [("vote", ALICE, run.id, "member:a", "battles")])
     assert desk.implied == [(ALICE, run, None, "member:a", "office")]
+    assert desk.counted.calls == [("voted", "compare")]
     desk.history.undo_vote(ALICE, run.id)
     assert run.outcome is None
     with pytest.raises(RequestError, match="outcome: expected one of ensemble, member:a, tie, all-bad"):
@@ -166,7 +170,7 @@ def test_a_vote_counts_once_it_is_stored() -> None:
     failing = Desk(vote=done(StorageError("planned")))
     with pytest.raises(StorageError):
         failing.history.vote(ALICE, (run := failing.live()).id, "tie")
-    assert run.outcome is None
+    assert (run.outcome, failing.counted.calls) == (None, [])
 
 
 def test_a_conversation_has_stored_and_live_runs_in_order() -> None:

@@ -96,6 +96,7 @@ def stored(**changes: Any) -> StoredRun:
         "turns": (Turn("r0", "One?", {"member:a": "One."}),),
         "num_deleted_turns": 4,
         "is_shared": True,
+        "shares_turns": True,
         "seeds": {"member:a": 7},
     }
     return StoredRun(**{**fields, **changes})
@@ -105,7 +106,7 @@ def test_a_stored_run_is_seen_whole() -> None:
     run, settings = stored(), Settings(seed=3)
     view = stored_view(run, settings)
     same = ("conversation_id", "prompt", "member_names", "status", "outcome", "parent_run_id", "branch_position")
-    more = ("swap", "repeats_run_id", "turns", "num_deleted_turns", "is_shared", "seeds")
+    more = ("swap", "repeats_run_id", "turns", "num_deleted_turns", "is_shared", "shares_turns", "seeds")
     for name in (*same, *more):
         assert getattr(view, name) == getattr(run, name), name
     assert (view.id, view.settings, view.is_saved, view.is_own) == ("r1", settings, True, True)
@@ -202,6 +203,17 @@ def test_one_answer_anew_has_the_next_seed(key: str, seeds: dict[str, int]) -> N
     assert (plan.seeds, plan.settings, {key, other}) == (seeds, run.settings, {"ensemble", "member:a"})
     assert (copied.name, list(copied.events)) == (run.streams[other].name, list(run.streams[other].events))
     assert copied.events is not run.streams[other].events
+
+
+def test_an_answer_of_a_branch_begins_anew_where_it_does() -> None:
+    run = parent()
+    run.branch_position, run.swap = 1, (b" it", b" instead")
+    plan = regenerated(run, "member:a")
+    assert (plan.branch_position, plan.swap) == (1, (b" it", b" instead"))
+    assert plan.branches == {"member:a": Branch(tuple(run.streams["ensemble"].steps[:1]), b" instead")}
+    for position, swap in ((3, run.swap), (1, None), (None, run.swap)):
+        run.branch_position, run.swap = position, swap
+        assert regenerated(run, "member:a").branches == {}
 
 
 def test_after_the_largest_seed_comes_the_first() -> None:

@@ -257,7 +257,8 @@ def test_all_of_a_token_and_of_an_end_is_told() -> None:
             "tokens_per_s": 4.0,
             "digest": "1f",
             "reproducible": True,
-            "forwards": {"Small": 3},
+            "replayed": 0,
+            "usage": {"Small": [3, 0.5]},
             "again": "",
         }
     ]
