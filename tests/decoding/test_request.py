@@ -49,7 +49,7 @@ def test_who_takes_part_the_gate_first(settings: dict[str, Any], expected: list[
         names(requests, "d", **settings)
 
 
-def test_a_chat_has_the_system_prompt_of_the_settings_or_its_own() -> None:
+def test_a_chat_has_the_settings_system_prompt_or_its_own() -> None:
     requests = requests_of(ensemble())
     brief = requests._config.settings_from({"system_prompt": "Be brief."})
     own = [Message("system", "Be long."), *HI]
