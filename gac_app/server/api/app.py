@@ -84,6 +84,7 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     app.include_router(response_route(completions, access))
     app.include_router(token_routes(completions, access))
     app.include_router(event_route(completions, access))
+    app.state.access = access  # so that other ways in count with this one
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.openapi = lambda: document_of(app, _MODELS, completions.systems.names)  # type: ignore[method-assign]

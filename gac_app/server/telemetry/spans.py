@@ -40,7 +40,10 @@ class Spans:
         self._tracer = self._provider.get_tracer("gac_app", __version__)
 
     def request(self, parent: Context) -> AbstractContextManager[trace.Span]:
-        return self._tracer.start_as_current_span("request", parent, kind=trace.SpanKind.SERVER)
+        made: AbstractContextManager[trace.Span] = self._tracer.start_as_current_span(
+            "request", parent, kind=trace.SpanKind.SERVER
+        )
+        return made
 
     def ended(self, run: LiveRun) -> None:
         """Make the spans of a run that has ended: its own, and below it each member's, as long as that computed."""
