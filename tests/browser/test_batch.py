@@ -25,6 +25,15 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
     assert page.locator(".gac-batch-table tbody tr").nth(0).locator("td").count() == 4
     page.locator(".gac-batch-table tbody tr:nth-child(2) td[data-name=Ensemble] .gac-vote").click()
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote[aria-pressed=true]:text-is('Best')")
+    totals = "2 prompts · 2 with different answers · Ensemble best: 1 · 1 without a vote"
+    assert page.inner_text(".gac-batch-totals") == totals
+    rows = page.locator(".gac-batch-table tbody tr:visible th .gac-batch-text")
+    for field, value, shown in (
+        ("vote", "ensemble", ["<b>Two?</b>"]), ("vote", "not-voted", ["One?"]), ("vote", "tie", []),
+        ("vote", "", ["One?", "<b>Two?</b>"]), ("answers", "same", []), ("answers", "split", ["One?", "<b>Two?</b>"]),
+    ):  # fmt: skip
+        page.select_option(f".gac-batch-shown [name={field}]", value)
+        assert rows.all_inner_texts() == shown
     for ending in ("csv", "jsonl"):
         with page.expect_download() as download:
             page.click(f".gac-batch-exports [data-act={ending}]")
@@ -57,7 +66,7 @@ def test_the_table_can_be_read_at_any_width(serve: Server, open_page: Opener, wi
     page = watched.page
     page.click("button[role=tab]:has-text('Batch')")
     page.click(".gac-batch .gac-lab-run")
-    page.wait_for_selector(".gac-batch .gac-lab-note:has-text('are missing')")
+    page.wait_for_selector(".gac-batch .gac-lab-note:text-is('Prompts are missing; give one a line.')")
     page.fill("[name=prompts]", "hello\nand then?")
     page.click(".gac-batch .gac-lab-run")
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote:text-is('Tie')")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 # Here, not on use: transformers resolves names lazily, which breaks if two threads do so at once.
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
@@ -69,16 +69,23 @@ def _load(
         raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
     except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
-    return TransformersModel(
-        member.name,
-        (model.to(LENT) if device == LENT else model).eval(),
-        tokenizer,
-        num_threads=num_threads,
-        context_length=member.context_length,
-        max_sequences=member.max_sequences,
-        chat_template=member.chat_template,
-        template_options=member.chat_template_kwargs,
-    )
+    return _made(member, model.to(LENT) if device == LENT else model, tokenizer, num_threads)
+
+
+def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
+    """A model without weights, and its tokenizer, for a member that is computed elsewhere. Raises ModelLoadError."""
+    _check_trust(member, directory)
+    trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
+        config = AutoConfig.from_pretrained(directory, **trusted)
+        with _LOADING, torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=member.allow_remote_code)
+        if (directory / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(directory)
+    except Exception as error:  # as in `_load`
+        raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
+    return model, tokenizer
 
 
 def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:
@@ -90,6 +97,10 @@ def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int |
     """
     if hasattr(model, "get_base_model"):  # PEFT's
         model = model.get_base_model()
+    return _made(member, model, tokenizer, num_threads)
+
+
+def _made(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:
     return TransformersModel(
         member.name,
         model.eval(),

@@ -1,11 +1,12 @@
 // The Batch tab: prompts are sent, the table fills as they are answered, and is found again after a reload.
 
 import { batchCsv, batchJsonl, BatchRow } from "./rows.js";
+import { isWanted, outcomeOptions, totalsOf } from "./totals.js";
 import { expectHere } from "../compare/compare.js";
 import { asking, download, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { h, memberName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
-import { said, t } from "../page/words.js";
+import { sentence, t } from "../page/words.js";
 import { settings } from "../settings/settings.js";
 
 const POLL_MS = 1000;
@@ -24,8 +25,9 @@ export const refreshBatch = () => (batch?.overview ? batch.refresh(true) : batch
 class Batch {
   constructor({ element, props, server, trigger, watch }) {
     this.part = (selector) => element.querySelector(selector);
-    Object.assign(this, { ask: asking(server), trigger, overview: null, rows: [], timer: 0, form: this.part("form"), cancel: this.part("[data-act=cancel]") });
+    Object.assign(this, { ask: asking(server), trigger, overview: null, rows: [], timer: 0, form: this.part("form"), filter: this.part(".gac-batch-shown"), cancel: this.part("[data-act=cancel]") });
     this.form.addEventListener("submit", (event) => this.begin(event));
+    this.filter.addEventListener("change", () => this.sum());
     this.cancel.addEventListener("click", () => this.callOff());
     for (const [ending, type, write] of [["csv", "text/csv", (runs) => batchCsv(runs, this.names)], ["jsonl", "application/jsonl", batchJsonl]]) {
       this.part(`[data-act=${ending}]`).addEventListener("click", () => {
@@ -36,7 +38,7 @@ class Batch {
   }
 
   say(text) {
-    this.part(".gac-lab-note").textContent = said(text);
+    this.part(".gac-lab-note").textContent = sentence(text);
   }
 
   get names() {
@@ -51,6 +53,7 @@ class Batch {
     this.part("thead").replaceChildren(h("tr", {}, h("th", { scope: "col", text: t("batch.prompt") }), h("th", { scope: "col", text: t("ensemble") }),
       ...reply.members.map((name, index) => h("th", { scope: "col" }, memberName(name, index))),
       h("th", { scope: "col", text: t("batch.all") })));
+    this.filter.elements.vote.append(...outcomeOptions(this.names));
     await this.refresh(true);
   }
 
@@ -67,7 +70,8 @@ class Batch {
     if (running) writeKept(RUNS, found.map((row) => row.run).filter(Boolean));
     if (found.length !== this.rows.length || running?.rows.some((row, index) => this.isOther(row, this.rows[index]))) this.makeRows(found.length);
     await this.fill(found.map((row, index) => [this.rows[index], row]).filter(([drawn]) => isFresh || !drawn.isSettled));
-    this.part(".gac-batch-table").hidden = this.part(".gac-batch-exports").hidden = !this.rows.length;
+    this.part(".gac-batch-table").hidden = this.part(".gac-batch-exports").hidden = this.filter.hidden = !this.rows.length;
+    this.sum();
     this.showProgress(running);
     if (running && !running.is_over) this.timer = setTimeout(() => this.refresh(), POLL_MS);
   }
@@ -120,6 +124,14 @@ class Batch {
     const row = this.rows.find((candidate) => candidate.run?.id === run.id), at = [...row.root.querySelectorAll("button")].indexOf(document.activeElement);
     row.show(Object.assign(row.run, { outcome: outcome || null }), row.error);
     row.root.querySelectorAll("button")[at]?.focus(); // the one that was pressed, drawn anew
+    this.sum(false);
+  }
+
+  /** Say what the answers come to, and show the rows that are wanted. `isSifted` = false: a vote hides no row. */
+  sum(isSifted = true) {
+    const { answers, vote } = this.filter.elements;
+    this.part(".gac-batch-totals").textContent = totalsOf(this.rows.map((row) => row.run).filter(Boolean), this.names);
+    if (isSifted) for (const row of this.rows) row.root.hidden = !isWanted(row.run, answers.value, vote.value);
   }
 
   begin(event) {

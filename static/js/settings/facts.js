@@ -1,13 +1,20 @@
 // What is known of the members: the chips are told, and their cards show it.
 
-const facts = new Map(), listeners = new Set();
+const known = new Map(), listeners = new Set();
 
-/** `states`: of all members, with their `facts`: [label, value, whether it stands on the card's face]. */
+/** `states`: of all members, with their `facts`: [label, value, whether it stands on the card's face], and the `notice` that
+ * their licence wants shown, or "". */
 export function tellFacts(states) {
-  for (const state of states) facts.set(state.name, state.facts);
+  for (const state of states) known.set(state.name, state);
   for (const listen of listeners) listen();
 }
 
-export const factsOf = (name) => facts.get(name) ?? [];
+export const factsOf = (name) => known.get(name)?.facts ?? [];
+
+/** What a member's licence wants said where it answers; mostly empty. */
+export const noticeOf = (name) => known.get(name)?.notice ?? "";
+
+/** The notices of those that have one: [name, notice]. */
+export const allNotices = () => [...known.values()].filter(({ notice }) => notice).map(({ name, notice }) => [name, notice]);
 
 export const onFacts = (listen) => listeners.add(listen);

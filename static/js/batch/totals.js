@@ -1,0 +1,31 @@
+// What a batch's answers come to, and which of its rows are wanted.
+
+import { h } from "../page/elements.js";
+import { t } from "../page/words.js";
+
+/** Every outcome of a vote, with its words. `names`: of the answers' columns, the ensemble's first. */
+export const outcomesOf = (names) => [
+  ...names.map((name, index) => [index ? `member:${name}` : "ensemble", t("vote.best", { name })]), ["tie", t("vote.tie")], ["all-bad", t("vote.all-bad")],
+];
+
+export const outcomeOptions = (names) => outcomesOf(names).map(([value, text]) => h("option", { value, text }));
+
+const plain = ({ text }) => text.trim().replace(/\s+/gu, " ").toLowerCase();
+
+/** Whether the answers to a prompt differ in more than case and spaces. */
+export const isSplit = (run) => new Set(run.answers.map(plain)).size > 1;
+
+/** A line with the number of prompts, of those answered differently, and of each vote. */
+export function totalsOf(runs, names) {
+  const votes = outcomesOf(names).map(([value, words]) => [words, runs.filter((run) => run.outcome === value).length]).filter(([, n]) => n);
+  const without = runs.filter((run) => !run.outcome).length;
+  return [t("batch.total", { n: runs.length }), t("batch.split.n", { n: runs.filter(isSplit).length }),
+    ...votes.map(([words, n]) => `${words}: ${n}`), t("batch.without-vote.n", { n: without })].join(" · ");
+}
+
+/** `answers`: "" for any, "split", "same"; `vote`: "" for any, "voted", "not-voted", an outcome. */
+export function isWanted(run, answers, vote) {
+  if (!run) return !answers && !vote;
+  if (answers && isSplit(run) !== (answers === "split")) return false;
+  return !vote || (vote === "voted" ? Boolean(run.outcome) : vote === "not-voted" ? !run.outcome : run.outcome === vote);
+}
