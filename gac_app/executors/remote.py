@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import Sequence
+from gac_app.models.base import Read, Sequence
 from gac_app.models.remote.model import RemoteModel
 from gac_app.vocab.mapping import VocabMapping
 
@@ -38,12 +38,13 @@ class RemoteMember(InlineMember):
         num_logits: int = 1,
         may_draft: MayDraft | None = None,
         *,
+        with_logs: bool = False,
         is_background: bool = False,
     ) -> Future[ReadResult]:
         """See `Member`. It drafts nothing, and the server knows no background."""
         with self._lock:
             before = self._under_way.get(sequence.slot)
-            future = self._pool.submit(self._asked, sequence, num_logits, before)
+            future = self._pool.submit(self._asked, Read(sequence, num_logits, with_logs), before)
             self._under_way[sequence.slot] = future
         return future
 
@@ -67,11 +68,11 @@ class RemoteMember(InlineMember):
     def drop_background(self) -> None:
         """Pending reads end by themselves."""
 
-    def _asked(self, sequence: Sequence, num_logits: int, before: Future[ReadResult] | None) -> ReadResult:
+    def _asked(self, read: Read, before: Future[ReadResult] | None) -> ReadResult:
         if before:
             wait([before])
         try:
-            return super().read(sequence, num_logits).result()
+            return super().read(read.sequence, read.num_logits, with_logs=read.with_logs).result()
         except MemberError as error:
             if error.kind == "exception":
                 self._fail(error.message)

@@ -192,7 +192,12 @@ class History:
                 raise RequestError("outcome", f"expected one of {', '.join(known)}")
             implied = self._implies(visitor_key, run, beside, outcome, client)
             write = self._store.vote(visitor_key, run_id, outcome, implied)
+        write.add_done_callback(self._count_vote)
         _judge(run, outcome, write)
+
+    def _count_vote(self, write: Future[None]) -> None:
+        if write.exception() is None:
+            self._runner.metrics.voted("compare")
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take back the vote on a run."""

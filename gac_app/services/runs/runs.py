@@ -78,6 +78,10 @@ class RunService:
         self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions, implies)
         self.audience = Audience(self._runner.stop)
 
+    def when_ended(self, tell: Callable[[LiveRun], None]) -> None:
+        """`tell` is called with each run that has ended."""
+        self._runner.on_ended.append(tell)
+
     def set_consent(self, visitor_key: str, consents: bool, browser: str = "") -> None:
         """Set whether a visitor's later runs are published, and give them their imported runs.
 
