@@ -5,6 +5,7 @@ import { Board } from "./board.js";
 import { listenToEnter } from "./keyboard.js";
 import { tell } from "../page/address.js";
 import { oncePerFrame, visitorKey } from "../page/browser.js";
+import { said } from "../page/words.js";
 import { settings } from "../settings/settings.js";
 
 let tellStarted;
@@ -21,6 +22,7 @@ export function start({ element, props, server, trigger, watch }) {
   update();
   listenToEnter(shown);
   followAddress(shown);
+  for (const chip of document.querySelectorAll("#gac-examples button")) chip.textContent = said(chip.textContent);
   tellStarted(shown);
 }
 
@@ -43,7 +45,7 @@ const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus(
 /** An example becomes the prompt. */
 export function promptOf(example) {
   focusPrompt();
-  return example;
+  return said(example);
 }
 
 /** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. What the run is started with. */
