@@ -69,12 +69,12 @@ def load_ensemble(
         config = with_plugins(config)
     else:
         config = read_config(Path(config) if config else None, os.environ)
-    from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
+    from gac_app.executors.members import new_member  # loads torch, so only after the configuration is checked
 
     places = planned(config)
     models = load_models(config, places, watcher, untried=untried, in_hand=in_hand)
     try:
-        return unite(models, config, ThreadMember, are_apart=places.are_apart)
+        return unite(models, config, new_member, are_apart=places.are_apart)
     except BaseException:
         for model in models:
             model.close()

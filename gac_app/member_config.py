@@ -6,8 +6,9 @@ import re
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from gac_app.validation import Frozen
 
@@ -18,6 +19,25 @@ RANDOM_PREFIX = "random:"
 Source = str | tuple[str | tuple[str, ...], ...]
 
 
+class ServerConfig(Frozen):
+    """An inference server that computes a member's forward passes."""
+
+    url: str  # http://host:port
+    api: Literal["llama-server", "vllm"]
+    model: str = Field("", max_length=200)  # its name there; "" = the first one's
+    api_key_env: str = Field("", max_length=200)  # the environment variable that holds the key; "" = none is needed
+    top_logprobs: int = Field(64, ge=2, le=100_000)  # likeliest tokens to ask for
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        if not is_plain or parts.query or parts.fragment:
+            raise ValueError("expected an address such as http://127.0.0.1:8080; a key goes into 'api_key_env'")
+        return value.rstrip("/")
+
+
 class MemberConfig(Frozen):
     """A member: the source of its files, loading, and placement."""
 
@@ -26,6 +46,9 @@ class MemberConfig(Frozen):
     # Or a list of mirrors, tried in order. A mirror that is a list is one file cut into parts, joined in order.
     source: Source
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
+    # Where its forward passes are computed, if not here. Of `source`, only tokeniser, template and configuration are
+    # read then.
+    server: ServerConfig | None = None
     # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; everything else by transformers.
     # Or a name in `models.backends`, where plug-ins register theirs.
     backend: str = Field("auto", max_length=80)
@@ -72,6 +95,12 @@ class MemberConfig(Frozen):
             if part.startswith(RANDOM_PREFIX) and part != source:
                 raise ValueError(f"{part!r} has no mirrors and is no part")
         return source
+
+    @model_validator(mode="after")
+    def _check_server(self) -> MemberConfig:
+        if self.server and self.backend != "auto":
+            raise ValueError("backend: expected no back end where a server computes")
+        return self
 
     @property
     def mirrors(self) -> tuple[tuple[str, ...], ...]:

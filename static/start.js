@@ -1,5 +1,5 @@
 (async () => {
-  const modules = window.gac ?? (await import("gac")).modules; // without waiting where they are there already
+  const modules = window.gac?.["MODULE"] ? window.gac : (await import("BUNDLE")).modules; // without waiting where they are there already
   modules["page/words"].translate(element);
   modules["MODULE"].start?.({ element, props, server, trigger, watch });
   element.dataset.started = "";

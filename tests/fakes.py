@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import torch
 
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.member import InlineMember
+from gac_app.decoding.member import Member
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.random_model import RandomModel
@@ -157,7 +158,7 @@ def config_of(names: SequenceOf[str], settings: dict[str, Any] | None = None, **
 def ensemble_of(
     models: SequenceOf[Model],
     config: Config | None = None,
-    member: type[ThreadMember] | type[InlineMember] = ThreadMember,
+    member: Callable[[Any, VocabMapping], Member] = ThreadMember,
 ) -> Ensemble:
     """The ensemble of `models`, each run by a `member`."""
     union = UnionVocabulary.build(model.vocabulary for model in models)

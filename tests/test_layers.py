@@ -53,6 +53,7 @@ HEAVY: dict[str, set[str]] = {
     "spaces": {"commands"},
     "fastapi": {"server"},
     "prometheus_client": {"services", "server"},
+    "opentelemetry": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
     "typer": {"commands", "cli"},
@@ -67,17 +68,17 @@ HEAVY: dict[str, set[str]] = {
 # The rooms and top modules of a package, lowest first: each imports only what stands before it.
 _ROOM_ORDERS = {
     "models": "message chat base random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
-    "factory",
+    "remote factory",
     "decoding": "trace distribution constraints rules alignment forward member tokenizer request contexts speculation "
     "loop scoring mixes ensemble together",
     "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
-    "server": "quiet_log reporting limits middleware api page routes host serving",
+    "server": "quiet_log reporting telemetry limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
     "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
-    "services": "garbage visitors settling members queue mirror runs completions lab battles",
+    "services": "garbage visitors origin settling members queue mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

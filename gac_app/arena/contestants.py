@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,12 @@ _MAX_NAME_CHARS = 80
 _OWN_WEIGHTS = "own weights"
 _USUAL = {"every step": "every-step", "gate": "gate"}  # name -> mode
 _BESIDE_A_MEMBER = "ensemble, "  # before a usual name that a member has
+# What else tells settings apart in a name, where it is not the default, and how it is read.
+_VALUES: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("combine", "alignment", "gate_rule"), str),
+    **dict.fromkeys(("temperature", "top_p", "min_p", "repetition_penalty"), float),
+    "top_k": int,
+}
 _MADE = re.compile(r"(gate|every-step|agreement)(?: ([\d.e+-]+))?, (.+)")
 _OF_A_MEMBER = {*SAMPLING, "stop", "system_prompt"} - {"seed"}  # settings that affect a member alone
 
@@ -50,7 +56,9 @@ def name_of(member: str | None, settings: Settings, contestants: Sequence[Contes
         return member
     threshold = "" if settings.mode == "every-step" else f" {settings.threshold:g}"
     weights = settings.weights if isinstance(settings.weights, str) else _OWN_WEIGHTS
-    return f"{settings.mode}{threshold}, {weights}"[:_MAX_NAME_CHARS]
+    others = {name: getattr(settings, name) for name in _VALUES}
+    told = [f"{name} {value}" for name, value in others.items() if value != Settings.model_fields[name].default]
+    return ", ".join([f"{settings.mode}{threshold}", weights, *told])[:_MAX_NAME_CHARS]
 
 
 def changes_named(name: str) -> dict[str, Any] | None:
@@ -59,8 +67,14 @@ def changes_named(name: str) -> dict[str, Any] | None:
         return {"mode": mode}
     if not (found := _MADE.fullmatch(name)):
         return None
-    mode, threshold, weights = found.groups()
-    changes = {"mode": mode, **({"threshold": float(threshold)} if threshold else {})}
+    mode, threshold, rest = found.groups()
+    weights, *told = rest.split(", ")
+    others: dict[str, Any] = {name: value for name, _, value in (part.partition(" ") for part in told)}
+    try:
+        others = {name: _VALUES[name](value) for name, value in others.items()}
+    except (KeyError, ValueError):  # cut off, or a name of the operator's
+        return None
+    changes = {"mode": mode, **({"threshold": float(threshold)} if threshold else {}), **others}
     return changes if weights == _OWN_WEIGHTS else {**changes, "weights": weights}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,12 +17,22 @@ from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig, scheme_of
 
 
+class LogFormat(StrEnum):
+    """How the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Validate, print the placement, and exit.")] = False,
     devices: Annotated[str | None, typer.Option(help="With --check: plan for these, such as 8x80GiB.")] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="GAC_LOG_FORMAT", help="json: a record a line, with ids of request and run.")
+    ] = LogFormat.TEXT,
 ) -> None:
     """Serve the page, which is available at once, while the models load."""
     if devices is not None and not check:
@@ -31,27 +42,32 @@ def serve(
         _check(settled, devices)
         return
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    run(settled.model_copy(update={"server": settled.server.model_copy(update=given)}))
+    settled = settled.model_copy(update={"server": settled.server.model_copy(update=given)})
+    run(settled, logs_json=log_format is LogFormat.JSON)
 
 
-def run(config: Config) -> None:
+def run(config: Config, *, logs_json: bool = False) -> None:
     """Build the services and serve until told to stop."""
     from gac_app import bootstrap
     from gac_app.server.host import HostSecrets, create_host, import_page, launch_page
     from gac_app.server.reporting import report_members
     from gac_app.server.serving import serve_host
+    from gac_app.server.telemetry import log_as_json, traced
 
     gpu = _zero_gpu() if is_zero_gpu(os.environ) else None
     secrets = HostSecrets(operator_token(os.environ), sign_in_secret(os.environ))
     import_page()  # before the services: the loading of the members would slow it down
     services = bootstrap.build_services(config, gpu)
+    if logs_json:
+        log_as_json(services.runs)
     try:
         report_members(services.runs)
         if gpu is not None:
             launch_page(services.runs, config, services.arena, services.exports, secrets)
         else:
             host = create_host(services.runs, config, services.lab, services.arena, services.exports, secrets)
-            serve_host(host, config.server)
+            with traced(host, services.runs, os.environ):
+                serve_host(host, config.server)
     finally:
         services.close()
 

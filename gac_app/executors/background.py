@@ -9,6 +9,7 @@ from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
+from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
 
@@ -16,7 +17,7 @@ from gac_app.models.base import Sequence
 class BackgroundMember(Member):
     """A member at low priority: runs come first. It shares the model and the worker of `member`."""
 
-    def __init__(self, member: ThreadMember) -> None:
+    def __init__(self, member: ThreadMember | RemoteMember) -> None:
         super().__init__(member.model, member.mapping)
         self._member = member
         self._is_stopped = False
@@ -65,7 +66,8 @@ class BackgroundMember(Member):
 
 def in_background(ensemble: Ensemble) -> tuple[Ensemble, Callable[[], None]]:
     """An ensemble of the same members at low priority, for one study, and the function that stops it."""
-    members = [BackgroundMember(member) for member in ensemble.members.values() if isinstance(member, ThreadMember)]
+    found = ensemble.members.values()
+    members = [BackgroundMember(member) for member in found if isinstance(member, ThreadMember | RemoteMember)]
 
     def stop() -> None:
         for member in members:

@@ -18,7 +18,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
 from gac_app.environment import with_plugins
 from gac_app.errors import ConfigError, RequestError
-from gac_app.executors.threads import ThreadMember
+from gac_app.executors.members import new_member
 from gac_app.library.closing import Closing
 from gac_app.library.given import GivenMember, GivenModel
 from gac_app.library.prompts import Prompt, messages_of
@@ -152,11 +152,11 @@ def _ensemble_of(config: Config, model: tuple[Any, Any], in_hand: InHand) -> tup
     places = planned(config)
     others = load_models(config.model_copy(update={"members": tuple(rest)}), places, in_hand=in_hand)
 
-    def new_member(model: Model, mapping: VocabMapping) -> Member:
-        return GivenMember(model, mapping) if isinstance(model, GivenModel) else ThreadMember(model, mapping)
+    def member_of(model: Model, mapping: VocabMapping) -> Member:
+        return GivenMember(model, mapping) if isinstance(model, GivenModel) else new_member(model, mapping)
 
     try:
-        ensemble = unite([given, *others], config, new_member, are_apart=places.are_apart)
+        ensemble = unite([given, *others], config, member_of, are_apart=places.are_apart)
     except BaseException:
         for other in others:
             other.close()

@@ -48,8 +48,12 @@ def load_model(
 
     if member.is_random:
         on_load()  # there may be nothing to fetch
-    load = loader_of(member.backend)
-    return load(LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir, untried))
+    request = LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir, untried)
+    if member.server:
+        from gac_app.models.remote.model import load_remote
+
+        return load_remote(request, member.server)
+    return loader_of(member.backend)(request)
 
 
 def load_auto(request: LoadRequest) -> Model:

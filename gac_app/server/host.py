@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from gac_app.config import Config, ServerConfig
+from gac_app.errors import ConfigError
+from gac_app.server.api.access import Access
 from gac_app.server.api.app import ApiPaths, api_app
 from gac_app.server.limits.callers import Callers
 from gac_app.server.middleware import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
@@ -80,13 +83,18 @@ def create_host(
         exports: of all votes, for the operator.
     """
     page = import_page()
-    api = partial(api_app, Completions(service), config) if config.api.is_open else None
+    completions = Completions(service) if config.api.is_open else None
+    api = partial(api_app, completions, config) if completions else None
     host = bare_host(service, config.server, secrets, api)
     host.router.routes.append(SCRIPT_ROUTE)
     for router in _other_routes(service, config, arena, exports, secrets):
         host.include_router(router)
     blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
-    mount_page(host, blocks, page.page_assets())
+    if completions and config.api.mcp:
+        add_ask(blocks, completions, host.state.api.state.access)
+        mount_page(host, blocks, {**page.page_assets(), "mcp_server": True})
+    else:
+        mount_page(host, blocks, page.page_assets())
     return host
 
 
@@ -177,7 +185,8 @@ def bare_host(
 
     admission = Admission(config.visitors_per_client)
     sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
-    api_paths = [Middleware(ApiPaths, api=api(admission.callers))] if api else []
+    api_host = api(admission.callers) if api else None
+    api_paths = [Middleware(ApiPaths, api=api_host)] if api_host else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -194,9 +203,19 @@ def bare_host(
         redoc_url=None,
         openapi_url=None,
     )
-    host.state.admission = admission
+    host.state.admission, host.state.api = admission, api_host
     host.include_router(health_routes(service))
     return host
+
+
+def add_ask(blocks: gradio.Blocks, completions: Completions, access: Access) -> None:
+    """Add the tool of MCP to a page that is not mounted yet. Raises ConfigError without the extra."""
+    if find_spec("mcp") is None:
+        raise ConfigError("api.mcp: needs the package mcp; pip install 'gac-app[mcp]'")
+    from gac_app.server.page.ask_tool import ask_tool
+
+    with blocks:
+        ask_tool(completions, access)
 
 
 def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -> None:
@@ -227,9 +246,9 @@ def _middleware(
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
         # Present even when closed: otherwise Gradio would add its own, which reflects origins.
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
+        *api_paths,
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,
-        *api_paths,
         Middleware(EventMiddleware, admission=admission),
         Middleware(PageDocument),
     ]

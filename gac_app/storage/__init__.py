@@ -30,6 +30,7 @@ from gac_app.storage.runs.records import (
     fed_messages,
     stream_key,
 )
+from gac_app.storage.runs.rows import without_ends
 from gac_app.storage.runs.traces import LazySequence
 from gac_app.storage.store import Store
 from gac_app.storage.studies import StoredStudy
@@ -68,4 +69,5 @@ __all__ = [
     "implied_id",
     "stream_key",
     "upgrade",
+    "without_ends",
 ]

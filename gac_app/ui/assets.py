@@ -14,7 +14,7 @@ from gradio.routes import ORJSONResponse
 from gradio.themes.utils import fonts
 
 from gac_app.folders import STATIC_DIR
-from gac_app.ui.scripts import addresses
+from gac_app.ui.scripts import addresses, bundle_of
 from gac_app.ui.words import translations
 
 _DOCUMENT = "frontend/index.html"  # Gradio's
@@ -55,13 +55,13 @@ def script_of(module: str, events: Sequence[str] = ()) -> str:
         events: what the module may trigger. Gradio looks for their names, in quotes.
     """
     names = ", ".join(f'"{name}"' for name in events)
-    return f"// events: {names}\n{_start()}".replace("MODULE", module)
+    return f"// events: {names}\n{_start()}".replace("MODULE", module).replace("BUNDLE", bundle_of(module))
 
 
 def called(module: str, function: str, *values: object) -> str:
     """For an event's `js`: calls a function of a module, with the event's inputs unless there are values."""
     given = ", ".join(map(json.dumps, values)) or "...inputs"
-    return f'async (...inputs) => (await import("gac")).modules["{module}"].{function}({given})'
+    return f'async (...inputs) => (await import("{bundle_of(module)}")).modules["{module}"].{function}({given})'
 
 
 @cache
@@ -135,13 +135,13 @@ def _rendered(function: Callable[..., Any]) -> Callable[..., ORJSONResponse]:
 
 
 def _theme() -> gr.themes.Base:
-    # Gradio ships these files; its other weights have only parts of the alphabet.
+    # Gradio ships the files of both, which static/first.html loads; its other weights have only parts of the alphabet.
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.stone,
         neutral_hue=gr.themes.colors.stone,
         radius_size=gr.themes.sizes.radius_md,
-        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
-        font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace"),
+        font=(fonts.Font("IBM Plex Sans"), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(fonts.Font("IBM Plex Mono"), "ui-monospace", "Consolas", "monospace"),
     )
     # The names on the right are variables of static/css/palette.css, which has light and dark values.
     colours = {

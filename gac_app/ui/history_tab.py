@@ -103,6 +103,7 @@ def _row(summary: RunSummary) -> Reply:
         "mode": summary.mode,
         "created_at": summary.created_at.isoformat(),
         "outcome": summary.outcome,
+        "excerpt": summary.excerpt,
         "num_tokens": summary.num_tokens,
         "num_ensembled": summary.num_ensembled,
         "branch_position": summary.branch_position,

@@ -18,9 +18,9 @@ TICK_S = 1.0
 
 
 def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
-    """The chips; a timer refreshes them until every member is ready."""
+    """The chips as they are now, so that nothing moves when they are refreshed: by a timer, until all are ready."""
     markup = '<ul class="gac-chips" data-t-at="aria-label:members"></ul><div class="gac-chip-notes"></div>'
-    chips = component("members", "page/members", markup=markup)
+    chips = component("members", "page/members", markup=markup, value=states_of(service))
     timer = gr.Timer(TICK_S)
     gr.on(
         [page.load, timer.tick],

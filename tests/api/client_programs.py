@@ -17,6 +17,12 @@ from typing import Any
 
 ASK = "Name three colours."
 CHAT: list[Any] = [{"role": "user", "content": ASK}]
+SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"type": "string", "maxLength": 12}, "is_warm": {"type": "boolean"}},
+    "required": ["colour", "is_warm"],
+    "additionalProperties": False,
+}
 LIMIT = {"max_tokens": 16}
 
 
@@ -38,6 +44,19 @@ def openai(url: str, model: str) -> None:
 
     for text in asyncio.run(at_once()):
         said("async", text)
+
+
+def structured(url: str, model: str) -> None:
+    from langchain_openai import ChatOpenAI
+    from openai import OpenAI
+
+    form: Any = {"type": "json_schema", "json_schema": {"name": "colour", "strict": True, "schema": SCHEMA}}
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        told = client.chat.completions.create(model=model, messages=CHAT, response_format=form, max_tokens=400)
+        check_colour("openai", json.loads(told.choices[0].message.content or ""))
+    chat = ChatOpenAI(base_url=f"{url}/v1", api_key="none", model=model, max_tokens=400, max_retries=0)  # type: ignore[arg-type]
+    shaped = chat.with_structured_output({"title": "Colour", **SCHEMA}, method="json_schema")
+    check_colour("langchain", shaped.invoke(ASK))
 
 
 def litellm(url: str, model: str) -> None:
@@ -83,6 +102,33 @@ def langchain(url: str, model: str) -> None:
     said("invoke", chat.invoke(ASK, max_tokens=16).content)
     said("stream", "".join(str(chunk.content) for chunk in chat.stream(ASK, max_tokens=16)))
     said("batch", " | ".join(str(one.content) for one in chat.batch([ASK, "And three more?"], max_tokens=16)))
+
+
+def gradio_client(url: str, model: str) -> None:
+    from gradio_client import Client
+
+    client = Client(url, verbose=False)
+    said("ask", client.predict(ASK, model, 16, api_name="/ask"))
+
+
+def mcp(url: str, model: str) -> None:
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def told() -> str:
+        async with (
+            streamable_http_client(f"{url}/gradio_api/mcp/") as (read, write, *_),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            said("tools", ", ".join(tool.name for tool in tools))
+            arguments = {"prompt": ASK, "model": model, "max_tokens": 16}
+            answer = await session.call_tool(tools[0].name, arguments)
+            assert not answer.isError, answer
+            return str(answer.content[0].text)  # type: ignore[union-attr]
+
+    said("call", asyncio.run(told()))
 
 
 def open_webui(url: str, model: str) -> None:
@@ -163,13 +209,23 @@ def _measured(model: str, arguments: str, tasks: str, folder: Path, *options: st
         said(f"{model} {task}", str(figures))
 
 
+def check_colour(what: str, value: Any) -> None:
+    assert isinstance(value, dict), value
+    assert isinstance(value["colour"], str), value
+    assert isinstance(value["is_warm"], bool), value
+    said(what, json.dumps(value))
+
+
 def said(what: str, text: Any) -> None:
     assert isinstance(text, str), (what, text)
     assert text.strip(), what
     print(f"  {what}: {text.strip()!r}", flush=True)
 
 
-PROGRAMS = {program.__name__: program for program in (openai, litellm, llm, langchain, open_webui, lm_eval)}
+PROGRAMS = {
+    program.__name__: program
+    for program in (openai, structured, litellm, llm, langchain, gradio_client, mcp, open_webui, lm_eval)
+}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

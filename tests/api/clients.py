@@ -21,13 +21,14 @@ import httpx
 
 from tests.server.site import ROOT, free_port, wait_until_up
 
-PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "aiohttp", "lm_eval[api]"]
-NAMES = ["openai", "litellm", "llm", "langchain", "open_webui", "lm_eval"]
+PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "gradio_client", "mcp", "aiohttp", "lm_eval[api]"]
+NAMES = ["openai", "structured", "litellm", "llm", "langchain", "gradio_client", "mcp", "open_webui", "lm_eval"]
 PROGRAMS = Path(__file__).with_name("client_programs.py")
 CONFIG = """
 members:
   - {name: a, source: "random:1"}
   - {name: b, source: "random:2"}
+api: {mcp: true}
 """
 
 

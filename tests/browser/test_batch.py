@@ -66,7 +66,7 @@ def test_the_table_can_be_read_at_any_width(serve: Server, open_page: Opener, wi
     page = watched.page
     page.click("button[role=tab]:has-text('Batch')")
     page.click(".gac-batch .gac-lab-run")
-    page.wait_for_selector(".gac-batch .gac-lab-note:has-text('are missing')")
+    page.wait_for_selector(".gac-batch .gac-lab-note:text-is('Prompts are missing; give one a line.')")
     page.fill("[name=prompts]", "hello\nand then?")
     page.click(".gac-batch .gac-lab-run")
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote:text-is('Tie')")

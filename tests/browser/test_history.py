@@ -30,6 +30,7 @@ def listed(page: Watched) -> list[str]:
 def test_conversations_are_grouped_searched_and_filtered(serve: Server, open_page: Opener) -> None:
     page = with_history(serve(), open_page)
     assert listed(page) == ["gamma", "alpha", "beta"]
+    assert page.page.locator(".gac-run-excerpt").all_inner_texts() == ["Paris is the capital."] * 3
     assert page.text(".gac-conversation-head").split("\n")[:3] == ["☆", "alpha", "2 turns"]
     page.page.fill(".gac-search", "bet")
     page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")

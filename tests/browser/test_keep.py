@@ -27,13 +27,26 @@ HOSTILE = (
 def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), permissions=["clipboard-read", "clipboard-write"])
     page.ask("hello")
+    page.ask("and on")
     page.page.click(".gac-keep summary")
-    page.page.click("text=Copy as Markdown")
-    page.page.wait_for_selector(".gac-keep-note:has-text('Copied')")
-    text = page.page.evaluate("navigator.clipboard.readText()")
-    assert text.startswith("> hello\n\n*gate Small")
+
+    def copied() -> str:
+        page.page.evaluate("navigator.clipboard.writeText('')")
+        page.page.click("text=Copy as Markdown")
+        page.page.wait_for_function("navigator.clipboard.readText()")
+        return str(page.page.evaluate("navigator.clipboard.readText()"))
+
+    text = copied()
+    assert text.startswith("> and on\n\n*gate Small")
     assert "## Ensemble\n\nParis is the\n capital.\n\n*7 tokens · 43 % ensembled" in text
     assert "## Large\n\n" in text
+    page.page.click(".gac-keep-items >> text='All turns'")
+    whole = copied()
+    assert whole.startswith("> hello\n\n## Ensemble\n\nParis is the\n capital.\n\n## Small\n\n")
+    assert whole.endswith(f"\n\n---\n\n{text}")
+    with page.page.expect_download() as download:
+        page.page.click("text=Save as HTML")
+    assert '<h1 dir="auto">hello</h1>' in Path(download.value.path()).read_text("utf-8")
 
 
 @pytest.mark.parametrize("view", ["gate", "rendered"])
@@ -96,6 +109,12 @@ def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_pa
     other.page.keyboard.press("Escape")
     other.ask("mine")  # a conversation of its own
     assert other.page.locator(".gac-turns li").count() == 0
+    owner.page.click(".gac-keep-items >> text='All turns'")
+    owner.page.click("text=Share by link")
+    owner.page.wait_for_selector(".gac-shared:has-text('and the turns before it')")
+    other.page.goto(link)
+    other.page.click(".gac-turns summary:text-is('a secret turn')")
+    assert "capital" in other.text(".gac-turn-whole")
     owner.page.click("text=Stop sharing")
     owner.page.wait_for_selector("text=No longer shared.")
     other.page.goto(link)

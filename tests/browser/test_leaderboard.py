@@ -35,7 +35,7 @@ def wait_for_record(page: Page, name: str, record: str) -> None:
     page.wait_for_function(
         """([name, record]) => {
         if (!document.querySelector('.gac-leaderboard[aria-busy]'))
-          import('gac').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard());
+          import('gac/tabs').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard());
         return document.querySelector(`.gac-rank-table tr[data-name="${name}"]`)?.textContent.includes(record); }""",
         arg=[name, record],
         polling=500,
@@ -64,7 +64,7 @@ def test_the_first_look_says_what_it_waits_for(planted: Planted, site: Site, ope
     ]
     for _ in range(2):
         page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
-        page.evaluate("import('gac').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard())")
+        page.evaluate("import('gac/tabs').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard())")
     page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
 
 

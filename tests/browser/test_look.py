@@ -79,25 +79,22 @@ def test_charts_follow_the_chosen_theme(site: Site, open_page: Opener) -> None:
     page.click("button[role=tab]:has-text('Compare')")
     page.fill("#gac-prompt textarea", "hello")
     page.press("#gac-prompt textarea", "Enter")
+    page.click(".gac-ensemble .gac-open")
     page.wait_for_selector(".gac-figures dd")
-    brightest = """() => {
-      const plot = document.querySelector('.gac-plot canvas'), copy = document.createElement('canvas');
-      [copy.width, copy.height] = [plot.width, plot.height];
-      const pen = copy.getContext('2d', { willReadFrequently: true });
-      pen.drawImage(plot, 0, 0);
-      const { data } = pen.getImageData(0, 0, copy.width, copy.height);
-      const opaque = data.filter((_, index) => index % 4 === 0 && data[index + 3] > 200);
-      return opaque.reduce((a, b) => Math.max(a, b), 0); }"""
-    page.wait_for_function(f"({brightest})() < 250")  # what is drawn behind the threshold's name is the card's ground
+    drawn = "document.querySelector('.gac-plot canvas').toDataURL()"
+    dark = page.evaluate(drawn)
     page.select_option("select[name=theme]", "light")
-    page.wait_for_function(f"({brightest})() === 255")
+    page.wait_for_function(f"drawn => {drawn} !== drawn", arg=dark)
+    page.select_option("select[name=theme]", "dark")
+    page.wait_for_function(f"drawn => {drawn} === drawn", arg=dark)
 
 
-MOVING = """() => [...document.querySelectorAll('*')].filter((part) => {
-  const style = getComputedStyle(part), lasts = (times) => times.split(', ').some((time) => parseFloat(time) > 0);
+MOVING = """() => [...document.querySelectorAll('*')].filter((part) => [null, '::before', '::after'].some((pseudo) => {
+  const style = getComputedStyle(part, pseudo);
+  const lasts = (times) => times.split(', ').some((time) => parseFloat(time) > 0);
   const isAnimated = style.animationName !== 'none' && lasts(style.animationDuration);
   return isAnimated || lasts(style.transitionDuration) || style.scrollBehavior === 'smooth';
-}).map((part) => part.outerHTML.slice(0, 90))"""
+})).map((part) => part.outerHTML.slice(0, 90))"""
 
 
 def test_nothing_moves_for_who_wants_it_so(site: Site, open_page: Opener) -> None:

@@ -1,4 +1,7 @@
-"""The page's modules in a browser: each by itself, once for all parts, late, and not at all."""
+"""The page's modules in a browser: each by itself, once for all parts, late, and not at all; and what a page loads.
+
+`pytest -s tests/browser/test_modules.py` prints the bytes for the table of docs/performance.md.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ import re
 import pytest
 from playwright.sync_api import Route
 
-from gac_app.ui.scripts import ALL, scripts
+from gac_app.ui.scripts import FIRST, LATER, scripts
 from tests.browser.conftest import Opener, Server, wait_for_start
 
 pytestmark = pytest.mark.browser
 
-FILE = re.compile(rf"/scripts/\w+/{re.escape(ALL)}$")
+FILE = re.compile(rf"/scripts/\w+/{re.escape(FIRST)}$")
 MODULES = [name.removeprefix("js/") for name in scripts().files if name.startswith("js/")]
 TRANSFERRED = """performance.getEntriesByType('resource')
   .filter(({ name }) => name.includes('/scripts/')).map(({ transferSize }) => transferSize)"""
+SIZES = """['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind))
+  .map(({ name, encodedBodySize }) => [new URL(name).pathname, encodedBodySize])"""
 ALONE = """async ([address, modules]) => {
   const failed = [];
   for (const module of modules) {
@@ -37,8 +42,18 @@ def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: 
     page.page.on("request", lambda request: asked.append(request.url))
     page.page.reload()
     wait_for_start(page.page)
-    assert [url for url in asked if "/scripts/" in url] == [f"{page.url}scripts/{scripts().version}/{ALL}"]
+    page.ask("hello")
+    there = [f"{page.url}scripts/{scripts().version}/{name}" for name in (FIRST, LATER)]
+    assert [url for url in asked if "/scripts/" in url] == there[:1], "nothing for tabs that are not open"
     assert page.page.evaluate(TRANSFERRED) == [0]
+    sizes = page.page.evaluate(SIZES)
+    others = sum(size for path, size in sizes if path.startswith(("/assets/", "/static/")))
+    own = sum(size for _, size in sizes) - others
+    print(f"before the first answer: {own / 1000:.0f} kB, and {others / 1000:.0f} kB of Gradio's")
+    assert own < 400_000
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_selector(".gac-run-prompt:text-is('hello')")
+    assert [url for url in asked if "/scripts/" in url] == there
 
 
 def test_parts_say_so_where_their_modules_do_not_come(serve: Server, open_page: Opener) -> None:
@@ -47,7 +62,7 @@ def test_parts_say_so_where_their_modules_do_not_come(serve: Server, open_page: 
     page.page.reload()
     page.page.wait_for_selector("#gac-board .is-error[role=alert]:text('nicht geladen')")
     page.page.wait_for_selector("#gac-members .is-error[role=alert]:text('nicht geladen')")
-    page.faults[:] = [fault for fault in page.faults if ALL not in fault and "ERR_FAILED" not in fault]
+    page.faults[:] = [fault for fault in page.faults if FIRST not in fault and "ERR_FAILED" not in fault]
 
 
 def test_there_is_nothing_to_press_before_the_modules_come(serve: Server, open_page: Opener) -> None:

@@ -59,6 +59,8 @@ def test_n_goes_from_gated_token_to_gated_token(serve: Server, open_page: Opener
     for expected in (2, 4, 5, 2):
         keys(page, "n")
         page.page.wait_for_selector(f".gac-inspector h3:text-is('Token {expected}')")
+    keys(page, "Escape", "Home", "ArrowRight", "ArrowRight", "n")  # from where the keyboard is
+    page.page.wait_for_selector(".gac-inspector h3:text-is('Token 4')")
 
 
 def test_keys_are_text_where_somebody_types(serve: Server, open_page: Opener) -> None:
@@ -68,6 +70,11 @@ def test_keys_are_text_where_somebody_types(serve: Server, open_page: Opener) ->
     page.page.keyboard.type("1n0x")
     assert page.page.input_value("#gac-prompt textarea") == "1n0x"
     assert "Best answer" in page.text(".gac-votes")
+    keys(page, "Shift+Tab", "Enter")  # by a link, not over every button of the answers
+    assert page.page.evaluate("document.activeElement.matches('.gac-ensemble .gac-text')")
+    page.page.evaluate("document.querySelector('.gac-header .gac-skip').focus()")
+    keys(page, "Enter")
+    assert page.page.evaluate("document.activeElement.matches('#gac-prompt textarea')")
 
 
 def test_branch_votes_and_undo(serve: Server, open_page: Opener) -> None:
@@ -123,7 +130,7 @@ def test_a_vote_while_it_streams_says_that_the_answers_go_on(serve: Server, open
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
     page.ask("hello", and_wait=False)
     page.wait_for_tokens(6)
-    assert "the answers continue" in page.text(".gac-votes-title")
+    assert "the answers continue" in page.text(".gac-votes-early")
     page.leave_fields()
     keys(page, "1")
     page.page.wait_for_selector("text=Your choice: Ensemble")
@@ -317,6 +324,7 @@ def test_settings_change_the_next_run_and_its_summary(serve: Server, open_page: 
     page.page.click(".gac-summary")
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
+    assert page.page.evaluate("getComputedStyle(document.querySelector('.gac-presets select')).appearance") == "auto"
     page.ask("hello")
     assert page.page.locator(".gac-views input:checked").get_attribute("value") == "winner"
 
@@ -327,6 +335,11 @@ def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-notice:has-text('empty')")
     assert page.page.locator(".gac-empty").is_visible()
+    page.page.click("#gac-examples :text-is('First example')")
+    assert page.page.input_value("#gac-prompt textarea") == "First example"
+    page.page.click("#gac-examples .gac-at-once")
+    page.page.wait_for_selector(".gac-asked h2:text-is('First example')")
+    page.wait_for_end()
 
 
 def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page: Opener) -> None:
@@ -337,7 +350,7 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     page = open_page(site)
     page.page.wait_for_selector(".gac-chips :text('fetching 42 % · 2.3 MB/s · 25 s left')")
     page.page.wait_for_selector(".gac-chip-notes [role=alert]:has-text('no network')")
-    assert "Large terms" in page.text(".gac-chip-notes")
+    assert "Large terms" in page.text(".gac-notices")
     page.page.fill("#gac-prompt textarea", "too early")
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-notice:has-text('could not be loaded')")

@@ -22,6 +22,7 @@ def said_again(page: Watched) -> list[str]:
 def test_every_card_shows_a_digest_that_can_be_copied_whole(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), permissions=["clipboard-read", "clipboard-write"])
     page.ask("hello")
+    page.page.click(".gac-ensemble .gac-open")
     proofs = page.page.locator(".gac-proof").all_inner_texts()
     assert len(proofs) == 3
     assert all(proof.startswith("digest ") and proof.endswith("… · reproducible") for proof in proofs)
@@ -39,6 +40,7 @@ def test_every_card_shows_a_digest_that_can_be_copied_whole(serve: Server, open_
 def test_what_is_not_reproducible_says_why(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(is_reproducible=False)), viewport={"width": 390, "height": 844})
     page.ask("hello")
+    page.page.click(".gac-ensemble .gac-open")
     word = page.page.locator(".gac-ensemble .gac-proof :text-is('not reproducible')")
     assert "set Reproducible to On" in (word.get_attribute("title") or "")
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -168,12 +168,12 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
     def left() -> set[str]:
         charts = page.locator("svg.marks text").all_text_contents()
         return (
-            words_in([*page.evaluate(ALL_SAID), *charts, *page.locator("#gac-examples button").all_inner_texts()])
+            words_in([*page.evaluate(ALL_SAID), *charts, *page.locator(".gac-examples button").all_inner_texts()])
             & english
         )
 
     assert left() == set()
-    page.locator("#gac-examples button").first.click()
+    page.locator(".gac-examples button").first.click()
     page.wait_for_function("document.querySelector('#gac-prompt textarea').value.startsWith('Was ist')")
     watched.ask("Hallo")
     watched.click_token(1)

@@ -14,7 +14,7 @@ from gac_app.decoding.loop.threads import one_torch_thread
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 
 NEAR_TIE = 0.01  # between the two best tokens, below which float32 sums in another order may decide otherwise
-PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Les trois couleurs primaires sont"]
+PROMPTS = ["The capital of France is", "def fibonacci(n):\n"]
 MEMBERS = ["SmolLM2-135M-Instruct", "Gemma-3-270M"]
 SCRIPTS = [
     "Les trois couleurs primaires sont",
@@ -59,9 +59,9 @@ def library_ids(ensemble: Ensemble, name: str, prompt: str, num_tokens: int) -> 
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_alone_is_the_librarys_own_generate(float32: Ensemble, name: str, prompt: str) -> None:
-    steps, _ = run(float32, prompt, alone=name, max_new_tokens=12)
+    steps, _ = run(float32, prompt, alone=name, max_new_tokens=8)
     vocabulary = float32.members[name].mapping.vocabulary
-    ids = library_ids(float32, name, prompt, 12)
+    ids = library_ids(float32, name, prompt, 8)
     expected = [b"" if i in vocabulary.end_ids else vocabulary.token_bytes[i] for i in ids]
     assert len(steps) == len(expected)
     for step, token in zip(steps, expected, strict=True):

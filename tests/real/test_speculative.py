@@ -11,6 +11,7 @@ from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 
 PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Привет! Меня зовут", "A happy family is 👩‍👩‍👧 and"]
 HOW = [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.5}]
+FLOAT32_HOW = [{**HOW[0], "alignment": "prefix"}, {**HOW[1], "alignment": "paper"}]  # two prompts each: a step is slow
 # Chunks differ from single steps by up to 0.12 in total variation, and what differs moves both of two best tokens.
 NEAR_TIE = 0.24
 
@@ -22,8 +23,10 @@ def run(ensemble: Ensemble, prompt: str, speculation: str, **how: Any) -> tuple[
     return [event.step for event in tokens if isinstance(event, TokenEvent)], finished.text
 
 
-@pytest.mark.parametrize("how", [{**HOW[0], "alignment": "prefix"}, {**HOW[1], "alignment": "paper"}])
-@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize(
+    ("how", "prompt"),
+    [(how, prompt) for how, prompts in zip(FLOAT32_HOW, (PROMPTS[:2], PROMPTS[2:]), strict=True) for prompt in prompts],
+)
 def test_float32_gives_every_token(float32: Ensemble, prompt: str, how: dict[str, Any]) -> None:
     how = {**how, "max_new_tokens": 12}
     plain, plain_text = run(float32, prompt, "off", **how)
@@ -35,7 +38,7 @@ def test_float32_gives_every_token(float32: Ensemble, prompt: str, how: dict[str
 
 
 def test_float32_gives_every_token_that_is_sampled(float32: Ensemble) -> None:
-    how = {"mode": "every-step", "temperature": 0.8, "seed": 5, "top_p": 0.95}
+    how = {"mode": "every-step", "temperature": 0.8, "seed": 5, "top_p": 0.95, "max_new_tokens": 12}
     plain, _ = run(float32, PROMPTS[0], "off", **how)
     steps, _ = run(float32, PROMPTS[0], "on", **how)
     assert [step.token for step in steps] == [step.token for step in plain]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from gac_app.errors import RequestError
 from gac_app.server.host import HostSecrets, create_host
 from gac_app.services.runs.runs import RunService
 from tests.fakes import FakeModel
@@ -24,6 +27,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 SECRET = "who-is-not-to-be-told"
+ROOT = Path(__file__).parents[2]
 
 
 def figures(service: RunService) -> dict[tuple[str, ...], float]:
@@ -92,3 +96,27 @@ def test_strangers_learn_nothing(house: House, public: bool, token: str, given: 
     answered = client.get("/metrics", headers={"Authorization": f"Bearer {given}"} if given else {})
     assert answered.status_code == status
     assert ("gac_generation_tokens" in answered.text) == (status == 200)
+
+
+def test_votes_are_counted_once_they_are_stored(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    service.history.vote(ALICE, run.id, "ensemble")
+    service.history.vote(ALICE, run.id, "tie")
+    with pytest.raises(RequestError):
+        service.history.vote(ALICE, run.id, "nobody")
+    assert figures(service)["gac_votes_total", "compare"] == 2
+
+
+def test_the_dashboard_shows_metrics_that_there_are(house: House) -> None:
+    service = house.service()
+    run = answer(service, mode="every-step", max_new_tokens=5)
+    service.history.vote(ALICE, run.id, "tie")
+    there = {name for name, *_ in figures(service)}
+    dashboard = json.loads((ROOT / "docs" / "grafana.json").read_text("utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    shown = {name for expression in asked for name in re.findall(r"\bgac_\w+", expression)}
+    assert shown <= there
+    families = {name.removesuffix("_bucket") for name in shown}
+    made = {name for name in there if not name.endswith(("_created", "_count", "_sum", "_bucket"))}
+    assert made <= families

@@ -17,6 +17,7 @@ from gac_app.decoding.trace.events import (
     FinishedEvent,
     FinishReason,
     MemberTrace,
+    MemberUsage,
     StepTrace,
     TokenEvent,
 )
@@ -196,7 +197,10 @@ class PlantedSession:
 
     def _end(self, reason: FinishReason, text: str, count: int, detail: str = "") -> FinishedEvent:
         proof = (self._digest.hex, self._ensemble.is_reproducible)
-        return FinishedEvent(reason, text, count, len(GATED), 0.01, 0.02, {}, detail, *proof)
+        asked = {self._alone: count} if self._alone else {MEMBERS[0]: count, MEMBERS[1]: len(GATED)}
+        usage = {name: MemberUsage(passes, passes, passes / 4) for name, passes in asked.items()}
+        num_replayed = self._branched_at + 1
+        return FinishedEvent(reason, text, count, len(GATED), 0.01, 0.02, usage, detail, *proof, num_replayed)
 
 
 def planted_step(position: int, piece: str, *, alone: str | None = None, is_forced: bool = False) -> StepTrace:

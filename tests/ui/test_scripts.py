@@ -13,7 +13,7 @@ import pytest
 from gac_app.folders import STATIC_DIR
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.page import build_page
-from gac_app.ui.scripts import ALL, addresses, joined, scripts
+from gac_app.ui.scripts import FIRST, LATER, addresses, joined, scripts
 
 JS = STATIC_DIR / "js"
 MODULES = sorted(path.relative_to(JS).as_posix() for path in JS.rglob("*.js"))
@@ -105,9 +105,10 @@ def test_rooms_hold_at_most_fifteen_modules() -> None:
 
 
 def test_the_page_asks_for_one_file_with_the_version() -> None:
-    address = f"./scripts/{scripts().version}/{ALL}"
+    address, later = (f"./scripts/{scripts().version}/{name}" for name in (FIRST, LATER))
     markup = addresses()
-    assert json.loads(re.search(r">({.*})<", markup)[1]) == {"imports": {"gac": address}}  # type: ignore[index]
+    imports = {"gac": address, "gac/tabs": later}
+    assert json.loads(re.search(r">({.*})<", markup)[1]) == {"imports": imports}  # type: ignore[index]
     assert f'<script type="module" src="{address}">' in markup
     assert {name for name in scripts().files if name.startswith("js/")} == {f"js/{module}" for module in MODULES}
 
@@ -125,6 +126,14 @@ def test_joined_modules_stand_below_what_they_import() -> None:
     places = [code.index(part) for part in ("globalThis.lib", "function two", 'const { two } = modules["b/second"];')]
     assert max(places[:2]) < places[2]
     assert 'modules["b/second"] = { two, three };\n}' in code
+
+
+def test_modules_of_further_tabs_join_those_that_are_there() -> None:
+    first, later = (scripts().files[name].body.decode() for name in (FIRST, LATER))
+    assert 'modules["lab/lab"] =' not in first
+    assert 'modules["page/words"] =' not in later
+    assert later.startswith('import { modules } from "gac";')
+    assert all(f'modules["{module.removesuffix(".js")}"] =' in first + later for module in MODULES)
 
 
 def test_a_module_that_imports_itself_by_a_detour_is_refused() -> None:

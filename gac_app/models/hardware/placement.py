@@ -64,7 +64,8 @@ def plan(members: Sequence[MemberConfig], devices: Devices) -> Plan:
     for member in sorted(members, key=lambda member: not _own_devices(member, devices)):
         size_bytes = _size_bytes(member, on_gpu=True) or 0
         chosen[member.name] = _own_devices(member, devices) or gpus.choose(size_bytes)
-        warnings += gpus.take(member.name, chosen[member.name], size_bytes)
+        if not member.server:
+            warnings += gpus.take(member.name, chosen[member.name], size_bytes)
     num_threads = _cpu_threads([member for member in members if chosen[member.name] == (CPU,)], devices.num_cores)
     placements = {
         member.name: _placement(member, chosen[member.name], num_threads.get(member.name, 1)) for member in members
@@ -98,9 +99,11 @@ def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
 
 
 def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
-    """The devices that the config names for this member, or the CPU if nothing else is possible; empty = to be
-    chosen.
+    """The devices that the config names for this member, the address of its server, or the CPU if nothing else is
+    possible; empty = to be chosen.
     """
+    if member.server:
+        return (member.server.url,)
     if member.device != "auto":
         return _listed(member.device)
     if member.max_memory:
@@ -110,7 +113,7 @@ def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
 
 
 def _size_bytes(member: MemberConfig, on_gpu: bool) -> int | None:
-    if member.num_params is None:
+    if member.num_params is None or member.server:
         return None
     if member.quantization != "none":
         per_param = _QUANTIZED_BYTES[member.quantization]

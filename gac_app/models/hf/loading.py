@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 # Here, not on use: transformers resolves names lazily, which breaks if two threads do so at once.
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
@@ -79,6 +79,22 @@ def _load(
         chat_template=member.chat_template,
         template_options=member.chat_template_kwargs,
     )
+
+
+def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
+    """A model without weights, and its tokenizer, for a member that is computed elsewhere. Raises ModelLoadError."""
+    _check_trust(member, directory)
+    trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
+        config = AutoConfig.from_pretrained(directory, **trusted)
+        with _LOADING, torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=member.allow_remote_code)
+        if (directory / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(directory)
+    except Exception as error:  # as in `_load`
+        raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
+    return model, tokenizer
 
 
 def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:

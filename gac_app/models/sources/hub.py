@@ -16,7 +16,8 @@ SCHEME = "hub"
 ANSWER_S = 5.0  # seconds to wait for the Hub's first answer about a file
 PICKLES = ("*.bin", "*.pt", "*.pth")
 _SOURCE = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(#(?P<path>.+))?")
-_SAFE_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+_WEIGHTS = ("*.safetensors",)
+_SAFE_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 _T = TypeVar("_T")
 
 
@@ -95,7 +96,8 @@ def fetch(text: str, folder: Path, progress: ProgressCallback) -> Path:
 
 
 def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[str, Any]:
-    patterns = [*_SAFE_FILES, *(PICKLES * member.allow_pickle), *(("*.py",) * member.allow_remote_code)]
+    weights = () if member.server else (*_WEIGHTS, *(PICKLES * member.allow_pickle))
+    patterns = [*weights, *_SAFE_FILES, *(("*.py",) * member.allow_remote_code)]
     return {
         "repo_id": source.repo,
         "revision": source.revision,

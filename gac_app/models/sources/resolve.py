@@ -153,6 +153,8 @@ def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
         return ModelFiles(path, "directory")
     if not (path / "config.json").is_file():
         raise ModelLoadError(f"{path} has no config.json, so it holds no model")
+    if member.server:
+        return ModelFiles(path, "directory")
     has_safetensors = any(path.glob("*.safetensors"))
     has_pickles = any(any(path.glob(pattern)) for pattern in hub.PICKLES)
     if not has_safetensors and not (has_pickles and member.allow_pickle):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -35,6 +36,7 @@ from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
 from gac_app.services.completions.completions import Completions
 from gac_app.services.completions.systems import System
+from gac_app.services.origin import ORIGIN
 
 PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
 REQUEST_ID = "X-Request-Id"
@@ -82,6 +84,7 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     app.include_router(response_route(completions, access))
     app.include_router(token_routes(completions, access))
     app.include_router(event_route(completions, access))
+    app.state.access = access  # so that other ways in count with this one
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.openapi = lambda: document_of(app, _MODELS, completions.systems.names)  # type: ignore[method-assign]
@@ -118,7 +121,11 @@ class RequestIds:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
-        await self.app(scope, receive, send_with_id)
+        token = ORIGIN.set(replace(ORIGIN.get(), request_id=request_id))
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            ORIGIN.reset(token)
 
 
 def _models_routes(completions: Completions, access: Access) -> APIRouter:

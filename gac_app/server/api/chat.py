@@ -36,21 +36,23 @@ def chat_route(completions: Completions, access: Access) -> APIRouter:
     """The route. A streamed answer is a series of `ChatChunk`."""
     router = APIRouter()
 
-    def question(asked: ChatRequest) -> Question:
-        system = completions.systems.find(asked.model)
-        settings = completions.systems.settings_from(system, asked.changes())
-        return Question(system=system, settings=settings, prompts=(asked.chat(),), num_choices=asked.num_choices)
-
     @router.post("/v1/chat/completions", response_model=ChatCompletion, **described(ChatRequest, ChatChunk))
     async def chat(
         request: Request,
         asker: Annotated[Asker, Depends(access)],
         asked: Annotated[ChatRequest, Depends(body_of(ChatRequest))],
     ) -> Response:
-        following = await begin(completions, lambda: question(asked), asker)
+        following = await begin(completions, lambda: question_of(completions, asked), asker)
         return await answered(_Chat(asked, following.run, completions.config_hash), following, request)
 
     return router
+
+
+def question_of(completions: Completions, asked: ChatRequest) -> Question:
+    """What a chat asks. Raises NotFoundError, RequestError."""
+    system = completions.systems.find(asked.model)
+    settings = completions.systems.settings_from(system, asked.changes())
+    return Question(system=system, settings=settings, prompts=(asked.chat(),), num_choices=asked.num_choices)
 
 
 class _Chat(Form[ChatRequest]):

@@ -57,7 +57,9 @@ class GradioPage:
         """Raise RefusedError unless a body names an event of the page for this route, with its inputs."""
         index, data = body.get("fn_index"), body.get("data")
         function = self._blocks.fns.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
-        if function is None or function.fn is None or bool(function.queue) != is_queued:
+        is_known = function is not None and function.fn is not None
+        # Gradio's own client queues whatever it may call.
+        if not is_known or (bool(function.queue) != is_queued and function.api_visibility != "public"):
             raise RefusedError(404, "There is no such event.")
         if not isinstance(data, list):
             raise RefusedError(422, "data: expected a list.")

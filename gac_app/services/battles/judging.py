@@ -68,6 +68,7 @@ class Judge:
             def count() -> None:
                 battle.outcome, battle.voted_at, battle.num_rows_voted = given, battle.clock(), battle.num_rows
                 battle.cast = cast
+                self._runs.metrics.voted("arena")
 
             row = NewJudgement(position=battle.num_rows, kind=Kind.VOTE, outcome=given, facts=facts)
             write = self._submit(battle, visitor_key, row, count)

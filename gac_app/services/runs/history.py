@@ -16,6 +16,7 @@ from gac_app.errors import NotFoundError, RequestError, StorageError
 from gac_app.services.members import Members
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.live_runs import LiveRuns
+from gac_app.services.runs.revisions import have_other_answers
 from gac_app.services.runs.runner import Runner
 from gac_app.services.runs.views import BESIDE, ENSEMBLE, RunView, step_at, stored_view
 from gac_app.services.settling import settle
@@ -81,7 +82,9 @@ class History:
             return self._view(self._store.load_run(visitor_key, run_id))
 
     def look(self, visitor_key: str, run_id: str) -> RunView:
-        """A visitor's own run, or a shared one without its conversation and its owner's vote."""
+        """A visitor's own run, or a shared one without its conversation, its owner's vote and, unless the owner shares
+        them too, its turns.
+        """
         try:
             return self.find(visitor_key, run_id)
         except NotFoundError:
@@ -92,15 +95,15 @@ class History:
         run.parent_run_id = run.repeats_run_id = None
         return run
 
-    def share(self, visitor_key: str, run_id: str, is_shared: bool) -> None:
-        """Set whether anybody with its link may read a run."""
+    def share(self, visitor_key: str, run_id: str, is_shared: bool, *, with_turns: bool = False) -> None:
+        """Set whether anybody with its link may read a run, and with it the turns before it."""
         if is_shared and not self._config.server.is_sharing:
             raise RequestError("share", "is off on this server; its operator can turn it on (server.sharing)")
         run = self.find(visitor_key, run_id)
         if run.is_saved is not True:
             raise RequestError("share", "takes a run that is over and saved")
-        settle(self._store.share_run(visitor_key, run_id, is_shared))
-        run.is_shared = is_shared
+        settle(self._store.share_run(visitor_key, run_id, is_shared, with_turns))
+        run.is_shared, run.shares_turns = is_shared, is_shared and with_turns
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
         """The run that `run` repeats; None if that was deleted, is a branch, has other members, or has lost a turn."""
@@ -189,7 +192,12 @@ class History:
                 raise RequestError("outcome", f"expected one of {', '.join(known)}")
             implied = self._implies(visitor_key, run, beside, outcome, client)
             write = self._store.vote(visitor_key, run_id, outcome, implied)
+        write.add_done_callback(self._count_vote)
         _judge(run, outcome, write)
+
+    def _count_vote(self, write: Future[None]) -> None:
+        if write.exception() is None:
+            self._runner.metrics.voted("compare")
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take back the vote on a run."""
@@ -246,11 +254,6 @@ class History:
         """Mark what was deleted in the published copies. Raises StorageError if that fails now; it is tried again."""
         if self._mirror:
             self._mirror.settle_deletions()
-
-
-def have_other_answers(one: Settings, other: Settings) -> bool:
-    """Whether settings differ in more than the answers' length."""
-    return one.model_copy(update={"max_new_tokens": other.max_new_tokens}) != other
 
 
 def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:

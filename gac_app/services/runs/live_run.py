@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gac_app.decoding.trace import Event
 from gac_app.services.members import namespace_of
+from gac_app.services.origin import ORIGIN
 from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in
 from gac_app.settings import Settings
 from gac_app.storage import Swap, Turn
@@ -96,6 +97,7 @@ class LiveRun(RunView):
             seeds=dict(plan.seeds),
         )
         self.owner = owner
+        self.origin = replace(ORIGIN.get(), run_id=self.id)
         self.context: Context | None = None  # the request's context, if needed; set by the runner
         self.has_consent = False  # the visitor agrees to publishing
         self.client = ""  # from `client_of`; the queue orders by it

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -32,6 +33,7 @@ class Metrics:
         self._pass_s = self._counter(
             "member_seconds", "Seconds of the forward passes that answers took part in.", "member"
         )
+        self._votes = self._counter("votes", "Votes stored, those taken back later included.", "tab")
         self._first_token_s = self._histogram("time_to_first_token_seconds", "Until the first token.", _FIRST_TOKEN_S)
         self._token_s = self._histogram("request_time_per_output_token_seconds", "A token, after the first.", _TOKEN_S)
         self._answer_s = self._histogram("e2e_request_latency_seconds", "A whole answer.", _ANSWER_S)
@@ -45,6 +47,10 @@ class Metrics:
         for stream in streams:
             if stream.finished:
                 self._count(stream, stream.finished)
+
+    def voted(self, tab: Literal["compare", "arena"]) -> None:
+        """Count a vote that has been stored."""
+        self._votes.labels(tab).inc()
 
     def text(self) -> bytes:
         """All figures, in Prometheus' text format."""

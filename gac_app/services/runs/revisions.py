@@ -10,10 +10,11 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
 from gac_app.services.runs.live_run import LiveStream, RunPlan
 from gac_app.services.runs.views import ENSEMBLE, RunView, StreamView, step_at
-from gac_app.settings import MAX_NEW_TOKENS
+from gac_app.settings import MAX_NEW_TOKENS, Settings
 
-if TYPE_CHECKING:  # it loads torch, which the page need not wait for
+if TYPE_CHECKING:  # they load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.loop import Branch
 
 _MAX_SEED = 2**63 - 1
 
@@ -46,12 +47,26 @@ def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) 
 
 
 def regenerated(parent: RunView, stream: str) -> RunPlan:
-    """One stream's answer is sampled with the next seed; the others are copied. Raises RequestError."""
+    """One stream's answer is sampled with the next seed, of a branch from its swapped token on; the others are copied.
+    Raises RequestError.
+    """
     if stream not in parent.streams:
         raise RequestError("stream", f"expected one of {', '.join(parent.streams)}")
     seed = parent.seeds.get(stream, parent.settings.seed)
     seeds = {**parent.seeds, stream: 0 if seed >= _MAX_SEED else seed + 1}
-    return _part_of(parent, kept=_copies(parent, {stream}), seeds=seeds)
+    beginning = _beginning(parent)
+    branches = {stream: beginning} if beginning else {}
+    return _part_of(parent, kept=_copies(parent, {stream}), seeds=seeds, branches=branches)
+
+
+def _beginning(run: RunView) -> Branch | None:
+    """How every answer of a branch begins; None for other runs, and where the ensemble's answer is lost."""
+    from gac_app.decoding.loop import Branch
+
+    steps = run.streams[ENSEMBLE].steps if ENSEMBLE in run.streams else ()
+    if run.branch_position is None or run.swap is None or run.branch_position >= len(steps):
+        return None
+    return Branch(tuple(steps[: run.branch_position]), run.swap[1])
 
 
 def extended(parent: RunView, ensemble: Ensemble) -> RunPlan:
@@ -73,6 +88,20 @@ def extended(parent: RunView, ensemble: Ensemble) -> RunPlan:
     return _part_of(parent, settings=settings, kept=_copies(parent, ended), branches=branches)
 
 
+def compared(parent: RunView, settings: Settings) -> RunPlan:
+    """The ensemble answers again with other settings, so that both answers stand side by side. Raises RequestError."""
+    if ENSEMBLE not in parent.streams:
+        raise RequestError("run", "has no answer of the ensemble")
+    if not have_other_answers(parent.settings, settings):
+        raise RequestError("settings", "are those of this run; choose others")
+    return replacing(parent, settings=settings, streams=[ENSEMBLE])
+
+
+def have_other_answers(one: Settings, other: Settings) -> bool:
+    """Whether settings differ in more than the answers' length."""
+    return one.model_copy(update={"max_new_tokens": other.max_new_tokens}) != other
+
+
 def replacing(parent: RunView, **changes: Any) -> RunPlan:
     """A run in the place of another, with the same prompt and settings but for the changes."""
     same = {"prompt": parent.prompt, "settings": parent.settings}
@@ -81,8 +110,11 @@ def replacing(parent: RunView, **changes: Any) -> RunPlan:
 
 
 def _part_of(parent: RunView, **changes: Any) -> RunPlan:
-    """As `replacing`, where new text continues the other's answers: it has the same streams and seeds."""
-    return replacing(parent, **{"streams": parent.streams.keys(), "seeds": parent.seeds, **changes})
+    """As `replacing`, where new text continues the other's answers: it has the same streams and seeds, and is a part of
+    the same branch.
+    """
+    same = {"streams": parent.streams.keys(), "seeds": parent.seeds}
+    return replacing(parent, **{**same, "branch_position": parent.branch_position, "swap": parent.swap, **changes})
 
 
 def _copies(run: RunView, without: set[str]) -> dict[str, LiveStream]:

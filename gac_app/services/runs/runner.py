@@ -16,6 +16,7 @@ from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED, GacError, without_folders
 from gac_app.services.members import Members
+from gac_app.services.origin import ORIGIN
 from gac_app.services.queue.queue import RunQueue
 from gac_app.services.runs.live_run import LiveRun, LiveStream
 from gac_app.services.runs.metrics import Metrics
@@ -34,13 +35,17 @@ class Runner:
     Args:
         config: the number of runs at once, and the members' room for sequences.
         metrics: count what is decoded.
+
+    Attributes:
+        on_ended: called with each run that has ended, in its thread.
     """
 
     def __init__(self, config: Config, members: Members, metrics: Metrics) -> None:
         server = config.server
         num_held = 2 * (server.max_running + config.lab.is_open)
         has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
-        self._members, self._metrics = members, metrics
+        self._members, self.metrics = members, metrics
+        self.on_ended: list[Callable[[LiveRun], None]] = []
         self._queue: RunQueue[LiveRun] = RunQueue(
             self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting, num_spare=int(has_spare)
         )
@@ -96,6 +101,7 @@ class Runner:
     # --- in the run's threads
 
     def _carry_out(self, run: LiveRun) -> None:
+        ORIGIN.set(run.origin)
         run.status = "running"
         run.changed()
         # The other streams are copied from another run.
@@ -104,7 +110,7 @@ class Runner:
             self._decode_together(run, self._members.decodes_together)
         else:
             self._decode_apart(run, unfinished)
-        self._metrics.answered(unfinished.values())
+        self.metrics.answered(unfinished.values())
         self._end(run)
 
     def _decode_apart(self, run: LiveRun, streams: Mapping[str, LiveStream]) -> None:
@@ -113,6 +119,7 @@ class Runner:
         num_threads = min(run.num_at_once or len(items), len(items))
 
         def decode(share: Sequence[tuple[str, LiveStream]]) -> None:
+            ORIGIN.set(run.origin)
             for key, stream in share:
                 self._decode(run, key, stream)
 
@@ -195,6 +202,8 @@ class Runner:
         run.on_ended()
         run.over.set()
         run.changed()
+        for tell in self.on_ended:
+            tell(run)
 
 
 def _why(error: BaseException, run: LiveRun, name: str) -> str:

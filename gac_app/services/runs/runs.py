@@ -18,19 +18,12 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
-from gac_app.services.runs.history import (
-    END_TIMEOUT_S,
-    Companion,
-    History,
-    Implies,
-    have_other_answers,
-    implies_nothing,
-)
+from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies, implies_nothing
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.recorder import Recorder
-from gac_app.services.runs.revisions import branched, extended, regenerated, replacing
+from gac_app.services.runs.revisions import branched, compared, extended, regenerated, replacing
 from gac_app.services.runs.runner import Runner
 from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, is_over, member_stream
 from gac_app.services.settling import settle
@@ -84,6 +77,10 @@ class RunService:
         self._runs = LiveRuns()
         self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions, implies)
         self.audience = Audience(self._runner.stop)
+
+    def when_ended(self, tell: Callable[[LiveRun], None]) -> None:
+        """`tell` is called with each run that has ended."""
+        self._runner.on_ended.append(tell)
 
     def set_consent(self, visitor_key: str, consents: bool, browser: str = "") -> None:
         """Set whether a visitor's later runs are published, and give them their imported runs.
@@ -190,15 +187,7 @@ class RunService:
     def compare(self, visitor_key: str, run_id: str, changes: Mapping[str, Any], *, client: str = "") -> LiveRun:
         """Ask the ensemble again with other settings, so that the two answers stand side by side; as `revise`."""
         settings = self.config.settings_from(changes)
-
-        def other(parent: RunView) -> RunPlan:
-            if ENSEMBLE not in parent.streams:
-                raise RequestError("run", "has no answer of the ensemble")
-            if not have_other_answers(parent.settings, settings):
-                raise RequestError("settings", "are those of this run; choose others")
-            return replacing(parent, settings=settings, streams=[ENSEMBLE])
-
-        return self._replace(visitor_key, run_id, other, client)
+        return self._replace(visitor_key, run_id, lambda parent: compared(parent, settings), client)
 
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Continue an ensemble answer from its middle with another token; see `branched`. The run may still decode."""

@@ -22,6 +22,7 @@ from gac_app.storage import (
     clean_text,
     fed_messages,
     stream_key,
+    without_ends,
 )
 
 T = TypeVar("T")
@@ -105,6 +106,7 @@ class RunView:
     turns: tuple[Turn, ...] = ()  # earlier turns of its conversation
     num_deleted_turns: int = 0  # how many of these were deleted
     is_shared: bool = False  # anybody who knows its id may read it
+    shares_turns: bool = False  # and then also the turns
     seeds: dict[str, int] = field(default_factory=dict)  # by stream, if not the settings'
     is_own: bool = True  # the viewer owns it
 
@@ -115,7 +117,9 @@ class RunView:
 
     def as_turn(self) -> Turn:
         """This run as an earlier turn of a later one."""
-        return Turn(self.id, self.prompt, {key: clean_text(stream.text) for key, stream in self.streams.items()})
+        texts = {key: clean_text(stream.text) for key, stream in self.streams.items()}
+        ends = {key: stream.finished.reason for key, stream in self.streams.items() if stream.finished}
+        return Turn(self.id, self.prompt, texts, without_ends(ends))
 
     def shares_read(self) -> dict[str, float]:
         """By name, the share of the prompt that each member has read, 0 to 1; only of members that read now."""
@@ -146,6 +150,7 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
         turns=run.turns,
         num_deleted_turns=run.num_deleted_turns,
         is_shared=run.is_shared,
+        shares_turns=run.shares_turns,
         seeds=run.seeds,
     )
     view.feed(run.settings.get("system_prompt", ""))

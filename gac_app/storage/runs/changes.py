@@ -11,7 +11,7 @@ from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import own_visitor
 from gac_app.storage.runs.queries import get_owned, get_owned_conversation, owned
 from gac_app.storage.runs.records import AnswerRecord, NewRun, RunStatus
-from gac_app.storage.runs.rows import answer_row, facts_of
+from gac_app.storage.runs.rows import answer_row, content_of, facts_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.runs.traces import Packed
 from gac_app.storage.text import clean_text
@@ -97,9 +97,11 @@ def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
     session.execute(delete(Vote).where(Vote.run_id == run.id))
 
 
-def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool) -> None:
-    """Set whether anybody who knows its id may read a run."""
-    get_owned(session, visitor_key, run_id).is_shared = is_shared
+def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool, with_turns: bool = False) -> None:
+    """Set whether anybody who knows its id may read a run, and with it the turns that it continues."""
+    run = get_owned(session, visitor_key, run_id)
+    run.is_shared = is_shared
+    run.body = encrypt_json(_key_of(run), {**content_of(run), "shares_turns": is_shared and with_turns})
 
 
 def name_conversation(session: Session, visitor_key: str, conversation_id: str, name: str) -> None:

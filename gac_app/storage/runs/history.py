@@ -6,7 +6,8 @@ Texts, modes, members and votes are encrypted, so a filter decrypts run after ru
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, select
@@ -22,6 +23,7 @@ from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.text import clean_text
 
 _BATCH = 200
+EXCERPT_CHARS = 160
 _NameKey = aliased(RunKey)
 _Row = Row[*tuple[Any, ...]]
 
@@ -44,7 +46,8 @@ def list_conversations(
     ids = sorted(groups, key=lambda group: key([run for run, _ in groups[group]]), reverse=is_falling)
     page = ids[offset : offset + limit]
     counts = _counts(session, page)
-    return [_conversation(groups[conversation_id], counts[conversation_id]) for conversation_id in page]
+    excerpts = _excerpts(session, [row for conversation_id in page for _, row in groups[conversation_id]])
+    return [_conversation(groups[conversation_id], counts[conversation_id], excerpts) for conversation_id in page]
 
 
 def _share(runs: Sequence[RunSummary]) -> float:
@@ -143,8 +146,19 @@ def _summary(row: _Row) -> RunSummary:
     )
 
 
-def _conversation(group: Sequence[tuple[RunSummary, _Row]], num_runs: int) -> ConversationSummary:
-    (first, row), runs = group[0], tuple(summary for summary, _ in group)
+def _excerpts(session: Session, rows: Sequence[_Row]) -> dict[str, str]:
+    """How the ensemble's answers of runs begin."""
+    keys = {row.id: row.key for row in rows}
+    query = select(Answer.run_id, Answer.body).where(Answer.run_id.in_(keys), Answer.is_ensemble)
+    return {
+        run_id: " ".join(_text(keys[run_id], body)[:EXCERPT_CHARS].split()) for run_id, body in session.execute(query)
+    }
+
+
+def _conversation(
+    group: Sequence[tuple[RunSummary, _Row]], num_runs: int, excerpts: Mapping[str, str]
+) -> ConversationSummary:
+    (first, row), runs = group[0], tuple(replace(one, excerpt=excerpts.get(one.run_id, "")) for one, _ in group)
     return ConversationSummary(
         conversation_id=first.conversation_id, name=_name(row), is_starred=row.is_starred, runs=runs, num_runs=num_runs
     )

@@ -63,12 +63,15 @@ def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:
 
 
 def load_shared(session: Session, run_id: str) -> StoredRun:
-    """A shared run, for anybody, without earlier turns. Raises NotFoundError for any other run."""
+    """A shared run, for anybody, without earlier turns unless its owner shares them too. Raises NotFoundError for any
+    other run.
+    """
     query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
     run = session.scalars(query).one_or_none()
     if run is None:
         raise NotFoundError("there is no such run")
-    return stored(run, {}, session.get_bind().engine)
+    turns = _turns(session, run) if content_of(run).get("shares_turns") else {}
+    return stored(run, turns, session.get_bind().engine)
 
 
 def conversation_runs(session: Session, visitor_key: str, conversation_id: str) -> list[StoredRun]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gac_app.decoding.trace import FinishedEvent, StepOutline, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, StepOutline, TokenEvent
 from gac_app.models.message import Message
 
 
@@ -106,11 +106,17 @@ class AnswerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier run of a conversation, in the context of later ones. `answers`: text by stream."""
+    """An earlier run of a conversation, in the context of later ones.
+
+    Attributes:
+        answers: text by stream.
+        cut: by stream, why an answer ended that did not end by itself.
+    """
 
     run_id: str
     prompt: str
     answers: dict[str, str]
+    cut: dict[str, FinishReason] = field(default_factory=dict)
 
 
 def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[Turn]) -> tuple[Message, ...]:
@@ -142,19 +148,22 @@ class StoredRun(KnownRun):
 
     Attributes:
         turns: the turns that it continues, without deleted ones.
+        shares_turns: who may read it without owning it may read these too.
         num_deleted_turns: how many turns were deleted.
         answers: the ensemble's first, then the members' in the ensemble's order.
     """
 
     turns: tuple[Turn, ...]
     num_deleted_turns: int
+    shares_turns: bool
     finished_at: datetime | None
     answers: tuple[AnswerRecord, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary(KnownRun):
-    """A line of the history. Counts are the ensemble's; 0 without its answer. It lacks versions and seeds.
+    """A line of the history. Counts and the excerpt, its beginning, are the ensemble's answer's; 0 and "" without one.
+    It lacks versions and seeds.
 
     If a run cannot be read, its status is DAMAGED and its prompt empty.
     """
@@ -162,6 +171,7 @@ class RunSummary(KnownRun):
     num_answers: int
     num_tokens: int
     num_ensembled: int
+    excerpt: str = ""
 
     @property
     def mode(self) -> str:

@@ -70,7 +70,13 @@ def swap_of(content: Mapping[str, Any]) -> Swap | None:
 def turn_of(run: Run) -> Turn:
     with damage_named():
         texts = {_stream(answer): decrypt_json(run.key.key, answer.body)["text"] for answer in run.answers}
-        return Turn(run.id, content_of(run)["prompt"], texts)
+        reasons = {_stream(answer): FinishReason(answer.finish_reason) for answer in run.answers}
+        return Turn(run.id, content_of(run)["prompt"], texts, without_ends(reasons))
+
+
+def without_ends(reasons: Mapping[str, FinishReason]) -> dict[str, FinishReason]:
+    """Those of answers that did not end by themselves."""
+    return {stream: reason for stream, reason in reasons.items() if reason is not FinishReason.STOP}
 
 
 def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
@@ -83,6 +89,7 @@ def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
             swap=swap_of(content),
             turns=found,
             num_deleted_turns=len(content["turn_ids"]) - len(found),
+            shares_turns=bool(content.get("shares_turns")),
             member_names=tuple(content["member_names"]),
             status=RunStatus(run.status),
             created_at=run.created_at,

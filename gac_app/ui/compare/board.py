@@ -16,6 +16,7 @@ from gac_app.ui.assets import component, markup_of
 from gac_app.ui.compare.forks import forks_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import MAX_ASKED, PIECE, streams_of, token_record
+from gac_app.ui.compare.turns import whole_turns
 from gac_app.ui.requests import Fields, Reply, client_here, replying
 
 if TYPE_CHECKING:
@@ -86,7 +87,12 @@ def board_functions(service: RunService, computing: Semaphore) -> list[Callable[
 
     @replying
     def share_run(fields: Fields) -> None:
-        service.history.share(fields.visitor_key, fields.text("run"), fields.flag("is_shared"))
+        run_id, is_shared, with_turns = fields.text("run"), fields.flag("is_shared"), fields.flag("with_turns")
+        service.history.share(fields.visitor_key, run_id, is_shared, with_turns=with_turns)
+
+    @replying
+    def read_turns(fields: Fields) -> Reply:
+        return {"turns": whole_turns(service.history.look(fields.visitor_key, fields.text("run")))}
 
     @replying
     def vote_run(fields: Fields) -> None:
@@ -97,4 +103,5 @@ def board_functions(service: RunService, computing: Semaphore) -> list[Callable[
     def undo_vote(fields: Fields) -> None:
         service.history.undo_vote(fields.visitor_key, fields.text("run"))
 
-    return [inspect_step, read_tokens, find_forks, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]
+    shown_only = [inspect_step, read_tokens, find_forks, read_turns]
+    return [*shown_only, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]

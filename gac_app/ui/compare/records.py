@@ -98,10 +98,14 @@ class RunLines:
             "swap": run.swap and [label_of(token) for token in run.swap],
             "is_again": self._before is not None,
             "seeds": run.seeds,
+            # One answer was regenerated, the others are an earlier run's.
+            "is_partly_kept": bool(run.seeds) and run.repeats_run_id is None,
             "beside": self._beside and beside_in_words(self._beside.id, self._beside.settings, settings),
             "outcome": run.outcome,
             "is_own": run.is_own,
             "is_shared": run.is_shared,
+            "shares_turns": run.shares_turns,
+            "has_turns": bool(run.turns),
         }
 
     def _phase_lines(self) -> list[Any]:
@@ -184,5 +188,6 @@ def _figures(event: FinishedEvent) -> dict[str, Any]:
         "tokens_per_s": round(event.tokens_per_s, 2),
         "digest": event.digest,
         "reproducible": event.is_reproducible,
-        "forwards": {name: usage.num_forwards for name, usage in event.members.items()},
+        "replayed": event.num_replayed,
+        "usage": {name: [usage.num_forwards, round(usage.seconds, 2)] for name, usage in event.members.items()},
     }

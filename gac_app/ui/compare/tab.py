@@ -13,6 +13,7 @@ from gac_app.ui.assets import called, component
 from gac_app.ui.compare.board import EVENTS, build_board
 from gac_app.ui.compare.run_handlers import RunHandlers
 from gac_app.ui.consent import build_consent
+from gac_app.ui.requests import page_json
 from gac_app.ui.streaming import QUIET, STREAMED
 from gac_app.ui.words import word
 
@@ -58,7 +59,7 @@ class CompareTab:
     def _build_dock(self, service: RunService) -> gr.Button:
         """The prompt and its buttons. Returns the button for a new conversation."""
         self._prompt = _prompt_box()
-        _example_chips(service.config, self._prompt)
+        _example_chips(service.config)
         self._notice = component("notice", "compare/notice", markup='<p class="gac-notice" role="alert" hidden></p>')
         self._prompt.render()
         with gr.Row(elem_id="gac-under-prompt"):
@@ -113,11 +114,8 @@ def _prompt_box() -> gr.Textbox:
     )
 
 
-def _example_chips(config: Config, prompt: gr.Textbox) -> None:
+def _example_chips(config: Config) -> None:
     if not config.examples:
         return
-    with gr.Row(elem_id="gac-examples"):
-        for example in config.examples:
-            chip = gr.Button(example, size="sm", elem_classes="gac-example")
-            fill = called("compare/compare", "promptOf", example)
-            chip.click(None, None, prompt, js=fill, api_visibility="private")
+    markup = '<ul class="gac-examples" data-t-at="aria-label:examples"></ul>'
+    component("examples", "page/examples", markup=markup, value=page_json(config.examples))

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 MAX_TURNS_SHOWN = 50
 
 
+def whole_turns(run: RunView) -> list[dict[str, Any]]:
+    """The turns before a run, to be kept with it: every answer by the key of its stream, and why it was cut off."""
+    return [{"prompt": turn.prompt, "answers": turn.answers, "cut": turn.cut} for turn in run.turns]
+
+
 def turns_beside(run: RunView, runs: list[RunView]) -> str:
     """The turns before a run; first, the number of deleted ones, if any.
 
@@ -26,7 +31,7 @@ def turns_beside(run: RunView, runs: list[RunView]) -> str:
     lineage = newest.turns if is_newest else (*newest.turns, newest.as_turn())
     turns: list[dict[str, Any]] = [
         {
-            "id": turn.run_id,
+            "id": turn.run_id if run.is_own else "",  # others cannot open it
             "prompt": turn.prompt,
             "answer": turn.answers.get(ENSEMBLE, ""),
             "is_shown": turn.run_id == run.id,

@@ -12,14 +12,18 @@ _READING = {"eager": "reading along", "lazy": "reading when asked"}
 
 
 def settings_in_words(settings: Settings) -> str:
-    """Settings in one line, without those that are off."""
+    """Settings in one line, without those that are off. It names the members if some are."""
+    on = settings.members
+    only = [f"only {', '.join(on)}"] if on else []
+    if len(on) == 1:
+        return " · ".join([*only, *_sampling(settings)])
     if settings.mode == "gate":
         asking = [f"gate {settings.gate}", _asked(settings.threshold)]
     elif settings.mode == "agreement":
         asking = [f"{settings.gate} while the others agree"]
     else:
         asking = ["every step combined"]
-    return " · ".join([*asking, *_confidence(settings), *_decoding(settings)])
+    return " · ".join([*only, *asking, *_confidence(settings), *_decoding(settings)])
 
 
 def differences_in_words(settings: Settings, usual: Settings) -> list[str]:
@@ -42,11 +46,15 @@ def _decoding(settings: Settings) -> list[str]:
     """All but who is asked."""
     parts = [_weights(settings), f"{settings.alignment} alignment"]
     parts += [] if settings.combine == "mean" else [_rule(combine_rules, settings)]
+    return [*parts, *_sampling(settings)]
+
+
+def _sampling(settings: Settings) -> list[str]:
+    """What also holds for a member alone."""
     if settings.temperature:
-        parts += [f"temperature {settings.temperature:g}", *_parts(settings, "draw")]
-        parts.append(f"seed {settings.seed}")
+        parts = [f"temperature {settings.temperature:g}", *_parts(settings, "draw"), f"seed {settings.seed}"]
     else:
-        parts.append("greedy")
+        parts = ["greedy"]
     parts.append(f"up to {settings.max_new_tokens} tokens")
     if settings.stop:
         parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
@@ -75,7 +83,9 @@ def _asked(threshold: float) -> str:
 
 def _weights(settings: Settings) -> str:
     if isinstance(settings.weights, dict):
-        return f"own weights ({', '.join(f'{name} {weight:g}' for name, weight in settings.weights.items())})"
+        on = settings.members or settings.weights
+        own = {name: weight for name, weight in settings.weights.items() if name in on}
+        return f"own weights ({', '.join(f'{name} {weight:g}' for name, weight in own.items())})"
     name, comma, params = _rule(weight_rules, settings).partition(",")
     return (f"weights {name}" if name.startswith("by ") else f"{name} weights") + comma + params
 

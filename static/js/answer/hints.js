@@ -11,7 +11,7 @@ export function hintOf(stream, index, run, numParts) {
   const token = stream.tokens[index], isEnsemble = stream.member < 0;
   const part = numParts > 1 ? ` · ${t("tip.parts", { count: numParts })}` : "";
   if (token.isForced) return run.swap && index === run.branch_position ? t("tip.swapped", swapped(run.swap)) : t("tip.repeated");
-  const words = [`${token.isEnd ? t("tip.end") : t("token", { token: index + 1 })}: ${probability(token.prob)}`];
+  const words = [`${token.isEnd ? t("tip.end") : t("token", { token: index + 1 })}: ${t("tip.probability", { prob: probability(token.prob) })}`];
   if (token.isDrawn) return [...words, t("tip.drawn", { name: run.members[token.winner] })].join(" · ") + part;
   if (isEnsemble && token.isGated) words.push(run.mode === "gate" ? t("tip.unsure", { sure: probability(token.confidence) }) : t("tip.combined"));
   if (isEnsemble && token.winner >= 0) words.push(t(token.isGated ? "tip.carried" : "tip.alone", { name: run.members[token.winner] }));

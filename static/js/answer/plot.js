@@ -16,7 +16,8 @@ export class ConfidencePlot {
     this.redraw = oncePerFrame(() => this.draw());
     this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img", "aria-label": t("plot.label") });
     this.tip = h("output", { class: "gac-plot-tip", hidden: true });
-    this.root = h("figure", { class: "gac-plot" }, h("figcaption", {}, ...rich("plot.caption")), this.canvas, this.tip);
+    const asks = mode === "gate" ? h("span", { class: "gac-plot-asks", text: t("plot.asks-below", { threshold: percent(threshold) }) }) : null; // beside the curve, and not over it
+    this.root = h("figure", { class: "gac-plot" }, h("figcaption", {}, h("span", {}, ...rich("plot.caption")), asks ?? ""), this.canvas, this.tip);
     this.canvas.addEventListener("click", (event) => this.points.length && onInspect(this.nearest(event)));
     this.canvas.addEventListener("pointermove", (event) => this.hover(event));
     this.canvas.addEventListener("pointerleave", () => this.hover(null));
@@ -61,7 +62,7 @@ export class ConfidencePlot {
     this.redraw();
     if (this.hovered === null) return;
     const point = this.points[this.hovered], text = point.isEnd ? "END" : point.text.trim();
-    this.tip.textContent = `${point.index + 1}${text ? ` ${t("quoted", { text: text.slice(0, 20) })}` : ""}: ${probability(point.confidence)}${point.isGated ? `, ${t("plot.others-asked")}` : ""}`;
+    this.tip.textContent = `${point.index + 1}${text ? ` ${t("quoted", { text: text.slice(0, 20) })}` : ""}: ${t("plot.confidence", { confidence: probability(point.confidence) })}${point.isGated ? `, ${t("plot.others-asked")}` : ""}`;
     this.tip.style.left = `${Math.max(0, Math.min(this.x(point.index) + 8, this.canvas.clientWidth - this.tip.offsetWidth))}px`;
   }
 
@@ -106,17 +107,11 @@ export class ConfidencePlot {
 
   drawThreshold(pen, width, colour) {
     if (this.mode !== "gate") return;
-    const y = this.y(this.threshold), label = t("plot.asks-below", { threshold: percent(this.threshold) });
+    const y = this.y(this.threshold);
     [pen.strokeStyle, pen.lineWidth] = [colour("--ink-soft"), 1];
     pen.setLineDash([4, 4]);
     line(pen, PLOT_LEFT, y, width - PLOT_RIGHT, y);
     pen.setLineDash([]);
-    [pen.textAlign, pen.textBaseline] = ["right", "middle"];
-    const size = pen.measureText(label).width, at = y > PLOT_TOP + 14 ? y - 8 : y + 9;
-    pen.fillStyle = colour("--card");
-    pen.fillRect(width - PLOT_RIGHT - size - 4, at - 7, size + 4, 14);
-    pen.fillStyle = colour("--ink-soft");
-    pen.fillText(label, width - PLOT_RIGHT - 2, at);
   }
 
   drawPoints(pen, colour) {

@@ -127,6 +127,11 @@ export class TokenText {
     this.actions.onHint(mark ? mainToken(mark).index : null, mark ? this.overlay.rectsOf(mark)[0] : null);
   }
 
+  /** The token at the keyboard's place, or null. */
+  get cursor() {
+    return this.current ? mainToken(this.current).index : null;
+  }
+
   visit(mark) {
     if (!mark) return;
     this.current = mark;

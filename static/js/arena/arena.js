@@ -2,7 +2,7 @@
 
 import { StreamReader } from "../answer/stream.js";
 import { viewChoices, VIEWS } from "../answer/views.js";
-import { BattleCard, sentence, SIDES } from "./battle_card.js";
+import { BattleCard, SIDES } from "./battle_card.js";
 import { BattleList } from "./battle_list.js";
 import { BattleReasons } from "./battle_reasons.js";
 import { BattleTold } from "./battle_told.js";
@@ -11,7 +11,7 @@ import { asking, BATTLE, oncePerFrame, parseJson, readKept, visitorKey, writeKep
 import { keepConsent } from "../page/consent.js";
 import { h, leaveField } from "../page/elements.js";
 import { onLoaded } from "../page/loaded.js";
-import { rich, t } from "../page/words.js";
+import { rich, sentence, t } from "../page/words.js";
 
 const PHONE = matchMedia("(max-width: 640px)");
 const SAVING_MS = 1500, SILENT_MS = 20_000;

@@ -7,16 +7,10 @@ import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
 import { following, h } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
-import { said, saidParts, t } from "../page/words.js";
+import { saidParts, t } from "../page/words.js";
 
 export const SIDES = ["left", "right"];
 export const LETTERS = ["A", "B"];
-
-/** What the server refuses with, as a sentence of its own: it names the field that is wrong first. */
-export function sentence(text) {
-  const whole = text.replace(/^prompt: (?!the |a )/u, "The prompt "), words = said(whole), bare = whole.replace(/^[\w. ]+: /u, "");
-  return words !== whole ? words : `${bare[0].toUpperCase()}${bare.slice(1)}${/[.!?]$/u.test(bare) ? "" : "."}`;
-}
 
 /** One answer, as text or as the page that its Markdown makes; after the reveal, by tokens. */
 class BattleAnswer {

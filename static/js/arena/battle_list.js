@@ -1,10 +1,9 @@
 // The visitor's own battles: looked at again, saved, deleted.
 
-import { sentence } from "./battle_card.js";
 import { download } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
-import { said, t } from "../page/words.js";
+import { said, sentence, t } from "../page/words.js";
 
 const FORMATS = { jsonl: "JSONL", "trl-preference": "TRL preference", "trl-unpaired": "TRL unpaired", lmsys: "LMSYS", "arena-rank": "arena-rank", csv: "CSV" };
 

@@ -1,8 +1,8 @@
 // Why: reasons for each side and a comment, after the vote. They are sent a moment after the last change.
 
-import { LETTERS, sentence, SIDES } from "./battle_card.js";
+import { LETTERS, SIDES } from "./battle_card.js";
 import { h } from "../page/elements.js";
-import { t } from "../page/words.js";
+import { sentence, t } from "../page/words.js";
 
 const REASONS = ["useful", "complete", "creative", "clear", "incorrect", "superficial", "instructions-not-followed"];
 const REST_MS = 900;

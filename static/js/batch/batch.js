@@ -6,7 +6,7 @@ import { expectHere } from "../compare/compare.js";
 import { asking, download, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { h, memberName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
-import { said, t } from "../page/words.js";
+import { sentence, t } from "../page/words.js";
 import { settings } from "../settings/settings.js";
 
 const POLL_MS = 1000;
@@ -38,7 +38,7 @@ class Batch {
   }
 
   say(text) {
-    this.part(".gac-lab-note").textContent = said(text);
+    this.part(".gac-lab-note").textContent = sentence(text);
   }
 
   get names() {

@@ -1,20 +1,20 @@
-// How the answers stand: in columns or stacked, as the visitor last chose; on narrow screens one at a time, with a row
-// for each that says how it begins. The columns fill the window, and each scrolls by itself.
+// How the answers stand: in columns or stacked, with or without details, as the visitor last chose; on narrow screens one
+// at a time, below a line of tabs. The columns fill the window, and each scrolls by itself.
 
 import { keepText, keptText } from "../page/browser.js";
 import { h } from "../page/elements.js";
 import { t } from "../page/words.js";
 
-const LAYOUT_KEY = "gac.layout";
+const LAYOUT_KEY = "gac.layout", DETAILS_KEY = "gac.details";
 const LAYOUTS = ["columns", "stacked"];
 const NARROW = matchMedia("(max-width: 999px)");
-const MIN_STAGE = 220, MIN_NARROW_STAGE = 340; // px; where one card is shown, its foot takes several lines
-const PREVIEW_CHARS = 160;
+const MIN_STAGE = 220, MIN_NARROW_STAGE = 300; // px
+const AIR = 22; // px, between the columns, the votes and what is docked
 
 export class Arrangement {
-  /** `board`: the root; `columns`: of the cards; `rows`: for one a card; `choice`: for the switch. */
+  /** `board`: the root; `columns`: of the cards; `rows`: for a tab a card; `choice`: for the switch. */
   constructor(board, columns, rows, choice) {
-    Object.assign(this, { board, columns, rows, cards: [], shown: 0 });
+    Object.assign(this, { board, columns, rows, cards: [], shown: 0, hasDetails: keptText(DETAILS_KEY) === "on" });
     const names = LAYOUTS.map(() => h("span")), name = () => names.forEach((span, index) => { span.textContent = t(`layout.${LAYOUTS[index]}${NARROW.matches ? ".narrow" : ""}`); });
     choice.replaceChildren(...LAYOUTS.map((id, index) => h("label", {},
       h("input", { type: "radio", name: "gac-layout", value: id, onchange: () => this.choose(id) }), names[index])));
@@ -42,9 +42,11 @@ export class Arrangement {
     const tab = document.querySelector("#gac-compare");
     tab?.style.setProperty("--above", `${Math.ceil(tab.getBoundingClientRect().top + scrollY)}px`);
     if (!this.cards.length) return;
-    const top = this.columns.getBoundingClientRect().top + scrollY;
+    // A narrow screen is scrolled to the prompt, so that the answer has all of it.
+    const from = NARROW.matches ? this.asked.getBoundingClientRect().top : -scrollY;
+    const top = this.columns.getBoundingClientRect().top - from;
     const below = document.querySelector("#gac-dock")?.offsetHeight ?? 0, votes = this.board.querySelector(".gac-votes").offsetHeight;
-    const room = Math.max(NARROW.matches ? MIN_NARROW_STAGE : MIN_STAGE, Math.floor(innerHeight - top - below - votes - 22));
+    const room = Math.max(NARROW.matches ? MIN_NARROW_STAGE : MIN_STAGE, Math.floor(innerHeight - top - below - votes - AIR));
     this.board.style.setProperty("--stage", `${room}px`);
   }
 
@@ -53,10 +55,27 @@ export class Arrangement {
     // By now the rest of the page is there too.
     for (const part of document.querySelectorAll("#gac-top, #gac-turns, #gac-dock, .gac-fixed")) this.watcher.observe(part);
     this.tabs = cards.map((card, index) => h("button", { type: "button", role: "tab", id: `gac-tab-${index}`, "aria-controls": card.root.id, onclick: () => this.showCard(index) },
-      card.name(), h("span", { class: "gac-preview", dir: "auto" })));
+      card.name()));
     this.rows.replaceChildren(...this.tabs);
     this.showCard(0);
+    this.showDetails();
     this.fit();
+    if (NARROW.matches && this.board.offsetParent) scrollTo({ top: this.asked.getBoundingClientRect().top + scrollY });
+  }
+
+  get asked() {
+    return this.board.querySelector(".gac-asked");
+  }
+
+  toggleDetails() {
+    this.hasDetails = !this.hasDetails;
+    keepText(DETAILS_KEY, this.hasDetails ? "on" : "off");
+    this.showDetails();
+  }
+
+  showDetails() {
+    this.board.classList.toggle("has-details", this.hasDetails);
+    for (const card of this.cards) card.showDetails(this.hasDetails);
   }
 
   showCard(index) {
@@ -74,15 +93,6 @@ export class Arrangement {
     event.preventDefault();
     this.showCard((this.shown + step + this.tabs.length) % this.tabs.length);
     this.tabs[this.shown].focus();
-  }
-
-  /** How each answer begins. */
-  preview() {
-    if (!NARROW.matches) return;
-    this.cards.forEach((card, index) => {
-      const text = card.tokens.marks.text.slice(0, PREVIEW_CHARS).replace(/\s+/gu, " ").trim();
-      this.tabs[index].lastChild.textContent = text || "…";
-    });
   }
 }
 

@@ -113,6 +113,7 @@ export class Board {
       onInspect: (index) => this.inspect(stream, index),
       onHint: (index, rect, isSpoken) => this.hint(stream, index, rect, isSpoken),
       onExpand: () => this.expand(this.cards[stream.index]),
+      onDetails: () => this.arrangement.toggleDetails(),
     };
     return newCard(stream, run, this.painter, { ...actions, onAsk: (event, fields) => this.ask(event, { run: run.id, ...fields }) });
   }
@@ -140,7 +141,6 @@ export class Board {
   flush() {
     if (!this.run) return;
     for (const card of this.cards) card.flush();
-    this.arrangement.preview();
     if (this.rest.streams.length) this.rest.load();
   }
 
@@ -202,7 +202,7 @@ export class Board {
     if (!this.run) return false;
     const gated = this.streams[0].tokens.filter((token) => token.isGated).map((token) => token.index);
     if (!gated.length) return false;
-    const from = this.place?.stream.index === 0 ? this.place.index : step > 0 ? -1 : Infinity;
+    const from = this.place?.stream.index === 0 ? this.place.index : this.ensemble.tokens.cursor ?? (step > 0 ? -1 : Infinity);
     const next = step > 0 ? gated.find((index) => index > from) ?? gated[0] : gated.findLast((index) => index < from) ?? gated.at(-1);
     this.arrangement.showCard(0);
     if (this.root.dataset.view === "rendered") this.showTokens();

@@ -12,7 +12,7 @@ import { noticeOf } from "../settings/facts.js";
 const DIGITS_SHOWN = 8; // of a digest
 
 export class Card {
-  /** `actions`: {onVisit, onInspect, onHint} of the tokens and onExpand(). */
+  /** `actions`: {onVisit, onInspect, onHint} of the tokens, onExpand() and onDetails(). */
   constructor(stream, label, painter, actions) {
     Object.assign(this, { stream, label });
     this.tokens = new TokenText(label, painter, stream.member < 0, actions);
@@ -24,9 +24,12 @@ export class Card {
     this.copyButton = h("button", { type: "button", class: "gac-icon", title: t("card.copy.title"), text: t("copy"), "aria-label": t("card.copy.of", { name: label }), onclick: () => copyBy(this.copyButton, stream.text, t("copy")) });
     this.expandButton = h("button", { type: "button", class: "gac-icon", text: t("card.expand"), "aria-label": t("card.expand.of", { name: label }), "aria-expanded": "false", onclick: actions.onExpand });
     this.subline = h("div", { class: "gac-subline" }, this.speed);
-    this.foot = h("div", { class: "gac-foot" }, this.note, this.proof);
+    this.details = h("div", { class: "gac-details", id: `gac-details-${stream.index}` }, this.proof);
+    this.detailsButton = h("button", { type: "button", class: "gac-icon gac-open", "aria-controls": this.details.id, "aria-label": t("card.details.of", { name: label }), onclick: actions.onDetails }, h("span", { text: t("card.details") }));
+    this.bar = h("div", { class: "gac-bar-of-card" }, this.detailsButton, h("span", { class: "gac-spacer" }), this.copyButton);
+    this.foot = h("div", { class: "gac-foot" }, this.note, this.details, this.bar);
     this.root = h("article", { class: "gac-card", id: `gac-card-${stream.index}`, "data-state": "waiting", "aria-label": label },
-      h("header", {}, h("h3", {}, this.name()), h("span", { class: "gac-spacer" }), this.copyButton, this.expandButton),
+      h("header", {}, h("h3", {}, this.name()), h("span", { class: "gac-spacer" }), this.expandButton),
       this.subline, this.body, this.foot);
     this.followEnd = following(this.body);
     this.swapAt = Infinity; // where a branch swapped a token
@@ -70,7 +73,13 @@ export class Card {
       const button = h("button", { type: "button", class: "gac-fork", text, title: t("card.digest.title", { digest }), onclick: () => copyBy(button, digest, text) });
       this.proof.append(h("span", {}, button, " · ", h("span", { text: t(proof), title: t(`${proof}.title`) })));
     }
-    if (again) this.proof.append(h("span", { class: "gac-again", text: said(again) }));
+    if (again) this.again.textContent = said(again);
+  }
+
+  /** Keep room for how the answer compares with that of the run before. */
+  awaitComparison() {
+    this.again = h("p", { class: "gac-again" });
+    this.details.before(this.again);
   }
 
   say(text, isError = false) {
@@ -83,6 +92,12 @@ export class Card {
   refresh() {
     const { speed, end, tokens } = this.stream;
     this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("card.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("card.waiting");
+  }
+
+  /** The figures, the chart and the digest, which not everybody wants to see. */
+  showDetails(isOn) {
+    this.details.hidden = !isOn;
+    this.detailsButton.setAttribute("aria-expanded", String(isOn));
   }
 
   expand(isOn) {
@@ -112,7 +127,7 @@ export class MemberCard extends Card {
     super(stream, stream.name, painter, actions);
     addFork(this, actions);
     const notice = noticeOf(stream.name);
-    if (notice) this.foot.append(h("p", { class: "gac-small gac-member-notice", text: notice }));
+    if (notice) this.bar.before(h("p", { class: "gac-small gac-member-notice", text: notice }));
   }
 
   name() {

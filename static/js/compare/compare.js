@@ -5,7 +5,9 @@ import { Board } from "./board.js";
 import { listenToEnter } from "./keyboard.js";
 import { tell } from "../page/address.js";
 import { oncePerFrame, visitorKey } from "../page/browser.js";
-import { said } from "../page/words.js";
+import { h, shortName } from "../page/elements.js";
+import { allNotices, onFacts } from "../settings/facts.js";
+import { listenToSkips } from "../page/skip.js";
 import { settings } from "../settings/settings.js";
 
 let tellStarted;
@@ -21,9 +23,17 @@ export function start({ element, props, server, trigger, watch }) {
   watch("value", update);
   update();
   listenToEnter(shown);
+  listenToSkips();
+  showNotices(element.querySelector(".gac-notices"));
   followAddress(shown);
-  for (const chip of document.querySelectorAll("#gac-examples button")) chip.textContent = said(chip.textContent);
   tellStarted(shown);
+}
+
+/** Below how the page is read: what the members' licences want said. */
+function showNotices(list) {
+  const draw = () => list.replaceChildren(...allNotices().map(([name, notice]) => h("p", {}, h("bdi", { text: shortName(name) }), `: ${notice}`)));
+  onFacts(draw);
+  draw();
 }
 
 export const stop = async () => (await board).stopOnClick();
@@ -41,12 +51,6 @@ export async function expectHere() {
 export const show = async () => (await board).repaint();
 
 const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
-
-/** An example becomes the prompt. */
-export function promptOf(example) {
-  focusPrompt();
-  return said(example);
-}
 
 /** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. What the run is started with. */
 export async function beforeRun(_key, conversation, prompt) {

@@ -4,11 +4,9 @@ import { CAN_PAINT } from "../answer/painter.js";
 import { ConfidencePlot } from "../answer/plot.js";
 import { BESIDE } from "../answer/stream.js";
 import { addFork, Card, MemberCard, offerMore } from "./card.js";
-import { h } from "../page/elements.js";
+import { h, shortName } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
 import { rich, saidParts, t, term } from "../page/words.js";
-
-const FIGURES_PX = 100, PLOT_PX = 125; // what they take, with some air
 
 class EnsembleCard extends Card {
   /** `how`: mode and threshold, and in a pair what only these settings have, in words. */
@@ -20,7 +18,8 @@ class EnsembleCard extends Card {
     this.subline.append(this.share);
     this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
-    this.foot.prepend(legend(how), this.plot.root, this.figures);
+    this.foot.prepend(legend(how));
+    this.details.prepend(this.plot.root, this.figures);
   }
 
   name() {
@@ -41,19 +40,24 @@ class EnsembleCard extends Card {
     const cost = this.cost(others); // known once all are over
     if (this.figures.children.length && !cost) return;
     this.hasCost = Boolean(cost);
-    const passes = Object.entries(end.forwards).map(([name, count]) => `${count} ${name}`).join(" + ");
-    const figures = [["card.first-token", seconds(end.ttft_s)], passes ? ["card.passes", passes] : null, cost];
+    const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
+    const figures = [
+      usage.length ? ["card.passes", summed(([passes]) => number(passes))] : null,
+      usage.length ? ["card.member-seconds", summed(([, spent]) => seconds(spent))] : null,
+      end.replayed ? null : ["card.first-token", seconds(end.ttft_s)],
+      cost,
+    ];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
-    const spare = this.body.clientHeight - this.tokens.root.offsetHeight; // of a short window
-    if (spare > FIGURES_PX) this.root.dataset.room = spare > FIGURES_PX + PLOT_PX ? "all" : "figures";
   }
 
-  /** Time per token against each member's alone, in the members' order; null until all are over. */
+  /** Time per token against each member's alone, in the members' order; null until all are over, and where some of it was
+   * decoded in an earlier run, which has been as fast as the machine then was. */
   cost(others) {
-    if (!others.length) return null;
+    const all = [this.stream, ...others];
+    if (!others.length || this.run.is_partly_kept || all.some(({ end }) => end?.replayed)) return null;
     const own = this.stream.end.tokens_per_s, speeds = others.map((stream) => stream.end?.tokens_per_s ?? 0);
     if (!own || speeds.some((speed) => speed <= 0)) return null;
-    const ratios = speeds.map((speed, index) => `${number(speed / own, 1)} × ${others[index].name}`);
+    const ratios = speeds.map((speed, index) => `${number(speed / own, 1)} × ${shortName(others[index].name)}`);
     return ["card.cost", ratios.join(", ")];
   }
 }
@@ -83,6 +87,7 @@ export function newCard(stream, run, painter, actions) {
   const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
   const card = new kind(stream, run, painter, actions);
   if (run.swap && stream.key !== BESIDE) card.swapAt = run.branch_position;
+  if (run.is_again && stream.key !== BESIDE) card.awaitComparison();
   if (run.is_own) offerMore(card, run, actions.onAsk);
   return card;
 }

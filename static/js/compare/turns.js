@@ -44,6 +44,9 @@ class Turns {
   }
 
   item({ id, deleted, prompt, answer, is_shown: isShown }) {
+    if (!id && !deleted) { // of somebody else, who shares it
+      return h("li", {}, h("details", {}, h("summary", { dir: "auto", text: prompt }), h("p", { class: "gac-turn-whole", dir: "auto", text: answer || t("turns.no-answer") })));
+    }
     if (deleted) return h("li", { class: "gac-small", text: t("turns.deleted", { n: deleted }) });
     return h("li", {}, h("button", { type: "button", title: t("turns.show"), "aria-current": isShown ? "true" : null, onclick: () => this.open(id) },
       h("span", { class: "gac-turn-prompt", dir: "auto", text: prompt }),

@@ -2,8 +2,8 @@
 
 import { labelOf } from "./ensemble_card.js";
 import { answerTo } from "../page/browser.js";
-import { h, memberName } from "../page/elements.js";
-import { rich, said, t } from "../page/words.js";
+import { h, memberName, shortName } from "../page/elements.js";
+import { rich, sentence, t } from "../page/words.js";
 
 const UNDO_S = 10;
 
@@ -31,16 +31,17 @@ export class Votes {
     const voted = this.options.find((option) => option.outcome === this.outcome);
     this.root.classList.toggle("is-voted", Boolean(voted));
     if (voted) {
-      this.message = h("span", { role: "status" }, ...rich("vote.chosen", { name: h("b", {}, h("bdi", { text: voted.name })) }));
+      this.message = h("span", { role: "status" }, ...rich("vote.chosen", { name: h("b", {}, h("bdi", { text: voted.member === null ? voted.name : shortName(voted.name) })) }));
       this.undoButton = h("button", { type: "button", class: "gac-button", hidden: true, onclick: () => this.takeBack() });
       this.root.replaceChildren(this.message, this.undoButton);
       return;
     }
     this.root.replaceChildren(
-      h("span", { class: "gac-votes-title" }, t("vote.title"), h("span", { class: "gac-votes-early", text: ` · ${t("vote.early")}` })),
+      h("span", { class: "gac-votes-title", text: t("vote.title") }),
       ...this.options.map((option) => h("button", { type: "button", class: "gac-vote", onclick: () => this.vote(option.outcome) },
-        option.member === null ? h("span", { text: option.name }) : memberName(option.name, option.member),
-        option.key ? h("kbd", { text: option.key }) : null)));
+        option.member === null ? h("span", { text: option.name, title: option.name }) : memberName(option.name, option.member),
+        option.key ? h("kbd", { text: option.key }) : null)),
+      h("span", { class: "gac-votes-early", text: t("vote.early") })); // last, since it goes
   }
 
   onKey(key) {
@@ -89,6 +90,6 @@ export class Votes {
 
   complain(text) {
     this.root.querySelector(".gac-votes-error")?.remove();
-    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text: said(text) }));
+    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text: sentence(text) }));
   }
 }

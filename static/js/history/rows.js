@@ -50,6 +50,7 @@ function runItem(run, more, actions) {
     h("label", { class: "gac-choose" }, h("input", { type: "checkbox", "aria-label": t("history.choose", { label }), onchange: () => actions.onChoose() })),
     h("button", { type: "button", class: "gac-run-open", onclick: () => actions.onOpen(run) },
       h("span", { class: "gac-run-prompt", dir: "auto", text: run.status === "damaged" ? t("history.damaged") : run.prompt }),
+      run.excerpt ? h("span", { class: "gac-run-excerpt", dir: "auto", text: run.excerpt }) : null,
       h("span", { class: "gac-small", text: facts.join(" · ") })),
     ...more,
     iconButton(t("run-again"), t("run-again.of", { label }), () => actions.onRerun(run)),

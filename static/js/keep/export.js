@@ -15,13 +15,26 @@ const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
 
 const titlesOf = (board) => board.cards.map(({ label }) => label);
 
-/** Prompt and answers as Markdown: answers as they were written, which mostly is Markdown. */
-export function markdownOf(board) {
+/** Prompt and answers as Markdown: answers as they were written, which mostly is Markdown.
+ *
+ * `turns`: those before the run that are kept with it, here and below: {prompt, answers, cut}, the last two by stream.
+ */
+export function markdownOf(board, turns = []) {
   const { run, streams } = board, names = titlesOf(board);
-  const asked = run.prompt.split("\n").map((line) => `> ${line}`).join("\n");
-  const answers = streams.map((stream, index) => `## ${names[index]}\n\n${stream.text.trim() || t("export.no-answer")}\n\n*${figuresOf(stream)}*`);
-  return `${asked}\n\n*${originOf(run).join("*\n\n*")}*\n\n${answers.join("\n\n")}\n`;
+  const answers = streams.map((stream, index) => answerIn(names[index], stream.text, figuresOf(stream)));
+  const earlier = turns.map((turn) => [askedIn(turn.prompt), ...answersOf(turn).map(({ name, text, cut }) => answerIn(name, text, cut)), "---\n\n"].join("\n\n"));
+  return `${earlier.join("")}${askedIn(run.prompt)}\n\n*${originOf(run).join("*\n\n*")}*\n\n${answers.join("\n\n")}\n`;
 }
+
+const askedIn = (prompt) => prompt.split("\n").map((line) => `> ${line}`).join("\n");
+const answerIn = (name, text, figures) => [`## ${name}`, text.trim() || t("export.no-answer"), figures && `*${figures}*`].filter(Boolean).join("\n\n");
+
+/** An earlier turn's answers: {name, text, cut}. */
+const answersOf = ({ answers, cut }) => Object.entries(answers).map(([key, text]) =>
+  ({ name: key === "ensemble" ? t("ensemble") : key.replace(/^member:/u, ""), text, cut: cutWords(cut[key]) }));
+
+/** That an answer did not end by itself. */
+const cutWords = (reason) => (!reason || reason === "stop" ? "" : t(`export.cut.${reason}`));
 
 /** Its settings, and what it comes from. */
 const originOf = (run) => [saidParts(run.settings), ...(run.parent || run.swap ? [branchWords(run)] : [])];
@@ -29,14 +42,14 @@ const originOf = (run) => [saidParts(run.settings), ...(run.parent || run.swap ?
 function figuresOf({ tokens, numGated, member, end }) {
   const parts = [t("count.tokens", { n: tokens.length })];
   if (member < 0 && tokens.length) parts.push(t("export.ensembled", { share: percent(numGated / tokens.length) }));
-  if (end) parts.push(seconds(end.seconds), end.digest ? t("export.digest", { digest: end.digest.slice(0, 16) }) : "");
+  if (end) parts.push(cutWords(end.reason), seconds(end.seconds), end.digest ? t("export.digest", { digest: end.digest.slice(0, 16) }) : "");
   return parts.filter(Boolean).join(" · ");
 }
 
-/** The run as it is looked at: in the view that is chosen. */
-function articleOf(board) {
+/** The run as it is looked at: in the view that is chosen; the turns before it as plain texts. */
+function articleOf(board, turns) {
   const { run, cards, root } = board, view = root.dataset.view, names = titlesOf(board);
-  return h("article", { class: "run" },
+  return h("article", { class: "run" }, ...turns.map(turnCopy),
     h("header", {}, h("h1", { dir: "auto", text: run.prompt }), ...originOf(run).map((text) => h("p", { text }))),
     legendOf(run, view),
     h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
@@ -45,6 +58,12 @@ function articleOf(board) {
       view === "rendered" ? renderedCopy(card) : markedCopy(card, view, run)))),
     h("footer", { text: document.title }));
 }
+
+const turnCopy = (turn) => h("div", { class: "turn" },
+  h("header", {}, h("h1", { dir: "auto", text: turn.prompt })),
+  h("div", { class: "answers" }, ...answersOf(turn).map(({ name, text, cut }, index) => h("section", { class: index ? "answer" : "answer ensemble" },
+    h("h2", {}, h("bdi", { text: name })), cut ? h("p", { class: "figures", text: cut }) : null,
+    h("div", { class: "text" }, ...text.split("\n").map((line) => h("div", { class: "line", dir: "auto", text: line })))))));
 
 function legendOf(run, view) {
   if (!["gate", "winner", "confidence"].includes(view)) return null;
@@ -81,12 +100,12 @@ function markedCopy(card, view, run) {
   return root;
 }
 
-export function pageOf(board) {
+export function pageOf(board, turns = []) {
   const page = document.implementation.createHTMLDocument(board.run.prompt.slice(0, 120));
   page.head.prepend(h("meta", { charset: "utf-8" }), h("meta", { "http-equiv": "Content-Security-Policy", content: "default-src 'none'; style-src 'unsafe-inline'" }),
     h("meta", { name: "viewport", content: "width=device-width" }));
   page.head.append(h("style", { text: EXPORT_STYLE }));
-  page.body.append(articleOf(board));
+  page.body.append(articleOf(board, turns));
   return asXml(page);
 }
 
@@ -94,8 +113,8 @@ export function pageOf(board) {
 const asXml = (node) => new XMLSerializer().serializeToString(node).replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/gu, "\ufffd");
 
 /** A PNG, drawn by the browser from the same elements. */
-export async function pictureOf(board) {
-  const article = articleOf(board), style = h("style", { text: EXPORT_STYLE });
+export async function pictureOf(board, turns = []) {
+  const article = articleOf(board, turns), style = h("style", { text: EXPORT_STYLE });
   const stage = h("div", { class: "gac-offstage", "aria-hidden": "true" }), shadow = stage.attachShadow({ mode: "open" });
   shadow.append(style, article);
   document.body.append(stage);

@@ -9,6 +9,8 @@ body { margin: 0; background: #fff; }
 .run h2 { display: flex; align-items: center; gap: 8px; margin: 0; font-size: 15px; }
 .run header p, .run .figures, .run .legend, .run footer { margin: 2px 0 10px; color: #5b606a; font-size: 12.5px; }
 .run footer { margin: 14px 0 0; }
+.turn { margin: 0 0 22px; padding: 0 0 22px; border-bottom: 1px solid #e2e2dc; }
+.turn header { margin: 0 0 10px; }
 .answers { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); align-items: start; }
 .answer { min-width: 0; padding: 12px 16px; border: 1px solid #e2e2dc; border-radius: 10px; }
 .answer .figures { margin: 0 0 6px; }

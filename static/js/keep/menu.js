@@ -24,24 +24,53 @@ export function keepMenu(board) {
   const narrow = [run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
     canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null,
     run.is_own ? other(t("edit.prompt"), (event) => editPrompt(event.target, run, ask)) : null, other(t("diff.compare"), () => openDiff(board))];
+  const scope = new Scope(board);
+  const keep = (name, fileOf) => item(t(name), async () => {
+    await board.rest.loaded;
+    const { content, ending } = await fileOf(await scope.turns());
+    download(content, `${fileName(run)}.${ending}`);
+    return t("keep.saved");
+  });
   const menu = h("details", { class: "gac-keep" },
     h("summary", { class: "gac-icon", text: t("more") }),
     h("div", { class: "gac-keep-items" },
-      ...narrow,
-      item(t("keep.markdown"), async () => { await navigator.clipboard.writeText(markdownOf(board)); return t("keep.copied"); }),
-      item(t("keep.html"), async () => { await board.rest.loaded; download(new Blob([pageOf(board)], { type: "text/html" }), `${fileName(run)}.html`); return t("keep.saved"); }),
-      item(t("keep.png"), async () => { await board.rest.loaded; download(await pictureOf(board), `${fileName(run)}.png`); return t("keep.saved"); }),
-      isLinked ? item(t("keep.share"), () => share(board)) : null,
+      ...narrow, scope.root,
+      item(t("keep.markdown"), async () => { await navigator.clipboard.writeText(markdownOf(board, await scope.turns())); return t("keep.copied"); }),
+      keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
+      keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
+      isLinked ? item(t("keep.share"), () => share(board, scope.isAll)) : null,
       note));
   closeOnLeaving(menu);
   menu.addEventListener("toggle", () => { if (menu.open && run.is_shared) note.replaceChildren(linkNote(board)); });
   return menu;
 }
 
-async function share(board) {
-  const reply = await answerTo(board.server.share_run(board.request({ is_shared: true })));
+/** Of what is kept: this turn, or all turns up to it, where there are earlier ones. */
+class Scope {
+  constructor(board) {
+    this.board = board;
+    const { has_turns: hasTurns, shares_turns: isAll } = board.run;
+    const choice = (id) => h("label", {}, h("input", { type: "radio", name: "gac-scope", value: id, checked: (id === "all") === Boolean(isAll) }), h("span", { text: t(`keep.scope.${id}`) }));
+    this.root = hasTurns ? h("div", { class: "gac-segments", role: "radiogroup", "aria-label": t("keep.scope") }, choice("one"), choice("all")) : null;
+  }
+
+  get isAll() {
+    return this.root?.querySelector(":checked").value === "all";
+  }
+
+  /** The turns before the run that are kept with it. */
+  async turns() {
+    if (!this.isAll) return [];
+    const reply = await answerTo(this.board.server.read_turns(this.board.request({})));
+    if (reply.error) throw new Error(said(reply.error));
+    return reply.turns;
+  }
+}
+
+async function share(board, isAll) {
+  const reply = await answerTo(board.server.share_run(board.request({ is_shared: true, with_turns: isAll })));
   if (reply.error) return said(reply.error);
-  board.run.is_shared = true;
+  Object.assign(board.run, { is_shared: true, shares_turns: isAll });
   return linkNote(board);
 }
 
@@ -54,7 +83,7 @@ function linkNote(board) {
     board.run.is_shared = Boolean(reply.error);
     note.replaceChildren(said(reply.error) || t("keep.not-shared"));
   } });
-  const note = h("span", { class: "gac-shared" }, t("keep.who-reads"), link, h("span", {}, copy, stop));
+  const note = h("span", { class: "gac-shared" }, t(board.run.shares_turns ? "keep.who-reads.all" : board.run.has_turns ? "keep.who-reads" : "keep.who-reads.one"), link, h("span", {}, copy, stop));
   return note;
 }
 

@@ -6,7 +6,7 @@ import { h } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { onLoaded } from "../page/loaded.js";
 import { moment, seconds } from "../page/numbers.js";
-import { LANGUAGE, said, t } from "../page/words.js";
+import { LANGUAGE, said, sentence, t } from "../page/words.js";
 
 const POLL_MS = 1000;
 let lab = null;
@@ -39,7 +39,7 @@ class Lab {
   }
 
   say(text) {
-    this.part(".gac-lab-note").textContent = said(text);
+    this.part(".gac-lab-note").textContent = sentence(text);
   }
 
   // ---- the form

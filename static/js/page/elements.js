@@ -13,9 +13,35 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** A member's name with the colour and line style that stand for it everywhere. */
+const SIZED = /^(.*?[^-_ .])[-_ .]+(\d+(?:\.\d+)?)([bm])(?![a-z0-9])/iu;
+const allNames = new Set(); // of members
+
+/** Names that have to stay different where they are shortened. */
+export const tellNames = (names) => names.forEach((name) => allNames.add(name));
+
+/** A model's family and size: ["Qwen2.5 Coder", "0.5B"] of Qwen2.5-Coder-0.5B-Instruct; the whole name, "" where it tells none
+ * or another member has the same. */
+function familyAndSize(name) {
+  const parts = (of) => { const [, family, size, unit] = SIZED.exec(of) ?? []; return family ? [family.replace(/[-_ ]+/gu, " "), `${size}${unit.toUpperCase()}`] : [of, ""]; };
+  const own = parts(name), isTwin = [...allNames].some((other) => other !== name && String(parts(other)) === String(own));
+  return isTwin ? [name, ""] : own;
+}
+
+/** A member's name as short as it can be told from the others'. */
+export const shortName = (name) => familyAndSize(name).filter(Boolean).join(" ");
+
+/** A member's name, shortened, with the colour and line style that stand for it everywhere. Its tip has the whole. */
 export function memberName(name, index) {
-  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name, title: name }));
+  const [family, size] = familyAndSize(name);
+  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }),
+    h("bdi", { title: name }, h("span", { text: family }), size ? h("span", { class: "gac-size", text: ` ${size}` }) : null));
+}
+
+/** The whole name, where there is room. */
+export function wholeName(name, index) {
+  const short = memberName(name, index);
+  short.lastChild.textContent = name;
+  return short;
 }
 
 /** A menu, a `details`, closes by Escape and by a click elsewhere. */

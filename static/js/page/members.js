@@ -1,7 +1,7 @@
 // One chip per member: how far it is on its way to being ready.
 
 import { parseJson } from "./browser.js";
-import { h, memberName } from "./elements.js";
+import { h, memberName, tellNames } from "./elements.js";
 import { said, saidParts, t } from "./words.js";
 import { tellFacts } from "../settings/facts.js";
 import { openMember } from "../settings/settings.js";
@@ -11,6 +11,7 @@ export function start({ element, props, watch }) {
   const draw = () => {
     const states = parseJson(props.value, []);
     tellFacts(states);
+    tellNames(states.map(({ name }) => name));
     chips.replaceChildren(...states.map(chip));
     notes.replaceChildren(...states.flatMap(notesOf));
   };
@@ -26,7 +27,6 @@ function chip({ name, phase, progress, words }, index) {
     isFetching ? h("i", { class: "gac-progress", style: `width:${(progress * 100).toFixed(1)}%` }) : null);
 }
 
-function notesOf({ name, phase, detail, notice }) {
-  const failed = phase === "failed" && detail ? h("p", { class: "is-error", role: "alert" }, h("b", {}, h("bdi", { text: name })), ` ${said(detail)}`) : null;
-  return [failed, notice ? h("p", {}, h("bdi", { text: name }), `: ${notice}`) : null].filter(Boolean);
+function notesOf({ name, phase, detail }) {
+  return phase === "failed" && detail ? [h("p", { class: "is-error", role: "alert" }, h("b", {}, h("bdi", { text: name })), ` ${said(detail)}`)] : [];
 }

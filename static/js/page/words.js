@@ -83,6 +83,19 @@ function localNumber(digits) {
   return Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { minimumFractionDigits: decimals, maximumFractionDigits: Math.max(decimals, 20) });
 }
 
+const VERB = /^(?:is|are|has|have|was|were|does|do|holds|needs)\b/u, WHOLE = /^(?:the|this|these|a|an|please|your?)\b/iu;
+
+/** What the server refuses with, as a sentence: it says first which field is wrong, such as "prompts: line 3: is too long". */
+export function sentence(text) {
+  const told = said(text), [, name, line, rest] = /^([a-z][\w. ]*?): (?:(line \d+): )?(.+)$/su.exec(text ?? "") ?? [];
+  if (!name || told !== text) return told;
+  const field = name === "prompt" ? "The prompt" : capital(name.replaceAll("_", " ")), where = line ? `${field}, ${line}` : field;
+  const whole = VERB.test(rest) ? `${where} ${rest}` : WHOLE.test(rest) ? capital(rest) : `${where}: ${rest}`, words = said(whole);
+  return words !== whole || /[.!?]$/u.test(whole) ? words : `${whole}.`;
+}
+
+const capital = (words) => `${words[0].toUpperCase()}${words.slice(1)}`;
+
 /** A line of parts with dots between. */
 export const saidParts = (line) => (line ?? "").split(" · ").map(said).join(" · ");
 

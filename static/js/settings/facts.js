@@ -2,7 +2,8 @@
 
 const known = new Map(), listeners = new Set();
 
-/** `states`: of all members, with their `facts`: [label, value, whether it stands on the card's face], and `notice`. */
+/** `states`: of all members, with their `facts`: [label, value, whether it stands on the card's face], and the `notice` that
+ * their licence wants shown, or "". */
 export function tellFacts(states) {
   for (const state of states) known.set(state.name, state);
   for (const listen of listeners) listen();
@@ -12,5 +13,8 @@ export const factsOf = (name) => known.get(name)?.facts ?? [];
 
 /** What a member's licence wants said where it answers; mostly empty. */
 export const noticeOf = (name) => known.get(name)?.notice ?? "";
+
+/** The notices of those that have one: [name, notice]. */
+export const allNotices = () => [...known.values()].filter(({ notice }) => notice).map(({ name, notice }) => [name, notice]);
 
 export const onFacts = (listen) => listeners.add(listen);

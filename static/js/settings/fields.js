@@ -1,7 +1,7 @@
 // One control for each kind of setting. A field shows a value, says what is chosen, and where it has no effect or what
 // is wrong with it.
 
-import { h, memberName } from "../page/elements.js";
+import { h, wholeName } from "../page/elements.js";
 import { LOCALE, said, t } from "../page/words.js";
 
 const ALWAYS = 101; // the place of a share's "always", above 100 %
@@ -104,7 +104,7 @@ class TextField extends SettingField {
 class WeightsField extends SettingField {
   build() {
     this.values = {};
-    return this.spec.members.map((name, index) => h("label", { class: "gac-weight-of" }, memberName(name, index),
+    return this.spec.members.map((name, index) => h("label", { class: "gac-weight-of" }, wholeName(name, index),
       numberInput(null, "any", 0, (value) => { this.values[name] = value; this.onChange({ ...this.values }); })));
   }
 

@@ -1,6 +1,6 @@
 // The members as cards: which take part, which is the gate, and what each is.
 
-import { h, memberName } from "../page/elements.js";
+import { h, wholeName } from "../page/elements.js";
 import { said, t } from "../page/words.js";
 import { factsOf, onFacts } from "./facts.js";
 import { SettingField } from "./fields.js";
@@ -18,7 +18,7 @@ export class MembersField extends SettingField {
     const brief = h("p", { class: "gac-small" }), facts = h("dl", { class: "gac-facts" });
     const more = h("details", { hidden: true }, h("summary", { text: t("member.card"), "aria-label": t("member.card.of", { name }) }), facts);
     const root = h("div", { class: "gac-member", "data-member": name },
-      h("label", { class: "gac-choice" }, isOn, memberName(name, index)), h("label", { class: "gac-choice gac-is-gate" }, isGate, h("span", { text: t("member.gate") })),
+      h("label", { class: "gac-choice" }, isOn, wholeName(name, index)), h("label", { class: "gac-choice gac-is-gate" }, isGate, h("span", { text: t("member.gate") })),
       brief, more);
     return { name, isOn, isGate, brief, facts, more, root };
   }

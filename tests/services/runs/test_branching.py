@@ -206,3 +206,20 @@ def test_a_branch_that_waits_can_be_stopped(house: House) -> None:
 
     assert ended(branched).status == RunStatus.ABORTED
     assert all(stream.steps == [] for stream in branched.streams.values())
+
+
+@pytest.mark.parametrize("key", ["member:b", "ensemble"])
+def test_an_answer_of_a_branch_anew_stays_in_the_branch(house: House, key: str) -> None:
+    service = house.service()
+    parent = answer(service, temperature=1.5, seed=3)
+    branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
+
+    anew = ended(service.regenerate(ALICE, branched.id, key))
+    longer = ended(service.extend(ALICE, anew.id))
+
+    prefix = [step.token for step in branched.streams[key].steps[: POSITION + 1]]
+    for run in (anew, longer, house.service().history.find(ALICE, longer.id)):
+        assert (run.branch_position, run.swap) == (POSITION, branched.swap)
+        assert [step.token for step in run.streams[key].steps[: POSITION + 1]] == prefix
+    assert {name for name in anew.streams if anew.streams[name].text != branched.streams[name].text} == {key}
+    assert [step.is_forced for step in anew.streams[key].steps] == [True] * (POSITION + 1) + [False] * (9 - POSITION)

@@ -7,6 +7,7 @@ import pytest
 from gac_app.config import ServerConfig
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.ui.compare.records import RunLines
+from gac_app.ui.compare.turns import turns_beside
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended
 
 
@@ -37,6 +38,35 @@ def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
     ):
         with pytest.raises(NotFoundError):
             attempt()
+
+
+def test_all_turns_are_shared_only_if_their_owner_says_so(house: House) -> None:
+    service = house.service()
+    turns = [answer(service, "First?")]
+    for prompt in ("Second?", "Third?"):
+        turns.append(ended(service.start(ALICE, prompt, SHORT, turns[0].conversation_id)))
+    service.history.share(ALICE, turns[0].id, True)
+    service.history.share(ALICE, turns[2].id, True)
+    assert service.history.look(BOB, turns[2].id).turns == ()
+
+    service.history.share(ALICE, turns[2].id, True, with_turns=True)
+
+    seen = service.history.look(BOB, turns[2].id)
+    assert [turn.prompt for turn in seen.turns] == ["First?", "Second?"]
+    assert all(turn.cut["ensemble"] == "length" for turn in seen.turns)
+    assert turns[1].id not in turns_beside(seen, [])
+    with pytest.raises(NotFoundError):
+        service.history.look(BOB, turns[1].id)
+    service.history.delete_run(ALICE, turns[1].id)
+    seen = service.history.look(BOB, turns[2].id)
+    assert ([turn.prompt for turn in seen.turns], seen.num_deleted_turns) == (["First?"], 0)
+    service.history.share(ALICE, turns[2].id, True)
+    assert service.history.look(BOB, turns[2].id).turns == ()
+    service.history.share(ALICE, turns[2].id, False, with_turns=True)
+    with pytest.raises(NotFoundError):
+        service.history.look(BOB, turns[2].id)
+    service.history.share(ALICE, turns[2].id, True)
+    assert service.history.look(BOB, turns[2].id).turns == ()
 
 
 @pytest.mark.parametrize("kind", ["again", "branch", "revised"])

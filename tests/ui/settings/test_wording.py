@@ -29,6 +29,11 @@ from gac_app.ui.settings.wording import settings_in_words
         ({"weights": "entropy"}, "weights by certainty ·"),
         ({"combine": "no-more"}, "prefix alignment · no-more · greedy"),
         ({"weights": {"Small": 3, "Large": 1}}, "own weights (Small 3, Large 1)"),
+        (
+            {"members": ("Small", "Large"), "weights": {"Small": 3, "Tiny": 2, "Large": 1}},
+            "only Small, Large · gate Small · others asked below 50 % · own weights (Small 3, Large 1)",
+        ),
+        ({"members": ("Small",), "combine": "geometric"}, "only Small · greedy · up to 256 tokens"),
         ({"temperature": 0.7, "min_p": 0.05, "seed": 3}, "temperature 0.7 · min-p 0.05 · seed 3"),
         ({"min_p": 0.05, "seed": 3}, "greedy · up to"),  # without a temperature they change nothing
         ({"stop": ("a",)}, "1 stop string"),

@@ -1,0 +1,96 @@
+"""Members that an inference server computes. Threads wait for its answers: the server itself batches what it is
+asked, keeps prefixes, and shares its time.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.member import InlineMember
+from gac_app.errors import MemberError
+from gac_app.models.base import Read, Sequence
+from gac_app.models.remote.model import RemoteModel
+from gac_app.vocab.mapping import VocabMapping
+
+PROBE_S = 5.0  # between two questions to a server that fails
+
+
+class RemoteMember(InlineMember):
+    """A member whose reads are questions to its server. Those of one sequence are asked in order."""
+
+    def __init__(self, model: RemoteModel, mapping: VocabMapping) -> None:
+        super().__init__(model, mapping)
+        self._remote = model
+        self._pool = ThreadPoolExecutor(model.max_sequences, thread_name_prefix=f"ask-{model.name}")
+        self._under_way: dict[int, Future[ReadResult]] = {}  # the last read of each sequence, by its slot
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        with self._lock:
+            return super().open(ids, namespace, is_reproducible=is_reproducible)
+
+    def read(
+        self,
+        sequence: Sequence,
+        num_logits: int = 1,
+        may_draft: MayDraft | None = None,
+        *,
+        with_logs: bool = False,
+        is_background: bool = False,
+    ) -> Future[ReadResult]:
+        """See `Member`. It drafts nothing, and the server knows no background."""
+        with self._lock:
+            before = self._under_way.get(sequence.slot)
+            future = self._pool.submit(self._asked, Read(sequence, num_logits, with_logs), before)
+            self._under_way[sequence.slot] = future
+        return future
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        with self._lock:
+            return super().fork(sequence)
+
+    def free(self, sequence: Sequence) -> None:
+        with self._lock:
+            last = self._under_way.pop(sequence.slot, None)
+        if last:
+            last.add_done_callback(lambda _: self._free(sequence))
+        else:
+            self._free(sequence)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        super().close()
+
+    def drop_background(self) -> None:
+        """Pending reads end by themselves."""
+
+    def _asked(self, read: Read, before: Future[ReadResult] | None) -> ReadResult:
+        if before:
+            wait([before])
+        try:
+            return super().read(read.sequence, read.num_logits, with_logs=read.with_logs).result()
+        except MemberError as error:
+            if error.kind == "exception":
+                self._fail(error.message)
+            raise
+
+    def _fail(self, why: str) -> None:
+        """Say so until the server answers again."""
+        with self._lock:
+            is_known, self.failure = bool(self.failure), why
+        if not is_known:
+            threading.Thread(target=self._probe, name=f"probe-{self.name}", daemon=True).start()
+
+    def _probe(self) -> None:
+        while self.failure and not self._closed.is_set():
+            self.failure = self._remote.why_failing()
+            if self.failure:
+                self._closed.wait(PROBE_S)
+
+    def _free(self, sequence: Sequence) -> None:
+        with self._lock:
+            super().free(sequence)

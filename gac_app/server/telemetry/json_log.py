@@ -1,0 +1,56 @@
+"""The log as JSON, a record a line, with the ids of the request and the run that it belongs to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from gac_app.server.quiet_log import place_of
+from gac_app.services.origin import ORIGIN
+from gac_app.services.runs.runs import LiveRun, RunService
+
+_logger = logging.getLogger(__name__)
+
+
+class JsonLines(logging.Formatter):
+    """A record as a JSON object. Of an exception it has type and places, since its message may contain a text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        origin = ORIGIN.get()
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": origin.request_id or None,
+            "run_id": origin.run_id or None,
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            told["error"] = place_of(record.exc_info[1])
+        return json.dumps({name: value for name, value in told.items() if value is not None}, ensure_ascii=False)
+
+
+def log_as_json(runs: RunService) -> None:
+    """Write the log of this process as JSON, with a record for each run that ends."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonLines())
+    runs.when_ended(log_ended)
+
+
+def log_ended(run: LiveRun) -> None:
+    """Log a run that has ended: how, how long it took, how many tokens its answers have."""
+    ends = [stream.finished for stream in run.streams.values() if stream.finished]
+    facts = {
+        "request_id": run.origin.request_id or None,  # this thread may be another run's
+        "run_id": run.id,
+        "status": run.status,
+        "reasons": sorted({end.reason.value for end in ends}),
+        "answers": len(ends),
+        "tokens": sum(end.num_decoded for end in ends),
+        "seconds": round(time.monotonic() - run.came_at, 3),
+    }
+    _logger.info("a run ended", extra={"facts": facts})

@@ -1,0 +1,24 @@
+"""Where the work of a thread comes from: a program's request, a run. For logs and traces; no visitor, no text."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An origin; empty where there is none.
+
+    Attributes:
+        request_id, run_id: of the API's request, of the run.
+        span: of the request, where traces are made.
+    """
+
+    request_id: str = ""
+    run_id: str = ""
+    span: Any = None
+
+
+ORIGIN: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 (it is frozen)

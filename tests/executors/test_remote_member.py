@@ -1,0 +1,148 @@
+"""A member that a server computes: several sequences at once, each in order, and a failure that ends by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.errors import MemberError
+from gac_app.executors import remote
+from gac_app.executors.background import in_background
+from gac_app.executors.members import new_member
+from gac_app.executors.remote import RemoteMember
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Read
+from gac_app.models.random_model import RandomModel
+from gac_app.models.remote.model import RemoteModel
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
+
+TEXT = "the token of a model"
+
+
+@dataclass
+class FarModel(FakeModel, RemoteModel):
+    """A fake whose passes meet: none ends before as many have begun as `num_meeting` says."""
+
+    num_meeting: int = 1
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._meeting = threading.Barrier(self.num_meeting)
+
+    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+        self._meeting.wait(WAIT_S)
+        return super().forward(reads)
+
+    def why_failing(self) -> str:
+        return self.why
+
+
+@pytest.fixture
+def model() -> FarModel:
+    return FarModel(max_sequences=3)
+
+
+@pytest.fixture
+def member(model: FarModel) -> Iterator[RemoteMember]:
+    member = RemoteMember(model, mapping_of(model))
+    yield member
+    model.released.set()
+    member.close()
+
+
+def test_sequences_are_asked_at_once(model: FarModel, member: RemoteMember) -> None:
+    model._meeting = threading.Barrier(3)
+    texts = ["one", "two", "and three"]
+    sequences = [member.open(member.encode(text)) for text in texts]
+    futures = [member.read(sequence) for sequence in sequences]
+    near = InlineMember(FakeModel(), mapping_of(model))
+    for text, sequence, future in zip(texts, sequences, futures, strict=True):
+        exact = near.read(near.open(near.encode(text))).result()
+        assert torch.equal(future.result(WAIT_S).probs_NU, exact.probs_NU)
+        assert sequence.num_uncomputed == 0
+        assert future.result().draft is None
+
+
+def test_reads_of_one_sequence_come_in_order(model: FarModel, member: RemoteMember) -> None:
+    model.fault = Fault("hang", marker=b"HANG")
+    sequence = member.open(member.encode("HANG"))
+    first = member.read(sequence)
+    assert model.is_hanging.wait(WAIT_S)
+    second = member.read(sequence)
+    assert not wait([second], 0.05).done
+    model.released.set()
+    with pytest.raises(MemberError, match="a read of nothing"):  # the first one has read all
+        second.result(WAIT_S)
+    assert first.result().num_read == len(member.encode("HANG"))
+
+
+def test_a_sequence_is_freed_after_its_read(model: FarModel, member: RemoteMember) -> None:
+    model.fault = Fault("hang", marker=b"HANG")
+    sequence = member.open(member.encode("HANG"))
+    pending = member.read(sequence)
+    assert model.is_hanging.wait(WAIT_S)
+    member.free(sequence)
+    assert model.num_held == 1
+    model.released.set()
+    wait([pending])
+    done = threading.Event()
+    pending.add_done_callback(lambda _: done.set())  # after the callback that frees
+    assert done.wait(WAIT_S)
+    assert model.num_held == 0
+    member.free(member.open([1]))
+    assert model.num_held == 0
+
+
+def test_a_failure_ends_when_the_server_answers(
+    model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_again = threading.Event()
+    monkeypatch.setattr(remote, "PROBE_S", 0.001)
+
+    def why_failing() -> str:
+        asked_again.wait(WAIT_S)
+        return model.why
+
+    monkeypatch.setattr(model, "why_failing", why_failing)
+    model.fault, model.why = Fault("raise"), "still nothing"
+    with pytest.raises(MemberError, match="planned"):
+        member.read(member.open(member.encode(TEXT))).result(WAIT_S)
+    assert member.failure == "RuntimeError: planned"
+    asked_again.set()
+    _until(lambda: member.failure == "still nothing")
+    model.why = ""
+    _until(lambda: member.failure == "")
+
+
+def test_a_study_can_be_stopped(model: FarModel) -> None:
+    config = config_of([model.name], {"max_new_tokens": 3})
+    study, stop = in_background(ensemble_of([model], config, RemoteMember))
+    for reason in (FinishReason.LENGTH, FinishReason.ERROR):
+        *_, last = study.generate("the", config.settings)
+        assert isinstance(last, FinishedEvent)
+        assert last.reason is reason
+        stop()
+
+
+def test_a_loaded_model_gets_the_member_that_runs_it(model: FarModel) -> None:
+    near = RandomModel("near")
+    for made, kind in ((model, RemoteMember), (near, ThreadMember)):
+        member = new_member(made, mapping_of(made))
+        assert type(member) is kind
+        member.close()
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)

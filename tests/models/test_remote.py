@@ -1,0 +1,196 @@
+"""Models that an inference server computes: as if they were here, and a clear word where the server fails."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gac_app.config import Config
+from gac_app.decoding.trace import FinishedEvent
+from gac_app.errors import MemberError, ModelLoadError
+from gac_app.loading import load_ensemble
+from gac_app.member_config import MemberConfig
+from gac_app.models.backends import LoadRequest
+from gac_app.models.base import Model, Read
+from gac_app.models.hf import TransformersModel
+from gac_app.models.remote.model import MOST_UNKNOWN, RemoteModel, load_remote
+from gac_app.models.sources import resolve
+from tests.models import tiny
+from tests.models.conftest import load_directory
+from tests.models.fake_inference import KEY, NAME, FakeInference, served
+
+APIS = ["llama-server", "vllm"]
+TEXT = "The capital of France is"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's files without its weights."""
+    folder = tiny.save_llama(tmp_path_factory.mktemp("remote"))
+    shutil.move(folder / "model.safetensors", folder.parent / "weights")
+    return folder
+
+
+@pytest.fixture
+def fake(llama: TransformersModel) -> FakeInference:
+    return FakeInference(llama)
+
+
+@pytest.fixture
+def url(fake: FakeInference) -> Iterator[str]:
+    with served(fake) as address:
+        yield address
+
+
+def member_of(directory: Path, url: str, api: str = "llama-server", **server: object) -> MemberConfig:
+    config = {"name": "far", "source": str(directory), "server": {"url": url, "api": api, **server}}
+    return MemberConfig.model_validate(config)
+
+
+def load(member: MemberConfig) -> RemoteModel:
+    assert member.server
+    files = resolve(member, Path("unused"), lambda _: None, set())
+    return load_remote(LoadRequest(member, lambda: files, "cpu", 1, Path("unused")), member.server)
+
+
+def probs_after(model: Model, text: str, num_logits: int = 1) -> torch.Tensor:
+    sequence = model.new_sequence()
+    sequence.extend(model.encode_raw(text))
+    [logits_NV] = model.read([Read(sequence, num_logits)])
+    model.free(sequence)
+    return torch.softmax(logits_NV, 1)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_all_tokens_give_the_model_itself(api: str, directory: Path, url: str, llama: TransformersModel) -> None:
+    with closing(load(member_of(directory, url, api, top_logprobs=100_000))) as model:
+        assert model.context_length == 512
+        assert model.engine == f"{api} {url}"
+        assert model.vocabulary.token_bytes == llama.vocabulary.token_bytes
+        assert model.vocabulary.end_ids == llama.vocabulary.end_ids
+        torch.testing.assert_close(probs_after(model, TEXT, 3), probs_after(llama, TEXT, 3))
+
+
+def test_unknown_tokens_share_what_is_left(
+    directory: Path, url: str, llama: TransformersModel, fake: FakeInference
+) -> None:
+    fake.most = 5
+    with closing(load(member_of(directory, url, top_logprobs=5))) as model:
+        found, exact = probs_after(model, TEXT)[0], probs_after(llama, TEXT)[0]
+    top = exact.topk(5)
+    torch.testing.assert_close(found[top.indices], top.values)
+    others = torch.ones(len(found), dtype=torch.bool)
+    others[top.indices] = False
+    left = float(1 - top.values.sum())
+    torch.testing.assert_close(found[others], torch.full((len(found) - 5,), left / (len(found) - 5)))
+
+
+def test_more_are_asked_for_while_much_is_unknown(
+    directory: Path, url: str, llama: TransformersModel, fake: FakeInference
+) -> None:
+    with closing(load(member_of(directory, url, top_logprobs=2))) as model:
+        fake.asked.clear()
+        found, exact = probs_after(model, TEXT)[0], probs_after(llama, TEXT)[0]
+    size = len(model.vocabulary)
+    most = next(num for num in (2, 32, size) if float(exact.topk(num).values.sum()) >= 1 - MOST_UNKNOWN)
+    assert fake.asked == [num for num in (2, 32, size) if num <= most]
+    assert float((found - exact).abs().sum()) <= 2 * MOST_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (lambda _: {}, "unexpected: KeyError"),
+        (lambda _: [], "unexpected: TypeError"),
+        (lambda _: b"<html>", "something else than JSON"),
+        (lambda _: None, "broke the connection off"),
+        (lambda _: {"completion_probabilities": [{"top_logprobs": []}]}, "no tokens"),
+        (lambda _: b'{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": NaN}]}]}', "no logarithms"),
+        (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": 3}]}]}, "no logarithms"),
+        (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 99999, "logprob": -1}]}]}, "the id 99,999"),
+        (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": -1, "logprob": -1}]}]}, "the id -1"),
+    ],
+)
+def test_a_bad_answer_is_the_members_failure(
+    broken: Callable[[Any], Any], said: str, directory: Path, url: str, fake: FakeInference
+) -> None:
+    with closing(load(member_of(directory, url))) as model:
+        fake.broken = broken
+        with pytest.raises(MemberError, match=said) as caught:
+            probs_after(model, TEXT)
+        assert (caught.value.member, caught.value.kind) == ("far", "exception")
+        assert said in model.why_failing()
+        fake.broken = None
+        assert model.why_failing() == ""
+        assert probs_after(model, TEXT).shape == (1, len(model.vocabulary))
+
+
+def test_an_error_is_quoted_in_short(directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url))) as model:
+        fake.status, fake.broken = 503, lambda _: {"error": "long " * 200}
+        with pytest.raises(MemberError, match=r'/completion answered 503: \{"error": "long long') as caught:
+            probs_after(model, TEXT)
+        assert len(str(caught.value)) < 350
+
+
+def test_another_model_is_refused(directory: Path, url: str, fake: FakeInference, gemma3: TransformersModel) -> None:
+    fake.model = gemma3
+    with pytest.raises(ModelLoadError, match=f"^far: {url} reads a text as other tokens"):
+        load(member_of(directory, url))
+
+
+def test_a_server_that_is_not_there_is_named(directory: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"^far: http://127\.0\.0\.1:9 cannot be reached"):
+        load(member_of(directory, "http://127.0.0.1:9"))
+
+
+def test_the_key_comes_from_the_environment(
+    directory: Path, url: str, fake: FakeInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.key = KEY
+    with pytest.raises(ModelLoadError, match="answered 401"):
+        load(member_of(directory, url))
+    with pytest.raises(ModelLoadError, match="the environment variable MY_KEY should hold the key"):
+        load(member_of(directory, url, api_key_env="MY_KEY"))
+    monkeypatch.setenv("MY_KEY", KEY)
+    load(member_of(directory, url, api_key_env="MY_KEY")).close()
+
+
+def test_vllm_is_asked_by_the_models_name(directory: Path, url: str) -> None:
+    load(member_of(directory, url, "vllm", model=NAME)).close()
+    with pytest.raises(ModelLoadError, match="/v1/models answered something unexpected"):
+        load(member_of(directory, url, "vllm", model="another"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:80", "ftp://a", "http://", "http://me:secret@a", "http://a?key=b"])
+def test_an_address_is_checked(address: str, directory: Path) -> None:
+    with pytest.raises(ValueError, match="expected an address such as"):
+        member_of(directory, address)
+
+
+def test_a_server_needs_no_back_end(directory: Path) -> None:
+    with pytest.raises(ValueError, match="no back end where a server computes"):
+        MemberConfig.model_validate({**member_of(directory, "http://a").model_dump(), "backend": "transformers"})
+
+
+@pytest.mark.parametrize("settings", [{}, {"mode": "every-step"}, {"temperature": 0.8, "seed": 3}])
+def test_an_ensemble_with_it_writes_the_same(settings: dict[str, Any], directory: Path, tmp_path: Path) -> None:
+    llama = load_directory(tiny.save_llama(tmp_path / "near"))
+    with served(FakeInference(llama)) as url:
+        far = member_of(directory, url, top_logprobs=100_000)
+        near = MemberConfig.model_validate({"name": "far", "source": str(tmp_path / "near")})
+        other = MemberConfig.model_validate({"name": "other", "source": str(tiny.save_gemma3(tmp_path / "other"))})
+        texts = []
+        for members in ((far, other), (near, other)):
+            config = Config.model_validate({"members": members, "settings": {"max_new_tokens": 12, **settings}})
+            with closing(load_ensemble(config)) as ensemble:
+                *_, last = ensemble.generate("The capital", config.settings, raw=True)
+                assert isinstance(last, FinishedEvent)
+                texts.append(last.text)
+    assert texts[0] == texts[1] != ""
