@@ -48,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
     gc.freeze()
+    gc.set_threshold(10_000)  # of 700, a twentieth of all time would go into collecting
     gc.enable()
 
 

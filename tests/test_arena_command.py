@@ -86,6 +86,49 @@ def test_a_failed_answer_gives_no_battle() -> None:
     assert {battle.left, battle.right} == {"a", "c"}
 
 
+def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
+    task, settings = load_task("piqa"), Settings(seed=3)
+    question = Question(id="q", question="?", choices=("x", "y"), answer=0)
+    answers = {
+        "one": Answer("q", is_right=True, prediction="**x**", num_tokens=8, seconds=0.5),
+        "other": Answer("q", prediction="y", text="- y", seconds=0.25),
+    }
+    contestants = [Contestant("one", None, settings), Contestant("other", "a", Settings())]
+    [(battle, vote)] = reference_battles(task, question, answers, contestants, "c")
+    [(again, _)] = reference_battles(task, question, answers, contestants, "d")
+    sides = {getattr(battle, side): side for side in ("left", "right")}
+    fed = [{"role": "user", "content": task.prompt(question)}]
+    assert battle.body == {
+        "sides": {
+            sides["one"]: {"contestant": "one", "member": None, "settings": settings.model_dump(mode="json")},
+            sides["other"]: {"contestant": "other", "member": "a", "settings": Settings().model_dump(mode="json")},
+        },
+        "turns": [
+            {
+                "prompt": task.prompt(question),
+                sides["one"]: {"messages": fed, "text": "**x**", "num_tokens": 8, "seconds": 0.5},
+                sides["other"]: {"messages": fed, "text": "- y", "num_tokens": 0, "seconds": 0.25},
+            }
+        ],
+        "versions": {},
+        "consent": True,
+        "task": "piqa",
+    }
+    assert (battle.origin, battle.is_blind, battle.status) == ("reference", False, "answered")
+    assert (battle.language, battle.config_hash) == ("", "c")
+    assert battle.visitor_key.startswith("reference ")
+    assert battle.battle_id != again.battle_id
+    assert battle.visitor_key != again.visitor_key, "another configuration's"
+    assert (vote.position, vote.kind, vote.outcome) == (0, "vote", sides["one"])
+    assert vote.facts == {
+        "turn": 1,
+        "early": False,
+        "flags": [],
+        sides["one"]: {"chars": 5, "headings": 0, "lists": 0, "bold": 1, "ms_per_token": 62.5},
+        sides["other"]: {"chars": 3, "headings": 0, "lists": 1, "bold": 0},
+    }
+
+
 def test_play_stores_votes_by_reference_once_and_apart(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.arena.exports.exports import written
+from gac_app.arena.exports.exports import flat, written
 from gac_app.arena.exports.formats import Format
 from gac_app.arena.exports.judged import Judged, judged
 from gac_app.services.mirror.exports import content_of
@@ -182,6 +182,95 @@ def test_lmsys_and_arena_rank_have_their_columns() -> None:
     ranked = lines(written(votes(*map(battle, OUTCOMES)), Format.ARENA_RANK))
     assert [row["winner"] for row in ranked] == ["model_a", "model_b", "tie", "both_bad"]
     assert set(ranked[0]) >= {"model_a", "model_b", "winner"}
+
+
+def test_a_row_of_each_table_is_whole() -> None:
+    one = battle(shown=4, comment="so", flags=["fast", "burst"])
+    system, asked, again = (
+        {"role": r, "content": c} for r, c in (("system", "Be brief."), ("user", "=1+1?"), ("user", "Sure?"))
+    )
+    answers = {"left": ("two", "Yes,"), "right": ("zwei", "@may")}
+    talks = {
+        side: [system, asked, {"role": "assistant", "content": first}, again, {"role": "assistant", "content": last}]
+        for side, (first, last) in answers.items()
+    }
+    assert json.loads(written(votes(one), Format.LMSYS)) == [
+        {
+            "question_id": one.battle_id,
+            "model_a": "Smol",
+            "model_b": "gate",
+            "winner": "model_a",
+            "judge": "v" * 32,
+            "conversation_a": talks["left"],
+            "conversation_b": talks["right"],
+            "turn": 2,
+            "anony": True,
+            "language": "en",
+            "tstamp": 1767268800.0,
+            "flags": "fast burst",
+        }
+    ]
+    assert lines(written(votes(one), Format.ARENA_RANK)) == [
+        {
+            "model_a": "Smol",
+            "model_b": "gate",
+            "winner": "model_a",
+            "evaluation_session_id": "v" * 32,
+            "language": "en",
+            "is_blind": True,
+            "timestamp": AT,
+            "flags": "fast burst",
+        }
+    ]
+    [row] = flat(votes(one))
+    assert list(row.items()) == [
+        ("battle_id", one.battle_id),
+        ("visitor", "v" * 32),
+        ("voted_at", AT),
+        ("origin", "people"),
+        ("is_blind", True),
+        ("left", "Smol"),
+        ("right", "gate"),
+        ("outcome", "left"),
+        ("turn", 2),
+        ("early", True),
+        ("stopped", False),
+        ("seconds", 3.5),
+        ("language", "en"),
+        ("config_hash", "c"),
+        ("flags", "fast burst"),
+        ("prompt", "Sure?"),
+        ("left_text", "Yes,"),
+        ("right_text", "@may"),
+        ("left_reasons", "clear"),
+        ("right_reasons", ""),
+        ("comment", "so"),
+        ("left_chars", 9),
+        ("left_ms_per_token", 1.5),
+        ("right_chars", 9),
+        ("right_ms_per_token", 1.5),
+    ]
+    facts = {"stopped": True, "shown": {"left": 0, "right": 9}}
+    (bare,) = votes(battle(judgements=({**one.judgements[0], "facts": facts},)))
+    [row] = flat([bare])
+    assert (row["turn"], row["early"], row["stopped"], row["seconds"]) == (1, False, True, None)
+    assert (row["left_text"], row["right_text"], row["flags"], row["comment"]) == ("", "zwei", "", "")
+
+
+def test_a_stopped_turn_is_exported_as_far_as_it_was_shown() -> None:
+    one = battle(shown=3)
+    turns = [{**one.body["turns"][0], "shown": {"left": 1, "right": 2}}, one.body["turns"][1]]
+    (vote,) = votes(battle(shown=3, body={**one.body, "turns": turns}))
+    texts = {side: [m["content"] for m in vote.completion(side)] for side in ("left", "right")}  # type: ignore[arg-type]
+    assert texts == {"left": ["t", "Sure?", "Yes"], "right": ["zw", "Sure?", "@ma"]}
+
+
+def test_a_table_has_the_columns_of_all_its_rows() -> None:
+    first, second = battle(), battle("right")
+    (vote,) = second.judgements
+    more = {**vote, "facts": {**vote["facts"], "left": {"bold": 3}}}
+    rows = list(csv.DictReader(io.StringIO(written(votes(first, battle(judgements=(more,))), Format.CSV).decode())))
+    assert [(row["left_chars"], row["left_bold"]) for row in rows] == [("9", ""), ("", "3")]
 
 
 def test_csv_computes_nothing_in_a_spreadsheet() -> None:

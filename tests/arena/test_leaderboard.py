@@ -10,7 +10,7 @@ import pytest
 
 from gac_app.arena.rating.leaderboard import Leaderboard, leaderboard_of
 from gac_app.arena.rating.style_control import StyleControl
-from gac_app.arena.rating.votes import VoteFilter
+from gac_app.arena.rating.votes import Votebook, VoteFilter
 from gac_app.ui.arena.leaderboard import charts
 from tests.arena.samples import AT, row, rows, simulated, true_ratings, votes_of
 
@@ -230,3 +230,56 @@ def test_style_control_of_one_sided_votes_is_finite() -> None:
     won, lost = control.ratings_C
     assert 1500 < won < 4000
     assert lost == pytest.approx(2000 - won)
+
+
+def test_wins_by_row_against_column() -> None:
+    found = [row("a", "b"), row("b", "a", "right"), row("a", "c", "tie"), row("b", "c", "both-bad"), row("c", "b")]
+    votes = votes_of(found, "abc")
+    assert votes.wins_CC().tolist() == [[0, 2, 0.5], [0, 0, 0.5], [0.5, 1.5, 0]]
+    halved = replace(votes, weight_N=np.array([0.5, 1, 1, 1, 2]))
+    assert halved.wins_CC().tolist() == [[0, 1.5, 0.5], [0, 0, 0.5], [0.5, 2.5, 0]]
+    assert halved.unweighed().wins_CC().tolist() == votes.wins_CC().tolist()
+
+
+def test_the_ends_of_filters() -> None:
+    votes = votes_of([row("a", "b", left={"chars": 10}, right={"chars": 20}), row("a", "b", right={"chars": 21})])
+    for wanted, num in (
+        (VoteFilter(min_chars=20), 2),
+        (VoteFilter(min_chars=21), 1),
+        (VoteFilter(max_chars=20), 1),
+        (VoteFilter(max_chars=19), 0),
+        (VoteFilter(since=AT), 2),
+        (VoteFilter(before=AT), 0),
+        (VoteFilter(before=AT + timedelta(seconds=1)), 2),
+    ):
+        assert len(votes.filtered(wanted)) == num, wanted
+
+
+def test_a_line_has_the_means_of_known_costs() -> None:
+    found = [
+        row("a", "b", "left", 1, left={"ms_per_token": 10.0, "passes_per_token": 2.0}),
+        row("b", "a", "left", 2, right={"ms_per_token": 30.0}, left={"ms_per_token": 7.0}),
+        row("a", "b", "tie", 3),
+    ]
+    lines = {line.name: line for line in board(found).standings}
+    assert (lines["a"].ms_per_token, lines["a"].passes_per_token) == (20.0, 2.0)
+    assert (lines["b"].ms_per_token, lines["b"].passes_per_token) == (7.0, None)
+    assert (lines["c"].ms_per_token, lines["c"].passes_per_token) == (None, None)
+    assert (lines["a"].num_votes, lines["a"].num_wins, lines["a"].num_losses, lines["a"].num_ties) == (3, 1, 1, 1)
+    assert [line.name for line in board(found).standings] == ["a", "b", "c"], "unrated, by name"
+
+
+def test_a_book_of_votes_grows_and_shrinks() -> None:
+    book = Votebook("ab")
+    assert (book.newest, len(book.votes)) == (0, 0)
+    book.add([])
+    book.add([row("a", "b", language="de", number=3), row("c", "a", config_hash="d", number=5)])
+    book.add([row("c", "b", "tie", 7, client="x", number=9)])
+    assert (book.newest, book.number_N.tolist(), book.votes.names) == (9, [3, 5, 9], ("a", "b", "c"))
+    assert book.votes.sides_N2.tolist() == [[0, 1], [2, 0], [2, 1]]
+    assert book.votes.values() == (("de", "en"), ("c", "d"))
+    assert len(book.without(())) == 3
+    assert book.without({5, 8}).sides_N2.tolist() == [[0, 1], [2, 1]]
+    assert book.votes.address_N.tolist() == [-2, -2, 1], "of an unknown address, each visitor is one"
+    book.keep({3, 9, 11})
+    assert (book.number_N.tolist(), book.newest, book.votes.sides_N2.tolist()) == ([3, 9], 9, [[0, 1], [2, 1]])

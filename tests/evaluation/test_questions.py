@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, read_questions
+from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, parse_questions, read_questions
 
 
 def _file(folder: Path, *lines: str) -> Path:
@@ -59,3 +59,43 @@ def test_a_small_sample_is_part_of_a_large_one() -> None:
     assert [q.id for q in first_of_each_domain(questions, 4)] == ["a0", "b0", "a1", "b1"]
     assert first_of_each_domain(questions, None)[:4] == first_of_each_domain(questions, 4)
     assert len(first_of_each_domain(questions, None)) == 6
+
+
+def test_rows_of_csv_are_questions() -> None:
+    text = (
+        "\n"
+        "id,question,choices,answer,answers,solution,subject\n"
+        "1,Up?,up | down|,down,,,ways\n"
+        ",Left?,left|right,0,,,\n"
+        "3,2+2?,,,4|four,2+2=4.,\n"
+        "\n"
+        ",Capital?,,Rome,,,\n"
+    )
+    first, second, third, fourth = parse_questions(text, "own")
+    assert first == Question(id="1", question="Up?", choices=("up", "down"), answer=1, domain="ways")
+    assert (second.id, second.choices, second.answer, second.domain) == ("line-3", ("left", "right"), 0, "")
+    assert third == Question(id="3", question="2+2?", answers=("4", "four"), solution="2+2=4.")
+    assert (fourth.question, fourth.answers) == ("Capital?", ("Rome",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("question,answer\nOne?,1\nTwo?,\n", "own: line 3: needs 'answers'"),
+        ("question,choices,answer\nOne?,a|b,2\n", "own: line 2: needs"),
+        ("prompt\nOne?", "own: line 1: Invalid JSON"),
+        ("id,question,answer\n7,One?,1\n7,Two?,2\n", "own: the id '7' stands twice"),
+        ("question\n", "own: are missing; give one a line"),
+    ],
+)
+def test_a_bad_row_is_named(text: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_questions(text, "own")
+
+
+def test_a_question_in_a_chat_and_its_right_answer() -> None:
+    choice = Question(question=" Up? ", choices=(" up", "down "), answer=1)
+    assert (choice.as_prompt, choice.accepted, choice.is_choice) == ("Up?\n- up\n- down", "down ", True)
+    plain = Question(question="2+2?", answers=("4", "four"))
+    assert (plain.as_prompt, plain.accepted, plain.is_choice) == ("2+2?", "4 / four", False)
+    assert not Question(question="?", choices=("a",), answer=1).is_choice

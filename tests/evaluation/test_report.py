@@ -66,3 +66,21 @@ def test_what_cannot_be_known_is_none() -> None:
     [report] = summarise({BOTH: _answers("!!")})
     assert (report.ms_per_token, report.share_ensembled, report.num_failed) == (None, 0.0, 2)
     json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_all_of_a_report_is_told() -> None:
+    given = _answers("xxx.", num_tokens=5, num_ensembled=2, seconds=2.0, member_seconds=3.0)
+    member, both = summarise({STRONG: _answers("x..!", num_tokens=4, seconds=1.0), BOTH: given}, against=[STRONG])
+    assert both.to_json() == {
+        "accuracy": 0.75,
+        "ci": list(wilson_interval(3, 4)),
+        "errors": 0,
+        "share_ensembled": 0.4,
+        "ms_per_token": 400.0,
+        "seconds_per_answer": 2.0,
+        "member_seconds_per_answer": 3.0,
+        "vs_best_member": {"delta": 0.5, "p": 0.5},
+        "vs_alone:b": {"delta": 0.5, "p": 0.5},
+    }
+    assert (member.system, member.num_questions, member.num_right, member.num_failed) == (STRONG, 4, 1, 1)
+    assert member.to_json()["vs_alone:b"] == {"delta": 0.0, "p": 1.0}

@@ -86,6 +86,45 @@ def test_a_space_before_the_content_belongs_to_its_first_word() -> None:
     assert [fragment.text for fragment in fragments] == ["<bos>[INST]", " hello", " [/INST]"]
 
 
+@pytest.mark.parametrize(
+    ("trimmed", "content", "expected"),
+    [
+        ("", "  hi \n", "  hi \n"),
+        (" | trim", "  hi \n", "hi"),
+        (".lstrip()", " hi ", "hi "),
+        (".rstrip()", " hi ", " hi"),
+    ],
+)
+def test_contents_are_trimmed_as_the_template_does(trimmed: str, content: str, expected: str) -> None:
+    chat = ChatFormat("[{{ messages[0].content" + trimmed + " }}]")
+    fragments = chat.fragments([Message("user", content)])
+    assert fragments == [Fragment("[", True), Fragment(expected, False), Fragment("]", True)]
+    assert chat.fragments([Message("user", "")]) == [Fragment("[", True), Fragment("]", True)]
+
+
+def test_a_template_is_given_options_and_helpers() -> None:
+    template = (
+        "{{ bos_token }}{{ tools | tojson(indent=1) }}{{ messages[0].content }}"
+        "{{ add_generation_prompt }}{{ eos_token }}"
+    )
+    fragments = ChatFormat(template, "<b>", "<e>", {"tools": ["é"], "eos_token": "not this"}).fragments(
+        [Message("user", "hi")]
+    )
+    assert joined(fragments) == '<b>[\n "é"\n]hiTrue<e>'
+    year = joined(ChatFormat("{{ strftime_now('%Y') }}{{ messages[0].content }}").fragments([Message("user", "")]))
+    assert year.isdecimal()
+
+
+def test_only_a_refused_system_message_is_merged() -> None:
+    messages = [Message("system", "Be brief."), *user_and_assistant("Hi", "Yes?", "2+2?")]
+    assert joined(ChatFormat(GEMMA).fragments(messages)) == (
+        "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>assistant\nYes?<end_of_turn>\n"
+        "<start_of_turn>user\n2+2?<end_of_turn>\n<start_of_turn>model\n"
+    )
+    with pytest.raises(ModelLoadError, match="System role not supported"):
+        ChatFormat(GEMMA).fragments(messages[:1])
+
+
 def test_without_a_system_role_it_opens_the_first_message() -> None:
     messages = [Message("system", "Be brief."), Message("user", "Hi")]
     text = joined(ChatFormat(GEMMA, bos="<bos>").fragments(messages))

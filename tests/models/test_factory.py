@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
-from gac_app.models import backends
+from gac_app.models import backends, factory
 from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
@@ -146,3 +146,53 @@ def test_a_file_is_tried_once_and_anew_when_it_changed(
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ModelLoadError, match=r"copy\.gguf"):
         load(path, tmp_path)
+
+
+@pytest.mark.parametrize("has_parts", [True, False])
+def test_a_gguf_model_is_made_as_configured(has_parts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By onnxruntime where its graph is kept, else by llama.cpp."""
+    path, parts, made = tmp_path / "m.gguf", tmp_path / "parts", list[tuple[Any, ...]]()
+    path.write_bytes(b"GGUF")
+
+    def make(kind: str) -> Any:
+        return lambda *args, **options: made.append((kind, *args, options))
+
+    monkeypatch.setattr(factory, "_probe", lambda *_: None)
+    asked = list[tuple[object, ...]]()
+    monkeypatch.setattr(
+        "gac_app.models.onnx.parts.onnx_parts", lambda *args: asked.append(args) or (has_parts and parts)
+    )
+    monkeypatch.setattr("gac_app.models.onnx.model.OnnxModel", make("onnx"))
+    monkeypatch.setattr("gac_app.models.llama_cpp.model.LlamaCppModel", make("llama.cpp"))
+    load(path, tmp_path, context_length=19, max_sequences=5, chat_template="t", chat_template_kwargs={"k": 1})
+    first = ("onnx", "tiny", (path, parts)) if has_parts else ("llama.cpp", "tiny", path)
+    options = {
+        "num_threads": 1,
+        "context_length": 19,
+        "max_sequences": 5,
+        "chat_template": "t",
+        "template_options": {"k": 1},
+    }
+    assert made == [(*first, options)]
+    assert asked == [(path, tmp_path, None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "backend", "is_prepared"),
+    [
+        ("gguf", "cpu", "auto", True),
+        ("gguf", "cuda:0", "auto", False),
+        ("directory", "cpu", "auto", False),
+        ("gguf", "cpu", "llama_cpp", False),
+    ],
+)
+def test_a_graph_is_prepared_for_gguf_files_on_a_cpu(
+    kind: Any, device: str, backend: str, is_prepared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[object, ...]]()
+    monkeypatch.setattr("gac_app.models.onnx.parts.onnx_parts", lambda *args: asked.append(args))
+    member = MemberConfig.model_validate({"name": "a", "source": "m.gguf", "backend": backend})
+    factory.prepare(member, ModelFiles(tmp_path / "m.gguf", kind), device, tmp_path / "cache")
+    assert asked == [(tmp_path / "m.gguf", tmp_path / "cache")] * is_prepared
+    files = ModelFiles(tmp_path, kind)
+    assert factory._is_gguf_on_cpu(files, device) is (kind == "gguf" and device == "cpu")

@@ -92,6 +92,8 @@ def test_the_context_is_what_the_model_and_the_config_allow(gguf: Path) -> None:
     for wanted, expected in ((None, 512), (100, 100), (10_000, 512)):
         with closing(LlamaCppModel("tiny", gguf, context_length=wanted)) as model:
             assert model.context_length == expected
+            num_cells = -(-expected // 256) * 256  # of each of eight sequences
+            assert model._lib.llama_n_ctx(model._context) == 8 * num_cells
 
 
 def test_the_files_facts_are_told(directory: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from tests.clocks import HandClock
 
 def test_the_rate_is_of_new_bytes() -> None:
     clock, seen = HandClock(), list[Progress]()
+    clock.now = 100.0
     meter = Meter(seen.append, clock)
     meter(Progress(5_000, 20_000))  # kept of an earlier try
     clock.now += 0.3

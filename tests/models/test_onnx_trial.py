@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -172,3 +173,14 @@ def test_what_was_found_is_kept_beside_the_graph(
     assert layout.is_batch_invariant
     assert layout.is_chunk_invariant
     assert capsys.readouterr().out == "faster\n"
+
+
+def test_the_text_of_a_trial_repeats_no_order() -> None:
+    model = SimpleNamespace(encode_raw=str.split)
+    words = trial._TEXT.split()
+    ids = trial._text_ids(model, 3 * len(words) + 5)  # type: ignore[arg-type]
+    turns = [ids[start : start + len(words)] for start in range(0, 3 * len(words), len(words))]
+    assert turns[0] == words
+    assert turns[1] == [words[2 * place % len(words)] for place in range(len(words))]
+    assert turns[2] == [words[3 * place % len(words)] for place in range(len(words))]
+    assert len(ids) == 3 * len(words) + 5

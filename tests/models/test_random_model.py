@@ -8,11 +8,11 @@ import sys
 import pytest
 import torch
 
-from gac_app.models.base import Read
+from gac_app.models.base import Read, Sequence
 from gac_app.models.random_model import RandomModel, make_vocabulary
 
 _PRINT_ARGMAX = """
-from gac_app.models.base import Read
+from gac_app.models.base import Read, Sequence
 from gac_app.models.random_model import RandomModel
 
 model = RandomModel("m", seed=5)
@@ -58,3 +58,14 @@ def test_sharpness_makes_it_surer() -> None:
     assert confidences == sorted(confidences)
     assert confidences[0] < 0.1
     assert confidences[2] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("num_fixed", "sizes"),
+    [(10, {0: 4, 1: 3, 3: 1, 4: 4, 8: 2, 9: 1, 10: 1, 12: 1}), (8, {4: 4, 8: 1}), (None, {0: 1, 5: 1})],
+)
+def test_fixed_chunks_are_counted_from_the_first_id(num_fixed: int | None, sizes: dict[int, int]) -> None:
+    model = RandomModel("a", 1)
+    model.chunk_size = 4
+    for start, size in sizes.items():
+        assert model.fixed_chunk(Sequence(0, [1] * 20, start, num_fixed)) == size, start

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf import loading as transformers_loading
-from gac_app.models.hf.loading import _accelerate_memory, _placed
+from gac_app.models.hf.loading import _accelerate_memory, _dtype, _placed, _quantized
 from gac_app.models.hf.model import TransformersModel
+from gac_app.models.message import Message
 from gac_app.models.sources import ModelFiles
 from tests.models.conftest import load_directory
 
@@ -144,3 +145,50 @@ def test_a_model_for_a_lent_gpu_is_moved_to_it_whole(directory: Path, monkeypatc
     )
     assert moved == ["cuda"]
     assert model.device.type == "cpu", "it was loaded there first"
+
+
+def test_a_model_is_made_as_configured(llama_dir: Path) -> None:
+    config = {"context_length": 77, "max_sequences": 3, "chat_template": "{{ word }}{{ messages[0].content }}"}
+    member = MemberConfig.model_validate(
+        {"name": "tiny", "source": str(llama_dir), "chat_template_kwargs": {"word": "so "}, **config}
+    )
+    loaded = transformers_loading.load(member, ModelFiles(llama_dir, "directory"), llama_dir, "cpu", 2)
+    tokenizer = AutoTokenizer.from_pretrained(llama_dir)
+    adopted = transformers_loading.adopted(member, loaded._model.train(), tokenizer, 2)
+    for model in (loaded, adopted):
+        assert (model.name, model.context_length, model.max_sequences, model.num_threads) == ("tiny", 77, 3, 2)
+        assert model.vocabulary.decode(model.encode_chat([Message("user", "the end")])) == b"so the end"
+        assert not model._model.training
+
+
+@pytest.mark.parametrize(
+    ("quantization", "dtype", "expected"),
+    [
+        ("none", "auto", None),
+        ("8bit", "float16", {"load_in_8bit": True}),
+        ("4bit", "auto", {"load_in_4bit": True, "bnb_4bit_compute_dtype": torch.bfloat16}),
+        ("4bit", "float16", {"load_in_4bit": True, "bnb_4bit_compute_dtype": torch.float16}),
+    ],
+)
+def test_bitsandbytes_is_told_bits_and_precision(
+    quantization: str, dtype: str, expected: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("transformers.BitsAndBytesConfig", dict)
+    member = MemberConfig.model_validate(
+        {"name": "a", "source": "hub:a/b", "quantization": quantization, "dtype": dtype}
+    )
+    assert _quantized(member) == ({} if expected is None else {"quantization_config": expected})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "expected"),
+    [
+        ("auto", "cpu", torch.float32),
+        ("auto", "cuda:0", "auto"),
+        ("auto", ("cuda:0", "cuda:1"), "auto"),
+        ("bfloat16", "cpu", torch.bfloat16),
+    ],
+)
+def test_precision_is_the_files_own_on_a_gpu(dtype: str, device: str | tuple[str, ...], expected: Any) -> None:
+    assert _dtype(MemberConfig.model_validate({"name": "a", "source": "hub:a/b", "dtype": dtype}), device) == expected

@@ -28,10 +28,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
-    """Other tests have the collector as it was."""
+    """As a process begins; other tests have the collector as it was."""
     threshold = gc.get_threshold()
-    yield
     gc.unfreeze()
+    yield
+    gc.freeze()
     gc.set_threshold(*threshold)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import ModelFacts
 from gac_app.models.random_model import RandomModel
-from gac_app.services.members import MemberState, facts_of
+from gac_app.models.sources import Progress
+from gac_app.services.members import Members, MemberState, Phase, facts_of, namespace_of
+from tests.fakes import config_of
 from tests.services.house import House, answer
 
 
@@ -50,6 +53,50 @@ def test_a_card_says_what_is_known_and_nothing_else() -> None:
     assert told["Licence"] == "apache-2.0", "the files' own word goes before ours"
     told = {fact.label: fact.text for fact in facts_of(MemberConfig(name="a", source="random:1"), RandomModel("a", 1))}
     assert told["Licence"] == "its files do not say; see the model's page"
+
+
+def test_states_of_members_on_their_way() -> None:
+    config = config_of(["a", "b", "c"])
+    config = config.model_copy(update={"members": (config.members[0].model_copy(update={"notice": "Be kind."}),)})
+    members = Members(config)
+    assert members.states() == [MemberState("a", notice="Be kind.")]
+    members.set_fetching("a", Progress(30, 120, bytes_per_s=9.0))
+    assert members.of("a") == MemberState("a", "fetching", 0.25, 9.0, 10.0, notice="Be kind.")
+    model = RandomModel("a", 1)
+    members.set_ready(config.members[0], model)
+    facts = facts_of(config.members[0], model)
+    assert members.of("a") == MemberState("a", "ready", detail="cpu", facts=facts, notice="Be kind.")
+
+
+@pytest.mark.parametrize(
+    ("phases", "after"),
+    [
+        ({"a": "ready", "b": "failed", "c": "loading"}, {"a": "ready", "b": "its own", "c": "all"}),
+        ({"a": "ready", "b": "loading", "c": "waiting"}, {"a": "all", "b": "all", "c": "all"}),
+        ({"a": "failed", "b": "failed", "c": "fetching"}, {"a": "its own", "b": "its own", "c": "all"}),
+    ],
+)
+def test_a_failure_marks_those_that_are_not_fine(phases: dict[str, Phase], after: dict[str, str]) -> None:
+    members = Members(config_of(list(phases)))
+    for name, phase in phases.items():
+        members.set(name, phase, detail="its own" if phase == "failed" else "")
+    members.set_failed("all")
+    assert {s.name: s.detail if s.phase == "failed" else s.phase for s in members.states()} == after
+    with pytest.raises(GacError, match=f"^{min(n for n, d in after.items() if d != 'ready')} could not be loaded: "):
+        members.ensemble()
+
+
+def test_without_an_ensemble_there_is_nothing_to_ask() -> None:
+    members = Members(config_of(["a"]))
+    assert (members.are_ready, members.kept()) == (False, {})
+    members.forget("owner")
+    members.close()
+    with pytest.raises(GacError, match="still loading"):
+        members.ensemble()
+
+
+def test_namespaces_are_of_a_conversation_or_of_all() -> None:
+    assert (namespace_of("ann", "c1"), namespace_of("ann", "")) == ("ann/c1", "ann")
 
 
 def test_the_cost_of_a_member_is_that_of_the_last_run(house: House) -> None:

@@ -9,16 +9,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult
-from gac_app.storage import Store
+from gac_app.storage import Store, upgrade
 from tests.fakes import WAIT_S
 from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, House, answer, until
@@ -49,8 +50,8 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://gac@/{database}?host={self.folder}"
 
-    def new_database(self) -> str:
-        """Its URL; waits for the server."""
+    def new_database(self, template: str = "template1") -> str:
+        """The URL of a copy of another; waits for the server."""
         self.num_databases += 1
         name = f"gac_{self.num_databases}"
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
@@ -58,13 +59,22 @@ class Postgres:
         while True:
             try:
                 with engine.connect() as connection:
-                    connection.execute(text(f"CREATE DATABASE {name}"))
+                    connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
                 break
             except OperationalError:
                 assert time.monotonic() < until_s, (self.folder / "log").read_text()
                 time.sleep(0.1)
         engine.dispose()
         return self.url(name)
+
+    def migrated(self) -> str:
+        """The URL of a new database with today's schema, which is made once."""
+        return self.new_database(self._migrated)
+
+    @cached_property
+    def _migrated(self) -> str:
+        upgrade(url := self.new_database())
+        return str(make_url(url).database)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +104,7 @@ class PostgresHouse(House):
 
 @pytest.fixture
 def house(postgres: Postgres) -> Iterator[PostgresHouse]:
-    house = PostgresHouse(postgres.new_database())
+    house = PostgresHouse(postgres.migrated())
     yield house
     house.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from gac_app.decoding.trace.events import (
@@ -15,7 +16,7 @@ from gac_app.decoding.trace.events import (
     StepTrace,
     TokenEvent,
 )
-from gac_app.storage import AnswerRecord, ConversationSummary, HistoryFilter, NewRun, RunSummary, Store
+from gac_app.storage import AnswerRecord, ConversationSummary, HistoryFilter, NewRun, RunStatus, RunSummary, Store
 
 ALICE = "alice-0123456789abcdef"
 BOB = "bob-0123456789abcdef"
@@ -70,6 +71,29 @@ def answer(
         finished=FinishedEvent(text=text, **{**fields, **changes}),
         events=events or (token_event(text), token_event("", 1, is_ensembled=False)),
     )
+
+
+def summary(**changes: Any) -> RunSummary:
+    """A line of the history."""
+    fields: dict[str, Any] = {
+        "run_id": "r1",
+        "conversation_id": "c1",
+        "prompt": "Why?",
+        "settings": {"mode": "gate"},
+        "member_names": ("a", "b"),
+        "status": RunStatus.FINISHED,
+        "position": 0,
+        "created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "outcome": "tie",
+        "is_shared": True,
+        "num_answers": 3,
+        "excerpt": "Because",
+        "num_tokens": 20,
+        "num_ensembled": 7,
+        "branch_position": 4,
+        "swap": (b" x", b"y\n"),
+    }
+    return RunSummary(**{**fields, **changes})
 
 
 def listed(store: Store, visitor_key: str = ALICE, search: str = "") -> list[RunSummary]:

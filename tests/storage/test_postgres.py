@@ -29,7 +29,7 @@ ON_A_STORE = [
 
 @pytest.fixture
 def store(postgres: test_postgres.Postgres) -> Iterator[Store]:
-    store = Store(postgres.new_database())
+    store = Store(postgres.migrated())
     yield store
     store.close()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import NotFoundError, RequestError, StorageError
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.requests import Fields, Reply, page_json, page_line, replying
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -74,3 +76,69 @@ def test_no_error_tells_a_folder() -> None:
         raise StorageError("the database /home/me/gac.db is away; see https://example.org/help or hub:org/name")
 
     assert fails({}) == {"error": "the database gac.db is away; see https://example.org/help or hub:org/name"}
+
+
+@pytest.mark.parametrize("value", [None, 3, ["x"], b"x", True])
+def test_a_text_is_a_text(value: object) -> None:
+    for ask in (Fields({"run": value}).text, Fields({"run": [value, "x"]}).text):
+        with pytest.raises(RequestError, match="run: expected text"):
+            ask("run")
+    assert Fields({"run": "x" * 200}).text("run") == "x" * 200
+    assert Fields({"run": "xy"}).text("run", 2) == "xy"
+
+
+@pytest.mark.parametrize("value", [None, "xy", {"x": 1}, ("x",), ["x", 3], ["x" * 201], [None]])
+def test_ids_are_a_list_of_texts(value: object) -> None:
+    with pytest.raises(RequestError, match="runs: expected a list of texts"):
+        Fields({"runs": value}).texts("runs", 3)
+
+
+def test_ids_are_taken_once_and_so_many() -> None:
+    assert Fields({"runs": ["b", "a", "b"]}).texts("runs", 3) == ["b", "a"]
+    assert Fields({"runs": ["x" * 200]}).texts("runs", 1) == ["x" * 200]
+    with pytest.raises(RequestError, match="runs: expected at most 3"):
+        Fields({"runs": ["a", "b", "c", "d"]}).texts("runs", 3)
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "true"])
+def test_a_flag_is_true_or_false(value: object) -> None:
+    with pytest.raises(RequestError, match="starred: expected true or false"):
+        Fields({"starred": value}).flag("starred")
+    assert [Fields({"starred": flag}).flag("starred") for flag in (True, False)] == [True, False]
+
+
+def test_a_choice_is_one_of_those_offered() -> None:
+    assert Fields({"sort": ""}).choice("sort", ("", "new")) == ""
+    with pytest.raises(RequestError, match="sort: expected one of new, old"):
+        Fields({"sort": "newer"}).choice("sort", ("new", "old"))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("", None),
+        ("2026-01-01T12:00:00+01:00", datetime(2026, 1, 1, 11, tzinfo=UTC)),
+        ("2026-01-01T12:00:00Z", datetime(2026, 1, 1, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_time_has_its_zone(text: str, moment: datetime | None) -> None:
+    assert Fields({"since": text}).time("since") == moment
+    for wrong in ("2026-01-01T12:00:00", "tomorrow", "0001-01-01T00:00:00+23:00"):
+        with pytest.raises(RequestError, match="since: expected a date and time with its zone"):
+            Fields({"since": wrong}).time("since")
+
+
+def test_numbers_have_two_ends() -> None:
+    assert [Fields({"at": value}).number("at") for value in (0, 2**53 - 1)] == [0, 2**53 - 1]
+
+
+def test_markup_is_none_in_a_value_of_the_page() -> None:
+    assert page_json({"a": "<b>"}) == '{"a": "\\u003cb>"}'
+    assert json.loads(page_line(["<é>", 1])) == ["<é>", 1]
+    assert page_line("<").endswith('\\u003c"\n')
+
+
+def test_a_function_for_the_script_has_no_annotations() -> None:
+    assert reads_everything.__annotations__ == {}
+    assert reads_everything.__name__ == "reads_everything"
+    assert replying(lambda fields: None)({}) == {}

@@ -69,16 +69,7 @@ def _load(
         raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
     except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
-    return TransformersModel(
-        member.name,
-        (model.to(LENT) if device == LENT else model).eval(),
-        tokenizer,
-        num_threads=num_threads,
-        context_length=member.context_length,
-        max_sequences=member.max_sequences,
-        chat_template=member.chat_template,
-        template_options=member.chat_template_kwargs,
-    )
+    return _made(member, model.to(LENT) if device == LENT else model, tokenizer, num_threads)
 
 
 def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
@@ -106,6 +97,10 @@ def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int |
     """
     if hasattr(model, "get_base_model"):  # PEFT's
         model = model.get_base_model()
+    return _made(member, model, tokenizer, num_threads)
+
+
+def _made(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:
     return TransformersModel(
         member.name,
         model.eval(),

@@ -4,7 +4,7 @@ import { h } from "../page/elements.js";
 import { t } from "../page/words.js";
 
 /** Every outcome of a vote, with its words. `names`: of the answers' columns, the ensemble's first. */
-export const outcomesOf = (names) => [
+const outcomesOf = (names) => [
   ...names.map((name, index) => [index ? `member:${name}` : "ensemble", t("vote.best", { name })]), ["tie", t("vote.tie")], ["all-bad", t("vote.all-bad")],
 ];
 
@@ -13,7 +13,7 @@ export const outcomeOptions = (names) => outcomesOf(names).map(([value, text]) =
 const plain = ({ text }) => text.trim().replace(/\s+/gu, " ").toLowerCase();
 
 /** Whether the answers to a prompt differ in more than case and spaces. */
-export const isSplit = (run) => new Set(run.answers.map(plain)).size > 1;
+const isSplit = (run) => new Set(run.answers.map(plain)).size > 1;
 
 /** A line with the number of prompts, of those answered differently, and of each vote. */
 export function totalsOf(runs, names) {

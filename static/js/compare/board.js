@@ -12,7 +12,7 @@ import { newCard } from "./ensemble_card.js";
 import { listenToKeys } from "./keyboard.js";
 import { Reading } from "./reading.js";
 import { Rest } from "./rest.js";
-import { awaitSaving, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage } from "./status.js";
+import { awaitSaving, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage, UNMEANT_MS } from "./status.js";
 import { Toolbar } from "./toolbar.js";
 import { Votes } from "./votes.js";
 import { diffButton, remember } from "../keep/diff.js";
@@ -22,8 +22,6 @@ import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
 import { theTip } from "../page/tip.js";
 import { settings } from "../settings/settings.js";
-
-const UNMEANT_MS = 600; // a double click takes less
 
 export class Board {
   /** `server` and `trigger` are Gradio's: calls of Python's functions, and events. */

@@ -2,7 +2,7 @@
 
 import { followAddress } from "./address.js";
 import { Board } from "./board.js";
-import { listenToEnter } from "./keyboard.js";
+import { listenToEnter, listenToRun } from "./keyboard.js";
 import { tell } from "../page/address.js";
 import { oncePerFrame, visitorKey } from "../page/browser.js";
 import { h, shortName } from "../page/elements.js";
@@ -23,6 +23,7 @@ export function start({ element, props, server, trigger, watch }) {
   watch("value", update);
   update();
   listenToEnter(shown);
+  listenToRun(shown);
   listenToSkips();
   showNotices(element.querySelector(".gac-notices"));
   followAddress(shown);

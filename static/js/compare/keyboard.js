@@ -1,5 +1,6 @@
 // Keys that work anywhere on the Compare tab, except while somebody types; and Enter in the prompt.
 
+import { STOP_TIMEOUT_MS, UNMEANT_MS } from "./status.js";
 import { leaveField } from "../page/elements.js";
 
 const AGAIN_MS = 60, MAX_AGAIN = 50;
@@ -17,6 +18,19 @@ export function listenToKeys(element, { onGated, onClose, onVote }) {
     const isDone = event.key.toLowerCase() === "n" ? onGated(event.shiftKey ? -1 : 1) : !event.repeat && onVote(event.key);
     if (isDone) event.preventDefault();
   });
+}
+
+/** A second click on Run asks for nothing: right after the first, and while what that asked for has not come. */
+export function listenToRun(board) {
+  let clickedAt = -Infinity; // the board hears of a click some time later
+  document.addEventListener("click", (event) => {
+    if (!event.isTrusted || !event.target.closest?.("#gac-prompt .submit-button")) return;
+    const now = performance.now(), isSecond = now - clickedAt < UNMEANT_MS || (board.isBusy && now - board.askedAt < STOP_TIMEOUT_MS);
+    clickedAt = now;
+    if (!isSecond) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }, { capture: true });
 }
 
 /** Enter while a run goes on ends it and asks anew; Gradio, with the first still pending, would ignore it, as it ignores

@@ -79,7 +79,7 @@ function linkNote(board) {
   link.value = addressOf({ run: board.run.id });
   const copy = h("button", { type: "button", class: "gac-icon", text: t("keep.copy-link"), onclick: () => copyBy(copy, link.value, t("keep.copy-link")) });
   const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: t("keep.stop-sharing"), onclick: async () => {
-    const reply = await answerTo(board.server.share_run(board.request({ is_shared: false })));
+    const reply = await answerTo(board.server.share_run(board.request({ is_shared: false, with_turns: false })));
     board.run.is_shared = Boolean(reply.error);
     note.replaceChildren(said(reply.error) || t("keep.not-shared"));
   } });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,14 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from gac_app.server import host
-from gac_app.server.limits.bodies import RefusedError, read_body, replaying
+from gac_app.server.limits.bodies import (
+    RefusedError,
+    checked_body,
+    read_body,
+    replaying,
+    session_hash_of,
+    visitor_key_in,
+)
 from gac_app.server.middleware import MAX_BODY_BYTES
 from gac_app.server.page import events
 from gac_app.server.page.events import Admission, EventMiddleware
@@ -90,3 +98,56 @@ def test_a_body_is_replayed_once() -> None:
     first, second = asyncio.run(twice())
     assert first == {"type": "http.request", "body": b"{}", "more_body": False}
     assert second == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b'{"a": "\\ud800"}', {"a": "\ufffd"}),
+        (b'{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        (b"{}", {}),
+    ],
+)
+def test_a_body_is_an_object_that_is_safe_to_pass_on(body: bytes, value: dict[str, Any]) -> None:
+    passed_on, found = checked_body(body)
+    assert found == value == json.loads(passed_on)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"3", b"{", b'{"a": NaN}', b'{"a": 1e999}', b'{"a": "\\ud800", "b": NaN}']
+)
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(RefusedError) as refused:
+        checked_body(body)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("value", ["a", "A-z_9" * 12, "x" * 64])
+def test_a_session_is_named_by_letters_and_digits(value: str) -> None:
+    assert session_hash_of(value) == value
+    for wrong in ("", "x" * 65, "a b", "a.b", None, 3, ["a"]):
+        with pytest.raises(RefusedError, match="reload the page"):
+            session_hash_of(wrong)
+
+
+KEY, OTHER = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ({"data": [KEY, OTHER]}, KEY),
+        ({"data": [3, KEY]}, ""),
+        ({"data": []}, ""),
+        ({"data": {"key": KEY}}, KEY),
+        ({"data": {}, "event_data": {"key": OTHER}}, OTHER),
+        ({"data": [KEY], "event_data": {"key": OTHER}}, KEY),
+        ({"data": [KEY[1:]], "event_data": {"key": OTHER}}, OTHER),
+        ({"event_data": [KEY]}, ""),
+        ({"data": KEY}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_key_is_found_wherever_gradio_puts_it(body: dict[str, Any], key: str) -> None:
+    assert visitor_key_in(body) == key

@@ -144,3 +144,16 @@ def test_a_client_has_its_share_of_connections(address: tuple[str, int], monkeyp
         until = time.monotonic() + WAIT_S
         while first_line(stack.enter_context(socket.create_connection(address))) != b"HTTP/1.1 200 OK":
             assert time.monotonic() < until
+
+
+def test_connections_are_counted_by_client_and_in_all() -> None:
+    config = ServerConfig(visitors_per_client=1, max_connections=10, trusted_proxies=("10.0.0.9",))
+    counted = connections.Connections(config)
+    names = [counted.enter("192.0.2.1") for _ in range(9)]
+    assert names == [names[0]] * 8 + [None]
+    assert [counted.enter("10.0.0.9") for _ in range(2)] == ["", ""], "a proxy stands for many"
+    assert counted.enter("192.0.2.2") is None
+    assert counted.enter("10.0.0.9") is None
+    counted.leave(str(names[0]))
+    assert counted.enter("192.0.2.2") not in (None, names[0])
+    assert counted.enter("192.0.2.1") is None, "all places are taken again"

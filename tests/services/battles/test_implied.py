@@ -8,11 +8,13 @@ import pytest
 
 from gac_app.arena.outcomes import Outcome
 from gac_app.errors import RequestError, StorageError
-from gac_app.services.battles.implied import implied_outcomes
+from gac_app.services.battles.implied import implied_by, implied_outcomes
+from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.queue.shares import client_of, client_today
+from gac_app.services.runs.runs import config_hash_of
 from tests.services.battles.test_arena import Arena, locked, locked_out
-from tests.services.house import ALICE, BOB, House, answer, ended, texts, until
+from tests.services.house import ALICE, BOB, SHORT, VERSIONS, House, answer, ended, texts, until
 
 STREAMS = ["ensemble", "member:a", "member:b"]
 
@@ -54,6 +56,38 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     arena.runs.history.delete_run(ALICE, run.id)
     assert arena.store.battles.votes() == []
     assert list(arena.store.battles.export()) == []
+
+
+def test_all_of_an_implied_battle_is_stored(house: House) -> None:
+    arena = Arena(house)
+    first = answer(arena.runs)
+    run = ended(arena.runs.start(ALICE, "And which of them do you like best of all?", SHORT, first.conversation_id))
+    client = client_of("192.0.2.1")
+    [(battle, vote), _] = implied_by(arena.runs.config, VERSIONS)(ALICE, run, None, "member:b", client)
+    left, right = run.streams["ensemble"], run.streams["member:b"]
+    assert battle.body == {
+        "sides": {
+            "left": side_record("gate", None, run.settings),
+            "right": side_record("b", "b", run.settings),
+        },
+        "turns": [{"prompt": run.prompt, "left": answer_record(left), "right": answer_record(right)}],
+        "versions": VERSIONS,
+        "consent": False,
+    }
+    assert (battle.visitor_key, battle.run_id, battle.client) == (ALICE, run.id, client_today(client))
+    assert (battle.left, battle.right, battle.origin, battle.is_blind) == ("gate", "b", "compare", False)
+    assert (battle.language, battle.status) == ("en", "answered")
+    assert battle.config_hash == config_hash_of(arena.runs.config)
+    assert (vote.position, vote.kind, vote.outcome) == (0, "vote", "right")
+    shown = {"left": len(left.text), "right": len(right.text)}
+    assert vote.facts == {
+        "turn": 2,
+        "early": False,
+        "shown": shown,
+        "left": side_facts([left], shown["left"]),
+        "right": side_facts([right], shown["right"]),
+        "flags": [],
+    }
 
 
 def test_a_vote_between_two_settings_is_a_pair_of_them(house: House) -> None:

@@ -12,7 +12,7 @@ import pytest
 from gac_app.errors import StorageError
 from gac_app.services.mirror import mirror as mirror_module
 from gac_app.services.mirror.files import ImportResult
-from gac_app.services.mirror.places import DatasetPlace, FolderPlace
+from gac_app.services.mirror.places import FILES, DatasetPlace, FolderPlace
 from gac_app.storage import NewJudgement
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, answer, until
@@ -156,8 +156,9 @@ class Hub:
         self.folder.mkdir(exist_ok=True)
         return type("Url", (), {"repo_id": repo_id})
 
-    def snapshot_download(self, repo_id: str, **_: Any) -> str:
+    def snapshot_download(self, repo_id: str, **kind: Any) -> str:
         self._answer()
+        assert (repo_id, kind) == ("org/votes", {"repo_type": "dataset", "allow_patterns": FILES})
         return str(self.folder)
 
     def create_commit(self, *, operations: list[Any], **_: Any) -> str:

@@ -14,6 +14,7 @@ from gac_app.errors import DamagedError
 from gac_app.storage.runs import traces
 from gac_app.storage.runs.traces import (
     OUTLINED,
+    LazySequence,
     StoredSteps,
     packed,
     stored_events,
@@ -114,3 +115,11 @@ def _damaged(data: bytes) -> list[bytes]:
 def test_damaged_steps_are_told_as_such(index: int) -> None:
     with pytest.raises(DamagedError, match="damaged in the database"):
         list(steps_in(_damaged(packed(events_of(100)).steps)[index]))
+
+
+def test_lazy_values_are_equal_to_the_same_values() -> None:
+    lazy = LazySequence(lambda: 3, lambda position: position * 2)
+    assert lazy == [0, 2, 4] == lazy[:]
+    assert lazy == LazySequence(lambda: 3, lambda position: 2 * position)
+    for other in ([0, 2], [0, 2, 5], "024", 3, {0, 2, 4}, iter([0, 2, 4])):
+        assert lazy != other

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
 from gac_app.services.runs.views import RunView, StreamView
 from gac_app.settings import Settings
-from gac_app.ui.compare.records import PIECE, RunLines
+from gac_app.ui.compare.records import BESIDE, PIECE, RunLines, token_record
 from tests.ui.planted import ANSWER, GATED, MEMBERS, planted_step
 
 
@@ -222,3 +222,43 @@ def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pyte
     so_far = lines.value()
     shares["Small"] = 1.0
     assert new(so_far) == [], "all have read the prompt"
+
+
+@pytest.mark.parametrize(("saved", "outcome"), [(True, "tie"), (False, None)])
+def test_the_last_line_says_how_the_run_ended(saved: bool, outcome: str | None) -> None:
+    run = run_view()
+    run.status, run.is_saved, run.outcome = "aborted", saved, outcome
+    assert lines_of(RunLines(run).value(is_last=True))[-1] == {
+        "done": {"status": "aborted", "saved": saved, "outcome": outcome}
+    }
+
+
+def test_all_of_a_token_and_of_an_end_is_told() -> None:
+    event = TokenEvent("é", replace(planted_step(1, "é"), prob=0.123456, gate_confidence=0.98765, winner="Large"))
+    outline = StepOutline.of(event)
+    gated, end, forced, partial, drawn = 1, 2, 4, 8, 16
+    assert token_record(outline, MEMBERS, "ensemble") == ["é", gated, 1, 0.1235, 0.9877]
+    assert token_record(outline, MEMBERS, "member:Large") == ["é", 0, 1, 0.1235, 0.9877]
+    assert token_record(outline, ("Small",), "ensemble")[2] == -1
+    every = outline._replace(token=b"", is_forced=True, is_partial=True, is_drawn=True)
+    assert token_record(every, MEMBERS, BESIDE)[1] == gated | forced | partial | drawn | end
+    run = run_view()
+    usage = {"Small": MemberUsage(3, 9, 0.5)}
+    finished = FinishedEvent(FinishReason.LENGTH, "x", 9, 4, 0.12345, 2.12345, usage, "the limit", "1f", True)
+    run.streams["member:Large"].events.append(finished)
+    assert ends_of(run) == [
+        {
+            "reason": "length",
+            "detail": "the limit",
+            "tokens": 9,
+            "ensembled": 4,
+            "ttft_s": 0.123,
+            "seconds": 2.123,
+            "tokens_per_s": 4.0,
+            "digest": "1f",
+            "reproducible": True,
+            "replayed": 0,
+            "usage": {"Small": [3, 0.5]},
+            "again": "",
+        }
+    ]

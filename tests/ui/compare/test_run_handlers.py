@@ -11,13 +11,23 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from gac_app.errors import RequestError
 from gac_app.services.runs.runs import RunService
 from gac_app.storage.runs import traces
 from gac_app.ui.compare import records
 from gac_app.ui.compare.run_handlers import RunHandlers
 from tests.fakes import WAIT_S
 from tests.services.house import listed, until
-from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over
+from tests.ui.planted import (
+    ANSWER,
+    KEY,
+    OTHER_KEY,
+    PlantedEnsemble,
+    planted_config,
+    planted_service,
+    wait_until_over,
+)
+from tests.ui.spy import Spy
 
 
 def collect(updates: Any) -> list[Any]:
@@ -330,3 +340,42 @@ def test_a_run_that_is_damaged_is_named_in_a_notice(service: RunService) -> None
     with service._store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outline SET steps = x'00'")
     assert "can be deleted" in notice_of(opened(handlers, KEY, run_id))["message"]
+
+
+class Refusing(Spy):
+    """Notes what it is asked, and refuses it."""
+
+    config = planted_config()
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            self.calls.append((name, *args, kwargs))
+            raise RequestError("run", "is refused")
+
+        return refuse
+
+
+@pytest.mark.parametrize(
+    ("handler", "data", "call"),
+    [
+        ("branch", {"run": "r", "position": 3, "token": 7}, ("branch", KEY, "r", 3, 7)),
+        ("rerun", {"run": "r"}, ("rerun", KEY, "r")),
+        ("revise", {"run": "r", "prompt": "p", "settings": None}, ("revise", KEY, "r", "p", {})),
+        ("revise", {"run": "r", "prompt": "p", "settings": {"seed": 3}}, ("revise", KEY, "r", "p", {"seed": 3})),
+        ("regenerate", {"run": "r", "stream": "s"}, ("regenerate", KEY, "r", "s")),
+        ("extend", {"run": "r"}, ("extend", KEY, "r")),
+    ],
+)
+def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call: tuple[Any, ...]) -> None:
+    service: Any = Refusing()
+    [update] = collect(getattr(handlers_of(service), handler)(event(key=KEY, **data)))
+    assert service.calls == [(*call, {"client": ""})]
+    assert (notice_of(update)["field"], notice_of(update)["message"]) == ("run", "is refused")
+    assert [one == gr.skip() for one in update] == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize(("settings", "changes"), [(None, {}), ({"seed": 3}, {"seed": 3})])
+def test_a_prompt_is_passed_on_with_settings(settings: Any, changes: dict[str, Any]) -> None:
+    service: Any = Refusing()
+    collect(handlers_of(service).run(KEY, "c", "p", settings))
+    assert service.calls == [("start", KEY, "p", changes, "c", {"client": ""})]

@@ -1,0 +1,230 @@
+"""What is asked and answered, as values: settings of requests, parts of answers, errors. No host runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from gac_app.decoding.trace import Candidate, FinishedEvent, FinishReason, MemberTrace, StepTrace
+from gac_app.errors import BusyError, GacError, LimitError, NotFoundError, RequestError, TooLongError
+from gac_app.models.message import Message
+from gac_app.server.api.answers import chat_logprob, gac_answer, gac_step, token_text
+from gac_app.server.api.errors import ApiError, error_of, invalid
+from gac_app.server.api.events import _num_told
+from gac_app.server.api.following import refuse_failed
+from gac_app.server.api.forms import usage_of
+from gac_app.server.api.requests import UNSUPPORTED, ChatRequest, CompletionRequest, TokenizeRequest
+from gac_app.server.limits.bodies import RefusedError
+from gac_app.services.completions.completion_run import CompletionRun, Document
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+def chat(**fields: Any) -> ChatRequest:
+    return ChatRequest.model_validate({"model": "gac", "messages": HI, **fields})
+
+
+def completion(**fields: Any) -> CompletionRequest:
+    return CompletionRequest.model_validate({"model": "gac", "prompt": "Hi", **fields})
+
+
+@pytest.mark.parametrize(
+    ("asked", "changes"),
+    [
+        (chat(), {}),
+        (chat(temperature=0.5, top_p=0.9, top_k=5, min_p=0.1, repetition_penalty=1.1, seed=3), {
+            "temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "seed": 3,
+        }),
+        (chat(max_tokens=4), {"max_new_tokens": 4}),
+        (chat(max_tokens=4, max_completion_tokens=5), {"max_new_tokens": 5}),
+        (chat(stop="x"), {"stop": ("x",)}),
+        (chat(stop=["x", "y"]), {"stop": ("x", "y")}),
+        (chat(seed=None, stop=None), {}),
+        (chat(temperature=0.0, seed=0), {"temperature": 0.0, "seed": 0}),
+        (chat(gac={"settings": {"seed": 1, "mode": "gate"}}, seed=2), {"seed": 2, "mode": "gate"}),
+        (completion(max_tokens=0), {}),
+        (completion(max_tokens=9), {"max_new_tokens": 9}),
+    ],
+)  # fmt: skip
+def test_a_request_as_settings(asked: ChatRequest, changes: dict[str, Any]) -> None:
+    assert asked.changes() == changes
+
+
+def test_what_else_a_chat_says() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
+    asked = chat(messages=messages, n=3, logprobs=True, top_logprobs=2, stream_options={"include_usage": True})
+    assert asked.chat() == (Message("system", "Be brief."), Message("user", "ab"))
+    assert (asked.num_choices, asked.num_top, asked.wants_usage) == (3, 2, True)
+    plain = chat(logprobs=True)
+    assert (plain.num_choices, plain.num_top, plain.wants_usage) == (1, 0, False)
+    assert [chat(**fields).num_top for fields in ({}, {"logprobs": False}, {"top_logprobs": 0})] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "documents"),
+    [
+        ("Hi", ["Hi"]),
+        ([1, 2], [(1, 2)]),
+        ([], [()]),
+        (["a", "b"], ["a", "b"]),
+        ([[1], [2, 3]], [(1,), (2, 3)]),
+    ],
+)
+def test_prompts_of_every_shape(prompt: Any, documents: list[Any]) -> None:
+    assert completion(prompt=prompt).documents() == tuple(map(Document, documents))
+
+
+def test_a_completion_may_ask_for_the_prompt_alone() -> None:
+    assert [completion(**fields).is_answered for fields in ({}, {"max_tokens": 0}, {"max_tokens": 1})] == [
+        True,
+        False,
+        True,
+    ]
+    assert completion(prompt=["a"] * 64, n=2).num_choices == 2
+
+
+def fault(kind: type[BaseModel], **fields: Any) -> ApiError:
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate({"model": "gac", **fields})
+    return invalid(caught.value, UNSUPPORTED)
+
+
+def test_bad_requests_are_refused_by_their_field() -> None:
+    for error, status, code, param, message in (
+        (fault(ChatRequest), 400, "invalid_value", "messages", "messages: "),
+        (fault(ChatRequest, messages=HI, tools=[1]), 400, "unsupported_parameter", "tools", "tools: is not supported"),
+        (fault(ChatRequest, messages=HI, top_logprobs=1), 400, "invalid_value", None, "body: top_logprobs needs"),
+        (fault(ChatRequest, messages=HI, n=17), 400, "invalid_value", "n", "n: "),
+        (fault(ChatRequest, messages=HI, stop=3), 400, "invalid_value", "stop", "stop: expected a text, or a list"),
+        (fault(CompletionRequest, prompt=["a"] * 65, n=2), 400, "invalid_value", None, "body: prompts times n"),
+        (fault(TokenizeRequest), 400, "invalid_value", None, "body: expected a prompt or messages"),
+        (fault(TokenizeRequest, prompt="a", messages=HI), 400, "invalid_value", None, "body: expected a prompt or"),
+    ):
+        facts = error.body.error
+        assert (error.status, facts.code, facts.param, facts.type) == (status, code, param, "invalid_request_error")
+        assert facts.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind", "code", "param", "retry"),
+    [
+        (RequestError("seed", "is bad"), 400, "invalid_request_error", "invalid_value", "seed", None),
+        (RequestError("max_new_tokens", "is bad"), 400, "invalid_request_error", "invalid_value", "max_tokens", None),
+        (TooLongError("prompt", "long"), 400, "invalid_request_error", "context_length_exceeded", "prompt", None),
+        (NotFoundError("no such model"), 404, "not_found_error", "model_not_found", "model", None),
+        (LimitError("too many"), 429, "rate_limit_error", "rate_limit_exceeded", None, "5"),
+        (BusyError("full"), 503, "server_error", "queue_full", None, "5"),
+        (GacError("loading"), 503, "server_error", "unavailable", None, "5"),
+        (RefusedError(429, "slowly", 2.1), 429, "rate_limit_error", None, None, "3"),
+        (RefusedError(429, "slowly", 0.2), 429, "rate_limit_error", None, None, "1"),
+        (RefusedError(413, "too large", 2.0), 413, "invalid_request_error", None, None, None),
+    ],
+)
+def test_errors_in_the_form_of_openai(
+    error: GacError | RefusedError, status: int, kind: str, code: str | None, param: str | None, retry: str | None
+) -> None:
+    found = error_of(error, {"max_new_tokens": "max_tokens"})
+    response = found.response()
+    facts = json.loads(bytes(response.body))["error"]
+    assert (response.status_code, facts["type"], facts["code"], facts["param"]) == (status, kind, code, param)
+    assert response.headers.get("retry-after") == retry
+    if isinstance(error, RequestError):
+        assert facts["message"] == f"{param}: {error.message}"
+
+
+def test_who_needs_a_key_is_told_how_to_send_it() -> None:
+    response = ApiError(401, "a key", headers={"X-More": "1"}).response()
+    assert (response.headers["www-authenticate"], response.headers["x-more"]) == ("Bearer", "1")
+    assert json.loads(bytes(response.body))["error"]["type"] == "authentication_error"
+    assert "www-authenticate" not in ApiError(403, "no").response().headers
+
+
+# --- answers
+
+
+def ended(reason: FinishReason = FinishReason.STOP, num_tokens: int = 8, detail: str = "") -> FinishedEvent:
+    return FinishedEvent(reason, "", num_tokens, 5, 0.1, 0.2, {}, detail, "1f", True)
+
+
+@pytest.mark.parametrize(
+    ("token", "text"), [(b"a", "a"), ("é".encode(), "é"), (b"", ""), (b"\xe4\xbd", "bytes:\\xe4\\xbd")]
+)
+def test_a_token_as_text(token: bytes, text: str) -> None:
+    assert token_text(token) == text
+
+
+def test_a_step_as_the_api_tells_it() -> None:
+    top = (Candidate(1, b"a", 0.5), Candidate(2, b"", 0.25), Candidate(3, b"\xff", 0.0))
+    members = (MemberTrace("x", 0.75, 0.5, 1, top, 1, 0.1), MemberTrace("y", 0.25, 0.125, 2, top, 1, 0.1))
+    step = StepTrace(3, 1, b"a", 0.5, top, 0.75, True, "x", members)
+    told = {
+        "token": "a",
+        "bytes": [97],
+        "prob": 0.5,
+        "gate_confidence": 0.75,
+        "ensembled": True,
+        "winner": "x",
+        "members": {"x": {"weight": 0.75, "prob": 0.5}, "y": {"weight": 0.25, "prob": 0.125}},
+    }
+    assert gac_step(step).model_dump() == told
+    tops = [
+        {"token": "a", "logprob": math.log(0.5), "bytes": [97]},
+        {"token": "", "logprob": math.log(0.25), "bytes": []},
+        {"token": "bytes:\\xff", "logprob": -9999.0, "bytes": [255]},
+    ]
+    for num in (0, 1, 3):
+        assert chat_logprob(step, num).model_dump() == {**tops[0], "top_logprobs": tops[:num]}
+    rest = {"digest": "1f", "reproducible": True, "num_ensembled": 5}
+    assert gac_answer([step], ended(), has_steps=True).model_dump() == {"steps": [told], **rest}
+    assert gac_answer([step], ended(), has_steps=False).model_dump() == {"steps": [], **rest}
+    assert gac_answer([step], None, has_steps=True).model_dump() == {"steps": [told], **dict.fromkeys(rest)}
+
+
+def run_of(num_choices: int, num_prompt_tokens: list[int]) -> CompletionRun:
+    keys = [str(number) for number in range(len(num_prompt_tokens))]
+    streams = {key: SimpleNamespace(finished=ended(num_tokens=10 + int(key))) for key in keys}
+    question = SimpleNamespace(num_choices=num_choices)
+    known = dict(zip(keys, num_prompt_tokens, strict=True))
+    return cast("CompletionRun", SimpleNamespace(streams=streams, question=question, num_prompt_tokens=known))
+
+
+def test_each_prompt_counts_once_and_each_answer() -> None:
+    assert usage_of(run_of(2, [3, 3, 5, 5])).model_dump() == {
+        "prompt_tokens": 8,
+        "completion_tokens": 46,
+        "total_tokens": 54,
+    }
+    assert usage_of(run_of(1, [3, 5])).prompt_tokens == 8
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "message"),
+    [
+        (None, 503, "the request was ended before its answer was"),
+        (ended(FinishReason.ABORT), 503, "the request was ended before its answer was"),
+        (ended(FinishReason.ABORT, detail="others had their turn"), 503, "others had their turn"),
+        (ended(FinishReason.ERROR, detail="a: broke"), 500, "a: broke"),
+    ],
+)
+def test_an_answer_that_did_not_end_well_is_an_error(end: FinishedEvent | None, status: int, message: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        refuse_failed(end)
+    assert (caught.value.status, str(caught.value)) == (status, message)
+    assert caught.value.response().headers.get("retry-after") == ("5" if status == 503 else None)
+    refuse_failed(ended(FinishReason.STOP))
+    refuse_failed(ended(FinishReason.LENGTH))
+
+
+def test_an_event_is_named_by_how_many_came_before() -> None:
+    run = run_of(1, [1, 1, 1])
+    assert _num_told(run, "") == {"0": 0, "1": 0, "2": 0}
+    assert _num_told(run, "3.0.12") == {"0": 3, "1": 0, "2": 12}
+    for wrong in ("3.0", "1.2.3.4", "a.b.c", "-1.0.0", "1.2.", "1.2.1234567890"):
+        with pytest.raises(RequestError, match=r"Last-Event-ID: is none of this run's"):
+            _num_told(run, wrong)

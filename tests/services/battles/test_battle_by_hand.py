@@ -1,0 +1,390 @@
+"""A battle without models: what is shown, told and stored of it at each of its moments."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gac_app.arena.contestants import Contestant
+from gac_app.arena.outcomes import Outcome, Side
+from gac_app.arena.pacing import Pace, SideProgress, Tempo
+from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
+from gac_app.errors import NotFoundError
+from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
+from gac_app.services.battles.live_battles import UNDO_WRITTEN_S, LiveBattles
+from gac_app.services.battles.records import answer_record, side_facts, side_record
+from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
+from gac_app.settings import Settings
+from gac_app.storage import RunStatus, Store
+from tests.clocks import HandClock
+from tests.ui.planted import planted_step
+
+LEFT = Contestant("gate", None, Settings(system_prompt="Be left."))
+RIGHT = Contestant("a", "a", Settings(system_prompt="Be right.", seed=5))
+
+
+class StillPace(Pace):
+    """Shows so many characters of each side, and no more as time goes by."""
+
+    def __init__(self, num: int) -> None:
+        super().__init__(Tempo(()))
+        self.num, self.seen = num, list[list[SideProgress]]()
+
+    @property
+    def num_shown(self) -> int:
+        return self.num
+
+    @property
+    def seconds(self) -> float:
+        return 1.23456
+
+    def advance(self, sides: Any) -> int:
+        self.seen.append(list(sides))
+        return self.num
+
+
+def battle_of(clock: HandClock | None = None) -> Battle:
+    return Battle(
+        owner="ann",
+        pair={"left": LEFT, "right": RIGHT},
+        language="en",
+        has_consent=True,
+        client="office",
+        tempo=Tempo(()),
+        clock=clock or HandClock(),
+    )
+
+
+def add_turn(battle: Battle, left: str, right: str, shown: int = 99, prompt: str = "Why?") -> BattleRun:
+    """A turn whose sides have written these texts so far."""
+    turn = battle.begin_turn(prompt)
+    battle.turns.append(turn)
+    turn.status, turn.pace = RunStatus.RUNNING, StillPace(shown)
+    for side, text in (("left", left), ("right", right)):
+        turn.streams[side].events += [TokenEvent(char, planted_step(0, char)) for char in text]
+    return turn
+
+
+def end(turn: BattleRun, **reasons: FinishReason) -> None:
+    """End both sides, and the turn with them."""
+    for side, stream in turn.streams.items():
+        reason = reasons.get(side, FinishReason.STOP)
+        usage = {"a": MemberUsage(4, 9, 0.5)}
+        stream.events.append(FinishedEvent(reason, stream.text, 8, 3, 0.5, 2.5, usage))
+    turn.over.set()
+
+
+def texts(view: Any) -> tuple[str, str]:
+    return view.turns[-1].left.text, view.turns[-1].right.text
+
+
+def test_each_side_is_asked_as_its_contestant() -> None:
+    battle = battle_of()
+    turn = add_turn(battle, "So.", "Thus.", prompt="One?")
+    assert (turn.owner, turn.client, turn.conversation_id) == ("ann", "office", battle.id)
+    assert (turn.alone_in("left"), turn.alone_in("right")) == (None, "a")
+    assert (turn.settings_of("left"), turn.settings_of("right")) == (LEFT.settings, RIGHT.settings)
+    end(turn)
+    later = add_turn(battle, "", "", prompt="Two?")
+    assert later.conversation_id == battle.id
+    asked = {side: [(m.role, m.content) for m in later.streams[side].messages] for side in ("left", "right")}
+    assert asked == {
+        "left": [("system", "Be left."), ("user", "One?"), ("assistant", "So."), ("user", "Two?")],
+        "right": [("system", "Be right."), ("user", "One?"), ("assistant", "Thus."), ("user", "Two?")],
+    }
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "shown", "phase", "may_vote", "seen"),
+    [
+        ("abc", "de", 2, "answering", True, ("ab", "de")),
+        ("abc", "de", 9, "answering", True, ("abc", "de")),
+        ("abc", "de", 0, "answering", False, ("", "")),
+        ("abc", "", 2, "answering", False, ("ab", "")),
+    ],
+)
+def test_a_battle_under_way(
+    left: str, right: str, shown: int, phase: str, may_vote: bool, seen: tuple[str, str]
+) -> None:
+    battle = battle_of()
+    turn = add_turn(battle, left, right, shown)
+    turn.queue_place = 0
+    view = live_view(battle)
+    assert (view.id, view.phase, view.may_vote, texts(view), view.message) == (battle.id, phase, may_vote, seen, "")
+    assert (view.contestants, view.outcome, view.ballot, view.is_saving) == (None, None, 0, False)
+    assert not view.turns[0].left.is_over
+    assert cast("StillPace", turn.pace).seen[0] == [SideProgress(len(left), False), SideProgress(len(right), False)]
+
+
+def test_a_waiting_battle_shows_its_place() -> None:
+    battle = battle_of()
+    turn = add_turn(battle, "", "")
+    turn.status, turn.queue_place = "waiting", 3
+    view = live_view(battle)
+    assert (view.phase, view.queue_place, view.may_vote) == ("waiting", 3, False)
+    assert cast("StillPace", turn.pace).seen == [], "time does not run yet"
+
+
+@pytest.mark.parametrize(
+    ("shown", "phase", "is_over"), [(2, "answering", (False, True)), (3, "answered", (True, True))]
+)
+def test_an_ended_battle_is_shown_to_its_end(shown: int, phase: str, is_over: tuple[bool, bool]) -> None:
+    battle = battle_of()
+    end(add_turn(battle, "abc", "de", shown), left=FinishReason.LENGTH)
+    view = live_view(battle)
+    [turn] = view.turns
+    assert (view.phase, view.may_vote) == (phase, True)
+    assert (turn.left.is_over, turn.right.is_over) == is_over
+    assert (turn.left.is_cut, turn.right.is_cut) == (shown == 3, False)
+
+
+def test_an_answer_that_ended_without_text_can_be_judged() -> None:
+    for reason, may_vote in ((FinishReason.STOP, True), (FinishReason.LENGTH, True), (FinishReason.ABORT, False)):
+        battle = battle_of()
+        end(add_turn(battle, "", "de"), left=reason)
+        assert live_view(battle).may_vote is may_vote, reason
+
+
+@pytest.mark.parametrize(("shown", "message"), [(2, STOPPED), (0, NOT_BEGUN)])
+@pytest.mark.parametrize("by", ["stop", "abort"])
+def test_a_stopped_battle_shows_no_more(shown: int, message: str, by: str) -> None:
+    battle = battle_of()
+    turn = add_turn(battle, "abc", "de", shown)
+    if by == "stop":
+        turn.is_stopping.set()
+        assert (live_view(battle).phase, live_view(battle).message) == ("answering", "")
+        end(turn)
+    else:
+        end(turn, right=FinishReason.ABORT)
+    view = live_view(battle)
+    assert (view.phase, view.message, texts(view)) == ("answered", message, ("abc"[:shown], "de"[:shown]))
+    assert cast("StillPace", turn.pace).seen == [], "no more is shown as time goes by"
+    assert turn.as_turn().answers == {"left": "abc"[:shown], "right": "de"[:shown]}
+    assert view.turns[0].left.is_over
+    assert not view.turns[0].left.is_cut
+
+
+def test_a_failed_side_makes_it_void() -> None:
+    battle = battle_of()
+    turn = add_turn(battle, "abc", "de")
+    battle.is_skipped = True
+    view = live_view(battle)
+    assert (view.phase, view.message, view.may_vote, battle.is_settled) == ("skipped", "", False, True)
+    end(turn, left=FinishReason.ERROR)
+    view = live_view(battle)
+    assert (view.phase, view.message, view.may_vote, battle.is_void) == ("void", VOID, False, True)
+
+
+def test_a_vote_under_way_takes_no_other() -> None:
+    battle = battle_of()
+    turn = add_turn(battle, "abc", "def", 99)
+    battle.shown = {"left": 1, "right": 2}
+    assert (live_view(battle).phase, live_view(battle).may_vote, texts(live_view(battle))) == (
+        "answering",
+        False,
+        ("a", "de"),
+    )
+    turn.over.set()
+    view = live_view(battle)
+    assert (view.phase, view.may_vote, view.turns[0].left.is_over) == ("answered", False, True)
+
+
+def test_names_are_told_once_the_vote_cannot_be_taken_back() -> None:
+    clock = HandClock()
+    clock.now = 100.0
+    battle = battle_of(clock)
+    end(add_turn(battle, "abc", "de", prompt="One?"), left=FinishReason.LENGTH)
+    end(add_turn(battle, "fgh", "ij", prompt="Two?"))
+    battle.outcome, battle.voted_at, battle.shown, battle.num_rows = Outcome.TIE, 100.0, {"left": 2, "right": 1}, 1
+    clock.now += UNDO_S - 2
+    view = live_view(battle)
+    assert (view.phase, view.undo_left_s, view.outcome, view.ballot, view.contestants) == ("voted", 2.0, "tie", 1, None)
+    assert not battle.is_settled
+    clock.now += 2
+    view = live_view(battle)
+    assert (view.phase, view.undo_left_s, battle.is_settled) == ("revealed", 0.0, True)
+    assert view.turns == (
+        TurnView(
+            prompt="One?",
+            left=SideView(text="abc", is_over=True, is_cut=True),
+            right=SideView(text="de", is_over=True),
+        ),
+        TurnView(prompt="Two?", left=SideView(text="fg", is_over=True), right=SideView(text="i", is_over=True)),
+    )
+    settings = RIGHT.settings.model_dump(mode="json")
+    assert view.contestants is not None
+    assert view.contestants["right"] == ContestantView(
+        name="a", member="a", settings=settings, seconds=5.0, num_tokens=16, num_ensembled=6, num_forwards=8
+    )
+    assert (view.contestants["left"].name, view.contestants["left"].member) == ("gate", None)
+    battle.is_undoing = True
+    assert (live_view(battle).phase, live_view(battle).contestants) == ("voted", None)
+
+
+def test_revealed_at_once_it_cannot_be_taken_back() -> None:
+    battle = battle_of()
+    end(add_turn(battle, "a", "b"))
+    battle.outcome, battle.is_revealed = Outcome.LEFT, True
+    assert (battle.undo_left_s, battle.is_told) == (0.0, True)
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.LEFT])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_judgement_counts_once_it_is_stored(outcome: Outcome | None, fails: bool) -> None:
+    battle, done, write = battle_of(), list[str](), Future[None]()
+    add_turn(battle, "abc", "de")
+    battle.unwritten, battle.is_undoing, battle.outcome = (write, lambda: done.append("then")), True, outcome
+    battle.shown = {"left": 1, "right": 1}
+    assert (battle.note_row(), battle.num_rows, done) == (False, 0, [])
+    assert (live_view(battle).is_saving, live_view(battle).may_vote) == (True, False)
+    if fails:
+        write.set_exception(OSError("planned"))
+    else:
+        write.set_result(None)
+    assert battle.note_row()
+    assert (battle.num_rows, done) == ((0, []) if fails else (1, ["then"]))
+    assert (battle.unwritten, battle.is_undoing) == (None, False)
+    assert battle.shown == ({"left": 1, "right": 1} if outcome else None)
+    assert battle.note_row()
+
+
+def test_all_that_is_stored_of_a_battle() -> None:
+    battle = battle_of()
+    end(first := add_turn(battle, "abc", "de", 2, prompt="One?"))
+    first.is_stopping.set()
+    end(last := add_turn(battle, "fgh", "ij", prompt="Two?"))
+    assert battle.body({"gac": "1"}) == {
+        "sides": {
+            "left": side_record("gate", None, LEFT.settings),
+            "right": side_record("a", "a", RIGHT.settings),
+        },
+        "turns": [
+            {
+                "prompt": "One?",
+                "shown": {"left": 2, "right": 2},
+                "left": answer_record(first.streams["left"]),
+                "right": answer_record(first.streams["right"]),
+            },
+            {
+                "prompt": "Two?",
+                "left": answer_record(last.streams["left"]),
+                "right": answer_record(last.streams["right"]),
+            },
+        ],
+        "versions": {"gac": "1"},
+        "consent": True,
+    }
+    sides = {
+        side: side_facts([first.streams[side], last.streams[side]], num) for side, num in (("left", 3), ("right", 1))
+    }
+    assert battle.facts({"left": 3, "right": 1}) == {
+        "turn": 2,
+        "early": True,
+        "stopped": True,
+        "seconds": 1.235,
+        "shown": {"left": 3, "right": 1},
+        **sides,
+    }
+    assert not battle.facts({"left": 3, "right": 2})["early"]
+
+
+def test_the_tempo_is_told_how_fast_each_contestant_was() -> None:
+    told: list[tuple[object, ...]] = []
+    battle = battle_of()
+    turn = add_turn(battle, "abc", "de")
+    tempo = cast("Tempo", SimpleNamespace(note=lambda *args: told.append(args)))
+    turn.note_tempo(tempo)
+    assert told == []
+    end(turn)
+    turn.note_tempo(tempo)
+    assert told == [("gate", 3, 2.0, 0.5), ("a", 2, 2.0, 0.5)]
+
+
+def test_which_battles_are_open_and_which_votes_may_go() -> None:
+    clock, asked = HandClock(), list[float]()
+
+    def held_elsewhere(seconds: float) -> frozenset[str]:
+        asked.append(seconds)
+        return frozenset({"other server's"})
+
+    store = cast("Store", SimpleNamespace(battles=SimpleNamespace(held_elsewhere=held_elsewhere)))
+    live, found = LiveBattles(store), dict[str, str]()
+    for name, change in {
+        "new": {},
+        "voted": {"outcome": Outcome.LEFT},
+        "told": {"outcome": Outcome.LEFT, "is_revealed": True},
+        "skipped": {"is_skipped": True},
+        "unwritten": {"unwritten": (Future[None](), lambda: None)},
+    }.items():
+        battle = battle_of(clock)
+        add_turn(battle, "a", "b")
+        for key, value in change.items():
+            setattr(battle, key, value)
+        assert live.add(battle) == []
+        found[battle.id] = name
+
+    def names(ids: frozenset[str]) -> set[str]:
+        return {found.get(one, one) for one in ids}
+
+    assert names(live.open_ids()) == {"new", "voted", "unwritten", "other server's"}
+    assert names(live.revocable_ids()) == {"voted", "unwritten", "other server's"}
+    assert asked == [UNDO_S + UNDO_WRITTEN_S] * 2
+    [one, *others] = live.all()
+    assert live.take_out("bob") == []
+    assert live.take_out("ann", one.id) == [one]
+    assert live.take_out("ann") == others
+    assert live.all() == []
+
+
+@pytest.mark.parametrize(("side", "other"), [("left", "right"), ("right", "left")])
+def test_a_side_is_named_as_its_stream(side: Side, other: Side) -> None:
+    turn = add_turn(battle_of(), "a", "b")
+    assert turn.alone_in(side) != turn.alone_in(other)
+    assert turn.is_shown_whole({side: 1, other: 1}) is False, "it is not over"
+    end(turn)
+    assert turn.is_shown_whole({side: 1, other: 1})
+    assert not turn.is_shown_whole({side: 0, other: 1})
+
+
+def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settled ones first, then the oldest that is over of who has most; never one that goes on."""
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 3)
+    live = LiveBattles(cast("Store", SimpleNamespace()))
+
+    def add(owner: str, client: str, *, is_over: bool, is_skipped: bool = False) -> tuple[Battle, list[Battle]]:
+        battle = battle_of()
+        battle.owner, battle.client, battle.is_skipped = owner, client, is_skipped
+        turn = add_turn(battle, "a", "b")
+        if is_over:
+            end(turn)
+        return battle, live.add(battle)
+
+    first, gone = add("ann", "office", is_over=True)
+    assert gone == []
+    skipped, gone = add("bob", "home", is_over=True, is_skipped=True)
+    assert gone == []
+    second, gone = add("ann", "office", is_over=True)
+    assert gone == []
+    third, gone = add("ann", "office", is_over=False)
+    assert gone == [skipped]
+    _, gone = add("cyd", "home", is_over=True)
+    assert gone == [first], "of the address with most, the oldest that is over"
+    _, gone = add("cyd", "home", is_over=False)
+    assert gone == [second]
+    assert live.find("ann", third.id) is third
+    for who, battle_id in (("bob", third.id), ("ann", first.id)):
+        with pytest.raises(NotFoundError, match="no such battle"):
+            live.find(who, battle_id)
+
+
+def test_more_battles_than_are_kept_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 1)
+    live = LiveBattles(cast("Store", SimpleNamespace()))
+    for _ in range(3):
+        battle = battle_of()
+        add_turn(battle, "a", "b")
+        assert live.add(battle) == []
+    assert len(live.all()) == 3

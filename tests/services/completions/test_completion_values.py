@@ -1,0 +1,227 @@
+"""Systems by name, choices of a run, and what scores before it answers: no model runs."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gac_app.decoding.contexts import SessionStopped
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.trace import FinishedEvent, FinishReason
+from gac_app.errors import LimitError, ModelLoadError, NotFoundError, RequestError
+from gac_app.models.message import Message
+from gac_app.services.completions import completions as completions_module
+from gac_app.services.completions.completion_run import CompletionRun, Document, Question, _Scoring
+from gac_app.services.completions.completions import Asker, Completions
+from gac_app.services.completions.systems import System, Systems
+from gac_app.services.runs.runs import RunService
+from gac_app.settings import Settings
+from tests.fakes import config_of
+
+CONFIG = config_of(
+    ["a", "gac/gate"],
+    {"seed": 3, "mode": "every-step"},
+    arena={"contestants": [{"name": "bold", "settings": {"temperature": 1.0}}, {"name": "alone", "member": "a"}]},
+)
+ALICE, BOB = "a" * 64, "b" * 64
+HI = (Message("user", "Hi"),)
+
+
+def test_systems_are_the_ensemble_its_modes_and_members() -> None:
+    systems = Systems(CONFIG)
+    assert systems.names == ("gac", "gac/gate", "gac/every-step", "gac/agreement", "gac/bold", "a")
+    assert systems.find("gac") == System("gac", None, CONFIG.settings)
+    assert systems.find("gac/agreement").settings == CONFIG.settings.model_copy(update={"mode": "agreement"})
+    assert systems.find("gac/bold").settings == CONFIG.settings.model_copy(update={"temperature": 1.0})
+    assert systems.find("gac/gate") == System("gac/gate", "gac/gate", CONFIG.settings), "a member's name is its own"
+    with pytest.raises(NotFoundError, match="no such model; expected one of gac, gac/gate"):
+        systems.find("gpt")
+
+
+def test_settings_of_a_request_go_before_the_systems() -> None:
+    systems = Systems(CONFIG)
+    gac, bold = systems.find("gac"), systems.find("gac/bold")
+    assert systems.settings_from(gac, {}) == CONFIG.settings
+    assert systems.settings_from(bold, {"seed": 5}) == bold.settings.model_copy(update={"seed": 5})
+    drawn = {systems.settings_from(bold, {"top_k": 4}).seed for _ in range(4)}
+    assert len(drawn) > 1, "without a seed one is drawn"
+    assert all(0 <= seed < 2**53 for seed in drawn)
+    with pytest.raises(RequestError, match="top_k"):
+        systems.settings_from(gac, {"top_k": -1})
+
+
+def question(**changes: Any) -> Question:
+    fields: dict[str, Any] = {
+        "system": System("a", "a", CONFIG.settings),
+        "settings": Settings(seed=7),
+        "prompts": (HI, Document("text")),
+        "num_choices": 2,
+    }
+    return Question(**{**fields, **changes})
+
+
+def test_choices_of_a_prompt_stand_together() -> None:
+    run = CompletionRun(question(), "ann")
+    assert list(run.streams) == ["0", "1", "2", "3"]
+    assert [run.prompt_of(key) for key in run.streams] == [HI, HI, Document("text"), Document("text")]
+    assert [run.settings_of(key).seed for key in run.streams] == [7, 8, 7, 8]
+    assert {run.alone_in(key) for key in run.streams} == {"a"}
+    assert (run.owner, run.conversation_id, run.num_at_once) == ("ann", "", 2)
+    last = CompletionRun(question(settings=Settings(seed=2**63 - 1)), "ann")
+    assert [last.settings_of(key).seed for key in ("0", "1")] == [2**63 - 1, 0]
+
+
+def test_a_request_of_each_kind_of_prompt() -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def noted(kind: str) -> Any:
+        def request(prompt: Any, settings: Settings, **more: Any) -> Any:
+            asked.append((kind, prompt, settings.seed, more))
+            return SimpleNamespace(ids=[[1, 2, 3], [1]], text=f"text of {kind}")
+
+        return request
+
+    ensemble = cast("Ensemble", SimpleNamespace(request=noted("chat"), raw_request=noted("document")))
+    run, known = CompletionRun(question(), "ann"), dict[Any, Any]()
+    for key in ("1", "2"):
+        run.request_of(key, ensemble, known)
+    assert asked == [
+        ("chat", HI, 8, {"alone": "a", "known": known}),
+        ("document", "text", 7, {"alone": "a"}),
+    ]
+    assert (run.num_prompt_tokens, run.texts) == ({"1": 3, "2": 3}, {"1": "text of chat", "2": "text of document"})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ModelLoadError("the chat template refuses these messages")
+
+    with pytest.raises(RequestError, match="prompt: the chat template refuses"):
+        run.request_of("0", cast("Ensemble", SimpleNamespace(request=refuse)), known)
+
+
+# --- scoring first
+
+
+class Session:
+    """Says one thing, unless it was stopped."""
+
+    is_stopped = False
+
+    def events(self) -> Any:
+        yield "stopped" if self.is_stopped else "said"
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+def test_a_document_is_scored_before_it_is_continued() -> None:
+    order: list[str] = []
+    session = Session()
+    scoring = _Scoring(lambda _: order.append("scored"), lambda: cast("Any", order.append("opened") or session))
+    assert list(scoring.events()) == ["said"]
+    assert (order, scoring.shares_read()) == (["scored", "opened"], {})
+    scoring.stop()
+    assert session.is_stopped
+
+
+def reason_of(scoring: _Scoring) -> FinishReason:
+    [end] = scoring.events()
+    assert isinstance(end, FinishedEvent)
+    assert (end.text, end.num_tokens) == ("", 0)
+    return end.reason
+
+
+def test_scoring_alone_ends_at_its_length_or_when_stopped() -> None:
+    assert reason_of(_Scoring(lambda _: None, lambda: None)) is FinishReason.LENGTH
+
+    def score(stopped: threading.Event) -> None:
+        if stopped.is_set():
+            raise SessionStopped
+
+    scoring = _Scoring(score, lambda: pytest.fail("it goes on"))
+    scoring.stop()
+    assert reason_of(scoring) is FinishReason.ABORT
+    late = _Scoring(lambda stopped: stopped.set(), lambda: cast("Any", Session()))
+    assert list(late.events()) == ["stopped"], "what was stopped meanwhile begins stopped"
+
+
+# --- runs of an asker
+
+
+class Runs:
+    """A service that takes runs, and ends them when a test says so."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.config, self.config_hash = CONFIG, "c"
+        self.members = SimpleNamespace(ensemble=lambda: None, are_ready=False)
+        self.companions: list[Any] = []
+        self.ends: dict[str, Any] = {}
+        self.halted: list[Any] = []
+        self.refuses = refuses
+
+    def carry_out(self, run: CompletionRun, *, on_taken: Any, on_ended: Any) -> None:
+        if self.refuses:
+            raise RequestError("prompt", "is too long")
+        on_taken()
+        self.ends[run.id] = on_ended
+
+    def halt(self, run: CompletionRun) -> None:
+        self.halted.append(run)
+
+
+def asker(key: str = ALICE, max_at_once: int | None = None) -> Asker:
+    return Asker(visitor_key=key, client="office", max_at_once=max_at_once)
+
+
+def test_an_asker_has_so_many_requests_under_way() -> None:
+    runs = Runs()
+    completions = Completions(cast("RunService", runs))
+    assert runs.companions == [completions]
+    first, second = (completions.start(question(), asker(max_at_once=2)) for _ in range(2))
+    assert (first.client, first.owner == second.owner) == ("office", True)
+    with pytest.raises(LimitError, match="2 requests of yours are under way"):
+        completions.start(question(), asker(max_at_once=2))
+    completions.start(question(), asker())
+    completions.start(question(), asker(BOB, max_at_once=1))
+    runs.ends[first.id]()
+    with pytest.raises(LimitError):
+        completions.start(question(), asker(max_at_once=2))
+    runs.ends[second.id]()
+    completions.start(question(), asker(max_at_once=2))
+    completions.close()
+    assert len(runs.halted) == 3
+
+
+def test_what_is_refused_counts_no_more() -> None:
+    runs = Runs(refuses=True)
+    completions = Completions(cast("RunService", runs))
+    for _ in range(2):
+        with pytest.raises(RequestError, match="is too long"):
+            completions.start(question(), asker(max_at_once=1))
+    completions.close()
+    assert runs.halted == []
+
+
+def test_a_run_is_found_by_its_asker_while_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completions_module, "KEPT_RUNS", 2)
+    runs = Runs()
+    completions = Completions(cast("RunService", runs))
+    started = [completions.start(question(), asker()) for _ in range(4)]
+    for run in started[:3]:
+        runs.ends[run.id]()
+    assert [completions.find(run.id, asker()) for run in started[1:]] == started[1:]
+    for run_id, who in ((started[0].id, asker()), (started[3].id, asker(BOB)), ("none", asker())):
+        with pytest.raises(NotFoundError, match="no such run, or it ended long ago"):
+            completions.find(run_id, who)
+    assert completions.context_length(System("a", "a", CONFIG.settings)) is None, "members load"
+
+
+def test_a_system_has_the_room_of_its_smallest_member() -> None:
+    runs = Runs()
+    members = {"a": SimpleNamespace(context_length=9), "gac/gate": SimpleNamespace(context_length=5)}
+    runs.members = SimpleNamespace(ensemble=lambda: SimpleNamespace(members=members), are_ready=True)
+    completions = Completions(cast("RunService", runs))
+    lengths = {name: completions.context_length(completions.systems.find(name)) for name in ("gac", "a", "gac/gate")}
+    assert lengths == {"gac": 5, "a": 9, "gac/gate": 5}

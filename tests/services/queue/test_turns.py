@@ -1,0 +1,218 @@
+"""Who begins, who waits and who is turned away, by the queue alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from gac_app.errors import BusyError
+from gac_app.services.queue import queue as queue_module
+from gac_app.services.queue.order import who_gives_way
+from gac_app.services.queue.queue import OVERDUE_S, RunQueue
+from tests.services.house import until
+
+
+@dataclass(eq=False)
+class Run:
+    """A run of `client/owner`, or of `client/owner batch`."""
+
+    name: str
+    came_at: float = 0.0
+    queue_place: int = -1
+    num_changes: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        who, _, batch = self.name.partition(" ")
+        self.id, self.is_of_batch = self.name, bool(batch)
+        self.client, self.owner = who.split("/")
+
+    def changed(self) -> None:
+        self.num_changes += 1
+
+
+class Desk:
+    """A queue whose runs go on until they are let go."""
+
+    def __init__(self, *, max_running: int, max_waiting: int = 10, num_spare: int = 0) -> None:
+        self.queue: RunQueue[Run] = RunQueue(
+            lambda run: self.over.append(run) if run.released.wait(60) else None,
+            max_running=max_running,
+            max_waiting=max_waiting,
+            num_spare=num_spare,
+        )
+        self.over: list[Run] = []
+        self.taken: list[Run] = []
+
+    def put(self, name: str) -> Run:
+        run = Run(name, came_at=len(self.taken))
+        self.displaced = self.queue.put(run, lambda: self.taken.append(run))
+        return run
+
+    def end(self, *runs: Run) -> None:
+        for run in runs:
+            num_running = self.queue.counts()
+            run.released.set()
+            until(lambda: run in self.over and self.queue.counts() != num_running)  # noqa: B023
+
+
+@pytest.fixture
+def desks() -> Iterator[list[Desk]]:
+    made: list[Desk] = []
+    yield made
+    for desk in made:
+        for run in desk.taken:
+            run.released.set()
+
+
+class Clock:
+    now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(
+    ("max_running", "num_spare", "names", "places"),
+    [
+        (1, 0, ["x/ann", "y/bob", "z/cyd"], [0, 1, 2]),
+        (2, 0, ["x/ann", "x/ann", "x/ann"], [0, 0, 1]),  # nobody else is there
+        (2, 0, ["x/ann", "y/bob", "x/ann"], [0, 0, 1]),
+        (3, 0, ["x/ann", "y/bob", "x/ann", "y/bob"], [0, 0, 0, 1]),
+        (1, 0, ["x/ann", "x/ann", "x/ann", "y/bob", "x/cyd"], [0, 3, 4, 1, 2]),  # clients in turn, then visitors
+        (1, 0, ["x/ann batch", "y/bob"], [0, 1]),
+        (2, 0, ["x/ann batch", "y/bob batch", "y/bob"], [0, 1, 0]),  # batches leave a place
+        (3, 0, ["x/ann batch", "y/bob batch", "z/cyd batch"], [0, 0, 1]),
+        (1, 1, ["x/ann", "y/bob"], [0, 1]),  # nobody has several
+        (2, 1, ["x/ann", "x/ann", "y/bob", "z/cyd"], [0, 0, 0, 1]),  # one client has several: a spare place
+        (2, 1, ["x/ann", "x/ann", "x/cyd"], [0, 0, 1]),
+        (2, 1, ["x/ann", "x/ann", "y/bob batch"], [0, 0, 1]),
+        (2, 0, ["x/ann", "x/ann", "y/bob"], [0, 0, 1]),
+        (2, 2, ["x/ann", "x/ann", "y/bob", "z/cyd", "z/cyd"], [0, 0, 0, 0, 1]),
+    ],
+)
+def test_who_begins(desks: list[Desk], max_running: int, num_spare: int, names: list[str], places: list[int]) -> None:
+    desks.append(desk := Desk(max_running=max_running, num_spare=num_spare))
+    runs = [desk.put(name) for name in names]
+    assert [run.queue_place for run in runs] == places
+    assert desk.queue.counts() == (places.count(0), len(places) - places.count(0))
+    assert all(run.num_changes for run in runs if run.queue_place)
+
+
+@pytest.mark.parametrize(("max_running", "num_begun"), [(2, 1), (3, 2), (4, 3)])
+def test_one_place_is_left_for_who_was_there(desks: list[Desk], max_running: int, num_begun: int) -> None:
+    desks.append(desk := Desk(max_running=max_running))
+    desk.end(desk.put("y/bob"))
+    assert [desk.put("x/ann").queue_place for _ in range(max_running)] == [0] * num_begun + [1]
+    desk.end(desk.taken[1])
+    assert desk.taken[-1].queue_place == 0
+
+
+def test_a_place_goes_to_who_is_next(desks: list[Desk]) -> None:
+    desks.append(desk := Desk(max_running=1))
+    ann, bob, cyd = (desk.put(name) for name in ("x/ann", "y/bob", "z/cyd"))
+    assert desk.queue.remove(bob)
+    assert not desk.queue.remove(bob)
+    assert not desk.queue.remove(ann), "it has begun"
+    assert cyd.queue_place == 1
+    desk.end(ann)
+    assert (cyd.queue_place, bob.queue_place) == (0, 1)
+    assert not desk.queue.remove(cyd)
+
+
+def test_a_full_queue_takes_nobody_or_displaces_one(desks: list[Desk]) -> None:
+    desks.append(desk := Desk(max_running=1, max_waiting=2))
+    desk.put("x/ann")
+    second, third = desk.put("x/ann"), desk.put("x/ann")
+    with pytest.raises(BusyError, match="The queue is full"):
+        desk.put("x/ann")
+    assert (len(desk.taken), desk.queue.counts()) == (3, (1, 2))
+    bob = desk.put("y/bob")
+    assert desk.displaced is third
+    assert (bob.queue_place, second.queue_place, desk.queue.counts()) == (1, 2, (1, 2))
+    with pytest.raises(BusyError):
+        desk.put("z/cyd")
+
+
+def test_a_place_is_free_before_the_queue_is_full(desks: list[Desk]) -> None:
+    desks.append(desk := Desk(max_running=1, max_waiting=0))
+    assert desk.put("x/ann").queue_place == 0
+    assert desk.displaced is None
+    with pytest.raises(BusyError):
+        desk.put("y/bob")
+
+
+def test_who_has_had_less_of_the_time_is_next(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(queue_module, "time", clock)
+    desks.append(desk := Desk(max_running=1))
+    for name, seconds in (("x/ann", 5.0), ("y/bob", 1.0)):
+        run = desk.put(name)
+        clock.now_s += seconds
+        desk.end(run)
+    desk.put("z/cyd")
+    assert [desk.put(name).name for name in ("x/ann", "y/bob")] == ["x/ann", "y/bob"]
+    assert [run.queue_place for run in desk.taken[-2:]] == [2, 1]
+
+
+@pytest.mark.parametrize(("seconds", "num_running"), [(OVERDUE_S - 0.1, 2), (OVERDUE_S, 3)])
+def test_long_runs_make_room_where_there_is_a_spare_place(
+    desks: list[Desk], monkeypatch: pytest.MonkeyPatch, seconds: float, num_running: int
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(queue_module, "time", clock)
+    desks.append(desk := Desk(max_running=2, num_spare=1))
+    desk.put("x/ann")
+    desk.put("y/bob")
+    clock.now_s += seconds
+    desk.put("z/cyd")
+    desk.put("w/dan")
+    assert desk.queue.counts() == (num_running, 4 - num_running)
+
+
+def test_a_waiting_run_is_looked_at_again_once_others_are_late(
+    desks: list[Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers: list[SimpleNamespace] = []
+
+    def timer(seconds: float, then: object) -> SimpleNamespace:
+        timers.append(SimpleNamespace(seconds=seconds, then=then, start=lambda: None))
+        return timers[-1]
+
+    clock = Clock()
+    monkeypatch.setattr(queue_module, "time", clock)
+    monkeypatch.setattr(queue_module.threading, "Timer", timer)
+    desks.append(desk := Desk(max_running=1, num_spare=1))
+    desk.put("x/ann")
+    assert timers == []
+    waiting = desk.put("y/bob")
+    assert [timer.seconds > OVERDUE_S for timer in timers] == [True]
+    timers[0].then()
+    assert waiting.queue_place == 1
+    clock.now_s += OVERDUE_S
+    timers[0].then()
+    assert waiting.queue_place == 0
+
+
+@pytest.mark.parametrize(
+    ("newcomer", "waiting", "loser"),
+    [
+        ("y/bob", [], None),
+        ("y/bob", ["x/ann"], None),
+        ("y/bob", ["x/ann", "x/ann"], 1),
+        ("y/bob", ["x/ann", "x/cyd", "x/ann"], 2),  # the visitor with most, of the client with most
+        ("y/bob", ["x/cyd", "x/ann", "x/ann", "x/cyd", "x/cyd"], 4),
+        ("y/bob", ["y/bob", "x/ann", "x/ann"], None),
+        ("y/bob", ["y/bob", "x/ann", "x/ann", "x/ann"], 3),
+        ("x/bob", ["x/ann", "x/ann", "x/cyd"], 1),  # within the client
+        ("x/bob", ["x/ann", "x/cyd"], None),
+        ("x/ann", ["x/ann", "x/ann"], None),
+    ],
+)
+def test_who_gives_way_in_a_full_queue(newcomer: str, waiting: list[str], loser: int | None) -> None:
+    runs = [Run(name) for name in waiting]
+    assert who_gives_way(Run(newcomer), runs) is (None if loser is None else runs[loser])

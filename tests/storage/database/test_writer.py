@@ -1,0 +1,141 @@
+"""The writing thread alone: order, retries, what is counted as lost, and its end."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from gac_app.errors import NotFoundError, StorageError
+from gac_app.storage.database import writer as writer_module
+from gac_app.storage.database.writer import Writer
+from tests.fakes import WAIT_S
+
+
+@pytest.fixture
+def writer() -> Iterator[Writer]:
+    writer = Writer(retry_s=WAIT_S)
+    yield writer
+    writer.close(WAIT_S)
+
+
+def locked() -> OperationalError:
+    return OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
+
+
+def failing(times: int, error: Callable[[], Exception] = locked) -> Callable[[], int]:
+    """Fails so often, then gives the number of its calls."""
+    calls: list[None] = []
+
+    def work() -> int:
+        calls.append(None)
+        if len(calls) <= times:
+            raise error()
+        return len(calls)
+
+    return work
+
+
+def test_writes_are_done_in_order(writer: Writer) -> None:
+    done: list[int] = []
+    for number in range(5):
+        future = writer.submit(lambda number=number: done.append(number))  # type: ignore[misc]
+        assert not future.cancel()
+    assert writer.flush(WAIT_S)
+    assert (done, writer.num_errors) == ([0, 1, 2, 3, 4], 0)
+
+
+def test_what_may_succeed_later_is_tried_again(writer: Writer) -> None:
+    assert writer.submit(failing(1)).result(WAIT_S) == 2
+    assert writer.num_errors == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "num_errors"),
+    [
+        (NotFoundError("no such run"), 0),
+        (StorageError("broken"), 1),
+        (ValueError("xyzzy"), 1),
+        (KeyboardInterrupt(), 1),
+    ],
+)
+def test_an_error_of_the_work_is_the_futures(
+    error: BaseException, num_errors: int, writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert writer.submit(fail).exception(WAIT_S) is error
+    assert writer.submit(lambda: 3).result(WAIT_S) == 3, "the thread goes on"
+    assert writer.num_errors == num_errors
+    assert ("a write was lost" in caplog.text) is bool(num_errors)
+    assert "xyzzy" not in caplog.text
+
+
+def test_a_write_is_tried_at_least_once_and_until_its_deadline() -> None:
+    writer = Writer(retry_s=0.0)
+    assert writer.submit(failing(0)).result(WAIT_S) == 1
+    tried: list[None] = []
+
+    def fail() -> None:
+        tried.append(None)
+        raise locked()
+
+    with pytest.raises(StorageError, match="locked"):
+        writer.submit(fail).result(WAIT_S)
+    assert len(tried) == 1
+    assert writer.num_errors == 1
+    writer.close(WAIT_S)
+
+
+def test_so_many_writes_wait_and_no_more(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_MAX_WAITING", 2)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> Any:
+        begun.set()
+        go_on.wait(WAIT_S)
+
+    writer.submit(wait)
+    assert begun.wait(WAIT_S)
+    waiting = [writer.submit(lambda: 1) for _ in range(3)]
+    assert [future.done() for future in waiting] == [False, False, True]
+    with pytest.raises(StorageError, match="not saved: the store has too many writes waiting"):
+        waiting[2].result(0)
+    assert writer.num_errors == 1
+    go_on.set()
+    assert [future.result(WAIT_S) for future in waiting[:2]] == [1, 1]
+
+
+def test_a_flush_waits_no_longer_than_it_may(writer: Writer) -> None:
+    go_on = threading.Event()
+    writer.submit(lambda: go_on.wait(WAIT_S))
+    assert not writer.flush(0.01)
+    go_on.set()
+    assert writer.flush(WAIT_S)
+
+
+def test_closing_writes_what_is_queued_and_takes_nothing_more() -> None:
+    writer = Writer(retry_s=WAIT_S)
+    futures = [writer.submit(lambda number=number: number) for number in range(3)]  # type: ignore[misc]
+    writer.close(WAIT_S)
+    writer.close(WAIT_S)
+    assert [future.result(0) for future in futures] == [0, 1, 2]
+    with pytest.raises(StorageError, match="not saved: the store is closed"):
+        writer.submit(lambda: 1).result(0)
+    assert writer.num_errors == 1
+    assert writer.flush(WAIT_S)
+
+
+def test_what_the_database_does_not_take_by_the_end_fails() -> None:
+    writer = Writer(retry_s=WAIT_S)
+    futures = [writer.submit(failing(10**9)) for _ in range(2)]
+    writer.close(0.01)
+    for future in futures:
+        with pytest.raises(StorageError, match="closed before the database took it"):
+            future.result(0)
+    assert writer.num_errors == 2
