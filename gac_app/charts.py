@@ -29,7 +29,7 @@ _HEIGHT, _STILL_WIDTH, _PNG_SCALE = 260, 380, 2
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _MIN_AREA, _MAX_AREA = 30, 400  # of a dot, square pixels
 _NAME_PX = 16  # between names one below the other
-_PADDING = 8  # pixels between the axes' ends and the outermost points
+_PADDING = 12  # pixels between the axes' ends and the outermost points
 _FAINT = 0.15  # opacity of series that are not chosen in the legend
 _MAX_FILL = 0.55  # opacity of a heat map's cell, for readable text in both themes
 _NAME_ROOM = 1.3  # of the highest cost, so that its name fits beside it
@@ -117,11 +117,11 @@ def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
     tips += [_number(field, format=",.0f") for field in ("rating", "low", "high")]
     base = {"x": _number("cost", title=cost_label, scale=cost), "tooltip": tips}
     low = {"y": _number("low", title="rating", scale=scale), "y2": {"field": "high"}}
-    name_at = {"y": _number("name_at", title=None, scale=scale), "text": _name("name")}
+    name_at = {"y": _number("name_at", title="rating", scale=scale), "text": _name("name")}
     name = {"type": "text", "color": INK, "align": "left", "dx": 8, "dy": -8, "fontSize": 12, "limit": _NAME_LIMIT}
     layers = [
         {"mark": {"type": "rule", "color": SOFT, "strokeWidth": 2}, "encoding": {**base, **low}},
-        {"mark": _DOT | {"color": INK}, "encoding": {**base, "y": _number("rating", title=None, scale=scale)}},
+        {"mark": _DOT | {"color": INK}, "encoding": {**base, "y": _number("rating", scale=scale)}},
         {"mark": name, "encoding": {**base, **name_at}},
     ]
     told = "; ".join(

@@ -8,12 +8,12 @@ from functools import partial
 
 from gac_app.config import Config
 from gac_app.decoding.member import Member
-from gac_app.decoding.request import document_start
 from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, rules_key
+from gac_app.decoding.tokenizer import document_start
 from gac_app.settings import Settings
 
 _PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary

@@ -10,7 +10,7 @@ from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.constraints import Constraint, Grammars, TokenBias
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules import check_rules
-from gac_app.decoding.tokenizer import MemberTokenizer, Tokenizer, UnionTokenizer
+from gac_app.decoding.tokenizer import MemberTokenizer, Tokenizer, UnionTokenizer, document_start
 from gac_app.errors import RequestError, TooLongError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
@@ -107,7 +107,7 @@ class Requests:
         members = empty.members
         data = b"".join(self.tokenizer(alone).tokens(prompt))
         text = data.decode("utf-8", "replace")
-        if alone is None and self._union.end_id in prompt:
+        if alone is None and self._union.end_id in prompt[1:]:  # as the first it is the start of the document
             raise RequestError("prompt", f"{self._union.end_id} ends an answer, so no prompt can have it")
         ids = [list(prompt)] if alone is not None else [document_ids(member, data) for member in members]
         _check_lengths(members, ids)
@@ -150,11 +150,6 @@ def _text_of(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
 
 
-def document_start(member: Member) -> list[int]:
-    """What a document begins with: the member's BOS, else the token that ends the document before."""
-    return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
-
-
 def _checked(prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
     text = _text_of(prompt)
     if not text.strip() and not (raw and text):
@@ -184,6 +179,8 @@ def _encode(members: list[Member], prompt: Prompt, known: Encoded) -> list[list[
 
 def document_ids(member: Member, data: bytes) -> list[int]:
     """A member's ids of a document, which may end within a character."""
+    if not data:
+        return document_start(member)
     try:
         return member.encode(data.decode())
     except UnicodeDecodeError:

@@ -10,14 +10,21 @@ from gac_app.errors import RequestError, VocabularyError
 from gac_app.vocab.union import UnionVocabulary
 
 
+def document_start(member: Member) -> list[int]:
+    """What a document begins with: the member's BOS, else the token that ends the document before."""
+    return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
+
+
 class Tokenizer(ABC):
     """The ids of one vocabulary.
 
     Attributes:
         size: ids are below it.
+        start: what stands for the start of a document.
     """
 
     size: int
+    start: list[int]
 
     @abstractmethod
     def encode(self, text: str, *, is_document: bool = False) -> list[int]:
@@ -51,6 +58,7 @@ class MemberTokenizer(Tokenizer):
     def __init__(self, member: Member) -> None:
         self._member = member
         self.size = len(member.mapping.vocabulary)
+        self.start = document_start(member)
 
     def encode(self, text: str, *, is_document: bool = False) -> list[int]:
         return self._member.encode(text) if is_document else list(self._member.mapping.vocabulary.encode(text))
@@ -70,6 +78,7 @@ class UnionTokenizer(Tokenizer):
     def __init__(self, union: UnionVocabulary) -> None:
         self._union = union
         self.size = len(union)
+        self.start = [union.end_id]
 
     def encode(self, text: str, *, is_document: bool = False) -> list[int]:
         data, ids, longest = text.encode(), [], self._union.max_token_bytes

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 import gradio as gr
 from gradio.components.plot import PlotData
 
-from gac_app.charts import Spec
+from gac_app.charts import Spec, reworded
+from gac_app.ui.words import said
+
+_FORMATS = {"de": {"decimal": ",", "thousands": ".", "grouping": [3], "currency": ["", " €"]}}  # of numbers
+
+
+def in_language(specs: Sequence[Spec], language: str) -> list[Spec]:
+    """Charts with their words and numbers as a language has them. Their descriptions stay English."""
+    found = [reworded(spec, partial(said, language=language)) for spec in specs]
+    for spec in found if language in _FORMATS else ():
+        embedded = {**spec["usermeta"]["embedOptions"], "formatLocale": _FORMATS[language]}
+        spec["usermeta"] = {"embedOptions": embedded}
+    return found
 
 
 class PlotRow:
@@ -18,10 +31,10 @@ class PlotRow:
         with gr.Row(elem_id=elem_id, elem_classes="gac-plots"):
             self.plots = [gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in range(num)]
 
-    def showing(self, specs: Sequence[Spec]) -> list[gr.Plot]:
+    def showing(self, specs: Sequence[Spec], language: str) -> list[gr.Plot]:
         """The updates of `plots`; those without a chart are hidden."""
         drawn = [
             gr.Plot(value=PlotData(type="altair", plot=json.dumps(spec)), visible=True)
-            for spec in specs[: len(self.plots)]
+            for spec in in_language(specs[: len(self.plots)], language)
         ]
         return [*drawn, *(gr.Plot(value=None, visible=False) for _ in self.plots[len(drawn) :])]

@@ -21,7 +21,7 @@ WORDS_DIR = STATIC_DIR / "words"
 Table = dict[str, Any]
 
 _COMMAS = re.compile(r", (?![^(]*\))")
-_NUMBER = re.compile(r"-?[\d,]*\d(?:\.\d+)? ?%?")
+_FIGURES = re.compile(r"[-+(\s]*\d[-+\d.,%():\s]*")
 _DECIMAL_COMMA = {"de"}
 _SIGNS = str.maketrans(",.", ".,")
 
@@ -69,8 +69,8 @@ def _by_parts(text: str, language: str) -> str | None:
 
 
 def _value(text: str, language: str) -> str:
-    """What stands in a sentence: a number such as 8,000, or other words of the server, or a name."""
-    if not _NUMBER.fullmatch(text):
+    """What stands in a sentence: figures such as 8,000, or other words of the server, or a name."""
+    if not _FIGURES.fullmatch(text):
         return said(text, language)
     return text.translate(_SIGNS) if language in _DECIMAL_COMMA else text
 

@@ -69,6 +69,15 @@ def test_a_log_likelihood_is_the_score_and_greedy_the_text(system: str) -> None:
         assert log_prob == score.log_prob
 
 
+def test_by_the_harness_s_convention_spaces_move() -> None:
+    ensemble = make(1, 2)
+    own, theirs = EnsembleLM(ensemble), EnsembleLM(ensemble, convention="hf")
+    assert log_probs(theirs, ("the ", "model"), ("the", " model")) == log_probs(own, *[("the", " model")] * 2)
+    assert log_probs(theirs, (" ", "model")) == log_probs(own, (" ", "model")), "of a context that is spaces they stay"
+    with pytest.raises(RequestError, match="convention: 'none' is none"):
+        EnsembleLM(ensemble, convention="none")
+
+
 def test_a_rolling_log_likelihood_goes_beyond_the_context() -> None:
     text = "ab" * 30
     whole = EnsembleLM(toy_ensemble(toys(5, 2)), "every-step+prefix")

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _CHAT_MARK = "\0gac-chat:"  # begins a string that stands for a chat; no document begins like this
 _ROLES = {"system", "user", "assistant"}
+CONVENTIONS = ("bytes", "hf")
 _MAX_GEN_TOKS = 256  # the harness's own default
 
 
@@ -54,9 +55,10 @@ class EnsembleLM(LM):  # type: ignore[misc]
         system: the system that answers, named as for `eval`: `every-step`, `gate@0.5+paper`, `alone:MEMBER`.
         batch_size: requests at once; they share forward passes.
         max_gen_toks: longest answer if a task does not say.
+        convention: bytes, or hf: as by the harness's own models, spaces at a context's end count to the continuation.
 
     Raises:
-        RequestError: there is no such system.
+        RequestError: there is no such system or convention.
     """
 
     def __init__(
@@ -65,8 +67,12 @@ class EnsembleLM(LM):  # type: ignore[misc]
         system: str = "every-step",
         batch_size: int | str = 1,
         max_gen_toks: int = _MAX_GEN_TOKS,
+        convention: str = "bytes",
     ) -> None:
         super().__init__()
+        if convention not in CONVENTIONS:
+            raise RequestError("convention", f"{convention!r} is none; expected {' or '.join(CONVENTIONS)}")
+        self._moves_spaces = convention == "hf"
         self._ensemble = ensemble
         self._system = parse_system(system, ensemble.config)
         refuse_rules([self._system])
@@ -80,11 +86,17 @@ class EnsembleLM(LM):  # type: ignore[misc]
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Per (context, continuation): log-likelihood in nats, and whether greedy decoding would write it."""
         wanted: dict[str, list[str]] = {}
-        for request in requests:
-            context, continuation = request.args
+        pairs = [self._pair(*request.args) for request in requests]
+        for context, continuation in pairs:
             wanted.setdefault(context, []).append(continuation)
         found = dict(zip(wanted, self._map(self._judge, list(wanted.items())), strict=True))
-        return self._given([(r, found[r.args[0]][r.args[1]]) for r in requests], "loglikelihood")
+        told = [(request, found[pair[0]][pair[1]]) for request, pair in zip(requests, pairs, strict=True)]
+        return self._given(told, "loglikelihood")
+
+    def _pair(self, context: str, continuation: str) -> tuple[str, str]:
+        kept = context.rstrip()
+        is_kept = not self._moves_spaces or not kept or context.startswith(_CHAT_MARK)
+        return (context, continuation) if is_kept else (kept, context[len(kept) :] + continuation)
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Per (text,): its log-likelihood from the beginning of a document on, in nats.
@@ -212,9 +224,10 @@ def register(load: Callable[[str | None], Ensemble]) -> None:
             system: str = "every-step",
             batch_size: int | str = 1,
             max_gen_toks: int = _MAX_GEN_TOKS,
+            convention: str = "bytes",
             **unused: Any,  # device, max_batch_size: ignored; the configuration places members
         ) -> None:
-            super().__init__(load(config), system, batch_size, max_gen_toks)
+            super().__init__(load(config), system, batch_size, max_gen_toks, convention)
 
     importlib.import_module("lm_eval.models")  # registers the harness's own, such as hf
     register_model("gac")(Configured)

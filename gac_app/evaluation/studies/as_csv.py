@@ -51,7 +51,8 @@ def _columns(name: str, cells: Sequence[str]) -> list[list[str]]:
                 [harmless(heading + ending), *(_number(match[group], factor) if match else "" for match in matches)]
                 for group, (ending, factor) in enumerate(zip(endings, factors, strict=True), start=1)
             ]
-    return [[harmless(cell) for cell in (name, *cells)]]
+    heading = name if known else name.removesuffix(" (95 %)")
+    return [[harmless(cell) for cell in (heading, *("" if cell == NOT_KNOWN else cell for cell in cells))]]
 
 
 def _number(text: str, factor: float) -> str:

@@ -11,7 +11,7 @@ from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.evaluation.running import System, alone_and_every_step, parse_systems, refuse_rules
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.wording import colours_of, figure
 from gac_app.evaluation.tasks import Question, Task
@@ -70,7 +70,7 @@ class CalibrationStudy(QuestionStudy):
 def _unfitted(report: CalibrationReport) -> list[str]:
     names = [name for name, system in report.systems.items() if system.scaling.temperature is None]
     why = "too few questions, or answers no better than chance"
-    return [f"No temperature fits {' or '.join(names)}: {why}."] if names else []
+    return [f"No temperature fits {name}: {why}." for name in names]
 
 
 def _systems(report: CalibrationReport) -> Table:
@@ -89,8 +89,8 @@ def _scaling(report: CalibrationReport) -> Table:
         before, after = system.scaling.before, system.scaling.after
         scaled = (after.ece, after.chance_ece, after.nll) if after else (None, None, None)
         figures = (before.ece, *scaled[:2], before.nll, scaled[2])
-        temperature = figure(system.scaling.temperature, 2) or NOT_KNOWN
-        rows.append([name, temperature, *(figure(found, 3) or NOT_KNOWN for found in figures)])
+        temperature = figure(system.scaling.temperature, 2)
+        rows.append([name, temperature, *(figure(found, 3) for found in figures)])
     columns = ("system", "temperature", "ECE", "ECE scaled", "ECE by chance", "nats", "nats scaled")
     return Table(columns, rows, "Temperature fitted on one half of the questions, checked on the other")
 

@@ -11,7 +11,7 @@ from gac_app.config import Config
 from gac_app.evaluation.analyses import Plant, SnowballReport, judge_snowball, planted
 from gac_app.evaluation.running import System, parse_systems, with_whole_answers
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.wording import colours_of, compared, share
 from gac_app.evaluation.tasks import Question, Task
@@ -76,8 +76,8 @@ def _spread(report: SnowballReport) -> Table:
     rows = []
     for found in report.systems:
         shares = {(kept.first, kept.last): f"{kept.share:.0%} of {kept.num_words:,}" for kept in found.kept}
-        rows.append([found.system.name, *(shares.get(place, "") for place in places)])
-    columns = ("system", *(f"word {first}" if first == last else f"{first} to {last}" for first, last in places))
+        rows.append([found.system.name, *(shares.get(place, NOT_KNOWN) for place in places)])
+    columns = ("system", *(f"word {first}" if first == last else f"words {first} to {last}" for first, last in places))
     return Table(columns, rows, "Words of the answer without the plant that are still written with it, by their place")
 
 

@@ -52,7 +52,7 @@ class Thresholds(QuestionStudy):
             heading=f"{report.task}: {report.every_step.num_questions} questions",
             tables=[Table(_COLUMNS, _rows(report))],
             data=report.to_json(),
-            remarks=[_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
+            remarks=[*_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
             plots=_plots(report, ask.ensemble.config.member_names),
             failure=failure(point.report for point in report.points.values()),
         )
@@ -86,16 +86,16 @@ def _rows(report: SweepReport) -> list[list[str]]:
     return rows
 
 
-def _recommendation(report: SweepReport) -> str:
+def _recommendation(report: SweepReport) -> list[str]:
     if report.every_step.num_questions < ENOUGH_QUESTIONS:
-        return f"Too few questions to recommend a threshold; {ENOUGH_QUESTIONS} or more are needed."
+        return [f"Too few questions to recommend a threshold; {ENOUGH_QUESTIONS} or more are needed."]
     if report.recommended is None:
-        return "No threshold tried reaches every step's 95 % interval."
+        return ["No threshold tried reaches every step's 95 % interval."]
     share = report.points[report.recommended].report.share_ensembled
     name = report.recommended.name
-    found = f"Recommended: {name}, {share:.1%} of the steps ensembled, not below every step's 95 % interval."
+    found = [f"Recommended: {name}, {share:.1%} of the steps ensembled, not below every step's 95 % interval."]
     if report.sufficient_members:
-        found += f" Neither is {' nor '.join(report.sufficient_members)} alone."
+        found.append(f"Not below it either, alone: {', '.join(report.sufficient_members)}.")
     return found
 
 

@@ -8,6 +8,7 @@ from itertools import cycle
 from gac_app.charts import MEMBERS, OTHERS
 from gac_app.evaluation.metrics import Comparison, wilson_interval
 from gac_app.evaluation.running import SystemReport
+from gac_app.evaluation.studies.result import NOT_KNOWN
 
 SHARED_TIMES = "Times say little here: systems share what they read of a question's choices."
 
@@ -18,21 +19,21 @@ def accuracy(report: SystemReport) -> str:
 
 
 def share(num_right: int, num_all: int) -> str:
-    """A share with its 95 % interval; "" if the total is 0."""
+    """A share with its 95 % interval; a dash if the total is 0."""
     if not num_all:
-        return ""
+        return NOT_KNOWN
     low, high = wilson_interval(num_right, num_all)
     return f"{num_right / num_all:.1%} ({low:.1%} to {high:.1%})"
 
 
 def figure(value: float | None, digits: int) -> str:
-    """The number; "" if unknown."""
-    return "" if value is None else f"{value:.{digits}f}"
+    """The number; a dash if unknown."""
+    return NOT_KNOWN if value is None else f"{value:.{digits}f}"
 
 
 def compared(comparison: Comparison | None) -> str:
-    """Example: "+2.0% (p 0.34)"."""
-    return "" if comparison is None else f"{comparison.delta:+.1%} (p {comparison.p:.2g})"
+    """Example: "+2.0% (p 0.34)"; a dash for what is compared with itself."""
+    return NOT_KNOWN if comparison is None else f"{comparison.delta:+.1%} (p {comparison.p:.2g})"
 
 
 def failure(reports: Iterable[SystemReport]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ from gac_app.server.api.requests import ChatRequest, CompletionRequest, Detokeni
 from gac_app.server.api.response_models import ResponseEvent, ResponseRequest
 from gac_app.server.api.responses import response_route
 from gac_app.server.api.texts import text_route
-from gac_app.server.api.tokens import token_routes
+from gac_app.server.api.tokens import MODEL, token_routes
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
 from gac_app.services.completions.completions import Completions
@@ -39,6 +40,7 @@ from gac_app.services.completions.systems import System
 from gac_app.services.origin import ORIGIN
 
 PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
+_NAMED = re.compile(r"/models/(.+?)(/v1/completions|/tokenize|/detokenize|/tokenizer_info)")
 REQUEST_ID = "X-Request-Id"
 _ANY_SIZE = 2**63
 _BODIES = (ChatRequest, CompletionRequest, ResponseRequest, TokenizeRequest, DetokenizeRequest)
@@ -92,12 +94,16 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
 
 
 class ApiPaths:
-    """Middleware: passes requests to the API's paths to its application."""
+    """Middleware: passes requests to the API's paths to its application. `/models/NAME` before some of them names the
+    model of requests that name none, as those of lm-eval to a tokeniser.
+    """
 
     def __init__(self, app: ASGIApp, api: ASGIApp) -> None:
         self.app, self._api = app, api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (named := _NAMED.fullmatch(scope["path"])):
+            scope = {**scope, "path": named[2], "state": {**scope.get("state", {}), MODEL: named[1]}}
         is_api = scope["type"] == "http" and (scope["path"].startswith(PREFIX) or scope["path"] in OTHERS)
         await (self._api if is_api else self.app)(scope, receive, send)
 

@@ -26,7 +26,7 @@ def described(body: type[BaseModel], chunk: type[BaseModel] | None = None) -> di
     options: dict[str, Any] = {"openapi_extra": {"requestBody": {"required": True, "content": content}}}
     if chunk:
         told = f"Server-sent events. The data of each is a {chunk.__name__} or an ErrorBody; `[DONE]` is the last."
-        stream = {"schema": {"type": "string", "description": told}}
+        stream = {"schema": {"description": told}}
         options["responses"] = {200: {"content": {"text/event-stream": stream}}}
     return options
 

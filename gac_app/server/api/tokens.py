@@ -7,7 +7,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from gac_app.config import MAX_PROMPT_CHARS
@@ -18,22 +18,29 @@ from gac_app.server.api.description import described
 from gac_app.server.api.reading import body_of
 from gac_app.server.api.requests import DetokenizeRequest, TokenizeRequest
 from gac_app.services.completions.completions import Completions
+from gac_app.services.completions.systems import System
 
-EOS = "<|endoftext|>"
+EOS = "<|endoftext|>"  # as a whole prompt it stands for what a document begins with
+MODEL = "model"  # of a request's state: the model if its body names none
 
 
 def token_routes(completions: Completions, access: Access) -> APIRouter:
     """The routes. They wait for no model, only for a thread."""
     router = APIRouter(dependencies=[Depends(access)])
 
-    def ids_of(asked: TokenizeRequest) -> list[int]:
-        system, ensemble = completions.systems.find(asked.model), completions.ensemble()
+    def named(asked: TokenizeRequest | DetokenizeRequest, request: Request) -> System:
+        is_named = "model" in asked.model_fields_set
+        return completions.systems.find(asked.model if is_named else getattr(request.state, MODEL, asked.model))
+
+    def ids_of(asked: TokenizeRequest, system: System) -> list[int]:
+        ensemble = completions.ensemble()
         if asked.messages is None:
             text = asked.prompt or ""
             if len(text) > MAX_PROMPT_CHARS:
                 message = f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken"
                 raise RequestError("prompt", message)
-            return ensemble.tokenizer(system.member).encode(text, is_document=asked.add_special_tokens)
+            tokenizer = ensemble.tokenizer(system.member)
+            return tokenizer.start if text == EOS else tokenizer.encode(text, is_document=asked.add_special_tokens)
         if system.member is None:
             raise RequestError("messages", "each member has a chat template of its own; name one as the model")
         try:
@@ -41,26 +48,29 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
         except ModelLoadError as error:
             raise RequestError("messages", str(error)) from None
 
-    def tokenized(asked: TokenizeRequest) -> TokenizeAnswer:
-        system, ids = completions.systems.find(asked.model), ids_of(asked)
+    def tokenized(asked: TokenizeRequest, system: System) -> TokenizeAnswer:
+        ids = ids_of(asked, system)
         strings = None
         if asked.return_token_strs:
             strings = list(map(token_text, completions.ensemble().tokenizer(system.member).tokens(ids)))
         most = completions.context_length(system)
         return TokenizeAnswer(count=len(ids), max_model_len=most, tokens=ids, token_strs=strings)
 
-    def detokenized(asked: DetokenizeRequest) -> DetokenizeAnswer:
-        system = completions.systems.find(asked.model)
+    def detokenized(asked: DetokenizeRequest, system: System) -> DetokenizeAnswer:
         tokens = completions.ensemble().tokenizer(system.member).tokens(asked.tokens)
         return DetokenizeAnswer(prompt=b"".join(tokens).decode("utf-8", "replace"))
 
     @router.post("/tokenize", **described(TokenizeRequest))
-    async def tokenize(asked: Annotated[TokenizeRequest, Depends(body_of(TokenizeRequest))]) -> TokenizeAnswer:
-        return await run_in_threadpool(tokenized, asked)
+    async def tokenize(
+        request: Request, asked: Annotated[TokenizeRequest, Depends(body_of(TokenizeRequest))]
+    ) -> TokenizeAnswer:
+        return await run_in_threadpool(tokenized, asked, named(asked, request))
 
     @router.post("/detokenize", **described(DetokenizeRequest))
-    async def detokenize(asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest))]) -> DetokenizeAnswer:
-        return await run_in_threadpool(detokenized, asked)
+    async def detokenize(
+        request: Request, asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest))]
+    ) -> DetokenizeAnswer:
+        return await run_in_threadpool(detokenized, asked, named(asked, request))
 
     @router.get("/tokenizer_info")
     async def tokenizer_info() -> TokenizerInfo:

@@ -57,9 +57,7 @@ class GradioPage:
         """Raise RefusedError unless a body names an event of the page for this route, with its inputs."""
         index, data = body.get("fn_index"), body.get("data")
         function = self._blocks.fns.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
-        is_known = function is not None and function.fn is not None
-        # Gradio's own client queues whatever it may call.
-        if not is_known or (bool(function.queue) != is_queued and function.api_visibility != "public"):
+        if function is None or function.fn is None or not _fits(function, is_queued=is_queued):
             raise RefusedError(404, "There is no such event.")
         if not isinstance(data, list):
             raise RefusedError(422, "data: expected a list.")
@@ -108,6 +106,11 @@ class GradioPage:
             *(blocks.pending_streams, blocks.pending_diff_streams),
         ):
             kept.pop(session_hash, None)
+
+
+def _fits(function: Any, *, is_queued: bool) -> bool:
+    """Whether an event may come by this route. Gradio's own client queues whatever it may call."""
+    return bool(function.queue) == is_queued or function.api_visibility == "public"
 
 
 class _LeanStates(StateHolder):  # type: ignore[misc]

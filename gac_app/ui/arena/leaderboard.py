@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
 
-from gac_app.charts import Rated, Spec, rated_costs, reworded
+from gac_app.charts import Rated, Spec, rated_costs
 from gac_app.config import Config
 from gac_app.errors import GacError
 from gac_app.ui.assets import called, component
@@ -22,7 +22,7 @@ from gac_app.ui.requests import Fields, Reply, page_json, refusal_json
 from gac_app.ui.settings.names import contestants_in_words
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
-from gac_app.ui.words import said, word
+from gac_app.ui.words import word
 
 if TYPE_CHECKING:
     from gac_app.arena.rating.leaderboard import Leaderboard, Standing
@@ -74,8 +74,7 @@ class LeaderboardTab:
             "reading": self._arena.reading,
             "at": time.monotonic(),  # by which equal replies differ: Gradio draws only what has changed
         }
-        shown = [reworded(chart, partial(said, language=language)) for chart in charts(board, words)]
-        return [page_json(reply), *self._row.showing(shown)]
+        return [page_json(reply), *self._row.showing(charts(board, words), language)]
 
 
 def filter_of(fields: Fields) -> VoteFilter:

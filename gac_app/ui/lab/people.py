@@ -1,17 +1,15 @@
-"""A study's result as people read it: with names for people, and charts in their language. Files keep the keys."""
+"""A study's result as people read it: with names for people. Files keep the keys."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 
-from gac_app.charts import Spec, reworded
+from gac_app.charts import reworded
 from gac_app.config import Config
 from gac_app.evaluation.studies import GivenAnswer, StudyResult, Table
 from gac_app.ui.settings.names import systems_in_words
-from gac_app.ui.words import said
 
 
 def for_people(result: StudyResult, config: Config) -> StudyResult:
@@ -32,11 +30,6 @@ def for_people(result: StudyResult, config: Config) -> StudyResult:
         plots=[reworded(plot, named) for plot in result.plots],
         asked=[replace(one, answers=[_answer(answer, named) for answer in one.answers]) for one in result.asked],
     )
-
-
-def plots_in(result: StudyResult, language: str) -> list[Spec]:
-    """The charts with their words in a language."""
-    return [reworded(plot, partial(said, language=language)) for plot in result.plots]
 
 
 def _keys(result: StudyResult) -> Iterator[str]:

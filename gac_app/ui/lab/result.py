@@ -12,8 +12,8 @@ from gac_app.charts import to_svg
 from gac_app.config import Config
 from gac_app.evaluation.studies import StudyResult, explained, to_csv
 from gac_app.ui.assets import component
-from gac_app.ui.lab.people import for_people, plots_in
-from gac_app.ui.plots import PlotRow
+from gac_app.ui.lab.people import for_people
+from gac_app.ui.plots import PlotRow, in_language
 from gac_app.ui.requests import Fields, Reply, page_json, replying
 from gac_app.ui.settings.names import systems_in_words
 
@@ -33,7 +33,7 @@ class ResultView:
         @replying
         def lab_picture(fields: Fields) -> Reply:
             kept = lab.results.load(fields.visitor_key, fields.text("result"))
-            return {"svg": to_svg(plots_in(for_people(kept.result, config), fields.text("said_in")))}
+            return {"svg": to_svg(in_language(for_people(kept.result, config).plots, fields.text("said_in")))}
 
         with gr.Column(elem_id="gac-lab-shown"):
             self._head = component("lab_head", "lab/head", functions=[lab_picture])
@@ -46,12 +46,12 @@ class ResultView:
 
     def nothing(self, error: str = "") -> list[Any]:
         """The outputs without a result."""
-        return [page_json({"error": error}) if error else "", *self._row.showing([]), ""]
+        return [page_json({"error": error}) if error else "", *self._row.showing([], "en"), ""]
 
     def of(self, kept: KeptResult, language: str) -> list[Any]:
         """The outputs for a result. What the server draws is in the language."""
         result = for_people(kept.result, self._config)
-        row = self._row.showing(plots_in(result, language))
+        row = self._row.showing(result.plots, language)
         return [page_json(_head_of(kept, result)), *row, page_json(_body_of(kept, result, self._config))]
 
 

@@ -6,6 +6,8 @@ export const TABLES = globalThis.gradio_config?.i18n_translations ?? {};
 export const LANGUAGE = [navigator.language, navigator.language.split("-")[0]].find((name) => name in TABLES) ?? "en";
 export const LOCALE = navigator.language.startsWith(LANGUAGE) ? navigator.language : LANGUAGE; // how numbers and dates are written
 const COMMAS = /, (?![^(]*\))/u; // between the parts of a name for people, not those in brackets
+const PERCENT = (0).toLocaleString(LOCALE, { style: "percent" }).slice(1); // "%", or a space before it
+const FIGURES = /^[-+(\s]*\d[-+\d.,%():\s]*$/u; // figures alone, such as 8,000 or 0.2 : 0.8 or 12.5 %
 const PLURAL = new Intl.PluralRules(LANGUAGE);
 const MARKUP = /\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`|\[(.+?)\]\((.+?)\)|\{(\w+)\}/gu;
 
@@ -69,9 +71,10 @@ function saidWhole(text) {
 
 /** What stands in a sentence or a cell of the server: its words, a list of them, an English number such as 8,000, or a name. */
 export function saidValue(text) {
-  const parts = text.split(/, | and /u), [, digits, unit] = /^(-?[\d,]*\d(?:\.\d+)?)(| ?%)$/u.exec(text) ?? [];
+  if (FIGURES.test(text)) return text.replace(/\d[\d,]*(?:\.\d+)?/gu, (digits) => localNumber(digits)).replace(/(?<=\d)%/gu, PERCENT);
+  const parts = text.split(/, | and /u);
   if (parts.length > 1 && parts.every(saidExactly)) return new Intl.ListFormat(LOCALE).format(parts.map(saidExactly));
-  return digits === undefined ? said(text) : localNumber(digits) + unit;
+  return said(text);
 }
 
 /** An English number such as 8,000.50 in this language, with all its digits. */

@@ -114,3 +114,8 @@ def test_stored_answers_are_compared_without_their_steps(digest: str, digests: s
     assert end is not None
     before.events, before.stored = Unread(), (end, Unread() if digests == "equal" else stored(said()))
     assert compare_streams(before, now) == Comparison(digests, len(PIECES))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("num", [0, 1])
+def test_answers_that_part_at_once_have_nothing_in_common(num: int) -> None:
+    assert compare([], said()[:num], "", "2e") == Comparison("unknown", 0, (None, b"The") if num else None, None, 0.0)

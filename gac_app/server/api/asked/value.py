@@ -8,11 +8,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from gac_app.settings import Settings, Shown
 
@@ -41,6 +44,16 @@ class Asked(BaseModel):
     """A value of the API: strict, without unknown fields. A field that is null counts as missing."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        told = handler(core)
+        schema = handler.resolve_ref_schema(told)
+        for name, field in schema.get("properties", {}).items():
+            is_nullable = {"type": "null"} in field.get("anyOf", []) or field.get("default", "") is None
+            if name not in schema.get("required", []) and not is_nullable:
+                schema["properties"][name] = {"anyOf": [field, {"type": "null"}]}
+        return told
 
     @model_validator(mode="before")
     @classmethod
