@@ -180,7 +180,7 @@ def reworded(spec: Spec, word: Callable[[str], str]) -> Spec:
         {key: word(value) if isinstance(value, str) else value for key, value in row.items()}
         for row in spec["data"]["values"]
     ]
-    told = {key: word(spec[key]) for key in ("title", "description") if key in spec}
+    told: dict[str, Any] = {key: word(spec[key]) for key in ("title", "description") if key in spec}
     return {**spec, **told, "data": {"values": rows}, "layer": [_reworded(layer, word) for layer in spec["layer"]]}
 
 

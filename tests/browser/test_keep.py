@@ -163,6 +163,7 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.leave_fields()
     page.page.keyboard.press("2")
     page.page.wait_for_selector(f".gac-votes:has-text('Your choice: {before}')")
+    page.page.click(".gac-settings [data-act=close]")
     page.page.click(".gac-asked >> text='Compare settings'")
     page.page.click(".gac-others button:has-text('Geometric mean')")
     page.page.wait_for_selector(".gac-card h3:has-text('geometric mean')")

@@ -22,11 +22,12 @@ export function listenToKeys(element, { onGated, onClose, onVote }) {
 
 /** A second click on Run asks for nothing: right after the first, and while what that asked for has not come. */
 export function listenToRun(board) {
-  let clickedAt = -Infinity; // the board hears of a click some time later
+  let clickedAt = -Infinity, asked = ""; // the board hears of a click some time later
   document.addEventListener("click", (event) => {
     if (!event.isTrusted || !event.target.closest?.("#gac-prompt .submit-button")) return;
-    const now = performance.now(), isSecond = now - clickedAt < UNMEANT_MS || (board.isBusy && now - board.askedAt < STOP_TIMEOUT_MS);
-    clickedAt = now;
+    const now = performance.now(), { value } = document.querySelector("#gac-prompt textarea");
+    const isSecond = (now - clickedAt < UNMEANT_MS && value === asked) || (board.isBusy && now - board.askedAt < STOP_TIMEOUT_MS);
+    [clickedAt, asked] = [now, value];
     if (!isSecond) return;
     event.preventDefault();
     event.stopPropagation();
