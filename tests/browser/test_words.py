@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import gradio as gr
 import pytest
 
+from gac_app.config_file import load_config
+from gac_app.executors.background import in_background
+from gac_app.folders import CONFIGS_DIR
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.lab.lab import Lab
+from gac_app.services.runs.runs import RunService
+from gac_app.storage import Store
 from gac_app.ui import assets
-from gac_app.ui.words import tables
-from tests.browser.conftest import Opener, Server, Site, Watched
+from gac_app.ui.words import said, tables
+from tests.browser.conftest import Opener, Server, Site, Watched, served
 from tests.browser.test_lab import site as lab_site
+from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.ui.planted_votes import plant_vote, plant_votes
 
 pytestmark = pytest.mark.browser
 site = lab_site
@@ -50,8 +61,7 @@ def unsaid(page: Watched) -> set[str]:
 def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every word of the table in brackets, those of the server too."""
     words = {key: f"⟦{text}⟧" for key, text in tables()["en"].items()}
-    # The page splits the label of a rule at its colon: the parts are bracketed.
-    server = {english: ": ".join(f"⟦{part}⟧" for part in english.split(": ")) for english in tables()["de"]["server"]}
+    server = {english: f"⟦{english}⟧" for english in tables()["de"]["server"]}
     monkeypatch.setattr(assets, "translations", lambda: gr.I18n(en={**words, "server": server}))
 
 
@@ -121,6 +131,82 @@ def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) 
     page.page.fill("#gac-prompt textarea", "Und dann?")
     page.page.click("#gac-prompt .submit-button")
     page.page.wait_for_selector(".gac-notice:text('Einstellungen: Temperatur und Top-k bitte ansehen.')")
+
+
+def words_in(texts: Iterable[str]) -> set[str]:
+    return {word.lower() for text in texts for word in re.findall(r"[^\W\d_]{3,}", text)}
+
+
+def english_alone() -> set[str]:
+    """Words that the page and the server say in English, and no German text has."""
+    english, german = tables()["en"], tables()["de"]
+    server = german.pop("server")
+    return words_in([*english.values(), *server]) - words_in([*german.values(), *server.values()])
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> Iterator[Site]:
+    """A page with all tabs, over two random members, with votes and examples as shipped."""
+    models = [FakeModel("Alba", 1), FakeModel("Bora", 2)]
+    shipped = load_config(CONFIGS_DIR / "default.yaml").examples
+    config = config_of([model.name for model in models]).model_copy(update={"examples": shipped})
+    store = Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}")
+    plant_votes(store, 80, ("Alba", "Bora", "every step", "gate"))
+    plant_vote(store, "gate 0.25, posterior", "gate", "left")
+    service = RunService(config, store)
+    service.members.use(ensemble_of(models, config))
+    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.members.ensemble()), store)
+    with served(service, lab, ArenaService(service, store)) as site:
+        yield site
+    lab.close()
+
+
+def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> None:
+    watched = open_page(everything, locale="de-DE")
+    ensemble = everything.service.members.ensemble()
+    guessed = [
+        token.decode(errors="ignore")
+        for one in ensemble.members.values()
+        for token in one.mapping.vocabulary.token_bytes
+        if token
+    ]
+    page, english = watched.page, english_alone() - words_in(guessed)  # what members say and could have said
+
+    found: dict[str, set[str]] = {}
+
+    def look(where: str) -> None:
+        charts = page.locator("svg.marks text").all_text_contents()
+        texts = [*page.evaluate(ALL_SAID), *charts, *page.locator(".gac-examples button").all_inner_texts()]
+        if left := words_in(texts) & english:
+            found[where] = left
+
+    look("start")
+    page.locator(".gac-examples button").first.click()
+    page.wait_for_function("document.querySelector('#gac-prompt textarea').value.startsWith('Was ist')")
+    watched.ask("Hallo")
+    watched.click_token(1)
+    page.click(".gac-summary")
+    page.wait_for_selector(".gac-settings .gac-field-note", state="attached")
+    look("settings")
+    page.click(".gac-settings [data-act=close]")
+    for tab, ready in (
+        ("Arena", ".gac-arena"), ("Rangliste", "#gac-rated-plots svg.marks >> nth=1"), ("Stapel", ".gac-batch"),
+        ("Verlauf", ".gac-run-prompt"), ("Über", ".gac-about"), ("Labor", ".gac-lab-study"),
+    ):  # fmt: skip
+        page.click(f"role=tab[name={tab}]")
+        page.wait_for_selector(ready)
+        look(tab)
+    page.fill("[name=questions]", "4")
+    for study, plots in (("Kalibrierung", 1), ("Schwelle", 2)):
+        page.click(f".gac-lab-study:has-text('{study}')")
+        page.click(".gac-lab .gac-lab-run")
+        page.wait_for_selector(f".gac-lab-head h2:has-text('{study}')")
+        page.wait_for_selector(f"#gac-lab-plots svg.marks >> nth={plots - 1}")
+        look(study)
+    assert found == {}
+    name = "ensemble, asks below 12.5 %, gate Bora, power mean, exponent 0.5"
+    of_page = "(name) => import('gac').then(({ modules }) => modules['page/words'].said(name))"
+    assert page.evaluate(of_page, name) == said(name, "de")
 
 
 def test_a_language_without_a_table_is_english(serve: Server, open_page: Opener) -> None:

@@ -54,7 +54,8 @@ def _implied(
         names = [sides[side].record["contestant"] for side in SIDES]
         if names[0] == names[1]:  # settings that no name tells apart
             continue
-        turn = {"prompt": run.prompt, **{side: answer_record(one.stream) for side, one in sides.items()}}
+        answers: dict[str, Any] = {side: answer_record(one.stream) for side, one in sides.items()}
+        turn = {"prompt": run.prompt, **answers}
         records = {side: one.record for side, one in sides.items()}
         battle = NewBattle(
             battle_id=implied_id(run.id, pair),
@@ -100,5 +101,5 @@ def _side(key: str, run: RunView, beside: RunView | None, contestants: Sequence[
 
 def _facts(run: RunView, sides: Mapping[Side, _Side]) -> dict[str, Any]:
     shown = {side: len(one.stream.text) for side, one in sides.items()}
-    costs = {side: side_facts([one.stream], shown[side]) for side, one in sides.items()}
+    costs: dict[str, Any] = {side: side_facts([one.stream], shown[side]) for side, one in sides.items()}
     return {"turn": len(run.turns) + 1, "early": not is_over(run), "shown": shown, **costs, "flags": []}
