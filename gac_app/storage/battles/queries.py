@@ -20,6 +20,7 @@ from gac_app.storage.database.paging import pages
 from gac_app.storage.database.tables import VisitorSession
 from gac_app.storage.database.visitors import is_visitor
 from gac_app.storage.runs.records import BESIDE, ENSEMBLE
+from gac_app.storage.runs.rows import content_of
 from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
@@ -106,18 +107,29 @@ def of_id(session: Session, battle_id: str) -> StoredBattle | None:
 
 
 def ids_of_run(session: Session, run_id: str) -> tuple[str, ...]:
-    """The ids of the battles that the vote on a run implies or has implied, and of those that have its answer beside
-    another run's.
+    """The ids of all battles that hold the text of a run: those that the vote on it implies or has implied, those that
+    have its answer beside another run's, and those implied by votes on later turns, which were fed it.
     """
-    later = session.scalars(select(Run.id).where(Run.parent_run_id == clean_text(run_id)))
+    run_id = clean_text(run_id)
+    later = session.scalars(select(Run.id).where(Run.parent_run_id == run_id))
     pairs = [implied_id(other_id, (ENSEMBLE, BESIDE)) for other_id in later]
-    known = select(Battle.id).where(or_(Battle.run_id == clean_text(run_id), Battle.id.in_(pairs)))
-    return tuple(session.scalars(known))
+    conversation = select(Run.conversation_id).where(Run.id == run_id).scalar_subquery()
+    judged = session.scalars(select(Run).where(Run.conversation_id == conversation, Run.id.in_(select(Battle.run_id))))
+    run_ids = [run_id, *(run.id for run in judged if _was_fed(run, run_id))]
+    return tuple(session.scalars(select(Battle.id).where(or_(Battle.run_id.in_(run_ids), Battle.id.in_(pairs)))))
 
 
 def ids_of_visitor(session: Session, visitor_key: str) -> tuple[str, ...]:
     """The ids of a visitor's battles."""
     return tuple(session.scalars(owned(visitor_key).with_only_columns(Battle.id)))
+
+
+def _was_fed(run: Run, turn_id: str) -> bool:
+    """Whether a run continues this turn. One that can no longer be read may."""
+    try:
+        return turn_id in content_of(run)["turn_ids"]
+    except DamagedError:
+        return True
 
 
 def _is_undone() -> ColumnElement[bool]:

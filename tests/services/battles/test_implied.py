@@ -114,6 +114,19 @@ def test_a_vote_between_two_settings_is_a_pair_of_them(house: House) -> None:
         arena.runs.history.vote(ALICE, other.id, "beside")
 
 
+def test_a_deleted_turn_is_gone_from_later_battles(house: House) -> None:
+    arena = Arena(house)
+    first = answer(arena.runs)
+    later = ended(arena.runs.start(ALICE, "And which of them do you like best?", SHORT, first.conversation_id))
+    other = answer(arena.runs)
+    for run in (later, other):
+        arena.runs.history.vote(ALICE, run.id, "member:b")
+    assert sum(first.prompt in str(battle.body) for battle in arena.store.battles.export()) > 0
+    arena.runs.history.delete_run(ALICE, first.id)
+    assert {battle.run_id for battle in arena.store.battles.export()} == {other.id}
+    assert arena.runs.history.find(ALICE, later.id).outcome == "member:b"
+
+
 def test_votes_on_compare_know_their_address_too(house: House) -> None:
     arena = Arena(house)
     for key in (ALICE, BOB):
