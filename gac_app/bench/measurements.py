@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from gac_app.bench import every_step, gate, reproducible, rules, speculation, start, together
+from gac_app.bench import api, every_step, gate, reproducible, rules, speculation, start, together
 from gac_app.bench.rows import NotMeasured, Row
 from gac_app.bench.workbench import Workbench
 from gac_app.environment import DEFAULT_CONFIG, read_config
@@ -38,6 +38,7 @@ MEASUREMENTS = (
     Measurement("gate", gate.measure),
     Measurement("side-by-side", together.measure_side_by_side),
     Measurement("at-once", together.measure_many),
+    Measurement("api", api.measure),
     Measurement("reproducible", reproducible.measure),
     Measurement("speculation", speculation.measure, TRANSFORMERS_CONFIG),
 )
