@@ -172,9 +172,9 @@ def test_a_chart_has_two_contestants_at_least() -> None:
     dear, cheap = {"ms_per_token": 30.0, "passes_per_token": 2.0}, {"ms_per_token": 10.0, "passes_per_token": 1.0}
     found = [row("a", "b", "left", at, left=dear) for at in range(6)]
     found += [row("b", "a", "left", 10 + at) for at in range(6)]
-    assert charts(board(found, "ab")) == []
+    assert charts(board(found, "ab"), {}) == []
     found += [row("b", "a", "left", 20 + at, left=cheap) for at in range(6)]
-    assert len(charts(board(found, "ab"))) == 2
+    assert len(charts(board(found, "ab"), {})) == 2
 
 
 def test_one_visitor_s_own_votes_have_intervals_too() -> None:

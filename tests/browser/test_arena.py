@@ -68,7 +68,8 @@ def overheard(page: Page) -> list[str]:
     heard: list[str] = []
 
     def on_response(response: Any) -> None:
-        if "/queue/data" not in response.url and "/assets/" not in response.url:
+        is_program = "/assets/" in response.url or response.url.split("?")[0].endswith(".js")
+        if "/queue/data" not in response.url and not is_program:
             heard.append(response.url)
             with suppress(Error):  # a stream that was left, or a body that is gone
                 heard.append(response.text())

@@ -97,6 +97,7 @@ def test_the_matrix_breaks_names_between_words(voted: str, open_page: Opener, wi
     num_lines = page.locator(".gac-rank-matrix th bdi, .gac-rank-table tbody th bdi").evaluate_all(
         "names => names.map((name) => [name.textContent, name.getClientRects().length])"
     )
-    assert {name for name, _ in num_lines} >= set(LONG_NAMES)
+    called = {*LONG_NAMES[:3], "ensemble, asks at every step"}
+    assert {name for name, _ in num_lines} >= called
     assert [name for name, lines in num_lines if lines > 4] == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

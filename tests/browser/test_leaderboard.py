@@ -112,7 +112,7 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     assert page.locator(".gac-rank-table tbody tr").count() == 4
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.wait_for_selector(".gac-rank-matrix td:has-text('%')")
-    page.click(".gac-rank-table a:text-is('zyxtwo')")
+    page.click(".gac-rank-table a:has-text('zyxtwo')")
     page.wait_for_selector("tr[aria-current][data-name=zyxtwo] >> nth=1")
     page.goto(f"{site.url}?tab=leaderboard&contestant=zyxone")
     page.wait_for_selector("tr[aria-current][data-name=zyxone] >> nth=1")

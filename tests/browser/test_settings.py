@@ -153,7 +153,7 @@ def test_a_member_switched_off_takes_no_part(serve: Server, open_page: Opener) -
     opened(page)
     card = page.page.locator("[data-member=Small]")
     card.get_by_role("checkbox").uncheck()
-    summed_up(page, "gate Large")
+    summed_up(page, "only Large")
     assert page.page.get_by_role("radio", name="Large is the gate").is_checked()
     assert note_of(page, "mode") == "Only one member takes part."
     page.page.locator("[data-member=Large]").get_by_role("checkbox").uncheck()

@@ -25,5 +25,6 @@ def test_everything_works_under_a_sub_path(tmp_path: Path, open_page: Opener) ->
         page.page.click("role=tab[name=History]")
         page.page.wait_for_selector(".gac-run-prompt:has-text('and then?')")
         page.page.reload()
+        page.page.click("role=tab[name=Compare]")
         page.page.wait_for_selector(".gac-asked h2:text-is('and then?')")
     assert outside == []

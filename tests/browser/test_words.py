@@ -61,7 +61,8 @@ def unsaid(page: Watched) -> set[str]:
 def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every word of the table in brackets, those of the server too."""
     words = {key: f"⟦{text}⟧" for key, text in tables()["en"].items()}
-    server = {english: f"⟦{english}⟧" for english in tables()["de"]["server"]}
+    # A rule's label is a name and a sentence, which may be shown apart.
+    server = {english: ": ".join(f"⟦{part}⟧" for part in english.split(": ")) for english in tables()["de"]["server"]}
     monkeypatch.setattr(assets, "translations", lambda: gr.I18n(en={**words, "server": server}))
 
 

@@ -35,7 +35,7 @@ def usage(pid: int) -> tuple[float, int, int]:
     return memory / 1024, threads, len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-@pytest.mark.parametrize("minutes", [0.1, pytest.param(MINUTES, marks=pytest.mark.long)])
+@pytest.mark.parametrize("minutes", [0.2, pytest.param(MINUTES, marks=pytest.mark.long)])
 def test_nothing_grows_and_every_honest_run_ends(tmp_path: Path, minutes: float) -> None:
     with child(tmp_path) as host:
         page = Page.of(host.url)

@@ -7,7 +7,7 @@ import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
 import { following, h } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
-import { saidParts, t } from "../page/words.js";
+import { said, saidParts, t } from "../page/words.js";
 
 export const SIDES = ["left", "right"];
 export const LETTERS = ["A", "B"];
@@ -59,9 +59,9 @@ export class BattleCard {
     const copy = h("button", { type: "button", class: "gac-icon", text: t("copy"), "aria-label": t("card.copy.of", { name: this.label }), onclick: () => copyBy(copy, this.answer.whole, t("copy")) });
     this.answers = [...turns, { prompt }].map(() => new BattleAnswer(this.label));
     this.answer = this.answers.at(-1);
-    const said = (text) => (turns.length ? h("p", { class: "gac-battle-said", dir: "auto", text }) : null);
+    const asked = (text) => (turns.length ? h("p", { class: "gac-battle-said", dir: "auto", text }) : null);
     this.body = h("div", { class: "gac-body", tabindex: "0", role: "group", "aria-label": t("arena.text", { name: this.label }) },
-      ...[...turns.map((turn) => turn.prompt), prompt].flatMap((text, turn) => [said(text), this.answers[turn].root]).filter(Boolean));
+      ...[...turns.map((turn) => turn.prompt), prompt].flatMap((text, turn) => [asked(text), this.answers[turn].root]).filter(Boolean));
     turns.forEach((turn, at) => this.answers[at].append(turn[SIDES[index]]));
     this.root = h("article", { class: "gac-card gac-battle-card", "data-state": "waiting", "aria-label": this.label },
       h("header", {}, this.heading, h("span", { class: "gac-spacer" }), copy), this.facts, this.body, this.note);
