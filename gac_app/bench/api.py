@@ -35,7 +35,7 @@ def measure(bench: Workbench) -> list[Row]:
         address = f"http://127.0.0.1:{port}"
         with child_server(command, environment) as server, httpx.Client(base_url=address, timeout=_TIMEOUT_S) as client:
             wait_for(server, f"{address}/readyz")
-            rounds = interleaved(bench.prompts, by_api, by_engine)
+            rounds = [(api, engine) for api, engine in interleaved(bench.prompts, by_api, by_engine)]
     note = f"ms/token of the engine: {min(engine for _, engine in rounds):.1f}"
     return [Row("API stream: ms/token ÷ the engine's", median_ratio(rounds), target=Target("<=", 1.02), note=note)]
 

@@ -31,12 +31,13 @@ def site(planted: Planted) -> Iterator[Site]:
 
 
 def wait_for_record(page: Page, name: str, record: str) -> None:
-    """Ask for the standings until a contestant's line says so: on a busy machine votes are not read at every look."""
+    """Ask for the standings until a contestant, as people call it, has this record: a busy machine reads no vote at once."""
     page.wait_for_function(
         """([name, record]) => {
         if (!document.querySelector('.gac-leaderboard[aria-busy]'))
           import('gac/tabs').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard());
-        return document.querySelector(`.gac-rank-table tr[data-name="${name}"]`)?.textContent.includes(record); }""",
+        return [...document.querySelectorAll(".gac-rank-table tbody tr")].some(
+          (row) => row.querySelector("bdi").textContent === name && row.textContent.includes(record)); }""",
         arg=[name, record],
         polling=500,
     )
