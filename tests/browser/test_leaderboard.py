@@ -31,7 +31,7 @@ def site(planted: Planted) -> Iterator[Site]:
 
 
 def wait_for_record(page: Page, name: str, record: str) -> None:
-    """Ask for the standings until a contestant, as people call it, has this record: a busy machine reads no vote at once."""
+    """Ask for the standings until a contestant, by its name in words, has this record: votes may be read late."""
     page.wait_for_function(
         """([name, record]) => {
         if (!document.querySelector('.gac-leaderboard[aria-busy]'))
