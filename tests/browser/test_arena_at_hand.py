@@ -100,4 +100,5 @@ def test_the_matrix_breaks_names_between_words(voted: str, open_page: Opener, wi
     called = {*LONG_NAMES[:3], "ensemble, asks at every step"}
     assert {name for name, _ in num_lines} >= called
     assert [name for name, lines in num_lines if lines > 4] == []
+    assert page.locator("tr[data-name='every step']").count() == 2, "the address marks both lines of a contestant"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -178,5 +178,5 @@ function matrixOf(board) {
   return h("details", { open: true }, h("summary", { text: t("rank.matrix") }),
     h("div", { class: "gac-lab-table gac-rank-matrix", tabindex: "0", role: "region", "aria-label": t("rank.matrix") }, h("table", {},
       h("thead", {}, h("tr", {}, h("td"), ...met.map((at) => h("th", { scope: "col" }, h("bdi", { text: names[at] }))))),
-      h("tbody", {}, ...met.map((row) => h("tr", { "data-name": names[row] }, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
+      h("tbody", {}, ...met.map((row) => h("tr", { "data-name": board.names[row] }, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
 }
