@@ -107,6 +107,16 @@ class MemberConfig(Frozen):
         """The mirrors of the files, in the order to try. Each is a tuple of parts to join, mostly one."""
         return _mirrors_of(self.source)
 
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What every model takes of it."""
+        return {
+            "context_length": self.context_length,
+            "max_sequences": self.max_sequences,
+            "chat_template": self.chat_template,
+            "template_options": self.chat_template_kwargs,
+        }
+
     def beside(self, folder: Path) -> MemberConfig:
         """A copy whose local files lie relative to `folder`. One that is the same if it names none."""
         mirrors = tuple(tuple(_beside(part, folder) for part in parts) for parts in self.mirrors)

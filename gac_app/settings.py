@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from gac_app.validation import Frozen
 
 MAX_NEW_TOKENS = 32_768
+MAX_BIASES = 1024  # tokens
 MAX_BIAS = 100.0  # of a token; also what rules it out, and what leaves only such tokens
 MAX_SCHEMA_CHARS, MAX_SCHEMA_DEPTH = 65_536, 100  # of JSON
 
@@ -168,7 +169,7 @@ class Settings(Frozen):
     # What an answer may consist of; it acts on the combined distribution, before the other settings of sampling.
     json_schema: dict[str, Any] | None = _setting(None, show=Shown(words="JSON by a schema", option=None))
     logit_bias: dict[int, float] = _setting(  # by ids of the member that answers alone, or of the union
-        {}, show=Shown(words="logit bias", option=None), max_length=1024)
+        {}, show=Shown(words="logit bias", option=None), max_length=MAX_BIASES)
     on_member_failure: Literal["stop", "drop"] = _setting("stop", show=Shown(option=None))
     step_timeout_s: float = _setting(120.0, gt=0.0, le=3600.0, show=Shown(option=None))
     # fmt: on

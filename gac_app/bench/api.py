@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
-from pathlib import Path
 
 import httpx
 
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.start import child_server, free_port, wait_for
+from gac_app.bench.start import served, wait_for
 from gac_app.bench.timing import decode, interleaved, median_ratio
 from gac_app.bench.workbench import Workbench
 from gac_app.errors import GacError
@@ -28,14 +25,9 @@ def measure(bench: Workbench) -> list[Row]:
     def by_api(prompt: str) -> float:
         return _ms_per_token(client, prompt, bench.num_tokens)
 
-    port = free_port()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        environment = {**os.environ, "GAC_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.sqlite3'}"}
-        command = ["-m", "gac_app", "serve", "--config", str(bench.path), "--host", "127.0.0.1", "--port", str(port)]
-        address = f"http://127.0.0.1:{port}"
-        with child_server(command, environment) as server, httpx.Client(base_url=address, timeout=_TIMEOUT_S) as client:
-            wait_for(server, f"{address}/readyz")
-            rounds = [(api, engine) for api, engine in interleaved(bench.prompts, by_api, by_engine)]
+    with served(bench.path) as (server, address), httpx.Client(base_url=address, timeout=_TIMEOUT_S) as client:
+        wait_for(server, f"{address}/readyz")
+        rounds = [(api, engine) for api, engine in interleaved(bench.prompts, by_api, by_engine)]
     note = f"ms/token of the engine: {min(engine for _, engine in rounds):.1f}"
     return [Row("API stream: ms/token ÷ the engine's", median_ratio(rounds), target=Target("<=", 1.02), note=note)]
 

@@ -48,16 +48,23 @@ def measure(bench: Workbench) -> list[Row]:
 
 def _start(config: Path) -> tuple[float, float]:
     """Seconds to the page, and to readiness."""
+    started = time.monotonic()
+    with served(config) as (server, address):
+        wait_for(server, f"{address}/")
+        page_s = time.monotonic() - started
+        wait_for(server, f"{address}/readyz")
+        return page_s, time.monotonic() - started
+
+
+@contextmanager
+def served(config: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The application in its own process, which has just been started, with a database of its own; and its address."""
     port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "GAC_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.sqlite3'}"}
-        started = time.monotonic()
         command = ["-m", "gac_app", "serve", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
         with child_server(command, environment) as server:
-            wait_for(server, f"http://127.0.0.1:{port}/")
-            page_s = time.monotonic() - started
-            wait_for(server, f"http://127.0.0.1:{port}/readyz")
-            return page_s, time.monotonic() - started
+            yield server, f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -134,13 +134,7 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
         if parts
         else partial(LlamaCppModel, member.name, files.path)
     )
-    return make(
-        num_threads=request.num_threads,
-        context_length=member.context_length,
-        max_sequences=member.max_sequences,
-        chat_template=member.chat_template,
-        template_options=member.chat_template_kwargs,
-    )
+    return make(num_threads=request.num_threads, **member.model_options)
 
 
 def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:

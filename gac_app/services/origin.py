@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -22,3 +24,13 @@ class Origin:
 
 
 ORIGIN: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 (it is frozen)
+
+
+@contextmanager
+def originating(**parts: Any) -> Iterator[None]:
+    """What the block does has these parts of an origin too."""
+    token = ORIGIN.set(replace(ORIGIN.get(), **parts))
+    try:
+        yield
+    finally:
+        ORIGIN.reset(token)

@@ -106,10 +106,7 @@ def _made(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | N
         model.eval(),
         tokenizer,
         num_threads=num_threads,
-        context_length=member.context_length,
-        max_sequences=member.max_sequences,
-        chat_template=member.chat_template,
-        template_options=member.chat_template_kwargs,
+        **member.model_options,
     )
 
 

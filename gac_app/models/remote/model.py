@@ -132,19 +132,13 @@ def load_remote(request: LoadRequest, config: ServerConfig) -> RemoteModel:
         ModelLoadError: the server cannot be reached or has another model, or the files cannot be used.
     """
     member, server = request.member, connect(config)
-    options: dict[str, Any] = {
-        "context_length": member.context_length,
-        "max_sequences": member.max_sequences,
-        "chat_template": member.chat_template,
-        "template_options": member.chat_template_kwargs,
-    }
     model: RemoteModel
     try:
         files = request.fetch()
         if files.kind == "gguf":
-            model = RemoteGguf(member.name, files.path, **options)
+            model = RemoteGguf(member.name, files.path, **member.model_options)
         else:
-            model = RemoteTransformers(member.name, *described(member, files.path), **options)
+            model = RemoteTransformers(member.name, *described(member, files.path), **member.model_options)
         model.use(server, config)
     except ServerError as error:
         server.close()

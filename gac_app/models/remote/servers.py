@@ -7,15 +7,16 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import ServerConfig
+
+T = TypeVar("T")
 
 _CONNECT_S, _READ_S = 5.0, 120.0  # a long prompt takes its time; sessions wait as long as they want to
 _SURELY = 10_000.0  # a bias that no other logit reaches
@@ -42,8 +43,8 @@ class Server(ABC):
     """One inference server, as asked by several threads at once."""
 
     def __init__(self, config: ServerConfig) -> None:
-        key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
-        self.url = config.url.rstrip("/")
+        key = os.environ.get(config.api_key_env, "")
+        self.url = config.url
         self._client = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -69,11 +70,13 @@ class Server(ABC):
         """Close the connections."""
         self._client.close()
 
-    def _get(self, path: str) -> Any:
-        return self._answer("GET", path, None)
-
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._answer("POST", path, body)
+    def _asked(self, path: str, body: dict[str, Any] | None, take: Callable[[Any], T]) -> T:
+        """What `take` finds in the answer to a question, which is a POST if it has a body. Raises ServerError."""
+        answer = self._answer("GET" if body is None else "POST", path, body)
+        try:
+            return take(answer)
+        except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+            raise ServerError(f"{self.url}{path} answered something unexpected: {error!r}") from error
 
     def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         for is_last in (False, True):  # a kept connection may have been closed meanwhile
@@ -100,58 +103,51 @@ class LlamaServer(Server):
     """llama.cpp's `llama-server`."""
 
     def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
-        # It tells nothing where the token that it takes itself is an end token or a part of a character. So it takes a
-        # letter; what it tells comes before that bias.
-        body = {"prompt": ids, "n_predict": 1, "n_probs": num, "temperature": 0, "cache_prompt": True}
-        body["logit_bias"] = [[self._letter, _SURELY]]
-        answer = self._post("/completion", body)
-        with _expecting(f"{self.url}/completion"):
+        def take(answer: Any) -> TopLogprobs:
             top = answer["completion_probabilities"][0]["top_logprobs"]
             return _checked([int(token["id"]) for token in top], [float(token["logprob"]) for token in top])
 
+        # It tells nothing where the token that it takes itself is an end token or a part of a character. So it takes a
+        # letter; what it tells comes before that bias.
+        body = {"prompt": ids, "n_predict": 1, "n_probs": num, "temperature": 0, "cache_prompt": True}
+        return self._asked("/completion", body | {"logit_bias": [[self._letter, _SURELY]]}, take)
+
     def tokenize(self, text: str) -> list[int]:
-        answer = self._post("/tokenize", {"content": text, "add_special": False, "parse_special": False})
-        with _expecting(f"{self.url}/tokenize"):
-            return [int(own) for own in answer["tokens"]]
+        return self._asked("/tokenize", {"content": text, "add_special": False, "parse_special": False}, _tokens)
 
     @cached_property
     def _letter(self) -> int:
         return self.tokenize("a")[-1]
 
     def context_length(self) -> int:
-        answer = self._get("/props")
-        with _expecting(f"{self.url}/props"):
-            return int(answer["default_generation_settings"]["n_ctx"])
+        return self._asked("/props", None, lambda answer: int(answer["default_generation_settings"]["n_ctx"]))
 
 
 class VllmServer(Server):
     """vLLM's OpenAI-compatible server. `--max-logprobs` limits how many tokens it tells."""
 
     def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
-        body = {"model": self._name, "prompt": ids, "max_tokens": 1, "temperature": 0, "logprobs": num}
-        answer = self._post("/v1/completions", body | {"return_tokens_as_token_ids": True})
-        with _expecting(f"{self.url}/v1/completions"):
+        def take(answer: Any) -> TopLogprobs:
             top = answer["choices"][0]["logprobs"]["top_logprobs"][0]
             return _checked([int(token.removeprefix("token_id:")) for token in top], [float(x) for x in top.values()])
 
+        body = {"model": self._name, "prompt": ids, "max_tokens": 1, "temperature": 0, "logprobs": num}
+        return self._asked("/v1/completions", body | {"return_tokens_as_token_ids": True}, take)
+
     def tokenize(self, text: str) -> list[int]:
-        answer = self._post("/tokenize", {"model": self._name, "prompt": text, "add_special_tokens": False})
-        with _expecting(f"{self.url}/tokenize"):
-            return [int(own) for own in answer["tokens"]]
+        body = {"model": self._name, "prompt": text, "add_special_tokens": False}
+        return self._asked("/tokenize", body, _tokens)
 
     def context_length(self) -> int:
-        answer = self._get("/v1/models")
-        with _expecting(f"{self.url}/v1/models"):
+        def take(answer: Any) -> int:
             return int(next(model for model in answer["data"] if model["id"] == self._name)["max_model_len"])
 
-    @property
+        return self._asked("/v1/models", None, take)
+
+    @cached_property
     def _name(self) -> str:
         """The model's name there; the first one's, if the configuration names none."""
-        if not self._model:
-            answer = self._get("/v1/models")
-            with _expecting(f"{self.url}/v1/models"):
-                self._model = str(answer["data"][0]["id"])
-        return self._model
+        return self._model or self._asked("/v1/models", None, lambda answer: str(answer["data"][0]["id"]))
 
 
 _SERVERS: dict[str, type[Server]] = {"llama-server": LlamaServer, "vllm": VllmServer}
@@ -164,13 +160,8 @@ def connect(config: ServerConfig) -> Server:
     return _SERVERS[config.api](config)
 
 
-@contextmanager
-def _expecting(what: str) -> Iterator[None]:
-    """Turn what an answer of another form raises into a ServerError."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise ServerError(f"{what} answered something unexpected: {error!r}") from error
+def _tokens(answer: Any) -> list[int]:
+    return [int(own) for own in answer["tokens"]]
 
 
 def _checked(ids: list[int], logprobs: list[float]) -> TopLogprobs:

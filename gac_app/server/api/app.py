@@ -6,7 +6,6 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -37,7 +36,7 @@ from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
 from gac_app.services.completions.completions import Completions
 from gac_app.services.completions.systems import System
-from gac_app.services.origin import ORIGIN
+from gac_app.services.origin import originating
 
 PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
 _NAMED = re.compile(r"/models/(.+?)(/v1/completions|/tokenize|/detokenize|/tokenizer_info)")
@@ -127,11 +126,8 @@ class RequestIds:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
-        token = ORIGIN.set(replace(ORIGIN.get(), request_id=request_id))
-        try:
+        with originating(request_id=request_id):
             await self.app(scope, receive, send_with_id)
-        finally:
-            ORIGIN.reset(token)
 
 
 def _models_routes(completions: Completions, access: Access) -> APIRouter:

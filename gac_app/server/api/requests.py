@@ -13,12 +13,11 @@ from gac_app.server.api.asked.options import Bias, GacOptions, ResponseFormat, S
 from gac_app.server.api.asked.value import Asked, described_as, like
 from gac_app.services.completions.completion_run import Document
 from gac_app.services.completions.systems import ENSEMBLE_NAME
-from gac_app.settings import MAX_NEW_TOKENS
+from gac_app.settings import MAX_BIASES, MAX_NEW_TOKENS
 
 MAX_CHOICES = 16
 MAX_PROMPTS = 128  # and choices of all of them
 MAX_IDS = 200_000
-MAX_BIASES = 1024
 MAX_TOP = 8  # tokens that a step's trace has
 # Fields of OpenAI's that would change the answer. Where they change nothing, as an empty list of tools, they are taken.
 UNSUPPORTED = frozenset(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -22,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gac_app import __version__
-from gac_app.services.origin import ORIGIN
+from gac_app.services.origin import originating
 from gac_app.services.runs.runs import LiveRun
 
 
@@ -97,8 +96,5 @@ class RequestSpans:
                     span.set_attribute("http.response.status_code", message["status"])
                 await send(message)
 
-            token = ORIGIN.set(replace(ORIGIN.get(), span=span))
-            try:
+            with originating(span=span):
                 await self.app(scope, receive, send_noting)
-            finally:
-                ORIGIN.reset(token)
