@@ -2,6 +2,9 @@
 #   docker build -t gac . && docker run -p 7860:7860 -v gac:/data gac
 # Or the image has them, and what is derived of them for the processor that builds it:
 #   docker build -t gac --build-arg PREPARE=yes .
+# With a torch for NVIDIA GPUs, though none is there while the image is built: --build-arg CUDA=yes
+# More packages, of the versions in constraints.txt, such as a driver of Postgres:
+#   docker build -t gac --build-arg PACKAGES='psycopg[binary]' .
 FROM python:3.11-slim
 
 RUN useradd --create-home --uid 1000 gac && install -d -o gac /app /data
@@ -10,8 +13,11 @@ USER 1000
 
 COPY --chown=gac requirements.txt constraints.txt ./
 COPY --chown=gac scripts/setup.sh scripts/setup.sh
+ARG CUDA=
 RUN bash -euo pipefail -c 'source scripts/setup.sh; make_venv; install installed requirements.txt' \
     && rm -rf ~/.cache/pip
+ARG PACKAGES=
+RUN [ -z "$PACKAGES" ] || .venv/bin/pip install --no-cache-dir -c constraints.txt $PACKAGES
 COPY --chown=gac . .
 
 ENV PATH=/app/.venv/bin:$PATH \

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gac_app.models.message import Message
     from gac_app.settings import Settings
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 
 __all__ = [
     "Answer",

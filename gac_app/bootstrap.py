@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import logging
 import threading
@@ -21,11 +20,12 @@ from gac_app.loading import load_ensemble, load_models, planned, unite
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.implied import implied_by
 from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.garbage import leave_out
 from gac_app.services.lab.lab import Lab
 from gac_app.services.members import Members
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.mirror import Mirror
-from gac_app.services.mirror.places import DatasetPlace, FolderPlace, Place
+from gac_app.services.mirror.places import DatasetPlace, Place
 from gac_app.services.runs.history import implies_nothing
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
@@ -101,7 +101,7 @@ def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_la
 
 def _mirror_place(config: Config) -> Place:
     if config.mirror.folder:
-        return FolderPlace(config.mirror.folder.expanduser())
+        return Place(config.mirror.folder.expanduser())
     return DatasetPlace(config.mirror.dataset, mirror_dir(config), config.mirror.every_minutes)
 
 
@@ -149,7 +149,7 @@ def _load(config: Config, members: Members, gpu: Gpu | None) -> None:
             _use_threads(config, members)
         else:
             _use_zero_gpu(config, members, gpu)
-        gc.freeze()  # what was loaded stays; collecting it as well would hold up everybody
+        leave_out()  # what was loaded stays; collecting it as well would hold up everybody
     except GacError as error:
         logger.error("%s", error)
         members.set_failed(str(error))

@@ -1,5 +1,7 @@
 """Charts as Vega-Lite specifications. The page draws them; `to_svg` and `to_png` write them without a browser.
 
+Each has a description for screen readers, made of its rows.
+
 Colours are the page's variables (`static/css/palette.css`), so that a chart follows the theme. Picture files get the
 light theme's values.
 """
@@ -79,9 +81,7 @@ class Rated:
 
 def line_charts(title: str, panels: Sequence[Panel]) -> list[Spec]:
     """A specification per panel; the first has the title."""
-    return [
-        _finished(*_drawn(panel), title if not number else "", _in_words(panel)) for number, panel in enumerate(panels)
-    ]
+    return [_finished(*_drawn(panel), title if not number else "") for number, panel in enumerate(panels)]
 
 
 def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> list[Spec]:
@@ -102,8 +102,7 @@ def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[flo
         {"mark": {"type": "rect", "color": MEMBERS[0], "stroke": LINE}, "encoding": {**places, "opacity": opacity}},
         {"mark": {"type": "text", "color": INK, "fontSize": 12}, "encoding": {**places, "text": share}},
     ]
-    told = "; ".join(f"{row}: {', '.join(f'{share:.1%}' for share in shares)}" for row, shares in rows.items())
-    return [_finished(layers, cells, title, told, height=22 * len(rows))]
+    return [_finished(layers, cells, title, height=22 * len(rows))]
 
 
 def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
@@ -124,10 +123,7 @@ def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
         {"mark": _DOT | {"color": INK}, "encoding": {**base, "y": _number("rating", scale=scale)}},
         {"mark": name, "encoding": {**base, **name_at}},
     ]
-    told = "; ".join(
-        f"{one.name}: {one.rating:.0f} ({one.low:.0f} to {one.high:.0f}) at {one.cost:.3g}" for one in points
-    )
-    return _finished(layers, rows, "", f"rating over {cost_label}. {told}.")
+    return _finished(layers, rows, "")
 
 
 def _apart(values: Sequence[float], gap: float) -> list[float]:
@@ -148,12 +144,14 @@ def _number(field: str, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", "title": field, **more}
 
 
-def _finished(layers: list[Spec], rows: list[Spec], title: str, description: str, height: int = _HEIGHT) -> Spec:
+def _finished(layers: list[Spec], rows: list[Spec], title: str, height: int = _HEIGHT) -> Spec:
     """A specification in the page's style. `rows`: what the layers draw."""
     axis = {"labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": SOFT, "tickColor": SOFT}
     sizes = {"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"}
     config = {
         "font": "IBM Plex Sans, sans-serif",
+        "aria": False,  # in English: the description has all that axes and marks show
+        "mark": {"aria": False},
         "background": "transparent",
         "view": {"stroke": LINE},
         "axis": {**axis, **sizes},
@@ -163,7 +161,7 @@ def _finished(layers: list[Spec], rows: list[Spec], title: str, description: str
     return {
         "$schema": f"https://vega.github.io/schema/vega-lite/v{_VERSION}.json",
         **({"title": title} if title else {}),
-        "description": description,
+        "description": _description(layers, rows),
         "width": "container",
         "height": height,
         "data": {"values": rows},
@@ -175,13 +173,14 @@ def _finished(layers: list[Spec], rows: list[Spec], title: str, description: str
 
 
 def reworded(spec: Spec, word: Callable[[str], str]) -> Spec:
-    """A specification whose titles, names and description are other words for the same."""
+    """A specification whose titles, names and description are other words for the same; `word` also writes figures."""
     rows = [
         {key: word(value) if isinstance(value, str) else value for key, value in row.items()}
         for row in spec["data"]["values"]
     ]
-    told: dict[str, Any] = {key: word(spec[key]) for key in ("title", "description") if key in spec}
-    return {**spec, **told, "data": {"values": rows}, "layer": [_reworded(layer, word) for layer in spec["layer"]]}
+    layers = [_reworded(layer, word) for layer in spec["layer"]]
+    told = {"title": word(spec["title"])} if "title" in spec else {}
+    return {**spec, **told, "description": _description(layers, rows, word), "data": {"values": rows}, "layer": layers}
 
 
 def _reworded(part: Any, word: Callable[[str], str]) -> Any:
@@ -240,12 +239,22 @@ def _without_operation(part: Any) -> Any:
     return part
 
 
-def _in_words(panel: Panel) -> str:
-    """A panel in words."""
-    lines = []
-    for name, line in panel.series.items():
-        lines.append(f"{name}: " + ", ".join(f"{y:,.4g} at {x:,.4g}" for x, y in line.points))
-    return f"{panel.y_label} over {panel.x_label}. {'; '.join(lines)}."
+def _description(layers: Sequence[Spec], rows: Sequence[Spec], word: Callable[[str], str] = str) -> str:
+    """What a chart shows, in words. `word`: of the sentences here, and of figures; the rest has its words already."""
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        if "share" in row:
+            name, told = row["row"], word(f"{row['share']:.1%}")
+        elif "rating" in row:
+            figures = [word(f"{row[field]:.0f}") for field in ("rating", "low", "high")]
+            name, told = row["name"], word("%s (%s to %s) at %s") % (*figures, word(f"{row['cost']:.3g}"))
+        else:
+            figures = [word(f"{row[axis]:,.4g}") for axis in ("y", "x")]
+            name, told = row["series"], word("%s at %s") % tuple(figures)
+        lines.setdefault(name, []).append(told)
+    told = "; ".join(f"{name}: {', '.join(points)}" for name, points in lines.items())
+    x, y = (layers[-1]["encoding"][axis].get("title") for axis in ("x", "y"))
+    return word("%s over %s. %s.") % (y, x, told) if x else told
 
 
 def _drawn(panel: Panel) -> tuple[list[Spec], list[Spec]]:

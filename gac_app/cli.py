@@ -12,9 +12,9 @@ from typing import TextIO
 
 import typer
 
-from gac_app.commands import arena, bench, compare, data, fetch, generate, rules, serve, vocab
+from gac_app.commands import arena, bench, compare, data, fetch, generate, plan, rules, serve, vocab
 from gac_app.commands import eval as evaluation
-from gac_app.commands.studies import study_commands
+from gac_app.commands.studies import registered_study, study_commands
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError
 
 app = typer.Typer(
@@ -29,8 +29,10 @@ app.command()(compare.compare)
 app.command()(vocab.vocab)
 app.command()(rules.rules)
 app.command()(bench.bench)
+app.command()(plan.plan)
 for name, command in study_commands().items():
     app.command(name)(evaluation.evaluate_systems if name == "eval" else command)  # `eval` has suites too
+app.command("study")(registered_study)
 app.command(
     "lm-eval",
     add_help_option=False,

@@ -6,20 +6,22 @@ reads the environment: `bootstrap` passes the variables in.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from gac_app.errors import ConfigError, RequestError
-from gac_app.member_config import MemberConfig
+from gac_app.member_config import MemberConfig, RayConfig, RayShare, with_views
 from gac_app.settings import RULE_PARAMS, Settings
 from gac_app.validation import Frozen, message_of, path_of
 
 MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
 HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[^*]+)$")]  # a star only for all hosts, or for all of a domain
+MembersGiven = Annotated[tuple[MemberConfig, ...], BeforeValidator(with_views)]
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -124,9 +126,13 @@ class MirrorConfig(Frozen):
 class Config(Frozen):
     """A whole configuration; see `configs/` for commented examples."""
 
-    members: tuple[MemberConfig, ...] = Field(min_length=1, max_length=MAX_MEMBERS)
+    members: MembersGiven = Field(min_length=1, max_length=MAX_MEMBERS)
     settings: Settings = Settings()
+    # Of a member's control tokens, its end tokens apart: mask: they have no probability, and the others are divided by
+    # their sum; keep: they count as the end of the answer, and the others keep theirs.
+    control_tokens: Literal["mask", "keep"] = "mask"
     server: ServerConfig = ServerConfig()
+    ray: RayConfig = RayConfig()
     api: ApiConfig = ApiConfig()
     lab: LabConfig = LabConfig()
     arena: ArenaConfig = ArenaConfig()
@@ -163,6 +169,23 @@ class Config(Frozen):
             raise ValueError(f"settings.{error}") from None
         self._check_contestants()
         return self
+
+    def run_by(self, executor: Literal["threads", "ray"], ray_address: str | None = None) -> Self:
+        """A copy whose members run in threads here or on Ray; those on inference servers stay there.
+
+        Raises ConfigError if the address is none.
+        """
+        shares = [
+            None if executor == "threads" or member.server or member.backend == "vllm" else member.ray or RayShare()
+            for member in self.members
+        ]
+        pairs = zip(self.members, shares, strict=True)
+        members = tuple(member.model_copy(update={"ray": share}) for member, share in pairs)
+        try:
+            ray = RayConfig.model_validate({**self.ray.model_dump(), "address": ray_address or self.ray.address})
+        except ValidationError as error:
+            raise ConfigError(f"ray.address: {message_of(error.errors()[0])}") from None
+        return self.model_copy(update={"members": members, "ray": ray})
 
     def knowing_rules(self, check_rules: Callable[[Settings], None]) -> Self:
         """A copy that also checks the rules in settings, by `check_rules`, which raises RequestError."""
@@ -205,6 +228,12 @@ class Config(Frozen):
     @property
     def member_names(self) -> tuple[str, ...]:
         return tuple(member.name for member in self.members)
+
+    @property
+    def loaded(self) -> tuple[MemberConfig, ...]:
+        """The members with a model of their own, each with room for its views' sequences too."""
+        num, own = Counter(m.of or m.name for m in self.members), [m for m in self.members if not m.of]
+        return tuple(m.model_copy(update={"max_sequences": m.max_sequences * num[m.name]}) for m in own)
 
     def member(self, name: str) -> MemberConfig:
         """The member of that name. Raises ConfigError if there is none."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError
+from gac_app.member_config import Example
 from gac_app.validation import message_of, path_of, shortened
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -99,8 +100,11 @@ def config_of(
     Raises:
         ConfigError: names the key's path and the expected value.
     """
+    merged = _merge(dict(data), overrides or {})
+    if "members" in merged:
+        merged["members"] = _with_examples(merged["members"], folder)
     try:
-        config = Config.model_validate(_merge(dict(data), overrides or {}))
+        config = Config.model_validate(merged)
     except ValidationError as error:
         items = error.errors()
         # A list with wrong items is also reported as too short; report only the items.
@@ -111,6 +115,39 @@ def config_of(
     plugins = tuple(str(folder / plugin) if plugin.endswith(".py") else plugin for plugin in config.plugins)
     members = tuple(member.beside(folder) for member in config.members)
     return config.model_copy(update={"plugins": plugins, "members": members})
+
+
+def _with_examples(members: Any, folder: Path) -> Any:
+    """The given members, with the examples that stand in files. Raises ConfigError."""
+    if not isinstance(members, list | tuple):
+        return members
+    return [
+        {**member, "examples": _examples_in(folder / member["examples"], member.get("name"))}
+        if isinstance(member, Mapping) and isinstance(member.get("examples"), str)
+        else member
+        for member in members
+    ]
+
+
+def _examples_in(path: Path, view: Any) -> list[Example]:
+    where, found = f"members.{view}.examples: {path}", list[Example]()
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{where}: larger than {MAX_CONFIG_BYTES:,} bytes; these are no worked examples")
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where}: is not UTF-8 text") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            found += [Example.model_validate_json(line)] if line.strip() else []
+        except ValidationError:
+            expected = '{"question": "...", "answer": "..."}'
+            raise ConfigError(f"{where}, line {number}: {shortened(line)} is no example; expected {expected}") from None
+    if not found:
+        raise ConfigError(f"{where}: has no examples; expected one a line")
+    return found
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

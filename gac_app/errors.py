@@ -78,6 +78,10 @@ class NotFoundError(GacError):
     """No such row, or it belongs to another visitor."""
 
 
+class ElsewhereError(NotFoundError):
+    """Another server answers the run or battle, so only that one can do what was asked."""
+
+
 class ModelLoadError(GacError):
     """A model's files cannot be fetched, trusted or loaded."""
 

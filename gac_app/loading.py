@@ -18,6 +18,7 @@ from gac_app.member_config import MemberConfig
 if TYPE_CHECKING:  # torch loads when the configuration is checked
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.member import Member
+    from gac_app.models.backends import LoadModel
     from gac_app.models.base import Model
     from gac_app.models.hardware import Placement, Plan
     from gac_app.models.sources import Progress
@@ -73,12 +74,7 @@ def load_ensemble(
 
     places = planned(config)
     models = load_models(config, places, watcher, untried=untried, in_hand=in_hand)
-    try:
-        return unite(models, config, new_member, are_apart=places.are_apart)
-    except BaseException:
-        for model in models:
-            model.close()
-        raise
+    return unite(models, config, new_member, are_apart=places.are_apart)
 
 
 def planned(config: Config) -> Plan:
@@ -100,46 +96,71 @@ def load_models(
     in_hand: InHand | None = None,
     num_at_once: int = 0,
 ) -> list[Model]:
-    """All members' models, in parallel.
+    """The models of all members that are no views, in parallel.
 
     Args:
         untried, in_hand: see `load_ensemble`.
         num_at_once: 0 = all; 1 = one after another, in this thread.
     """
     unreachable: set[str] = set()
+    load_on_ray = _ray_loader(config)
 
     def load(member: MemberConfig) -> Model:
         placement = places.placements[member.name]
         if in_hand and member.name in in_hand:
-            from gac_app.models.hf import adopted
+            from gac_app.models.hf.loading import adopted
 
             return adopted(member, *in_hand[member.name], placement.num_threads)
         told = watcher or _Nobody()
-        return _load_member(config, member, placement, watcher=told, unreachable=unreachable, untried=untried)
+        return _load_member(
+            config, member, placement, watcher=told, unreachable=unreachable, untried=untried, load_on_ray=load_on_ray
+        )
 
     if num_at_once == 1:
-        return list(map(load, config.members))
-    with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
-        loading = [pool.submit(load, member) for member in config.members]
+        return list(map(load, config.loaded))
+    with ThreadPoolExecutor(len(config.loaded), thread_name_prefix="load") as pool:
+        loading = [pool.submit(load, member) for member in config.loaded]
     errors = [error for future in loading if (error := future.exception())]
     models = [future.result() for future in loading if not future.exception()]
     if errors:
-        for model in models:
-            model.close()
+        _release(models)
         raise errors[0]
     return models
+
+
+def _release(models: list[Model]) -> None:
+    for model in models:
+        model.close()
 
 
 def unite(
     models: list[Model], config: Config, new_member: Callable[[Model, VocabMapping], Member], *, are_apart: bool
 ) -> Ensemble:
-    """An ensemble of loaded models, in the configuration's order."""
+    """An ensemble of loaded models and their views, in the configuration's order. Where there can be none, they are
+    released.
+    """
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.executors.members import with_views
     from gac_app.vocab.cache import unite
 
-    mappings = unite([model.vocabulary for model in models], cache_dir(config))
-    members = [new_member(*pair) for pair in zip(models, mappings, strict=True)]
-    return Ensemble(members, config, are_apart=are_apart)
+    vocabularies, keeps_control = [model.vocabulary for model in models], config.control_tokens == "keep"
+    try:
+        mappings = unite(vocabularies, cache_dir(config), keeps_control=keeps_control)
+        members = [new_member(*pair) for pair in zip(models, mappings, strict=True)]
+        return Ensemble(with_views(members, config.members), config, are_apart=are_apart)
+    except BaseException:
+        _release(models)
+        raise
+
+
+def _ray_loader(config: Config) -> LoadModel | None:
+    """Loads members in actors. None if none runs on Ray. Raises ModelLoadError without room on the cluster."""
+    members = [member for member in config.loaded if member.ray]
+    if not members:
+        return None
+    from gac_app.executors.ray_cluster import RayCluster
+
+    return RayCluster(config, members, cache_dir(config)).load
 
 
 def _load_member(
@@ -150,6 +171,7 @@ def _load_member(
     watcher: Watcher,
     unreachable: set[str],
     untried: list[Path] | None,
+    load_on_ray: LoadModel | None,
 ) -> Model:
     from gac_app.models.factory import load_model
 
@@ -162,9 +184,11 @@ def _load_member(
             on_load=lambda: watcher.set(member.name, "loading"),
             unreachable=unreachable,
             untried=untried,
+            load_elsewhere=load_on_ray if member.ray else None,
         )
     except GacError as error:
         watcher.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))
         raise
-    watcher.set_ready(member, model)
+    for ready in (one for one in config.members if member.name in (one.name, one.of)):
+        watcher.set_ready(ready, model)
     return model

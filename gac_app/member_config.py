@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from gac_app.validation import Frozen
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
+_RAY_ADDRESS = re.compile(r"auto|(\[[0-9A-Fa-f:]+\]|[^\s/:]+):\d{1,5}")
+
+_OF_A_VIEW = dict.fromkeys(("name", "of", "system_prompt", "examples", "score"))  # what it does not take over
 
 Source = str | tuple[str | tuple[str, ...], ...]
 
@@ -23,10 +27,10 @@ class ServerConfig(Frozen):
     """An inference server that computes a member's forward passes."""
 
     url: str  # http://host:port
-    api: Literal["llama-server", "vllm"]
+    api: Literal["llama-server", "vllm", "sglang", "openai"]
     model: str = Field("", max_length=200)  # its name there; "" = the first one's
     api_key_env: str = Field("", max_length=200)  # the environment variable that holds the key; "" = none is needed
-    top_logprobs: int = Field(64, ge=2, le=100_000)  # likeliest tokens to ask for
+    top_logprobs: int = Field(64, ge=2, le=100_000)  # likeliest tokens to ask for first
 
     @field_validator("url")
     @classmethod
@@ -38,10 +42,54 @@ class ServerConfig(Frozen):
         return value.rstrip("/")
 
 
+class RayConfig(Frozen):
+    """The Ray cluster of the members that have `ray`. This process must run on one of its nodes."""
+
+    # Of its head, host:port; auto: RAY_ADDRESS, or the cluster of this machine.
+    address: str = Field("auto", max_length=300)
+    strategy: Literal["SPREAD", "STRICT_SPREAD", "PACK", "STRICT_PACK"] = "SPREAD"  # of members over nodes
+    wait_s: float = Field(60.0, ge=1, le=3600)  # for nodes with room, such as those that an autoscaler starts
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        if not _RAY_ADDRESS.fullmatch(value):
+            raise ValueError(f"expected host:port of the cluster's head, or auto; got {value!r}")
+        return value
+
+
+class RayShare(Frozen):
+    """What a member's actor takes of a Ray cluster: whole GPUs, or a part of one."""
+
+    num_gpus: float = Field(0, ge=0, le=64)
+    num_cpus: float = Field(1, ge=0, le=512)  # and as many threads of a forward pass, unless `num_threads` says more
+    resources: dict[str, float] = Field({})  # others, by which nodes are chosen: {"a100": 1}
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """By Ray's names."""
+        bundle = {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.resources}
+        return {name: number for name, number in bundle.items() if number} or {"CPU": 0.001}
+
+
+class Example(Frozen):
+    """A question and its answer, which a view reads before what it is asked."""
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+
 class MemberConfig(Frozen):
-    """A member: the source of its files, loading, and placement."""
+    """A member: the source of its files, loading, and placement. Or a view, which is another prompt for a member's
+    model; everything else is that member's. A member with `of` and an `adapter` is loaded as one of its own, and takes
+    over what it does not set; once checked, its `of` is "".
+    """
 
     name: str = Field(min_length=1, max_length=80)
+    of: str = ""  # the member whose model a view asks; "" = it is no view
+    adapter: str = ""  # the directory of a LoRA adapter (PEFT, safetensors) that is put on the model; "" = none
+    system_prompt: str = ""  # of a view; comes before a visitor's
+    examples: tuple[Example, ...] = ()  # of a view; in a file, the path of a JSON Lines file may stand instead
     # hub:org/name[@revision][#file] | pypi:package==version#file | a directory | a .gguf file | random:SEED
     # Or a list of mirrors, tried in order. A mirror that is a list is one file cut into parts, joined in order.
     source: Source
@@ -49,9 +97,11 @@ class MemberConfig(Frozen):
     # Where its forward passes are computed, if not here. Of `source`, only tokeniser, template and configuration are
     # read then.
     server: ServerConfig | None = None
+    ray: RayShare | None = None  # its model is in an actor of a Ray cluster
     # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; everything else by transformers.
     # Or a name in `models.backends`, where plug-ins register theirs.
     backend: str = Field("auto", max_length=80)
+    vllm: dict[str, bool | int | float | str] = Field({})  # more arguments of its engine, for `backend: vllm`
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["none", "8bit", "4bit"] = "none"
@@ -97,15 +147,41 @@ class MemberConfig(Frozen):
         return source
 
     @model_validator(mode="after")
+    def _check_view(self) -> MemberConfig:
+        has_prompt = bool(self.system_prompt.strip() or self.examples)
+        if self.of and not has_prompt:
+            raise ValueError(f"a view of {self.of} needs a system_prompt, examples or both")
+        if has_prompt and not self.of:
+            raise ValueError("expected 'of' with the name of a member: system_prompt and examples make a view of it")
+        return self
+
+    @model_validator(mode="after")
     def _check_server(self) -> MemberConfig:
         if self.server and self.backend != "auto":
             raise ValueError("backend: expected no back end where a server computes")
+        if self.ray and (self.server or self.backend == "vllm"):
+            raise ValueError("expected a server, vLLM or Ray, and no two of them")
+        if self.vllm and self.backend != "vllm":
+            raise ValueError("vllm: expected no arguments of vLLM without backend: vllm")
+        if self.max_memory and self.backend == "vllm":
+            raise ValueError("max_memory: expected vllm: {gpu_memory_utilization: 0.4}, vLLM's share of each GPU")
+        return self
+
+    @model_validator(mode="after")
+    def _check_adapter(self) -> MemberConfig:
+        if self.adapter and (self.server or self.is_random or self.backend not in ("auto", "transformers")):
+            raise ValueError("adapter: expected a model's files, computed here or on Ray by transformers")
         return self
 
     @property
     def mirrors(self) -> tuple[tuple[str, ...], ...]:
         """The mirrors of the files, in the order to try. Each is a tuple of parts to join, mostly one."""
         return _mirrors_of(self.source)
+
+    @property
+    def unset(self) -> set[str]:
+        """Keys that say nothing where they are not set, so that a digest of the others stays what it was."""
+        return {key for key in ("adapter", "vllm") if not getattr(self, key)}
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -120,14 +196,51 @@ class MemberConfig(Frozen):
     def beside(self, folder: Path) -> MemberConfig:
         """A copy whose local files lie relative to `folder`. One that is the same if it names none."""
         mirrors = tuple(tuple(_beside(part, folder) for part in parts) for parts in self.mirrors)
-        if mirrors == self.mirrors:
+        adapter = _beside(self.adapter, folder) if self.adapter else ""
+        if mirrors == self.mirrors and adapter == self.adapter:
             return self
-        return self.model_copy(update={"source": mirrors[0][0] if mirrors == ((mirrors[0][0],),) else mirrors})
+        source = mirrors[0][0] if mirrors == ((mirrors[0][0],),) else mirrors
+        return self.model_copy(update={"source": source, "adapter": adapter})
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its weights are not needed here."""
+        return self.server is not None or self.ray is not None
 
     @property
     def is_random(self) -> bool:
         """Whether the model is made from a seed, not from files."""
         return isinstance(self.source, str) and self.source.startswith(RANDOM_PREFIX)
+
+
+def with_views(members: Any) -> Any:
+    """The given members, before they are checked: each view or adapter has what it takes over from its member.
+
+    Raises:
+        ValueError: there is no such member, or something else of a view is its own.
+    """
+    if not isinstance(members, list | tuple):
+        return members
+    given = [dict(member) if isinstance(member, Mapping | MemberConfig) else {} for member in members]
+    bases = {str(member.get("name")): member for member in given if not member.get("of")}
+    pairs = zip(members, given, strict=True)
+    return [_whole_view(found, bases) if found.get("of") else member for member, found in pairs]
+
+
+def _whole_view(view: dict[str, Any], bases: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    of, where = str(view["of"]), f"{view.get('name')}.of"
+    if of not in bases:
+        raise ValueError(f"{where}: {of!r} is no member with a model of its own; expected one of {', '.join(bases)}")
+    base = bases[of]
+    if view.get("adapter"):
+        return {key: value for key, value in base.items() if key != "score"} | view | {"of": ""}
+    if base.get("server"):
+        raise ValueError(f"{where}: {of} runs on a server; a view shares the forward passes of a member that runs here")
+    others = {key: value for key, value in base.items() if key not in _OF_A_VIEW}
+    for key in view.keys() & MemberConfig.model_fields.keys() - _OF_A_VIEW:
+        if view[key] != others.get(key, MemberConfig.model_fields[key].default):
+            raise ValueError(f"{view.get('name')}.{key}: is that of {of}; a view has only {', '.join(_OF_A_VIEW)}")
+    return {**others, **view}
 
 
 def scheme_of(source: str) -> str:

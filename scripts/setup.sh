@@ -38,7 +38,7 @@ make_venv() {
 }
 
 has_nvidia() {
-  [ -e /proc/driver/nvidia/version ] || [ -e /dev/nvidiactl ] || [ -e /usr/lib/wsl/lib/libcuda.so.1 ]
+  [ -n "${CUDA:-}" ] || [ -e /proc/driver/nvidia/version ] || [ -e /dev/nvidiactl ] || [ -e /usr/lib/wsl/lib/libcuda.so.1 ]
 }
 
 # On Linux the common package index serves a torch with CUDA inside, 3 GB with its libraries. Where no GPU could use

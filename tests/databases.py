@@ -1,4 +1,4 @@
-"""Databases for tests: the schema is made once in a process, by all migrations, and copied."""
+"""Databases for tests: the schema is made once in a process and copied."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 
 from gac_app import bootstrap
 from gac_app.config import Config
+from gac_app.decoding.member import InlineMember
 from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyError
 from gac_app.loading import load_ensemble
 from gac_app.models import factory
@@ -17,7 +18,7 @@ from gac_app.models.onnx import parts
 from gac_app.services.members import Members
 from gac_app.services.runs.runs import RunService
 from tests.databases import database_in
-from tests.fakes import WAIT_S, FakeModel
+from tests.fakes import WAIT_S, FakeModel, ensemble_of
 from tests.services.house import ALICE, SHORT, ended, listed, until
 
 
@@ -242,3 +243,8 @@ def test_the_mirror_knows_which_battles_may_not_be_told(config: Config, loaded: 
         assert services.runs.mirror._open_battles == services.arena.battles.open_ids
     finally:
         services.close()
+
+
+def test_what_is_kept_is_told_of_members_that_have_a_thread() -> None:
+    ensemble = ensemble_of([FakeModel("a", 1)], member=InlineMember)
+    assert bootstrap.kept_by(ensemble) == {}

@@ -285,3 +285,12 @@ def test_a_database_url_that_is_none_is_one_message() -> None:
     assert done.returncode == 1
     assert "no database URL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_serve_says_which_members_run_on_ray() -> None:
+    done = run_command("serve", "--check", "--executor", "ray", "--ray-address", "10.0.0.1:6379")
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["runs", "Ray", "Ray"]
+    done = run_command("serve", "--check", "--executor", "ray", "--ray-address", "ray://10.0.0.1:10001")
+    assert (done.returncode, "expected host:port of the cluster's head" in done.stderr) == (2, True)
+    done = run_command("serve", "--check", "--ray-address", "10.0.0.1:6379")
+    assert (done.returncode, "works with --executor ray only" in done.stderr) == (2, True)

@@ -24,9 +24,10 @@ LAYERS["config_file"] = CONFIG
 LAYERS["vocab"] = CONFIG
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
-LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
+LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
+LAYERS["executors"] = LAYERS["storage"] | {"plugins"}
 LAYERS["charts"] = LAYERS["spreadsheet"] = set()
-LAYERS["arena"] = LAYERS["decoding"] | {"decoding", "spreadsheet"}
+LAYERS["arena"] = LAYERS["decoding"] | {"decoding"}
 LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts", "spreadsheet"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services", "folders"}
@@ -61,6 +62,7 @@ HEAVY: dict[str, set[str]] = {
     "wordfreq": {"evaluation"},
     "sacrebleu": {"evaluation"},
     "vl_convert": {"charts"},
+    "ray": {"executors"},
     "lm_eval": {"evaluation", "commands"},
 }
 
@@ -69,16 +71,16 @@ HEAVY: dict[str, set[str]] = {
 _ROOM_ORDERS = {
     "models": "message chat base random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
     "remote factory",
-    "decoding": "trace distribution constraints rules alignment forward member tokenizer request contexts speculation "
-    "loop scoring mixes ensemble together",
+    "decoding": "trace distribution constraints rules alignment forward member view tokenizer request contexts "
+    "speculation loop scoring mixes ensemble together",
     "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log reporting telemetry limits middleware api page routes host serving",
-    "arena": "outcomes controls contestants language pacing moderation rating drawing exports",
-    "storage": "text pseudonyms migrations database runs battles studies servers store",
-    "evaluation": "tasks metrics running analyses studies suites harness",
+    "arena": "outcomes controls contestants language pacing moderation rating drawing",
+    "storage": "text migrations database runs battles studies servers signals store",
+    "evaluation": "tasks metrics running analyses advising studies registered suites harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
-    "services": "garbage visitors origin settling members queue mirror runs completions lab battles",
+    "services": "garbage visitors origin settling members queue exports mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 
@@ -160,9 +162,9 @@ FACES = [
     *(f"models.{room}" for room in ("sources", "hardware", "gguf", "hf")),
     *(f"evaluation.{room}" for room in ("tasks", "running", "suites", "harness")),
 ]
-# Rooms with modules that load more than most importers need: torch, numpy, or all of the lab. Names that the face has
-# are imported by it, the others from their modules.
-PARTIAL_FACES = ["decoding.rules", *(f"evaluation.{room}" for room in ("metrics", "analyses", "studies"))]
+# Rooms with modules that load more than most importers need: torch, numpy, transformers' models, or all of the lab.
+# Names that the face has are imported by it, the others from their modules.
+PARTIAL_FACES = ["decoding.rules", "models.hf", *(f"evaluation.{room}" for room in ("metrics", "analyses", "studies"))]
 
 
 def _offered(room: str) -> set[str]:

@@ -8,7 +8,8 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from gac_app.commands.generate import generate
-from gac_app.commands.setting_options import help_of
+from gac_app.commands.setting_options import _parsed_weights, help_of
+from gac_app.errors import RequestError
 from gac_app.settings import RULE_PARAMS, SAMPLING, Settings, shown
 from gac_app.ui.settings.fields import fields_of
 from gac_app.ui.settings.wording import settings_in_words
@@ -60,3 +61,17 @@ def test_a_setting_that_is_not_the_default_is_in_the_summary(name: str, value: o
 def test_with_any_filter_sampling_is_not_plain(name: str) -> None:
     assert Settings(temperature=1, seed=3).samples_plainly
     assert not Settings(temperature=1, **{name: another_value(name)}).samples_plainly
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [("posterior", "posterior"), ("A=2, B=1.5", {"A": 2.0, "B": 1.5}), ("A=b=2,c=1", {"A=b": 2.0, "c": 1.0})],
+)
+def test_weights_on_the_command_line_are_a_rule_or_numbers(text: str, weights: str | dict[str, float]) -> None:
+    assert _parsed_weights(text) == weights
+
+
+@pytest.mark.parametrize("text", ["=2", "A=", "A=x", "A=1,", "A=1,B"])
+def test_weights_that_are_neither_are_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="weights: expected a weight rule or NAME=NUMBER"):
+        _parsed_weights(text)

@@ -1,1 +1,1 @@
-"""Blind battles as pure values: contestants, draws, judgements, ratings and exports. Knows no database and no page."""
+"""Blind battles as pure values: contestants, draws, judgements and ratings. Knows no database and no page."""

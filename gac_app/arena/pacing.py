@@ -83,6 +83,21 @@ class Pace:
         """Seconds since something was shown."""
         return 0.0 if self._begun_at is None else self._clock() - self._begun_at
 
+    @classmethod
+    def over(cls, tempo: Tempo, num_shown: int, seconds: float) -> Pace:
+        """That of answers which are shown as far as they ever will be, and whose first characters were shown so long
+        ago.
+        """
+        pace = cls(tempo)
+        pace._begun_at = pace._clock() - seconds
+        pace._num_shown = num_shown
+        return pace
+
+    def seconds_to(self, num_chars: int) -> float:
+        """Seconds until so many characters of each side may be shown, if they are there."""
+        start_s = self._tempo.start_s if self._begun_at is None else 0.0
+        return start_s + max(0.0, num_chars - self._num_shown) / (self._rate or self._tempo.rate)
+
     @property
     def num_shown(self) -> int:
         """The characters of each side that may be shown, as of the last `advance`."""

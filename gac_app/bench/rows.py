@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
+from math import comb
 from pathlib import Path
-from typing import Any, Literal
+from statistics import median
+from typing import Any, Literal, Self
 
 from rich.table import Table
 
-_MARKS = {True: "yes", False: "no", None: "-"}
+_UNSURE = 0.05  # of all measurements, the share in which a median lies outside its interval
 
 
 class NotMeasured(Exception):  # noqa: N818 (not an error: this machine or configuration cannot measure it)
@@ -34,38 +37,77 @@ class Target:
         return f"{self.sign} {self.limit:.4g}"
 
 
+def interval_of(values: Sequence[float]) -> tuple[float, float]:
+    """Bounds of the median: order statistics, since each value is above it or below by the toss of a coin. The whole
+    range of fewer than six values, which are too few for such bounds.
+    """
+    ordered, num = sorted(values), len(values)
+    beyond = accumulate(comb(num, count) for count in range(num))  # of 2 ** num tosses, with at most so many heads
+    outer = max(0, sum(2 * tosses <= _UNSURE * 2**num for tosses in beyond) - 1)
+    return ordered[outer], ordered[num - 1 - outer]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table."""
+    """A row of the table.
+
+    Attributes:
+        value: None = not measured, or failed.
+        interval: of the median that `value` is; None = a single figure.
+        unit: "" = a ratio.
+        note: the figures behind it, or why it is missing.
+    """
 
     name: str
-    value: float | None  # None = not measured, or failed
-    unit: str = ""  # "" = a ratio
+    value: float | None
+    unit: str = ""
     target: Target | None = None
-    note: str = ""  # the figures behind it, or why it is missing
+    note: str = ""
+    interval: tuple[float, float] | None = None
     is_failed: bool = False  # the measurement failed
 
+    @classmethod
+    def of(
+        cls, name: str, values: Sequence[float], unit: str = "", target: Target | None = None, note: str = ""
+    ) -> Self:
+        """The median of some values."""
+        return cls(name, median(values), unit, target, note, interval_of(values))
+
+    @classmethod
+    def ratio(
+        cls, name: str, ours: Sequence[float], theirs: Sequence[float], target: Target | None = None, note: str = ""
+    ) -> Self:
+        """The median of `ours` ÷ `theirs`; each pair was measured one right after the other."""
+        return cls.of(name, [a / b for a, b in zip(ours, theirs, strict=True)], "", target, note)
+
     @property
-    def ok(self) -> bool | None:
-        """Whether the target is met; None if nothing was measured."""
+    def verdict(self) -> Literal["met", "missed", "open", "failed", ""]:
+        """Missed only where the whole interval is beyond the target; open where only the median is."""
         if self.is_failed:
-            return False
+            return "failed"
         if self.value is None or self.target is None:
-            return None
-        return self.target.is_met(self.value)
+            return ""
+        if self.target.is_met(self.value):
+            return "met"
+        return "open" if self.interval and any(map(self.target.is_met, self.interval)) else "missed"
 
     def as_json(self) -> dict[str, Any]:
         fields = asdict(self)
         del fields["is_failed"]
-        return {**fields, "target": str(self.target) if self.target else None, "ok": self.ok}
+        return {**fields, "target": str(self.target) if self.target else None, "verdict": self.verdict}
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "-"
+        told = f" ({self.interval[0]:.3g} to {self.interval[1]:.3g})" if self.interval else ""
+        return f"{self.value:.3f}{told} {self.unit}".strip()
 
 
 def as_table(rows: Sequence[Row]) -> Table:
     """The rows as a table for a terminal."""
-    table = Table("row", "value", "target", "met", "figures")
+    table = Table("row", "median and interval", "target", "verdict", "figures")
     for row in rows:
-        value = "-" if row.value is None else f"{row.value:.3f} {row.unit}".strip()
-        table.add_row(row.name, value, str(row.target or ""), _MARKS[row.ok], row.note)
+        table.add_row(row.name, str(row), str(row.target or ""), row.verdict or "-", row.note)
     return table
 
 

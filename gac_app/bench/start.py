@@ -19,7 +19,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.timing import decode
@@ -35,13 +34,13 @@ _VALUE_BYTES = 2
 
 
 def measure(bench: Workbench) -> list[Row]:
-    for member in bench.config.members:
+    for member in bench.config.loaded:
         if not member.is_random:
             bench.files(member)  # fetched before the measurement
     starts = [_start(bench.path) for _ in range(1 if bench.is_quick else 3)]
     return [
-        Row("process start to page", median(page for page, _ in starts), "s", Target("<=", 5.0)),
-        Row("process start to ready", median(ready for _, ready in starts), "s", Target("<=", 10.0)),
+        Row.of("process start to page", [page for page, _ in starts], "s", Target("<=", 5.0)),
+        Row.of("process start to ready", [ready for _, ready in starts], "s", Target("<=", 10.0)),
         _memory_row(bench),
     ]
 
@@ -109,7 +108,7 @@ def _memory_row(bench: Workbench) -> Row:
     name = "peak memory ÷ (model files + KV)"
     if importlib.util.find_spec("resource") is None:
         return Row(name, None, note="not measured: this system does not tell a process its peak of memory")
-    members = bench.config.members
+    members = bench.config.loaded
     if any(member.is_random or bench.files(member).kind != "gguf" for member in members):
         return Row(name, None, note="not measured: counts the memory of members from GGUF files")
     files_bytes = sum(bench.files(member).path.stat().st_size for member in members)

@@ -1,11 +1,10 @@
-"""Timed decoding: the time of each token, and medians over interleaved runs."""
+"""Timed decoding: the time of each token, of runs in turn."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
@@ -64,16 +63,7 @@ def ms_per_token(marks_s: Sequence[float]) -> float:
     return 1000 * (marks_s[-1] - marks_s[0]) / (len(marks_s) - 1)
 
 
-def interleaved(
-    cases: Sequence[Case], *runs: Callable[[Case], Result], warm_up: bool = True
-) -> list[tuple[Result, ...]]:
-    """Every run over every case, A B A B ..., one tuple per case. The first case runs once before, as a warm-up."""
-    if warm_up:
-        for run in runs:
-            run(cases[0])
-    return [tuple(run(case) for run in runs) for case in cases]
-
-
-def median_ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    """The median of a / b; each pair was measured one right after the other."""
-    return median(a / b for a, b in pairs)
+def interleaved(cases: Sequence[Case], *runs: Callable[[Case], Result]) -> list[list[Result]]:
+    """Every run over every case, A B A B ...: a list of each run's results."""
+    rounds = [[run(case) for run in runs] for case in cases]
+    return [list(results) for results in zip(*rounds, strict=True)]

@@ -45,6 +45,10 @@ class Workbench:
     Args:
         path: the configuration file, which child processes read again.
         is_quick: fewer prompts and tokens, to check that everything works; the figures are not for publication.
+
+    Attributes:
+        prompts: of a measurement that pairs answers; six are the fewest that have an interval.
+        num_tokens: of an answer.
     """
 
     def __init__(self, path: Path, config: Config, *, is_quick: bool = False) -> None:
@@ -52,21 +56,31 @@ class Workbench:
         self.config = config
         self.is_quick = is_quick
         self.prompts = PROMPTS[:2] if is_quick else PROMPTS[:6]
-        self.num_tokens = 16 if is_quick else 64
+        self.num_tokens = 16 if is_quick else 48
         self._is_loaded = False
 
     @cached_property
     def ensemble(self) -> Ensemble:
+        """The configuration's members, which have given an answer, so that none of those measured is the first."""
+        ensemble = self.loaded(self.config)
+        self._is_loaded = True
+        list(ensemble.generate(PROMPTS[-1], self.settings()))
+        return ensemble
+
+    def loaded(self, config: Config) -> Ensemble:
+        """The members of a configuration, to be closed by the caller."""
         from gac_app.loading import load_ensemble
 
-        ensemble = load_ensemble(self.config)
-        self._is_loaded = True
-        return ensemble
+        return load_ensemble(config)
 
     def settings(self, **changes: Any) -> Settings:
         """Greedy settings of `num_tokens` tokens at every step, with `changes`."""
+        return self.settings_of(self.config, **changes)
+
+    def settings_of(self, config: Config, **changes: Any) -> Settings:
+        """The same for another configuration's members."""
         base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
-        return self.config.settings_from({**base, **changes})
+        return config.settings_from({**base, **changes})
 
     def files(self, member: MemberConfig) -> ModelFiles:
         """A member's files in the cache."""

@@ -16,7 +16,7 @@ from gac_app.environment import cache_dir
 def bench(
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Configuration file (YAML). Default: each row's own."),
+        typer.Option("--config", help="Configuration file (YAML)."),
     ] = None,
     only: Annotated[str | None, typer.Option(help="Comma-separated measurements. A wrong name lists them all.")] = None,
     quick: Annotated[
@@ -45,5 +45,5 @@ def bench(
         console.print(as_table(rows))
         console.print(f"load {machine['load_average']} at the start")
         console.print(f"saved as {path}")
-    if any(row.ok is False for row in rows):
+    if any(row.verdict in ("missed", "failed") for row in rows):
         raise typer.Exit(1)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gac_app.arena.exports.formats import Format
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.environment import database_url
 from gac_app.errors import RequestError
+from gac_app.services.exports.formats import Format
 from gac_app.services.garbage import collect_seldom
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ def release(
     config: ConfigOption = None,
 ) -> None:
     """Write people's blind votes for publication: those of visitors who agreed, unflagged, under new names."""
-    from gac_app.arena.exports.judged import judged
-    from gac_app.arena.exports.release import CARD, FILE, card_of, release_of
     from gac_app.arena.outcomes import Origin
     from gac_app.services.battles.live_battles import LiveBattles
+    from gac_app.services.exports.judged import judged
+    from gac_app.services.exports.release import CARD, FILE, card_of, release_of
 
     with closing(_store(config)) as store:
         open_ids = LiveBattles(store).open_ids()  # on servers

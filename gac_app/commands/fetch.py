@@ -53,8 +53,8 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
     columns = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[words]}")]
     with Progress(columns[0], BarColumn(), columns[1], console=_console()) as bars:
         for member in config.members:
-            if member.is_random:
-                continue  # random models have no files
+            if member.is_random or member.of:
+                continue  # random models have no files, views none of their own
             bar = bars.add_task(member.name, total=None, words="")
 
             def show(progress: sources.Progress, name: str = member.name, bar: TaskID = bar) -> None:

@@ -111,10 +111,12 @@ def _token(event: TokenEvent) -> dict[str, Any]:
         "winner": step.winner,
         "partial": step.is_partial,
         "drafted": step.is_drafted,
+        "drafted_by": step.drafted_by,
         "drawn": step.drawn,
         "spellings": {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()},
         "members": {
             member.member: {"weight": member.weight, "prob": member.prob, "num_read": member.num_read}
+            | ({"num_told": member.num_told, "missing": member.missing} if member.num_told else {})
             for member in step.members
         },
     }

@@ -46,7 +46,7 @@ ReproducibleOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
 
-def _in_a_folder(path: Path | None) -> Path | None:
+def in_a_folder(path: Path | None) -> Path | None:
     """Refuse a path in a missing folder at once, not only after the work."""
     if path and not path.parent.is_dir():
         raise typer.BadParameter(f"{path.parent} is no folder")
@@ -54,7 +54,7 @@ def _in_a_folder(path: Path | None) -> Path | None:
 
 
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Write the charts here (.svg or .png).", callback=_in_a_folder)
+    Path | None, typer.Option("--out", help="Write the charts here (.svg or .png).", callback=in_a_folder)
 ]
 
 

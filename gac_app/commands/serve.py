@@ -17,6 +17,13 @@ from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig, scheme_of
 
 
+class Executor(StrEnum):
+    """What members run in."""
+
+    THREADS = "threads"
+    RAY = "ray"
+
+
 class LogFormat(StrEnum):
     """How the log is written."""
 
@@ -28,6 +35,12 @@ def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
+    executor: Annotated[
+        Executor | None, typer.Option(help="Where members run: in threads here, or as actors of a Ray cluster.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="With --executor ray: host:port of the cluster's head, or auto.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Validate, print the placement, and exit.")] = False,
     devices: Annotated[str | None, typer.Option(help="With --check: plan for these, such as 8x80GiB.")] = None,
     log_format: Annotated[
@@ -37,7 +50,11 @@ def serve(
     """Serve the page, which is available at once, while the models load."""
     if devices is not None and not check:
         raise typer.BadParameter("works with --check only", param_hint="--devices")
+    if ray_address is not None and executor is not Executor.RAY:
+        raise typer.BadParameter("works with --executor ray only", param_hint="--ray-address")
     settled = load(config)
+    if executor is not None:
+        settled = settled.run_by(executor.value, ray_address)
     if check:
         _check(settled, devices)
         return

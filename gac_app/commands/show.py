@@ -46,6 +46,8 @@ def _print(result: StudyResult) -> None:
         console.print(table)
     for remark in result.remarks:
         console.print(remark)
+    if result.settings:
+        console.print(f"\n{result.settings}", soft_wrap=True)
 
 
 def _rich(table: Table) -> RichTable:

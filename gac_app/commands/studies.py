@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gac_app.charts import to_svg
 from gac_app.commands.options import (
     ConfigOption,
     DataOption,
@@ -26,8 +27,10 @@ from gac_app.commands.options import (
     LimitOption,
     OutOption,
     ParallelOption,
+    in_a_folder,
     load,
     warn,
+    write_file,
 )
 from gac_app.commands.show import show
 from gac_app.config import Config
@@ -35,7 +38,7 @@ from gac_app.environment import evaluation_dir
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import Progress
 from gac_app.evaluation.studies import EnsembleStudy, Evaluator, QuestionStudy, StudyResult, check_room, studies
-from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain
+from gac_app.evaluation.tasks import SAMPLES, Question, Task, asked, first_of_each_domain
 
 _EVERY_S = 5.0
 _TASKS = {
@@ -84,7 +87,10 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
             result = _look_at(study, settled)
         else:
             shared = {name: given[name] for name, *_ in _COMMON}
-            result = put_questions(study, settled, given["task"], given["data"], **shared)
+            task, data = given["task"], given["data"]
+            if data is None:
+                task, data = _sample(task)
+            result = put_questions(study, settled, task, data, **shared)
         show(result, settled, as_json=as_json, out=out)
 
     command.__doc__ = getdoc(first)
@@ -99,7 +105,15 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
 
 def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, Any]]:
     """Each option's name, type and default."""
-    if first.needs != "nothing":
+    if first.sample:
+        named = f"{_TASKS[first.needs]} Without --data, questions of the package: {', '.join(SAMPLES)}."
+        yield "task", Annotated[str, typer.Option(help=named)], first.sample
+        yield (
+            "data",
+            Annotated[Path | None, typer.Option("--data", help="The questions: JSON Lines, one question a line.")],
+            None,
+        )
+    elif first.needs != "nothing":
         yield "task", Annotated[str, typer.Option(help=_TASKS[first.needs])], Parameter.empty
         yield "data", DataOption, Parameter.empty
     fields = {name: field for kind in (first, *others) for name, field in kind.model_fields.items()}
@@ -110,6 +124,13 @@ def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, An
     if first.needs != "nothing":
         yield from _COMMON
     yield from _ENDING
+
+
+def _sample(name: str) -> tuple[str, Path]:
+    """The task and the file of questions that come with the package. Raises RequestError."""
+    if name not in SAMPLES:
+        raise RequestError("data", f"is missing; without it, task is one of {', '.join(SAMPLES)}, not {name!r}")
+    return SAMPLES[name]
 
 
 def put_questions(
@@ -140,6 +161,45 @@ def _look_at(study: EnsembleStudy, config: Config) -> StudyResult:
     study.check(config)
     with closing(load_ensemble(config)) as ensemble:
         return study.run(ensemble)
+
+
+def registered_study(
+    file: Annotated[Path, typer.Argument(help="The study's file (YAML); see docs/studies.md.")],
+    page: Annotated[
+        Path | None, typer.Option(help="Where the page goes. Default: beside the file, as .md.", callback=in_a_folder)
+    ] = None,
+    only_plan: Annotated[bool, typer.Option("--plan", help="Register the study and print its plan, no more.")] = False,
+) -> None:
+    """Run a registered study: choose a setting on one half of the questions, judge it once on the other, write a page.
+
+    The first call registers it. A call after an interruption goes on where that one was.
+    """
+    from gac_app.evaluation.registered import StudyRun, page_of, plan_lines, plot_of, read_protocol
+    from gac_app.loading import load_ensemble
+
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    protocol = read_protocol(file)
+    config = load(protocol.config)
+    study = StudyRun(file, protocol, config, evaluation_dir(config))
+    study.register.refuse_judged()
+    target = page or file.with_suffix(".md")
+    if only_plan and not study.register.is_new:
+        typer.echo("\n".join(plan_lines(study.plan)))
+        return
+    with closing(load_ensemble(config)) as ensemble:
+        if study.register.is_new:
+            study.measure(ensemble)
+        typer.echo("\n".join(plan_lines(study.plan)))
+        if only_plan:
+            return
+        reporters = {plan.task: _Reporter(plan.task) for plan in study.plan}
+        judged = study.run(ensemble, lambda name, progress: reporters[name](progress))
+    plot = target.with_suffix(".svg")
+    command = f"python -m gac_app study {file.name}"
+    write_file(plot, to_svg(plot_of(judged)).encode())
+    write_file(target, page_of(study, judged, command, plot.name).encode())
+    study.register.close()
+    typer.echo(str(target))
 
 
 @contextmanager

@@ -82,11 +82,11 @@ def draft_after(
     """The read of a member's draft after `result`; its ids are appended to the sequence. None = no draft."""
     if may_draft is None or not may_draft.is_on:
         return None
-    ids = mapping.feed(result.last_argmax)
+    ids = () if result.draft_id is None else mapping.feed(result.draft_id)
     if not ids:  # END
         return None
     sequence.extend(list(ids))
-    return PendingRead(len(ids))
+    return PendingRead(len(ids), may_draft=MayDraft(choose=may_draft.choose))
 
 
 def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:

@@ -41,6 +41,11 @@ class Member(ABC):
         return self.model.name
 
     @property
+    def why_late(self) -> str:
+        """What is said of it if it does not answer in time."""
+        return "gave no answer in time for this step"
+
+    @property
     def context_length(self) -> int:
         return self.model.context_length
 
@@ -137,7 +142,46 @@ def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], time
         except TimeoutError:
             if sequence.num_computed <= num_computed:
                 future.cancel()
-                raise MemberError(member.name, "timeout", "gave no answer in time") from None
+                raise MemberError(member.name, "timeout", member.why_late) from None
+
+
+class SharingMember(Member):
+    """A member whose sequences are those of another member, `base`, which closes the model."""
+
+    def __init__(self, base: Member) -> None:
+        self.base = base
+        super().__init__(base.model, base.mapping)
+
+    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        return self.base.open(ids, namespace, is_reproducible=is_reproducible)
+
+    def read(
+        self,
+        sequence: Sequence,
+        num_logits: int = 1,
+        may_draft: MayDraft | None = None,
+        *,
+        with_logs: bool = False,
+    ) -> Future[ReadResult]:
+        return self.base.read(sequence, num_logits, may_draft, with_logs=with_logs)
+
+    def skip_step(self, sequence: Sequence) -> None:
+        self.base.skip_step(sequence)
+
+    def is_free_for(self, sequence: Sequence) -> bool:
+        return self.base.is_free_for(sequence)
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        return self.base.fork(sequence)
+
+    def free(self, sequence: Sequence) -> None:
+        self.base.free(sequence)
+
+    def forget(self, namespace: str) -> None:
+        self.base.forget(namespace)
+
+    def close(self) -> None:
+        """Nothing to release."""
 
 
 class InlineMember(Member):

@@ -2,8 +2,8 @@
 
 Sequences share within a *namespace*, one conversation: the ensemble's answer and a member's own compute their prompt
 once, and the next turn or a branch continues from the turn before, if that is still kept. Across namespaces they share
-the *chat prefix*, the ids that the model's template puts before every chat, and no more. Kept sequences of ended
-sessions are bounded in number and in ids (see `Kept`). All but `kept` is called in the member's own thread.
+*known prefixes*, the ids that the model's template or a view puts before every chat, and no more. Kept sequences of
+ended sessions are bounded in number and in ids (see `Kept`). All but `kept` is called in the member's own thread.
 """
 
 from __future__ import annotations
@@ -55,10 +55,15 @@ class NamespacedSequence(Sequence):
 
 def chat_prefix_of(model: Model) -> list[int]:
     """The ids that every chat begins with, such as a default system message; empty if too few to be worth sharing."""
+    return shared_prefix(model, lambda text: model.encode_chat([Message("user", text)]))
+
+
+def shared_prefix(model: Model, encode: Callable[[str], list[int]]) -> list[int]:
+    """The ids that `encode` begins with, whatever the text."""
     if model.device.type != "cpu":
         return []
     try:
-        one, other = (model.encode_chat([Message("user", text)]) for text in ("one", "another"))
+        one, other = map(encode, ("one", "another"))
     except Exception:  # the template fails; chats will report it
         return []
     prefix = one[: num_common(one, other)]
@@ -70,16 +75,21 @@ class PrefixCache:
 
     Args:
         chat_prefix: ids that sequences of all namespaces may share.
-        max_kept: how many sequences of ended sessions are kept at most.
     """
 
-    def __init__(self, model: Model, chat_prefix: list[int], max_kept: int = MAX_KEPT) -> None:
+    def __init__(self, model: Model, chat_prefix: list[int]) -> None:
         self._model = model
-        self._chat_prefix = chat_prefix
-        self._max_kept = max_kept
-        self._max_ids = MAX_KEPT_CONTEXTS * model.context_length
+        self._prefixes: list[list[int]] = []  # the longest first
+        self._max_kept = self._max_ids = 0
+        self.add_view([chat_prefix] if chat_prefix else [])
         self._live: list[NamespacedSequence] = []
         self._kept: list[NamespacedSequence] = []  # oldest first
+
+    def add_view(self, prefixes: list[list[int]]) -> None:
+        """Make room for another kind of prompt, all of which begin with one of these."""
+        self._prefixes = sorted([*self._prefixes, *prefixes], key=len, reverse=True)
+        self._max_kept += MAX_KEPT
+        self._max_ids += MAX_KEPT_CONTEXTS * self._model.context_length
 
     @property
     def kept(self) -> Kept:
@@ -110,7 +120,7 @@ class PrefixCache:
             sequence.num_first, sequence.first = (donor.num_first, donor.first) if result else (0, None)
         else:
             result = None
-            self._allocate_with_chat_prefix(sequence)
+            self._allocate_with_prefix(sequence)
         self._live.append(sequence)
         return result
 
@@ -153,10 +163,11 @@ class PrefixCache:
                 while len(self._kept) > self._max_kept or self.kept.num_ids > self._max_ids:
                     self._model.free(self._kept.pop(0))
                 return
-            is_last_with_it = self._has_chat_prefix(sequence) and not self._with_chat_prefix()
+            prefix = self._prefix_of(sequence.cached)
+            is_last_with_it = prefix and not self._with_prefix(prefix)
             if is_last_with_it:
-                self._model.rewind(sequence, len(self._chat_prefix))
-                self._cut_cached(sequence, len(self._chat_prefix))
+                self._model.rewind(sequence, len(prefix))
+                self._cut_cached(sequence, len(prefix))
                 self._kept.insert(0, sequence)  # the first to be evicted
                 return
         self._model.free(sequence)
@@ -205,10 +216,10 @@ class PrefixCache:
         sequence.slot, sequence.num_computed = held.slot, num_shared
         sequence.cached = sequence.ids[:num_shared]
 
-    def _allocate_with_chat_prefix(self, sequence: NamespacedSequence) -> None:
-        """Give a sequence a slot, with the chat prefix if another sequence has it and there is room for a copy."""
-        length = self._num_chat_prefix(sequence)
-        donors = self._with_chat_prefix() if length else []
+    def _allocate_with_prefix(self, sequence: NamespacedSequence) -> None:
+        """Give a sequence a slot, with its known prefix if another sequence has it and there is room for a copy."""
+        prefix = self._prefix_of(sequence.ids[:-1]) if sequence.num_fixed is None else []
+        donors = self._with_prefix(prefix) if prefix else []
         if donors:
             try:
                 with failures_named(self._model):
@@ -216,20 +227,16 @@ class PrefixCache:
             except MemberError:
                 pass  # no room for it
             else:
-                self._take(copied, sequence, length)
+                self._take(copied, sequence, len(prefix))
                 return
         self.allocate_empty(sequence)
 
-    def _has_chat_prefix(self, sequence: NamespacedSequence) -> bool:
-        return bool(self._chat_prefix) and sequence.cached[: len(self._chat_prefix)] == self._chat_prefix
+    def _prefix_of(self, ids: list[int]) -> list[int]:
+        """The longest known prefix that these ids begin with; empty if there is none."""
+        return next((prefix for prefix in self._prefixes if ids[: len(prefix)] == prefix), [])
 
-    def _with_chat_prefix(self) -> list[NamespacedSequence]:
-        return [sequence for sequence in [*self._live, *self._kept] if self._has_chat_prefix(sequence)]
-
-    def _num_chat_prefix(self, sequence: Sequence) -> int:
-        """Length of the chat prefix if the sequence can use it, else 0."""
-        length = len(self._chat_prefix) if sequence.num_fixed is None else 0
-        return length if len(sequence.ids) > length and sequence.ids[:length] == self._chat_prefix else 0
+    def _with_prefix(self, prefix: list[int]) -> list[NamespacedSequence]:
+        return [one for one in [*self._live, *self._kept] if one.cached[: len(prefix)] == prefix]
 
     def _with_room(self, make: Callable[[], Sequence]) -> Sequence:
         while True:

@@ -5,16 +5,25 @@ asked, keeps prefixes, and shares its time.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
-from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, ReadResult, Told, ToldDistribution
+from gac_app.decoding.forward import failures_named
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.models.base import Read, Sequence
 from gac_app.models.remote.model import RemoteModel
 from gac_app.vocab.mapping import VocabMapping
 
+T = TypeVar("T")
+
 PROBE_S = 5.0  # between two questions to a server that fails
+AGAIN_S = 30.0  # for the answer to a step's second question
 
 
 class RemoteMember(InlineMember):
@@ -27,6 +36,10 @@ class RemoteMember(InlineMember):
         self._under_way: dict[int, Future[ReadResult]] = {}  # the last read of each sequence, by its slot
         self._lock = threading.Lock()
         self._closed = threading.Event()
+
+    @property
+    def why_late(self) -> str:
+        return f"{self.engine} gave no answer in time for this step: see its load and its log, or raise step_timeout_s"
 
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         with self._lock:
@@ -71,8 +84,31 @@ class RemoteMember(InlineMember):
     def _asked(self, read: Read, before: Future[ReadResult] | None) -> ReadResult:
         if before:
             wait([before])
+        with self._failures_noted():
+            if read.with_logs:
+                return super().read(read.sequence, read.num_logits, with_logs=True).result()
+            started, num_read, ids = time.monotonic(), read.sequence.num_uncomputed, list(read.sequence.ids)
+            told = self._remote.tell(read)
+            ends = range(len(ids) - len(told) + 1, len(ids) + 1)
+            distributions = [
+                ToldDistribution(self.mapping, one, _Questions(self, ids[:end]))
+                for end, one in zip(ends, told, strict=True)
+            ]
+            return ReadResult.of(distributions, num_read, time.monotonic() - started)
+
+    def ask_again(self, ask: Callable[[RemoteModel], T]) -> T:
+        """Another question of a step, which the session's thread waits for. Raises MemberError."""
+        with self._failures_noted():
+            try:
+                return self._pool.submit(ask, self._remote).result(AGAIN_S)
+            except TimeoutError:
+                raise MemberError(self.name, "timeout", self.why_late) from None
+
+    @contextmanager
+    def _failures_noted(self) -> Iterator[None]:
         try:
-            return super().read(read.sequence, read.num_logits, with_logs=read.with_logs).result()
+            with failures_named(self.model):
+                yield
         except MemberError as error:
             if error.kind == "exception":
                 self._fail(error.message)
@@ -94,3 +130,17 @@ class RemoteMember(InlineMember):
     def _free(self, sequence: Sequence) -> None:
         with self._lock:
             super().free(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """Asks for more of the distribution after `ids`; see `Ask`."""
+
+    member: RemoteMember
+    ids: list[int]
+
+    def more(self, num: int) -> Told:
+        return self.member.ask_again(lambda model: model.ask(self.ids, num))
+
+    def about(self, wanted: list[int], known: tuple[int, float]) -> list[float] | None:
+        return self.member.ask_again(lambda model: model.tell_of(self.ids, wanted, known))

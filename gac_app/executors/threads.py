@@ -101,6 +101,10 @@ class ThreadMember(Member):
     def forget(self, namespace: str) -> None:
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.forget(namespace), Future()))
 
+    def add_view(self, prefixes: list[list[int]]) -> None:
+        """See `PrefixCache`."""
+        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.add_view(prefixes), Future()))
+
     def drop_background(self) -> None:
         """Fail all pending background reads."""
         self._put(_CallCommand(self._scheduler.drop_background, Future()))
@@ -175,12 +179,15 @@ class ThreadMember(Member):
         return True
 
     def _command_within(self, seconds: float) -> ReadCommand | _CallCommand | None:
-        try:
-            if seconds == math.inf:
-                return self._commands.get()
-            return self._commands.get(timeout=seconds) if seconds else self._commands.get_nowait()
-        except queue.Empty:
-            return None
+        if seconds == math.inf:
+            return self._commands.get()
+        with suppress(queue.Empty):
+            return self._commands.get_nowait()
+        if seconds:
+            # After that only: before Python 3.13 a `get` that finds its time over as it begins to wait, waits for ever.
+            with suppress(queue.Empty):
+                return self._commands.get(timeout=seconds)
+        return None
 
     def _carry_out(self, command: ReadCommand | _CallCommand) -> None:
         try:

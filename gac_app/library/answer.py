@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, StepTrace
@@ -39,15 +39,5 @@ class Answer:
     @classmethod
     def of(cls, end: FinishedEvent, steps: tuple[StepTrace, ...]) -> Self:
         """The answer of a session that did not fail."""
-        return cls(
-            text=end.text,
-            reason=end.reason,
-            detail=end.detail,
-            num_tokens=end.num_tokens,
-            num_ensembled=end.num_ensembled,
-            ttft_s=end.ttft_s,
-            seconds=end.seconds,
-            digest=end.digest,
-            is_reproducible=end.is_reproducible,
-            steps=steps,
-        )
+        told = {one.name: getattr(end, one.name) for one in fields(cls) if one.name != "steps"}
+        return cls(steps=steps, **told)

@@ -76,7 +76,8 @@ class Gac(Closing):
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
-        num_sequences = min(member.model.max_sequences for member in ensemble.members.values())
+        models = [member.model for member in ensemble.members.values()]
+        num_sequences = min(model.max_sequences // models.count(model) for model in models)  # views share them
         self._room = Room(max(1, num_sequences // _SEQUENCES_OF_AN_ANSWER))
 
     def close(self) -> None:

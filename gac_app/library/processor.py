@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ _MAX_ROWS = 256
 _FIXED = {"alignment": "paper", "speculation": "off", "max_new_tokens": MAX_NEW_TOKENS}
 
 
+@dataclass(slots=True, eq=False)
 class _Row:
     """One answer of the batch.
 
@@ -42,10 +43,9 @@ class _Row:
         due: ids that spell what was chosen, still to be written.
     """
 
-    def __init__(self, ids: list[int], decoding: Decoding) -> None:
-        self.ids = ids
-        self.decoding = decoding
-        self.due: deque[int] = deque()
+    ids: list[int]
+    decoding: Decoding
+    due: deque[int] = field(default_factory=deque)
 
 
 class GacLogitsProcessor(LogitsProcessor, Closing):  # type: ignore[misc]
@@ -155,12 +155,7 @@ def _ensemble_of(config: Config, model: tuple[Any, Any], in_hand: InHand) -> tup
     def member_of(model: Model, mapping: VocabMapping) -> Member:
         return GivenMember(model, mapping) if isinstance(model, GivenModel) else new_member(model, mapping)
 
-    try:
-        ensemble = unite([given, *others], config, member_of, are_apart=places.are_apart)
-    except BaseException:
-        for other in others:
-            other.close()
-        raise
+    ensemble = unite([given, *others], config, member_of, are_apart=places.are_apart)
     member = ensemble.members[first.name]
     assert isinstance(member, GivenMember)  # noqa: S101 (made above)
     return ensemble, member

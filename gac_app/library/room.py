@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from gac_app.errors import BusyError
 
@@ -21,11 +21,9 @@ class Room:
         self._places = threading.BoundedSemaphore(size)
         self._held = threading.BoundedSemaphore(max(1, size - 1))
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> AbstractContextManager[object]:
         """A place, waited for."""
-        with self._places:
-            yield
+        return self._places
 
     def hold(self) -> Callable[[], None]:
         """A place that its holder gives back by the function returned. Raises BusyError if the program holds all that

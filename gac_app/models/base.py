@@ -204,10 +204,7 @@ class Model(ABC):
             Whatever `forward` raises.
         """
         for read in reads:
-            num_ids = len(read.sequence.ids)
-            if num_ids > self.context_length:
-                what = f"{num_ids:,} tokens do not fit its context of {self.context_length:,}"
-                raise MemberError(self.name, "context", what)
+            self.check_length(read.sequence.ids)
         for read in reads:
             self._drop_stale(read.sequence)
             self._num_cached[read.sequence.slot] = len(read.sequence.ids)  # the most that a failed pass leaves
@@ -217,6 +214,12 @@ class Model(ABC):
         for read in reads:
             read.sequence.num_computed = len(read.sequence.ids)
         return logits
+
+    def check_length(self, ids: SequenceOf[int]) -> None:
+        """Raises MemberError if a sequence is longer than the context."""
+        if len(ids) > self.context_length:
+            what = f"{len(ids):,} tokens do not fit its context of {self.context_length:,}"
+            raise MemberError(self.name, "context", what)
 
     def read_chunk(self, sequence: Sequence, num_ids: int, num_logits: int = 1) -> torch.Tensor:
         """Compute the first `num_ids` uncomputed ids of a sequence; logits as from `read`."""

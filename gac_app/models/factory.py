@@ -7,15 +7,19 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import RANDOM_PREFIX, MemberConfig
-from gac_app.models.backends import LoadRequest, loader_of
+from gac_app.models.backends import LoadModel, LoadRequest, loader_of
 from gac_app.models.base import Model
 from gac_app.models.hardware import Placement
+from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import ModelFiles, Progress, resolve
 
 logger = logging.getLogger(__name__)
+
+RandomModelT = TypeVar("RandomModelT", bound=RandomModel)
 
 
 def load_model(
@@ -27,6 +31,7 @@ def load_model(
     on_load: Callable[[], None],
     unreachable: set[str] | None = None,
     untried: list[Path] | None = None,
+    load_elsewhere: LoadModel | None = None,
 ) -> Model:
     """Fetch what is missing, then load.
 
@@ -36,6 +41,7 @@ def load_model(
         on_load: called when the files are there.
         unreachable: see `resolve`.
         untried: see `onnx_parts`.
+        load_elsewhere: loads it on Ray, if its configuration says so.
 
     Raises:
         ModelLoadError, ConfigError.
@@ -53,7 +59,7 @@ def load_model(
         from gac_app.models.remote.model import load_remote
 
         return load_remote(request, member.server)
-    return loader_of(member.backend)(request)
+    return (load_elsewhere or loader_of(member.backend))(request)
 
 
 def load_auto(request: LoadRequest) -> Model:
@@ -61,9 +67,9 @@ def load_auto(request: LoadRequest) -> Model:
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed
 
     if request.member.is_random:
-        return _random_model(request.member)
+        return random_model(request.member, RandomModel)
     files = _fetched(request)
-    if _is_gguf_on_cpu(files, request.device):
+    if _is_gguf_on_cpu(files, request.device) and not request.member.adapter:
         try:
             _probe(request.member, files, request.cache_dir)
         except (LlamaCppMissingError, ProbeCrashed) as error:
@@ -91,7 +97,7 @@ def load_transformers(request: LoadRequest) -> Model:
 
 def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...], cache_dir: Path) -> None:
     """Make what a start would otherwise make beside the member's files: onnxruntime's graph and its trial."""
-    if member.backend == "auto" and _is_gguf_on_cpu(files, device):
+    if member.backend == "auto" and not member.adapter and _is_gguf_on_cpu(files, device):
         from gac_app.models.onnx.parts import onnx_parts
 
         onnx_parts(files.path, cache_dir)
@@ -138,16 +144,15 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
 
 
 def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:
-    from gac_app.models.hf import load
+    from gac_app.models.hf.loading import load
 
     return load(request.member, files, request.cache_dir, request.device, request.num_threads)
 
 
-def _random_model(member: MemberConfig) -> Model:
-    from gac_app.models.random_model import RandomModel
-
+def random_model(member: MemberConfig, kind: type[RandomModelT]) -> RandomModelT:
+    """A model from a seed. Raises ConfigError if the source is none."""
     seed = str(member.source).removeprefix(RANDOM_PREFIX)
     if not seed.isdecimal():
         raise ConfigError(f"members: {member.name}: expected 'random:' and a whole number, got {member.source!r}")
     context_length = member.context_length or 4096
-    return RandomModel(member.name, int(seed), context_length=context_length, max_sequences=member.max_sequences)
+    return kind(member.name, int(seed), context_length=context_length, max_sequences=member.max_sequences)

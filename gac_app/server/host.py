@@ -27,10 +27,8 @@ from gac_app.server.limits.callers import Callers
 from gac_app.server.middleware import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.page.events import Admission, EventMiddleware
 from gac_app.server.page.page_document import PageDocument
-from gac_app.server.routes.export_route import export_route
-from gac_app.server.routes.health import health_routes, kept_route
-from gac_app.server.routes.metrics import metrics_route
-from gac_app.server.routes.operator import OperatorOnly
+from gac_app.server.routes.health import health_routes
+from gac_app.server.routes.operator import OperatorOnly, export_route, kept_route, metrics_route
 from gac_app.server.routes.operator_page import operator_page
 from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from gac_app.server.routes.sign_in import SIGN_IN_ROUTES, sign_in_parts

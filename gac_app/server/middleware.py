@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -55,6 +56,17 @@ SECURITY_HEADERS = {
 }
 
 
+def with_start(send: Send, note: Callable[[Message], None]) -> Send:
+    """A `send` that gives `note` the start of the response, with its status and headers, before it is sent."""
+
+    async def send_noting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            note(message)
+        await send(message)
+
+    return send_noting
+
+
 class SecurityHeaders:
     """Adds the headers above to every response.
 
@@ -68,12 +80,9 @@ class SecurityHeaders:
         self._headers = {**SECURITY_HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+        await self.app(
+            scope, receive, with_start(send, lambda start: MutableHeaders(scope=start).update(self._headers))
+        )
 
 
 class ProxyGuard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-THRESHOLD = 20_000  # new objects between two collections
+THRESHOLDS = 20_000, 5, 2  # new objects, and collections of each generation before the next one is collected as well
 
 
 def collect_seldom() -> None:
@@ -14,5 +14,11 @@ def collect_seldom() -> None:
     and imports make holds hardly any cycles, so that it need not be looked at 700 objects at a time.
     """
     gc.collect()
+    leave_out()
+    gc.set_threshold(*THRESHOLDS)
+
+
+def leave_out() -> None:
+    """Leave out what exists by now for good, garbage too."""
     gc.freeze()
-    gc.set_threshold(THRESHOLD)
+    gc.collect()  # takes no time now; the collector waits for a quarter more than what the last collection left

@@ -161,6 +161,7 @@ def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
     about = model.about
     size = f"{_scaled(member.num_params, _COUNT)} parameters" if member.num_params else about.size
     facts = (
+        MemberFact("Kind", f"view of {member.of}" if member.of else "", is_brief=True),
         MemberFact("Size", size, is_brief=True),
         MemberFact("Family", about.family, is_brief=True),
         MemberFact("Quantisation", about.quantization, is_brief=True),

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
+from typing import TypeVar
 
 from gac_app.errors import GacError, StorageError
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 STORE_TIMEOUT_S = 10.0  # waiting time for a vote, a deletion or a result
 
 
-def settle(write: Future[None]) -> None:
+def settle(write: Future[T]) -> T:
     """Wait for a write. Raises its error, or StorageError if it takes too long."""
     try:
-        write.result(STORE_TIMEOUT_S)
+        return write.result(STORE_TIMEOUT_S)
     except TimeoutError:
         raise StorageError("the database is busy; this may be saved a little later") from None
 

@@ -1,6 +1,6 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
-from gac_app.storage.battles.changes import LET_GO
+from gac_app.storage.battles.changes import ANSWERED, CONTINUING
 from gac_app.storage.battles.records import (
     CastVote,
     JudgedBattle,
@@ -32,14 +32,16 @@ from gac_app.storage.runs.records import (
 )
 from gac_app.storage.runs.rows import without_ends
 from gac_app.storage.runs.traces import LazySequence
+from gac_app.storage.signals import Wish
 from gac_app.storage.store import Store
 from gac_app.storage.studies import StoredStudy
 from gac_app.storage.text import clean_json, clean_text
 
 __all__ = [
+    "ANSWERED",
     "BESIDE",
+    "CONTINUING",
     "ENSEMBLE",
-    "LET_GO",
     "SORTS",
     "AnswerRecord",
     "CastVote",
@@ -62,6 +64,7 @@ __all__ = [
     "Turn",
     "VoteNews",
     "VoteRow",
+    "Wish",
     "clean_json",
     "clean_text",
     "current_revision",

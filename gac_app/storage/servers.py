@@ -1,5 +1,4 @@
-"""Tracks the processes that run models on this database. A dead server's runs are interrupted, and its battles can no
-longer be judged.
+"""Tracks the processes that run models on this database. What a dead server was answering is interrupted.
 
 A server reports every `BEAT_S` that it is alive, and counts as dead after a silence of `SILENT_S`. A server on this
 machine counts as dead as soon as its process is gone, so a restarted server finds its runs marked right away.
@@ -8,7 +7,6 @@ machine counts as dead as soon as its process is gone, so a restarted server fin
 from __future__ import annotations
 
 import platform
-import threading
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -17,9 +15,11 @@ import psutil
 from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from gac_app.storage.battles.changes import ANSWERED, CONTINUING, RUNNING
 from gac_app.storage.battles.tables import Battle
-from gac_app.storage.database.engine import REFUSALS, storage_errors, writing
-from gac_app.storage.database.tables import Server, utc_now
+from gac_app.storage.database.engine import storage_errors, writing
+from gac_app.storage.database.repeater import Repeater
+from gac_app.storage.database.tables import Server, Signal, utc_now
 from gac_app.storage.runs.records import RunStatus
 from gac_app.storage.runs.tables import Run
 
@@ -39,45 +39,34 @@ class Heartbeat:
     def __init__(self, engine: Engine) -> None:
         self.server_id = uuid.uuid4().hex
         self._engine = engine
-        self._stopped = threading.Event()
-        with storage_errors(engine), writing(engine) as session:
-            self._beat(session)
-        self._thread = threading.Thread(target=self._run, name="gac-heartbeat", daemon=True)
-        self._thread.start()
+        with storage_errors(engine):
+            self._beat()
+        self._repeater = Repeater("gac-heartbeat", BEAT_S, self._beat)
 
     def stop(self) -> None:
         """Stop reporting."""
-        self._stopped.set()
-        self._thread.join(STOP_S)
+        self._repeater.stop(STOP_S)
 
     def leave(self, session: Session) -> None:
         """This server's last write: interrupt its remaining runs."""
         session.execute(delete(Server).where(Server.id == self.server_id))
         _interrupt_stale(session)
 
-    def _run(self) -> None:
-        while not self._stopped.wait(BEAT_S):
-            try:
-                with writing(self._engine) as session:
-                    self._beat(session)
-            except REFUSALS:
-                continue  # other writes fail too, and report it
-
-    def _beat(self, session: Session) -> None:
+    def _beat(self) -> None:
         me = psutil.Process()
-        session.merge(
-            Server(
-                id=self.server_id,
-                host=_host(),
-                pid=me.pid,
-                started_s=me.create_time(),
-                seen_at=utc_now(),
-            )
-        )
-        session.flush()
-        dead = [server.id for server in session.scalars(select(Server)) if _is_dead(server)]
-        session.execute(delete(Server).where(Server.id.in_(dead)))
-        _interrupt_stale(session)
+        own = Server(id=self.server_id, host=_host(), pid=me.pid, started_s=me.create_time(), seen_at=utc_now())
+        with writing(self._engine) as session:
+            session.merge(own)
+            session.flush()
+            dead = [server.id for server in session.scalars(select(Server)) if _is_dead(server)]
+            session.execute(delete(Server).where(Server.id.in_(dead)))
+            _interrupt_stale(session)
+
+
+def has_other(session: Session, prefix: str, server_id: str | None) -> bool:
+    """Whether there is another server than `server_id` whose id begins so."""
+    others = select(Server.id).where(Server.id.startswith(prefix, autoescape=True), Server.id != (server_id or ""))
+    return session.scalar(others.limit(1)) is not None
 
 
 def _is_dead(server: Server) -> bool:
@@ -108,8 +97,13 @@ def _is_process(pid: int, started_s: float) -> bool:
 
 
 def _interrupt_stale(session: Session) -> None:
-    """Interrupt runs whose server is dead or unknown, and battles whose server is dead."""
-    session.execute(update(Battle).where(Battle.server_id.not_in(select(Server.id))).values(server_id=None))
+    """Interrupt runs whose server is dead or unknown, and battles that a dead server was answering. Any
+    server may judge the earlier turns of those.
+    """
+    session.execute(delete(Signal).where(Signal.server_id.not_in(select(Server.id))))
+    lost = update(Battle).where(Battle.server_id.not_in(select(Server.id)))
+    session.execute(lost.where(Battle.status == RUNNING).values(server_id=None))
+    session.execute(lost.where(Battle.status == CONTINUING).values(status=ANSWERED))
     is_lost = or_(Run.server_id.is_(None), Run.server_id.not_in(select(Server.id)))
     stale = update(Run).where(Run.status == RunStatus.RUNNING, is_lost)
     session.execute(stale.values(status=RunStatus.INTERRUPTED, finished_at=utc_now(), server_id=None))

@@ -8,20 +8,84 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import studies
+from gac_app.storage import servers, signals, studies
 from gac_app.storage.battles import changes as battle_changes
 from gac_app.storage.battles import queries as battle_queries
 from gac_app.storage.battles.imports import import_battles
 from gac_app.storage.battles.records import JudgedBattle, StoredBattle
 from gac_app.storage.battles.store import BattleStore
 from gac_app.storage.database import visitors
-from gac_app.storage.database.database import Database, DeletedIds, deletes, reads, writes
+from gac_app.storage.database.database import Database, DeletedIds, deletes, reads, when_written, writes
 from gac_app.storage.database.engine import scrub_if_idle
 from gac_app.storage.runs import changes, history, queries
 from gac_app.storage.runs.imports import import_run
-from gac_app.storage.runs.records import AnswerRecord, Imported, NewRun, RunStatus
+from gac_app.storage.runs.records import AnswerRecord, Imported
 from gac_app.storage.runs.traces import packed
 from gac_app.storage.servers import Heartbeat
+from gac_app.storage.signals import Listener, Tell
+from gac_app.storage.text import clean_text
+
+
+def _vote(session: Session, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> None:
+    """Vote on the visitor's run. A second vote replaces the first.
+
+    Args:
+        implied: battles, with their votes, that are written in the same transaction; they replace those of an earlier
+            vote.
+    """
+    changes.vote(session, visitor_key, run_id, outcome)
+    battle_changes.imply(session, visitor_key, run_id, implied)
+
+
+def _undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
+    """Take back the vote on the visitor's run, if there is one, with the battles that it implied."""
+    changes.undo_vote(session, visitor_key, run_id)
+    battle_changes.imply(session, visitor_key, run_id, ())
+
+
+def _delete_battle(session: Session, visitor_key: str, battle_id: str) -> None:
+    """As `delete_run`."""
+    battle_changes.remove(session, visitor_key, battle_id)
+    _tell_deleted(session, DeletedIds((), (battle_id,)))
+
+
+def _delete_run(session: Session, visitor_key: str, run_id: str) -> None:
+    """Delete a run with all its text, even if it is damaged. Done once the database's files have no trace of it."""
+    battle_ids = battle_queries.ids_of_run(session, run_id)
+    changes.delete_run(session, visitor_key, run_id)
+    battle_changes.remove_all(session, battle_ids)
+    _tell_deleted(session, DeletedIds((run_id,), battle_ids))
+
+
+def _delete_visitor(session: Session, visitor_key: str) -> None:
+    """Delete everything of a visitor, as `delete_run`. It is no error if there is nothing."""
+    visitors.adopt(session, visitor_key)
+    run_ids = changes.destroy_runs(session, visitor_key)
+    battle_ids = battle_queries.ids_of_visitor(session, visitor_key)
+    visitors.delete_visitor(session, visitor_key)
+    _tell_deleted(session, DeletedIds(run_ids, battle_ids))
+
+
+def _tell_deleted(session: Session, ids: DeletedIds) -> None:
+    signals.forget_elsewhere(session, ids)
+    when_written(session, lambda observer: observer.deleted(ids))
+
+
+def _import_records(
+    session: Session,
+    runs: Sequence[Mapping[str, Any]],
+    battles: Sequence[StoredBattle],
+    withheld: Collection[str] = (),
+) -> Imported:
+    """Import runs and battles in the format of exports, which must have been checked, in one transaction.
+
+    Args:
+        withheld: ids that are left out. Deletions until then may add to it.
+    """
+    wanted_runs = [run for run in runs if run["run_id"] not in withheld]
+    wanted = [battle for battle in battles if battle.battle_id not in withheld]
+    num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
+    return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
 
 
 class Store(Database):
@@ -41,6 +105,7 @@ class Store(Database):
     def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
         super().__init__(url, retry_s=retry_s)
         self._heartbeat: Heartbeat | None = None
+        self._listener: Listener | None = None
         if is_owner:
             try:
                 scrub_if_idle(self.engine)
@@ -51,7 +116,14 @@ class Store(Database):
                 raise
         self.battles = BattleStore(self)
 
+    def listen(self, tell: Tell) -> None:
+        """Begin to hear what other servers ask of this one. `tell`: see `Listener`."""
+        if self.server_id is not None:
+            self._listener = Listener(self.engine, self.server_id, tell)
+
     def close(self, timeout_s: float = 5.0) -> None:
+        if self._listener:
+            self._listener.stop(timeout_s)
         if self._heartbeat:
             self._heartbeat.stop()
             self.write(self._heartbeat.leave)
@@ -59,56 +131,30 @@ class Store(Database):
 
     # --- runs
 
-    def start_run(self, run: NewRun) -> Future[None]:
-        """Write a run as running, at the end of its conversation."""
-        return self.write(lambda session: changes.start_run(session, run, self.server_id))
+    start_run = writes(changes.start_run)
+    finish_run = writes(changes.finish_run)
+    vote = writes(_vote)
+    undo_vote = writes(_undo_vote)
 
     def save_answer(self, run_id: str, answer: AnswerRecord) -> Future[None]:
         """Write an answer with its steps, replacing an earlier one of the same system."""
         steps = packed(answer.events)  # here, since it takes seconds for a long answer
         return self.write(lambda session: changes.save_answer(session, run_id, answer, steps))
 
-    def finish_run(self, run_id: str, status: RunStatus) -> Future[None]:
-        return self.write(lambda session: changes.finish_run(session, run_id, RunStatus(status)), run=run_id)
+    def has_other_server(self, prefix: str) -> bool:
+        """Whether there is another server whose id begins so, which is alive or was a minute ago."""
+        with self.reading() as session:
+            return servers.has_other(session, clean_text(prefix), self.server_id)
 
-    def vote(self, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> Future[None]:
-        """Vote on the visitor's run. A second vote replaces the first.
-
-        Args:
-            implied: battles, with their votes, that are written in the same transaction; they replace those of an
-                earlier vote.
-        """
-
-        def vote(session: Session) -> None:
-            changes.vote(session, visitor_key, run_id, outcome)
-            battle_changes.imply(session, visitor_key, run_id, implied)
-
-        return self.write(vote, run=run_id)
-
-    def undo_vote(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Take back the vote on the visitor's run, if there is one, with the battles that it implied."""
-
-        def undo(session: Session) -> None:
-            changes.undo_vote(session, visitor_key, run_id)
-            battle_changes.imply(session, visitor_key, run_id, ())
-
-        return self.write(undo, run=run_id)
+    signal_run = writes(signals.signal_run)
+    signal_battle = writes(signals.signal_battle)
+    delete_battle = deletes(_delete_battle)
 
     share_run = writes(changes.share_run)
     load_run = reads(queries.load_run)
     load_shared = reads(queries.load_shared)
     exported_run = reads(queries.export_run)
-
-    def delete_run(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Delete a run with all its text, even if it is damaged. Done once the database's files have no trace of it."""
-
-        def delete(session: Session) -> DeletedIds:
-            battle_ids = battle_queries.ids_of_run(session, run_id)
-            changes.delete_run(session, visitor_key, run_id)
-            battle_changes.remove_all(session, battle_ids)
-            return DeletedIds((run_id,), battle_ids)
-
-        return self.delete(delete)
+    delete_run = deletes(_delete_run)
 
     def export(self) -> Iterator[dict[str, Any]]:
         """All runs of all visitors, oldest first, one JSON-able object each. Visitors have pseudonyms."""
@@ -147,33 +193,5 @@ class Store(Database):
     # --- visitors
 
     adopt = writes(visitors.adopt)
-
-    def delete_visitor(self, visitor_key: str) -> Future[None]:
-        """Delete everything of a visitor, as `delete_run`. It is no error if there is nothing."""
-
-        def delete(session: Session) -> DeletedIds:
-            visitors.adopt(session, visitor_key)
-            ids = DeletedIds(
-                changes.destroy_runs(session, visitor_key), battle_queries.ids_of_visitor(session, visitor_key)
-            )
-            visitors.delete_visitor(session, visitor_key)
-            return ids
-
-        return self.delete(delete)
-
-    def import_records(
-        self, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle], withheld: Collection[str] = ()
-    ) -> Future[Imported]:
-        """Import runs and battles in the format of exports, which must have been checked, in one transaction.
-
-        Args:
-            withheld: ids that are left out. Deletions until then may add to it.
-        """
-
-        def import_them(session: Session) -> Imported:
-            wanted_runs = [run for run in runs if run["run_id"] not in withheld]
-            wanted = [battle for battle in battles if battle.battle_id not in withheld]
-            num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
-            return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
-
-        return self.write(import_them)
+    delete_visitor = deletes(_delete_visitor)
+    import_records = writes(_import_records)

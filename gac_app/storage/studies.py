@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, LargeBinary, Select, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gac_app.errors import DamagedError, NotFoundError
+from gac_app.errors import NotFoundError
 from gac_app.storage.database.encryption import (
     damage_named,
     decrypt,
@@ -21,6 +21,7 @@ from gac_app.storage.database.encryption import (
     encrypt,
     encrypt_json,
     new_key,
+    unless_damaged,
 )
 from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, utc_now
 from gac_app.storage.database.visitors import is_visitor, own_visitor
@@ -112,7 +113,5 @@ def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, byte
 
 
 def _head_of(study: Study, key: bytes | None) -> StoredStudy:
-    try:
-        return StoredStudy(study.id, study.created_at, decrypt_json(key or b"", study.head))
-    except DamagedError:
-        return StoredStudy(study.id, study.created_at, {})
+    head: dict[str, Any] = unless_damaged(lambda: decrypt_json(key or b"", study.head), {})
+    return StoredStudy(study.id, study.created_at, head)

@@ -37,4 +37,5 @@ def _member(member: MemberConfig) -> str:
     if member.url.startswith(("https://", "http://")):
         name = f'<a href="{escape(member.url)}" target="_blank" rel="noopener noreferrer">{name}</a>'
     notice = f"<p>{escape(member.notice)}</p>" if member.notice else ""
-    return f"<li><strong>{name}</strong>{notice}</li>"
+    of = f' (<span data-t="about.view"></span> {escape(member.of)})' if member.of else ""
+    return f"<li><strong>{name}</strong>{of}{notice}</li>"

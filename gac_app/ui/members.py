@@ -22,9 +22,13 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
     markup = '<ul class="gac-chips" data-t-at="aria-label:members"></ul><div class="gac-chip-notes"></div>'
     chips = component("members", "page/members", markup=markup, value=states_of(service))
     timer = gr.Timer(TICK_S)
+
+    def look() -> tuple[str, gr.Timer]:
+        is_over = service.members.are_ready  # before the states, so that the last ones say it
+        return states_of(service), gr.Timer(active=not is_over)
+
     gr.on(
-        [page.load, timer.tick],
-        lambda: (states_of(service), gr.Timer(active=not service.members.are_ready)),
+        [page.load, timer.tick], look,
         outputs=[chips, timer], queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     return chips
@@ -32,11 +36,12 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
 
 def states_of(service: RunService) -> str:
     """Every member's state as JSON for the chips' script."""
-    speeds = service.member_speeds()
+    speeds, answers = service.member_speeds(), service.members.are_ready
     states = [
         {
             **{name: getattr(state, name) for name in ("name", "phase", "words", "progress", "notice")},
             "detail": without_folders(state.detail),
+            "answers": answers,
             "facts": [*map(astuple, state.facts), *_cost(speeds.get(state.name))],
         }
         for state in service.members.states()

@@ -1,8 +1,8 @@
 """The page's scripts, as the browser gets them: modules of `static/js`, and the libraries that they import.
 
-The page asks for one file with all that Compare needs, since 60 requests would make its first load a second longer, and
-for another when a further tab is opened. They are read once, and their address has a digest of them all, so that a page
-never mixes two versions.
+The page asks for one file with all that a first answer needs, since 60 requests would make its first load a second
+longer, and for another when a further tab is opened or answers are compared. They are read once, and their address has
+a digest of them all, so that a page never mixes two versions.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from graphlib import TopologicalSorter
 from gac_app.folders import STATIC_DIR
 
 ADDRESS = "scripts"  # followed by the version and the path in `static`
-FIRST, LATER = "page.js", "tabs.js"  # modules in one file: those of Compare and of every tab, those of further tabs
-_LATER_ROOMS = ("arena", "batch", "history", "lab", "operator")
+FIRST, LATER = "page.js", "tabs.js"  # modules in one file: those of a first answer, those of further tabs and dialogs
+_LATER_ROOMS = ("arena", "batch", "diff", "history", "lab", "operator")
 _DIGITS = 16
 _IMPORT = re.compile(r'^import (?:(\{ [^}]* \}) from )?"(\.[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async function|function|class|const|let) ([\w$]+))", re.MULTILINE)
@@ -45,8 +45,9 @@ class Scripts:
 def scripts() -> Scripts:
     paths = sorted(path for folder in ("js", "vendor") for path in (STATIC_DIR / folder).rglob("*.js"))
     texts = {path.relative_to(STATIC_DIR).as_posix(): path.read_text("utf-8") for path in paths}
-    later = {name: text for name, text in texts.items() if bundle_of(_key(name)) != "gac"}
-    first = {name: text for name, text in texts.items() if name not in later}
+    first = {name: text for name, text in texts.items() if name.startswith("js/") and bundle_of(_key(name)) == "gac"}
+    first |= {library: texts[library] for name, text in first.items() for library in _imported(name, text)}
+    later = {name: text for name, text in texts.items() if name not in first}
     texts |= {FIRST: joined(first), LATER: joined(later, first)}
     version = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:_DIGITS]
     bodies = {name: text.encode() for name, text in texts.items()}
@@ -67,13 +68,18 @@ def joined(texts: Mapping[str, str], there: Mapping[str, str] | None = None) -> 
     Args:
         there: those of the file that was loaded before, whose `modules` these join.
     """
-    sources = {name: [_source(name, found[2]) for found in _IMPORT.finditer(text)] for name, text in texts.items()}
+    sources = {name: _imported(name, text) for name, text in texts.items()}
     parts = ["export const modules = {};"] if there is None else ['import { modules } from "gac";\nexport { modules };']
     for name in TopologicalSorter(sources).static_order():
         if name in (there or {}):
             continue
         parts.append(_scoped(name, texts[name]) if name.startswith("js/") else texts[name])
     return "\n".join([*parts, "globalThis.gac = modules;\n"])
+
+
+def _imported(name: str, text: str) -> list[str]:
+    """The paths of what a module imports."""
+    return [_source(name, found[2]) for found in _IMPORT.finditer(text)]
 
 
 def _source(name: str, address: str) -> str:
@@ -99,7 +105,7 @@ def _scoped(name: str, text: str) -> str:
 
 def addresses() -> str:
     """Markup for the beginning of the page's head, after which its modules can be had by `import("gac")` and, those of
-    further tabs, by `import("gac/tabs")`.
+    further tabs and dialogs, by `import("gac/tabs")`.
 
     They run before Gradio's own, so that a part is started at once when Gradio has drawn it.
     """

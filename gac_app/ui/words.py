@@ -58,7 +58,7 @@ def _whole(text: str, language: str) -> str | None:
         return exact[text]
     for pattern, words in patterns:
         if found := pattern.fullmatch(text):
-            return words.format_map({name: _value(value, language) for name, value in found.groupdict().items()})
+            return words.format_map({name: said_value(value, language) for name, value in found.groupdict().items()})
     return None
 
 
@@ -68,7 +68,7 @@ def _by_parts(text: str, language: str) -> str | None:
     return ", ".join(part for part in parts if part) if len(parts) > 1 and all(parts) else None
 
 
-def _value(text: str, language: str) -> str:
+def said_value(text: str, language: str) -> str:
     """What stands in a sentence: figures such as 8,000, or other words of the server, or a name."""
     if not _FIGURES.fullmatch(text):
         return said(text, language)

@@ -26,8 +26,14 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1  # of the file and of the union's rules; a new number rebuilds the union
 
 
-def unite(vocabularies: Sequence[MemberVocabulary], cache_dir: Path) -> list[VocabMapping]:
-    """The members' mappings into their union vocabulary, in the order given. The union is cached."""
+def unite(
+    vocabularies: Sequence[MemberVocabulary], cache_dir: Path, *, keeps_control: bool = False
+) -> list[VocabMapping]:
+    """The members' mappings into their union vocabulary, in the order given. The union is cached.
+
+    Args:
+        keeps_control: see `VocabMapping`.
+    """
     path = cache_dir / "unions" / f"{_digest(vocabularies)}.npz"
     ids = _load(path, len(vocabularies))
     if ids is not None:
@@ -36,7 +42,8 @@ def unite(vocabularies: Sequence[MemberVocabulary], cache_dir: Path) -> list[Voc
         union = UnionVocabulary.build(vocabularies)
         ids = [union.ids_of(vocabulary) for vocabulary in vocabularies]
         _save(path, ids)
-    return [VocabMapping(vocabulary, union, ids_V) for vocabulary, ids_V in zip(vocabularies, ids, strict=True)]
+    pairs = zip(vocabularies, ids, strict=True)
+    return [VocabMapping(vocabulary, union, ids_V, keeps_control=keeps_control) for vocabulary, ids_V in pairs]
 
 
 def _digest(vocabularies: Sequence[MemberVocabulary]) -> str:

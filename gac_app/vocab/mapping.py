@@ -26,10 +26,22 @@ MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
 
 class VocabMapping:
-    """Sends one member's distributions into the union, and union tokens back into the member's ids."""
+    """Sends one member's distributions into the union, and union tokens back into the member's ids.
 
-    def __init__(self, vocabulary: MemberVocabulary, union: UnionVocabulary, union_ids_V: IdsV | None = None) -> None:
-        """`union_ids_V` is `union.ids_of(vocabulary)`, if known already."""
+    Args:
+        union_ids_V: `union.ids_of(vocabulary)`, if known already.
+        keeps_control: control tokens count as END, so that every other probability stays the member's own. Otherwise
+            they get none, and the others are divided by their sum.
+    """
+
+    def __init__(
+        self,
+        vocabulary: MemberVocabulary,
+        union: UnionVocabulary,
+        union_ids_V: IdsV | None = None,
+        *,
+        keeps_control: bool = False,
+    ) -> None:
         self.vocabulary = vocabulary
         self.union = union
         self._fed: dict[int, tuple[int, ...]] = {}
@@ -40,31 +52,48 @@ class VocabMapping:
         has_token_V = ids_V >= 0
         own_U[ids_V[has_token_V]] = np.flatnonzero(has_token_V)
         own_U[list(duplicates)] = [ids[0] for ids in duplicates.values()]
+        lacking_V = np.flatnonzero(~has_token_V)
+        kept = [own for own in lacking_V.tolist() if keeps_control and not vocabulary.token_bytes[own]]
+        self._masked_V = np.setdiff1d(lacking_V, kept)
+        self.union_ids_V = ids_V.copy()  # -1 = it has no probability
+        self.union_ids_V[kept] = union.end_id
+        if kept and own_U[union.end_id] == len(vocabulary):  # it has no end token
+            own_U[union.end_id] = kept.pop()
+        self._kept_V = torch.tensor(kept, dtype=torch.int64)  # counted as END, beside END's own place
         self._own_U = own_U
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
         self._added = _rounds(duplicates)
         self._own_added = [(own_U[union_ids.numpy()], ids.numpy()) for union_ids, ids in self._added]
-        self._most_shared = math.log(1 + len(self._added))  # by ids of one token
-        self._duplicates_V = np.array(sorted({own for ids in duplicates.values() for own in ids}), dtype=np.int64)
+        self._most_shared = math.log(1 + len(self._added) + len(kept))  # by ids of one token
+        shared = {own for ids in duplicates.values() for own in ids}.union([*kept, own_U[union.end_id]] if kept else ())
+        self._duplicates_V = np.array(sorted(shared), dtype=np.int64)
         self._has_U = own_U < len(vocabulary)
-        self._control_V = np.flatnonzero(~has_token_V)
         # For a vocabulary much smaller than the union, scattering into zeros is faster than gathering. Ids without a
         # union token, and the extra place, go to an extra place after the last.
         self._is_small = 3 * len(vocabulary) < len(union)
         self._place_V = np.full(len(vocabulary) + 1, len(union), dtype=np.int64)
         self._place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
 
+    @cached_property
+    def counts_U(self) -> FloatV:
+        """How many of the member's ids stand for each union token, [U]."""
+        counts: FloatV = np.bincount(self.union_ids_V[self.union_ids_V >= 0], minlength=len(self.union)).astype(
+            np.float32
+        )
+        return counts
+
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
         self._source_U = self._source_U.to(device)
         self._added = [(union_ids.to(device), ids.to(device)) for union_ids, ids in self._added]
+        self._kept_V = self._kept_V.to(device)
         return self
 
     def project(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """Probabilities in the union, float32 [N, U], each row summing to 1.
 
-        Ids with equal bytes add their probabilities. Control tokens get none; their entries in `logits_NV` may be
-        overwritten.
+        Ids with equal bytes add their probabilities. Control tokens get none, unless they are kept; their entries in
+        `logits_NV` may be overwritten.
         """
         if logits_NV.device.type == "cpu":
             rows = [self.spread(self.own_probs(logits_V)) for logits_V in logits_NV.numpy()]
@@ -79,12 +108,16 @@ class VocabMapping:
             Probabilities by the member's own ids, [V + 1]. Among ids with equal bytes, the one that is fed holds the
             sum. Control tokens, and the last place, have 0.
         """
-        logits_V[self._control_V] = -np.inf
+        logits_V[self._masked_V] = -np.inf
         probs_V: FloatV = np.zeros(len(logits_V) + 1, np.float32)
         torch.softmax(torch.from_numpy(logits_V), 0, out=torch.from_numpy(probs_V[:-1]))  # in half of numpy's time
         for fed, ids in self._own_added:
             probs_V[fed] += probs_V[ids]
             probs_V[ids] = 0.0
+        if len(self._kept_V):
+            kept = self._kept_V.numpy()
+            probs_V[self._own_U[-1]] += probs_V[kept].sum()
+            probs_V[kept] = 0.0
         return probs_V
 
     def spread(self, probs_V: FloatV) -> torch.Tensor:
@@ -125,6 +158,8 @@ class VocabMapping:
         logits_NU = rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
         for union_ids, ids in self._added:
             logits_NU[:, union_ids] = torch.logaddexp(logits_NU[:, union_ids], logits_NV[:, ids])
+        if len(self._kept_V):
+            logits_NU[:, -1] = torch.logaddexp(logits_NU[:, -1], logits_NV[:, self._kept_V].logsumexp(1))
         return logits_NU
 
     def likeliest(self, logits_V: FloatV) -> int | None:

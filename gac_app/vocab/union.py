@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 
 _START = 3  # bytes
-_MAX_REMEMBERED = 20_000  # prefixes; answers ask for the same ones repeatedly
+_MAX_REMEMBERED = 20_000  # prefixes, and rests of tokens; answers ask for the same ones repeatedly
 
 IdsV = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -34,6 +34,7 @@ class UnionVocabulary:
         # Unlike a set, a dict keeps its order, and sorting a sorted list is fast.
         self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
         self._extensions: dict[bytes, range] = {}  # of the prefixes asked for last
+        self.after = lru_cache(_MAX_REMEMBERED)(self._after)
 
     @classmethod
     def build(cls, vocabularies: Iterable[MemberVocabulary]) -> UnionVocabulary:
@@ -97,6 +98,12 @@ class UnionVocabulary:
             if token_id is not None:
                 return token_id
         raise VocabularyError(f"no token begins the bytes {text[:8]!r}")
+
+    def _after(self, token_id: int, num_bytes: int) -> tuple[int, bool]:
+        """What `longest` finds after so many bytes of a token, and whether the token goes on beyond that."""
+        rest = self.tokens[token_id][num_bytes:]
+        found = self.longest(rest)
+        return found, len(self.tokens[found]) < len(rest)
 
     @cached_property
     def max_token_bytes(self) -> int:

@@ -125,7 +125,7 @@ def mcp(url: str, model: str) -> None:
             said("tools", ", ".join(tool.name for tool in tools))
             arguments = {"prompt": ASK, "model": model, "max_tokens": 16}
             answer = await session.call_tool(tools[0].name, arguments)
-            assert not answer.isError, answer
+            assert not getattr(answer, "is_error", getattr(answer, "isError", False)), answer  # by the release of mcp
             return str(answer.content[0].text)  # type: ignore[union-attr]
 
     said("call", asyncio.run(told()))
@@ -209,6 +209,22 @@ def _measured(model: str, arguments: str, tasks: str, folder: Path, *options: st
         said(f"{model} {task}", str(figures))
 
 
+def schemathesis(url: str, model: str) -> None:
+    """Random requests by the served schema, right ones and wrong ones: no 500, and every answer as the schema says."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    checks += ",negative_data_rejection"
+    options = ["--checks", checks, "--max-examples", "30", "--seed", "1", "--request-timeout", "60", "--no-color"]
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/v1/openapi.json", *options]
+    with tempfile.TemporaryDirectory() as folder:
+        # A body may also be too large, and the queue full.
+        expected = '[checks.negative_data_rejection]\nexpected-statuses = ["4xx", "503"]\n'
+        Path(folder, "schemathesis.toml").write_text(expected)
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    lines = [line for line in ran.stdout.splitlines() if len(line) < 300]
+    assert ran.returncode == 0, "\n".join([*lines, ran.stderr[-3000:]])
+    said("tried", next(line for line in lines if line.strip()[:1].isdigit() and "generated" in line))
+
+
 def check_colour(what: str, value: Any) -> None:
     assert isinstance(value, dict), value
     assert isinstance(value["colour"], str), value
@@ -224,7 +240,7 @@ def said(what: str, text: Any) -> None:
 
 PROGRAMS = {
     program.__name__: program
-    for program in (openai, structured, litellm, llm, langchain, gradio_client, mcp, open_webui, lm_eval)
+    for program in (openai, structured, litellm, llm, langchain, gradio_client, mcp, open_webui, lm_eval, schemathesis)
 }
 
 if __name__ == "__main__":

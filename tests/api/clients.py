@@ -22,7 +22,9 @@ import httpx
 from tests.server.site import ROOT, free_port, wait_until_up
 
 PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "gradio_client", "mcp", "aiohttp", "lm_eval[api]"]
+PACKAGES += ["schemathesis>=4"]
 NAMES = ["openai", "structured", "litellm", "llm", "langchain", "gradio_client", "mcp", "open_webui", "lm_eval"]
+NAMES += ["schemathesis"]
 PROGRAMS = Path(__file__).with_name("client_programs.py")
 CONFIG = """
 members:
@@ -43,8 +45,8 @@ def environment(folder: Path) -> Path:
 
 
 @contextmanager
-def server(config: Path | None = None) -> Iterator[str]:
-    """The address of a server in a process of its own, whose members are loaded."""
+def server(config: Path | None = None) -> Iterator[tuple[str, int]]:
+    """The address and the id of a server's process, whose members are loaded."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         (folder / "config.yaml").write_text(CONFIG)
@@ -59,7 +61,7 @@ def server(config: Path | None = None) -> Iterator[str]:
                 while client.get("/readyz").status_code != 200:
                     assert time.monotonic() < until, (folder / "log").read_text("utf-8", "replace")
                     time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process.pid
         finally:
             process.terminate()
             process.wait(30)
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--environment", type=Path, default=Path(tempfile.gettempdir()) / "gac-clients")
     given = parser.parse_args(arguments)
     python = environment(given.environment)
-    with server(given.config) as url:
+    with server(given.config) as (url, _):
         return sum(not works(python, name, url, given.model) for name in given.names or NAMES)
 
 

@@ -65,9 +65,22 @@ def test_another_s_run_is_not_found(site: Sites) -> None:
     name = here.chat().json()["id"]
     here.completions.find(name.rpartition("-")[2], here.asker())
     for run_id in ("chatcmpl-0", "x", name + "0"):
-        assert refusal_of(follow(here, run_id))[0] == 404
+        status, error = refusal_of(follow(here, run_id))
+        assert (status, error["code"], error["param"]) == (404, "run_not_found", "run_id")
     other = here.client_from("10.0.0.9").get(f"/v1/runs/{name}/events")
     assert refusal_of(other)[0] == 404
+
+
+def test_another_server_says_that_it_is_not_its_run(site: Sites) -> None:
+    here, there = site(), site()
+    for asked, other in ((here, there), (there, here)):
+        name = asked.chat().json()["id"]
+        assert told(follow(asked, name))
+        status, error = refusal_of(follow(other, name))
+        assert (status, error["code"], error["param"]) == (421, "run_elsewhere", "run_id")
+        assert "another server answers this run" in error["message"]
+    for wrong in (name[-32:-30], "_" * 32, "%25" * 32, "%00" * 32, "0" * 32):
+        assert refusal_of(follow(here, f"cmpl-{wrong}"))[0] == 404
 
 
 def test_a_run_goes_on_while_somebody_follows(site: Sites) -> None:

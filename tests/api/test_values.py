@@ -15,7 +15,7 @@ from gac_app.errors import BusyError, GacError, LimitError, NotFoundError, Reque
 from gac_app.models.message import Message
 from gac_app.server.api.answers import chat_logprob, gac_answer, gac_step, token_text
 from gac_app.server.api.errors import ApiError, error_of, invalid
-from gac_app.server.api.events import _num_told
+from gac_app.server.api.events import _num_told, _told
 from gac_app.server.api.following import refuse_failed
 from gac_app.server.api.forms import usage_of
 from gac_app.server.api.requests import UNSUPPORTED, ChatRequest, CompletionRequest, TokenizeRequest
@@ -59,7 +59,7 @@ def test_what_else_a_chat_says() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
     asked = chat(messages=messages, n=3, logprobs=True, top_logprobs=2, stream_options={"include_usage": True})
-    assert asked.chat() == (Message("system", "Be brief."), Message("user", "ab"))
+    assert asked.asked_prompts() == ((Message("system", "Be brief."), Message("user", "ab")),)
     assert (asked.num_choices, asked.num_top, asked.wants_usage) == (3, 2, True)
     plain = chat(logprobs=True)
     assert (plain.num_choices, plain.num_top, plain.wants_usage) == (1, 0, False)
@@ -77,7 +77,7 @@ def test_what_else_a_chat_says() -> None:
     ],
 )
 def test_prompts_of_every_shape(prompt: Any, documents: list[Any]) -> None:
-    assert completion(prompt=prompt).documents() == tuple(map(Document, documents))
+    assert completion(prompt=prompt).asked_prompts() == tuple(map(Document, documents))
 
 
 def test_a_completion_may_ask_for_the_prompt_alone() -> None:
@@ -99,6 +99,8 @@ def test_bad_requests_are_refused_by_their_field() -> None:
     for error, status, code, param, message in (
         (fault(ChatRequest), 400, "invalid_value", "messages", "messages: "),
         (fault(ChatRequest, messages=HI, tools=[1]), 400, "unsupported_parameter", "tools", "tools: is not supported"),
+        (fault(ChatRequest, messages=HI, store=True), 400, "unsupported_parameter", "store", "store: is not supported"),
+        (fault(CompletionRequest, prompt="a", store=True), 400, "unsupported_parameter", "store", "store: is not"),
         (fault(ChatRequest, messages=HI, top_logprobs=1), 400, "invalid_value", None, "body: top_logprobs needs"),
         (fault(ChatRequest, messages=HI, n=17), 400, "invalid_value", "n", "n: "),
         (fault(ChatRequest, messages=HI, stop=3), 400, "invalid_value", "stop", "stop: expected a text, or a list"),
@@ -109,6 +111,19 @@ def test_bad_requests_are_refused_by_their_field() -> None:
         facts = error.body.error
         assert (error.status, facts.code, facts.param, facts.type) == (status, code, param, "invalid_request_error")
         assert facts.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (ChatRequest, {"messages": HI, "stream_options": {"include_obfuscation": 0}}),
+        (ChatRequest, {"messages": HI, "store": 0}),
+        (CompletionRequest, {"prompt": "a", "best_of": True}),
+        (TokenizeRequest, {"prompt": "a", "add_generation_prompt": 1}),
+    ],
+)
+def test_a_number_is_no_truth_value(kind: type[BaseModel], fields: dict[str, Any]) -> None:
+    assert fault(kind, **fields).status == 400
 
 
 @pytest.mark.parametrize(
@@ -162,7 +177,7 @@ def test_a_token_as_text(token: bytes, text: str) -> None:
 def test_a_step_as_the_api_tells_it() -> None:
     top = (Candidate(1, b"a", 0.5), Candidate(2, b"", 0.25), Candidate(3, b"\xff", 0.0))
     members = (MemberTrace("x", 0.75, 0.5, 1, top, 1, 0.1), MemberTrace("y", 0.25, 0.125, 2, top, 1, 0.1))
-    step = StepTrace(3, 1, b"a", 0.5, top, 0.75, True, "x", members)
+    step = StepTrace(3, 1, b"a", 0.5, top, 0.75, True, "x", members, is_drafted=True, drafted_by=("y",))
     told = {
         "token": "a",
         "bytes": [97],
@@ -170,6 +185,8 @@ def test_a_step_as_the_api_tells_it() -> None:
         "gate_confidence": 0.75,
         "ensembled": True,
         "winner": "x",
+        "drafted": True,
+        "drafted_by": ["y"],
         "members": {"x": {"weight": 0.75, "prob": 0.5}, "y": {"weight": 0.25, "prob": 0.125}},
     }
     assert gac_step(step).model_dump() == told
@@ -184,6 +201,14 @@ def test_a_step_as_the_api_tells_it() -> None:
     assert gac_answer([step], ended(), has_steps=True).model_dump() == {"steps": [told], **rest}
     assert gac_answer([step], ended(), has_steps=False).model_dump() == {"steps": [], **rest}
     assert gac_answer([step], None, has_steps=True).model_dump() == {"steps": [told], **dict.fromkeys(rest)}
+
+
+def test_the_end_of_an_answer_as_a_follower_is_told() -> None:
+    kind, data = _told(1, ended(num_tokens=8))
+    assert (kind, data.model_dump()) == (
+        "finished",
+        {"choice": 1, "reason": "stop", "detail": "", "num_tokens": 8, "num_ensembled": 5, "digest": "1f"},
+    )
 
 
 def run_of(num_choices: int, num_prompt_tokens: list[int]) -> CompletionRun:

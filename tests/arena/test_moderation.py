@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gac_app.arena import moderation
 from gac_app.arena.moderation import (
     ADDRESS_BURST_VOTES,
     BURST_VOTES,
@@ -152,3 +153,11 @@ def test_what_is_taken_back_or_forgotten_leaves_nothing(moderator: Moderator) ->
     moderator.forget("o")
     moderator.undone(vote)
     assert moderator.flags(cast(client="other")) == []
+
+
+def test_of_many_those_used_last_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moderation, "_MAX_KEPT", 2)
+    recent = moderation._Recent[str, list[int]](list, clock)
+    for key in ("a", "b", "a", "c"):
+        recent.of(key).append(1)
+    assert [recent.known(key) for key in ("a", "b", "c")] == [[1, 1], None, [1]]

@@ -19,15 +19,15 @@ def test_what_runs_beside_an_answer_is_found_out(
     kind: type[Model] = RoundingModel if is_rounding else FakeModel
     bench = bench_of([kind("a", 0), kind("b", 1)])  # type: ignore[call-arg]
 
-    def another_process(*_: str) -> list[tuple[str, str, reproducible.Facts]]:
-        return reproducible.answers_by_themselves(bench)
-
-    monkeypatch.setattr(bench, "in_child", another_process)
-    digests, share = reproducible.measure(bench)
-    assert digests.value is not None
-    assert share.value is not None
-    assert (digests.value == 1, share.value == 1) == (not is_rounding, not is_rounding)
-    assert (digests.ok, share.ok) == (not is_rounding, not is_rounding)
+    monkeypatch.setattr(bench, "in_child", lambda _: reproducible.digests_alone(bench))
+    [digests] = reproducible.measure(bench)
+    assert (digests.value == 1, digests.verdict) == (not is_rounding, "missed" if is_rounding else "met")
     assert "several digests" in digests.note or not is_rounding
     num_jobs = len(reproducible.jobs_of(bench))
     assert digests.note.startswith(f"{2 * num_jobs} answers, "), "each, and the turn behind it"
+
+
+def test_answers_are_greedy_but_for_those_that_are_sampled(bench_of: BenchOf) -> None:
+    jobs = reproducible.jobs_of(bench_of([FakeModel("a", 0), FakeModel("b", 1)]))
+    assert {job.changes["temperature"] for job in jobs if "sampled" in job.name} == {0.8}
+    assert {job.changes["temperature"] for job in jobs if "sampled" not in job.name} == {0}

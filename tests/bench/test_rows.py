@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.bench.rows import Row, Target
+from gac_app.bench.rows import Row, Target, interval_of
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,32 @@ def test_a_row_as_json() -> None:
         "unit": "",
         "target": "<= 1.08",
         "note": "12 against 10",
-        "ok": False,
+        "interval": None,
+        "verdict": "missed",
     }
 
 
 def test_not_measured_is_no_miss_but_broken_is() -> None:
-    assert Row("x", None, note="no browser").ok is None
-    assert Row("x", None, note="broke", is_failed=True).ok is False
-    assert Row("x", 1.0, target=Target("<=", 1.0)).ok is True
+    assert Row("x", None, note="no browser").verdict == ""
+    assert Row("x", None, note="broke", is_failed=True).verdict == "failed"
+    assert Row("x", 1.0, target=Target("<=", 1.0)).verdict == "met"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [([0.9, 0.9, 0.9, 1.2], "met"), ([0.9, 1.1, 1.2, 1.3], "open"), ([1.1, 1.2, 1.2, 1.3], "missed")],
+)
+def test_only_a_whole_interval_misses_a_target(ratios: list[float], verdict: str) -> None:
+    row = Row.ratio("x", ratios, [1.0] * 4, Target("<=", 1.0))
+    assert row.interval == (min(ratios), max(ratios))
+    assert row.verdict == verdict
+
+
+def test_a_ratio_is_the_median_of_pairs() -> None:
+    assert Row.ratio("x", [2, 20, 900], [1, 10, 1]).value == 2
+
+
+def test_an_interval_holds_the_median_of_19_in_20() -> None:
+    """As in tables of the sign test at 5 %."""
+    bounds = {num: interval_of(range(1, num + 1)) for num in (3, 6, 9, 12, 20)}
+    assert bounds == {3: (1, 3), 6: (1, 6), 9: (2, 8), 12: (3, 10), 20: (6, 15)}

@@ -72,6 +72,16 @@ def served(
         thread.join(START_S)
 
 
+@contextmanager
+def loading(service: RunService) -> Iterator[None]:
+    """While members load."""
+    ensemble, service.members._ensemble = service.members._ensemble, None
+    service.members.set("Large", "loading")
+    yield
+    service.members.set("Large", "ready")
+    service.members._ensemble = ensemble
+
+
 @cache
 def usual_port(place: str) -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -73,10 +73,10 @@ def test_a_visitor_signs_in_and_out(offered: tuple[Site, Provider], open_page: O
     page.wait_for_selector(".gac-account-note:has-text('did not work')")
     assert "sign-in" not in page.url
     provider.is_refusing = False
-    act(page, "ada")
+    act(page, "lovelace")
     watched.ask("Signed in")
     page.reload()
-    page.wait_for_selector(f"{MENU}:has-text('ada')")
+    page.wait_for_selector(f"{MENU}:has-text('lovelace')")
     assert prompts(page) == ["Signed in"]
     act(page, "Sign in")
     assert prompts(page) == ["Before"]

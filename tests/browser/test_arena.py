@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page
 
-from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
+from tests.browser.conftest import Opener, Site, Watched, loading, served, wait_for_start
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble, planted_arena
 
@@ -151,6 +151,24 @@ def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener,
     page.wait_for_selector(".gac-arena .gac-inspector", state="hidden")
 
 
+def test_a_question_to_two_waits_for_the_models(serve_arena: ArenaServer, open_page: Opener) -> None:
+    awaits = ".gac-arena-hint:has-text('Will be asked as soon as the models are ready')"
+    site = serve_arena()
+    with loading(site.service):
+        page = open_page(site).page
+        page.wait_for_selector(".gac-chips li[data-phase=loading]")
+        to_arena(page)
+        page.fill(BOX, "Where is Paris?")
+        page.press(BOX, "Enter")
+        page.wait_for_selector(awaits)
+        page.reload()
+        to_arena(page)
+        page.wait_for_selector(awaits)
+        assert page.input_value(BOX) == "Where is Paris?"
+    page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
+    answered(page)
+
+
 def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena(LONG, pause_s=0.02)).page
     to_arena(page)
@@ -262,7 +280,7 @@ def test_a_failed_side_voids_and_refusals_are_sentences(serve_arena: ArenaServer
     page.wait_for_selector(".gac-arena-note:text-is('The prompt is empty; type something to answer.')")
     page.fill(BOX, "Where?")
     page.click(".gac-arena-send")
-    page.wait_for_selector(".gac-arena-note:has-text('This host keeps prompts, answers and votes; please agree')")
+    page.wait_for_selector(".gac-arena-note:has-text('This server keeps prompts, answers and votes; please agree')")
     page.check(".gac-arena-consent input")
     page.click(".gac-arena-send")
     for _ in range(10):

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Route
 
+from gac_app.ui.scripts import LATER
 from tests.browser.conftest import Opener, Server, Site, wait_for_start
 from tests.browser.test_contrast import hard_to_read
 from tests.browser.test_lab import site as lab_site
@@ -58,6 +60,19 @@ def test_a_batch_is_called_off(site: Site, open_page: Opener) -> None:
     page.click(".gac-batch [data-act=cancel]")
     page.wait_for_selector(".gac-batch .gac-lab-running", state="hidden")
     assert page.locator(".gac-batch-table td:text-is('cancelled')").count() > 0
+
+
+def test_no_batch_is_begun_before_the_tab_can_take_it(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve()).page
+    held: list[Route] = []
+    page.route(f"**/{LATER}", lambda route: held.append(route))
+    with page.expect_request(f"**/{LATER}"):
+        page.click("button[role=tab]:has-text('Batch')")
+    page.wait_for_selector(".gac-batch .gac-lab-run:disabled")
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.wait_for_selector(".gac-batch .gac-lab-run:enabled")
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -64,4 +64,4 @@ def test_tokens_without_text_can_be_seen_and_inspected(serve: Server, open_page:
     page.page.wait_for_selector(".gac-chosen .gac-label:text-is('⏎')")
     page.page.click(".gac-ensemble .gac-end")
     page.page.wait_for_selector(".gac-chosen .is-end")
-    assert page.text(".gac-chosen .gac-label") == "END"
+    assert page.text(".gac-chosen .gac-label") == "end"

@@ -134,6 +134,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.page.click(".gac-diff >> text=Close")
     page.ask("again")
     page.page.click(".gac-asked >> text=Diff")
+    page.page.wait_for_selector(".gac-diff[open]")
     assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 6
     page.page.click(".gac-diff >> text=Close")
     page.page.click("role=tab[name=History]")
@@ -141,6 +142,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
     page.page.click(".gac-asked >> text=Diff")
+    page.page.wait_for_selector(".gac-diff[open]")
     assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 3, "nothing is kept of what is deleted"
 
 

@@ -111,6 +111,17 @@ def test_a_result_is_renamed_deleted_and_private(site: Site, open_page: Opener) 
     mine.wait_for_selector(".gac-lab-head", state="hidden")
 
 
+@pytest.mark.parametrize(("tab", "question"), [("Lab", "lab_overview"), ("Batch", "batch_overview")])
+def test_a_tab_is_filled_once_by_one_question(site: Site, open_page: Opener, tab: str, question: str) -> None:
+    page = open_page(site).page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
+    page.click(f"button[role=tab]:has-text('{tab}')")
+    filled = ".gac-lab-study" if tab == "Lab" else ".gac-batch-table th:text-is('Ensemble')"
+    page.wait_for_selector(filled, state="attached")
+    assert sum(question in body for body in asked) == 1
+
+
 def test_answers_are_looked_at_and_asked_in_compare(site: Site, open_page: Opener) -> None:
     page = open_page(site).page
     run_calibration(page)
@@ -131,6 +142,7 @@ def test_own_questions_from_a_file_the_browser_reads(site: Site, open_page: Open
     file = tmp_path / "mine.csv"
     file.write_text("question,choices,answer\n" + "\n".join(f"Is {n} even?,yes|no,yes" for n in range(5)))
     page.click("button[role=tab]:has-text('Lab')")
+    page.click(".gac-lab-study:has-text('Benchmark')")
     page.select_option("[name=set]", "own")
     page.fill("[name=questions]", "20")
     page.click(".gac-lab-run")
@@ -149,6 +161,7 @@ def test_a_study_is_called_off_and_another_visitor_only_sees_it(site: Site, open
     for page in (mine, theirs):
         page.click("button[role=tab]:has-text('Lab')")
         page.wait_for_selector(".gac-lab-study")
+    mine.click(".gac-lab-study:has-text('Benchmark')")
     mine.fill("[name=questions]", "40")
     mine.click(".gac-lab-run")
     mine.wait_for_selector(".gac-lab-progress:has-text('Benchmark on trivia')")

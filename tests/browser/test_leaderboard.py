@@ -118,6 +118,8 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     page.goto(f"{site.url}?tab=leaderboard&contestant=zyxone")
     page.wait_for_selector("tr[aria-current][data-name=zyxone] >> nth=1")
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
+    if not page.is_visible("[name=controls_style]"):
+        page.click(".gac-rank-fold summary")  # on a phone
     page.check("[name=controls_style]")
     page.wait_for_selector(".gac-rank-more:has-text('Effect of style')")
     with_axe(watched)

@@ -81,7 +81,7 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     taken = page.page.evaluate(
         f"board => document.querySelector('.gac-text').tokens.partsOf({int(at) - 1}).at(-1).text"
     )
-    assert alternative in ("END", taken.replace(" ", "␣").replace("\n", "⏎"))
+    assert alternative in ("end", taken.replace(" ", "␣").replace("\n", "⏎"))
 
     page.leave_fields()
     page.page.keyboard.press("1")

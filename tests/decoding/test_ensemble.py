@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
-from gac_app.decoding.trace.events import TokenEvent
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import MakeEnsemble
+from tests.fakes import FixedModel, config_of
 
 
 @pytest.mark.parametrize("prompt", ["", "   \n", [Message("user", " ")]])
@@ -27,6 +34,21 @@ def test_the_winner_has_the_largest_weighted_probability(make_ensemble: MakeEnse
     steps = [event.step for event in ensemble.generate("the", raw=True) if isinstance(event, TokenEvent)]
     likelier = [step for step in steps if step.members[1].prob > step.members[0].prob]
     assert {step.winner for step in likelier if step.members[1].prob < 2 * step.members[0].prob} == {"m1"}
+
+
+@pytest.mark.parametrize(("keeps", "text", "prob"), [(False, "aaaa", 0.8), (True, "", 0.6)])
+def test_a_control_token_that_is_kept_ends_the_answer(keeps: bool, text: str, prob: float) -> None:
+    model = FixedModel("m", {b"a": 0.4, b"": 0.1})
+    control = 257
+    assert model.vocabulary.token_bytes[control] is None
+    assert control not in model.vocabulary.end_ids
+    model._logits[control] = math.log(0.5)
+    union = UnionVocabulary.build([model.vocabulary])
+    members = [InlineMember(model, VocabMapping(model.vocabulary, union, keeps_control=keeps))]
+    *steps, end = Ensemble(members, config_of(["m"], {"max_new_tokens": 4})).generate("the", raw=True)
+    assert end.text == text
+    assert steps[0].step.prob == pytest.approx(prob)
+    assert end.reason is (FinishReason.STOP if keeps else FinishReason.LENGTH)
 
 
 def test_too_long_a_prompt_names_member_limit_and_length(make_ensemble: MakeEnsemble) -> None:

@@ -58,7 +58,7 @@ def decode(
 def seen(step: StepTrace) -> StepTrace:
     """A step without what it cost and how it came about."""
     members = tuple(replace(member, num_read=0, seconds=0.0) for member in step.members)
-    return replace(step, members=members, is_drafted=False)
+    return replace(step, members=members, is_drafted=False, drafted_by=None)
 
 
 def assert_same(ensemble: Ensemble, **how: object) -> list[StepTrace]:
@@ -69,7 +69,8 @@ def assert_same(ensemble: Ensemble, **how: object) -> list[StepTrace]:
         assert [seen(step) for step in steps] == [seen(step) for step in plain]
         assert (end.text, end.reason, end.detail) == (plain_end.text, plain_end.reason, plain_end.detail)
         assert end.num_ensembled == plain_end.num_ensembled
-    assert not any(step.is_drafted for step in plain)
+    assert not any(step.is_drafted or step.drafted_by is not None for step in plain)
+    assert all(step.drafted_by for step in steps if step.is_drafted)
     return steps
 
 

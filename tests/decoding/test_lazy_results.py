@@ -73,7 +73,7 @@ def test_a_lazy_reading_is_as_it_was_when_it_was_read() -> None:
     logits_NV.fill_(torch.nan)  # a back end's buffer is soon overwritten
     assert torch.equal(lazy.probs_NU, expected_NU)
     assert torch.equal(now.probs_NU, expected_NU)
-    assert lazy.last_argmax == now.last_argmax == int(expected_NU[0].argmax())
+    assert lazy.draft_id == now.draft_id == int(expected_NU[0].argmax())
     assert lazy.again(1).distributions[0].top == now.distributions[0].top
     assert lazy.again(1).num_read == 0
 

@@ -30,6 +30,10 @@ from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 EAGER: dict[str, Any] = {"mode": "gate", "threshold": 0.5, "gate_policy": "eager", "max_new_tokens": 24}
 
+CHOOSING = st.sampled_from(
+    [{}, {"temperature": 0.8, "seed": 3}, {"temperature": 1.2, "top_p": 0.9}, {"repetition_penalty": 1.4}]
+)
+
 
 @pytest.fixture(autouse=True)
 def exact() -> Iterator[None]:
@@ -61,23 +65,34 @@ def assert_same(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
     max_new_tokens=st.integers(1, 24),
     context_length=st.integers(10, 60),
     stop=st.sampled_from([(), ("a",), ("b a",)]),
+    choosing=CHOOSING,
     speeds=st.randoms(use_true_random=False),
 )
-def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: int, speeds: Random, **how: Any) -> None:
+def test_every_step_is_what_it_is_without(
+    seed: int, num: int, context_length: int, choosing: dict[str, Any], speeds: Random, **how: Any
+) -> None:
     """Of members that cut at every place otherwise, to the last bit, and whichever seems the fastest at a step."""
     with patch.object(MemberContext, "usage", property(lambda _: MemberUsage(1, 1, speeds.random()))):
-        assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length), **how)
+        assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length), **choosing, **how)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
-@given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9), draws=st.randoms(use_true_random=False))
-def test_so_it_is_with_an_eager_or_auto_gate(seed: int, threshold: float, draws: Random) -> None:
+@given(
+    seed=st.integers(0, 1000),
+    threshold=st.floats(0.1, 0.9),
+    choosing=CHOOSING,
+    draws=st.randoms(use_true_random=False),
+)
+def test_so_it_is_with_an_eager_or_auto_gate(
+    seed: int, threshold: float, choosing: dict[str, Any], draws: Random
+) -> None:
     """With auto, others use the members now and then."""
     ensemble = toy_ensemble(toys(seed, 2, LETTERS, num_words=8))
-    assert_same(ensemble, **{**EAGER, "threshold": threshold})
+    how = {**EAGER, "threshold": threshold, **choosing}
+    assert_same(ensemble, **how)
     with patch.object(InlineMember, "is_free_for", lambda *_: draws.random() < 0.7):
-        assert_same(ensemble, **{**EAGER, "threshold": threshold, "gate_policy": "auto"})
+        assert_same(ensemble, **{**how, "gate_policy": "auto"})
 
 
 @pytest.mark.slow
@@ -131,17 +146,21 @@ def led(leader: str = "a", follower: str = "b") -> tuple[FakeModel, Follower]:
     return first, Follower(name=follower, leader=first)
 
 
-def test_what_was_drafted_needs_no_pass() -> None:
+@pytest.mark.parametrize(
+    "how", [{}, {"temperature": 1.0}, {"repetition_penalty": 1.3}], ids=["argmax", "sampled", "penalty"]
+)
+def test_what_was_drafted_needs_no_pass(how: dict[str, Any]) -> None:
     """The slow one has half as many passes, over as many ids; the fast one reads nothing beyond the answer."""
     fast, slow = models = led()
     with closing(ensemble_of(models)) as ensemble:
-        plain_steps, plain = decoded(ensemble, speculation="off")
+        plain_steps, plain = decoded(ensemble, speculation="off", **how)
         slow.max_wait_s = 1.0
-        steps, finished = decoded(ensemble)
+        steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == facts(plain_steps, plain)
     assert plain.members["b"].num_forwards == len(steps)
     assert finished.members["b"].num_forwards <= 0.6 * len(steps)
     assert sum(step.is_drafted for step in steps) >= len(steps) - finished.members["b"].num_forwards
+    assert {step.drafted_by for step in steps if step.is_drafted} == {("a",)}
     assert {usage.num_tokens_read for usage in finished.members.values()} == {plain.members["a"].num_tokens_read}
     assert sum(fast.num_read_at_once) == plain.members["a"].num_tokens_read + finished.members["a"].num_tokens_read
 
@@ -202,7 +221,7 @@ def test_nobody_drafts_where_that_may_show_or_cost(
 @pytest.mark.parametrize(
     "how",
     [{}, {"temperature": 1.0}, {"repetition_penalty": 1.3}, {"alignment": "paper"}, {"mode": "gate", "threshold": 0.5}],
-    ids=["argmax", "sampled", "penalty", "paper", "lazy gate"],
+    ids=["argmax", "sampled", "penalty", "paper", "gate"],
 )
 def test_so_it_is_with_drafts_in_turn(how: dict[str, Any], are_apart: bool) -> None:
     with closing(ensemble_of(twins(delay_s=0.002))) as ensemble:

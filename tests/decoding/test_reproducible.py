@@ -21,7 +21,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read, Sequence
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
-from tests.fakes import ensemble_of
+from tests.fakes import ensemble_of, mapping_of
 
 PROMPTS = ["a token and a word", "all we can model from this, and not one answer by the vote together", "by"]
 GATED = {"mode": "gate", "threshold": 0.4}
@@ -123,6 +123,28 @@ def test_company_changes_no_score(alignment: str) -> None:
 
 def test_company_shows_in_scores_where_nobody_asks_for_more() -> None:
     assert any(alone != together for alone, together in (scores_beside_others("off", "prefix") for _ in range(20)))
+
+
+class OneBufferModel(RandomModel):
+    """Its logits are valid until the next pass, as a graph's are that writes them to one place."""
+
+    chunk_size = 4
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        found = super().read(reads)
+        self._buffer_NV = torch.zeros(8, found[0].shape[1]) if not hasattr(self, "_buffer_NV") else self._buffer_NV
+        for logits_NV in found:
+            self._buffer_NV[: len(logits_NV)] = logits_NV
+        return [self._buffer_NV[: len(logits_NV)] for logits_NV in found]
+
+
+def test_what_several_passes_computed_outlives_the_next_pass() -> None:
+    def probs_NU(model: RandomModel) -> torch.Tensor:
+        member = InlineMember(model, mapping_of(model))
+        sequence = member.open(member.encode("all we can model from this"), is_reproducible=True)
+        return member.read(sequence, 7).result().probs_NU
+
+    assert probs_NU(OneBufferModel("a", 1)).equal(probs_NU(RandomModel("a", 1)))
 
 
 def test_threads_and_calls_give_the_same(ensemble: Ensemble) -> None:

@@ -140,3 +140,24 @@ def test_a_mean_of_distributions_is_a_distribution_between_them(rows: list[list[
     assert float(mixed.sum()) == pytest.approx(1, abs=1e-5)
     assert bool((mixed >= stacked.amin(0) - 1e-6).all())
     assert bool((mixed <= stacked.amax(0) + 1e-6).all())
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    spread=st.sampled_from([0.1, 1.0, 3.0, 6.0]),
+    temperature=st.sampled_from([0.1, 0.7, 1.0, 2.0]),
+)
+def test_a_draw_is_that_from_all_tokens(seed: int, spread: float, temperature: float) -> None:
+    """The token with the largest key of all, though most keys are not computed."""
+    logits = torch.randn(20_000, generator=torch.Generator().manual_seed(seed)) * spread
+    probs = torch.softmax(logits, 0)
+    keys = (probs.double() ** (1 / temperature)).numpy() / exponentials(seed, 0, np.arange(len(probs)))
+    assert Sampler(Settings(temperature=temperature, seed=seed)).choose(probs) == int(keys.argmax())
+
+
+def test_an_improbable_token_is_drawn_where_its_number_is_small() -> None:
+    """Of many such tokens, together as likely as the likeliest one."""
+    probs = torch.cat([torch.tensor([0.5]), torch.full((9000,), 0.5 / 9000)])
+    drawn = [Sampler(Settings(temperature=1.0, seed=seed)).choose(probs) for seed in range(200)]
+    assert 70 < drawn.count(0) < 130
+    assert len(set(drawn)) > 190 - drawn.count(0)

@@ -194,6 +194,16 @@ def test_by_agreement_who_reads_a_piece_as_two_calls_nobody() -> None:
     assert (score.num_steps, score.num_ensembled) == (2, 1)
 
 
+def test_bytes_under_a_gate_are_scored_by_the_gate_s_tokens() -> None:
+    """The other member ends a token after four letters only, which no gate that decides alone waits for."""
+    gate = Settled((b"a", b"b"), 0, given=((b"a", 0.5), (b"b", 0.4)), after_ab=((b"a", 0.6), (b"b", 0.3)))
+    other = Settled((b"a", b"abab", b"b"), 0, given=((b"abab", 0.9),), after_ab=((b"abab", 0.9),))
+    ensemble = toy_ensemble([gate, other], mode="gate", threshold=0.0, alignment="prefix")
+    (score,) = ensemble.score(PROMPT, ["abab"], raw=True)
+    assert score.log_prob == pytest.approx(math.log(0.5 * 0.4 * 0.6 * 0.4), rel=LATITUDE)
+    assert (score.num_steps, score.num_ensembled) == (4, 0)
+
+
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 def test_the_prompt_is_read_once_for_all_texts(alignment: str) -> None:
     ensemble = toy_ensemble(toys(1, 2), alignment=alignment)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gac_app.decoding.distribution.mixed_distribution import MixedDistribution
+from gac_app.decoding.distribution.own_distribution import OwnDistribution
 from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
-from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
@@ -40,6 +44,23 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
         assert [begun for _, begun in cuts] == pytest.approx([float(whole.probs_U[list(ids)].sum()) for ids in ranges])
         assert torch.equal(own.probs_U, whole.probs_U)
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist(), "and after all was looked at"
+
+
+@given(vocabularies(), st.integers(0, 2**32), st.sampled_from([0.0, 0.3]), st.randoms())
+def test_a_share_and_added_tokens_are_a_whole(vocab: MemberVocabulary, seed: int, share: float, draw: Random) -> None:
+    union = UnionVocabulary.build([vocab])
+    ids = range(len(union))
+    base, plain = distributions_of(VocabMapping(vocab, union), seed, 3.0)
+    added = {token_id: draw.random() for token_id in draw.sample(ids, draw.randint(0, len(ids)))}
+    probs_U = plain.probs_U * share
+    probs_U[list(added)] += torch.tensor(list(added.values()))
+    mixed, whole = MixedDistribution(base, share, added, {}), TokenDistribution(probs_U)
+    assert mixed.at(list(ids)).tolist() == probs_U.tolist()
+    assert [prob for _, prob in mixed.top] == [prob for _, prob in whole.top]
+    assert [float(probs_U[token_id]) for token_id, _ in mixed.top] == [prob for _, prob in whole.top]
+    ranges = [range(start, min(start + 5, len(union))) for start in ids]
+    assert mixed.cuts(ranges) == whole.cuts(ranges)
+    assert torch.equal(mixed.probs_U, probs_U)
 
 
 def test_tokens_as_likely_share_the_better_rank() -> None:

@@ -31,6 +31,7 @@ def test_a_step_of_two_members() -> None:
         evidence={"one": 0.5},
         is_shared=False,
         is_drafted=True,
+        drafted_by=("one",),
     )
     assert trace_of(decision, UNION, 7) == StepTrace(
         position=7,
@@ -49,6 +50,7 @@ def test_a_step_of_two_members() -> None:
         dropped=("third",),
         is_shared=False,
         is_drafted=True,
+        drafted_by=("one",),
     )
 
 

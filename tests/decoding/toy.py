@@ -13,7 +13,7 @@ import torch
 
 from gac_app.decoding.alignment.covers import Covers
 from gac_app.decoding.contexts import MemberContext
-from gac_app.decoding.distribution.token_distribution import OwnDistribution
+from gac_app.decoding.distribution.own_distribution import OwnDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,8 @@ from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.answering import answer
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import parse_system
-from gac_app.evaluation.tasks.task import load_task
+from gac_app.evaluation.tasks.task import Task, load_task
+from gac_app.settings import Settings
 from tests.decoding.conftest import make
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
 
@@ -38,6 +39,20 @@ def test_decoding_is_greedy_limited_and_drops_nobody() -> None:
     assert prompt.endswith("Question: The capital of Italy??\nAnswer:")
     assert (alone, settings.threshold, settings.temperature) == (None, 0.3, 0.0)
     assert (settings.stop, settings.max_new_tokens, settings.on_member_failure) == (("\n",), 24, "stop")
+
+
+@pytest.mark.parametrize(("form", "raw"), [("document", True), ("chat", False)])
+def test_a_chat_goes_through_the_template(form: str, raw: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, asked_raw, generate = FakeEnsemble({"Italy": " Rome"}), list[bool](), FakeEnsemble.generate
+
+    def noted(self: FakeEnsemble, prompt: str, settings: Settings, **how: Any) -> Any:
+        asked_raw.append(how["raw"])
+        return generate(self, prompt, settings, **{**how, "raw": True})
+
+    monkeypatch.setattr(FakeEnsemble, "generate", noted)
+    task = Task.model_validate({**load_task("nq").model_dump(), "form": form})
+    given = answer(cast(Ensemble, fake), task, CAPITALS[1], parse_system("every-step", CONFIG))
+    assert (given.is_right, asked_raw) == (True, [raw])
 
 
 def test_a_member_alone_is_asked_alone() -> None:

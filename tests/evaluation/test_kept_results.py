@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.evaluation.studies.as_csv import to_csv
 from gac_app.evaluation.studies.kept_results import KeptResults
-from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer, StudyResult, Table
+from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer, StudyResult, Table, to_csv
 
 TABLE = Table(("system", "accuracy"), [["alone:a", "10.0%"], ["every-step", "+2.5%"]], "Türme & <b>")
 PLOT = {"title": "t", "layer": []}

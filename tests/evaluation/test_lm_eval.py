@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import GacError, RequestError
@@ -19,9 +22,11 @@ from gac_app.evaluation.running.runner import evaluate
 from gac_app.evaluation.running.systems import parse_systems
 from gac_app.evaluation.tasks.questions import read_questions
 from gac_app.evaluation.tasks.task import Task
+from gac_app.loading import load_ensemble
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.models.tiny import save_gpt2, save_llama
 
 lm_eval = pytest.importorskip("lm_eval", reason="installed by requirements-dev.txt")
 from lm_eval.api.instance import Instance  # noqa: E402
@@ -236,6 +241,42 @@ def test_a_failing_member_ends_the_run_and_is_not_dropped() -> None:
         lm.generate_until(requests("generate_until", ("the model", {"until": []})))
     with pytest.raises(GacError, match="b: its logits are not finite"):
         lm._greedy("the model", [" votes"])
+
+
+def save_llama_with_bos(folder: Path) -> Path:
+    """One whose tokeniser writes BOS before every text."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(save_llama(folder))
+    bos = tokenizer.bos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, 1)])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("save", "arguments"),
+    [(save_llama, {"prefix_token_id": 0}), (save_gpt2, {}), (save_llama_with_bos, {"add_bos_token": False})],
+)
+def test_a_member_s_rolling_perplexities_are_those_of_hf(
+    save: Callable[[Path], Path], arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    """With control tokens kept, a member's probabilities are its own. These models give them much."""
+    from lm_eval.models.huggingface import HFLM
+
+    folder = save(tmp_path / "model")
+    member = {"name": "m", "source": str(folder), "device": "cpu"}
+    config = Config.model_validate({"members": [member], "control_tokens": "keep", "cache_dir": tmp_path})
+    texts = ["The capital of France is Paris.", "def f(x):\n    return x * 2", "Every step asks café 日本語 again. "]
+    asked = requests("loglikelihood_rolling", *((text,) for text in texts))
+    theirs = HFLM(pretrained=str(folder), device="cpu", dtype="float32", **arguments).loglikelihood_rolling(asked)
+    with closing(load_ensemble(config)) as ensemble:
+        own = EnsembleLM(ensemble, "alone:m").loglikelihood_rolling(asked)
+    for text, ours, hf in zip(texts, own, theirs, strict=True):
+        num_bytes = len(text.encode())
+        assert math.exp(-ours / num_bytes) == pytest.approx(math.exp(-hf / num_bytes), abs=1e-4)
 
 
 def test_the_harness_s_own_models_are_there_too() -> None:

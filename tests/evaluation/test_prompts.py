@@ -47,3 +47,8 @@ def test_lines_json_and_csv_are_read(text: str, prompts: list[str]) -> None:
 def test_what_does_not_fit_is_refused(text: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         parse_prompts(text, 3)
+
+
+def test_as_many_prompts_as_are_taken_are_taken() -> None:
+    assert parse_prompts("a\nb\nc", 3) == ["a", "b", "c"]
+    assert len(parse_prompts("a" * 200_000, 1)[0]) == 200_000

@@ -10,6 +10,7 @@ from gac_app.errors import GacError
 from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import load_task
+from gac_app.member_config import MemberConfig
 from tests.evaluation.fakes import CAPITALS, CONFIG
 from tests.fakes import config_of
 
@@ -86,3 +87,11 @@ def test_a_name_is_a_file_name(tmp_path: Path) -> None:
     path = result_cache_path(tmp_path, config, ENGINES, load_task("nq"), system, CAPITALS)
     assert path.parent == tmp_path
     assert len(path.name) < 120
+
+
+def test_a_key_that_is_not_set_is_in_no_digest() -> None:
+    """So that what was kept or registered before there was such a key stays valid."""
+    plain = MemberConfig(name="a", source="here")
+    assert plain.unset == {"adapter", "vllm"}
+    assert plain.model_copy(update={"adapter": "there"}).unset == {"vllm"}
+    assert plain.model_copy(update={"backend": "vllm", "vllm": {"seed": 1}}).unset == {"adapter"}

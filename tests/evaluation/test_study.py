@@ -41,7 +41,7 @@ def test_names_in_a_result_are_explained_and_no_others() -> None:
         "Small, nats",
         "tokens per word, after a space",
     ]
-    table = Table(columns, [["alone:Small", *"12345"], ["vote", *"12345"]])
+    table = Table(columns, [["alone:Small", *"12345"], ["vote+samples=4", *"12345"]])
     found = explained(StudyResult("eval", "nq: 2 questions", [table, Table(["temperature of all"], [["1"]])], {}))
     assert list(found) == [
         "vote", "accuracy", "vs ", "ECE by chance", "temperature", "nats", "after a space",
@@ -52,7 +52,8 @@ def test_names_in_a_result_are_explained_and_no_others() -> None:
 
 def test_the_list_is_that_of_the_files_in_order() -> None:
     names = [study.name for study in found_studies()]
-    assert names[:7] == ["eval", "sweep", "weights", "members", "calibrate", "snowball", "consistency"]
+    assert names[:4] == ["advise", "eval", "sweep", "weights"]
+    assert names[4:8] == ["members", "calibrate", "snowball", "consistency"]
 
 
 def test_a_new_file_is_a_new_command(lengths: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

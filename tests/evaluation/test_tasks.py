@@ -78,6 +78,11 @@ def test_examples_of_ones_own_take_the_place_of_the_built_in() -> None:
     assert "about physics." in task.prompt(physics)
 
 
+def test_choices_are_scored_after_documents_only() -> None:
+    with pytest.raises(ValueError, match="form: a chat is of written answers"):
+        Task.model_validate({**load_task("piqa").model_dump(), "form": "chat"})
+
+
 def test_questions_of_the_other_kind_are_refused() -> None:
     with pytest.raises(RequestError, match="needs 'choices'"):
         load_task("piqa").check(CAPITALS)

@@ -69,6 +69,19 @@ def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
         result.result()
 
 
+def test_a_read_called_off_needs_no_refusal() -> None:
+    desk = Desk()
+    sequence = desk.open("one")
+    first, other = desk.ask(sequence), desk.ask(sequence)
+    assert first.cancel()
+
+    desk.scheduler._refuse(list(desk.scheduler._asked))
+
+    assert desk.scheduler.is_idle
+    with pytest.raises(MemberError, match="a: the sequence was freed"):
+        other.result()
+
+
 def test_a_part_that_fails_ends_its_own_read_only() -> None:
     desk = Desk(fault=Fault("raise", from_read=1, marker=b"votes"))
     bad, good = desk.ask(desk.open(LONG)), desk.ask(desk.open("again " * 5))

@@ -134,6 +134,17 @@ def test_several_positions_are_had_from_a_reading_that_has_them(desk: Desk) -> N
     assert desk.model.num_read == len(PROMPT) + 3
 
 
+def test_an_unused_sequence_is_taken_over_before_one_is_copied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (left, _), (used, _) = desk.opened(PROMPT), desk.opened(PROMPT)
+    desk.member.free(left)
+    desk.settle()
+    num_held = desk.model.num_held
+    desk.opened(PROMPT)
+    assert desk.model.num_held == num_held
+    used.extend([70])
+    assert torch.equal(desk.read(used).probs_NU, desk.expected([*PROMPT, 70]))
+
+
 def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT, "")
     for num_opened in (2, 3):

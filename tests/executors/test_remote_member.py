@@ -22,6 +22,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.model import RemoteModel
+from gac_app.models.remote.servers import TopLogprobs
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
 
 TEXT = "the token of a model"
@@ -32,15 +33,26 @@ class FarModel(FakeModel, RemoteModel):
     """A fake whose passes meet: none ends before as many have begun as `num_meeting` says."""
 
     num_meeting: int = 1
+    num_told: int = 100_000
+    _tells_about = False
     why: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._meeting = threading.Barrier(self.num_meeting)
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+    def tell(self, read: Read) -> list[TopLogprobs]:
         self._meeting.wait(WAIT_S)
-        return super().forward(reads)
+        [logits_NV] = self.read([read])
+        logprobs_NV = torch.log_softmax(logits_NV, 1)
+        top = logprobs_NV.topk(min(self.num_told, logprobs_NV.shape[1]), dim=1)
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        return [TopLogprobs(ids, logprobs, logprobs[-1]) for ids, logprobs in pairs]
+
+    def ask(self, ids: list[int], num: int) -> TopLogprobs:
+        self.is_hanging.set()
+        self.released.wait(WAIT_S)
+        raise MemberError(self.name, "exception", "planned")
 
     def why_failing(self) -> str:
         return self.why
@@ -67,7 +79,7 @@ def test_sequences_are_asked_at_once(model: FarModel, member: RemoteMember) -> N
     near = InlineMember(FakeModel(), mapping_of(model))
     for text, sequence, future in zip(texts, sequences, futures, strict=True):
         exact = near.read(near.open(near.encode(text))).result()
-        assert torch.equal(future.result(WAIT_S).probs_NU, exact.probs_NU)
+        torch.testing.assert_close(future.result(WAIT_S).probs_NU, exact.probs_NU)
         assert sequence.num_uncomputed == 0
         assert future.result().draft is None
 
@@ -121,6 +133,24 @@ def test_a_failure_ends_when_the_server_answers(
     _until(lambda: member.failure == "still nothing")
     model.why = ""
     _until(lambda: member.failure == "")
+
+
+def test_a_second_question_may_hang_or_fail(
+    model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.num_told = 1
+    [told] = member.read(member.open(member.encode(TEXT))).result(WAIT_S).distributions
+    assert not told.is_whole
+    monkeypatch.setattr(remote, "AGAIN_S", 0.01)
+    with pytest.raises(MemberError, match="random gave no answer in time for this step: see its load") as caught:
+        _ = told.probs_U
+    assert caught.value.kind == "timeout"
+    model.released.set()
+    model.why = "planned"
+    monkeypatch.setattr(remote, "AGAIN_S", WAIT_S)
+    with pytest.raises(MemberError, match="planned"):
+        _ = told.probs_U
+    assert member.failure == "planned"
 
 
 def test_a_study_can_be_stopped(model: FarModel) -> None:

@@ -162,7 +162,7 @@ def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: 
 
     member = make(FakeModel())
     with monkeypatch.context() as patch:
-        patch.setattr("gac_app.decoding.distribution.token_distribution.largest", fail)
+        patch.setattr("gac_app.decoding.distribution.own_distribution.largest", fail)
         with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
             member.read(open_text(member, "late")).result(WAIT_S)
 
@@ -173,6 +173,22 @@ def test_a_first_read_waits_for_others_no_longer_than_a_moment(make: Make, monke
     member = make(FakeModel())
     monkeypatch.setattr(member._scheduler, "max_wait_s", lambda: 10 * WAIT_S)
     assert member.read(open_text(member, "alone")).result(SOON_S).num_read > 0
+
+
+def test_a_wait_that_is_over_as_it_begins_ends(make: Make) -> None:
+    """`SimpleQueue.get` may wait for ever then, before Python 3.13."""
+    member = make(FakeModel("a"))
+    member.close()
+
+    def wait_often() -> None:
+        for _ in range(100_000):
+            member._commands = queue.SimpleQueue()
+            assert member._command_within(1e-9) is None
+
+    waiting = threading.Thread(target=wait_often, daemon=True)
+    waiting.start()
+    waiting.join(WAIT_S)
+    assert not waiting.is_alive()
 
 
 def test_a_cancelled_read_is_skipped(make: Make) -> None:

@@ -112,6 +112,25 @@ def test_what_is_no_source_is_told(source: Any, told: str) -> None:
         load(source)
 
 
+@pytest.mark.slow
+def test_with_control_tokens_kept_the_mean_is_the_paper_s(folders: dict[str, Path]) -> None:
+    """Of transformers' own softmax over whole vocabularies, token by token."""
+    text, probs = "The capital of France is", dict[bytes, float]()
+    members = [{"name": name, "source": str(folder), "device": "cpu"} for name, folder in folders.items()]
+    with load({"members": members, "control_tokens": "keep"}, mode="every-step", alignment="paper") as gac:
+        for model, tokenizer in pairs(folders):
+            own_V = torch.softmax(model(**tokenizer(text, return_tensors="pt")).logits[0, -1].float(), 0)
+            vocabulary = gac.ensemble.members[Path(model.name_or_path).name].mapping.vocabulary
+            for own, prob in enumerate(own_V.tolist()):
+                token = b"" if own in vocabulary.end_ids else vocabulary.token_bytes[own] or b""
+                probs[token] = probs.get(token, 0.0) + prob / len(members)
+        with gac.decode(text, raw=True) as decoding:
+            mixture_U = decoding.look().mixture
+        expected_U = torch.tensor([probs.pop(gac.union.token(token_id), 0.0) for token_id in range(len(gac.union))])
+    assert not probs, "each of their tokens is in the union"
+    torch.testing.assert_close(mixture_U, expected_U, atol=1e-6, rtol=1e-4)
+
+
 def test_wrong_settings_are_told_before_anything_is_loaded() -> None:
     with pytest.raises(RequestError, match="threshold"):
         load(["hub:no/where"], threshold=7)
@@ -136,7 +155,11 @@ def test_public_names_are_there_and_light() -> None:
 
 
 @pytest.mark.process
-def test_importing_it_loads_no_torch() -> None:
-    code = "import sys, gac_app; gac_app.Config; print('torch' in sys.modules, 'transformers' in sys.modules)"
+def test_libraries_are_loaded_only_for_members_that_want_them() -> None:
+    code = (
+        "import sys, gac_app; gac_app.Config; print('torch' in sys.modules, 'transformers' in sys.modules)\n"
+        "config = gac_app.Config.model_validate({'members': [{'name': 'a', 'source': 'random:1'}]})\n"
+        "with gac_app.load(config): print('torch' in sys.modules, 'transformers.modeling_utils' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.splitlines() == ["False False", "True False"]

@@ -1,4 +1,4 @@
-"""A fake inference server: llama.cpp's and vLLM's routes over a model in this process, and faults to plant."""
+"""A fake inference server: routes of llama.cpp, vLLM and SGLang over a model in this process, and faults to plant."""
 
 from __future__ import annotations
 
@@ -25,57 +25,104 @@ class FakeInference:
 
     Attributes:
         broken: gets a route's answer and gives what is sent instead.
+        num_spoilt: so many of vLLM's next answers tell of the token taken alone, as beside questions about single ones.
         most: tokens that it tells at most; a question for more is an error.
+        name: of the model.
+        is_old: does not know questions about single tokens; `num_old` counts them.
         key: that it asks for; empty = none.
     """
 
     model: Model
     most: int = 1_000_000
     key: str = ""
+    name: str = NAME
     context_length: int = 512
+    is_old: bool = False
+    num_old: int = 0
+    num_spoilt: int = 0
     broken: Callable[[Any], Any] | None = None
     status: int = 200
     asked: list[int] = field(default_factory=list)  # how many tokens, at each step
+    wanted: list[int] = field(default_factory=list)  # how many single tokens
     paths: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def top(self, ids: list[int], num: int) -> list[tuple[int, float]]:
         self.asked.append(num)
+        values, own = self.logprobs(ids).topk(min(num, len(self.model.vocabulary)))
+        return list(zip(own.tolist(), values.tolist(), strict=True))
+
+    def logprobs(self, ids: list[int]) -> torch.Tensor:
         with self.lock:
             sequence = self.model.new_sequence()
             sequence.extend(ids)
             [logits_NV] = self.model.read([Read(sequence)])
             self.model.free(sequence)
-        logprobs = torch.log_softmax(logits_NV[0], 0)
-        values, own = logprobs.topk(min(num, len(logprobs)))
-        return list(zip(own.tolist(), values.tolist(), strict=True))
+        return torch.log_softmax(logits_NV[0], 0)
+
+    def of(self, ids: list[int], wanted: list[int]) -> list[tuple[int, float]]:
+        """Single tokens."""
+        self.wanted.append(len(wanted))
+        logprobs = self.logprobs(ids)
+        return [(own, float(logprobs[own])) for own in wanted]
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         """Status, and what is sent as JSON."""
         self.paths.add(path)
-        num = body.get("n_probs") or body.get("logprobs") or 0
+        for key in {"post_sampling_probs", "token_ids_logprob"} & body.keys() if self.is_old else ():
+            del body[key]
+            self.num_old += 1
+        num = body.get("n_probs") or body.get("logprobs") or body.get("top_logprobs_num") or 1
         if num > self.most:
             return 400, {"error": f"more than {self.most}"}
-        ids = body.get("prompt", [])
+        ids = body.get("prompt", body.get("input_ids", []))
         tokens = {"tokens": self.model.vocabulary.encode(body.get("content") or str(ids))}
         routes: dict[str, Callable[[], Any]] = {
-            "/props": lambda: {"default_generation_settings": {"n_ctx": self.context_length}},
+            "/props": lambda: {"default_generation_settings": {"n_ctx": self.context_length}, "model_path": self.name},
             "/tokenize": lambda: tokens,
-            "/completion": lambda: self._completion(body, self.top(ids, num)),
-            "/v1/models": lambda: {"data": [{"id": NAME, "max_model_len": self.context_length}]},
-            "/v1/completions": lambda: {
-                "choices": [{"logprobs": {"top_logprobs": [{f"token_id:{i}": p for i, p in self.top(ids, num)}]}}]
-            },
+            "/completion": lambda: self._completion(body, ids, num),
+            "/v1/models": lambda: {"data": [{"id": self.name, "max_model_len": self.context_length}]},
+            "/v1/completions": lambda: self._completions(body, ids, num),
+            "/generate": lambda: self._generated(body, ids, num),
         }
         return 200, routes[path]()
 
-    def _completion(self, body: dict[str, Any], top: list[tuple[int, float]]) -> dict[str, Any]:
+    def _generated(self, body: dict[str, Any], ids: list[int], num: int) -> dict[str, Any]:
+        if wanted := body.get("token_ids_logprob"):
+            return {"meta_info": {"output_token_ids_logprobs": [[[p, i, None] for i, p in self.of(ids, wanted)]]}}
+        return {"meta_info": {"output_top_logprobs": [[[p, i, None] for i, p in self.top(ids, num)]]}}
+
+    def _completions(self, body: dict[str, Any], ids: list[int], num: int) -> dict[str, Any]:
+        top = self.top(ids, num)
+        if self.num_spoilt:
+            self.num_spoilt -= 1
+            top = [top[0], (0, -9999.0)]
+        tokens = {f"token_id:{i}": p for i, p in top}
+        if not body.get("return_tokens_as_token_ids"):
+            texts = [(self.model.vocabulary.token_bytes[i] or b"<control>", p) for i, p in top]
+            tokens = {text.decode("utf-8", "replace"): p for text, p in texts}
+        return {"choices": [{"logprobs": {"top_logprobs": [tokens]}}]}
+
+    def _completion(self, body: dict[str, Any], ids: list[int], num: int) -> dict[str, Any]:
         """As llama.cpp's, it tells nothing where the token taken is no text by itself."""
-        [(biased, _)] = body.get("logit_bias") or [(top[0][0], 0)]
-        taken = self.model.vocabulary.token_bytes[biased]
-        if not taken or not taken.isascii():
+        bias = dict(body.get("logit_bias", []))
+        if body.get("post_sampling_probs"):
+            biased = self.logprobs(ids).double()
+            biased[list(bias)] += torch.tensor(list(bias.values()))
+            self.wanted.append(len(bias) - 2)
+            if not self._is_text(int(biased.argmax())):
+                return {"content": ""}
+            probs = torch.softmax(biased, 0).topk(num)
+            told = zip(probs.indices.tolist(), probs.values.tolist(), strict=True)
+            return {"completion_probabilities": [{"top_probs": [{"id": i, "prob": p} for i, p in told]}]}
+        top = self.top(ids, num)
+        if not self._is_text(next(iter(bias), top[0][0])):
             return {"content": ""}
         return {"completion_probabilities": [{"top_logprobs": [{"id": i, "logprob": p} for i, p in top]}]}
+
+    def _is_text(self, own: int) -> bool:
+        token = self.model.vocabulary.token_bytes[own]
+        return bool(token) and token.isascii()
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import gac_app.models.hf.conversion as gguf_conversion
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import Read
-from gac_app.models.hf import conversion as gguf_conversion
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
+from gac_app.executors.hosted import HostedRandom
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
@@ -25,6 +26,7 @@ from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.decoders import HARD_STRINGS
 from gac_app.vocab.tokens import MemberVocabulary
+from tests.executors.flaky_host import FlakyHost
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
@@ -47,6 +49,12 @@ class Backend:
 
 def random_model(_: Path) -> Model:
     return RandomModel("random", seed=3, max_sequences=MAX_SEQUENCES)
+
+
+def hosted_random_model(_: Path) -> Model:
+    model = HostedRandom("hosted", seed=3, max_sequences=MAX_SEQUENCES)
+    model.use(FlakyHost(lambda: random_model(_)))
+    return model
 
 
 def saved(save: Callable[[Path], Path]) -> Callable[[Path], Model]:
@@ -86,6 +94,7 @@ HALF_CACHE = 0.01  # llama.cpp keeps keys and values in half precision
 ROUNDED = 0.05  # onnxruntime has activations in 8 bits
 BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "random": (random_model, 0.0),
+    "in another process, with bad messages": (hosted_random_model, 0.0),
     "transformers, llama": (saved(tiny.save_llama), FLOAT32),
     "transformers, sliding window": (saved(tiny.save_gemma3), FLOAT32),
     "transformers, space first": (saved(tiny.save_spaced_llama), FLOAT32),

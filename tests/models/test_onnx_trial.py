@@ -175,6 +175,17 @@ def test_what_was_found_is_kept_beside_the_graph(
     assert capsys.readouterr().out == "faster\n"
 
 
+@pytest.mark.parametrize("by", ["batch", "chunk"])
+def test_only_what_is_invariant_both_ways_may_be_slower(
+    by: str, windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, f"is_{by}_invariant", lambda _: False)
+    monkeypatch.setattr(trial, "_times", lambda *_: ([1.0, 2.0, 4.0], [1.1, 1.2, 3.0]))
+    monkeypatch.setattr(trial, "_BUSY", 0.0)
+    with pytest.raises(Unsuited, match="no faster"):
+        trial.main(windowed, tmp_path)
+
+
 def test_the_text_of_a_trial_repeats_no_order() -> None:
     model = SimpleNamespace(encode_raw=str.split)
     words = trial._TEXT.split()

@@ -18,14 +18,14 @@ from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Model, Read
-from gac_app.models.hf import TransformersModel
+from gac_app.models.hf.model import TransformersModel
 from gac_app.models.remote.model import MOST_UNKNOWN, RemoteModel, load_remote
 from gac_app.models.sources import resolve
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.fake_inference import KEY, NAME, FakeInference, served
 
-APIS = ["llama-server", "vllm"]
+APIS = ["llama-server", "vllm", "sglang"]
 TEXT = "The capital of France is"
 
 
@@ -114,6 +114,7 @@ def test_more_are_asked_for_while_much_is_unknown(
         (lambda _: b'{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": NaN}]}]}', "no logarithms"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": 3}]}]}, "no logarithms"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 99999, "logprob": -1}]}]}, "the id 99,999"),
+        (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": -1}] * 2}]}, "no distribution"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": -1, "logprob": -1}]}]}, "the id -1"),
     ],
 )
@@ -179,11 +180,93 @@ def test_a_server_needs_no_back_end(directory: Path) -> None:
         MemberConfig.model_validate({**member_of(directory, "http://a").model_dump(), "backend": "transformers"})
 
 
+def test_a_limit_is_asked_once(directory: Path, url: str, fake: FakeInference) -> None:
+    fake.most = 64
+    with closing(load(member_of(directory, url))) as model:
+        fake.asked.clear()
+        ids = model.encode_raw(TEXT)
+        assert [len(model.ask(ids, num).ids) for num in (64, 100, 64, 100)] == [64, 0, 64, 0]
+        assert fake.asked == [64, 64]
+        fake.most = 2
+        with pytest.raises(MemberError, match="/completion answered 400"):
+            model.ask(ids, 64)
+
+
+@pytest.mark.parametrize("api", [*APIS, "openai"])
+def test_single_tokens_are_told(api: str, directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url, api))) as model:
+        logprobs = fake.logprobs([1, 2])
+        [letter] = model.encode_raw("a")
+        wanted = [2, 5, 6, 7, letter, 200, 201]  # an end token, and parts of characters
+        first = int(logprobs.argmax())
+        told = model.tell_of([1, 2], wanted, (first, float(logprobs[first])))
+        assert told is None if api in ("vllm", "openai") else told == pytest.approx(logprobs[wanted].tolist(), abs=1e-4)
+        if told:
+            alone = [model.tell_of([1, 2], [own], (2, float(logprobs[2]))) for own in (200, 201)]
+            assert alone == [pytest.approx([float(logprobs[own])], abs=1e-4) for own in (200, 201)]
+
+
+@pytest.mark.parametrize("api", ["llama-server", "sglang"])
+def test_old_versions_tell_of_no_single_tokens(api: str, directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url, api))) as model:
+        fake.is_old = True
+        assert [model.tell_of([1, 2], [5, 6], (7, -0.5)) for _ in range(2)] == [None, None]
+        assert fake.num_old == 1, "it is asked once"
+
+
+def test_an_answer_spoilt_by_its_batch_is_asked_again(directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url, "vllm"))) as model:
+        right = model.ask([1, 2], 64)
+        fake.num_spoilt = 2
+        assert model.ask([1, 2], 64) == right
+        fake.num_spoilt = 100
+        with pytest.raises(MemberError, match=f"far: {url} told of 2 tokens and was asked for 64"):
+            model.ask([1, 2], 64)
+
+
+def test_fewer_than_asked_are_all_that_it_tells(directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url))) as model:
+        fake.broken = lambda answer: {"completion_probabilities": [{"top_logprobs": [{"id": 5, "logprob": -1}]}]}
+        assert model.ask([1], 64) == ([5], [-1.0], -1.0)
+
+
+def test_a_model_that_was_changed_is_named(directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url))) as model:
+        sequence = model.new_sequence()
+        sequence.extend([1, 2])
+        assert len(model.tell(Read(sequence))[0].ids) == 64
+        fake.name = "another"
+        sequence.extend([3])
+        model.tell(Read(sequence))  # it is looked at once an answer
+        other = model.new_sequence()
+        other.extend([1])
+        with pytest.raises(MemberError, match=f"far: {url} has another model .*another, not tiny.*: load that model"):
+            model.tell(Read(other))
+
+
+def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel) -> None:
+    with closing(load(member_of(directory, url, "openai", top_logprobs=100_000))) as model:
+        sequence = model.new_sequence()
+        sequence.extend(model.encode_raw(TEXT))
+        [told] = model.tell(Read(sequence))
+    exact = probs_after(llama, TEXT)[0].log()
+    for own, logprob in zip(told.ids, told.logprobs, strict=True):
+        token = llama.vocabulary.token_bytes[own]
+        equal = [i for i, other in enumerate(llama.vocabulary.token_bytes) if other == token]
+        assert any(logprob == pytest.approx(float(exact[i]), abs=1e-4) for i in equal)
+        assert own not in llama.vocabulary.byte_ids
+    untold = set(range(len(exact))) - set(told.ids)
+    assert max(float(exact[own]) for own in untold) <= told.most + 1e-4
+
+
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("settings", [{}, {"mode": "every-step"}, {"temperature": 0.8, "seed": 3}])
-def test_an_ensemble_with_it_writes_the_same(settings: dict[str, Any], directory: Path, tmp_path: Path) -> None:
+def test_an_ensemble_with_it_writes_the_same(
+    settings: dict[str, Any], api: str, directory: Path, tmp_path: Path
+) -> None:
     llama = load_directory(tiny.save_llama(tmp_path / "near"))
     with served(FakeInference(llama)) as url:
-        far = member_of(directory, url, top_logprobs=100_000)
+        far = member_of(directory, url, api, top_logprobs=20)
         near = MemberConfig.model_validate({"name": "far", "source": str(tmp_path / "near")})
         other = MemberConfig.model_validate({"name": "other", "source": str(tiny.save_gemma3(tmp_path / "other"))})
         texts = []

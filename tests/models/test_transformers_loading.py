@@ -13,9 +13,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+import gac_app.models.hf.loading as transformers_loading
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
-from gac_app.models.hf import loading as transformers_loading
 from gac_app.models.hf.loading import _accelerate_memory, _dtype, _placed, _quantized
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message

@@ -1,17 +1,17 @@
 """A host that will not end: its page streams for ever, and so does closing its services.
 
-`python -m tests.server.endless_host PORT [NUM_BUSY]`: NUM_BUSY threads want the interpreter all the time.
+`python -m tests.server.endless_host PORT [NUM_BUSY]`: from SIGUSR1 on, NUM_BUSY threads want the interpreter all
+the time.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-
-import gradio
 
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host, mount_page
@@ -38,14 +38,20 @@ def spin() -> None:
 
 
 def main(port: int, num_busy: int = 0) -> None:
+    import gradio  # after gac_app.ui, which spares it some work
+
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     with gradio.Blocks() as page:
         gradio.Button().click(count, None, gradio.Textbox(), api_name="count")
     config = ServerConfig(port=port)
     host = bare_host(EndlessService(), config)  # type: ignore[arg-type]
     mount_page(host, page, {})
-    for _ in range(num_busy):
-        threading.Thread(target=spin, daemon=True).start()
+
+    def get_busy(*_: object) -> None:
+        for _ in range(num_busy):
+            threading.Thread(target=spin, daemon=True).start()
+
+    signal.signal(signal.SIGUSR1, get_busy)
     serve_host(host, config)
 
 

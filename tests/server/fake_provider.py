@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 CLIENT, SECRET = "the-client", "the-secret-of-the-space"
-USER = {"sub": "60f0c0ffee", "preferred_username": "ada", "name": "Ada L.", "picture": "", "profile": ""}
+USER = {"sub": "60f0c0ffee", "preferred_username": "lovelace", "name": "Ada Lovelace", "picture": "", "profile": ""}
 
 
 @dataclass

@@ -33,6 +33,12 @@ def test_a_download_in_words(bytes_per_s: float | None, left_s: float | None, wo
     assert state.words == words
 
 
+def test_the_card_of_a_view_says_of_what() -> None:
+    view = MemberConfig(name="terse", source="random:1", of="a", system_prompt="Be terse.")
+    [kind, *_] = facts_of(view, RandomModel("a"))
+    assert (kind.label, kind.text, kind.is_brief) == ("Kind", "view of a", True)
+
+
 def test_other_phases_in_words() -> None:
     assert MemberState("a", "fetching").words == "fetching"
     assert MemberState("a", "loading").words == "loading"

@@ -54,7 +54,7 @@ def test_a_read_counts_for_an_address_then_for_a_browser(house: House) -> None:
     assert [model.shares for model in models] == [expected, expected]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # it compares times
 def test_first_tokens_beside_others_are_nearly_as_soon(tmp_path: Path) -> None:
     models = [PacedModel(name, seed, context_length=LONG_CHARS) for seed, name in enumerate(("a", "b"))]
     config = config_of(["a", "b"], {"mode": "every-step"}, server={"max_running": 2})

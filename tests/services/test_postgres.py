@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,11 @@ from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult
 from gac_app.storage import Store, upgrade
 from tests.fakes import WAIT_S
+from tests.services.battles import test_standings, test_two_servers
 from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE, BOB, House, answer, until
+from tests.services.house import ALICE, BOB, House, answer
 from tests.services.mirror.test_exports import HARD, imported
+from tests.services.runs import test_two_servers as test_two_servers_of_runs
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -139,12 +143,52 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
     assert len(arena.store.battles.votes()) == 1
 
 
-def test_two_servers_on_one_postgres(house: PostgresHouse) -> None:
-    here, there = Arena(house), Arena(house)
-    view = here.answered()
-    here.store.flush()
-    assert there.service.history.look(ALICE, view.id).message.startswith("Another server has this battle")
-    assert there.service.history.newest(ALICE, 9)[1] == 0
-    here.service.skip(ALICE, view.id)
-    until(lambda: there.service.history.newest(ALICE, 9)[1] == 1, "for it to be listed")
-    assert list(there.service.history.own(ALICE)) == []  # nobody is told who answered
+# Tests of services that need nothing but a house, and of two servers on one database.
+here, there = test_two_servers.here, test_two_servers.there
+ON_A_HOUSE = [
+    test
+    for module in (test_two_servers, test_two_servers_of_runs, test_standings)
+    for name, test in vars(module).items()
+    if name.startswith("test_") and {*inspect.signature(test).parameters} <= {"house", "here", "there"}
+]
+
+
+@pytest.mark.parametrize("test", ON_A_HOUSE, ids=lambda test: test.__name__.removeprefix("test_"))
+def test_it_is_the_same_on_postgres(test: Callable[..., None], request: pytest.FixtureRequest) -> None:
+    test(**{name: request.getfixturevalue(name) for name in inspect.signature(test).parameters})
+
+
+BEGIN_A_BATTLE = """
+import sys, time
+from tests.services.battles.test_arena import Arena
+from tests.services.house import ALICE
+from tests.services.test_postgres import PostgresHouse
+
+view = (arena := Arena(PostgresHouse(sys.argv[1]))).answered()
+arena.store.flush()
+print(view.id, flush=True)
+time.sleep(600)
+"""
+
+
+def test_processes_race_to_an_empty_database_and_one_is_killed(postgres: Postgres) -> None:
+    """Each makes the tables if the others have not, and what the dead one answered is judged on another."""
+    url = postgres.new_database()
+    begin = [sys.executable, "-c", BEGIN_A_BATTLE, url]
+    processes = [subprocess.Popen(begin, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    house = PostgresHouse(url)
+    try:
+        arena = Arena(house)
+        battle_ids = [process.stdout.readline().strip() for process in processes if process.stdout]
+        assert all(battle_ids), "a process could not begin"
+        for process in processes:
+            process.kill()
+            process.wait(WAIT_S)
+        for battle_id in battle_ids:
+            seen = arena.until(ALICE, battle_id, "answered")
+            assert arena.service.vote(ALICE, battle_id, "left", seen.ballot).outcome == "left"
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+        house.close()

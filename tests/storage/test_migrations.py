@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gac_app.storage.database.tables import Base
 from tests.databases import sql
 from tests.storage.samples import ALICE, answer, new_run
 
+FIRST_SCHEMA = Path(__file__).parents[1] / "data" / "schema-0001.sql"  # as SQLite had it
 DIE_HALFWAY = """
 import os, signal, sys
 from sqlalchemy import Engine, event
@@ -37,7 +39,7 @@ NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
 
 def upgrade():
     op.add_column("run", sa.Column("mood", sa.String(8), server_default="calm", nullable=False))
@@ -71,12 +73,16 @@ def test_folders_are_made_and_the_file_is_private(tmp_path: Path) -> None:
 
 
 def statements(path: Path) -> set[tuple[str, str]]:
-    """All that makes the tables and indexes of a SQLite file, by name."""
+    """All that makes the tables and indexes of a SQLite file, by name, whatever its white space."""
     found = sql(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-    return {row for row in found if row[0] not in ("alembic_version", "sqlite_sequence")}
+    own = [row for row in found if row[0] not in ("alembic_version", "sqlite_sequence")]
+    return {(name, " ".join(statement.split())) for name, statement in own}
 
 
 def test_migrations_make_the_tables_that_the_code_knows(url: str, path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path)) as first:
+        first.executescript(FIRST_SCHEMA.read_text())
+    assert current_revision(url) == "0001"
     upgrade(url)
     migrated, wanted = create_engine(url), create_engine(f"sqlite:///{tmp_path / 'wanted.db'}")
     Base.metadata.create_all(wanted)
@@ -96,12 +102,12 @@ def test_a_later_revision_finds_all_rows(url: str, path: Path, tmp_path: Path, m
     before = store.load_run(ALICE, run.run_id)
     store.close()
     monkeypatch.setattr(schema, "MIGRATIONS", shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations"))
-    (schema.MIGRATIONS / "versions" / "r0002_mood.py").write_text(NEXT_REVISION)
-    assert current_revision(url) == "0001"
+    (schema.MIGRATIONS / "versions" / "r0003_mood.py").write_text(NEXT_REVISION)
+    assert current_revision(url) == "0002"
 
     later = Store(url)
 
-    assert current_revision(url) == "0002"
+    assert current_revision(url) == "0003"
     assert replace(later.load_run(ALICE, run.run_id), status=before.status, finished_at=None) == before
     later.close()
     assert sql(path, "SELECT mood FROM run") == [("calm",)]

@@ -44,6 +44,10 @@ def test_migrations_make_the_same_tables_on_postgres(postgres: test_postgres.Pos
     assert current_revision(url) is None
     assert upgrade(url) == upgrade(url) == current_revision(url)
     engine = create_engine(url)
+    with engine.begin() as connection:  # back to the first schema
+        connection.exec_driver_sql("DROP TABLE signal")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    upgrade(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
+from gac_app.storage.database.visitors import is_pseudonym_of, new_pseudonym
 from tests.storage.samples import ALICE, BOB
 
 

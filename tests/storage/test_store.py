@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import DateTime
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import RunStatus, Store
-from gac_app.storage.database.database import DeletedIds
+from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run, token_event
 
@@ -225,7 +226,13 @@ def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
         def deleted(self, ids: DeletedIds) -> None: ...
 
     store.database.observer = Notes()
-    store.database.write(lambda _: None, run="a", battles=["b", "c"]).result()
+
+    def touch(session: Session) -> None:
+        when_written(session, lambda observer: observer.changed_run("a"))
+        for name in ("b", "c"):
+            when_written(session, lambda observer, name=name: observer.changed_battle(name))
+
+    store.database.write(touch).result()
     store.database.write(lambda _: None).result()
     assert told == ["run a", "battle b", "battle c"]
     run = new_run()

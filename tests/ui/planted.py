@@ -36,6 +36,7 @@ OTHER_KEY = "b" * 64
 MEMBERS = ("Small", "Large")
 ANSWER = ("Paris", " is", " the", "\n", " capital", ".", "")
 GATED = (1, 3, 4)  # positions at which the planted gate asks
+DRAFTED: dict[int, tuple[str, ...]] = {2: ("Large",), 5: ()}  # the first of them is accepted
 
 
 def planted_config(names: Sequence[str] = MEMBERS, **server: Any) -> Config:
@@ -224,6 +225,8 @@ def planted_step(position: int, piece: str, *, alone: str | None = None, is_forc
         members=members,
         spellings={name: (piece.encode(),) for name in asked if piece},
         is_forced=is_forced,
+        is_drafted=alone is None and position == min(DRAFTED),
+        drafted_by=None if alone else DRAFTED.get(position),
     )
 
 

@@ -36,8 +36,7 @@ def plant_vote(
             **battle,
         }
     )  # fmt: skip
-    store.battles.start(new)
-    store.battles.judge(key, battle_id, NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)).result()
+    store.battles.add_judged(new, NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)).result()
 
 
 def plant_votes(store: Store, num: int, names: Sequence[str] = tuple(STRENGTHS)) -> None:

@@ -85,6 +85,14 @@ def test_templates_hold_nothing_that_gradio_would_evaluate() -> None:
         assert not re.search(r"\$\{|\{\{|`", path.read_text("utf-8")), path
 
 
+def test_a_view_is_told_with_its_member() -> None:
+    base = MemberConfig(name="a<b", source="random:1")
+    view = MemberConfig(name="terse", source="random:1", of="a<b", system_prompt="Be terse.")
+    with gr.Blocks():
+        told = build_about(Config(members=(base, view))).value
+    assert '<strong>terse</strong> (<span data-t="about.view"></span> a&lt;b)' in told
+
+
 def test_hostile_names_in_the_configuration_are_text() -> None:
     member = MemberConfig(
         name="<img src=x onerror=alert(1)>", source="random:1", notice="<b>terms</b>", url='https://x/"><script>'

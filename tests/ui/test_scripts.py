@@ -88,6 +88,8 @@ def test_nothing_is_exported_that_nobody_uses() -> None:
     parts = {(f"{module}.js", "start") for module in re.findall(r'"([a-z]+/[a-z_]+)"', python)}
     exported = {(module, name) for module in MODULES for name in found(EXPORT, module)}
     operator = {("operator/operator.js", "start")}
+    later = re.findall(r'modules\["([\w/]+)"\]\.(\w+)\(', "\n".join(map(code_of, MODULES)))
+    called |= {(f"{module}.js", name) for module, name in later}
     assert called <= exported
     assert exported - used - called - parts - operator == set()
 
@@ -132,6 +134,11 @@ def test_modules_of_further_tabs_join_those_that_are_there() -> None:
     first, later = (scripts().files[name].body.decode() for name in (FIRST, LATER))
     assert 'modules["lab/lab"] =' not in first
     assert 'modules["page/words"] =' not in later
+    libraries = [
+        [name for name in scripts().files if name.startswith("vendor/") and scripts().files[name].body.decode() in code]
+        for code in (first, later)
+    ]
+    assert libraries == [["vendor/markdown-it.min.js"], ["vendor/diff.min.js"]]
     assert later.startswith('import { modules } from "gac";')
     assert all(f'modules["{module.removesuffix(".js")}"] =' in first + later for module in MODULES)
 

@@ -19,13 +19,15 @@ from tests.vocab.vocabularies import ALL_BYTES, vocabularies, vocabulary
 members = st.lists(vocabularies(), min_size=1, max_size=3)
 
 
-def reference_U(vocabulary: MemberVocabulary, union: UnionVocabulary, logits: list[float]) -> list[float]:
+def reference_U(
+    vocabulary: MemberVocabulary, union: UnionVocabulary, logits: list[float], *, keeps_control: bool = False
+) -> list[float]:
     """The paper's M^i written out: every id's weight goes to its union token, and the whole is made to sum to 1."""
     top = max(logits)
     weights = [0.0] * len(union)
     for token_id, logit in enumerate(logits):
         token = vocabulary.token_bytes[token_id]
-        if token_id in vocabulary.end_ids:
+        if token_id in vocabulary.end_ids or (keeps_control and token is None):
             weights[union.end_id] += math.exp(logit - top)
         elif token in union.tokens:
             weights[union.tokens.index(token)] += math.exp(logit - top)
@@ -33,13 +35,16 @@ def reference_U(vocabulary: MemberVocabulary, union: UnionVocabulary, logits: li
 
 
 @pytest.mark.slow
-@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
-def test_project_equals_the_slow_reference(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
+@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]), st.booleans())
+def test_project_equals_the_slow_reference(
+    vocabularies: list[MemberVocabulary], seed: int, scale: float, keeps: bool
+) -> None:
     union = UnionVocabulary.build(vocabularies)
     for vocab in vocabularies:
         logits_NV = scale * torch.randn(2, len(vocab), generator=torch.Generator().manual_seed(seed))
-        probs_NU = VocabMapping(vocab, union).project(logits_NV)
-        expected = torch.tensor([reference_U(vocab, union, row.double().tolist()) for row in logits_NV])
+        rows = [reference_U(vocab, union, row.double().tolist(), keeps_control=keeps) for row in logits_NV]
+        expected = torch.tensor(rows)
+        probs_NU = VocabMapping(vocab, union, keeps_control=keeps).project(logits_NV)
         assert probs_NU.dtype == torch.float32
         torch.testing.assert_close(probs_NU.sum(1), torch.ones(2), atol=1e-5, rtol=0)
         torch.testing.assert_close(probs_NU, expected, atol=1e-6, rtol=1e-4)
@@ -54,29 +59,52 @@ def test_twins_add_up_and_control_tokens_are_dropped() -> None:
     torch.testing.assert_close(mapping.project(probs_NV.log()), expected_NU)
 
 
+@pytest.mark.parametrize("end_ids", [[4, 5], [4], []])
+def test_control_tokens_that_are_kept_count_as_the_end(end_ids: list[int]) -> None:
+    vocab = vocabulary([b"a", b"b", b"a", None, None, None, b"a"], end_ids=end_ids)
+    union = UnionVocabulary([b"a", b"b", b"c"])
+    logits_NV = torch.tensor([[0.1, 0.2, 0.1, 0.2, 0.1, 0.1, 0.2]]).log()
+    mapping, expected_NU = VocabMapping(vocab, union, keeps_control=True), torch.tensor([[0.4, 0.2, 0.0, 0.4]])
+    torch.testing.assert_close(mapping._project_logits(logits_NV), expected_NU)
+    torch.testing.assert_close(mapping.project_logs(logits_NV), expected_NU.log())
+    torch.testing.assert_close(mapping.project(logits_NV), expected_NU)
+    assert mapping.feed(union.end_id) == (), "a control token is never fed"
+
+
+def test_the_argmax_is_not_told_if_control_tokens_could_win() -> None:
+    vocab = vocabulary([b"a", b"b", None, None, b"<e>"], end_ids=[4])
+    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b"]), keeps_control=True)
+    assert mapping.likeliest(np.array([0.0, 3.0, 1.0, 1.0, 1.0], np.float32)) == 1
+    assert mapping.likeliest(np.array([0.0, 3.0, 1.0, 1.0, 2.5], np.float32)) is None
+    assert mapping.likeliest(np.array([0.0, 3.0, 2.5, 1.0, 1.0], np.float32)) is None
+    assert mapping.likeliest(np.array([0.0, 3.0, 4.0, 1.0, 1.0], np.float32)) is None
+
+
 @pytest.mark.slow
-@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
-def test_both_ways_to_project_are_one(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
+@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]), st.booleans())
+def test_both_ways_to_project_are_one(
+    vocabularies: list[MemberVocabulary], seed: int, scale: float, keeps: bool
+) -> None:
     """A CPU maps probabilities, a GPU logits; in a union that is much larger, a small vocabulary is put into zeros."""
     small = UnionVocabulary.build(vocabularies)
     others = [bytes([byte, other]) for byte in range(40, 200) for other in range(20)]
     for union in (small, UnionVocabulary([*small.tokens, *others])):
         for vocab in vocabularies:
             logits_NV = scale * torch.randn(2, len(vocab), generator=torch.Generator().manual_seed(seed))
-            mapping = VocabMapping(vocab, union)
+            mapping = VocabMapping(vocab, union, keeps_control=keeps)
             torch.testing.assert_close(
                 mapping.project(logits_NV), mapping._project_logits(logits_NV), atol=1e-6, rtol=1e-4
             )
 
 
-@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
+@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]), st.booleans())
 def test_the_likeliest_is_that_of_the_projection_or_not_told(
-    vocabularies: list[MemberVocabulary], seed: int, scale: float
+    vocabularies: list[MemberVocabulary], seed: int, scale: float, keeps: bool
 ) -> None:
     union = UnionVocabulary.build(vocabularies)
     for vocab in vocabularies:
         logits_V = scale * torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
-        mapping = VocabMapping(vocab, union)
+        mapping = VocabMapping(vocab, union, keeps_control=keeps)
         found = mapping.likeliest(logits_V.numpy())
         assert found is None or found == int(mapping.project(logits_V.unsqueeze(0))[0].argmax())
 

@@ -108,12 +108,11 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
     """
     wins_CC = votes.unweighed().wins_CC()
     meetings_CC = wins_CC + wins_CC.T
-    rated_C, problem = _rateable(votes, meetings_CC, min_votes)
-    met_C = meetings_CC.sum(axis=1) > 0
+    met, rated_C, problem = _rateable(votes, meetings_CC, min_votes)
     figures: dict[str, dict[str, Any]] = {}
     effects: dict[str, Estimate] = {}
     if not problem:
-        figures, effects = _figures(_met_alone(votes, met_C), rated_C[met_C], controls_style)
+        figures, effects = _figures(met, rated_C, controls_style)
     lines = [_line(votes, code, listed, figures.get(name, {})) for code, name in enumerate(votes.names)]
     return Leaderboard(
         standings=tuple(sorted(lines, key=lambda line: (line.rating is None, -(line.rating or 0), line.name))),
@@ -131,29 +130,31 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
     )
 
 
-def _rateable(votes: Votes, meetings_CC: Floats, min_votes: int) -> tuple[Flags, str]:
-    """Which contestants are rated, and why none is; "" if some are."""
-    num_C = meetings_CC.sum(axis=1)
-    rated_C, met = num_C >= min_votes, num_C > 0
+def _rateable(votes: Votes, meetings_CC: Floats, min_votes: int) -> tuple[Votes, Flags, str]:
+    """The same votes without contestants that have none, which of the others are rated, and why none is; "" if some
+    are.
+    """
+    met_C = meetings_CC.sum(axis=1) > 0
+    names = tuple(name for name, has_met in zip(votes.names, met_C, strict=True) if has_met)
+    met = replace(votes, names=names, sides_N2=(np.cumsum(met_C) - 1)[votes.sides_N2])
+    meetings_CC = meetings_CC[met_C][:, met_C]
+    rated_C = meetings_CC.sum(axis=1) >= min_votes
     if rated_C.sum() < 2:
-        few = f"Not enough votes: at least two contestants need {min_votes} each; there are {len(votes):,} in all."
-        return rated_C, few
-    if not is_connected(meetings_CC[met][:, met]):
-        return rated_C, "Not enough votes: some contestants have not met the others yet, be it by way of third ones."
-    return rated_C, ""
+        return met, rated_C, f"Not enough votes: at least two contestants need {min_votes} each."
+    if not is_connected(meetings_CC):
+        why = "Not enough votes: some contestants have not met the others yet, be it by way of third ones."
+        return met, rated_C, why
+    return met, rated_C, ""
 
 
 def _ranks(votes: Votes, *, min_votes: int, controls_style: bool) -> dict[str, int]:
     """The ranks of the rated contestants."""
     wins_CC = votes.unweighed().wins_CC()
-    meetings_CC = wins_CC + wins_CC.T
-    rated_C, problem = _rateable(votes, meetings_CC, min_votes)
+    met, rated_C, problem = _rateable(votes, wins_CC + wins_CC.T, min_votes)
     if problem:
         return {}
-    met_C = meetings_CC.sum(axis=1) > 0
-    met = _met_alone(votes, met_C)
-    rating_C = (StyleControl(met).ratings_C if controls_style else rate(met.wins_CC()))[rated_C[met_C]]
-    names = [name for name, is_rated in zip(votes.names, rated_C, strict=True) if is_rated]
+    rating_C = (StyleControl(met).ratings_C if controls_style else rate(met.wins_CC()))[rated_C]
+    names = [name for name, is_rated in zip(met.names, rated_C, strict=True) if is_rated]
     return {name: 1 + int((rating_C > rating).sum()) for name, rating in zip(names, rating_C, strict=True)}
 
 
@@ -204,12 +205,6 @@ def _ranked(votes: Votes, rated_C: Flags, rating_C: Floats, rating_BC: Floats) -
             "rank_high": int(rated_C.sum()) - int(ahead_CC[at].sum()),
         }
     return figures
-
-
-def _met_alone(votes: Votes, met_C: Flags) -> Votes:
-    """The same votes without contestants that have none."""
-    names = tuple(name for name, has_met in zip(votes.names, met_C, strict=True) if has_met)
-    return replace(votes, names=names, sides_N2=(np.cumsum(met_C) - 1)[votes.sides_N2])
 
 
 def _line(votes: Votes, at: int, listed: Sequence[str], figures: dict[str, Any]) -> Standing:

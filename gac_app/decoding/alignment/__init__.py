@@ -1,14 +1,24 @@
 """Tokens of different vocabularies that begin alike: contested tokens and covers. Knows no forward pass."""
 
-from gac_app.decoding.alignment.contested import contested_ranges, ends_there, goes_on, merge, precompute_cuts
+from gac_app.decoding.alignment.contested import (
+    MaybeContested,
+    contested_ranges,
+    ends_there,
+    goes_on,
+    maybe_contested,
+    merge,
+    precompute_cuts,
+)
 from gac_app.decoding.alignment.covers import Boundary, Covers, whole_characters
 
 __all__ = [
     "Boundary",
     "Covers",
+    "MaybeContested",
     "contested_ranges",
     "ends_there",
     "goes_on",
+    "maybe_contested",
     "merge",
     "precompute_cuts",
     "whole_characters",

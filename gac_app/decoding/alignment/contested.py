@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
+from typing import NamedTuple
 
 import torch
 
-from gac_app.decoding.distribution import Cut, MemberStep, TokenDistribution
+from gac_app.decoding.distribution import CLEARLY, Cut, CutBounds, MemberStep, TokenDistribution
 from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # at this share of a member's probability for a beginning, its token may end there
@@ -45,14 +46,63 @@ def contested_ranges(
     return found
 
 
+class MaybeContested(NamedTuple):
+    """A token that is contested, or may be.
+
+    Attributes:
+        ids: it and all tokens that begin with it.
+        most: the most that all of these may have together, in the weighted mean.
+        is_sure: that it is contested.
+    """
+
+    ids: range
+    most: float
+    is_sure: bool
+
+
+def maybe_contested(
+    member_steps: Mapping[str, MemberStep], weights: Mapping[str, float], union: UnionVocabulary
+) -> list[MaybeContested] | None:
+    """What `contested_ranges` may give, from the bounds of distributions that are not whole. None = the bounds are too
+    wide to tell.
+    """
+    if len(member_steps) == 1:
+        return []
+    known = [step.distribution.likely(_NUM_TOP, _LEAST_PROB) for step in member_steps.values()]
+    likely = [pair for pair in known if pair]
+    if len(likely) < len(known):
+        return None
+    partial = {token_id for step in member_steps.values() for token_id in step.distribution.partial_ids}
+    sure = partial.union(*(ids for ids, _ in likely))
+    beginnings = _extended(sure.union(*(ids for _, ids in likely)), union)
+    by_member = [step.distribution.bounded_cuts(beginnings) for step in member_steps.values()]
+    member_weights = [weights[name] for name in member_steps]
+    found: list[MaybeContested] = []
+    for ids, *cuts in zip(beginnings, *by_member, strict=True):
+        outer = next((other for other in found if ids.start in other.ids), None)
+        if outer and outer.is_sure:
+            continue
+        is_contested = _is_surely_contested(cuts, member_weights)
+        if is_contested is not False:
+            most = sum(w * (ends[1] + beyond[1]) for (ends, beyond), w in zip(cuts, member_weights, strict=True))
+            found.append(MaybeContested(ids, most, bool(is_contested and ids.start in sure and not outer)))
+    return found
+
+
 def precompute_cuts(member_step: MemberStep, union: UnionVocabulary) -> None:
     """Compute in advance what `contested_ranges` will need, as far as one member's step tells."""
-    member_step.distribution.cuts(_beginnings([member_step], union))
+    if member_step.distribution.is_whole:
+        member_step.distribution.cuts(_beginnings([member_step], union))
 
 
 def _beginnings(member_steps: Iterable[MemberStep], union: UnionVocabulary) -> list[range]:
     """Each token that may be contested, with the longer tokens that begin with it: their ids, in order."""
-    candidates = {token_id for step in member_steps for token_id in (*_likely(step), *step.distribution.partial_ids)}
+    return _extended(
+        {token_id for step in member_steps for token_id in (*_likely(step), *step.distribution.partial_ids)}, union
+    )
+
+
+def _extended(candidates: set[int], union: UnionVocabulary) -> list[range]:
     beginnings = (union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id}))
     return [ids for ids in beginnings if len(ids) > 1]
 
@@ -63,7 +113,19 @@ def _likely(member_step: MemberStep) -> list[int]:
 
 
 def goes_on(distribution: TokenDistribution, ids: range) -> bool:
-    """Whether a member's tokens go on beyond the first token of `ids`; all of `ids` begin with it."""
+    """Whether a member's tokens go on beyond the first token of `ids`; all of `ids` begin with it.
+
+    Raises:
+        MemberError: its server was asked for more, and failed.
+    """
+    while not distribution.is_whole:
+        [((least_end, most_end), (least_beyond, most_beyond))] = distribution.bounded_cuts([ids])
+        if CLEARLY * most_end * (1 - _MAY_END) <= _MAY_END * least_beyond:
+            return True
+        if least_end * (1 - _MAY_END) > CLEARLY * _MAY_END * most_beyond:
+            return False
+        if not distribution.know(ids) and not distribution.widen():
+            break
     [(ends, begun_with_it)] = distribution.cuts([ids])
     return ends <= _MAY_END * begun_with_it
 
@@ -90,6 +152,35 @@ def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
         return False
     odds = [ends / max(begun_with_it - ends, 1e-9) for ends, begun_with_it in counted]
     return max(odds) >= _ODDS_RATIO * min(odds)
+
+
+def _is_surely_contested(cuts: SequenceOf[CutBounds], weights: SequenceOf[float]) -> bool | None:
+    """As `_is_contested`, from bounds; None = uncertain.
+
+    Of the members counted, some odds to end there must be below what "surely ends" means, some above what "goes on"
+    means, and the largest ten times the smallest.
+    """
+    surely_ends, surely_goes_on = _ENDS / (1 - _ENDS), _MAY_END / (1 - _MAY_END)
+    if all(ends[0] > CLEARLY * surely_ends * beyond[1] for ends, beyond in cuts):  # mostly
+        return False
+    masses = [
+        (weight * (ends[0] + beyond[0]), weight * (ends[1] + beyond[1]))
+        for (ends, beyond), weight in zip(cuts, weights, strict=True)
+    ]
+    least, most = (_LEAST_SHARE * sum(bound) for bound in zip(*masses, strict=True))
+    may_count = [cut for cut, mass in zip(cuts, masses, strict=True) if mass[1] * CLEARLY >= least]
+    is_certain = len(may_count) == sum(mass[0] > most * CLEARLY for mass in masses)
+    odds = [(ends[0] / max(beyond[1], 1e-9), ends[1] / max(beyond[0], 1e-9)) for ends, beyond in may_count]
+    (lows, highs) = zip(*odds, strict=True) if odds else ((0.0,), (0.0,))
+    # Fewer members have a narrower range of odds, so this holds for all that may count.
+    if (
+        min(lows) > CLEARLY * surely_ends
+        or CLEARLY * max(highs) < surely_goes_on
+        or CLEARLY * max(highs) < _ODDS_RATIO * min(lows)
+    ):
+        return False
+    is_spread = max(lows) > CLEARLY * surely_goes_on and max(lows) > CLEARLY * _ODDS_RATIO * min(highs)
+    return True if is_certain and is_spread and CLEARLY * min(highs) < surely_ends else None
 
 
 def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from gac_app.decoding.distribution import TokenDistribution
+from gac_app.decoding.distribution import MixedDistribution, TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 
 NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
@@ -190,6 +190,11 @@ class Covers:
         whole = whole_characters(text)
         return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
 
+    def surely_fits(self, num_more: int, max_ids: int) -> bool:
+        """Whether the answer and so many more bytes take at most `max_ids` ids, however the members cut them."""
+        lengths = (cover.boundary.num_ids + len(self.text) - cover.boundary.end for cover in self.live)
+        return max(lengths) + num_more <= max_ids  # a byte takes at most one id
+
     def learn(self, distributions: SequenceOf[TokenDistribution]) -> None:
         """Take the distributions of the unread boundaries."""
         unread = [cover for cover in self.live if cover.distribution is None]
@@ -219,14 +224,16 @@ class Covers:
         for cover in self.live[:-1] if is_at_end else self.live:
             self._add_longer(cover, left_over, partial_ids)
         total = sum(left_over.values(), last.weight if is_at_end else 0.0)
-        if is_at_end:
-            probs_U = last.known_distribution.probs_U * (last.weight / total)
-        else:
-            probs_U = torch.zeros(len(self._union), device=last.known_distribution.device)
-        if left_over:
-            ids = torch.tensor(list(left_over), device=probs_U.device)
-            probs_U[ids] += torch.tensor([prob / total for prob in left_over.values()], device=probs_U.device)
-        return TokenDistribution(probs_U, {token_id: prob / total for token_id, prob in partial_ids.items()})
+        added, partial_ids = ({own: prob / total for own, prob in probs.items()} for probs in (left_over, partial_ids))
+        base, known = last.known_distribution, [cover.known_distribution for cover in self.live]
+        share = last.weight / total if is_at_end else 0.0
+        if base.is_on_cpu and (share or base.is_whole):
+            return MixedDistribution(base, share, added, partial_ids).made_of(known)
+        probs_U = base.probs_U * share if share else torch.zeros(len(self._union)).to(base.device)
+        if added:
+            ids = torch.tensor(list(added), device=base.device)
+            probs_U[ids] += torch.tensor(list(added.values()), device=base.device)
+        return TokenDistribution(probs_U, partial_ids).made_of(known)
 
     @property
     def _heaviest(self) -> Cover:
@@ -259,10 +266,9 @@ class Covers:
         for index, prob in zip(top.indices.tolist(), (top.values * scale).tolist(), strict=True):
             if prob <= 0:
                 break
-            rest = self._union.tokens[longer.start + index][num_covered:]
-            token_id = self._union.longest(rest)
+            token_id, is_partial = self._union.after(longer.start + index, num_covered)
             left_over[token_id] = left_over.get(token_id, 0.0) + prob
-            if len(self._union.tokens[token_id]) < len(rest):
+            if is_partial:
                 partial_ids[token_id] = partial_ids.get(token_id, 0.0) + prob
 
     def _rest(self, boundary: Boundary) -> bytes:

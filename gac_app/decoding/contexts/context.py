@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from gac_app.decoding.contexts.draft_places import DraftPlaces
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution import MemberStep, ReadResult, Stage, TokenDistribution
+from gac_app.decoding.distribution import Choose, MemberStep, ReadResult, Stage, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.base import Sequence
+from gac_app.vocab.union import IdsV
 
 
 class MemberContext:
@@ -69,7 +70,12 @@ class MemberContext:
     @property
     def is_full(self) -> bool:
         """Whether the ids no longer fit the member's context, so that it cannot be asked."""
-        return not self.text.fits(b"", self._max_ids)
+        return not self.text.fits(self._max_ids)
+
+    @property
+    def prompt_tokens(self) -> IdsV:
+        """The prompt in union ids; -1 for what is no text."""
+        return self.member.mapping.union_ids_V[self._held.sequence.ids[: self._held.num_prompt_ids]]
 
     @property
     def share_read(self) -> float:
@@ -183,10 +189,16 @@ class MemberContext:
             return None
         return MemberStep(places[place].distribution(), 0, 0.0)
 
-    def can_verify(self, token_id: int) -> bool:
-        """Whether the pass that is due reads one id, and may read this draft token as another."""
-        is_single = self.num_uncomputed == 1 == len(self.member.mapping.feed(token_id))
-        return is_single and self.text.is_at_boundary and not self._held.num_draft and self.draft.has_room_for(token_id)
+    def add_draft(self, tokens: Iterable[int], made_by: tuple[str, ...]) -> None:
+        """Let the pass that is due read these tokens too, up to the first that takes more than one id, if it has not
+        begun and reads one id as it is. `made_by`: the members who drafted them.
+        """
+        is_free = not self._held.stage and self.num_uncomputed == 1 and self.text.is_at_boundary
+        for token_id in tokens if is_free and not self._held.num_draft else ():
+            if len(self.member.mapping.feed(token_id)) != 1 or not self.draft.has_room_for(token_id):
+                break
+            self.draft.append(token_id)
+            self.draft.made_by = made_by
 
     # --- passes that nobody waits for
 
@@ -216,7 +228,12 @@ class MemberContext:
     @property
     def may_read_ahead(self) -> bool:
         """Whether the member may read what it is not asked for."""
-        return not self._gives_way or self.member.is_free_for(self._held.sequence)
+        return not self._gives_way or self.is_alone
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other answer uses the member, so that a longer pass delays nobody."""
+        return self.member.is_free_for(self._held.sequence)
 
     def prefetch_and_draft(self) -> Future[ReadResult] | None:
         """As `prefetch`, for a member that is not asked; it may draft up to `max_draft` tokens."""
@@ -232,13 +249,17 @@ class MemberContext:
             self.on_read(result.distributions[-1])
         return in_flight
 
+    def draft_by(self, new_choice: Callable[[], Choose]) -> None:
+        """Let the member draft other tokens than its argmax; see `HeldSequence.new_choice`."""
+        self._held.new_choice = new_choice
+
     def extend_own_draft(self, num: int) -> None:
-        """Let the member read its own argmax tokens: at most `num` beyond what was fed."""
+        """Let the member read its own likely tokens: at most `num` beyond what was fed."""
         if self._held.stage is Stage.DRAFT or self._has_read_all:
             self._held.draft(num)
 
-    def next_argmax(self) -> int | None:
-        """The likeliest token after all that was fed, if the member has drafted just that; None = not known.
+    def next_draft_id(self) -> int | None:
+        """The member's likely token after all that was fed, if it has drafted just that; None = not known.
 
         If it has drafted something else, it begins to read what is uncomputed.
         """
@@ -247,7 +268,7 @@ class MemberContext:
         in_flight = self.prefetch()
         if not in_flight or not in_flight.done() or in_flight.exception() or not self._has_read_all:
             return None
-        return in_flight.result().last_argmax
+        return in_flight.result().draft_id
 
     @property
     def _has_read_all(self) -> bool:

@@ -23,7 +23,12 @@ class DraftPlaces:
         held: has the distributions.
         max_ids: how many of the member's ids fit after the prompt.
         is_aligned: the member reads the draft's bytes, not each draft token by ids of its own.
+
+    Attributes:
+        made_by: who made the draft, by name, where the drafter says so; () = no member.
     """
+
+    made_by: tuple[str, ...] = ()
 
     def __init__(
         self, mapping: VocabMapping, text: FedText, held: HeldSequence, max_ids: int, *, is_aligned: bool
@@ -62,10 +67,11 @@ class DraftPlaces:
         self._covers.clear()
 
     def has_room_for(self, token_id: int) -> bool:
-        """Whether the context can hold one more draft token."""
+        """Whether the context can hold one more draft token, wherever the member's tokens end."""
         tokens = [*self._tokens, token_id]
         if self._is_aligned:
-            return self._text.fits(self._bytes_of(tokens), self._max_ids)
+            num_bytes = len(self._text.rest) + len(self._text.missed) + len(self._bytes_of(tokens))
+            return self._text.covers.surely_fits(num_bytes, self._max_ids)
         return self._text.covers.last.num_ids + len(self._fed_as(tokens)) <= self._max_ids
 
     def known(self) -> list[Covers]:

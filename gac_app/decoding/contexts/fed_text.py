@@ -37,9 +37,9 @@ class FedText:
         """Whether a token of the member may end where the text does."""
         return self.is_covered and self.covers.last.end == len(self.covers.text)
 
-    def fits(self, more: bytes, max_ids: int) -> bool:
-        """Whether the text and `more` take at most `max_ids` of the member's ids."""
-        return self.covers.fits(bytes(self.missed) + more, max_ids)
+    def fits(self, max_ids: int) -> bool:
+        """Whether the text takes at most `max_ids` of the member's ids."""
+        return self.covers.fits(bytes(self.missed), max_ids)
 
     def spelling(self) -> tuple[Boundary, tuple[int, ...], bytes]:
         """How the member would read what it has missed; see `Covers.spelling`."""

@@ -45,7 +45,7 @@ class _Wait:
                 deadline, share_read = time.monotonic() + self.timeout_s, context.share_read
             if time.monotonic() > deadline:
                 future.cancel()
-                raise MemberError(context.name, "timeout", "gave no answer in time for this step")
+                raise MemberError(context.name, "timeout", context.member.why_late)
 
     def _wait(self, future: Future[ReadResult]) -> None:
         """Wait a moment, or until the future is done; idle contexts prefetch."""
@@ -93,6 +93,6 @@ def gather(
             if on_step and index < len(by_time) - 1:
                 on_step(steps)
         except MemberError as error:
-            errors[context.name] = error
+            errors[context.name] = MemberError(context.name, error.kind, error.message)  # a view fails as itself
     names = [context.name for context, _ in asked]
     return {name: steps[name] for name in names if name in steps}, [errors[n] for n in names if n in errors]

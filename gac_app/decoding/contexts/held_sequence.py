@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from gac_app.decoding.alignment import Boundary, Covers
-from gac_app.decoding.distribution import MayDraft, PendingRead, ReadResult, Stage, TokenDistribution
+from gac_app.decoding.distribution import Choose, MayDraft, PendingRead, ReadResult, Stage, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.base import Sequence, num_common
@@ -17,7 +18,7 @@ class HeldSequence:
 
         |<-- computed -->|                        in the member's KV cache
         |<-- held ---------------->|<-- draft -->|
-        prompt, then ids up to the   the member's own argmax tokens,
+        prompt, then ids up to the   the member's own likely tokens,
         last boundary of the chain   which nobody has asked for so far
 
     Every read that has begun and is not taken is in one queue, oldest first. *Speculative* reads begin before they are
@@ -41,7 +42,10 @@ class HeldSequence:
         num_greedy: how many tokens may follow, each of them the member's argmax; 0 = any token may be chosen. If
             greedy, the member drafts one token after each read.
         distributions: number of ids after the prompt -> the distribution there.
+        new_choice: called as a draft begins, for what chooses its tokens one after the other; None = argmaxes.
     """
+
+    new_choice: Callable[[], Choose] | None = None
 
     def __init__(self, member: Member, sequence: Sequence, start: Boundary, num_greedy: int) -> None:
         self.num_greedy = num_greedy
@@ -235,9 +239,10 @@ class HeldSequence:
     # --- the member's own drafts
 
     def draft(self, num: int) -> None:
-        """Let the member draft up to `num` of its argmax tokens, each after a finished read."""
-        if not self._reads and (known := self.distributions.get(self.end)):
-            self._draft_token(known.argmax_id)
+        """Let the member draft up to `num` of its likely tokens, each after a finished read."""
+        if num and not self._reads and (known := self.distributions.get(self.end)):
+            choose = self.new_choice() if self.new_choice else None
+            self._draft_token(choose(known) if choose else known.argmax_id, choose)
         while self.stage is Stage.DRAFT and len(self._reads) < num:
             last = self._reads[-1]
             if not last.future.done():
@@ -248,7 +253,7 @@ class HeldSequence:
             result = last.future.result()
             if result.draft:
                 self._reads.append(result.draft)
-            elif not self._draft_token(result.last_argmax):
+            elif not self._draft_token(result.draft_id, last.may_draft.choose):
                 return
 
     @property
@@ -256,9 +261,9 @@ class HeldSequence:
         """Whether there is room after the current read, and a step that needs the next one."""
         return self.num_greedy > 1 and self.num_held < self._member.context_length
 
-    def _draft_token(self, token_id: int) -> bool:
+    def _draft_token(self, token_id: int | None, choose: Choose | None) -> bool:
         """Begin to read a token that was not fed. Returns whether there was one to read."""
-        ids, may_draft = self._member.mapping.feed(token_id), MayDraft()
+        ids, may_draft = () if token_id is None else self._member.mapping.feed(token_id), MayDraft(choose=choose)
         if not ids or len(self.sequence.ids) + len(ids) > self._member.context_length:
             return False
         self.sequence.extend(list(ids))

@@ -5,32 +5,35 @@ Shape suffixes: `N` positions, `V` the member's own vocabulary, `U` the union.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
-from copy import copy
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 import torch
 
-from gac_app.decoding.distribution.token_distribution import (
-    LazyDistribution,
-    OwnDistribution,
-    TokenDistribution,
-    distributions_of,
-)
+from gac_app.decoding.distribution.own_distribution import LazyDistribution, OwnDistribution
+from gac_app.decoding.distribution.token_distribution import TokenDistribution, distributions_of
 from gac_app.vocab.mapping import VocabMapping
+
+Choose = Callable[[TokenDistribution], int | None]
 
 
 @dataclass(slots=True)
 class MayDraft:
-    """Whether a member may read its argmax token before it is fed.
+    """Whether a member may read its likely next token before it is fed.
 
     The session sets it during the forward pass; the member checks it right after.
+
+    Attributes:
+        choose: the token, from the distribution read last, or None for no draft; called once a read, in any thread.
+            None = the argmax.
     """
 
     is_on: bool = False
+    choose: Choose | None = None
 
 
 class Stage(Enum):
@@ -58,11 +61,11 @@ class ReadResult:
         distributions: by position.
         num_read: ids read for it.
         seconds: of the forward pass, which other sequences may have shared.
-        draft: the read of the member's argmax token, which follows before that is fed; None = none.
+        draft: the read of the member's next token, which follows before that is fed; None = none.
         with_logs: `log_probs_U` are exact, however small the probabilities.
     """
 
-    __slots__ = ("distributions", "draft", "num_read", "seconds", "with_logs")
+    __slots__ = ("_choose", "_draft_id", "distributions", "draft", "num_read", "seconds", "with_logs")
 
     def __init__(
         self,
@@ -80,7 +83,9 @@ class ReadResult:
         self.with_logs = with_logs
         self.seconds = 0.0
         self.draft: PendingRead | None = None
-        can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
+        self._choose = may_draft.choose if may_draft else None
+        is_argmax_wanted = may_draft and may_draft.is_on and not self._choose
+        can_be_lazy = is_argmax_wanted and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
         argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
         self.distributions: SequenceOf[TokenDistribution]
         if with_logs:
@@ -90,15 +95,26 @@ class ReadResult:
         else:
             self.distributions = [LazyDistribution(mapping, logits_NV.numpy()[0].copy(), argmax_id)]
 
+    @classmethod
+    def of(cls, distributions: SequenceOf[TokenDistribution], num_read: int, seconds: float) -> ReadResult:
+        """A result without logits."""
+        result = cls.__new__(cls)
+        result.distributions, result.num_read, result.seconds = distributions, num_read, seconds
+        result.draft, result.with_logs, result._choose = None, False, None
+        return result
+
     @property
     def probs_NU(self) -> torch.Tensor:
         """All of them stacked into one tensor, at each access."""
         return torch.stack([distribution.probs_U for distribution in self.distributions])
 
     @property
-    def last_argmax(self) -> int:
-        """The likeliest token at the last position."""
-        return self.distributions[-1].argmax_id
+    def draft_id(self) -> int | None:
+        """The token that the member reads next if it drafts; None = none."""
+        if not hasattr(self, "_draft_id"):
+            last = self.distributions[-1]
+            self._draft_id = self._choose(last) if self._choose else last.argmax_id
+        return self._draft_id
 
     @property
     def is_finite(self) -> bool:
@@ -107,9 +123,8 @@ class ReadResult:
 
     def again(self, num_positions: int) -> ReadResult:
         """The last `num_positions`, for another sequence that has the same ids."""
-        result = copy(self)
-        result.num_read, result.seconds, result.draft = 0, 0.0, None
-        result.distributions = self.distributions[len(self.distributions) - num_positions :]
+        result = self.of(self.distributions[len(self.distributions) - num_positions :], 0, 0.0)
+        result.with_logs = self.with_logs
         return result
 
 

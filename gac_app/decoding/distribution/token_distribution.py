@@ -7,21 +7,24 @@ them, `K` the likeliest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
 from functools import cache, cached_property, partial
 from itertools import accumulate
+from typing import Self
 
 import numpy as np
 import torch
 
 from gac_app.decoding.distribution.ranking import largest, rank_of, top_k
-from gac_app.vocab.mapping import FloatV, ProbsC, VocabMapping
+from gac_app.vocab.mapping import ProbsC
 
 NUM_TOP = 16  # this many of each member mostly suffice to find the argmax of their mean
 
 Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
 Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
+Bounds = tuple[float, float]  # a number's least and largest value
+CutBounds = tuple[Bounds, Bounds]  # of a range of tokens: `ends_at` of its first, and the probability of the others
 
 
 class TokenDistribution:
@@ -34,7 +37,12 @@ class TokenDistribution:
     Attributes:
         partial_ids: union tokens that stand for longer strings, which are no union tokens -> the part of the token's
             probability that belongs to those strings.
+        num_told: tokens whose probabilities a server told; 0 = the model was computed here.
+        missing: the probability that a server did not divide among tokens, so that a guess was used.
     """
+
+    num_told = 0
+    missing = 0.0
 
     def __init__(
         self,
@@ -48,6 +56,12 @@ class TokenDistribution:
         self._log_probs_U = log_probs_U
         self._find_top = find_top
         self._cuts: dict[range, Cut] = {}
+
+    def made_of(self, others: SequenceOf[TokenDistribution]) -> Self:
+        """Take over how much of what it was computed from a server told."""
+        self.num_told = max(self.num_told, *(d.num_told for d in others))
+        self.missing = max(self.missing, *(d.missing for d in others))
+        return self
 
     @property
     def probs_U(self) -> torch.Tensor:
@@ -100,6 +114,56 @@ class TokenDistribution:
             return [(token_id, (prob / most) ** (1 / temperature) / total) for token_id, prob in self.top]
 
         return TokenDistribution(powers_U / total, find_top=find_top)
+
+    # --- what is known without asking; see `ToldDistribution`
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all probabilities are known, or nobody can tell more."""
+        return True
+
+    @property
+    def doubt(self) -> float:
+        """The probability of all tokens that are not known one by one."""
+        return 0.0
+
+    @property
+    def bounds_U(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Between these is `probs_U`."""
+        return self.probs_U, self.probs_U
+
+    @property
+    def estimate(self) -> TokenDistribution:
+        """A guess where it is not whole."""
+        return self
+
+    def widen(self) -> bool:
+        """Ask for more tokens. Returns whether more are known now. Raises MemberError."""
+        return False
+
+    def know(self, ids: Iterable[int]) -> bool:
+        """Ask about these tokens. Returns whether more is known now. Raises MemberError."""
+        return False
+
+    def bounded_cuts(self, ranges: SequenceOf[range]) -> list[CutBounds]:
+        """Between which `cuts` are."""
+        parts = [(ends, max(0.0, total - ends)) for ends, total in self.cuts(ranges)]
+        return [((ends, ends), (beyond, beyond)) for ends, beyond in parts]
+
+    def likely(self, num: int, least: float) -> tuple[set[int], set[int]] | None:
+        """Of its `num` likeliest tokens, those with a probability of at least `least`: which surely are, and which may
+        be. None = unknown tokens may be.
+        """
+        ids = {token_id for token_id, prob in self.top_k(num) if prob >= least}
+        return ids, ids
+
+    def extremes(self) -> tuple[TokenDistribution, TokenDistribution] | None:
+        """Two distributions between which the two likeliest tokens' probabilities are; None = which tokens these are is
+        uncertain.
+        """
+        return self, self
+
+    # ---
 
     @property
     def device(self) -> torch.device:
@@ -167,83 +231,6 @@ class TokenDistribution:
         """The probabilities of these tokens, range after range; on a CPU only."""
         probs = self.probs_U.numpy()
         return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
-
-
-class OwnDistribution(TokenDistribution):
-    """A distribution on the CPU that is put in the union's order on first access to `probs_U`.
-
-    Args:
-        probs_V: as `mapping.own_probs` gives them.
-    """
-
-    def __init__(self, mapping: VocabMapping, probs_V: FloatV | None) -> None:
-        self.partial_ids = {}
-        self._mapping = mapping
-        self._own_V = probs_V
-        self._probs_U = self._log_probs_U = None
-        self._find_top = None
-        self._cuts = {}
-
-    @property
-    def _probs_V(self) -> FloatV:
-        assert self._own_V is not None  # noqa: S101 (it was given)
-        return self._own_V
-
-    @property
-    def probs_U(self) -> torch.Tensor:
-        if self._probs_U is None:
-            self._probs_U = self._mapping.spread(self._probs_V)
-        return self._probs_U
-
-    @cached_property
-    def top(self) -> Top:
-        ids = largest(self._probs_V, NUM_TOP)
-        places = self._mapping.places(ids)
-        # In a very small vocabulary, improbable tokens are in the top too, and some have no place in the union.
-        return super().top if places is None else list(zip(places.tolist(), self._probs_V[ids].tolist(), strict=True))
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def at(self, ids: list[int]) -> ProbsC:
-        return super().at(ids) if self._probs_U is not None else self._mapping.at(ids, self._probs_V)
-
-    def _counted_rank(self, token_id: int) -> int:
-        return int(np.count_nonzero(self._probs_V > self.at([token_id]))) + 1
-
-    def _values(self, ranges: SequenceOf[range]) -> ProbsC:
-        if self._probs_U is not None or sum(map(len, ranges)) > len(self._mapping.union):
-            return super()._values(ranges)
-        return self._mapping.within(ranges, self._probs_V)
-
-
-class LazyDistribution(OwnDistribution):
-    """A distribution whose argmax is known from finite logits. Everything else is projected lazily, on first access.
-
-    Args:
-        logits_V: kept, and changed in place.
-    """
-
-    def __init__(self, mapping: VocabMapping, logits_V: FloatV, argmax_id: int) -> None:
-        super().__init__(mapping, None)
-        self._logits_V = logits_V
-        self._argmax_id = argmax_id
-
-    @property
-    def argmax_id(self) -> int:
-        return self._argmax_id
-
-    @property
-    def is_finite(self) -> bool:
-        return True
-
-    @property
-    def _probs_V(self) -> FloatV:
-        if self._own_V is None:
-            with torch.inference_mode():
-                self._own_V = self._mapping.own_probs(self._logits_V)
-        return self._own_V
 
 
 def distributions_of(probs_NU: torch.Tensor, logs_NU: torch.Tensor | None = None) -> list[TokenDistribution]:

@@ -5,7 +5,7 @@ Mostly that suffices, with a thousandth of the distribution's values.
 
 from __future__ import annotations
 
-_CLEARLY = 1.0001  # times as likely: more than rounding errors between equal values
+CLEARLY = 1.0001  # times as likely: more than rounding errors between equal values
 
 
 class TopKBounds:
@@ -25,7 +25,7 @@ class TopKBounds:
         """The likeliest token; None if that is uncertain."""
         best = max(self.probs, key=self.probs.__getitem__)
         others = (prob for token_id, prob in self.probs.items() if token_id != best)
-        return best if self.probs[best] > _CLEARLY * max(self.most_beside, *others, 0.0) else None
+        return best if self.probs[best] > CLEARLY * max(self.most_beside, *others, 0.0) else None
 
     def prob_of(self, token_id: int) -> float | None:
         """The token's probability; None if it is no candidate."""

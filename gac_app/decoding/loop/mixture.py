@@ -1,21 +1,23 @@
 """The combined distribution of a step, computed on first access.
 
 With a linear rule, the members' top-k mostly suffice for the choice and the trace of a step: see `TopKBounds`. The
-whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt.
+whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt. Where a server told a
+member's likeliest tokens, its distribution has bounds, and so has the mixture.
 
 Shape suffix: `U` the union vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as SequenceOf
 from functools import cached_property
 
 import torch
 
-from gac_app.decoding.alignment import merge
+from gac_app.decoding.alignment import MaybeContested, merge
 from gac_app.decoding.distribution import MemberStep, TopKBounds, argmax, rank_of, top_k_knowing
-from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.combiner import Combiner, weighted_mean
 from gac_app.decoding.rules.shipped.averaging import Mean
 
 
@@ -27,7 +29,8 @@ class Mixture:
         weights: summing to 1; for a linear rule, its shares.
         combiner: makes one distribution of the members'.
         contested: the ids of each contested token and of all tokens that begin with it. Their probability goes to the
-            contested token, in each member's distribution, before combining. No ranges overlap.
+            contested token, in each member's distribution, before combining. No ranges overlap. Or what finds them,
+            on first access.
     """
 
     def __init__(
@@ -35,13 +38,17 @@ class Mixture:
         member_steps: Mapping[str, MemberStep],
         weights: Mapping[str, float],
         combiner: Combiner | None = None,
-        contested: list[range] | None = None,
+        contested: list[range] | Callable[[], list[range]] = list,
     ) -> None:
         self.member_steps = member_steps
         self.weights = weights
-        self._contested = contested or []
+        self._find_contested = contested
         self._aligned_by_name: dict[str, torch.Tensor] = {}
         self._combiner = combiner or Combiner(Mean())
+
+    @cached_property
+    def _contested(self) -> list[range]:
+        return self._find_contested() if callable(self._find_contested) else self._find_contested
 
     @cached_property
     def probs_U(self) -> torch.Tensor:
@@ -49,6 +56,55 @@ class Mixture:
             probs = {name: member_step.distribution.probs_U for name, member_step in self.member_steps.items()}
             return merge(self._combiner(probs, self.weights), self._contested)
         return self._combiner({name: self.aligned(name) for name in self.member_steps}, self.weights)
+
+    # --- what is known without asking for more
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some members' distributions are not whole, and bounds on theirs give bounds on this one."""
+        is_whole = all(given.distribution.is_whole for given in self.member_steps.values())
+        return not is_whole and (self._combiner.is_linear or len(self.member_steps) == 1)
+
+    def bounds_U(self, contested: SequenceOf[MaybeContested]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Between these is `probs_U`."""
+        bounds = {name: given.distribution.bounds_U for name, given in self.member_steps.items()}
+        low_U, high_U = (
+            weighted_mean({name: pair[at].cpu() for name, pair in bounds.items()}, self.weights) for at in (0, 1)
+        )
+        for ids, most, is_sure in contested:
+            if is_sure:
+                merge(low_U, [ids])
+                high_U[ids.start : ids.stop] = 0
+            low_U[ids.start + 1 : ids.stop] = 0
+            high_U[ids.start] = max(most, float(high_U[ids.start]))
+        return low_U, high_U
+
+    def settle(self, contested: list[range]) -> None:
+        """The contested tokens are known now."""
+        self._contested = contested
+
+    def know(self, ids: list[int]) -> bool:
+        """Ask all members about these tokens. Returns whether more is known now. Raises MemberError."""
+        asked = [given.distribution.know(ids) for name, given in self.member_steps.items() if self.weights[name]]
+        return any(asked)
+
+    def widen(self) -> bool:
+        """Ask the member whose unknown tokens may matter most for more of them. Returns whether more are known now.
+
+        Raises:
+            MemberError: its server fails.
+        """
+        doubts = [(self.weights[name] * given.distribution.doubt, name) for name, given in self.member_steps.items()]
+        ordered = sorted((pair for pair in doubts if pair[0] > 0), reverse=True)
+        return any(self.member_steps[name].distribution.widen() for _, name in ordered)
+
+    @cached_property
+    def estimate(self) -> Mixture:
+        """A guess where some members' distributions are not whole."""
+        steps = {name: s._replace(distribution=s.distribution.estimate) for name, s in self.member_steps.items()}
+        return Mixture(steps, self.weights, self._combiner, self._contested) if self.is_bounded else self
+
+    # ---
 
     @property
     def gate(self) -> MemberStep:

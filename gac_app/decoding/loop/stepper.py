@@ -6,23 +6,29 @@ Shape suffix: `U` the union vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from gac_app.decoding.alignment import contested_ranges, ends_there, goes_on, precompute_cuts
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
+from gac_app.decoding.loop.proof import sure_choice
 from gac_app.decoding.loop.tracing import TOP_K, Decision
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import StepTrace
+from gac_app.errors import MemberError
 
 _LIKELY = 0.01  # the gate's top tokens from this probability on are likely next pieces
 _LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
+
+T = TypeVar("T")
 
 Spellings = dict[str, tuple[bytes, ...]]  # the pieces of members that spell a token otherwise, by name
 
@@ -81,8 +87,12 @@ class Stepper:
         Raises:
             SessionStopped, MemberError, RuleError.
         """
-        view = self.look(num_left if forced is None else 0)
-        return self.feed(view, self.choose(view.mixture, forced), is_forced=forced is not None)
+
+        def look_and_choose() -> tuple[StepView, int]:
+            view = self.look(num_left if forced is None else 0)
+            return view, self.choose(view.mixture, forced)
+
+        return self.feed(*self._without_failing(look_and_choose), is_forced=forced is not None)
 
     def look(self, num_left: int = 0) -> StepView:
         """The first half of a step: ask the members, and combine what they say. `feed` must follow.
@@ -96,27 +106,26 @@ class Stepper:
         asked, gate = self._ask(num_left)
         taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
         shares = self._rules.shares({name: given.distribution for name, given in taking_part.items()})
-        contested = self._align(taking_part, shares)
+        is_merged = self._is_aligned and len(taking_part) > 1
+        contested = partial(contested_ranges, taking_part, shares, self._union) if is_merged else list[range]
         return StepView(asked, gate, Mixture(taking_part, shares, self._rules.combiner, contested))
 
     def feed(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
         """The second half of a step: feed the token, which the sampler has noted."""
-        asked, mixture = view.asked, view.mixture
-        partial = self._partial_at(token_id, asked, mixture)
-        evidence = self._evidence_of(token_id, mixture, partial)
-        is_shared = all(ends_there(asked[name].distribution, token_id, prob) for name, prob in partial.items())
+        going_on, evidence, is_shared = self._without_failing(lambda: self._meaning_of(token_id, view))
         self._learn(evidence, is_shared=is_shared)
-        is_drafted = self._drafter.has_drafted(token_id)
+        is_drafted, drafted_by = self._drafter.has_drafted(token_id), self._drafter.drafted_by
         return Decision(
             token_id,
-            mixture,
+            view.mixture,
             view.gate,
-            spellings=self._feed_members(token_id, partial),
+            spellings=self._feed_members(token_id, going_on),
             dropped=self._dropped,
             evidence=evidence,
-            is_partial=bool(partial),
+            is_partial=bool(going_on),
             is_shared=is_shared,
             is_drafted=is_drafted,
+            drafted_by=drafted_by,
             is_forced=is_forced,
         )
 
@@ -152,8 +161,7 @@ class Stepper:
         if self._is_alone:
             return self._collect(list(self.alive.values())), GateDecision(is_open=True)
         settings = self._rules.settings
-        may_draft = settings.is_greedy and not settings.asks_lazily
-        self._drafter.begin_step(*self._in_order_asked(), num_left if may_draft else 0)
+        self._drafter.begin_step(*self._in_order_asked(), 0 if settings.asks_lazily else num_left)
         member_steps: dict[str, MemberStep] = {}
         while True:
             first, others = self._in_order_asked()
@@ -200,13 +208,24 @@ class Stepper:
         """
         member_steps, errors = self._drafter.gather(contexts, idle, self._precompute)
         for error in errors:
-            del self.alive[error.member]
-            self._dropped += (error.member,)
-            if self._rules.settings.on_member_failure == "stop" or not self.alive:
-                raise error
+            self._drop(error)
         return member_steps
 
-    # --- align
+    def _drop(self, error: MemberError) -> None:
+        is_dropped = error.member in self._dropped
+        if not is_dropped:
+            del self.alive[error.member]
+            self._dropped += (error.member,)
+        if is_dropped or self._rules.settings.on_member_failure == "stop" or not self.alive:
+            raise error
+
+    def _without_failing(self, act: Callable[[], T]) -> T:
+        """What `act` gives, once no member's server fails that it asks for more."""
+        while True:
+            try:
+                return act()
+            except MemberError as error:
+                self._drop(error)
 
     def _precompute(self, member_steps: dict[str, MemberStep]) -> None:
         """Precompute from the first members' steps, or from what an idle one has read, while others are waited for."""
@@ -215,11 +234,6 @@ class Stepper:
         if self._is_aligned and last.distribution.is_on_cpu:
             precompute_cuts(last, self._union)
 
-    def _align(self, member_steps: dict[str, MemberStep], shares: dict[str, float]) -> list[range]:
-        """The contested tokens, each with all tokens that begin with it."""
-        is_needed = self._is_aligned and len(member_steps) > 1
-        return contested_ranges(member_steps, shares, self._union) if is_needed else []
-
     # --- choose
 
     def choose(self, mixture: Mixture, forced: int | None) -> int:
@@ -227,12 +241,23 @@ class Stepper:
         if forced is not None:
             self._rules.sampler.note(forced)
             return forced
+        if (sure := sure_choice(mixture, self._rules.sampler, self._union if self._is_aligned else None)) is not None:
+            self._rules.sampler.note(sure)
+            return sure
         if not self._rules.settings.is_greedy:
             return self._rules.sampler.choose(mixture.probs_U)
         # Of a member alone everything else is computed when the step is traced.
         return mixture.gate.distribution.argmax_id if self._is_alone else mixture.argmax_id
 
     # --- feed
+
+    def _meaning_of(self, token_id: int, view: StepView) -> tuple[dict[str, float], dict[str, float], bool]:
+        """For the members that have not failed: `_partial_at`, `_evidence_of`, and whether all end with the token."""
+        asked = {name: given for name, given in view.asked.items() if name in self.alive}
+        going_on = self._partial_at(token_id, asked, view.mixture)
+        evidence = self._evidence_of(token_id, view.mixture, going_on)
+        is_shared = all(ends_there(asked[name].distribution, token_id, prob) for name, prob in going_on.items())
+        return going_on, evidence, is_shared
 
     def _partial_at(self, token_id: int, asked: dict[str, MemberStep], mixture: Mixture) -> dict[str, float]:
         """The members whose token may go on beyond this one, with their probability of its bytes."""
@@ -250,23 +275,23 @@ class Stepper:
             or (name != alone and len(ids) > 1 and goes_on(given.distribution, ids))
         }
 
-    def _evidence_of(self, token_id: int, mixture: Mixture, partial: dict[str, float]) -> dict[str, float]:
+    def _evidence_of(self, token_id: int, mixture: Mixture, going_on: dict[str, float]) -> dict[str, float]:
         """Each member's probability of the token, or of its bytes if its own may go on. A single member proves nothing,
-        so it has none, unless its token is partial.
+        so it has none, unless its token is partial. Nor has anybody where no weight would learn from it.
         """
-        if len(mixture.member_steps) == 1 and not partial:
+        if not going_on and (len(mixture.member_steps) == 1 or not self._rules.weights.has_memory):
             return {}
-        steps = mixture.member_steps.items()
-        return {name: partial.get(name, given.distribution.prob_of(token_id)) for name, given in steps}
+        steps = [(name, given.distribution) for name, given in mixture.member_steps.items() if name in self.alive]
+        return {name: going_on[name] if name in going_on else d.prob_of(token_id) for name, d in steps}
 
     def _learn(self, probs: dict[str, float], *, is_shared: bool) -> None:
         """Let the weights learn from each member's probability of the chosen token."""
         log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
         self._rules.weights.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) <= 1)
 
-    def _feed_members(self, token_id: int, partial: dict[str, float]) -> Spellings:
+    def _feed_members(self, token_id: int, going_on: dict[str, float]) -> Spellings:
         """Feed the token to every member."""
-        fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in self.alive.items()}
+        fed = {name: context.feed(token_id, is_partial=name in going_on) for name, context in self.alive.items()}
         self._drafter.feed(token_id)
         token = self._union.token(token_id)
         spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}

@@ -18,7 +18,7 @@ class Decision:
     """What a step chose, and from what.
 
     Attributes:
-        spellings, dropped, evidence, is_partial, is_shared, is_drafted, is_forced: see `StepTrace`.
+        spellings, dropped, evidence, is_partial, is_shared, is_drafted, drafted_by, is_forced: see `StepTrace`.
     """
 
     token_id: int
@@ -30,6 +30,7 @@ class Decision:
     is_partial: bool = False
     is_shared: bool = True
     is_drafted: bool = False
+    drafted_by: tuple[str, ...] | None = None
     is_forced: bool = False
 
     @property
@@ -40,7 +41,7 @@ class Decision:
 
 def trace_of(decision: Decision, union: UnionVocabulary, position: int) -> StepTrace:
     """The trace of a step."""
-    mixture, gate = decision.mixture, decision.gate
+    mixture, gate = decision.mixture.estimate, decision.gate
     members = tuple(_member(name, decision, union) for name in mixture.member_steps)
     top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)
     return StepTrace(
@@ -60,12 +61,13 @@ def trace_of(decision: Decision, union: UnionVocabulary, position: int) -> StepT
         evidence=dict(decision.evidence) if decision.is_partial else {},
         is_forced=decision.is_forced,
         is_drafted=decision.is_drafted,
+        drafted_by=decision.drafted_by,
         drawn=gate.drawn,
     )
 
 
 def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
-    mixture = decision.mixture
+    mixture, given = decision.mixture.estimate, decision.mixture.member_steps[name].distribution
     member_step = mixture.member_steps[name]
     return MemberTrace(
         member=name,
@@ -75,6 +77,8 @@ def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrac
         top=_candidates(member_step.distribution.top_k(TOP_K), union),
         num_read=member_step.num_read,
         seconds=member_step.seconds,
+        num_told=given.num_told,
+        missing=given.missing,
     )
 
 

@@ -70,9 +70,12 @@ class GateRule(Rule):
 
     Attributes:
         asks_all: all members are asked before the gate decides.
+        reads_top: the rule reads no more than `gate.top[:2]`, and the confidence grows with both in proportion. Such a
+            rule mostly needs no whole distribution from an inference server.
     """
 
     asks_all: ClassVar[bool] = False
+    reads_top: ClassVar[bool] = False
 
     def __call__(self, gate: TokenDistribution) -> float:
         """The gate's confidence, 0 to 1. The gate decides alone if it is at least the threshold."""

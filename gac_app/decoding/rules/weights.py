@@ -47,6 +47,11 @@ class StepWeights:
         """Whether the weights depend on the distributions of the step."""
         return self._rule.needs_distributions
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether every step counts, not only those at whose boundaries the members part."""
+        return self._memory is not None
+
     def prepare(self) -> None:
         """Read the prompt, if the rule needs that: before a session reads anything, so that it takes no more room."""
         if self._rule.needs_prompt:

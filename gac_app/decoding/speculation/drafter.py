@@ -34,7 +34,8 @@ class Drafter:
         """A step begins: `first` are asked, then maybe the `others`.
 
         Args:
-            num_left: steps that may follow and, like this one, take the argmax; 0 = this step may take another token.
+            num_left: steps that may follow and at which, like at this one, the rules choose; 0 = this step's token may
+                be forced.
         """
 
     def gather(
@@ -57,6 +58,11 @@ class Drafter:
     def has_drafted(self, token_id: int) -> bool:
         """Whether this is the first draft token."""
         return False
+
+    @property
+    def drafted_by(self) -> tuple[str, ...] | None:
+        """Whose the first draft token is; see `StepTrace`."""
+        return None
 
     def feed(self, token_id: int) -> None:
         """A token was decided, and fed to the contexts."""

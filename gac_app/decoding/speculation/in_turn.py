@@ -39,11 +39,13 @@ class _DraftToken:
     Attributes:
         confidence: its probability, combined from the members that knew the place.
         is_certain: no other member will be asked at this place.
+        drafted_by: the members that knew the place.
     """
 
     token_id: int
     confidence: float
     is_certain: bool
+    drafted_by: tuple[str, ...]
 
 
 class InTurnDrafter(Drafter):
@@ -66,6 +68,10 @@ class InTurnDrafter(Drafter):
 
     def has_drafted(self, token_id: int) -> bool:
         return bool(self._draft) and self._draft[0].token_id == token_id
+
+    @property
+    def drafted_by(self) -> tuple[str, ...] | None:
+        return self._draft[0].drafted_by if self._draft else None
 
     def feed(self, token_id: int) -> None:
         if self._draft:
@@ -180,7 +186,7 @@ class InTurnDrafter(Drafter):
             return False
         if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self.alive.values()):
             return False
-        self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain))
+        self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain, tuple(known)))
         for context in self.alive.values():
             context.draft.append(token_id)
         return True

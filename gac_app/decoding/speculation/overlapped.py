@@ -1,9 +1,10 @@
-"""Overlapped drafts: the fastest member reads its own argmax tokens while the others compute. Nobody waits for them.
+"""Overlapped drafts: the fastest member reads its own likely tokens while the others compute. Nobody waits for them.
 
-In greedy decoding, where all members are asked at every step or read along with a slower gate, the fastest member would
-wait for the slowest at each step. Instead it reads its argmax as if that were chosen, then the argmax after it. If its
-argmax *is* chosen, it mostly knows the next one by the end of the step. The others then read the chosen token and, in
-the same forward pass, this draft token. If it is accepted, they need no pass for the step after.
+Where all members are asked at every step or read along with a slower gate, the fastest member would wait for the
+slowest at each step. Instead it reads what would be chosen from its distribution alone, by the answer's rules and with
+the random numbers of that place, as if it were chosen; then the token after it. If it *is* chosen, the member mostly
+knows the next one by the end of the step. The others then read the chosen token and, in the same forward pass, this
+draft token. If it is accepted, they need no pass for the step after.
 
 A pass over two ids takes little longer than over one. Where a back end says so (`Member.is_chunk_invariant`), it gives
 the same bits as two passes, so drafts do not change the answer. No draft delays the members' next pass.
@@ -13,28 +14,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
+from functools import partial
 
 from gac_app.decoding.contexts import MemberContext, OnStep
-from gac_app.decoding.distribution import MemberStep
+from gac_app.decoding.distribution import Choose, MemberStep, TokenDistribution
 from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
+from gac_app.decoding.speculation.lookup import PromptLookup
+from gac_app.decoding.speculation.pace import MAX_GUESS, PassCosts
+from gac_app.errors import ConstraintError
 
 _MAX_DRAFT = 2  # tokens that the drafting member reads beyond those fed
 _MUCH_FASTER = 1.5  # times as fast as any other, to draft: at a recovered token it may be busy with a rejected one
 
 
 class OverlappedDrafter(Drafter):
-    """Lets a member draft while it would wait for the others."""
+    """Lets a member draft while it would wait for the others. Where it has no draft, prompt lookup may have one.
 
-    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules) -> None:
+    Args:
+        costs: measured, shared with other sessions.
+    """
+
+    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, costs: PassCosts) -> None:
         super().__init__(contexts, rules)
+        self._costs, self._lookup = costs, PromptLookup(contexts[0].prompt_tokens)
+        if not rules.settings.is_greedy:
+            for context in contexts:
+                context.draft_by(partial(_choice, rules.sampler))
         self._drafting: MemberContext | None = None
-        self._max_draft = 0
+        self._max_draft = self._max_guess = 0
         self._can_offer = False
         self._answered: set[str] = set()  # those done with this step
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         self._drafting, self._max_draft = None, min(_MAX_DRAFT, num_left)
+        self._max_guess = min(MAX_GUESS, num_left - 1)
         self._answered.clear()
         for context in self.alive.values():
             context.max_draft = 0
@@ -56,7 +71,7 @@ class OverlappedDrafter(Drafter):
         on_step: OnStep | None = None,
     ) -> Gathered:
         if not self._drafting:
-            return super().gather(contexts, idle, on_step)
+            return self._gathered(contexts, idle, on_step)
 
         def meanwhile(steps: dict[str, MemberStep]) -> None:
             self._draft_on(steps)
@@ -65,29 +80,62 @@ class OverlappedDrafter(Drafter):
 
         if contexts:
             self._draft_on(())
-        steps, errors = super().gather(contexts, idle, meanwhile)
+        steps, errors = self._gathered(contexts, idle, meanwhile)
         self._answered.update(steps)
         return steps, errors
+
+    def feed(self, token_id: int) -> None:
+        self._lookup.add(token_id)
 
     def has_drafted(self, token_id: int) -> bool:
         return any(context.draft.begins_with(token_id) for context in self.alive.values())
 
+    @property
+    def drafted_by(self) -> tuple[str, ...] | None:
+        return next((context.draft.made_by for context in self.alive.values() if len(context.draft)), None)
+
     def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """See `Drafter`. The others read the draft token, if there is one, in the same pass as what they have to
-        read.
+        """See `Drafter`. The others read the draft token, if there is one, in the same pass as what they have to read;
+        otherwise a draft from prompt lookup. The drafting member does not read that: it would draft less by itself.
         """
-        draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
-        if draft_id is not None:
-            for context in self.alive.values():
-                if context is not self._drafting and context.can_verify(draft_id):
-                    context.draft.append(draft_id)
+        guess, acceptances = self._lookup.guess(self._max_guess) if self._max_guess > 0 else ([], [])
+        draft_id = self._drafting.next_draft_id() if self._drafting and self._can_offer else None
+        draft = [] if draft_id is None else [draft_id]
+        made_by = (self._drafting.name,) if self._drafting and draft else ()
+        if guess and not draft and all(context.is_alone for context in self.alive.values()):
+            draft = guess[: self._costs.best_length(acceptances)]
+        for context in self.alive.values() if draft else ():
+            if context.member.is_chunk_invariant and context is not self._drafting:
+                context.add_draft(draft, made_by)
         super().prefetch(first, others)
+
+    def _gathered(
+        self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext], on_step: OnStep | None
+    ) -> Gathered:
+        steps, errors = super().gather(contexts, idle, on_step)
+        slowest = max(self.alive.values(), key=_pass_s)
+        if step := steps.get(slowest.name):
+            self._costs.note(step.num_read, step.seconds)
+        return steps, errors
 
     def _draft_on(self, answered: Iterable[str]) -> None:
         """Extend the draft while others compute, once the drafting member is done with this step."""
         self._answered.update(answered)
         if self._drafting and self._drafting.name in self._answered:
             self._drafting.extend_own_draft(self._max_draft)
+
+
+def _choice(sampler: Sampler) -> Choose:
+    """What would be chosen from one member's distributions alone, from the answer's end on."""
+    forked = sampler.fork()
+
+    def choose(distribution: TokenDistribution) -> int | None:
+        try:
+            return forked.choose(distribution.estimate.probs_U)
+        except ConstraintError:  # it leaves nothing, and the place may never come
+            return None
+
+    return choose
 
 
 def _pass_s(context: MemberContext) -> float:

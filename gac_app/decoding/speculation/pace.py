@@ -11,6 +11,7 @@ _PLAIN_TRIAL, _DRAFTED_TRIAL = 4, 16  # tokens by which plain and drafted decodi
 _TRY_AGAIN = 128  # tokens after which the other way is tried again
 _LENGTHS = (1, 2, 3, 4)  # of drafts, by which members are compared
 _FEW = 3  # passes of a length before its time is trusted
+MAX_GUESS = 7  # tokens of a draft from prompt lookup
 
 
 @dataclass(slots=True)
@@ -30,6 +31,43 @@ class Rate:
     @property
     def mean(self) -> float:
         return self.total / self.num if self.num else 0.0
+
+
+class PassCosts:
+    """Seconds of the slowest member's passes, by the ids that they read. Shared by the sessions of the same members."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, Rate] = {}
+
+    def note(self, num_ids: int, seconds: float) -> None:
+        """A pass over so many ids took this long. Longer passes than a draft's are not counted."""
+        if 0 < num_ids <= MAX_GUESS + 1:
+            self._seconds.setdefault(num_ids, Rate()).note(seconds)
+
+    def best_length(self, acceptances: list[float]) -> int:
+        """The number of draft tokens with which a token is expected to cost least.
+
+        A length that is hardly known counts as the one before, so that it gets tried, one token at a time.
+
+        Args:
+            acceptances: the probability of each draft token to be chosen after those before it.
+        """
+        seconds, survival, num_settled = self._mean(1), 1.0, 1.0
+        best, least = 0, seconds
+        for length, acceptance in enumerate(acceptances, 1):
+            known = self._mean(length + 1)
+            survival *= acceptance
+            num_settled += survival
+            seconds = max(seconds, known)
+            if seconds / num_settled < least:
+                best, least = length, seconds / num_settled
+            if not known:
+                break
+        return best
+
+    def _mean(self, num_ids: int) -> float:
+        rate = self._seconds.get(num_ids)
+        return rate.mean if rate and rate.num >= _FEW else 0.0
 
 
 @dataclass(slots=True)

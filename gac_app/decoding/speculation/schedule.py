@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from functools import partial
@@ -13,17 +14,18 @@ from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.speculation.overlapped import OverlappedDrafter
-from gac_app.decoding.speculation.pace import Pace
+from gac_app.decoding.speculation.pace import Pace, PassCosts
 from gac_app.settings import Settings
 
 NewDrafter = Callable[[list[MemberContext], AnswerRules], Drafter]
 
 
 class Schedules:
-    """Chooses the drafter for each answer of one ensemble. Keeps the measured costs of drafting in turn."""
+    """Chooses the drafter for each answer of one ensemble. Keeps what was measured."""
 
     def __init__(self) -> None:
         self._paces: dict[tuple[str, ...], Pace] = {}
+        self._costs: defaultdict[tuple[str, ...], PassCosts] = defaultdict(PassCosts)
 
     def of(
         self, members: SequenceOf[Member], settings: Settings, *, are_apart: bool, is_reproducible: bool
@@ -40,9 +42,12 @@ class Schedules:
         is_invariant = all(member.is_chunk_invariant for member in members)
         is_exact = all(member.is_chunk_consistent or member.is_chunk_invariant for member in members)
         can_overlap = is_auto and is_prefix and are_apart
-        is_overlap_better = can_overlap and is_invariant and settings.is_greedy and not settings.asks_lazily
-        is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)
+        is_overlap_better = can_overlap and is_invariant and not settings.asks_lazily
+        are_views = len({id(member.model) for member in members}) == 1  # no draft costs less than what it saves
+        is_worth_trying = is_auto and is_exact and not is_overlap_better and not are_views
+        is_wanted = settings.speculation == "on" or is_worth_trying
         if is_wanted and not settings.reads_along and (is_invariant or not is_reproducible):
             how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
             return partial(InTurnDrafter, pace=self._paces.setdefault((*how, *(m.name for m in members)), Pace()))
-        return OverlappedDrafter if can_overlap else Drafter
+        names = tuple(member.name for member in members)
+        return partial(OverlappedDrafter, costs=self._costs[names]) if can_overlap else Drafter

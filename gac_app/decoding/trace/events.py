@@ -36,6 +36,8 @@ class MemberTrace:
     top: tuple[Candidate, ...]  # its likeliest tokens, best first
     num_read: int  # ids read for this step: 1 when up to date, more when it caught up
     seconds: float  # of its forward pass, which other sequences may have shared
+    num_told: int = 0  # tokens that its server told, as many as the choice needed; 0 = it was computed here
+    missing: float = 0.0  # what the server would not divide among tokens, so that the choice is a guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,9 @@ class StepTrace:
     evidence: dict[str, float] = field(default_factory=dict)  # if it is partial: each member's probability of its bytes
     is_forced: bool = False  # given by a branch, not chosen
     is_drafted: bool = False  # an accepted draft token
+    # Whose distributions the place's draft token came from, accepted or not; () = prompt lookup; None = there was no
+    # draft, or who made it is not known.
+    drafted_by: tuple[str, ...] | None = None
     drawn: str = ""  # the member that was drawn to stand for all that take part; "" = they all did
 
 

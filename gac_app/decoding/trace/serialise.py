@@ -20,6 +20,7 @@ from gac_app.decoding.trace.events import (
 )
 
 Json = dict[str, Any]
+_ADDED = {"num_told", "missing"}
 
 
 def round_float(value: float) -> float:
@@ -39,6 +40,7 @@ def step_from_json(data: Json) -> StepTrace:
         "members": tuple(MemberTrace(**{**member, "top": _candidates(member["top"])}) for member in data["members"]),
         "spellings": {name: tuple(map(bytes.fromhex, pieces)) for name, pieces in data.get("spellings", {}).items()},
         "dropped": tuple(data.get("dropped", ())),
+        "drafted_by": tuple(data["drafted_by"]) if "drafted_by" in data else None,
     }
     return StepTrace(**(data | given))
 
@@ -79,6 +81,11 @@ def _is_default(field: Field[Any], value: Any) -> bool:
     return value == field.default or (field.default_factory is not MISSING and not value)
 
 
+def _is_optional(field: Field[Any], value: Any) -> bool:
+    """Of a member's values: those that were added later."""
+    return field.name in _ADDED and _is_default(field, value)
+
+
 def _plain(value: Any) -> Any:
     """A value in JSON's types."""
     match value:
@@ -89,7 +96,8 @@ def _plain(value: Any) -> Any:
         case bytes():
             return value.hex()
         case MemberTrace() | MemberUsage():
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+            values = ((field, getattr(value, field.name)) for field in fields(value))
+            return {field.name: _plain(of) for field, of in values if not _is_optional(field, of)}
         case tuple():
             return [_plain(part) for part in value]
         case dict():

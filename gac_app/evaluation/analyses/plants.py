@@ -41,10 +41,11 @@ def planted(task: Task, questions: Sequence[Question], kind: Plant) -> PlantedTa
     """The task with wrong beginnings for `questions`, all of a file.
 
     Raises:
-        RequestError: the task's answers are not written, or no wrong beginning can be found.
+        RequestError: the task's answers are not written after a document, or no wrong beginning can be found.
     """
-    if task.kind != "generation":
-        raise RequestError("task", f"{task.name} has no answers to be begun; expected a task whose answers are written")
+    if task.kind != "generation" or not task.is_raw:
+        expected = "expected a task whose answers are written after a document"
+        raise RequestError("task", f"{task.name} has no answers to be begun; {expected}")
     plants = {question.id: _plant(task, questions, index, kind) for index, question in enumerate(questions)}
     return PlantedTask.model_validate({**task.model_dump(), "plants": plants})
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason
-from gac_app.errors import MemberError, RequestError, VocabularyError
+from gac_app.errors import GacError, MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.output_level import choose
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 
+class OutOfTimeError(GacError):
+    """The time for answers is over."""
+
+
 def answer(
     ensemble: Ensemble,
     task: Task,
@@ -27,6 +31,7 @@ def answer(
     candidates: Sequence[Answer] = (),
     *,
     namespace: str = "",
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Answer:
     """The system's answer, judged. If a member fails, or prompt or choices do not fit, `error` says so. Decoding is
     greedy unless the system samples. Members are never dropped midway, because that would be another system.
@@ -34,6 +39,10 @@ def answer(
     Args:
         candidates: the answers of the system's candidates, if it has any.
         namespace: the question's in the prefix cache; all systems share it.
+        is_over: is asked before each token.
+
+    Raises:
+        OutOfTimeError: the time is over.
     """
     settings = system.settings(
         ensemble.config,
@@ -42,22 +51,35 @@ def answer(
         max_new_tokens=task.max_new_tokens,
         on_member_failure="stop",
     )
+    if is_over():
+        raise OutOfTimeError
     try:
         if system.rule:
             return choose(ensemble, task, question, system.rule, candidates)
         if task.kind == "choice":
             return _chosen(ensemble, task, question, system, settings, namespace)
-        return _written(ensemble, task, question, system, settings, namespace)
+        return _written(ensemble, task, question, system, settings, namespace, is_over)
     except (MemberError, RequestError, VocabularyError) as error:
         return Answer(question.id, error=str(error))
 
 
 def _written(
-    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, namespace: str
+    ensemble: Ensemble,
+    task: Task,
+    question: Question,
+    system: System,
+    settings: Settings,
+    namespace: str,
+    is_over: Callable[[], bool],
 ) -> Answer:
-    events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True, namespace=namespace)
+    prompt = task.prompt(question)
+    events = ensemble.generate(prompt, settings, alone=system.alone, raw=task.is_raw, namespace=namespace)
     with closing(events):
-        finished = next(event for event in events if isinstance(event, FinishedEvent))
+        for event in events:
+            if isinstance(event, FinishedEvent):
+                finished = event
+            elif is_over():
+                raise OutOfTimeError
     prediction = extracted(finished.text, task.extract)
     given = Answer(
         question.id,

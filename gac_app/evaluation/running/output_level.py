@@ -41,7 +41,7 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
     elif rule == "mbr":
         index = least_risk(texts)
     else:
-        index = lowest_perplexity(ensemble, task.prompt(question), texts)
+        index = lowest_perplexity(ensemble, task.prompt(question), texts, raw=task.is_raw)
     return replace(
         candidates[index],
         log_probs=(),
@@ -71,7 +71,7 @@ def least_risk(texts: Sequence[str]) -> int:
     return max(range(len(texts)), key=likeness)
 
 
-def lowest_perplexity(ensemble: Ensemble, prompt: str, texts: Sequence[str]) -> int:
+def lowest_perplexity(ensemble: Ensemble, prompt: str, texts: Sequence[str], *, raw: bool = True) -> int:
     """The index of the text with the fewest bits per byte after `prompt`, averaged over members.
 
     The first of equals. An empty text is chosen last.
@@ -79,7 +79,7 @@ def lowest_perplexity(ensemble: Ensemble, prompt: str, texts: Sequence[str]) -> 
     distinct = [text for text in dict.fromkeys(texts) if text]
     bits = dict.fromkeys(texts, float("inf")) | dict.fromkeys(distinct, 0.0)
     for name in ensemble.config.member_names:
-        scores = ensemble.score(prompt, distinct, ensemble.config.settings, alone=name, raw=True) if distinct else []
+        scores = ensemble.score(prompt, distinct, ensemble.config.settings, alone=name, raw=raw) if distinct else []
         for text, score in zip(distinct, scores, strict=True):
             bits[text] += score.bits_per_byte
     return min(range(len(texts)), key=lambda index: bits[texts[index]])

@@ -92,7 +92,7 @@ def result_cache_path(
     facts: list[Any] = [
         __version__,
         [field.name for field in fields(Answer)],
-        [member.model_dump(mode="json", exclude=_NO_MATTER) for member in config.members],
+        [member.model_dump(mode="json", exclude=_NO_MATTER | member.unset) for member in config.members],
         list(engines),
         system.settings(config).model_dump(mode="json"),
         plugin_code(system.settings(config)),
@@ -100,6 +100,8 @@ def result_cache_path(
         task.model_dump(mode="json", exclude={"about"}),
         [question.model_dump(mode="json") for question in questions],
     ]
+    if config.control_tokens != "mask":
+        facts.append(config.control_tokens)
     if system.rule:
         facts += [system.rule, [[c.alone, c.settings(config).model_dump(mode="json")] for c in system.candidates]]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -46,6 +46,7 @@ def evaluate(
     *,
     num_parallel: int = 4,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> dict[System, list[Answer]]:
     """Every system's answers to `questions`, in their order.
 
@@ -54,6 +55,10 @@ def evaluate(
         num_parallel: answers at once. They share forward passes, so a pass counts towards several answers' seconds, and
             all systems share the reading of a prompt. With 1, each answer has its own passes.
         on_progress: called in this thread after each answer.
+        is_over: whether no more time is left; asked in several threads.
+
+    Raises:
+        OutOfTimeError: soon after `is_over` is true.
     """
     kept = sum(question.id in cache.answers for cache in caches.values() for question in questions)
     failed: dict[tuple[System, str], Answer] = {}
@@ -66,7 +71,7 @@ def evaluate(
     def given_by(system: System, question: Question) -> Answer:
         candidates = [found(one, question) for one in system.candidates]
         namespace = f"{_NAMESPACE}/{task.name}/{question.id}" if num_parallel > 1 else ""
-        return answer(ensemble, task, question, system, candidates, namespace=namespace)
+        return answer(ensemble, task, question, system, candidates, namespace=namespace, is_over=is_over)
 
     num_new = 0
     pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")

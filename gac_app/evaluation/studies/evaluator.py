@@ -29,6 +29,7 @@ class Evaluator:
 
     Attributes:
         on_progress: called with the progress of a call; an exception from it ends the call.
+        is_over: whether no more time is left; then a call raises OutOfTimeError.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Evaluator:
         self._parallel = parallel
         self._fresh = fresh
         self.on_progress: Callable[[Progress], None] = lambda _: None
+        self.is_over: Callable[[], bool] = lambda: False
         self._caches: dict[System, ResultCache] = {}
         self._given: dict[str, list[GivenAnswer]] = {}  # by question
         self._label = ""
@@ -66,7 +68,13 @@ class Evaluator:
         candidates = [candidate for system in systems for candidate in system.candidates]
         caches = {system: self._cache(system) for system in [*systems, *candidates]}
         found = evaluate(
-            self.ensemble, self.task, asked, caches, num_parallel=self._parallel, on_progress=self.on_progress
+            self.ensemble,
+            self.task,
+            asked,
+            caches,
+            num_parallel=self._parallel,
+            on_progress=self.on_progress,
+            is_over=self.is_over,
         )
         for system in systems:
             for answer in found[system]:

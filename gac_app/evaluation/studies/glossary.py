@@ -8,6 +8,7 @@ _COLUMNS = {
     "accuracy": "the share of questions answered right; in brackets the 95 % interval",
     "failed": "questions without an answer, which count as wrong",
     "ensembled": "the share of steps at which all members were asked",
+    "bits/byte": "bits that a system needs for a byte of the reference answers; fewer are better",
     "ms/token": "milliseconds per token of the answer",
     "s/answer": "seconds per answer",
     "member-s": "seconds of forward passes per answer, summed over all members",

@@ -1,7 +1,10 @@
-"""The result of a study, as values that terminal, page and files show."""
+"""The result of a study, as values that terminal, page and files show, and its tables as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +12,20 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gac_app.charts import Spec
+from gac_app.spreadsheet import harmless
 
 NOT_KNOWN = "–"  # in a cell without a figure
+
+_N = r"([+-]?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)"
+# Forms of a column's cells, and the names of the numbers in them. Shares become 0 to 1.
+_FORMS = (
+    (re.compile(rf"{_N}% \({_N}% to {_N}%\)"), ("", " low", " high"), (0.01, 0.01, 0.01)),
+    (re.compile(rf"{_N}% \(p {_N}\)"), ("", " p"), (0.01, 1)),
+    (re.compile(rf"{_N}% of {_N}"), ("", " of"), (0.01, 1)),
+    (re.compile(rf"{_N} \({_N}\)"), ("", " by chance"), (1, 1)),
+    (re.compile(rf"{_N}%"), ("",), (0.01,)),
+    (re.compile(_N), ("",), (1,)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,7 @@ class StudyResult:
         plots: charts to show side by side; may be empty.
         failure: the failed answers, which count as wrong, and why they failed.
         asked: each question with all answers; empty if a study asks nothing.
+        settings: for a configuration, as YAML; "" if the study advises none.
     """
 
     study: str
@@ -65,6 +81,7 @@ class StudyResult:
     plots: Sequence[Spec] = ()
     failure: str = ""
     asked: Sequence[AskedQuestion] = ()
+    settings: str = ""
 
 
 _RESULT = TypeAdapter(StudyResult)
@@ -73,3 +90,42 @@ _RESULT = TypeAdapter(StudyResult)
 def result_from_json(found: object) -> StudyResult:
     """The inverse of `dataclasses.asdict`. Raises ValueError."""
     return _RESULT.validate_python(found)
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """The tables, separated by empty lines. Figures become numbers, and values in brackets get columns of their own. No
+    cell can be taken for a formula.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for number, table in enumerate(tables):
+        if number:
+            writer.writerow([])
+        if table.title:
+            writer.writerow([harmless(table.title)])
+        columns = [
+            column
+            for index, name in enumerate(table.columns)
+            for column in _columns(name, [r[index] for r in table.rows])
+        ]
+        writer.writerows(zip(*columns, strict=True))
+    return out.getvalue()
+
+
+def _columns(name: str, cells: Sequence[str]) -> list[list[str]]:
+    """A column of a table as one or more CSV columns, each with its heading."""
+    known = [cell for cell in cells if cell not in ("", NOT_KNOWN)]
+    for form, endings, factors in _FORMS if known else ():
+        matches = [form.fullmatch(cell) for cell in cells]
+        if sum(map(bool, matches)) == len(known):
+            heading = name.removesuffix(" (95 %)")
+            return [
+                [harmless(heading + ending), *(_number(match[group], factor) if match else "" for match in matches)]
+                for group, (ending, factor) in enumerate(zip(endings, factors, strict=True), start=1)
+            ]
+    heading = name if known else name.removesuffix(" (95 %)")
+    return [[harmless(cell) for cell in (heading, *("" if cell == NOT_KNOWN else cell for cell in cells))]]
+
+
+def _number(text: str, factor: float) -> str:
+    return f"{float(text.replace(',', '')) * factor:.10g}"

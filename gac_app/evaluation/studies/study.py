@@ -33,6 +33,7 @@ class Study(BaseModel):
         title, about: on the page.
         needs: the kind of tasks that fit.
         place: in lists; the smallest comes first.
+        sample: questions of the package that its command asks where no file is given; "" = a file is needed.
         flag_of: the command of which the study is a flag, as `sweep --weights`; "" = it has a command of its own.
     """
 
@@ -42,6 +43,7 @@ class Study(BaseModel):
     about: ClassVar[str]
     needs: ClassVar[Needs] = "any"
     place: ClassVar[int] = 100
+    sample: ClassVar[str] = ""
     flag_of: ClassVar[str] = ""
 
     @classmethod
@@ -71,7 +73,7 @@ class QuestionStudy(Study, ABC):
 
 
 class EnsembleStudy(Study, ABC):
-    """Looks at the members without asking them anything."""
+    """Looks at the members, or asks them what needs no questions of a task."""
 
     needs: ClassVar[Needs] = "nothing"
 

@@ -1,6 +1,7 @@
 """Tasks: how a benchmark's questions are asked and its answers judged. `task_files/` has a file for each.
 
 Prompts are raw documents, so that base and chat models read the same: a header, a few worked examples, the question.
+A task of form `chat` puts the same text as one message into each model's own chat template.
 There are two kinds of task. *Generation* writes an answer; `extract` takes a part of it, and `match` compares that with
 the accepted answers. *Choice* scores each choice as a continuation; the one with the largest probability per byte is
 the answer.
@@ -35,6 +36,7 @@ class Task(BaseModel):
     name: str
     about: str  # the protocol in a sentence, and its source
     kind: Literal["generation", "choice"]
+    form: Literal["document", "chat"] = "document"
     header: str = ""
     ask: str  # ends where the answer begins
     worked: str = " {answer}"  # the answer of an example that has no `solution`; a choice
@@ -58,7 +60,14 @@ class Task(BaseModel):
                 raise ValueError(f"{key}: {error}; {expected}") from None
             if unknown := [name for name in names if name not in known]:
                 raise ValueError(f"{key}: {{{unknown[0]}}} is no placeholder; {expected}")
+        if self.form == "chat" and self.kind == "choice":
+            raise ValueError("form: a chat is of written answers; expected document where choices are scored")
         return self
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the prompt is a document, without a chat template."""
+        return self.form == "document"
 
     @field_validator("extract")
     @classmethod
@@ -81,6 +90,11 @@ class Task(BaseModel):
         """The texts to score after the prompt, one per choice."""
         texts = _LETTERS[: len(question.choices)] if self.choices == "letters" else question.choices
         return [self.worked.format(answer=text.strip()) for text in texts]
+
+    def reference(self, question: Question) -> str:
+        """The text of a right answer, as it follows the prompt."""
+        text = self._solution(question)
+        return text if self.is_raw else text.strip()
 
     def check(self, questions: Sequence[Question]) -> None:
         """Raise RequestError if a question is not of this task's kind."""

@@ -6,12 +6,13 @@ Pure arithmetic on configuration and hardware: it needs neither GPUs nor weights
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB, Devices
 
 CPU = "cpu"
+RAY = "Ray"
 # Beside the weights: KV caches, activations, and CUDA's own memory.
 CACHE_MARGIN = 1.15
 RUNTIME_BYTES = GIB // 2
@@ -56,7 +57,13 @@ class Plan:
 
 
 def plan(members: Sequence[MemberConfig], devices: Devices) -> Plan:
-    """Place every member. One that does not fit is placed with a warning."""
+    """Place every member. One that does not fit is placed with a warning. A view is where its member is."""
+    own = [member for member in members if not member.of]
+    if len(own) < len(members):
+        placed = plan(own, devices)
+        of_views = {m.name: replace(placed.placements[m.of], size_bytes=0) for m in members if m.of}
+        found = placed.placements | of_views
+        return Plan({member.name: found[member.name] for member in members}, placed.warnings, are_apart=False)
     gpus = _GpuMemory(devices)
     chosen: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
@@ -64,7 +71,7 @@ def plan(members: Sequence[MemberConfig], devices: Devices) -> Plan:
     for member in sorted(members, key=lambda member: not _own_devices(member, devices)):
         size_bytes = _size_bytes(member, on_gpu=True) or 0
         chosen[member.name] = _own_devices(member, devices) or gpus.choose(size_bytes)
-        if not member.server:
+        if not member.is_elsewhere:
             warnings += gpus.take(member.name, chosen[member.name], size_bytes)
     num_threads = _cpu_threads([member for member in members if chosen[member.name] == (CPU,)], devices.num_cores)
     placements = {
@@ -99,11 +106,13 @@ def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
 
 
 def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
-    """The devices that the config names for this member, the address of its server, or the CPU if nothing else is
-    possible; empty = to be chosen.
+    """The devices that the config names for this member, the address of its server, Ray, or the CPU if nothing else
+    is possible; empty = to be chosen.
     """
     if member.server:
         return (member.server.url,)
+    if member.ray:
+        return (RAY,)
     if member.device != "auto":
         return _listed(member.device)
     if member.max_memory:
@@ -173,7 +182,7 @@ class _GpuMemory:
 
 
 def _are_apart(placements: dict[str, Placement], devices: Devices) -> bool:
-    gpus = [name for placement in placements.values() for name in _listed(placement.device) if name != CPU]
+    gpus = [name for placement in placements.values() for name in _listed(placement.device) if name not in (CPU, RAY)]
     num_threads = sum(placement.num_threads for placement in placements.values() if placement.is_on_cpu)
     return len(gpus) == len(set(gpus)) and num_threads <= devices.num_cores
 

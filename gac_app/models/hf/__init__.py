@@ -1,8 +1,8 @@
-"""Models computed by transformers, on a GPU, a CPU, or spread over several GPUs. Knows no union vocabulary."""
+"""Models computed by transformers, on a GPU, a CPU, or spread over several GPUs. Knows no union vocabulary.
 
-from gac_app.models.hf.conversion import converted
-from gac_app.models.hf.loading import adopted, described, load
-from gac_app.models.hf.model import TransformersModel
+`loading` is imported on use: it takes transformers' models along, which members on other engines do not need.
+"""
+
 from gac_app.models.hf.tokenized import TokenizedModel
 
-__all__ = ["TokenizedModel", "TransformersModel", "adopted", "converted", "described", "load"]
+__all__ = ["TokenizedModel"]

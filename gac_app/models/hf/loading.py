@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
+from gac_app.models.hf.adapter import check_adapter, with_adapter
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
@@ -52,8 +53,9 @@ def _load(
     member: MemberConfig, files: ModelFiles, cache_dir: Path, device: str | tuple[str, ...], num_threads: int | None
 ) -> TransformersModel:
     directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
-    _check_trust(member, directory)
-    _check_safetensors(member, directory)
+    check_files(member, directory)
+    if member.adapter:
+        check_adapter(member.name, Path(member.adapter))
     trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
@@ -65,10 +67,13 @@ def _load(
             **_quantized(member),
             **trusted,
         )
+        if member.adapter:
+            model = with_adapter(model, Path(member.adapter))
     except torch.OutOfMemoryError as error:
         raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
     except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
-        raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
+        with_it = f" with the adapter {member.adapter}" if member.adapter else ""
+        raise ModelLoadError(f"{member.name}: {directory}{with_it} cannot be loaded: {error}") from error
     return _made(member, model.to(LENT) if device == LENT else model, tokenizer, num_threads)
 
 
@@ -108,6 +113,12 @@ def _made(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | N
         num_threads=num_threads,
         **member.model_options,
     )
+
+
+def check_files(member: MemberConfig, directory: Path) -> None:
+    """Raise ModelLoadError if a model's files are damaged, or have code that the configuration does not allow."""
+    _check_trust(member, directory)
+    _check_safetensors(member, directory)
 
 
 def _check_trust(member: MemberConfig, directory: Path) -> None:

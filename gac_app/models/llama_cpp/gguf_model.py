@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 from gac_app.errors import ModelLoadError, VocabularyError
 from gac_app.models.base import Model, ModelFacts
 from gac_app.models.chat import ChatFormat
-from gac_app.models.llama_cpp.library import library
+from gac_app.models.llama_cpp.library import library, load_weights
 from gac_app.models.llama_cpp.tokenizer import LlamaCppTokenizer
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import check_round_trip
@@ -101,6 +102,17 @@ class GgufModel(Model):
 
     def encode_chat(self, messages: list[Message]) -> list[int]:
         return self._tokenizer.with_bos(super().encode_chat(messages))
+
+
+class DescribedGguf(GgufModel):
+    """One whose weights are not loaded here."""
+
+    def __init__(self, name: str, path: Path, **options: Unpack[GgufOptions]) -> None:
+        self._described = load_weights(path, vocab_only=True)
+        super().__init__(name, self._described, **options)
+
+    def close(self) -> None:
+        self._lib.llama_model_free(self._described)
 
 
 def _file_type(number: str) -> str:

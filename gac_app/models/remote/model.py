@@ -1,14 +1,14 @@
 """Models whose forward passes a server computes. Their vocabulary comes from the model's own files.
 
-A server tells the likeliest tokens. The probability of all others is known, but not how it is divided: they get equal
-shares of it. More tokens are asked for until it is at most `MOST_UNKNOWN`, or the server tells no more.
+A server tells the likeliest tokens. The probability of all others is known, but not how it is divided. A decoder asks
+for as many as its choice needs (`tell`, `ask`). Whoever wants logits gets equal shares for the others: more tokens are
+asked for until these have at most `MOST_UNKNOWN`, or the server tells no more.
 """
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
@@ -16,26 +16,27 @@ from gac_app.errors import MemberError, ModelLoadError
 from gac_app.member_config import ServerConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Model, Read
-from gac_app.models.hf import TokenizedModel, described
-from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
-from gac_app.models.llama_cpp.library import load_weights
-from gac_app.models.remote.servers import Server, ServerError, TopLogprobs, connect
+from gac_app.models.hf import TokenizedModel
+from gac_app.models.llama_cpp.gguf_model import DescribedGguf
+from gac_app.models.remote.dialects import connect
+from gac_app.models.remote.servers import PROBE, Engine, RefusedError, ServerError, TopLogprobs
 
 MOST_UNKNOWN = 0.01
 _TIMES_MORE = 16
 _NOTHING = -1e4  # a logit that gives the probability 0
-# Read by the server's tokeniser and by ours: words, digits, spaces, marks, other scripts.
-_PROBE = "The quick brown fox, 1234 times:\n    def f(x): return x  # naïve café 日本語 русский"
 
 
 class RemoteModel(Model):
-    """The part of such a model that asks its server. It keeps no cache: a server is told all ids each time.
+    """The part of such a model that asks its server. It keeps no cache: an engine is told all ids each time.
 
     `forward` may be called from several threads at once.
     """
 
-    _server: Server
+    _server: Engine
     _num_asked: int
+    _most_told: int  # tokens, as far as is known; more are refused
+    _identity: str  # of the model there
+    _tells_about = True  # single tokens
 
     def forward(self, reads: list[Read]) -> list[torch.Tensor]:
         return [self._logits_NV(read) for read in reads]
@@ -44,6 +45,61 @@ class RemoteModel(Model):
         ids = read.sequence.ids
         ends = range(len(ids) - read.num_logits + 1, len(ids) + 1)
         return torch.stack([self._logits_V(ids[:end]) for end in ends])
+
+    def tell(self, read: Read) -> list[TopLogprobs]:
+        """In place of `Model.read`: the likeliest tokens after the last `num_logits` ids each. Raises MemberError."""
+        ids = list(read.sequence.ids)
+        self.check_length(ids)
+        if not read.sequence.num_computed:
+            self._check_identity()
+        ends = range(len(ids) - read.num_logits + 1, len(ids) + 1)
+        try:
+            told = [self._known(self._server.step(read.sequence.slot, ids[:end], self._num_asked)) for end in ends]
+        except ServerError as error:
+            raise MemberError(self.name, "exception", str(error)) from error
+        read.sequence.num_computed = len(ids)
+        return told
+
+    def ask(self, ids: list[int], num: int) -> TopLogprobs:
+        """The `num` likeliest tokens after these ids; fewer, or none, where the server tells no more.
+
+        Raises:
+            MemberError: the server fails.
+        """
+        num = min(num, len(self.vocabulary))
+        if num > self._most_told:
+            return TopLogprobs([], [], 0.0)
+        try:
+            return self._asked(ids, num)
+        except RefusedError as error:
+            if num <= self._num_asked:
+                raise MemberError(self.name, "exception", str(error)) from error
+            self._most_told = num - 1
+            return TopLogprobs([], [], 0.0)
+        except ServerError as error:
+            raise MemberError(self.name, "exception", str(error)) from error
+
+    def tell_of(self, ids: list[int], wanted: list[int], known: tuple[int, float]) -> list[float] | None:
+        """See `Server.logprobs_of`. Raises MemberError."""
+        if not self._tells_about:
+            return None
+        try:
+            return self._server.logprobs_of(ids, wanted, known)
+        except RefusedError:  # an older version
+            self._tells_about = False
+            return None
+        except ServerError as error:
+            raise MemberError(self.name, "exception", str(error)) from error
+
+    def _check_identity(self) -> None:
+        """Raises MemberError if the server has another model than at the start."""
+        try:
+            now = self._server.identity()
+        except ServerError as error:
+            raise MemberError(self.name, "exception", str(error)) from error
+        if now != self._identity:
+            what = f"{self._server.url} has another model than when this program started ({now}, not {self._identity})"
+            raise MemberError(self.name, "exception", f"{what}: load that model there, or start this program again")
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
         try:
@@ -57,7 +113,7 @@ class RemoteModel(Model):
         return logits_V
 
     def _top_of(self, ids: list[int]) -> TopLogprobs:
-        num, size = min(self._num_asked, len(self.vocabulary)), len(self.vocabulary)
+        num, size = self._num_asked, len(self.vocabulary)
         top = self._asked(ids, num)
         while _unknown(top) > MOST_UNKNOWN and len(top.ids) >= num < size:
             num = min(_TIMES_MORE * num, size)
@@ -68,53 +124,50 @@ class RemoteModel(Model):
         return top
 
     def _asked(self, ids: list[int], num: int) -> TopLogprobs:
-        top = self._server.next_tokens(ids, num)
+        return self._known(self._server.next_tokens(ids, num))
+
+    def _known(self, top: TopLogprobs) -> TopLogprobs:
+        """Raises ServerError if the member has no such tokens."""
         if outside := [own for own in top.ids if not 0 <= own < len(self.vocabulary)]:
             size = len(self.vocabulary)
             raise ServerError(
-                f"{self._server.url} told of the id {outside[0]:,}, and its tokeniser has {size:,} tokens"
+                f"{self._server.url} told of the id {outside[0]:,}, and the member's files have {size:,} tokens: "
+                "`source` should name the files of the model there"
             )
         return top
 
     def truncate(self, slot: int, length: int) -> None:
-        """Nothing is kept here."""
+        """Nothing is kept here. What an engine keeps beyond `length` ids, it drops when it is asked."""
+        if not length:
+            self._server.end(slot)
 
     def copy(self, slot: int, other: int, length: int) -> None:
         """Nothing is kept here."""
 
     def close(self) -> None:
         self._server.close()
+        super().close()
 
     def why_failing(self) -> str:
         """Ask one thing. Why that fails; empty = it does not."""
         try:
+            self._server.revive()
             self._asked([0], self._num_asked)
         except ServerError as error:
             return str(error)
         return ""
 
-    def use(self, server: Server, config: ServerConfig) -> None:
-        """Take the server, if it has this model. Raises ServerError."""
-        self._server, self._num_asked = server, config.top_logprobs
-        self.engine = f"{config.api} {server.url}"
-        self.context_length = min(self.context_length, server.context_length())
-        if server.tokenize(_PROBE) != self.vocabulary.encode(_PROBE):
-            raise ServerError(
-                f"{server.url} reads a text as other tokens than the member's files: is it another model?"
-            )
-        self._asked(self.encode_raw(_PROBE), self._num_asked)
+    def use(self, engine: Engine, num_asked: int) -> None:
+        """Take the engine, which is asked for so many tokens first. Raises ServerError."""
+        engine.use(self.vocabulary)
+        self._server, self._num_asked = engine, min(num_asked, len(self.vocabulary))
+        self._most_told, self._identity = len(self.vocabulary), engine.identity()
+        self.context_length = min(self.context_length, engine.context_length())
+        self._asked(self.encode_raw(PROBE), self._num_asked)
 
 
-class RemoteGguf(RemoteModel, GgufModel):
+class RemoteGguf(RemoteModel, DescribedGguf):
     """One whose vocabulary is in a GGUF file."""
-
-    def __init__(self, name: str, path: Path, **options: Unpack[GgufOptions]) -> None:
-        self._described = load_weights(path, vocab_only=True)
-        super().__init__(name, self._described, **options)
-
-    def close(self) -> None:
-        super().close()
-        self._lib.llama_model_free(self._described)
 
 
 class RemoteTransformers(RemoteModel, TokenizedModel):
@@ -138,8 +191,11 @@ def load_remote(request: LoadRequest, config: ServerConfig) -> RemoteModel:
         if files.kind == "gguf":
             model = RemoteGguf(member.name, files.path, **member.model_options)
         else:
+            from gac_app.models.hf.loading import described
+
             model = RemoteTransformers(member.name, *described(member, files.path), **member.model_options)
-        model.use(server, config)
+        model.use(server, config.top_logprobs)
+        model.engine = f"{config.api} {server.url}"
     except ServerError as error:
         server.close()
         raise ModelLoadError(f"{member.name}: {error}") from error

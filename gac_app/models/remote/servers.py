@@ -1,25 +1,27 @@
-"""The servers' dialects: what each is asked, and what its answers mean. All questions are about ids, and have no state,
-so that one can be asked again; the servers keep prefixes themselves.
+"""An engine elsewhere, and what it may be asked; an inference server's connection. Questions are about all ids of a
+sequence, so that one can be asked again; engines keep prefixes themselves.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
-from gac_app.errors import ModelLoadError
 from gac_app.member_config import ServerConfig
+from gac_app.vocab.tokens import MemberVocabulary
 
 T = TypeVar("T")
 
 _CONNECT_S, _READ_S = 5.0, 120.0  # a long prompt takes its time; sessions wait as long as they want to
-_SURELY = 10_000.0  # a bias that no other logit reaches
+_FACTS = ("id", "root", "max_model_len")  # that a server tells of a model
+# Read by the server's tokeniser and by ours: words, digits, spaces, marks, other scripts.
+PROBE = "The quick brown fox, 1234 times:\n    def f(x): return x  # naïve café 日本語 русский"
 _MOST_TEXT = 200  # characters of a server's own message
 
 
@@ -33,14 +35,68 @@ class TopLogprobs(NamedTuple):
     Attributes:
         ids: the model's own, [K].
         logprobs: natural logarithms of their probabilities, [K].
+        most: what the logarithm of any other token's probability is at most.
     """
 
     ids: list[int]
     logprobs: list[float]
+    most: float
 
 
-class Server(ABC):
-    """One inference server, as asked by several threads at once."""
+class RefusedError(ServerError):
+    """A server answered that it does not do what was asked."""
+
+
+class Engine(ABC):
+    """What computes a member's forward passes, as asked by several threads at once."""
+
+    url: str  # where it is, as messages say
+    _vocabulary: MemberVocabulary  # of the member
+
+    def use(self, vocabulary: MemberVocabulary) -> None:
+        """Take the member's vocabulary, before anything is asked. Raises ServerError if it is not that of the model."""
+        self._vocabulary = vocabulary
+
+    @abstractmethod
+    def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
+        """The `num` likeliest tokens after `ids`, or fewer. Raises ServerError."""
+
+    def step(self, slot: int, ids: list[int], num: int) -> TopLogprobs:
+        """As `next_tokens`, for the sequence in a slot, whose next `ids` mostly go on from these."""
+        return self.next_tokens(ids, num)
+
+    def end(self, slot: int) -> None:  # noqa: B027 (most keep nothing)
+        """The sequence in a slot has ended."""
+
+    def logprobs_of(self, ids: list[int], wanted: list[int], known: tuple[int, float]) -> list[float] | None:
+        """The log-probabilities of single tokens after `ids`; None = it cannot tell, or not of so many.
+
+        Args:
+            known: a likely token and its log-probability.
+
+        Raises:
+            ServerError: it gave no answer, or none that can be used.
+        """
+        return None
+
+    def revive(self) -> None:  # noqa: B027 (most are started by others)
+        """Start it again if it has died. Raises ServerError."""
+
+    @abstractmethod
+    def context_length(self) -> int:
+        """The most ids of a sequence. Raises ServerError."""
+
+    def identity(self) -> str:
+        """What it says of its model; another text means another model. Raises ServerError."""
+        return ""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Server(Engine):
+    """One inference server."""
 
     def __init__(self, config: ServerConfig) -> None:
         key = os.environ.get(config.api_key_env, "")
@@ -54,17 +110,26 @@ class Server(ABC):
         )
         self._model = config.model
 
-    @abstractmethod
-    def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
-        """The `num` likeliest tokens after `ids`, or fewer. Raises ServerError."""
+    def use(self, vocabulary: MemberVocabulary) -> None:
+        super().use(vocabulary)
+        if self.tokenize(PROBE) != vocabulary.encode(PROBE):
+            raise ServerError(
+                f"{self.url} reads a text as other tokens than the member's files: "
+                "`source` should name the files of the model there"
+            )
 
     @abstractmethod
     def tokenize(self, text: str) -> list[int]:
         """The server's ids of a text without control tokens. Raises ServerError."""
 
-    @abstractmethod
-    def context_length(self) -> int:
-        """The most ids of a sequence. Raises ServerError."""
+    def identity(self) -> str:
+        """What the server says of its model; another text means another model. Raises ServerError."""
+        return self._asked("/v1/models", None, lambda answer: json.dumps([self._entry(answer).get(k) for k in _FACTS]))
+
+    def _entry(self, answer: Any) -> Any:
+        """The model among those that the server lists: the one of the configuration's name, or the first one."""
+        listed = answer["data"]
+        return next(entry for entry in listed if entry["id"] == self._model) if self._model else listed[0]
 
     def close(self) -> None:
         """Close the connections."""
@@ -76,7 +141,9 @@ class Server(ABC):
         try:
             return take(answer)
         except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
-            raise ServerError(f"{self.url}{path} answered something unexpected: {error!r}") from error
+            raise ServerError(
+                f"{self.url}{path} answered something unexpected: {error!r}; is it what `api` says?"
+            ) from error
 
     def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         for is_last in (False, True):  # a kept connection may have been closed meanwhile
@@ -85,88 +152,29 @@ class Server(ABC):
                 break
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 if is_last:
-                    raise ServerError(f"{self.url} broke the connection off") from error
+                    raise ServerError(f"{self.url} broke the connection off: see its log") from error
             except httpx.TimeoutException as error:
-                raise ServerError(f"{self.url} gave no answer in time") from error
+                raise ServerError(f"{self.url} gave no answer in time: is it overloaded?") from error
             except httpx.HTTPError as error:
-                raise ServerError(f"{self.url} cannot be reached: {error}") from error
+                raise ServerError(f"{self.url} cannot be reached: {error}; is the server running there?") from error
         if response.is_error:
             said = " ".join(response.text.split())[:_MOST_TEXT]
-            raise ServerError(f"{self.url}{path} answered {response.status_code}: {said}")
+            kind = RefusedError if response.status_code in (400, 413, 422) else ServerError
+            raise kind(f"{self.url}{path} answered {response.status_code}: {said}")
         try:
             return response.json()
         except ValueError as error:
             raise ServerError(f"{self.url}{path} answered something else than JSON") from error
 
 
-class LlamaServer(Server):
-    """llama.cpp's `llama-server`."""
-
-    def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
-        def take(answer: Any) -> TopLogprobs:
-            top = answer["completion_probabilities"][0]["top_logprobs"]
-            return _checked([int(token["id"]) for token in top], [float(token["logprob"]) for token in top])
-
-        # It tells nothing where the token that it takes itself is an end token or a part of a character. So it takes a
-        # letter; what it tells comes before that bias.
-        body = {"prompt": ids, "n_predict": 1, "n_probs": num, "temperature": 0, "cache_prompt": True}
-        return self._asked("/completion", body | {"logit_bias": [[self._letter, _SURELY]]}, take)
-
-    def tokenize(self, text: str) -> list[int]:
-        return self._asked("/tokenize", {"content": text, "add_special": False, "parse_special": False}, _tokens)
-
-    @cached_property
-    def _letter(self) -> int:
-        return self.tokenize("a")[-1]
-
-    def context_length(self) -> int:
-        return self._asked("/props", None, lambda answer: int(answer["default_generation_settings"]["n_ctx"]))
-
-
-class VllmServer(Server):
-    """vLLM's OpenAI-compatible server. `--max-logprobs` limits how many tokens it tells."""
-
-    def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
-        def take(answer: Any) -> TopLogprobs:
-            top = answer["choices"][0]["logprobs"]["top_logprobs"][0]
-            return _checked([int(token.removeprefix("token_id:")) for token in top], [float(x) for x in top.values()])
-
-        body = {"model": self._name, "prompt": ids, "max_tokens": 1, "temperature": 0, "logprobs": num}
-        return self._asked("/v1/completions", body | {"return_tokens_as_token_ids": True}, take)
-
-    def tokenize(self, text: str) -> list[int]:
-        body = {"model": self._name, "prompt": text, "add_special_tokens": False}
-        return self._asked("/tokenize", body, _tokens)
-
-    def context_length(self) -> int:
-        def take(answer: Any) -> int:
-            return int(next(model for model in answer["data"] if model["id"] == self._name)["max_model_len"])
-
-        return self._asked("/v1/models", None, take)
-
-    @cached_property
-    def _name(self) -> str:
-        """The model's name there; the first one's, if the configuration names none."""
-        return self._model or self._asked("/v1/models", None, lambda answer: str(answer["data"][0]["id"]))
-
-
-_SERVERS: dict[str, type[Server]] = {"llama-server": LlamaServer, "vllm": VllmServer}
-
-
-def connect(config: ServerConfig) -> Server:
-    """The server of a member's configuration. Raises ModelLoadError if its key is missing."""
-    if config.api_key_env and not os.environ.get(config.api_key_env):
-        raise ModelLoadError(f"the environment variable {config.api_key_env} should hold the key of {config.url}")
-    return _SERVERS[config.api](config)
-
-
-def _tokens(answer: Any) -> list[int]:
-    return [int(own) for own in answer["tokens"]]
-
-
-def _checked(ids: list[int], logprobs: list[float]) -> TopLogprobs:
-    if not ids:
+def checked(told: list[tuple[int, float]], num: int) -> TopLogprobs:
+    """The `num` likeliest of some ids with their log-probabilities. Raises ValueError."""
+    if not told:
         raise ValueError("no tokens")
-    if any(math.isnan(logprob) or logprob > 1e-3 for logprob in logprobs):
-        raise ValueError(f"no logarithms of probabilities: {logprobs[:3]}")
-    return TopLogprobs(ids, logprobs)
+    if any(math.isnan(logprob) or logprob > 1e-3 for _, logprob in told):
+        raise ValueError(f"no logarithms of probabilities: {told[:3]}")
+    told = sorted(told, key=lambda pair: -pair[1])[:num]  # some add the token that they took
+    ids, logprobs = [own for own, _ in told], [logprob for _, logprob in told]
+    if len(set(ids)) < len(ids) or math.fsum(map(math.exp, logprobs)) > 1.01:
+        raise ValueError(f"no distribution: {told[:3]}")
+    return TopLogprobs(ids, logprobs, logprobs[-1])

@@ -96,7 +96,7 @@ def fetch(text: str, folder: Path, progress: ProgressCallback) -> Path:
 
 
 def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[str, Any]:
-    weights = () if member.server else (*_WEIGHTS, *(PICKLES * member.allow_pickle))
+    weights = () if member.is_elsewhere else (*_WEIGHTS, *(PICKLES * member.allow_pickle))
     patterns = [*weights, *_SAFE_FILES, *(("*.py",) * member.allow_remote_code)]
     return {
         "repo_id": source.repo,

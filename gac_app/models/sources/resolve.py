@@ -21,7 +21,7 @@ from gac_app.models.sources.joining import fetch_joined
 logger = logging.getLogger(__name__)
 
 # They load GGUF files and safetensors. Other back ends check their files themselves.
-_CHECKED_BACKENDS = {"auto", "llama_cpp", "transformers"}
+_CHECKED_BACKENDS = {"auto", "llama_cpp", "transformers", "vllm"}
 
 Mirror = tuple[str, ...]  # the parts to join, mostly one
 
@@ -153,7 +153,7 @@ def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
         return ModelFiles(path, "directory")
     if not (path / "config.json").is_file():
         raise ModelLoadError(f"{path} has no config.json, so it holds no model")
-    if member.server:
+    if member.is_elsewhere:
         return ModelFiles(path, "directory")
     has_safetensors = any(path.glob("*.safetensors"))
     has_pickles = any(any(path.glob(pattern)) for pattern in hub.PICKLES)

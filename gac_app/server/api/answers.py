@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from gac_app.decoding.trace import Candidate, FinishedEvent, FinishReason, StepTrace
+from gac_app.decoding.trace import FinishedEvent, FinishReason, StepTrace
 
 LEAST_LOGPROB = -9999.0  # of what has no probability: JSON has no infinity
 
@@ -77,6 +77,10 @@ class GacStep(BaseModel):
     gate_confidence: float
     ensembled: bool = Field(description="Several members took part.")
     winner: str
+    drafted: bool = Field(description="The token is an accepted draft token.")
+    drafted_by: list[str] | None = Field(
+        description="The members who drafted for this place, accepted or not; [] = prompt lookup; null = nobody."
+    )
     members: dict[str, MemberShare]
 
 
@@ -214,15 +218,12 @@ def token_text(token: bytes) -> str:
 
 
 def chat_logprob(step: StepTrace, num_top: int) -> TokenLogprob:
-    top = [_top(candidate) for candidate in step.top[:num_top]]
-    return TokenLogprob(
-        token=token_text(step.token), logprob=logprob_of(step.prob), bytes=list(step.token), top_logprobs=top
-    )
+    top = [TopLogprob(**_told(one.token, one.prob)) for one in step.top[:num_top]]
+    return TokenLogprob(top_logprobs=top, **_told(step.token, step.prob))
 
 
-def _top(candidate: Candidate) -> TopLogprob:
-    token = candidate.token
-    return TopLogprob(token=token_text(token), logprob=logprob_of(candidate.prob), bytes=list(token))
+def _told(token: bytes, prob: float) -> dict[str, Any]:
+    return {"token": token_text(token), "logprob": logprob_of(prob), "bytes": list(token)}
 
 
 def gac_step(step: StepTrace) -> GacStep:
@@ -233,6 +234,8 @@ def gac_step(step: StepTrace) -> GacStep:
         gate_confidence=step.gate_confidence,
         ensembled=step.is_ensembled,
         winner=step.winner,
+        drafted=step.is_drafted,
+        drafted_by=None if step.drafted_by is None else list(step.drafted_by),
         members={one.member: MemberShare(weight=one.weight, prob=one.prob) for one in step.members},
     )
 

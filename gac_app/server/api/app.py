@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,17 +21,19 @@ from gac_app.config import Config
 from gac_app.errors import UNEXPECTED, GacError
 from gac_app.server.api.access import Access
 from gac_app.server.api.answers import ChatChunk, ModelCard, ModelList
-from gac_app.server.api.chat import chat_route
+from gac_app.server.api.chat import Chat
 from gac_app.server.api.description import ERRORS, document_of
 from gac_app.server.api.errors import ApiError, error_of
 from gac_app.server.api.events import EndTold, TokenTold, event_route
+from gac_app.server.api.forms import answering_route
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from gac_app.server.api.response_models import ResponseEvent, ResponseRequest
-from gac_app.server.api.responses import response_route
-from gac_app.server.api.texts import text_route
+from gac_app.server.api.responses import Response
+from gac_app.server.api.texts import Text
 from gac_app.server.api.tokens import MODEL, token_routes
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
+from gac_app.server.middleware import with_start
 from gac_app.services.completions.completions import Completions
 from gac_app.services.completions.systems import System
 from gac_app.services.origin import originating
@@ -79,15 +79,14 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(_models_routes(completions, access))
-    app.include_router(chat_route(completions, access))
-    app.include_router(text_route(completions, access))
-    app.include_router(response_route(completions, access))
-    app.include_router(token_routes(completions, access))
-    app.include_router(event_route(completions, access))
+    for form in (Chat, Text, Response):
+        app.include_router(answering_route(form, completions, access))
+    for routes in (_models_routes, token_routes, event_route):
+        app.include_router(routes(completions, access))
     app.state.access = access  # so that other ways in count with this one
-    for kind, handler in _HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+    for kind in (ApiError, GacError, RefusedError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _refused)
+    app.add_exception_handler(Exception, _broken)
     app.openapi = lambda: document_of(app, _MODELS, completions.systems.names)  # type: ignore[method-assign]
     return app
 
@@ -121,13 +120,11 @@ class RequestIds:
         is_plain = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
         request_id = given if is_plain else f"req_{uuid.uuid4().hex}"
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
-            await send(message)
+        def name(start: Message) -> None:
+            MutableHeaders(scope=start)[REQUEST_ID] = request_id
 
         with originating(request_id=request_id):
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, with_start(send, name))
 
 
 def _models_routes(completions: Completions, access: Access) -> APIRouter:
@@ -149,24 +146,8 @@ def _models_routes(completions: Completions, access: Access) -> APIRouter:
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, ApiError):
-        return error.response()
-    if isinstance(error, GacError | RefusedError):
-        return error_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)).response()
-    if isinstance(error, HTTPException):
-        return ApiError(error.status_code, str(error.detail), headers=error.headers).response()
-    return ApiError(400, "the address is none of this API's").response()
+    return error_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)).response()
 
 
 async def _broken(_: Request, error: Exception) -> JSONResponse:
     return ApiError(500, UNEXPECTED).response()
-
-
-_HANDLERS: Mapping[type[Exception], Any] = {
-    ApiError: _refused,
-    GacError: _refused,
-    RefusedError: _refused,
-    HTTPException: _refused,
-    RequestValidationError: _refused,
-    Exception: _broken,
-}

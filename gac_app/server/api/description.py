@@ -16,16 +16,18 @@ ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorBody}, "5XX": {
 _PLACE = "#/components/schemas/"
 
 
-def described(body: type[BaseModel], chunk: type[BaseModel] | None = None) -> dict[str, Any]:
+def described(body: type[BaseModel], chunk: type[BaseModel] | None = None, ends_with: str = "") -> dict[str, Any]:
     """Options of a route that takes `body`.
 
     Args:
         chunk: the data of each event where the answer is streamed.
+        ends_with: that of the last one, if it is always the same. Then an error is an event of its own.
     """
     content = {"application/json": {"schema": {"$ref": f"{_PLACE}{body.__name__}"}}}
     options: dict[str, Any] = {"openapi_extra": {"requestBody": {"required": True, "content": content}}}
     if chunk:
-        told = f"Server-sent events. The data of each is a {chunk.__name__} or an ErrorBody; `[DONE]` is the last."
+        told = f"Server-sent events. The data of each is a {chunk.__name__}"
+        told += f" or an ErrorBody; `{ends_with}` is the last." if ends_with else "."
         stream = {"schema": {"description": told}}
         options["responses"] = {200: {"content": {"text/event-stream": stream}}}
     return options

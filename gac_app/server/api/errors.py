@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 
 from gac_app.errors import (
     BusyError,
-    GacError,
     LimitError,
     NotFoundError,
     RequestError,
@@ -72,16 +73,22 @@ class ApiError(Exception):
         return JSONResponse(self.body.model_dump(), self.status, self._headers)
 
 
-def error_of(error: GacError | RefusedError, params: Mapping[str, str]) -> ApiError:
+def error_of(error: Exception, params: Mapping[str, str]) -> ApiError:
     """The answer to an error raised on purpose.
 
     Args:
         params: the request's name of a setting, where it has another one.
     """
-    if isinstance(error, RefusedError):
-        return ApiError(error.status, error.message, retry_s=error.retry_s if error.status == 429 else None)
     message = without_folders(str(error))
     match error:
+        case ApiError():
+            return error
+        case RefusedError():
+            return ApiError(error.status, error.message, retry_s=error.retry_s if error.status == 429 else None)
+        case HTTPException():
+            return ApiError(error.status_code, str(error.detail), headers=error.headers)
+        case RequestValidationError():
+            return ApiError(400, "the address is none of this API's")
         case RequestError():
             param = params.get(error.field, error.field)
             code = "context_length_exceeded" if isinstance(error, TooLongError) else "invalid_value"

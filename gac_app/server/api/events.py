@@ -12,9 +12,10 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
-from gac_app.errors import RequestError
+from gac_app.errors import ElsewhereError, NotFoundError, RequestError
 from gac_app.server.api.access import Access
 from gac_app.server.api.answers import GacStep, gac_step
+from gac_app.server.api.errors import ApiError
 from gac_app.server.api.following import Following, RunStream, pieces_of
 from gac_app.services.completions.completion_run import CompletionRun
 from gac_app.services.completions.completions import Asker, Completions
@@ -41,6 +42,9 @@ class EndTold(BaseModel):
     digest: str
 
 
+_OF_END = [name for name in EndTold.model_fields if name != "choice"]
+
+
 def event_route(completions: Completions, access: Access) -> APIRouter:
     """The route. An answer `chatcmpl-ID` or `cmpl-ID` is the run ID. A run goes on while anybody follows it."""
     router = APIRouter()
@@ -53,7 +57,12 @@ def event_route(completions: Completions, access: Access) -> APIRouter:
         asker: Annotated[Asker, Depends(access)],
         last_event_id: Annotated[str, Header(max_length=2000)] = "",
     ) -> RunStream:
-        run = completions.find(run_id.rpartition("-")[2], asker)
+        try:
+            run = completions.find(run_id.rpartition("-")[2], asker)
+        except ElsewhereError as error:
+            raise ApiError(421, str(error), code="run_elsewhere", param="run_id") from None
+        except NotFoundError as error:
+            raise ApiError(404, str(error), code="run_not_found", param="run_id") from None
         num_told, leave = _num_told(run, last_event_id), ExitStack()
         leave.enter_context(completions.following(run))
         return RunStream(Following(run, leave), _sent(run, num_told))
@@ -86,11 +95,4 @@ async def _sent(run: CompletionRun, num_told: dict[str, int]) -> AsyncIterator[b
 def _told(choice: int, event: TokenEvent | FinishedEvent) -> tuple[str, BaseModel]:
     if isinstance(event, TokenEvent):
         return "token", TokenTold(choice=choice, text=event.text, step=gac_step(event.step))
-    return "finished", EndTold(
-        choice=choice,
-        reason=event.reason.value,
-        detail=event.detail,
-        num_tokens=event.num_tokens,
-        num_ensembled=event.num_ensembled,
-        digest=event.digest,
-    )
+    return "finished", EndTold(choice=choice, **{name: getattr(event, name) for name in _OF_END})

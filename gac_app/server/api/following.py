@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
-from pydantic import BaseModel
+from fastapi.sse import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.server.api.errors import RETRY_S, ApiError
+from gac_app.server.api.requests import Answered
 from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.completions import Asker, Completions
-from gac_app.services.runs.changes import changes_of
+from gac_app.services.runs.live_run import changes_of
 
 PING_S = 15.0  # of silence; then a comment is sent, so that no proxy ends a stream that waits
 _SENT = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -31,12 +31,21 @@ class Following:
     leave: ExitStack
 
 
-async def begin(completions: Completions, question: Callable[[], Question], asker: Asker) -> Following:
-    """Queue a run. Raises as `Completions.start`."""
+async def begin(completions: Completions, asked: Answered, asker: Asker) -> Following:
+    """Queue a run. Raises as `Completions.start`, and NotFoundError for an unknown model."""
     leave = ExitStack()
 
     def start() -> CompletionRun:
-        run = completions.start(question(), asker)
+        system = completions.systems.find(asked.model)
+        question = Question(
+            system=system,
+            settings=completions.systems.settings_from(system, asked.changes()),
+            prompts=asked.asked_prompts(),
+            num_choices=asked.num_choices,
+            num_top=asked.num_scored,
+            is_answered=asked.is_answered,
+        )
+        run = completions.start(question, asker)
         leave.enter_context(completions.following(run))
         return run
 
@@ -124,21 +133,3 @@ class RunStream(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._leave:  # also where the client has gone before the first chunk
             await super().__call__(scope, receive, send)
-
-
-async def chunks_sent(chunks: AsyncGenerator[BaseModel | None]) -> AsyncIterator[bytes]:
-    """Chunks as events, then `[DONE]`. An error is the last event before that.
-
-    Args:
-        chunks: None stands for a pause.
-    """
-    try:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                if chunk is None:
-                    yield KEEPALIVE_COMMENT
-                else:
-                    yield format_sse_event(data_str=chunk.model_dump_json(exclude_unset=True))
-    except ApiError as error:
-        yield format_sse_event(data_str=error.body.model_dump_json())
-    yield format_sse_event(data_str="[DONE]")

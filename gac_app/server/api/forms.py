@@ -1,23 +1,31 @@
-"""A run in the form of an answer: whole, or as the chunks of a stream."""
+"""Requests for an answer, and a run in the form of one: whole, or as the chunks of a stream."""
 
-from __future__ import annotations
+# Annotations are not postponed: FastAPI reads the dependencies in them, which are local.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from fastapi import Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
+from gac_app.server.api.access import Access
 from gac_app.server.api.answers import Usage, gac_answer
-from gac_app.server.api.following import Following, RunStream, chunks_sent, pieces_of, refuse_failed, until_over
+from gac_app.server.api.description import described
+from gac_app.server.api.errors import ApiError
+from gac_app.server.api.following import RunStream, begin, pieces_of, refuse_failed, until_over
+from gac_app.server.api.reading import body_of
 from gac_app.server.api.requests import Answered
 from gac_app.services.completions.completion_run import CompletionRun
+from gac_app.services.completions.completions import Asker, Completions
 
 AskedT = TypeVar("AskedT", bound=Answered)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class Form(ABC, Generic[AskedT]):
@@ -25,9 +33,20 @@ class Form(ABC, Generic[AskedT]):
 
     Args:
         config_hash: identifies what answered.
+
+    Attributes:
+        path: of its requests, whose body is a `body`.
+        answer, chunk: models of the whole, and of each event of a stream.
+        prefix: of ids.
+        ends_with: the data of a stream's last event, if that is always the same.
     """
 
-    prefix: str  # of ids
+    path: ClassVar[str]
+    body: ClassVar[type[Answered]]
+    answer: ClassVar[type[BaseModel]]
+    chunk: ClassVar[type[BaseModel]]
+    prefix: ClassVar[str]
+    ends_with: ClassVar[str] = "[DONE]"
 
     def __init__(self, asked: AskedT, run: CompletionRun, config_hash: str) -> None:
         self.asked, self.run = asked, run
@@ -39,12 +58,12 @@ class Form(ABC, Generic[AskedT]):
         }
 
     @abstractmethod
-    def whole(self) -> BaseModel:
-        """The answer of a run that is over."""
+    def choice(self, key: str, tokens: Sequence[TokenEvent], end: FinishedEvent) -> BaseModel:
+        """A choice of the whole."""
 
-    @abstractmethod
     def begin(self, key: str) -> Iterator[BaseModel]:
         """The chunks with which a choice begins."""
+        yield from ()
 
     @abstractmethod
     def add(self, key: str, tokens: Sequence[TokenEvent]) -> Iterator[BaseModel]:
@@ -54,15 +73,36 @@ class Form(ABC, Generic[AskedT]):
     def end(self, key: str, end: FinishedEvent) -> Iterator[BaseModel]:
         """The chunks with which a choice ends."""
 
-    @abstractmethod
-    def last(self, usage: Usage) -> BaseModel:
-        """The chunk of the usage."""
+    def failed(self, error: ApiError) -> BaseModel:
+        """The event of an error in a stream."""
+        return error.body
 
-    def ends(self) -> Iterator[tuple[str, list[TokenEvent], FinishedEvent]]:
-        """The choices of a run that is over: key, tokens, end."""
+    def json(self, told: BaseModel) -> str:
+        """A whole answer, or the data of an event."""
+        return told.model_dump_json(exclude_unset=True)
+
+    def sent(self, told: BaseModel) -> bytes:
+        """An event of a stream."""
+        return format_sse_event(data_str=self.json(told))
+
+    def whole(self) -> BaseModel:
+        """The answer of a run that is over."""
+        return self.made(self.answer, self.choices(), usage=usage_of(self.run))
+
+    def choices(self) -> list[BaseModel]:
+        """Those of a run that is over."""
+        told = []
         for key, stream in self.run.streams.items():
             assert stream.finished is not None  # noqa: S101 (it is over)
-            yield key, [event for event in stream.events if isinstance(event, TokenEvent)], stream.finished
+            tokens = [event for event in stream.events if isinstance(event, TokenEvent)]
+            told.append(self.choice(key, tokens, stream.finished))
+        return told
+
+    def made(self, kind: type[ModelT], choices: Sequence[BaseModel], **usage: Usage | None) -> ModelT:
+        """An answer or a chunk. The usage of a chunk that has none is told where a last chunk has it."""
+        if kind is self.chunk and not usage and self.asked.wants_usage:
+            usage = {"usage": None}
+        return kind(object=kind.model_fields["object"].default, choices=choices, **usage, **self.head)
 
     def extension(self, tokens: Sequence[TokenEvent], end: FinishedEvent | None = None) -> dict[str, Any]:
         """The choice's field `gac`, where it is asked for."""
@@ -70,12 +110,18 @@ class Form(ABC, Generic[AskedT]):
             return {}
         return {"gac": gac_answer([event.step for event in tokens], end, has_steps=gac.steps)}
 
-    @property
-    def no_usage(self) -> dict[str, None]:
-        """The usage of chunks that have none."""
-        return {"usage": None} if self.asked.wants_usage else {}
+    async def events(self) -> AsyncIterator[bytes]:
+        """A stream. An error is the last event but the one that all streams end with."""
+        try:
+            async with aclosing(self._chunks()) as chunks:
+                async for chunk in chunks:
+                    yield KEEPALIVE_COMMENT if chunk is None else self.sent(chunk)
+        except ApiError as error:
+            yield self.sent(self.failed(error))
+        if self.ends_with:
+            yield format_sse_event(data_str=self.ends_with)
 
-    async def chunks(self) -> AsyncGenerator[BaseModel | None]:
+    async def _chunks(self) -> AsyncGenerator[BaseModel | None]:
         """A stream's chunks; None for a pause. Raises ApiError where the run fails."""
         for key in self.run.streams:
             for chunk in self.begin(key):
@@ -92,7 +138,7 @@ class Form(ABC, Generic[AskedT]):
                 for chunk in self.end(key, end):
                     yield chunk
         if self.asked.wants_usage:
-            yield self.last(usage_of(self.run))
+            yield self.made(self.chunk, [], usage=usage_of(self.run))
 
 
 def usage_of(run: CompletionRun) -> Usage:
@@ -102,9 +148,21 @@ def usage_of(run: CompletionRun) -> Usage:
     return Usage(prompt_tokens=num_read, completion_tokens=num_written, total_tokens=num_read + num_written)
 
 
-async def answered(form: Form[Any], following: Following, request: Request) -> Response:
-    """The response: a stream if it is asked for, else the whole once the run is over."""
-    if form.asked.stream:
-        return RunStream(following, chunks_sent(form.chunks()))
-    await until_over(following, request)
-    return Response(form.whole().model_dump_json(exclude_unset=True), media_type="application/json")
+def answering_route(form: type[Form[Any]], completions: Completions, access: Access) -> APIRouter:
+    """The route of a kind of answer: a stream if it is asked for, else the whole once the run is over."""
+    router, options = APIRouter(), described(form.body, form.chunk, form.ends_with)
+
+    @router.post(form.path, name=form.__name__.lower(), response_model=form.answer, **options)
+    async def answer(
+        request: Request,
+        asker: Annotated[Asker, Depends(access)],
+        asked: Annotated[Answered, Depends(body_of(form.body))],
+    ) -> Response:
+        following = await begin(completions, asked, asker)
+        told = form(asked, following.run, completions.config_hash)
+        if asked.stream:
+            return RunStream(following, told.events())
+        await until_over(following, request)
+        return Response(told.json(told.whole()), media_type="application/json")
+
+    return router

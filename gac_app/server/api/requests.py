@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from gac_app.models.message import Message
 from gac_app.server.api.asked.options import Bias, GacOptions, ResponseFormat, StreamOptions
-from gac_app.server.api.asked.value import Asked, described_as, like
-from gac_app.services.completions.completion_run import Document
+from gac_app.server.api.asked.value import Asked, No, One, Yes, described_as, like
+from gac_app.services.completions.completion_run import Document, Prompt
 from gac_app.services.completions.systems import ENSEMBLE_NAME
 from gac_app.settings import MAX_BIASES, MAX_NEW_TOKENS
 
@@ -50,6 +50,25 @@ class Answered(Asked):
     @abstractmethod
     def max_new_tokens(self) -> int | None:
         """Of the answer."""
+
+    @abstractmethod
+    def asked_prompts(self) -> tuple[Prompt, ...]:
+        """What is to be answered."""
+
+    @property
+    def num_choices(self) -> int:
+        """Of each prompt."""
+        return 1
+
+    @property
+    def num_scored(self) -> int | None:
+        """How many likely tokens are told with the probability of each of the prompts' tokens; None = nothing is."""
+        return None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether more than the prompt is asked for."""
+        return True
 
     @property
     def wants_usage(self) -> bool:
@@ -100,24 +119,22 @@ class Sampling(Answered):
         return super().changes() | {name: value for name, value in given.items() if value is not None}
 
 
-class TextPart(Asked):
+class Part(Asked):
     """A part of a message."""
 
-    type: Literal["text"]
     text: str
+
+
+class TextPart(Part):
+    """A part of a chat's message."""
+
+    type: Literal["text"]
 
 
 AskedRole = Literal["system", "developer", "user", "assistant"]
 
 
-class HasText(Protocol):
-    """A part of a message."""
-
-    @property
-    def text(self) -> str: ...
-
-
-def message_of(role: AskedRole, content: str | Sequence[HasText]) -> Message:
+def message_of(role: AskedRole, content: str | Sequence[Part]) -> Message:
     text = content if isinstance(content, str) else "".join(part.text for part in content)
     return Message("system" if role == "developer" else role, text)
 
@@ -154,7 +171,7 @@ class ChatRequest(Sampling):
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
     modalities: list[Literal["text"]] | None = None
-    store: Literal[False] | None = None
+    store: No | None = None
 
     @model_validator(mode="after")
     def _check_logprobs(self) -> ChatRequest:
@@ -171,8 +188,8 @@ class ChatRequest(Sampling):
         """How many likely tokens of each step are told; None = not even the chosen one's probability."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
-    def chat(self) -> tuple[Message, ...]:
-        return tuple(message.message() for message in self.messages)
+    def asked_prompts(self) -> tuple[Prompt, ...]:
+        return (tuple(message.message() for message in self.messages),)
 
 
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_IDS)]
@@ -196,12 +213,12 @@ class CompletionRequest(Sampling):
     echo: bool | None = Field(None, description="Puts the prompt before the answer, and its tokens before logprobs.")
     logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
     # What has to change nothing.
-    best_of: Literal[1] | None = None
+    best_of: One | None = None
     suffix: Annotated[str, Field(max_length=0)] | None = None
 
     @model_validator(mode="after")
     def _check_number(self) -> CompletionRequest:
-        if len(self.documents()) * self.num_choices > MAX_PROMPTS:
+        if len(self.asked_prompts()) * self.num_choices > MAX_PROMPTS:
             raise ValueError(f"prompts times n are more than {MAX_PROMPTS}")
         return self
 
@@ -210,11 +227,14 @@ class CompletionRequest(Sampling):
         return self.max_tokens or None
 
     @property
+    def num_scored(self) -> int | None:
+        return self.logprobs if self.echo else None
+
+    @property
     def is_answered(self) -> bool:
-        """Whether more than the prompt is asked for."""
         return self.max_tokens != 0
 
-    def documents(self) -> tuple[Document, ...]:
+    def asked_prompts(self) -> tuple[Prompt, ...]:
         prompt: Any = self.prompt
         is_one = isinstance(prompt, str) or not prompt or isinstance(prompt[0], int)
         return tuple(Document(one if isinstance(one, str) else tuple(one)) for one in ([prompt] if is_one else prompt))
@@ -227,7 +247,7 @@ class TokenizeRequest(Asked):
     prompt: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)] | None = None
     add_special_tokens: bool = Field(True, description="As the start of a document.")
-    add_generation_prompt: Literal[True] | None = None
+    add_generation_prompt: Yes | None = None
     return_token_strs: bool | None = None
 
     @model_validator(mode="after")

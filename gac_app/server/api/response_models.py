@@ -9,17 +9,17 @@ from pydantic import BaseModel, Field
 from gac_app.models.message import Message
 from gac_app.server.api.answers import GacAnswer
 from gac_app.server.api.asked.options import TextFormat
-from gac_app.server.api.asked.value import Asked, described_as, like
-from gac_app.server.api.requests import Answered, AskedRole, message_of
+from gac_app.server.api.asked.value import Asked, No, described_as, like
+from gac_app.server.api.requests import Answered, AskedRole, Part, message_of
+from gac_app.services.completions.completion_run import Prompt
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
-class InputPart(Asked):
+class InputPart(Part):
     """A part of an item, one of an earlier answer among them."""
 
     type: Literal["input_text", "output_text"]
-    text: str
     annotations: Annotated[list[Any], Field(max_length=0)] | None = None
     logprobs: list[Any] | None = None
 
@@ -53,8 +53,8 @@ class ResponseRequest(Answered):
     instructions: str | None = None
     max_output_tokens: int | None = like("max_new_tokens")
     # What has to change nothing.
-    store: Literal[False] | None = None
-    background: Literal[False] | None = None
+    store: No | None = None
+    background: No | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
@@ -71,10 +71,10 @@ class ResponseRequest(Answered):
         schema = form and form.schema_of_text
         return super().changes() | ({} if schema is None else {"json_schema": schema})
 
-    def chat(self) -> tuple[Message, ...]:
-        first = (Message("system", self.instructions),) if self.instructions else ()
-        said = (Message("user", self.input),) if isinstance(self.input, str) else tuple(i.message() for i in self.input)
-        return (*first, *said)
+    def asked_prompts(self) -> tuple[Prompt, ...]:
+        first = [Message("system", self.instructions)] if self.instructions else []
+        said = [Message("user", self.input)] if isinstance(self.input, str) else [one.message() for one in self.input]
+        return ((*first, *said),)
 
 
 class OutputText(BaseModel):

@@ -1,16 +1,12 @@
 """`POST /v1/completions`: continuations of documents, and how probable their tokens are."""
 
-# Annotations are not postponed: FastAPI reads the dependencies in them, which are local.
+from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import Response
+from typing import Any
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
-from gac_app.server.api.access import Access
 from gac_app.server.api.answers import (
     FINISH,
     LEAST_LOGPROB,
@@ -18,71 +14,33 @@ from gac_app.server.api.answers import (
     TextChoice,
     TextCompletion,
     TextLogprobs,
-    Usage,
     logprob_of,
     token_text,
 )
-from gac_app.server.api.description import described
-from gac_app.server.api.following import begin
-from gac_app.server.api.forms import Form, answered, usage_of
-from gac_app.server.api.reading import body_of
+from gac_app.server.api.forms import Form
 from gac_app.server.api.requests import CompletionRequest
-from gac_app.services.completions.completion_run import CompletionRun, Question
-from gac_app.services.completions.completions import Asker, Completions
+from gac_app.services.completions.completion_run import CompletionRun
 
 _Scored = tuple[bytes, float | None, dict[str, float] | None]  # a token, its log-probability, likely ones there
 
 
-def text_route(completions: Completions, access: Access) -> APIRouter:
-    """The route. A streamed answer is a series of `TextCompletion`."""
-    router = APIRouter()
+class Text(Form[CompletionRequest]):
+    """What follows a document, after the document itself where it is echoed. Its scores are not known at first, so no
+    chunk begins it.
+    """
 
-    def question(asked: CompletionRequest) -> Question:
-        system = completions.systems.find(asked.model)
-        return Question(
-            system=system,
-            settings=completions.systems.settings_from(system, asked.changes()),
-            prompts=asked.documents(),
-            num_choices=asked.num_choices,
-            num_top=asked.logprobs if asked.echo else None,
-            is_answered=asked.is_answered,
-        )
-
-    @router.post("/v1/completions", response_model=TextCompletion, **described(CompletionRequest, TextCompletion))
-    async def complete(
-        request: Request,
-        asker: Annotated[Asker, Depends(access)],
-        asked: Annotated[CompletionRequest, Depends(body_of(CompletionRequest))],
-    ) -> Response:
-        following = await begin(completions, lambda: question(asked), asker)
-        return await answered(_Text(asked, following.run, completions.config_hash), following, request)
-
-    return router
-
-
-class _Text(Form[CompletionRequest]):
-    """What follows a document, after the document itself where it is echoed."""
-
-    prefix = "cmpl"
+    path, prefix = "/v1/completions", "cmpl"
+    body, answer, chunk = CompletionRequest, TextCompletion, TextCompletion
 
     def __init__(self, asked: CompletionRequest, run: CompletionRun, config_hash: str) -> None:
         super().__init__(asked, run, config_hash)
         self._begun: set[str] = set()
         self._offsets = {key: _Offsets() for key in run.streams}
 
-    def whole(self) -> TextCompletion:
-        choices = []
-        for key, tokens, end in self.ends():
-            text = self.run.texts[key] + end.text if self.asked.echo else end.text
-            logprobs = self._logprobs(key, [*self._of_prompt(key), *map(self._of_step, tokens)])
-            extra = self.extension(tokens, end)
-            reason = FINISH[end.reason]
-            choices.append(TextChoice(index=int(key), text=text, finish_reason=reason, logprobs=logprobs, **extra))
-        return TextCompletion(object="text_completion", choices=choices, usage=usage_of(self.run), **self.head)
-
-    def begin(self, key: str) -> Iterator[TextCompletion]:
-        """Nothing: the document's scores are not known yet."""
-        yield from ()
+    def choice(self, key: str, tokens: Sequence[TokenEvent], end: FinishedEvent) -> TextChoice:
+        text = self.run.texts[key] + end.text if self.asked.echo else end.text
+        logprobs = self._logprobs(key, [*self._of_prompt(key), *map(self._of_step, tokens)])
+        return self._choice(key, text, FINISH[end.reason], logprobs=logprobs, **self.extension(tokens, end))
 
     def add(self, key: str, tokens: Sequence[TokenEvent]) -> Iterator[TextCompletion]:
         if self.asked.echo and key not in self._begun:
@@ -95,12 +53,11 @@ class _Text(Form[CompletionRequest]):
     def end(self, key: str, end: FinishedEvent) -> Iterator[TextCompletion]:
         yield self._chunk(key, "", FINISH[end.reason], logprobs=None, **self.extension([], end))
 
-    def last(self, usage: Usage) -> TextCompletion:
-        return TextCompletion(object="text_completion", choices=[], usage=usage, **self.head)
-
     def _chunk(self, key: str, text: str, reason: FinishName | None = None, **extra: Any) -> TextCompletion:
-        choice = TextChoice(index=int(key), text=text, finish_reason=reason, **extra)
-        return TextCompletion(object="text_completion", choices=[choice], **self.no_usage, **self.head)
+        return self.made(TextCompletion, [self._choice(key, text, reason, **extra)])
+
+    def _choice(self, key: str, text: str, reason: FinishName | None = None, **extra: Any) -> TextChoice:
+        return TextChoice(index=int(key), text=text, finish_reason=reason, **extra)
 
     def _of_prompt(self, key: str) -> list[_Scored]:
         scored: list[_Scored] = []

@@ -8,7 +8,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.concurrency import run_in_threadpool
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import ModelLoadError, RequestError
@@ -48,29 +47,24 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
         except ModelLoadError as error:
             raise RequestError("messages", str(error)) from None
 
-    def tokenized(asked: TokenizeRequest, system: System) -> TokenizeAnswer:
-        ids = ids_of(asked, system)
-        strings = None
-        if asked.return_token_strs:
-            strings = list(map(token_text, completions.ensemble().tokenizer(system.member).tokens(ids)))
-        most = completions.context_length(system)
-        return TokenizeAnswer(count=len(ids), max_model_len=most, tokens=ids, token_strs=strings)
-
-    def detokenized(asked: DetokenizeRequest, system: System) -> DetokenizeAnswer:
-        tokens = completions.ensemble().tokenizer(system.member).tokens(asked.tokens)
-        return DetokenizeAnswer(prompt=b"".join(tokens).decode("utf-8", "replace"))
+    # FastAPI runs these in threads.
 
     @router.post("/tokenize", **described(TokenizeRequest))
-    async def tokenize(
+    def tokenize(
         request: Request, asked: Annotated[TokenizeRequest, Depends(body_of(TokenizeRequest))]
     ) -> TokenizeAnswer:
-        return await run_in_threadpool(tokenized, asked, named(asked, request))
+        system = named(asked, request)
+        ids, most, strings = ids_of(asked, system), completions.context_length(system), None
+        if asked.return_token_strs:
+            strings = list(map(token_text, completions.ensemble().tokenizer(system.member).tokens(ids)))
+        return TokenizeAnswer(count=len(ids), max_model_len=most, tokens=ids, token_strs=strings)
 
     @router.post("/detokenize", **described(DetokenizeRequest))
-    async def detokenize(
+    def detokenize(
         request: Request, asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest))]
     ) -> DetokenizeAnswer:
-        return await run_in_threadpool(detokenized, asked, named(asked, request))
+        tokens = completions.ensemble().tokenizer(named(asked, request).member).tokens(asked.tokens)
+        return DetokenizeAnswer(prompt=b"".join(tokens).decode("utf-8", "replace"))
 
     @router.get("/tokenizer_info")
     async def tokenizer_info() -> TokenizerInfo:

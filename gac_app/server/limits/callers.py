@@ -7,11 +7,9 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import TypeVar
 
-from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
 from gac_app.server.limits.bodies import RefusedError
@@ -131,11 +129,7 @@ def client_in(scope: Scope) -> str:
 
 def cookie_in(scope: Scope) -> str:
     """The browser's cookie; empty if it sent none in the host's format."""
-    try:
-        cookies = SimpleCookie("; ".join(Headers(scope=scope).getlist("cookie")))
-    except CookieError:
-        return ""
-    value = cookies[COOKIE].value if COOKIE in cookies else ""
+    value = HTTPConnection(scope).cookies.get(COOKIE, "")
     return value if _COOKIE_VALUE.fullmatch(value) else ""
 
 

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.errors import UNEXPECTED, GacError
 from gac_app.server.api.access import Access
-from gac_app.server.api.chat import question_of
 from gac_app.server.api.errors import ApiError, error_of, invalid
 from gac_app.server.api.following import begin, until_over
 from gac_app.server.api.requests import UNSUPPORTED, ChatRequest
@@ -29,7 +28,7 @@ def ask_tool(completions: Completions, access: Access) -> None:
     async def answer(asked: ChatRequest, request: Request | gr.Request) -> str:
         # MCP gives the request, which lasts as long as the call; Gradio's client the one that queued it, which is over.
         asker = await access(request if isinstance(request, Request) else request.request)
-        following = await begin(completions, lambda: question_of(completions, asked), asker)
+        following = await begin(completions, asked, asker)
         await until_over(following, request if isinstance(request, Request) else None)
         [stream] = following.run.streams.values()
         assert isinstance(stream.finished, FinishedEvent)  # noqa: S101 (else `until_over` raises)
@@ -50,14 +49,12 @@ def ask_tool(completions: Completions, access: Access) -> None:
             asked = ChatRequest.model_validate(given)
             return await answer(asked, request)
         except ValidationError as error:
-            told = str(invalid(error, UNSUPPORTED).body.error.message)
-        except (GacError, RefusedError) as error:
-            told = error_of(error, {"max_new_tokens": "max_tokens"}).body.error.message
-        except ApiError as error:
-            told = error.body.error.message
+            refusal = invalid(error, UNSUPPORTED)
+        except (GacError, RefusedError, ApiError) as error:
+            refusal = error_of(error, {"max_new_tokens": "max_tokens"})
         except Exception:
             log_without_text()
-            told = UNEXPECTED
-        raise gr.Error(told, print_exception=False)
+            refusal = ApiError(500, UNEXPECTED)
+        raise gr.Error(str(refusal), print_exception=False)
 
     gr.api(ask, api_name="ask", queue=False)

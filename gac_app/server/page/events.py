@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gac_app.server.limits.bodies import (
     RefusedError,
@@ -30,7 +30,7 @@ from gac_app.server.limits.bodies import (
     visitor_key_in,
 )
 from gac_app.server.limits.callers import Caller, Callers, Quota, client_in, cookie_in, make_room, new_cookie
-from gac_app.server.middleware import GRADIO_API, MAX_BODY_BYTES
+from gac_app.server.middleware import GRADIO_API, MAX_BODY_BYTES, with_start
 from gac_app.server.page.sessions import Session, Sessions
 from gac_app.ui.requests import HAS_LISTENER, MAX_EVENTS
 
@@ -227,13 +227,7 @@ def _with_cookie(scope: Scope, send: Send) -> Send:
     """A `send` that sets the browser's cookie with the page, if it has none."""
     if scope["path"] != "/" or cookie_in(scope):
         return send
-
-    async def send_with_cookie(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).append("Set-Cookie", new_cookie(scope))
-        await send(message)
-
-    return send_with_cookie
+    return with_start(send, lambda start: MutableHeaders(scope=start).append("Set-Cookie", new_cookie(scope)))
 
 
 async def _refuse(refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:

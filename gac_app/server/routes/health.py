@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from gac_app.errors import StorageError, without_folders
 
 if TYPE_CHECKING:  # imports torch, for which the page need not wait
-    from gac_app.server.routes.operator import OperatorOnly
     from gac_app.services.runs.runs import RunService
 
 CHECK_HOLDS_S = 1.0
@@ -46,17 +45,6 @@ def health_routes(service: RunService) -> APIRouter:
             reading = {"num_read": num_read, "num_lines": num_lines}
             content["mirror"] = {"is_restored": service.mirror.is_restored, **reading, **counts}
         return JSONResponse(content, status_code=503 if reasons else 200)
-
-    return router
-
-
-def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
-    """`GET /operator/kept-prefixes` with the operator's token: what each member keeps of ended runs, and its limits."""
-    router = APIRouter(dependencies=[Depends(operator)])
-
-    @router.get("/operator/kept-prefixes")
-    async def kept_prefixes() -> dict[str, Any]:
-        return service.members.kept()
 
     return router
 

@@ -1,13 +1,22 @@
-"""Lets the operator alone through: routes that need the token of `GAC_OPERATOR_TOKEN`."""
+"""Routes for the operator alone, who has the token of `GAC_OPERATOR_TOKEN`; without it there are none."""
 
 from __future__ import annotations
 
 import hmac
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from gac_app.errors import GacError, RequestError, without_folders
 from gac_app.server.limits.callers import GUESSES, GUESSES_PER_S, bearer_in, client_in
 from gac_app.services.queue.shares import Allowance
+
+if TYPE_CHECKING:
+    from gac_app.services.mirror.exports import Exports
+    from gac_app.services.runs.runs import RunService
 
 
 class OperatorOnly:
@@ -34,3 +43,43 @@ class OperatorOnly:
         if not hmac.compare_digest(self._token, bearer_in(request).encode("utf-8", "replace")):
             raise HTTPException(401, "this needs the operator's token", {"WWW-Authenticate": "Bearer"})
         self._guesses.forget(client)
+
+
+def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
+    """`GET /operator/kept-prefixes` with the operator's token: what each member keeps of ended runs, and its limits."""
+    router = APIRouter(dependencies=[Depends(operator)])
+
+    @router.get("/operator/kept-prefixes")
+    async def kept_prefixes() -> dict[str, Any]:
+        return service.members.kept()
+
+    return router
+
+
+def metrics_route(service: RunService, operator: OperatorOnly | None) -> APIRouter:
+    """`GET /metrics` for Prometheus. `operator`: None = everybody may ask, on a host of this machine alone."""
+    router = APIRouter(dependencies=[Depends(operator)] if operator else [])
+
+    @router.get("/metrics")
+    def metrics() -> Response:  # in a thread of its own, since it is not quick
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def export_route(exports: Exports, operator: OperatorOnly) -> APIRouter:
+    """`GET /export?format=trl-preference` with the operator's bearer token: a file of votes."""
+    router = APIRouter(dependencies=[Depends(operator)])
+
+    @router.get("/export")
+    async def export(wanted: Annotated[str, Query(alias="format")] = "jsonl") -> Response:
+        try:
+            name, content = await run_in_threadpool(exports.everything, wanted)
+        except RequestError as error:
+            return PlainTextResponse(str(error), 400)
+        except GacError as error:
+            return PlainTextResponse(without_folders(str(error)), 503)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+    return router

@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.controls import Controls, controls_of
@@ -23,7 +24,7 @@ from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import Side
 from gac_app.arena.pacing import Tempo
-from gac_app.errors import BusyError, GacError, RequestError
+from gac_app.errors import BusyError, ElsewhereError, GacError, RequestError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge, refuse_judged
@@ -33,8 +34,9 @@ from gac_app.services.battles.recorder import BattleRecorder
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
 from gac_app.services.runs.runs import RunService, checked_prompt
+from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import Store
+from gac_app.storage import Store, Wish
 
 MAX_TURNS = 20
 _SEEDS = 2**53  # too many to try them all on the same model
@@ -74,6 +76,7 @@ class ArenaService:
         self._judge = Judge(runs, store, self.battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
+        runs.signals.hears.append(self._hear)
 
     @property
     def reading(self) -> tuple[int, int] | None:
@@ -99,10 +102,10 @@ class ArenaService:
         owner = owner_of(visitor_key)
         self._runs.members.ensemble()
         controls = self._open()
-        before = self.battles.find(owner, again) if again else None
+        before = self.battles.find(visitor_key, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
-            raise RequestError("consent", "this host keeps prompts, answers and votes; please agree to that first")
+            raise RequestError("consent", "this server keeps prompts, answers and votes; please agree to that first")
         with self._runs.changing(visitor_key):
             pair = self._draw(before, controls)
             battle = Battle(
@@ -115,12 +118,11 @@ class ArenaService:
                 tempo=self._tempo,
             )
             turn = battle.begin_turn(prompt)
-            if not self._moderator.may_start(owner):
+            if not self._may_start(visitor_key):
                 raise BusyError("You have started many battles in this hour. Please come back a little later.")
 
             def take() -> None:
-                for gone in self.battles.add(battle):
-                    self._recorder.let_go(gone)
+                self.battles.add(battle)
                 self._recorder.started(battle, visitor_key)
                 self._moderator.started(owner)
 
@@ -130,13 +132,18 @@ class ArenaService:
     def next_turn(self, visitor_key: str, battle_id: str, prompt: str) -> BattleView:
         """Continue the conversation. Both sides keep their places and their own history."""
         prompt = checked_prompt(prompt)
-        with self._runs.changing(visitor_key), self.battles.changing(owner_of(visitor_key), battle_id) as battle:
+        with self._runs.changing(visitor_key), self.battles.changing(visitor_key, battle_id) as battle:
             refuse_judged(battle)
             if not battle.last.is_answered(battle.num_shown()):
                 raise RequestError("prompt", "the answers are still coming; wait for their end, or stop them")
+            if not all(map(self._is_known, battle.pair.values())):
+                raise RequestError(
+                    "prompt", "this server has other models than the one before; please vote, or skip it"
+                )
             if len(battle.turns) >= MAX_TURNS:
                 raise RequestError("prompt", f"a battle has at most {MAX_TURNS} turns; please vote, or skip it")
-            self._begin(battle, battle.begin_turn(prompt), lambda: None)
+            battle.tempo = self._tempo  # of this server, which may have taken it over
+            self._begin(battle, battle.begin_turn(prompt), lambda: self._recorder.continues(battle))
         return self.history.look(visitor_key, battle_id)
 
     def following(self, visitor_key: str, battle_id: str) -> AbstractContextManager[None]:
@@ -144,12 +151,35 @@ class ArenaService:
         return self._runs.following(self.history.find(visitor_key, battle_id).last)
 
     def note_seen(self, visitor_key: str, battle_id: str) -> None:
-        """A page shows the battle, which continues for `Audience.unseen_s` without one."""
-        self._runs.audience.note_seen(self.history.find(visitor_key, battle_id).last)
+        """A page shows the battle, which continues for `Audience.unseen_s` without one. So does one that another server
+        answers.
+        """
+        try:
+            self._runs.audience.note_seen(self.history.find(visitor_key, battle_id).last)
+        except ElsewhereError:
+            settle(self._store.signal_battle(visitor_key, battle_id, Wish.FOLLOW))
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
-        """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""
-        battle = self.history.find(visitor_key, battle_id)
+        """End both answers within one step, or within two seconds if another server answers them. What is shown may be
+        voted on; no more of them is shown from then on.
+        """
+        try:
+            self._stop(self.history.find(visitor_key, battle_id))
+        except ElsewhereError:
+            settle(self._store.signal_battle(visitor_key, battle_id, Wish.STOP))
+
+    def _hear(self, battle_id: str, wish: Wish) -> None:
+        """Do what another server asks of a battle."""
+        battle = self.battles.get(battle_id)
+        if battle and wish is Wish.FORGET:
+            self.history.drop(battle.owner, battle_id)
+            self._runs.members.forget(battle.owner, battle_id)
+        elif battle and wish is Wish.STOP:
+            self._stop(battle)
+        elif battle:
+            self._runs.signals.heed(battle.last, wish)
+
+    def _stop(self, battle: Battle) -> None:
         was_over = battle.last.over.is_set()
         battle.last.is_stopping.set()
         self._runs.halt(battle.last)
@@ -167,7 +197,7 @@ class ArenaService:
 
     def skip(self, visitor_key: str, battle_id: str) -> BattleView:
         """End a battle for good, without a vote."""
-        with self.battles.changing(owner_of(visitor_key), battle_id) as battle:
+        with self.battles.changing(visitor_key, battle_id) as battle:
             refuse_judged(battle)
             battle.is_skipped = True
             battle.last.is_stopping.set()
@@ -194,10 +224,12 @@ class ArenaService:
 
     def reveal(self, visitor_key: str, battle_id: str) -> BattleView:
         """Tell the names now, not `UNDO_S` seconds after the vote. The vote can no longer be taken back."""
-        with self.battles.changing(owner_of(visitor_key), battle_id) as battle:
-            if battle.outcome is None:
-                raise RequestError("reveal", "the names are told after the vote")
-            battle.is_revealed = True
+        with self.battles.judging(visitor_key, battle_id) as battle:
+            with self.battles.changing(visitor_key, battle_id):
+                if battle.outcome is None:
+                    raise RequestError("reveal", "the names are told after the vote")
+            settle(self._store.battles.settle(battle_id))
+            battle.is_revealed = battle.is_final = True
         return self.history.look(visitor_key, battle_id)
 
     def remark(
@@ -233,6 +265,12 @@ class ArenaService:
             raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
         return controls
 
+    def _may_start(self, visitor_key: str) -> bool:
+        """Whether the visitor may start one more battle: neither deleting some nor another server gives more."""
+        most, since = self._runs.config.arena.max_per_hour, datetime.now(UTC) - timedelta(hours=1)
+        stored = self._store.battles.num_started(since, visitor_key)
+        return stored < most and self._moderator.may_start(owner_of(visitor_key))
+
     def _draw(self, before: Battle | None, controls: Controls) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}
         if len(by_name) < 2:
@@ -255,6 +293,15 @@ class ArenaService:
             "max_new_tokens": most - self._rng.randrange(most // 4 + 1),
         }
         return replace(one, settings=one.settings.model_copy(update=changes))
+
+    def _is_known(self, one: Contestant) -> bool:
+        """Whether this server's members can answer for a contestant of another server. Their own refusal names them."""
+        config = self._runs.config
+        try:
+            config.settings_from(one.settings.model_dump())
+        except RequestError:
+            return False
+        return one.member is None or one.member in config.member_names
 
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Queue a turn. Once it is queued, it belongs to the battle."""

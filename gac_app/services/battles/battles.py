@@ -84,6 +84,14 @@ class BattleRun(LiveRun):
         """Whether no more will be shown than `shown`."""
         return self.is_shown_whole(shown) or (self.over.is_set() and self.is_stopped)
 
+    def shown_at(self) -> tuple[float, float]:
+        """When the first characters are shown, or were, and when all that ever will be, in seconds since 1970. How long
+        that takes depends on the length of the answers, not on who gave them.
+        """
+        longest = 0 if self.is_stopped else max(len(stream.text) for stream in self.streams.values())
+        begins_s = self.pace.seconds_to(0) - self.pace.seconds
+        return time.time() + begins_s, time.time() + self.pace.seconds_to(longest)
+
     def as_turn(self) -> Turn:
         """As `RunView`, with what was shown: a later answer must not tell of the rest."""
         whole = super().as_turn()
@@ -113,6 +121,7 @@ class Battle:
             else is accepted.
         unwritten: a judgement that the database has not stored yet, and what to do once it has.
         is_undoing: that judgement takes the vote back, so the names stay hidden until it is stored.
+        is_final: the database is told, or has been, that it can no longer be judged.
     """
 
     owner: str
@@ -134,6 +143,7 @@ class Battle:
     shown: dict[Side, int] | None = None
     unwritten: tuple[Future[None], Callable[[], None]] | None = None
     is_undoing: bool = False
+    is_final: bool = False
     judging: threading.Lock = field(default_factory=threading.Lock)  # held from a click until it is stored
     lock: threading.RLock = field(default_factory=threading.RLock)  # never held while waiting
     clock: Callable[[], float] = time.monotonic
@@ -202,7 +212,14 @@ class Battle:
             }
             for turn in self.turns
         ]
-        return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
+        return {
+            "sides": sides,
+            "turns": turns,
+            "versions": dict(versions),
+            "consent": self.has_consent,
+            "left_odds": self.left_odds,
+            "shown_at": self.last.shown_at(),
+        }
 
     def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
         """The plain facts of a vote: only numbers."""

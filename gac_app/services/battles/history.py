@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from gac_app.arena.outcomes import SIDES, Side
 from gac_app.decoding.trace import StepTrace
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import ElsewhereError, NotFoundError, RequestError
 from gac_app.services.battles.battles import Battle
-from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.battles.live_battles import LiveBattles, revocable_since
+from gac_app.services.battles.restored import OtherVersionError
 from gac_app.services.battles.views import BattleView, live_view, stored_view
 from gac_app.services.runs.live_run import LiveStream
 from gac_app.services.runs.runs import RunService
-from gac_app.services.settling import settle
+from gac_app.services.settling import log_failure, settle
 from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
@@ -29,17 +30,22 @@ class BattleHistory:
         self._runs, self._store, self._battles = runs, store, battles
 
     def find(self, visitor_key: str, battle_id: str) -> Battle:
-        """A visitor's battle in memory. Raises NotFoundError, also for another visitor's."""
-        return self._battles.find(owner_of(visitor_key), battle_id)
+        """A visitor's battle; see `LiveBattles.find`."""
+        return self._battles.find(visitor_key, battle_id)
 
     def look(self, visitor_key: str, battle_id: str) -> BattleView:
         """A visitor's battle as it is now. Raises NotFoundError, also for another visitor's."""
         try:
             battle = self.find(visitor_key, battle_id)
-        except NotFoundError:
+        except NotFoundError as error:
             stored = self._store.battles.load(visitor_key, battle_id)
-            return stored_view(stored, is_elsewhere=battle_id in self._battles.elsewhere())
+            is_elsewhere = isinstance(error, ElsewhereError)
+            why_not = str(error) if is_elsewhere or isinstance(error, OtherVersionError) else ""
+            return stored_view(stored, why_not=why_not, is_elsewhere=is_elsewhere)
         with battle.lock:
+            if battle.is_told and not battle.is_final:  # its time has run out: nobody may take the vote back now
+                battle.is_final = True
+                log_failure(self._store.battles.settle(battle_id), f"battle {battle_id}")
             return live_view(battle)
 
     def answer(self, visitor_key: str, battle_id: str, turn: int, side: Side) -> tuple[LiveStream, Settings]:
@@ -51,6 +57,8 @@ class BattleHistory:
             if side not in SIDES or not 0 <= turn < len(battle.turns):
                 raise RequestError("turn", "there is no such answer")
             run = battle.turns[turn]
+            if not run.streams[side].steps:
+                raise NotFoundError("the steps of this answer are no longer in memory")
             return run.streams[side], run.settings_of(side)
 
     def steps(
@@ -74,14 +82,15 @@ class BattleHistory:
         that are `is_told`.
         """
         owner_of(visitor_key)
-        return self._store.battles.newest(visitor_key, limit, self._battles.open_ids())
+        return self._store.battles.newest(visitor_key, limit, revocable_since())
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
         """Delete a battle with its vote and all its text: in memory, in prefix caches, and in the database's files."""
+        owner = owner_of(visitor_key)
         with self._runs.changing(visitor_key):
-            self.drop(owner_of(visitor_key), battle_id)
-            self._runs.forget_read(visitor_key, battle_id)
-            settle(self._store.battles.delete(visitor_key, battle_id))
+            self.drop(owner, battle_id)
+            self._runs.members.forget(owner, battle_id)
+            settle(self._store.delete_battle(visitor_key, battle_id))
             self._runs.history.publish_deletions()
 
     def drop(self, owner: str, battle_id: str | None = None) -> None:

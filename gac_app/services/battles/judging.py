@@ -9,13 +9,12 @@ from typing import Any
 
 from gac_app.arena.moderation import Cast, Moderator
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Outcome, outcome_of, reasons_of
-from gac_app.errors import RequestError
+from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import has_something_to_judge
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
-from gac_app.services.visitors import owner_of
 from gac_app.storage import NewJudgement, Store, clean_text
 
 _MEANWHILE = "this battle has been judged meanwhile; look at it again"
@@ -35,9 +34,9 @@ class Judge:
 
     def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> None:
         """Judge a battle, and end its answers if they are still coming."""
-        given, owner = outcome_of(outcome), owner_of(visitor_key)
-        with self._battles.judging(owner, battle_id) as battle:
-            with self._battles.changing(owner, battle_id):
+        given = outcome_of(outcome)
+        with self._battles.judging(visitor_key, battle_id) as battle:
+            with self._battles.changing(visitor_key, battle_id):
                 refuse_judged(battle)
                 if ballot != battle.num_rows:
                     raise RequestError("ballot", _MEANWHILE)
@@ -58,10 +57,11 @@ class Judge:
 
     def _write_vote(self, battle: Battle, visitor_key: str, given: Outcome, seen: Mapping[str, Any]) -> Future[None]:
         """Store the vote on a battle whose answers have ended. `seen`: the facts at the time of the vote."""
-        with self._battles.changing(battle.owner, battle.id):
+        with self._battles.changing(visitor_key, battle.id):
             if battle.is_void:
                 raise RequestError("vote", _FAILED)
             facts = {**battle.facts(seen["shown"]), **{name: seen[name] for name in ("seconds", "early", "stopped")}}
+            self._forget_cast(battle)  # of a vote that was taken back on another server
             cast = _cast(battle, given, facts["seconds"])
             facts["flags"] = self._moderator.flags(cast)
 
@@ -77,9 +77,8 @@ class Judge:
 
     def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
         """Take a vote back, if that is still possible."""
-        owner = owner_of(visitor_key)
-        with self._battles.judging(owner, battle_id) as battle:
-            with self._battles.changing(owner, battle_id):
+        with self._battles.judging(visitor_key, battle_id) as battle:
+            with self._battles.changing(visitor_key, battle_id):
                 if battle.outcome is None:
                     raise RequestError("undo", "there is no vote to take back")
                 if battle.is_told:
@@ -88,8 +87,7 @@ class Judge:
 
                 def forget() -> None:
                     battle.outcome = None
-                    if battle.cast:
-                        self._moderator.undone(battle.cast)
+                    self._forget_cast(battle)
 
                 battle.is_undoing = True
                 row = NewJudgement(position=battle.num_rows, kind=Kind.UNDO)
@@ -104,15 +102,32 @@ class Judge:
         if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
             raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
         body = {"reasons": found, "comment": clean_text(comment).strip()}
-        owner = owner_of(visitor_key)
-        with self._battles.judging(owner, battle_id) as battle:
-            with self._battles.changing(owner, battle_id):
+        try:
+            self._battles.find(visitor_key, battle_id)
+        except NotFoundError:
+            settle(self._remark_on_told(visitor_key, battle_id, body))
+            return
+        with self._battles.judging(visitor_key, battle_id) as battle:
+            with self._battles.changing(visitor_key, battle_id):
                 if battle.outcome is None:
                     raise RequestError("reasons", "are taken after the vote")
                 _check_ballot(battle, ballot)
                 row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
                 write = self._submit(battle, visitor_key, row, lambda: None)
             settle(write)
+
+    def _remark_on_told(self, visitor_key: str, battle_id: str, body: Mapping[str, Any]) -> Future[None]:
+        """Store a remark on a vote that stands, of a battle that is not in memory."""
+        stored = self._store.battles.load(visitor_key, battle_id)
+        if not stored.is_blind or not stored.outcome:
+            raise NotFoundError("there is no such battle")
+        row = NewJudgement(position=len(stored.own_judgements), kind=Kind.REMARK, body=body)
+        return self._store.battles.judge(visitor_key, battle_id, row)
+
+    def _forget_cast(self, battle: Battle) -> None:
+        if battle.cast:
+            self._moderator.undone(battle.cast)
+            battle.cast = None
 
     def _note_unwritten(self, cast: Cast, write: Future[None]) -> None:
         if write.exception() is not None:

@@ -8,7 +8,7 @@ from gac_app.arena.outcomes import Origin
 from gac_app.services.battles.battles import Battle
 from gac_app.services.queue.shares import client_today
 from gac_app.services.settling import log_failure
-from gac_app.storage import NewBattle, Store
+from gac_app.storage import ANSWERED, CONTINUING, NewBattle, Store
 
 
 class BattleRecorder:
@@ -40,12 +40,12 @@ class BattleRecorder:
         )
         log_failure(self._store.battles.start(new), f"battle {battle.id}")
 
-    def let_go(self, battle: Battle) -> None:
-        """Write that the battle is no longer in memory."""
-        log_failure(self._store.battles.let_go(battle.id), f"battle {battle.id}")
+    def continues(self, battle: Battle) -> None:
+        """Write that another turn is being answered, so no other server may judge the battle."""
+        log_failure(self._store.battles.update(battle.id, CONTINUING), f"battle {battle.id}")
 
     def ended(self, battle: Battle) -> None:
         """Write the battle's final status and its whole record."""
-        status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"
+        status = "skipped" if battle.is_skipped else "void" if battle.is_void else ANSWERED
         update = self._store.battles.update(battle.id, status, battle.body(self._versions))
         log_failure(update, f"battle {battle.id}")

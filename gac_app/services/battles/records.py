@@ -12,6 +12,12 @@ from gac_app.arena.rating.style import FEATURES, style_of
 from gac_app.services.runs.views import StreamView
 from gac_app.settings import Settings
 
+# What an answer's end and its record call by the same name.
+END_FACTS = (
+    *("detail", "num_tokens", "num_ensembled", "num_replayed"),
+    *("ttft_s", "seconds", "digest", "is_reproducible"),
+)
+
 
 def side_record(name: str, member: str | None, settings: Settings) -> dict[str, Any]:
     """The contestant of a side."""
@@ -24,19 +30,9 @@ def answer_record(stream: StreamView) -> dict[str, Any]:
     end = stream.finished
     if end is None:
         return fed
-    return {
-        **fed,
-        "finish_reason": end.reason.value,
-        "detail": end.detail,
-        "num_tokens": end.num_tokens,
-        "num_ensembled": end.num_ensembled,
-        "num_replayed": end.num_replayed,
-        "num_forwards": sum(usage.num_forwards for usage in end.members.values()),
-        "ttft_s": end.ttft_s,
-        "seconds": end.seconds,
-        "digest": end.digest,
-        "is_reproducible": end.is_reproducible,
-    }
+    num_forwards = sum(usage.num_forwards for usage in end.members.values())
+    told = {name: getattr(end, name) for name in END_FACTS}
+    return {**fed, "finish_reason": end.reason.value, "num_forwards": num_forwards, **told}
 
 
 def side_facts(streams: Sequence[StreamView], num_shown: int) -> dict[str, Any]:

@@ -11,17 +11,14 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.records import answer_record, side_record
 from gac_app.services.runs.views import WAITING
-from gac_app.storage import LET_GO as STATUS_LET_GO
 from gac_app.storage import StoredBattle
 
-Phase = Literal["waiting", "answering", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
+Phase = Literal["waiting", "answering", "elsewhere", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
 
 VOID = "One of the two could not answer, so this battle does not count."
-RESTARTED = "The server was restarted before a vote."
-LET_GO = "Newer battles took the place of this one before a vote."
+UNJUDGED = "This battle ended before a vote."
 STOPPED = "Stopped: both are shown up to the same place. Which one is better?"
 NOT_BEGUN = "This battle did not begin: it was stopped, or others had their turn first. Please try again."
-ELSEWHERE = "Another server has this battle; it can be judged there alone."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +55,8 @@ class BattleView:
     """A battle at one moment.
 
     Attributes:
-        phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
-            failed), "skipped", "interrupted" (it can no longer be judged here; `message` says why).
+        phase: "waiting" in the queue, "answering", "elsewhere" (another server answers it), "answered", "voted" (it
+            can be undone), "revealed", "void" (a side failed), "skipped", "interrupted" (it can no longer be judged).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
         ballot: must be passed with a vote, an undo or a remark; changes with each.
@@ -158,16 +155,17 @@ def _told(battle: Battle, side: Side) -> ContestantView:
     return _contestant(side_record(one.name, one.member, one.settings), answers)
 
 
-def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleView:
+def stored_view(battle: StoredBattle, *, why_not: str = "", is_elsewhere: bool = False) -> BattleView:
     """A battle that is not in memory, so it cannot be judged here.
 
     Args:
-        is_elsewhere: another server has it, where it can still be judged, so no names are told.
+        why_not: though it is open; then no names are told.
+        is_elsewhere: because another server answers it.
     """
     outcome, body = battle.outcome or None, battle.body
-    phase: Phase = "void" if battle.status == "void" else "skipped" if battle.status == "skipped" else "interrupted"
-    phase = "revealed" if outcome and not is_elsewhere else phase
-    why = ELSEWHERE if is_elsewhere else LET_GO if battle.status == STATUS_LET_GO else RESTARTED
+    phase: Phase = "elsewhere" if is_elsewhere else "revealed" if outcome and not why_not else "interrupted"
+    if battle.status in ("void", "skipped"):
+        phase = "void" if battle.status == "void" else "skipped"
     return BattleView(
         id=battle.battle_id,
         phase=phase,
@@ -177,7 +175,7 @@ def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleVi
         ),
         ballot=len(battle.judgements),
         outcome=outcome,
-        message={"void": VOID, "interrupted": why}.get(phase, ""),
+        message={"void": VOID, "elsewhere": why_not, "interrupted": why_not or UNJUDGED}.get(phase, ""),
         contestants={side: _contestant(body["sides"][side], [turn[side] for turn in body["turns"]]) for side in SIDES}
         if phase == "revealed"
         else None,

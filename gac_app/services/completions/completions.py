@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gac_app.errors import LimitError, NotFoundError
+from gac_app.errors import ElsewhereError, LimitError, NotFoundError
 from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.systems import System, Systems
 from gac_app.services.runs.runs import RunService
@@ -75,7 +75,7 @@ class Completions:
         """
         owner = owner_of(asker.visitor_key)
         self._runs.members.ensemble()
-        run = CompletionRun(question, owner)
+        run = CompletionRun(question, owner, self._runs.signals.server_prefix)
         run.client = asker.client
 
         with self._lock:
@@ -96,11 +96,15 @@ class Completions:
         return self._runs.following(run)
 
     def find(self, run_id: str, asker: Asker) -> CompletionRun:
-        """A run that is under way, or one of the last `KEPT_RUNS`. Raises NotFoundError, also for another's."""
+        """A run that is under way, or one of the last `KEPT_RUNS`. Raises NotFoundError, also for another's;
+        ElsewhereError for one of another server.
+        """
         owner = owner_of(asker.visitor_key)
         with self._lock:
             known = self._ended_last | {run.id: run for run in self._under_way}
         run = known.get(run_id)
+        if run is None and self._runs.signals.is_of_another_server(run_id):
+            raise ElsewhereError("another server answers this run; send what concerns it to the one that was asked")
         if run is None or not hmac.compare_digest(run.owner, owner):
             raise NotFoundError("there is no such run, or it ended long ago")
         return run

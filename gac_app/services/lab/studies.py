@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
 from gac_app.evaluation.studies import EnsembleStudy, Evaluator, QuestionStudy, StudyResult, studies
-from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain, load_task, parse_questions
+from gac_app.evaluation.tasks import SAMPLES, Question, Task, asked, first_of_each_domain, load_task, parse_questions
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.evaluation.running import Progress
-
-_SAMPLES = Path(__file__).parents[2] / "evaluation" / "samples"
-_OWN_SETS = {"trivia": "triviaqa", "sense": "arc_challenge", "sums": "gsm8k"}  # file -> the task it follows
 
 OWN = "own"  # the set of a visitor's own questions
 _OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # the tasks whose protocols these follow
@@ -71,8 +68,7 @@ def carry_out(
 
 def question_sets(config: Config) -> tuple[QuestionSet, ...]:
     """The built-in sets, then the configuration's, which may replace them."""
-    files = {name: (task, _SAMPLES / f"{name}.jsonl") for name, task in _OWN_SETS.items()}
-    files |= {task: (task, path) for task, path in config.lab.questions.items()}
+    files = SAMPLES | {task: (task, path) for task, path in config.lab.questions.items()}
     sets = []
     for name, (task, path) in files.items():
         try:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import fields
 from typing import Any
 
-from gac_app.arena.exports.exports import written
-from gac_app.arena.exports.formats import Format
-from gac_app.arena.exports.judged import judged
 from gac_app.arena.outcomes import Origin
 from gac_app.errors import RequestError
+from gac_app.services.exports.formats import Format, written
+from gac_app.services.exports.judged import judged
 from gac_app.services.mirror.lines import Line, stamp_of, written_line
 from gac_app.storage import Imported, RunStatus, Store, StoredBattle
 

@@ -192,6 +192,8 @@ class MemberStep(TypedDict):
     top: list[Candidate]
     num_read: Count
     seconds: Seconds
+    num_told: NotRequired[Count]
+    missing: NotRequired[float]
 
 
 @with_config(_SHAPE)
@@ -213,6 +215,7 @@ class Step(TypedDict):
     evidence: NotRequired[dict[Name, float]]
     is_forced: NotRequired[bool]
     is_drafted: NotRequired[bool]
+    drafted_by: NotRequired[list[Name]]
     drawn: NotRequired[Name]
 
 

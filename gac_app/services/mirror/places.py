@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import without_folders
 
@@ -34,46 +34,31 @@ class Trouble:
         self._is_told = False
 
 
-class Place(Protocol):
-    """A place for files. Methods raise OSError."""
+class Place:
+    """A folder for files, possibly mounted: this process appends to its own file there. It is created, but its parent
+    must exist. Methods raise OSError.
+    """
 
-    folder: Path  # this process appends to its own file here
-    trouble: Trouble
+    def __init__(self, folder: Path, what_fails: str = "the mirror's folder cannot be used") -> None:
+        self.folder, self.trouble = folder, Trouble(what_fails)
 
     def prepare(self) -> None:
         """Make the folder if it is missing."""
-
-    def fetch(self) -> list[Path]:
-        """The files of all processes, oldest first. May take minutes."""
-
-    def push(self) -> None:
-        """Publish soon: something important was appended."""
-
-    def close(self) -> None: ...
-
-
-class FolderPlace:
-    """A folder, possibly mounted. It is created, but its parent must exist."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.trouble = Trouble("the mirror's folder cannot be used")
-
-    def prepare(self) -> None:
         self.folder.mkdir(exist_ok=True)
 
     def fetch(self) -> list[Path]:
+        """The files of all processes, oldest first. May take minutes."""
         self.prepare()
         return sorted(self.folder.glob(FILES))
 
     def push(self) -> None:
-        """Nothing to do."""
+        """Publish soon, where that is not at once: something important was appended."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Publish what is left."""
 
 
-class DatasetPlace:
+class DatasetPlace(Place):
     """A dataset; new lines are committed every few minutes. If missing, it is created as private.
 
     Args:
@@ -83,8 +68,7 @@ class DatasetPlace:
     """
 
     def __init__(self, dataset: str, folder: Path, every_minutes: float, api: HfApi | None = None) -> None:
-        self.folder = folder
-        self.trouble = Trouble("the mirror's dataset takes no commit")
+        super().__init__(folder, "the mirror's dataset takes no commit")
         self._dataset, self._every_minutes, self._api = dataset, every_minutes, api
         self._scheduler: CommitScheduler | None = None
 

@@ -15,6 +15,7 @@ from gac_app.decoding.trace import StepTrace
 from gac_app.errors import NotFoundError, RequestError, StorageError
 from gac_app.services.members import Members
 from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.revisions import have_other_answers
 from gac_app.services.runs.runner import Runner
@@ -113,9 +114,9 @@ class History:
         return before if before.member_names == run.member_names else None
 
     def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run that `run` replaces: same prompt and members, other settings. None if there is none."""
+        """The run that `run` replaces: no branch, same prompt and members, other settings. None if there is none."""
         parent = None if run.branch_position is not None else self._still_there(visitor_key, run.parent_run_id)
-        if parent is None or ENSEMBLE not in parent.streams:
+        if parent is None or parent.branch_position is not None or ENSEMBLE not in parent.streams:
             return None
         is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names)
         return parent if is_alike and have_other_answers(parent.settings, run.settings) else None
@@ -211,14 +212,8 @@ class History:
         """
         owner = owner_of(visitor_key)
         with self._runs.changing(owner):
-            live = self._runs.of(owner)
-            doomed = [run for run in live if run.id == run_id]
+            doomed = self._drop(self._runs.of(owner), run_id)
             conversation_id = doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
-            readers = [run for run in live if any(turn.run_id == run_id for turn in run.turns)]
-            self._runs.remove(doomed)
-            self._runner.stop_all([*doomed, *readers], END_TIMEOUT_S)
-            for run in readers:
-                run.forget_turn(run_id)
             self._members.forget(owner, conversation_id)
             try:
                 settle(self._store.delete_run(visitor_key, run_id))
@@ -226,6 +221,21 @@ class History:
                 if not doomed:  # else it was never stored
                     raise
             self.publish_deletions()
+
+    def _drop(self, live: Sequence[LiveRun], run_id: str) -> list[LiveRun]:
+        """Keep nothing of a run in memory, and stop those of `live` that have read it. Returns it, if it was there."""
+        doomed = [run for run in live if run.id == run_id]
+        readers = [run for run in live if any(turn.run_id == run_id for turn in run.turns)]
+        self._runs.remove(doomed)
+        self._runner.stop_all([*doomed, *readers], END_TIMEOUT_S)
+        for run in readers:
+            run.forget_turn(run_id)
+        return doomed
+
+    def forget(self, run_id: str) -> None:
+        """Keep nothing in memory of a run that was deleted on another server."""
+        for run in self._drop(self._runs.all(), run_id):
+            self._members.forget(run.owner, run.conversation_id)
 
     def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
         """Delete several runs, one after another. Missing ones are ignored."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from gac_app.decoding.trace import Event
 from gac_app.services.members import namespace_of
 from gac_app.services.origin import ORIGIN
-from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in
+from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in, is_over
 from gac_app.settings import Settings
 from gac_app.storage import Swap, Turn
 
@@ -55,6 +56,7 @@ class RunPlan:
         branches: by stream, the beginning of its answer.
         kept: by stream, answers that are copied.
         seeds: by stream, if not the settings'.
+        id_prefix: its id begins so.
     """
 
     prompt: str
@@ -69,6 +71,10 @@ class RunPlan:
     branches: Mapping[str, Branch] = field(default_factory=dict)
     kept: Mapping[str, LiveStream] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
+    id_prefix: str = ""
+
+
+_OF_PLAN = ("prompt", "settings", "turns", "parent_run_id", "branch_position", "swap", "repeats_run_id")
 
 
 class LiveRun(RunView):
@@ -82,19 +88,13 @@ class LiveRun(RunView):
 
     def __init__(self, plan: RunPlan, *, owner: str, keys: Sequence[str], member_names: tuple[str, ...]) -> None:
         super().__init__(
-            id=uuid.uuid4().hex,
+            id=plan.id_prefix + uuid.uuid4().hex[len(plan.id_prefix) :],
             conversation_id=plan.conversation_id or uuid.uuid4().hex,
-            prompt=plan.prompt,
-            settings=plan.settings,
             member_names=member_names,
             status=WAITING,
             streams={key: plan.kept.get(key) or LiveStream(key.removeprefix("member:")) for key in keys},
-            turns=plan.turns,
-            parent_run_id=plan.parent_run_id,
-            branch_position=plan.branch_position,
-            swap=plan.swap,
-            repeats_run_id=plan.repeats_run_id,
             seeds=dict(plan.seeds),
+            **{name: getattr(plan, name) for name in _OF_PLAN},
         )
         self.owner = owner
         self.origin = replace(ORIGIN.get(), run_id=self.id)
@@ -186,3 +186,23 @@ class LiveRun(RunView):
         """Wait for the change that makes a condition true, at most `timeout_s`. Returns whether it is true."""
         with self._changed:
             return bool(self._changed.wait_for(is_so, timeout_s))
+
+
+def is_elsewhere(run: RunView) -> bool:
+    """Whether another server answers a run."""
+    return not isinstance(run, LiveRun) and not is_over(run)
+
+
+@asynccontextmanager
+async def changes_of(run: LiveRun) -> AsyncIterator[asyncio.Event]:
+    """An event that the run's threads set after each change; set at first. Clear it before looking at the run."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    changed.set()
+
+    def tell() -> None:
+        if not changed.is_set():  # so that a loop that is busy is called once, not once per token
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(changed.set)
+
+    with run.telling(tell):
+        yield changed

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from gac_app.decoding.trace import TokenEvent
 from gac_app.services.runs.live_run import LiveRun
-from gac_app.services.runs.views import ENSEMBLE, StreamView, run_status
+from gac_app.services.runs.views import ENSEMBLE, RUN_FACTS, StreamView, run_status
 from gac_app.services.settling import log_failure
 from gac_app.storage import AnswerRecord, NewRun, Store
 
@@ -38,19 +38,12 @@ class Recorder:
             NewRun(
                 run_id=run.id,
                 visitor_key=visitor_key,
-                conversation_id=run.conversation_id,
-                prompt=run.prompt,
                 settings=run.settings.model_dump(mode="json"),
-                member_names=run.member_names,
-                parent_run_id=run.parent_run_id,
-                branch_position=run.branch_position,
-                swap=run.swap,
-                repeats_run_id=run.repeats_run_id,
-                seeds=run.seeds,
                 turn_ids=tuple(turn.run_id for turn in run.turns),
                 config_hash=self._config_hash,
                 versions=dict(self._versions),
                 has_consent=run.has_consent,
+                **{name: getattr(run, name) for name in RUN_FACTS},
             )
         )
         _note_failures(run, [writing])

@@ -92,6 +92,8 @@ def compared(parent: RunView, settings: Settings) -> RunPlan:
     """The ensemble answers again with other settings, so that both answers stand side by side. Raises RequestError."""
     if ENSEMBLE not in parent.streams:
         raise RequestError("run", "has no answer of the ensemble")
+    if parent.branch_position is not None:
+        raise RequestError("run", "is a branch, whose beginning was given; compare settings on the original")
     if not have_other_answers(parent.settings, settings):
         raise RequestError("settings", "are those of this run; choose others")
     return replacing(parent, settings=settings, streams=[ENSEMBLE])

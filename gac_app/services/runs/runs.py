@@ -13,22 +13,23 @@ from dataclasses import replace
 from typing import Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.errors import RequestError
+from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
 from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies, implies_nothing
-from gac_app.services.runs.live_run import LiveRun, RunPlan
+from gac_app.services.runs.live_run import LiveRun, RunPlan, is_elsewhere
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.recorder import Recorder
 from gac_app.services.runs.revisions import branched, compared, extended, regenerated, replacing
 from gac_app.services.runs.runner import Runner
+from gac_app.services.runs.signals import Signals
 from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, is_over, member_stream
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import RunStatus, Store, Turn, clean_text
+from gac_app.storage import RunStatus, Store, Turn, Wish, clean_text
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -51,6 +52,7 @@ class RunService:
         metrics: what was decoded, and what goes on.
         companions: called when a visitor deletes everything, and on closing.
         consents: the visitors whose runs are published.
+        signals: what other servers ask.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class RunService:
         self._runs = LiveRuns()
         self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions, implies)
         self.audience = Audience(self._runner.stop)
+        self.signals = Signals(store, self._runs, self.history, self.audience, self._runner.stop)
 
     def when_ended(self, tell: Callable[[LiveRun], None]) -> None:
         """`tell` is called with each run that has ended."""
@@ -221,6 +224,8 @@ class RunService:
     def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
         """The turns of a conversation, its newest run as the last; none if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
+        if runs and is_elsewhere(runs[-1]):
+            raise RequestError("prompt", "another server still writes the last answer; wait for its end, or stop it")
         return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()
 
     def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:
@@ -251,19 +256,27 @@ class RunService:
         """End a run of any owner within one step, and wait for that."""
         self._runner.stop_all([run], END_TIMEOUT_S)
 
-    def forget_read(self, visitor_key: str, conversation_id: str) -> None:
-        """Drop a visitor's conversation from the prefix caches, also for other services."""
-        self.members.forget(owner_of(visitor_key), conversation_id)
-
     def stop(self, visitor_key: str, run_id: str) -> None:
-        """End a run within one step. Does nothing if it is over."""
-        self._runner.stop(self._runs.find(owner_of(visitor_key), run_id))
+        """End a run within one step, or within two seconds if another server answers it. Does nothing if it is over."""
+        try:
+            run = self._runs.find(owner_of(visitor_key), run_id)
+        except NotFoundError:
+            settle(self._store.signal_run(visitor_key, run_id, Wish.STOP))
+        else:
+            self._runner.stop(run)
 
     # --- streaming
 
     def following(self, run: RunView) -> AbstractContextManager[None]:
         """A page follows the run until the block ends. Soon after the last page has left, the run ends."""
         return self.audience.following(run) if isinstance(run, LiveRun) else nullcontext()
+
+    def follow_elsewhere(self, visitor_key: str, run_id: str) -> RunView:
+        """A run that another server answers, as it is stored now. That one is told that a page still shows it."""
+        run = self.history.find(visitor_key, run_id)
+        if not is_over(run):
+            settle(self._store.signal_run(visitor_key, run_id, Wish.FOLLOW))
+        return run
 
     def note_seen(self, visitor_key: str, run_id: str) -> None:
         """A page shows the run, which then continues for `Audience.unseen_s` without one."""

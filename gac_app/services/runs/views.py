@@ -28,6 +28,12 @@ from gac_app.storage import (
 T = TypeVar("T")
 
 WAITING = "waiting"
+# What all runs, new, live and stored, call by the same name.
+RUN_FACTS = (
+    *("conversation_id", "prompt", "member_names", "parent_run_id"),
+    *("branch_position", "swap", "repeats_run_id", "seeds"),
+)
+_STORED_FACTS = (*RUN_FACTS, "status", "outcome", "turns", "num_deleted_turns", "is_shared", "shares_turns")
 LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
 
 
@@ -133,26 +139,11 @@ class RunView:
 
 def stored_view(run: StoredRun, settings: Settings) -> RunView:
     """The view of a stored run; `settings` are the stored ones."""
-    view = RunView(
-        id=run.run_id,
-        conversation_id=run.conversation_id,
-        prompt=run.prompt,
-        settings=settings,
-        member_names=run.member_names,
-        status=run.status,
-        streams={answer.stream: _stored_stream(answer) for answer in run.answers},
-        is_saved=True,
-        outcome=run.outcome,
-        parent_run_id=run.parent_run_id,
-        branch_position=run.branch_position,
-        swap=run.swap,
-        repeats_run_id=run.repeats_run_id,
-        turns=run.turns,
-        num_deleted_turns=run.num_deleted_turns,
-        is_shared=run.is_shared,
-        shares_turns=run.shares_turns,
-        seeds=run.seeds,
-    )
+    streams = {answer.stream: _stored_stream(answer) for answer in run.answers}
+    if run.status == RunStatus.RUNNING:
+        streams = {ENSEMBLE: StreamView(ENSEMBLE)}  # answers are stored when all have ended
+    same = {name: getattr(run, name) for name in _STORED_FACTS}
+    view = RunView(id=run.run_id, settings=settings, streams=streams, is_saved=True, **same)
     view.feed(run.settings.get("system_prompt", ""))
     return view
 

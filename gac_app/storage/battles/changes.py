@@ -12,43 +12,43 @@ from sqlalchemy.orm import Session, selectinload
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage.battles import standing_votes
-from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, whole
-from gac_app.storage.battles.records import JudgedBattle, NewBattle, NewJudgement
+from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, stored, whole
+from gac_app.storage.battles.records import BATTLE_COLUMNS, JudgedBattle, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement
-from gac_app.storage.database.database import DeletedIds
+from gac_app.storage.database.database import server_of, when_written
 from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, new_key
 from gac_app.storage.database.visitors import own_visitor
 from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
-LET_GO = "let-go"  # status of a battle that its server dropped before a vote
+RUNNING, CONTINUING, ANSWERED = "running", "continuing", "answered"  # the second: with a turn that was answered before
 _NEVER_JUDGED = ("void", "skipped")
 
 
-def start(session: Session, new: NewBattle, server_id: str | None = None) -> None:
-    """Write a battle. `server_id`: the server that can judge it; None = it is over."""
+def start(session: Session, new: NewBattle) -> None:
+    """Write a battle, which can be judged on this server."""
+    _add(session, new, server_of(session))
+
+
+def _add(session: Session, new: NewBattle, server_id: str | None = None) -> None:
+    """As `start`. `server_id`: the server that can judge it; None = it is over."""
     visitor = own_visitor(session, new.visitor_key)
     run = session.get(Run, new.run_id) if new.run_id else None
     if new.run_id and (run is None or run.conversation.visitor_id != visitor.id):
         raise NotFoundError("there is no such run")
     key = Key(run.key.id, run.key.key) if run else new_key(session)
+    columns = {name: getattr(new, name) for name in BATTLE_COLUMNS}
+    columns |= {"left": clean_text(new.left), "right": clean_text(new.right)}
     session.add(
         Battle(
             id=new.battle_id,
             visitor=visitor,
-            run_id=new.run_id,
             key_id=key.id,
             server_id=server_id,
-            origin=new.origin,
-            is_blind=new.is_blind,
-            left=clean_text(new.left),
-            right=clean_text(new.right),
-            language=new.language,
-            config_hash=new.config_hash,
             client=new.client,
             has_consent=bool(new.body.get("consent")),
-            status=new.status,
             body=encrypt_json(key.key, new.body),
+            **columns,
         )
     )
 
@@ -57,29 +57,70 @@ def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
     """Write a finished battle with its vote. Returns False if it exists already."""
     if session.get(Battle, new.battle_id) is not None:
         return False
-    start(session, new)
+    _add(session, new)
     session.flush()
-    judge(session, new.visitor_key, new.battle_id, vote)
+    _append(session, new.visitor_key, new.battle_id, vote)
     return True
 
 
-def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
-    """Write a battle's state so far. Raises NotFoundError if it was deleted meanwhile."""
-    battle = _get(session, battle_id)
-    battle.status, battle.body = status, encrypt_json(key_of(battle), body)
+def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any] | None = None) -> None:
+    """Write a battle's status, and its state so far if there is a new one. Raises NotFoundError if it was deleted, and
+    RequestError if another server has taken it over meanwhile.
+    """
+    battle = _get_held(session, battle_id)
+    battle.status = status
+    if body is not None:
+        battle.body = encrypt_json(key_of(battle), body)
     if status in _NEVER_JUDGED:
         battle.server_id = None
+    _tell_changed(session, battle_id)
 
 
-def let_go(session: Session, battle_id: str) -> None:
-    """Write that the server no longer holds a battle, so that it cannot be judged. Raises NotFoundError."""
-    battle = _get(session, battle_id)
-    battle.server_id = None
-    if not has_vote(battle):
-        battle.status = LET_GO
+def take_over(session: Session, visitor_key: str, battle_id: str) -> tuple[StoredBattle, str]:
+    """Let this server judge a visitor's battle from now on, whichever one did so far. Returns it, and its client.
+    Raises NotFoundError if it is not answered or can no longer be judged.
+    """
+    battle = get_owned(session, visitor_key, battle_id)
+    if battle.server_id is None or battle.status != ANSWERED:
+        raise NotFoundError("there is no such battle")
+    battle.server_id = server_of(session)
+    return stored(battle), battle.client
+
+
+def settle(session: Session, battle_id: str) -> None:
+    """Write that a battle can no longer be judged, on any server, before its names are told. Raises as `update`."""
+    _get_held(session, battle_id).server_id = None
+
+
+def _get_held(session: Session, battle_id: str) -> Battle:
+    battle = session.get(Battle, battle_id)
+    if battle is None:
+        raise NotFoundError("there is no such battle")
+    return _held(session, battle)
+
+
+def _held(session: Session, battle: Battle) -> Battle:
+    if battle.server_id not in (None, server_of(session)):
+        raise RequestError("battle", "another server has it now; look at it again")
+    return battle
+
+
+def _tell_changed(session: Session, battle_id: str) -> None:
+    when_written(session, lambda observer: observer.changed_battle(battle_id))
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
+    """Append a vote, an undo or a remark to the visitor's battle. Raises RequestError if it does not follow the last
+    row, if another server holds the battle, or if its names have been told and `new` would change the vote.
+    """
+    battle = _held(session, get_owned(session, visitor_key, battle_id))
+    if battle.server_id != server_of(session) and new.kind in (VOTE, UNDO):
+        raise RequestError("vote", "this battle can no longer be judged")
+    _append(session, visitor_key, battle_id, new)
+    _tell_changed(session, battle_id)
+
+
+def _append(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
     """Append a row. Raises RequestError for a second vote, an undo without a vote, and a row out of order."""
     battle = get_owned(session, visitor_key, battle_id)
     stands = has_vote(battle)
@@ -110,6 +151,7 @@ def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> N
         given = Judgement(battle_id=battle.id, position=position, kind=VERDICT, outcome=verdict, facts=b"{}")
         session.add(given)
         session.flush()  # gives the time
+        _tell_changed(session, battle.id)
         standing_votes.stand_again(session, battle, [_open_part(row) for row in (*battle.judgements, given)])
 
 
@@ -118,12 +160,11 @@ def _num_own(battle: Battle) -> int:
     return sum(row.kind != VERDICT for row in battle.judgements)
 
 
-def remove(session: Session, visitor_key: str, battle_id: str) -> DeletedIds:
+def remove(session: Session, visitor_key: str, battle_id: str) -> None:
     battle = get_owned(session, visitor_key, battle_id)
     if battle.run_id is None:  # otherwise the key belongs to the run
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
-    return DeletedIds((), (battle.id,))
 
 
 def remove_all(session: Session, battle_ids: Sequence[str]) -> None:
@@ -140,26 +181,19 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
     """
     for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
         if has_vote(battle):
-            judge(session, visitor_key, battle.id, NewJudgement(position=_num_own(battle), kind=UNDO))
+            _append(session, visitor_key, battle.id, NewJudgement(position=_num_own(battle), kind=UNDO))
     session.flush()
     session.expire_all()
     for new, vote in pairs:
         known = session.get(Battle, new.battle_id)
         if known is None:
-            start(session, new)
+            _add(session, new)
             session.flush()
         position = _num_own(known) if known else 0
-        judge(session, visitor_key, new.battle_id, replace(vote, position=position))
+        _append(session, visitor_key, new.battle_id, replace(vote, position=position))
 
 
 def _open_part(row: Judgement) -> dict[str, Any]:
     """A judgement as exported, without what is encrypted."""
     facts = json.loads(row.facts)
     return {"kind": row.kind, "outcome": row.outcome, "facts": facts, "created_at": row.created_at.isoformat()}
-
-
-def _get(session: Session, battle_id: str) -> Battle:
-    battle = session.get(Battle, battle_id)
-    if battle is None:
-        raise NotFoundError("there is no such battle")
-    return battle

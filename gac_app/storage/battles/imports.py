@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import key_of
-from gac_app.storage.battles.records import StoredBattle
+from gac_app.storage.battles.records import BATTLE_COLUMNS, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
-from gac_app.storage.database.bulk import insert_many
 from gac_app.storage.database.encryption import Key, encrypt_json, new_keys
 from gac_app.storage.database.tables import Base, RunKey
 from gac_app.storage.database.visitors import imported_visitors
@@ -40,17 +39,11 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
         (key_id, key), run_id = keys[battle.battle_id]
         rows[Battle].append(
             {
+                **{name: getattr(battle, name) for name in BATTLE_COLUMNS},
                 "id": battle.battle_id,
                 "visitor_id": visitor_id,
                 "run_id": run_id,
                 "key_id": key_id,
-                "origin": battle.origin,
-                "is_blind": battle.is_blind,
-                "left": battle.left,
-                "right": battle.right,
-                "language": battle.language,
-                "config_hash": battle.config_hash,
-                "status": battle.status,
                 "has_consent": bool(battle.body.get("consent")),
                 "body": encrypt_json(key, battle.body),
                 "created_at": datetime.fromisoformat(battle.created_at),
@@ -60,7 +53,8 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
         if vote := standing_votes.standing(battle.judgements):
             rows[StandingVote].append(standing_votes.row_of(battle, visitor_id, *vote))
     for table, found in rows.items():
-        insert_many(session, table, found)
+        if found:
+            session.execute(insert(table), found)
 
 
 def _keys(session: Session, battles: Sequence[StoredBattle]) -> dict[str, tuple[Key, str | None]]:
@@ -85,7 +79,7 @@ def _judge_again(session: Session, battle: StoredBattle) -> bool:
     added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
     if not added or len(known) + len(added) > len(battle.judgements):
         return False  # nothing new, or it was judged here since, which counts
-    insert_many(session, Judgement, [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
+    session.execute(insert(Judgement), [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
     standing_votes.stand_again(session, row, battle.judgements)
     return True
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.battles.records import CastVote, StoredBattle, implied_id
+from gac_app.storage.battles.records import BATTLE_COLUMNS, CastVote, Holding, StoredBattle, implied_id
 from gac_app.storage.battles.tables import Battle, Judgement
-from gac_app.storage.database.encryption import damage_named, decrypt_json
+from gac_app.storage.database.encryption import damage_named, decrypt_json, unless_damaged
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
-from gac_app.storage.database.tables import VisitorSession
+from gac_app.storage.database.tables import VisitorSession, utc_now
 from gac_app.storage.database.visitors import is_visitor
 from gac_app.storage.runs.records import BESIDE, ENSEMBLE
 from gac_app.storage.runs.rows import content_of
@@ -25,11 +25,12 @@ from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 VOTE, UNDO, VERDICT = "vote", "undo", "verdict"
+_JUDGED_WITHIN = timedelta(days=1)  # later, a battle is not judged any more
 
 
 def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
     """A visitor's battle. Raises NotFoundError, DamagedError."""
-    return _stored(get_owned(session, visitor_key, battle_id))
+    return stored(get_owned(session, visitor_key, battle_id))
 
 
 def cast(session: Session) -> list[CastVote]:
@@ -48,26 +49,40 @@ def verdicts(session: Session) -> dict[str, str]:
     return dict(session.execute(query.order_by(Judgement.position)).tuples().all())
 
 
-def num_started(session: Session, since: datetime) -> int:
-    """Blind battles that were started since then."""
-    query = select(func.count()).select_from(Battle).where(Battle.created_at >= since, Battle.is_blind)
-    return session.scalar(query) or 0
+def num_started(session: Session, since: datetime, visitor_key: str = "") -> int:
+    """Blind battles that were started since then, by one visitor or by everybody."""
+    begun = owned(visitor_key) if visitor_key else select(Battle)
+    counted = begun.with_only_columns(func.count()).where(Battle.created_at >= since, Battle.is_blind)
+    return session.scalar(counted) or 0
 
 
-def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozenset[str]:
-    """The ids of battles that can still be judged on another server. Votes from before `since` are final."""
-    others = Battle.server_id.is_not(None), Battle.server_id != server_id
-    vote = exists().where(
-        Judgement.battle_id == Battle.id, Judgement.kind == VOTE, Judgement.created_at < since, ~_is_undone()
-    )
-    return frozenset(session.scalars(select(Battle.id).where(*others, ~vote)))
+def open_ids(session: Session, since: datetime, battle_id: str = "") -> frozenset[str]:
+    """The ids of battles that can still be judged, or whose vote can be taken back. Votes from before `since` stand.
+
+    Args:
+        battle_id: looks at this battle alone.
+    """
+    chosen = (Battle.id == clean_text(battle_id),) if battle_id else ()
+    return frozenset(session.scalars(select(Battle.id).where(_is_open(since), *chosen)))
 
 
-def newest(
-    session: Session, visitor_key: str, limit: int, without: Collection[str] = ()
-) -> tuple[list[StoredBattle], int]:
-    """A visitor's newest battles except `without`, newest first, and their number. Damaged ones are left out."""
-    query = owned(visitor_key).where(Battle.id.not_in(without))
+def revocable_ids(session: Session, since: datetime) -> frozenset[str]:
+    """The ids of those of `open_ids` that have a vote."""
+    return frozenset(session.scalars(select(Battle.id).where(Battle.server_id.is_not(None), _has_vote(since))))
+
+
+def holding(session: Session, battle_id: str) -> Holding | None:
+    """Who may judge a battle of any visitor; None if there is no such battle."""
+    num = select(func.count()).where(Judgement.battle_id == Battle.id, Judgement.kind != VERDICT).scalar_subquery()
+    row = session.execute(select(Battle.server_id, num).where(Battle.id == clean_text(battle_id))).one_or_none()
+    return None if row is None else Holding._make(row)
+
+
+def newest(session: Session, visitor_key: str, limit: int, since: datetime) -> tuple[list[StoredBattle], int]:
+    """A visitor's newest battles except open ones (see `open_ids`), newest first, and their number. Damaged ones are
+    left out.
+    """
+    query = owned(visitor_key).where(~_is_open(since))
     num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))
     last_first = query.order_by(Battle.created_at.desc(), Battle.id.desc()).limit(limit)
     return list(_readable(session.scalars(last_first.options(*whole())))), num or 0
@@ -97,13 +112,13 @@ def agreed(session: Session) -> list[tuple[str, int]]:
 def of_run(session: Session, run_id: str) -> list[StoredBattle]:
     """The battles that the vote on a run implies or has implied."""
     query = select(Battle).where(Battle.run_id == run_id).order_by(Battle.id).options(*whole())
-    return list(map(_stored, session.scalars(query)))
+    return list(map(stored, session.scalars(query)))
 
 
 def of_id(session: Session, battle_id: str) -> StoredBattle | None:
     """A battle of any visitor; None if there is none."""
     battle = session.get(Battle, battle_id, options=whole())
-    return None if battle is None else _stored(battle)
+    return None if battle is None else stored(battle)
 
 
 def ids_of_run(session: Session, run_id: str) -> tuple[str, ...]:
@@ -126,10 +141,18 @@ def ids_of_visitor(session: Session, visitor_key: str) -> tuple[str, ...]:
 
 def _was_fed(run: Run, turn_id: str) -> bool:
     """Whether a run continues this turn. One that can no longer be read may."""
-    try:
-        return turn_id in content_of(run)["turn_ids"]
-    except DamagedError:
-        return True
+    return unless_damaged(lambda: turn_id in content_of(run)["turn_ids"], True)
+
+
+def _is_open(since: datetime) -> ColumnElement[bool]:
+    is_new = Battle.created_at >= utc_now() - _JUDGED_WITHIN
+    return Battle.server_id.is_not(None) & (_has_vote(since) | (is_new & ~_has_vote()))
+
+
+def _has_vote(since: datetime | None = None) -> ColumnElement[bool]:
+    """Whether a vote stands that came at `since` or later."""
+    is_late = () if since is None else (Judgement.created_at >= since,)
+    return exists().where(Judgement.battle_id == Battle.id, Judgement.kind == VOTE, *is_late, ~_is_undone())
 
 
 def _is_undone() -> ColumnElement[bool]:
@@ -170,23 +193,16 @@ def key_of(battle: Battle) -> bytes:
 def _readable(battles: Iterable[Battle]) -> Iterator[StoredBattle]:
     for battle in battles:
         with suppress(DamagedError):
-            yield _stored(battle)
+            yield stored(battle)
 
 
-def _stored(battle: Battle) -> StoredBattle:
+def stored(battle: Battle) -> StoredBattle:
     key = key_of(battle)
     with damage_named():
         return StoredBattle(
             battle_id=battle.id,
             visitor=battle.visitor.pseudonym,
-            run_id=battle.run_id,
-            origin=battle.origin,
-            is_blind=battle.is_blind,
-            left=battle.left,
-            right=battle.right,
-            language=battle.language,
-            config_hash=battle.config_hash,
-            status=battle.status,
+            **{name: getattr(battle, name) for name in BATTLE_COLUMNS},
             created_at=battle.created_at.isoformat(),
             body=decrypt_json(key, battle.body),
             judgements=tuple(_stored_judgement(key, row) for row in battle.judgements),

@@ -10,31 +10,43 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
+# What rows, values and exports call by the same name.
+BATTLE_COLUMNS = ("run_id", "origin", "is_blind", "left", "right", "language", "config_hash", "status")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewBattle:
-    """A new battle.
+class BattleRecord:
+    """What a new battle and a stored one tell.
 
     Attributes:
         battle_id: made by the caller (uuid4 hex).
-        visitor_key: only its hash is stored.
         run_id: the run whose vote implies the battle, if any; then it is encrypted with that run's key.
         left, right: names of the contestants.
         body: JSON-able; encrypted.
-        client: names the address for a day; never exported.
     """
 
     battle_id: str
-    visitor_key: str
-    left: str
-    right: str
-    body: Mapping[str, Any]
+    run_id: str | None = None
     origin: str
     is_blind: bool
+    left: str
+    right: str
     language: str = ""
     config_hash: str = ""
     status: str = "running"
-    run_id: str | None = None
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBattle(BattleRecord):
+    """A new battle.
+
+    Attributes:
+        visitor_key: only its hash is stored.
+        client: names the address for a day; never exported.
+    """
+
+    visitor_key: str
     client: str = ""
 
 
@@ -64,28 +76,27 @@ def standing_vote(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredBattle:
+class StoredBattle(BattleRecord):
     """A battle with its judgements in order, as exported. `visitor` is a pseudonym that is equal in all databases."""
 
-    battle_id: str
     visitor: str
-    run_id: str | None
-    origin: str
-    is_blind: bool
-    left: str
-    right: str
-    language: str
-    config_hash: str
-    status: str
     created_at: str
-    body: Mapping[str, Any]
     judgements: tuple[Mapping[str, Any], ...]
 
     @property
+    def own_judgements(self) -> tuple[Mapping[str, Any], ...]:
+        """The visitor's, without the operator's verdicts."""
+        return tuple(row for row in self.judgements if row["kind"] != "verdict")
+
+    @property
+    def vote(self) -> Mapping[str, Any] | None:
+        """The vote that stands; None = there is none."""
+        return standing_vote(self.judgements)
+
+    @property
     def outcome(self) -> str:
-        """The vote that stands; "" = none."""
-        vote = standing_vote(self.judgements)
-        return vote["outcome"] if vote else ""
+        """That of the vote that stands; "" = none."""
+        return self.vote["outcome"] if self.vote else ""
 
     @property
     def is_told(self) -> bool:
@@ -93,6 +104,18 @@ class StoredBattle:
         prompt, in a battle that can still be judged.
         """
         return not self.is_blind or bool(self.outcome)
+
+
+class Holding(NamedTuple):
+    """Who may judge a battle.
+
+    Attributes:
+        server_id: the server that holds it; another one may take it over. None = it can no longer be judged.
+        num_rows: the visitor's judgements of it.
+    """
+
+    server_id: str | None
+    num_rows: int
 
 
 VoteRow = Row[Any]  # a vote that was not taken back: the columns of `tables.StandingVote`

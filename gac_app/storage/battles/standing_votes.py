@@ -33,12 +33,8 @@ def row_of(
     return {
         "battle_id": battle.id if isinstance(battle, Battle) else battle.battle_id,
         "visitor_id": visitor_id,
-        "left": battle.left,
-        "right": battle.right,
+        **{name: getattr(battle, name) for name in ("left", "right", "origin", "language", "config_hash")},
         "outcome": outcome,
-        "origin": battle.origin,
-        "language": battle.language,
-        "config_hash": battle.config_hash,
         "client": battle.client or "" if isinstance(battle, Battle) else "",
         "voted_s": voted_at.timestamp(),
         "turn": facts.get("turn", 1),

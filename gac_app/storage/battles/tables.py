@@ -24,7 +24,7 @@ class Battle(Base):
     visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
     key_id: Mapped[int]
-    server_id: Mapped[str | None] = mapped_column(ID, index=True)  # that can judge it; None = it cannot be judged
+    server_id: Mapped[str | None] = mapped_column(ID, index=True)  # that judges it; None = it cannot be judged
     origin: Mapped[str] = mapped_column(String(16))
     is_blind: Mapped[bool]
     left: Mapped[str] = mapped_column(String(80))

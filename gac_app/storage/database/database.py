@@ -5,7 +5,7 @@ Knows no table; the rooms' functions read and write them, each inside the caller
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from gac_app.storage.database.writer import Writer
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+_SERVER, _TOLD = "server_id", "told"  # of a writing session's `info`
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,49 +87,36 @@ class Database:
         """A session to read with, in the calling thread."""
         return reading(self.engine)
 
-    def write(self, work: Callable[[Session], T], *, run: str = "", battles: Sequence[str] = ()) -> Future[T]:
-        """Do `work` in one transaction of the writing thread.
+    def write(self, work: Callable[[Session], T]) -> Future[T]:
+        """Do `work` in one transaction of the writing thread."""
+        return self._writer.submit(lambda: self.transact(work))
 
-        Args:
-            run, battles: ids for the observer.
-        """
-
-        def transact() -> T:
-            result = self.transact(work)
-            if self.observer and run:
-                self.observer.changed_run(run)
-            if self.observer:
-                for battle in battles:
-                    self.observer.changed_battle(battle)
-            return result
-
-        return self._writer.submit(transact)
-
-    def delete(self, work: Callable[[Session], DeletedIds | None]) -> Future[None]:
+    def delete(self, work: Callable[[Session], object]) -> Future[None]:
         """As `write`, for deletions. Done once the database's files have no trace of the deleted data, which no other
         write waits for.
         """
         deletion: Future[None] = Future()
         deletion.set_running_or_notify_cancel()
 
-        def transact() -> None:
-            ids = self.transact(work)
-            if self.observer and ids:
-                self.observer.deleted(ids)
-
-        def scrub(done: Future[None]) -> None:
+        def scrub(done: Future[object]) -> None:
             if error := done.exception():
                 deletion.set_exception(error)
             else:
                 self._scrubber.add(deletion)
 
-        self._writer.submit(transact).add_done_callback(scrub)
+        self.write(work).add_done_callback(scrub)
         return deletion
 
     def transact(self, work: Callable[[Session], T]) -> T:
-        """Do `work` in one transaction, in the calling thread."""
+        """Do `work` in one transaction, in the calling thread, and tell the observer what it says by `when_written`."""
+        told: list[Callable[[Observer], None]] = []
         with writing(self.engine) as session:
-            return work(session)
+            session.info.update({_SERVER: self.server_id, _TOLD: told})
+            result = work(session)
+        if self.observer:
+            for tell in told:
+                tell(self.observer)
+        return result
 
     def check(self) -> None:
         """Raise StorageError if the database cannot be written."""
@@ -142,6 +131,17 @@ class Database:
         self._writer.close(timeout_s)
         self._scrubber.close()
         self.engine.dispose()
+
+
+def server_of(session: Session) -> str | None:
+    """The `server_id` of the database that a session writes to."""
+    server_id: str | None = session.info[_SERVER]
+    return server_id
+
+
+def when_written(session: Session, tell: Callable[[Observer], None]) -> None:
+    """Call `tell` once the session's transaction is committed, if there is an observer."""
+    session.info[_TOLD].append(tell)
 
 
 class HasDatabase(Protocol):
@@ -172,9 +172,7 @@ def writes(work: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[H
     return method
 
 
-def deletes(
-    work: Callable[Concatenate[Session, P], DeletedIds | None],
-) -> Callable[Concatenate[HasDatabase, P], Future[None]]:
+def deletes(work: Callable[Concatenate[Session, P], object]) -> Callable[Concatenate[HasDatabase, P], Future[None]]:
     """A method that does `work` in a transaction that deletes; see `Database.delete`."""
 
     @wraps(work)

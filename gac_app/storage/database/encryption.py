@@ -11,20 +11,21 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, insert, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.errors import DamagedError
-from gac_app.storage.database.bulk import insert_many
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.text import clean_json
+
+T = TypeVar("T")
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -66,6 +67,13 @@ def damage_named() -> Iterator[None]:
         raise DamagedError("This run is damaged in the database and cannot be shown. It can be deleted.") from None
 
 
+def unless_damaged(read: Callable[[], T], default: T) -> T:
+    """What `read` reads of a row; the default if that cannot be read."""
+    with suppress(DamagedError), damage_named():
+        return read()
+    return default
+
+
 class Key(NamedTuple):
     """A key, and the id of its row."""
 
@@ -85,12 +93,9 @@ def new_keys(session: Session, num: int) -> list[Key]:
     if ids:
         reused = [{"id": id_, "key": key, "is_used": True} for id_, key in zip(ids, drawn, strict=False)]
         session.execute(update(RunKey), reused)
-    keys = list(map(Key, ids, drawn))
     if added := [{"key": key, "is_used": True} for key in drawn[len(ids) :]]:
-        newest = session.scalar(select(func.max(RunKey.id))) or 0  # nobody else writes meanwhile
-        insert_many(session, RunKey, added)
-        keys += map(Key._make, session.execute(select(RunKey.id, RunKey.key).where(RunKey.id > newest)))
-    return keys
+        ids += session.scalars(insert(RunKey).returning(RunKey.id, sort_by_parameter_order=True), added)
+    return list(map(Key, ids, drawn))
 
 
 def destroy_keys(session: Session, key_ids: Select[Any]) -> None:

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,8 @@ def use_wal(engine: Engine) -> None:
     for attempt in range(50):
         # Racing processes get 'locked' here at once, in spite of the busy timeout.
         try:
-            mode = str(_pragma(engine, "journal_mode=WAL")[0])
+            with closing(engine.raw_connection()) as connection:
+                mode = str(connection.cursor().execute("PRAGMA journal_mode=WAL").fetchone()[0])
             break
         except sqlite3.OperationalError:
             if attempt == 49:
@@ -172,15 +173,6 @@ def probe(engine: Engine) -> None:
             session.execute(text(f"PRAGMA user_version={int(version)}"))
         else:
             session.execute(text("UPDATE alembic_version SET version_num = version_num"))
-
-
-def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
-    """Run a pragma outside a transaction."""
-    with engine.connect() as connection:
-        cursor = connection.connection.cursor()
-        row: tuple[Any, ...] = cursor.execute(f"PRAGMA {pragma}").fetchone()
-        cursor.close()
-        return row
 
 
 def set_up_sqlite(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,6 @@
-"""The schema's version. Migrations ship inside the package and run from code."""
+"""The schema's version. A new database gets today's tables, an older one is migrated. Migrations ship inside the
+package and run from code.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from gac_app.errors import StorageError
 from gac_app.storage.database.engine import create_file, database_file, open_engine, storage_errors, use_wal, writing
+from gac_app.storage.database.tables import Base
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
@@ -45,6 +48,7 @@ def upgrade_engine(engine: Engine, url: str) -> str:
     """`upgrade` over an open engine."""
     from alembic import command
     from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     config = Config()
@@ -64,7 +68,10 @@ def upgrade_engine(engine: Engine, url: str) -> str:
                     f"the database {engine.url.render_as_string()} has the schema {revision}, which this version does "
                     f"not know (it knows up to {head}): a newer version wrote it. It is left as it was."
                 )
-            if revision != head:
+            if revision is None:
+                Base.metadata.create_all(connection, checkfirst=False)
+                MigrationContext.configure(connection).stamp(scripts, head)
+            elif revision != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
     return head

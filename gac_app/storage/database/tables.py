@@ -23,14 +23,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _utc(value: datetime | None) -> datetime | None:
-    return value and value.astimezone(UTC)
-
-
-def _utc_text(value: datetime | None) -> str | None:
-    return None if value is None else value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-
-
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC times; SQLite has no time zones and would give naive ones back.
 
@@ -40,9 +32,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any]:
-        # What the type behind this one writes to SQLite, in a fifth of the time.
-        return _utc_text if dialect.name == "sqlite" else _utc
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.astimezone(UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
         process = super().result_processor(dialect, coltype) or self._as_it_is
@@ -112,3 +103,14 @@ class Server(Base):
     pid: Mapped[int]
     started_s: Mapped[float]  # the process's start, seconds since 1970, since process ids are reused
     seen_at: Mapped[datetime]
+
+
+class Signal(Base):
+    """What another server asks of the one that answers a run or battle; see `signals`."""
+
+    __tablename__ = "signal"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    server_id: Mapped[str] = mapped_column(ID, index=True)  # of whom it is asked
+    subject_id: Mapped[str] = mapped_column(ID)  # the run or battle
+    wish: Mapped[str] = mapped_column(String(16))

@@ -1,19 +1,25 @@
-"""Visitors, told apart by the key that their browser keeps. In every table with a `visitor_id`, rows are theirs."""
+"""Visitors, told apart by the key that their browser keeps. In every table with a `visitor_id`, rows are theirs.
+
+A pseudonym is a visitor's name in exports. Half of it is random; the other half is computed from it and the key. So the
+key proves that a name is its visitor's. Pseudonyms reveal neither the key nor, without the key, that two of them belong
+to one visitor.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
+import secrets
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Table, delete, select, update
+from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError
-from gac_app.storage.database.bulk import insert_many
 from gac_app.storage.database.encryption import destroy_keys
 from gac_app.storage.database.tables import Base, VisitorSession, utc_now
-from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
 
+_HALF = 16  # hexadecimal digits of a pseudonym
 _IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
 
 
@@ -64,7 +70,7 @@ def imported_visitors(session: Session, pseudonyms: Iterable[str]) -> dict[str, 
     if missing := sorted(wanted - found.keys()):
         now = utc_now()
         added = [{"key_hash": f"{_IMPORTED}{name}"[:64], "pseudonym": name, "created_at": now} for name in missing]
-        insert_many(session, VisitorSession, added)
+        session.execute(insert(VisitorSession), added)
         found = dict(session.execute(query).tuples().all())
     return found
 
@@ -77,6 +83,23 @@ def delete_visitor(session: Session, visitor_key: str) -> None:
             keys = select(table.c.key_id).where(table.c.visitor_id == visitor_id, table.c.key_id.is_not(None))
             destroy_keys(session, keys)
     session.execute(delete(VisitorSession).where(is_visitor(visitor_key)))
+
+
+def new_pseudonym(visitor_key: str) -> str:
+    """A new pseudonym; a different one at each call."""
+    drawn = secrets.token_hex(_HALF // 2)
+    return drawn + _proof(visitor_key, drawn)
+
+
+def is_pseudonym_of(visitor_key: str, pseudonym: str) -> bool:
+    """Whether a pseudonym belongs to the visitor with this key."""
+    drawn, proof = pseudonym[:_HALF], pseudonym[_HALF:]
+    return hmac.compare_digest(proof.encode(), _proof(visitor_key, drawn).encode())
+
+
+def _proof(visitor_key: str, drawn: str) -> str:
+    key = visitor_key.encode("utf-8", "surrogatepass")
+    return hmac.new(key, drawn.encode(), hashlib.sha256).hexdigest()[:_HALF]
 
 
 def _find(session: Session, visitor_key: str) -> VisitorSession | None:

@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError
+from gac_app.storage.database.database import server_of, when_written
 from gac_app.storage.database.encryption import damage_named, destroy_keys, encrypt, encrypt_json, new_key
 from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import own_visitor
@@ -16,23 +17,18 @@ from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.runs.traces import Packed
 from gac_app.storage.text import clean_text
 
+_SAME_IN_BODY = ("prompt", "settings", "member_names", "versions", "turn_ids", "seeds")
 
-def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
+
+def start_run(session: Session, new: NewRun) -> None:
+    """Write a run as running, at the end of its conversation."""
     conversation = _own_conversation(session, new)
     if new.parent_run_id is not None:
         get_owned(session, new.visitor_key, new.parent_run_id)
     last = session.scalar(select(func.max(Run.position)).where(Run.conversation_id == conversation.id))
     key = new_key(session)
-    content = {
-        "prompt": new.prompt,
-        "settings": new.settings,
-        "member_names": new.member_names,
-        "versions": new.versions,
-        "turn_ids": new.turn_ids,
-        "seeds": new.seeds,
-        "swap": new.swap and [token.hex() for token in new.swap],
-        "consent": new.has_consent,
-    }
+    content = {name: getattr(new, name) for name in _SAME_IN_BODY}
+    content |= {"swap": new.swap and [token.hex() for token in new.swap], "consent": new.has_consent}
     session.add(
         Run(
             id=new.run_id,
@@ -42,7 +38,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
             branch_position=new.branch_position,
             repeats_run_id=new.repeats_run_id,
             key_id=key.id,
-            server_id=server_id,
+            server_id=server_of(session),
             body=encrypt_json(key.key, content),
             config_hash=new.config_hash,
             status=RunStatus.RUNNING,
@@ -69,9 +65,14 @@ def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Pac
 
 def finish_run(session: Session, run_id: str, status: RunStatus) -> None:
     run = _get_run(session, run_id)
-    run.status = status
+    run.status = RunStatus(status)
     run.finished_at = utc_now()
     run.server_id = None
+    _tell_changed(session, run_id)
+
+
+def _tell_changed(session: Session, run_id: str) -> None:
+    when_written(session, lambda observer: observer.changed_run(run_id))
 
 
 def _get_run(session: Session, run_id: str) -> Run:
@@ -90,11 +91,13 @@ def vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
     run = get_owned(session, visitor_key, run_id)
     body = encrypt(_key_of(run), clean_text(outcome).encode())
     session.merge(Vote(run_id=run.id, body=body, created_at=utc_now()))
+    _tell_changed(session, run.id)
 
 
 def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
     run = get_owned(session, visitor_key, run_id)
     session.execute(delete(Vote).where(Vote.run_id == run.id))
+    _tell_changed(session, run.id)
 
 
 def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool, with_turns: bool = False) -> None:

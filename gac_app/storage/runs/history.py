@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from gac_app.errors import DamagedError
-from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json
+from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, unless_damaged
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.queries import owned
 from gac_app.storage.runs.records import ConversationSummary, HistoryFilter, RunStatus, RunSummary
@@ -25,6 +25,7 @@ from gac_app.storage.text import clean_text
 _BATCH = 200
 EXCERPT_CHARS = 160
 _NameKey = aliased(RunKey)
+_SAME = ("conversation_id", "position", "created_at", "branch_position", "is_shared", "num_answers")
 _Row = Row[*tuple[Any, ...]]
 
 
@@ -104,18 +105,11 @@ def _saying(session: Session, pairs: Sequence[tuple[RunSummary, _Row]], sought: 
 
 
 def _text(key: bytes, body: bytes) -> str:
-    try:
-        with damage_named():
-            return str(decrypt_json(key, body)["text"])
-    except DamagedError:
-        return ""
+    return unless_damaged(lambda: str(decrypt_json(key, body)["text"]), "")
 
 
 def _name(row: _Row) -> str:
-    try:
-        return decrypt(row.name_key, row.name).decode() if row.name else ""
-    except DamagedError:
-        return ""
+    return unless_damaged(lambda: decrypt(row.name_key, row.name).decode() if row.name else "", "")
 
 
 def _summary(row: _Row) -> RunSummary:
@@ -129,20 +123,15 @@ def _summary(row: _Row) -> RunSummary:
         content = {}  # damaged runs are listed too, so that they can be deleted
     return RunSummary(
         run_id=row.id,
-        conversation_id=row.conversation_id,
-        position=row.position,
         prompt=content.get("prompt", ""),
         settings=content.get("settings", {}),
         member_names=tuple(content.get("member_names", ())),
         status=status,
-        created_at=row.created_at,
         outcome=outcome,
-        num_answers=row.num_answers,
         num_tokens=row.num_tokens or 0,
         num_ensembled=row.num_ensembled or 0,
-        branch_position=row.branch_position,
         swap=swap_of(content),
-        is_shared=row.is_shared,
+        **{name: getattr(row, name) for name in _SAME},
     )
 
 
@@ -150,9 +139,12 @@ def _excerpts(session: Session, rows: Sequence[_Row]) -> dict[str, str]:
     """How the ensemble's answers of runs begin."""
     keys = {row.id: row.key for row in rows}
     query = select(Answer.run_id, Answer.body).where(Answer.run_id.in_(keys), Answer.is_ensemble)
-    return {
-        run_id: " ".join(_text(keys[run_id], body)[:EXCERPT_CHARS].split()) for run_id, body in session.execute(query)
-    }
+    return {run_id: _beginning(_text(keys[run_id], body)) for run_id, body in session.execute(query)}
+
+
+def _beginning(text: str) -> str:
+    words = " ".join(text[:EXCERPT_CHARS].split())
+    return f"{words}…" if len(text) > EXCERPT_CHARS else words
 
 
 def _conversation(

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
+from gac_app.storage.database.encryption import unless_damaged
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
 from gac_app.storage.database.visitors import is_visitor
@@ -105,10 +106,7 @@ def agreed_runs(engine: Engine) -> Iterator[dict[str, Any]]:
 
 
 def _has_consent(run: Run) -> bool:
-    try:
-        return bool(content_of(run)["consent"])
-    except DamagedError:
-        return False
+    return unless_damaged(lambda: bool(content_of(run)["consent"]), False)
 
 
 def _outline(run: Run) -> dict[str, Any]:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json, usage_to_json
+from gac_app.errors import NotFoundError
 from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, encrypt, encrypt_json
+from gac_app.storage.database.engine import reading
+from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
-from gac_app.storage.runs.steps import events_of, outline_of
 from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
-from gac_app.storage.runs.traces import Packed, unpack_json
+from gac_app.storage.runs.traces import Packed, stored_events, stored_outline, unpack_json
 from gac_app.storage.text import clean_text
 
 # What rows, values and exports call by the same name: columns, and what is encrypted in `body`.
@@ -140,9 +143,26 @@ def _record(run: Run, answer: Answer, engine: Engine) -> AnswerRecord:
             members=usage_from_json(facts["members"]),
             **{name: facts[name] for name in (*_END_COLUMNS, *_END_BODY)},
         ),
-        events=events_of(engine, answer.id),
-        outline=outline_of(engine, answer.id),
+        events=stored_events(partial(_steps_of, engine, Trace, answer.id)),  # read when they are looked at
+        outline=stored_outline(partial(_steps_of, engine, Outline, answer.id)),
     )
+
+
+def _steps_of(engine: Engine, table: type[Trace | Outline], answer_id: str) -> bytes:
+    """What is packed of an answer's steps. A run that was deleted meanwhile is missing: NotFoundError."""
+    query = (
+        select(RunKey.key, table.steps)
+        .select_from(Answer)
+        .join(Run)
+        .outerjoin(RunKey, RunKey.id == Run.key_id)
+        .join(table, table.answer_id == Answer.id)
+        .where(Answer.id == answer_id)
+    )
+    with reading(engine) as session:
+        found = session.execute(query).one_or_none()
+    if found is None:
+        raise NotFoundError("there is no such run")
+    return decrypt(*found)
 
 
 def _facts(run: Run, answer: Answer) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from gac_app.ui.settings.wording import settings_in_words
 if TYPE_CHECKING:
     from gac_app.services.battles.views import BattleView, ContestantView
 
-LIVE = ("waiting", "answering")  # phases in which the battle still changes
+ELSEWHERE = "elsewhere"  # the phase in which another server answers it
+LIVE = ("waiting", "answering", ELSEWHERE)  # phases in which the battle still changes
 
 
 class BattleLines:

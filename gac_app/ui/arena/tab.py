@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gac_app.arena.exports.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import GacError, NotFoundError
+from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import content_of
 from gac_app.services.runs.views import ENSEMBLE
-from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
+from gac_app.ui.arena.lines import ELSEWHERE, LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gac_app.storage import StoredBattle
 
 PERIOD_S = 1 / 12  # between two updates
+ELSEWHERE_S = 3.0  # as long as another server answers the battle
 TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
 MAX_LISTED = 100  # of the visitor's battles
 
@@ -106,15 +107,24 @@ class ArenaHandlers:
                 lines = BattleLines(view)
                 yield lines.value(view)
                 while view.phase in LIVE:
-                    await asyncio.sleep(PERIOD_S)
-                    view = await self._threads.run(self._arena.history.look, key, view.id)
+                    is_elsewhere = view.phase == ELSEWHERE
+                    await asyncio.sleep(ELSEWHERE_S if is_elsewhere else PERIOD_S)
+                    view = await self._threads.run(self._look, key, view)
+                    if is_elsewhere and view.phase != ELSEWHERE:
+                        lines = BattleLines(view)  # which may have one turn more
                     yield lines.value(view)
         except GacError as error:
             yield refusal_json(error)
 
+    def _look(self, key: str, view: BattleView) -> BattleView:
+        if view.phase == ELSEWHERE:
+            self._arena.note_seen(key, view.id)
+        return self._arena.history.look(key, view.id)
+
     def _following(self, found: tuple[str, BattleView]) -> AbstractContextManager[None]:
         key, view = found
-        return self._arena.following(key, view.id) if view.phase in LIVE else nullcontext()
+        is_here = view.phase in LIVE and view.phase != ELSEWHERE
+        return self._arena.following(key, view.id) if is_here else nullcontext()
 
 
 def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[Callable[[object], Reply]]:

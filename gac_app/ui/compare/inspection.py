@@ -34,6 +34,8 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
         "is_ensembled": step.is_ensembled,
         "is_forced": step.is_forced,
         "is_partial": step.is_partial,
+        "is_drafted": step.is_drafted,
+        "drafted_by": None if step.drafted_by is None else list(step.drafted_by),
         "drawn": step.drawn,
         "character": character_of(steps, position),
         "winner": step.winner,
@@ -114,6 +116,8 @@ def _member(trace: MemberTrace, step: StepTrace) -> dict[str, Any]:
         "rank": trace.rank,
         "num_read": trace.num_read,
         "ms": trace.seconds * 1000,
+        "num_told": trace.num_told,
+        "missing": trace.missing,
         "top": [_candidate(item, step) | {"is_longer": item in longer} for item in shown],
     }
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishedEvent, StepOutline
 from gac_app.services.runs.comparison import compare_streams
-from gac_app.services.runs.live_run import LiveRun
+from gac_app.services.runs.live_run import LiveRun, is_elsewhere
 from gac_app.services.runs.views import BESIDE, ENSEMBLE, StreamView, is_over
 from gac_app.ui.compare.forks import Fork, GrowingText
 from gac_app.ui.compare.spelling import label_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
 PIECE = 1024  # tokens of a stream that are sent at once, as many as are stored together
+ELSEWHERE = "elsewhere"  # the status of a run that another server answers
 MAX_ASKED = 4 * PIECE  # tokens in a reply to the page
 
 
@@ -110,7 +111,8 @@ class RunLines:
 
     def _phase_lines(self) -> list[Any]:
         others = (0, "") if is_over(self._run) else self._others()
-        phase = (self._run.status, self._run.queue_place, *others)
+        status = ELSEWHERE if is_elsewhere(self._run) else self._run.status
+        phase = (status, self._run.queue_place, *others)
         if phase == self._phase:
             return []
         self._phase = phase

@@ -64,6 +64,7 @@ def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
         "created_at": kept.created_at,
         "members": list(kept.members),
         "remarks": [*result.remarks, *([f"Note: {result.failure}"] if result.failure else [])],
+        "settings": result.settings,
         "has_plot": bool(result.plots),
         "csv": to_csv(kept.result.tables),
         "json": json.dumps(result.data, ensure_ascii=False, indent=2),

@@ -17,10 +17,10 @@ function candidateBar(candidate, memberIndex, onBranch) {
     style: `width:${(part.prob * 100).toFixed(2)}%`,
     title: part.member === null ? null : `${part.member}: ${probability(part.prob)}`,
   })));
-  const label = h("bdi", { class: candidate.is_end ? "gac-label is-end" : "gac-label", text: candidate.label });
+  const name = candidate.is_end ? t("end") : candidate.label, label = h("bdi", { class: candidate.is_end ? "gac-label is-end" : "gac-label", text: name });
   const branch = onBranch && !candidate.is_chosen
     ? h("button", { type: "button", class: "gac-branch", text: t("branch"), title: t("branch.title"),
-        "aria-label": t("branch.with", { token: candidate.label }), onclick: () => onBranch(candidate) })
+        "aria-label": t("branch.with", { token: name }), onclick: () => onBranch(candidate) })
     : null;
   const kind = candidate.is_chosen ? "is-chosen" : candidate.is_longer ? "is-longer" : null;
   return h("li", { class: kind, title: candidate.is_longer ? t("candidate.longer") : null },

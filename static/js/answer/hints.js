@@ -1,5 +1,6 @@
 // What is said of a token in short.
 
+import { shortName } from "../page/elements.js";
 import { probability } from "../page/numbers.js";
 import { t } from "../page/words.js";
 
@@ -12,8 +13,8 @@ export function hintOf(stream, index, run, numParts) {
   const part = numParts > 1 ? ` · ${t("tip.parts", { count: numParts })}` : "";
   if (token.isForced) return run.swap && index === run.branch_position ? t("tip.swapped", swapped(run.swap)) : t("tip.repeated");
   const words = [`${token.isEnd ? t("tip.end") : t("token", { token: index + 1 })}: ${t("tip.probability", { prob: probability(token.prob) })}`];
-  if (token.isDrawn) return [...words, t("tip.drawn", { name: run.members[token.winner] })].join(" · ") + part;
+  if (token.isDrawn) return [...words, t("tip.drawn", { name: shortName(run.members[token.winner]) })].join(" · ") + part;
   if (isEnsemble && token.isGated) words.push(run.mode === "gate" ? t("tip.unsure", { sure: probability(token.confidence) }) : t("tip.combined"));
-  if (isEnsemble && token.winner >= 0) words.push(t(token.isGated ? "tip.carried" : "tip.alone", { name: run.members[token.winner] }));
+  if (isEnsemble && token.winner >= 0) words.push(t(token.isGated ? "tip.carried" : "tip.alone", { name: shortName(run.members[token.winner]) }));
   return words.join(" · ") + part;
 }

@@ -7,7 +7,7 @@ import { swapped } from "./hints.js";
 import { BESIDE } from "./stream.js";
 import { weightsAt } from "./weights.js";
 import { answerTo } from "../page/browser.js";
-import { h, memberName } from "../page/elements.js";
+import { h, memberName, shortName } from "../page/elements.js";
 import { number, percent, probability } from "../page/numbers.js";
 import { LANGUAGE, rich, said, t } from "../page/words.js";
 
@@ -80,10 +80,11 @@ export class Inspector {
     const branch = isEnsemble && stream.key !== BESIDE && this.run.is_own ? (candidate) => this.actions.onBranch(step.position, candidate.id) : null;
     return [
       this.head(step.position),
-      h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.label }),
+      h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.is_end ? t("end") : step.label }),
         h("span", { text: probability(step.prob) })),
       h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step, this.run) : t("inspector.alone") }),
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
+      draftLine(step),
       this.partsOf(step),
       opennessNote(step, stream.tokens[step.position]),
       ...(isCombined ? weightsAt(step, this.memberIndex) : []),
@@ -118,17 +119,24 @@ export class Inspector {
     const asked = new Set(step.members.map((member) => member.name));
     const rest = this.run.members.filter((name) => this.run.streams.includes(`member:${name}`) && !asked.has(name) && !step.dropped.includes(name));
     const lines = [];
-    if (rest.length) lines.push(t(step.mode === "agreement" ? "inspector.no-part" : "inspector.not-asked", { names: rest.join(", ") }));
-    if (step.dropped.length) lines.push(t("inspector.lost", { names: step.dropped.join(", ") }));
+    if (rest.length) lines.push(t(step.mode === "agreement" ? "inspector.no-part" : "inspector.not-asked", { names: rest.map(shortName).join(", ") }));
+    if (step.dropped.length) lines.push(t("inspector.lost", { names: step.dropped.map(shortName).join(", ") }));
     return lines.length ? h("p", { class: "gac-small", text: lines.join(" ") }) : null;
   }
 }
 
 function verdict(step, run) {
-  const { gate, winner, mode } = step, values = { gate, winner, sure: probability(step.confidence), threshold: percent(step.threshold) };
+  const { mode } = step, values = { gate: shortName(step.gate ?? ""), winner: shortName(step.winner ?? ""), sure: probability(step.confidence), threshold: percent(step.threshold) };
   if (step.is_forced) return run.swap && step.position === run.branch_position ? `${t("tip.swapped", swapped(run.swap))}.` : t("verdict.given");
   if (step.drawn) return t("verdict.drawn", values);
   return t(`verdict.${mode}${step.is_ensembled ? "" : ".alone"}`, values);
+}
+
+/** Who drafted for the place, and what came of it. What a branch replays was drafted in another run, if at all. */
+function draftLine({ is_drafted: isAccepted, drafted_by: by, is_forced: isForced }) {
+  if (isForced || (!isAccepted && !by)) return null;
+  const key = `inspector.draft.${!by ? "somebody" : by.length ? "member" : "lookup"}`;
+  return h("p", { class: "gac-small gac-draft" }, ...rich(isAccepted ? key : `${key}.rejected`, { names: by?.map(shortName).join(", ") }));
 }
 
 function gauge(step) {
@@ -139,8 +147,9 @@ function gauge(step) {
 
 /** What a member read for this step: text and terms. */
 function reading(member) {
-  if (member.num_read === 0) return rich("inspector.no-pass");
-  return [t("inspector.read", { n: member.num_read, ms: number(member.ms, member.ms < 10 ? 1 : 0) })];
+  const read = member.num_read === 0 ? rich("inspector.no-pass") : [t("inspector.read", { n: member.num_read, ms: number(member.ms, member.ms < 10 ? 1 : 0) })];
+  if (member.num_told) read.push("; ", t(member.missing ? "inspector.guessed" : "inspector.told", { n: member.num_told, prob: probability(member.missing) }));
+  return read;
 }
 
 const ORDINAL = new Intl.PluralRules(LANGUAGE, { type: "ordinal" });

@@ -61,7 +61,7 @@ export class ConfidencePlot {
     this.tip.hidden = this.hovered === null;
     this.redraw();
     if (this.hovered === null) return;
-    const point = this.points[this.hovered], text = point.isEnd ? "END" : point.text.trim();
+    const point = this.points[this.hovered], text = point.isEnd ? t("end") : point.text.trim();
     this.tip.textContent = `${point.index + 1}${text ? ` ${t("quoted", { text: text.slice(0, 20) })}` : ""}: ${t("plot.confidence", { confidence: probability(point.confidence) })}${point.isGated ? `, ${t("plot.others-asked")}` : ""}`;
     this.tip.style.left = `${Math.max(0, Math.min(this.x(point.index) + 8, this.canvas.clientWidth - this.tip.offsetWidth))}px`;
   }

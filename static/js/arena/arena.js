@@ -2,11 +2,12 @@
 
 import { StreamReader } from "../answer/stream.js";
 import { viewChoices, VIEWS } from "../answer/views.js";
-import { BattleCard, SIDES } from "./battle_card.js";
+import { BattleCard, LIVE, SIDES } from "./battle_card.js";
 import { BattleList } from "./battle_list.js";
 import { BattleReasons } from "./battle_reasons.js";
 import { BattleTold } from "./battle_told.js";
 import { BattleVotes } from "./battle_votes.js";
+import { Awaited } from "../settings/awaited.js";
 import { asking, BATTLE, oncePerFrame, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { keepConsent } from "../page/consent.js";
 import { h, leaveField } from "../page/elements.js";
@@ -15,7 +16,7 @@ import { rich, sentence, t } from "../page/words.js";
 
 const PHONE = matchMedia("(max-width: 640px)");
 const SAVING_MS = 1500, SILENT_MS = 20_000;
-const LIVE = ["waiting", "answering"], UNJUDGED = [...LIVE, "answered"]; // phases: more is to come; it can be judged
+const UNJUDGED = [...LIVE, "answered"]; // phases in which it can be judged
 
 class Arena {
   /** `server` and `trigger` are Gradio's: calls of Python's functions, and events. */
@@ -39,6 +40,8 @@ class Arena {
       onDeleted: (battle) => { if (battle === this.run?.id) this.start(null); },
     });
     this.told = new BattleTold(this);
+    this.awaited = new Awaited("arena", { box: () => this.form.elements.prompt, ask: () => this.form.requestSubmit(), onChange: () => this.refresh() });
+    this.form.elements.prompt.value ||= this.awaited.text ?? ""; // a reload has emptied it
     this.listen();
     this.showViews();
     this.refresh();
@@ -103,7 +106,7 @@ class Arena {
   }
 
   submit(prompt) {
-    if (this.isBusy || (this.state && LIVE.includes(this.state.phase))) return;
+    if (this.isBusy || (this.state && LIVE.includes(this.state.phase)) || this.awaited.hold()) return;
     if (this.isOpen) this.send("next", { battle: this.run.id, prompt });
     else this.begin({ prompt, again: "" });
   }
@@ -226,7 +229,7 @@ class Arena {
     send.textContent = t(this.isOpen ? "arena.go-on" : "arena.start");
     send.disabled = this.isBusy || isLive;
     form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
-    this.part("arena-hint").replaceChildren(...(this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-by-key" }, ...rich("arena.hint.keys"))] : []));
+    this.part("arena-hint").replaceChildren(...(this.awaited.isOn ? [t("status.awaits-members")] : this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-by-key" }, ...rich("arena.hint.keys"))] : []));
     this.part("status").textContent = this.isBusy ? t("status.starting") : !state ? "" : this.words(state);
   }
 

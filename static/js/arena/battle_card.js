@@ -5,12 +5,13 @@ import { Rendered } from "../answer/rendered.js";
 import { AnswerText } from "../answer/text.js";
 import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
-import { following, h } from "../page/elements.js";
+import { following, h, shortNames } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
 import { said, saidParts, t } from "../page/words.js";
 
 export const SIDES = ["left", "right"];
 export const LETTERS = ["A", "B"];
+export const LIVE = ["waiting", "answering", "elsewhere"]; // phases in which more is to come
 
 /** One answer, as text or as the page that its Markdown makes; after the reveal, by tokens. */
 class BattleAnswer {
@@ -76,7 +77,7 @@ export class BattleCard {
   }
 
   show(state) {
-    const isOver = state.is_over[this.index] || !["waiting", "answering"].includes(state.phase);
+    const isOver = state.is_over[this.index] || !LIVE.includes(state.phase);
     this.root.dataset.state = isOver ? "finished" : this.answer.whole ? "streaming" : "waiting";
     const isEmpty = isOver && !this.answer.whole && ["answering", "answered"].includes(state.phase);
     this.note.textContent = isEmpty ? t("arena.nothing") : state.is_cut[this.index] ? t("arena.cut") : "";
@@ -86,10 +87,10 @@ export class BattleCard {
 
   /** Who it was. */
   tell(one, isChosen) {
-    const called = said(one.name), name = h("bdi", { text: called, title: called });
+    const called = said(one.name), name = h("bdi", { text: shortNames(called), title: called });
     this.heading.replaceChildren(h("span", { class: "gac-small", text: `${LETTERS[this.index]} ` }), name,
       ...(isChosen ? [h("span", { class: "gac-battle-chosen", text: ` · ${t("arena.chosen")}` })] : []));
-    const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("arena.alone.of", { name: one.member });
+    const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("arena.alone.of", { name: shortNames(one.member) });
     const perToken = one.tokens ? t("arena.passes", { passes: number(one.forwards / one.tokens, 2) }) : null;
     const share = one.member === null && one.tokens ? t("arena.share", { share: percent(one.ensembled / one.tokens) }) : null;
     this.facts.textContent = [who, t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken].filter(Boolean).join(" · ");

@@ -1,7 +1,7 @@
 // The visitor's own battles: looked at again, saved, deleted.
 
 import { download } from "../page/browser.js";
-import { h } from "../page/elements.js";
+import { h, shortNames } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
 import { said, sentence, t } from "../page/words.js";
 
@@ -28,7 +28,7 @@ export class BattleList {
   }
 
   item(battle) {
-    const label = battle.prompt.slice(0, 60), names = battle.names.map(said).join(" — ");
+    const label = battle.prompt.slice(0, 60), names = battle.names.map((name) => shortNames(said(name))).join(" – ");
     const vote = battle.outcome ? t(`arena.vote.${battle.outcome}`) : t("arena.own.no-vote");
     const facts = [moment(battle.created_at), names, vote, battle.turns > 1 ? t("count.turns", { n: battle.turns }) : null, battle.is_blind ? null : t("arena.own.seen")];
     return h("li", { "data-battle": battle.id },

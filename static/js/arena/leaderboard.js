@@ -2,12 +2,14 @@
 
 import { addressed, addressOf, follow, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
-import { h } from "../page/elements.js";
+import { h, shortNames } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
 import { LANGUAGE, LOCALE, said, t } from "../page/words.js";
 
 const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
 const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000, AGAIN_MS = 10_000;
+
+const PHONE = matchMedia("(max-width: 640px)");
 
 let leaderboard = null;
 
@@ -23,6 +25,9 @@ class Leaderboard {
   constructor({ element, props, trigger, watch }) {
     const root = element.querySelector(".gac-leaderboard"), form = root.querySelector("form");
     Object.assign(this, { root, form, trigger, again: 0 }); // again: a timer, while votes are still being read
+    const fold = () => { root.querySelector(".gac-rank-fold").open = !PHONE.matches; }; // where they would fill the screen
+    fold();
+    PHONE.addEventListener("change", fold);
     form.addEventListener("change", () => this.ask());
     form.addEventListener("submit", (event) => event.preventDefault());
     watch("value", () => this.draw(parseJson(props.value, null)));
@@ -98,7 +103,7 @@ function readingOf({ reading }) {
 }
 
 /** What people call a contestant. */
-const calledBy = ({ words }) => (name) => said(words[name] ?? name);
+const calledBy = ({ words }) => (name) => shortNames(said(words[name] ?? name));
 
 function standingsOf(board, choose) {
   const { standings, min_votes: minVotes, problem } = board, called = calledBy(board);
@@ -141,8 +146,8 @@ function intervalBar(one, low, high) {
     h("i", { style: `left:${place(one.low)}%;right:${(100 - place(one.high)).toFixed(1)}%` }), h("b", { style: `left:${place(one.rating)}%` }));
 }
 
-function biasOf({ left_bias: bias }) {
-  if (!bias) return null;
+function biasOf({ left_bias: bias, problem }) {
+  if (!bias || problem) return null; // of few votes it says nothing
   const isFair = bias.low <= 0.5 && bias.high >= 0.5;
   return h("p", {}, t("rank.bias", { share: percent(bias.value), low: percent(bias.low), high: percent(bias.high) }), " ", t(isFair ? "rank.bias.fair" : "rank.bias.unfair"));
 }

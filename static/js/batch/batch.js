@@ -3,7 +3,7 @@
 import { batchCsv, batchJsonl, BatchRow } from "./rows.js";
 import { isWanted, outcomeOptions, totalsOf } from "./totals.js";
 import { expectHere } from "../compare/compare.js";
-import { asking, download, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
+import { asking, download, onceAtATime, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { h, memberName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { sentence, t } from "../page/words.js";
@@ -26,6 +26,7 @@ class Batch {
   constructor({ element, props, server, trigger, watch }) {
     this.part = (selector) => element.querySelector(selector);
     Object.assign(this, { ask: asking(server), trigger, overview: null, rows: [], timer: 0, form: this.part("form"), filter: this.part(".gac-batch-shown"), cancel: this.part("[data-act=cancel]") });
+    this.open = onceAtATime(() => this.prepare()); // the tab may be chosen before the first reply has come
     this.form.addEventListener("submit", (event) => this.begin(event));
     this.filter.addEventListener("change", () => this.sum());
     this.cancel.addEventListener("click", () => this.callOff());
@@ -45,7 +46,7 @@ class Batch {
     return [t("ensemble"), ...this.overview.members];
   }
 
-  async open() {
+  async prepare() {
     const reply = await this.ask("batch_overview");
     if (reply.error) return this.say(reply.error);
     this.overview = reply;
@@ -54,6 +55,7 @@ class Batch {
       ...reply.members.map((name, index) => h("th", { scope: "col" }, memberName(name, index))),
       h("th", { scope: "col", text: t("batch.all") })));
     this.filter.elements.vote.append(...outcomeOptions(this.names));
+    this.part(".gac-lab-run").disabled = false;
     await this.refresh(true);
   }
 

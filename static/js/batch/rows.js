@@ -1,6 +1,6 @@
 // A row of the batch's table: the prompt, every answer with its vote, the whole in Compare.
 
-import { h } from "../page/elements.js";
+import { h, shortName } from "../page/elements.js";
 import { said, t } from "../page/words.js";
 
 /** `names`: of the columns; `act(name, ...)`: "vote" with an outcome, "" to take it back; "open". */
@@ -27,7 +27,7 @@ export class BatchRow {
   }
 
   answer({ stream, text, reason, detail }, name) {
-    return h("td", { "data-name": name },
+    return h("td", { "data-name": shortName(name) },
       h("div", { class: "gac-batch-text", dir: "auto", text: text || (reason ? t("batch.nothing") : "…") }),
       reason === "error" ? h("p", { class: "is-error", text: said(detail) || t("batch.failed") }) : null,
       reason ? this.voteButton(stream, name, t("vote.best", { name })) : null);

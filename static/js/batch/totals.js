@@ -1,11 +1,11 @@
 // What a batch's answers come to, and which of its rows are wanted.
 
-import { h } from "../page/elements.js";
+import { h, shortName } from "../page/elements.js";
 import { t } from "../page/words.js";
 
 /** Every outcome of a vote, with its words. `names`: of the answers' columns, the ensemble's first. */
 const outcomesOf = (names) => [
-  ...names.map((name, index) => [index ? `member:${name}` : "ensemble", t("vote.best", { name })]), ["tie", t("vote.tie")], ["all-bad", t("vote.all-bad")],
+  ...names.map((name, index) => [index ? `member:${name}` : "ensemble", t("vote.best", { name: shortName(name) })]), ["tie", t("vote.tie")], ["all-bad", t("vote.all-bad")],
 ];
 
 export const outcomeOptions = (names) => outcomesOf(names).map(([value, text]) => h("option", { value, text }));

@@ -18,13 +18,13 @@ export function askedParts(run, ask, keep) {
     run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: t("asked.shared") }),
     run.parent || run.swap ? h("p", { class: "gac-small gac-of-branch" }, h("span", { text: `${branchWords(run)} ` }),
       run.parent ? act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent })) : null) : null,
-    h("p", { class: "gac-small gac-ran-with", hidden: true }, `${t("asked.settings", { settings: saidParts(run.settings) })} `,
+    h("p", { class: "gac-small gac-ran-with", hidden: true }, h("span"), " ",
       canCompare(run) ? act(t("asked.compare"), t("asked.compare.title"), () => ask("compare", { run: run.id, settings: settings() })) : null),
   ].filter(Boolean);
 }
 
-/** Whether the ensemble can be asked again with other settings. */
-export const canCompare = (run) => run.is_own && run.members.length > 1 && run.streams.includes("ensemble");
+/** Whether the ensemble can be asked again with other settings; the beginning of a branch was given. */
+export const canCompare = (run) => run.is_own && run.branch_position === null && run.members.length > 1 && run.streams.includes("ensemble");
 
 /** Have other settings chosen, and the two answers side by side. `within`: an element of the board. */
 export const compareSettings = (within, run, ask) =>
@@ -36,10 +36,14 @@ export function branchWords({ branch_position: position, swap }) {
   return swap ? t("asked.branched.swapped", { token: position + 1, ...swapped(swap) }) : t("asked.branched", { token: position + 1 });
 }
 
-/** A run made with other settings than those that stand under the prompt says so. */
+/** A run made with other settings than those that stand under the prompt says which. */
 export function tellSettings(root, run) {
-  const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
-  if (line && run) line.hidden = Boolean(run.beside) || next === saidParts(run.settings); // a pair's cards say it
+  const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent ?? "";
+  if (!line || !run) return;
+  const own = saidParts(run.settings), parts = next.split(" · "), others = own.split(" · ").filter((part) => !parts.includes(part)).join(" · ");
+  line.hidden = Boolean(run.beside) || next === own; // a pair's cards say it
+  const told = t("asked.settings", { settings: others || own });
+  if (line.firstChild.textContent !== told) line.firstChild.textContent = told;
 }
 
 /** A field in the prompt's place: Enter asks, Escape leaves it as it was. */

@@ -18,6 +18,7 @@ import { Votes } from "./votes.js";
 import { diffButton, remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
 import { hold } from "../page/address.js";
+import { Awaited } from "../settings/awaited.js";
 import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
 import { theTip } from "../page/tip.js";
@@ -34,6 +35,11 @@ export class Board {
     this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
     this.painter = new Painter();
     this.tip = theTip();
+    this.awaited = new Awaited("compare", {
+      box: () => document.querySelector("#gac-prompt textarea"),
+      ask: () => document.querySelector("#gac-prompt .submit-button")?.click(),
+      onChange: () => this.refresh(true),
+    });
     this.status = new StatusLine(this.part("status"));
     this.arrangement = new Arrangement(root, this.part("columns"), this.part("rows"), this.part("layouts"));
     this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextGated(1) });

@@ -33,6 +33,7 @@ export class Card {
       this.subline, this.body, this.foot);
     this.followEnd = following(this.body);
     this.swapAt = Infinity; // where a branch swapped a token
+    this.isLive = false; // whether it is being written, and not opened again
   }
 
   append(token) {
@@ -48,7 +49,7 @@ export class Card {
       this.swapAt = Infinity; // once
     }
     this.render();
-    if (this.root.dataset.state === "streaming") this.followEnd();
+    if (this.isLive && this.root.dataset.state === "streaming") this.followEnd();
   }
 
   /** Keep the Rendered view with the text, where it is what is looked at. */
@@ -85,6 +86,7 @@ export class Card {
   say(text, isError = false) {
     this.note.textContent = text;
     this.note.hidden = false;
+    this.root.classList.add("has-note");
     this.note.classList.toggle("is-error", isError);
     if (isError) this.note.setAttribute("role", "alert");
   }

@@ -38,7 +38,11 @@ function showNotices(list) {
 }
 
 export const stop = async () => (await board).stopOnClick();
-export const clear = async () => (await board).clear();
+export async function clear() {
+  const shown = await board;
+  shown.awaited.keep(null);
+  await shown.clear();
+}
 
 /** Another tab asks for a run, which is shown on this one. */
 export async function expectHere() {

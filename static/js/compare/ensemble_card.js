@@ -8,6 +8,8 @@ import { h, shortName } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
 import { rich, saidParts, t, term } from "../page/words.js";
 
+const MIN_TIMED = 8; // tokens; the speed of a shorter answer says little
+
 class EnsembleCard extends Card {
   /** `how`: mode and threshold, and in a pair what only these settings have, in words. */
   constructor(stream, run, painter, actions, how = { ...run, words: run.beside?.here }) {
@@ -50,15 +52,14 @@ class EnsembleCard extends Card {
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
   }
 
-  /** Time per token against each member's alone, in the members' order; null until all are over, and where some of it was
-   * decoded in an earlier run, which has been as fast as the machine then was. */
+  /** Time per token against each member's alone, the slowest first; null until all are over, where an answer is too short
+   * to time, and where some of it was decoded in an earlier run, which has been as fast as the machine then was. */
   cost(others) {
     const all = [this.stream, ...others];
-    if (!others.length || this.run.is_partly_kept || all.some(({ end }) => end?.replayed)) return null;
-    const own = this.stream.end.tokens_per_s, speeds = others.map((stream) => stream.end?.tokens_per_s ?? 0);
-    if (!own || speeds.some((speed) => speed <= 0)) return null;
-    const ratios = speeds.map((speed, index) => `${number(speed / own, 1)} × ${shortName(others[index].name)}`);
-    return ["card.cost", ratios.join(", ")];
+    if (!others.length || this.run.is_partly_kept || all.some(({ end }) => !end || end.replayed || end.tokens < MIN_TIMED || end.tokens_per_s <= 0)) return null;
+    const [slowest, ...faster] = others.toSorted((one, other) => one.end.tokens_per_s - other.end.tokens_per_s).map(({ name, end }) =>
+      ({ name: shortName(name), ratio: number(end.tokens_per_s / this.stream.end.tokens_per_s, 1) }));
+    return ["card.cost", [t("card.cost.slowest", slowest), ...faster.map((member) => t("card.cost.other", member))].join("; ")];
   }
 }
 
@@ -86,6 +87,7 @@ function legend(run) {
 export function newCard(stream, run, painter, actions) {
   const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
   const card = new kind(stream, run, painter, actions);
+  card.isLive = run.is_live;
   if (run.swap && stream.key !== BESIDE) card.swapAt = run.branch_position;
   if (run.is_again && stream.key !== BESIDE) card.awaitComparison();
   if (run.is_own) offerMore(card, run, actions.onAsk);

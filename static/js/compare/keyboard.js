@@ -20,18 +20,25 @@ export function listenToKeys(element, { onGated, onClose, onVote }) {
   });
 }
 
-/** A second click on Run asks for nothing: right after the first, and while what that asked for has not come. */
+/** A second click on Run asks for nothing: right after the first, and while what that asked for has not come. While members
+ * load, a click waits for them. */
 export function listenToRun(board) {
   let clickedAt = -Infinity, asked = ""; // the board hears of a click some time later
   document.addEventListener("click", (event) => {
-    if (!event.isTrusted || !event.target.closest?.("#gac-prompt .submit-button")) return;
+    if (!event.target.closest?.("#gac-prompt .submit-button")) return;
+    if (board.awaited.hold()) return refuse(event);
+    if (!event.isTrusted) return;
     const now = performance.now(), { value } = document.querySelector("#gac-prompt textarea");
     const isSecond = (now - clickedAt < UNMEANT_MS && value === asked) || (board.isBusy && now - board.askedAt < STOP_TIMEOUT_MS);
     [clickedAt, asked] = [now, value];
-    if (!isSecond) return;
-    event.preventDefault();
-    event.stopPropagation();
+    if (isSecond) refuse(event);
   }, { capture: true });
+}
+
+/** Gradio is not to hear of it. */
+function refuse(event) {
+  event.preventDefault();
+  event.stopPropagation();
 }
 
 /** Enter while a run goes on ends it and asks anew; Gradio, with the first still pending, would ignore it, as it ignores
@@ -41,9 +48,9 @@ export function listenToEnter(board) {
   document.addEventListener("keydown", async (event) => {
     if (!board.root.isConnected || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     if (!event.target.matches?.("#gac-prompt textarea") || !event.target.value.trim() || board.isBusy) return;
+    if (board.awaited.hold()) return refuse(event);
     if (!board.isLive && !event.ctrlKey && !event.metaKey) return board.expect();
-    event.preventDefault();
-    event.stopPropagation();
+    refuse(event);
     await board.clear();
     board.expect();
     for (let tries = 0; board.isBusy && tries < MAX_AGAIN; tries += 1) {

@@ -3,12 +3,16 @@
 import { board } from "./compare.js";
 import { parseJson } from "../page/browser.js";
 import { said } from "../page/words.js";
+import { areReady, onFacts } from "../settings/facts.js";
 import { showFaults } from "../settings/settings.js";
 
 export function start({ element, props, watch }) {
   const line = element.querySelector(".gac-notice");
+  let isEarly = false; // it came while members were loading, which goes by
+  onFacts(() => { if (isEarly && areReady()) line.hidden = true; });
   const draw = async () => {
     const notice = parseJson(props.value, null);
+    isEarly = !areReady();
     line.hidden = !notice;
     line.textContent = notice ? wordsOf(notice.field.replaceAll("_", " "), notice.message) : "";
     if (!notice) return;

@@ -22,11 +22,13 @@ export class StatusLine {
   }
 }
 
-export function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, reading, done }) {
+export function statusOf({ awaited, isBusy, askedAt, run, phase, isLive, streams, startedAt, reading, done }) {
+  if (awaited.isOn) return t("status.awaits-members");
   if (isBusy) return t(performance.now() - askedAt > STOP_TIMEOUT_MS ? "status.still-waiting" : "status.starting");
   if (!run) return "";
   const sinceStart = `${number((performance.now() - startedAt) / 1000)} s`;
   if (phase.status === "waiting" && isLive) return [t("status.queue", { place: phase.place }), sinceStart, ...besideWords(phase)].join(" · ");
+  if (phase.status === "elsewhere" && isLive) return t("status.elsewhere");
   const tokens = t("count.tokens", { n: streams.reduce((sum, stream) => sum + stream.tokens.length, 0) });
   if (isLive && streams[0].tokens.length) return [t("status.writing"), tokens, sinceStart].join(" · ");
   if (isLive) return [reading.words(), sinceStart, reading.left(), ...besideWords(phase)].filter(Boolean).join(" · ");

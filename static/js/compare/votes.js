@@ -54,15 +54,15 @@ export class Votes {
   async vote(outcome) {
     if (this.isBusy || this.outcome) return;
     this.isBusy = true;
-    const reply = await answerTo(this.send(outcome));
-    this.isBusy = false;
-    if (reply.error) {
-      this.complain(reply.error);
-      return;
-    }
     this.outcome = outcome;
+    this.render(); // at once, however long the server takes
+    const { options } = this, reply = await answerTo(this.send(outcome));
+    this.isBusy = false;
+    if (options !== this.options) return; // another run is on the board
+    if (!reply.error) return this.countDown(UNDO_S);
+    this.outcome = null;
     this.render();
-    this.countDown(UNDO_S);
+    this.complain(reply.error);
   }
 
   countDown(left) {

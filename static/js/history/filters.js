@@ -1,13 +1,13 @@
 // What of the history is asked for.
 
-import { h } from "../page/elements.js";
+import { h, shortName } from "../page/elements.js";
 import { t } from "../page/words.js";
 
 const SEARCH_MS = 250;
 const DAY_MS = 24 * 3600 * 1000;
 
 /** A vote in words. */
-export const outcomeWords = (outcome) => (outcome.startsWith("member:") ? t("vote.best", { name: outcome.slice(7) }) : t(`outcome.${outcome}`));
+export const outcomeWords = (outcome) => (outcome.startsWith("member:") ? t("vote.best", { name: shortName(outcome.slice(7)) }) : t(`outcome.${outcome}`));
 
 export class HistoryFilters {
   /** `onChange()` is called when the list has to be asked for anew. */

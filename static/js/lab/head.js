@@ -1,8 +1,8 @@
 // The head of the result that is looked at: what it is, what follows from it, and its files.
 
-import { studyTitle } from "./lab.js";
+import { titleOf } from "./lab.js";
 import { answerTo, download, parseJson, visitorKey } from "../page/browser.js";
-import { h } from "../page/elements.js";
+import { h, shortName } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
 import { LANGUAGE, said, t } from "../page/words.js";
 
@@ -23,15 +23,16 @@ export function start({ element, props, server, watch }) {
 }
 
 function headOf(result, server) {
-  const note = h("p", { class: "is-error", role: "alert" }), title = studyTitle(result.study), heading = said(result.heading);
+  const note = h("p", { class: "is-error", role: "alert" }), title = titleOf(result);
   return [
     h("header", {},
-      h("h2", { text: result.name || `${title}: ${heading}` }),
-      h("p", { class: "gac-small", text: [title, heading, moment(result.created_at), result.members.join(", ")].join(" · ") }),
+      h("h2", { text: result.name || title }),
+      h("p", { class: "gac-small", text: [result.name ? title : null, moment(result.created_at), result.members.map(shortName).join(", ")].filter(Boolean).join(" · ") }),
       h("div", { class: "gac-lab-exports" }, ...exportsOf(result, note, server))),
     note,
     ...result.remarks.map((remark) => h("p", { text: said(remark) })),
-    result.has_plot ? h("p", { class: "gac-small", text: t("lab.charts") }) : "",
+    result.settings ? h("pre", { class: "gac-lab-settings", tabindex: "0", "aria-label": t("lab.settings"), text: result.settings }) : "",
+    result.has_plot ? h("p", { class: "gac-small gac-by-mouse", text: t("lab.charts") }) : "",
   ];
 }
 

@@ -1,8 +1,8 @@
 // The Lab: a form for a study, its progress, and the results kept.
 
 import { addressed, follow, tell } from "../page/address.js";
-import { asking, parseJson, visitorKey } from "../page/browser.js";
-import { h } from "../page/elements.js";
+import { asking, onceAtATime, parseJson, visitorKey } from "../page/browser.js";
+import { h, shortName, shortNames } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { onLoaded } from "../page/loaded.js";
 import { moment, seconds } from "../page/numbers.js";
@@ -21,17 +21,23 @@ export function start(part) {
 /** The tab is chosen. */
 export const refreshLab = () => (lab?.overview ? lab.refresh() : lab?.open());
 
-export const studyTitle = (name) => said(lab?.overview?.studies.find((study) => study.name === name)?.title ?? name);
+/** A result's study and what it asked, in a line. */
+export function titleOf({ study: name, heading }) {
+  const title = said(lab?.overview?.studies.find((study) => study.name === name)?.title ?? name);
+  return `${title}${title.endsWith("?") ? "" : ":"} ${shortNames(said(heading))}`;
+}
 
 class Lab {
   constructor({ element, props, server, trigger, watch }) {
     this.part = (selector) => element.querySelector(selector);
     // known: ids of the results listed, null = not asked yet; isMine: whether the study that runs, or ran last, is this
-    // visitor's; isCancelled: and was called off; shown: the result that is looked at.
-    Object.assign(this, { ask: asking(server), trigger, overview: null, known: null, isMine: false, isCancelled: false, shown: "", timer: 0 });
+    // visitor's; isCancelled: and was called off; shown: the result that is looked at; before: ids of the
+    // results that were there before the study that runs, if it is this visitor's.
+    Object.assign(this, { ask: asking(server), trigger, overview: null, known: null, isMine: false, isCancelled: false, shown: "", before: null, timer: 0 });
     this.form = this.part("form");
     this.own = this.part(".gac-own");
     this.cancel = this.part("[data-act=cancel]");
+    this.open = onceAtATime(() => this.prepare()); // the tab may be chosen before the first reply has come
     this.form.addEventListener("submit", (event) => this.begin(event));
     this.form.elements.set.addEventListener("change", () => this.chooseSet());
     this.cancel.addEventListener("click", () => this.callOff());
@@ -48,7 +54,7 @@ class Lab {
     return this.overview.studies.find((study) => study.name === this.form.elements.study.value);
   }
 
-  async open() {
+  async prepare() {
     const reply = await this.ask("lab_overview");
     if (reply.error) return this.say(reply.error);
     this.overview = reply;
@@ -93,7 +99,7 @@ class Lab {
     if (!reply) return;
     this.say(reply.error);
     if (reply.error) return;
-    Object.assign(this, { isMine: true, isCancelled: false });
+    Object.assign(this, { isMine: true, isCancelled: false, before: this.before ?? new Set() });
     await this.refresh();
   }
 
@@ -102,6 +108,7 @@ class Lab {
   /** What runs and what is kept. A result that is new while a study of this visitor ran is its own: shown at once. */
   async refresh(isChanged = false) {
     clearTimeout(this.timer);
+    const { isMine } = this; // a reply on its way from before a study began does not tell of its end
     const state = await this.ask("lab_state"), { known } = this;
     if (!state.results) {
       this.say(state.error);
@@ -115,11 +122,13 @@ class Lab {
       this.trigger("kept");
     }
     if (state.running) this.isMine = state.running.is_mine;
-    else if (this.isMine) {
+    else if (isMine) {
       this.isMine = false;
       this.say(state.error);
-      if (fresh) this.show(fresh.id);
+      const result = state.results.find(({ id, is_mine: mine }) => mine && !this.before.has(id));
+      if (result) this.show(result.id);
     }
+    if (!this.isMine || !this.before) this.before = new Set(state.results.map(({ id }) => id));
     if (state.running) this.timer = setTimeout(() => this.refresh(), POLL_MS);
   }
 
@@ -156,8 +165,8 @@ class Lab {
   }
 
   row(result) {
-    const title = `${studyTitle(result.study)}: ${said(result.heading)}`, label = result.name || title;
-    const facts = [result.name ? title : null, moment(result.created_at), result.members.join(", "), t(result.is_mine ? "lab.yours" : "lab.operators")];
+    const title = titleOf(result), label = result.name || title;
+    const facts = [result.name ? title : null, moment(result.created_at), result.members.map(shortName).join(", "), t(result.is_mine ? "lab.yours" : "lab.operators")];
     const item = h("li", {},
       h("button", { type: "button", class: "gac-run-open", onclick: () => this.show(result.id) },
         h("span", { class: "gac-run-prompt", dir: "auto", text: label }),

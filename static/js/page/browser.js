@@ -59,6 +59,12 @@ export function keepText(key, text) {
 export const readKept = (key, fallback) => parseJson(keptText(key), fallback);
 export const writeKept = (key, value) => keepText(key, JSON.stringify(value));
 
+/** An asynchronous function that is under way once at a time: a call meanwhile is the same call. */
+export function onceAtATime(act) {
+  let underWay = null;
+  return () => (underWay ??= act().finally(() => { underWay = null; }));
+}
+
 /** A function that has `draw` called in the next animation frame, once however often it is called before that. */
 export function oncePerFrame(draw) {
   let isPending = false;

@@ -30,6 +30,9 @@ function familyAndSize(name) {
 /** A member's name as short as it can be told from the others'. */
 export const shortName = (name) => familyAndSize(name).filter(Boolean).join(" ");
 
+/** A text that names members, with short names. */
+export const shortNames = (text) => [...allNames].sort((a, b) => b.length - a.length).reduce((told, name) => told.replaceAll(name, shortName(name)), text);
+
 /** A member's name, shortened, with the colour and line style that stand for it everywhere. Its tip has the whole. */
 export function memberName(name, index) {
   const [family, size] = familyAndSize(name);

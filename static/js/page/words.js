@@ -1,6 +1,6 @@
 // The page's words: static/words has them by keys, a file for each language. README.md says how one is added.
 
-import { h } from "./elements.js";
+import { h, shortNames } from "./elements.js";
 
 export const TABLES = globalThis.gradio_config?.i18n_translations ?? {};
 export const LANGUAGE = [navigator.language, navigator.language.split("-")[0]].find((name) => name in TABLES) ?? "en";
@@ -9,7 +9,7 @@ const COMMAS = /, (?![^(]*\))/u; // between the parts of a name for people, not 
 const PERCENT = (0).toLocaleString(LOCALE, { style: "percent" }).slice(1); // "%", or a space before it
 const FIGURES = /^[-+(\s]*\d[-+\d.,%():\s]*$/u; // figures alone, such as 8,000 or 0.2 : 0.8 or 12.5 %
 const PLURAL = new Intl.PluralRules(LANGUAGE);
-const MARKUP = /\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`|\[(.+?)\]\((.+?)\)|\{(\w+)\}/gu;
+const MARKUP = /\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`|\[(.+?)\]\((.+?)\)([,.;:]?)|\{(\w+)\}/gu;
 
 /** The words of a key; of those with a number `n`, the form that the language has for it. */
 function phrase(key, { n } = {}) {
@@ -31,13 +31,20 @@ export function rich(key, values = {}) {
   const words = phrase(key, values), parts = [];
   let at = 0;
   for (const found of words.matchAll(MARKUP)) {
-    const [, strong, stressed, code, text, kind, slot] = found;
+    const [, strong, stressed, code, text, kind, sign, slot] = found;
     parts.push(words.slice(at, found.index), slot ? written(values[slot]) ?? "" : strong ? h("b", { text: strong }) : stressed ? h("em", { text: stressed })
-      : code ? h("code", { text: code }) : kind === "kbd" ? h("kbd", { text }) : kind.startsWith("term:") ? term(kind.slice(5), text)
-        : h("a", { href: kind, target: "_blank", rel: "noopener noreferrer", text }));
+      : code ? h("code", { text: code }) : marked(text, kind, sign));
     at = found.index + found[0].length;
   }
   return [...parts.flat(), words.slice(at)].filter((part) => part !== "");
+}
+
+/** A word that is a key, a link or a button; a button stays with the sign after it, which would else begin a line. */
+function marked(text, kind, sign) {
+  if (kind === "kbd") return [h("kbd", { text }), sign];
+  if (!kind.startsWith("term:")) return [h("a", { href: kind, target: "_blank", rel: "noopener noreferrer", text }), sign];
+  const word = term(kind.slice(5), text);
+  return sign ? h("span", { class: "gac-with-sign" }, word, sign) : word;
 }
 
 /** Fill a template: `data-t="key"` gives an element its words, `data-t-at="title:key aria-label:key"` its attributes. */
@@ -77,10 +84,10 @@ export function saidValue(text) {
   return said(text);
 }
 
-/** An English number such as 8,000.50 in this language, with all its digits. */
+/** An English number such as 8,000.50 in this language, with all its digits; one without a comma, such as a seed, stays so. */
 function localNumber(digits) {
   const decimals = digits.split(".")[1]?.length ?? 0;
-  return Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { minimumFractionDigits: decimals, maximumFractionDigits: Math.max(decimals, 20) });
+  return Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { minimumFractionDigits: decimals, maximumFractionDigits: Math.max(decimals, 20), useGrouping: digits.includes(",") });
 }
 
 const VERB = /^(?:is|are|has|have|was|were|does|do|holds|needs)\b/u, WHOLE = /^(?:the|this|these|a|an|please|your?)\b/iu;
@@ -96,8 +103,8 @@ export function sentence(text) {
 
 const capital = (words) => `${words[0].toUpperCase()}${words.slice(1)}`;
 
-/** A line of parts with dots between. */
-export const saidParts = (line) => (line ?? "").split(" · ").map(said).join(" · ");
+/** A line of parts with dots between, with short names of members. */
+export const saidParts = (line) => shortNames((line ?? "").split(" · ").map(said).join(" · "));
 
 /** A word that explains itself: glossary.js has the lines. */
 export const term = (name, text = name) => h("button", { type: "button", class: "gac-term", "data-term": name, text });

@@ -2,8 +2,8 @@
 
 const known = new Map(), listeners = new Set();
 
-/** `states`: of all members, with their `facts`: [label, value, whether it stands on the card's face], and the `notice` that
- * their licence wants shown, or "". */
+/** `states`: of all members, with their `facts`: [label, value, whether it stands on the card's face], the `notice` that
+ * their licence wants shown, or "", and whether all `answers` together. */
 export function tellFacts(states) {
   for (const state of states) known.set(state.name, state);
   for (const listen of listeners) listen();
@@ -16,5 +16,11 @@ export const noticeOf = (name) => known.get(name)?.notice ?? "";
 
 /** The notices of those that have one: [name, notice]. */
 export const allNotices = () => [...known.values()].filter(({ notice }) => notice).map(({ name, notice }) => [name, notice]);
+
+/** Whether they answer. */
+export const areReady = () => known.size > 0 && [...known.values()].every(({ phase, answers }) => answers && phase !== "failed");
+
+/** Whether they will answer by and by. */
+export const areLoading = () => known.size > 0 && [...known.values()].every(({ phase, answers }) => !answers && phase !== "failed");
 
 export const onFacts = (listen) => listeners.add(listen);

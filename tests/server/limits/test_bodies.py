@@ -114,8 +114,11 @@ def test_a_body_is_an_object_that_is_safe_to_pass_on(body: bytes, value: dict[st
     assert found == value == json.loads(passed_on)
 
 
+DEEP = b'{"a": "\\ud800", "b": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"3", b"{", b'{"a": NaN}', b'{"a": 1e999}', b'{"a": "\\ud800", "b": NaN}']
+    "body", [b"", b"[]", b"3", b"{", b'{"a": NaN}', b'{"a": 1e999}', b'{"a": "\\ud800", "b": NaN}', DEEP]
 )
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(RefusedError) as refused:

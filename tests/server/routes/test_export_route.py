@@ -12,8 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server.host import HostSecrets, create_host
-from gac_app.server.routes.export_route import export_route
-from gac_app.server.routes.operator import OperatorOnly
+from gac_app.server.routes.operator import OperatorOnly, export_route
 from gac_app.services.mirror.exports import Exports
 from gac_app.storage import Store
 from tests.server.conftest import HERE

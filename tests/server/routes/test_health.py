@@ -10,8 +10,7 @@ from fastapi.testclient import TestClient
 
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
-from gac_app.server.routes.health import kept_route
-from gac_app.server.routes.operator import OperatorOnly
+from gac_app.server.routes.operator import OperatorOnly, kept_route
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState

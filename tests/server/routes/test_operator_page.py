@@ -98,5 +98,6 @@ def test_the_document_tells_nothing_and_loads_its_modules(arena: Arena) -> None:
     document = client_of(arena).get("/operator").text
     assert "school" not in document
     assert not any(mark in document for mark in ("<link", " src=", "@import", "url("))
+    assert "--page: " in document, "the colours"
     assert document.count("<script") == document.count("</script>") == 2
     assert re.findall(r' from "(.*?)"', document) == [f"./scripts/{scripts().version}/js/operator/operator.js"]

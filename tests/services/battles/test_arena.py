@@ -340,10 +340,11 @@ def test_after_a_restart_a_battle_can_be_looked_at(arena: Arena, house: House) -
     arena.runs.close()
     after = Arena(house)
     told = after.service.history.look(ALICE, judged.id)
-    assert (told.phase, told.outcome, told.turns[0].left.text) == ("revealed", "right", judged.turns[0].left.text)
-    assert told.contestants is not None
+    assert (told.phase, told.outcome, told.turns[0].left.text) == ("voted", "right", judged.turns[0].left.text)
+    assert told.contestants is None
+    assert after.service.reveal(ALICE, judged.id).contestants is not None
     left = after.service.history.look(ALICE, open_one.id)
-    assert (left.phase, left.contestants) == ("interrupted", None)
+    assert (left.phase, left.may_vote, left.contestants) == ("answered", True, None)
     with pytest.raises(NotFoundError):
         after.service.history.look(BOB, judged.id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,12 +15,14 @@ from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.errors import NotFoundError
 from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
-from gac_app.services.battles.live_battles import UNDO_WRITTEN_S, LiveBattles
+from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
+from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import RunStatus, Store
 from tests.clocks import HandClock
+from tests.services.house import ALICE, BOB
 from tests.ui.planted import planted_step
 
 LEFT = Contestant("gate", None, Settings(system_prompt="Be left."))
@@ -197,7 +200,7 @@ def test_names_are_told_once_the_vote_cannot_be_taken_back() -> None:
     clock.now = 100.0
     battle = battle_of(clock)
     end(add_turn(battle, "abc", "de", prompt="One?"), left=FinishReason.LENGTH)
-    end(add_turn(battle, "fgh", "ij", prompt="Two?"))
+    end(add_turn(battle, "fgh", "ij", prompt="Two?"), left=FinishReason.LENGTH)  # where it is not shown
     battle.outcome, battle.voted_at, battle.shown, battle.num_rows = Outcome.TIE, 100.0, {"left": 2, "right": 1}, 1
     clock.now += UNDO_S - 2
     view = live_view(battle)
@@ -256,7 +259,11 @@ def test_all_that_is_stored_of_a_battle() -> None:
     end(first := add_turn(battle, "abc", "de", 2, prompt="One?"))
     first.is_stopping.set()
     end(last := add_turn(battle, "fgh", "ij", prompt="Two?"))
-    assert battle.body({"gac": "1"}) == {
+    body = battle.body({"gac": "1"})
+    begun_at, whole_at = body.pop("shown_at")
+    assert time.time() > begun_at
+    assert whole_at > begun_at
+    assert body == {
         "sides": {
             "left": side_record("gate", None, LEFT.settings),
             "right": side_record("a", "a", RIGHT.settings),
@@ -276,6 +283,7 @@ def test_all_that_is_stored_of_a_battle() -> None:
         ],
         "versions": {"gac": "1"},
         "consent": True,
+        "left_odds": 0.5,
     }
     sides = {
         side: side_facts([first.streams[side], last.streams[side]], num) for side, num in (("left", 3), ("right", 1))
@@ -303,35 +311,12 @@ def test_the_tempo_is_told_how_fast_each_contestant_was() -> None:
     assert told == [("gate", 3, 2.0, 0.5), ("a", 2, 2.0, 0.5)]
 
 
-def test_which_battles_are_open_and_which_votes_may_go() -> None:
-    clock, asked = HandClock(), list[float]()
-
-    def held_elsewhere(seconds: float) -> frozenset[str]:
-        asked.append(seconds)
-        return frozenset({"other server's"})
-
-    store = cast("Store", SimpleNamespace(battles=SimpleNamespace(held_elsewhere=held_elsewhere)))
-    live, found = LiveBattles(store), dict[str, str]()
-    for name, change in {
-        "new": {},
-        "voted": {"outcome": Outcome.LEFT},
-        "told": {"outcome": Outcome.LEFT, "is_revealed": True},
-        "skipped": {"is_skipped": True},
-        "unwritten": {"unwritten": (Future[None](), lambda: None)},
-    }.items():
-        battle = battle_of(clock)
+def test_what_is_taken_out_is_the_owner_s() -> None:
+    live = LiveBattles(cast("Store", SimpleNamespace()))
+    for _ in range(3):
+        battle = battle_of()
         add_turn(battle, "a", "b")
-        for key, value in change.items():
-            setattr(battle, key, value)
-        assert live.add(battle) == []
-        found[battle.id] = name
-
-    def names(ids: frozenset[str]) -> set[str]:
-        return {found.get(one, one) for one in ids}
-
-    assert names(live.open_ids()) == {"new", "voted", "unwritten", "other server's"}
-    assert names(live.revocable_ids()) == {"voted", "unwritten", "other server's"}
-    assert asked == [UNDO_S + UNDO_WRITTEN_S] * 2
+        assert live.add(battle) is battle
     [one, *others] = live.all()
     assert live.take_out("bob") == []
     assert live.take_out("ann", one.id) == [one]
@@ -354,30 +339,32 @@ def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 3)
     live = LiveBattles(cast("Store", SimpleNamespace()))
 
+    ann = owner_of(ALICE)
+
     def add(owner: str, client: str, *, is_over: bool, is_skipped: bool = False) -> tuple[Battle, list[Battle]]:
-        battle = battle_of()
+        battle, before = battle_of(), live.all()
         battle.owner, battle.client, battle.is_skipped = owner, client, is_skipped
         turn = add_turn(battle, "a", "b")
         if is_over:
             end(turn)
-        return battle, live.add(battle)
+        live.add(battle)
+        return battle, [one for one in before if one not in live.all()]
 
-    first, gone = add("ann", "office", is_over=True)
+    first, gone = add(ann, "office", is_over=True)
     assert gone == []
     skipped, gone = add("bob", "home", is_over=True, is_skipped=True)
     assert gone == []
-    second, gone = add("ann", "office", is_over=True)
+    second, gone = add(ann, "office", is_over=True)
     assert gone == []
-    third, gone = add("ann", "office", is_over=False)
+    third, gone = add(ann, "office", is_over=False)
     assert gone == [skipped]
     _, gone = add("cyd", "home", is_over=True)
     assert gone == [first], "of the address with most, the oldest that is over"
     _, gone = add("cyd", "home", is_over=False)
     assert gone == [second]
-    assert live.find("ann", third.id) is third
-    for who, battle_id in (("bob", third.id), ("ann", first.id)):
-        with pytest.raises(NotFoundError, match="no such battle"):
-            live.find(who, battle_id)
+    assert live.find(ALICE, third.id) is third
+    with pytest.raises(NotFoundError, match="no such battle"):
+        live.find(BOB, third.id)
 
 
 def test_more_battles_than_are_kept_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,5 +373,5 @@ def test_more_battles_than_are_kept_go_on(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(3):
         battle = battle_of()
         add_turn(battle, "a", "b")
-        assert live.add(battle) == []
+        live.add(battle)
     assert len(live.all()) == 3

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from gac_app.arena.exports.exports import flat
-from gac_app.arena.exports.judged import judged
 from gac_app.arena.outcomes import SIDES
 from gac_app.arena.pacing import Tempo
 from gac_app.bootstrap import kept_by
 from gac_app.errors import RequestError
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.views import BattleView
+from gac_app.services.exports.formats import flat
+from gac_app.services.exports.judged import judged
 from tests.fakes import WAIT_S, FakeModel, ensemble_of
 from tests.services.battles.test_arena import Arena, slow
 from tests.services.house import ALICE, House, until
@@ -108,7 +108,7 @@ def test_another_server_shows_no_more_than_the_first(house: House) -> None:
     view = stopped(arena, arena.begun())
     assert arena.store.flush()
     there = Arena(house).service.history.look(ALICE, view.id)
-    assert (there.phase, there.turns) == ("interrupted", view.turns)
+    assert (there.phase, there.turns) == ("answered", view.turns)
 
 
 def test_whether_a_prompt_fits_depends_on_no_contestant(house: House) -> None:

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from gac_app.errors import NotFoundError
+from gac_app.errors import ElsewhereError, NotFoundError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.standings import Standings
-from gac_app.services.battles.views import ELSEWHERE, RESTARTED
+from gac_app.services.battles.views import UNJUDGED
 from gac_app.services.visitors import owner_of
 from tests.arena.samples import row, votes_of
 from tests.services.battles.test_battle_by_hand import add_turn, battle_of
@@ -44,12 +44,14 @@ def test_a_vote_that_breaks_off_can_be_given_again() -> None:
     assert (battle.shown, battle.outcome, battle.num_rows) == (None, None, 0)
 
 
-@pytest.mark.parametrize(("elsewhere", "message"), [({"b1"}, ELSEWHERE), ({"b2"}, RESTARTED)])
-def test_a_battle_that_is_not_in_memory_may_be_elsewhere(elsewhere: set[str], message: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"), [(ElsewhereError("Elsewhere."), "Elsewhere."), (NotFoundError("Nowhere."), UNJUDGED)]
+)
+def test_a_battle_that_is_not_in_memory_may_be_elsewhere(error: NotFoundError, message: str) -> None:
     def find(*_: object) -> Battle:
-        raise NotFoundError("there is no such battle")
+        raise error
 
-    battles = SimpleNamespace(find=find, elsewhere=lambda: elsewhere)
+    battles = SimpleNamespace(find=find)
     store = SimpleNamespace(battles=SimpleNamespace(load=lambda *_: stored()))
     history = BattleHistory(cast("Any", None), cast("Any", store), cast("Any", battles))
     assert history.look(ALICE, "b1").message == message

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gac_app.arena.controls import Controls, controls_of
-from gac_app.arena.exports.formats import Format
 from gac_app.arena.outcomes import SIDES, Origin
 from gac_app.errors import BusyError, NotFoundError, RequestError
+from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import line_of
 from gac_app.storage import NewBattle, NewJudgement, Store
@@ -38,9 +38,8 @@ def stored(
         is_blind=True,
         client=client,
     )
-    store.battles.start(battle)
     row = NewJudgement(position=0, kind="vote", outcome="left", facts={"flags": list(flags)})
-    store.battles.judge(key, battle.battle_id, row).result()
+    store.battles.add_judged(battle, row).result()
     return battle.battle_id
 
 

@@ -11,9 +11,7 @@ from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage
 from gac_app.models.message import Message
 from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.battles.views import (
-    ELSEWHERE,
-    LET_GO,
-    RESTARTED,
+    UNJUDGED,
     VOID,
     BattleView,
     ContestantView,
@@ -153,11 +151,10 @@ def test_a_judged_battle_is_shown_with_its_names() -> None:
 @pytest.mark.parametrize(
     ("status", "judgements", "is_elsewhere", "phase", "message"),
     [
-        ("answered", (), False, "interrupted", RESTARTED),
-        ("answered", (VOTE, UNDO), False, "interrupted", RESTARTED),
-        ("let-go", (), False, "interrupted", LET_GO),
-        ("let-go", (), True, "interrupted", ELSEWHERE),
-        ("answered", (VOTE,), True, "interrupted", ELSEWHERE),
+        ("answered", (), False, "interrupted", UNJUDGED),
+        ("answered", (VOTE, UNDO), False, "interrupted", UNJUDGED),
+        ("running", (), True, "elsewhere", "Why not."),
+        ("answered", (VOTE,), True, "elsewhere", "Why not."),
         ("void", (), False, "void", VOID),
         ("skipped", (), False, "skipped", ""),
     ],
@@ -165,7 +162,8 @@ def test_a_judged_battle_is_shown_with_its_names() -> None:
 def test_a_battle_that_is_not_judged_here_names_nobody(
     status: str, judgements: tuple[dict[str, Any], ...], is_elsewhere: bool, phase: str, message: str
 ) -> None:
-    view = stored_view(stored(status, judgements), is_elsewhere=is_elsewhere)
+    why_not = "Why not." if is_elsewhere else ""
+    view = stored_view(stored(status, judgements), why_not=why_not, is_elsewhere=is_elsewhere)
     assert (view.phase, view.message, view.contestants, view.may_vote) == (phase, message, None, False)
     assert (view.ballot, view.outcome) == (len(judgements), "left" if judgements[-1:] == (VOTE,) else None)
 

@@ -25,8 +25,7 @@ def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = AL
         language="en",
         client=client,
     )
-    store.battles.start(battle)
-    store.battles.judge(key, battle.battle_id, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
+    store.battles.add_judged(battle, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
 
 
 def test_the_leaderboard_moves_with_a_vote(house: House) -> None:

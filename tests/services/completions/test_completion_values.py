@@ -160,6 +160,7 @@ class Runs:
         self.ends: dict[str, Any] = {}
         self.halted: list[Any] = []
         self.refuses = refuses
+        self.signals = SimpleNamespace(server_prefix="", is_of_another_server=lambda _: False)
 
     def carry_out(self, run: CompletionRun, *, on_taken: Any, on_ended: Any) -> None:
         if self.refuses:

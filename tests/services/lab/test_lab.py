@@ -60,6 +60,7 @@ def test_every_study_gives_a_result_that_is_kept(
 ) -> None:
     words = (WordSet("some words", ("sea", "sky", "snow")),)
     monkeypatch.setattr("gac_app.evaluation.studies.vocabularies.word_sets", lambda: words)
+    monkeypatch.setattr("gac_app.evaluation.studies.cost._MAX_ROUNDS", 1)
     lab = lab_of(random_pair(), tmp_path)
     fitting = [found.name for found in lab.sets if found.fits(study)]  # type: ignore[arg-type]
     lab.start(ALICE, study.name, fitting[0] if fitting else "", 4)  # type: ignore[attr-defined]
@@ -202,7 +203,7 @@ def test_a_fault_of_ours_is_said_without_internals(
 @pytest.mark.parametrize(
     ("study", "questions", "number", "message"),
     [
-        ("magic", "trivia", 4, "study: 'magic' is none; expected eval, sweep"),
+        ("magic", "trivia", 4, "study: 'magic' is none; expected advise, eval, sweep"),
         ("calibrate", "trivia", 4, "task: 'trivia' is none for this study; expected sense"),
         ("snowball", "sense", 4, "expected trivia, sums"),
         ("eval", "trivia", 3, "questions: expected 4 to 40"),

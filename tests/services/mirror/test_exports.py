@@ -9,8 +9,8 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
-from gac_app.arena.exports.formats import Format
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.storage import Store

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gac_app.services.mirror import files
-from gac_app.services.mirror.files import BadLines, ImportResult, Index, _lines, _Place, deletion_line, index_of
+from gac_app.services.mirror.files import BadLines, ImportResult, Index, _lines, _Place, _texts, deletion_line, index_of
 from gac_app.storage import DeletedIds
 
 
@@ -31,6 +31,14 @@ def test_a_line_is_found_by_its_offset(tmp_path: Path, monkeypatch: pytest.Monke
 def place(**changes: Any) -> _Place:
     fields = {"is_battle": False, "created_at": "2026", "path": Path("f"), "offset": 0, "number": 1, "digest": 0}
     return _Place(**{**fields, "stamp": "s", **changes})
+
+
+def test_a_line_is_read_again_as_it_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 10)
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b"0123456789\nlast")
+    places = [place(path=path, offset=offset, number=number) for offset, number, _ in _lines(path)]
+    assert [text for _, text in _texts(places)] == [text for *_, text in _lines(path)] == [b"0123456789\n", b"last"]
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gac_app.arena.exports.formats import Format
 from gac_app.errors import RequestError
 from gac_app.services.battles.standings import Standings
+from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.services.mirror.lines import line_of, written_line

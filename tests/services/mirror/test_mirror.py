@@ -15,7 +15,7 @@ from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult, import_files, import_indexed, index_of
 from gac_app.services.mirror.mirror import Mirror
-from gac_app.services.mirror.places import FolderPlace, Place
+from gac_app.services.mirror.places import Place
 from gac_app.storage import HistoryFilter, Store
 from tests.databases import database_in
 from tests.services.battles.test_arena import Arena
@@ -28,7 +28,7 @@ def opened(
 ) -> Iterator[tuple[Arena, Mirror]]:
     """An arena over a database of that name, with a mirror in `folder`; both closed at the end."""
     house = House(folder / f"{name}.db")
-    arena = mirrored(house, place or FolderPlace(folder / "mirror"), keeps_open_ones_back=keeps_open_ones_back)
+    arena = mirrored(house, place or Place(folder / "mirror"), keeps_open_ones_back=keeps_open_ones_back)
     arena.runs.read_mirror()
     try:
         yield arena, mirror_of(arena)
@@ -179,7 +179,7 @@ def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> 
         answer(arena.runs)
         settled(mirror)
     house = House(tmp_path / "two.db")
-    arena = mirrored(house, FolderPlace(tmp_path / "mirror"))
+    arena = mirrored(house, Place(tmp_path / "mirror"))
     answer(arena.runs)
     arena.runs.read_mirror()
     settled(mirror_of(arena))
@@ -282,7 +282,7 @@ def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
         battle = voted(arena, consents=True)
         settled(mirror)
     house = House(tmp_path / "two.db")
-    arena = mirrored(house, FolderPlace(tmp_path / "mirror"))
+    arena = mirrored(house, Place(tmp_path / "mirror"))
     mirror = mirror_of(arena)
     copied = consenting_run(arena)
     until(lambda: copied in ids(tmp_path), "for what came before the page was up")

@@ -12,7 +12,7 @@ import pytest
 from gac_app.errors import StorageError
 from gac_app.services.mirror import mirror as mirror_module
 from gac_app.services.mirror.files import ImportResult
-from gac_app.services.mirror.places import FILES, DatasetPlace, FolderPlace
+from gac_app.services.mirror.places import FILES, DatasetPlace, Place
 from gac_app.storage import NewJudgement
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, answer, until
@@ -34,7 +34,7 @@ def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
         assert first != last
 
 
-class Full(FolderPlace):
+class Full(Place):
     """A folder on a disk that is full until it is freed."""
 
     is_full = True
@@ -59,6 +59,7 @@ def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> 
         voted(arena)
         arena.runs.history.vote(ALICE, late, "ensemble")
         remark = NewJudgement(position=1, kind="remark", body={"reasons": {}, "comment": "as I said"})
+        arena.store.battles.take_over(ALICE, copied)
         arena.store.battles.judge(ALICE, copied, remark).result()
     before = ids(tmp_path)
     assert {early, late, copied} <= set(before)

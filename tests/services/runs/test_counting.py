@@ -55,6 +55,7 @@ def test_all_of_an_answer_is_counted() -> None:
         "request_success_total stop": 1,
         "generation_tokens_total": 4,
         "steps_ensembled_total": 2,
+        "steps_drafted_total": 1,
         "steps_won_total Small": 2,
         "member_forwards_total Small": 3,
         "member_forwards_total Large": 1,

@@ -56,6 +56,18 @@ def test_a_comparison_has_other_settings_and_one_owner(house: House) -> None:
     assert [message.content for message in third.streams["member:a"].messages][1] == texts(other)["ensemble"]
 
 
+def test_a_branch_is_compared_with_no_settings(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    step = run.streams["ensemble"].steps[0]
+    instead = next(candidate.token_id for candidate in step.top if candidate.token_id != step.token_id)
+    branch = ended(service.branch(ALICE, run.id, 0, instead))
+    with pytest.raises(RequestError, match="is a branch"):
+        service.compare(ALICE, branch.id, {"mode": "every-step"})
+    revised = ended(service.revise(ALICE, branch.id, run.prompt, {**SHORT, "mode": "every-step"}))
+    assert service.history.run_beside(ALICE, revised) is None
+
+
 def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     service = house.service()
     run = answer(service, temperature=1.5, seed=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,8 @@ def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
     assert occurrences(path, key) == 0
     assert [row.battle_id for row in store.battles.votes()] == [kept.battle_id]
     with pytest.raises(NotFoundError):
-        store.battles.delete(ALICE, kept.battle_id).result()
-    store.battles.delete(BOB, kept.battle_id).result()
+        store.delete_battle(ALICE, kept.battle_id).result()
+    store.delete_battle(BOB, kept.battle_id).result()
     assert store.battles.votes() == []
     with pytest.raises(NotFoundError):
         store.battles.update(kept.battle_id, "answered", BODY).result()
@@ -174,23 +174,59 @@ def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path
 
 def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -> None:
     other, command = Store(url), Store(url, is_owner=False)
-    opened, voted, void, gone = (new_battle() for _ in range(4))
-    for battle in (opened, voted, void, gone):
+    now = datetime.now(UTC)
+    before, later = now - timedelta(seconds=60), now + timedelta(seconds=60)
+    opened, voted, void, told, running = (new_battle() for _ in range(5))
+    for battle in (opened, voted, void, told, running):
         store.battles.start(battle)
-    store.battles.judge(ALICE, voted.battle_id, VOTE)
+    for battle in (opened, voted, told):
+        store.battles.update(battle.battle_id, "answered", BODY)
+    for battle in (voted, told):
+        store.battles.judge(ALICE, battle.battle_id, VOTE)
     store.battles.update(void.battle_id, "void", BODY)
-    store.battles.let_go(gone.battle_id).result()
-    for elsewhere in (other, command):
-        assert elsewhere.battles.held_elsewhere(60.0) == {opened.battle_id, voted.battle_id}
-        assert elsewhere.battles.held_elsewhere(0.0) == {opened.battle_id}
-    assert store.battles.held_elsewhere(60.0) == frozenset()
-    assert {one.battle_id: one.status for one in store.battles.export()}[gone.battle_id] == "let-go"
+    store.battles.settle(told.battle_id).result()
+    for elsewhere in (store, other, command):
+        known = elsewhere.battles
+        assert known.open_ids(before) == {opened.battle_id, voted.battle_id, running.battle_id}
+        assert known.open_ids(later) == {opened.battle_id, running.battle_id}
+        assert known.open_ids(before, voted.battle_id) == known.revocable_ids(before) == {voted.battle_id}
+        assert known.revocable_ids(later) == frozenset()
     store.battles.judge(ALICE, voted.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert other.battles.held_elsewhere(0.0) == {opened.battle_id, voted.battle_id}
+    assert voted.battle_id in other.battles.open_ids(later)
     store.close()
-    assert other.battles.held_elsewhere(60.0) == frozenset()
+    assert other.battles.open_ids(before) == {opened.battle_id, voted.battle_id}, "a dead server answers nothing"
     other.close()
     command.close()
+
+
+def test_one_server_at_a_time_judges_a_battle(store: Store, url: str) -> None:
+    other, battle, undo = Store(url), new_battle(), NewJudgement(position=1, kind="undo")
+    store.battles.start(battle)
+    with pytest.raises(NotFoundError):
+        other.battles.take_over(ALICE, battle.battle_id).result()
+    store.battles.update(battle.battle_id, "answered", BODY).result()
+    with pytest.raises(NotFoundError):
+        other.battles.take_over(BOB, battle.battle_id).result()
+    taken, client = other.battles.take_over(ALICE, battle.battle_id).result()
+    assert (taken.battle_id, client) == (battle.battle_id, battle.client)
+    for late in (
+        lambda: store.battles.judge(ALICE, battle.battle_id, VOTE),
+        lambda: store.battles.update(battle.battle_id, "answered", BODY),
+        lambda: store.battles.settle(battle.battle_id),
+    ):
+        with pytest.raises(RequestError, match="another server"):
+            late().result()
+    other.battles.judge(ALICE, battle.battle_id, VOTE).result()
+    assert store.battles.holding(battle.battle_id) == (other.server_id, 1)
+    other.battles.settle(battle.battle_id).result()
+    for one in (store, other):
+        with pytest.raises(RequestError, match="can no longer be judged"):
+            one.battles.judge(ALICE, battle.battle_id, undo).result()
+        with pytest.raises(NotFoundError):
+            one.battles.take_over(ALICE, battle.battle_id).result()
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    assert store.battles.holding("none") is None
+    other.close()
 
 
 def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,3 +120,12 @@ def test_anothers_conversation_is_not_named_or_starred(store: Store) -> None:
             attempt()
     (found,) = store.list_conversations(ALICE, HistoryFilter())
     assert (found.name, found.is_starred) == ("", False)
+
+
+def test_an_excerpt_that_is_cut_says_so(store: Store) -> None:
+    for prompt, text in (("short", "Blue."), ("long", "blue " * 100)):
+        run = new_run(prompt)
+        store.start_run(run)
+        store.save_answer(run.run_id, answer(text, "ensemble")).result()
+    found = {one.runs[0].prompt: one.runs[0].excerpt for one in store.list_conversations(ALICE, HistoryFilter())}
+    assert found == {"short": "Blue.", "long": "blue " * 31 + "blue…"}

@@ -18,6 +18,7 @@ from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from gac_app.ui.compare.records import GATED
 from tests.fakes import WAIT_S
+from tests.services.house import until
 from tests.ui.planted import GATED as PLANTED_GATED
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
 
@@ -225,7 +226,7 @@ def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
     assert refusal(tab, "next", battle="x", prompt="So?") == "there is no such battle"
     public = make(public=True)
     asked = {"prompt": "Where?", "again": ""}
-    assert refusal(public, "start", **asked, consents=False).startswith("consent: this host keeps prompts")
+    assert refusal(public, "start", **asked, consents=False).startswith("consent: this server keeps prompts")
     assert lines(public.follow("start", **asked, consents=True)[-1])[0]["run"]
 
 
@@ -253,3 +254,19 @@ def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., 
     assert later.ask("look_battle", battle=battle)["state"]["phase"] == "skipped"
     begun = later.follow("start", prompt="Where?", again=battle, consents=False)
     assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"
+
+
+def test_a_battle_of_another_server_appears_when_it_is_done(
+    make: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gac_app.storage.signals.POLL_S", 0.05)
+    monkeypatch.setattr("gac_app.ui.arena.tab.ELSEWHERE_S", 0.05)
+    here, there = endless(make), make()
+    battle = here.planted.arena.start(KEY, "Where?")
+    until(lambda: here.planted.arena.history.look(KEY, battle.id).may_vote)
+    here.planted.store.flush()
+    assert there.ask("look_battle", battle=battle.id)["state"]["phase"] == "elsewhere"
+    assert not there.ask("seen_battle", battle=battle.id)
+    assert not there.ask("stop_battle", battle=battle.id)
+    values = there.follow("follow", battle=battle.id)
+    assert [line["state"]["phase"] for line in lines(values[-1]) if "state" in line] == ["answered"]

@@ -13,7 +13,7 @@ import pytest
 
 from gac_app.arena.rating.votes import SOURCES
 from gac_app.services.mirror.mirror import Mirror
-from gac_app.services.mirror.places import FolderPlace
+from gac_app.services.mirror.places import Place
 from gac_app.storage import Store
 from gac_app.ui.arena.leaderboard import LeaderboardTab
 from gac_app.ui.assets import markup_of
@@ -73,7 +73,7 @@ def test_it_says_while_votes_are_still_being_read(
     (tmp_path / "mirror" / "gac-1.jsonl").write_text("{}\n")
 
     def started(store: Store) -> Mirror:
-        mirror = Mirror(store, FolderPlace(tmp_path / "mirror"))
+        mirror = Mirror(store, Place(tmp_path / "mirror"))
         mirror.start()
         return mirror
 

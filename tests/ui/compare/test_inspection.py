@@ -20,6 +20,12 @@ def test_a_step_is_described_as_plain_json() -> None:
     assert [(row["label"], row["is_chosen"]) for row in seen["top"]] == [("␣is", True), ("␣instead", False)]
 
 
+def test_a_draft_is_told_with_who_made_it() -> None:
+    steps = [planted_step(position, "a") for position in (1, 2, 5)]
+    seen = [describe_step(steps, at, SETTINGS) for at in range(3)]
+    assert [(one["is_drafted"], one["drafted_by"]) for one in seen] == [(False, None), (True, ["Large"]), (False, [])]
+
+
 def test_parts_of_the_chosen_token_are_weight_times_probability() -> None:
     seen = describe_step(STEPS, 1, SETTINGS)
     parts = {part["member"]: round(part["prob"], 6) for part in seen["top"][0]["parts"]}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
+from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import RunView, StreamView
 from gac_app.settings import Settings
 from gac_app.ui.compare.records import BESIDE, PIECE, RunLines, token_record
@@ -198,8 +199,13 @@ def test_where_long_answers_part_is_told_while_one_goes_on() -> None:
 
 
 def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, shares, beside = run_view(), {"Small": 0.1, "Large": 0.0}, [1, "Threshold"]
-    monkeypatch.setattr(RunView, "shares_read", lambda _: shares)
+    shares, beside = {"Small": 0.1, "Large": 0.0}, [1, "Threshold"]
+    monkeypatch.setattr(LiveRun, "shares_read", lambda _: shares)
+    stored = run_view()
+    run = LiveRun(
+        RunPlan(prompt="hello", settings=stored.settings), owner="", keys=list(stored.streams), member_names=MEMBERS
+    )
+    run.status = "running"
     lines = RunLines(run, others=lambda: (beside[0], beside[1]))  # type: ignore[arg-type,return-value]
 
     def new(before: str) -> list[Any]:

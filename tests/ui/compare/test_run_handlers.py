@@ -379,3 +379,27 @@ def test_a_prompt_is_passed_on_with_settings(settings: Any, changes: dict[str, A
     service: Any = Refusing()
     collect(handlers_of(service).run(KEY, "c", "p", settings))
     assert service.calls == [("start", KEY, "p", changes, "c", {"client": ""})]
+
+
+def test_a_run_of_another_server_appears_when_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.storage.signals.POLL_S", 0.05)
+    monkeypatch.setattr("gac_app.ui.compare.run_handlers.ELSEWHERE_S", 0.05)
+    here = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
+    there = planted_service(tmp_path)
+    run = here.start(KEY, "hello", {})
+    here._store.flush()
+
+    async def watch() -> list[list[Any]]:
+        found = []
+        async for update in handlers_of(there).open(event(key=KEY, run=run.id)):
+            found.append([json.loads(line) for line in update[0].splitlines()])
+            there.stop(KEY, run.id)
+        return found
+
+    first, last = asyncio.run(watch())
+    assert first[1] == {"phase": {"status": "elsewhere", "place": 0, "runs": 0, "study": ""}}
+    assert "done" not in first[-1]
+    assert last[-1]["done"] == {"status": "aborted", "saved": True, "outcome": None}
+    assert len(last[0]["run"]["streams"]) == 3
+    for service in (here, there):
+        service.close()

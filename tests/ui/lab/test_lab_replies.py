@@ -134,6 +134,7 @@ def test_a_result_is_told_whole(failure: str) -> None:
         "created_at": "2026",
         "members": ["a", "b"],
         "remarks": ["So.", *(["Note: one broke"] if failure else [])],
+        "settings": "",
         "has_plot": False,
         "csv": to_csv((table,)),
         "json": '{\n  "π": 1\n}',

@@ -146,6 +146,11 @@ def test_parameters_have_an_effect_where_their_rule_is_chosen() -> None:
     assert idle(combine="power", members=["Small"]) == params
 
 
+def test_a_parameter_of_a_lone_member_says_that_it_is_alone() -> None:
+    reasons = idle_of(CONFIG, {**DEFAULTS, "members": ["Small"]})
+    assert reasons["combine.power.exponent"] == reasons["combine"] == "Only one member takes part."
+
+
 def test_parameters_are_set_as_their_model_says() -> None:
     spec = {item["name"]: item for item in spec_of(CONFIG)}
     assert (spec["combine.power.exponent"]["kind"], spec["combine.power.exponent"]["min"]) == ("number", -20)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class MaxProb(GateRule):
     """max p (GaC, arXiv 2406.12585, section 3.3)."""
 
+    reads_top: ClassVar[bool] = True
+
     def __call__(self, gate: TokenDistribution) -> float:
         return gate.top[0][1]
 
@@ -23,6 +25,8 @@ class MaxProb(GateRule):
 @gate_rules.register("margin", "Margin", "The gate's largest probability minus its second largest.")
 class Margin(GateRule):
     """p_1 - p_2 of the sorted probabilities (AdaFuse, arXiv 2601.06022)."""
+
+    reads_top: ClassVar[bool] = True
 
     def __call__(self, gate: TokenDistribution) -> float:
         first, *others = gate.top[:2]
@@ -47,6 +51,7 @@ class Agreement(GateRule):
 
     rule_name: ClassVar[str] = "agreement"
     asks_all: ClassVar[bool] = True
+    reads_top: ClassVar[bool] = True
 
     def __call__(self, gate: TokenDistribution) -> float:
         return gate.top[0][1]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gac_app.server.api.asked.value import Asked
+from gac_app.server.api.asked.value import Asked, No
 from gac_app.settings import MAX_BIAS
 
 FormatName = Literal["text", "json_object", "json_schema"]
@@ -18,7 +18,7 @@ class StreamOptions(Asked):
     """How a stream is sent."""
 
     include_usage: bool | None = Field(None, description="A last chunk without choices has the usage.")
-    include_obfuscation: Literal[False] | None = None
+    include_obfuscation: No | None = None
 
 
 class GacOptions(Asked):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -38,6 +39,18 @@ def described_as(expected: str) -> WrapValidator:
             raise ValueError(f"expected {expected}") from None
 
     return WrapValidator(check)
+
+
+def _of_one_type(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    found = validate(value)
+    if type(value) is not type(found):  # to Python, 0 is False
+        raise ValueError(f"expected {json.dumps(found)}")
+    return found
+
+
+No = Annotated[Literal[False], WrapValidator(_of_one_type)]
+Yes = Annotated[Literal[True], WrapValidator(_of_one_type)]
+One = Annotated[Literal[1], WrapValidator(_of_one_type)]
 
 
 class Asked(BaseModel):

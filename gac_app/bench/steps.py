@@ -1,0 +1,86 @@
+"""The time of a token: every step and the gate against the slower member alone, and what of a step is no forward pass.
+
+Members run at the same time, so a step should take little longer than its slowest member: 1.008 to 1.016 times in the
+paper, and less if a member drafts while it would wait. "Alone" means with the same threads, through the same engine.
+With the default gate the others read along while nobody else uses them, so that a token takes at most as long as at
+every step. A lazy gate asks them only at ensembled steps, so that the members compute least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from statistics import median
+
+from gac_app.bench.rows import Row, Target
+from gac_app.bench.timing import Decoded, decode, interleaved
+from gac_app.bench.workbench import Workbench
+
+
+def measure(bench: Workbench) -> list[Row]:
+    """Each prompt answered in turn at every step, with drafts and without, by a gate, and by each member alone."""
+
+    def run(prompt: str, alone: str | None = None, **how: str) -> Decoded:
+        return decode(bench.ensemble.session(prompt, bench.settings(**how), alone=alone))
+
+    names = bench.config.member_names
+    ways: list[Callable[[str], Decoded]] = [run, partial(run, speculation="off")]
+    ways += [partial(run, mode="gate", gate_policy=policy) for policy in ("auto", "lazy")]
+    ways += [partial(run, alone=name) for name in names]
+    full, plain, auto, lazy, *alone = interleaved(bench.prompts, *ways)
+    alone_ms = [_ms(answers) for answers in alone]
+    slower_ms = max(alone_ms, key=median)
+    figures = ", ".join(f"{name} {median(times):.1f}" for name, times in zip(names, alone_ms, strict=True))
+    overheads = [answer.overhead_ms for answer in plain]  # without drafts, a step is its passes and the overhead
+    note = f"ms/token: {median(_ms(full)):.1f}; alone: {figures}; without drafts {median(_ms(plain)):.1f}"
+    return [
+        Row.ratio("every step ÷ slower member alone", _ms(full), slower_ms, Target("<=", 1.08), note),
+        Row.ratio(
+            "combine, sample and trace ÷ slower member's step",
+            overheads,
+            slower_ms,
+            Target("<=", 0.05),
+            f"{median(overheads):.2f} ms a step",
+        ),
+        *_gate_rows(bench.config.settings.gate, full, auto, lazy),
+    ]
+
+
+def _gate_rows(gate: str, full: list[Decoded], auto: list[Decoded], lazy: list[Decoded]) -> list[Row]:
+    """The gate against every step: the time of a token, and the members' work."""
+    share = sum(a.finished.num_ensembled for a in auto) / sum(a.finished.num_tokens for a in auto)
+    passes = _passes(gate, auto) / _passes(gate, full)
+    note = f"{share:.1%} of the steps ensembled; the gate's passes ÷ every step's: {passes:.2f}"
+    bound = median(_bound(gate, *pair) for pair in zip(lazy, full, strict=True))
+    return [
+        Row.ratio("gate, auto: ms/token ÷ every step's", _ms(auto), _ms(full), Target("<=", 1.0), note),
+        Row.ratio(
+            "gate, lazy: member-seconds a token ÷ every step's",
+            [member_s(answer) for answer in lazy],
+            [member_s(answer) for answer in full],
+            Target("<=", bound),
+            f"ms/token {median(_ms(lazy)):.1f}",
+        ),
+    ]
+
+
+def _ms(answers: Iterable[Decoded]) -> list[float]:
+    return [answer.ms_per_token for answer in answers]
+
+
+def _passes(member: str, answers: Sequence[Decoded]) -> float:
+    """A member's forward passes per token. The texts of two ways differ, and so do the drafts that are accepted."""
+    ends = [answer.finished for answer in answers]
+    return sum(end.members[member].num_forwards for end in ends) / sum(end.num_tokens for end in ends)
+
+
+def member_s(answer: Decoded) -> float:
+    """Seconds of all members' forward passes per token, including the prompt's."""
+    return sum(usage.seconds for usage in answer.finished.members.values()) / answer.finished.num_tokens
+
+
+def _bound(gate: str, lazy: Decoded, full: Decoded) -> float:
+    """The gate's member-seconds at every step, plus the others' times the share of ensembled steps."""
+    seconds = {name: usage.seconds for name, usage in full.finished.members.items()}
+    share = lazy.finished.num_ensembled / lazy.finished.num_tokens
+    return share + (1 - share) * seconds[gate] / sum(seconds.values())

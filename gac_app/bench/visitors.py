@@ -1,0 +1,141 @@
+"""How a server bears visitors: tokens per second and the time to the first token, by their number.
+
+Each visitor has an address of its own, and asks the ensemble again as soon as it has an answer, through the service's
+queue, which orders visitors fairly. Sixteen answers decode at once; further visitors wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from statistics import median, quantiles
+
+from gac_app.bench.rows import Row, Target
+from gac_app.bench.together import RUN_TIMEOUT_S, run_service
+from gac_app.bench.workbench import PROMPTS, Workbench
+from gac_app.config import Config
+from gac_app.decoding.trace import FinishReason
+from gac_app.errors import GacError
+from gac_app.models.message import Message
+from gac_app.services.completions.completion_run import Question
+from gac_app.services.completions.completions import Asker, Completions
+from gac_app.services.completions.systems import System
+
+logger = logging.getLogger(__name__)
+
+NUMBERS = (1, 2, 4, 8, 16, 32)
+_PLACES = 16
+_LENGTHS = 16, 48  # tokens of an answer; they differ, so that visitors do not keep step
+_BEGIN_S, _COUNTED_S = 4.0, 16.0  # of each number: until all have come, and what is counted then
+_CURVE = "visitors: tokens/s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """When it was asked for, began and ended; monotonic seconds."""
+
+    asked_s: float
+    first_s: float
+    ended_s: float
+    num_tokens: int
+
+    def tokens_within(self, begin_s: float, end_s: float) -> float:
+        """As if its tokens came evenly."""
+        shared_s = min(self.ended_s, end_s) - max(self.first_s, begin_s)
+        return self.num_tokens * max(0.0, shared_s) / max(1e-9, self.ended_s - self.first_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """What so many visitors got: all their tokens per second, and the seconds until each answer's first token."""
+
+    tokens_per_s: float
+    waits_s: Sequence[float]
+
+    @property
+    def p95_s(self) -> float:
+        return quantiles(self.waits_s, n=20, method="inclusive")[18] if len(self.waits_s) > 1 else self.waits_s[0]
+
+
+def measure(bench: Workbench) -> list[Row]:
+    """The curve, and what is expected of it."""
+    config = with_places(bench.config)
+    with closing(bench.loaded(config)) as ensemble, run_service(config, ensemble) as service:
+        completions = Completions(service)
+        crowds = {number: crowd_of(completions, config, number, _BEGIN_S, _COUNTED_S) for number in NUMBERS}
+    rows = [_row(number, crowd) for number, crowd in crowds.items()]
+    pace = {number: crowd.tokens_per_s for number, crowd in crowds.items()}
+    return [
+        *rows,
+        Row(f"{_CURVE}, 8 ÷ 4", pace[8] / pace[4], target=Target(">=", 1.0)),
+        Row(f"{_CURVE}, 32 ÷ 8", pace[32] / pace[8], target=Target(">=", 0.95)),
+        Row("visitors: p95 of the first token, 16 ÷ 1", crowds[16].p95_s / crowds[1].p95_s, target=Target("<=", 4.0)),
+    ]
+
+
+def _row(number: int, crowd: Crowd) -> Row:
+    waits = f"first token: median {median(crowd.waits_s):.2f} s, p95 {crowd.p95_s:.2f} s, {len(crowd.waits_s)} answers"
+    return Row(f"{_CURVE}, {number}", crowd.tokens_per_s, "tokens/s", note=waits)
+
+
+def with_places(config: Config) -> Config:
+    """A configuration by which so many answers decode at once, with sequences for all of them."""
+    members = tuple(member.model_copy(update={"max_sequences": 2 * _PLACES + 4}) for member in config.members)
+    server = config.server.model_copy(update={"max_running": _PLACES, "max_waiting": max(NUMBERS)})
+    return config.model_copy(update={"members": members, "server": server})
+
+
+def crowd_of(completions: Completions, config: Config, number: int, begin_s: float, counted_s: float) -> Crowd:
+    """Let so many visitors come within `begin_s`. What they ask for in the next `counted_s` counts, whenever it is
+    answered.
+    """
+    from_s = time.monotonic() + begin_s
+    until_s = from_s + counted_s
+    with ThreadPoolExecutor(number) as pool:
+        names = [f"{number}.{visitor}" for visitor in range(number)]  # of nobody before, so that nothing is kept
+        visits = list(pool.map(partial(_visit, completions, config, begin_s, until_s), names))
+    answers = [answer for visit in visits for answer in visit]
+    left_s = min(visit[-1].ended_s for visit in visits)  # until then, all were there
+    num_tokens = sum(answer.tokens_within(from_s, left_s) for answer in answers)
+    waits_s = [answer.first_s - answer.asked_s for answer in answers if answer.asked_s >= from_s]
+    crowd = Crowd(num_tokens / (left_s - from_s), waits_s)
+    logger.info("%d visitors: %.1f tokens/s, p95 of the first token %.2f s", number, crowd.tokens_per_s, crowd.p95_s)
+    return crowd
+
+
+def _visit(completions: Completions, config: Config, begin_s: float, until_s: float, name: str) -> list[_Answer]:
+    """Ask until then, one answer after the other, and at least twice."""
+    random_ = random.Random(name)  # noqa: S311 (a simulation)
+    time.sleep(random_.uniform(0.0, begin_s))
+    asker = Asker(visitor_key=name.encode().hex().zfill(64), client=name, max_at_once=None)
+    answers: list[_Answer] = []
+    while len(answers) < 2 or time.monotonic() < until_s:
+        limits = {"mode": "gate", "temperature": 0, "stop": (), "max_new_tokens": random_.randint(*_LENGTHS)}
+        settings = config.settings_from(limits)
+        text = f"{name}.{len(answers)} {random_.choice(PROMPTS)}"
+        question = Question(
+            system=System("ensemble", None, settings), settings=settings, prompts=((Message("user", text),),)
+        )
+        answers.append(_answered(completions, question, asker))
+    return answers
+
+
+def _answered(completions: Completions, question: Question, asker: Asker) -> _Answer:
+    """Raises GacError for an answer that fails or does not end."""
+    asked_s = time.monotonic()
+    run = completions.start(question, asker)
+    [stream] = run.streams.values()
+    with completions.following(run):
+        run.wait_for(lambda: stream.events or run.over.is_set(), RUN_TIMEOUT_S)
+        first_s = time.monotonic()
+        run.over.wait(RUN_TIMEOUT_S)
+    end = stream.finished
+    if end is None or end.reason is FinishReason.ERROR:
+        raise GacError(end.detail if end else f"an answer took more than {RUN_TIMEOUT_S:.0f} s")
+    return _Answer(asked_s, first_s, time.monotonic(), end.num_tokens)

@@ -1,0 +1,99 @@
+"""How well systems predict the reference answers of questions: bits per byte. One forward pass over known text tells
+more a second than an answer that is written token by token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gac_app.errors import GacError, MemberError, RequestError, VocabularyError
+from gac_app.evaluation.running import System
+from gac_app.evaluation.tasks import Question, Task
+
+if TYPE_CHECKING:  # it loads torch
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.scoring import Score
+
+NAMESPACE = "advice"  # of the prefix cache: the worked examples of a task are read once
+_NUM_SAMPLES = 2000  # of the bootstrap
+
+
+class Likelihoods:
+    """The scores of systems on reference answers."""
+
+    def __init__(self, ensemble: Ensemble, task: Task) -> None:
+        self._ensemble, self._task, self.config = ensemble, task, ensemble.config
+        self._scores: dict[System, dict[str, Score]] = {}
+
+    def measure(
+        self, systems: Sequence[System], questions: Iterable[Question], on_done: Callable[[], None] = lambda: None
+    ) -> list[Question]:
+        """Score the reference answers under each system. Returns the questions that every system could read.
+
+        Raises:
+            GacError: none could be read.
+        """
+        done, first_error = [], ""
+        for question in questions:
+            try:
+                found = {system: self._score(system, question) for system in systems}
+            except (MemberError, RequestError, VocabularyError) as error:
+                first_error = first_error or str(error)
+            else:
+                done.append(question)
+                for system, score in found.items():
+                    self._scores.setdefault(system, {})[question.id] = score
+            on_done()
+        if first_error and not done:
+            raise GacError(f"no reference answer can be read: {first_error}")
+        return done
+
+    def measured_on(self, questions: Sequence[Question]) -> list[System]:
+        """The systems whose scores on all these questions are known."""
+        wanted = {question.id for question in questions}
+        return [system for system, scores in self._scores.items() if wanted <= scores.keys()]
+
+    def likeliest(self, systems: Sequence[System], questions: Sequence[Question]) -> System:
+        """The one that needs fewest bits; of equals the first."""
+        return min(systems, key=lambda system: self.bits(system, questions))
+
+    def bits(self, system: System, questions: Sequence[Question]) -> float:
+        """Bits per byte of all reference answers together."""
+        scores = [self._scores[system][question.id] for question in questions]
+        num_bytes = sum(score.num_bytes for score in scores)
+        return sum(score.bits_per_byte * score.num_bytes for score in scores) / num_bytes
+
+    def share_ensembled(self, system: System, questions: Sequence[Question]) -> float:
+        """Of the steps of all reference answers."""
+        scores = [self._scores[system][question.id] for question in questions]
+        return sum(score.num_ensembled for score in scores) / max(sum(score.num_steps for score in scores), 1)
+
+    def saved(self, system: System, other: System, questions: Sequence[Question]) -> tuple[float, float, float]:
+        """The share of `other`'s bits that `system` saves, and its 95 % interval: a paired bootstrap over questions."""
+        import numpy as np
+
+        bits_N2 = np.array(
+            [
+                [scores[question.id].bits_per_byte * scores[question.id].num_bytes for question in questions]
+                for scores in (self._scores[system], self._scores[other])
+            ]
+        ).T
+        drawn_SN = np.random.default_rng(0).integers(len(questions), size=(_NUM_SAMPLES, len(questions)))
+        sums_S2 = bits_N2[drawn_SN].sum(1)
+        low, high = np.quantile(1 - sums_S2[:, 0] / sums_S2[:, 1], (0.025, 0.975))
+        mine, others = bits_N2.sum(0)
+        return float(1 - mine / others), float(low), float(high)
+
+    def _score(self, system: System, question: Question) -> Score:
+        """A member alone is scored as a mean in which it has all the weight: by the same reads as other means, and over
+        the same spellings of the text.
+        """
+        task, settings = self._task, system.settings(self.config)
+        if system.alone:
+            all_its = {name: float(name == system.alone) for name in self.config.member_names}
+            settings = self.config.settings_from({"mode": "every-step", "combine": "mean", "weights": all_its})
+        prompt, reference = task.prompt(question), task.reference(question)
+        [score] = self._ensemble.score(prompt, [reference], settings, raw=task.is_raw, namespace=NAMESPACE)
+        return replace(score, num_ensembled=0) if system.alone else score

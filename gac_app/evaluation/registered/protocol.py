@@ -1,0 +1,134 @@
+"""The file of a registered study: tasks, the grid of systems, rivals, and how many questions are needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.metrics import effect_shown, questions_needed
+from gac_app.evaluation.running import System, parse_system
+from gac_app.evaluation.tasks import Question, Task, asked
+from gac_app.validation import Frozen, message_of, path_of
+
+
+class StudyTask(Frozen):
+    """A task and its questions. Paths are beside the study's file."""
+
+    task: str  # a built-in one, or a .yaml file
+    data: Path
+    examples: Path | None = None  # worked examples in place of the task's own
+
+
+class Protocol(Frozen):
+    """A study as it is registered."""
+
+    about: str = Field(min_length=1)  # the question that it answers, in a sentence
+    config: Path  # of the members
+    tasks: tuple[StudyTask, ...] = Field(min_length=1)
+    gates: tuple[str, ...] = ("every-step",)  # every-step, gate@0.5, agreement
+    rules: tuple[str, ...] = ("mean",)  # combine rules, each with every gate
+    systems: tuple[str, ...] = ()  # further settings of the grid, as `eval` names them
+    rivals: tuple[str, ...] = ()  # judged beside the best member, such as vote
+    effect: float = Field(0.03, gt=0, lt=1)  # a difference of accuracies that must not be missed
+    power: float = Field(0.8, gt=0, lt=1)  # the probability with which it is shown
+    discordant: float = Field(0.2, gt=0, le=1)  # share of questions that one gets right and the other wrong; a guess
+    level: float = Field(0.05, gt=0, lt=1)  # of all tests together
+    questions: int | None = Field(None, ge=4)  # of a task at most, both halves; None = as many as are needed
+    seed: int = 0  # cuts the halves
+    parallel: int = Field(4, ge=1, le=64)  # answers at once
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.discordant < self.effect:
+            raise ValueError("discordant: is less than the effect, which is a part of it")
+        return self
+
+    @property
+    def num_tests(self) -> int:
+        """Of each task: the chosen setting against the best member, and against each rival."""
+        return len(self.tasks) * (1 + len(self.rivals))
+
+    @property
+    def num_needed(self) -> int:
+        """Held-out questions of a task."""
+        return questions_needed(self.effect, self.power, self.discordant, self.level / self.num_tests)
+
+    def shown_by(self, num_questions: int) -> float:
+        """The smallest effect that so many held-out questions show with the power wanted."""
+        return effect_shown(num_questions, self.power, self.discordant, self.level / self.num_tests)
+
+    def grid(self, config: Config) -> list[System]:
+        """The settings of which one is chosen. Raises RequestError."""
+        pairs = [gate if rule == "mean" else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
+        return [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
+
+    def members(self, config: Config) -> list[System]:
+        """Each member alone."""
+        return [parse_system(f"alone:{name}", config) for name in config.member_names]
+
+    def rival_systems(self, config: Config) -> list[System]:
+        """Raises RequestError."""
+        return [parse_system(name, config) for name in self.rivals]
+
+    def halves(self, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+        """The development questions and those held out, in an order that only the seed and the questions decide."""
+
+        def place(question: Question) -> str:
+            return hashlib.sha256(f"{self.seed} {question.id} {question.question}".encode()).hexdigest()
+
+        most = min(len(questions), self.questions or 2 * self.num_needed)
+        chosen = sorted(questions, key=place)[:most]
+        return chosen[: most // 2], chosen[most // 2 :]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A task of a study with its questions, all and in halves."""
+
+    task: Task
+    questions: list[Question]
+    development: list[Question]
+    held_out: list[Question]
+
+
+def read_protocol(path: Path) -> Protocol:
+    """A study's file; its paths become those beside it. Raises RequestError."""
+    try:
+        found = Protocol.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = path_of(first["loc"])
+        raise RequestError("study", f"{path}: {place + ': ' if place else ''}{message_of(first)}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RequestError("study", f"{path}: is no study ({' '.join(str(error).split())})") from None
+    tasks = [
+        StudyTask(
+            task=str(path.parent / one.task) if one.task.endswith((".yaml", ".yml")) else one.task,
+            data=path.parent / one.data,
+            examples=path.parent / one.examples if one.examples else None,
+        )
+        for one in found.tasks
+    ]
+    return found.model_copy(update={"tasks": tuple(tasks), "config": path.parent / found.config})
+
+
+def parts_of(protocol: Protocol) -> list[Part]:
+    """The tasks with their questions. Raises RequestError."""
+    parts = []
+    for one in protocol.tasks:
+        task, questions = asked(one.task, one.data, one.examples)
+        if len(questions) < 4:
+            raise RequestError("data", f"{one.data}: has {len(questions)} questions; a study needs at least 4")
+        parts.append(Part(task, questions, *protocol.halves(questions)))
+    names = [part.task.name for part in parts]
+    if len(set(names)) < len(names):
+        raise RequestError("tasks", "each needs a name of its own; one stands twice")
+    return parts

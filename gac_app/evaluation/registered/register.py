@@ -1,0 +1,148 @@
+"""What is kept of a registered study: when and how it was registered, what was chosen, and that it was judged.
+
+It stands beside the study's file, to be published with the page. A second record lies with the cached answers, under
+the members and the held-out questions, so that a study under another name cannot judge the same ones again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gac_app.config import Config
+from gac_app.errors import RequestError, StorageError
+from gac_app.evaluation.registered.protocol import Part, Protocol
+
+
+class Register:
+    """The record of one study.
+
+    Args:
+        path: of the study's file.
+        folder: of the records of all judged questions.
+
+    Raises:
+        RequestError: the study has changed since it was registered, or the record is damaged.
+    """
+
+    def __init__(self, path: Path, folder: Path, protocol: Protocol, config: Config, parts: list[Part]) -> None:
+        self.path = path.with_suffix(".register.json")
+        self._study, self._folder, self._config, self._parts = path.stem, folder, config, parts
+        self._found: dict[str, Any] = self._read()
+        asked_first = [[question.model_dump(mode="json") for question in part.development] for part in parts]
+        settings = protocol.model_dump(mode="json", exclude={"tasks", "config"})
+        self._digest = _digest([settings, config.settings.model_dump(mode="json"), asked_first, _facts(config, parts)])
+        if self._found and self._found["digest"] != self._digest:
+            raise RequestError(
+                "study",
+                f"{path}: the study, its members or its questions have changed since it was registered on "
+                f"{self.registered_on}; give a changed study a name of its own",
+            )
+
+    @property
+    def is_new(self) -> bool:
+        return not self._found
+
+    @property
+    def registered_on(self) -> str:
+        """The day, UTC, ISO 8601."""
+        return str(self._found["registered_at"])[:10]
+
+    @property
+    def seconds_per_step(self) -> dict[str, float]:
+        """Of each task: of one member's forward pass for a step, as measured when the study was registered."""
+        return dict(self._found["seconds_per_step"])
+
+    @property
+    def steps_per_answer(self) -> dict[str, float]:
+        """Of each task, as measured then."""
+        return dict(self._found["steps_per_answer"])
+
+    def register(self, seconds_per_step: dict[str, float], steps_per_answer: dict[str, float]) -> None:
+        """Say what will be done."""
+        self._found = {
+            "registered_at": _now(),
+            "digest": self._digest,
+            "seconds_per_step": seconds_per_step,
+            "steps_per_answer": steps_per_answer,
+        }
+        self._write(self.path, self._found)
+
+    def refuse_judged(self) -> None:
+        """Raise RequestError if the held-out questions of a task were judged before."""
+        if judged_at := self._found.get("judged_at"):
+            raise RequestError("study", f"{self._study} was judged on {judged_at[:10]}; it is judged once")
+        for part in self._parts:
+            record = self._record(part)
+            kept = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+            is_own = kept.get("digest") == self._digest and kept["study"] == self._study
+            if kept and (not is_own or "judged_at" in kept):
+                raise RequestError(
+                    "study",
+                    f"the held-out questions of {part.task.name} were judged with these members by {kept['study']} on "
+                    f"{kept['opened_at'][:10]}; take questions that nobody has seen",
+                )
+
+    def open_held_out(self, chosen: dict[str, str]) -> None:
+        """Fix the chosen settings, by task, before a held-out question is asked."""
+        if self._found.setdefault("chosen", chosen) != chosen:
+            raise RequestError("study", f"{self._study}: another setting was chosen before; its answers have changed")
+        self._write(self.path, self._found)
+        for part in self._parts:
+            if not self._record(part).exists():
+                self._write(self._record(part), self._opened(_now()))
+
+    def close(self) -> None:
+        """Say that the study was judged and its page is written."""
+        self._found["judged_at"] = now = _now()
+        self._write(self.path, self._found)
+        for part in self._parts:
+            self._write(self._record(part), {**self._opened(now), "judged_at": now})
+
+    def _opened(self, now: str) -> dict[str, Any]:
+        return {"study": self._study, "digest": self._digest, "opened_at": now}
+
+    def _record(self, part: Part) -> Path:
+        return self._folder / f"{_digest(_facts(self._config, [part]))}.json"
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise RequestError("study", f"{self.path}: is damaged ({error})") from None
+        return found
+
+    @staticmethod
+    def _write(path: Path, value: dict[str, Any]) -> None:
+        """Replace a file whole, so that a kill leaves the old one or the new one."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            work = path.with_suffix(".part")
+            work.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            work.replace(path)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _facts(config: Config, parts: list[Part]) -> list[Any]:
+    """What is asked of whom: the members as they answer, the tasks, and the held-out questions."""
+    return [
+        [
+            member.model_dump(mode="json", exclude={"max_sequences", "notice", "url"} | member.unset)
+            for member in config.members
+        ],
+        [[part.task.model_dump(mode="json"), [q.model_dump(mode="json") for q in part.held_out]] for part in parts],
+    ]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

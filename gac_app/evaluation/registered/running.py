@@ -1,0 +1,220 @@
+"""Runs a registered study: a pace measured once, the development half, the choice, the held-out half."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gac_app.config import Config
+from gac_app.errors import GacError
+from gac_app.evaluation.metrics import compare, holm, paired_interval
+from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
+from gac_app.evaluation.registered.register import Register
+from gac_app.evaluation.running import Answer, Progress, System
+from gac_app.evaluation.studies import Evaluator, check_room
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+Given = Mapping[System, list[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of an answer: forward passes for steps, over all members, and seconds of them at the registered pace."""
+
+    steps: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A system over the questions of a half."""
+
+    system: System
+    is_right: list[bool]
+    share_ensembled: float
+    cost: Cost
+
+    @property
+    def num_right(self) -> int:
+        return sum(self.is_right)
+
+    @property
+    def accuracy(self) -> float:
+        return self.num_right / len(self.is_right)
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The chosen setting against another system on the held-out half. `adjusted`: p for all tests together (Holm)."""
+
+    task: str
+    chosen: Scored
+    other: Scored
+    delta: float
+    interval: tuple[float, float]
+    p: float
+    adjusted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A task's halves. `best`: the member that was best on the development half."""
+
+    part: Part
+    development: list[Scored]
+    held_out: list[Scored]
+    chosen: System
+    best: System
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a study will ask of one task, before it runs. `num_steps`: forward passes for steps, about."""
+
+    task: str
+    num_development: int
+    num_held_out: int
+    num_needed: int
+    effect_shown: float
+    num_answers: int
+    num_steps: int
+    seconds: float
+
+
+class StudyRun:
+    """One registered study.
+
+    Args:
+        path: of its file.
+        folder: of cached answers and of the records of judged questions.
+
+    Raises:
+        RequestError: the study does not fit its members or questions, or has changed since it was registered.
+    """
+
+    def __init__(self, path: Path, protocol: Protocol, config: Config, folder: Path) -> None:
+        self.protocol, self.config, self.name = protocol, config, path.stem
+        self.parts = parts_of(protocol)
+        self.grid, self.members = protocol.grid(config), protocol.members(config)
+        self.rivals = protocol.rival_systems(config)
+        self.register = Register(path, folder / "judged", protocol, config, self.parts)
+        self._folder = folder
+        check_room(config, protocol.parallel)
+
+    def measure(self, ensemble: Ensemble) -> None:
+        """Register the study, with the pace of each task: that of its first development question."""
+        seconds, steps = dict[str, float](), dict[str, float]()
+        for part in self.parts:
+            ask = self._evaluator(ensemble, part)
+            given = ask([self.grid[0]], part.development[:1])[self.grid[0]][0]
+            if given.error:
+                raise GacError(f"{part.task.name}: the first question failed: {given.error}")
+            found = self._steps(self.grid[0], given, {})
+            seconds[part.task.name] = round((given.member_seconds or given.seconds) / max(found, 1), 6)
+            steps[part.task.name] = given.num_tokens
+        self.register.register(seconds, steps)
+
+    @cached_property
+    def plan(self) -> list[Plan]:
+        """Of each task. Needs `measure` or an earlier registration."""
+        return [self._planned(part) for part in self.parts]
+
+    def run(self, ensemble: Ensemble, on_progress: Callable[[str, Progress], None]) -> list[Judged]:
+        """Ask what has not been answered. Raises RequestError if it was judged before, GacError if an answer failed."""
+        self.register.refuse_judged()
+        asks = {part.task.name: self._evaluator(ensemble, part) for part in self.parts}
+        for name, ask in asks.items():
+            ask.on_progress = partial(on_progress, name)
+        first = {part.task.name: self._scored(asks, part, is_first=True) for part in self.parts}
+        chosen = {name: self._best_of(found, self.grid) for name, found in first.items()}
+        best = {name: self._best_of(found, self.members) for name, found in first.items()}
+        self.register.open_held_out({name: system.name for name, system in chosen.items()})
+        return [
+            Judged(
+                part,
+                first[name],
+                self._scored(asks, part, is_first=False, chosen=chosen[name]),
+                chosen[name],
+                best[name],
+            )
+            for part in self.parts
+            if (name := part.task.name)
+        ]
+
+    def tests(self, judged: Sequence[Judged]) -> list[Paired]:
+        """The chosen setting of each task against the best member and the rivals, corrected for the number of tests."""
+        found = []
+        for one in judged:
+            scored = {score.system: score for score in one.held_out}
+            for other in (one.best, *self.rivals):
+                found.append((one.part.task.name, scored[one.chosen], scored[other]))
+        compared = [compare(mine.is_right, other.is_right) for _, mine, other in found]
+        adjusted = holm([comparison.p for comparison in compared])
+        return [
+            Paired(task, mine, other, c.delta, paired_interval(mine.is_right, other.is_right), c.p, p)
+            for (task, mine, other), c, p in zip(found, compared, adjusted, strict=True)
+        ]
+
+    def _evaluator(self, ensemble: Ensemble, part: Part) -> Evaluator:
+        return Evaluator(ensemble, part.task, part.questions, self._folder, parallel=self.protocol.parallel)
+
+    def _scored(
+        self, asks: Mapping[str, Evaluator], part: Part, *, is_first: bool, chosen: System | None = None
+    ) -> list[Scored]:
+        """Every system over a half: the whole grid first, then the chosen setting alone."""
+        tried = self.grid if chosen is None else [chosen]
+        systems = list(dict.fromkeys([*self.members, *tried, *self.rivals]))
+        with_candidates = list(dict.fromkeys([*systems, *(c for system in systems for c in system.candidates)]))
+        given = asks[part.task.name](with_candidates, part.development if is_first else part.held_out)
+        return [self._score(part, system, given) for system in systems]
+
+    def _score(self, part: Part, system: System, given: Given) -> Scored:
+        answers = given[system]
+        if failed := [answer.error for answer in answers if answer.error]:
+            raise GacError(f"{part.task.name}, {system.name}: {len(failed)} answers failed; the first: {failed[0]}")
+        steps = sum(
+            self._steps(system, answer, {c: given[c][index] for c in system.candidates})
+            for index, answer in enumerate(answers)
+        ) / len(answers)
+        num_tokens = sum(answer.num_tokens for answer in answers)
+        return Scored(
+            system,
+            [answer.is_right for answer in answers],
+            sum(answer.num_ensembled for answer in answers) / max(num_tokens, 1),
+            Cost(steps, steps * self.register.seconds_per_step[part.task.name]),
+        )
+
+    def _steps(self, system: System, answer: Answer, candidates: Mapping[System, Answer]) -> int:
+        """Forward passes for the steps of an answer, over all members; for a choice, of all candidates' answers."""
+        if system.rule:
+            return sum(self._steps(one, given, {}) for one, given in candidates.items())
+        others = 0 if system.alone else len(self.config.taking_part(system.settings(self.config))) - 1
+        return answer.num_tokens + others * answer.num_ensembled
+
+    def _best_of(self, found: Sequence[Scored], among: Sequence[System]) -> System:
+        """The most accurate; of equals the cheapest, then the first."""
+        scored = [score for score in found if score.system in among]
+        return max(scored, key=lambda score: (score.num_right, -score.cost.steps)).system
+
+    def _planned(self, part: Part) -> Plan:
+        name = part.task.name
+        fixed = [*self.members, *dict.fromkeys(c for r in self.rivals for c in r.candidates if c not in self.members)]
+        passes = [1] * len(fixed), [len(self.config.taking_part(s.settings(self.config))) for s in self.grid]
+        num_first, num_last = len(part.development), len(part.held_out)
+        num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + max(passes[1]))
+        num_steps = round(num_passes * self.register.steps_per_answer[name])
+        return Plan(
+            name,
+            num_first,
+            num_last,
+            self.protocol.num_needed,
+            self.protocol.shown_by(num_last),
+            num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + 1),
+            num_steps,
+            num_steps * self.register.seconds_per_step[name],
+        )

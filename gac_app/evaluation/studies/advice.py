@@ -1,0 +1,178 @@
+"""What to use: which settings suit these members, and whether they beat the best member alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import Field
+
+from gac_app.charts import Panel, Series, Spec, line_charts
+from gac_app.config import Config
+from gac_app.decoding.rules import combine_rules
+from gac_app.errors import RequestError
+from gac_app.evaluation.advising import MAX_FINAL, Advice, Spending, advise, alone, pasted, sentences, taken
+from gac_app.evaluation.analyses.weight_sweep import halves
+from gac_app.evaluation.running import Progress, System, parse_system
+from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.study import QuestionStudy
+from gac_app.evaluation.studies.wording import figure, share
+from gac_app.evaluation.tasks import Question, Task
+
+_SHOWN = 12  # settings of the table of likelihoods
+
+
+class AdviceStudy(QuestionStudy):
+    """Find out which rule, gate, threshold and weights suit the members, and whether to use the best member alone.
+
+    Settings are chosen on one half of the questions, by the likelihood of reference answers and by answers. The gain is
+    told by the other half. Without --data, questions that come with the package are asked.
+    """
+
+    name = "advise"
+    title = "What should I use?"
+    about = "Which settings suit these members, or whether the best of them alone does better."
+    place = 0
+    sample = "trivia"
+    minutes: float = Field(10.0, description="At most so many minutes, once the members are loaded.")
+    rules: str = Field("geometric", description="Combine rules to try beside the mean, comma-separated.")
+
+    def check(self, config: Config, task: Task, questions: Sequence[Question], asked: Sequence[Question]) -> None:
+        if not 0 < self.minutes < 10_000:
+            raise RequestError("minutes", f"expected more than 0; got {self.minutes:g}")
+        alone(config)
+        for rule in self._rules:
+            settings = parse_system(f"every-step+combine={rule}", config).settings(config)
+            if not combine_rules.of(settings).can_score:
+                raise RequestError("rules", f"by {rule!r} most texts have no probability")
+        halves(asked)
+
+    def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
+        """Advice, with what it was found by. Raises RequestError if there is nothing to choose."""
+        config = ask.ensemble.config
+        self.check(config, ask.task, ask.questions, asked)
+        spending = Spending(60 * self.minutes)
+        progress = _Overall(ask, spending, _num_steps(config, len(asked)))
+        advice = advise(ask.ensemble, ask.task, ask, asked, spending, rules=self._rules, on_read=progress.read)
+        settings = pasted(advice, config)
+        failure = f"answers failed and count as wrong; the first: {advice.failed[0]}" if advice.failed else ""
+        return StudyResult(
+            study=self.name,
+            heading=f"{ask.task.name}: {len(asked)} questions",
+            tables=[_held_out(advice), _development(advice), _predicted(advice)],
+            data=_data(advice, config, settings),
+            remarks=sentences(advice, config),
+            plots=_plots(advice),
+            failure=failure,
+            settings=settings,
+        )
+
+    @property
+    def _rules(self) -> list[str]:
+        return [rule.strip() for rule in self.rules.split(",") if rule.strip()]
+
+
+class _Overall:
+    """Tells the progress of the whole study, although its stages ask again and again.
+
+    Args:
+        num_total: steps, if there is time for all.
+    """
+
+    def __init__(self, ask: Evaluator, spending: Spending, num_total: int) -> None:
+        self._tell, self._spending = ask.on_progress, spending
+        self._num_done, self._num_total = 0, num_total
+        ask.on_progress = self._answered
+
+    def read(self) -> None:
+        """A question's reference answer was read."""
+        self._num_done += 1
+        self._report(0, 0)
+
+    def _answered(self, progress: Progress) -> None:
+        """An answer of a group came."""
+        self._report(progress.num_done, progress.num_failed)
+        if progress.num_done == progress.num_total:
+            self._num_done += progress.num_total
+
+    def _report(self, num_more: int, num_failed: int) -> None:
+        done, spent = self._num_done + num_more, self._spending.spent
+        in_time = done * self._spending.seconds / spent if spent else self._num_total
+        self._tell(Progress(done, max(min(self._num_total, round(in_time)), done), 0, spent, num_failed))
+
+
+def _num_steps(config: Config, num_questions: int) -> int:
+    """Two reads and answers to the development half, a read and two answers to the other."""
+    half = num_questions // 2
+    return half * (2 + len(config.member_names) + MAX_FINAL) + (num_questions - half) * 3
+
+
+def _held_out(advice: Advice) -> Table:
+    """The chosen setting and the best member on the questions that nothing was chosen by."""
+    judged, rows = advice.judged, []
+    for system, right in ((advice.chosen, judged.right), (advice.best, judged.best_right)) if judged else ():
+        ensembled = f"{judged.share_ensembled:.1%}" if judged and system == advice.chosen else NOT_KNOWN
+        rows.append([system.name, share(sum(right), len(right)), ensembled, figure(advice.times.get(system), 1)])
+    return Table(("system", "accuracy (95 %)", "ensembled", "ms/token"), rows, "Held-out half, judged once")
+
+
+def _development(advice: Advice) -> Table:
+    rows = [[system.name, f"{accuracy:.1%}"] for system, accuracy in advice.accuracies.items()]
+    return Table(("system", "development"), rows, "Answers to the development half")
+
+
+def _predicted(advice: Advice) -> Table:
+    """The likeliest settings and every member."""
+    found, read = advice.likelihoods, advice.read
+    likeliest = sorted(found.measured_on(read), key=lambda system: found.bits(system, read))
+    shown = [system for system in likeliest if system.alone or system in likeliest[:_SHOWN]]
+    rows = [[s.name, f"{found.bits(s, read):.3f}", f"{found.share_ensembled(s, read):.1%}"] for s in shown]
+    return Table(("system", "bits/byte", "ensembled"), rows, "Reference answers of the development half")
+
+
+def _data(advice: Advice, config: Config, settings: str) -> dict[str, Any]:
+    judged = advice.judged
+    return {
+        "takes_ensemble": advice.takes_ensemble,
+        "best_member": advice.best.alone,
+        "setting": advice.chosen.name,
+        "settings": taken(advice.chosen if advice.takes_ensemble else advice.best, config),
+        "yaml": settings,
+        "gain": judged
+        and {
+            "n": len(judged.right),
+            "delta": judged.comparison.delta,
+            "ci": list(judged.interval),
+            "p": judged.comparison.p,
+            "effect_shown": judged.effect_shown,
+            "share_ensembled": judged.share_ensembled,
+        },
+        "bits_saved": advice.saved and {"share": advice.saved[0], "ci": list(advice.saved[1:])},
+        "ms_per_token": {system.name: time for system, time in advice.times.items()},
+        "development": {system.name: accuracy for system, accuracy in advice.accuracies.items()},
+        "bits_per_byte": {
+            s.name: advice.likelihoods.bits(s, advice.read) for s in advice.likelihoods.measured_on(advice.read)
+        },
+        "managed": asdict(advice.managed),
+    }
+
+
+def _plots(advice: Advice) -> list[Spec]:
+    """Bits per byte over the share of steps ensembled."""
+    found, read = advice.likelihoods, advice.read
+    systems = found.measured_on(read)
+
+    def place(system: System) -> tuple[float, float]:
+        return 100 * found.share_ensembled(system, read), found.bits(system, read)
+
+    gates = sorted(place(system) for system in systems if system.changes.get("mode") == "gate")
+    every_step = [place(system) for system in systems if system.changes.get("mode") == "every-step"]
+    series = {
+        **({"thresholds of the gate": Series(gates)} if gates else {}),
+        **{f"{system.alone} alone": Series([(0.0, place(system)[1])]) for system in systems if system.alone},
+        "every step": Series([min(every_step, key=lambda at: at[1])]),
+    }
+    title = f"Reference answers of {len(read)} development questions"
+    return line_charts(title, [Panel("steps ensembled, %", "bits per byte", series)])

@@ -1,0 +1,227 @@
+"""What a token of the ensemble costs on this machine, against its slowest member alone.
+
+Every round puts one prompt to all systems, one after the other, so that a machine that is busier at times slows all of
+them alike. Ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from gac_app.charts import Panel, Series, Spec, line_charts
+from gac_app.config import Config
+from gac_app.decoding.trace import FinishedEvent, FinishReason
+from gac_app.errors import ConfigError, GacError
+from gac_app.evaluation.running import System
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.study import EnsembleStudy
+from gac_app.evaluation.studies.wording import figure, member_colour
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+# Whose answers are long, so that all have equally many tokens. The second repeats itself, as code does.
+PROMPTS = (
+    "Explain in detail how a steam engine works, step by step.",
+    "Write a Python class for a bank account with deposit, withdraw and a history, and tests of each method.",
+    "Write a long story about a lighthouse keeper who finds a message in a bottle.",
+)
+MIN_TOKENS = 8  # an answer with fewer is too short to time
+_MIN_ROUNDS, _MAX_ROUNDS = 2, 9
+_EVERY_STEP, _GATE = "every step ÷ slowest member alone", "gate ÷ slowest member alone"
+_DRAFTS, _SIDE_BY_SIDE = "drafts ÷ no drafts, every step", "side by side ÷ ensemble alone"
+_COLUMNS = ("compared", "median", "least", "most")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One answer. `ms`: per token, without the first."""
+
+    ms: float
+    first_token_s: float
+    member_s: float  # per token, of forward passes, summed over the members
+    share_ensembled: float
+    seconds: float
+    is_full: bool  # it did not end before its limit
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One prompt's answers, by the systems' names. `side_by_side_s`: of the ensemble and all members at once."""
+
+    answers: Mapping[str, Timed]
+    side_by_side_s: float | None  # None: some answer ended early, so that they were not equally long
+
+
+@dataclass(frozen=True, slots=True)
+class _Systems:
+    alone: tuple[System, ...]
+    every_step: System
+    gate: System
+    undrafted: System
+
+    @classmethod
+    def of(cls, ensemble: Ensemble) -> _Systems:
+        config = ensemble.config
+        gate = {"mode": "gate", "threshold": config.settings.threshold}
+        if config.settings.gate_policy == "auto":  # a study gives way to visitors, so it would be lazy here
+            gate["gate_policy"] = "eager" if ensemble.are_apart else "lazy"
+        return cls(
+            alone=tuple(System(f"alone:{name}", alone=name) for name in config.member_names),
+            every_step=System("every step", changes={"mode": "every-step"}),
+            gate=System("gate", changes=gate),
+            undrafted=System("every step, no drafts", changes={"mode": "every-step", "speculation": "off"}),
+        )
+
+    def __iter__(self) -> Iterator[System]:
+        return iter((*self.alone, self.every_step, self.gate, self.undrafted))
+
+
+class Cost(EnsembleStudy):
+    """Measure on this machine what a token of the ensemble costs: against its slowest member alone, with and without
+    drafts, and with all answers side by side.
+    """
+
+    name = "cost"
+    title = "What does ensembling cost here?"
+    about = "How long a token takes on this machine, against the slowest member alone; about two minutes."
+    place = 8
+    seconds: float = Field(100.0, gt=0, description="No round begins after so many seconds; two are made at least.")
+    tokens: int = Field(48, ge=16, le=1024, description="Of each answer.")
+
+    def check(self, config: Config) -> None:
+        if len(config.members) < 2:
+            raise ConfigError("members: there is one; expected two or more, to compare")
+
+    def run(self, ensemble: Ensemble) -> StudyResult:
+        """Raises ConfigError if there is only one member, GacError if no answer is long enough to time."""
+        self.check(ensemble.config)
+        systems = _Systems.of(ensemble)
+        rounds = self._rounds(ensemble, systems)
+        slowest = max(systems.alone, key=lambda one: median(found.answers[one.name].ms for found in rounds))
+        ratios = _ratios(rounds, systems, slowest)
+        return StudyResult(
+            study=self.name,
+            heading=f"{len(rounds)} rounds, {self.tokens} tokens each",
+            tables=[
+                Table(_COLUMNS, [_row(name, found) for name, found in ratios.items()], "Time, one against the other"),
+                _figures(rounds, list(systems)),
+            ],
+            data={"slowest": slowest.alone, "rounds": [asdict(found) for found in rounds], "ratios": ratios},
+            remarks=_verdict(ratios, slowest.alone or ""),
+            plots=_plots(ratios, slowest, self.tokens, ensemble.config),
+        )
+
+    def _rounds(self, ensemble: Ensemble, systems: _Systems) -> list[Round]:
+        """As many as there is time for, after a warm-up."""
+        for system in systems:
+            self._answered(ensemble, system, PROMPTS[0], MIN_TOKENS)
+        started, rounds = time.monotonic(), list[Round]()
+        for number in range(_MAX_ROUNDS):
+            if number >= _MIN_ROUNDS and time.monotonic() - started > self.seconds:
+                break
+            prompt = PROMPTS[number % len(PROMPTS)]
+            answers = {system.name: self._answered(ensemble, system, prompt, self.tokens) for system in systems}
+            if all(answer.ms for answer in answers.values()):
+                rounds.append(Round(answers, self._side_by_side(ensemble, systems, prompt)))
+        if not rounds:
+            raise GacError(f"some answer to each prompt ended within {MIN_TOKENS} tokens, too few to time")
+        return rounds
+
+    def _side_by_side(self, ensemble: Ensemble, systems: _Systems, prompt: str) -> float | None:
+        """Seconds until the ensemble and every member alone have answered, all at once."""
+        at_once = (systems.every_step, *systems.alone)
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(at_once)) as pool:
+            answers = pool.map(lambda system: self._answered(ensemble, system, prompt, self.tokens), at_once)
+            is_full = all(answer.is_full for answer in answers)
+        return time.monotonic() - started if is_full else None
+
+    def _answered(self, ensemble: Ensemble, system: System, prompt: str, num_tokens: int) -> Timed:
+        """One greedy answer. Raises GacError if a member fails."""
+        settings = system.settings(
+            ensemble.config, temperature=0.0, stop=(), max_new_tokens=num_tokens, on_member_failure="stop"
+        )
+        *_, end = ensemble.generate(prompt, settings, alone=system.alone)
+        assert isinstance(end, FinishedEvent)  # noqa: S101 (every session ends with it)
+        if end.reason not in (FinishReason.LENGTH, FinishReason.STOP):
+            raise GacError(end.detail or "an answer was stopped")
+        is_timed = end.num_tokens >= MIN_TOKENS and end.tokens_per_s > 0
+        return Timed(
+            ms=1000 / end.tokens_per_s if is_timed else 0.0,
+            first_token_s=end.ttft_s,
+            member_s=sum(usage.seconds for usage in end.members.values()) / end.num_tokens,
+            share_ensembled=end.num_ensembled / end.num_tokens,
+            seconds=end.seconds,
+            is_full=end.reason is FinishReason.LENGTH,
+        )
+
+
+def _ratios(rounds: Sequence[Round], systems: _Systems, slowest: System) -> dict[str, list[float]]:
+    """By what is compared: a ratio per round."""
+
+    def ms(found: Round, system: System) -> float:
+        return found.answers[system.name].ms
+
+    pairs = {
+        _EVERY_STEP: (systems.every_step, slowest),
+        _GATE: (systems.gate, slowest),
+        _DRAFTS: (systems.every_step, systems.undrafted),
+    }
+    ratios = {name: [ms(found, one) / ms(found, other) for found in rounds] for name, (one, other) in pairs.items()}
+    whole = [(found.side_by_side_s, found.answers[systems.every_step.name]) for found in rounds]
+    return ratios | {_SIDE_BY_SIDE: [seconds / alone.seconds for seconds, alone in whole if seconds and alone.is_full]}
+
+
+def _row(name: str, ratios: Sequence[float]) -> list[str]:
+    found = (median(ratios), min(ratios), max(ratios)) if ratios else (None, None, None)
+    return [name, *(figure(value, 2) for value in found)]
+
+
+def _figures(rounds: Sequence[Round], systems: Sequence[System]) -> Table:
+    """Medians of each system."""
+
+    def of(system: System, value: Callable[[Timed], float]) -> float:
+        return median(value(found.answers[system.name]) for found in rounds)
+
+    rows = [
+        [
+            system.name,
+            figure(of(system, lambda timed: timed.ms), 1),
+            figure(of(system, lambda timed: timed.first_token_s), 2),
+            figure(of(system, lambda timed: 1000 * timed.member_s), 1),
+            NOT_KNOWN if system.alone else f"{of(system, lambda timed: timed.share_ensembled):.1%}",
+        ]
+        for system in systems
+    ]
+    columns = ("system", "ms/token", "first token, s", "computing time, ms/token", "ensembled")
+    return Table(columns, rows, "Medians of the rounds")
+
+
+def _verdict(ratios: Mapping[str, Sequence[float]], slowest: str) -> list[str]:
+    every, gate = (f"{median(ratios[name]):.2f}" for name in (_EVERY_STEP, _GATE))
+    found = ratios[_EVERY_STEP]
+    how = "faster than" if max(found) < 1 else "slower than" if min(found) > 1 else "about as fast as"
+    return [
+        f"Here the ensemble is {how} its slowest member, {slowest}: a token takes {every} times as long at every step, "
+        f"and {gate} times with the gate."
+    ]
+
+
+def _plots(ratios: Mapping[str, Sequence[float]], slowest: System, tokens: int, config: Config) -> list[Spec]:
+    """The ratios of each round, so that their spread is seen."""
+    ends = [float(tokens * number) for number in range(1, len(ratios[_EVERY_STEP]) + 1)]
+    colour = member_colour(slowest.alone or "", config.member_names)
+    series = {slowest.name: Series([(end, 1.0) for end in ends], colour)}
+    for name, label in ((_EVERY_STEP, "every step"), (_GATE, "gate")):  # as the systems are called
+        series[label] = Series(list(zip(ends, ratios[name], strict=True)))
+    return line_charts(
+        "Time per token, slowest member alone = 1", [Panel("tokens of each so far", "times as long", series)]
+    )

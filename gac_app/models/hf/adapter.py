@@ -1,0 +1,42 @@
+"""A LoRA adapter on a model of transformers, by PEFT."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from gac_app.errors import ModelLoadError
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def check_adapter(name: str, directory: Path) -> None:
+    """Raise ModelLoadError unless the directory holds a LoRA adapter whose weights are safetensors, and PEFT is there.
+
+    Args:
+        name: the member's.
+    """
+    where = f"{name}: adapter {directory}"
+    if importlib.util.find_spec("peft") is None:
+        raise ModelLoadError(f"{where} needs the package peft; install it: pip install 'gac-app[adapters]'")
+    for file in (_CONFIG, _WEIGHTS):
+        if not (directory / file).is_file():
+            raise ModelLoadError(f"{where} has no {file}; expected what PEFT saves, with weights as safetensors")
+    try:
+        config = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"{where}: {_CONFIG} is damaged ({error})") from error
+    kind = config.get("peft_type") if isinstance(config, dict) else None
+    if kind != "LORA":
+        raise ModelLoadError(f"{where} is of the kind {kind!r}; expected LORA")
+    if config.get("megatron_config"):  # PEFT would import whichever module the file names
+        raise ModelLoadError(f"{where} is for Megatron, which is not supported")
+
+
+def with_adapter(model: Any, directory: Path) -> Any:
+    """The model with the adapter in its layers, not merged, so that it computes what PEFT computes."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, directory).get_base_model()

@@ -1,0 +1,231 @@
+"""vLLM's engine in this program. It computes in a process of its own, and batches what it is asked.
+
+A sequence is a request whose input streams: each chunk appends ids and asks for one token with the likeliest ones'
+log-probabilities. vLLM drops the token that it samples itself when the next chunk comes. A chunk is sent when the one
+before is answered. After a rewind or a failure the request is opened anew with all ids, of which vLLM mostly has kept
+the beginning. Versions without streaming input are asked with all ids each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Any, TypeVar
+
+from gac_app.models.remote.servers import Engine, RefusedError, ServerError, TopLogprobs, checked
+
+T = TypeVar("T")
+
+ANSWER_S = 120.0  # for one answer; sessions wait as long as they want to
+_START_S = 1800.0  # until the weights are loaded
+_CLOSE_S = 10.0
+_STARTING = threading.Lock()  # engines start with variables of the environment, which all share
+
+
+class VllmEngine(Engine):
+    """One engine, on an event loop of its own.
+
+    Args:
+        name: the member's.
+        vllm: vLLM's names: `AsyncLLM`, `AsyncEngineArgs`, `SamplingParams`, `DELTA`, and `StreamingInput`, if it has
+            that.
+        arguments: of `AsyncEngineArgs`.
+        environment: variables that the engine's process gets.
+
+    Raises:
+        ServerError: it does not start.
+    """
+
+    def __init__(self, name: str, vllm: Any, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self.url = f"vLLM, which computes {name},"
+        self._vllm, self._max_length = vllm, int(arguments["max_model_len"])
+        self._sessions: dict[int, _Session] = {}  # by the sequence's slot
+        self._names = count()
+        self._waiting: set[Future[Any]] = set()  # for answers
+        self._is_closed = False
+        self._llm: Any = None
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name=f"vllm-{name}", daemon=True).start()
+        self._arguments, self._environment = dict(arguments), dict(environment)
+        try:
+            self._start()
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
+
+    def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
+        return self._told(self._asked_once(ids, num), num)
+
+    def step(self, slot: int, ids: list[int], num: int) -> TopLogprobs:
+        if self._vllm.StreamingInput is None:
+            return self.next_tokens(ids, num)
+        return self._told(self._asked_in_session(slot, ids, num), num)
+
+    def revive(self) -> None:
+        if self._llm is None or self._llm.errored:
+            self._start()
+
+    def end(self, slot: int) -> None:
+        if not self._is_closed:
+            asyncio.run_coroutine_threadsafe(self._end(slot), self._loop)
+
+    def context_length(self) -> int:
+        """One less than vLLM's, which wants room for the token that it samples."""
+        return self._max_length - 1
+
+    def close(self) -> None:
+        self._is_closed = True
+        for question in self._waiting.copy():
+            question.cancel()
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(_CLOSE_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _start(self) -> None:
+        with _STARTING, _variables(self._environment):
+            self._llm = self._done(self._started(), _START_S)
+
+    def _told(self, question: Coroutine[Any, Any, Any], num: int) -> TopLogprobs:
+        told: dict[int, Any] = self._done(question, 3 * ANSWER_S)
+        if len(told) < min(num, len(self._vocabulary)):
+            raise RefusedError(f"{self.url} told of {len(told):,} tokens and was asked for {num:,}")
+        try:
+            return checked([(own, float(one.logprob)) for own, one in told.items()], num)
+        except ValueError as error:
+            raise ServerError(f"{self.url} answered something unexpected: {error}") from error
+
+    def _done(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        """What a coroutine gives, which the engine's loop runs. Raises ServerError."""
+        if self._is_closed:
+            work.close()
+            raise ServerError(f"{self.url} was closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        try:
+            return future.result(timeout_s)
+        except ServerError:
+            raise
+        except TimeoutError as error:
+            future.cancel()
+            raise ServerError(f"{self.url} gave no answer in time: see its log") from error
+        except Exception as error:  # vLLM's errors have no class of their own
+            raise ServerError(f"{self.url} failed: {error or type(error).__name__}; see its log") from error
+
+    # --- on the loop
+
+    async def _started(self) -> Any:
+        """An engine in place of the one that has died, if there was one."""
+        await self._shut()
+        return self._vllm.AsyncLLM.from_engine_args(self._vllm.AsyncEngineArgs(**self._arguments))
+
+    async def _asked_in_session(self, slot: int, ids: list[int], num: int) -> dict[int, Any]:
+        """What a session tells; it is opened anew where that fails once."""
+        if (kept := self._sessions.get(slot)) and kept.goes_on_to(ids):
+            with suppress(Exception):  # whatever it was, the next answer has it again
+                return await self._asked_of(kept, slot, ids)
+        await self._end(slot)
+        session = self._sessions[slot] = _Session(self._vllm, self._alive(), self._params(num), self._name())
+        return await self._asked_of(session, slot, ids)
+
+    async def _asked_of(self, session: _Session, slot: int, ids: list[int]) -> dict[int, Any]:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await session.told(ids)
+        except BaseException:
+            await self._end(slot)
+            raise
+
+    async def _asked_once(self, ids: list[int], num: int) -> dict[int, Any]:
+        outputs = self._alive().generate(_input(list(ids)), self._params(num), self._name())
+        told: dict[int, Any] = {}
+        async for output in outputs:
+            if output.outputs[0].logprobs:
+                told = output.outputs[0].logprobs[-1]
+        return told
+
+    async def _end(self, slot: int) -> None:
+        if session := self._sessions.pop(slot, None):
+            await session.close()
+
+    async def _shut(self) -> None:
+        for slot in list(self._sessions):
+            await self._end(slot)
+        if self._llm:
+            self._llm.shutdown()
+        self._llm = None  # it would shut down once more as the program ends, and fail
+
+    def _alive(self) -> Any:
+        if self._llm is None:
+            raise ServerError(f"{self.url} has died and did not start again: see its log")
+        return self._llm
+
+    def _name(self) -> str:
+        return str(next(self._names))
+
+    def _params(self, num: int) -> Any:
+        return self._vllm.SamplingParams(
+            max_tokens=1,
+            temperature=0,
+            ignore_eos=True,
+            logprobs=-1 if num >= len(self._vocabulary) else num,
+            detokenize=False,
+            output_kind=self._vllm.DELTA,
+        )
+
+
+class _Session:
+    """A request of vLLM whose input streams: one sequence."""
+
+    def __init__(self, vllm: Any, llm: Any, params: Any, name: str) -> None:
+        self._vllm, self._params = vllm, params
+        self._ids: list[int] = []  # that were sent
+        self._last: dict[int, Any] = {}
+        self._chunks: asyncio.Queue[list[int]] = asyncio.Queue()
+        self._asking = asyncio.Lock()
+        self._outputs = llm.generate(self._inputs(), params, name)
+
+    def goes_on_to(self, ids: list[int]) -> bool:
+        return ids[: len(self._ids)] == self._ids
+
+    async def told(self, ids: list[int]) -> dict[int, Any]:
+        """The likeliest tokens after these ids, which go on from those before. The same ids give the same again."""
+        if len(ids) == len(self._ids):
+            return self._last
+        async with self._asking:
+            self._chunks.put_nowait(ids[len(self._ids) :])
+            self._ids = list(ids)
+            output = await anext(self._outputs)
+        if (num := len(output.prompt_token_ids)) != len(ids):
+            raise ValueError(f"an answer after {num} ids, not {len(ids)}")
+        self._last = output.outputs[0].logprobs[-1]
+        return self._last
+
+    async def _inputs(self) -> AsyncGenerator[Any, None]:
+        while True:  # a list of its own each time: vLLM may keep it and append to it
+            yield self._vllm.StreamingInput(_input(await self._chunks.get()), self._params)
+
+    async def close(self) -> None:
+        async with self._asking:
+            await self._outputs.aclose()
+
+
+def _input(ids: list[int]) -> dict[str, Any]:
+    return {"type": "token", "prompt_token_ids": ids}
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment that were not set, while a process starts."""
+    new = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]

@@ -1,0 +1,111 @@
+"""Makes the battle in memory out of the stored one, so that any server judges what another one has answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from gac_app.arena.contestants import Contestant
+from gac_app.arena.outcomes import SIDES, Outcome, Side
+from gac_app.arena.pacing import Pace, Tempo
+from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage
+from gac_app.errors import NotFoundError
+from gac_app.services.battles.battles import Battle, BattleRun
+from gac_app.services.battles.records import END_FACTS
+from gac_app.services.runs.views import run_status
+from gac_app.settings import Settings
+from gac_app.storage import ANSWERED, StoredBattle
+
+
+class OtherVersionError(NotFoundError):
+    """Another version of the program wrote a battle, and it has what this one does not know."""
+
+
+def restored(stored: StoredBattle, owner: str, client: str) -> Battle:
+    """A battle that another server has answered, or this one before it ran out of memory for it. It has no steps.
+
+    Args:
+        owner, client: as in `Battle`.
+
+    Raises:
+        OtherVersionError: it cannot be read.
+    """
+    try:
+        return _restored(stored, owner, client)
+    except (KeyError, TypeError, ValueError):
+        raise OtherVersionError(
+            "Another version of the program answered this battle; it can be judged on a server of that version."
+        ) from None
+
+
+def _restored(stored: StoredBattle, owner: str, client: str) -> Battle:
+    body = stored.body
+    battle = Battle(
+        owner=owner,
+        pair={side: _contestant(body["sides"][side]) for side in SIDES},
+        language=stored.language,
+        has_consent=bool(body.get("consent")),
+        client=client,
+        tempo=Tempo(()),
+        left_odds=body.get("left_odds", 0.5),
+        id=stored.battle_id,
+    )
+    for turn in body["turns"]:
+        battle.turns.append(_turn(battle, turn))
+    began_s = body["shown_at"][0] if "shown_at" in body else datetime.fromisoformat(stored.created_at).timestamp()
+    battle.last.pace = Pace.over(battle.tempo, battle.last.pace.num_shown, max(0.0, time.time() - began_s))
+    _judge(battle, stored)
+    return battle
+
+
+def is_shown(stored: StoredBattle) -> bool:
+    """Whether a battle is answered, and all that its answers ever show has been shown where somebody followed it.
+    Earlier, another server that shows it would tell how fast they came.
+    """
+    if stored.status != ANSWERED:
+        return False
+    shown_at_s: float = stored.body.get("shown_at", (0.0, 0.0))[1]
+    return time.time() >= shown_at_s
+
+
+def _contestant(side: Mapping[str, Any]) -> Contestant:
+    return Contestant(side["contestant"], side["member"], Settings.model_validate(side["settings"]))
+
+
+def _turn(battle: Battle, stored: Mapping[str, Any]) -> BattleRun:
+    turn = battle.begin_turn(stored["prompt"])
+    for side in SIDES:
+        turn.streams[side].events.append(_end(stored[side]))
+    longest = max(len(stored[side]["text"]) for side in SIDES)
+    if "shown" in stored:
+        turn.is_stopping.set()
+        longest = max(stored["shown"].values())
+    turn.pace = Pace.over(battle.tempo, longest, 0.0)
+    turn.status = run_status(list(turn.streams.values()))
+    turn.over.set()
+    return turn
+
+
+def _end(answer: Mapping[str, Any]) -> FinishedEvent:
+    """The end of an answer, from `records.answer_record`."""
+    return FinishedEvent(
+        reason=FinishReason(answer["finish_reason"]),
+        text=answer["text"],
+        members={"": MemberUsage(num_forwards=answer["num_forwards"])},
+        **{name: answer[name] for name in END_FACTS},
+    )
+
+
+def _judge(battle: Battle, stored: StoredBattle) -> None:
+    """What the visitor's judgements have made of a battle."""
+    rows, vote = stored.own_judgements, stored.vote
+    battle.num_rows = len(rows)
+    if vote is None:
+        return
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(vote["created_at"])).total_seconds()
+    battle.outcome, battle.num_rows_voted = Outcome(vote["outcome"]), rows.index(vote) + 1
+    battle.voted_at = battle.clock() - max(0.0, age_s)
+    shown: Mapping[Side, int] = vote["facts"]["shown"]
+    battle.shown = dict(shown)

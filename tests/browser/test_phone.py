@@ -1,0 +1,112 @@
+"""A phone's screen, in German too, whose words are longer: nothing is cut, covered or out of reach."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Route
+
+from tests.browser.conftest import Opener, Server, Watched, wait_for_start
+from tests.browser.test_arena import BOX, ArenaServer, serve_arena, to_arena
+from tests.browser.test_arrangement import LONG, boxes, overlap, overlaps
+from tests.ui.planted import PlantedEnsemble
+
+__all__ = ["serve_arena"]  # a fixture
+pytestmark = pytest.mark.browser
+
+CALLS = "**/component_server/"
+PHONE = {"width": 390, "height": 844}
+LINES = """selector => [...document.querySelectorAll(selector)].filter((part) => part.checkVisibility())
+  .map((part) => Math.round(part.getBoundingClientRect().top))"""
+SIGNS = """() => { const list = document.querySelector('.gac-empty ul'), found = new Set();
+  for (let width = 120; width <= 340; width += 5) {
+    list.style.width = `${width}px`;
+    for (const part of document.querySelectorAll('.gac-empty .gac-with-sign')) {
+      const range = document.createRange();
+      range.selectNode(part.lastChild);
+      found.add(range.getBoundingClientRect().left >= part.firstChild.getBoundingClientRect().right - 1);
+    }
+  }
+  return [...found]; }"""
+
+
+def ask_for(page: Watched, tokens: int, prompt: str = "hello") -> None:
+    """Ask with an answer's limit, which then is in the settings."""
+    page.page.click(".gac-summary")
+    page.page.fill("#gac-set-max_new_tokens", str(tokens))
+    page.page.wait_for_selector(f"#gac-summary:has-text('{tokens} ')", state="attached")
+    page.page.click(".gac-settings [data-act=close]")
+    page.ask(prompt)
+
+
+def test_nothing_is_cut_or_covered_on_a_german_phone(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.02)
+    page = open_page(serve(ensemble), viewport=PHONE, locale="de-DE", has_touch=True, is_mobile=True)
+    page.page.wait_for_selector(".gac-chips li >> nth=1")
+    [chips] = boxes(page, ".gac-chips")
+    assert all(chips[1] <= top and bottom <= chips[3] for _, top, _, bottom in boxes(page, ".gac-chips li"))
+    page.ask("Hallo", and_wait=False)
+    page.wait_for_tokens(3)
+    assert "Eingabe hält diesen Lauf an" in page.text(".gac-hint")
+    assert not overlap(boxes(page, ".gac-hint")[0], boxes(page, ".gac-summary b")[0])
+    page.page.click("#gac-prompt .stop-button")
+    page.wait_for_end()
+    page.page.wait_for_selector(".gac-ensemble.has-note:has-text('Angehalten')")
+    assert overlaps([*boxes(page, ".gac-votes"), *boxes(page, "#gac-dock")]) == [], "a note moves no vote away"
+    assert len(set(page.page.evaluate(LINES, ".gac-segments"))) == 1, "both choices stand in one line"
+    assert abs(boxes(page, ".gac-next")[0][1] - boxes(page, ".gac-status")[0][1]) < 20, "beside the status"
+
+
+def test_words_of_a_german_vote_fit_a_phone(serve_arena: ArenaServer, open_page: Opener) -> None:
+    page = open_page(serve_arena(), viewport=PHONE, locale="de").page
+    to_arena(page)
+    page.fill(BOX, "Hallo")
+    page.press(BOX, "Enter")
+    page.wait_for_selector(".gac-arena-bar [data-act=skip]")
+    words = page.locator(".gac-arena-bar button > span")
+    assert words.evaluate_all("all => all.filter((part) => part.scrollWidth > part.clientWidth + 1).length") == 0
+
+
+def test_other_settings_leave_the_prompt_its_line(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), viewport=PHONE)
+    page.ask("hello")
+    ask_for(page, 9, "again")
+    page.page.go_back()
+    page.page.wait_for_selector(".gac-ran-with:has-text('Asked with other settings: up to')")
+    assert "gate" not in page.text(".gac-ran-with"), "only what is other"
+    left, _, right, _ = boxes(page, ".gac-asked h2")[0]
+    assert right - left > 150
+    page.page.click(".gac-board .gac-keep summary")
+    assert boxes(page, ".gac-keep-items")[0][0] >= 0
+
+
+def test_an_answer_opened_again_begins_at_its_beginning(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport=PHONE)
+    page.ask("hello")
+    page.page.reload()
+    wait_for_start(page.page)
+    page.wait_for_tokens(len(LONG))
+    assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-body').scrollTop") == 0
+
+
+def test_a_vote_shows_before_the_server_has_it(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), viewport=PHONE)
+    page.ask("hello")
+    held: list[Route] = []
+    page.page.route(CALLS, lambda route: held.append(route))
+
+    def vote() -> Route:
+        with page.page.expect_request(CALLS):
+            page.page.click(".gac-vote >> nth=0")
+        page.page.wait_for_selector("text=Your choice: Ensemble")
+        assert not page.page.is_visible(".gac-votes button")
+        return held.pop()
+
+    vote().fulfill(json={"error": "vote: is refused"})
+    page.page.wait_for_selector(".gac-votes-error:text('refused')")
+    vote().continue_()
+    page.page.wait_for_selector(".gac-votes button:text('Undo')")
+
+
+def test_a_sign_never_begins_a_line(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), viewport=PHONE)
+    assert page.page.evaluate(SIGNS) == [True]

@@ -1,0 +1,199 @@
+"""What members choose that tell their likeliest tokens: the same as from whole distributions, with few questions."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.decoding.alignment import contested_ranges, maybe_contested
+from gac_app.decoding.distribution import MemberStep, told_distribution
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember, Member
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
+from gac_app.models.base import Model
+from gac_app.models.random_model import RandomModel
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+from tests.decoding.answers import LETTERS, decoded
+from tests.decoding.toy import ToyModel, toys
+from tests.examples import FEW
+from tests.fakes import FixedModel, config_of, ensemble_of
+from tests.told_member import Teller, ToldMember, told_of
+
+ALL = 1_000_000
+SURE = {b"the": 0.9, b"of": 0.06, b"a": 0.04}
+
+HOW = st.fixed_dictionaries(
+    {
+        "alignment": st.sampled_from(["paper", "prefix"]),
+        "mode": st.sampled_from(["every-step", "gate", "agreement"]),
+        "threshold": st.floats(0, 1),
+        "gate_rule": st.sampled_from(["max-prob", "max-prob", "margin", "entropy"]),
+        "weights": st.sampled_from(["average", "average", "posterior", "entropy"]),
+        "combine": st.sampled_from(["mean", "mean", "random-member", "geometric"]),
+        "temperature": st.sampled_from([0.0, 0.0, 0.2, 0.7, 1.0, 1.5]),
+        "top_k": st.sampled_from([0, 0, 1, 3, 40]),
+        "top_p": st.sampled_from([1.0, 0.95, 0.6]),
+        "min_p": st.sampled_from([0.0, 0.0, 0.05]),
+        "repetition_penalty": st.sampled_from([1.0, 1.0, 1.4]),
+        "seed": st.integers(0, 1000),
+    }
+)
+WANTED = st.sampled_from([0, 10, 1000])  # single tokens told at once
+SIZES = st.lists(st.sampled_from([0, 2, 5, 20]), min_size=2, max_size=3)  # told at first; 0 = a member that runs here
+
+
+def told(models: list[Model], sizes: list[int], tellers: list[Teller] | None = None) -> Ensemble:
+    """Members of which so many tokens are told at first; 0 = they run here."""
+    given = iter(zip(sizes, tellers or [Teller() for _ in models], strict=True))
+
+    def member(model: Model, mapping: VocabMapping) -> Member:
+        size, teller = next(given)
+        return (
+            ToldMember(model, mapping, min(size, len(model.vocabulary)), teller)
+            if size
+            else InlineMember(model, mapping)
+        )
+
+    return ensemble_of(models, config_of([model.name for model in models]), member)
+
+
+def choices(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
+    return [*((s.token, s.spellings, s.is_partial, s.is_ensembled) for s in steps), finished.reason, finished.detail]
+
+
+def assert_same(models: list[Model], sizes: list[int], wanted: int, how: dict[str, Any]) -> None:
+    whole = decoded(told(models, [size and ALL for size in sizes]), **how)
+    with patch.object(told_distribution, "MORE", 30):
+        some = decoded(told(models, sizes, [Teller(most_wanted=wanted) for _ in models]), **how)
+    assert choices(*some) == choices(*whole)
+    assert all(member.missing == 0 for step in some[0] for member in step.members)
+
+
+@FEW
+@given(
+    seeds=st.lists(st.integers(0, 99), min_size=3, max_size=3),
+    sharpness=st.floats(1, 8),
+    sizes=SIZES,
+    wanted=WANTED,
+    how=HOW,
+)
+def test_the_choice_is_that_of_whole_vocabularies(
+    seeds: list[int], sharpness: float, sizes: list[int], wanted: int, how: dict[str, Any]
+) -> None:
+    models: list[Model] = [
+        RandomModel(f"m{i}", seed, sharpness=sharpness) for i, seed in enumerate(seeds[: len(sizes)])
+    ]
+    assert_same(models, sizes, wanted, how)
+
+
+@FEW
+@given(seed=st.integers(0, 10_000), sizes=SIZES, wanted=WANTED, how=HOW)
+def test_it_is_where_tokens_are_contested(seed: int, sizes: list[int], wanted: int, how: dict[str, Any]) -> None:
+    models: list[Model] = [
+        ToyModel(f"m{i}", toy) for i, toy in enumerate(toys(seed, len(sizes), LETTERS, num_words=30))
+    ]
+    assert_same(models, sizes, wanted, {**how, "alignment": "prefix", "combine": "mean"})
+
+
+@FEW
+@given(seed=st.integers(0, 10_000), num=st.integers(1, 12), weight=st.floats(0.05, 0.95))
+def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None:
+    models = [ToyModel(f"m{i}", toy) for i, toy in enumerate(toys(seed, 2, num_words=12))]
+    union = UnionVocabulary.build(model.vocabulary for model in models)
+    steps, whole = {}, {}
+    for model in models:
+        mapping = VocabMapping(model.vocabulary, union)
+        logits_V = model.toy.logits_V(b"a")
+        distribution = told_of(logits_V, mapping, num, Teller())
+        whole[model.name] = MemberStep(told_of(logits_V, mapping, len(logits_V), Teller()).estimate, 0, 0.0)
+        steps[model.name] = MemberStep(distribution, 0, 0.0)
+        exact, (low_U, high_U) = whole[model.name].distribution, distribution.bounds_U
+        assert bool((low_U <= exact.probs_U + 1e-6).all() and (exact.probs_U <= high_U + 1e-6).all())
+        ranges = [union.extensions(token) for token in union.tokens]
+        bounds = zip(distribution.bounded_cuts(ranges), exact.cuts(ranges), strict=True)
+        for ((ends_low, ends_high), (beyond_low, beyond_high)), (ends, begun) in bounds:
+            assert ends_low - 1e-6 <= ends <= ends_high + 1e-6
+            assert beyond_low - 1e-6 <= begun - ends <= beyond_high + 1e-6
+    weights = {"m0": weight, "m1": 1 - weight}
+    exact_ranges, maybe = contested_ranges(whole, weights, union), maybe_contested(steps, weights, union)
+    if maybe is not None:
+        assert {ids for ids, _, is_sure in maybe if is_sure} <= set(exact_ranges) <= {ids for ids, _, _ in maybe}
+
+
+@FEW
+@given(seed=st.integers(0, 99), num=st.integers(1, 12), keeps_control=st.booleans())
+def test_bounds_hold_beside_control_tokens(seed: int, num: int, keeps_control: bool) -> None:
+    model = RandomModel("m", seed)
+    union = UnionVocabulary.build([model.vocabulary])
+    mapping = VocabMapping(model.vocabulary, union, keeps_control=keeps_control)
+    logits_V = model._logits_V([1, 2])
+    logits_V[257] = 6.0  # the control token
+    low_U, high_U = told_of(logits_V, mapping, num, Teller()).bounds_U
+    exact_U = mapping.project(logits_V.unsqueeze(0))[0]
+    assert bool((low_U <= exact_U + 1e-6).all() and (exact_U <= high_U + 1e-6).all())
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0}, {"temperature": 0.7, "top_p": 0.9, "min_p": 0.05}])
+def test_a_sure_choice_takes_one_question_a_step(how: dict[str, Any]) -> None:
+    tellers = [Teller(), Teller()]
+    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"the": 0.8, b"of": 0.2})]
+    steps, _ = decoded(told(models, [3, 3], tellers), max_new_tokens=5, **how)
+    assert [len(teller.asked) for teller in tellers] == [5, 5]
+    assert {member.num_told for step in steps for member in step.members} == {3}
+
+
+def test_a_close_call_is_asked_again_in_two_steps() -> None:
+    teller = Teller()
+    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"the": 0.1, b"of": 0.2, b"a": 0.7})]
+    size = len(models[1].vocabulary)
+    ensemble, how = told(models, [0, 1], [Teller(), teller]), {"alignment": "paper", "max_new_tokens": 1}
+    with patch.object(told_distribution, "MORE", 2):
+        steps, _ = decoded(ensemble, weights={"a": 1.0, "b": 5.0}, **how)
+        assert (steps[0].token, teller.asked) == (b"a", [1])
+        teller.asked.clear()
+        steps, _ = decoded(ensemble, weights={"a": 0.448, "b": 0.552}, **how)
+    assert (steps[0].token, teller.asked, steps[0].members[1].num_told) == (b"the", [1, 2, size], size)
+
+
+def test_only_the_tokens_in_doubt_are_asked_about() -> None:
+    teller = Teller(most_wanted=9)  # of "the", the second id of "a", and the control token
+    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"the": 0.1, b"of": 0.2, b"a": 0.7})]
+    ensemble, how = told(models, [0, 1], [Teller(), teller]), {"alignment": "paper", "max_new_tokens": 1}
+    steps, _ = decoded(ensemble, weights={"a": 0.448, "b": 0.552}, **how)
+    assert (steps[0].token, teller.asked, steps[0].members[1].num_told) == (b"the", [1, -3], 4)
+
+
+def test_a_limit_leaves_a_guess_that_is_marked() -> None:
+    teller = Teller(most=1)
+    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
+    steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), max_new_tokens=2)
+    assert finished.reason is FinishReason.LENGTH
+    assert steps[0].members[1].missing == pytest.approx(0.5, abs=1e-4)
+    assert (steps[0].members[0].missing, steps[0].members[1].num_told) == (0.0, 1)
+    assert teller.asked == [1, 1, len(models[1].vocabulary)] or teller.asked[0] == 1
+
+
+@pytest.mark.parametrize("policy", ["stop", "drop"])
+def test_a_second_question_may_fail(policy: str) -> None:
+    teller = Teller(fails=True)
+    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
+    steps, finished = decoded(told(models, [0, 1], [Teller(), teller]), max_new_tokens=2, on_member_failure=policy)
+    if policy == "stop":
+        assert (finished.reason, finished.detail) == (FinishReason.ERROR, "b: planned")
+    else:
+        assert [(step.token, step.dropped) for step in steps] == [(b"the", ("b",))] * 2
+
+
+def test_only_what_was_told_is_shown() -> None:
+    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"the": 0.8, b"of": 0.2})]
+    steps, _ = decoded(told(models, [1, 1]), max_new_tokens=1)
+    assert steps[0].token == b"the"
+    assert steps[0].prob == pytest.approx(0.85)
+    assert steps[0].members[1].prob == pytest.approx(0.8)
+    assert torch.tensor([c.prob for c in steps[0].top]).sum() <= 1.0001

@@ -1,0 +1,166 @@
+"""What to use: a setting where members complete each other, the best member alone where nothing is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from gac_app.cli import app
+from gac_app.config import Config
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.errors import RequestError
+from gac_app.evaluation.advising import Advice, Spending, advise, pasted, sentences
+from gac_app.evaluation.advising.advice import Judged
+from gac_app.evaluation.studies import Evaluator
+from gac_app.evaluation.tasks import Question, Task
+from gac_app.models.random_model import RandomModel, make_vocabulary
+from tests.evaluation.conftest import call
+from tests.fakes import config_of, ensemble_of
+
+LETTERS = b"bcdefghijklmnopqrstuvwxyz"
+TASK = Task(
+    name="letters", about="A letter.", kind="generation", ask="{question}=", worked="{answer}",
+    stop=("\n",), max_new_tokens=2, match="text",
+)  # fmt: skip
+QUESTIONS = [Question(id=str(n), question=f"q{n}", answers=(chr(LETTERS[n % 25]),)) for n in range(40)]
+
+
+class Knower(RandomModel):
+    """Gives the right letter nine times of ten where it knows it, else each letter alike; then the line ends."""
+
+    def __init__(self, name: str, knows: Callable[[int], bool]) -> None:
+        super().__init__(name, vocabulary=make_vocabulary(0))
+        self._knows = knows
+
+    def _logits_V(self, ids: list[int]) -> torch.Tensor:
+        probs_V = torch.full((len(self.vocabulary),), 1e-9)
+        question, equals, answer = self.vocabulary.decode(ids).rpartition(b"=")
+        if not equals or answer:
+            probs_V[ord("\n")] = 1
+            return probs_V.log()
+        number = int(question.rpartition(b"q")[2])
+        probs_V[list(LETTERS)] = 1 / 25
+        if self._knows(number):
+            probs_V[list(LETTERS)] = 0.1 / 25
+            probs_V[LETTERS[number % 25]] = 0.9
+        return probs_V.log()
+
+
+def advice_on(ensemble: Ensemble, folder: Path, spending: Spending | None = None) -> Advice:
+    with closing(ensemble):
+        ask = Evaluator(ensemble, TASK, QUESTIONS, folder)
+        return advise(ensemble, TASK, ask, QUESTIONS, spending or Spending(600), rules=["geometric"])
+
+
+def pair(first: Callable[[int], bool], second: Callable[[int], bool]) -> Ensemble:
+    return ensemble_of([Knower("a", first), Knower("b", second)], config_of(["a", "b"]))
+
+
+@pytest.mark.slow
+def test_members_that_complete_each_other_are_mixed(tmp_path: Path) -> None:
+    ensemble = pair(lambda n: n // 2 % 2 == 0, lambda n: n // 2 % 2 == 1)
+    found = advice_on(ensemble, tmp_path)
+    assert found.takes_ensemble
+    assert found.judged
+    assert (sum(found.judged.right), len(found.judged.right)) == (20, 20)
+    assert 10 <= sum(found.judged.best_right) <= 11  # the others are guesses
+    assert found.judged.interval[0] > 0.15
+    assert found.saved
+    assert found.saved[1] > 0.1
+    verdict, gain, *_ = sentences(found, ensemble.config)
+    assert verdict.startswith("Take this setting, which answers more questions right than")
+    assert gain.startswith(f"Gain to expect over {found.best.alone} alone: +4")
+    settings = yaml.safe_load(pasted(found, ensemble.config))["settings"]
+    advised = Config.model_validate({"members": ensemble.config.model_dump()["members"], "settings": settings})
+    assert advised.settings == found.chosen.settings(ensemble.config)
+
+
+@pytest.mark.slow
+def test_a_member_beside_noise_is_used_alone(tmp_path: Path) -> None:
+    ensemble = pair(lambda n: n % 5 > 0, lambda n: False)
+    found = advice_on(ensemble, tmp_path)
+    assert (found.best.alone, found.takes_ensemble) == ("a", False)
+    assert sentences(found, ensemble.config)[0].startswith("Use a alone: nothing is shown in favour of an ensemble.")
+    assert yaml.safe_load(pasted(found, ensemble.config)) == {"settings": {"members": ["a"], "gate": "a"}}
+    advised = ensemble.config.settings_from({"members": ["a"], "gate": "a"})
+    assert ensemble.config.taking_part(advised) == ("a",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [30.0, 60.0, 120.0])
+def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path: Path) -> None:
+    ensemble, now = pair(lambda n: n % 2 == 0, lambda n: n % 2 == 1), iter(range(10_000))
+    spending = Spending(seconds, lambda: float(next(now)))  # a second passes at each look
+    found = advice_on(ensemble, tmp_path, spending)
+    assert found.managed.seconds <= seconds
+    assert found.managed.read < found.managed.development == 20
+    assert found.managed.judged < found.managed.held_out == 20
+    assert f"of 20 development questions read {found.managed.read}" in sentences(found, ensemble.config)[-1]
+    if not found.managed.judged:
+        assert "no time to judge" in sentences(found, ensemble.config)[0]
+
+
+def test_few_questions_show_nothing() -> None:
+    """Five won and none lost: p = 2 / 2^5 = 0.0625. Six: 0.03125."""
+    assert not Judged([True] * 5, [False] * 5, 1.0).is_shown
+    assert Judged([True] * 6, [False] * 6, 1.0).is_shown
+    assert not Judged([False] * 6, [True] * 6, 1.0).is_shown
+    assert Judged([True] * 4, [True] * 4, 1.0).effect_shown is None
+    assert Judged([True] * 1742, [True] * 1742, 1.0).effect_shown == 0.03
+
+
+def test_equal_systems_are_seldom_told_apart() -> None:
+    """By McNemar's exact test at 5 %, of both directions."""
+    draw = torch.Generator().manual_seed(0)
+    right = torch.rand((400, 2, 40), generator=draw) < 0.5
+    shown = sum(Judged(mine.tolist(), others.tolist(), 1.0).is_shown for mine, others in right)
+    assert shown / 400 < 0.025
+
+
+@pytest.mark.parametrize(("taken", "share", "given"), [(1.0, 0.5, 4), (2.0, 0.5, 2), (6.0, 0.5, 1), (6.0, 0.0, 0)])
+def test_time_is_spent_by_the_slowest_so_far(taken: float, share: float, given: int) -> None:
+    now = [0.0]
+    done = []
+    for number in Spending(10, lambda: now[0]).over(range(9), share):
+        done.append(number)
+        now[0] += taken
+    assert done == list(range(given))
+    assert len(list(Spending(0, lambda: 0.0).over(range(9), 1, least=2))) == 2
+
+
+@pytest.mark.slow
+def test_the_command_asks_questions_of_the_package(folder: Path) -> None:
+    arguments = ["advise", "--config", str(folder / "two.yaml"), "--minutes", "0.05", "--task", "sense", "--json"]
+    done = CliRunner().invoke(app, arguments, env={"GAC_CACHE": str(folder / "cache")})
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["takes_ensemble"] is False
+    assert yaml.safe_load(found["yaml"])["settings"]["members"] == [found["best_member"]]
+    assert found["managed"]["development"] == 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--minutes", "0"], "minutes: expected more than 0"),
+        (["--rules", "loudest"], "'loudest' is no combine rule"),
+        (["--rules", "unite"], "by 'unite' most texts have no probability"),
+        (["--limit", "1"], "too few questions"),
+    ],
+)
+def test_advice_that_cannot_be_is_refused_at_once(arguments: list[str], why: str, folder: Path) -> None:
+    done = call(folder, "advise", *arguments)
+    assert isinstance(done.exception, RequestError)
+    assert why in str(done.exception)
+
+
+def test_a_task_without_questions_is_refused(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["advise", "--config", str(folder / "two.yaml"), "--task", "gsm8k"])
+    assert str(done.exception) == "data: is missing; without it, task is one of trivia, sense, sums, not 'gsm8k'"

@@ -1,0 +1,191 @@
+"""Registered studies: planned, chosen on one half, judged once on the other; a kill changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gac_app.cli import app
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.metrics import compare, effect_shown, holm, paired_interval, questions_needed
+from gac_app.evaluation.registered import read_protocol
+from tests.fakes import config_of
+
+ROOT = Path(__file__).parents[2]
+THINGS = ["sky", "sea", "snow", "grass", "coal", "blood", "milk", "gold", "rust", "jade", "bone", "rose"]
+STUDY = """
+about: Do members know colours?
+config: two.yaml
+tasks: [{task: arc_challenge, data: choices.jsonl}, {task: triviaqa, data: answers.jsonl}]
+gates: [every-step, gate@0.5]
+rules: [mean, geometric]
+rivals: [vote]
+parallel: 1
+"""
+KILLED = """
+import os, signal, sys
+from gac_app import cli
+from gac_app.evaluation.running import ResultCache
+
+num_kept, add = 0, ResultCache.add
+
+def add_or_die(cache, answer):
+    global num_kept
+    if num_kept == 30:
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(cache, answer)
+    num_kept += 1
+
+ResultCache.add = add_or_die
+cli.main()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    members = "members:\n- {name: a, source: 'random:0'}\n- {name: b, of: a, system_prompt: Be brief.}\n"
+    (tmp_path / "two.yaml").write_text(members)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    colours = ["blue", "white", "black"]
+    for kind, rest in (("choices", {"choices": colours, "answer": 1}), ("answers", {"answers": ["white"]})):
+        questions = [{"id": thing, "question": f"The colour of {thing} is", **rest} for thing in THINGS]
+        (tmp_path / f"{kind}.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    return tmp_path
+
+
+def study(folder: Path, *arguments: str) -> Result:
+    environment = {"GAC_CACHE": str(folder / "cache")}
+    return CliRunner().invoke(app, ["study", str(folder / "study.yaml"), *arguments], env=environment)
+
+
+def done(folder: Path, *arguments: str) -> Result:
+    result = study(folder, *arguments)
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    return result
+
+
+def why_refused(folder: Path, *arguments: str) -> str:
+    result = study(folder, *arguments)
+    assert isinstance(result.exception, RequestError)
+    return str(result.exception)
+
+
+def test_the_plan_tells_questions_passes_and_time(folder: Path) -> None:
+    result = done(folder, "--plan")
+    assert (
+        "triviaqa: 6 development and 6 held-out questions (2,476 needed; 20.0 points can be shown), 54 "
+        in result.output
+    )
+    assert "forward passes" in result.output
+    assert (folder / "study.register.json").exists()
+    assert not (folder / "study.md").exists()
+    assert study(folder, "--plan").output == result.output
+
+
+def test_a_study_that_was_judged_is_not_judged_again(folder: Path) -> None:
+    done(folder)
+    assert "study was judged on 20" in why_refused(folder)
+    for name in ("study.yaml", "study.register.json"):
+        shutil.move(folder / name, folder / f"other-{name}")
+    (folder / "study.yaml").write_text(STUDY.replace("[mean, geometric]", "[mean]"))
+    assert "held-out questions of arc_challenge were judged with these members by study" in why_refused(folder)
+
+
+@pytest.mark.parametrize(("old", "new"), [("gate@0.5", "gate@0.7"), ("parallel: 1", "seed: 3"), ("brief", "kind")])
+def test_a_study_that_was_changed_is_refused(old: str, new: str, folder: Path) -> None:
+    done(folder, "--plan")
+    for file in (folder / "study.yaml", folder / "two.yaml"):
+        file.write_text(file.read_text().replace(old, new))
+    assert "have changed since it was registered on 20" in why_refused(folder)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_two_kills_leave_the_page_as_it_would_be(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    done(folder, "--plan")
+    killed = tmp_path_factory.mktemp("killed")
+    shutil.copytree(folder, killed, dirs_exist_ok=True)
+    command = [sys.executable, "-c", KILLED, "study", str(killed / "study.yaml")]
+    environment = {**os.environ, "GAC_CACHE": str(killed / "cache")}
+    for _ in range(2):
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    done(killed)
+    done(folder)
+    for name in ("study.md", "study.svg"):
+        assert (killed / name).read_bytes() == (folder / name).read_bytes()
+    page = (folder / "study.md").read_text()
+    assert "python -m gac_app study study.yaml" in page
+    assert page.count("### Held out, judged once") == 2
+
+
+def test_a_page_without_a_folder_is_refused_at_once(folder: Path) -> None:
+    result = study(folder, "--page", str(folder / "none" / "page.md"))
+    assert (result.exit_code, (folder / "study.register.json").exists()) == (2, False)
+
+
+def test_halves_are_the_seeds_and_share_nothing(folder: Path) -> None:
+    from gac_app.evaluation.registered.protocol import parts_of
+
+    protocol = read_protocol(folder / "study.yaml")
+    [part, _] = parts_of(protocol)
+    ids = [{question.id for question in half} for half in (part.development, part.held_out)]
+    assert (len(ids[0]), len(ids[1]), ids[0] & ids[1]) == (6, 6, set())
+    other = protocol.model_copy(update={"seed": 1}).halves(part.questions)
+    assert {question.id for question in other[0]} != ids[0]
+    few = protocol.model_copy(update={"questions": 4}).halves(part.questions)
+    assert [len(half) for half in few] == [2, 2]
+
+
+def test_the_grid_is_each_gate_with_each_rule(folder: Path) -> None:
+    config: Config = config_of(["a", "b"])
+    names = [system.name for system in read_protocol(folder / "study.yaml").grid(config)]
+    assert names == ["every-step", "every-step+combine=geometric", "gate@0.5", "gate@0.5+combine=geometric"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("about: x", "config: Field required"),
+        ("[", "is no study"),
+        (STUDY + "effect: 0.5\n", "discordant: is less than the effect"),
+        (STUDY + "colour: red\n", "colour: unknown key"),
+        (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),
+        (STUDY.replace("gate@0.5", "gate"), "'gate' is none; expected alone:MEMBER"),
+    ],
+)
+def test_a_faulty_study_is_refused(text: str, why: str, folder: Path) -> None:
+    (folder / "study.yaml").write_text(text)
+    assert why in why_refused(folder)
+
+
+def test_corrected_p_values_by_hand() -> None:
+    """0.01 * 3, 0.03 * 2, and 0.04 * 1, which may not be less than the one before."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_number_of_questions_by_hand() -> None:
+    """(1.95996 * 0.447214 + 0.841621 * sqrt(0.2 - 0.0009))^2 / 0.0009 = 1.252059^2 / 0.0009 = 1741.8."""
+    assert questions_needed(0.03, 0.8, 0.2, 0.05) == 1742
+    assert effect_shown(1742, 0.8, 0.2, 0.05) == 0.03
+    assert effect_shown(1741, 0.8, 0.2, 0.05) == 0.031
+    assert effect_shown(1, 0.8, 0.2, 0.05) == 0.2
+
+
+def test_a_paired_difference_by_hand() -> None:
+    """15 won, 5 lost of 100: 10 / 102 = 0.0980, and 1.95996 * sqrt(21 - 100 / 102) / 102 = 0.0860 to each side."""
+    mine, others = [True] * 15 + [False] * 85, [False] * 15 + [True] * 5 + [False] * 80
+    assert paired_interval(mine, others) == pytest.approx((0.0121, 0.1840), abs=1e-4)
+    assert compare(mine, others).p == pytest.approx(0.0414, abs=1e-4)

@@ -1,0 +1,104 @@
+"""What a channel carries arrives as it was, for who knows its key. Who waits learns that the other end is gone."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing, suppress
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gac_app.executors.channel import Arrays, Channel, ClosedError, listen
+from tests.fakes import WAIT_S
+
+HOME, KEY = "127.0.0.1", b"k" * 32
+
+
+def mirrored(head: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
+    arrays = [None if size is None else np.arange(size, dtype=np.float32).reshape(2, -1) for size in head["sizes"]]
+    return {"told": head["text"]}, arrays
+
+
+def fail() -> None:
+    raise AssertionError("it was not silent")
+
+
+def test_messages_arrive_as_they_were() -> None:
+    port = listen(HOME, KEY, mirrored)
+    with closing(Channel(HOME, port, KEY, WAIT_S)) as channel:
+        for sizes in ([], [4], [None, 600_000, None, 2]):
+            told, arrays = channel.ask({"text": "é\n日", "sizes": sizes}, fail)
+            assert told["told"] == "é\n日"
+            for size, array in zip(sizes, arrays, strict=True):
+                assert (array is None) == (size is None)
+                assert array is None or np.array_equal(array, np.arange(size).reshape(2, -1))
+        assert channel.ask({"text": "", "sizes": [np.int64(2)]}, fail)[1]
+
+
+def test_only_who_knows_the_key_is_answered() -> None:
+    asked = list[object]()
+
+    def answer(head: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
+        asked.append(head)
+        return {}, []
+
+    port = listen(HOME, KEY, answer)
+    with closing(Channel(HOME, port, b"x" * 32, WAIT_S)) as channel, pytest.raises(OSError, match=r"closed|reset"):
+        channel.ask({}, fail)
+    with socket.create_connection((HOME, port)) as nobody:
+        nobody.sendall(b"GET / HTTP/1.1\r\n" * 10)
+        nobody.settimeout(WAIT_S)
+        with suppress(ConnectionResetError):
+            while nobody.recv(4096):
+                pass
+    assert not asked
+    with closing(Channel(HOME, port, KEY, WAIT_S)) as channel:
+        assert channel.ask({}, fail) == ({"shapes": []}, [])
+
+
+def test_silence_is_told_until_the_answer_comes() -> None:
+    released, silences = threading.Event(), list[int]()
+
+    def answer(head: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
+        assert released.wait(WAIT_S)
+        return {}, [np.ones((1, 3), np.float32)]
+
+    def note() -> None:
+        silences.append(1)
+        if len(silences) == 3:
+            released.set()
+
+    with closing(Channel(HOME, listen(HOME, KEY, answer), KEY, 0.01)) as channel:
+        _, [array] = channel.ask({}, note)
+        assert array is not None
+        assert array.tolist() == [[1, 1, 1]]
+    assert len(silences) >= 3
+
+
+def cut(said: bytes) -> int:
+    """The port of an end that greets, says something, and is gone."""
+    server = socket.create_server((HOME, 0))
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with server, connection:
+            connection.sendall(b"0" * 32)
+            connection.sendall(said)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    port: int = server.getsockname()[1]
+    return port
+
+
+HALF = b'{"shapes":[[1,9]]}'
+
+
+@pytest.mark.parametrize("said", [b"", b"\0", b"\0\0\0\x09{", len(HALF).to_bytes(4, "big") + HALF + b"0" * 20])
+def test_an_end_that_is_gone_is_told(said: bytes) -> None:
+    with closing(Channel(HOME, cut(said), KEY, WAIT_S)) as channel, pytest.raises(ClosedError):
+        channel.ask({}, fail)

@@ -1,0 +1,112 @@
+"""A model that another process holds answers as one that is here, whatever happens to the messages."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.decoding.trace import FinishedEvent
+from gac_app.errors import ModelLoadError
+from gac_app.executors.hosted import Host, HostedGguf, HostedRandom, HostedTransformers, ModelHost, hosted
+from gac_app.member_config import MemberConfig
+from gac_app.models.backends import LoadRequest
+from gac_app.models.base import Read
+from gac_app.models.random_model import RandomModel
+from gac_app.models.sources import ModelFiles, resolve
+from tests.executors.flaky_host import FlakyHost
+from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.models import tiny
+from tests.models.conftest import load_directory
+from tests.models.tiny_gguf import save_llama_gguf
+
+SETTINGS = {"max_new_tokens": 6, "temperature": 0.8, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
+
+
+def hosted_random(name: str, seed: int, host: Host) -> HostedRandom:
+    model = HostedRandom(name, seed)
+    model.use(host)
+    return model
+
+
+@given(seed=st.integers(0, 10_000), prompts=st.lists(st.text(max_size=20).filter(str.strip), min_size=1, max_size=3))
+def test_no_message_changes_an_answer(seed: int, prompts: list[str]) -> None:
+    config = config_of(["a", "b"], SETTINGS)
+    near = [RandomModel(name, number) for number, name in enumerate(["a", "b"])]
+    far = [hosted_random(m.name, n, FlakyHost(lambda n=n: RandomModel("", n), seed + n)) for n, m in enumerate(near)]
+    digests = []
+    for models in (near, far):
+        with closing(ensemble_of(models, config)) as ensemble:
+            ends = [list(ensemble.generate(prompt, config.settings))[-1] for prompt in prompts]
+        digests.append([end.digest for end in ends if isinstance(end, FinishedEvent)])
+    assert len(digests[0]) == len(prompts)
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("num_fixed", [None, 10])
+def test_a_host_that_begins_anew_reads_the_same_chunks(num_fixed: int | None) -> None:
+    model = hosted_random("a", 0, ModelHost(FakeModel()))
+    model.chunk_size = 4
+    sequence, ids = model.new_sequence(), list(range(65, 79))
+    sequence.num_fixed = num_fixed
+    sequence.extend(ids[:-1])
+    model.read([Read(sequence)])
+
+    anew = FakeModel()
+    anew.chunk_size = 4
+    model._host = ModelHost(anew)
+    sequence.extend(ids[-1:])
+    [found_NV] = model.read([Read(sequence)])
+
+    there = FakeModel()
+    plain = there.new_sequence()
+    plain.extend(ids)
+    assert torch.equal(found_NV, there.read([Read(plain)])[0])
+    assert anew.num_read_at_once == ([4, 4, 4, 2] if num_fixed is None else [4, 4, 2, 1, 1, 1, 1])
+
+
+def test_another_model_is_refused() -> None:
+    with pytest.raises(ModelLoadError, match=r"^a: the files here have another vocabulary"):
+        hosted_random("a", 0, ModelHost(RandomModel("a", 1)))
+
+
+def test_it_says_of_itself_what_its_model_does() -> None:
+    there = RandomModel("a", 0, context_length=99)
+    there.engine, there.about, there.is_batch_invariant = "far", replace(there.about, size="7B"), True
+    model = hosted_random("a", 0, ModelHost(there))
+    assert (model.engine, model.about.size, model.context_length, model.is_batch_invariant) == ("far", "7B", 99, True)
+
+
+def test_files_are_described_without_their_weights(llama_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "llama").mkdir()
+    for path in llama_dir.iterdir():
+        if path.suffix == ".json":
+            (tmp_path / "llama" / path.name).write_bytes(path.read_bytes())
+    member = MemberConfig.model_validate({"name": "far", "source": str(tmp_path / "llama"), "ray": {}})
+    files = resolve(member, tmp_path, lambda _: None)
+    model = hosted(LoadRequest(member, lambda: files, "Ray", 1, tmp_path))
+    assert isinstance(model, HostedTransformers)
+    there = load_directory(llama_dir)
+    model.use(ModelHost(there))
+    sequence, other = model.new_sequence(), there.new_sequence()
+    sequence.extend(model.encode_raw("the model"))
+    other.extend(there.encode_raw("the model"))
+    assert torch.equal(model.read([Read(sequence)])[0], there.read([Read(other)])[0])
+
+
+def test_a_gguf_file_is_described_by_llama_cpp(llama_dir: Path, tmp_path: Path) -> None:
+    path = save_llama_gguf(llama_dir, tmp_path / "tiny.gguf")
+    member = MemberConfig.model_validate({"name": "far", "source": str(path), "ray": {}})
+    model = hosted(LoadRequest(member, lambda: ModelFiles(path, "gguf"), "Ray", 1, tmp_path))
+    assert isinstance(model, HostedGguf)
+    assert model.vocabulary.decode(model.encode_raw("the model")).endswith(b"the model")

@@ -1,0 +1,189 @@
+"""Members on a real Ray cluster, of two nodes on this machine: the same answers, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gac_app.config import Config
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
+from gac_app.errors import ModelLoadError
+from gac_app.executors.ray_actors import RayHost
+from gac_app.loading import load_ensemble
+from gac_app.member_config import RayShare
+from tests.executors.ray_nodes import FAR, add_far_node, two_nodes
+from tests.fakes import WAIT_S
+from tests.services.house import until
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+PROMPTS = [f"{number} words about votes: é 日" for number in range(12)]
+WITHIN_S = 5.0
+GONE = "is gone; start Ray there again, and this program if that was the head"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with two_nodes() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def config(cluster: Any) -> Config:
+    members = [
+        {"name": "a", "source": "random:1", "ray": {"num_cpus": 0.5}},
+        {"name": "b", "source": "random:2", "ray": {"num_cpus": 0.5, "resources": FAR}},
+    ]
+    settings = {"max_new_tokens": 12, "temperature": 0.7, "seed": 5}
+    ray = {"address": cluster.address, "strategy": "STRICT_SPREAD", "wait_s": 3}
+    return Config.model_validate({"members": members, "settings": settings, "ray": ray})
+
+
+@pytest.fixture(scope="module")
+def near(config: Config) -> Iterator[Ensemble]:
+    with closing(load_ensemble(config.run_by("threads"))) as ensemble:
+        yield ensemble
+
+
+@pytest.fixture(scope="module")
+def far(config: Config) -> Iterator[Ensemble]:
+    with closing(load_ensemble(config)) as ensemble:
+        yield ensemble
+
+
+def host_of(ensemble: Ensemble, name: str) -> RayHost:
+    host: RayHost = ensemble.members[name].model._host  # type: ignore[attr-defined]
+    return host
+
+
+def pid_of(host: RayHost) -> int:
+    import ray
+
+    pid: int = ray.get(host._actor.__ray_call__.remote(lambda _: os.getpid()))
+    return pid
+
+
+def answer(
+    ensemble: Ensemble, prompt: str = PROMPTS[0], at: int = 0, act: Callable[[], Any] = int, **changes: Any
+) -> FinishedEvent:
+    """The end of an answer; after `at` events, something is done."""
+    events = ensemble.generate(prompt, ensemble.config.settings_from(changes))
+    for event in islice(events, at):
+        assert isinstance(event, TokenEvent)
+    act()
+    *_, event = events
+    assert isinstance(event, FinishedEvent)
+    return event
+
+
+def test_the_digests_are_those_of_threads(near: Ensemble, far: Ensemble) -> None:
+    assert len({host_of(far, name)._port for name in "ab"}) == 2
+    assert [answer(far, prompt).digest for prompt in PROMPTS] == [answer(near, prompt).digest for prompt in PROMPTS]
+    assert far.members["a"].model.engine == "random"
+
+
+def test_a_cluster_without_room_is_told(config: Config) -> None:
+    greedy = config.members[0].model_copy(update={"ray": RayShare(num_gpus=2)})
+    with pytest.raises(ModelLoadError, match=r"no room .*they want a CPU 1, GPU 2; its nodes have .*far 1"):
+        load_ensemble(config.model_copy(update={"members": (greedy,)}))
+
+
+def test_an_actor_killed_amid_an_answer_changes_nothing(near: Ensemble, far: Ensemble) -> None:
+    pid = pid_of(host_of(far, "b"))
+    end = answer(far, at=5, act=lambda: os.kill(pid, signal.SIGKILL))
+    assert (end.reason, end.digest) == (FinishReason.LENGTH, answer(near).digest)
+    assert pid_of(host_of(far, "b")) != pid
+    assert far.members["b"].failure == ""
+
+
+def test_an_actor_that_is_silent_is_given_up_in_time(near: Ensemble, far: Ensemble) -> None:
+    pid = pid_of(host_of(far, "b"))
+    stopped_at: list[float] = []
+
+    def stop() -> None:
+        os.kill(pid, signal.SIGSTOP)
+        stopped_at.append(time.monotonic())
+
+    try:
+        end = answer(far, at=5, act=stop)
+        assert time.monotonic() - stopped_at[0] < WITHIN_S
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert end.reason is FinishReason.ERROR
+    assert end.detail.startswith("b: ")
+    assert "does not answer; see whether it and the network are up" in end.detail
+    until_well(far, near)
+
+
+@pytest.mark.parametrize("policy", ["stop", "drop"])
+def test_a_node_that_is_gone_is_told_in_time(near: Ensemble, far: Ensemble, cluster: Any, policy: str) -> None:
+    """Or its member is left out, if the settings say so."""
+    pid, gone_at = pid_of(host_of(far, "b")), list[float]()
+
+    def remove() -> None:
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # it would live on for a moment
+        gone_at.append(time.monotonic())
+
+    end = answer(far, at=5, act=remove, on_member_failure=policy)
+    assert time.monotonic() - gone_at[0] < WITHIN_S
+    if policy == "stop":
+        assert end.reason is FinishReason.ERROR
+        assert GONE in end.detail
+    else:
+        assert (end.reason, end.num_tokens) == (FinishReason.LENGTH, 12)
+        assert end.members["b"].num_forwards < end.members["a"].num_forwards
+        alone = answer(far, "Another", on_member_failure=policy)
+        assert (alone.reason, alone.num_tokens) == (FinishReason.LENGTH, 12), "so does the next answer"
+        until(lambda: GONE in far.members["b"].failure)
+    add_far_node(cluster)
+    until_well(far, near)
+
+
+def test_another_token_is_refused(config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)))
+    command = [sys.executable, "-m", "gac_app", "generate", "--config", str(path), "a prompt"]
+    environment = os.environ | {"RAY_AUTH_TOKEN": "b" * 64}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=WAIT_S, check=False)
+    assert ended.returncode == 1
+    *_, said = ended.stderr.splitlines()
+    assert said.endswith("its token is another; put that of its head into RAY_AUTH_TOKEN or ~/.ray/auth_token")
+
+
+def test_a_head_that_is_gone_is_told_in_time(far: Ensemble, cluster: Any) -> None:
+    """The last test: nothing brings it back but another start."""
+    pid, gone_at = pid_of(host_of(far, "a")), list[float]()
+
+    def end() -> None:
+        cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        gone_at.append(time.monotonic())
+
+    ended = answer(far, at=5, act=end)
+    assert time.monotonic() - gone_at[0] < WITHIN_S
+    assert ended.reason is FinishReason.ERROR
+    assert GONE in ended.detail
+
+
+def until_well(far: Ensemble, near: Ensemble) -> None:
+    """The member comes back by itself, and answers as before."""
+    deadline = time.monotonic() + WAIT_S
+    while (end := answer(far)).reason is FinishReason.ERROR or far.members["b"].failure:
+        assert time.monotonic() < deadline, end.detail
+        time.sleep(0.2)
+    assert end.digest == answer(near).digest

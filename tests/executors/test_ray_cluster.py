@@ -1,0 +1,69 @@
+"""What is said where no Ray cluster can be used, and what a configuration may say of it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from gac_app.config import Config
+from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.loading import load_ensemble
+from gac_app.member_config import MemberConfig, RayConfig, RayShare
+from gac_app.models.hardware import plan
+from gac_app.models.hardware.devices import Devices
+from tests.fakes import config_of
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ModelLoadError, match=r"Ray is not installed; install it: pip install 'gac-app\[ray\]'"):
+        load_ensemble(config_of(["a"]).run_by("ray"))
+
+
+def test_an_address_where_nothing_listens_is_told() -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            ModelLoadError, match=rf"Ray at {address} cannot be reached .*'ray start --head' runs there"
+        ):
+            load_ensemble(config_of(["a"]).run_by("ray", address))
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", "http://10.0.0.1:6379", ""])
+def test_an_address_of_another_form_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError, match="expected host:port of the cluster's head, or auto"):
+        RayConfig(address=address)
+    if address:
+        with pytest.raises(ConfigError, match=r"^ray\.address: expected host:port"):
+            config_of(["a"]).run_by("ray", address)
+
+
+def test_members_change_where_they_run() -> None:
+    server = {"url": "http://127.0.0.1:1", "api": "vllm"}
+    members = [
+        {"name": "a", "source": "random:1"},
+        {"name": "b", "source": "random:2", "ray": {"num_gpus": 2}},
+        {"name": "c", "source": "hub:x/y", "server": server},
+    ]
+    config = Config.model_validate({"members": members})
+    assert [member.ray for member in config.run_by("ray").members] == [RayShare(), RayShare(num_gpus=2), None]
+    assert [member.ray for member in config.run_by("threads").members] == [None] * 3
+    assert config.run_by("ray", "[::1]:6379").ray.address == "[::1]:6379"
+
+
+def test_a_member_is_on_a_server_or_on_ray() -> None:
+    server = {"url": "http://127.0.0.1:1", "api": "vllm"}
+    with pytest.raises(ValidationError, match="expected a server, vLLM or Ray, and no two of them"):
+        MemberConfig.model_validate({"name": "a", "source": "hub:x/y", "server": server, "ray": {}})
+
+
+def test_members_on_ray_take_nothing_of_this_machine() -> None:
+    found = plan(config_of(["a", "b"]).run_by("ray").members, Devices((), 1, None))
+    assert {placement.device for placement in found.placements.values()} == {"Ray"}
+    assert found.are_apart
+    assert found.warnings == ()

@@ -1,0 +1,158 @@
+"""LoRA adapters: a member with one computes what PEFT computes, and only safe files are taken."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from gac_app.config_file import config_of
+from gac_app.decoding.trace import FinishedEvent
+from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.loading import load_ensemble
+from gac_app.models.base import Read
+from gac_app.models.hf import adapter as adapters
+from tests.models.conftest import load_directory
+
+needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+TEXT = "The capital of France is Paris, def f(x): return the"
+
+
+@pytest.fixture
+def adapted(llama_dir: Path) -> Any:
+    """PEFT's own model: a random adapter on the tiny Llama."""
+    from peft import LoraConfig, get_peft_model
+
+    base = AutoModelForCausalLM.from_pretrained(llama_dir, dtype=torch.float32)
+    config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return get_peft_model(base, config).eval()
+
+
+@pytest.fixture
+def directory(adapted: Any, tmp_path: Path) -> Path:
+    adapted.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@needs_peft
+def test_a_member_with_an_adapter_is_pefts_own_model(llama_dir: Path, adapted: Any, directory: Path) -> None:
+    model, plain = load_directory(llama_dir, adapter=str(directory)), load_directory(llama_dir)
+    prompt = model.encode_raw(TEXT)
+    sequence, found, new = model.new_sequence(), list[int](), prompt
+    for _ in range(20):
+        sequence.extend(new)
+        new = [int(model.read([Read(sequence)])[0][-1].argmax())]
+        found += new
+    ids_1N = torch.tensor([prompt])
+    expected = adapted.generate(
+        input_ids=ids_1N, do_sample=False, max_new_tokens=20, min_new_tokens=20, eos_token_id=None, pad_token_id=0
+    )
+    assert found == expected[0, len(prompt) :].tolist()
+
+    def logits(one: Any) -> torch.Tensor:
+        sequence = one.new_sequence()
+        sequence.extend(prompt)
+        return one.read([Read(sequence, len(prompt))])[0]
+
+    with torch.inference_mode():
+        torch.testing.assert_close(logits(model), adapted(ids_1N).logits[0], rtol=1e-4, atol=1e-4)
+    assert (logits(model) - logits(plain)).abs().max() > 0.1
+
+
+@needs_peft
+def test_base_and_adapter_answer_together(llama_dir: Path, directory: Path) -> None:
+    members = [
+        {"name": "base", "source": str(llama_dir), "device": "cpu", "num_threads": 1},
+        {"name": "maths", "of": "base", "adapter": directory.name},
+    ]
+    config = config_of({"members": members, "settings": {"mode": "every-step", "max_new_tokens": 6}}, directory.parent)
+    with closing(load_ensemble(config)) as ensemble:
+        *tokens, finished = ensemble.generate(TEXT, raw=True)
+    assert isinstance(finished, FinishedEvent)
+    assert {tuple(one.member for one in event.step.members) for event in tokens} == {("base", "maths")}
+    assert finished.reason in ("length", "stop")
+
+
+def pickled(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+
+
+def of_another_kind(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "IA3"}))
+
+
+def that_names_a_module(folder: Path) -> None:
+    config = {"peft_type": "LORA", "megatron_config": {"x": 1}, "megatron_core": "antigravity"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def that_is_damaged(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (pickled, "has no adapter_model.safetensors; expected what PEFT saves"),
+        (of_another_kind, "is of the kind 'IA3'; expected LORA"),
+        (that_names_a_module, "is for Megatron"),
+        (that_is_damaged, "adapter_config.json is damaged"),
+    ],
+)
+def test_an_unsafe_adapter_is_refused(
+    spoil: Callable[[Path], None], why: str, llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda name: name)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    spoil(tmp_path)
+    with pytest.raises(ModelLoadError, match=why):
+        load_directory(llama_dir, adapter=str(tmp_path))
+
+
+def test_without_peft_a_sentence_says_what_to_install(
+    llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelLoadError, match=r"needs the package peft; install it: pip install 'gac-app\[adapters\]'"):
+        load_directory(llama_dir, adapter=str(tmp_path))
+
+
+def test_an_adapter_takes_over_what_is_not_its_own(tmp_path: Path) -> None:
+    base = {"name": "base", "source": "model", "num_params": 1e6, "score": 2}
+    maths = {"name": "maths", "of": "base", "adapter": "lora", "score": 3, "num_threads": 2}
+    config = config_of({"members": [maths, base]}, tmp_path)
+    found = config.member("maths")
+    assert (found.of, found.source, found.num_params) == ("", str(tmp_path / "model"), 1e6)
+    assert (found.adapter, found.score, found.num_threads) == (str(tmp_path / "lora"), 3, 2)
+    assert [member.name for member in config.loaded] == ["maths", "base"]
+    assert type(config).model_validate(config.model_dump()) == config
+
+
+@pytest.mark.parametrize(
+    ("base", "maths", "why"),
+    [
+        ({}, {"of": "x"}, "maths.of: 'x' is no member"),
+        ({}, {"system_prompt": "Be brief."}, "expected 'of' with the name of a member"),
+        ({"source": "random:1"}, {}, "adapter: expected a model's files, computed here or on Ray by transformers"),
+        ({"backend": "llama_cpp"}, {}, "adapter: expected a model's files"),
+        ({"server": {"url": "http://127.0.0.1:1", "api": "vllm"}}, {}, "adapter: expected a model's files"),
+    ],
+)
+def test_an_adapter_that_cannot_be_is_refused(
+    base: dict[str, Any], maths: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    members = [{"name": "base", "source": "m", **base}, {"name": "maths", "of": "base", "adapter": "lora", **maths}]
+    with pytest.raises(ConfigError) as caught:
+        config_of({"members": members}, tmp_path)
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,228 @@
+"""Members that vLLM computes in this program: as if they were here, whatever becomes of its answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gac_app.config import Config
+from gac_app.decoding.trace import FinishedEvent
+from gac_app.errors import ConfigError, MemberError, ModelLoadError
+from gac_app.loading import load_ensemble
+from gac_app.member_config import MemberConfig
+from gac_app.models.backends import LoadRequest
+from gac_app.models.base import Read, Sequence
+from gac_app.models.hf.model import TransformersModel
+from gac_app.models.remote import vllm_engine, vllm_model
+from gac_app.models.remote.model import RemoteModel
+from gac_app.models.remote.vllm_model import arguments_of, load_vllm
+from gac_app.models.sources import resolve
+from tests.fakes import WAIT_S
+from tests.models import tiny
+from tests.models.fake_vllm import FakeVllm
+
+IDS = [5, 6, 7, 8]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("vllm"))
+
+
+@pytest.fixture
+def fake(llama: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> FakeVllm:
+    fake = FakeVllm(llama)
+    monkeypatch.setattr(vllm_model, "imported", lambda _: fake)
+    return fake
+
+
+@pytest.fixture
+def model(fake: FakeVllm, directory: Path) -> Iterator[RemoteModel]:
+    with closing(load(directory)) as model:
+        fake.chunks.clear()
+        yield model
+    assert fake.is_shut
+    assert fake.num_open == 0
+
+
+def load(source: Path, **options: object) -> RemoteModel:
+    member = MemberConfig.model_validate({"name": "far", "source": str(source), "backend": "vllm", **options})
+    return load_vllm(LoadRequest(member, lambda: resolve(member, Path("unused"), lambda _: None), "cpu", 1, Path()))
+
+
+def told(model: RemoteModel, sequence: Sequence, num_logits: int = 1) -> list[int]:
+    """The likeliest token after each of the last ids."""
+    return [top.ids[0] for top in model.tell(Read(sequence, num_logits))]
+
+
+def expected(llama: TransformersModel, ids: list[int], num_logits: int = 1) -> list[int]:
+    sequence = llama.new_sequence()
+    sequence.extend(ids)
+    [logits_NV] = llama.read([Read(sequence, num_logits)])
+    llama.free(sequence)
+    return logits_NV.argmax(1).tolist()
+
+
+def test_all_tokens_give_the_model_itself(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
+    assert model.engine == "vLLM fake cpu"
+    assert model.context_length == 511, "vLLM wants room for a token of its own"
+    top = model.ask(IDS, len(model.vocabulary))
+    sequence = llama.new_sequence()
+    sequence.extend(IDS)
+    [logits_NV] = llama.read([Read(sequence)])
+    llama.free(sequence)
+    torch.testing.assert_close(torch.tensor(top.logprobs), logits_NV[0].log_softmax(0)[top.ids])
+
+
+def test_a_sequence_is_one_request(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
+    sequence = model.new_sequence()
+    for ids in (IDS, [9], [10, 11, 12]):
+        sequence.extend(ids)
+        assert told(model, sequence) == expected(llama, sequence.ids)
+    assert [*fake.chunks.values()] == [[4, 1, 3]]
+    assert told(model, sequence) == expected(llama, sequence.ids), "the same ids are not sent again"
+    sequence.extend([13, 14])
+    assert told(model, sequence, 2) == expected(llama, sequence.ids, 2), "each position is asked for"
+    assert [*fake.chunks.values()] == [[4, 1, 3, 1, 1]]
+    model.free(sequence)
+
+
+def test_a_rewind_opens_it_anew(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
+    sequence, other = model.new_sequence(), model.new_sequence()
+    for one in (sequence, other):
+        one.extend(IDS)
+        told(model, one)
+    sequence.rewrite(2, [30, 31])
+    assert told(model, sequence) == expected(llama, [5, 6, 30, 31])
+    assert [*fake.chunks.values()] == [[4], [4], [4]]
+    assert fake.num_open == 2
+    model.free(sequence)
+    again = model.new_sequence()
+    again.extend([40])
+    assert told(model, again) == expected(llama, [40])
+    assert fake.num_open == 2, "a freed sequence's request has ended"
+
+
+@pytest.mark.parametrize("fault", ["lose", "delay", "repeat", "raise"])
+def test_a_fault_changes_no_answer(
+    fault: str, model: RemoteModel, llama: TransformersModel, fake: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_engine, "ANSWER_S", 0.1)
+    sequence = model.new_sequence()
+    sequence.extend(IDS)
+    told(model, sequence)
+    fake.faults.append(fault)
+    for own in (9, 10):
+        sequence.extend([own])
+        assert told(model, sequence) == expected(llama, sequence.ids)
+    anew = [[4, 1, 1]] if fault == "delay" else [[4, 1], [5, 1]]
+    assert [*fake.chunks.values()] == anew
+    assert fake.num_open == 1
+
+
+def test_a_dead_engine_is_started_again(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
+    sequence = model.new_sequence()
+    sequence.extend(IDS)
+    told(model, sequence)
+    sequence.extend([9])
+    fake.is_dead, fake.why_not = True, "no memory"
+    with pytest.raises(MemberError, match="far: vLLM, which computes far, failed: planned; see its log"):
+        told(model, sequence)
+    assert "failed: no memory" in model.why_failing()
+    fake.why_not = ""
+    assert model.why_failing() == ""
+    assert fake.num_started == 2
+    assert told(model, sequence) == expected(llama, [*IDS, 9])
+    assert model.why_failing() == ""
+    assert fake.num_started == 2
+
+
+def test_fewer_tokens_than_asked_are_an_error(model: RemoteModel, fake: FakeVllm) -> None:
+    fake.most_told = 2
+    sequence = model.new_sequence()
+    sequence.extend(IDS)
+    with pytest.raises(MemberError, match="told of 2 tokens and was asked for 64"):
+        told(model, sequence)
+
+
+def test_versions_without_streams_get_all_ids(fake: FakeVllm, directory: Path, llama: TransformersModel) -> None:
+    fake.StreamingInput = None
+    with closing(load(directory)) as model:
+        sequence = model.new_sequence()
+        for ids in (IDS, [9]):
+            sequence.extend(ids)
+            assert told(model, sequence) == expected(llama, sequence.ids)
+        assert fake.num_open == 0
+
+
+def test_closing_ends_a_wait(fake: FakeVllm, directory: Path) -> None:
+    model = load(directory)
+    sequence = model.new_sequence()
+    sequence.extend(IDS)
+    fake.faults.append("lose")
+    said: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(MemberError) as caught:
+            told(model, sequence)
+        said.append(str(caught.value))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while fake.faults:
+        thread.join(0.001)
+    model.close()
+    thread.join(WAIT_S)
+    assert said
+    with pytest.raises(MemberError, match="was closed"):
+        told(model, sequence)
+
+
+def test_a_missing_vllm_is_said(directory: Path) -> None:
+    with pytest.raises(ModelLoadError, match="far: backend 'vllm' needs vLLM, which is not installed"):
+        load(directory)
+
+
+def test_what_vllm_cannot_take_is_refused(fake: FakeVllm, directory: Path) -> None:
+    with pytest.raises(ConfigError, match="far: vLLM has no 8bit"):
+        load(directory, quantization="8bit")
+    for wrong, said in (
+        ({"ray": {}}, "no two of them"),
+        ({"max_memory": {"cuda:0": "1GiB"}}, "gpu_memory_utilization"),
+        ({"backend": "auto", "vllm": {"seed": 1}}, "without backend: vllm"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            load(directory, **wrong)  # type: ignore[arg-type]
+
+
+def test_the_engine_is_told_what_the_member_has(fake: FakeVllm, directory: Path) -> None:
+    load(directory, context_length=100, max_sequences=3, vllm={"enforce_eager": True, "max_logprobs": 5}).close()
+    told = fake.arguments
+    assert (told["model"], told["max_model_len"], told["max_num_seqs"]) == (str(directory), 100, 6)
+    assert (told["dtype"], told["enforce_eager"], told["max_logprobs"]) == ("float32", True, -1)
+    member = MemberConfig(name="a", source="b", backend="vllm", quantization="4bit")
+    placed: dict[str, Any] = arguments_of(member, ("cuda:1", "cuda:3"))
+    assert (placed["device_ids"], placed["tensor_parallel_size"]) == ([1, 3], 2)
+    assert (placed["dtype"], placed["quantization"]) == ("auto", "bitsandbytes")
+
+
+@pytest.mark.parametrize("settings", [{}, {"mode": "every-step"}, {"temperature": 0.8, "seed": 3}])
+def test_an_ensemble_with_it_writes_the_same(
+    settings: dict[str, Any], fake: FakeVllm, directory: Path, tmp_path: Path
+) -> None:
+    other = {"name": "other", "source": str(tiny.save_gemma3(tmp_path / "other"))}
+    texts = []
+    for backend in ("vllm", "transformers"):
+        members = [{"name": "far", "source": str(directory), "backend": backend, "context_length": 511}, other]
+        config = Config.model_validate({"members": members, "settings": {"max_new_tokens": 12, **settings}})
+        with closing(load_ensemble(config)) as ensemble:
+            *_, last = ensemble.generate("The capital", config.settings, raw=True)
+            assert isinstance(last, FinishedEvent)
+            texts.append(last.text)
+    assert texts[0] == texts[1] != ""

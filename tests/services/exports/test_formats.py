@@ -1,0 +1,327 @@
+"""Every form is what its readers expect: TRL's own checks, `datasets`, a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.services.exports.formats import Format, flat, written
+from gac_app.services.exports.judged import Judged, judged
+from gac_app.services.mirror.exports import content_of
+from gac_app.storage import StoredBattle
+
+AT = "2026-01-01T12:00:00+00:00"
+OUTCOMES = ("left", "right", "tie", "both-bad")
+SIDE = {"contestant": "Smol", "member": "Smol", "settings": {}}
+
+
+def answered(text: str, *fed: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in fed], "text": text}
+
+
+def battle(
+    outcome: str = "left", *, shown: int = 100, comment: str = "", flags: Sequence[str] = (), **changes: Any
+) -> StoredBattle:
+    """Two turns with a system prompt; the vote came when `shown` characters of the last were to be seen."""
+    system = ("system", "Be brief.")
+    turns = [
+        {
+            "prompt": "=1+1?",
+            "left": answered("two", system, ("user", "=1+1?")),
+            "right": answered("zwei", system, ("user", "=1+1?")),
+        },
+        {
+            "prompt": "Sure?",
+            "left": answered("Yes, it is.", system, ("user", "=1+1?"), ("assistant", "two"), ("user", "Sure?")),
+            "right": answered("@maybe", system, ("user", "=1+1?"), ("assistant", "zwei"), ("user", "Sure?")),
+        },
+    ]
+    facts = {"turn": 2, "early": True, "seconds": 3.5, "shown": {"left": shown, "right": shown}, "flags": list(flags)}
+    facts |= {side: {"chars": 9, "ms_per_token": 1.5} for side in ("left", "right")}
+    rows: list[dict[str, Any]] = [
+        {
+            "id": "1" * 32,
+            "position": 0,
+            "kind": "vote",
+            "outcome": outcome,
+            "facts": facts,
+            "body": None,
+            "created_at": AT,
+        }
+    ]
+    if comment:
+        body = {"reasons": {"left": ["clear"], "right": []}, "comment": comment}
+        rows.append(
+            {**rows[0], "id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
+        )
+    fields: dict[str, Any] = {
+        "battle_id": outcome.encode().hex().zfill(32),
+        "visitor": "v" * 32,
+        "run_id": None,
+        "origin": "people",
+        "is_blind": True,
+        "left": "Smol",
+        "right": "gate",
+        "language": "en",
+        "config_hash": "c",
+        "status": "answered",
+        "created_at": AT,
+        "body": {"sides": dict.fromkeys(("left", "right"), SIDE), "turns": turns},
+        "judgements": tuple(rows),
+    }
+    return StoredBattle(**{**fields, **changes})
+
+
+def votes(*battles: StoredBattle) -> list[Judged]:
+    return list(judged(battles))
+
+
+def lines(data: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in data.decode().splitlines()]
+
+
+def test_only_votes_that_stand_are_exported() -> None:
+    whole = battle()
+    undo = {**whole.judgements[0], "kind": "undo", "outcome": "", "position": 1}
+    taken_back = battle(judgements=(*whole.judgements, undo))
+    assert [vote.outcome for vote in votes(battle("tie"), taken_back, battle(judgements=()))] == ["tie"]
+
+
+def test_a_preference_has_each_side_as_shown() -> None:
+    (row,) = lines(written(votes(battle("right", shown=4)), Format.TRL_PREFERENCE))
+    assert row == {
+        "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "=1+1?"}],
+        "chosen": [
+            {"role": "assistant", "content": "zwei"},
+            {"role": "user", "content": "Sure?"},
+            {"role": "assistant", "content": "@may"},
+        ],
+        "rejected": [
+            {"role": "assistant", "content": "two"},
+            {"role": "user", "content": "Sure?"},
+            {"role": "assistant", "content": "Yes,"},
+        ],
+    }
+    assert written(votes(battle("tie"), battle("both-bad")), Format.TRL_PREFERENCE) == b""
+
+
+def test_a_system_prompt_of_one_side_is_in_no_common_prompt() -> None:
+    asked = {"role": "user", "content": "=1+1?"}
+    alike = battle()
+    turns = [dict(turn) for turn in alike.body["turns"]]
+    turns[0]["right"] = answered("zwei", ("system", "Be long."), ("user", "=1+1?"))
+    (vote,) = votes(battle(body={**alike.body, "turns": turns}))
+    assert vote.first_prompt == [asked]
+    assert [vote.conversation(side)[0]["content"] for side in ("left", "right")] == ["Be brief.", "Be long."]
+    turns[0]["left"] = answered("two", ("user", "=1+1?"))
+    (vote,) = votes(battle(body={**alike.body, "turns": turns}))
+    assert vote.first_prompt == [asked]
+
+
+def test_only_turns_that_were_judged_are_exported() -> None:
+    (vote,) = battle(shown=2).judgements
+    facts = {**vote["facts"], "turn": 1}
+    (early,) = votes(battle(judgements=({**vote, "facts": facts},)))
+    assert early.last_prompt == "=1+1?"
+    assert early.completion("left") == [{"role": "assistant", "content": "tw"}]
+    facts = {name: fact for name, fact in facts.items() if name != "shown"}  # as by a task's known answers
+    (whole,) = votes(battle(judgements=({**vote, "facts": facts},)))
+    assert whole.last_prompt == "Sure?"
+    assert [message["content"] for message in whole.completion("left")] == ["two", "Sure?", "Yes, it is."]
+
+
+def test_ties_are_two_good_ones_and_both_bad_are_none() -> None:
+    data = written(votes(*map(battle, OUTCOMES)), Format.TRL_UNPAIRED)
+    assert [row["label"] for row in lines(data)] == [True, False, False, True, True, True, False, False]
+
+
+def loaded(wanted: Format, folder: Path) -> Any:
+    """An export of one battle of each outcome, as `datasets` reads it."""
+    import datasets
+
+    battles = [battle(outcome, comment="=1") for outcome in OUTCOMES]
+    path = folder / f"votes-{wanted}.{wanted.suffix}"
+    path.write_bytes(content_of(battles, wanted))
+    reader = {"jsonl": "json"}.get(wanted.suffix, wanted.suffix)
+    return datasets.load_dataset(reader, data_files=str(path), split="train", cache_dir=str(folder / "cache"))
+
+
+@pytest.mark.slow  # the import takes seconds
+@pytest.mark.parametrize("wanted", Format)
+def test_datasets_loads_it(wanted: Format, tmp_path: Path) -> None:
+    found = loaded(wanted, tmp_path)
+    assert len(found) == {Format.TRL_PREFERENCE: 2, Format.TRL_UNPAIRED: 8}.get(wanted, 4)
+    texts = json.dumps(list(found), default=str)
+    assert wanted is Format.ARENA_RANK or "Yes, it is." in texts
+
+
+@pytest.mark.slow
+def test_trl_takes_preferences_and_what_is_unpaired(tmp_path: Path) -> None:
+    from trl.data_utils import is_conversational, maybe_unpair_preference_dataset
+
+    preferred, unpaired = (loaded(wanted, tmp_path) for wanted in (Format.TRL_PREFERENCE, Format.TRL_UNPAIRED))
+    assert all(map(is_conversational, [*preferred, *unpaired]))
+    halves = list(maybe_unpair_preference_dataset(preferred))
+    assert len(halves) == 4
+    assert all(half in list(unpaired) for half in halves)
+
+
+def test_lmsys_and_arena_rank_have_their_columns() -> None:
+    rows = json.loads(written(votes(*map(battle, OUTCOMES)), Format.LMSYS))
+    assert [row["winner"] for row in rows] == ["model_a", "model_b", "tie", "tie (bothbad)"]
+    roles = [message["role"] for message in rows[0]["conversation_b"]]
+    assert roles == ["system", "user", "assistant", "user", "assistant"]
+    assert (rows[0]["model_a"], rows[0]["anony"], rows[0]["turn"], rows[0]["tstamp"]) == ("Smol", True, 2, 1767268800.0)
+    ranked = lines(written(votes(*map(battle, OUTCOMES)), Format.ARENA_RANK))
+    assert [row["winner"] for row in ranked] == ["model_a", "model_b", "tie", "both_bad"]
+    assert set(ranked[0]) >= {"model_a", "model_b", "winner"}
+
+
+def test_a_row_of_each_table_is_whole() -> None:
+    one = battle(shown=4, comment="so", flags=["fast", "burst"])
+    system, asked, again = (
+        {"role": r, "content": c} for r, c in (("system", "Be brief."), ("user", "=1+1?"), ("user", "Sure?"))
+    )
+    answers = {"left": ("two", "Yes,"), "right": ("zwei", "@may")}
+    talks = {
+        side: [system, asked, {"role": "assistant", "content": first}, again, {"role": "assistant", "content": last}]
+        for side, (first, last) in answers.items()
+    }
+    assert json.loads(written(votes(one), Format.LMSYS)) == [
+        {
+            "question_id": one.battle_id,
+            "model_a": "Smol",
+            "model_b": "gate",
+            "winner": "model_a",
+            "judge": "v" * 32,
+            "conversation_a": talks["left"],
+            "conversation_b": talks["right"],
+            "turn": 2,
+            "anony": True,
+            "language": "en",
+            "tstamp": 1767268800.0,
+            "flags": "fast burst",
+        }
+    ]
+    assert lines(written(votes(one), Format.ARENA_RANK)) == [
+        {
+            "model_a": "Smol",
+            "model_b": "gate",
+            "winner": "model_a",
+            "evaluation_session_id": "v" * 32,
+            "language": "en",
+            "is_blind": True,
+            "timestamp": AT,
+            "flags": "fast burst",
+        }
+    ]
+    [row] = flat(votes(one))
+    assert list(row.items()) == [
+        ("battle_id", one.battle_id),
+        ("visitor", "v" * 32),
+        ("voted_at", AT),
+        ("origin", "people"),
+        ("is_blind", True),
+        ("left", "Smol"),
+        ("right", "gate"),
+        ("outcome", "left"),
+        ("turn", 2),
+        ("early", True),
+        ("stopped", False),
+        ("seconds", 3.5),
+        ("language", "en"),
+        ("config_hash", "c"),
+        ("flags", "fast burst"),
+        ("prompt", "Sure?"),
+        ("left_text", "Yes,"),
+        ("right_text", "@may"),
+        ("left_reasons", "clear"),
+        ("right_reasons", ""),
+        ("comment", "so"),
+        ("left_chars", 9),
+        ("left_ms_per_token", 1.5),
+        ("right_chars", 9),
+        ("right_ms_per_token", 1.5),
+    ]
+    facts = {"stopped": True, "shown": {"left": 0, "right": 9}}
+    (bare,) = votes(battle(judgements=({**one.judgements[0], "facts": facts},)))
+    [row] = flat([bare])
+    assert (row["turn"], row["early"], row["stopped"], row["seconds"]) == (1, False, True, None)
+    assert (row["left_text"], row["right_text"], row["flags"], row["comment"]) == ("", "zwei", "", "")
+
+
+def test_a_stopped_turn_is_exported_as_far_as_it_was_shown() -> None:
+    one = battle(shown=3)
+    turns = [{**one.body["turns"][0], "shown": {"left": 1, "right": 2}}, one.body["turns"][1]]
+    (vote,) = votes(battle(shown=3, body={**one.body, "turns": turns}))
+    texts = {side: [m["content"] for m in vote.completion(side)] for side in ("left", "right")}  # type: ignore[arg-type]
+    assert texts == {"left": ["t", "Sure?", "Yes"], "right": ["zw", "Sure?", "@ma"]}
+
+
+def test_a_table_has_the_columns_of_all_its_rows() -> None:
+    first, second = battle(), battle("right")
+    (vote,) = second.judgements
+    more = {**vote, "facts": {**vote["facts"], "left": {"bold": 3}}}
+    rows = list(csv.DictReader(io.StringIO(written(votes(first, battle(judgements=(more,))), Format.CSV).decode())))
+    assert [(row["left_chars"], row["left_bold"]) for row in rows] == [("9", ""), ("", "3")]
+
+
+def test_csv_computes_nothing_in_a_spreadsheet() -> None:
+    found = votes(battle(comment="=HYPERLINK()", flags=["fast"]), battle("right", left="+evil", config_hash="-1"))
+    first, second = csv.DictReader(io.StringIO(written(found, Format.CSV).decode()))
+    assert (first["prompt"], first["right_text"], first["comment"]) == ("Sure?", "'@maybe", "'=HYPERLINK()")
+    assert (second["left"], second["config_hash"], second["left_ms_per_token"]) == ("'+evil", "'-1", "1.5")
+    assert (first["left_reasons"], first["flags"], first["outcome"]) == ("clear", "fast", "left")
+
+
+@pytest.mark.slow
+def test_parquet_is_read_back(tmp_path: Path) -> None:
+    found = loaded(Format.PARQUET, tmp_path)
+    assert found["outcome"][:] == list(OUTCOMES)
+    assert found["left_text"][0] == "Yes, it is."
+
+
+@pytest.mark.parametrize("wanted", [one for one in Format if one is not Format.JSONL])
+def test_without_votes_there_is_an_empty_file(wanted: Format) -> None:
+    assert written([], wanted) is not None
+
+
+def flags_in(wanted: Format, found: list[Judged]) -> list[str]:
+    """The flags of each row of a table."""
+    data = written(found, wanted)
+    rows: list[Any] = json.loads(data) if wanted is Format.LMSYS else []
+    if wanted is Format.CSV:
+        rows = list(csv.DictReader(io.StringIO(data.decode())))
+    return [row["flags"] for row in rows or lines(data)]
+
+
+@pytest.mark.parametrize("wanted", [Format.LMSYS, Format.ARENA_RANK, Format.CSV])
+def test_tables_have_all_flags_of_a_vote(wanted: Format) -> None:
+    found = votes(battle(), battle("tie", flags=["fast", "duplicate", "burst"]))
+    assert flags_in(wanted, found) == ["", "fast duplicate burst"]
+
+
+@pytest.mark.parametrize("wanted", [Format.TRL_PREFERENCE, Format.TRL_UNPAIRED])
+def test_trainers_get_no_vote_that_does_not_count(wanted: Format) -> None:
+    counting = battle("right")
+    assert written(votes(counting, battle(flags=["burst"])), wanted) == written(votes(counting), wanted)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [(["dropped"], "fast dropped"), (["dropped", "restored"], ""), (["restored", "dropped"], "fast dropped")],
+)
+def test_the_operator_s_last_verdict_counts(verdicts: list[str], expected: str) -> None:
+    whole = battle(flags=["fast"], comment="yes")
+    rows = [
+        {**whole.judgements[0], "id": f"{at}", "position": at, "kind": "verdict", "outcome": verdict, "facts": {}}
+        for at, verdict in enumerate(verdicts, 2)
+    ]
+    (vote,) = votes(battle(judgements=(*whole.judgements, *rows)))
+    assert (vote.outcome, vote.comment, " ".join(vote.flags)) == ("left", "yes", expected)

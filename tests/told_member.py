@@ -1,0 +1,94 @@
+"""A member as an inference server computes it: asked for its likeliest tokens, and again where these are too few."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+
+from gac_app.decoding.distribution import MayDraft, ReadResult, Told, ToldDistribution
+from gac_app.decoding.member import InlineMember
+from gac_app.errors import MemberError
+from gac_app.models.base import Model, Read, Sequence
+from gac_app.vocab.mapping import VocabMapping
+
+
+@dataclass
+class Teller:
+    """Tells of log-probabilities.
+
+    Attributes:
+        most: tokens that it tells at most.
+        most_wanted: single tokens that it tells of at once.
+        asked: how many tokens it was asked for, each time; minus how many single ones it was asked about.
+        fails: at its second question.
+    """
+
+    most: float = math.inf
+    most_wanted: float = 0
+    asked: list[int] = field(default_factory=list)
+    fails: bool = False
+
+    def tell(self, logprobs_V: torch.Tensor, num: int) -> Told:
+        self.note(num)
+        if num > self.most:
+            return [], [], 0.0
+        values, ids = logprobs_V.topk(min(num, len(logprobs_V)))
+        return ids.tolist(), values.tolist(), float(values[-1])
+
+    def note(self, num: int) -> None:
+        self.asked.append(num)
+        if self.fails and len(self.asked) > 1:
+            raise MemberError("b", "exception", "planned")
+
+
+@dataclass
+class Questions:
+    """About one distribution."""
+
+    teller: Teller
+    logprobs_V: torch.Tensor
+
+    def more(self, num: int) -> Told:
+        return self.teller.tell(self.logprobs_V, num)
+
+    def about(self, wanted: list[int], known: tuple[int, float]) -> list[float] | None:
+        assert known[1] == float(self.logprobs_V[known[0]])
+        if len(wanted) > self.teller.most_wanted:
+            return None
+        self.teller.note(-len(wanted))
+        return self.logprobs_V[wanted].tolist()
+
+
+class ToldMember(InlineMember):
+    """A model whose distributions a teller tells, `num` tokens at first."""
+
+    def __init__(self, model: Model, mapping: VocabMapping, num: int, teller: Teller | None = None) -> None:
+        super().__init__(model, mapping)
+        self._num = num
+        self.teller = teller or Teller()
+
+    def read(
+        self,
+        sequence: Sequence,
+        num_logits: int = 1,
+        may_draft: MayDraft | None = None,
+        *,
+        with_logs: bool = False,
+    ) -> Future[ReadResult]:
+        if with_logs:
+            return super().read(sequence, num_logits, with_logs=True)
+        num_read = sequence.num_uncomputed
+        [logits_NV] = self.model.read([Read(sequence, num_logits)])
+        future: Future[ReadResult] = Future()
+        distributions = [told_of(logits_V.clone(), self.mapping, self._num, self.teller) for logits_V in logits_NV]
+        future.set_result(ReadResult.of(distributions, num_read, 0.0))
+        return future
+
+
+def told_of(logits_V: torch.Tensor, mapping: VocabMapping, num: int, teller: Teller) -> ToldDistribution:
+    """A distribution of which `num` tokens are told at first."""
+    questions = Questions(teller, torch.log_softmax(logits_V, 0))
+    return ToldDistribution(mapping, questions.more(num), questions)
