@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.onnx.graph import write
+from gac_app.models.onnx.parts import onnx_parts
 from gac_app.models.sources import ModelFiles
 from tests.models import tiny
 from tests.models.fake_hub import FakeHub
@@ -31,10 +33,13 @@ def gemma3_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_graph(real_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Member name -> the graph of its file, made once per test run."""
+    """Member name -> the graph of its file: the one that the program uses, or one made where it uses llama.cpp."""
+    cache = cache_dir(read_config(DEFAULT_CONFIG, os.environ))
 
     @lru_cache(None)
     def made(name: str) -> Path:
+        if kept := onnx_parts(real_files[name], cache, untried=[]):
+            return kept
         directory = tmp_path_factory.mktemp("graph")
         write(real_files[name], directory)
         return directory

@@ -5,11 +5,14 @@ Converting takes tens of seconds (Gemma's tokenizer alone 17), loading the resul
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.derived import derived
@@ -36,15 +39,33 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 def _read(gguf: Path) -> tuple[Any, Any]:
+    file: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        with _lists_read_once():
+            config = AutoConfig.from_pretrained(**file)
+            tokenizer = AutoTokenizer.from_pretrained(**file)
+            model = AutoModelForCausalLM.from_pretrained(**file, config=config, dtype=torch.float32)
     except Exception as error:  # a damaged file can fail anywhere in several libraries
         raise ModelLoadError(f"{gguf.name}: transformers cannot read this GGUF file: {_first_line(error)}") from error
     # With these two set, the model counts as quantised and refuses to be saved.
     model.hf_quantizer = None
     del model.config.quantization_config
     return model, tokenizer
+
+
+@contextmanager
+def _lists_read_once() -> Iterator[None]:
+    """transformers reads all of a file anew for configuration, tokenizer and weights: of Gemma's vocabulary, half a
+    minute each time.
+    """
+    import gguf  # not of the core's packages
+
+    reader = gguf.GGUFReader
+    gguf.GGUFReader = cache(reader)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader
 
 
 def _first_line(error: Exception) -> str:

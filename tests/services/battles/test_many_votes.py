@@ -118,7 +118,6 @@ def measure(folder: Path, num: int) -> dict[str, float]:
     again = Standings(store, NAMES, 20)
     take("reading all votes", again._read_news)
     assert again.rated("people").num_votes == num
-    gc.unfreeze()
     gc.set_threshold(*usual)
     store.close()
     return used

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 import zlib
@@ -31,17 +32,24 @@ NUM_STEPS = PIECE + 476
 PARTED_AT = PIECE + 7  # where a member leaves the ensemble's answer
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[RunService]:
-    """With a long run, of which three answers are stored."""
-    store = Store(database_in(tmp_path / "gac.db"))
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a long run, of which three answers are stored."""
+    path = tmp_path_factory.mktemp("stored") / "gac.db"
+    store = Store(database_in(path))
     store.start_run(new_run(visitor_key=KEY, run_id=RUN, settings={}, member_names=("Smol", "Gemma")))
     for system in ("ensemble", "Smol", "Gemma"):
         events = events_of(other_at=PARTED_AT if system == "Gemma" else None)
         said = "".join(event.text for event in events)
         store.save_answer(RUN, answer(said, system, events=events, num_tokens=NUM_STEPS)).result()
     store.finish_run(RUN, RunStatus.FINISHED).result()
-    service = RunService(config_of(["Smol", "Gemma"]), store)
+    store.close()
+    return path
+
+
+@pytest.fixture
+def service(stored: Path, tmp_path: Path) -> Iterator[RunService]:
+    service = RunService(config_of(["Smol", "Gemma"]), Store(database_in(Path(shutil.copy(stored, tmp_path)))))
     yield service
     service.close()
 
