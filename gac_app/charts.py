@@ -60,12 +60,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes from zero; `series` by their names in the legend."""
+    """One pair of axes with zero; `series` by their names in the legend."""
 
     x_label: str
     y_label: str
     series: Mapping[str, Series]
     end: float | None = None  # of both axes; None = the largest value
+    are_joined: bool = True  # the points of a series, by a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +286,14 @@ def _drawn(panel: Panel) -> tuple[list[Spec], list[Spec]]:
     if any(series.counts for series in panel.series.values()):
         area = {"domainMin": 0, "range": [_MIN_AREA, _MAX_AREA]}
         dots |= {"size": _number("count", scale=area, legend=None), "tooltip": [*tips, _number("count")]}
+    if not panel.are_joined:
+        return [{"mark": _DOT, "encoding": dots, "params": _CHOOSING}], rows
     lines = {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**base, "strokeDash": dash}, "params": _CHOOSING}
     return [lines, {"mark": _DOT, "encoding": dots}], rows
 
 
 def _scale(values: Sequence[float], end: float | None) -> Spec:
     """A scale from zero; up to one if all values are zero."""
-    furthest = end or (None if max(values) > 0 else 1)
+    furthest = end or (None if any(values) else 1)
     pixels = {"padding": _PADDING, "nice": False}  # otherwise dots at the ends would be cut
     return {"zero": True, **pixels} if furthest is None else {"domain": [0, furthest], **pixels}

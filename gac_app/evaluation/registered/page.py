@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.metrics import wilson_interval
-from gac_app.evaluation.registered.running import Judged, Paired, Plan, Scored, StudyRun
+from gac_app.evaluation.registered.running import Judged, Paired, Scored, StudyRun
 
 
 def page_of(run: StudyRun, judged: Sequence[Judged], command: str, plot: str) -> str:
@@ -38,16 +38,6 @@ def plot_of(judged: Sequence[Judged]) -> list[Spec]:
         for one in judged
     ]
     return line_charts("Held-out questions", panels)
-
-
-def plan_lines(plans: Sequence[Plan]) -> list[str]:
-    """The plan for a terminal."""
-    return [
-        f"{plan.task}: {plan.num_development} development and {plan.num_held_out} held-out questions "
-        f"({plan.num_needed:,} needed; {100 * plan.effect_shown:.1f} points can be shown), "
-        f"{plan.num_answers:,} answers, about {plan.num_steps:,} forward passes and {plan.seconds / 60:,.0f} minutes"
-        for plan in plans
-    ]
 
 
 def _in_short(run: StudyRun, tests: Sequence[Paired]) -> Iterator[str]:

@@ -124,6 +124,16 @@ class StudyRun:
         """Of each task. Needs `measure` or an earlier registration."""
         return [self._planned(part) for part in self.parts]
 
+    def plan_lines(self) -> list[str]:
+        """The plan for a terminal. Needs `measure` or an earlier registration."""
+        return [
+            f"{plan.task}: {plan.num_development} development and {plan.num_held_out} held-out questions "
+            f"({plan.num_needed:,} needed; {100 * plan.effect_shown:.1f} points can be shown), "
+            f"{plan.num_answers:,} answers, about {plan.num_steps:,} forward passes and "
+            f"{plan.seconds / 60:,.0f} minutes"
+            for plan in self.plan
+        ]
+
     def run(self, ensemble: Ensemble, on_progress: Callable[[str, Progress], None]) -> list[Judged]:
         """Ask what has not been answered. Raises RequestError if it was judged before, GacError if an answer failed."""
         self.register.refuse_judged()
