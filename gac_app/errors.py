@@ -10,6 +10,7 @@ GacError
 ├── MemberError      a member failed while running; `member` and `kind` say which and how
 ├── RuleError        a rule, mostly a plug-in, failed while running; `rule` says which
 ├── ConstraintError  what an answer may consist of leaves no next token
+├── LoadingError     the members are not loaded yet
 ├── BusyError        the queue is full, or another limit is reached
 │   └── LimitError   the caller's own limit is
 └── StorageError     the database failed
@@ -72,6 +73,10 @@ class RequestError(GacError):
 
 class TooLongError(RequestError):
     """A prompt is longer than a member's context."""
+
+
+class LoadingError(GacError):
+    """The members are not loaded yet: what was asked for can be asked again once they are."""
 
 
 class NotFoundError(GacError):

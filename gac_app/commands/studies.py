@@ -160,7 +160,7 @@ def _look_at(study: EnsembleStudy, config: Config) -> StudyResult:
 
     study.check(config)
     with closing(load_ensemble(config)) as ensemble:
-        return study.run(ensemble)
+        return study.run(ensemble, _Reporter(study.name))
 
 
 def registered_study(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gac_app.config import Config
-from gac_app.errors import GacError
+from gac_app.errors import GacError, LoadingError
 from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:  # they load torch, which the page need not wait for
@@ -91,13 +91,13 @@ class Members:
         return self._ensemble is not None
 
     def ensemble(self) -> Ensemble:
-        """The ensemble. While it is not ready, raises GacError with the reason."""
+        """The ensemble. Raises LoadingError while it is not ready, GacError where it never will be."""
         if self._ensemble is not None:
             return self._ensemble
         for state in self.states():
             if state.phase == "failed":
                 raise GacError(f"{state.name} could not be loaded: {state.detail}")
-        raise GacError("The models are still loading. Their state is shown above; please try again in a moment.")
+        raise LoadingError("The models are still loading. Their state is shown above; please try again in a moment.")
 
     def states(self) -> list[MemberState]:
         """The state of each member. One that is loaded has failed while none of its reads succeed."""

@@ -10,6 +10,7 @@ import gradio as gr
 from gac_app.errors import without_folders
 from gac_app.ui.assets import component
 from gac_app.ui.requests import page_json
+from gac_app.ui.streaming import QUIET
 
 if TYPE_CHECKING:
     from gac_app.services.runs.runs import RunService
@@ -18,19 +19,19 @@ TICK_S = 1.0
 
 
 def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
-    """The chips as they are now, so that nothing moves when they are refreshed: by a timer, until all are ready."""
+    """The chips as they are now, so that nothing moves when they are refreshed: by a timer until all are ready, and
+    later where the page hears that they load, since the server has begun anew.
+    """
     markup = '<ul class="gac-chips" data-t-at="aria-label:members"></ul><div class="gac-chip-notes"></div>'
-    chips = component("members", "page/members", markup=markup, value=states_of(service))
+    chips = component("members", "page/members", events=("stale",), markup=markup, value=states_of(service))
     timer = gr.Timer(TICK_S)
 
     def look() -> tuple[str, gr.Timer]:
         is_over = service.members.are_ready  # before the states, so that the last ones say it
         return states_of(service), gr.Timer(active=not is_over)
 
-    gr.on(
-        [page.load, timer.tick], look,
-        outputs=[chips, timer], queue=False, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    for listen in (page.load, timer.tick, chips.stale):
+        listen(look, outputs=[chips, timer], queue=False, **QUIET)
     return chips
 
 

@@ -15,7 +15,7 @@ import anyio.to_thread
 import gradio as gr
 from gradio.context import LocalContext
 
-from gac_app.errors import GacError, RequestError, without_folders
+from gac_app.errors import GacError, LoadingError, RequestError, without_folders
 from gac_app.services.queue.shares import client_of
 
 MAX_SEARCH_CHARS = 500
@@ -186,18 +186,24 @@ def page_line(value: Any) -> str:
 
 def refusal_json(error: GacError) -> str:
     """An error as a component's value. The time makes equal ones differ, so that the second is shown too."""
-    return page_json({"error": without_folders(str(error)), "at": time.monotonic()})
+    return page_json({**_refusal(error), "at": time.monotonic()})
+
+
+def _refusal(error: GacError) -> Reply:
+    """An error in words; one that `passes` once the members are loaded says so."""
+    passes = {"passes": True} if isinstance(error, LoadingError) else {}
+    return {"error": without_folders(str(error)), **passes}
 
 
 def replying(function: Callable[[Fields], Reply | None]) -> Callable[[object], Reply]:
-    """Wrap a function that the page's script calls: errors raised on purpose become {"error": message}, None {}."""
+    """Wrap a function that the page's script calls: errors raised on purpose become `_refusal`, None {}."""
 
     @wraps(function)
     def reply(data: object = None) -> Reply:
         try:
             return function(Fields(data)) or {}
         except GacError as error:
-            return {"error": without_folders(str(error))}
+            return _refusal(error)
 
     reply.__annotations__ = {}  # Gradio would resolve them as special arguments
     return reply
@@ -211,13 +217,13 @@ def started_by(function: Callable[..., None]) -> Callable[..., str]:
     """
 
     def handler(event: gr.EventData) -> str:
-        at, error = 0, ""
+        at, refusal = 0, Reply(error="")
         try:
             fields = Fields(event._data)
             at = fields.number("at")
             function(fields)
         except GacError as reason:
-            error = without_folders(str(reason))
-        return page_json({"at": at, "error": error})
+            refusal = _refusal(reason)
+        return page_json({"at": at, **refusal})
 
     return handler

@@ -169,6 +169,21 @@ def test_a_question_to_two_waits_for_the_models(serve_arena: ArenaServer, open_p
     answered(page)
 
 
+def test_what_a_new_server_refuses_two_waits(serve_arena: ArenaServer, open_page: Opener) -> None:
+    """The page has seen members ready; the server that has begun anew is loading them."""
+    site = serve_arena()
+    page = open_page(site).page
+    page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    to_arena(page)
+    with loading(site.service):
+        page.fill(BOX, "Where is Paris?")
+        page.press(BOX, "Enter")
+        page.wait_for_selector(".gac-arena-hint:has-text('Will be asked as soon as the models are ready')")
+        page.wait_for_selector(".gac-chips li[data-phase=loading]")
+    page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
+    answered(page)
+
+
 def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena(LONG, pause_s=0.02)).page
     to_arena(page)

@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
-from tests.browser.conftest import Opener, Server, Watched, loading, wait_for_start
+from tests.browser.conftest import Opener, Server, Watched, wait_for_start
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -379,53 +379,6 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-asked h2:text-is('too early')")
     page.wait_for_end()
-
-
-AWAITS = ".gac-hint:has-text('Will be asked as soon as the models are ready')"
-BOX, RUN = "#gac-prompt textarea", "#gac-prompt .submit-button"
-
-
-def test_a_question_waits_for_the_models(serve: Server, open_page: Opener) -> None:
-    site = serve()
-    with loading(site.service):
-        page = open_page(site)
-        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
-        page.page.fill(BOX, "early")
-        page.page.press(BOX, "Enter")
-        page.page.wait_for_selector(AWAITS)
-        assert page.page.locator(".gac-notice").is_hidden()
-        page.page.reload()
-        page.page.wait_for_selector(AWAITS)
-        assert page.page.input_value(BOX) == "early"
-    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
-    page.wait_for_end()
-    assert page.page.input_value(BOX) == ""
-    page.page.reload()
-    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
-    assert page.page.locator(AWAITS).count() == 0
-
-
-def test_a_question_that_waits_is_called_off(serve: Server, open_page: Opener) -> None:
-    """By the button, by an edit, by clearing it; a double click is one click."""
-    site = serve()
-    with loading(site.service):
-        page = open_page(site)
-        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
-        for call_off in (
-            lambda: page.page.click(RUN),
-            lambda: page.page.type(BOX, "!"),
-            lambda: page.page.fill(BOX, ""),
-        ):
-            page.page.fill(BOX, "early")
-            page.page.dblclick(RUN)
-            page.page.wait_for_selector(AWAITS)
-            page.page.wait_for_timeout(700)  # a second click so soon is not meant
-            call_off()
-            page.page.wait_for_selector(AWAITS, state="detached")
-        page.page.fill(BOX, "early")
-    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
-    page.page.wait_for_timeout(300)
-    assert page.page.locator("body.gac-has-run").count() == 0
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280, 1920])

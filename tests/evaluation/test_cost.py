@@ -14,6 +14,7 @@ from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage
 from gac_app.errors import ConfigError, GacError
+from gac_app.evaluation.running import Progress
 from gac_app.evaluation.studies.cost import Cost
 from gac_app.settings import Settings
 from tests.fakes import config_of
@@ -73,6 +74,17 @@ def test_ratios_are_taken_to_the_slowest_member() -> None:
     assert result.heading == "2 rounds, 16 tokens each"
     assert {row["series"] for row in result.plots[0]["data"]["values"]} == {"alone:b", "every step", "gate"}
     json.dumps(result.data)
+
+
+def test_progress_is_told_answer_by_answer() -> None:
+    """Two rounds of five answers; the warm-up and the answers side by side are not counted."""
+    told = list[Progress]()
+    Cost(seconds=1e-9, tokens=16).run(PlannedEnsemble(), told.append)  # type: ignore[arg-type]
+    assert [progress.num_done for progress in told] == list(range(1, 11))
+    assert {progress.num_total for progress in told} == {10}
+    told.clear()
+    Cost(seconds=60, tokens=16).run(PlannedEnsemble(), told.append)  # type: ignore[arg-type]
+    assert (told[-1].num_done, told[-1].num_total) == (45, 45)
 
 
 @pytest.mark.parametrize(("are_apart", "policy"), [(True, "eager"), (False, "lazy")])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from gac_app.config_file import config_of
@@ -22,6 +23,7 @@ from gac_app.models.hf import adapter as adapters
 from tests.models.conftest import load_directory
 
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+Weights = dict[str, torch.Tensor]
 TEXT = "The capital of France is Paris, def f(x): return the"
 
 
@@ -80,6 +82,42 @@ def test_base_and_adapter_answer_together(llama_dir: Path, directory: Path) -> N
     assert isinstance(finished, FinishedEvent)
     assert {tuple(one.member for one in event.step.members) for event in tokens} == {("base", "maths")}
     assert finished.reason in ("length", "stop")
+
+
+def without_half(weights: Weights) -> Weights:
+    return {name: value for name, value in weights.items() if "layers.0" in name}
+
+
+def of_more_layers(weights: Weights) -> Weights:
+    return {**weights, **{name.replace("layers.1", "layers.2"): value.clone() for name, value in weights.items()}}
+
+
+def under_other_names(weights: Weights) -> Weights:
+    return {name.replace("base_model.model.", ""): value for name, value in weights.items()}
+
+
+def not_a_number(weights: Weights) -> Weights:
+    return {name: value * float("nan") for name, value in weights.items()}
+
+
+@needs_peft
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (without_half, "of another model: 14 weights are missing and 0 have no place, such as base_model"),
+        (of_more_layers, "of another model: 0 weights are missing and 14 have no place"),
+        (under_other_names, "of another model: 28 weights are missing and 28 have no place"),
+        (not_a_number, "has values that are no numbers"),
+    ],
+)
+def test_an_adapter_of_another_model_is_refused(
+    spoil: Callable[[Weights], Weights], why: str, llama_dir: Path, directory: Path
+) -> None:
+    """PEFT would draw what is missing at random."""
+    file = directory / "adapter_model.safetensors"
+    save_file(spoil(load_file(file)), file)
+    with pytest.raises(ModelLoadError, match=why):
+        load_directory(llama_dir, adapter=str(directory))
 
 
 def pickled(folder: Path) -> None:

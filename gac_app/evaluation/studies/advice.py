@@ -33,7 +33,7 @@ class AdviceStudy(QuestionStudy):
 
     name = "advise"
     title = "What should I use?"
-    about = "Which settings suit these members, or whether the best of them alone does better."
+    about = "Which settings suit these members, or whether the best of them alone does better; ten minutes at most."
     place = 0
     sample = "trivia"
     minutes: float = Field(10.0, description="At most so many minutes, once the members are loaded.")

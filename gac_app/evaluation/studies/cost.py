@@ -6,6 +6,7 @@ them alike. Ratios are taken within a round.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import ConfigError, GacError
-from gac_app.evaluation.running import System
+from gac_app.evaluation.running import Progress, System
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
 from gac_app.evaluation.studies.study import EnsembleStudy
 from gac_app.evaluation.studies.wording import figure, member_colour
@@ -100,11 +101,11 @@ class Cost(EnsembleStudy):
         if len(config.members) < 2:
             raise ConfigError("members: there is one; expected two or more, to compare")
 
-    def run(self, ensemble: Ensemble) -> StudyResult:
+    def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
         """Raises ConfigError if there is only one member, GacError if no answer is long enough to time."""
         self.check(ensemble.config)
         systems = _Systems.of(ensemble)
-        rounds = self._rounds(ensemble, systems)
+        rounds = self._rounds(ensemble, systems, on_progress)
         slowest = max(systems.alone, key=lambda one: median(found.answers[one.name].ms for found in rounds))
         ratios = _ratios(rounds, systems, slowest)
         return StudyResult(
@@ -119,21 +120,34 @@ class Cost(EnsembleStudy):
             plots=_plots(ratios, slowest, self.tokens, ensemble.config),
         )
 
-    def _rounds(self, ensemble: Ensemble, systems: _Systems) -> list[Round]:
+    def _rounds(self, ensemble: Ensemble, systems: _Systems, on_progress: Callable[[Progress], None]) -> list[Round]:
         """As many as there is time for, after a warm-up."""
         for system in systems:
             self._answered(ensemble, system, PROMPTS[0], MIN_TOKENS)
-        started, rounds = time.monotonic(), list[Round]()
+        started, rounds, num_done = time.monotonic(), list[Round](), 0
+
+        def answered(system: System, prompt: str) -> Timed:
+            nonlocal num_done
+            found = self._answered(ensemble, system, prompt, self.tokens)
+            num_done += 1
+            on_progress(self._progress(num_done, len(list(systems)), time.monotonic() - started))
+            return found
+
         for number in range(_MAX_ROUNDS):
             if number >= _MIN_ROUNDS and time.monotonic() - started > self.seconds:
                 break
             prompt = PROMPTS[number % len(PROMPTS)]
-            answers = {system.name: self._answered(ensemble, system, prompt, self.tokens) for system in systems}
+            answers = {system.name: answered(system, prompt) for system in systems}
             if all(answer.ms for answer in answers.values()):
                 rounds.append(Round(answers, self._side_by_side(ensemble, systems, prompt)))
         if not rounds:
             raise GacError(f"some answer to each prompt ended within {MIN_TOKENS} tokens, too few to time")
         return rounds
+
+    def _progress(self, num_done: int, in_round: int, spent: float) -> Progress:
+        """After so many answers and seconds. How many there will be is estimated: rounds begin for `seconds`."""
+        rounds = math.ceil(num_done / in_round * self.seconds / spent) if spent else _MAX_ROUNDS
+        return Progress(num_done, max(num_done, in_round * min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS)), 0, spent)
 
     def _side_by_side(self, ensemble: Ensemble, systems: _Systems, prompt: str) -> float | None:
         """Seconds until the ensemble and every member alone have answered, all at once."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from gac_app.config import Config
-from gac_app.evaluation.running import System
+from gac_app.evaluation.running import Progress, System
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.evaluation.tasks import Question, Task
@@ -81,7 +81,8 @@ class EnsembleStudy(Study, ABC):
         """Raise ConfigError if the study cannot run; called before the members are loaded."""
 
     @abstractmethod
-    def run(self, ensemble: Ensemble) -> StudyResult: ...
+    def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
+        """Look at the members. An exception from `on_progress` ends it."""
 
 
 @cache

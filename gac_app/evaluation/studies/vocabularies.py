@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gac_app.charts import Spec, heat_map
 from gac_app.config import Config
 from gac_app.errors import ConfigError
 from gac_app.evaluation.metrics import ConsistencyReport, compare_vocabularies, word_sets
+from gac_app.evaluation.running import Progress
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.study import EnsembleStudy
 
@@ -29,7 +31,7 @@ class Vocabularies(EnsembleStudy):
         if len(config.members) < 2:
             raise ConfigError("members: there is one; expected two or more, to compare")
 
-    def run(self, ensemble: Ensemble) -> StudyResult:
+    def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
         """Compare the members' tokenisers on words of many kinds. Raises ConfigError if there is only one member."""
         self.check(ensemble.config)
         vocabularies = {name: member.mapping.vocabulary for name, member in ensemble.members.items()}

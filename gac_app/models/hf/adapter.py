@@ -36,7 +36,28 @@ def check_adapter(name: str, directory: Path) -> None:
 
 
 def with_adapter(model: Any, directory: Path) -> Any:
-    """The model with the adapter in its layers, not merged, so that it computes what PEFT computes."""
+    """The model with the adapter in its layers, not merged, so that it computes what PEFT computes.
+
+    Raises:
+        ValueError: its weights are not those of this model's layers, or some are no numbers.
+    """
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, directory).get_base_model()
+    _check_finite(directory / _WEIGHTS)
+    adapted = PeftModel.from_pretrained(model, directory)
+    # Again, for what it says: PEFT gives a layer without weights random ones, and drops those that have no layer.
+    found = adapted.load_adapter(str(directory), adapted.active_adapter)
+    missing = [key for key in found.missing_keys if "lora_" in key]
+    if missing or found.unexpected_keys:
+        numbers = f"{len(missing)} weights are missing and {len(found.unexpected_keys)} have no place"
+        raise ValueError(f"the adapter is of another model: {numbers}, such as {(*missing, *found.unexpected_keys)[0]}")
+    return adapted.get_base_model()
+
+
+def _check_finite(file: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as weights:
+        for name in weights.keys():  # noqa: SIM118 (it cannot be iterated over)
+            if not weights.get_tensor(name).float().isfinite().all():
+                raise ValueError(f"{name} of the adapter has values that are no numbers")

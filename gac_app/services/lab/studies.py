@@ -59,7 +59,7 @@ def carry_out(
     """Run a study over some of a set's questions. `chosen` is None for a study that needs none."""
     one = study.on_page()
     if isinstance(one, EnsembleStudy):
-        return one.run(ensemble)
+        return one.run(ensemble, on_progress)
     assert chosen is not None  # noqa: S101 (such a study has questions)
     ask = Evaluator(ensemble, chosen.task, chosen.questions, folder)
     ask.on_progress = on_progress

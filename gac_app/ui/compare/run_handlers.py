@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.errors import GacError, LoadingError, NotFoundError, RequestError, without_folders
 from gac_app.services.runs.live_run import LiveRun, changes_of, is_elsewhere
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
@@ -189,5 +189,6 @@ def _notice(error: GacError) -> Updates:
     field = error.field if isinstance(error, RequestError) else ""
     message = without_folders(error.message if isinstance(error, RequestError) else str(error))
     # The time makes equal notices differ, so that the second is shown too.
-    notice = page_json({"at": time.monotonic(), "field": field, "message": message})
+    passes = isinstance(error, LoadingError)
+    notice = page_json({"at": time.monotonic(), "field": field, "message": message, "passes": passes})
     return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice

@@ -7,11 +7,12 @@ import { BattleList } from "./battle_list.js";
 import { BattleReasons } from "./battle_reasons.js";
 import { BattleTold } from "./battle_told.js";
 import { BattleVotes } from "./battle_votes.js";
-import { Awaited } from "../settings/awaited.js";
+import { Awaited, QUESTION } from "../settings/awaited.js";
 import { asking, BATTLE, oncePerFrame, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { keepConsent } from "../page/consent.js";
 import { h, leaveField } from "../page/elements.js";
 import { onLoaded } from "../page/loaded.js";
+import { lookAgain } from "../page/members.js";
 import { rich, sentence, t } from "../page/words.js";
 
 const PHONE = matchMedia("(max-width: 640px)");
@@ -123,13 +124,22 @@ class Arena {
   }
 
   send(event, fields) {
-    this.isBusy = true;
+    Object.assign(this, { isBusy: true, asked: fields.prompt });
     this.say("");
     this.reasons.flush();
     this.refresh();
     clearTimeout(this.silence);
     this.silence = setTimeout(() => this.giveUp(), SILENT_MS);
     this.trigger(event, { key: visitorKey(), ...fields });
+  }
+
+  /** The server has begun anew, and its members load: what was asked waits. */
+  wait() {
+    if (this.asked && this.form.elements.prompt.value === this.asked) {
+      this.awaited.refused(QUESTION);
+      this.say("");
+    }
+    lookAgain();
   }
 
   /** Nothing came: the host refused, or is gone. */
@@ -147,6 +157,7 @@ class Arena {
     if (!refusal) return this.reader.feed(value);
     this.isBusy = false;
     this.say(refusal.error);
+    if (refusal.passes) this.wait();
     if (!this.run) writeKept(BATTLE, "");
     this.refresh();
   }

@@ -6,6 +6,7 @@ import { expectHere } from "../compare/compare.js";
 import { asking, download, onceAtATime, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { h, memberName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
+import { lookAgain } from "../page/members.js";
 import { sentence, t } from "../page/words.js";
 import { settings } from "../settings/settings.js";
 
@@ -146,6 +147,7 @@ class Batch {
   answer(reply) {
     if (!reply) return;
     this.say(reply.error);
+    if (reply.passes) lookAgain();
     if (reply.error) return;
     this.rows = [];
     this.refresh();

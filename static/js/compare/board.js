@@ -240,11 +240,14 @@ export class Board {
     return true;
   }
 
-  /** What was asked for was refused. */
-  settle() {
+  /** What was asked for was refused; `passes`: only until the members are loaded. Whether it waits for that. */
+  settle(passes) {
+    const waits = Boolean(passes) && this.isBusy && this.asked !== null;
+    if (waits) this.awaited.refused(this.asked);
     this.isBusy = false;
     tellRefused(this);
     this.refresh(true);
+    return waits;
   }
 
   /** The button: one that took the place of Run under the pointer is not meant yet. */
@@ -265,18 +268,19 @@ export class Board {
     }
   }
 
-  /** Something was asked for: say so until it comes. */
-  expect() {
-    this.isBusy = true;
+  /** Something was asked for: say so until it comes. `asked`: what waits if the members turn out to be loading. */
+  expect(asked = null) {
+    Object.assign(this, { isBusy: true, asked });
     hold();
     this.askedAt = performance.now();
     this.refresh(true);
   }
 
   async ask(event, fields) {
-    if (this.isBusy) return;
+    const asked = { name: JSON.stringify([event, fields]), ask: () => this.ask(event, fields) };
+    if (this.isBusy || (event !== "open" && this.awaited.holdOther(asked))) return;
     await this.clear();
-    this.expect();
+    this.expect(asked);
     this.trigger(event, { key: visitorKey(), ...fields, ...(event === "revise" ? { settings: settings() } : {}) });
   }
 

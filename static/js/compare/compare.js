@@ -8,6 +8,7 @@ import { oncePerFrame, visitorKey } from "../page/browser.js";
 import { h, shortName } from "../page/elements.js";
 import { allNotices, onFacts } from "../settings/facts.js";
 import { listenToSkips } from "../page/skip.js";
+import { QUESTION } from "../settings/awaited.js";
 import { settings } from "../settings/settings.js";
 
 let tellStarted;
@@ -63,7 +64,7 @@ export async function beforeRun(_key, conversation, prompt) {
   if (String(prompt ?? "").trim()) {
     if (matchMedia("(pointer: fine)").matches) focusPrompt();
     await shown.clear();
-    shown.expect();
+    shown.expect(QUESTION);
   }
   return [visitorKey(), conversation, prompt, settings()];
 }

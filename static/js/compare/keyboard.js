@@ -2,6 +2,7 @@
 
 import { STOP_TIMEOUT_MS, UNMEANT_MS } from "./status.js";
 import { leaveField } from "../page/elements.js";
+import { QUESTION } from "../settings/awaited.js";
 
 const AGAIN_MS = 60, MAX_AGAIN = 50;
 
@@ -49,10 +50,10 @@ export function listenToEnter(board) {
     if (!board.root.isConnected || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     if (!event.target.matches?.("#gac-prompt textarea") || !event.target.value.trim() || board.isBusy) return;
     if (board.awaited.hold()) return refuse(event);
-    if (!board.isLive && !event.ctrlKey && !event.metaKey) return board.expect();
+    if (!board.isLive && !event.ctrlKey && !event.metaKey) return board.expect(QUESTION);
     refuse(event);
     await board.clear();
-    board.expect();
+    board.expect(QUESTION);
     for (let tries = 0; board.isBusy && tries < MAX_AGAIN; tries += 1) {
       document.querySelector("#gac-prompt .submit-button")?.click();
       await new Promise((wake) => setTimeout(wake, AGAIN_MS));

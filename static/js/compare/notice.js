@@ -2,6 +2,7 @@
 
 import { board } from "./compare.js";
 import { parseJson } from "../page/browser.js";
+import { lookAgain } from "../page/members.js";
 import { said } from "../page/words.js";
 import { areReady, onFacts } from "../settings/facts.js";
 import { showFaults } from "../settings/settings.js";
@@ -12,12 +13,11 @@ export function start({ element, props, watch }) {
   onFacts(() => { if (isEarly && areReady()) line.hidden = true; });
   const draw = async () => {
     const notice = parseJson(props.value, null);
-    isEarly = !areReady();
-    line.hidden = !notice;
+    isEarly = Boolean(notice?.passes) || !areReady();
     line.textContent = notice ? wordsOf(notice.field.replaceAll("_", " "), notice.message) : "";
-    if (!notice) return;
-    (await board).settle();
-    if (notice.field !== "prompt") showFaults();
+    line.hidden = !notice || (await board).settle(notice.passes);
+    if (notice?.passes) lookAgain();
+    if (notice && notice.field !== "prompt") showFaults();
   };
   watch("value", draw);
   draw();

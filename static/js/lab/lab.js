@@ -5,6 +5,7 @@ import { asking, onceAtATime, parseJson, visitorKey } from "../page/browser.js";
 import { h, shortName, shortNames } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { onLoaded } from "../page/loaded.js";
+import { lookAgain } from "../page/members.js";
 import { moment, seconds } from "../page/numbers.js";
 import { LANGUAGE, said, sentence, t } from "../page/words.js";
 
@@ -98,6 +99,7 @@ class Lab {
   async answer(reply) {
     if (!reply) return;
     this.say(reply.error);
+    if (reply.passes) lookAgain();
     if (reply.error) return;
     Object.assign(this, { isMine: true, isCancelled: false, before: this.before ?? new Set() });
     await this.refresh();

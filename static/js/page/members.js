@@ -6,7 +6,14 @@ import { said, saidParts, t } from "./words.js";
 import { tellFacts } from "../settings/facts.js";
 import { openMember } from "../settings/settings.js";
 
-export function start({ element, props, watch }) {
+const LATER_MS = 1000; // a server that says one thing and another server that says otherwise are not asked all the time
+let tellStale = () => {};
+
+/** The server says that members load, and the chips do not: it has begun anew. */
+export const lookAgain = () => setTimeout(tellStale, LATER_MS);
+
+export function start({ element, props, trigger, watch }) {
+  tellStale = () => trigger("stale");
   const chips = element.querySelector(".gac-chips"), notes = element.querySelector(".gac-chip-notes");
   const draw = () => {
     const states = parseJson(props.value, []);

@@ -1,0 +1,90 @@
+"""What is asked for while the members load waits for them, also where the page does not know yet that they do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Opener, Server, loading
+
+pytestmark = pytest.mark.browser
+
+AWAITS = ".gac-hint:has-text('Will be asked as soon as the models are ready')"
+BOX, RUN = "#gac-prompt textarea", "#gac-prompt .submit-button"
+
+
+def test_a_question_waits_for_the_models(serve: Server, open_page: Opener) -> None:
+    site = serve()
+    with loading(site.service):
+        page = open_page(site)
+        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
+        page.page.fill(BOX, "early")
+        page.page.press(BOX, "Enter")
+        page.page.wait_for_selector(AWAITS)
+        assert page.page.locator(".gac-notice").is_hidden()
+        page.page.reload()
+        page.page.wait_for_selector(AWAITS)
+        assert page.page.input_value(BOX) == "early"
+    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
+    page.wait_for_end()
+    assert page.page.input_value(BOX) == ""
+    page.page.reload()
+    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
+    assert page.page.locator(AWAITS).count() == 0
+
+
+def test_a_question_that_waits_is_called_off(serve: Server, open_page: Opener) -> None:
+    """By the button, by an edit, by clearing it; a double click is one click."""
+    site = serve()
+    with loading(site.service):
+        page = open_page(site)
+        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
+        for call_off in (
+            lambda: page.page.click(RUN),
+            lambda: page.page.type(BOX, "!"),
+            lambda: page.page.fill(BOX, ""),
+        ):
+            page.page.fill(BOX, "early")
+            page.page.dblclick(RUN)
+            page.page.wait_for_selector(AWAITS)
+            page.page.wait_for_timeout(700)  # a second click so soon is not meant
+            call_off()
+            page.page.wait_for_selector(AWAITS, state="detached")
+        page.page.fill(BOX, "early")
+    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    page.page.wait_for_timeout(300)
+    assert page.page.locator("body.gac-has-run").count() == 0
+
+
+def test_what_a_new_server_refuses_waits_for_its_models(serve: Server, open_page: Opener) -> None:
+    """The page has seen members ready; the server that has begun anew is loading them."""
+    site = serve()
+    page = open_page(site)
+    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    with loading(site.service):
+        page.page.fill(BOX, "early")
+        page.page.press(BOX, "Enter")
+        page.page.wait_for_selector(AWAITS)
+        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
+        assert page.page.locator(".gac-notice").is_hidden()
+    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
+    page.wait_for_end()
+
+
+def test_a_run_again_waits_for_the_models(serve: Server, open_page: Opener) -> None:
+    """Refused by a server that has begun anew, then by the page, which knows by now; another press calls it off."""
+    waits, again = ".gac-status:has-text('Will be asked as soon as')", ".gac-asked button:text-is('Run again')"
+    site = serve()
+    page = open_page(site)
+    page.ask("hello")
+    with loading(site.service):
+        page.page.click(again)
+        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
+        page.page.wait_for_selector(waits)
+        page.page.click(again)
+        page.page.wait_for_selector(waits, state="detached")
+        page.page.wait_for_timeout(700)  # a second click so soon is not meant
+        page.page.click(again)
+        page.page.wait_for_selector(waits)
+        assert page.page.locator(".gac-notice").is_hidden()
+    page.page.wait_for_selector(".gac-board.is-again .gac-again >> nth=2")
+    page.wait_for_end()
