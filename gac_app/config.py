@@ -80,7 +80,7 @@ class LabConfig(Frozen):
     is_open: bool = True  # whether there is one
     open_to: Literal["auto", "visitors", "operators"] = "auto"  # who may start studies; auto: operators if public
     operators: tuple[str, ...] = ()  # browser names, as the Lab shows them; operators may also cancel others' studies
-    max_per_hour: int = Field(6, ge=1, le=1000)  # studies per visitor
+    max_per_hour: int = Field(6, ge=1, le=1000)  # studies per visitor, and per address
     max_questions: int = Field(40, ge=4, le=10_000)  # of one study
     questions: dict[str, Path] = Field({})  # task -> a file of questions, beside the built-in ones
 

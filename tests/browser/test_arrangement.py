@@ -244,7 +244,7 @@ def test_figures_plot_and_digest_fold_behind_details(serve: Server, open_page: O
     parts = [".gac-plot", ".gac-figures", ".gac-proof"]
     assert [boxes(page, part) for part in parts] == [[], [], []]
     page.page.click(".gac-ensemble .gac-open")
-    page.page.wait_for_selector(".gac-figures dt:has-text('time per token, as of this run')")  # a member ended last
+    page.page.wait_for_selector(".gac-figures dt:has-text('time per token in this run')")  # a member ended last
     cost = page.page.locator(".gac-figures dd").last.inner_text()
     assert cost == "this answer: 7.4 × its slowest member alone (Small); 7.4 × Large alone"  # 59 to 8 tokens
     assert [len(boxes(page, part)) for part in parts] == [1, 1, 3]
@@ -275,7 +275,7 @@ def test_one_answer_of_a_branch_anew_stays_in_it(serve: Server, open_page: Opene
         "computing time\n2.3 s Small + 0.8 s Large",
     ]
     assert [text.split("\n")[0] for text in told.all_inner_texts()[2:]] == [
-        "first token, in this run", "time per token, as of this run with all answers at once",
+        "first token, in this run", "time per token in this run, all answers at once",
     ]  # fmt: skip
     page.click_token(1)
     page.page.locator(".gac-branch").first.click()

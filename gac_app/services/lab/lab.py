@@ -95,7 +95,7 @@ class Lab:
         self._folder = folder
         self._ensemble = ensemble
         self._running: Running | None = None
-        self._started: dict[str, list[float]] = {}  # by owner: start times in the last hour; monotonic
+        self._started: dict[str, list[float]] = {}  # by owner, by client: start times in the last hour; monotonic
         self._lock = threading.Lock()
 
     @property
@@ -111,16 +111,19 @@ class Lab:
     def may_cancel(self, visitor_key: str, running: Running) -> bool:
         return running.owner == owner_of(visitor_key) or self._is_operator(visitor_key)
 
-    def start(self, visitor_key: str, study_name: str, set_name: str, num_questions: int, own: str = "") -> None:
+    def start(
+        self, visitor_key: str, study_name: str, set_name: str, num_questions: int, own: str = "", *, client: str = ""
+    ) -> None:
         """Begin a study.
 
         Args:
             set_name: the set of questions; `OWN` = the visitor's; ignored if the study needs none.
             own: the visitor's own questions, as text.
+            client: as in `RunService.start`; keys can be invented, so studies are counted by address too.
 
         Raises:
             RequestError: study, set and number do not fit, or studies are not open to this visitor.
-            BusyError: while another study runs, or where this visitor has started too many.
+            BusyError: while another study runs, or where this visitor or client has started too many.
             GacError: while the models are not ready.
         """
 
@@ -136,7 +139,7 @@ class Lab:
         with self._lock:
             if self._running:
                 raise BusyError(f"A study is running ({self._running.study.title}). Please try again when it is done.")
-            self._count(visitor_key)
+            self._count(visitor_key, client)
             self._running, self.last_error = running, ""
         running.thread = threading.Thread(
             target=self._work, args=(running, ensemble, chosen, num_questions, visitor_key), name="lab", daemon=True
@@ -163,16 +166,19 @@ class Lab:
     def _is_operator(self, visitor_key: str) -> bool:
         return owner_of(visitor_key) in self._config.lab.operators
 
-    def _count(self, visitor_key: str) -> None:
-        """Raise BusyError if a visitor who is not the operator has started too many studies within an hour."""
+    def _count(self, visitor_key: str, client: str) -> None:
+        """Raise BusyError if too many studies were started within an hour, and not by the operator."""
+        if self._is_operator(visitor_key):
+            return
         since = time.monotonic() - _HOUR_S
-        recent = {owner: [at for at in times if at > since] for owner, times in self._started.items()}
-        self._started = {owner: times for owner, times in recent.items() if times}
-        mine = self._started.setdefault(owner_of(visitor_key), [])
+        recent = {name: [at for at in times if at > since] for name, times in self._started.items()}
+        self._started = {name: times for name, times in recent.items() if times}
+        mine = [self._started.setdefault(name, []) for name in {owner_of(visitor_key), client} if name]
         limit = self._config.lab.max_per_hour
-        if len(mine) >= limit and not self._is_operator(visitor_key):
-            raise BusyError(f"You have started {limit} studies within an hour. Please try again later.")
-        mine.append(time.monotonic())
+        if max(map(len, mine)) >= limit:
+            raise BusyError(f"{limit} studies were started from here within an hour. Please try again later.")
+        for times in mine:
+            times.append(time.monotonic())
 
     def _may_edit_files(self, visitor_key: str) -> bool:
         return not self._config.is_public or self._is_operator(visitor_key)

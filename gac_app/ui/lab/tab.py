@@ -15,7 +15,7 @@ from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES
 from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import called, component
 from gac_app.ui.lab.result import ResultView
-from gac_app.ui.requests import Fields, Reply, replying, started_by
+from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
@@ -64,7 +64,8 @@ def start_study(lab: Lab) -> Callable[..., str]:
 
     def start(fields: Fields) -> None:
         own = fields.text("own", MAX_OWN_CHARS)
-        lab.start(fields.visitor_key, fields.text("study"), fields.text("set"), fields.number("questions"), own)
+        chosen = fields.text("study"), fields.text("set"), fields.number("questions")
+        lab.start(fields.visitor_key, *chosen, own, client=client_here())
 
     return started_by(start)
 

@@ -149,18 +149,23 @@ def test_on_a_public_host_only_the_operator_starts_studies(
 def test_a_visitor_starts_so_many_studies_within_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = lab_of(random_pair(), tmp_path, lab={"max_per_hour": 2, "operators": [owner_of(CAROL)]})
 
-    def study(key: str) -> None:
-        lab.start(key, "eval", "trivia", 4)
+    def study(key: str, client: str = "") -> None:
+        lab.start(key, "eval", "trivia", 4, client=client)
         lab.cancel(key)
         until(lambda: lab.running is None)
 
     for key in (ALICE, ALICE, BOB, CAROL, CAROL, CAROL):
         study(key)
-    with pytest.raises(BusyError, match="started 2 studies within an hour"):
+    with pytest.raises(BusyError, match="2 studies were started from here within an hour"):
         study(ALICE)
     later = time.monotonic() + 3601
     monkeypatch.setattr("gac_app.services.lab.lab.time.monotonic", lambda: later)
     study(ALICE)
+    for key in ("1", "2"):  # whoever invents keys has one address
+        study(64 * key, "there")
+    with pytest.raises(BusyError):
+        study(64 * "3", "there")
+    study(64 * "3", "elsewhere")
 
 
 @pytest.mark.slow
