@@ -25,8 +25,11 @@ export const refreshLab = () => (lab?.overview ? lab.refresh() : lab?.open());
 /** A result's study and what it asked, in a line. */
 export function titleOf({ study: name, heading }) {
   const title = said(lab?.overview?.studies.find((study) => study.name === name)?.title ?? name);
-  return `${title}${title.endsWith("?") ? "" : ":"} ${shortNames(said(heading))}`;
+  return `${beforeMore(title)} ${shortNames(said(heading))}`;
 }
+
+/** A title that something follows: a colon, where it does not ask. */
+const beforeMore = (title) => (title.endsWith("?") ? title : `${title}:`);
 
 class Lab {
   constructor({ element, props, server, trigger, watch }) {
@@ -142,7 +145,7 @@ class Lab {
     const left = study.seconds_left === null ? "" : t("lab.left", { time: seconds(study.seconds_left) });
     const round = study.round > 1 ? t("lab.round", { round: study.round }) : "";
     const answers = study.num_total ? t("lab.answers", { done: study.num_done, n: study.num_total }) : t("lab.beginning");
-    this.part(".gac-lab-progress").textContent = `${what}: ${this.isCancelled ? t("lab.ending") : [round, answers, left].filter(Boolean).join(", ")}`;
+    this.part(".gac-lab-progress").textContent = `${beforeMore(what)} ${this.isCancelled ? t("lab.ending") : [round, answers, left].filter(Boolean).join(", ")}`;
     const bar = this.part("progress");
     if (study.num_total) bar.value = study.num_done / study.num_total;
     else bar.removeAttribute("value");

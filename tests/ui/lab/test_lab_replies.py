@@ -115,7 +115,7 @@ def test_changes_are_passed_on() -> None:
     fields = {"key": KEY, "at": 7, "study": "eval", "set": "sums", "questions": 4, "own": "q,a"}
     reply = start_study(lab)(gr.EventData(None, fields))
     assert json.loads(reply) == {"at": 7, "error": ""}
-    assert lab.calls[1:] == [("start", KEY, "eval", "sums", 4, "q,a")]
+    assert lab.calls[1:] == [("start", KEY, "eval", "sums", 4, "q,a", {"client": ""})]
 
 
 @pytest.mark.parametrize("failure", ["", "one broke"])
