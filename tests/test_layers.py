@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -187,3 +188,11 @@ def test_a_room_is_imported_by_its_face(room: str) -> None:
 def test_the_test_sees_what_it_should() -> None:
     assert "gac_app.server.host.create_host" in set(_imports(PACKAGE / "commands" / "serve.py"))
     assert len(FILES) > 20
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout of git")
+def test_no_file_is_both_tracked_and_ignored() -> None:
+    """Git overwrites what is ignored: a tracked link `.venv` would replace everybody's environment."""
+    command = ("git", "ls-files", "--cached", "--ignored", "--exclude-standard")
+    assert not subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
