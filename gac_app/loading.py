@@ -78,13 +78,30 @@ def load_ensemble(
 
 
 def planned(config: Config) -> Plan:
-    """Where each member runs on this machine. Logs its warnings."""
-    from gac_app.models.hardware import detect_devices, plan
-
-    found = plan(config.members, detect_devices())
-    for warning in found.warnings:
-        logger.warning("%s", warning)
+    """Where each member runs on this machine. Logs its warnings; where there are GPUs, all of it."""
+    found = plan_of(config)
+    if found.gpus:
+        logger.info("%s", found)
+    else:
+        for warning in found.warnings:
+            logger.warning("%s", warning)
     return found
+
+
+def plan_of(config: Config, devices: str | None = None) -> Plan:
+    """Where each member runs.
+
+    Args:
+        devices: assumed GPUs, such as "8x80GiB"; None = this machine's.
+
+    Raises:
+        ConfigError: `devices` has another form.
+    """
+    from gac_app.models.factory import known_needs
+    from gac_app.models.hardware import detect_devices, parse_devices, plan
+
+    there = parse_devices(devices) if devices is not None else detect_devices()
+    return plan(config.members, there, known_needs(config.loaded, cache_dir(config)) if there.gpus else {})
 
 
 def load_models(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic import ByteSize, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from gac_app.validation import Frozen
 
@@ -105,7 +105,7 @@ class MemberConfig(Frozen):
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["none", "8bit", "4bit"] = "none"
-    max_memory: dict[str, str] = Field({})  # accelerate's: {"cuda:0": "70GiB", "cpu": "100GiB"}
+    max_memory: dict[str, ByteSize] = Field({})  # most that it takes of each: {"cuda:0": "70GiB", "cpu": "100GiB"}
     num_threads: int | None = Field(None, ge=1, le=512)  # None = a share of the free cores, by `num_params`
     context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit,
     # of GGUF files on a CPU at most 4,096: llama.cpp sets the memory for all sequences aside at once

@@ -17,6 +17,7 @@ from gac_app import cli
 from gac_app.models import sources
 from gac_app.models.onnx import parts
 from tests.command_line import run_command
+from tests.models.tiny import save_llama
 from tests.storage.samples import listed
 
 ROOT = Path(__file__).parent.parent
@@ -270,6 +271,18 @@ def test_a_member_without_any_source_fails_the_check(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"there is no {tmp_path / 'gone.gguf'}" in done.stdout
     assert done.stderr == "error: no source of a, b can be used\n"
+
+
+def test_a_member_that_fits_no_gpu_fails_the_check(tmp_path: Path) -> None:
+    save_llama(tmp_path / "tiny")
+    path = tmp_path / "config.yaml"
+    path.write_text("members: [{name: a, source: tiny}]")
+    done = run_command("serve", "--check", "--config", str(path), "--devices", "2x24GiB")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["member", "a", "GPU", "cuda:0"]
+    done = run_command("serve", "--check", "--config", str(path), "--devices", "2x256MiB")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: a: needs 0.5 GiB (weights 0.0, cache 0.0 for one sequence of ")
 
 
 def test_an_export_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_the_composed_page_finds_database_and_members(compose: dict[str, Any]) -
     assert [url.username, url.database, url.password] == [
         database[f"POSTGRES_{of}"] for of in ("USER", "DB", "PASSWORD")
     ]
+    probe = " ".join(services["database"]["healthcheck"]["test"])
+    assert "--host 127.0.0.1" in probe, "the socket answers while the image still makes the database"
     [mounted] = [v.split(":")[0] for v in services["page"]["volumes"] if v.split(":")[1] == environment["GAC_CONFIG"]]
     config = load_config(DEPLOY / mounted, environment_overrides(environment), {})
     assert len(config.members) == 2

@@ -97,10 +97,10 @@ def _zero_gpu() -> Any:
 
 
 def _check(config: Config, devices: str | None) -> None:
-    from gac_app.models.hardware import detect_devices, parse_devices, plan
+    from gac_app.loading import plan_of
 
-    found = parse_devices(devices) if devices is not None else detect_devices()
-    typer.echo(str(plan(config.members, found)))
+    places = plan_of(config, devices)
+    typer.echo(str(places))
     missing = [member.name for member in config.members if not _has_files(member)]
     for member in config.members:
         for part in chain(*member.mirrors):
@@ -108,6 +108,8 @@ def _check(config: Config, devices: str | None) -> None:
                 typer.echo(f"warning: {member.name}: there is no {part} on this machine")
     if missing:
         raise GacError(f"no source of {', '.join(missing)} can be used")
+    if places.refusals:
+        raise GacError("; ".join(places.refusals))
 
 
 def _has_files(member: MemberConfig) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +14,13 @@ from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import RANDOM_PREFIX, MemberConfig
 from gac_app.models.backends import LoadModel, LoadRequest, loader_of
 from gac_app.models.base import Model
-from gac_app.models.hardware import Placement
+from gac_app.models.hardware import CPU, Need, Placement
 from gac_app.models.random_model import RandomModel
-from gac_app.models.sources import ModelFiles, Progress, resolve
+from gac_app.models.sources import ModelFiles, Progress, directory_here, resolve
 
 logger = logging.getLogger(__name__)
+
+_BY_TRANSFORMERS = ("auto", "transformers")  # back ends
 
 RandomModelT = TypeVar("RandomModelT", bound=RandomModel)
 
@@ -47,6 +50,9 @@ def load_model(
         ModelLoadError, ConfigError.
     """
 
+    if placement.refusal:
+        raise ModelLoadError(placement.refusal)
+
     def fetch() -> ModelFiles:
         files = resolve(member, cache_dir, on_fetch, unreachable)
         on_load()
@@ -54,7 +60,7 @@ def load_model(
 
     if member.is_random:
         on_load()  # there may be nothing to fetch
-    request = LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir, untried)
+    request = LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.seat)
     if member.server:
         from gac_app.models.remote.model import load_remote
 
@@ -93,6 +99,20 @@ def load_llama_cpp(request: LoadRequest) -> Model:
 def load_transformers(request: LoadRequest) -> Model:
     """Any files by transformers."""
     return _transformers_model(request, _fetched(request))
+
+
+def known_needs(members: Iterable[MemberConfig], cache_dir: Path) -> dict[str, Need]:
+    """By name, what members that transformers runs need on GPUs, where their files are here already."""
+    found = {}
+    for member in members:
+        if member.is_elsewhere or member.is_random or member.device == CPU or member.backend not in _BY_TRANSFORMERS:
+            continue
+        with suppress(ModelLoadError):  # whoever loads it says so
+            if directory := directory_here(member, cache_dir):
+                from gac_app.models.hf.loading import needed
+
+                found[member.name] = needed(member, directory)
+    return found
 
 
 def prepare(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...], cache_dir: Path) -> None:
@@ -146,7 +166,7 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
 def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:
     from gac_app.models.hf.loading import load
 
-    return load(request.member, files, request.cache_dir, request.device, request.num_threads)
+    return load(request.member, files, request.cache_dir, request.device, request.num_threads, request.seat)
 
 
 def random_model(member: MemberConfig, kind: type[RandomModelT]) -> RandomModelT:

@@ -16,7 +16,9 @@ from transformers import AutoTokenizer, PreTrainedModel
 import gac_app.models.hf.loading as transformers_loading
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
-from gac_app.models.hf.loading import _accelerate_memory, _dtype, _placed, _quantized
+from gac_app.models.hardware.devices import GIB
+from gac_app.models.hardware.needs import Seat
+from gac_app.models.hf.loading import _dtype, _placed, _quantized, needed
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
 from gac_app.models.sources import ModelFiles
@@ -97,26 +99,36 @@ def test_dtype_is_the_configs_and_logits_are_float32(directory: Path, dtype: str
     assert model._model.dtype == getattr(torch, dtype)
 
 
-def test_accelerate_gets_nothing_of_the_devices_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accelerate.utils.get_max_memory", lambda: {0: 80, 1: 80, 2: 80, "cpu": 500})
-    assert _accelerate_memory({}, ("cuda:0", "cuda:2")) == {0: 80, 1: 0, 2: 80, "cpu": 0}
-    assert _accelerate_memory({"cuda:1": "70GiB", "cpu": "9GiB"}, ("cuda:1",)) == {
-        0: 0,
-        1: "70GiB",
-        2: 0,
-        "cpu": "9GiB",
-    }
-    assert _accelerate_memory({"disk": "1TB"}, ("cuda:1",)) == {0: 0, 1: 80, 2: 0, "cpu": 0, "disk": "1TB"}
+def test_a_model_goes_where_the_plan_says(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = MemberConfig(name="a", source=str(directory))
+    assert _placed(member, directory, "cuda:1", None) == {"device_map": {"": "cuda:1"}}
+    seat = Seat({"cuda:1": GIB, "cuda:3": GIB}, {}, {"model": "cuda:1", "lm_head": "cuda:3"})
+    assert _placed(member, directory, ("cuda:1", "cuda:3"), seat) == {"device_map": seat.device_map}
 
 
-def test_limits_of_memory_spread_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accelerate.utils.get_max_memory", lambda: {0: 80, 1: 80, "cpu": 500})
-    member = MemberConfig(name="a", source="hub:a/b")
-    assert _placed(member, "cuda:1") == {"device_map": {"": "cuda:1"}}
-    assert _placed(member, ("cuda:1",)) == {"device_map": "auto", "max_memory": {0: 0, 1: 80, "cpu": 0}}
-    limited = MemberConfig(name="a", source="hub:a/b", max_memory={"cuda:1": "8GiB", "cpu": "9GiB"})
-    memory = {0: 0, 1: "8GiB", "cpu": "9GiB"}
-    assert _placed(limited, "cuda:1") == {"device_map": "auto", "max_memory": memory}
+def test_where_files_come_after_the_plan_the_seat_decides(directory: Path) -> None:
+    member = MemberConfig(name="a", source=str(directory), max_sequences=2)
+    need = needed(member, directory)
+    whole = Seat({"cuda:1": need.most}, {})
+    assert _placed(member, directory, "cuda:1", whole) == {"device_map": {"": "cuda:1"}}
+    least = Seat({"cuda:1": need.least}, {})
+    assert _placed(member, directory, "cuda:1", least) == {"device_map": {"": "cuda:1"}}
+    with pytest.raises(ModelLoadError, match=r"a: needs 0\.5 GiB \(weights 0\.0, cache 0\.0 for one sequence of"):
+        _placed(member, directory, "cuda:1", Seat({"cuda:1": need.least - 1}, {}))
+    halves = Seat(dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights), {})
+    found = _placed(member, directory, ("cuda:1", "cuda:3"), halves)["device_map"]
+    assert set(found.values()) == {"cuda:1", "cuda:3"}
+
+
+def test_weights_quantised_in_the_files_are_left_to_the_library(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (directory / "config.json").write_text(json.dumps(config))
+    member = MemberConfig(name="a", source=str(directory))
+    assert needed(member, directory).weights == (directory / "model.safetensors").stat().st_size
+    seat = Seat({"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB}, {})
+    rooms = {1: GIB, 3: GIB, "cpu": GIB}
+    assert _placed(member, directory, ("cuda:1", "cuda:3"), seat) == {"device_map": "auto", "max_memory": rooms}
 
 
 def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,7 +229,7 @@ class Covers:
         share = last.weight / total if is_at_end else 0.0
         if base.is_on_cpu and (share or base.is_whole):
             return MixedDistribution(base, share, added, partial_ids).made_of(known)
-        probs_U = base.probs_U * share if share else torch.zeros(len(self._union)).to(base.device)
+        probs_U = base.probs_U * share if share else torch.zeros(len(self._union), device=base.device)
         if added:
             ids = torch.tensor(list(added), device=base.device)
             probs_U[ids] += torch.tensor(list(added.values()), device=base.device)

@@ -175,8 +175,14 @@ class TokenDistribution:
         return self.device.type == "cpu"
 
     def at(self, ids: list[int]) -> ProbsC:
-        """Single probabilities; on a CPU only."""
-        found: ProbsC = self.probs_U.numpy()[ids]
+        """Single probabilities, in one transfer from the device, or none if they are in `top`."""
+        found: ProbsC
+        if self.is_on_cpu:
+            found = self.probs_U.numpy()[ids]
+        elif (known := dict(self.top)).keys() >= set(ids):
+            found = np.array([known[token_id] for token_id in ids], np.float32)
+        else:
+            found = self.probs_U[torch.tensor(ids, device=self.device)].cpu().numpy()
         return found
 
     def within(self, ids: range) -> torch.Tensor:
@@ -185,7 +191,7 @@ class TokenDistribution:
 
     def prob_of(self, token_id: int) -> float:
         """The probability of one token."""
-        return float(self.at([token_id])[0]) if self.is_on_cpu else float(self.probs_U[token_id])
+        return float(self.at([token_id])[0])
 
     def top_k(self, num: int) -> Top:
         """Up to `num` of its likeliest tokens with their probabilities above 0, likeliest first."""

@@ -136,14 +136,14 @@ class Mixture:
 
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
-        known = self._members[name].prob_of(token_id) if self._members else None
+        known = self._members[name].prob_of(token_id)
         if known is None and not self._contested:
             return self.member_steps[name].distribution.prob_of(token_id)
         return float(self.aligned(name)[token_id]) if known is None else known
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
-        known = self._members[name].rank_of(token_id) if self._members else None
+        known = self._members[name].rank_of(token_id)
         if known is None and not self._contested:
             return self.member_steps[name].distribution.rank_of(token_id)
         return rank_of(token_id, self.aligned(name)) if known is None else known
@@ -157,8 +157,8 @@ class Mixture:
 
     @cached_property
     def _bounds(self) -> TopKBounds | None:
-        """None if the rule is not linear, or on a GPU, where single values are expensive to read."""
-        if not self._combiner.is_linear or not self._members:
+        """None if the rule is not linear."""
+        if not self._combiner.is_linear:
             return None
         probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
         for name, weight in self.weights.items():
@@ -169,9 +169,9 @@ class Mixture:
 
     @cached_property
     def _members(self) -> dict[str, TopKBounds]:
-        """Each member's probabilities of the candidates; empty on a GPU."""
-        if not all(member_step.distribution.is_on_cpu for member_step in self.member_steps.values()):
-            return {}
+        """Each member's probabilities of the candidates. On GPUs that is one transfer for each member; otherwise whole
+        vocabularies would go between them, and each number of the trace would be a transfer.
+        """
         found: dict[str, TopKBounds] = {}
         for name, member_step in self.member_steps.items():
             distribution = member_step.distribution

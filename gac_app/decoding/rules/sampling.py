@@ -105,7 +105,7 @@ class Sampler:
         if self._has_filters:
             probs_C, ids_C = self._candidates(self._tempered(probs_U, probs_U))
         else:
-            probs_C, ids_C = self._contenders(probs_U.cpu())
+            probs_C, ids_C = self._contenders(probs_U)
         return int(ids_C[int(self._keys(probs_C, ids_C).argmax())])
 
     def _contenders(self, probs_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,17 +114,15 @@ class Sampler:
         These are the likely tokens, and those whose random number is so small that they would win with the largest
         probability of the others. So the powers and logarithms of a quarter of a million tokens are not computed.
         """
-        most = probs_U.max()
-        may_win_U = (probs_U >= most * _UNLIKELY).numpy()
-        likely_C = torch.from_numpy(np.flatnonzero(may_win_U))
+        largest = probs_U.max()
+        likely_C, most = _at_least(largest * _UNLIKELY, probs_U), largest.cpu()
         if len(likely_C) > _NUM_BOUNDED:  # nothing to save
-            return self._tempered(probs_U, most), torch.arange(len(probs_U))
-        best = self._keys(self._tempered(probs_U[likely_C], most), likely_C).max()
+            return self._tempered(probs_U.cpu(), most), torch.arange(len(probs_U))
+        best = self._keys(self._tempered(_values(probs_U, likely_C), most), likely_C).max()
         largest_left = float(self._tempered(most * _UNLIKELY, most))
         lucky = lucky_ids(self._settings.seed, self._position, len(probs_U), CLEARLY * largest_left / best)
-        may_win_U[lucky] = True
-        ids_C = torch.from_numpy(np.flatnonzero(may_win_U))
-        return self._tempered(probs_U[ids_C], most), ids_C
+        ids_C = torch.from_numpy(np.union1d(likely_C.numpy(), lucky))
+        return self._tempered(_values(probs_U, ids_C), most), ids_C
 
     def _keys(self, probs_C: torch.Tensor, ids_C: torch.Tensor) -> NDArray[np.float64]:
         clocks_C = exponentials(self._settings.seed, self._position, ids_C.numpy())
@@ -196,6 +194,18 @@ class Sampler:
             keep_C = probs_C >= settings.min_p * probs_C[0]
             probs_C, ids_C = probs_C[keep_C], ids_C[keep_C]
         return probs_C, ids_C
+
+
+def _at_least(least: torch.Tensor, probs_U: torch.Tensor) -> torch.Tensor:
+    """The ids of values so large, ascending, on the CPU."""
+    if probs_U.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero((probs_U >= least).numpy()))  # numpy is faster
+    return (probs_U >= least).nonzero()[:, 0].cpu()
+
+
+def _values(probs_U: torch.Tensor, ids_C: torch.Tensor) -> torch.Tensor:
+    """Some values, on the CPU."""
+    return probs_U[ids_C.to(probs_U.device)].cpu()
 
 
 def exponentials(seed: int, position: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ _UNITS = {"gib": GIB, "gb": 10**9, "mib": 1 << 20, "mb": 10**6}
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU: its torch name and its memory."""
+    """One GPU: its torch name and its free memory."""
 
     name: str
     memory_bytes: int
@@ -38,11 +38,18 @@ def detect_devices() -> Devices:
     """This machine's devices. Imports torch to ask for GPUs."""
     import torch
 
-    gpus = tuple(
-        Gpu(f"cuda:{index}", torch.cuda.get_device_properties(index).total_memory)
-        for index in range(torch.cuda.device_count())
-    )
+    gpus = tuple(Gpu(f"cuda:{index}", _free_bytes(index)) for index in range(torch.cuda.device_count()))
     return Devices(gpus, available_cores(), main_memory_bytes())
+
+
+def _free_bytes(index: int) -> int:
+    """What other programs leave of a GPU."""
+    from torch import cuda
+
+    try:
+        return int(cuda.mem_get_info(index)[0])
+    except RuntimeError:  # one that is lent later (ZeroGPU) tells its size alone
+        return int(cuda.get_device_properties(index).total_memory)
 
 
 def parse_devices(text: str) -> Devices:

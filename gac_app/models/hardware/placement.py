@@ -1,20 +1,22 @@
-"""Placement: one member per GPU in turn, several GPUs for a member that needs them, else a share of the CPU's cores.
+"""Placement: members on GPUs, the largest first, several GPUs for a member that needs them, else a share of the CPU's
+cores.
 
-Pure arithmetic on configuration and hardware: it needs neither GPUs nor weights.
+Pure arithmetic on needs and hardware: it needs neither GPUs nor weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB, Devices
+from gac_app.models.hardware.needs import CPU, Need, Rooms, Seat, gib
+from gac_app.models.hardware.seats import RAY, Seats, listed
 
-CPU = "cpu"
-RAY = "Ray"
-# Beside the weights: KV caches, activations, and CUDA's own memory.
-CACHE_MARGIN = 1.15
+# What is estimated from a number of parameters: caches beside the weights, activations, and CUDA's own memory.
+CACHE_PART = 0.15
 RUNTIME_BYTES = GIB // 2
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _QUANTIZED_BYTES = {"8bit": 1.1, "4bit": 0.6}  # embeddings and norms stay in half precision
@@ -22,11 +24,21 @@ _QUANTIZED_BYTES = {"8bit": 1.1, "4bit": 0.6}  # embeddings and norms stay in ha
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one member runs."""
+    """Where one member runs.
 
-    device: str | tuple[str, ...]  # several GPUs share its layers
-    num_threads: int  # on the CPU
-    size_bytes: int | None  # estimated; None if the config does not give its parameters
+    Attributes:
+        device: several GPUs share its layers.
+        num_threads: on the CPU.
+        size_bytes: needed with all its sequences; None = unknown.
+        seat: its part of the GPUs; None = it needs none, or does not fit.
+        refusal: why it cannot be loaded; "" = as far as is known, it can.
+    """
+
+    device: str | tuple[str, ...]
+    num_threads: int
+    size_bytes: int | None
+    seat: Seat | None = None
+    refusal: str = ""
 
     @property
     def is_on_cpu(self) -> bool:
@@ -35,54 +47,80 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Placements by member name, in the config's order, and warnings. As a string: a table for a terminal.
+    """Placements by member name, in the config's order, and warnings. As a string: tables for a terminal.
 
     Attributes:
         are_apart: no two members share a device, so none slows another down.
+        gpus: free bytes of each GPU before anything is loaded.
     """
 
     placements: dict[str, Placement]
     warnings: tuple[str, ...]
     are_apart: bool
+    gpus: Rooms
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why members cannot be loaded."""
+        return [placement.refusal for placement in self.placements.values() if placement.refusal]
 
     def __str__(self) -> str:
         rows = [("member", "runs on", "needs about", "CPU threads")]
         rows += [
-            (name, ", ".join(_listed(placement.device)), _gib(placement.size_bytes), str(placement.num_threads))
+            (name, ", ".join(listed(placement.device)), gib(placement.size_bytes), str(placement.num_threads))
             for name, placement in self.placements.items()
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+        taken = [(name, place.seat.taken) for name, place in self.placements.items() if place.seat and place.size_bytes]
+        gpus = [("GPU", "free", "of it for")] * bool(taken)
+        for gpu, free in self.gpus.items():
+            if parts := [f"{name} {gib(held[gpu])}" for name, held in taken if gpu in held]:
+                gpus.append((gpu, gib(free), ", ".join(parts)))
+        warned = [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join([*_table(rows), *_table(gpus), *warned])
 
 
-def plan(members: Sequence[MemberConfig], devices: Devices) -> Plan:
-    """Place every member. One that does not fit is placed with a warning. A view is where its member is."""
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def plan(members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, Need] | None = None) -> Plan:
+    """Place every member. A view is where its member is.
+
+    If not all fit with their `max_sequences`, each gets room for one sequence as long as its context, and what is left
+    is for whoever comes first. One that does not even fit so is refused.
+
+    Args:
+        needs: by name, where a member's files are here; others are estimated from `num_params`.
+    """
     own = [member for member in members if not member.of]
     if len(own) < len(members):
-        placed = plan(own, devices)
-        of_views = {m.name: replace(placed.placements[m.of], size_bytes=0) for m in members if m.of}
+        placed = plan(own, devices, needs)
+        of_views = {m.name: replace(placed.placements[m.of], size_bytes=0, seat=None) for m in members if m.of}
         found = placed.placements | of_views
-        return Plan({member.name: found[member.name] for member in members}, placed.warnings, are_apart=False)
-    gpus = _GpuMemory(devices)
-    chosen: dict[str, tuple[str, ...]] = {}
-    warnings: list[str] = []
-    # Members with devices in the config come first; the others share the rest.
-    for member in sorted(members, key=lambda member: not _own_devices(member, devices)):
-        size_bytes = _size_bytes(member, on_gpu=True) or 0
-        chosen[member.name] = _own_devices(member, devices) or gpus.choose(size_bytes)
-        if not member.is_elsewhere:
-            warnings += gpus.take(member.name, chosen[member.name], size_bytes)
-    num_threads = _cpu_threads([member for member in members if chosen[member.name] == (CPU,)], devices.num_cores)
+        return replace(placed, placements={member.name: found[member.name] for member in members}, are_apart=False)
+    known = {member.name: (needs or {}).get(member.name) or _estimated(member) for member in own}
+    seats = Seats(own, devices, known, is_whole=True)
+    if seats.refusals:
+        seats = Seats(own, devices, known, is_whole=False)
+    num_threads = _cpu_threads([member for member in own if seats.names[member.name] == (CPU,)], devices.num_cores)
     placements = {
-        member.name: _placement(member, chosen[member.name], num_threads.get(member.name, 1)) for member in members
+        member.name: _placement(member, seats, known[member.name], num_threads.get(member.name, 1)) for member in own
     }
-    return Plan(placements, (*warnings, *_cpu_warnings(placements, devices)), _are_apart(placements, devices))
+    warnings = (*seats.warnings(), *_cpu_warnings(placements, devices), *_missing_packages(own))
+    gpus = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
+    return Plan(placements, warnings, _are_apart(placements, devices), gpus)
 
 
-def _placement(member: MemberConfig, names: tuple[str, ...], num_threads: int) -> Placement:
-    size_bytes = _size_bytes(member, on_gpu=names != (CPU,))
-    return Placement(names[0] if len(names) == 1 else names, member.num_threads or num_threads, size_bytes)
+def _placement(member: MemberConfig, seats: Seats, need: Need | None, num_threads: int) -> Placement:
+    name, names = member.name, seats.names[member.name]
+    size_bytes = need.most if need else None
+    if names == (CPU,) and member.num_params:
+        size_bytes = int(member.num_params * _bytes_per_param(member, on_gpu=False) * (1 + CACHE_PART)) + RUNTIME_BYTES
+    device = names[0] if len(names) == 1 else names
+    threads = member.num_threads or num_threads
+    return Placement(device, threads, size_bytes, seats.seat_of(name), seats.refusals.get(name, ""))
 
 
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
@@ -105,84 +143,37 @@ def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
     return {name: num if num and all(params.values()) else 1.0 for name, num in params.items()}
 
 
-def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
-    """The devices that the config names for this member, the address of its server, Ray, or the CPU if nothing else
-    is possible; empty = to be chosen.
-    """
-    if member.server:
-        return (member.server.url,)
-    if member.ray:
-        return (RAY,)
-    if member.device != "auto":
-        return _listed(member.device)
-    if member.max_memory:
-        return tuple(name for name in member.max_memory if name != CPU) or (CPU,)
-    needs_cpu = not devices.gpus or member.backend == "llama_cpp" or member.is_random
-    return (CPU,) if needs_cpu else ()
-
-
-def _size_bytes(member: MemberConfig, on_gpu: bool) -> int | None:
+def _estimated(member: MemberConfig) -> Need | None:
+    """On GPUs, from the number of parameters."""
     if member.num_params is None or member.server:
         return None
+
+    def need_of(num_params: float, bytes_per_param: float) -> Need:
+        weights = int(num_params * bytes_per_param)
+        cache = int(weights * CACHE_PART / member.max_sequences)
+        return Need(weights, cache, member.max_sequences, workspace=RUNTIME_BYTES)
+
+    found = {name: need_of(member.num_params, size).least for name, size in _QUANTIZED_BYTES.items()}
+    instead = {f"quantization: {name}": least for name, least in found.items()}
+    return replace(need_of(member.num_params, _bytes_per_param(member, on_gpu=True)), instead=instead)
+
+
+def _bytes_per_param(member: MemberConfig, *, on_gpu: bool) -> float:
     if member.quantization != "none":
-        per_param = _QUANTIZED_BYTES[member.quantization]
-    elif member.dtype != "auto":
-        per_param = _BYTES[member.dtype]
-    elif not on_gpu and member.backend != "transformers" and _is_gguf(member):
-        per_param = 1.0  # llama.cpp keeps the file's quantised weights
-    else:
-        per_param = 2.0 if on_gpu else 4.0
-    return int(member.num_params * per_param * CACHE_MARGIN) + RUNTIME_BYTES
+        return _QUANTIZED_BYTES[member.quantization]
+    if member.dtype != "auto":
+        return _BYTES[member.dtype]
+    if not on_gpu and member.backend != "transformers" and _is_gguf(member):
+        return 1.0  # llama.cpp keeps the file's quantised weights
+    return 2.0 if on_gpu else 4.0
 
 
 def _is_gguf(member: MemberConfig) -> bool:
     return any(len(parts) > 1 or parts[0].endswith(".gguf") for parts in member.mirrors)
 
 
-class _GpuMemory:
-    """Free memory of each GPU, and whose turn it is."""
-
-    def __init__(self, devices: Devices) -> None:
-        self._left = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
-        self._names = list(self._left)
-        self._turn = 0
-        self._seen = "assumed" if devices.is_assumed else "here"
-
-    def choose(self, size_bytes: int) -> tuple[str, ...]:
-        """The next GPU in turn with room; else as many as needed, the emptiest first; else all."""
-        in_turn = self._names[self._turn :] + self._names[: self._turn]
-        for name in in_turn:
-            if size_bytes <= self._left[name]:
-                return (name,)
-        chosen: list[str] = []
-        for name in sorted(in_turn, key=lambda name: -self._left[name]):
-            chosen.append(name)
-            if sum(self._left[name] for name in chosen) >= size_bytes:
-                break
-        return tuple(sorted(chosen, key=self._names.index))
-
-    def take(self, member: str, devices: tuple[str, ...], size_bytes: int) -> list[str]:
-        """Book a member's memory and pass the turn on. Returns warnings if GPUs are missing or too small."""
-        gpus = [name for name in devices if name != CPU]
-        missing = [name for name in gpus if name not in self._left]
-        if missing:
-            return [f"{member}: {', '.join(missing)} not {self._seen}; there are {len(self._left)} GPUs"]
-        available = sum(self._left[name] for name in gpus)
-        is_short = bool(gpus) and CPU not in devices and size_bytes > available
-        # accelerate spreads the layers evenly, limited by each GPU's memory.
-        for num_done, name in enumerate(sorted(gpus, key=self._left.__getitem__)):
-            taken = min(self._left[name], size_bytes // (len(gpus) - num_done))
-            self._left[name] -= taken
-            size_bytes -= taken
-            self._turn = (self._names.index(gpus[-1]) + 1) % len(self._names)
-        if not is_short:
-            return []
-        need = _gib(available + size_bytes)
-        return [f"{member} needs about {need} and finds {_gib(available)} free on {', '.join(gpus)}"]
-
-
 def _are_apart(placements: dict[str, Placement], devices: Devices) -> bool:
-    gpus = [name for placement in placements.values() for name in _listed(placement.device) if name not in (CPU, RAY)]
+    gpus = [name for placement in placements.values() for name in listed(placement.device) if name not in (CPU, RAY)]
     num_threads = sum(placement.num_threads for placement in placements.values() if placement.is_on_cpu)
     return len(gpus) == len(set(gpus)) and num_threads <= devices.num_cores
 
@@ -192,8 +183,8 @@ def _cpu_warnings(placements: dict[str, Placement], devices: Devices) -> list[st
     need = sum(placement.size_bytes or 0 for placement in on_cpu.values())
     warnings = []
     if devices.memory_bytes is not None and need > devices.memory_bytes:
-        there = _gib(devices.memory_bytes)
-        warnings.append(f"{', '.join(on_cpu)}: about {_gib(need)} needed in main memory, which has {there}")
+        there = gib(devices.memory_bytes)
+        warnings.append(f"{', '.join(on_cpu)}: about {gib(need)} needed in main memory, which has {there}")
     num_threads = sum(placement.num_threads for placement in on_cpu.values())
     if num_threads > max(devices.num_cores, len(on_cpu)):
         warnings.append(
@@ -202,9 +193,9 @@ def _cpu_warnings(placements: dict[str, Placement], devices: Devices) -> list[st
     return warnings
 
 
-def _listed(device: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (device,) if isinstance(device, str) else device
-
-
-def _gib(num_bytes: int | None) -> str:
-    return "?" if num_bytes is None else f"{num_bytes / GIB:.1f} GiB"
+def _missing_packages(members: Sequence[MemberConfig]) -> Iterator[str]:
+    if find_spec("bitsandbytes") is None:
+        for member in members:
+            if member.quantization != "none" and not member.is_elsewhere:
+                what = f"quantization {member.quantization} needs the package bitsandbytes"
+                yield f"{member.name}: {what}, which is not installed here"

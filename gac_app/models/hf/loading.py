@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
+from gac_app.models.hardware import Need, Seat
 from gac_app.models.hf.adapter import check_adapter, with_adapter
 from gac_app.models.hf.conversion import converted
+from gac_app.models.hf.memory import need_of
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
 
@@ -31,7 +32,12 @@ LENT = "cuda"
 
 
 def load(
-    member: MemberConfig, files: ModelFiles, cache_dir: Path, device: str | tuple[str, ...], num_threads: int | None
+    member: MemberConfig,
+    files: ModelFiles,
+    cache_dir: Path,
+    device: str | tuple[str, ...],
+    num_threads: int | None,
+    seat: Seat | None = None,
 ) -> TransformersModel:
     """Load a member's model.
 
@@ -41,21 +47,29 @@ def load(
         cache_dir: where a converted GGUF file is kept.
         device: "cpu", "cuda:0", or several that accelerate spreads the layers over.
         num_threads: CPU threads of one forward pass; None = torch's own choice.
+        seat: its part of the GPUs; None = as much of `device` as it needs.
 
     Raises:
         ModelLoadError: the files are damaged, untrusted or do not fit; names the member and the reason.
     """
     with _LOADING:
-        return _load(member, files, cache_dir, device, num_threads)
+        return _load(member, files, cache_dir, device, num_threads, seat)
 
 
 def _load(
-    member: MemberConfig, files: ModelFiles, cache_dir: Path, device: str | tuple[str, ...], num_threads: int | None
+    member: MemberConfig,
+    files: ModelFiles,
+    cache_dir: Path,
+    device: str | tuple[str, ...],
+    num_threads: int | None,
+    seat: Seat | None,
 ) -> TransformersModel:
     directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
     check_files(member, directory)
     if member.adapter:
         check_adapter(member.name, Path(member.adapter))
+    quantized = _quantized(member)
+    placed = _placed(member, directory, device, seat)
     trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
@@ -63,8 +77,8 @@ def _load(
             directory,
             dtype=_dtype(member, device),
             use_safetensors=None if member.allow_pickle else True,
-            **_placed(member, device),
-            **_quantized(member),
+            **placed,
+            **quantized,
             **trusted,
         )
         if member.adapter:
@@ -83,14 +97,38 @@ def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
     trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
-        config = AutoConfig.from_pretrained(directory, **trusted)
-        with _LOADING, torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=member.allow_remote_code)
+        with _LOADING:
+            model = _without_weights(member, directory)
         if (directory / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_pretrained(directory)
     except Exception as error:  # as in `_load`
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
     return model, tokenizer
+
+
+def needed(member: MemberConfig, directory: Path) -> Need:
+    """What a member needs on GPUs. Raises ModelLoadError if its files cannot be used."""
+    _check_trust(member, directory)
+    with _LOADING:
+        return _needed(member, directory)
+
+
+def _needed(member: MemberConfig, directory: Path) -> Need:
+    try:
+        model = _without_weights(member, directory)
+        sizes = [path.stat().st_size for path in directory.glob("*.safetensors")]
+        # Weights that are quantised in the files have another layout.
+        return need_of(member, model, sum(sizes) if hasattr(model.config, "quantization_config") else None)
+    except Exception as error:  # as in `_load`
+        raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
+
+
+def _without_weights(member: MemberConfig, directory: Path) -> Any:
+    """The model on the meta device."""
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=member.allow_remote_code, local_files_only=True)
+    dtype = getattr(torch, member.dtype) if member.dtype != "auto" else config.dtype or torch.float32
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=member.allow_remote_code)
 
 
 def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:
@@ -162,28 +200,22 @@ def _dtype(member: MemberConfig, device: str | tuple[str, ...]) -> Any:
     return torch.float32 if device == "cpu" else "auto"
 
 
-def _placed(member: MemberConfig, device: str | tuple[str, ...]) -> dict[str, Any]:
-    """from_pretrained's arguments for one device, or for accelerate to spread the layers over several."""
+def _placed(member: MemberConfig, directory: Path, device: str | tuple[str, ...], seat: Seat | None) -> dict[str, Any]:
+    """from_pretrained's arguments for one device, or for several. Raises ModelLoadError if it does not fit its seat."""
     if device == LENT:
         return {}
-    if isinstance(device, str) and not member.max_memory:
-        return {"device_map": {"": device}}
-    devices = (device,) if isinstance(device, str) else device
-    return {"device_map": "auto", "max_memory": _accelerate_memory(member.max_memory, devices)}
-
-
-def _accelerate_memory(max_memory: Mapping[str, str], devices: tuple[str, ...]) -> dict[int | str, int | str]:
-    """accelerate uses any GPU that is not listed, so all except `devices` are listed with no memory."""
-    from accelerate.utils import get_max_memory
-
-    wanted = {_accelerate_key(name): amount for name, amount in max_memory.items()}
-    allowed = {_accelerate_key(name) for name in devices} | set(wanted)
-    free: dict[int | str, int | str] = get_max_memory()
-    return {key: wanted.get(key) or free[key] if key in allowed else 0 for key in {**free, **wanted}}
-
-
-def _accelerate_key(device: str) -> int | str:
-    return int(device.removeprefix("cuda:")) if device.startswith("cuda:") else device
+    if seat is None:
+        return {"device_map": {"": device} if isinstance(device, str) else "auto"}
+    if seat.device_map is None:
+        need = _needed(member, directory)
+        found = need.seat(seat.rooms, need.num_sequences) or need.seat(seat.rooms, 1)
+        if found is None:
+            raise ModelLoadError(need.refusal(member.name, seat.rooms))
+        seat = found
+    if seat.device_map is not None:
+        return {"device_map": dict(seat.device_map)}
+    rooms = {int(name.removeprefix("cuda:")) if ":" in name else name: room for name, room in seat.rooms.items()}
+    return {"device_map": "auto", "max_memory": rooms}
 
 
 def _quantized(member: MemberConfig) -> dict[str, Any]:

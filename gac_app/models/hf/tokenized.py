@@ -64,7 +64,7 @@ class TokenizedModel(Model, ABC):
         super().__init__(
             name,
             vocabulary,
-            context_length=_context_length(model, context_length),
+            context_length=length_of_context(model, context_length),
             max_sequences=max_sequences,
             chat=ChatFormat(template, tokenizer.bos_token or "", tokenizer.eos_token or "", template_options),
             num_threads=num_threads,
@@ -97,7 +97,8 @@ def _facts(model: Any) -> ModelFacts:
     )
 
 
-def _context_length(model: Any, wanted: int | None) -> int:
+def length_of_context(model: Any, wanted: int | None) -> int:
+    """Most ids of a sequence: the model's limit, or fewer. Raises ModelLoadError if neither is known."""
     trained_for: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     lengths = [length for length in (wanted, trained_for) if length]
     if not lengths:

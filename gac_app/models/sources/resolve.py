@@ -81,6 +81,22 @@ def _cached(member: MemberConfig, cache_dir: Path) -> ModelFiles | None:
     return None
 
 
+def directory_here(member: MemberConfig, cache_dir: Path) -> Path | None:
+    """The directory of a model in the Hub's layout, if it is on this machine. Fetches nothing.
+
+    Raises:
+        ModelLoadError: a source has another form.
+    """
+    for mirror in member.mirrors:
+        if _is_repository(mirror):
+            path = hub.cached_repository(hub.HubSource.parse(mirror[0]), member, cache_dir)
+        else:
+            path = None if scheme_of(mirror[0]) else Path(mirror[0]).expanduser()
+        if path and (path / "config.json").is_file():
+            return path
+    return None
+
+
 def _from_mirror(
     member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: ProgressCallback, unreachable: set[str]
 ) -> ModelFiles:

@@ -1,0 +1,147 @@
+"""How much of GPUs' memory a model needs, from its configuration alone, and how its layers are divided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
+
+from gac_app.member_config import MemberConfig
+from gac_app.models.hardware.devices import GIB, parse_devices
+from gac_app.models.hardware.needs import Need
+from gac_app.models.hardware.placement import plan
+from gac_app.models.hf.loading import needed
+from gac_app.models.hf.memory import need_of
+
+QWEN_32B = {
+    **{"vocab_size": 152_064, "hidden_size": 5120, "intermediate_size": 27_648, "num_hidden_layers": 64},
+    **{"num_attention_heads": 40, "num_key_value_heads": 8, "max_position_embeddings": 32_768},
+}
+
+
+def member(**config: object) -> MemberConfig:
+    return MemberConfig.model_validate({"name": "Qwen", "source": "hub:a/b", **config})
+
+
+@pytest.fixture(scope="module")
+def need_32b(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Need]:
+    directory = tmp_path_factory.mktemp("qwen")
+    Qwen2Config(**QWEN_32B, dtype="bfloat16", tie_word_embeddings=False).save_pretrained(directory)
+
+    @cache
+    def found(**config: object) -> Need:
+        return needed(member(**config), directory)
+
+    return found
+
+
+def test_weights_and_caches_are_those_of_the_configuration(need_32b: Callable[..., Need]) -> None:
+    need = need_32b(context_length=8192, max_sequences=10)
+    assert need.weights == pytest.approx(32.76e9 * 2, rel=0.001)
+    assert need.cache == 8192 * 64 * 2 * 8 * 128 * 2 * 1.25
+    assert need.most == need.least + 9 * need.cache
+    assert need_32b().context_length == 32_768
+    assert need_32b(dtype="float32").weights == pytest.approx(32.76e9 * 4, rel=0.001)
+
+
+def test_quantised_weights_are_counted_with_their_scales(need_32b: Callable[..., Need]) -> None:
+    in_layers, others = 31.2e9, 1.56e9  # the embedding and the head stay as they are
+    for quantization, size in (("8bit", 1.01), ("4bit", 0.5625)):
+        need = need_32b(quantization=quantization)
+        assert need.weights == pytest.approx(in_layers * size + others * 2, rel=0.01)
+        assert need_32b().instead[f"quantization: {quantization}"] == need.least
+
+
+def test_a_refusal_says_what_would_fit(need_32b: Callable[..., Need]) -> None:
+    need = need_32b(context_length=8192)
+    [refused] = plan([member()], parse_devices("24GiB"), {"Qwen": need}).refusals
+    assert refused.startswith(
+        "Qwen: needs 64.4 GiB (weights 61.0, cache 2.5 for one sequence of 8,192 tokens, workspace"
+    )
+    assert "and cuda:0 has 24.0 GiB free; use quantization: 4bit (22." in refused
+    assert "8bit" not in refused, "it would not fit"
+    assert refused.endswith("a smaller context_length, or several GPUs")
+
+
+def test_a_model_larger_than_a_gpu_is_divided_evenly(need_32b: Callable[..., Need]) -> None:
+    need = need_32b(context_length=8192)
+    placement = plan([member()], parse_devices("3x48GiB"), {"Qwen": need}).placements["Qwen"]
+    assert placement.device == ("cuda:0", "cuda:1")
+    assert placement.seat
+    assert placement.seat.device_map
+    taken = placement.seat.taken
+    assert max(taken.values()) < 1.1 * min(taken.values())
+    assert sum(taken.values()) == pytest.approx(need.most + need.workspace, rel=0.001)
+    layers = [placement.seat.device_map[f"model.layers.{index}"] for index in range(64)]
+    assert layers == sorted(layers)
+
+
+def test_whole_caches_take_more_gpus_where_there_are_some(need_32b: Callable[..., Need]) -> None:
+    need = need_32b(context_length=32_768, max_sequences=8)  # 61 GiB, and 10 for each sequence
+    assert plan([member()], parse_devices("4x80GiB"), {"Qwen": need}).placements["Qwen"].device == ("cuda:0", "cuda:1")
+    alone = plan([member()], parse_devices("80GiB"), {"Qwen": need})
+    assert (alone.refusals, alone.placements["Qwen"].device) == ([], "cuda:0")
+    assert alone.warnings[0].startswith("Qwen: caches of 8 sequences need up to 80.0 GiB, and ")
+
+
+@cache
+def small_need(num_layers: int, is_tied: bool, quantization: str) -> Need:
+    config = LlamaConfig(
+        vocab_size=999, hidden_size=64, intermediate_size=128, num_hidden_layers=num_layers, num_attention_heads=4
+    )
+    config.tie_word_embeddings = is_tied
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    return need_of(member(quantization=quantization, context_length=64), model)
+
+
+NEEDS = st.builds(small_need, st.integers(1, 8), st.booleans(), st.sampled_from(["none", "8bit", "4bit"]))
+
+
+@given(need=NEEDS, parts=st.lists(st.floats(0, 2), min_size=2, max_size=4), num_sequences=st.integers(1, 9))
+def test_layers_are_divided_within_the_rooms_or_not_at_all(need: Need, parts: list[float], num_sequences: int) -> None:
+    held = need.weights + num_sequences * need.cache
+    rooms = {f"cuda:{index}": int(part * held) + need.workspace for index, part in enumerate(parts)}
+    seat = need.seat(rooms, num_sequences)
+    if seat is None:
+        assert max(rooms.values()) < 1.2 * held + need.workspace, "one has room for all"
+        return
+    assert seat.device_map
+    assert set(seat.device_map.values()) <= rooms.keys()
+    assert all(taken <= rooms[name] for name, taken in seat.taken.items())
+    assert sum(seat.taken.values()) >= 0.99 * held
+    assert need.seat(rooms, num_sequences) == seat, "each time the same"
+
+
+def test_what_has_no_room_on_gpus_may_go_to_main_memory() -> None:
+    need = small_need(8, False, "none")
+    half = need.workspace + (need.weights + need.cache) // 2
+    assert need.seat({"cuda:0": half}, 1) is None
+    seat = need.seat({"cuda:0": half, "cpu": GIB}, 1)
+    assert seat
+    assert seat.device_map
+    assert set(seat.device_map.values()) == {"cuda:0", "cpu"}
+    assert seat.taken["cuda:0"] <= half
+
+
+def test_only_members_that_transformers_runs_are_looked_at(llama_dir: Path, tmp_path: Path) -> None:
+    from gac_app.models.factory import known_needs
+
+    def named(name: str, **config: object) -> MemberConfig:
+        return member(**{"source": str(llama_dir), **config}).model_copy(update={"name": name})
+
+    members = [
+        named("here"),
+        named("elsewhere", server={"url": "http://127.0.0.1:1", "api": "vllm"}),
+        named("cpu", device="cpu"),
+        named("gguf", source="gone.gguf"),
+        named("random", source="random:1"),
+        named("hub", source="hub:no/such"),
+    ]
+    assert list(known_needs(members, tmp_path)) == ["here"]
