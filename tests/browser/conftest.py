@@ -170,6 +170,12 @@ class Watched:
               return String(range); })""", name,
         )  # fmt: skip
 
+    def at_widths(self, *widths: int) -> Iterator[int]:
+        """The page in windows so wide, one after the other: cheaper than a page for each."""
+        for width in widths:
+            self.page.set_viewport_size({"width": width, "height": 900})
+            yield width
+
     def in_both_schemes(self) -> Iterator[str]:
         """The page as it is where the system is dark, then as it is where that is light. From now on nothing moves."""
         for scheme in ("dark", "light"):

@@ -171,13 +171,13 @@ def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> Non
     page.wait_for_end()
 
 
-@pytest.mark.parametrize("key", ["Control+Enter", "Meta+Enter"])
-def test_enter_with_another_key_asks_too(serve: Server, open_page: Opener, key: str) -> None:
+def test_enter_with_another_key_asks_too(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    for prompt in ("first", "second"):
-        page.page.fill("#gac-prompt textarea", prompt)
-        page.page.press("#gac-prompt textarea", key)
-        page.page.wait_for_selector(f".gac-asked h2:text-is('{prompt}')")
+    for key in ("Control+Enter", "Meta+Enter"):
+        for prompt in (f"{key}, first", f"{key}, second"):
+            page.page.fill("#gac-prompt textarea", prompt)
+            page.page.press("#gac-prompt textarea", key)
+            page.page.wait_for_selector(f".gac-asked h2:text-is('{prompt}')")
 
 
 def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) -> None:
@@ -381,14 +381,14 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     page.wait_for_end()
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
-def test_nothing_overflows(serve: Server, open_page: Opener, width: int) -> None:
-    page = open_page(serve(), viewport={"width": width, "height": 844})
+def test_nothing_overflows(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), viewport={"width": 390, "height": 900})
     page.ask("hello")
     page.click_token(1)
     page.page.wait_for_selector(".gac-branch")
-    for scheme in page.in_both_schemes():
-        assert page.page.evaluate("document.documentElement.scrollWidth") <= width, scheme
+    for width in page.at_widths(390, 768, 1280, 1920):
+        for scheme in page.in_both_schemes():
+            assert page.page.evaluate("document.documentElement.scrollWidth") <= width, scheme
 
 
 def test_every_tab_has_the_same_place(serve: Server, open_page: Opener) -> None:

@@ -261,24 +261,22 @@ def digests_by_themselves(prompt: str, cache: Path) -> dict[str, str]:
     return found
 
 
-def test_a_lent_gpu_gives_the_same_answers_in_one_process(tmp_path: Path) -> None:
-    space = Space(tmp_path, is_zero=True)
-    with space.serving("first") as browser:
-        check_doors(browser)
-        browser.call("gac-consent", "set_consent", consents=True)
-        browser.run("Name three colours")
-        until(space.mirrored, "for the run")
-        assert digests(space.mirrored()[0]) == digests_by_themselves("Name three colours", tmp_path / "own")
+def gives_the_same_answers(space: Space, browser: Browser) -> None:
+    """As the library in this process does, in one process that asks for the GPU."""
+    browser.call("gac-consent", "set_consent", consents=True)
+    browser.run("Name three colours")
+    until(space.mirrored, "for the run")
+    assert digests(space.mirrored()[0]) == digests_by_themselves("Name three colours", space.folder / "own")
 
-        def stop() -> None:
-            newest = browser.history()[0]["id"]
-            browser.call("gac-board", "stop_run", run=newest)
+    def stop() -> None:
+        newest = browser.history()[0]["id"]
+        browser.call("gac-board", "stop_run", run=newest)
 
-        said = browser.run("Go on and on", stop, max_new_tokens=4000)
-        assert [run["status"] for run in browser.history()] == ["aborted", "finished"], said
-        browser.run("And again")
-        assert [run["status"] for run in browser.history()] == ["finished", "aborted", "finished"]
-    asked = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    said = browser.run("Go on and on", stop, max_new_tokens=4000)
+    assert [run["status"] for run in browser.history()] == ["aborted", "finished"], said
+    browser.run("And again")
+    assert [run["status"] for run in browser.history()] == ["finished", "aborted", "finished"]
+    asked = [json.loads(line) for line in (space.folder / "gpu.jsonl").read_text().splitlines()]
     assert [one["client"] for one in asked] == ["203.0.113.9"] * 3
     assert len({one["pid"] for one in asked}) == 1
     assert [one["seconds"] for one in asked] == [15, 120, 15]

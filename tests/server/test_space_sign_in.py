@@ -9,7 +9,16 @@ import httpx
 import pytest
 
 from tests.server.fake_provider import USER, Provider, provided
-from tests.server.test_space import HOST, Browser, Space, answers_and_keeps, check_doors, comes_back, vote
+from tests.server.test_space import (
+    HOST,
+    Browser,
+    Space,
+    answers_and_keeps,
+    check_doors,
+    comes_back,
+    gives_the_same_answers,
+    vote,
+)
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -71,10 +80,12 @@ def test_visitors_with_and_without_an_account_come_back(tmp_path: Path) -> None:
     check_no_name_is_kept(tmp_path)
 
 
-def test_a_visitor_signs_in_where_a_gpu_is_lent(tmp_path: Path) -> None:
+def test_a_lent_gpu_answers_alike_and_lets_visitors_sign_in(tmp_path: Path) -> None:
     with provided() as provider:
         space = Space(tmp_path, is_zero=True, more=provider.variables)
         with space.serving("first") as laptop:
+            check_doors(laptop)
+            gives_the_same_answers(space, another(laptop, STRANGER))
             signs_in_and_out(space, provider, laptop)
     check_no_name_is_kept(tmp_path)
 
