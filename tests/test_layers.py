@@ -79,7 +79,7 @@ _ROOM_ORDERS = {
     "server": "quiet_log reporting telemetry limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",
     "storage": "text migrations database runs battles studies servers signals store",
-    "evaluation": "tasks metrics running analyses advising studies registered suites harness",
+    "evaluation": "tasks metrics running advising studies registered suites harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
     "services": "garbage visitors origin settling members queue exports mirror runs completions lab battles",
 }
@@ -165,7 +165,7 @@ FACES = [
 ]
 # Rooms with modules that load more than most importers need: torch, numpy, transformers' models, or all of the lab.
 # Names that the face has are imported by it, the others from their modules.
-PARTIAL_FACES = ["decoding.rules", "models.hf", *(f"evaluation.{room}" for room in ("metrics", "analyses", "studies"))]
+PARTIAL_FACES = ["decoding.rules", "models.hf", *(f"evaluation.{room}" for room in ("metrics", "studies"))]
 
 
 def _offered(room: str) -> set[str]:

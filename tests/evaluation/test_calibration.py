@@ -18,12 +18,6 @@ from typer.testing import CliRunner, Result
 
 from gac_app.cli import app
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.analyses.calibration import (
-    CalibrationReport,
-    SystemCalibration,
-    calibrate_systems,
-    check_choices,
-)
 from gac_app.evaluation.metrics.calibration import (
     Bin,
     ScoredChoices,
@@ -31,11 +25,20 @@ from gac_app.evaluation.metrics.calibration import (
     calibration_of,
     equal_count_bins,
     equal_width_bins,
+    fit_temperature,
+    scale_temperature,
 )
-from gac_app.evaluation.metrics.calibration_temperature import fit_temperature, scale_temperature
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.studies.calibration import _plots, _scaling, _unfitted
+from gac_app.evaluation.studies.calibration import (
+    CalibrationReport,
+    SystemCalibration,
+    _plots,
+    _scaling,
+    _unfitted,
+    calibrate_systems,
+    check_choices,
+)
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import Task
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from gac_app.cli import app
 from gac_app.errors import RequestError
-from gac_app.evaluation.analyses.member_scaling import judge_scaling, plan_scaling
 from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.studies.members import accuracies, judge_scaling, plan_scaling, to_json
 from tests.fakes import config_of
 
 
@@ -41,14 +41,14 @@ def test_a_choice_is_compared_with_the_best_of_its_own_members() -> None:
         system: [Answer(str(i), is_right=bit == "1") for i, bit in enumerate(right.get(system.name, "1110"))]
         for system in plan.values()
     }
-    report = judge_scaling("nq", plan, answers)
-    found = {choice.members: choice for choice in report.choices}
+    choices = judge_scaling(plan, answers)
+    found = {choice.members: choice for choice in choices}
     assert found["a",].vs_best_own is None
     assert found["a", "b"].vs_best_own.delta == pytest.approx(0.25)  # type: ignore[union-attr]
     assert found["a", "c"].vs_best_own.delta == pytest.approx(-0.25)  # type: ignore[union-attr]
-    assert report.sizes == [1, 2, 3]
-    assert report.accuracies(1) == [0.25, 0.5, 1.0]
-    by_number = report.to_json()["by_number"]
+    assert list(accuracies(choices)) == [1, 2, 3]
+    assert accuracies(choices)[1] == [0.25, 0.5, 1.0]
+    by_number = to_json("nq", choices)["by_number"]
     assert by_number["1"] == {"mean": pytest.approx(7 / 12), "best": 1.0, "worst": 0.25}
 
 

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.analyses.plants import planted, spoilt_sentence
-from gac_app.evaluation.analyses.snowball import is_said, judge_snowball, words_kept
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import parse_system
+from gac_app.evaluation.studies.snowballing import is_said, judge_snowball, planted, spoilt_sentence, words_kept
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import load_task
 from tests.evaluation.conftest import call

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.analyses.threshold_sweep import SweepPlan, SweepReport, judge_sweep, plan_sweep
-from gac_app.evaluation.metrics.pareto import pareto_front
 from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.studies.thresholds import SweepPlan, SweepReport, judge_sweep, pareto_front, plan_sweep
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG
 

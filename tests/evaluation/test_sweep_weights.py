@@ -12,12 +12,11 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.analyses.weight_search import accuracies_on_grid, best_of, suffix_of
-from gac_app.evaluation.analyses.weight_sweep import halves, perplexity_per_word, sweep_weights
-from gac_app.evaluation.metrics.simplex import simplex_grid
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question, first_of_each_domain
+from gac_app.evaluation.running.weighted import simplex_grid, suffix_of
+from gac_app.evaluation.studies.weights import accuracies_on_grid, best_of, perplexity_per_word, sweep_weights
+from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, halves
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG, FakeEnsemble
 from tests.fakes import config_of

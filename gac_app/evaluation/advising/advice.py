@@ -19,10 +19,9 @@ from gac_app.decoding.trace import FinishedEvent
 from gac_app.evaluation.advising.likelihood import NAMESPACE, Likelihoods
 from gac_app.evaluation.advising.settings_tried import alone, by_rules, gated, kept_by_threshold, means
 from gac_app.evaluation.advising.spending import Spending
-from gac_app.evaluation.analyses.weight_sweep import halves
 from gac_app.evaluation.metrics import Comparison, compare, paired_interval, questions_needed
 from gac_app.evaluation.running import Answer, OutOfTimeError, System
-from gac_app.evaluation.tasks import Question, Task
+from gac_app.evaluation.tasks import Question, Task, halves
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

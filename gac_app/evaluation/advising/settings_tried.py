@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.advising.likelihood import Likelihoods
-from gac_app.evaluation.analyses.weight_search import even, rounded, system_at
-from gac_app.evaluation.metrics import simplex_grid
-from gac_app.evaluation.running import System, parse_system
+from gac_app.evaluation.running import System, even, members_alone, parse_system, rounded, simplex_grid, system_at
 from gac_app.evaluation.tasks import Question
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -21,7 +19,7 @@ def alone(config: Config) -> list[System]:
     """Each member alone. Raises RequestError if there is one only."""
     if len(config.member_names) < 2:
         raise RequestError("members", "there is only one, so there is nothing to choose")
-    return [parse_system(f"alone:{name}", config) for name in config.member_names]
+    return members_alone(config)
 
 
 def means(config: Config) -> list[System]:

@@ -1,12 +1,10 @@
-"""Statistics over numbers and words: intervals, calibration, Pareto fronts. Knows no model and no task.
+"""Statistics over numbers and words: intervals, calibration. Knows no model and no task.
 
-`calibration` and `calibration_temperature` load numpy, so they are imported by their own names, on use.
+`calibration` loads numpy, so it is imported by its own name, on use.
 """
 
 from gac_app.evaluation.metrics.consistency import ConsistencyReport, compare_vocabularies
 from gac_app.evaluation.metrics.consistency_words import word_sets
-from gac_app.evaluation.metrics.pareto import pareto_front
-from gac_app.evaluation.metrics.simplex import Point, simplex_grid
 from gac_app.evaluation.metrics.statistics import (
     Comparison,
     compare,
@@ -21,16 +19,13 @@ from gac_app.evaluation.metrics.strength import advice
 __all__ = [
     "Comparison",
     "ConsistencyReport",
-    "Point",
     "advice",
     "compare",
     "compare_vocabularies",
     "effect_shown",
     "holm",
     "paired_interval",
-    "pareto_front",
     "questions_needed",
-    "simplex_grid",
     "wilson_interval",
     "word_sets",
 ]

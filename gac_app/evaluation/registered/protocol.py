@@ -92,10 +92,6 @@ class Protocol(StudyFile):
         pairs = [gate if rule == "mean" else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
         return [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
 
-    def members(self, config: Config) -> list[System]:
-        """Each member alone."""
-        return [parse_system(f"alone:{name}", config) for name in config.member_names]
-
     def rival_systems(self, config: Config) -> list[System]:
         """Raises RequestError."""
         return [parse_system(name, config) for name in self.rivals]

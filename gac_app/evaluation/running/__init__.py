@@ -8,15 +8,25 @@ from gac_app.evaluation.running.systems import (
     System,
     alone_and_every_step,
     default_systems,
+    members_alone,
     parse_system,
     parse_systems,
     refuse_rules,
     with_whole_answers,
 )
+from gac_app.evaluation.running.weighted import (
+    Point,
+    even,
+    rounded,
+    simplex_grid,
+    suffix_of,
+    system_at,
+)
 
 __all__ = [
     "Answer",
     "OutOfTimeError",
+    "Point",
     "Progress",
     "ResultCache",
     "System",
@@ -24,10 +34,16 @@ __all__ = [
     "alone_and_every_step",
     "default_systems",
     "evaluate",
+    "even",
+    "members_alone",
     "parse_system",
     "parse_systems",
     "refuse_rules",
     "result_cache_path",
+    "rounded",
+    "simplex_grid",
+    "suffix_of",
     "summarise",
+    "system_at",
     "with_whole_answers",
 ]

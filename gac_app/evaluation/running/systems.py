@@ -97,16 +97,19 @@ def parse_systems(names: str, config: Config) -> list[System]:
     return [parse_system(name, config) for name in dict.fromkeys(found)]
 
 
+def members_alone(config: Config) -> list[System]:
+    """Each member alone."""
+    return [System(f"{_ALONE}{name}", alone=name) for name in config.member_names]
+
+
 def default_systems(config: Config) -> list[System]:
     """Each member alone, every step, and the gate at the configuration's threshold."""
-    alone = [System(f"{_ALONE}{name}", alone=name) for name in config.member_names]
-    names = ("every-step", f"{_GATE}{config.settings.threshold:g}")
-    return [*alone, *(parse_system(name, config) for name in names)]
+    return [*alone_and_every_step(config), parse_system(f"{_GATE}{config.settings.threshold:g}", config)]
 
 
 def alone_and_every_step(config: Config) -> list[System]:
     """Each member alone, and every step."""
-    return parse_systems(",".join([*(f"{_ALONE}{name}" for name in config.member_names), "every-step"]), config)
+    return [*members_alone(config), parse_system("every-step", config)]
 
 
 def with_whole_answers(config: Config) -> list[System]:

@@ -1,29 +1,57 @@
-"""The calibration of systems on a multiple-choice task."""
+"""The calibration of systems on a multiple-choice task: overall, by domain, and after temperature scaling."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.config import Config
-from gac_app.evaluation.running import System, alone_and_every_step, parse_systems, refuse_rules
+from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.running import Answer, System, alone_and_every_step, parse_systems, refuse_rules
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.wording import colours_of, figure
 from gac_app.evaluation.tasks import Question, Task
 
-if TYPE_CHECKING:  # they load numpy, which commands and page need not wait for
-    from gac_app.evaluation.analyses.calibration import CalibrationReport
-    from gac_app.evaluation.metrics.calibration import Calibration
+if TYPE_CHECKING:  # it loads numpy, which commands and page need not wait for
+    from gac_app.evaluation.metrics.calibration import Calibration, TemperatureScaling
 
+MIN_QUESTIONS = 2  # one to fit a temperature, one to check it
 _ADVICE = (
     "A member that is the gate may be given its temperature: Gate temperature in a run's settings, "
     "settings.gate_temperature in a configuration."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SystemCalibration:
+    """One system's calibration: on all questions, by domain, and with temperature scaling."""
+
+    overall: Calibration
+    domains: dict[str, Calibration]
+    scaling: TemperatureScaling
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """The calibration of systems on one task, by system name."""
+
+    task: str
+    num_questions: int
+    systems: dict[str, SystemCalibration]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        systems = {}
+        for name, system in self.systems.items():
+            facts = asdict(system)
+            systems[name] = {**facts.pop("overall"), **facts}
+        return {"task": self.task, "n": self.num_questions, "systems": systems}
 
 
 class CalibrationStudy(QuestionStudy):
@@ -42,15 +70,11 @@ class CalibrationStudy(QuestionStudy):
         return parse_systems(self.systems, config) if self.systems else alone_and_every_step(config)
 
     def check(self, config: Config, task: Task, questions: Sequence[Question], asked: Sequence[Question]) -> None:
-        from gac_app.evaluation.analyses.calibration import check_choices
-
         refuse_rules(self.systems_of(config))
         check_choices(task, asked)
 
     def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
         """Calibration errors and reliability diagrams. Raises GacError if an answer failed."""
-        from gac_app.evaluation.analyses.calibration import calibrate_systems
-
         config = ask.ensemble.config
         self.check(config, ask.task, ask.questions, asked)
         report = calibrate_systems(ask.task, asked, ask(self.systems_of(config), asked))
@@ -65,6 +89,45 @@ class CalibrationStudy(QuestionStudy):
             remarks=[_ADVICE, *_unfitted(report)],
             plots=_plots(report, config.member_names),
         )
+
+
+def check_choices(task: Task, questions: Sequence[Question]) -> None:
+    """Raise RequestError if the task has no choices, or too few questions."""
+    if task.kind != "choice":
+        raise RequestError("task", f"{task.name} has no choices to be sure of; expected a task of multiple choice")
+    task.check(questions)
+    if len(questions) < MIN_QUESTIONS:
+        raise RequestError("data", f"holds {len(questions)} questions; expected {MIN_QUESTIONS} or more")
+
+
+def calibrate_systems(
+    task: Task, questions: Sequence[Question], answers: Mapping[System, Sequence[Answer]]
+) -> CalibrationReport:
+    """Evaluate every system's answers to `questions`, in their order. Call `check_choices` before.
+
+    Raises:
+        GacError: an answer failed; leaving out its question would change the figures.
+    """
+    from gac_app.evaluation.metrics.calibration import ScoredChoices, calibration_of, scale_temperature
+
+    systems = {}
+    for system, given in answers.items():
+        failed = [answer for answer in given if answer.error]
+        if failed:
+            raise GacError(f"{system.name}: {len(failed)} answers failed; the first: {failed[0].error}")
+        scored = [
+            ScoredChoices(answer.log_probs, question.answer, question.domain)
+            for answer, question in zip(given, questions, strict=True)
+        ]
+        domains = {
+            name: [one for one in scored if one.domain == name] for name in sorted({q.domain for q in questions})
+        }
+        systems[system.name] = SystemCalibration(
+            overall=calibration_of(scored),
+            domains={name: calibration_of(found) for name, found in domains.items() if name},
+            scaling=scale_temperature(scored),
+        )
+    return CalibrationReport(task.name, len(questions), systems)
 
 
 def _unfitted(report: CalibrationReport) -> list[str]:

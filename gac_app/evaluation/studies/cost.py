@@ -20,7 +20,7 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import ConfigError, GacError
-from gac_app.evaluation.running import Progress, System
+from gac_app.evaluation.running import Progress, System, members_alone
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
 from gac_app.evaluation.studies.study import EnsembleStudy
 from gac_app.evaluation.studies.wording import figure, member_colour
@@ -75,7 +75,7 @@ class _Systems:
         if config.settings.gate_policy == "auto":  # a study gives way to visitors, so it would be lazy here
             gate["gate_policy"] = "eager" if ensemble.are_apart else "lazy"
         return cls(
-            alone=tuple(System(f"alone:{name}", alone=name) for name in config.member_names),
+            alone=tuple(members_alone(config)),
             every_step=System("every step", changes={"mode": "every-step"}),
             gate=System("gate", changes=gate),
             undrafted=System("every step, no drafts", changes={"mode": "every-step", "speculation": "off"}),

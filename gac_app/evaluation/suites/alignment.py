@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import System, parse_system
+from gac_app.evaluation.running import System, members_alone, parse_system
 from gac_app.evaluation.suites.alignment_figures import AlignmentReport, KindResult, measure
 from gac_app.evaluation.suites.answers import Answer, answer
 from gac_app.evaluation.suites.texts import KINDS, Passage, held_out, prompts
@@ -28,8 +28,7 @@ _GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "stop"
 
 def alignment_systems(config: Config) -> list[System]:
     """Each member alone, and both alignments with the given weights and with posterior weights."""
-    names = [*(f"alone:{member}" for member in config.member_names), *_ENSEMBLES]
-    return [parse_system(name, config) for name in names]
+    return [*members_alone(config), *(parse_system(name, config) for name in _ENSEMBLES)]
 
 
 def check_kinds(kinds: Sequence[str]) -> None:

@@ -105,6 +105,23 @@ def first_of_each_domain(questions: Sequence[Question], limit: int | None) -> li
     return in_turn[:limit]
 
 
+def halves(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+    """Development and held-out questions: alternating within each domain. With more questions, each stays in its half.
+
+    Raises:
+        RequestError: one of the halves would be empty.
+    """
+    split: tuple[list[Question], list[Question]] = ([], [])
+    next_half: dict[str, int] = {}
+    for question in questions:
+        half = next_half.setdefault(question.domain, len(next_half) % 2)
+        split[half].append(question)
+        next_half[question.domain] = 1 - half
+    if not all(split):
+        raise RequestError("data", "has too few questions to tune on one half and check on the other")
+    return split
+
+
 def _question(line: str, field: str, where: str, number: int) -> Question:
     try:
         question = Question.model_validate_json(line)
