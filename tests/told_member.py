@@ -70,18 +70,11 @@ class ToldMember(InlineMember):
         self._num = num
         self.teller = teller or Teller()
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-    ) -> Future[ReadResult]:
-        if with_logs:
-            return super().read(sequence, num_logits, with_logs=True)
-        num_read = sequence.num_uncomputed
-        [logits_NV] = self.model.read([Read(sequence, num_logits)])
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        if read.with_logs:
+            return super().begin(read)
+        num_read = read.sequence.num_uncomputed
+        [logits_NV] = self.model.read([read])
         future: Future[ReadResult] = Future()
         distributions = [told_of(logits_V.clone(), self.mapping, self._num, self.teller) for logits_V in logits_NV]
         future.set_result(ReadResult.of(distributions, num_read, 0.0))

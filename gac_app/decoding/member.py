@@ -92,7 +92,6 @@ class Member(ABC):
             is_reproducible: its logits must not depend on what else runs or ran, at any cost.
         """
 
-    @abstractmethod
     def read(
         self,
         sequence: Sequence,
@@ -107,6 +106,11 @@ class Member(ABC):
             may_draft: whether the member may read its argmax token next; `ReadResult.draft` tells whether it does.
             with_logs: the logarithms of the probabilities are wanted too, exactly.
         """
+        return self.begin(Read(sequence, num_logits, with_logs), may_draft)
+
+    @abstractmethod
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        """As `read`."""
 
     @abstractmethod
     def skip_step(self, sequence: Sequence) -> None:
@@ -155,15 +159,8 @@ class SharingMember(Member):
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return self.base.open(ids, namespace, is_reproducible=is_reproducible)
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-    ) -> Future[ReadResult]:
-        return self.base.read(sequence, num_logits, may_draft, with_logs=with_logs)
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        return self.base.begin(read, may_draft)
 
     def skip_step(self, sequence: Sequence) -> None:
         self.base.skip_step(sequence)
@@ -193,16 +190,9 @@ class InlineMember(Member):
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-    ) -> Future[ReadResult]:
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()
-        self._carry_out(Read(sequence, num_logits, with_logs), may_draft, future)
+        self._carry_out(read, may_draft, future)
         return future
 
     def _carry_out(self, read: Read, may_draft: MayDraft | None, future: Future[ReadResult]) -> None:

@@ -12,7 +12,7 @@ from gac_app.decoding.view import ViewMember
 from gac_app.errors import MemberError
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Sequence
+from gac_app.models.base import Read, Sequence
 
 
 class BackgroundMember(SharingMember):
@@ -24,19 +24,12 @@ class BackgroundMember(SharingMember):
         super().__init__(base)
         self._is_stopped = False
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-    ) -> Future[ReadResult]:
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         if self._is_stopped:
             future: Future[ReadResult] = Future()
             future.set_exception(MemberError(self.name, "exception", "was stopped"))
             return future
-        return self.base.read(sequence, num_logits, may_draft, is_background=True, with_logs=with_logs)
+        return self.base.begin(read, may_draft, is_background=True)
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Never: the reads of other answers, of runs and of the study, come first."""

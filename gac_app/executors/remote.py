@@ -45,20 +45,13 @@ class RemoteMember(InlineMember):
         with self._lock:
             return super().open(ids, namespace, is_reproducible=is_reproducible)
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-        is_background: bool = False,
+    def begin(
+        self, read: Read, may_draft: MayDraft | None = None, *, is_background: bool = False
     ) -> Future[ReadResult]:
         """See `Member`. It drafts nothing, and the server knows no background."""
         with self._lock:
-            before = self._under_way.get(sequence.slot)
-            future = self._pool.submit(self._asked, Read(sequence, num_logits, with_logs), before)
-            self._under_way[sequence.slot] = future
+            before = self._under_way.get(read.sequence.slot)
+            future = self._under_way[read.sequence.slot] = self._pool.submit(self._asked, read, before)
         return future
 
     def fork(self, sequence: Sequence) -> Sequence:
@@ -86,7 +79,7 @@ class RemoteMember(InlineMember):
             wait([before])
         with self._failures_noted():
             if read.with_logs:
-                return super().read(read.sequence, read.num_logits, with_logs=True).result()
+                return super().begin(read).result()
             started, num_read, ids = time.monotonic(), read.sequence.num_uncomputed, list(read.sequence.ids)
             told = self._remote.tell(read)
             ends = range(len(ids) - len(told) + 1, len(ids) + 1)

@@ -69,17 +69,11 @@ class ThreadMember(Member):
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, namespace=namespace)
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-        is_background: bool = False,
+    def begin(
+        self, read: Read, may_draft: MayDraft | None = None, *, is_background: bool = False
     ) -> Future[ReadResult]:
         """See `Member`. In the background it waits while other sequences are in use (see `BatchScheduler`)."""
-        command = ReadCommand(Read(sequence, num_logits, with_logs), Future(), may_draft, is_background)
+        command = ReadCommand(read, Future(), may_draft, is_background)
         self._put(command)
         time.sleep(0)  # lets the worker take the GIL
         return command.future

@@ -67,17 +67,10 @@ class GivenMember(Member):
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return Sequence(0, list(ids))
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-    ) -> Future[ReadResult]:
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()
-        [share] = sequence.share
-        self._pending[share] = sequence, future
+        [share] = read.sequence.share
+        self._pending[share] = read.sequence, future
         if share in self._given:
             self._end(share)
         return future

@@ -42,8 +42,8 @@ class LateMember(InlineMember):
         super().__init__(model, mapping_of(model))
         self.waiting: deque[tuple[Read, MayDraft | None, Future[ReadResult]]] = deque()
 
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
-        self.waiting.append((Read(sequence, num_logits), may_draft, Future()))
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        self.waiting.append((read, may_draft, Future()))
         return self.waiting[-1][2]
 
     def start(self) -> None:

@@ -199,8 +199,8 @@ def test_members_in_one_place_do_not_read_along(threaded: Any) -> None:
 class Unheard(InlineMember):
     """Has read before anybody can look, and never says so."""
 
-    def read(self, *args: Any, **options: Any) -> Future[ReadResult]:
-        super().read(*args, **options)
+    def begin(self, *args: Any) -> Future[ReadResult]:
+        super().begin(*args)
         under_way: Future[ReadResult] = Future()
         under_way.set_running_or_notify_cancel()
         return under_way
