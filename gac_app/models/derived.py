@@ -17,7 +17,7 @@ _READ_BYTES = 1 << 20  # at once
 _logger = logging.getLogger(__name__)
 
 
-def derived(source: Path, folder: Path, make: Callable[[Path], None], format_number: int, *facts: object) -> Path:
+def derived(source: Path, folder: Path, make: Callable[[Path], object], format_number: int, *facts: object) -> Path:
     """The directory in `folder` whose files `make` wrote, now or in an earlier call.
 
     If several processes want it, one makes it and the others wait. Incomplete and damaged directories are remade. Every

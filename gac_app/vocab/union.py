@@ -33,7 +33,7 @@ class UnionVocabulary:
     def __init__(self, tokens: Iterable[bytes]) -> None:
         # Unlike a set, a dict keeps its order, and sorting a sorted list is fast.
         self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
-        self._extensions: dict[bytes, range] = {}  # of the prefixes asked for last
+        self.extensions = lru_cache(_MAX_REMEMBERED)(self._extensions)
         self.after = lru_cache(_MAX_REMEMBERED)(self._after)
 
     @classmethod
@@ -69,21 +69,13 @@ class UnionVocabulary:
         """The bytes of a union token; none for END."""
         return self.tokens[token_id] if token_id < len(self.tokens) else b""
 
-    def extensions(self, prefix: bytes) -> range:
+    def _extensions(self, prefix: bytes) -> range:
         """Ids of the tokens that begin with `prefix`, a token equal to it included: neighbours, as ids are ranks.
 
         Example:
             >>> UnionVocabulary([b"a", b"b", b"ab"]).extensions(b"a")
             range(0, 2)
         """
-        found = self._extensions.get(prefix)
-        if found is None:
-            if len(self._extensions) >= _MAX_REMEMBERED:
-                self._extensions.clear()
-            found = self._extensions[prefix] = self._extensions_of(prefix)
-        return found
-
-    def _extensions_of(self, prefix: bytes) -> range:
         start = bisect_left(self.tokens, prefix)
         stem = prefix.rstrip(b"\xff")
         if not stem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, MemberError, RequestError, VocabularyError
@@ -13,7 +13,6 @@ from gac_app.evaluation.running.output_level import choose
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right
-from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -53,28 +52,21 @@ def answer(
     )
     if is_over():
         raise OutOfTimeError
+    how: dict[str, Any] = {"settings": settings, "alone": system.alone, "raw": task.is_raw, "namespace": namespace}
     try:
         if system.rule:
             return choose(ensemble, task, question, system.rule, candidates)
         if task.kind == "choice":
-            return _chosen(ensemble, task, question, system, settings, namespace)
-        return _written(ensemble, task, question, system, settings, namespace, is_over)
+            return _chosen(ensemble, task, question, how)
+        return _written(ensemble, task, question, how, is_over)
     except (MemberError, RequestError, VocabularyError) as error:
         return Answer(question.id, error=str(error))
 
 
 def _written(
-    ensemble: Ensemble,
-    task: Task,
-    question: Question,
-    system: System,
-    settings: Settings,
-    namespace: str,
-    is_over: Callable[[], bool],
+    ensemble: Ensemble, task: Task, question: Question, how: dict[str, Any], is_over: Callable[[], bool]
 ) -> Answer:
-    prompt = task.prompt(question)
-    events = ensemble.generate(prompt, settings, alone=system.alone, raw=task.is_raw, namespace=namespace)
-    with closing(events):
+    with closing(ensemble.generate(task.prompt(question), **how)) as events:
         for event in events:
             if isinstance(event, FinishedEvent):
                 finished = event
@@ -97,11 +89,8 @@ def _written(
     return replace(given, is_right=False, error=finished.detail or "was stopped")
 
 
-def _chosen(
-    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, namespace: str
-) -> Answer:
-    prompt, choices = task.prompt(question), task.continuations(question)
-    scores = ensemble.score(prompt, choices, settings, alone=system.alone, raw=True, namespace=namespace)
+def _chosen(ensemble: Ensemble, task: Task, question: Question, how: dict[str, Any]) -> Answer:
+    scores = ensemble.score(task.prompt(question), task.continuations(question), **how)
     index = min(range(len(scores)), key=lambda i: scores[i].bits_per_byte)
     return Answer(
         question.id,

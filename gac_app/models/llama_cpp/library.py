@@ -7,8 +7,6 @@ process.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib.metadata
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from typing import Any
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.child_process import ChildFailed, run_module
+from gac_app.models.derived import derived
 
 BINDING = "llama-cpp-py-sync"
 PROBE_TIMEOUT_S = 120
@@ -69,17 +68,19 @@ def load_weights(path: Path, *, vocab_only: bool = False) -> Any:
 def probe(path: Path, cache_dir: Path) -> None:
     """Load a GGUF file and decode one token in a child process, so that an abort in C does no harm.
 
-    A file that passed is remembered in `cache_dir` by its size and time, and is not tried again.
+    A file that passed is remembered in `cache_dir`, and is not tried again.
 
     Raises:
         ModelLoadError: the file does not load; names the file and the reason.
         ProbeCrashed: a signal killed the child.
     """
-    status = path.stat()
-    known = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{importlib.metadata.version(BINDING)}"
-    marker = cache_dir / "probed" / hashlib.sha256(known.encode()).hexdigest()[:32]
-    if marker.exists():
-        return
+    try:
+        derived(path, cache_dir / "probed", lambda _: _probe(path), 1, importlib.metadata.version(BINDING))
+    except OSError:  # without a writable cache, every start tries
+        _probe(path)
+
+
+def _probe(path: Path) -> None:
     try:
         run_module("gac_app.models.llama_cpp.library", path, timeout_s=PROBE_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -89,9 +90,6 @@ def probe(path: Path, cache_dir: Path) -> None:
             what = f"llama.cpp crashed when the file was tried (signal {failure.signal})"
             raise ProbeCrashed(f"{path.name}: {what}") from None
         raise ModelLoadError(str(failure)) from None
-    with contextlib.suppress(OSError):  # without a writable cache, every start tries
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
 
 
 def _decode_one_token(path: Path) -> None:

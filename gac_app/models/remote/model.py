@@ -8,7 +8,8 @@ asked for until these have at most `MOST_UNKNOWN`, or the server tells no more.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -53,10 +54,8 @@ class RemoteModel(Model):
         if not read.sequence.num_computed:
             self._check_identity()
         ends = range(len(ids) - read.num_logits + 1, len(ids) + 1)
-        try:
+        with self._failures_named():
             told = [self._known(self._server.step(read.sequence.slot, ids[:end], self._num_asked)) for end in ends]
-        except ServerError as error:
-            raise MemberError(self.name, "exception", str(error)) from error
         read.sequence.num_computed = len(ids)
         return told
 
@@ -67,45 +66,45 @@ class RemoteModel(Model):
             MemberError: the server fails.
         """
         num = min(num, len(self.vocabulary))
-        if num > self._most_told:
-            return TopLogprobs([], [], 0.0)
-        try:
-            return self._asked(ids, num)
-        except RefusedError as error:
-            if num <= self._num_asked:
-                raise MemberError(self.name, "exception", str(error)) from error
-            self._most_told = num - 1
-            return TopLogprobs([], [], 0.0)
-        except ServerError as error:
-            raise MemberError(self.name, "exception", str(error)) from error
+        with self._failures_named():
+            try:
+                if num <= self._most_told:
+                    return self._asked(ids, num)
+            except RefusedError:
+                if num <= self._num_asked:
+                    raise
+                self._most_told = num - 1
+        return TopLogprobs([], [], 0.0)
 
     def tell_of(self, ids: list[int], wanted: list[int], known: tuple[int, float]) -> list[float] | None:
         """See `Server.logprobs_of`. Raises MemberError."""
-        if not self._tells_about:
-            return None
+        with self._failures_named():
+            try:
+                if self._tells_about:
+                    return self._server.logprobs_of(ids, wanted, known)
+            except RefusedError:  # an older version
+                self._tells_about = False
+        return None
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        """The server's failures are the member's."""
         try:
-            return self._server.logprobs_of(ids, wanted, known)
-        except RefusedError:  # an older version
-            self._tells_about = False
-            return None
+            yield
         except ServerError as error:
             raise MemberError(self.name, "exception", str(error)) from error
 
     def _check_identity(self) -> None:
         """Raises MemberError if the server has another model than at the start."""
-        try:
+        with self._failures_named():
             now = self._server.identity()
-        except ServerError as error:
-            raise MemberError(self.name, "exception", str(error)) from error
         if now != self._identity:
             what = f"{self._server.url} has another model than when this program started ({now}, not {self._identity})"
             raise MemberError(self.name, "exception", f"{what}: load that model there, or start this program again")
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
-        try:
+        with self._failures_named():
             top = self._top_of(ids)
-        except ServerError as error:
-            raise MemberError(self.name, "exception", str(error)) from error
         unknown, num_others = _unknown(top), len(self.vocabulary) - len(top.ids)
         rest = math.log(unknown / num_others) if unknown > 0 and num_others else _NOTHING
         logits_V = torch.full((len(self.vocabulary),), rest)
@@ -163,6 +162,7 @@ class RemoteModel(Model):
         self._server, self._num_asked = engine, min(num_asked, len(self.vocabulary))
         self._most_told, self._identity = len(self.vocabulary), engine.identity()
         self.context_length = min(self.context_length, engine.context_length())
+        self.device = torch.device("cpu")  # the model has no weights, and is on none
         self._asked(self.encode_raw(PROBE), self._num_asked)
 
 
@@ -172,10 +172,6 @@ class RemoteGguf(RemoteModel, DescribedGguf):
 
 class RemoteTransformers(RemoteModel, TokenizedModel):
     """One whose tokeniser and configuration are in a directory, as transformers saves them."""
-
-    def __init__(self, name: str, model: Any, tokenizer: Any, **options: Any) -> None:
-        super().__init__(name, model, tokenizer, **options)
-        self.device = torch.device("cpu")  # the model has no weights, and is on none
 
 
 def load_remote(request: LoadRequest, config: ServerConfig) -> RemoteModel:

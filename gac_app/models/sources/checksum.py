@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 from pathlib import Path
 
 from gac_app.errors import ModelLoadError
+from gac_app.models.derived import derived
+
+_NAME = "sha256"
 
 
 def check_sha256(path: Path, expected: str, cache_dir: Path) -> None:
@@ -24,18 +25,14 @@ def check_sha256(path: Path, expected: str, cache_dir: Path) -> None:
 
 
 def sha256_of(path: Path, cache_dir: Path) -> str:
-    """The file's SHA-256 in hexadecimal, from memory where the file is unchanged."""
-    status = path.stat()
-    state = [status.st_size, status.st_mtime_ns]
-    key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
-    marker = cache_dir / "checked" / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # an unreadable marker only costs time
-        remembered = json.loads(marker.read_text(encoding="utf-8"))
-        if remembered["state"] == state:
-            return str(remembered["sha256"])
+    """The file's SHA-256 in hexadecimal, from the cache where the file is unchanged."""
+    try:
+        made = derived(path, cache_dir / "checked", lambda folder: (folder / _NAME).write_text(_sha256(path)), 1)
+        return (made / _NAME).read_text()
+    except OSError:  # a read-only cache: the file is hashed at every start
+        return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    with contextlib.suppress(OSError):  # a read-only cache is hashed at every start
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps({"path": str(path), "state": state, "sha256": digest}), encoding="utf-8")
-    return digest
+        return hashlib.file_digest(file, "sha256").hexdigest()
