@@ -11,7 +11,7 @@ import torch
 from gac_app.decoding.distribution import MayDraft, ReadResult, Told, ToldDistribution
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import Model, Read
 from gac_app.vocab.mapping import VocabMapping
 
 

@@ -24,7 +24,7 @@ from gac_app.decoding.contexts.held_sequence import HeldSequence
 from gac_app.decoding.distribution import MayDraft, ReadResult, Stage
 from gac_app.decoding.forward import draft_after, take_results
 from gac_app.decoding.member import InlineMember
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from tests.fakes import mapping_of
 
