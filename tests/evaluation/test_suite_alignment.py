@@ -14,10 +14,8 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scoring.pieces import Score
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running.systems import parse_systems
-from gac_app.evaluation.suites.alignment import alignment_systems, run_alignment_suite
-from gac_app.evaluation.suites.alignment_figures import AlignmentReport, KindResult, bits_per_byte, measure
-from gac_app.evaluation.suites.alignment_table import tables
-from gac_app.evaluation.suites.answers import Answer
+from gac_app.evaluation.suites.alignment import Answer, alignment_systems, run_alignment_suite
+from gac_app.evaluation.suites.report import AlignmentReport, KindResult, bits_per_byte, measure, tables
 from gac_app.evaluation.suites.texts import held_out, prompts
 from gac_app.models.random_model import RandomModel
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of

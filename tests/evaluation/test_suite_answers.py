@@ -6,8 +6,8 @@ import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
 from gac_app.errors import GacError
-from gac_app.evaluation.suites.answers import Answer, answer
-from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
+from gac_app.evaluation.suites.alignment import Answer, answer
+from gac_app.evaluation.suites.texts import LATIN, SCRIPTS, script_share
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, ensemble_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.evaluation.suites.indentation import INDENTATION_CHECKS, data_indents, python_indents
+from gac_app.evaluation.suites.code import INDENTATION_CHECKS, data_indents, python_indents
 from gac_app.evaluation.suites.texts import held_out, prompts
 
 

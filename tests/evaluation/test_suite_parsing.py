@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.evaluation.suites.parsing import (
+from gac_app.evaluation.suites.code import (
     PARSERS,
     complete_lines,
     json_parses,

@@ -7,8 +7,16 @@ import unicodedata
 
 import pytest
 
-from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
-from gac_app.evaluation.suites.texts import CODE_KINDS, KINDS, LANGUAGES, held_out, prompts
+from gac_app.evaluation.suites.texts import (
+    CODE_KINDS,
+    KINDS,
+    LANGUAGES,
+    LATIN,
+    SCRIPTS,
+    held_out,
+    prompts,
+    script_share,
+)
 
 
 def test_every_kind_has_its_prompts() -> None:

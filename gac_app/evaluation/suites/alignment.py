@@ -1,6 +1,7 @@
 """The alignment suite: how well members of different vocabularies write and predict together, in many scripts and code.
 
-Every system continues the prompts of each kind greedily, as raw documents, and predicts the held-out passages.
+Every system continues the prompts of each kind greedily, as raw documents, and predicts the held-out passages. Answers
+are bytes, because decoded text can hide errors.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import Config
-from gac_app.errors import RequestError
+from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
+from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running import System, members_alone, parse_system
-from gac_app.evaluation.suites.alignment_figures import AlignmentReport, KindResult, measure
-from gac_app.evaluation.suites.answers import Answer, answer
+from gac_app.evaluation.suites.report import AlignmentReport, Answer, KindResult, measure
 from gac_app.evaluation.suites.texts import KINDS, Passage, held_out, prompts
 from gac_app.settings import Settings
 
@@ -22,8 +23,23 @@ if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.scoring import Score
 
+
 _ENSEMBLES = ("every-step+paper", "every-step+prefix", "every-step+paper+posterior", "every-step+prefix+posterior")
 _GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "stop": ()}
+
+
+def answer(ensemble: Ensemble, prompt: str, settings: Settings, alone: str | None) -> Answer:
+    """Continue `prompt` as a raw document. Raises GacError if a member fails."""
+    content = bytearray()
+    is_stopped = False
+    for event in ensemble.generate(prompt, settings, alone=alone, raw=True):
+        if isinstance(event, TokenEvent):
+            content += event.step.token
+        elif isinstance(event, FinishedEvent):
+            if event.reason is FinishReason.ERROR:
+                raise GacError(f"no answer to {prompt!r}: {event.detail}")
+            is_stopped = event.reason is FinishReason.STOP
+    return Answer(prompt, bytes(content), is_stopped)
 
 
 def alignment_systems(config: Config) -> list[System]:

@@ -1,19 +1,23 @@
-"""The alignment suite's figures, for one system on one kind of text, and the report of all."""
+"""The alignment suite's answers and figures, for one system on one kind of text; the report of all; and its tables for
+the terminal, one per figure, with a column per system.
+"""
 
 from __future__ import annotations
 
+import codecs
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gac_app.evaluation.suites.answers import Answer
-from gac_app.evaluation.suites.indentation import INDENTATION_CHECKS
-from gac_app.evaluation.suites.parsing import PARSERS, PARSERS_BEFORE_FENCE
-from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
+from rich.table import Table
+
+from gac_app.evaluation.suites.code import INDENTATION_CHECKS, PARSERS, PARSERS_BEFORE_FENCE
+from gac_app.evaluation.suites.texts import CODE_KINDS, KINDS, LANGUAGES, LATIN, SCRIPTS, script_share
 
 if TYPE_CHECKING:
     from gac_app.decoding.scoring import Score
+
 
 # Figure -> its meaning. All are shares, except the last two: bits per byte; less is better.
 FIGURES = {
@@ -26,6 +30,36 @@ FIGURES = {
     "held_out": "bits per byte of held-out text",
 }
 ANSWER_UNDER = "answer_under:"  # and a member: bits per byte of the answers under that member alone
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The continuation of `prompt`.
+
+    Attributes:
+        content: the bytes of all tokens.
+        is_stopped: it ended before the limit of new tokens.
+    """
+
+    prompt: str
+    content: bytes
+    is_stopped: bool = False
+
+    @property
+    def text(self) -> str:
+        """The content as text, with U+FFFD for invalid UTF-8, without a character that the limit cut off."""
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(self.content, final=self.is_stopped)
+
+    @property
+    def is_valid_utf8(self) -> bool:
+        """Whether the text is valid UTF-8 and holds no replacement character."""
+        return REPLACEMENT not in self.text
+
+    @property
+    def document(self) -> str:
+        """Prompt and answer. If the answer ended before the limit, its last line is complete."""
+        return self.prompt + self.text + ("\n" if self.is_stopped else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +141,41 @@ def _kind_json(result: KindResult) -> dict[str, Any]:
         "figures": dict(result.figures),
         "answers": [{"prompt": answer.prompt, "text": answer.text} for answer in result.answers],
     }
+
+
+_GROUPS = {"all code": CODE_KINDS, "all languages": LANGUAGES}
+
+
+def tables(report: AlignmentReport) -> list[Table]:
+    """One table per figure, with a row per kind of text that has it."""
+    members = dict.fromkeys(
+        name.removeprefix(ANSWER_UNDER)
+        for results in report.systems.values()
+        for result in results
+        for name in result.figures
+        if name.startswith(ANSWER_UNDER)
+    )
+    titles = FIGURES | {f"{ANSWER_UNDER}{member}": f"bits per byte of the answers under {member}" for member in members}
+    return [table for name, title in titles.items() if (table := _table(report, name, title)).row_count]
+
+
+def _table(report: AlignmentReport, name: str, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for system in report.systems:
+        table.add_column(system, justify="right")
+    for label, kinds in _rows(report):
+        values = [report.figure(system, kinds, name) for system in report.systems]
+        if any(value is not None for value in values):
+            table.add_row(label, *("" if value is None else f"{value:.3f}" for value in values))
+    return table
+
+
+def _rows(report: AlignmentReport) -> Iterator[tuple[str, tuple[str, ...]]]:
+    measured = {result.kind for results in report.systems.values() for result in results}
+    for kind in KINDS:
+        if kind in measured:
+            yield kind, (kind,)
+    for label, kinds in _GROUPS.items():
+        if len(measured.intersection(kinds)) > 1:
+            yield label, kinds

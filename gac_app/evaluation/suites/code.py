@@ -1,4 +1,4 @@
-"""Checks whether a document parses that may be cut off anywhere.
+"""Checks of code that may be cut off anywhere: whether it parses, and whether it is indented consistently.
 
 Only complete lines count. They must be the beginning of a valid document: a block, bracket or multi-line string that is
 open at the end may still be closed. Nothing is executed.
@@ -7,10 +7,12 @@ open at the end may still be closed. Nothing is executed.
 from __future__ import annotations
 
 import codeop
+import io
 import json
 import re
+import tokenize
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import yaml
 
@@ -135,3 +137,72 @@ def _before_fence(parses: Callable[[str], bool]) -> Callable[[str], bool]:
 
 # Markdown's fences are its own.
 PARSERS_BEFORE_FENCE = {kind: _before_fence(parses) for kind, parses in PARSERS.items() if kind != "markdown"}
+
+
+def python_indents(text: str) -> bool:
+    """`indents_consistently` for the first lines of Python's statements.
+
+    Lines inside brackets and strings, and comments, do not count.
+    """
+    try:
+        return indents_consistently(_statement_indents(complete_lines(text)))
+    except IndentationError:  # a dedent to a level that is not open
+        return False
+
+
+def data_indents(text: str) -> bool:
+    """`indents_consistently` for all lines that are not blank, as in JSON and YAML."""
+    return indents_consistently(_indent(line) for line in complete_lines(text).splitlines() if line.strip())
+
+
+def indents_consistently(indents: Iterator[str]) -> bool:
+    """Whether lines are indented consistently.
+
+    Tabs and spaces are not mixed, every indentation is a multiple of the first one (the document's unit), and a line
+    indented less than the one before it goes back to a level that is open.
+
+    Example:
+        >>> indents_consistently(iter(["", "    ", "         "]))
+        False
+    """
+    open_widths = [0]
+    unit = 0
+    characters: set[str] = set()
+    for indent in indents:
+        characters.update(indent)
+        width = len(indent)
+        unit = unit or width
+        if len(characters) > 1 or (unit and width % unit):
+            return False
+        if width > open_widths[-1]:
+            open_widths.append(width)
+        while width < open_widths[-1]:
+            open_widths.pop()
+        if width != open_widths[-1]:
+            return False
+    return True
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _statement_indents(text: str) -> Iterator[str]:
+    """Indentations of lines on which a statement begins, as far as the text has Python tokens."""
+    begins = True
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER):
+                continue
+            if begins and token.type != tokenize.NEWLINE:
+                yield _indent(token.line)
+            begins = token.type == tokenize.NEWLINE
+    except tokenize.TokenError:  # open brackets or strings at the end
+        return
+
+
+INDENTATION_CHECKS: dict[str, Callable[[str], bool]] = {
+    "python": python_indents,
+    "json": data_indents,
+    "yaml": data_indents,
+}
