@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.output_level import choose, least_risk, lowest_perplexity, most_frequent
+from gac_app.evaluation.running.answering import choose, least_risk, lowest_perplexity, most_frequent
 from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
 from gac_app.evaluation.running.runner import evaluate
 from gac_app.evaluation.running.systems import parse_system, parse_systems

@@ -13,8 +13,7 @@ import pytest
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation.running.result_cache import Answer
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.running.weighted import simplex_grid, suffix_of
+from gac_app.evaluation.running.systems import System, simplex_grid, suffix_of
 from gac_app.evaluation.studies.weights import accuracies_on_grid, best_of, perplexity_per_word, sweep_weights
 from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, halves
 from tests.evaluation.conftest import call

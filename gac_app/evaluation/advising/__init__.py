@@ -1,9 +1,7 @@
 """Advice on a user's own members: which settings to take, and whether they beat the best member alone."""
 
-from gac_app.evaluation.advising.advice import Advice, Judged, Managed, advise
+from gac_app.evaluation.advising.advice import MAX_FINAL, Advice, Judged, Managed, Spending, advise, alone
 from gac_app.evaluation.advising.likelihood import Likelihoods
-from gac_app.evaluation.advising.settings_tried import MAX_FINAL, alone
-from gac_app.evaluation.advising.spending import Spending
 from gac_app.evaluation.advising.wording import pasted, sentences, taken
 
 __all__ = [

@@ -10,22 +10,38 @@ Whatever the time allows of each half is asked. The verdict is for the setting o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
+from gac_app.errors import RequestError
 from gac_app.evaluation.advising.likelihood import NAMESPACE, Likelihoods
-from gac_app.evaluation.advising.settings_tried import alone, by_rules, gated, kept_by_threshold, means
-from gac_app.evaluation.advising.spending import Spending
 from gac_app.evaluation.metrics import Comparison, compare, paired_interval, questions_needed
-from gac_app.evaluation.running import Answer, OutOfTimeError, System
+from gac_app.evaluation.running import (
+    Answer,
+    OutOfTimeError,
+    System,
+    even,
+    members_alone,
+    parse_system,
+    rounded,
+    simplex_grid,
+    system_at,
+)
 from gac_app.evaluation.tasks import Question, Task, halves
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
+
+T = TypeVar("T")
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_KEPT = 0.95  # of the gain of every step, by the threshold that is taken
+MAX_FINAL = 4  # settings whose answers are compared, at most
 LEVEL, POWER = 0.05, 0.8
 _LEAST_WON = 6  # with fewer questions won, and none lost, McNemar's exact test shows nothing at 5 %
 # Shares of the time by which a stage is over: of the development half, reads, reads behind gates, and answers; times a
@@ -33,6 +49,79 @@ _LEAST_WON = 6  # with fewer questions won, and none lost, McNemar's exact test 
 _READ_BY, _GATED_BY, _ANSWERED_BY, _TIMED_BY, _PREDICTED_BY, _JUDGED_BY = 0.22, 0.3, 0.6, 0.63, 0.68, 0.95
 _AT_ONCE = 4  # questions that are asked together
 _TIMED_TOKENS = 24
+
+
+class Spending:
+    """Seconds that run from now on.
+
+    Args:
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock, self._began = clock, clock()
+
+    @property
+    def spent(self) -> float:
+        return self._clock() - self._began
+
+    def is_over(self, share: float) -> bool:
+        """Whether this share of the seconds is spent."""
+        return self.spent >= share * self.seconds
+
+    def over(self, things: Iterable[T], share: float, *, least: int = 0) -> Iterator[T]:
+        """Those of `things` that should be done before this share of the seconds is spent, if each takes at most as
+        long as the slowest before it. But at least the first `least`.
+        """
+        longest = 0.0
+        for number, thing in enumerate(things):
+            began = self.spent
+            if number >= least and began + longest >= share * self.seconds:
+                return
+            yield thing
+            longest = max(longest, self.spent - began)
+
+
+def alone(config: Config) -> list[System]:
+    """Each member alone. Raises RequestError if there is one only."""
+    if len(config.member_names) < 2:
+        raise RequestError("members", "there is only one, so there is nothing to choose")
+    return members_alone(config)
+
+
+def means(config: Config) -> list[System]:
+    """The mean at every step: with equal weights, with those of a grid, and with those that follow the text."""
+    num = len(config.member_names)
+    steps = 10 if num == 2 else 2 * num if num <= 4 else num + 2
+    points = [even(num), *(rounded(point) for point in simplex_grid(num, steps) if all(point))]
+    return [
+        *(system_at(point, config) for point in dict.fromkeys(points)),
+        parse_system("every-step+posterior", config),
+    ]
+
+
+def by_rules(rules: Sequence[str], config: Config) -> list[System]:
+    """Other rules at every step, with equal weights. Each takes a read of its own. Raises RequestError."""
+    return [parse_system(f"every-step+combine={rule}", config) for rule in dict.fromkeys(rules) if rule != "mean"]
+
+
+def gated(mean: System, gate: str, config: Config) -> list[System]:
+    """A mean behind the gate's thresholds, for which texts need not be read again, or only because of the gate."""
+    suffix = "" if gate == config.settings.gate else f"+gate={gate}"
+    return [parse_system(mean.name.replace("every-step", f"gate@{at:g}", 1) + suffix, config) for at in THRESHOLDS]
+
+
+def kept_by_threshold(
+    likelihoods: Likelihoods, every_step: System, thresholds: Sequence[System], best: System, asked: Sequence[Question]
+) -> System | None:
+    """The setting with the fewest steps ensembled that keeps most of what every step saves. None if every step saves
+    nothing, or no threshold keeps it.
+    """
+    most = likelihoods.bits(best, asked)
+    wanted = _KEPT * (most - likelihoods.bits(every_step, asked))
+    keeping = [system for system in thresholds if most - likelihoods.bits(system, asked) >= wanted > 0]
+    return min(keeping, key=lambda system: likelihoods.share_ensembled(system, asked), default=None)
 
 
 class TimedAsk(Protocol):

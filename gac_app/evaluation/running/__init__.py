@@ -5,22 +5,20 @@ from gac_app.evaluation.running.report import SystemReport, summarise
 from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
 from gac_app.evaluation.running.runner import Progress, evaluate
 from gac_app.evaluation.running.systems import (
+    Point,
     System,
     alone_and_every_step,
     default_systems,
+    even,
     members_alone,
     parse_system,
     parse_systems,
     refuse_rules,
-    with_whole_answers,
-)
-from gac_app.evaluation.running.weighted import (
-    Point,
-    even,
     rounded,
     simplex_grid,
     suffix_of,
     system_at,
+    with_whole_answers,
 )
 
 __all__ = [
