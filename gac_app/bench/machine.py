@@ -24,40 +24,23 @@ def machine_facts() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "none"
-    cpuinfo = _cpuinfo()
+    cpuinfo = _read("/proc/cpuinfo")
+    models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
+    words = set(cpuinfo.split())
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpu": _cpu_model(cpuinfo),
-        "instruction_sets": _instruction_sets(cpuinfo),
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "instruction_sets": [name for name in _INSTRUCTION_SETS if name in words],  # they decide which kernels run
         "cores": os.cpu_count(),
         "usable_cores": available_cores(),  # by affinity and cgroup quota
-        "cgroup_cpu": _cgroup("cpu.max"),
-        "cgroup_memory": _cgroup("memory.max"),
+        "cgroup_cpu": _read("/sys/fs/cgroup/cpu.max") or None,
+        "cgroup_memory": _read("/sys/fs/cgroup/memory.max") or None,
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "versions": versions,
     }
 
 
-def _cpuinfo(path: Path = Path("/proc/cpuinfo")) -> str:
-    """The system's facts about its processor; may be empty."""
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-
-def _cpu_model(cpuinfo: str) -> str:
-    for line in cpuinfo.splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _instruction_sets(cpuinfo: str) -> list[str]:
-    """The instruction sets that decide which kernels run."""
-    words = set(cpuinfo.split())
-    return [name for name in _INSTRUCTION_SETS if name in words]
-
-
-def _cgroup(name: str) -> str | None:
-    """A limit from the kernel; None if it cannot be read."""
-    path = Path("/sys/fs/cgroup") / name
-    return path.read_text(encoding="ascii").strip() if path.exists() else None
+def _read(path: str) -> str:
+    """What the kernel tells; empty if it does not."""
+    return Path(path).read_text("utf-8", "replace").strip() if Path(path).exists() else ""

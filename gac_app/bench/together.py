@@ -105,7 +105,7 @@ def measure_views(bench: Workbench) -> list[Row]:
     """Milliseconds per token of three views of the gate's model at every step, against that of one of them alone."""
     config = with_three_views(bench.config)
     views = config.member_names[1:]
-    settings = bench.settings_of(config, members=views, gate=views[0])
+    settings = bench.settings(config, members=views, gate=views[0])
     with closing(bench.loaded(config)) as ensemble:
 
         def ms_per_token(prompt: str, alone: str | None = None) -> float:

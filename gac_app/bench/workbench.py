@@ -73,14 +73,10 @@ class Workbench:
 
         return load_ensemble(config)
 
-    def settings(self, **changes: Any) -> Settings:
-        """Greedy settings of `num_tokens` tokens at every step, with `changes`."""
-        return self.settings_of(self.config, **changes)
-
-    def settings_of(self, config: Config, **changes: Any) -> Settings:
-        """The same for another configuration's members."""
+    def settings(self, config: Config | None = None, **changes: Any) -> Settings:
+        """Greedy settings of `num_tokens` tokens at every step, with `changes`; perhaps of another configuration."""
         base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
-        return config.settings_from({**base, **changes})
+        return (config or self.config).settings_from({**base, **changes})
 
     def files(self, member: MemberConfig) -> ModelFiles:
         """A member's files in the cache."""

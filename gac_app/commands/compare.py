@@ -16,13 +16,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gac_app.commands.options import ConfigOption, EnsembleMode, JsonOption, load, warn
+from gac_app.commands.options import ConfigOption, JsonOption, load, warn
 from gac_app.commands.setting_options import takes_settings
 from gac_app.config import Config
 from gac_app.decoding.rules import without_effect
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.tasks import parse_prompts, read_text
+from gac_app.settings import Mode
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -47,14 +48,14 @@ def compare(
     file: Annotated[
         str, typer.Argument(help="Prompts: JSON Lines, CSV with a column 'prompt', or one per line; '-' reads stdin.")
     ],
-    mode: Annotated[EnsembleMode | None, typer.Option(help="Default: the configuration's.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Default: the configuration's.")] = None,
     *,
     changes: dict[str, Any],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer every prompt of a file by the ensemble and by each member alone."""
-    settled = load(config, mode=mode and mode.value, **changes)
+    settled = load(config, mode=mode, **changes)
     warn(without_effect(settled.settings, changes))
     prompts = parse_prompts(_read(file), _MAX_PROMPTS)
     logging.getLogger("gac_app").setLevel(logging.WARNING)

@@ -8,9 +8,8 @@ import json
 import sys
 from collections.abc import Iterable
 from contextlib import closing, nullcontext
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
 
-class Source(StrEnum):
-    """Whose votes."""
-
-    PEOPLE = "people"
-    BLIND = "blind"
-    REFERENCE = "reference"
-
-
 FormatOption = Annotated[
     Format,
     typer.Option(
@@ -46,7 +37,9 @@ FormatOption = Annotated[
 
 def export(
     file_format: FormatOption = Format.JSONL,
-    source: Annotated[Source, typer.Option(help="Whose votes; jsonl has all of them.")] = Source.PEOPLE,
+    source: Annotated[
+        Literal["people", "blind", "reference"], typer.Option(help="Whose votes; jsonl has all of them.")
+    ] = "people",
     output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -60,7 +53,7 @@ def export(
         else:
             from gac_app.arena.rating.votes import SOURCES
 
-            parts = [exports.content(file_format, SOURCES[source.value])]
+            parts = [exports.content(file_format, SOURCES[source])]
         try:
             with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
                 for part in parts:

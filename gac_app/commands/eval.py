@@ -7,11 +7,9 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -31,12 +29,11 @@ from gac_app.commands.show import show
 from gac_app.commands.studies import put_questions
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.running import System, refuse_rules
+from gac_app.evaluation.running import refuse_rules
 from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.benchmark import Benchmark
 from gac_app.evaluation.suites import (
     KINDS,
-    AlignmentReport,
     alignment_systems,
     check_kinds,
     run_alignment_suite,
@@ -50,12 +47,6 @@ if TYPE_CHECKING:
 _EVERY_S = 5.0
 
 
-class Suite(StrEnum):
-    """The suites."""
-
-    ALIGNMENT = "alignment"
-
-
 def evaluate_systems(
     task: Annotated[
         str | None,
@@ -63,7 +54,8 @@ def evaluate_systems(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The questions: JSON Lines, one question a line.")] = None,
     suite: Annotated[
-        Suite | None, typer.Option(help="Instead of a task: built-in texts in ten languages, emoji and code.")
+        Literal["alignment"] | None,
+        typer.Option(help="Instead of a task: built-in texts in ten languages, emoji and code."),
     ] = None,
     only: Annotated[
         str | None, typer.Option(help="With --suite: only these kinds of text (french,python); comma-separated.")
@@ -122,34 +114,28 @@ def _run_suite(
         systems: comma-separated names; None = each member alone and both alignments.
         only: comma-separated kinds of text; None = all.
     """
+    from gac_app.loading import load_ensemble
+
     chosen = named_systems(systems, config) if systems else alignment_systems(config)
     refuse_rules(chosen)
     kinds = tuple(dict.fromkeys(name.strip() for name in only.split(","))) if only else KINDS
     check_kinds(kinds)
-    report = _suite_report(config, chosen, kinds, max_new_tokens, parallel)
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    with closing(load_ensemble(config)) as ensemble:
+        report = run_alignment_suite(
+            ensemble,
+            chosen,
+            kinds=kinds,
+            max_new_tokens=max_new_tokens,
+            num_in_flight=parallel,
+            on_progress=_Progress(),
+        )
     if as_json:
         typer.echo(json.dumps(report.to_json(), ensure_ascii=False))
         return
     console = Console(markup=False, highlight=False, soft_wrap=True)
     for table in tables(report):
         console.print(table)
-
-
-def _suite_report(
-    config: Config, systems: Sequence[System], kinds: Sequence[str], max_new_tokens: int, parallel: int
-) -> AlignmentReport:
-    from gac_app.loading import load_ensemble
-
-    logging.getLogger("gac_app").setLevel(logging.WARNING)
-    with closing(load_ensemble(config)) as ensemble:
-        return run_alignment_suite(
-            ensemble,
-            systems,
-            kinds=kinds,
-            max_new_tokens=max_new_tokens,
-            num_in_flight=parallel,
-            on_progress=_Progress(),
-        )
 
 
 class _Progress:

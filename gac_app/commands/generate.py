@@ -6,8 +6,7 @@ import json
 import logging
 import sys
 from contextlib import closing
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,19 +19,13 @@ from gac_app.errors import GacError, RequestError
 from gac_app.settings import RULE_PARAMS, Settings
 
 
-class GenerateMode(StrEnum):
-    """Who answers."""
-
-    EVERY_STEP = "every-step"
-    GATE = "gate"
-    AGREEMENT = "agreement"
-    ALONE = "alone"
-
-
 @takes_settings
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to answer; '-' reads it from stdin.")],
-    mode: Annotated[GenerateMode | None, typer.Option(help="Default: the configuration's.")] = None,
+    mode: Annotated[
+        Literal["every-step", "gate", "agreement", "alone"] | None,
+        typer.Option(help="Default: the configuration's."),
+    ] = None,
     member: Annotated[
         str | None, typer.Option(help="With --mode alone: the member that answers. Default: the gate.")
     ] = None,
@@ -48,12 +41,12 @@ def generate(
 ) -> None:
     """Answer a prompt by the ensemble or by one member, streaming."""
     settled = load(config)
-    if mode and mode is not GenerateMode.ALONE:
-        changes["mode"] = mode.value
+    if mode and mode != "alone":
+        changes["mode"] = mode
     settings = settled.settings_from(changes)
-    if member is not None and mode is not GenerateMode.ALONE:
+    if member is not None and mode != "alone":
         raise RequestError("member", "goes with --mode alone")
-    alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
+    alone = (member or settings.gate) if mode == "alone" else None
     if alone is not None and alone not in settled.member_names:
         raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(settled.member_names)}")
     warn(without_effect(settings, changes, is_alone=alone is not None))

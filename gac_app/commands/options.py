@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,15 +15,6 @@ from gac_app.config import Config
 from gac_app.environment import read_config
 from gac_app.evaluation.running import System, parse_systems
 from gac_app.settings import Reproducible
-
-
-class EnsembleMode(StrEnum):
-    """When the members of an ensemble are asked."""
-
-    EVERY_STEP = "every-step"
-    GATE = "gate"
-    AGREEMENT = "agreement"
-
 
 ConfigOption = Annotated[
     Path | None,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,26 +16,13 @@ from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig, scheme_of
 
 
-class Executor(StrEnum):
-    """What members run in."""
-
-    THREADS = "threads"
-    RAY = "ray"
-
-
-class LogFormat(StrEnum):
-    """How the log is written."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
     executor: Annotated[
-        Executor | None, typer.Option(help="Where members run: in threads here, or as actors of a Ray cluster.")
+        Literal["threads", "ray"] | None,
+        typer.Option(help="Where members run: in threads here, or as actors of a Ray cluster."),
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="With --executor ray: host:port of the cluster's head, or auto.")
@@ -44,23 +30,24 @@ def serve(
     check: Annotated[bool, typer.Option("--check", help="Validate, print the placement, and exit.")] = False,
     devices: Annotated[str | None, typer.Option(help="With --check: plan for these, such as 8x80GiB.")] = None,
     log_format: Annotated[
-        LogFormat, typer.Option(envvar="GAC_LOG_FORMAT", help="json: a record a line, with ids of request and run.")
-    ] = LogFormat.TEXT,
+        Literal["text", "json"],
+        typer.Option(envvar="GAC_LOG_FORMAT", help="json: a record a line, with ids of request and run."),
+    ] = "text",
 ) -> None:
     """Serve the page, which is available at once, while the models load."""
     if devices is not None and not check:
         raise typer.BadParameter("works with --check only", param_hint="--devices")
-    if ray_address is not None and executor is not Executor.RAY:
+    if ray_address is not None and executor != "ray":
         raise typer.BadParameter("works with --executor ray only", param_hint="--ray-address")
     settled = load(config)
     if executor is not None:
-        settled = settled.run_by(executor.value, ray_address)
+        settled = settled.run_by(executor, ray_address)
     if check:
         _check(settled, devices)
         return
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     settled = settled.model_copy(update={"server": settled.server.model_copy(update=given)})
-    run(settled, logs_json=log_format is LogFormat.JSON)
+    run(settled, logs_json=log_format == "json")
 
 
 def run(config: Config, *, logs_json: bool = False) -> None:
