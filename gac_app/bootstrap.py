@@ -106,7 +106,7 @@ def _mirror_place(config: Config) -> Place:
 
 
 def _for_a_study(members: Members) -> tuple[Ensemble, Callable[[], None]]:
-    from gac_app.executors.background import in_background
+    from gac_app.executors.members import in_background
 
     return in_background(members.ensemble())
 

@@ -160,7 +160,7 @@ FACES = [
         f"decoding.{room}"
         for room in ("trace", "distribution", "constraints", "alignment", "contexts", "speculation", "loop", "scoring")
     ),
-    *(f"models.{room}" for room in ("sources", "hardware", "gguf", "hf")),
+    *(f"models.{room}" for room in ("sources", "hardware", "hf")),
     *(f"evaluation.{room}" for room in ("tasks", "running", "suites", "harness")),
 ]
 # Rooms with modules that load more than most importers need: torch, numpy, transformers' models, or all of the lab.

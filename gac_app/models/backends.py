@@ -47,7 +47,7 @@ _LOADERS: dict[str, LoadModel | str] = {
     "auto": "gac_app.models.factory:load_auto",
     "llama_cpp": "gac_app.models.factory:load_llama_cpp",
     "transformers": "gac_app.models.factory:load_transformers",
-    "vllm": "gac_app.models.remote.vllm_model:load_vllm",
+    "vllm": "gac_app.models.remote.vllm:load_vllm",
 }
 
 

@@ -8,8 +8,8 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.members import new_member
 from gac_app.member_config import ServerConfig
 from gac_app.models.random_model import RandomModel
-from gac_app.models.remote.dialects import connect
 from gac_app.models.remote.model import RemoteModel
+from gac_app.models.remote.servers import connect
 from tests.api.site import Site
 from tests.decoding.answers import decoded
 from tests.fakes import FakeModel, config_of, ensemble_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.evaluation.studies.result import StudyResult
-from gac_app.executors.background import in_background
+from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store

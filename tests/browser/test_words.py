@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 
 from gac_app.config_file import load_config
-from gac_app.executors.background import in_background
+from gac_app.executors.members import in_background
 from gac_app.folders import CONFIGS_DIR
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.lab.lab import Lab

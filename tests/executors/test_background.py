@@ -11,7 +11,7 @@ import pytest
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import batch_scheduler, shares
-from gac_app.executors.background import in_background
+from gac_app.executors.members import in_background
 from tests.executors.desk import LONG, Desk
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 

@@ -15,8 +15,7 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import remote
-from gac_app.executors.background import in_background
-from gac_app.executors.members import new_member
+from gac_app.executors.members import in_background, new_member
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read

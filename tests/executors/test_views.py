@@ -11,7 +11,7 @@ import pytest
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
-from gac_app.executors.background import in_background
+from gac_app.executors.members import in_background
 from gac_app.executors.threads import ThreadMember
 from gac_app.loading import unite
 from gac_app.models.message import Message

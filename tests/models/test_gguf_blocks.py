@@ -7,8 +7,7 @@ import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
-from gac_app.models.gguf.blocks import _UNPACK, blocks_of, together
-from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.gguf import _UNPACK, Unsuited, blocks_of, together
 
 ROWS, BLOCKS = 3, 2
 _HALVES = {  # where a block has its numbers of two bytes

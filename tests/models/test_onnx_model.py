@@ -17,9 +17,9 @@ import pytest
 
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
-from gac_app.models.onnx import memory as onnx_memory
+from gac_app.models.onnx import layers as onnx_memory
 from gac_app.models.onnx.architecture import architecture_of
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layers import Chunk, OnnxLayers

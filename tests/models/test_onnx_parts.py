@@ -21,10 +21,10 @@ from gguf import GGUFReader
 
 from gac_app.member_config import MemberConfig
 from gac_app.models import factory
+from gac_app.models import gguf as gguf_reading
 from gac_app.models.child_process import BUSY_STATUS
 from gac_app.models.derived import SUMS_FILE
-from gac_app.models.gguf import reading as gguf_reading
-from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.gguf import Unsuited
 from gac_app.models.hardware import Placement
 from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.graph import _is_row_alike_alone, write

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gac_app.models.base import Model, Read
-from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import graph, trial
 from gac_app.models.onnx.architecture import Architecture

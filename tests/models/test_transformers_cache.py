@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gac_app.models.hf.cache import KeyValueCache
+from gac_app.models.hf.attention import KeyValueCache
 
 
 def states(first: int, num: int) -> torch.Tensor:

@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gac_app.models.hf.forward_passes import SHARED_IDS, Cache, Chunk, ForwardPasses, PackedPasses, SinglePasses
-from gac_app.models.hf.probe import passes_for
+from gac_app.models.hf.forward_passes import (
+    SHARED_IDS,
+    Cache,
+    Chunk,
+    ForwardPasses,
+    PackedPasses,
+    SinglePasses,
+    passes_for,
+)
 from tests.examples import FEW
 from tests.models.tiny_kinds import PACKABLE, build
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app.models.hf.forward_passes import Chunk, PackedPasses, SinglePasses
-from gac_app.models.hf.probe import passes_for
+from gac_app.models.hf.forward_passes import Chunk, PackedPasses, SinglePasses, passes_for
 from tests.models.tiny_kinds import build
 
 

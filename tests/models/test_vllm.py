@@ -19,9 +19,9 @@ from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Read, Sequence
 from gac_app.models.hf.model import TransformersModel
-from gac_app.models.remote import vllm_engine, vllm_model
+from gac_app.models.remote import vllm as vllm_member
 from gac_app.models.remote.model import RemoteModel
-from gac_app.models.remote.vllm_model import arguments_of, load_vllm
+from gac_app.models.remote.vllm import arguments_of, load_vllm
 from gac_app.models.sources import resolve
 from tests.fakes import WAIT_S
 from tests.models import tiny
@@ -38,7 +38,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fake(llama: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> FakeVllm:
     fake = FakeVllm(llama)
-    monkeypatch.setattr(vllm_model, "imported", lambda _: fake)
+    monkeypatch.setattr(vllm_member, "imported", lambda _: fake)
     return fake
 
 
@@ -113,7 +113,7 @@ def test_a_rewind_opens_it_anew(model: RemoteModel, llama: TransformersModel, fa
 def test_a_fault_changes_no_answer(
     fault: str, model: RemoteModel, llama: TransformersModel, fake: FakeVllm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm_engine, "ANSWER_S", 0.1)
+    monkeypatch.setattr(vllm_member, "ANSWER_S", 0.1)
     sequence = model.new_sequence()
     sequence.extend(IDS)
     told(model, sequence)

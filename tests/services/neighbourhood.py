@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import GacError
-from gac_app.executors.background import in_background
+from gac_app.executors.members import in_background
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.storage import Store
 from tests.fakes import WAIT_S

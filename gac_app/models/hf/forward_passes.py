@@ -1,4 +1,4 @@
-"""Forward passes of a transformers model: shared by several sequences if the model allows it, else one each.
+"""Forward passes of a transformers model: shared by several sequences if that gives the same results, else one each.
 
 Shape suffixes: `N` positions, `V` the model's vocabulary.
 """
@@ -7,28 +7,49 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from gac_app.models.hf.attention import Chunk, PackedCache
-from gac_app.models.hf.cache import KeyValueCache
+from gac_app.models.hf.attention import ATTENTION, Chunk, KeyValueCache, PackedCache, register
 
 # Reads of at most this many ids share a pass. For longer ones, arithmetic outweighs reading the weights, so sharing
 # saves nothing.
 SHARED_IDS = 32
+_log = logging.getLogger(__name__)
+
+# These scale the positions of a whole pass by its longest sequence.
+_UNPACKABLE_ROPE = {"dynamic", "longrope"}
+_PROBE_IDS = ((1, 2, 3), (4,))  # of two sequences, each read twice
+# Total variation. Half precision alone gave up to 0.04; a model that mixes up neighbouring rows gives almost 1.
+_PROBE_BOUND = 0.3
 
 
-class Cache(Protocol):
-    """A model's cache of one sequence."""
+class LibraryCache:
+    """transformers' own cache of one sequence."""
+
+    def __init__(self) -> None:
+        from transformers import DynamicCache
+
+        self.states = DynamicCache()  # no config given, so that every layer keeps all positions
+
+    @property
+    def length(self) -> int:
+        return int(self.states.get_seq_length())
 
     def rewind(self, length: int) -> None:
-        """Keep only the first `length` positions, whatever a pass that failed has left."""
+        for layer in self.states.layers:  # a pass that failed has reached only some of them
+            layer.crop(min(0, length - layer.get_seq_length()))
 
-    def fork(self) -> Cache: ...
+    def fork(self) -> LibraryCache:
+        return copy.deepcopy(self)
+
+
+Cache = KeyValueCache | LibraryCache  # of one sequence
 
 
 class ForwardPasses(ABC):
@@ -36,9 +57,11 @@ class ForwardPasses(ABC):
 
     Attributes:
         max_batched_ids: the most ids of a read that shares a pass with others.
+        new_cache: of a sequence.
     """
 
     max_batched_ids: int
+    new_cache: type[Cache]
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -46,9 +69,6 @@ class ForwardPasses(ABC):
         # transformers 5.2x renamed it; models that bring their own code keep the old name.
         self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
         self._can_spare_head = "logits_to_keep" in parameters
-
-    @abstractmethod
-    def new_cache(self) -> Cache: ...
 
     @abstractmethod
     def run(self, chunks: list[Chunk]) -> list[torch.Tensor]:
@@ -59,14 +79,12 @@ class PackedPasses(ForwardPasses):
     """Short reads share one pass, longer ones have one each. Nothing is padded."""
 
     max_batched_ids = SHARED_IDS
+    new_cache = KeyValueCache
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         # An index must be on the same device as the tensor, which differs in a model spread over several devices.
         self._can_pick_rows = len(set(getattr(model, "hf_device_map", {}).values())) <= 1
-
-    def new_cache(self) -> KeyValueCache:
-        return KeyValueCache()
 
     def run(self, chunks: list[Chunk]) -> list[torch.Tensor]:
         short = [i for i, chunk in enumerate(chunks) if len(chunk.ids) <= SHARED_IDS]
@@ -111,9 +129,7 @@ class SinglePasses(ForwardPasses):
     """One read after another, with the library's own cache; every layer keeps all positions."""
 
     max_batched_ids = 0
-
-    def new_cache(self) -> LibraryCache:
-        return LibraryCache()
+    new_cache = LibraryCache
 
     def run(self, chunks: list[Chunk]) -> list[torch.Tensor]:
         return [self._pass(chunk) for chunk in chunks]
@@ -126,27 +142,68 @@ class SinglePasses(ForwardPasses):
         return logits_NV
 
 
-class LibraryCache:
-    """transformers' own cache of one sequence."""
-
-    def __init__(self) -> None:
-        from transformers import DynamicCache
-
-        self.states = DynamicCache()  # no config given, so that every layer keeps all positions
-
-    @property
-    def length(self) -> int:
-        return int(self.states.get_seq_length())
-
-    def rewind(self, length: int) -> None:
-        for layer in self.states.layers:  # a pass that failed has reached only some of them
-            layer.crop(min(0, length - layer.get_seq_length()))
-
-    def fork(self) -> LibraryCache:
-        return copy.deepcopy(self)
-
-
 def _on_device(numbers: Any, device: torch.device) -> torch.Tensor:
     """Integers as a tensor on `device`; the host does not wait for a GPU."""
     tensor = torch.tensor(numbers, dtype=torch.int64)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def passes_for(name: str, model: Any) -> ForwardPasses:
+    """Chooses how to run a model's passes, and sets the attention that they need.
+
+    A model's code may do anything with a cache or a mask. So packing is used only if it gives the library's own results
+    for a few ids.
+    """
+    single = SinglePasses(model)
+    if not _may_pack(model):
+        _log.info("%s: its sequences are read one after the other", name)
+        return single
+    own_attention = model.config._attn_implementation
+    try:
+        with torch.inference_mode():
+            expected = _read_singly(single)
+            register()
+            model.set_attn_implementation(ATTENTION)
+            packed = PackedPasses(model)
+            distance = _distance(_read_packed(packed), expected)
+        reason = f"off by {distance:.2f}"
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        distance, reason = 1.0, f"{type(error).__name__}: {error}"
+    if distance <= _PROBE_BOUND:
+        return packed
+    _log.warning(
+        "%s: its sequences are read one after the other, since it does not support a shared pass (%s)", name, reason
+    )
+    model.set_attn_implementation(own_attention)
+    return single
+
+
+def _may_pack(model: Any) -> bool:
+    """Whether attention and masks are the library's own, and positions can be passed in."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = {part.get("rope_type") for part in (rope, *rope.values()) if isinstance(part, dict)}
+    return (
+        model.config._attn_implementation in ("sdpa", ATTENTION)  # a caller's model may serve a second ensemble
+        and model._supports_attention_backend
+        and "position_ids" in inspect.signature(model.forward).parameters
+        and not kinds & _UNPACKABLE_ROPE
+    )
+
+
+def _read_singly(passes: SinglePasses) -> list[torch.Tensor]:
+    return passes.run([Chunk(passes.new_cache(), [*ids, *ids], 2 * len(ids)) for ids in _PROBE_IDS])
+
+
+def _read_packed(passes: PackedPasses) -> list[torch.Tensor]:
+    caches = [passes.new_cache() for _ in _PROBE_IDS]
+    halves = [
+        passes.run([Chunk(cache, list(ids), len(ids)) for cache, ids in zip(caches, _PROBE_IDS, strict=True)])
+        for _ in range(2)
+    ]
+    return [torch.cat(parts) for parts in zip(*halves, strict=True)]
+
+
+def _distance(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """The largest total variation between distributions after the same ids."""
+    probs_NV, others_NV = (torch.cat(logits).float().softmax(1) for logits in (found, expected))
+    return float((probs_NV - others_NV).abs().sum(1).max()) / 2

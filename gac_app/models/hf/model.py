@@ -13,8 +13,7 @@ import torch
 from gac_app.errors import ModelLoadError
 from gac_app.models.base import Read
 from gac_app.models.hf.attention import Chunk
-from gac_app.models.hf.forward_passes import Cache
-from gac_app.models.hf.probe import passes_for
+from gac_app.models.hf.forward_passes import Cache, passes_for
 from gac_app.models.hf.tokenized import TokenizedModel
 
 _REWINDABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -24,7 +23,7 @@ class TransformersModel(TokenizedModel):
     """A loaded causal model in evaluation mode; `loading` makes one. For its arguments see `TokenizedModel`.
 
     Every sequence has its own KV cache, which keeps positions that slid out of a window, for rewinds. If the model
-    allows it (`probe`), sequences share forward passes. The number of ids in a pass decides which kernels run, so
+    allows it (`passes_for`), sequences share forward passes. The number of ids in a pass decides which kernels run, so
     logits are equal up to rounding, not to the bit, and text may differ at near-ties.
 
     Raises:

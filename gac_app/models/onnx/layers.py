@@ -1,4 +1,4 @@
-"""Runs the graph of a GGUF file's layers, and holds the KV caches of its sequences.
+"""Runs the graph of a GGUF file's layers, and holds what it needs beside its weights: embeddings, and KV caches.
 
 Shape suffixes: see `graph`.
 """
@@ -6,7 +6,9 @@ Shape suffixes: see `graph`.
 from __future__ import annotations
 
 import math
+import mmap
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ from gguf.quants import dequantize
 from gac_app.errors import ModelLoadError
 from gac_app.models.hardware import in_large_pages
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
-from gac_app.models.onnx.memory import EmbeddingRows, give_back, zeros
 
 MOST_SHARED = 2  # ids per sequence in a pass with other sequences
 # Attention gets at least two ids of a sequence: a single id has another kernel, with other last bits.
@@ -31,6 +32,47 @@ _MOST_PREPARED = 300  # kinds of passes that are kept: steps of eight slots give
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 _Kind = tuple[int, int, int]  # of a chunk: slot, number of ids, number of logits wanted
+
+
+class EmbeddingRows:
+    """The file's embeddings. They are read, not mapped: if the file is truncated, an answer fails and not the
+    process.
+    """
+
+    def __init__(self, gguf: Path, layout: Layout) -> None:
+        self._file = gguf.open("rb", buffering=0)
+        self._offset, self._row_bytes = layout.offset, layout.row_bytes
+        if gguf.stat().st_size < layout.offset + layout.num_rows * layout.row_bytes:
+            raise ValueError(f"{gguf.name} is shorter than it was")
+
+    def read(self, ids: list[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Rows by id, `[N, bytes]`. Raises OSError if the file was truncated."""
+        rows = np.empty((len(ids), self._row_bytes), np.uint8)
+        for row, token_id in zip(rows, ids, strict=True):
+            self._file.seek(self._offset + token_id * self._row_bytes)
+            if self._file.readinto(row.data) != self._row_bytes:
+                raise OSError("the model's file has been cut short; restart with the whole file")
+        return rows
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def zeros(num_bytes: int) -> mmap.mmap:
+    """Zeros that take memory when they are written to, in small pages. NumPy's own use pages of two megabytes."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, num_bytes)
+    memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "linux":
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return memory
+
+
+def give_back(memory: mmap.mmap, start: int, num_bytes: int) -> None:
+    """Release the whole pages of a part, if the system can; they become zeros."""
+    first, end = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + num_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if hasattr(mmap, "MADV_DONTNEED") and first < end:
+        memory.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Model, Read
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
-from gac_app.models.remote.dialects import connect
-from gac_app.models.remote.servers import PROBE, Engine, RefusedError, ServerError, TopLogprobs
+from gac_app.models.remote.servers import PROBE, Engine, RefusedError, ServerError, TopLogprobs, connect
 
 MOST_UNKNOWN = 0.01
 _TIMES_MORE = 16

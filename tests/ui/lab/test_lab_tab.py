@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.executors.background import in_background
+from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.lab.tab import lab_functions, start_study
