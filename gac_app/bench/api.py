@@ -9,8 +9,7 @@ import httpx
 
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.start import served, wait_for
-from gac_app.bench.timing import decode, interleaved
-from gac_app.bench.workbench import Workbench
+from gac_app.bench.workbench import Workbench, decode, interleaved
 from gac_app.errors import GacError
 
 _TIMEOUT_S = 120.0

@@ -15,8 +15,7 @@ from itertools import count, islice
 from statistics import median
 
 from gac_app.bench.rows import NotMeasured, Row, Target
-from gac_app.bench.timing import interleaved, ms_per_token
-from gac_app.bench.workbench import PROMPTS, Workbench
+from gac_app.bench.workbench import PROMPTS, Workbench, interleaved, ms_per_token
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError
 from gac_app.models.base import Model, Read, Share

@@ -13,8 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.timing import Decoded, decode, interleaved
-from gac_app.bench.workbench import Workbench
+from gac_app.bench.workbench import Decoded, Workbench, decode, interleaved
 from gac_app.decoding.rules import LinearRule, combine_rules
 from gac_app.errors import GacError
 

@@ -21,8 +21,7 @@ from pathlib import Path
 import httpx
 
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.timing import decode
-from gac_app.bench.workbench import PROMPTS, Workbench, print_found
+from gac_app.bench.workbench import PROMPTS, Workbench, decode, print_found
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 

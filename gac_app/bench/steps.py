@@ -13,8 +13,7 @@ from functools import partial
 from statistics import median
 
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.timing import Decoded, decode, interleaved
-from gac_app.bench.workbench import Workbench
+from gac_app.bench.workbench import Decoded, Workbench, decode, interleaved
 
 
 def measure(bench: Workbench) -> list[Row]:

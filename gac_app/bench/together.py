@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.steps import member_s
-from gac_app.bench.timing import decode, interleaved
-from gac_app.bench.workbench import PROMPTS, Workbench
+from gac_app.bench.workbench import PROMPTS, Workbench, decode, interleaved
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gac_app.bench import rules, steps, timing, together
-from gac_app.bench.timing import Decoded
+from gac_app.bench import rules, steps, together, workbench
+from gac_app.bench.workbench import Decoded
 from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.rules import combine_rules
 from gac_app.executors.threads import ThreadMember
@@ -21,7 +21,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, module: object, ms_of: Callable[[De
     """Let a measurement's answers take `ms_of` milliseconds a token, of which every forward pass takes 30."""
 
     def decode(session: DecodingSession) -> Decoded:
-        answer = timing.decode(session)
+        answer = workbench.decode(session)
         steps = [
             replace(step, members=tuple(replace(member, seconds=0.03) for member in step.members))
             for step in answer.steps

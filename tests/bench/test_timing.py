@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.bench.timing import decode, interleaved, ms_per_token
+from gac_app.bench.workbench import decode, interleaved, ms_per_token
 from gac_app.errors import GacError
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel, FixedModel

@@ -13,13 +13,15 @@ from typer.testing import CliRunner
 from gac_app.cli import app
 from gac_app.errors import ConfigError
 from gac_app.evaluation.metrics.consistency import (
+    LANGUAGES,
     ConsistencyReport,
     PrefixCounts,
+    WordSet,
     _prefixes,
     compare_vocabularies,
     pieces,
+    word_sets,
 )
-from gac_app.evaluation.metrics.consistency_words import LANGUAGES, WordSet, word_sets
 from gac_app.vocab.tokens import MemberVocabulary
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.rules import REGISTRIES
-from gac_app.evaluation.metrics.consistency_words import word_sets
+from gac_app.evaluation.metrics.consistency import word_sets
 from gac_app.folders import CONFIGS_DIR, STATIC_DIR
 from gac_app.services.lab.studies import STUDIES
 from gac_app.services.runs.comparison import Comparison

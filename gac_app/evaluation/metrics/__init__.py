@@ -3,8 +3,7 @@
 `calibration` loads numpy, so it is imported by its own name, on use.
 """
 
-from gac_app.evaluation.metrics.consistency import ConsistencyReport, compare_vocabularies
-from gac_app.evaluation.metrics.consistency_words import word_sets
+from gac_app.evaluation.metrics.consistency import ConsistencyReport, compare_vocabularies, word_sets
 from gac_app.evaluation.metrics.statistics import (
     Comparison,
     compare,

@@ -15,9 +15,8 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.advising import MAX_FINAL, Advice, Spending, advise, alone, pasted, sentences, taken
 from gac_app.evaluation.running import Progress, System, parse_system
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, share
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.wording import figure, share
 from gac_app.evaluation.tasks import Question, Task, halves
 
 _SHOWN = 12  # settings of the table of likelihoods

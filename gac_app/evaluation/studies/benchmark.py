@@ -8,9 +8,8 @@ from gac_app.config import Config
 from gac_app.evaluation.metrics import advice
 from gac_app.evaluation.running import System, SystemReport, default_systems, parse_systems, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import SHARED_TIMES, StudyResult, Table, accuracy, compared, failure, figure
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
 from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/answer", "member-s", "vs best member")

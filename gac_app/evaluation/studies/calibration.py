@@ -13,9 +13,8 @@ from gac_app.config import Config
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running import Answer, System, alone_and_every_step, parse_systems, refuse_rules
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import StudyResult, Table, colours_of, figure
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.wording import colours_of, figure
 from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:  # it loads numpy, which commands and page need not wait for

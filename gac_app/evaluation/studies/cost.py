@@ -21,9 +21,8 @@ from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import ConfigError, GacError
 from gac_app.evaluation.running import Progress, System, members_alone
-from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, member_colour
 from gac_app.evaluation.studies.study import EnsembleStudy
-from gac_app.evaluation.studies.wording import figure, member_colour
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

@@ -18,10 +18,9 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import Comparison, compare
 from gac_app.evaluation.running import Answer, System, SystemReport, rounded, suffix_of, summarise, system_at
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import StudyResult, Table, accuracy, compared, failure, figure
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.thresholds import OPTIONS
-from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
 from gac_app.evaluation.tasks import Question, Task
 
 MAX_MEMBERS = 6  # 63 choices

@@ -36,9 +36,8 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
 from gac_app.evaluation.running import Answer, System, parse_systems, with_whole_answers
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, colours_of, compared, share
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.wording import colours_of, compared, share
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
 Plant = Literal["word", "sentence"]

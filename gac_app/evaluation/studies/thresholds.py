@@ -20,9 +20,17 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import Answer, System, SystemReport, members_alone, parse_system, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import (
+    SHARED_TIMES,
+    StudyResult,
+    Table,
+    accuracy,
+    compared,
+    failure,
+    figure,
+    member_colour,
+)
 from gac_app.evaluation.studies.study import QuestionStudy
-from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure, member_colour
 from gac_app.evaluation.tasks import Question, Task
 
 EVERY_STEP = "every-step"

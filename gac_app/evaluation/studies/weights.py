@@ -37,10 +37,9 @@ from gac_app.evaluation.running import (
     system_at,
 )
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import StudyResult, Table, accuracy, compared, failure
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.thresholds import OPTIONS
-from gac_app.evaluation.studies.wording import accuracy, compared, failure
 from gac_app.evaluation.tasks import Question, halves
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
-from gac_app.evaluation.metrics.consistency_words import WordSet
+from gac_app.evaluation.metrics.consistency import WordSet
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.members import in_background
 from gac_app.models.random_model import RandomModel
