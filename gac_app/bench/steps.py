@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from statistics import median
+from typing import Any
 
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.workbench import Decoded, Workbench, decode, interleaved
@@ -19,7 +20,7 @@ from gac_app.bench.workbench import Decoded, Workbench, decode, interleaved
 def measure(bench: Workbench) -> list[Row]:
     """Each prompt answered in turn at every step, with drafts and without, by a gate, and by each member alone."""
 
-    def run(prompt: str, alone: str | None = None, **how: str) -> Decoded:
+    def run(prompt: str, alone: str | None = None, **how: Any) -> Decoded:
         return decode(bench.ensemble.session(prompt, bench.settings(**how), alone=alone))
 
     names = bench.config.member_names

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.steps import member_s
@@ -78,7 +78,7 @@ def measure_many(bench: Workbench) -> list[Row]:
     if any(member.max_sequences < NUM_AT_ONCE for member in bench.config.members):
         raise NotMeasured(f"needs max_sequences of at least {NUM_AT_ONCE} in every member")
 
-    def decoded(start: int, number: int = NUM_AT_ONCE, **how: str) -> tuple[float, float]:
+    def decoded(start: int, number: int = NUM_AT_ONCE, **how: Any) -> tuple[float, float]:
         """Tokens per second, with prompts, and member-seconds a token."""
         settings = bench.settings(mode="gate", **how)
         sessions = [bench.ensemble.session((PROMPTS * 2)[start + index], settings) for index in range(number)]
