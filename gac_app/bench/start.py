@@ -56,29 +56,29 @@ def _start(config: Path) -> tuple[float, float]:
 
 @contextmanager
 def served(config: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The application in its own process, which has just been started, with a database of its own; and its address. It
-    ends with the block.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, *("-m", "gac_app", "serve", "--config", str(config), "--host", "127.0.0.1")]
+    """The application in its own process, which has just been started, with a database of its own; and its address."""
+    port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = subprocess.Popen(
-            [*command, "--port", str(port)],
-            env={**os.environ, "GAC_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.sqlite3'}"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        environment = {**os.environ, "GAC_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.sqlite3'}"}
+        command = ["-m", "gac_app", "serve", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        with child_server(command, environment) as server:
             yield server, f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+
+
+@contextmanager
+def child_server(arguments: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A server in its own process, which ends with the block."""
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=quiet, stderr=quiet)
+    try:
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def wait_for(server: subprocess.Popen[bytes], url: str) -> None:
@@ -92,6 +92,14 @@ def wait_for(server: subprocess.Popen[bytes], url: str) -> None:
                 return
         time.sleep(_POLL_S)
     raise GacError(f"the server did not answer within {START_TIMEOUT_S:.0f} s")
+
+
+def free_port() -> int:
+    """A free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _memory_row(bench: Workbench) -> Row:
