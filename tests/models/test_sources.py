@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import pytest
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.sources import ModelFiles, Progress, resolve
-from gac_app.models.sources import checksum as checksum_module
 from gac_app.models.sources.base import folder_bytes
 from tests.models.fake_index import FakeIndex
 from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, member
@@ -245,7 +245,7 @@ def test_a_hash_is_computed_once_per_state_of_the_file(
     path.write_bytes(GGUF)
     find(cache, source=str(path), sha256=SHA256)
     with monkeypatch.context() as patched:
-        patched.setattr(checksum_module.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+        patched.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
         find(cache, source=str(path), sha256=SHA256)
     path.write_bytes(GGUF[::-1])
     with pytest.raises(ModelLoadError, match="damaged"):
