@@ -48,7 +48,7 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
     assert page.is_checked(IN_ARENA)
     assert "publishes them without my name" in page.inner_text(".gac-arena-consent")
     page.reload()
-    page.wait_for_selector(UNDER_PROMPT)
+    page.wait_for_selector(UNDER_PROMPT, state="attached")  # the Arena opens again
     until(lambda: page.is_checked(UNDER_PROMPT), "for what the browser keeps")
     to_arena(page)
     page.uncheck(IN_ARENA)
