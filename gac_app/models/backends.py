@@ -14,7 +14,7 @@ from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:  # torch loads when members do
     from gac_app.models.base import Model
-    from gac_app.models.hardware import Seat
+    from gac_app.models.hardware import Allocation
     from gac_app.models.sources import ModelFiles
 
 
@@ -28,7 +28,7 @@ class LoadRequest:
         num_threads: CPU threads of one forward pass.
         cache_dir: where files derived from the model's may be kept.
         untried: see `onnx_parts`.
-        seat: its part of the GPUs' memory; None = none is known.
+        allocation: its part of the GPUs' memory; None = none is known.
     """
 
     member: MemberConfig
@@ -37,7 +37,7 @@ class LoadRequest:
     num_threads: int
     cache_dir: Path
     untried: list[Path] | None = None
-    seat: Seat | None = None
+    allocation: Allocation | None = None
 
 
 LoadModel = Callable[[LoadRequest], "Model"]

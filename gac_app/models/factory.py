@@ -60,7 +60,9 @@ def load_model(
 
     if member.is_random:
         on_load()  # there may be nothing to fetch
-    request = LoadRequest(member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.seat)
+    request = LoadRequest(
+        member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.allocation
+    )
     if member.server:
         from gac_app.models.remote.model import load_remote
 
@@ -166,7 +168,7 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
 def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:
     from gac_app.models.hf.loading import load
 
-    return load(request.member, files, request.cache_dir, request.device, request.num_threads, request.seat)
+    return load(request.member, files, request.cache_dir, request.device, request.num_threads, request.allocation)
 
 
 def random_model(member: MemberConfig, kind: type[RandomModelT]) -> RandomModelT:

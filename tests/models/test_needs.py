@@ -73,12 +73,12 @@ def test_a_model_larger_than_a_gpu_is_divided_evenly(need_32b: Callable[..., Nee
     need = need_32b(context_length=8192)
     placement = plan([member()], parse_devices("3x48GiB"), {"Qwen": need}).placements["Qwen"]
     assert placement.device == ("cuda:0", "cuda:1")
-    assert placement.seat
-    assert placement.seat.device_map
-    taken = placement.seat.taken
+    assert placement.allocation
+    assert placement.allocation.device_map
+    taken = placement.allocation.taken
     assert max(taken.values()) < 1.1 * min(taken.values())
     assert sum(taken.values()) == pytest.approx(need.most + need.workspace, rel=0.001)
-    layers = [placement.seat.device_map[f"model.layers.{index}"] for index in range(64)]
+    layers = [placement.allocation.device_map[f"model.layers.{index}"] for index in range(64)]
     assert layers == sorted(layers)
 
 
@@ -107,27 +107,27 @@ NEEDS = st.builds(small_need, st.integers(1, 8), st.booleans(), st.sampled_from(
 @given(need=NEEDS, parts=st.lists(st.floats(0, 2), min_size=2, max_size=4), num_sequences=st.integers(1, 9))
 def test_layers_are_divided_within_the_rooms_or_not_at_all(need: Need, parts: list[float], num_sequences: int) -> None:
     held = need.weights + num_sequences * need.cache
-    rooms = {f"cuda:{index}": int(part * held) + need.workspace for index, part in enumerate(parts)}
-    seat = need.seat(rooms, num_sequences)
-    if seat is None:
-        assert max(rooms.values()) < 1.2 * held + need.workspace, "one has room for all"
+    limits = {f"cuda:{index}": int(part * held) + need.workspace for index, part in enumerate(parts)}
+    allocation = need.allocate(limits, num_sequences)
+    if allocation is None:
+        assert max(limits.values()) < 1.2 * held + need.workspace, "one has room for all"
         return
-    assert seat.device_map
-    assert set(seat.device_map.values()) <= rooms.keys()
-    assert all(taken <= rooms[name] for name, taken in seat.taken.items())
-    assert sum(seat.taken.values()) >= 0.99 * held
-    assert need.seat(rooms, num_sequences) == seat, "each time the same"
+    assert allocation.device_map
+    assert set(allocation.device_map.values()) <= limits.keys()
+    assert all(taken <= limits[name] for name, taken in allocation.taken.items())
+    assert sum(allocation.taken.values()) >= 0.99 * held
+    assert need.allocate(limits, num_sequences) == allocation, "each time the same"
 
 
 def test_what_has_no_room_on_gpus_may_go_to_main_memory() -> None:
     need = small_need(8, False, "none")
     half = need.workspace + (need.weights + need.cache) // 2
-    assert need.seat({"cuda:0": half}, 1) is None
-    seat = need.seat({"cuda:0": half, "cpu": GIB}, 1)
-    assert seat
-    assert seat.device_map
-    assert set(seat.device_map.values()) == {"cuda:0", "cpu"}
-    assert seat.taken["cuda:0"] <= half
+    assert need.allocate({"cuda:0": half}, 1) is None
+    allocation = need.allocate({"cuda:0": half, "cpu": GIB}, 1)
+    assert allocation
+    assert allocation.device_map
+    assert set(allocation.device_map.values()) == {"cuda:0", "cpu"}
+    assert allocation.taken["cuda:0"] <= half
 
 
 def test_only_members_that_transformers_runs_are_looked_at(llama_dir: Path, tmp_path: Path) -> None:

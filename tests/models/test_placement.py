@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused_with_figures() -> None:
         "free; use quantization: 4bit (40.3 GiB), a smaller context_length, or more GPUs"
     ]
     assert planned.placements["b"].refusal == ""
-    assert planned.placements["a"].seat is None
+    assert planned.placements["a"].allocation is None
 
 
 def test_members_get_less_for_caches_where_not_all_fit() -> None:
@@ -119,8 +119,12 @@ def test_a_limit_of_memory_is_not_exceeded() -> None:
     refused = plan([member("a", **eight, max_memory={"cuda:0": "9GiB"})], machine(80)).refusals
     assert "cuda:0 has 9.0 GiB free" in refused[0]
     spread = plan([member("a", **eight, max_memory={"cuda:0": "9GiB", "cpu": "30GiB"})], machine(80)).placements["a"]
-    assert spread.seat
-    assert spread.seat.taken["cuda:0"] <= 9 * GIB < spread.seat.taken["cuda:0"] + spread.seat.taken["cpu"]
+    assert spread.allocation
+    assert (
+        spread.allocation.taken["cuda:0"]
+        <= 9 * GIB
+        < spread.allocation.taken["cuda:0"] + spread.allocation.taken["cpu"]
+    )
     with pytest.raises(ValidationError, match="max_memory"):
         member("a", max_memory={"cuda:0": "much"})
 
@@ -239,16 +243,16 @@ def test_every_member_is_seated_once_on_devices_that_exist(sizes: list[int], mem
 
 @given(sizes=SIZES, members=MEMBERS)
 def test_no_device_is_given_away_beyond_its_memory(sizes: list[int], members: list[dict[str, Any]]) -> None:
-    devices, seats = machine(*sizes), []
+    devices, allocations = machine(*sizes), []
     for configured, place in zip(members, plan(named(members), devices).placements.values(), strict=True):
-        if place.seat:
-            seats.append(place.seat)
-            assert place.seat.taken.keys() <= place.seat.rooms.keys()
-            for name, taken in place.seat.taken.items():
-                assert 0 <= taken <= place.seat.rooms[name]
+        if place.allocation:
+            allocations.append(place.allocation)
+            assert place.allocation.taken.keys() <= place.allocation.limits.keys()
+            for name, taken in place.allocation.taken.items():
+                assert 0 <= taken <= place.allocation.limits[name]
                 assert taken <= TypeAdapter(ByteSize).validate_python(configured.get("max_memory", {}).get(name, "1TB"))
     for gpu in devices.gpus:
-        assert sum(seat.taken.get(gpu.name, 0) for seat in seats) <= gpu.memory_bytes
+        assert sum(allocation.taken.get(gpu.name, 0) for allocation in allocations) <= gpu.memory_bytes
 
 
 @given(sizes=SIZES.filter(bool), members=MEMBERS, order=st.randoms())
@@ -258,7 +262,7 @@ def test_the_order_of_members_changes_no_total(sizes: list[int], members: list[d
 
     def totals(planned: Plan) -> list[object]:
         places = planned.placements.values()
-        return [sum(sum(p.seat.taken.values()) if p.seat else 0 for p in places), len(planned.refusals)]
+        return [sum(sum(p.allocation.taken.values()) if p.allocation else 0 for p in places), len(planned.refusals)]
 
     # Members that name a device come first, in the order of the configuration.
     if not any(one.max_memory for one in configured):

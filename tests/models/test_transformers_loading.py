@@ -17,7 +17,7 @@ import gac_app.models.hf.loading as transformers_loading
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB
-from gac_app.models.hardware.needs import Seat
+from gac_app.models.hardware.needs import Allocation
 from gac_app.models.hf.loading import _dtype, _placed, _quantized, needed
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
@@ -102,20 +102,20 @@ def test_dtype_is_the_configs_and_logits_are_float32(directory: Path, dtype: str
 def test_a_model_goes_where_the_plan_says(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     member = MemberConfig(name="a", source=str(directory))
     assert _placed(member, directory, "cuda:1", None) == {"device_map": {"": "cuda:1"}}
-    seat = Seat({"cuda:1": GIB, "cuda:3": GIB}, {}, {"model": "cuda:1", "lm_head": "cuda:3"})
-    assert _placed(member, directory, ("cuda:1", "cuda:3"), seat) == {"device_map": seat.device_map}
+    allocation = Allocation({"cuda:1": GIB, "cuda:3": GIB}, {}, {"model": "cuda:1", "lm_head": "cuda:3"})
+    assert _placed(member, directory, ("cuda:1", "cuda:3"), allocation) == {"device_map": allocation.device_map}
 
 
 def test_where_files_come_after_the_plan_the_seat_decides(directory: Path) -> None:
     member = MemberConfig(name="a", source=str(directory), max_sequences=2)
     need = needed(member, directory)
-    whole = Seat({"cuda:1": need.most}, {})
+    whole = Allocation({"cuda:1": need.most}, {})
     assert _placed(member, directory, "cuda:1", whole) == {"device_map": {"": "cuda:1"}}
-    least = Seat({"cuda:1": need.least}, {})
+    least = Allocation({"cuda:1": need.least}, {})
     assert _placed(member, directory, "cuda:1", least) == {"device_map": {"": "cuda:1"}}
     with pytest.raises(ModelLoadError, match=r"a: needs 0\.5 GiB \(weights 0\.0, cache 0\.0 for one sequence of"):
-        _placed(member, directory, "cuda:1", Seat({"cuda:1": need.least - 1}, {}))
-    halves = Seat(dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights), {})
+        _placed(member, directory, "cuda:1", Allocation({"cuda:1": need.least - 1}, {}))
+    halves = Allocation(dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights), {})
     found = _placed(member, directory, ("cuda:1", "cuda:3"), halves)["device_map"]
     assert set(found.values()) == {"cuda:1", "cuda:3"}
 
@@ -126,9 +126,9 @@ def test_weights_quantised_in_the_files_are_left_to_the_library(directory: Path)
     (directory / "config.json").write_text(json.dumps(config))
     member = MemberConfig(name="a", source=str(directory))
     assert needed(member, directory).weights == (directory / "model.safetensors").stat().st_size
-    seat = Seat({"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB}, {})
-    rooms = {1: GIB, 3: GIB, "cpu": GIB}
-    assert _placed(member, directory, ("cuda:1", "cuda:3"), seat) == {"device_map": "auto", "max_memory": rooms}
+    allocation = Allocation({"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB}, {})
+    limits = {1: GIB, 3: GIB, "cpu": GIB}
+    assert _placed(member, directory, ("cuda:1", "cuda:3"), allocation) == {"device_map": "auto", "max_memory": limits}
 
 
 def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

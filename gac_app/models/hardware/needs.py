@@ -9,25 +9,27 @@ from dataclasses import dataclass, field
 from gac_app.models.hardware.devices import GIB
 
 CPU = "cpu"
-Rooms = Mapping[str, int]  # device -> bytes that may be used there
-Spread = Callable[[Rooms], tuple[Mapping[str, str], Rooms] | None]  # rooms -> device by module, weights by device
+ByDevice = Mapping[str, int]  # bytes
+Spread = Callable[
+    [ByDevice], tuple[Mapping[str, str], ByDevice] | None
+]  # limits -> device by module, weights by device
 # Layers are divided evenly, up to these times an equal part. With the last one the first GPUs are filled.
 _UNEVEN = (1.05, 1.2, 1.5, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Allocation:
     """The part of each device that a member has.
 
     Attributes:
-        rooms: bytes that it may use, by device.
+        limits: bytes that it may use, by device.
         taken: bytes that it is expected to use, by device.
         device_map: transformers' module names -> devices, "" = the whole model. None = unknown before its files are
             here, or left to transformers.
     """
 
-    rooms: Rooms
-    taken: Rooms
+    limits: ByDevice
+    taken: ByDevice
     device_map: Mapping[str, str] | None = None
 
 
@@ -63,44 +65,44 @@ class Need:
         """On one device, with one sequence."""
         return self.weights + self.cache + self.workspace
 
-    def seat(self, rooms: Rooms, num_sequences: int) -> Seat | None:
+    def allocate(self, limits: ByDevice, num_sequences: int) -> Allocation | None:
         """Its part of these devices, with room for so many sequences; None = it does not fit. Main memory (`cpu`) gets
         the layers for which the others have no room.
         """
         caches = num_sequences * self.cache
-        beside = {name: max(0, room - self.workspace) for name, room in rooms.items() if name != CPU}
-        if len(beside) == 1 and rooms[name := next(iter(beside))] >= (size := self.weights + caches + self.workspace):
-            return Seat(rooms, {name: size}, {"": name} if self.context_length else None)
+        beside = {name: max(0, room - self.workspace) for name, room in limits.items() if name != CPU}
+        if len(beside) == 1 and limits[name := next(iter(beside))] >= (size := self.weights + caches + self.workspace):
+            return Allocation(limits, {name: size}, {"": name} if self.context_length else None)
         # Each layer has its part of the caches.
         share = self.weights / (self.weights + caches) if self.weights else 1.0
-        if CPU not in rooms and self.weights > share * sum(beside.values()):
+        if CPU not in limits and self.weights > share * sum(beside.values()):
             return None
         even = self.weights / max(1, len(beside))
         tries = [{name: int(min(room * share, even * uneven)) for name, room in beside.items()} for uneven in _UNEVEN]
-        if CPU in rooms:
-            tries.append({**tries[-1], CPU: int(rooms[CPU] * share)})
+        if CPU in limits:
+            tries.append({**tries[-1], CPU: int(limits[CPU] * share)})
         for budgets in tries:
             if found := (self.spread or self._filled)(budgets):
                 device_map, weights = found
                 held = {name: int(size / share) + self.workspace * (name != CPU) for name, size in weights.items()}
-                return Seat(rooms, held, device_map or None)
+                return Allocation(limits, held, device_map or None)
         return None
 
-    def _filled(self, budgets: Rooms) -> tuple[Mapping[str, str], Rooms] | None:
+    def _filled(self, budgets: ByDevice) -> tuple[Mapping[str, str], ByDevice] | None:
         left, filled = self.weights, {}
         for name, budget in budgets.items():
             filled[name] = min(left, budget)
             left -= filled[name]
         return None if left else ({}, filled)
 
-    def refusal(self, member: str, rooms: Rooms) -> str:
+    def refusal(self, member: str, limits: ByDevice) -> str:
         """Why it does not fit these devices, and what would."""
         about = f"weights {_gib(self.weights)}, cache {_gib(self.cache)}"
         if self.context_length:
             about += f" for one sequence of {self.context_length:,} tokens"
-        there = ", ".join(f"{name} has {gib(room)}" for name, room in rooms.items())
-        fitting = [f"{what} ({gib(size)})" for what, size in self.instead.items() if size <= sum(rooms.values())]
-        several = "several GPUs" if len(rooms) == 1 else "more GPUs"
+        there = ", ".join(f"{name} has {gib(room)}" for name, room in limits.items())
+        fitting = [f"{what} ({gib(size)})" for what, size in self.instead.items() if size <= sum(limits.values())]
+        several = "several GPUs" if len(limits) == 1 else "more GPUs"
         return (
             f"{member}: needs {gib(self.least)} ({about}, workspace {_gib(self.workspace)}), and {there} free; use "
             f"{', '.join([*fitting, 'a smaller context_length'])}, or {several}"

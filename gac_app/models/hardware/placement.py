@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from gac_app.member_config import MemberConfig
+from gac_app.models.hardware.allocations import RAY, Allocations, listed
 from gac_app.models.hardware.devices import GIB, Devices
-from gac_app.models.hardware.needs import CPU, Need, Rooms, Seat, gib
-from gac_app.models.hardware.seats import RAY, Seats, listed
+from gac_app.models.hardware.needs import CPU, Allocation, ByDevice, Need, gib
 
 # What is estimated from a number of parameters: caches beside the weights, activations, and CUDA's own memory.
 CACHE_PART = 0.15
@@ -30,14 +30,14 @@ class Placement:
         device: several GPUs share its layers.
         num_threads: on the CPU.
         size_bytes: needed with all its sequences; None = unknown.
-        seat: its part of the GPUs; None = it needs none, or does not fit.
+        allocation: its part of the GPUs; None = it needs none, or does not fit.
         refusal: why it cannot be loaded; "" = as far as is known, it can.
     """
 
     device: str | tuple[str, ...]
     num_threads: int
     size_bytes: int | None
-    seat: Seat | None = None
+    allocation: Allocation | None = None
     refusal: str = ""
 
     @property
@@ -57,7 +57,7 @@ class Plan:
     placements: dict[str, Placement]
     warnings: tuple[str, ...]
     are_apart: bool
-    gpus: Rooms
+    gpus: ByDevice
 
     @property
     def refusals(self) -> list[str]:
@@ -70,7 +70,11 @@ class Plan:
             (name, ", ".join(listed(placement.device)), gib(placement.size_bytes), str(placement.num_threads))
             for name, placement in self.placements.items()
         ]
-        taken = [(name, place.seat.taken) for name, place in self.placements.items() if place.seat and place.size_bytes]
+        taken = [
+            (name, place.allocation.taken)
+            for name, place in self.placements.items()
+            if place.allocation and place.size_bytes
+        ]
         gpus = [("GPU", "free", "of it for")] * bool(taken)
         for gpu, free in self.gpus.items():
             if parts := [f"{name} {gib(held[gpu])}" for name, held in taken if gpu in held]:
@@ -97,30 +101,33 @@ def plan(members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, 
     own = [member for member in members if not member.of]
     if len(own) < len(members):
         placed = plan(own, devices, needs)
-        of_views = {m.name: replace(placed.placements[m.of], size_bytes=0, seat=None) for m in members if m.of}
+        of_views = {m.name: replace(placed.placements[m.of], size_bytes=0, allocation=None) for m in members if m.of}
         found = placed.placements | of_views
         return replace(placed, placements={member.name: found[member.name] for member in members}, are_apart=False)
     known = {member.name: (needs or {}).get(member.name) or _estimated(member) for member in own}
-    seats = Seats(own, devices, known, is_whole=True)
-    if seats.refusals:
-        seats = Seats(own, devices, known, is_whole=False)
-    num_threads = _cpu_threads([member for member in own if seats.names[member.name] == (CPU,)], devices.num_cores)
+    allocations = Allocations(own, devices, known, is_whole=True)
+    if allocations.refusals:
+        allocations = Allocations(own, devices, known, is_whole=False)
+    num_threads = _cpu_threads(
+        [member for member in own if allocations.names[member.name] == (CPU,)], devices.num_cores
+    )
     placements = {
-        member.name: _placement(member, seats, known[member.name], num_threads.get(member.name, 1)) for member in own
+        member.name: _placement(member, allocations, known[member.name], num_threads.get(member.name, 1))
+        for member in own
     }
-    warnings = (*seats.warnings(), *_cpu_warnings(placements, devices), *_missing_packages(own))
+    warnings = (*allocations.warnings(), *_cpu_warnings(placements, devices), *_missing_packages(own))
     gpus = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
     return Plan(placements, warnings, _are_apart(placements, devices), gpus)
 
 
-def _placement(member: MemberConfig, seats: Seats, need: Need | None, num_threads: int) -> Placement:
-    name, names = member.name, seats.names[member.name]
+def _placement(member: MemberConfig, allocations: Allocations, need: Need | None, num_threads: int) -> Placement:
+    name, names = member.name, allocations.names[member.name]
     size_bytes = need.most if need else None
     if names == (CPU,) and member.num_params:
         size_bytes = int(member.num_params * _bytes_per_param(member, on_gpu=False) * (1 + CACHE_PART)) + RUNTIME_BYTES
     device = names[0] if len(names) == 1 else names
     threads = member.num_threads or num_threads
-    return Placement(device, threads, size_bytes, seats.seat_of(name), seats.refusals.get(name, ""))
+    return Placement(device, threads, size_bytes, allocations.allocation_of(name), allocations.refusals.get(name, ""))
 
 
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:

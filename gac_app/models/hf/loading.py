@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
-from gac_app.models.hardware import Need, Seat
+from gac_app.models.hardware import Allocation, Need
 from gac_app.models.hf.adapter import check_adapter, with_adapter
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.memory import need_of
@@ -37,7 +37,7 @@ def load(
     cache_dir: Path,
     device: str | tuple[str, ...],
     num_threads: int | None,
-    seat: Seat | None = None,
+    allocation: Allocation | None = None,
 ) -> TransformersModel:
     """Load a member's model.
 
@@ -47,13 +47,13 @@ def load(
         cache_dir: where a converted GGUF file is kept.
         device: "cpu", "cuda:0", or several that accelerate spreads the layers over.
         num_threads: CPU threads of one forward pass; None = torch's own choice.
-        seat: its part of the GPUs; None = as much of `device` as it needs.
+        allocation: its part of the GPUs; None = as much of `device` as it needs.
 
     Raises:
         ModelLoadError: the files are damaged, untrusted or do not fit; names the member and the reason.
     """
     with _LOADING:
-        return _load(member, files, cache_dir, device, num_threads, seat)
+        return _load(member, files, cache_dir, device, num_threads, allocation)
 
 
 def _load(
@@ -62,14 +62,14 @@ def _load(
     cache_dir: Path,
     device: str | tuple[str, ...],
     num_threads: int | None,
-    seat: Seat | None,
+    allocation: Allocation | None,
 ) -> TransformersModel:
     directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
     check_files(member, directory)
     if member.adapter:
         check_adapter(member.name, Path(member.adapter))
     quantized = _quantized(member)
-    placed = _placed(member, directory, device, seat)
+    placed = _placed(member, directory, device, allocation)
     trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
@@ -200,22 +200,26 @@ def _dtype(member: MemberConfig, device: str | tuple[str, ...]) -> Any:
     return torch.float32 if device == "cpu" else "auto"
 
 
-def _placed(member: MemberConfig, directory: Path, device: str | tuple[str, ...], seat: Seat | None) -> dict[str, Any]:
-    """from_pretrained's arguments for one device, or for several. Raises ModelLoadError if it does not fit its seat."""
+def _placed(
+    member: MemberConfig, directory: Path, device: str | tuple[str, ...], allocation: Allocation | None
+) -> dict[str, Any]:
+    """from_pretrained's arguments for one device, or for several. Raises ModelLoadError where it does not fit."""
     if device == LENT:
         return {}
-    if seat is None:
+    if allocation is None:
         return {"device_map": {"": device} if isinstance(device, str) else "auto"}
-    if seat.device_map is None:
+    if allocation.device_map is None:
         need = _needed(member, directory)
-        found = need.seat(seat.rooms, need.num_sequences) or need.seat(seat.rooms, 1)
+        found = need.allocate(allocation.limits, need.num_sequences) or need.allocate(allocation.limits, 1)
         if found is None:
-            raise ModelLoadError(need.refusal(member.name, seat.rooms))
-        seat = found
-    if seat.device_map is not None:
-        return {"device_map": dict(seat.device_map)}
-    rooms = {int(name.removeprefix("cuda:")) if ":" in name else name: room for name, room in seat.rooms.items()}
-    return {"device_map": "auto", "max_memory": rooms}
+            raise ModelLoadError(need.refusal(member.name, allocation.limits))
+        allocation = found
+    if allocation.device_map is not None:
+        return {"device_map": dict(allocation.device_map)}
+    limits = {
+        int(name.removeprefix("cuda:")) if ":" in name else name: room for name, room in allocation.limits.items()
+    }
+    return {"device_map": "auto", "max_memory": limits}
 
 
 def _quantized(member: MemberConfig) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gac_app.member_config import MemberConfig
-from gac_app.models.hardware import CPU, Need, Rooms
+from gac_app.models.hardware import CPU, ByDevice, Need
 from gac_app.models.hf.forward_passes import SHARED_IDS
 from gac_app.models.hf.tokenized import length_of_context
 
@@ -97,7 +97,7 @@ def _head_width(config: Any) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def _spread(model: Any, quantization: str, rooms: Rooms) -> tuple[Mapping[str, str], Rooms] | None:
+def _spread(model: Any, quantization: str, limits: ByDevice) -> tuple[Mapping[str, str], ByDevice] | None:
     """Divides a model's layers among devices, in their order. See `Need.spread`."""
     from accelerate import infer_auto_device_map
     from accelerate.utils import CustomDtype, compute_module_sizes, get_max_layer_size
@@ -106,9 +106,9 @@ def _spread(model: Any, quantization: str, rooms: Rooms) -> tuple[Mapping[str, s
     counted = {"8bit": torch.int8, "4bit": CustomDtype.INT4}.get(quantization)  # without scales
     special = dict.fromkeys(_quantized(model), counted) if counted else {}
     # accelerate leaves room on the first GPU for the largest layer in main memory. Only with main memory is there one.
-    keys: dict[int | str, str] = {name if name == CPU else index: name for index, name in enumerate(rooms, 1)}
-    budgets = {key: int(rooms[name] * _COUNTED.get(quantization, 1.0)) for key, name in keys.items()}
-    if CPU in rooms:
+    keys: dict[int | str, str] = {name if name == CPU else index: name for index, name in enumerate(limits, 1)}
+    budgets = {key: int(limits[name] * _COUNTED.get(quantization, 1.0)) for key, name in keys.items()}
+    if CPU in limits:
         sizes = compute_module_sizes(model, special_dtypes=special)
         budgets[1] -= get_max_layer_size(list(model.named_children()), sizes, whole)[0]
     found = infer_auto_device_map(model, {0: 0, **budgets}, whole, special_dtypes=special)
@@ -118,7 +118,7 @@ def _spread(model: Any, quantization: str, rooms: Rooms) -> tuple[Mapping[str, s
     return device_map, _taken(_sizes(model, quantization), device_map)
 
 
-def _taken(sizes: Mapping[str, float], device_map: Mapping[str, str]) -> Rooms:
+def _taken(sizes: Mapping[str, float], device_map: Mapping[str, str]) -> ByDevice:
     """Bytes of weights on each device."""
     taken: Counter[str] = Counter()
     for name, size in sizes.items():

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import Devices
-from gac_app.models.hardware.needs import CPU, Need, Seat, gib
+from gac_app.models.hardware.needs import CPU, Allocation, Need, gib
 
 RAY = "Ray"
 CUDA = "cuda:"
 
 
-class Seats:
+class Allocations:
     """Divides GPUs among members.
 
     Args:
@@ -21,7 +21,7 @@ class Seats:
 
     Attributes:
         names: devices by member.
-        refusals: by member, why it has no seat.
+        refusals: by member, why it has no allocation.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Seats:
         self._is_whole = is_whole
         self.names: dict[str, tuple[str, ...]] = {}
         self.refusals: dict[str, str] = {}
-        self._seats: dict[str, Seat] = {}
+        self._allocations: dict[str, Allocation] = {}
 
         def order(member: MemberConfig) -> tuple[bool, int, int]:
             need = self._needs[member.name]
@@ -54,16 +54,16 @@ class Seats:
             self.refusals[name] = f"{name}: {gpus}"
             return
         num_sequences = need.num_sequences if self._is_whole else 1
-        tries = [self._rooms(member, gpus) for gpus in ([own] if own else self._choices())]
-        seat = next((found for rooms in tries if (found := need.seat(rooms, num_sequences))), None)
-        rooms = seat.rooms if seat else tries[-1]
-        self.names[name] = tuple(gpu for gpu in rooms if gpu != CPU)
-        if seat is None:
-            self.refusals[name] = need.refusal(name, rooms)
+        tries = [self._limits(member, gpus) for gpus in ([own] if own else self._choices())]
+        allocation = next((found for limits in tries if (found := need.allocate(limits, num_sequences))), None)
+        limits = allocation.limits if allocation else tries[-1]
+        self.names[name] = tuple(gpu for gpu in limits if gpu != CPU)
+        if allocation is None:
+            self.refusals[name] = need.refusal(name, limits)
             return
-        self._seats[name] = seat
+        self._allocations[name] = allocation
         for gpu in self.names[name]:
-            self._left[gpu] -= seat.taken.get(gpu, 0)
+            self._left[gpu] -= allocation.taken.get(gpu, 0)
             self._num_on[gpu] += 1
 
     def _choices(self) -> Iterator[tuple[str, ...]]:
@@ -74,24 +74,26 @@ class Seats:
         for num in range(2, len(names) + 1):
             yield tuple(sorted(emptiest[:num], key=names.index))
 
-    def _rooms(self, member: MemberConfig, gpus: tuple[str, ...]) -> dict[str, int]:
-        limits = member.max_memory
-        rooms = {gpu: min(self._left[gpu], limits.get(gpu, self._left[gpu])) for gpu in gpus if gpu != CPU}
-        return {**rooms, CPU: limits.get(CPU, self._main_bytes)} if CPU in (*gpus, *limits) else rooms
+    def _limits(self, member: MemberConfig, gpus: tuple[str, ...]) -> dict[str, int]:
+        own = member.max_memory
+        limits = {gpu: min(self._left[gpu], own.get(gpu, self._left[gpu])) for gpu in gpus if gpu != CPU}
+        return {**limits, CPU: own.get(CPU, self._main_bytes)} if CPU in (*gpus, *own) else limits
 
-    def seat_of(self, name: str) -> Seat | None:
-        """Its rooms are what the others leave."""
-        seat = self._seats.get(name)
-        if seat is None:
+    def allocation_of(self, name: str) -> Allocation | None:
+        """Its limits are what the others leave."""
+        allocation = self._allocations.get(name)
+        if allocation is None:
             return None
-        left = {gpu: self._left[gpu] + seat.taken.get(gpu, 0) for gpu in seat.rooms if gpu != CPU}
-        return replace(seat, rooms={gpu: min(room, left.get(gpu, room)) for gpu, room in seat.rooms.items()})
+        left = {gpu: self._left[gpu] + allocation.taken.get(gpu, 0) for gpu in allocation.limits if gpu != CPU}
+        return replace(
+            allocation, limits={gpu: min(room, left.get(gpu, room)) for gpu, room in allocation.limits.items()}
+        )
 
     def warnings(self) -> Iterator[str]:
         """Who has room for fewer sequences than it may hold."""
         if self._is_whole:
             return
-        for name in self._seats:
+        for name in self._allocations:
             need, gpus = self._needs[name], self.names[name]
             wanted, left = (need.num_sequences - 1) * need.cache, sum(self._left[gpu] for gpu in gpus)
             if wanted > left:
