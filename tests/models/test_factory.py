@@ -123,7 +123,7 @@ def test_a_damaged_file_is_named_and_the_process_lives_on(
     assert message.startswith("tiny: ")
     assert "damaged.gguf" in message
     assert "\n" not in message
-    assert not list(tmp_path.glob("probed/*"))
+    assert not [kept for kept in tmp_path.glob("probed/*") if kept.suffix != ".lock"]
 
 
 def test_no_gguf_is_refused_before_llama_cpp_sees_it(tmp_path: Path) -> None:
