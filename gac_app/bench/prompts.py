@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from itertools import count, islice
+from itertools import cycle, islice
 from statistics import median
 
 from gac_app.bench.rows import NotMeasured, Row, Target
@@ -37,9 +37,10 @@ def measure(bench: Workbench) -> list[Row]:
 
 
 def prompt_of(num_chars: int) -> str:
-    """A text of so many characters that does not repeat itself for long."""
-    sentences = (f"{number}. {PROMPTS[number * 5 % len(PROMPTS)]}" for number in count(1))
-    return " ".join(islice(sentences, num_chars // 40))[:num_chars]
+    """A text of so many characters, of words: numbers take so many tokens that the longest would exceed a context of
+    4,096.
+    """
+    return " ".join(islice(cycle(PROMPTS), num_chars // 40))[:num_chars]
 
 
 @contextmanager
