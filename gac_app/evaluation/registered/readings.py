@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gac_app import __version__
 from gac_app.config import Config
 from gac_app.errors import GacError
-from gac_app.evaluation.running import Progress
+from gac_app.evaluation.running import LineFile, Progress
 from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:  # it loads torch
@@ -110,7 +110,7 @@ class ReadingCache:
             task.model_dump(mode="json", exclude={"about"}),
         ]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        self._path = folder / f"{task.name}-readings-{digest[:16]}.jsonl"
+        self._file = LineFile(folder / f"{task.name}-readings-{digest[:16]}.jsonl")
         self._kept = dict(self._read())
 
     def __contains__(self, question: Question) -> bool:
@@ -122,23 +122,14 @@ class ReadingCache:
     def add(self, question: Question, readings: Readings) -> None:
         """Store the readings. When this returns, the operating system has them."""
         kept = {name: [reading.to_json() for reading in found] for name, found in readings.items()}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write(json.dumps([_key(question), kept], separators=(",", ":")).encode() + b"\n")
+        self._file.append(json.dumps([_key(question), kept], separators=(",", ":")).encode())
         self._kept[_key(question)] = _of_json(kept)  # as a later run reads them
 
     def _read(self) -> list[tuple[str, Readings]]:
-        if not self._path.exists():
-            return []
-        data = self._path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with self._path.open("r+b") as file:
-                file.truncate(len(whole))
         try:
-            return [(key, _of_json(kept)) for key, kept in map(json.loads, whole.splitlines())]
+            return [(key, _of_json(kept)) for key, kept in map(json.loads, self._file.read())]
         except (ValueError, TypeError, KeyError):
-            raise GacError(f"{self._path}: is damaged; remove it to begin anew") from None
+            raise GacError(f"{self._file.path}: is damaged; remove it to begin anew") from None
 
 
 def read_all(

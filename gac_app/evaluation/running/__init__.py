@@ -1,6 +1,7 @@
 """Systems that answer questions, and the cache of their answers. Knows no statistics and no page."""
 
 from gac_app.evaluation.running.answering import OutOfTimeError
+from gac_app.evaluation.running.line_file import LineFile
 from gac_app.evaluation.running.report import SystemReport, summarise
 from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
 from gac_app.evaluation.running.runner import Progress, evaluate
@@ -23,6 +24,7 @@ from gac_app.evaluation.running.systems import (
 
 __all__ = [
     "Answer",
+    "LineFile",
     "OutOfTimeError",
     "Point",
     "Progress",

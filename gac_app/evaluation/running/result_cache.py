@@ -14,6 +14,7 @@ from gac_app import __version__
 from gac_app.config import Config
 from gac_app.decoding.rules import plugin_code
 from gac_app.errors import GacError
+from gac_app.evaluation.running.line_file import LineFile
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 
@@ -48,7 +49,7 @@ class ResultCache:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = LineFile(path)
         self.answers = {answer.question_id: answer for answer in self._read()}
 
     def add(self, answer: Answer) -> None:
@@ -56,24 +57,15 @@ class ResultCache:
         if answer.error:
             return
         self.answers[answer.question_id] = answer
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write(json.dumps(asdict(answer)).encode() + b"\n")
+        self._file.append(json.dumps(asdict(answer)).encode())
 
     def _read(self) -> Iterator[Answer]:
-        if not self._path.exists():
-            return
-        data = self._path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with self._path.open("r+b") as file:
-                file.truncate(len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
+        for number, line in enumerate(self._file.read(), start=1):
             try:
                 kept = json.loads(line)
                 yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
             except (ValueError, TypeError, KeyError):
-                raise GacError(f"{self._path.name}, line {number}: is damaged; --fresh starts over") from None
+                raise GacError(f"{self._file.path.name}, line {number}: is damaged; --fresh starts over") from None
 
 
 def result_cache_path(

@@ -1,8 +1,8 @@
 // Keys that work anywhere on the Compare tab, except while somebody types; and Enter in the prompt.
 
-import { STOP_TIMEOUT_MS, UNMEANT_MS } from "./status.js";
+import { STOP_TIMEOUT_MS } from "./status.js";
 import { leaveField } from "../page/elements.js";
-import { QUESTION } from "../settings/awaited.js";
+import { QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 
 const AGAIN_MS = 60, MAX_AGAIN = 50;
 

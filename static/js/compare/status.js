@@ -5,7 +5,6 @@ import { number, seconds } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 
 export const STATUS_MS = 1000; // a screen reader hears the status line at most this often
-export const UNMEANT_MS = 600; // a double click takes less
 export const STOP_TIMEOUT_MS = 8000; // how long a stopped run may take to say that it ended
 const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
 

@@ -4,7 +4,7 @@
 import { onLoaded } from "../page/loaded.js";
 import { areLoading, onFacts } from "./facts.js";
 
-const UNMEANT_MS = 600; // a second press so soon is that of a double click, or of a key that is held
+export const UNMEANT_MS = 600; // a second press so soon is that of a double click, or of a key that is held
 const STALE_MS = 1500; // the page comes with the members' states of its making; until then newer ones have come, if any
 const FILL_MS = 50, MAX_FILLS = 100; // a reload brings what was typed back some time later
 
