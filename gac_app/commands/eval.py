@@ -6,7 +6,6 @@ import importlib.util
 import json
 import logging
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,7 +25,7 @@ from gac_app.commands.options import (
     named_systems,
 )
 from gac_app.commands.show import show
-from gac_app.commands.studies import put_questions
+from gac_app.commands.studies import Reporter, put_questions
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
 from gac_app.evaluation.running import refuse_rules
@@ -42,9 +41,6 @@ from gac_app.evaluation.suites import (
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-
-
-_EVERY_S = 5.0
 
 
 def evaluate_systems(
@@ -128,7 +124,7 @@ def _run_suite(
             kinds=kinds,
             max_new_tokens=max_new_tokens,
             num_in_flight=parallel,
-            on_progress=_Progress(),
+            on_progress=Reporter("alignment"),
         )
     if as_json:
         typer.echo(json.dumps(report.to_json(), ensure_ascii=False))
@@ -136,19 +132,6 @@ def _run_suite(
     console = Console(markup=False, highlight=False, soft_wrap=True)
     for table in tables(report):
         console.print(table)
-
-
-class _Progress:
-    """Prints progress on stderr, every few seconds and at the end."""
-
-    def __init__(self) -> None:
-        self._last_s = time.monotonic()
-
-    def __call__(self, num_done: int, num_total: int) -> None:
-        now = time.monotonic()
-        if now - self._last_s >= _EVERY_S or num_done == num_total:
-            self._last_s = now
-            print(f"alignment: {num_done} of {num_total} texts", file=sys.stderr, flush=True)
 
 
 def lm_eval(context: typer.Context) -> None:

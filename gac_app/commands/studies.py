@@ -160,7 +160,7 @@ def _look_at(study: EnsembleStudy, config: Config) -> StudyResult:
 
     study.check(config)
     with closing(load_ensemble(config)) as ensemble:
-        return study.run(ensemble, _Reporter(study.name))
+        return study.run(ensemble, Reporter(study.name))
 
 
 def registered_study(
@@ -192,7 +192,7 @@ def registered_study(
         typer.echo("\n".join(study.plan_lines()))
         if only_plan:
             return
-        reporters = {part.task.name: _Reporter(part.task.name) for part in study.parts}
+        reporters = {part.task.name: Reporter(part.task.name) for part in study.parts}
         outcome = judge(study, ensemble, lambda name, progress: reporters[name](progress))
     plot = target.with_suffix(".svg")
     write_file(plot, to_svg(outcome.plot).encode())
@@ -214,7 +214,7 @@ def evaluating(
     from gac_app.loading import load_ensemble
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
-    reporter = _Reporter(task.name)
+    reporter = Reporter(task.name)
     with closing(load_ensemble(config)) as ensemble:
         folder = evaluation_dir(config)
         ask = Evaluator(ensemble, task, questions, folder, parallel=parallel, fresh=fresh)
@@ -222,7 +222,7 @@ def evaluating(
         yield ask
 
 
-class _Reporter:
+class Reporter:
     """Prints progress on stderr every few seconds, and at the start and end."""
 
     def __init__(self, name: str) -> None:
@@ -235,7 +235,7 @@ class _Reporter:
         if progress.seconds - self._last_s < _EVERY_S and progress.num_done < progress.num_total:
             return
         self._last_s = progress.seconds
-        parts = [f"{self._name}: {progress.num_done} of {progress.num_total} answers"]
+        parts = [f"{self._name}: {progress.num_done} of {progress.num_total} {progress.unit}"]
         if progress.num_kept:
             parts.append(f"{progress.num_kept} from earlier runs (--fresh asks again)")
         if progress.num_failed:

@@ -68,6 +68,7 @@ def test_the_page_has_every_pair_of_every_task(folder: Path) -> None:
     assert "arc_challenge: 4 development and 4 held-out questions, 3 members, 3 pairs" in study(folder, "--plan").output
     result = study(folder)
     assert result.exit_code == 0, result.exception
+    assert "arc_challenge: 4 of 4 questions read" in result.stderr
     page = (folder / "study.md").read_text()
     for task in ("arc_challenge", "triviaqa"):
         rows = page.split(f"\n## {task}\n")[1].split("\n## ")[0].splitlines()

@@ -13,8 +13,9 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scoring.pieces import Score
 from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.running import Progress
 from gac_app.evaluation.running.systems import parse_systems
-from gac_app.evaluation.suites.alignment import Answer, alignment_systems, run_alignment_suite
+from gac_app.evaluation.suites.alignment import Continuation, alignment_systems, run_alignment_suite
 from gac_app.evaluation.suites.report import AlignmentReport, KindResult, bits_per_byte, measure, tables
 from gac_app.evaluation.suites.texts import held_out, prompts
 from gac_app.models.random_model import RandomModel
@@ -38,12 +39,12 @@ def test_bits_per_byte_of_several_texts_counts_every_byte_alike() -> None:
 
 def test_figures_of_code() -> None:
     answers = [
-        Answer("def f(n):\n", b"    if n <= 1:\n         return n\n"),  # parses, oddly indented
-        Answer("def f(n):\n", b"    return n\n  x = 1\n"),  # neither
-        Answer("def f(n):\n", b"    return n\n\xff\n"),  # a broken character is no Python
-        Answer("def f(n):\n", b"    retu"),
+        Continuation("def f(n):\n", b"    if n <= 1:\n         return n\n"),  # parses, oddly indented
+        Continuation("def f(n):\n", b"    return n\n  x = 1\n"),  # neither
+        Continuation("def f(n):\n", b"    return n\n\xff\n"),  # a broken character is no Python
+        Continuation("def f(n):\n", b"    retu", scores={"m": bits(8, 4)}),
     ]
-    result = measure("python", answers, {"m": [bits(8, 4)]}, [bits(3, 6)])
+    result = measure("python", answers, [bits(3, 6)])
     assert result.figures == pytest.approx(
         {
             "parses": 2 / 4,
@@ -57,20 +58,23 @@ def test_figures_of_code() -> None:
 
 
 def test_prose_behind_a_closing_fence_is_no_code() -> None:
-    answers = [Answer("def f(n):\n", b"    return n\n```\n\nThis returns n.\n"), Answer("f(", b"1))\n```\n")]
-    figures = measure("python", answers, {}, []).figures
+    answers = [
+        Continuation("def f(n):\n", b"    return n\n```\n\nThis returns n.\n"),
+        Continuation("f(", b"1))\n```\n"),
+    ]
+    figures = measure("python", answers, []).figures
     assert (figures["parses"], figures["parses_before_fence"]) == (0.0, 0.5)
-    assert "parses_before_fence" not in measure("markdown", answers, {}, []).figures
+    assert "parses_before_fence" not in measure("markdown", answers, []).figures
 
 
 def test_figures_of_a_language() -> None:
-    answers = [Answer("Привет", " да".encode()), Answer("Привет", b" yes 1")]
-    result = measure("russian", answers, {"m": []}, [])
+    answers = [Continuation("Привет", " да".encode()), Continuation("Привет", b" yes 1")]
+    result = measure("russian", answers, [])
     assert result.figures == pytest.approx({"utf8": 1.0, "script": 2 / 5, "script_or_latin": 1.0})
 
 
 def test_a_group_of_one_kind_has_no_row() -> None:
-    answers = (Answer("a", b"b"),)
+    answers = (Continuation("a", b"b"),)
     one = AlignmentReport(48, {"s": (KindResult("russian", answers, {"utf8": 1.0}),)})
     two = AlignmentReport(48, {"s": (*one.systems["s"], KindResult("greek", answers, {"utf8": 0.5}))})
     labels = [list(tables(report)[0].columns[0].cells) for report in (one, two)]
@@ -78,7 +82,7 @@ def test_a_group_of_one_kind_has_no_row() -> None:
 
 
 def test_a_figure_over_kinds_counts_each_by_its_prompts() -> None:
-    one, three = (Answer("a", b"b"),), (Answer("a", b"b"),) * 3
+    one, three = (Continuation("a", b"b"),), (Continuation("a", b"b"),) * 3
     report = AlignmentReport(
         48, {"s": (KindResult("json", one, {"parses": 1.0}), KindResult("yaml", three, {"parses": 0.2}))}
     )
@@ -90,17 +94,17 @@ def test_a_figure_over_kinds_counts_each_by_its_prompts() -> None:
 @pytest.mark.slow
 def test_every_system_is_measured_on_every_kind() -> None:
     ensemble = two_random()
-    ticks: list[tuple[int, int]] = []
+    ticks: list[Progress] = []
     report = run_alignment_suite(
         ensemble,
         parse_systems(SYSTEMS, ensemble.config),
         kinds=("json", "thai"),
         max_new_tokens=3,
-        on_progress=lambda *tick: ticks.append(tick),
+        on_progress=ticks.append,
     )
     ensemble.close()
     total = 3 * (len(prompts()["json"]) + len(prompts()["thai"]) + len(held_out()["thai"]))
-    assert ticks == [(done, total) for done in range(1, total + 1)]
+    assert [(tick.num_done, tick.num_total) for tick in ticks] == [(done, total) for done in range(1, total + 1)]
     assert list(report.systems) == SYSTEMS.split(",")
     for results in report.systems.values():
         json_result, thai = results
@@ -157,7 +161,7 @@ def test_members_and_both_alignments_are_measured() -> None:
 
 
 def test_tables_show_each_figure_by_kind_and_over_all_code() -> None:
-    answers = (Answer("a", b"b"),)
+    answers = (Continuation("a", b"b"),)
     report = AlignmentReport(
         48,
         {

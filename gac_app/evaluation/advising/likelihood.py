@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # it loads torch
     from gac_app.decoding.scoring import Score
 
 NAMESPACE = "advice"  # of the prefix cache: the worked examples of a task are read once
-_NUM_SAMPLES = 2000  # of the bootstrap
 
 
 class Likelihoods:
@@ -62,8 +61,7 @@ class Likelihoods:
     def bits(self, system: System, questions: Sequence[Question]) -> float:
         """Bits per byte of all reference answers together."""
         scores = [self._scores[system][question.id] for question in questions]
-        num_bytes = sum(score.num_bytes for score in scores)
-        return sum(score.bits_per_byte * score.num_bytes for score in scores) / num_bytes
+        return sum(map(_bits, scores)) / sum(score.num_bytes for score in scores)
 
     def share_ensembled(self, system: System, questions: Sequence[Question]) -> float:
         """Of the steps of all reference answers."""
@@ -72,19 +70,11 @@ class Likelihoods:
 
     def saved(self, system: System, other: System, questions: Sequence[Question]) -> tuple[float, float, float]:
         """The share of `other`'s bits that `system` saves, and its 95 % interval: a paired bootstrap over questions."""
-        import numpy as np
+        from gac_app.evaluation.metrics.bootstrap import drawn_counts, interval
 
-        bits_N2 = np.array(
-            [
-                [scores[question.id].bits_per_byte * scores[question.id].num_bytes for question in questions]
-                for scores in (self._scores[system], self._scores[other])
-            ]
-        ).T
-        drawn_SN = np.random.default_rng(0).integers(len(questions), size=(_NUM_SAMPLES, len(questions)))
-        sums_S2 = bits_N2[drawn_SN].sum(1)
-        low, high = np.quantile(1 - sums_S2[:, 0] / sums_S2[:, 1], (0.025, 0.975))
-        mine, others = bits_N2.sum(0)
-        return float(1 - mine / others), float(low), float(high)
+        mine_N, others_N = ([_bits(self._scores[one][q.id]) for q in questions] for one in (system, other))
+        counts_SN = drawn_counts(len(questions))
+        return 1 - sum(mine_N) / sum(others_N), *interval(1 - (counts_SN @ mine_N) / (counts_SN @ others_N))
 
     def _score(self, system: System, question: Question) -> Score:
         """A member alone is scored as a mean in which it has all the weight: by the same reads as other means, and over
@@ -97,3 +87,7 @@ class Likelihoods:
         prompt, reference = task.prompt(question), task.reference(question)
         [score] = self._ensemble.score(prompt, [reference], settings, raw=task.is_raw, namespace=NAMESPACE)
         return replace(score, num_ensembled=0) if system.alone else score
+
+
+def _bits(score: Score) -> float:
+    return score.bits_per_byte * score.num_bytes

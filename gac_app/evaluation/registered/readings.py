@@ -151,12 +151,16 @@ def read_all(
     """
     missing = [question for question in questions if question not in cache]
     num_kept, started = len(questions) - len(missing), time.monotonic()
+
+    def told(num_done: int) -> Progress:
+        return Progress(num_done, len(questions), num_kept, time.monotonic() - started, unit="questions read")
+
     with ThreadPoolExecutor(parallel, thread_name_prefix="read") as pool:
         for number, question in enumerate(missing):
-            on_progress(Progress(num_kept + number, len(questions), num_kept, time.monotonic() - started))
+            on_progress(told(num_kept + number))
             found = pool.map(lambda name: _by_member(ensemble, task, question, name), ensemble.members)  # noqa: B023
             cache.add(question, dict(zip(ensemble.members, found, strict=True)))
-    on_progress(Progress(len(questions), len(questions), num_kept, time.monotonic() - started))
+    on_progress(told(len(questions)))
 
 
 def _by_member(ensemble: Ensemble, task: Task, question: Question, name: str) -> list[Reading]:

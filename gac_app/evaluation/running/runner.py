@@ -23,13 +23,14 @@ _NAMESPACE = "evaluation"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A run's progress. `num_kept` of the `num_done` answers are from earlier runs."""
+    """A run's progress. `num_kept` of the `num_done` are from earlier runs. `unit`: what is counted."""
 
     num_done: int
     num_total: int
     num_kept: int
     seconds: float
     num_failed: int = 0
+    unit: str = "answers"
 
     @property
     def seconds_left(self) -> float | None:

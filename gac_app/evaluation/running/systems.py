@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 from typing import Any, Literal, get_args
 
 from gac_app.config import Config
@@ -196,17 +197,9 @@ def simplex_grid(num_weights: int, resolution: int) -> Iterator[Point]:
 
     Example: (2, 2) -> (0.0, 1.0), (0.5, 0.5), (1.0, 0.0)
     """
-    for counts in _compositions(num_weights, resolution):
-        yield tuple(count / resolution for count in counts)
-
-
-def _compositions(num_parts: int, total: int) -> Iterator[tuple[int, ...]]:
-    if num_parts == 1:
-        yield (total,)
-        return
-    for first in range(total + 1):
-        for rest in _compositions(num_parts - 1, total - first):
-            yield (first, *rest)
+    last = resolution + num_weights - 1
+    for bars in combinations(range(last), num_weights - 1):  # among `resolution` stars in a row
+        yield tuple((bar - before - 1) / resolution for before, bar in pairwise((-1, *bars, last)))
 
 
 def suffix_of(options: str, config: Config) -> str:

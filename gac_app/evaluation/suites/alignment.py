@@ -6,17 +6,18 @@ are bytes, because decoded text can hide errors.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.running import System, members_alone, parse_system
-from gac_app.evaluation.suites.report import AlignmentReport, Answer, KindResult, measure
-from gac_app.evaluation.suites.texts import KINDS, Passage, held_out, prompts
+from gac_app.evaluation.running import Progress, System, members_alone, parse_system
+from gac_app.evaluation.suites.report import AlignmentReport, Continuation, measure
+from gac_app.evaluation.suites.texts import KINDS, held_out, prompts
 from gac_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
 
 _ENSEMBLES = ("every-step+paper", "every-step+prefix", "every-step+paper+posterior", "every-step+prefix+posterior")
 _GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "stop": ()}
-
-
-def answer(ensemble: Ensemble, prompt: str, settings: Settings, alone: str | None) -> Answer:
-    """Continue `prompt` as a raw document. Raises GacError if a member fails."""
-    content = bytearray()
-    is_stopped = False
-    for event in ensemble.generate(prompt, settings, alone=alone, raw=True):
-        if isinstance(event, TokenEvent):
-            content += event.step.token
-        elif isinstance(event, FinishedEvent):
-            if event.reason is FinishReason.ERROR:
-                raise GacError(f"no answer to {prompt!r}: {event.detail}")
-            is_stopped = event.reason is FinishReason.STOP
-    return Answer(prompt, bytes(content), is_stopped)
 
 
 def alignment_systems(config: Config) -> list[System]:
@@ -61,7 +48,7 @@ def run_alignment_suite(
     kinds: Sequence[str] = KINDS,
     max_new_tokens: int = 48,
     num_in_flight: int = 4,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> AlignmentReport:
     """Let every system write and predict, and measure it.
 
@@ -69,82 +56,65 @@ def run_alignment_suite(
         kinds: kinds of text, from `texts.KINDS`.
         max_new_tokens: length of a continuation.
         num_in_flight: prompts at once; they share forward passes.
-        on_progress: called with the number of prompts and passages done, and their total.
+        on_progress: called after each prompt and passage.
 
     Raises:
         RequestError: settings or kinds do not fit.
         GacError: a member fails.
     """
     check_kinds(kinds)
-    pool = ThreadPoolExecutor(num_in_flight)
+    started, pool = time.monotonic(), ThreadPoolExecutor(num_in_flight)
     try:
         jobs = {
-            system.name: [_submit(pool, _Solver.of(ensemble, system, max_new_tokens), kind) for kind in kinds]
+            (system.name, kind): _begun(pool, ensemble, system, kind, max_new_tokens)
             for system in systems
+            for kind in kinds
         }
-        futures = [future for of_system in jobs.values() for of_kind in of_system for future in of_kind.futures]
+        futures = [future for parts in jobs.values() for future in chain[Future[Any]](*parts)]
         for num_done, future in enumerate(as_completed(futures), start=1):
             future.result()  # a failure ends the suite at once
-            on_progress(num_done, len(futures))
+            on_progress(Progress(num_done, len(futures), 0, time.monotonic() - started, unit="texts"))
     finally:
         pool.shutdown(cancel_futures=True)
-    results = {name: tuple(of_kind.result() for of_kind in of_system) for name, of_system in jobs.items()}
-    return AlignmentReport(max_new_tokens, results)
-
-
-@dataclass(frozen=True, slots=True)
-class _ScoredAnswer:
-    answer: Answer
-    scores: dict[str, Score]  # under each member alone; empty for an empty answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Solver:
-    """One system at work on one text."""
-
-    ensemble: Ensemble
-    alone: str | None
-    settings: Settings
-
-    @classmethod
-    def of(cls, ensemble: Ensemble, system: System, max_new_tokens: int) -> _Solver:
-        settings = system.settings(ensemble.config, **_GREEDY, max_new_tokens=max_new_tokens)
-        return cls(ensemble, system.alone, settings)
-
-    def write(self, prompt: str) -> _ScoredAnswer:
-        written = answer(self.ensemble, prompt, self.settings, self.alone)
-        members = self.ensemble.members if written.text else ()
-        return _ScoredAnswer(written, {name: self._score(prompt, written.text, alone=name) for name in members})
-
-    def predict(self, passage: Passage) -> Score:
-        return self._score(passage.prompt, passage.continuation, alone=self.alone)
-
-    def _score(self, prompt: str, text: str, alone: str | None) -> Score:
-        return self.ensemble.score(prompt, [text], self.settings, alone=alone, raw=True)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Jobs:
-    """One system's work on one kind of text."""
-
-    kind: str
-    answers: list[Future[_ScoredAnswer]]
-    held_out: list[Future[Score]]
-
-    @property
-    def futures(self) -> list[Future[Any]]:
-        return [*self.answers, *self.held_out]
-
-    def result(self) -> KindResult:
-        written = [future.result() for future in self.answers]
-        members = dict.fromkeys(member for scored in written for member in scored.scores)
-        under = {member: [w.scores[member] for w in written if member in w.scores] for member in members}
-        return measure(self.kind, [w.answer for w in written], under, [future.result() for future in self.held_out])
-
-
-def _submit(pool: Executor, solver: _Solver, kind: str) -> _Jobs:
-    return _Jobs(
-        kind,
-        [pool.submit(solver.write, prompt) for prompt in prompts()[kind]],
-        [pool.submit(solver.predict, passage) for passage in held_out().get(kind, ())],
+    results = {
+        (name, kind): measure(kind, [one.result() for one in written], [one.result() for one in read])
+        for (name, kind), (written, read) in jobs.items()
+    }
+    return AlignmentReport(
+        max_new_tokens, {system.name: tuple(results[system.name, kind] for kind in kinds) for system in systems}
     )
+
+
+def _begun(
+    pool: Executor, ensemble: Ensemble, system: System, kind: str, max_new_tokens: int
+) -> tuple[list[Future[Continuation]], list[Future[Score]]]:
+    """One system's work on one kind of text: the continuations, and the scores of held-out passages."""
+    settings = system.settings(ensemble.config, **_GREEDY, max_new_tokens=max_new_tokens)
+    return (
+        [pool.submit(continued, ensemble, prompt, settings, system.alone) for prompt in prompts()[kind]],
+        [
+            pool.submit(_score, ensemble, passage.prompt, passage.continuation, settings, system.alone)
+            for passage in held_out().get(kind, ())
+        ],
+    )
+
+
+def continued(ensemble: Ensemble, prompt: str, settings: Settings, alone: str | None) -> Continuation:
+    """Continue `prompt` as a raw document. Raises GacError if a member fails."""
+    content, is_stopped = bytearray(), False
+    for event in ensemble.generate(prompt, settings, alone=alone, raw=True):
+        if isinstance(event, TokenEvent):
+            content += event.step.token
+        elif isinstance(event, FinishedEvent):
+            if event.reason is FinishReason.ERROR:
+                raise GacError(f"no answer to {prompt!r}: {event.detail}")
+            is_stopped = event.reason is FinishReason.STOP
+    written = Continuation(prompt, bytes(content), is_stopped)
+    if written.text:
+        for name in ensemble.members:
+            written.scores[name] = _score(ensemble, prompt, written.text, settings, name)
+    return written
+
+
+def _score(ensemble: Ensemble, prompt: str, text: str, settings: Settings, alone: str | None) -> Score:
+    return ensemble.score(prompt, [text], settings, alone=alone, raw=True)[0]

@@ -52,27 +52,10 @@ def python_parses(text: str) -> bool:
 def json_parses(text: str) -> bool:
     """Whether the complete lines begin a JSON document."""
     lines = complete_lines(text)
-    closers = _json_closers(lines)
-    # What may be missing at a line end: nothing, a value after a comma or colon, a whole member, a colon and a value.
-    return any(_is_json(lines + middle + closers) for middle in ("", "null", '"": null', ": null"))
-
-
-def _json_closers(text: str) -> str:
-    """Example: '{"a": [1' -> ']}'."""
-    closers = []
-    for bracket in re.sub(r'"(?:\\.|[^"\\\n])*"', "", text):
-        if bracket in "{[":
-            closers.append("}" if bracket == "{" else "]")
-        elif bracket in "}]" and closers:
-            closers.pop()
-    return "".join(reversed(closers))
-
-
-def _is_json(text: str) -> bool:
-    if not text.strip():
-        return True
     try:
-        json.loads(text)
+        json.loads(lines)
+    except json.JSONDecodeError as error:
+        return error.pos == len(lines)  # where more may follow
     except (ValueError, RecursionError):
         return False
     return True

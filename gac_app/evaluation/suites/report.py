@@ -7,7 +7,7 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -34,17 +34,19 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The continuation of `prompt`.
+class Continuation:
+    """What a system wrote after `prompt`.
 
     Attributes:
         content: the bytes of all tokens.
         is_stopped: it ended before the limit of new tokens.
+        scores: its text's, under each member alone; empty for an empty text.
     """
 
     prompt: str
     content: bytes
     is_stopped: bool = False
+    scores: dict[str, Score] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -67,7 +69,7 @@ class KindResult:
     """One system on one kind of text. `figures` has only those defined for the kind."""
 
     kind: str
-    answers: tuple[Answer, ...]
+    answers: tuple[Continuation, ...]
     figures: Mapping[str, float]
 
 
@@ -98,18 +100,10 @@ class AlignmentReport:
         }
 
 
-def measure(
-    kind: str,
-    answers: Sequence[Answer],
-    answer_scores: Mapping[str, Sequence[Score]],
-    held_out: Sequence[Score],
-) -> KindResult:
-    """The figures of one system on one kind.
-
-    Args:
-        answer_scores: the answers' scores under each member alone, by member.
-        held_out: the passages' scores under the system.
-    """
+def measure(kind: str, answers: Sequence[Continuation], held_out: Sequence[Score]) -> KindResult:
+    """The figures of one system on one kind. `held_out`: the passages' scores under the system."""
+    members = dict.fromkeys(member for answer in answers for member in answer.scores)
+    under = {member: [answer.scores[member] for answer in answers if answer.scores] for member in members}
     letters = "".join(answer.text for answer in answers)
     figures = {
         "parses": _share(answers, PARSERS.get(kind)),
@@ -119,7 +113,7 @@ def measure(
         "script": script_share(letters, SCRIPTS[kind]) if kind in SCRIPTS else None,
         "script_or_latin": script_share(letters, SCRIPTS[kind] | LATIN) if kind in SCRIPTS else None,
         "held_out": bits_per_byte(held_out),
-        **{f"{ANSWER_UNDER}{member}": bits_per_byte(scores) for member, scores in answer_scores.items()},
+        **{f"{ANSWER_UNDER}{member}": bits_per_byte(scores) for member, scores in under.items()},
     }
     return KindResult(kind, tuple(answers), {name: value for name, value in figures.items() if value is not None})
 
@@ -132,7 +126,7 @@ def bits_per_byte(scores: Sequence[Score]) -> float | None:
     return -sum(score.log_prob for score in scores) / num_bytes / math.log(2)
 
 
-def _share(answers: Sequence[Answer], check: Callable[[str], bool] | None) -> float | None:
+def _share(answers: Sequence[Continuation], check: Callable[[str], bool] | None) -> float | None:
     return sum(check(answer.document) for answer in answers) / len(answers) if check else None
 
 
