@@ -144,6 +144,32 @@ def test_the_plan_says_what_of_each_gpu_is_for_whom() -> None:
     ]
 
 
+def by_vllm(name: str, share: float | None = None, **config: object) -> MemberConfig:
+    return member(name, backend="vllm", vllm={"gpu_memory_utilization": share} if share else {}, **config)
+
+
+def test_vllm_has_its_share_of_the_whole_gpu() -> None:
+    one = Devices((Gpu("cuda:0", 70 * GIB, 80 * GIB),), 8, 64 * GIB)
+    planned = plan([by_vllm("a", 0.45), by_vllm("b", 0.25), member("c")], one)
+    assert planned.refusals == []
+    assert str(planned).splitlines()[-1].split(maxsplit=3)[-1] == "a 36.0 GiB, b 20.0 GiB, c 2.6 GiB"
+    assert plan([by_vllm("a", 0.45), by_vllm("b", 0.45)], one).refusals == [
+        "b: vLLM takes 0.45 of each GPU, and cuda:0 has 34.0 GiB of 80.0 GiB free; "
+        "use a smaller vllm: {gpu_memory_utilization: ...}"
+    ]
+    assert "a: vLLM takes 0.92 of" in plan([by_vllm("a"), member("b", device="cuda:0")], machine(10)).refusals[0]
+
+
+def test_vllm_goes_where_its_share_is_free() -> None:
+    planned = plan([by_vllm("a", num_params=None), by_vllm("b"), member("c", 70e9, device="cuda:1")], machine(80, 200))
+    assert planned.refusals[0].startswith("a: vLLM takes")
+    assert "cuda:0 has 6.4 GiB of 80.0 GiB, cuda:1 has 66.7 GiB of 200.0 GiB free" in planned.refusals[0]
+    assert planned.placements["b"].device == "cuda:0"
+    assert devices_of(plan([by_vllm("a", num_params=70e9)], machine(80, 80))) == [("cuda:0", "cuda:1")]
+    with pytest.raises(ValidationError, match="at most 1"):
+        by_vllm("a", 45)
+
+
 @pytest.mark.parametrize(
     ("num_cores", "num_params", "threads"),
     [
@@ -325,10 +351,7 @@ def test_a_gpu_has_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch, is_l
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", free)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=80))
-    assert [(gpu.name, gpu.memory_bytes) for gpu in detect_devices().gpus] == [
-        ("cuda:0", expected[0]),
-        ("cuda:1", expected[1]),
-    ]
+    assert detect_devices().gpus == (Gpu("cuda:0", expected[0], 80), Gpu("cuda:1", expected[1], 80))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

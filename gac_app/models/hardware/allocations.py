@@ -28,10 +28,14 @@ class Allocations:
         self, members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, Need | None], *, is_whole: bool
     ) -> None:
         self._left = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
+        self._total = {gpu.name: gpu.total_bytes or gpu.memory_bytes for gpu in devices.gpus}
         self._num_on = dict.fromkeys(self._left, 0)
         self._main_bytes = devices.memory_bytes or 0
         self._where = "assumed" if devices.is_assumed else "here"
         self._needs = {name: need or Need() for name, need in needs.items()}
+        for member in members:
+            if member.gpu_share:  # vLLM lets those sequences wait for which it has no room
+                self._needs[member.name] = replace(self._needs[member.name], num_sequences=1)
         self._is_whole = is_whole
         self.names: dict[str, tuple[str, ...]] = {}
         self.refusals: dict[str, str] = {}
@@ -55,12 +59,15 @@ class Allocations:
             return
         num_sequences = need.num_sequences if self._is_whole else 1
         tries = [self._limits(member, gpus) for gpus in ([own] if own else self._choices())]
-        allocation = next((found for limits in tries if (found := need.allocate(limits, num_sequences))), None)
-        limits = allocation.limits if allocation else tries[-1]
+        with_room = [limits for limits in tries if not self._without_room(limits, member)]
+        allocation = next((found for limits in with_room if (found := need.allocate(limits, num_sequences))), None)
+        limits = allocation.limits if allocation else (with_room or tries)[-1]
         self.names[name] = tuple(gpu for gpu in limits if gpu != CPU)
         if allocation is None:
-            self.refusals[name] = need.refusal(name, limits)
+            self.refusals[name] = need.refusal(name, limits) if with_room else self._without_room(limits, member)
             return
+        if member.gpu_share:
+            allocation = replace(allocation, taken=limits)
         self._allocations[name] = allocation
         for gpu in self.names[name]:
             self._left[gpu] -= allocation.taken.get(gpu, 0)
@@ -76,8 +83,17 @@ class Allocations:
 
     def _limits(self, member: MemberConfig, gpus: tuple[str, ...]) -> dict[str, int]:
         own = member.max_memory
+        if share := member.gpu_share:
+            return {gpu: int(share * self._total[gpu]) for gpu in gpus}
         limits = {gpu: min(self._left[gpu], own.get(gpu, self._left[gpu])) for gpu in gpus if gpu != CPU}
         return {**limits, CPU: own.get(CPU, self._main_bytes)} if CPU in (*gpus, *own) else limits
+
+    def _without_room(self, limits: Mapping[str, int], member: MemberConfig) -> str:
+        """Why vLLM's share is not free; "" = it is."""
+        full = [gpu for gpu in limits if member.gpu_share and limits[gpu] > self._left[gpu]]
+        there = ", ".join(f"{gpu} has {gib(self._left[gpu])} of {gib(self._total[gpu])}" for gpu in full)
+        what = f"{member.name}: vLLM takes {member.gpu_share:g} of each GPU, and {there} free"
+        return f"{what}; use a smaller vllm: {{gpu_memory_utilization: ...}}" if full else ""
 
     def allocation_of(self, name: str) -> Allocation | None:
         """Its limits are what the others leave."""

@@ -18,10 +18,11 @@ _UNITS = {"gib": GIB, "gb": 10**9, "mib": 1 << 20, "mb": 10**6}
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU: its torch name and its free memory."""
+    """One GPU: its torch name, its free memory, and all of its memory (0 = as much)."""
 
     name: str
     memory_bytes: int
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ def detect_devices() -> Devices:
     """This machine's devices. Imports torch to ask for GPUs."""
     import torch
 
-    gpus = tuple(Gpu(f"cuda:{index}", _free_bytes(index)) for index in range(torch.cuda.device_count()))
+    gpus = tuple(
+        Gpu(f"cuda:{index}", _free_bytes(index), int(torch.cuda.get_device_properties(index).total_memory))
+        for index in range(torch.cuda.device_count())
+    )
     return Devices(gpus, available_cores(), main_memory_bytes())
 
 

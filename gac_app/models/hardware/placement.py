@@ -125,9 +125,12 @@ def _placement(member: MemberConfig, allocations: Allocations, need: Need | None
     size_bytes = need.most if need else None
     if names == (CPU,) and member.num_params:
         size_bytes = int(member.num_params * _bytes_per_param(member, on_gpu=False) * (1 + CACHE_PART)) + RUNTIME_BYTES
+    allocation = allocations.allocation_of(name)
+    if allocation and member.gpu_share:
+        size_bytes = sum(allocation.taken.values())
     device = names[0] if len(names) == 1 else names
     threads = member.num_threads or num_threads
-    return Placement(device, threads, size_bytes, allocations.allocation_of(name), allocations.refusals.get(name, ""))
+    return Placement(device, threads, size_bytes, allocation, allocations.refusals.get(name, ""))
 
 
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
