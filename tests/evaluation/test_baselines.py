@@ -89,11 +89,13 @@ def test_a_name_says_the_candidates() -> None:
         ("a", {}),
         *((name, {"temperature": 0.5, "seed": seed}) for seed in (1, 2) for name in "ba"),
     ]
+    alone = parse_system("vote+of=a+samples=2", config_of(["a", "b"], {"gate": "b"}))  # self-consistency
+    assert [c.alone for c in alone.candidates] == ["a", "a", "a"]
     assert [len(parse_system(name, CONFIG).candidates) for name in ("mbr", "lowest-perplexity")] == [2, 2]
 
 
 @pytest.mark.parametrize(
-    "name", ["vote+prefix", "mbr+samples=x", "mbr+samples=1.5", "mbr+samples=65", "vote+samples=-1"]
+    "name", ["vote+prefix", "mbr+samples=x", "mbr+samples=1.5", "mbr+samples=65", "vote+samples=-1", "vote+of=nobody"]
 )
 def test_a_bad_name_is_told(name: str) -> None:
     with pytest.raises(RequestError, match="samples"):

@@ -56,7 +56,7 @@ def test_no_more_at_once_than_said(tmp_path: Path, num_parallel: int) -> None:
 def test_a_question_is_read_once_unless_costs_are_apart(tmp_path: Path) -> None:
     fake = FakeEnsemble(RIGHT)
     _run(fake, tmp_path / "shared")
-    assert sorted(fake.namespaces) == [f"evaluation/nq/{question}" for question in ("fr", "fr", "it", "it", "pl", "pl")]
+    assert fake.namespaces == ["evaluation/nq"] * 6  # the worked examples before the questions are computed once
     assert fake.forgotten == ["evaluation"]
     single = FakeEnsemble(RIGHT)
     _run(single, tmp_path / "single", num_parallel=1)

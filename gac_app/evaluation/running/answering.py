@@ -113,7 +113,7 @@ def answer(
 
     Args:
         candidates: the answers of the system's candidates, if it has any.
-        namespace: the question's in the prefix cache; all systems share it.
+        namespace: the task's in the prefix cache.
         is_over: is asked before each token.
 
     Raises:

@@ -54,7 +54,8 @@ def evaluate(
     Args:
         caches: of each system and its candidates. Cached questions are not asked again; new answers are added.
         num_parallel: answers at once. They share forward passes, so a pass counts towards several answers' seconds, and
-            all systems share the reading of a prompt. With 1, each answer has its own passes.
+            all share the prefill of a question and of the worked examples before it. With 1, each answer has its own
+            passes.
         on_progress: called in this thread after each answer.
         is_over: whether no more time is left; asked in several threads.
 
@@ -71,7 +72,7 @@ def evaluate(
 
     def given_by(system: System, question: Question) -> Answer:
         candidates = [found(one, question) for one in system.candidates]
-        namespace = f"{_NAMESPACE}/{task.name}/{question.id}" if num_parallel > 1 else ""
+        namespace = f"{_NAMESPACE}/{task.name}" if num_parallel > 1 else ""
         return answer(ensemble, task, question, system, candidates, namespace=namespace, is_over=is_over)
 
     num_new = 0

@@ -13,6 +13,7 @@ Baselines that ensemble whole answers by a rule (see `answering`):
 
 `vote`, `mbr`, `lowest-perplexity`   among the answers of each member alone
 `vote+samples=4+temperature=0.7`     and four samples of each (default temperature: 0.7)
+`vote+of=MEMBER+samples=4`           self-consistency: the answers of this member only (Wang et al. 2023)
 """
 
 from __future__ import annotations
@@ -129,15 +130,19 @@ def refuse_rules(systems: Sequence[System]) -> None:
 def _candidates(options: Sequence[str], config: Config) -> tuple[System, ...]:
     """The members' greedy answers, then the samples."""
     numbers = {"samples": 0.0, "temperature": _SAMPLING_TEMPERATURE}
+    names = sorted(config.member_names, key=lambda name: name != config.settings.gate)
     for option in options:
         key, _, value = option.partition("=")
-        if key not in numbers:
-            raise RequestError("systems", f"{option!r} is no option here; expected samples=4 or temperature=0.7")
-        numbers[key] = _number(value, option)
+        if key == "of" and value in names:
+            names = [value]
+        elif key in numbers:
+            numbers[key] = _number(value, option)
+        else:
+            expected = f"samples=4, temperature=0.7 or of=MEMBER with one of {', '.join(config.member_names)}"
+            raise RequestError("systems", f"{option!r} is no option here; expected {expected}")
     temperature, num_samples = numbers["temperature"], int(numbers["samples"])
     if num_samples != numbers["samples"] or not 0 <= num_samples <= _MAX_SAMPLES or temperature <= 0:
         raise RequestError("systems", f"expected samples=0 to {_MAX_SAMPLES} and a temperature above 0")
-    names = sorted(config.member_names, key=lambda name: name != config.settings.gate)
     seeds = range(1, num_samples + 1)
     return (
         *(System(f"{_ALONE}{name}", alone=name) for name in names),
