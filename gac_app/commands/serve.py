@@ -65,7 +65,7 @@ def run(config: Config, *, logs_json: bool = False) -> None:
     if logs_json:
         log_as_json(services.runs)
     try:
-        report_members(services.runs)
+        report_members(services.runs.members)
         if gpu is not None:
             launch_page(services.runs, config, services.arena, services.exports, secrets)
         else:

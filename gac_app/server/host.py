@@ -32,15 +32,14 @@ from gac_app.server.routes.operator import OperatorOnly, export_route, kept_rout
 from gac_app.server.routes.operator_page import operator_page
 from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from gac_app.server.routes.sign_in import SIGN_IN_ROUTES, sign_in_parts
+from gac_app.services.battles.arena import ArenaService
 from gac_app.services.completions.completions import Completions
+from gac_app.services.lab.lab import Lab
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.runs.runs import RunService
 
 if TYPE_CHECKING:  # heavy, and needed only for types
     import gradio
-
-    from gac_app.services.battles.arena import ArenaService
-    from gac_app.services.lab.lab import Lab
-    from gac_app.services.mirror.exports import Exports
-    from gac_app.services.runs.runs import RunService
 
 MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `middleware`
 

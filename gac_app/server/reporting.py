@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from gac_app.services.members import MemberState
-    from gac_app.services.runs.runs import RunService
+from gac_app.services.members import Members, MemberState
 
-POLL_S = 0.5
 FETCHING_S = 5.0  # between log lines about one download
 _logger = logging.getLogger(__name__)
 
@@ -34,18 +29,9 @@ class StateLog:
         _logger.log(logging.ERROR if state.phase == "failed" else logging.INFO, "%s: %s", state.name, words)
 
 
-def report_members(service: RunService) -> None:
-    """Log each member's state, from a thread, until every member is ready or has failed."""
-    threading.Thread(target=_report, args=(service,), name="member-report", daemon=True).start()
-
-
-def _report(service: RunService) -> None:
-    log = StateLog()
-    pause = threading.Event()
-    while True:
-        states = service.members.states()
-        for state in states:
-            log.log(state)
-        if all(state.phase in ("ready", "failed") for state in states):
-            return
-        pause.wait(POLL_S)
+def report_members(members: Members) -> None:
+    """Log each member's state now and whenever it changes."""
+    log = StateLog().log
+    members.tell = log
+    for state in members.states():
+        log(state)

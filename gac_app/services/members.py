@@ -68,11 +68,13 @@ class Members:
     Attributes:
         decodes_together: decodes all streams of a run, where they cannot have threads.
         kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
+        tell: is told each new state, in the thread that loads the member.
     """
 
     def __init__(self, config: Config) -> None:
         self.decodes_together: DecodesTogether | None = None
         self.kept: Callable[[], dict[str, Any]] = dict
+        self.tell: Callable[[MemberState], None] = lambda _: None
         self._ensemble: Ensemble | None = None
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
@@ -146,7 +148,9 @@ class Members:
 
     def _put(self, state: MemberState) -> None:
         with self._lock:
-            self._states[state.name] = replace(state, notice=self._states[state.name].notice)
+            state = replace(state, notice=self._states[state.name].notice)
+            self._states[state.name] = state
+        self.tell(state)
 
 
 def namespace_of(owner: str, conversation_id: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
 from gac_app.services.runs.batches import MAX_PROMPTS, Batches
+from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.assets import called, component
 from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
@@ -16,10 +16,6 @@ from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
-
-if TYPE_CHECKING:
-    from gac_app.services.runs.runs import RunService, RunView
-
 
 MAX_RUNS = 20  # in one reply
 

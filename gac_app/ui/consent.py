@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import gradio as gr
 
+from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, replying
-
-if TYPE_CHECKING:
-    from gac_app.services.runs.runs import RunService
 
 
 def build_consent(service: RunService) -> gr.HTML:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
+from gac_app.services.runs.runs import RunService
 from gac_app.settings import Mode
-from gac_app.storage import SORTS, HistoryFilter
+from gac_app.storage import SORTS, ConversationSummary, HistoryFilter, RunSummary
 from gac_app.ui.assets import called, component
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
-
-if TYPE_CHECKING:
-    from gac_app.services.runs.runs import RunService
-    from gac_app.storage import ConversationSummary, RunSummary
 
 PAGE_SIZE = 30  # conversations
 MAX_CHOSEN = 1_000  # runs deleted at once

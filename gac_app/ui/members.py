@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import astuple
-from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from gac_app.errors import without_folders
+from gac_app.services.runs.runs import RunService
 from gac_app.ui.assets import component
 from gac_app.ui.requests import page_json
 from gac_app.ui.streaming import QUIET
-
-if TYPE_CHECKING:
-    from gac_app.services.runs.runs import RunService
 
 TICK_S = 1.0
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.lab.lab import Lab
+from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import about_tab
 from gac_app.ui.account import build_account
 from gac_app.ui.arena.leaderboard import leaderboard_tab
@@ -21,11 +23,6 @@ from gac_app.ui.requests import MAX_EVENTS
 from gac_app.ui.settings.panel import build_settings_panel
 from gac_app.ui.tabs import Tab, TabContext, opened
 from gac_app.ui.words import word
-
-if TYPE_CHECKING:
-    from gac_app.services.battles.arena import ArenaService
-    from gac_app.services.lab.lab import Lab
-    from gac_app.services.runs.runs import RunService
 
 __all__ = ["build_page", "page_assets"]
 

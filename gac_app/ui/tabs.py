@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.lab.lab import Lab
+from gac_app.services.runs.runs import RunService
 from gac_app.ui.assets import called
+from gac_app.ui.compare.tab import CompareTab
 from gac_app.ui.streaming import QUIET
-
-if TYPE_CHECKING:
-    from gac_app.services.battles.arena import ArenaService
-    from gac_app.services.lab.lab import Lab
-    from gac_app.services.runs.runs import RunService
-    from gac_app.ui.compare.tab import CompareTab
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from gac_app.server.api.access import _visitor_key
 from gac_app.server.api.app import api_app
 from gac_app.server.host import bare_host
+from gac_app.services.completions.completion_run import CompletionRun
 from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.runs.runs import RunService
 
@@ -56,12 +57,16 @@ class Site:
 
     def asker(self) -> Asker:
         """Who the client is."""
-        [run] = self.completions._ended_last.values()
+        [run] = self.completions._live.all()
         return Asker(visitor_key=_visitor_key(f"address {run.client}"), client=run.client, max_at_once=None)
 
     @property
+    def under_way(self) -> list[CompletionRun]:
+        return [run for run in self.completions._live.all() if not run.over.is_set()]
+
+    @property
     def num_under_way(self) -> int:
-        return len(self.completions._under_way)
+        return len(self.under_way)
 
 
 def chat_body(**fields: Any) -> dict[str, Any]:

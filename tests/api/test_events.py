@@ -90,7 +90,7 @@ def test_a_run_goes_on_while_somebody_follows(site: Sites) -> None:
     asking = threading.Thread(target=lambda: answers.append(here.chat()))
     asking.start()
     until(models[0].is_hanging.is_set)
-    [run] = here.completions._under_way
+    [run] = here.under_way
     following = threading.Thread(target=lambda: answers.append(follow(here, run.id)))
     following.start()
     until(lambda: run.num_followers == 2)

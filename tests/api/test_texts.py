@@ -201,7 +201,7 @@ def test_scoring_ends_when_it_is_stopped(site: Sites) -> None:
     thread = threading.Thread(target=lambda: ask(here, prompt="a " * 500, echo=True, logprobs=1))
     thread.start()
     until(models[0].is_hanging.is_set)
-    [run] = here.completions._under_way
+    [run] = here.under_way
     here.service._runner.stop(run)
     models[0].released.set()
     thread.join()

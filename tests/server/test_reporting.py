@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from gac_app.server import reporting
-from gac_app.services.members import MemberState
+from gac_app.services.members import Members, MemberState
+from tests.fakes import config_of
 
 
 def test_a_download_is_neither_silent_nor_a_flood(
@@ -29,3 +30,22 @@ def test_a_download_is_neither_silent_nor_a_flood(
     assert lines[-2:] == ["a: loading", "a: failed: no memory"]
     assert len(lines) == 1 + 6 + 2
     assert caplog.records[-1].levelname == "ERROR"
+
+
+def test_every_change_of_phase_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    members = Members(config_of(["a", "b"]))
+    members.set("a", "loading")
+    with caplog.at_level(logging.INFO, "gac_app"):
+        reporting.report_members(members)
+        members.set("b", "loading")
+        members.set("a", "ready")
+        members.set_failed("no memory")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "a: loading",
+        "b: waiting",
+        "b: loading",
+        "a: ready",
+        "a: failed: no memory",
+        "b: failed: no memory",
+    ]

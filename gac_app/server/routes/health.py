@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from gac_app.errors import StorageError, without_folders
-
-if TYPE_CHECKING:  # imports torch, for which the page need not wait
-    from gac_app.services.runs.runs import RunService
+from gac_app.services.runs.runs import RunService
 
 CHECK_HOLDS_S = 1.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -12,11 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from gac_app.errors import GacError, RequestError, without_folders
 from gac_app.server.limits.callers import GUESSES, GUESSES_PER_S, bearer_in, client_in
+from gac_app.services.mirror.exports import Exports
 from gac_app.services.queue.shares import Allowance
-
-if TYPE_CHECKING:
-    from gac_app.services.mirror.exports import Exports
-    from gac_app.services.runs.runs import RunService
+from gac_app.services.runs.runs import RunService
 
 
 class OperatorOnly:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -13,10 +13,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.folders import STATIC_DIR
 from gac_app.server.limits.bodies import RefusedError, checked_body, read_body
-
-if TYPE_CHECKING:
-    from gac_app.server.routes.operator import OperatorOnly
-    from gac_app.services.battles.operator import Operator
+from gac_app.server.routes.operator import OperatorOnly
+from gac_app.services.battles.operator import Operator
 
 MAX_BODY_BYTES = 100_000
 _NOT_KEPT = {"Cache-Control": "no-store"}

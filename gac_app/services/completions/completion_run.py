@@ -73,6 +73,7 @@ class CompletionRun(LiveRun):
         super().__init__(plan, owner=owner, keys=keys, member_names=())
         self.conversation_id = ""  # all of an asker's requests share what members have read
         self.num_at_once = NUM_AT_ONCE
+        self.is_saved = False  # nothing of it is stored
 
     def alone_in(self, stream: str) -> str | None:
         return self.question.system.member

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
 import threading
-from collections import OrderedDict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,13 +10,12 @@ from typing import TYPE_CHECKING
 from gac_app.errors import ElsewhereError, LimitError, NotFoundError
 from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.systems import System, Systems
+from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-
-KEPT_RUNS = 32  # that ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +44,7 @@ class Completions:
         self.systems = Systems(runs.config)
         self.config_hash = runs.config_hash
         self._runs = runs
-        self._under_way: set[CompletionRun] = set()
-        self._ended_last: OrderedDict[str, CompletionRun] = OrderedDict()  # by id, for those who still follow them
+        self._live: LiveRuns[CompletionRun] = LiveRuns()
         self._lock = threading.Lock()
         runs.companions.append(self)
 
@@ -79,15 +75,14 @@ class Completions:
         run.client = asker.client
 
         with self._lock:
-            num = sum(one.owner == owner for one in self._under_way)
+            num = sum(not one.over.is_set() for one in self._live.of(owner))
             if asker.max_at_once is not None and num >= asker.max_at_once:
                 raise LimitError(f"{num} requests of yours are under way; wait until one of them has ended")
-            self._under_way.add(run)
+            self._live.add(run)
         try:
-            self._runs.carry_out(run, on_taken=lambda: None, on_ended=lambda: self._ended(run))
+            self._runs.carry_out(run, on_taken=lambda: None, on_ended=lambda: None)
         except BaseException:
-            with self._lock:
-                self._under_way.discard(run)
+            self._live.remove([run])
             raise
         return run
 
@@ -96,32 +91,21 @@ class Completions:
         return self._runs.following(run)
 
     def find(self, run_id: str, asker: Asker) -> CompletionRun:
-        """A run that is under way, or one of the last `KEPT_RUNS`. Raises NotFoundError, also for another's;
-        ElsewhereError for one of another server.
+        """A run that is under way, or ended not long ago. Raises NotFoundError, also for another's; ElsewhereError for
+        one of another server.
         """
-        owner = owner_of(asker.visitor_key)
-        with self._lock:
-            known = self._ended_last | {run.id: run for run in self._under_way}
-        run = known.get(run_id)
-        if run is None and self._runs.signals.is_of_another_server(run_id):
-            raise ElsewhereError("another server answers this run; send what concerns it to the one that was asked")
-        if run is None or not hmac.compare_digest(run.owner, owner):
-            raise NotFoundError("there is no such run, or it ended long ago")
-        return run
-
-    def _ended(self, run: CompletionRun) -> None:
-        with self._lock:
-            self._under_way.discard(run)
-            self._ended_last[run.id] = run
-            while len(self._ended_last) > KEPT_RUNS:
-                self._ended_last.popitem(last=False)
+        try:
+            return self._live.find(owner_of(asker.visitor_key), run_id)
+        except NotFoundError:
+            if self._runs.signals.is_of_another_server(run_id):
+                text = "another server answers this run; send what concerns it to the one that was asked"
+                raise ElsewhereError(text) from None
+            raise NotFoundError("there is no such run, or it ended long ago") from None
 
     def forget(self, visitor_key: str) -> None:
         """Nothing is kept."""
 
     def close(self) -> None:
         """Stop all runs."""
-        with self._lock:
-            runs = list(self._under_way)
-        for run in runs:
+        for run in self._live.all():
             self._runs.halt(run)

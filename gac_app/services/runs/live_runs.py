@@ -7,20 +7,25 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Generic
 from weakref import WeakValueDictionary
+
+from typing_extensions import TypeVar
 
 from gac_app.errors import BusyError, NotFoundError
 from gac_app.services.runs.live_run import LiveRun
+
+RunT = TypeVar("RunT", bound=LiveRun, default=LiveRun)
 
 CHANGE_TIMEOUT_S = 5.0  # waiting time for the same visitor's other changes
 KEPT_RUNS = 32  # finished runs kept for pages that still show them
 
 
-class LiveRuns:
-    """Runs of this process, oldest first. Finished and saved ones are dropped for newer ones."""
+class LiveRuns(Generic[RunT]):
+    """Runs of this process, oldest first. Finished ones that wait for no write are dropped for newer ones."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, LiveRun] = OrderedDict()
+        self._runs: OrderedDict[str, RunT] = OrderedDict()
         self._changing: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._lock = threading.Lock()
 
@@ -36,14 +41,14 @@ class LiveRuns:
         finally:
             lock.release()
 
-    def add(self, run: LiveRun) -> None:
+    def add(self, run: RunT) -> None:
         with self._lock:
             self._runs[run.id] = run
             over = [run.id for run in self._runs.values() if run.is_settled]
             for run_id in over[:-KEPT_RUNS]:
                 del self._runs[run_id]
 
-    def find(self, owner: str, run_id: str) -> LiveRun:
+    def find(self, owner: str, run_id: str) -> RunT:
         """A run by its id. Raises NotFoundError, also for another owner's."""
         with self._lock:
             run = self._runs.get(run_id)
@@ -51,20 +56,20 @@ class LiveRuns:
             raise NotFoundError("there is no such run")
         return run
 
-    def get(self, run_id: str) -> LiveRun | None:
+    def get(self, run_id: str) -> RunT | None:
         """A run of any owner."""
         with self._lock:
             return self._runs.get(run_id)
 
-    def of(self, owner: str) -> list[LiveRun]:
+    def of(self, owner: str) -> list[RunT]:
         with self._lock:
             return [run for run in self._runs.values() if hmac.compare_digest(run.owner, owner)]
 
-    def all(self) -> list[LiveRun]:
+    def all(self) -> list[RunT]:
         with self._lock:
             return list(self._runs.values())
 
-    def remove(self, runs: list[LiveRun]) -> None:
+    def remove(self, runs: list[RunT]) -> None:
         with self._lock:
             for run in runs:
                 self._runs.pop(run.id, None)

@@ -16,6 +16,7 @@ import gradio as gr
 from gac_app.charts import Rated, Spec, rated_costs
 from gac_app.config import Config
 from gac_app.errors import GacError
+from gac_app.services.battles.arena import ArenaService
 from gac_app.ui.assets import called, component
 from gac_app.ui.plots import PlotRow
 from gac_app.ui.requests import Fields, Reply, page_json, refusal_json
@@ -27,7 +28,6 @@ from gac_app.ui.words import word
 if TYPE_CHECKING:
     from gac_app.arena.rating.leaderboard import Leaderboard, Standing
     from gac_app.arena.rating.votes import VoteFilter
-    from gac_app.services.battles.arena import ArenaService
 
 TURNS = ("", "one", "several")
 _COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms per token"))

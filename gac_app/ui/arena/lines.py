@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from gac_app.arena.outcomes import SIDES
+from gac_app.services.battles.views import BattleView, ContestantView
 from gac_app.settings import Settings
 from gac_app.ui.requests import page_line
 from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.settings.wording import settings_in_words
-
-if TYPE_CHECKING:
-    from gac_app.services.battles.views import BattleView, ContestantView
 
 ELSEWHERE = "elsewhere"  # the phase in which another server answers it
 LIVE = ("waiting", "answering", ELSEWHERE)  # phases in which the battle still changes

@@ -10,14 +10,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import GacError, NotFoundError
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.views import BattleView
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import content_of
 from gac_app.services.runs.views import ENSEMBLE
+from gac_app.storage import StoredBattle
 from gac_app.ui.arena.lines import ELSEWHERE, LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
@@ -27,11 +30,6 @@ from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.streaming import STREAMED, followed, following
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
-
-if TYPE_CHECKING:
-    from gac_app.services.battles.arena import ArenaService
-    from gac_app.services.battles.views import BattleView
-    from gac_app.storage import StoredBattle
 
 PERIOD_S = 1 / 12  # between two updates
 ELSEWHERE_S = 3.0  # as long as another server answers the battle

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Semaphore
-from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.services.runs.runs import RunService, RunView
+from gac_app.services.runs.views import StreamView
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.compare.forks import forks_of
 from gac_app.ui.compare.inspection import describe_step
@@ -19,9 +20,6 @@ from gac_app.ui.compare.records import MAX_ASKED, PIECE, streams_of, token_recor
 from gac_app.ui.compare.turns import whole_turns
 from gac_app.ui.requests import Fields, Reply, client_here, replying
 
-if TYPE_CHECKING:
-    from gac_app.services.runs.runs import RunService, RunView
-    from gac_app.services.runs.views import StreamView
 EVENTS = ("open", "rerun", "branch", "revise", "compare", "regenerate", "extend")
 
 

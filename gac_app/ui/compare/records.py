@@ -17,20 +17,18 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gac_app.decoding.trace import FinishedEvent, StepOutline
 from gac_app.services.runs.comparison import compare_streams
 from gac_app.services.runs.live_run import LiveRun, is_elsewhere
+from gac_app.services.runs.runs import RunView
 from gac_app.services.runs.views import BESIDE, ENSEMBLE, StreamView, is_over
 from gac_app.ui.compare.forks import Fork, GrowingText
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.compare.wording import comparison_in_words
 from gac_app.ui.requests import page_line
 from gac_app.ui.settings.wording import beside_in_words, settings_in_words
-
-if TYPE_CHECKING:
-    from gac_app.services.runs.runs import RunView
 
 GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
 PIECE = 1024  # tokens of a stream that are sent at once, as many as are stored together

@@ -7,23 +7,21 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from threading import Semaphore
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, LoadingError, NotFoundError, RequestError, without_folders
+from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.live_run import LiveRun, changes_of, is_elsewhere
+from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
 from gac_app.ui.compare.turns import turns_beside
 from gac_app.ui.requests import Fields, Threads, client_here, has_listener, page_json
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import followed, following
-
-if TYPE_CHECKING:
-    from gac_app.services.lab.lab import Lab
-    from gac_app.services.runs.runs import RunService, RunView
 
 PERIOD_S = 1 / 16  # at least, between two updates of the board
 UNTOLD_S = 0.5  # at most, for what no event tells: how much of a prompt is read, and who else decodes

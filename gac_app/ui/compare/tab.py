@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Semaphore
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.services.lab.lab import Lab
+from gac_app.services.runs.runs import RunService
 from gac_app.ui.assets import called, component
 from gac_app.ui.compare.board import EVENTS, build_board
 from gac_app.ui.compare.run_handlers import RunHandlers
@@ -16,10 +18,6 @@ from gac_app.ui.consent import build_consent
 from gac_app.ui.requests import page_json
 from gac_app.ui.streaming import QUIET, STREAMED
 from gac_app.ui.words import word
-
-if TYPE_CHECKING:
-    from gac_app.services.lab.lab import Lab
-    from gac_app.services.runs.runs import RunService
 
 # Handlers get values as they were sent, since Gradio's own checks end in a server error without a field's name.
 UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}

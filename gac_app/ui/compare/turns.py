@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gac_app.services.runs.runs import RunView
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.requests import page_json
-
-if TYPE_CHECKING:
-    from gac_app.services.runs.runs import RunView
 
 MAX_TURNS_SHOWN = 50
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from gac_app.charts import to_svg
 from gac_app.config import Config
-from gac_app.evaluation.studies import StudyResult, explained, to_csv
+from gac_app.evaluation.studies import KeptResult, StudyResult, explained, to_csv
+from gac_app.services.lab.lab import Lab
 from gac_app.ui.assets import component
 from gac_app.ui.lab.people import for_people
 from gac_app.ui.plots import PlotRow, in_language
 from gac_app.ui.requests import Fields, Reply, page_json, replying
 from gac_app.ui.settings.names import systems_in_words
-
-if TYPE_CHECKING:
-    from gac_app.evaluation.studies import KeptResult
-    from gac_app.services.lab.lab import Lab
 
 MAX_PLOTS = 6  # in the study of vocabularies, each pair of members has one
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_OWN_CHARS
-from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES
+from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES, Lab, QuestionSet, Running, Study
 from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import called, component
 from gac_app.ui.lab.result import ResultView
@@ -19,9 +19,6 @@ from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
-
-if TYPE_CHECKING:
-    from gac_app.services.lab.lab import Lab, QuestionSet, Running, Study
 
 
 def lab_tab(context: TabContext) -> Tab | None:

@@ -6,21 +6,19 @@ answered by a summary, faults by field, fields without effect, and advice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
+from gac_app.services.lab.lab import Lab
 from gac_app.services.lab.strength import strength_advice
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.requests import page_json
 from gac_app.ui.settings.fields import idle_of, spec_of
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
 from gac_app.ui.settings.wording import settings_in_words
-
-if TYPE_CHECKING:
-    from gac_app.services.lab.lab import Lab
 
 
 def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:

@@ -13,7 +13,6 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import LimitError, ModelLoadError, NotFoundError, RequestError
 from gac_app.models.message import Message
-from gac_app.services.completions import completions as completions_module
 from gac_app.services.completions.completion_run import CompletionRun, Document, Question, _Scoring
 from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.completions.systems import System, Systems
@@ -157,7 +156,6 @@ class Runs:
         self.config, self.config_hash = CONFIG, "c"
         self.members = SimpleNamespace(ensemble=lambda: None, are_ready=False)
         self.companions: list[Any] = []
-        self.ends: dict[str, Any] = {}
         self.halted: list[Any] = []
         self.refuses = refuses
         self.signals = SimpleNamespace(server_prefix="", is_of_another_server=lambda _: False)
@@ -166,7 +164,6 @@ class Runs:
         if self.refuses:
             raise RequestError("prompt", "is too long")
         on_taken()
-        self.ends[run.id] = on_ended
 
     def halt(self, run: CompletionRun) -> None:
         self.halted.append(run)
@@ -186,13 +183,13 @@ def test_an_asker_has_so_many_requests_under_way() -> None:
         completions.start(question(), asker(max_at_once=2))
     completions.start(question(), asker())
     completions.start(question(), asker(BOB, max_at_once=1))
-    runs.ends[first.id]()
+    first.over.set()
     with pytest.raises(LimitError):
         completions.start(question(), asker(max_at_once=2))
-    runs.ends[second.id]()
+    second.over.set()
     completions.start(question(), asker(max_at_once=2))
     completions.close()
-    assert len(runs.halted) == 3
+    assert [run.over.is_set() for run in runs.halted].count(False) == 3
 
 
 def test_what_is_refused_counts_no_more() -> None:
@@ -206,12 +203,13 @@ def test_what_is_refused_counts_no_more() -> None:
 
 
 def test_a_run_is_found_by_its_asker_while_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completions_module, "KEPT_RUNS", 2)
+    monkeypatch.setattr("gac_app.services.runs.live_runs.KEPT_RUNS", 2)
     runs = Runs()
     completions = Completions(cast("RunService", runs))
     started = [completions.start(question(), asker()) for _ in range(4)]
     for run in started[:3]:
-        runs.ends[run.id]()
+        run.over.set()
+    completions.start(question(), asker())
     assert [completions.find(run.id, asker()) for run in started[1:]] == started[1:]
     for run_id, who in ((started[0].id, asker()), (started[3].id, asker(BOB)), ("none", asker())):
         with pytest.raises(NotFoundError, match="no such run, or it ended long ago"):
