@@ -74,9 +74,9 @@ _ROOM_ORDERS = {
     "remote factory",
     "decoding": "trace distribution constraints rules alignment forward member view tokenizer request contexts "
     "speculation loop scoring mixes ensemble together",
-    "ui": "gradio_stubs words scripts assets requests streaming plots members account consent settings "
+    "ui": "gradio_stubs words scripts requests assets streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
-    "server": "quiet_log reporting telemetry limits middleware api page routes host serving",
+    "server": "quiet_log reporting limits middleware telemetry api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",
     "storage": "text migrations database runs battles studies servers signals store",
     "evaluation": "tasks metrics running advising studies registered suites harness",

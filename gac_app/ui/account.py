@@ -5,13 +5,12 @@ from __future__ import annotations
 import gradio as gr
 
 from gac_app.ui.assets import component
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.requests import Fields, Reply
 
 
 def build_account() -> gr.HTML:
     """A menu that explains what signing in does."""
 
-    @replying
     def who_is_signed_in(fields: Fields) -> Reply:
         account = fields.account
         if account is None:

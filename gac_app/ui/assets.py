@@ -14,6 +14,7 @@ from gradio.routes import ORJSONResponse
 from gradio.themes.utils import fonts
 
 from gac_app.folders import STATIC_DIR
+from gac_app.ui.requests import PageFunction, replying
 from gac_app.ui.scripts import addresses, bundle_of
 from gac_app.ui.words import translations
 
@@ -80,7 +81,7 @@ def component(
     module: str,
     *,
     events: Sequence[str] = (),
-    functions: Sequence[Callable[..., Any]] = (),
+    functions: Sequence[PageFunction] = (),
     markup: str = "",
     value: str = "",
 ) -> gr.HTML:
@@ -89,7 +90,7 @@ def component(
     Args:
         name: of the template in `static/`, unless there is `markup`.
         module, events: as in `script_of`.
-        functions: what the module can call.
+        functions: what the module can call; `replying` wraps them.
     """
     return gr.HTML(
         value=value,
@@ -123,14 +124,15 @@ class _WithFirst(jinja2.BaseLoader):
         return source, path, is_fresh
 
 
-def _rendered(function: Callable[..., Any]) -> Callable[..., ORJSONResponse]:
+def _rendered(function: PageFunction) -> Callable[..., ORJSONResponse]:
     """A function whose reply is made JSON in its own thread; FastAPI would do that, slowly, on the event loop."""
+    replies = replying(function)
 
     @wraps(function)
     def reply(data: object = None) -> ORJSONResponse:
-        return ORJSONResponse(function(data))
+        return ORJSONResponse(replies(data))
 
-    reply.__annotations__ = {}  # as of `replying`
+    reply.__annotations__ = {}  # Gradio would resolve them as special arguments
     return reply
 
 

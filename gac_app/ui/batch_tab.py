@@ -11,7 +11,7 @@ from gac_app.services.runs.batches import MAX_PROMPTS, Batches
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.assets import called, component
-from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
+from gac_app.ui.requests import Fields, PageFunction, Reply, client_here, started_by
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
@@ -45,10 +45,9 @@ def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
     return started_by(start)
 
 
-def batch_functions(service: RunService, batches: Batches) -> list[Callable[[object], Reply]]:
+def batch_functions(service: RunService, batches: Batches) -> list[PageFunction]:
     """The functions that the script calls, by name."""
 
-    @replying
     def batch_overview(fields: Fields) -> Reply:
         return {
             "members": list(service.config.member_names),
@@ -57,7 +56,6 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
             "max_runs": MAX_RUNS,
         }
 
-    @replying
     def batch_state(fields: Fields) -> Reply:
         batch = batches.look(fields.visitor_key)
         if batch is None:
@@ -68,16 +66,13 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
         ]
         return {"batch": {"is_over": batch.is_over, "is_cancelled": batch.cancelled.is_set(), "rows": rows}}
 
-    @replying
     def batch_runs(fields: Fields) -> Reply:
         ids = fields.text("runs", 40 * MAX_RUNS).split()[:MAX_RUNS]
         return {"runs": [_found(service, fields.visitor_key, run_id) for run_id in ids]}
 
-    @replying
     def batch_cancel(fields: Fields) -> None:
         batches.cancel(fields.visitor_key)
 
-    @replying
     def batch_vote(fields: Fields) -> None:
         outcome = fields.text("outcome")
         if outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import get_args
 
 from gac_app.services.runs.runs import RunService
@@ -10,7 +9,7 @@ from gac_app.settings import Mode
 from gac_app.storage import SORTS, ConversationSummary, HistoryFilter, RunSummary
 from gac_app.ui.assets import called, component
 from gac_app.ui.compare.spelling import label_of
-from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
+from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, PageFunction, Reply
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
 
@@ -31,10 +30,9 @@ def history_tab(context: TabContext) -> Tab:
     return Tab("history", word("tab.history"), build, called("history/history", "refreshHistory"))
 
 
-def history_functions(service: RunService) -> list[Callable[[object], Reply]]:
+def history_functions(service: RunService) -> list[PageFunction]:
     """The functions that the script calls, by name."""
 
-    @replying
     def list_conversations(fields: Fields) -> Reply:
         # One more than a page, to know whether there is a next page.
         found = service.history.conversations(
@@ -46,23 +44,18 @@ def history_functions(service: RunService) -> list[Callable[[object], Reply]]:
             "members": list(service.config.member_names),
         }
 
-    @replying
     def name_conversation(fields: Fields) -> None:
         service.history.name_conversation(fields.visitor_key, fields.text("conversation"), fields.text("name"))
 
-    @replying
     def star_conversation(fields: Fields) -> None:
         service.history.star_conversation(fields.visitor_key, fields.text("conversation"), fields.flag("is_starred"))
 
-    @replying
     def delete_runs(fields: Fields) -> None:
         service.history.delete_runs(fields.visitor_key, fields.texts("runs", MAX_CHOSEN))
 
-    @replying
     def delete_conversation(fields: Fields) -> None:
         service.history.delete_conversation(fields.visitor_key, fields.text("conversation"))
 
-    @replying
     def delete_all(fields: Fields) -> None:
         service.history.delete_all(fields.visitor_key)
 

@@ -195,7 +195,10 @@ def _refusal(error: GacError) -> Reply:
     return {"error": without_folders(str(error)), **passes}
 
 
-def replying(function: Callable[[Fields], Reply | None]) -> Callable[[object], Reply]:
+PageFunction = Callable[[Fields], Reply | None]  # called by the page's script
+
+
+def replying(function: PageFunction) -> Callable[[object], Reply]:
     """Wrap a function that the page's script calls: errors raised on purpose become `_refusal`, None {}."""
 
     @wraps(function)
@@ -205,7 +208,6 @@ def replying(function: Callable[[Fields], Reply | None]) -> Callable[[object], R
         except GacError as error:
             return _refusal(error)
 
-    reply.__annotations__ = {}  # Gradio would resolve them as special arguments
     return reply
 
 

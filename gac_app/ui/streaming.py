@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from gac_app.ui.requests import Fields, Threads, client_here
 
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
 
 # Options of listeners.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -20,31 +19,25 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 STREAMED: dict[str, Any] = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
 
 
-class _Streams(Protocol[T_contra]):
-    def stream(self, start: Callable[[], tuple[str, T_contra]]) -> AsyncIterator[Any]: ...
-
-
-SelfT = TypeVar("SelfT", bound=_Streams[Any])
-
-
-def following(start: Callable[[SelfT, Fields, str], T]) -> Callable[[SelfT, gr.EventData], AsyncIterator[Any]]:
-    """A handler of a script's event: `self.stream` follows what `start` gives.
+def following(
+    stream: Callable[[Callable[[], tuple[str, T]]], AsyncIterator[Any]], start: Callable[[Fields, str], T]
+) -> Callable[[gr.EventData], AsyncIterator[Any]]:
+    """A handler of a script's event: `stream` follows what `start` gives.
 
     Args:
         start: called in a thread with the browser's data and the client's name.
     """
 
-    async def handler(self: SelfT, event: gr.EventData) -> AsyncIterator[Any]:
+    async def handler(event: gr.EventData) -> AsyncIterator[Any]:
         client = client_here()
 
         def started() -> tuple[str, T]:
             fields = Fields(event._data)
-            return fields.visitor_key, start(self, fields, client)
+            return fields.visitor_key, start(fields, client)
 
-        async for updates in self.stream(started):
+        async for updates in stream(started):
             yield updates
 
-    handler.__name__, handler.__doc__ = start.__name__, start.__doc__
     return handler
 
 

@@ -22,6 +22,7 @@ from gac_app.services.battles.arena import ArenaService
 from gac_app.services.runs.runs import RunService
 from gac_app.services.runs.views import member_stream
 from gac_app.ui.arena.tab import arena_functions
+from gac_app.ui.requests import replying
 from tests.services.house import ALICE, ended, until
 
 NUM_LEARNT = 12  # battles that a spy learns from
@@ -57,7 +58,7 @@ class Spies:
     def __init__(self, arena: ArenaService, runs: RunService, fastest: Sequence[str], prompts: Sequence[str]) -> None:
         self.arena, self.runs, self._fastest, self._prompts = arena, runs, fastest, prompts
         self._calls: dict[str, Callable[[object], dict[str, Any]]] = {
-            one.__name__: one for one in arena_functions(arena, runs.config.member_names)
+            one.__name__: replying(one) for one in arena_functions(arena, runs.config.member_names)
         }
         self._health = TestClient(bare_host(runs, ServerConfig()), base_url="http://localhost:7860")
         self._coin = random.Random(1)

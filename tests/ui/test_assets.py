@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gradio import routes
 
 from gac_app.folders import STATIC_DIR
 from gac_app.ui import assets
+from gac_app.ui.requests import Fields, Reply
 
 VENDOR = STATIC_DIR / "vendor"
 
@@ -35,3 +37,12 @@ def test_what_comes_first_in_the_page_is_no_template(tmp_path: Path, monkeypatch
     source, _, _ = environment.loader.get_source(environment, "frontend/index.html")
     head = "".join(source.partition("{% endraw %}")[:2])
     assert f"<head>{first}" in environment.from_string(head).render()
+
+
+def test_a_function_for_the_script_has_no_annotations() -> None:
+    def greet(fields: Fields) -> Reply:
+        return {"said": fields.text("name")}
+
+    offered = assets._rendered(greet)
+    assert (offered.__name__, offered.__annotations__) == ("greet", {})
+    assert json.loads(offered({"name": "Ada"}).body) == {"said": "Ada"}

@@ -13,6 +13,7 @@ import pytest
 from gac_app.services.runs.batches import Batches
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.batch_tab import batch_functions, start_batch
+from gac_app.ui.requests import replying
 from tests.services.house import House, until
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
@@ -27,7 +28,7 @@ def service(tmp_path: Path) -> Iterator[RunService]:
 
 def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
     batches = Batches(service)
-    functions = {function.__name__: function for function in batch_functions(service, batches)}
+    functions = {function.__name__: replying(function) for function in batch_functions(service, batches)}
 
     def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))

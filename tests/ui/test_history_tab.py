@@ -10,6 +10,7 @@ import pytest
 
 from gac_app.storage import ConversationSummary, HistoryFilter
 from gac_app.ui.history_tab import PAGE_SIZE, history_functions
+from gac_app.ui.requests import replying
 from tests.storage.samples import summary
 from tests.ui.spy import Spy
 
@@ -28,7 +29,7 @@ FILTERS = {
 
 def ask(history: Spy, name: str, /, **fields: Any) -> Any:
     service: Any = SimpleNamespace(history=history, config=SimpleNamespace(member_names=("a", "b")))
-    functions = {function.__name__: function for function in history_functions(service)}
+    functions = {function.__name__: replying(function) for function in history_functions(service)}
     return functions[name]({"key": KEY, **fields})
 
 

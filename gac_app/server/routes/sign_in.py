@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gac_app.server.middleware import with_start
 from gac_app.ui.requests import ACCOUNT, Account
 
 logger = logging.getLogger(__name__)
@@ -63,13 +64,12 @@ class AccountMiddleware:
         """A sign-in that fails or is cancelled ends on the page. Its reason may quote the address: it is not logged."""
         has_started = False
 
-        async def send_noting(message: Message) -> None:
+        def note(_: Message) -> None:
             nonlocal has_started
             has_started = True
-            await send(message)
 
         try:
-            await self.app(scope, receive, send_noting)
+            await self.app(scope, receive, with_start(send, note))
         except Exception as error:
             if has_started:
                 raise

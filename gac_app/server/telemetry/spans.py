@@ -21,6 +21,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gac_app import __version__
+from gac_app.server.middleware import with_start
 from gac_app.services.origin import originating
 from gac_app.services.runs.runs import LiveRun
 
@@ -91,10 +92,8 @@ class RequestSpans:
         with self._spans.request(parent) as span:
             span.set_attribute("http.request.method", scope["method"])
 
-            async def send_noting(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    span.set_attribute("http.response.status_code", message["status"])
-                await send(message)
+            def note(start: Message) -> None:
+                span.set_attribute("http.response.status_code", start["status"])
 
             with originating(span=span):
-                await self.app(scope, receive, send_noting)
+                await self.app(scope, receive, with_start(send, note))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from gac_app.arena.outcomes import SIDES, Side
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import ElsewhereError, NotFoundError, RequestError
-from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.live_battles import LiveBattles, revocable_since
 from gac_app.services.battles.restored import OtherVersionError
 from gac_app.services.battles.views import BattleView, live_view, stored_view
@@ -29,14 +28,10 @@ class BattleHistory:
     def __init__(self, runs: RunService, store: Store, battles: LiveBattles) -> None:
         self._runs, self._store, self._battles = runs, store, battles
 
-    def find(self, visitor_key: str, battle_id: str) -> Battle:
-        """A visitor's battle; see `LiveBattles.find`."""
-        return self._battles.find(visitor_key, battle_id)
-
     def look(self, visitor_key: str, battle_id: str) -> BattleView:
         """A visitor's battle as it is now. Raises NotFoundError, also for another visitor's."""
         try:
-            battle = self.find(visitor_key, battle_id)
+            battle = self._battles.find(visitor_key, battle_id)
         except NotFoundError as error:
             stored = self._store.battles.load(visitor_key, battle_id)
             is_elsewhere = isinstance(error, ElsewhereError)
@@ -50,7 +45,7 @@ class BattleHistory:
 
     def answer(self, visitor_key: str, battle_id: str, turn: int, side: Side) -> tuple[LiveStream, Settings]:
         """One answer with its tokens, and its settings: after the names are told, while it is in memory."""
-        battle = self.find(visitor_key, battle_id)
+        battle = self._battles.find(visitor_key, battle_id)
         with battle.lock:
             if not battle.is_told:
                 raise RequestError("steps", "are shown after the vote")

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gac_app.services.visitors import owner_of
@@ -20,14 +19,6 @@ _SHARE = 0.1  # share of the time that may be spent on rating votes again
 _KEPT_BOARDS = 32  # for the last filters
 
 Version = tuple[int, int, frozenset[int]]  # number of votes, the newest one's number, and those that do not count yet
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """The values to filter by."""
-
-    languages: tuple[str, ...]
-    configs: tuple[str, ...]
 
 
 class Standings:
@@ -99,8 +90,9 @@ class Standings:
         """Load numpy and scipy and read all votes, for which the first look would wait. Raises StorageError."""
         self.rated("blind")
 
-    def choices(self) -> Choices:
-        return Choices(*self._votes().values())
+    def choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The languages and the configurations to filter by."""
+        return self._votes().values()
 
     def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
         """The number of blind votes of every pair, and ratings if there are enough votes."""

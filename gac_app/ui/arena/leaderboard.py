@@ -61,7 +61,7 @@ class LeaderboardTab:
                 own=fields.flag("own"),
                 controls_style=fields.flag("controls_style"),
             )
-            choices, language = standings.choices(), fields.text("said_in")
+            (languages, configs), language = standings.choices(), fields.text("said_in")
         except GacError as error:
             return [refusal_json(error), *[gr.skip() for _ in _COSTS]]
         words = contestants_in_words([one.name for one in board.standings], self._config)
@@ -69,8 +69,8 @@ class LeaderboardTab:
             **_board(board),
             "words": words,
             "min_votes": self._config.arena.min_votes,
-            "languages": choices.languages,
-            "configs": choices.configs,
+            "languages": languages,
+            "configs": configs,
             "reading": self._arena.reading,
             "at": time.monotonic(),  # by which equal replies differ: Gradio draws only what has changed
         }

@@ -25,12 +25,13 @@ from gac_app.ui.arena.lines import ELSEWHERE, LIVE, BattleLines, state_of, texts
 from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
-from gac_app.ui.requests import Fields, Reply, Threads, has_listener, refusal_json, replying
+from gac_app.ui.requests import Fields, PageFunction, Reply, Threads, has_listener, refusal_json
 from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.streaming import STREAMED, followed, following
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
 
+EVENTS = ("start", "next", "follow")
 PERIOD_S = 1 / 12  # between two updates
 ELSEWHERE_S = 3.0  # as long as another server answers the battle
 TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
@@ -50,12 +51,13 @@ def build_arena(arena: ArenaService, config: Config) -> None:
     page = component(
         "arena",
         "arena/arena",
-        events=("start", "next", "follow"),
+        events=EVENTS,
         functions=arena_functions(arena, config.member_names),
         markup=_markup(config),
     )
     handlers = ArenaHandlers(arena)
-    for listen, handler in ((page.start, handlers.start), (page.next, handlers.next), (page.follow, handlers.follow)):
+    for name in EVENTS:
+        listen, handler = getattr(page, name), following(handlers.stream, getattr(handlers, name))
         listen(handler, outputs=page, trigger_mode="multiple", **STREAMED)
 
 
@@ -74,7 +76,6 @@ class ArenaHandlers:
         self._arena = arena
         self._threads = Threads()
 
-    @following
     def start(self, fields: Fields, client: str) -> BattleView:
         """Start a battle. With `again`, the id of an earlier battle, two other contestants answer its prompt."""
         prompt, again = fields.text("prompt", MAX_PROMPT_CHARS), fields.text("again")
@@ -85,13 +86,11 @@ class ArenaHandlers:
         except NotFoundError:  # no longer in memory
             return start()
 
-    @following
     def next(self, fields: Fields, client: str) -> BattleView:
         """Continue a battle's conversation."""
         prompt = fields.text("prompt", MAX_PROMPT_CHARS)
         return self._arena.next_turn(fields.visitor_key, fields.text("battle"), prompt)
 
-    @following
     def follow(self, fields: Fields, client: str) -> BattleView:
         """Show a battle, and follow it while it continues."""
         return self._arena.history.look(fields.visitor_key, fields.text("battle"))
@@ -125,45 +124,36 @@ class ArenaHandlers:
         return self._arena.following(key, view.id) if is_here else nullcontext()
 
 
-def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[Callable[[object], Reply]]:
+def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[PageFunction]:
     """The functions that the script calls, by name."""
 
-    @replying
     def look_battle(fields: Fields) -> Reply:
         return _seen(arena.history.look(fields.visitor_key, fields.text("battle")))
 
-    @replying
     def seen_battle(fields: Fields) -> None:
         arena.note_seen(fields.visitor_key, fields.text("battle"))
 
-    @replying
     def stop_battle(fields: Fields) -> None:
         arena.stop(fields.visitor_key, fields.text("battle"))
 
-    @replying
     def skip_battle(fields: Fields) -> Reply:
         return _seen(arena.skip(fields.visitor_key, fields.text("battle")))
 
-    @replying
     def vote_battle(fields: Fields) -> Reply:
         battle, ballot = fields.text("battle"), fields.number("ballot")
         return _seen(arena.vote(fields.visitor_key, battle, fields.text("outcome"), ballot))
 
-    @replying
     def undo_battle(fields: Fields) -> Reply:
         return _seen(arena.undo(fields.visitor_key, fields.text("battle"), fields.number("ballot")))
 
-    @replying
     def reveal_battle(fields: Fields) -> Reply:
         return _seen(arena.reveal(fields.visitor_key, fields.text("battle")))
 
-    @replying
     def remark_battle(fields: Fields) -> Reply:
         reasons: dict[str, list[str]] = {side: fields.texts(side, len(Reason)) for side in SIDES}
         comment, ballot = fields.text("comment", MAX_COMMENT_CHARS), fields.number("ballot")
         return _seen(arena.remark(fields.visitor_key, fields.text("battle"), reasons, comment, ballot))
 
-    @replying
     def battle_tokens(fields: Fields) -> Reply:
         side = _side(fields)
         stream, settings = arena.history.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
@@ -172,24 +162,20 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         run = {name: getattr(settings, name) for name in ("mode", "gate", "threshold")}
         return {"tokens": tokens, "members": list(member_names), **run}
 
-    @replying
     def inspect_answer(fields: Fields) -> Reply:
         battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")
         steps, settings = arena.history.steps(fields.visitor_key, battle, turn, _side(fields), position)
         return describe_step(steps, position, settings)
 
-    @replying
     def own_battles(fields: Fields) -> Reply:
         newest, num = arena.history.newest(fields.visitor_key, MAX_LISTED)
         return {"battles": list(map(_row, newest)), "num": num}
 
-    @replying
     def save_battles(fields: Fields) -> Reply:
         wanted = Format(fields.choice("format", TEXT_FORMATS))
         content = content_of(arena.history.own(fields.visitor_key), wanted)
         return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
 
-    @replying
     def delete_battle(fields: Fields) -> None:
         arena.history.delete(fields.visitor_key, fields.text("battle"))
 

@@ -6,7 +6,6 @@ Its value is the text of `records.RunLines`; its script appends new lines once p
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Semaphore
 
 import gradio as gr
@@ -18,7 +17,7 @@ from gac_app.ui.compare.forks import forks_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import MAX_ASKED, PIECE, streams_of, token_record
 from gac_app.ui.compare.turns import whole_turns
-from gac_app.ui.requests import Fields, Reply, client_here, replying
+from gac_app.ui.requests import Fields, PageFunction, Reply, client_here
 
 EVENTS = ("open", "rerun", "branch", "revise", "compare", "regenerate", "extend")
 
@@ -39,20 +38,18 @@ def build_board(service: RunService, computing: Semaphore) -> gr.HTML:
     )
 
 
-def board_functions(service: RunService, computing: Semaphore) -> list[Callable[[object], Reply]]:
+def board_functions(service: RunService, computing: Semaphore) -> list[PageFunction]:
     """The functions that the script calls, by name.
 
     Args:
         computing: held while the tokens of a long answer are written, for some hundredths of a second.
     """
 
-    @replying
     def inspect_step(fields: Fields) -> Reply:
         position = fields.number("position")
         steps, settings = service.history.steps(fields.visitor_key, fields.text("run"), fields.text("stream"), position)
         return describe_step(steps, position, settings)
 
-    @replying
     def read_tokens(fields: Fields) -> Reply:
         run, streams = shown(fields)
         key, first = fields.choice("stream", list(streams)), fields.number("first")
@@ -60,7 +57,6 @@ def board_functions(service: RunService, computing: Semaphore) -> list[Callable[
             steps = streams[key].outline[first : first + MAX_ASKED]
             return {"tokens": [token_record(step, run.member_names, key) for step in steps]}
 
-    @replying
     def find_forks(fields: Fields) -> Reply:
         _, streams = shown(fields)
         with computing:
@@ -71,33 +67,26 @@ def board_functions(service: RunService, computing: Semaphore) -> list[Callable[
         run = service.history.look(fields.visitor_key, fields.text("run"))
         return run, streams_of(run, service.history.run_beside(fields.visitor_key, run))
 
-    @replying
     def seen_run(fields: Fields) -> None:
         service.note_seen(fields.visitor_key, fields.text("run"))
 
-    @replying
     def stop_run(fields: Fields) -> None:
         service.stop(fields.visitor_key, fields.text("run"))
 
-    @replying
     def saved_run(fields: Fields) -> Reply:
         return {"saved": service.history.find(fields.visitor_key, fields.text("run")).is_saved}
 
-    @replying
     def share_run(fields: Fields) -> None:
         run_id, is_shared, with_turns = fields.text("run"), fields.flag("is_shared"), fields.flag("with_turns")
         service.history.share(fields.visitor_key, run_id, is_shared, with_turns=with_turns)
 
-    @replying
     def read_turns(fields: Fields) -> Reply:
         return {"turns": whole_turns(service.history.look(fields.visitor_key, fields.text("run")))}
 
-    @replying
     def vote_run(fields: Fields) -> None:
         run_id, outcome = fields.text("run"), fields.text("outcome")
         service.history.vote(fields.visitor_key, run_id, outcome, client=client_here())
 
-    @replying
     def undo_vote(fields: Fields) -> None:
         service.history.undo_vote(fields.visitor_key, fields.text("run"))
 

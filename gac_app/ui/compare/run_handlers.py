@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from threading import Semaphore
 from typing import Any
 
@@ -45,6 +46,11 @@ class RunHandlers:
         self._lab = lab
         self._threads = Threads()
 
+    def on(self, name: str) -> Callable[[gr.EventData], AsyncIterator[Updates]]:
+        """The handler of the script's event that is called as a method below."""
+        prompt = gr.skip() if name == "open" else ""  # what is typed there stays
+        return following(partial(self.stream, prompt=prompt), getattr(self, name))
+
     async def run(
         self, key: object, conversation_id: str | None, prompt: object, settings: object
     ) -> AsyncIterator[Updates]:
@@ -62,52 +68,40 @@ class RunHandlers:
         async for updates in self.stream(start):
             yield updates
 
-    @following
     def branch(self, fields: Fields, client: str) -> RunView:
         """Start a run with another token at a position of an earlier run."""
         position, token_id = fields.number("position"), fields.number("token")
         return self._service.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
 
-    @following
     def rerun(self, fields: Fields, client: str) -> RunView:
         """Repeat a run with its prompt and settings."""
         return self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
 
-    @following
     def revise(self, fields: Fields, client: str) -> RunView:
         """Replace an earlier run by one with the given prompt and settings."""
         prompt = fields.text("prompt", MAX_PROMPT_CHARS)
         changes = changes_from(self._service.config, fields.unchecked("settings") or {})
         return self._service.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
-    @following
     def compare(self, fields: Fields, client: str) -> RunView:
         """Answer an earlier run's prompt with other settings, by the ensemble alone, beside its answer."""
         changes = changes_from(self._service.config, fields.unchecked("settings") or {})
         return self._service.compare(fields.visitor_key, fields.text("run"), changes, client=client)
 
-    @following
     def regenerate(self, fields: Fields, client: str) -> RunView:
         """Regenerate the answer of one stream of a run."""
         run_id, stream = fields.text("run"), fields.text("stream")
         return self._service.regenerate(fields.visitor_key, run_id, stream, client=client)
 
-    @following
     def extend(self, fields: Fields, client: str) -> RunView:
         """Continue the answers that reached their limit."""
         return self._service.extend(fields.visitor_key, fields.text("run"), client=client)
 
-    async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
+    def open(self, fields: Fields, client: str) -> RunView:
         """Show a run, and follow it while it continues. The next prompt continues its conversation, after the last
         turn.
         """
-
-        def find() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            return fields.visitor_key, self._service.history.look(fields.visitor_key, fields.text("run"))
-
-        async for updates in self.stream(find, prompt=gr.skip()):
-            yield updates
+        return self._service.history.look(fields.visitor_key, fields.text("run"))
 
     async def stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
         """The updates for the run that `start` gives to a visitor's key; `prompt` is the prompt box's first one."""

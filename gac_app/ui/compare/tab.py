@@ -72,8 +72,8 @@ class CompareTab:
     def connect(self, source: gr.HTML, *events: str) -> None:
         """Let the named events of `source` ("open", "rerun" and others) fill the board."""
         for name in events:
-            handler, listen = getattr(self._handlers, name), getattr(source, name)
-            listen(handler, outputs=self._outputs, trigger_mode="multiple", **STREAMED)
+            listen = getattr(source, name)
+            listen(self._handlers.on(name), outputs=self._outputs, trigger_mode="multiple", **STREAMED)
 
     def _connect_prompt(self, new_conversation: gr.Button) -> None:
         key, settings = gr.Textbox(visible=False), gr.Textbox(visible=False)

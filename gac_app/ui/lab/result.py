@@ -15,7 +15,7 @@ from gac_app.services.lab.lab import Lab
 from gac_app.ui.assets import component
 from gac_app.ui.lab.people import for_people
 from gac_app.ui.plots import PlotRow, in_language
-from gac_app.ui.requests import Fields, Reply, page_json, replying
+from gac_app.ui.requests import Fields, Reply, page_json
 from gac_app.ui.settings.names import systems_in_words
 
 MAX_PLOTS = 6  # in the study of vocabularies, each pair of members has one
@@ -27,7 +27,6 @@ class ResultView:
     def __init__(self, lab: Lab, config: Config) -> None:
         self._config = config
 
-        @replying
         def lab_picture(fields: Fields) -> Reply:
             kept = lab.results.load(fields.visitor_key, fields.text("result"))
             return {"svg": to_svg(in_language(for_people(kept.result, config).plots, fields.text("said_in")))}

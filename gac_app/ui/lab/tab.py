@@ -15,7 +15,7 @@ from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES, Lab, QuestionS
 from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import called, component
 from gac_app.ui.lab.result import ResultView
-from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
+from gac_app.ui.requests import Fields, PageFunction, Reply, client_here, started_by
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
@@ -67,10 +67,9 @@ def start_study(lab: Lab) -> Callable[..., str]:
     return started_by(start)
 
 
-def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
+def lab_functions(lab: Lab) -> list[PageFunction]:
     """The functions that the script calls, by name."""
 
-    @replying
     def lab_overview(fields: Fields) -> Reply:
         studies = [_study(study, lab.sets) for study in STUDIES]
         return {
@@ -83,7 +82,6 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
             "browser": owner_of(fields.visitor_key),
         }
 
-    @replying
     def lab_state(fields: Fields) -> Reply:
         running = lab.running
         return {
@@ -92,15 +90,12 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
             "results": [asdict(listed) for listed in lab.results.of(fields.visitor_key)],
         }
 
-    @replying
     def lab_cancel(fields: Fields) -> None:
         lab.cancel(fields.visitor_key)
 
-    @replying
     def lab_rename(fields: Fields) -> None:
         lab.results.rename(fields.visitor_key, fields.text("result"), fields.text("name"))
 
-    @replying
     def lab_delete(fields: Fields) -> None:
         lab.results.delete(fields.visitor_key, fields.text("result"))
 

@@ -121,7 +121,7 @@ def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> N
     assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
     assert listed(arena.runs, ALICE) == []
     with pytest.raises(NotFoundError):
-        arena.runs.history.find(ALICE, arena.service.history.find(ALICE, view.id).last.id)
+        arena.runs.history.find(ALICE, arena.service.battles.find(ALICE, view.id).last.id)
     with pytest.raises(RequestError, match="after the vote"):
         arena.service.history.steps(ALICE, view.id, 0, "left", 0)
 
@@ -145,7 +145,7 @@ def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> 
 
     voted = arena.service.vote(ALICE, view.id, "right", view.ballot)
 
-    battle = arena.service.history.find(ALICE, view.id)
+    battle = arena.service.battles.find(ALICE, view.id)
     assert battle.last.over.is_set()
     facts = arena.facts(view.id)
     assert facts["early"] is True
@@ -167,7 +167,7 @@ def test_undo_within_ten_seconds_and_a_vote_anew(arena: Arena, monkeypatch: pyte
     assert [row.outcome for row in arena.store.battles.votes()] == ["right"]
     assert "duplicate" not in arena.facts(view.id)["flags"]
 
-    battle = arena.service.history.find(ALICE, view.id)
+    battle = arena.service.battles.find(ALICE, view.id)
     battle.voted_at -= battles.UNDO_S
     assert arena.service.history.look(ALICE, view.id).phase == "revealed"
     with pytest.raises(RequestError, match="names have been told"):
@@ -257,7 +257,7 @@ def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> 
     second = arena.until(ALICE, first.id, "answered")
     assert [turn.prompt for turn in second.turns] == ["Name three colours", "And three more"]
     assert second.turns[0] == first.turns[0]
-    battle = arena.service.history.find(ALICE, first.id)
+    battle = arena.service.battles.find(ALICE, first.id)
     assert {side: one.name for side, one in battle.turns[0]._pair.items()} == {
         side: one.name for side, one in battle.turns[1]._pair.items()
     }
@@ -285,7 +285,7 @@ def test_the_next_turn_waits_for_the_answers(house: House) -> None:
 def test_the_same_prompt_by_a_pair_drawn_anew(arena: Arena) -> None:
     first = arena.answered()
     again = arena.answered(prompt="", again=first.id)
-    pairs = [{one.name for one in arena.service.history.find(ALICE, view.id).pair.values()} for view in (first, again)]
+    pairs = [{one.name for one in arena.service.battles.find(ALICE, view.id).pair.values()} for view in (first, again)]
     assert again.turns[0].prompt == "Name three colours"
     assert all(len(pair & NAMES) == 2 for pair in pairs)
 

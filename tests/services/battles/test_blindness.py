@@ -75,7 +75,7 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     until(lambda: any(lengths(arena.service.history.look(ALICE, view.id))), "for the second answer")
     later = stopped(arena, view)
     assert later.turns[0] == view.turns[0]
-    fed = arena.service.history.find(ALICE, view.id).last.streams
+    fed = arena.service.battles.find(ALICE, view.id).last.streams
     assert [fed[side].messages[1].content for side in SIDES] == [view.turns[0].left.text, view.turns[0].right.text]
 
     arena.service.vote(ALICE, view.id, "tie", later.ballot)
@@ -121,18 +121,18 @@ def test_whether_a_prompt_fits_depends_on_no_contestant(house: House) -> None:
         assert "zyx" not in str(refused.value)
     view = arena.answered(prompt="Go on")
     assert [view.turns[0].left.is_cut, view.turns[0].right.is_cut] == [True, True]
-    ends = arena.service.history.find(ALICE, view.id).last.streams
+    ends = arena.service.battles.find(ALICE, view.id).last.streams
     assert all(45 <= end.num_tokens <= 60 for side in SIDES if (end := ends[side].finished))
 
 
 def test_contestants_sample_with_seeds_that_nobody_knows(house: House) -> None:
     arena = Arena(house)
-    one, other = (arena.service.history.find(ALICE, arena.answered().id).last for _ in range(2))
+    one, other = (arena.service.battles.find(ALICE, arena.answered().id).last for _ in range(2))
     settings = [run.settings_of(side) for run in (one, other) for side in SIDES]
     assert {each.temperature for each in settings} == {0.7}
     assert len({each.seed for each in settings} | {0}) == 5
     greedy = Arena(house, arena={"temperature": 0})
-    run = greedy.service.history.find(ALICE, greedy.answered().id).last
+    run = greedy.service.battles.find(ALICE, greedy.answered().id).last
     assert {run.settings_of(side).temperature for side in SIDES} == {0.0}
 
 

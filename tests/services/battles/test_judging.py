@@ -29,7 +29,7 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
     monkeypatch.setattr("gac_app.services.runs.runs.END_TIMEOUT_S", 10 * WAIT_S)
     arena = Arena(house, settings=LONG)
     view = arena.begun()
-    run, may_end = arena.service.history.find(ALICE, view.id).last, threading.Event()
+    run, may_end = arena.service.battles.find(ALICE, view.id).last, threading.Event()
     end = run.on_ended
 
     def end_late() -> None:
@@ -64,7 +64,7 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
     view = arena.answered()
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    battle = arena.service.history.find(ALICE, view.id)
+    battle = arena.service.battles.find(ALICE, view.id)
     with ThreadPoolExecutor() as pool:
         with locked(house):
             first = pool.submit(arena.service.remark, ALICE, view.id, {"left": ["clear"]}, "one", voted.ballot)

@@ -131,7 +131,7 @@ def test_a_verdict_stands_in_no_visitor_s_way(house: House) -> None:
     arena.service.remark(ALICE, view.id, {"left": ["clear"]}, "why", voted.ballot)
     assert arena.kinds(view.id) == ["vote", "verdict", "remark"]
     (kept,) = arena.store.battles.export()
-    arena.service.history.drop(arena.service.history.find(ALICE, view.id).owner)
+    arena.service.history.drop(arena.service.battles.find(ALICE, view.id).owner)
     assert arena.service.history.look(ALICE, view.id).outcome == "left"
     assert kept.judgements[1]["outcome"] == "dropped"
 

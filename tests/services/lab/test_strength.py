@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.services.lab.lab import Lab
-from gac_app.services.lab.strength import strength_advice
+from gac_app.ui.settings.panel import meaning_of
 from tests.fakes import config_of
 from tests.services.lab.test_lab import store_in, study_pair
 
@@ -40,7 +40,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def advice(lab: Lab | None) -> str:
-    return strength_advice(CONFIG, CONFIG.settings, lab)
+    return str(meaning_of(CONFIG, lab, {})["advice"])
 
 
 def test_a_result_counts_as_soon_as_it_is_kept(lab: Lab) -> None:

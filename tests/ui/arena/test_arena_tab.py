@@ -17,6 +17,8 @@ from gac_app.services.battles.views import BattleView
 from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from gac_app.ui.compare.records import GATED
+from gac_app.ui.requests import replying
+from gac_app.ui.streaming import following
 from tests.fakes import WAIT_S
 from tests.services.house import until
 from tests.ui.planted import GATED as PLANTED_GATED
@@ -31,7 +33,9 @@ class Tab:
     def __init__(self, folder: Path, *, public: bool = False, **planted: Any) -> None:
         self.planted = planted_arena(folder, PlantedEnsemble(**{"pieces": SAID, **planted}), public=public)
         self.handlers = ArenaHandlers(self.planted.arena)
-        self._functions = {one.__name__: one for one in arena_functions(self.planted.arena, ("Small", "Large"))}
+        self._functions = {
+            one.__name__: replying(one) for one in arena_functions(self.planted.arena, ("Small", "Large"))
+        }
 
     def ask(self, name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = json.loads(json.dumps(self._functions[name]({"key": key, **fields})))
@@ -42,7 +46,7 @@ class Tab:
 
         async def collect() -> list[str]:
             event = gr.EventData(None, {"key": key, **fields})
-            return [value async for value in getattr(self.handlers, name)(event)]
+            return [value async for value in following(self.handlers.stream, getattr(self.handlers, name))(event)]
 
         return asyncio.run(collect())
 
@@ -84,7 +88,7 @@ def test_a_battle_whose_page_leaves_at_once_ends(make: Callable[..., Tab]) -> No
 
     async def leave() -> None:
         event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
-        updates = tab.handlers.start(event)
+        updates = following(tab.handlers.stream, tab.handlers.start)(event)
         await anext(updates)
         await updates.aclose()  # type: ignore[attr-defined]
 
@@ -109,7 +113,7 @@ def test_a_battle_whose_page_left_while_it_began_ends(
 
     async def leave() -> None:
         event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
-        coming = asyncio.ensure_future(anext(tab.handlers.start(event)))
+        coming = asyncio.ensure_future(anext(following(tab.handlers.stream, tab.handlers.start)(event)))
         assert await asyncio.to_thread(begins.wait, WAIT_S)
         coming.cancel()
         await asyncio.wait([coming])

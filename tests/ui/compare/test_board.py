@@ -23,6 +23,7 @@ from gac_app.storage.runs import traces
 from gac_app.ui.compare import board
 from gac_app.ui.compare.board import board_functions
 from gac_app.ui.compare.records import PIECE, RunLines, token_record
+from gac_app.ui.requests import replying
 from tests.databases import database_in
 from tests.fakes import config_of
 from tests.storage.samples import answer, new_run, token_event
@@ -60,7 +61,7 @@ def events_of(other_at: int | None = None) -> list[TokenEvent]:
 
 
 def call(service: RunService, name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
-    functions = {function.__name__: function for function in board_functions(service, Semaphore())}
+    functions = {function.__name__: replying(function) for function in board_functions(service, Semaphore())}
     return functions[name]({"key": key, "run": RUN, "stream": "ensemble", **fields})
 
 
@@ -141,7 +142,7 @@ def test_tokens_are_written_for_one_after_the_other(service: RunService, monkeyp
         return token_record(*args)
 
     monkeypatch.setattr(board, "token_record", written)
-    functions = {function.__name__: function for function in board_functions(service, Semaphore())}
+    functions = {function.__name__: replying(function) for function in board_functions(service, Semaphore())}
 
     def read(stream: str) -> None:
         functions["read_tokens"]({"key": KEY, "run": RUN, "stream": stream, "first": PIECE})

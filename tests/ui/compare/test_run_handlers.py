@@ -53,7 +53,7 @@ def run_id_of(update: Any) -> str:
 
 def opened(handlers: RunHandlers, key: str, run_id: str) -> Any:
     """The last update of opening a run."""
-    return collect(handlers.open(event(key=key, run=run_id)))[-1]
+    return collect(handlers.on("open")(event(key=key, run=run_id)))[-1]
 
 
 def event(**data: Any) -> gr.EventData:
@@ -171,11 +171,11 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) 
     run: Any = service.history.find(KEY, run_id)
     assert not run.over.wait(0.2)
 
-    assert left(handlers.open(event(key=KEY, run=run_id))) == run_id
+    assert left(handlers.on("open")(event(key=KEY, run=run_id))) == run_id
     assert not run.over.wait(0.1), "it goes on after the page that found it, too"
 
     service.audience.unseen_s = 0.05
-    assert left(handlers.open(event(key=KEY, run=run_id))) == run_id
+    assert left(handlers.on("open")(event(key=KEY, run=run_id))) == run_id
     wait_until_over(service, run)
     assert run.status == "aborted"
     service.close()
@@ -189,7 +189,7 @@ def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None
     async def two() -> Any:
         first = handlers.run(KEY, None, "hello", {})
         run_id = run_id_of(await anext(first))
-        second = handlers.open(event(key=KEY, run=run_id))
+        second = handlers.on("open")(event(key=KEY, run=run_id))
         await anext(second)
         await first.aclose()  # type: ignore[attr-defined]
         run: Any = service.history.find(KEY, run_id)
@@ -205,7 +205,7 @@ def test_a_branch_takes_the_other_token(service: RunService) -> None:
     handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
-    updates = collect(handlers.branch(event(key=KEY, run=run_id, position=1, token=7)))
+    updates = collect(handlers.on("branch")(event(key=KEY, run=run_id, position=1, token=7)))
     lines = [json.loads(line) for line in updates[-1][0].splitlines()]
     assert (lines[0]["run"]["parent"], lines[0]["run"]["branch_position"]) == (run_id, 1)
     assert [line[1] for line in lines if isinstance(line, list) and line[0] == 0][:2] == ["Paris", " instead"]
@@ -217,8 +217,8 @@ def test_anothers_run_is_not_opened_rerun_or_branched(service: RunService) -> No
     run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
     assert "no such run" in notice_of(opened(handlers, OTHER_KEY, run_id))["message"]
     for updates in (
-        handlers.rerun(event(key=OTHER_KEY, run=run_id)),
-        handlers.branch(event(key=OTHER_KEY, run=run_id, position=1, token=7)),
+        handlers.on("rerun")(event(key=OTHER_KEY, run=run_id)),
+        handlers.on("branch")(event(key=OTHER_KEY, run=run_id, position=1, token=7)),
     ):
         assert "no such run" in notice_of(collect(updates)[0])["message"]
 
@@ -249,17 +249,17 @@ def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
 def test_odd_event_data_becomes_a_notice(service: RunService) -> None:
     handlers = handlers_of(service)
     for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
-        assert notice_of(collect(handlers.open(gr.EventData(None, data)))[-1])["message"]
+        assert notice_of(collect(handlers.on("open")(gr.EventData(None, data)))[-1])["message"]
 
 
 def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -> None:
     handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
-    branched = collect(handlers.branch(event(key=KEY, run=run_id_of(first), position=1, token=7)))[0]
+    branched = collect(handlers.on("branch")(event(key=KEY, run=run_id_of(first), position=1, token=7)))[0]
     assert branched[1] == "[]"
     second = collect(handlers.run(KEY, branched[2], "and then?", {}))[0]
     assert [turn["id"] for turn in json.loads(second[1])] == [run_id_of(branched)]
-    again = collect(handlers.branch(event(key=KEY, run=run_id_of(first), position=2, token=7)))[0]
+    again = collect(handlers.on("branch")(event(key=KEY, run=run_id_of(first), position=2, token=7)))[0]
     assert again[1] == "[]"
 
 
@@ -290,9 +290,9 @@ def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     service = planted_service(tmp_path, ensemble)
     handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[-1]
-    same = collect(handlers.rerun(event(key=KEY, run=run_id_of(first))))[-1]
+    same = collect(handlers.on("rerun")(event(key=KEY, run=run_id_of(first))))[-1]
     ensemble.pieces = ["Paris", " was", *ANSWER[2:]]
-    other = collect(handlers.rerun(event(key=KEY, run=run_id_of(same))))[-1]
+    other = collect(handlers.on("rerun")(event(key=KEY, run=run_id_of(same))))[-1]
     service.close()
 
     service = planted_service(tmp_path)
@@ -329,7 +329,7 @@ def test_nothing_of_a_run_is_read_or_written_on_the_event_loop(
     monkeypatch.setattr(records, "token_record", written)
     opened(handlers, KEY, first)
     assert len(threads) == 3 * len(ANSWER) + 3, "tokens, and an outline of each answer"
-    collect(handlers.rerun(event(key=KEY, run=first)))
+    collect(handlers.on("rerun")(event(key=KEY, run=first)))
     assert threading.main_thread() not in threads
 
 
@@ -368,7 +368,7 @@ class Refusing(Spy):
 )
 def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call: tuple[Any, ...]) -> None:
     service: Any = Refusing()
-    [update] = collect(getattr(handlers_of(service), handler)(event(key=KEY, **data)))
+    [update] = collect(handlers_of(service).on(handler)(event(key=KEY, **data)))
     assert service.calls == [(*call, {"client": ""})]
     assert (notice_of(update)["field"], notice_of(update)["message"]) == ("run", "is refused")
     assert [one == gr.skip() for one in update] == [True] * 4 + [False]
@@ -391,7 +391,7 @@ def test_a_run_of_another_server_appears_when_it_is_done(tmp_path: Path, monkeyp
 
     async def watch() -> list[list[Any]]:
         found = []
-        async for update in handlers_of(there).open(event(key=KEY, run=run.id)):
+        async for update in handlers_of(there).on("open")(event(key=KEY, run=run.id)):
             found.append([json.loads(line) for line in update[0].splitlines()])
             there.stop(KEY, run.id)
         return found

@@ -17,6 +17,7 @@ from gac_app.services.lab.results import ListedResult
 from gac_app.services.visitors import owner_of
 from gac_app.ui.lab.result import _body_of, _head_of
 from gac_app.ui.lab.tab import lab_functions, start_study
+from gac_app.ui.requests import replying
 from gac_app.ui.settings.names import systems_in_words
 from tests.fakes import config_of
 from tests.ui.spy import Spy
@@ -42,7 +43,7 @@ def lab_of(**fields: Any) -> Any:
 
 
 def ask(lab: Any, name: str, /, **fields: Any) -> Any:
-    return {function.__name__: function for function in lab_functions(lab)}[name]({"key": KEY, **fields})
+    return {function.__name__: replying(function) for function in lab_functions(lab)}[name]({"key": KEY, **fields})
 
 
 def test_the_overview_describes_studies_and_limits() -> None:

@@ -16,6 +16,7 @@ from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.lab.tab import lab_functions, start_study
+from gac_app.ui.requests import replying
 from tests.services.lab.test_lab import random_pair, store_in, until
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
@@ -29,7 +30,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
-    functions = {function.__name__: function for function in lab_functions(lab)}
+    functions = {function.__name__: replying(function) for function in lab_functions(lab)}
 
     def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))
