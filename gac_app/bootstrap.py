@@ -26,7 +26,6 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import DatasetPlace, Place
-from gac_app.services.runs.history import implies_nothing
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 
@@ -90,7 +89,7 @@ def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_la
     mirror = Mirror(store, _mirror_place(config), battles.open_ids) if config.mirror.is_on else None
     if mirror:
         mirror.start()
-    implies = implied_by(config, versions) if config.arena.is_open else implies_nothing
+    implies = implied_by(config, versions) if config.arena.is_open else None
     runs = RunService(config, store, versions, mirror=mirror, implies=implies)
     lab = None
     if has_lab and config.lab.is_open:

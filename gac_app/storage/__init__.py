@@ -7,8 +7,6 @@ from gac_app.storage.battles.records import (
     NewBattle,
     NewJudgement,
     StoredBattle,
-    VoteNews,
-    VoteRow,
     implied_id,
 )
 from gac_app.storage.database.database import DeletedIds
@@ -62,8 +60,6 @@ __all__ = [
     "StoredStudy",
     "Swap",
     "Turn",
-    "VoteNews",
-    "VoteRow",
     "Wish",
     "clean_json",
     "clean_text",

@@ -9,7 +9,7 @@ from gac_app.settings import Mode
 from gac_app.storage import SORTS, ConversationSummary, HistoryFilter, RunSummary
 from gac_app.ui.assets import called, component
 from gac_app.ui.compare.spelling import label_of
-from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, PageFunction, Reply
+from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, PageFunction, Reply, same
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
 
@@ -78,9 +78,7 @@ def _filter(fields: Fields) -> HistoryFilter:
 def _conversation(conversation: ConversationSummary) -> Reply:
     return {
         "id": conversation.conversation_id,
-        "name": conversation.name,
-        "is_starred": conversation.is_starred,
-        "num_runs": conversation.num_runs,
+        **same(conversation, "name", "is_starred", "num_runs"),
         "runs": [_row(run) for run in conversation.runs],
     }
 
@@ -88,15 +86,9 @@ def _conversation(conversation: ConversationSummary) -> Reply:
 def _row(summary: RunSummary) -> Reply:
     return {
         "id": summary.run_id,
-        "prompt": summary.prompt,
+        **same(summary, "prompt", "mode", "outcome", "excerpt", "num_tokens", "num_ensembled", "is_shared"),
         "status": str(summary.status),
-        "mode": summary.mode,
         "created_at": summary.created_at.isoformat(),
-        "outcome": summary.outcome,
-        "excerpt": summary.excerpt,
-        "num_tokens": summary.num_tokens,
-        "num_ensembled": summary.num_ensembled,
         "branch_position": summary.branch_position,
         "swap": summary.swap and [label_of(token) for token in summary.swap],
-        "is_shared": summary.is_shared,
     }

@@ -9,7 +9,7 @@ import gradio as gr
 from gac_app.errors import without_folders
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.assets import component
-from gac_app.ui.requests import page_json
+from gac_app.ui.requests import page_json, same
 from gac_app.ui.streaming import QUIET
 
 TICK_S = 1.0
@@ -37,7 +37,7 @@ def states_of(service: RunService) -> str:
     speeds, answers = service.member_speeds(), service.members.are_ready
     states = [
         {
-            **{name: getattr(state, name) for name in ("name", "phase", "words", "progress", "notice")},
+            **same(state, "name", "phase", "words", "progress", "notice"),
             "detail": without_folders(state.detail),
             "answers": answers,
             "facts": [*map(astuple, state.facts), *_cost(speeds.get(state.name))],

@@ -170,6 +170,11 @@ def client_here() -> str:
     return client_of(request.client.host) if request and request.client else ""
 
 
+def same(one: object, *names: str) -> Reply:
+    """The attributes that the page calls as the program does."""
+    return {name: getattr(one, name) for name in names}
+
+
 def page_json(value: Any, **options: Any) -> str:
     """A component's value as JSON without "<", so that Gradio finds no tags in a model's or visitor's text.
 

@@ -11,7 +11,6 @@ from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
 from gac_app.services.battles.implied import implied_by
 from gac_app.services.mirror.mirror import Mirror
-from gac_app.services.runs.history import implies_nothing
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import RunView
 from gac_app.storage import HistoryFilter, RunSummary, Store
@@ -47,7 +46,7 @@ class House:
     ) -> RunService:
         models = fake_models() if models is None else models
         config = config_of([model.name for model in models], **config_fields)
-        implies = implied_by(config, VERSIONS) if has_arena else implies_nothing
+        implies = implied_by(config, VERSIONS) if has_arena else None
         service = RunService(config, store or self.store(), VERSIONS, mirror=mirror, implies=implies)
         service.members.use(ensemble_of(models, config))
         self._made.append((service, models))

@@ -98,7 +98,7 @@ class LiveBattles:
     def _taken_over(self, visitor_key: str, battle_id: str) -> Battle:
         """A battle from the database, if it can be judged."""
         found = self._store.battles.load(visitor_key, battle_id)
-        if not self.is_open(battle_id):
+        if battle_id not in self._store.battles.open_ids(revocable_since(), battle_id):
             raise NotFoundError("there is no such battle")
         if not is_shown(found):
             raise ElsewhereError("Another server answers this battle; it appears here when it is done.")
@@ -137,10 +137,6 @@ class LiveBattles:
         are secret.
         """
         return self._store.battles.open_ids(revocable_since())
-
-    def is_open(self, battle_id: str) -> bool:
-        """Whether a battle is one of `open_ids`."""
-        return battle_id in self._store.battles.open_ids(revocable_since(), battle_id)
 
     def revocable_ids(self) -> frozenset[str]:
         """The open battles whose vote can still be taken back, and does not count yet."""

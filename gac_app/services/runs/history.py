@@ -33,13 +33,6 @@ END_TIMEOUT_S = 10.0  # for a stopped run to end
 Implies = Callable[[str, RunView, RunView | None, str, str], Sequence[JudgedBattle]]
 
 
-def implies_nothing(
-    visitor_key: str, run: RunView, beside: RunView | None, outcome: str, client: str
-) -> Sequence[JudgedBattle]:
-    """Where there is no Arena."""
-    return ()
-
-
 class Companion(Protocol):
     """A service that uses a `RunService`, and must forget and stop with it."""
 
@@ -58,7 +51,7 @@ class History:
         members: their prefix caches are cleared.
         mirror: deletions are marked in it.
         companions: called when a visitor deletes everything.
-        implies: gives battles that are stored with a vote.
+        implies: gives battles that are stored with a vote; None = none are, without an Arena.
     """
 
     def __init__(
@@ -70,7 +63,7 @@ class History:
         members: Members,
         mirror: Mirror | None,
         companions: Sequence[Companion],
-        implies: Implies,
+        implies: Implies | None,
     ) -> None:
         self._config, self._store, self._runs, self._runner = config, store, runs, runner
         self._members, self._mirror, self._companions, self._implies = members, mirror, companions, implies
@@ -191,7 +184,7 @@ class History:
             known = (*run.outcomes, *([BESIDE] if beside else []))
             if outcome not in known:
                 raise RequestError("outcome", f"expected one of {', '.join(known)}")
-            implied = self._implies(visitor_key, run, beside, outcome, client)
+            implied = self._implies(visitor_key, run, beside, outcome, client) if self._implies else ()
             write = self._store.vote(visitor_key, run_id, outcome, implied)
         write.add_done_callback(self._count_vote)
         _judge(run, outcome, write)

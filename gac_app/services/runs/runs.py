@@ -18,7 +18,7 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
-from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies, implies_nothing
+from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies
 from gac_app.services.runs.live_run import LiveRun, RunPlan, is_elsewhere
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.metrics import Metrics
@@ -62,7 +62,7 @@ class RunService:
         versions: Mapping[str, str] | None = None,
         *,
         mirror: Mirror | None = None,
-        implies: Implies = implies_nothing,
+        implies: Implies | None = None,
     ) -> None:
         self.config = config
         self.config_hash = config_hash_of(config)

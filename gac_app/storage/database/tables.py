@@ -36,7 +36,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value and value.astimezone(UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
-        process = super().result_processor(dialect, coltype) or self._as_it_is
+        process = super().result_processor(dialect, coltype)
+        assert process is not None  # noqa: S101 (there is `process_result_value`)
 
         def process_any(value: Any) -> datetime | None:
             try:
@@ -45,10 +46,6 @@ class UtcDateTime(TypeDecorator[datetime]):
                 return datetime.min.replace(tzinfo=UTC)
 
         return process_any
-
-    @staticmethod
-    def _as_it_is(value: datetime | None) -> datetime | None:
-        return value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:

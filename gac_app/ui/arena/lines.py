@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from gac_app.arena.outcomes import SIDES
 from gac_app.services.battles.views import BattleView, ContestantView
 from gac_app.settings import Settings
-from gac_app.ui.requests import page_line
+from gac_app.ui.requests import page_line, same
 from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.settings.wording import settings_in_words
 
@@ -65,15 +65,9 @@ def state_of(view: BattleView) -> dict[str, Any]:
     last = view.turns[-1]
     contestants = view.contestants
     return {
-        "id": view.id,
-        "phase": view.phase,
+        **same(view, "id", "phase", "ballot", "may_vote", "outcome", "is_saving", "message"),
         "place": view.queue_place,
-        "ballot": view.ballot,
-        "may_vote": view.may_vote,
-        "outcome": view.outcome,
         "undo_left_s": round(view.undo_left_s, 1),
-        "is_saving": view.is_saving,
-        "message": view.message,
         "is_over": [last.left.is_over, last.right.is_over],
         "is_cut": [last.left.is_cut, last.right.is_cut],
         "contestants": [_contestant(contestants[side]) for side in SIDES] if contestants else None,

@@ -25,7 +25,7 @@ from gac_app.ui.arena.lines import ELSEWHERE, LIVE, BattleLines, state_of, texts
 from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
-from gac_app.ui.requests import Fields, PageFunction, Reply, Threads, has_listener, refusal_json
+from gac_app.ui.requests import Fields, PageFunction, Reply, Threads, has_listener, refusal_json, same
 from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.streaming import STREAMED, followed, following
 from gac_app.ui.tabs import Tab, TabContext
@@ -159,8 +159,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         stream, settings = arena.history.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
         is_alone = bool(fields.text("member"))
         tokens = [token_record(step, member_names, "" if is_alone else ENSEMBLE) for step in stream.outline]
-        run = {name: getattr(settings, name) for name in ("mode", "gate", "threshold")}
-        return {"tokens": tokens, "members": list(member_names), **run}
+        return {"tokens": tokens, "members": list(member_names), **same(settings, "mode", "gate", "threshold")}
 
     def inspect_answer(fields: Fields) -> Reply:
         battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")

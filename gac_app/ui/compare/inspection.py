@@ -10,6 +10,7 @@ from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.settings import Settings
 from gac_app.ui.compare.covering import character_of, describe_covers
 from gac_app.ui.compare.spelling import label_of
+from gac_app.ui.requests import same
 
 _ROUNDING = 1e-5  # of a sum of stored probabilities
 
@@ -23,22 +24,13 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
     """
     step = steps[position]
     return {
-        "position": step.position,
+        **same(step, "position", "prob", "winner", "drawn", "is_ensembled", "is_forced", "is_partial", "is_drafted"),
+        **same(settings, "mode", "gate", "threshold"),
         "label": label_of(step.token),
         "is_end": not step.token,
-        "prob": step.prob,
         "confidence": step.gate_confidence,
-        "threshold": settings.threshold,
-        "mode": settings.mode,
-        "gate": settings.gate,
-        "is_ensembled": step.is_ensembled,
-        "is_forced": step.is_forced,
-        "is_partial": step.is_partial,
-        "is_drafted": step.is_drafted,
         "drafted_by": None if step.drafted_by is None else list(step.drafted_by),
-        "drawn": step.drawn,
         "character": character_of(steps, position),
-        "winner": step.winner,
         "weights_follow": _weights_follow(steps, position, settings),
         "top": [
             _candidate(item, step) | {"parts": _parts(item, step, settings)} for item in _with_chosen(step.top, step)
@@ -110,14 +102,9 @@ def _member(trace: MemberTrace, step: StepTrace) -> dict[str, Any]:
     shown = [*others[: at + 1], *longer, *others[at + 1 :]]
     return {
         "name": trace.member,
-        "weight": trace.weight,
-        "prob": trace.prob,
+        **same(trace, "weight", "prob", "rank", "num_read", "num_told", "missing"),
         "includes_longer": _includes_longer(trace, longer, step),
-        "rank": trace.rank,
-        "num_read": trace.num_read,
         "ms": trace.seconds * 1000,
-        "num_told": trace.num_told,
-        "missing": trace.missing,
         "top": [_candidate(item, step) | {"is_longer": item in longer} for item in shown],
     }
 

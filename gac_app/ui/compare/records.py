@@ -27,7 +27,7 @@ from gac_app.services.runs.views import BESIDE, ENSEMBLE, StreamView, is_over
 from gac_app.ui.compare.forks import Fork, GrowingText
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.compare.wording import comparison_in_words
-from gac_app.ui.requests import page_line
+from gac_app.ui.requests import page_line, same
 from gac_app.ui.settings.wording import beside_in_words, settings_in_words
 
 GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
@@ -81,29 +81,20 @@ class RunLines:
     def _header(self) -> dict[str, Any]:
         run, settings = self._run, self._run.settings
         return {
-            "id": run.id,
+            **same(run, "id", "prompt", "branch_position", "seeds", "outcome", "is_own", "is_shared", "shares_turns"),
+            **same(settings, "mode", "gate", "threshold"),
             "nonce": secrets.token_hex(4),  # opening the same run twice must give different values
-            "prompt": run.prompt,
             "members": list(run.member_names),
             "streams": self._keys,
-            "mode": settings.mode,
-            "gate": settings.gate,
-            "threshold": settings.threshold,
             "settings": settings_in_words(settings),
             "is_live": not is_over(run),
             "age_s": round(time.monotonic() - run.came_at, 1) if isinstance(run, LiveRun) else 0,
             "parent": run.parent_run_id,
-            "branch_position": run.branch_position,
             "swap": run.swap and [label_of(token) for token in run.swap],
             "is_again": self._before is not None,
-            "seeds": run.seeds,
             # One answer was regenerated, the others are an earlier run's.
             "is_partly_kept": bool(run.seeds) and run.repeats_run_id is None,
             "beside": self._beside and beside_in_words(self._beside.id, self._beside.settings, settings),
-            "outcome": run.outcome,
-            "is_own": run.is_own,
-            "is_shared": run.is_shared,
-            "shares_turns": run.shares_turns,
             "has_turns": bool(run.turns),
         }
 

@@ -15,7 +15,7 @@ from gac_app.services.lab.lab import Lab
 from gac_app.ui.assets import component
 from gac_app.ui.lab.people import for_people
 from gac_app.ui.plots import PlotRow, in_language
-from gac_app.ui.requests import Fields, Reply, page_json
+from gac_app.ui.requests import Fields, Reply, page_json, same
 from gac_app.ui.settings.names import systems_in_words
 
 MAX_PLOTS = 6  # in the study of vocabularies, each pair of members has one
@@ -53,14 +53,9 @@ class ResultView:
 
 def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
     return {
-        "id": kept.id,
-        "name": kept.name,
-        "study": result.study,
-        "heading": result.heading,
-        "created_at": kept.created_at,
-        "members": list(kept.members),
+        **same(kept, "id", "name", "created_at", "members"),
+        **same(result, "study", "heading", "settings"),
         "remarks": [*result.remarks, *([f"Note: {result.failure}"] if result.failure else [])],
-        "settings": result.settings,
         "has_plot": bool(result.plots),
         "csv": to_csv(kept.result.tables),
         "json": json.dumps(result.data, ensure_ascii=False, indent=2),

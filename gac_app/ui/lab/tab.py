@@ -15,7 +15,7 @@ from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES, Lab, QuestionS
 from gac_app.services.visitors import owner_of
 from gac_app.ui.assets import called, component
 from gac_app.ui.lab.result import ResultView
-from gac_app.ui.requests import Fields, PageFunction, Reply, client_here, started_by
+from gac_app.ui.requests import Fields, PageFunction, Reply, client_here, same, started_by
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
@@ -104,17 +104,14 @@ def lab_functions(lab: Lab) -> list[PageFunction]:
 
 def _study(study: type[Study], sets: tuple[QuestionSet, ...]) -> Reply:
     fitting = [{"name": s.name, "about": s.task.about, "count": len(s.questions)} for s in sets if s.fits(study)]
-    return {"name": study.name, "title": study.title, "about": study.about, "needs": study.needs, "sets": fitting}
+    return {**same(study, "name", "title", "about", "needs"), "sets": fitting}
 
 
 def _running(running: Running, lab: Lab, visitor_key: str) -> Reply:
     return {
         "title": running.study.title,
         "set": running.set_name,
-        "round": running.round,
-        "num_done": running.num_done,
-        "num_total": running.num_total,
-        "seconds_left": running.seconds_left,
+        **same(running, "round", "num_done", "num_total", "seconds_left"),
         "is_mine": running.owner == owner_of(visitor_key),
         "may_cancel": lab.may_cancel(visitor_key, running),
     }
