@@ -25,11 +25,11 @@ from gac_app.storage.runs.tables import Run
 
 BEAT_S = 15.0
 SILENT_S = 60.0
-STOP_S = 1.0
+STOP_S = 1.0  # for a report under way
 _SAME_START_S = 2.0  # a process's start is given in ticks since boot, whose time is an estimate
 
 
-class Heartbeat:
+class Heartbeat(Repeater):
     """Reports from a thread that this server is alive, and interrupts runs of dead servers, until `stop`.
 
     Raises:
@@ -41,11 +41,7 @@ class Heartbeat:
         self._engine = engine
         with storage_errors(engine):
             self._beat()
-        self._repeater = Repeater("gac-heartbeat", BEAT_S, self._beat)
-
-    def stop(self) -> None:
-        """Stop reporting."""
-        self._repeater.stop(STOP_S)
+        super().__init__("gac-heartbeat", BEAT_S, self._beat)
 
     def leave(self, session: Session) -> None:
         """This server's last write: interrupt its remaining runs."""

@@ -62,7 +62,7 @@ def _send(session: Session, server_id: str | None, subject_id: str, wish: Wish) 
         session.add(Signal(server_id=server_id, subject_id=subject_id, wish=wish))
 
 
-class Listener:
+class Listener(Repeater):
     """Hears a server's signals from a thread, until `stop`.
 
     Args:
@@ -72,11 +72,7 @@ class Listener:
     def __init__(self, engine: Engine, server_id: str, tell: Tell) -> None:
         self._engine, self._tell = engine, tell
         self._own = select(Signal).where(Signal.server_id == server_id).order_by(Signal.id)
-        self._repeater = Repeater("gac-signals", POLL_S, self._listen)
-
-    def stop(self, timeout_s: float) -> None:
-        """Stop listening."""
-        self._repeater.stop(timeout_s)
+        super().__init__("gac-signals", POLL_S, self._listen)
 
     def _listen(self) -> None:
         for subject_id, wish in self._hear():

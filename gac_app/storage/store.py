@@ -21,7 +21,7 @@ from gac_app.storage.runs import changes, history, queries
 from gac_app.storage.runs.imports import import_run
 from gac_app.storage.runs.records import AnswerRecord, Imported
 from gac_app.storage.runs.traces import packed
-from gac_app.storage.servers import Heartbeat
+from gac_app.storage.servers import STOP_S, Heartbeat
 from gac_app.storage.signals import Listener, Tell
 from gac_app.storage.text import clean_text
 
@@ -125,7 +125,7 @@ class Store(Database):
         if self._listener:
             self._listener.stop(timeout_s)
         if self._heartbeat:
-            self._heartbeat.stop()
+            self._heartbeat.stop(STOP_S)
             self.write(self._heartbeat.leave)
         super().close(timeout_s)
 

@@ -6,10 +6,11 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial, wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import anyio.to_thread
 import gradio as gr
@@ -116,11 +117,11 @@ class Fields:
         value = self.text(name)
         if not value:
             return None
-        try:
+        with suppress(ValueError, OverflowError):
             moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else _refuse_time(name)
-        except (ValueError, OverflowError):
-            return _refuse_time(name)
+            if moment.tzinfo:
+                return moment.astimezone(UTC)
+        raise RequestError(name, "expected a date and time with its zone")
 
     def unchecked(self, name: str) -> Any:
         """The raw value, which the caller must check; None if missing."""
@@ -131,10 +132,6 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_NUMBER:
             raise RequestError(name, "expected a whole number of at least 0")
         return value
-
-
-def _refuse_time(name: str) -> NoReturn:
-    raise RequestError(name, "expected a date and time with its zone")
 
 
 class Threads:

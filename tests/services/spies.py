@@ -180,7 +180,7 @@ class Spies:
         before = self._kept()
         battle = self.start()
         self.answered(battle)
-        until(lambda: self.arena.history.find(ALICE, battle).last.over.is_set())
+        until(lambda: self.arena.battles.find(ALICE, battle).last.over.is_set())
         time.sleep(0.05)
         more = {name: num - before.get(name, 0) for name, num in self._kept().items()}
         pair = self.arena.names_for_judges(ALICE, battle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -18,19 +18,11 @@ _PIECE_BYTES = 16_384  # the server waits for the reader between two of them
 _ADDRESS = ("host", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Document:
-    status: int = 0
-    body: bytes = b""
-    zipped: bytes = b""
-    parts: list[bytes] = field(default_factory=list)
-
-    async def take(self, message: Message) -> None:
-        """A `send`."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        else:
-            self.parts.append(message.get("body", b""))
+    status: int
+    body: bytes
+    zipped: bytes
 
 
 class PageDocument:
@@ -62,11 +54,14 @@ class PageDocument:
         if document := self._kept.get(address):
             self._kept.move_to_end(address)
             return document
-        document = _Document()
-        await self.app({**scope, "query_string": b""}, receive, document.take)
-        document.body = b"".join(document.parts)
-        document.parts.clear()
-        document.zipped = await run_in_threadpool(gzip.compress, document.body, 6)
+        sent: list[Message] = []
+
+        async def take(message: Message) -> None:
+            sent.append(message)
+
+        await self.app({**scope, "query_string": b""}, receive, take)
+        body = b"".join(message.get("body", b"") for message in sent)
+        document = _Document(sent[0]["status"], body, await run_in_threadpool(gzip.compress, body, 6))
         if document.status == 200:
             self._kept[address] = document
             if len(self._kept) > MAX_KEPT:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -208,7 +207,9 @@ class Lab:
     ) -> None:
         error, is_own = "", running.set_name == OWN
         try:
-            with self._caches(is_own=is_own) as folder:
+            # Answers to a visitor's own questions are not kept.
+            with TemporaryDirectory(prefix="gac-study-") as passing:
+                folder = Path(passing) if is_own else self._folder
                 result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
             if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
                 raise _Cancelled
@@ -221,12 +222,3 @@ class Lab:
             logger.exception("a study broke")
             error = "Something unexpected happened; the log of the server says what."
         self.last_error, self._running = error, None
-
-    @contextmanager
-    def _caches(self, *, is_own: bool) -> Iterator[Path]:
-        """The folder of result caches. Answers to a visitor's own questions are not kept."""
-        if is_own:
-            with TemporaryDirectory(prefix="gac-study-") as folder:
-                yield Path(folder)
-        else:
-            yield self._folder
