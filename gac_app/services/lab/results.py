@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +37,8 @@ class LabResults:
         self.files = files
         self._store = store
         self._may_edit_files = may_edit_files
+        self._benchmarks: list[Mapping[str, Any]] | None = None  # data of benchmarks, newest first; None = not read yet
+        self._lock = threading.Lock()
 
     def of(self, visitor_key: str) -> list[ListedResult]:
         """A visitor's list, newest first. While the database is unavailable, only the operator's results."""
@@ -69,6 +72,7 @@ class LabResults:
             "benchmark": benchmark,
         }
         settle(self._store.save_study(visitor_key, uuid.uuid4().hex, head, asdict(result)))
+        self._forget()
 
     def rename(self, visitor_key: str, result_id: str, name: str) -> None:
         """Rename a result; "" restores its own name. Raises RequestError, NotFoundError, StorageError."""
@@ -88,23 +92,33 @@ class LabResults:
             self.files.delete(result_id)
         else:
             settle(self._store.delete_study(visitor_key, result_id))
+            self._forget()
 
     def benchmarks(self, members: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        """Data of benchmarks on the operator's questions, newest first. While the database is unavailable, only the
-        operator's results.
-        """
+        """Data of benchmarks on the operator's questions, newest first."""
         found = [
             (one.created_at, self.files.load(one.id).result.data)
             for one in self.files.list()
             if one.study == "eval" and set(one.members) == set(members)
         ]
-        with suppress(StorageError):
-            found += [
-                (_time(study), study.head["benchmark"])
-                for study in self._store.all_studies()
-                if study.head.get("benchmark") and set(study.head["members"]) == set(members)
-            ]
+        found += [
+            (head["created_at"], head["benchmark"]) for head in self._heads() if set(head["members"]) == set(members)
+        ]
         return [data for _, data in sorted(found, key=lambda one: one[0], reverse=True)]
+
+    def _heads(self) -> Sequence[Mapping[str, Any]]:
+        with self._lock:
+            if self._benchmarks is None:
+                try:
+                    heads = [{**study.head, "created_at": _time(study)} for study in self._store.all_studies()]
+                except StorageError:
+                    return []
+                self._benchmarks = [head for head in heads if head.get("benchmark")]
+            return self._benchmarks
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._benchmarks = None
 
     def _check_files(self, visitor_key: str) -> None:
         if not self._may_edit_files(visitor_key):

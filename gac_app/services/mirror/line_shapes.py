@@ -1,7 +1,8 @@
 """The shapes of the lines of `export`: a run, a battle, or what is deleted.
 
 Numbers are finite and bounded, texts have a limit, ids have one form. Unknown keys pass (`_OPEN`), are left out
-(`_SHAPE`), or are refused (`_CLOSED`). A battle passes unchanged.
+(`_SHAPE`), or are refused (`_CLOSED`); where a shape says nothing of that, what it is a part of does. A battle passes
+unchanged.
 """
 
 from __future__ import annotations
@@ -95,13 +96,11 @@ def _has_no_text(facts: Facts) -> Facts:
     return facts
 
 
-@with_config(_CLOSED)
 class Remark(TypedDict):
     reasons: dict[Literal["left", "right"], list[Annotated[str, _one_of(Reason)]]]
     comment: Annotated[str, Field(max_length=MAX_COMMENT_CHARS)]
 
 
-@with_config(_CLOSED)
 class Judgement(TypedDict):
     id: Id
     position: Count
@@ -123,7 +122,6 @@ def _follow_each_other(rows: list[Judgement]) -> list[Judgement]:
     return rows
 
 
-@with_config(_OPEN)
 class BattleAnswer(TypedDict):
     messages: list[Message]
     text: Text
@@ -134,7 +132,6 @@ class BattleAnswer(TypedDict):
     seconds: NotRequired[Seconds]
 
 
-@with_config(_OPEN)
 class BattleTurn(TypedDict):
     prompt: Text
     shown: NotRequired[dict[Literal["left", "right"], Count]]
@@ -142,14 +139,12 @@ class BattleTurn(TypedDict):
     right: BattleAnswer
 
 
-@with_config(_OPEN)
 class BattleSide(TypedDict):
     contestant: Name
     member: Name | None
     settings: dict[str, Any]
 
 
-@with_config(_OPEN)
 class BattleSides(TypedDict):
     left: BattleSide
     right: BattleSide
@@ -183,7 +178,6 @@ class BattleLine(TypedDict):
 Candidate = Annotated[tuple[int, Hex, float], Strict(False)]
 
 
-@with_config(_SHAPE)
 class MemberStep(TypedDict):
     member: Name
     weight: float
@@ -196,7 +190,6 @@ class MemberStep(TypedDict):
     missing: NotRequired[float]
 
 
-@with_config(_SHAPE)
 class Step(TypedDict):
     text: Text
     position: Count
@@ -219,14 +212,12 @@ class Step(TypedDict):
     drawn: NotRequired[Name]
 
 
-@with_config(_SHAPE)
 class Usage(TypedDict):
     num_forwards: Count
     num_tokens_read: Count
     seconds: Seconds
 
 
-@with_config(_SHAPE)
 class Answer(TypedDict):
     system: Annotated[str, Field(pattern=r"^[^\x00]{1,255}$")]
     is_ensemble: bool
@@ -245,7 +236,6 @@ class Answer(TypedDict):
     steps: Annotated[list[Step], Field(max_length=100_000)]
 
 
-@with_config(_SHAPE)
 class RunVote(TypedDict):
     outcome: Name
     created_at: Moment
@@ -289,7 +279,6 @@ class DamagedRun(TypedDict):
     status: Literal["damaged"]
 
 
-@with_config(_CLOSED)
 class Ids(TypedDict):
     runs: list[Id]
     battles: list[Id]
