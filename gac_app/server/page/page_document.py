@@ -61,7 +61,8 @@ class PageDocument:
 
         await self.app({**scope, "query_string": b""}, receive, take)
         body = b"".join(message.get("body", b"") for message in sent)
-        document = _Document(sent[0]["status"], body, await run_in_threadpool(gzip.compress, body, 6))
+        [status] = [message["status"] for message in sent if message["type"] == "http.response.start"]
+        document = _Document(status, body, await run_in_threadpool(gzip.compress, body, 6))
         if document.status == 200:
             self._kept[address] = document
             if len(self._kept) > MAX_KEPT:

@@ -53,7 +53,8 @@ class ResultView:
 
 def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
     return {
-        **same(kept, "id", "name", "created_at", "members"),
+        **same(kept, "id", "name", "created_at"),
+        "members": list(kept.members),
         **same(result, "study", "heading", "settings"),
         "remarks": [*result.remarks, *([f"Note: {result.failure}"] if result.failure else [])],
         "has_plot": bool(result.plots),
