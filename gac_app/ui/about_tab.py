@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 
 import gradio as gr
@@ -10,15 +9,16 @@ import gradio as gr
 from gac_app.config import Config
 from gac_app.member_config import MemberConfig
 from gac_app.ui.assets import markup_of, script_of
-from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
 _MEMBERS_SLOT = "<!-- members -->"
 
 
-def about_tab(context: TabContext) -> Tab:
-    """The tab."""
-    return Tab("about", word("tab.about"), partial(build_about, context.service.config))
+def about_tab(context: TabContext) -> None:
+    """Build the tab."""
+    with opened("about", word("tab.about")):
+        build_about(context.service.config)
 
 
 def build_about(config: Config) -> gr.HTML:

@@ -14,24 +14,20 @@ from gac_app.ui.assets import called, component
 from gac_app.ui.requests import Fields, PageFunction, Reply, client_here, started_by
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import QUIET
-from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
 MAX_RUNS = 20  # in one reply
 
 
-def batch_tab(context: TabContext) -> Tab:
+def batch_tab(context: TabContext) -> None:
     """The form and the table. Its event `started` carries key, prompts and settings, `open` a run's id."""
-    service = context.service
-
-    def build() -> None:
-        batches = Batches(service)
+    service, batches = context.service, Batches(context.service)
+    with opened("batch", word("tab.batch"), called("batch/batch", "refreshBatch")):
         functions = batch_functions(service, batches)
         batch = component("batch", "batch/batch", events=("started", "open"), functions=functions)
         batch.started(start_batch(service.config, batches), None, batch, **QUIET)
         context.open_in_compare(batch, "open")
-
-    return Tab("batch", word("tab.batch"), build, called("batch/batch", "refreshBatch"))
 
 
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:

@@ -10,7 +10,7 @@ from gac_app.storage import SORTS, ConversationSummary, HistoryFilter, RunSummar
 from gac_app.ui.assets import called, component
 from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, PageFunction, Reply, same
-from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
 PAGE_SIZE = 30  # conversations
@@ -18,16 +18,13 @@ MAX_CHOSEN = 1_000  # runs deleted at once
 MODES = ("", *get_args(Mode))
 
 
-def history_tab(context: TabContext) -> Tab:
+def history_tab(context: TabContext) -> None:
     """The list. Its events `open` and `rerun` carry the visitor's key and the run's id."""
-
-    def build() -> None:
+    with opened("history", word("tab.history"), called("history/history", "refreshHistory")):
         functions, events = history_functions(context.service), ("open", "rerun", "cleared")
         history = component("history", "history/history", events=events, functions=functions)
         context.open_in_compare(history, "open", "rerun")
         context.compare.start_afresh_on(history.cleared)
-
-    return Tab("history", word("tab.history"), build, called("history/history", "refreshHistory"))
 
 
 def history_functions(service: RunService) -> list[PageFunction]:

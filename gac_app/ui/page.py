@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import gradio as gr
 
 from gac_app.services.battles.arena import ArenaService
@@ -21,20 +19,13 @@ from gac_app.ui.lab.tab import lab_tab
 from gac_app.ui.members import build_member_chips
 from gac_app.ui.requests import MAX_EVENTS
 from gac_app.ui.settings.panel import build_settings_panel
-from gac_app.ui.tabs import Tab, TabContext, opened
+from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
 __all__ = ["build_page", "page_assets"]
 
-# Beside Compare, in the order of the page. Each gives None where what it shows is missing.
-TABS: tuple[Callable[[TabContext], Tab | None], ...] = (
-    arena_tab,
-    leaderboard_tab,
-    batch_tab,
-    lab_tab,
-    history_tab,
-    about_tab,
-)
+# Beside Compare, in the order of the page.
+TABS = (arena_tab, leaderboard_tab, batch_tab, lab_tab, history_tab, about_tab)
 TITLE = "GaC side by side"
 
 
@@ -59,10 +50,8 @@ def build_page(
             with opened("compare", word("tab.compare"), called("compare/compare", "show")):
                 compare = CompareTab(service, lab)
             context = TabContext(service, lab, arena, compare, tabs)
-            for tab_of in TABS:
-                if tab := tab_of(context):
-                    with opened(tab.id, tab.title, tab.on_show):
-                        tab.build()
+            for build_tab in TABS:
+                build_tab(context)
         address.moved(None, None, tabs, js=called("page/address", "addressedTab"), api_visibility="private")
         compare.ask_on(page.load, called("page/draft", "draft"))
         page.load(None, js=called("page/loaded", "tellLoaded"), api_visibility="private")

@@ -1,4 +1,4 @@
-"""A tab of the page, and what tabs are built with. `page.TABS` lists them."""
+"""How a tab of the page is opened, and what tabs are built with. `page.TABS` lists them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,6 @@ from gac_app.services.runs.runs import RunService
 from gac_app.ui.assets import called
 from gac_app.ui.compare.tab import CompareTab
 from gac_app.ui.streaming import QUIET
-
-
-@dataclass(frozen=True, slots=True)
-class Tab:
-    """A tab.
-
-    Attributes:
-        id: of the tab in Gradio.
-        title: a word of `static/words`.
-        build: fills the tab, inside the current Blocks.
-        on_show: the browser's code to run when the tab is chosen, as `assets.called` writes it.
-    """
-
-    id: str
-    title: str
-    build: Callable[[], object]
-    on_show: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +40,13 @@ class TabContext:
 
 @contextmanager
 def opened(tab_id: str, title: str, on_show: str = "") -> Iterator[None]:
-    """A tab inside the current `gr.Tabs`, with what the block builds. The arguments are those of `Tab`."""
+    """A tab inside the current `gr.Tabs`, with what the block builds.
+
+    Args:
+        tab_id: of the tab in Gradio.
+        title: a word of `static/words`.
+        on_show: the browser's code to run when the tab is chosen, as `assets.called` writes it.
+    """
     with gr.Tab(title, id=tab_id) as element:
         yield
     element.select(None, js=called("page/address", "tellTab", tab_id), api_visibility="private")

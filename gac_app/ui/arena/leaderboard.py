@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
@@ -22,7 +21,7 @@ from gac_app.ui.plots import PlotRow
 from gac_app.ui.requests import Fields, Reply, page_json, refusal_json
 from gac_app.ui.settings.names import contestants_in_words
 from gac_app.ui.streaming import QUIET
-from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
 if TYPE_CHECKING:
@@ -33,12 +32,11 @@ TURNS = ("", "one", "several")
 _COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms per token"))
 
 
-def leaderboard_tab(context: TabContext) -> Tab | None:
-    """The tab, where there is an arena."""
-    if context.arena is None:
-        return None
-    build = partial(LeaderboardTab, context.arena, context.service.config)
-    return Tab("leaderboard", word("tab.leaderboard"), build, called("arena/leaderboard", "showLeaderboard"))
+def leaderboard_tab(context: TabContext) -> None:
+    """Build the tab, where there is an arena."""
+    if context.arena:
+        with opened("leaderboard", word("tab.leaderboard"), called("arena/leaderboard", "showLeaderboard")):
+            LeaderboardTab(context.arena, context.service.config)
 
 
 class LeaderboardTab:

@@ -28,7 +28,7 @@ from gac_app.ui.compare.records import token_record
 from gac_app.ui.requests import Fields, PageFunction, Reply, Threads, has_listener, refusal_json, same
 from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.streaming import STREAMED, followed, following
-from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
 EVENTS = ("start", "next", "follow")
@@ -38,12 +38,11 @@ TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
 MAX_LISTED = 100  # of the visitor's battles
 
 
-def arena_tab(context: TabContext) -> Tab | None:
-    """The tab, where there is an arena."""
-    if context.arena is None:
-        return None
-    build = partial(build_arena, context.arena, context.service.config)
-    return Tab("arena", word("tab.arena"), build, called("arena/arena", "showArena"))
+def arena_tab(context: TabContext) -> None:
+    """Build the tab, where there is an arena."""
+    if context.arena:
+        with opened("arena", word("tab.arena"), called("arena/arena", "showArena")):
+            build_arena(context.arena, context.service.config)
 
 
 def build_arena(arena: ArenaService, config: Config) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -17,17 +16,17 @@ from gac_app.ui.assets import called, component
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.requests import Fields, PageFunction, Reply, client_here, same, started_by
 from gac_app.ui.streaming import QUIET
-from gac_app.ui.tabs import Tab, TabContext
+from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
 
-def lab_tab(context: TabContext) -> Tab | None:
-    """The list of studies and results, with the chosen result below. The list's event `kept` tells that the results
-    have changed, the result's event `ask` puts a question into the prompt box.
+def lab_tab(context: TabContext) -> None:
+    """Where there is a lab: its studies and results, with the chosen result below. The list's event `kept` tells that
+    the results have changed, the result's event `ask` puts a question into the prompt box.
     """
-    lab = context.lab
-
-    def build(lab: Lab) -> None:
+    if (lab := context.lab) is None:
+        return
+    with opened("lab", word("tab.lab"), called("lab/lab", "refreshLab")):
         listed = component("lab", "lab/lab", events=("started", "shown", "kept"), functions=lab_functions(lab))
         view = ResultView(lab, context.service.config)
         listed.shown(_shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
@@ -36,8 +35,6 @@ def lab_tab(context: TabContext) -> Tab | None:
         listed.kept(None, js=called("settings/settings", "checkSettings"), api_visibility="private")
         context.compare.ask_on(view.body.ask, called("lab/body", "askedInLab"))
         context.show_compare_on(view.body.ask)
-
-    return Tab("lab", word("tab.lab"), partial(build, lab), called("lab/lab", "refreshLab")) if lab else None
 
 
 def _shown(lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
