@@ -7,8 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from contextvars import copy_context
 from typing import TYPE_CHECKING
@@ -115,11 +114,23 @@ class Runner:
         self._end(run)
 
     def _decode_apart(self, run: LiveRun, streams: Mapping[str, LiveStream]) -> None:
-        """Fill streams in threads, `run.num_at_once` of them at a time."""
-        num_threads = run.num_at_once or len(streams) or 1
-        with ThreadPoolExecutor(num_threads, f"run-{run.id[:8]}", ORIGIN.set, (run.origin,)) as threads:
-            for key, stream in streams.items():
-                threads.submit(self._decode, run, key, stream)
+        """Fill streams in threads, `run.num_at_once` of them at a time. This thread is the first stream's."""
+        items = list(streams.items())
+        num_threads = min(run.num_at_once or len(items), len(items))
+
+        def decode(share: Sequence[tuple[str, LiveStream]]) -> None:
+            ORIGIN.set(run.origin)
+            for key, stream in share:
+                self._decode(run, key, stream)
+
+        shares = [items[first::num_threads] for first in range(num_threads)]
+        threads = [threading.Thread(target=decode, args=(share,), name=f"run-{run.id[:8]}") for share in shares[1:]]
+        for thread in threads:
+            thread.start()
+        for share in shares[:1]:
+            decode(share)
+        for thread in threads:
+            thread.join()
 
     def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""

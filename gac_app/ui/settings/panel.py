@@ -19,6 +19,7 @@ from gac_app.ui.requests import page_json
 from gac_app.ui.settings.fields import idle_of, spec_of
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
 from gac_app.ui.settings.wording import settings_in_words
+from gac_app.ui.streaming import QUIET
 
 
 def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
@@ -38,8 +39,7 @@ def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
         return page_json({"at": data.get("at"), **meaning_of(config, lab, data.get("values"))})
 
     # "multiple": changes during a check count too; the script uses the answer to the last one.
-    quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    panel.changed(describe, None, panel, trigger_mode="multiple", **quiet)
+    panel.changed(describe, None, panel, trigger_mode="multiple", queue=False, **QUIET)
     return panel
 
 
