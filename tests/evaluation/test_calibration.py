@@ -31,8 +31,9 @@ from gac_app.evaluation.metrics.calibration import (
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.calibration import (
-    CalibrationReport,
+    Calibrations,
     SystemCalibration,
+    _data,
     _plots,
     _scaling,
     _unfitted,
@@ -188,26 +189,24 @@ SURE_OF_NONE = [Answer(question.id, log_probs=(-5.0,) * len(question.choices)) f
 
 
 @pytest.fixture
-def report() -> CalibrationReport:
+def found() -> Calibrations:
     answers = {System("alone:a", alone="a"): SURE_OF_THE_FIRST, System("every-step"): SURE_OF_NONE}
-    return calibrate_systems(TASK, QUESTIONS, answers)
+    return calibrate_systems(QUESTIONS, answers)
 
 
 class TestStudy:
-    def test_figures_overall_and_by_domain(self, report: CalibrationReport) -> None:
-        found = report.systems["alone:a"]
-        assert found.overall.accuracy == pytest.approx(2 / 3)
-        assert found.overall.confidence == pytest.approx((0.75 + 0.75 + 0.6) / 3)
-        assert list(found.domains) == ["sums", "words"]
-        assert found.domains["sums"].ece == pytest.approx(0.25)
-        assert found.domains["words"].ece == pytest.approx(0.4)
-        assert found.scaling.num_fitted == 2
-        assert report.systems["every-step"].domains["words"].confidence == pytest.approx(1 / 3)
+    def test_figures_overall_and_by_domain(self, found: Calibrations) -> None:
+        alone = found["alone:a"]
+        assert alone.overall.accuracy == pytest.approx(2 / 3)
+        assert alone.overall.confidence == pytest.approx((0.75 + 0.75 + 0.6) / 3)
+        assert list(alone.domains) == ["sums", "words"]
+        assert alone.domains["sums"].ece == pytest.approx(0.25)
+        assert alone.domains["words"].ece == pytest.approx(0.4)
+        assert alone.scaling.num_fitted == 2
+        assert found["every-step"].domains["words"].confidence == pytest.approx(1 / 3)
 
-    def test_the_report_is_plain_json(self, report: CalibrationReport) -> None:
-        facts = json.loads(json.dumps(report.to_json()))
-        assert (facts["task"], facts["n"]) == ("quiz", 3)
-        system = facts["systems"]["alone:a"]
+    def test_its_data_are_plain_json(self, found: Calibrations) -> None:
+        system = json.loads(json.dumps(_data(found)))["alone:a"]
         assert {"ece", "classwise_ece", "adaptive_ece", "bins", "domains", "scaling"} <= set(system)
         assert system["scaling"]["before"]["num_questions"] == 1
 
@@ -215,18 +214,16 @@ class TestStudy:
         always_right = [ScoredChoices((0.0, -1.0), 0)] * 4
         scaling = scale_temperature(always_right)
         assert (scaling.temperature, scaling.after) == (None, None)
-        report = CalibrationReport("quiz", 4, {"alone:a": SystemCalibration(calibration_of(always_right), {}, scaling)})
-        [row] = _scaling(report).rows
+        found = {"alone:a": SystemCalibration(calibration_of(always_right), {}, scaling)}
+        [row] = _scaling(found).rows
         assert row[1:] == ["–", "0.269", "–", "–", "0.313", "–"]
-        assert _unfitted(report) == [
-            "No temperature fits alone:a: too few questions, or answers no better than chance."
-        ]
-        assert len(_plots(report, ["a"])) == 1
+        assert _unfitted(found) == ["No temperature fits alone:a: too few questions, or answers no better than chance."]
+        assert len(_plots("", found, ["a"])) == 1
 
     def test_a_failed_answer_is_no_missing_question(self) -> None:
         answers = {System("every-step"): [*SURE_OF_NONE[:2], Answer("3", error="b: broke")]}
         with pytest.raises(GacError, match="every-step: 1 answers failed; the first: b: broke"):
-            calibrate_systems(TASK, QUESTIONS, answers)
+            calibrate_systems(QUESTIONS, answers)
 
     def test_what_has_no_choices_is_refused(self) -> None:
         check_choices(TASK, QUESTIONS)

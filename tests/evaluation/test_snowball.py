@@ -89,8 +89,8 @@ def test_recovered_is_of_those_right_without_the_plant() -> None:
         zip(systems, ([right, right, right, wrong], [wrong] * 4, [right, right, wrong, failed]), strict=True)
     )
     with_it = dict(zip(systems, ([right, wrong, wrong, wrong], [wrong] * 4, [right, right, right, wrong]), strict=True))
-    report = judge_snowball(NQ, "word", questions, without, with_it)
-    found = {name: json.loads(json.dumps(one)) for name, one in report.to_json()["systems"].items()}
+    judged = judge_snowball(NQ, questions, without, with_it)
+    found = {one.system.name: json.loads(json.dumps(one.to_json())) for one in judged}
     assert [found[s.name]["num_right_without"] for s in systems] == [3, 0, 2]
     assert [found[s.name]["accuracy_planted"] for s in systems] == [0.25, 0.0, 0.75]
     assert [found[s.name]["share_recovered"] for s in systems] == [pytest.approx(1 / 3), None, 1.0]
@@ -111,8 +111,8 @@ def test_what_is_left_of_an_answer_is_told_by_place() -> None:
     right = Answer("q", text=" ".join(f"w{n}" for n in range(10)))
     changed = Answer("q", text="no w1 w2 no w4 w5 w6 w7 w8 w9")
     systems = [parse_system("alone:a", CONFIG)]
-    report = judge_snowball(NQ, "word", CAPITALS[:1], {systems[0]: [right]}, {systems[0]: [changed]})
-    assert [(kept.first, kept.last, kept.num_words, kept.share) for kept in report.systems[0].kept] == [
+    [found] = judge_snowball(NQ, CAPITALS[:1], {systems[0]: [right]}, {systems[0]: [changed]})
+    assert [(kept.first, kept.last, kept.num_words, kept.share) for kept in found.kept] == [
         (1, 1, 1, 0.0),
         (2, 2, 1, 1.0),
         (3, 4, 2, 0.5),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it loads numpy, which commands and page need not wait for
     from gac_app.evaluation.metrics.calibration import Calibration, TemperatureScaling
 
 MIN_QUESTIONS = 2  # one to fit a temperature, one to check it
-_ADVICE = (
+_USE = (
     "A member that is the gate may be given its temperature: Gate temperature in a run's settings, "
     "settings.gate_temperature in a configuration."
 )
@@ -36,21 +36,7 @@ class SystemCalibration:
     scaling: TemperatureScaling
 
 
-@dataclass(frozen=True, slots=True)
-class CalibrationReport:
-    """The calibration of systems on one task, by system name."""
-
-    task: str
-    num_questions: int
-    systems: dict[str, SystemCalibration]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        systems = {}
-        for name, system in self.systems.items():
-            facts = asdict(system)
-            systems[name] = {**facts.pop("overall"), **facts}
-        return {"task": self.task, "n": self.num_questions, "systems": systems}
+Calibrations = Mapping[str, SystemCalibration]  # by the system's name
 
 
 class CalibrationStudy(QuestionStudy):
@@ -76,17 +62,18 @@ class CalibrationStudy(QuestionStudy):
         """Calibration errors and reliability diagrams. Raises GacError if an answer failed."""
         config = ask.ensemble.config
         self.check(config, ask.task, ask.questions, asked)
-        report = calibrate_systems(ask.task, asked, ask(self.systems_of(config), asked))
-        tables = [_systems(report), _scaling(report)]
-        if any(system.domains for system in report.systems.values()):
-            tables.append(_domains(report))
+        found = calibrate_systems(asked, ask(self.systems_of(config), asked))
+        tables = [_systems(found), _scaling(found)]
+        if any(system.domains for system in found.values()):
+            tables.append(_domains(found))
+        heading = f"{ask.task.name}, {len(asked)} questions"
         return StudyResult(
             study=self.name,
-            heading=f"{report.task}: {report.num_questions} questions",
+            heading=f"{ask.task.name}: {len(asked)} questions",
             tables=tables,
-            data=report.to_json(),
-            remarks=[_ADVICE, *_unfitted(report)],
-            plots=_plots(report, config.member_names),
+            data={"task": ask.task.name, "n": len(asked), "systems": _data(found)},
+            remarks=[_USE, *_unfitted(found)],
+            plots=_plots(f"Reliability on {heading}", found, config.member_names),
         )
 
 
@@ -99,9 +86,7 @@ def check_choices(task: Task, questions: Sequence[Question]) -> None:
         raise RequestError("data", f"holds {len(questions)} questions; expected {MIN_QUESTIONS} or more")
 
 
-def calibrate_systems(
-    task: Task, questions: Sequence[Question], answers: Mapping[System, Sequence[Answer]]
-) -> CalibrationReport:
+def calibrate_systems(questions: Sequence[Question], answers: Mapping[System, Sequence[Answer]]) -> Calibrations:
     """Evaluate every system's answers to `questions`, in their order. Call `check_choices` before.
 
     Raises:
@@ -126,54 +111,63 @@ def calibrate_systems(
             domains={name: calibration_of(found) for name, found in domains.items() if name},
             scaling=scale_temperature(scored),
         )
-    return CalibrationReport(task.name, len(questions), systems)
+    return systems
 
 
-def _unfitted(report: CalibrationReport) -> list[str]:
-    names = [name for name, system in report.systems.items() if system.scaling.temperature is None]
+def _data(found: Calibrations) -> dict[str, Any]:
+    """Plain values."""
+    systems = {}
+    for name, system in found.items():
+        facts = asdict(system)
+        systems[name] = {**facts.pop("overall"), **facts}
+    return systems
+
+
+def _unfitted(found: Calibrations) -> list[str]:
+    names = [name for name, system in found.items() if system.scaling.temperature is None]
     why = "too few questions, or answers no better than chance"
     return [f"No temperature fits {name}: {why}." for name in names]
 
 
-def _systems(report: CalibrationReport) -> Table:
+def _systems(found: Calibrations) -> Table:
     rows = []
-    for name, system in report.systems.items():
-        found = system.overall
-        figures = (found.accuracy, found.confidence, found.ece, found.chance_ece, found.adaptive_ece)
-        rows.append([name, *(f"{figure:.3f}" for figure in (*figures, found.classwise_ece))])
+    for name, system in found.items():
+        all_of = system.overall
+        figures = (all_of.accuracy, all_of.confidence, all_of.ece, all_of.chance_ece, all_of.adaptive_ece)
+        rows.append([name, *(f"{figure:.3f}" for figure in (*figures, all_of.classwise_ece))])
     columns = ("system", "accuracy", "confidence", "ECE", "ECE by chance", "adaptive ECE", "classwise ECE")
     return Table(columns, rows)
 
 
-def _scaling(report: CalibrationReport) -> Table:
+def _scaling(found: Calibrations) -> Table:
     rows = []
-    for name, system in report.systems.items():
+    for name, system in found.items():
         before, after = system.scaling.before, system.scaling.after
         scaled = (after.ece, after.chance_ece, after.nll) if after else (None, None, None)
         figures = (before.ece, *scaled[:2], before.nll, scaled[2])
         temperature = figure(system.scaling.temperature, 2)
-        rows.append([name, temperature, *(figure(found, 3) for found in figures)])
+        rows.append([name, temperature, *(figure(one, 3) for one in figures)])
     columns = ("system", "temperature", "ECE", "ECE scaled", "ECE by chance", "nats", "nats scaled")
     return Table(columns, rows, "Temperature fitted on one half of the questions, checked on the other")
 
 
-def _domains(report: CalibrationReport) -> Table:
+def _domains(found: Calibrations) -> Table:
     rows = []
-    for domain, found in next(iter(report.systems.values())).domains.items():
-        in_domain = (system.domains[domain] for system in report.systems.values())
+    for domain, first in next(iter(found.values())).domains.items():
+        in_domain = (system.domains[domain] for system in found.values())
         figures = (f"{system.ece:.3f} ({system.chance_ece:.3f})" for system in in_domain)
-        rows.append([domain, str(found.num_questions), *figures])
-    return Table(("domain", "questions", *report.systems), rows, "ECE by domain (ECE by chance)")
+        rows.append([domain, str(first.num_questions), *figures])
+    return Table(("domain", "questions", *found), rows, "ECE by domain (ECE by chance)")
 
 
-def _plots(report: CalibrationReport, members: Sequence[str]) -> list[Spec]:
+def _plots(title: str, found: Calibrations, members: Sequence[str]) -> list[Spec]:
     """Reliability diagrams without and with scaling: a dot per bin; its area is the number of predictions."""
-    colours = colours_of(list(report.systems), members)
-    scaled = {name: s.scaling.after for name, s in report.systems.items() if s.scaling.after}
-    found = [("accuracy", {name: system.overall for name, system in report.systems.items()})]
-    found += [("accuracy, half of them, temperature scaled", scaled)] if scaled else []
-    panels = [Panel("confidence", label, _reliability(by_name, colours), end=1.0) for label, by_name in found]
-    return line_charts(f"Reliability on {report.task}, {report.num_questions} questions", panels)
+    colours = colours_of(list(found), members)
+    scaled = {name: s.scaling.after for name, s in found.items() if s.scaling.after}
+    shown = [("accuracy", {name: system.overall for name, system in found.items()})]
+    shown += [("accuracy, half of them, temperature scaled", scaled)] if scaled else []
+    panels = [Panel("confidence", label, _reliability(by_name, colours), end=1.0) for label, by_name in shown]
+    return line_charts(title, panels)
 
 
 def _reliability(found: Mapping[str, Calibration], colours: Mapping[str, str]) -> dict[str, Series]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -19,7 +19,7 @@ from pydantic import Field
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
-from gac_app.errors import ConfigError, GacError
+from gac_app.errors import GacError
 from gac_app.evaluation.running import Progress, System, members_alone
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, member_colour
 from gac_app.evaluation.studies.study import EnsembleStudy
@@ -37,7 +37,6 @@ MIN_TOKENS = 8  # an answer with fewer is too short to time
 _MIN_ROUNDS, _MAX_ROUNDS = 2, 9
 _EVERY_STEP, _GATE = "every step ÷ slowest member alone", "gate ÷ slowest member alone"
 _DRAFTS, _SIDE_BY_SIDE = "drafts ÷ no drafts, every step", "side by side ÷ ensemble alone"
-_COLUMNS = ("compared", "median", "least", "most")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +59,18 @@ class Round:
     side_by_side_s: float | None  # None: some answer ended early, so that they were not equally long
 
 
-@dataclass(frozen=True, slots=True)
-class _Systems:
-    alone: tuple[System, ...]
-    every_step: System
-    gate: System
-    undrafted: System
-
-    @classmethod
-    def of(cls, ensemble: Ensemble) -> _Systems:
-        config = ensemble.config
-        gate = {"mode": "gate", "threshold": config.settings.threshold}
-        if config.settings.gate_policy == "auto":  # a study gives way to visitors, so it would be lazy here
-            gate["gate_policy"] = "eager" if ensemble.are_apart else "lazy"
-        return cls(
-            alone=tuple(members_alone(config)),
-            every_step=System("every step", changes={"mode": "every-step"}),
-            gate=System("gate", changes=gate),
-            undrafted=System("every step, no drafts", changes={"mode": "every-step", "speculation": "off"}),
-        )
-
-    def __iter__(self) -> Iterator[System]:
-        return iter((*self.alone, self.every_step, self.gate, self.undrafted))
+def _systems(ensemble: Ensemble) -> list[System]:
+    """Each member alone, then every step, the gate, and every step without drafts."""
+    settings = ensemble.config.settings
+    gate = {"mode": "gate", "threshold": settings.threshold}
+    if settings.gate_policy == "auto":  # a study gives way to visitors, so it would be lazy here
+        gate["gate_policy"] = "eager" if ensemble.are_apart else "lazy"
+    return [
+        *members_alone(ensemble.config),
+        System("every step", changes={"mode": "every-step"}),
+        System("gate", changes=gate),
+        System("every step, no drafts", changes={"mode": "every-step", "speculation": "off"}),
+    ]
 
 
 class Cost(EnsembleStudy):
@@ -96,30 +85,26 @@ class Cost(EnsembleStudy):
     seconds: float = Field(100.0, gt=0, description="No round begins after so many seconds; two are made at least.")
     tokens: int = Field(48, ge=16, le=1024, description="Of each answer.")
 
-    def check(self, config: Config) -> None:
-        if len(config.members) < 2:
-            raise ConfigError("members: there is one; expected two or more, to compare")
-
     def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
         """Raises ConfigError if there is only one member, GacError if no answer is long enough to time."""
         self.check(ensemble.config)
-        systems = _Systems.of(ensemble)
+        systems = _systems(ensemble)
         rounds = self._rounds(ensemble, systems, on_progress)
-        slowest = max(systems.alone, key=lambda one: median(found.answers[one.name].ms for found in rounds))
-        ratios = _ratios(rounds, systems, slowest)
+        alone = [system for system in systems if system.alone]
+        slowest = max(alone, key=lambda one: median(found.answers[one.name].ms for found in rounds))
+        ratios = _ratios(rounds, slowest.name)
         return StudyResult(
             study=self.name,
             heading=f"{len(rounds)} rounds, {self.tokens} tokens each",
-            tables=[
-                Table(_COLUMNS, [_row(name, found) for name, found in ratios.items()], "Time, one against the other"),
-                _figures(rounds, list(systems)),
-            ],
+            tables=[_compared(ratios), _figures(rounds, systems)],
             data={"slowest": slowest.alone, "rounds": [asdict(found) for found in rounds], "ratios": ratios},
             remarks=_verdict(ratios, slowest.alone or ""),
             plots=_plots(ratios, slowest, self.tokens, ensemble.config),
         )
 
-    def _rounds(self, ensemble: Ensemble, systems: _Systems, on_progress: Callable[[Progress], None]) -> list[Round]:
+    def _rounds(
+        self, ensemble: Ensemble, systems: list[System], on_progress: Callable[[Progress], None]
+    ) -> list[Round]:
         """As many as there is time for, after a warm-up."""
         for system in systems:
             self._answered(ensemble, system, PROMPTS[0], MIN_TOKENS)
@@ -129,7 +114,7 @@ class Cost(EnsembleStudy):
             nonlocal num_done
             found = self._answered(ensemble, system, prompt, self.tokens)
             num_done += 1
-            on_progress(self._progress(num_done, len(list(systems)), time.monotonic() - started))
+            on_progress(self._progress(num_done, len(systems), time.monotonic() - started))
             return found
 
         for number in range(_MAX_ROUNDS):
@@ -148,9 +133,9 @@ class Cost(EnsembleStudy):
         rounds = math.ceil(num_done / in_round * self.seconds / spent) if spent else _MAX_ROUNDS
         return Progress(num_done, max(num_done, in_round * min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS)), 0, spent)
 
-    def _side_by_side(self, ensemble: Ensemble, systems: _Systems, prompt: str) -> float | None:
+    def _side_by_side(self, ensemble: Ensemble, systems: Sequence[System], prompt: str) -> float | None:
         """Seconds until the ensemble and every member alone have answered, all at once."""
-        at_once = (systems.every_step, *systems.alone)
+        at_once = [system for system in systems if system.alone or system.name == "every step"]
         started = time.monotonic()
         with ThreadPoolExecutor(len(at_once)) as pool:
             answers = pool.map(lambda system: self._answered(ensemble, system, prompt, self.tokens), at_once)
@@ -177,43 +162,38 @@ class Cost(EnsembleStudy):
         )
 
 
-def _ratios(rounds: Sequence[Round], systems: _Systems, slowest: System) -> dict[str, list[float]]:
+def _ratios(rounds: Sequence[Round], slowest: str) -> dict[str, list[float]]:
     """By what is compared: a ratio per round."""
-
-    def ms(found: Round, system: System) -> float:
-        return found.answers[system.name].ms
-
     pairs = {
-        _EVERY_STEP: (systems.every_step, slowest),
-        _GATE: (systems.gate, slowest),
-        _DRAFTS: (systems.every_step, systems.undrafted),
+        _EVERY_STEP: ("every step", slowest),
+        _GATE: ("gate", slowest),
+        _DRAFTS: ("every step", "every step, no drafts"),
     }
-    ratios = {name: [ms(found, one) / ms(found, other) for found in rounds] for name, (one, other) in pairs.items()}
-    whole = [(found.side_by_side_s, found.answers[systems.every_step.name]) for found in rounds]
+    ratios = {
+        name: [found.answers[one].ms / found.answers[other].ms for found in rounds]
+        for name, (one, other) in pairs.items()
+    }
+    whole = [(found.side_by_side_s, found.answers["every step"]) for found in rounds]
     return ratios | {_SIDE_BY_SIDE: [seconds / alone.seconds for seconds, alone in whole if seconds and alone.is_full]}
 
 
-def _row(name: str, ratios: Sequence[float]) -> list[str]:
-    found = (median(ratios), min(ratios), max(ratios)) if ratios else (None, None, None)
-    return [name, *(figure(value, 2) for value in found)]
+def _compared(ratios: Mapping[str, Sequence[float]]) -> Table:
+    rows = []
+    for name, found in ratios.items():
+        figures = (median(found), min(found), max(found)) if found else (None, None, None)
+        rows.append([name, *(figure(value, 2) for value in figures)])
+    return Table(("compared", "median", "least", "most"), rows, "Time, one against the other")
 
 
 def _figures(rounds: Sequence[Round], systems: Sequence[System]) -> Table:
     """Medians of each system."""
-
-    def of(system: System, value: Callable[[Timed], float]) -> float:
-        return median(value(found.answers[system.name]) for found in rounds)
-
-    rows = [
-        [
-            system.name,
-            figure(of(system, lambda timed: timed.ms), 1),
-            figure(of(system, lambda timed: timed.first_token_s), 2),
-            figure(of(system, lambda timed: 1000 * timed.member_s), 1),
-            NOT_KNOWN if system.alone else f"{of(system, lambda timed: timed.share_ensembled):.1%}",
-        ]
-        for system in systems
-    ]
+    rows = []
+    for system in systems:
+        timed = [found.answers[system.name] for found in rounds]
+        ms, first_s = median(one.ms for one in timed), median(one.first_token_s for one in timed)
+        member_ms = median(1000 * one.member_s for one in timed)
+        share = NOT_KNOWN if system.alone else f"{median(one.share_ensembled for one in timed):.1%}"
+        rows.append([system.name, figure(ms, 1), figure(first_s, 2), figure(member_ms, 1), share])
     columns = ("system", "ms/token", "first token, s", "computing time, ms/token", "ensembled")
     return Table(columns, rows, "Medians of the rounds")
 

@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
+from gac_app.charts import SOFT, Panel, Series, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
@@ -103,24 +103,6 @@ class Recovery:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class SnowballReport:
-    """All systems, over the same questions."""
-
-    task: str
-    plant: Plant
-    systems: Sequence[Recovery]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "task": self.task,
-            "plant": self.plant,
-            "n": self.systems[0].num_questions,
-            "systems": {found.system.name: found.to_json() for found in self.systems},
-        }
-
-
 class Snowball(QuestionStudy):
     """Plant a wrong beginning in each answer, and measure how often each system still answers right."""
 
@@ -146,15 +128,22 @@ class Snowball(QuestionStudy):
         config = ask.ensemble.config
         systems = self.systems_of(config)
         without, with_plants = ask(systems, asked), ask.by(spoilt, ", wrong beginning")(systems, asked)
-        report = judge_snowball(ask.task, self.plant, asked, without, with_plants)
+        found = judge_snowball(ask.task, asked, without, with_plants)
+        colours = colours_of([system.name for system in systems], config.member_names)
+        title = f"A wrong {self.plant} planted: {ask.task.name}, {len(asked)} questions"
         given = (answer for answers in (*without.values(), *with_plants.values()) for answer in answers)
         errors = [answer.error for answer in given if answer.error]
         return StudyResult(
             study=self.name,
-            heading=f"{report.task}, a wrong {report.plant} planted: {len(asked)} questions",
-            tables=[Table(_COLUMNS, _rows(report, len(asked))), _spread(report)],
-            data=report.to_json(),
-            plots=_plots(report, len(asked), config.member_names),
+            heading=f"{ask.task.name}, a wrong {self.plant} planted: {len(asked)} questions",
+            tables=[Table(_COLUMNS, _rows(found)), _spread(found)],
+            data={
+                "task": ask.task.name,
+                "plant": self.plant,
+                "n": len(asked),
+                "systems": {one.system.name: one.to_json() for one in found},
+            },
+            plots=line_charts(title, [_recovered(found, colours), _kept_words(found, colours)]),
             failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
         )
 
@@ -230,12 +219,11 @@ def _words(text: str) -> list[str]:
 
 def judge_snowball(
     task: Task,
-    plant: Plant,
     questions: Sequence[Question],
     without: Mapping[System, Sequence[Answer]],
     planted: Mapping[System, Sequence[Answer]],
-) -> SnowballReport:
-    """Evaluate the answers without and with plants.
+) -> list[Recovery]:
+    """Evaluate every system's answers without and with plants.
 
     Args:
         task: without plants.
@@ -245,23 +233,19 @@ def judge_snowball(
     right_planted = {system: _judged(task, questions, given) for system, given in planted.items()}
     members = [system for system in planted if system.alone is not None]
     best = max(members, key=lambda system: sum(right_planted[system]), default=None)
-    return SnowballReport(
-        task=task.name,
-        plant=plant,
-        systems=[
-            Recovery(
-                system=system,
-                num_questions=len(questions),
-                num_right_without=sum(right_without[system]),
-                num_right_planted=sum(right),
-                num_recovered=sum(a and b for a, b in zip(right_without[system], right, strict=True)),
-                num_failed=sum(bool(answer.error) for answer in (*without[system], *planted[system])),
-                vs_best_member=compare(right, right_planted[best]) if best else None,
-                kept=_kept(without[system], planted[system]),
-            )
-            for system, right in right_planted.items()
-        ],
-    )
+    return [
+        Recovery(
+            system=system,
+            num_questions=len(questions),
+            num_right_without=sum(right_without[system]),
+            num_right_planted=sum(right),
+            num_recovered=sum(a and b for a, b in zip(right_without[system], right, strict=True)),
+            num_failed=sum(bool(answer.error) for answer in (*without[system], *planted[system])),
+            vs_best_member=compare(right, right_planted[best]) if best else None,
+            kept=_kept(without[system], planted[system]),
+        )
+        for system, right in right_planted.items()
+    ]
 
 
 def is_said(task: Task, question: Question, text: str) -> bool:
@@ -301,50 +285,43 @@ def _judged(task: Task, questions: Sequence[Question], answers: Sequence[Answer]
     ]
 
 
-def _rows(report: SnowballReport, num_questions: int) -> list[list[str]]:
+def _rows(found: Sequence[Recovery]) -> list[list[str]]:
     return [
         [
-            found.system.name,
-            f"{found.num_right_without / num_questions:.1%}",
-            share(found.num_right_planted, num_questions),
-            share(found.num_recovered, found.num_right_without),
-            compared(found.vs_best_member),
+            one.system.name,
+            f"{one.num_right_without / one.num_questions:.1%}",
+            share(one.num_right_planted, one.num_questions),
+            share(one.num_recovered, one.num_right_without),
+            compared(one.vs_best_member),
         ]
-        for found in report.systems
+        for one in found
     ]
 
 
-def _spread(report: SnowballReport) -> Table:
+def _spread(found: Sequence[Recovery]) -> Table:
     """The spread of the error."""
-    places = sorted({(kept.first, kept.last) for found in report.systems for kept in found.kept})
+    places = sorted({(kept.first, kept.last) for one in found for kept in one.kept})
     rows = []
-    for found in report.systems:
-        shares = {(kept.first, kept.last): f"{kept.share:.0%} of {kept.num_words:,}" for kept in found.kept}
-        rows.append([found.system.name, *(shares.get(place, NOT_KNOWN) for place in places)])
+    for one in found:
+        shares = {(kept.first, kept.last): f"{kept.share:.0%} of {kept.num_words:,}" for kept in one.kept}
+        rows.append([one.system.name, *(shares.get(place, NOT_KNOWN) for place in places)])
     columns = ("system", *(f"word {first}" if first == last else f"words {first} to {last}" for first, last in places))
     return Table(columns, rows, "Words of the answer without the plant that are still written with it, by their place")
 
 
-def _plots(report: SnowballReport, num_questions: int, members: Sequence[str]) -> list[Spec]:
-    colours = colours_of([found.system.name for found in report.systems], members)
-    places = {
-        found.system.name: Series(
-            [(100 * found.num_right_without / num_questions, 100 * found.num_right_planted / num_questions)],
-            colours[found.system.name],
-        )
-        for found in report.systems
+def _recovered(found: Sequence[Recovery], colours: Mapping[str, str]) -> Panel:
+    series = {}
+    for one in found:
+        without, with_it = (100 * num / one.num_questions for num in (one.num_right_without, one.num_right_planted))
+        series[one.system.name] = Series([(without, with_it)], colours[one.system.name])
+    furthest = max(line.points[0][0] for line in series.values())
+    series["as often with it as without"] = Series([(0.0, 0.0), (furthest, furthest)], SOFT)
+    return Panel("right without, %", "right with it, %", series)
+
+
+def _kept_words(found: Sequence[Recovery], colours: Mapping[str, str]) -> Panel:
+    series = {
+        one.system.name: Series([(float(kept.first), 100 * kept.share) for kept in one.kept], colours[one.system.name])
+        for one in found
     }
-    furthest = max(line.points[0][0] for line in places.values())
-    places["as often with it as without"] = Series([(0.0, 0.0), (furthest, furthest)], SOFT)
-    spread = {
-        found.system.name: Series(
-            [(float(kept.first), 100 * kept.share) for kept in found.kept], colours[found.system.name]
-        )
-        for found in report.systems
-    }
-    title = f"A wrong {report.plant} planted: {report.task}, {num_questions} questions"
-    panels = [
-        Panel("right without, %", "right with it, %", places),
-        Panel("place in the answer, words", "words kept of the answer without it, %", spread),
-    ]
-    return line_charts(title, panels)
+    return Panel("place in the answer, words", "words kept of the answer without it, %", series)

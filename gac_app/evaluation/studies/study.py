@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from gac_app.config import Config
+from gac_app.errors import ConfigError
 from gac_app.evaluation.running import Progress, System
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult
@@ -78,7 +79,9 @@ class EnsembleStudy(Study, ABC):
     needs: ClassVar[Needs] = "nothing"
 
     def check(self, config: Config) -> None:
-        """Raise ConfigError if the study cannot run; called before the members are loaded."""
+        """Raise ConfigError if there is only one member; called before the members are loaded."""
+        if len(config.members) < 2:
+            raise ConfigError("members: there is one; expected two or more, to compare")
 
     @abstractmethod
     def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:

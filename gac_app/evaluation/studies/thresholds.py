@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -32,6 +32,8 @@ from gac_app.evaluation.studies.result import (
 )
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task
+
+K = TypeVar("K")
 
 EVERY_STEP = "every-step"
 ENOUGH_QUESTIONS = 30  # with fewer, nearly every system lies within every step's interval
@@ -61,20 +63,12 @@ class SweepPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepPoint:
-    """One system of a sweep. The fronts: accuracy against the share of steps ensembled, and against time."""
-
-    report: SystemReport
-    is_on_share_front: bool
-    is_on_time_front: bool
-
-
-@dataclass(frozen=True, slots=True)
 class SweepReport:
     """The result of a sweep.
 
     Attributes:
-        points: by system, in the plan's order.
+        reports: by system, in the plan's order.
+        share_front, time_front: nothing else tried is both more accurate and ensembled at fewer steps, or faster.
         recommended: see the module's docstring; None if no gated system reaches every step's interval, or if there are
             too few questions.
         sufficient_members: members that reach it alone.
@@ -82,23 +76,25 @@ class SweepReport:
 
     task: str
     plan: SweepPlan
-    points: Mapping[System, SweepPoint]
+    reports: Mapping[System, SystemReport]
+    share_front: Sequence[System]
+    time_front: Sequence[System]
     recommended: System | None
     sufficient_members: tuple[str, ...]
 
     @property
     def every_step(self) -> SystemReport:
-        return self.points[self.plan.every_step].report
+        return self.reports[self.plan.every_step]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         systems = {
             system.name: {
-                **point.report.to_json(),
-                "is_on_share_front": point.is_on_share_front,
-                "is_on_time_front": point.is_on_time_front,
+                **report.to_json(),
+                "is_on_share_front": system in self.share_front,
+                "is_on_time_front": system in self.time_front,
             }
-            for system, point in self.points.items()
+            for system, report in self.reports.items()
         }
         return {
             "task": self.task,
@@ -140,7 +136,7 @@ class Thresholds(QuestionStudy):
             data=report.to_json(),
             remarks=[*_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
             plots=_plots(report, ask.ensemble.config.member_names),
-            failure=failure(point.report for point in report.points.values()),
+            failure=failure(report.reports.values()),
         )
 
     def _plan(self, config: Config) -> SweepPlan:
@@ -182,8 +178,6 @@ def _gated(config: Config, gate: str, threshold: float, suffix: str) -> System:
 def judge_sweep(task: str, plan: SweepPlan, answers: Mapping[System, Sequence[Answer]]) -> SweepReport:
     """Evaluate the answers of the plan's systems, all to the same questions."""
     reports = dict(zip(answers, summarise(answers, [plan.every_step]), strict=True))
-    by_share = pareto_front([(report.share_ensembled, report.accuracy) for report in reports.values()])
-    by_time = pareto_front([(report.seconds_per_answer, report.accuracy) for report in reports.values()])
     least, _ = reports[plan.every_step].interval
     reaching = [system for system, report in reports.items() if report.accuracy >= least]
     is_enough = reports[plan.every_step].num_questions >= ENOUGH_QUESTIONS
@@ -191,32 +185,30 @@ def judge_sweep(task: str, plan: SweepPlan, answers: Mapping[System, Sequence[An
     return SweepReport(
         task=task,
         plan=plan,
-        points={
-            system: SweepPoint(report, *fronts)
-            for (system, report), fronts in zip(reports.items(), zip(by_share, by_time, strict=True), strict=True)
-        },
+        reports=reports,
+        share_front=pareto_front({s: (report.share_ensembled, report.accuracy) for s, report in reports.items()}),
+        time_front=pareto_front({s: (report.seconds_per_answer, report.accuracy) for s, report in reports.items()}),
         recommended=min(gated, key=lambda s: (reports[s].share_ensembled, -reports[s].accuracy), default=None),
         sufficient_members=tuple(system.alone for system in reaching if system.alone is not None),
     )
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """For each (cost, gain) pair, whether no other pair is at least as good in both and better in one.
+def pareto_front(points: Mapping[K, tuple[float, float]]) -> list[K]:
+    """The keys of (cost, gain) pairs than which no other is at least as good in both and better in one.
 
-    Example: [(0, 1), (1, 3), (2, 2)] -> [True, True, False]
+    Example: {"a": (0, 1), "b": (1, 3), "c": (2, 2)} -> ["a", "b"]
     """
-    return [not any(_is_better(other, point) for other in points) for point in points]
 
+    def is_beaten(cost: float, gain: float) -> bool:
+        return any(c <= cost and g >= gain and (c, g) != (cost, gain) for c, g in points.values())
 
-def _is_better(point: tuple[float, float], than: tuple[float, float]) -> bool:
-    return point != than and point[0] <= than[0] and point[1] >= than[1]
+    return [key for key, point in points.items() if not is_beaten(*point)]
 
 
 def _rows(report: SweepReport) -> list[list[str]]:
     rows = []
-    for system, point in report.points.items():
-        found = point.report
-        fronts = {"share": point.is_on_share_front, "time": point.is_on_time_front}
+    for system, found in report.reports.items():
+        fronts = {"share": report.share_front, "time": report.time_front}
         rows.append(
             [
                 system.name,
@@ -225,7 +217,7 @@ def _rows(report: SweepReport) -> list[list[str]]:
                 figure(found.ms_per_token, 1),
                 figure(found.seconds_per_answer, 2),
                 compared(found.vs[report.every_step.system.name]),
-                ", ".join(name for name, is_on in fronts.items() if is_on),
+                ", ".join(name for name, front in fronts.items() if system in front),
             ]
         )
     return rows
@@ -236,7 +228,7 @@ def _recommendation(report: SweepReport) -> list[str]:
         return [f"Too few questions to recommend a threshold; {ENOUGH_QUESTIONS} or more are needed."]
     if report.recommended is None:
         return ["No threshold tried reaches every step's 95 % interval."]
-    share = report.points[report.recommended].report.share_ensembled
+    share = report.reports[report.recommended].share_ensembled
     name = report.recommended.name
     found = [f"Recommended: {name}, {share:.1%} of the steps ensembled, not below every step's 95 % interval."]
     if report.sufficient_members:
@@ -246,18 +238,16 @@ def _recommendation(report: SweepReport) -> list[str]:
 
 def _plots(report: SweepReport, members: Sequence[str]) -> list[Spec]:
     """A curve per gate, from the gate alone to every step, with Pareto front and recommendation."""
-    share_front = [system for system, point in report.points.items() if point.is_on_share_front]
-    time_front = [system for system, point in report.points.items() if point.is_on_time_front]
     panels = [
-        _panel(report, members, "steps ensembled, %", lambda found: 100 * found.share_ensembled, share_front),
-        _panel(report, members, "seconds an answer", lambda found: found.seconds_per_answer, time_front),
+        _panel(report, members, "steps ensembled, %", lambda found: 100 * found.share_ensembled, report.share_front),
+        _panel(report, members, "seconds an answer", lambda found: found.seconds_per_answer, report.time_front),
     ]
     return line_charts(f"Thresholds on {report.task}, {report.every_step.num_questions} questions", panels)
 
 
-def _panel(report: SweepReport, members: Sequence[str], label: str, cost: Cost, front: list[System]) -> Panel:
+def _panel(report: SweepReport, members: Sequence[str], label: str, cost: Cost, front: Sequence[System]) -> Panel:
     def places(systems: Iterable[System]) -> list[Point]:
-        found = [report.points[system].report for system in systems]
+        found = [report.reports[system] for system in systems]
         return [(cost(one), 100 * one.accuracy) for one in found]
 
     plan, (least, _) = report.plan, report.every_step.interval

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gac_app.charts import Spec, heat_map
-from gac_app.config import Config
-from gac_app.errors import ConfigError
 from gac_app.evaluation.metrics import ConsistencyReport, compare_vocabularies, word_sets
 from gac_app.evaluation.running import Progress
 from gac_app.evaluation.studies.result import StudyResult, Table
@@ -26,10 +24,6 @@ class Vocabularies(EnsembleStudy):
     title = "Vocabularies"
     about = "Whether the members cut the same words into the same tokens."
     place = 7
-
-    def check(self, config: Config) -> None:
-        if len(config.members) < 2:
-            raise ConfigError("members: there is one; expected two or more, to compare")
 
     def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
         """Compare the members' tokenisers on words of many kinds. Raises ConfigError if there is only one member."""

@@ -57,18 +57,9 @@ class WeightMethod:
     """One method. `weights` are by member name and sum to 1; None if they change with the text."""
 
     system: System
-    weights: Mapping[str, float] | None
+    weights: dict[str, float] | None
     development: SystemReport
     held_out: SystemReport
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "system": self.system.name,
-            "weights": dict(self.weights) if self.weights else None,
-            "development": self.development.to_json(),
-            "held_out": self.held_out.to_json(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +69,7 @@ class WeightReport:
     task: str
     methods: Mapping[str, WeightMethod]  # each member alone too, as `alone:MEMBER`
     tried: Sequence[tuple[Point, float]]
-    perplexities: Mapping[str, float]  # per word of the question texts
+    perplexities: dict[str, float]  # per word of the question texts
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -87,9 +78,17 @@ class WeightReport:
             "task": self.task,
             "n_development": some.development.num_questions,
             "n_held_out": some.held_out.num_questions,
-            "methods": {name: method.to_json() for name, method in self.methods.items()},
+            "methods": {
+                name: {
+                    "system": method.system.name,
+                    "weights": method.weights,
+                    "development": method.development.to_json(),
+                    "held_out": method.held_out.to_json(),
+                }
+                for name, method in self.methods.items()
+            },
             "tried": [{"weights": list(weights), "accuracy": accuracy} for weights, accuracy in self.tried],
-            "perplexity_per_word": dict(self.perplexities),
+            "perplexity_per_word": self.perplexities,
         }
 
 
@@ -146,12 +145,13 @@ def sweep_weights(
     }
     systems = {method: system_at(point, ensemble.config, suffix) for method, point in points.items()}
     systems["posterior"] = parse_system("every-step+posterior" + suffix, ensemble.config)
-    methods = _compared(systems, ask, development, held_out)
     weights = {method: dict(zip(names, point, strict=True)) for method, point in points.items()}
+    first, last = (_reports(systems, ask, half) for half in (development, held_out))
     return WeightReport(
         task=task,
         methods={
-            method: WeightMethod(systems[method], weights.get(method), *reports) for method, reports in methods.items()
+            method: WeightMethod(system, weights.get(method), first[system], last[system])
+            for method, system in systems.items()
         },
         tried=sorted(tried.items(), key=lambda pair: -pair[1]),
         perplexities=perplexities,
@@ -203,16 +203,10 @@ def perplexity_per_word(ensemble: Ensemble, name: str, questions: Sequence[Quest
     return math.exp(min(-log_prob / sum(len(text.split()) for text in texts), 700.0))
 
 
-def _compared(
-    systems: Mapping[str, System], ask: Ask, development: Sequence[Question], held_out: Sequence[Question]
-) -> dict[str, tuple[SystemReport, SystemReport]]:
-    """By method, its reports on the two halves, with `vs` the average."""
-    distinct = list(dict.fromkeys(systems.values()))
-    reports: list[dict[str, SystemReport]] = []
-    for half in (development, held_out):
-        found = summarise(ask(distinct, half), [systems["average"]])
-        reports.append({report.system.name: report for report in found})
-    return {method: (reports[0][system.name], reports[1][system.name]) for method, system in systems.items()}
+def _reports(systems: Mapping[str, System], ask: Ask, half: Sequence[Question]) -> dict[System, SystemReport]:
+    """Reports on a half, with `vs` the average."""
+    given = ask(list(dict.fromkeys(systems.values())), half)
+    return dict(zip(given, summarise(given, [systems["average"]]), strict=True))
 
 
 def _rows(report: WeightReport) -> list[list[str]]:
