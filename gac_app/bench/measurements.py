@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from gac_app.bench import api, prompts, reproducible, rules, start, steps, together, visitors
+from gac_app.bench import prompts, reproducible, rules, start, steps, together, visitors
 from gac_app.bench.rows import NotMeasured, Row
 from gac_app.bench.workbench import Workbench
 from gac_app.environment import DEFAULT_CONFIG, read_config
@@ -31,11 +31,8 @@ MEASUREMENTS = (
     Measurement("start", start.measure),
     Measurement("steps", steps.measure),
     Measurement("rules", rules.measure),
-    Measurement("side-by-side", together.measure_side_by_side),
-    Measurement("at-once", together.measure_many),
-    Measurement("api", api.measure),
+    Measurement("at-once", together.measure),
     Measurement("reproducible", reproducible.measure),
-    Measurement("views", together.measure_views),
     Measurement("prompts", prompts.measure, is_long=True),
     Measurement("visitors", visitors.measure, is_long=True),
 )

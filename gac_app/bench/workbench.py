@@ -133,10 +133,10 @@ class Workbench:
 
         return load_ensemble(config)
 
-    def settings(self, config: Config | None = None, **changes: Any) -> Settings:
-        """Greedy settings of `num_tokens` tokens at every step, with `changes`; perhaps of another configuration."""
+    def settings(self, **changes: Any) -> Settings:
+        """Greedy settings of `num_tokens` tokens at every step, with `changes`."""
         base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
-        return (config or self.config).settings_from({**base, **changes})
+        return self.config.settings_from({**base, **changes})
 
     def files(self, member: MemberConfig) -> ModelFiles:
         """A member's files in the cache."""

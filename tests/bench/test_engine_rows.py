@@ -11,8 +11,6 @@ from gac_app.bench import rules, steps, together, workbench
 from gac_app.bench.workbench import Decoded
 from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.rules import combine_rules
-from gac_app.executors.threads import ThreadMember
-from gac_app.loading import unite
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel
 
@@ -55,14 +53,6 @@ def alone_in(answer: Decoded) -> str:
     return "" if len(names) > 1 else names.pop()
 
 
-def test_three_views_are_held_against_one(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = bench_of([FakeModel("a")])
-    planned(monkeypatch, together, lambda answer: 20.0 if alone_in(answer) else 30.0)
-    monkeypatch.setattr(bench, "loaded", lambda c: unite([FakeModel("a")], c, ThreadMember, are_apart=False))
-    [row] = together.measure_views(bench)
-    assert (row.value, row.note) == (1.5, "ms/token: 30.0, one 20.0")
-
-
 def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
     rows = rules.measure(bench_of([FakeModel("one"), FakeModel("other", 1)]))
     assert len(rows) == len(combine_rules.names) - 1
@@ -71,16 +61,18 @@ def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
 
 def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
     models = [FakeModel("a", delay_s=0.005), FakeModel("b", 1, delay_s=0.005)]
-    (row,) = together.measure_side_by_side(bench_of(models, num_tokens=8))
-    assert row.value is not None
-    assert row.value > 0
+    bench = bench_of(models, num_tokens=8)
+    with together.run_service(bench.config, bench.ensemble) as service:
+        for prompt in bench.prompts:
+            run = service.start("b" * 64, prompt, bench.settings(speculation="off").model_dump())
+            assert run.over.wait(together.RUN_TIMEOUT_S)
     assert max(models[0].batches) == 2, "its own answer and the ensemble's share a pass"
     assert all(model.num_held <= 4 for model in models), "what is kept of conversations is bounded"
 
 
 def test_runs_at_once_share_passes(bench_of: BenchOf) -> None:
     models = [FakeModel("a", delay_s=0.02), FakeModel("b", 1, delay_s=0.02)]
-    pace, work = together.measure_many(bench_of(models, num_tokens=8))
+    pace, work = together.measure(bench_of(models, num_tokens=8))
     assert pace.value is not None
     assert work.value is not None
     assert min(pace.value, work.value) > 0
