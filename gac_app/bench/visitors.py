@@ -37,7 +37,7 @@ _CURVE = "visitors: tokens/s"
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Served:
     """When it was asked for, began and ended; monotonic seconds."""
 
     asked_s: float
@@ -109,12 +109,12 @@ def crowd_of(completions: Completions, config: Config, number: int, begin_s: flo
     return crowd
 
 
-def _visit(completions: Completions, config: Config, begin_s: float, until_s: float, name: str) -> list[_Answer]:
+def _visit(completions: Completions, config: Config, begin_s: float, until_s: float, name: str) -> list[_Served]:
     """Ask until then, one answer after the other, and at least twice."""
     random_ = random.Random(name)  # noqa: S311 (a simulation)
     time.sleep(random_.uniform(0.0, begin_s))
     asker = Asker(visitor_key=name.encode().hex().zfill(64), client=name, max_at_once=None)
-    answers: list[_Answer] = []
+    answers: list[_Served] = []
     while len(answers) < 2 or time.monotonic() < until_s:
         limits = {"mode": "gate", "temperature": 0, "stop": (), "max_new_tokens": random_.randint(*_LENGTHS)}
         settings = config.settings_from(limits)
@@ -126,7 +126,7 @@ def _visit(completions: Completions, config: Config, begin_s: float, until_s: fl
     return answers
 
 
-def _answered(completions: Completions, question: Question, asker: Asker) -> _Answer:
+def _answered(completions: Completions, question: Question, asker: Asker) -> _Served:
     """Raises GacError for an answer that fails or does not end."""
     asked_s = time.monotonic()
     run = completions.start(question, asker)
@@ -138,4 +138,4 @@ def _answered(completions: Completions, question: Question, asker: Asker) -> _An
     end = stream.finished
     if end is None or end.reason is FinishReason.ERROR:
         raise GacError(end.detail if end else f"an answer took more than {RUN_TIMEOUT_S:.0f} s")
-    return _Answer(asked_s, first_s, time.monotonic(), end.num_tokens)
+    return _Served(asked_s, first_s, time.monotonic(), end.num_tokens)

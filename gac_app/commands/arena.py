@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gac_app.commands.options import ConfigOption, DataOption, JsonOption, LimitOption, ParallelOption, load
+from gac_app.commands.setting_options import named_numbers
 from gac_app.config import Config
 from gac_app.environment import database_url
 from gac_app.errors import RequestError
@@ -91,15 +92,9 @@ def play(
 
 
 def _strengths(text: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        try:
-            found[name.strip()] = float(number)
-        except ValueError:
-            raise RequestError("strengths", f"{part!r} is none; expected for instance a=1100") from None
-    if len(found) < 2 or not all(found):
-        raise RequestError("strengths", "expected at least two contestants, such as a=1100,b=1000")
+    found = named_numbers(text)
+    if len(found) < 2:
+        raise RequestError("strengths", f"expected at least two contestants, such as a=1100,b=1000; got {text!r}")
     return found
 
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,16 +28,7 @@ if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A system's answer; `error`: why it has none."""
-
-    text: str = ""
-    num_tokens: int = 0
-    seconds: float = 0.0
-    error: str = ""
-
-
+Told = dict[str, Any]  # text, num_tokens, seconds, and the error: why it has none
 _MAX_PROMPTS = 100_000
 _ENSEMBLE = "Ensemble"
 
@@ -63,14 +53,11 @@ def compare(
     try:
         for number, (prompt, answers) in enumerate(_answered(settled, prompts), start=1):
             print(f"{number} of {len(prompts)} prompts", file=sys.stderr, flush=True)
-            failed += [answer.error for answer in answers.values() if answer.error]
+            failed += [answer["error"] for answer in answers.values() if answer["error"]]
             if as_json:
-                print(_json_line(prompt, answers), flush=True)
+                print(json.dumps({"prompt": prompt, "answers": answers}, ensure_ascii=False), flush=True)
             else:
-                table.add_row(
-                    prompt,
-                    *(f"[{answer.error}]" if answer.error else answer.text.strip() for answer in answers.values()),
-                )
+                table.add_row(prompt, *map(_shown, answers.values()))
     except KeyboardInterrupt:
         print("cancelled; the answers so far follow", file=sys.stderr)
     if not as_json:
@@ -83,7 +70,7 @@ def _read(file: str) -> str:
     return sys.stdin.read() if file == "-" else read_text(Path(file), "prompts")
 
 
-def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, _Answer]]]:
+def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, Told]]]:
     """Each prompt with every system's answer by name. The answers to a prompt are decoded at once."""
     from gac_app.loading import load_ensemble
 
@@ -99,13 +86,18 @@ def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[st
             ensemble.forget(namespace)
 
 
-def _answer(ensemble: Ensemble, prompt: str, **how: Any) -> _Answer:
+def _answer(ensemble: Ensemble, prompt: str, **how: Any) -> Told:
     try:
         with closing(ensemble.generate(prompt, ensemble.config.settings, **how)) as events:
             end = next(event for event in events if isinstance(event, FinishedEvent))
     except RequestError as error:  # this prompt does not fit; others may
-        return _Answer(error=str(error))
-    return _Answer(end.text, end.num_tokens, end.seconds, end.detail if end.reason is FinishReason.ERROR else "")
+        return {"text": "", "num_tokens": 0, "seconds": 0.0, "error": str(error)}
+    why = end.detail if end.reason is FinishReason.ERROR else ""
+    return {"text": end.text, "num_tokens": end.num_tokens, "seconds": end.seconds, "error": why}
+
+
+def _shown(answer: Told) -> str:
+    return f"[{answer['error']}]" if answer["error"] else str(answer["text"]).strip()
 
 
 def _table(config: Config) -> Table:
@@ -113,8 +105,3 @@ def _table(config: Config) -> Table:
     for column in table.columns:
         column.overflow = "fold"
     return table
-
-
-def _json_line(prompt: str, answers: dict[str, _Answer]) -> str:
-    told = {name: asdict(answer) for name, answer in answers.items()}
-    return json.dumps({"prompt": prompt, "answers": told}, ensure_ascii=False)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.setting_options import named_numbers
 from gac_app.environment import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def _given(text: str, prompt_ms: float) -> Costs:
     from gac_app.bench.plan import Costs
 
     try:
-        pairs = [part.split("=") for part in text.split(",")]
-        step_s = {int(size): float(ms) / 1000 for size, ms in pairs}
+        step_s = {int(size): ms / 1000 for size, ms in named_numbers(text).items()}
     except ValueError:
         step_s = {}
     if not step_s or min(step_s) < 1 or not all(0 < seconds < 1000 for seconds in step_s.values()):

@@ -81,13 +81,17 @@ def _parsed_weights(text: str) -> str | dict[str, float]:
     """A rule's name unchanged; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
     if "=" not in text:
         return text
-    weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, number = part.rpartition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip():
-            raise RequestError("weights", f"expected a weight rule or NAME=NUMBER,NAME=NUMBER; got {text!r}")
+    weights = named_numbers(text)
+    if not weights:
+        raise RequestError("weights", f"expected a weight rule or NAME=NUMBER,NAME=NUMBER; got {text!r}")
     return weights
+
+
+def named_numbers(text: str) -> dict[str, float]:
+    """Example: "a=2,b=1" -> {"a": 2.0, "b": 1.0}; {} for a text of another form."""
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    try:
+        found = {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError:
+        return {}
+    return found if all(found) else {}

@@ -36,7 +36,7 @@ from gac_app.commands.show import show
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import Progress
+from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.studies import EnsembleStudy, Evaluator, QuestionStudy, StudyResult, check_room, studies
 from gac_app.evaluation.tasks import SAMPLES, Question, Task, asked, first_of_each_domain
 
@@ -229,7 +229,7 @@ class Reporter:
         self._name = name
         self._last_s = -_EVERY_S
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: StudyProgress) -> None:
         if progress.num_done == progress.num_kept:
             self._last_s = -_EVERY_S  # a new call begins
         if progress.seconds - self._last_s < _EVERY_S and progress.num_done < progress.num_total:

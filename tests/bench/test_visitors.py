@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.bench import visitors
-from gac_app.bench.visitors import Crowd, _Answer
+from gac_app.bench.visitors import Crowd, _Served
 from gac_app.executors.threads import ThreadMember
 from gac_app.loading import unite
 from tests.bench.conftest import BenchOf
@@ -13,7 +13,7 @@ from tests.fakes import FakeModel
 
 
 def test_only_tokens_of_the_counted_time_count() -> None:
-    answer = _Answer(asked_s=0.0, first_s=1.0, ended_s=5.0, num_tokens=40)
+    answer = _Served(asked_s=0.0, first_s=1.0, ended_s=5.0, num_tokens=40)
     assert answer.tokens_within(0.0, 9.0) == 40
     assert answer.tokens_within(4.0, 9.0) == 10
     assert answer.tokens_within(6.0, 9.0) == 0

@@ -17,7 +17,7 @@ from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation.advising import Advice, Spending, advise, pasted, sentences
-from gac_app.evaluation.advising.advice import Judged
+from gac_app.evaluation.advising.advice import HeldOut
 from gac_app.evaluation.studies import Evaluator
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.models.random_model import RandomModel, make_vocabulary
@@ -109,18 +109,18 @@ def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path:
 
 def test_few_questions_show_nothing() -> None:
     """Five won and none lost: p = 2 / 2^5 = 0.0625. Six: 0.03125."""
-    assert not Judged([True] * 5, [False] * 5, 1.0).is_shown
-    assert Judged([True] * 6, [False] * 6, 1.0).is_shown
-    assert not Judged([False] * 6, [True] * 6, 1.0).is_shown
-    assert Judged([True] * 4, [True] * 4, 1.0).effect_shown is None
-    assert Judged([True] * 1742, [True] * 1742, 1.0).effect_shown == 0.03
+    assert not HeldOut([True] * 5, [False] * 5, 1.0).is_shown
+    assert HeldOut([True] * 6, [False] * 6, 1.0).is_shown
+    assert not HeldOut([False] * 6, [True] * 6, 1.0).is_shown
+    assert HeldOut([True] * 4, [True] * 4, 1.0).effect_shown is None
+    assert HeldOut([True] * 1742, [True] * 1742, 1.0).effect_shown == 0.03
 
 
 def test_equal_systems_are_seldom_told_apart() -> None:
     """By McNemar's exact test at 5 %, of both directions."""
     draw = torch.Generator().manual_seed(0)
     right = torch.rand((400, 2, 40), generator=draw) < 0.5
-    shown = sum(Judged(mine.tolist(), others.tolist(), 1.0).is_shown for mine, others in right)
+    shown = sum(HeldOut(mine.tolist(), others.tolist(), 1.0).is_shown for mine, others in right)
     assert shown / 400 < 0.025
 
 

@@ -14,7 +14,7 @@ from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage
 from gac_app.errors import ConfigError, GacError
-from gac_app.evaluation.running import Progress
+from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.studies.cost import Cost
 from gac_app.settings import Settings
 from tests.fakes import config_of
@@ -78,7 +78,7 @@ def test_ratios_are_taken_to_the_slowest_member() -> None:
 
 def test_progress_is_told_answer_by_answer() -> None:
     """Two rounds of five answers; the warm-up and the answers side by side are not counted."""
-    told = list[Progress]()
+    told = list[StudyProgress]()
     Cost(seconds=1e-9, tokens=16).run(PlannedEnsemble(), told.append)  # type: ignore[arg-type]
     assert [progress.num_done for progress in told] == list(range(1, 11))
     assert {progress.num_total for progress in told} == {10}

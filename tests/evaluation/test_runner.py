@@ -11,7 +11,7 @@ from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import MemberError, RequestError
 from gac_app.evaluation.running.result_cache import Answer, ResultCache
-from gac_app.evaluation.running.runner import Progress, evaluate
+from gac_app.evaluation.running.runner import StudyProgress, evaluate
 from gac_app.evaluation.running.systems import System, parse_system
 from gac_app.evaluation.studies.evaluator import check_room
 from gac_app.evaluation.tasks.task import load_task
@@ -24,7 +24,7 @@ RIGHT = {"France": " Paris", "Italy": " Rome", "Poland": " Krakow"}
 
 
 def _run(
-    fake: FakeEnsemble, folder: Path, num_parallel: int = 4, heard: list[Progress] | None = None
+    fake: FakeEnsemble, folder: Path, num_parallel: int = 4, heard: list[StudyProgress] | None = None
 ) -> dict[System, list[Answer]]:
     caches = {system: ResultCache(folder / f"{i}.jsonl") for i, system in enumerate(SYSTEMS)}
     return evaluate(
@@ -67,7 +67,7 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     first = _run(FakeEnsemble(RIGHT), tmp_path)
     lines = (tmp_path / "1.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "1.jsonl").write_bytes(lines[0] + lines[1][:30])
-    again, heard = FakeEnsemble(RIGHT), list[Progress]()
+    again, heard = FakeEnsemble(RIGHT), list[StudyProgress]()
     assert _run(again, tmp_path, heard=heard) == first
     assert [alone for _, alone, _ in again.asked] == [None, None]
     assert [(p.num_done, p.num_total, p.num_kept) for p in heard] == [(4, 6, 4), (5, 6, 4), (6, 6, 4)]
@@ -75,7 +75,7 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_counted_and_tried_again_next_time(tmp_path: Path) -> None:
-    heard = list[Progress]()
+    heard = list[StudyProgress]()
     broken = _run(FakeEnsemble({**RIGHT, "Italy": MemberError("b", "exception", "broke")}), tmp_path, heard=heard)
     for given in broken.values():
         assert [answer.error for answer in given] == ["", "b: broke", ""]
@@ -94,8 +94,8 @@ def test_a_fault_of_ours_keeps_what_was_answered(tmp_path: Path) -> None:
 
 
 def test_the_time_left_is_judged_by_this_run_alone() -> None:
-    assert Progress(num_done=60, num_total=100, num_kept=50, seconds=20.0).seconds_left == 80.0
-    assert Progress(num_done=50, num_total=100, num_kept=50, seconds=1.0).seconds_left is None
+    assert StudyProgress(num_done=60, num_total=100, num_kept=50, seconds=20.0).seconds_left == 80.0
+    assert StudyProgress(num_done=50, num_total=100, num_kept=50, seconds=1.0).seconds_left is None
 
 
 @pytest.mark.parametrize(("num_sequences", "fits"), [(8, True), (7, False)])

@@ -11,7 +11,7 @@ import pytest
 
 from gac_app.config import Config
 from gac_app.config_file import load_config
-from gac_app.evaluation.metrics.strength import advice
+from gac_app.evaluation.metrics import strength_advice
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.benchmark import Benchmark
@@ -45,7 +45,7 @@ UNEQUAL = benchmark(a=(0.8, 1.0), b=(0.4, 0.001))
 
 
 def told(settled: Config, *benchmarks: dict[str, Any], **changes: Any) -> str:
-    return advice(settled, settled.settings_from(changes), benchmarks)
+    return strength_advice(settled, settled.settings_from(changes), benchmarks)
 
 
 def test_a_member_that_lags_is_told_with_what_fits() -> None:

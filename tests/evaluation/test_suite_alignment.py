@@ -13,7 +13,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scoring.pieces import Score
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.running import Progress
+from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.running.systems import parse_systems
 from gac_app.evaluation.suites.alignment import Continuation, alignment_systems, run_alignment_suite
 from gac_app.evaluation.suites.report import AlignmentReport, KindResult, bits_per_byte, measure, tables
@@ -94,7 +94,7 @@ def test_a_figure_over_kinds_counts_each_by_its_prompts() -> None:
 @pytest.mark.slow
 def test_every_system_is_measured_on_every_kind() -> None:
     ensemble = two_random()
-    ticks: list[Progress] = []
+    ticks: list[StudyProgress] = []
     report = run_alignment_suite(
         ensemble,
         parse_systems(SYSTEMS, ensemble.config),

@@ -145,7 +145,7 @@ class Managed:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class HeldOut:
     """The chosen setting against the best member on the held-out questions.
 
     Attributes:
@@ -206,7 +206,7 @@ class Advice:
     likelihoods: Likelihoods
     read: list[Question]
     saved: tuple[float, float, float] | None
-    judged: Judged | None
+    judged: HeldOut | None
     times: dict[System, float | None]
     managed: Managed
     failed: list[str]
@@ -331,9 +331,9 @@ def _num_right(given: Sequence[Answer]) -> int:
     return sum(answer.is_right for answer in given)
 
 
-def _judged(given: Sequence[Answer], by_best: Sequence[Answer]) -> Judged:
+def _judged(given: Sequence[Answer], by_best: Sequence[Answer]) -> HeldOut:
     num_steps = sum(answer.num_tokens for answer in given)
-    return Judged(
+    return HeldOut(
         [answer.is_right for answer in given],
         [answer.is_right for answer in by_best],
         sum(answer.num_ensembled for answer in given) / max(num_steps, 1),

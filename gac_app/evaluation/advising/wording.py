@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from gac_app.config import Config
-from gac_app.evaluation.advising.advice import LEVEL, POWER, Advice, Judged
+from gac_app.evaluation.advising.advice import LEVEL, POWER, Advice, HeldOut
 from gac_app.evaluation.metrics import questions_needed
 from gac_app.evaluation.running import System
 
@@ -80,7 +80,7 @@ def _verdict(advice: Advice, config: Config) -> str:
     return f"Use {best} alone: nothing is shown in favour of an ensemble. Judged was this setting: {setting}."
 
 
-def _what_more_takes(judged: Judged) -> str:
+def _what_more_takes(judged: HeldOut) -> str:
     least = judged.effect_shown
     shown = f"only a difference of {100 * least:.0f} points or more" if least else "no difference"
     needed = 2 * questions_needed(_LITTLE, POWER, 0.2, LEVEL)

@@ -13,18 +13,18 @@ from gac_app.evaluation.metrics.statistics import (
     questions_needed,
     wilson_interval,
 )
-from gac_app.evaluation.metrics.strength import advice
+from gac_app.evaluation.metrics.strength import strength_advice
 
 __all__ = [
     "Comparison",
     "ConsistencyReport",
-    "advice",
     "compare",
     "compare_vocabularies",
     "effect_shown",
     "holm",
     "paired_interval",
     "questions_needed",
+    "strength_advice",
     "wilson_interval",
     "word_sets",
 ]

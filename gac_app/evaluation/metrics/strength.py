@@ -49,7 +49,7 @@ class Strengths:
         return {name: gap for name, gap in self.gaps.items() if name not in self.uncertain}
 
 
-def advice(config: Config, settings: Settings, benchmarks: Iterable[Mapping[str, Any]] = ()) -> str:
+def strength_advice(config: Config, settings: Settings, benchmarks: Iterable[Mapping[str, Any]] = ()) -> str:
     """Advice on members that are too unequal for `settings`; "" if there is none.
 
     Args:

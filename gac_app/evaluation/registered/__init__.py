@@ -14,7 +14,7 @@ from gac_app.evaluation.registered import page, pairs_page
 from gac_app.evaluation.registered.pairs import PairRun
 from gac_app.evaluation.registered.protocol import PairProtocol, Protocol, read_protocol
 from gac_app.evaluation.registered.running import StudyRun
-from gac_app.evaluation.running import Progress
+from gac_app.evaluation.running import StudyProgress
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -37,7 +37,7 @@ def open_study(path: Path, protocol: Protocol | PairProtocol, config: Config, fo
     return StudyRun(path, protocol, config, folder)
 
 
-def judge(study: StudyRun | PairRun, ensemble: Ensemble, on_progress: Callable[[str, Progress], None]) -> Outcome:
+def judge(study: StudyRun | PairRun, ensemble: Ensemble, on_progress: Callable[[str, StudyProgress], None]) -> Outcome:
     """Run a study to its end. Raises what `run` of the study raises."""
     if isinstance(study, PairRun):
         found = study.run(ensemble, on_progress)

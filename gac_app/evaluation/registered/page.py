@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.metrics import wilson_interval
-from gac_app.evaluation.registered.running import Judged, Paired, Scored, StudyRun
+from gac_app.evaluation.registered.running import Paired, Scored, StudyRun, TaskResult
 
 
-def page_of(run: StudyRun, judged: Sequence[Judged], command: str, plot: str) -> str:
+def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str) -> str:
     """The page.
 
     Args:
@@ -27,7 +27,7 @@ def page_of(run: StudyRun, judged: Sequence[Judged], command: str, plot: str) ->
     return "\n".join(lines)
 
 
-def plot_of(judged: Sequence[Judged]) -> list[Spec]:
+def plot_of(judged: Sequence[TaskResult]) -> list[Spec]:
     """Accuracy over cost on the held-out questions, a panel for each task."""
     panels = [
         Panel(
@@ -76,14 +76,14 @@ def _registered(run: StudyRun) -> Iterator[str]:
         yield f"| {plan.task} | {plan.num_development} | {plan.num_held_out} | {shown} | {grid} | {rivals or '–'} |"
 
 
-def _chosen(judged: Judged) -> Iterator[str]:
+def _chosen(judged: TaskResult) -> Iterator[str]:
     yield (
         f"{judged.part.task.about} Chosen: `{judged.chosen.name}`. The best member of the development half: "
         f"`{judged.best.name.removeprefix('alone:')}`."
     )
 
 
-def _systems(scores: Sequence[Scored], judged: Judged) -> Iterator[str]:
+def _systems(scores: Sequence[Scored], judged: TaskResult) -> Iterator[str]:
     yield f"{len(scores[0].is_right)} questions. Member-seconds are forward passes at the pace of the registration."
     yield ""
     yield "| system | right (95 %) | steps ensembled | forward passes an answer | member-seconds an answer |"

@@ -28,7 +28,7 @@ from gac_app.evaluation.registered.pair_figures import MemberFigures, PairFigure
 from gac_app.evaluation.registered.protocol import PairProtocol, Part, parts_of
 from gac_app.evaluation.registered.readings import ReadingCache, read_all, texts_of
 from gac_app.evaluation.registered.register import Register
-from gac_app.evaluation.running import Progress
+from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.tasks import Question
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class PairRun:
             )
         return found
 
-    def run(self, ensemble: Ensemble, on_progress: Callable[[str, Progress], None]) -> PairsFound:
+    def run(self, ensemble: Ensemble, on_progress: Callable[[str, StudyProgress], None]) -> PairsFound:
         """Read what has not been read. Raises RequestError if it was judged before, MemberError if a member failed."""
         self.register.refuse_judged()
         first = {part.task.name: self._half(ensemble, part, part.development, on_progress) for part in self.parts}
@@ -165,7 +165,7 @@ class PairRun:
         ensemble: Ensemble,
         part: Part,
         questions: Sequence[Question],
-        on_progress: Callable[[str, Progress], None] = lambda _name, _progress: None,
+        on_progress: Callable[[str, StudyProgress], None] = lambda _name, _progress: None,
     ) -> ReadingCache:
         cache, name = ReadingCache(self._folder, self.config, ensemble.engines, part.task), part.task.name
         parallel = self.protocol.parallel
@@ -177,7 +177,7 @@ class PairRun:
         ensemble: Ensemble,
         part: Part,
         questions: Sequence[Question],
-        on_progress: Callable[[str, Progress], None],
+        on_progress: Callable[[str, StudyProgress], None],
     ) -> Half:
         cache = self._read(ensemble, part, questions, on_progress)
         read = [cache[question] for question in questions]

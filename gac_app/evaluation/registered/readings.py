@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gac_app import __version__
 from gac_app.config import Config
 from gac_app.errors import GacError
-from gac_app.evaluation.running import LineFile, Progress
+from gac_app.evaluation.running import LineFile, StudyProgress
 from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:  # it loads torch
@@ -139,7 +139,7 @@ def read_all(
     cache: ReadingCache,
     *,
     parallel: int,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[StudyProgress], None] = lambda _: None,
 ) -> None:
     """Let every member read the texts of all questions that are not in the cache.
 
@@ -152,8 +152,8 @@ def read_all(
     missing = [question for question in questions if question not in cache]
     num_kept, started = len(questions) - len(missing), time.monotonic()
 
-    def told(num_done: int) -> Progress:
-        return Progress(num_done, len(questions), num_kept, time.monotonic() - started, unit="questions read")
+    def told(num_done: int) -> StudyProgress:
+        return StudyProgress(num_done, len(questions), num_kept, time.monotonic() - started, unit="questions read")
 
     with ThreadPoolExecutor(parallel, thread_name_prefix="read") as pool:
         for number, question in enumerate(missing):

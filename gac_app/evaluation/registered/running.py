@@ -13,7 +13,7 @@ from gac_app.errors import GacError
 from gac_app.evaluation.metrics import compare, holm, paired_interval
 from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
 from gac_app.evaluation.registered.register import Register
-from gac_app.evaluation.running import Answer, Progress, System, members_alone
+from gac_app.evaluation.running import Answer, StudyProgress, System, members_alone
 from gac_app.evaluation.studies import Evaluator, check_room
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class TaskResult:
     """A task's halves. `best`: the member that was best on the development half."""
 
     part: Part
@@ -134,7 +134,7 @@ class StudyRun:
             for plan in self.plan
         ]
 
-    def run(self, ensemble: Ensemble, on_progress: Callable[[str, Progress], None]) -> list[Judged]:
+    def run(self, ensemble: Ensemble, on_progress: Callable[[str, StudyProgress], None]) -> list[TaskResult]:
         """Ask what has not been answered. Raises RequestError if it was judged before, GacError if an answer failed."""
         self.register.refuse_judged()
         asks = {part.task.name: self._evaluator(ensemble, part) for part in self.parts}
@@ -145,7 +145,7 @@ class StudyRun:
         best = {name: self._best_of(found, self.members) for name, found in first.items()}
         self.register.open_held_out({name: system.name for name, system in chosen.items()})
         return [
-            Judged(
+            TaskResult(
                 part,
                 first[name],
                 self._scored(asks, part, is_first=False, chosen=chosen[name]),
@@ -156,7 +156,7 @@ class StudyRun:
             if (name := part.task.name)
         ]
 
-    def tests(self, judged: Sequence[Judged]) -> list[Paired]:
+    def tests(self, judged: Sequence[TaskResult]) -> list[Paired]:
         """The chosen setting of each task against the best member and the rivals, corrected for the number of tests."""
         found = []
         for one in judged:

@@ -4,7 +4,7 @@ from gac_app.evaluation.running.answering import OutOfTimeError
 from gac_app.evaluation.running.line_file import LineFile
 from gac_app.evaluation.running.report import SystemReport, summarise
 from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
-from gac_app.evaluation.running.runner import Progress, evaluate
+from gac_app.evaluation.running.runner import StudyProgress, evaluate
 from gac_app.evaluation.running.systems import (
     Point,
     System,
@@ -27,8 +27,8 @@ __all__ = [
     "LineFile",
     "OutOfTimeError",
     "Point",
-    "Progress",
     "ResultCache",
+    "StudyProgress",
     "System",
     "SystemReport",
     "alone_and_every_step",

@@ -22,7 +22,7 @@ _NAMESPACE = "evaluation"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StudyProgress:
     """A run's progress. `num_kept` of the `num_done` are from earlier runs. `unit`: what is counted."""
 
     num_done: int
@@ -46,7 +46,7 @@ def evaluate(
     caches: dict[System, ResultCache],
     *,
     num_parallel: int = 4,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[StudyProgress], None] = lambda _: None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> dict[System, list[Answer]]:
     """Every system's answers to `questions`, in their order.
@@ -65,7 +65,7 @@ def evaluate(
     kept = sum(question.id in cache.answers for cache in caches.values() for question in questions)
     failed: dict[tuple[System, str], Answer] = {}
     total, started = len(questions) * len(caches), time.monotonic()
-    on_progress(Progress(kept, total, kept, 0.0))
+    on_progress(StudyProgress(kept, total, kept, 0.0))
 
     def found(system: System, question: Question) -> Answer:
         return caches[system].answers.get(question.id) or failed[system, question.id]
@@ -91,7 +91,7 @@ def evaluate(
                     failed[system, given.question_id] = given
                 caches[system].add(given)
                 num_new += 1
-                on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
+                on_progress(StudyProgress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
     finally:
         pool.shutdown(cancel_futures=True)
         ensemble.forget(_NAMESPACE)

@@ -13,7 +13,7 @@ from gac_app.config import Config
 from gac_app.decoding.rules import combine_rules
 from gac_app.errors import RequestError
 from gac_app.evaluation.advising import MAX_FINAL, Advice, Spending, advise, alone, pasted, sentences, taken
-from gac_app.evaluation.running import Progress, System, parse_system
+from gac_app.evaluation.running import StudyProgress, System, parse_system
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, share
 from gac_app.evaluation.studies.study import QuestionStudy
@@ -89,7 +89,7 @@ class _Overall:
         self._num_done += 1
         self._report(0, 0)
 
-    def _answered(self, progress: Progress) -> None:
+    def _answered(self, progress: StudyProgress) -> None:
         """An answer of a group came."""
         self._report(progress.num_done, progress.num_failed)
         if progress.num_done == progress.num_total:
@@ -98,7 +98,7 @@ class _Overall:
     def _report(self, num_more: int, num_failed: int) -> None:
         done, spent = self._num_done + num_more, self._spending.spent
         in_time = done * self._spending.seconds / spent if spent else self._num_total
-        self._tell(Progress(done, max(min(self._num_total, round(in_time)), done), 0, spent, num_failed))
+        self._tell(StudyProgress(done, max(min(self._num_total, round(in_time)), done), 0, spent, num_failed))
 
 
 def _num_steps(config: Config, num_questions: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.config import Config
-from gac_app.evaluation.metrics import advice
+from gac_app.evaluation.metrics import strength_advice
 from gac_app.evaluation.running import System, SystemReport, default_systems, parse_systems, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import SHARED_TIMES, StudyResult, Table, accuracy, compared, failure, figure
@@ -41,7 +41,7 @@ class Benchmark(QuestionStudy):
             "n": len(asked),
             "systems": {report.system.name: report.to_json() for report in reports},
         }
-        remarks = [SHARED_TIMES if ask.task.kind == "choice" else "", advice(config, config.settings, [data])]
+        remarks = [SHARED_TIMES if ask.task.kind == "choice" else "", strength_advice(config, config.settings, [data])]
         columns = (*_COLUMNS, *(f"vs {rival.name}" for rival in rivals))
         return StudyResult(
             study=self.name,

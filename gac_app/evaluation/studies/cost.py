@@ -20,7 +20,7 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError
-from gac_app.evaluation.running import Progress, System, members_alone
+from gac_app.evaluation.running import StudyProgress, System, members_alone
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, member_colour
 from gac_app.evaluation.studies.study import EnsembleStudy
 
@@ -85,7 +85,7 @@ class Cost(EnsembleStudy):
     seconds: float = Field(100.0, gt=0, description="No round begins after so many seconds; two are made at least.")
     tokens: int = Field(48, ge=16, le=1024, description="Of each answer.")
 
-    def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
+    def run(self, ensemble: Ensemble, on_progress: Callable[[StudyProgress], None] = lambda _: None) -> StudyResult:
         """Raises ConfigError if there is only one member, GacError if no answer is long enough to time."""
         self.check(ensemble.config)
         systems = _systems(ensemble)
@@ -103,7 +103,7 @@ class Cost(EnsembleStudy):
         )
 
     def _rounds(
-        self, ensemble: Ensemble, systems: list[System], on_progress: Callable[[Progress], None]
+        self, ensemble: Ensemble, systems: list[System], on_progress: Callable[[StudyProgress], None]
     ) -> list[Round]:
         """As many as there is time for, after a warm-up."""
         for system in systems:
@@ -128,10 +128,10 @@ class Cost(EnsembleStudy):
             raise GacError(f"some answer to each prompt ended within {MIN_TOKENS} tokens, too few to time")
         return rounds
 
-    def _progress(self, num_done: int, in_round: int, spent: float) -> Progress:
+    def _progress(self, num_done: int, in_round: int, spent: float) -> StudyProgress:
         """After so many answers and seconds. How many there will be is estimated: rounds begin for `seconds`."""
         rounds = math.ceil(num_done / in_round * self.seconds / spent) if spent else _MAX_ROUNDS
-        return Progress(num_done, max(num_done, in_round * min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS)), 0, spent)
+        return StudyProgress(num_done, max(num_done, in_round * min(max(rounds, _MIN_ROUNDS), _MAX_ROUNDS)), 0, spent)
 
     def _side_by_side(self, ensemble: Ensemble, systems: Sequence[System], prompt: str) -> float | None:
         """Seconds until the ensemble and every member alone have answered, all at once."""

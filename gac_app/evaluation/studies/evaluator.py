@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import Answer, Progress, ResultCache, System, evaluate, result_cache_path
+from gac_app.evaluation.running import Answer, ResultCache, StudyProgress, System, evaluate, result_cache_path
 from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer
 from gac_app.evaluation.tasks import Question, Task
 
@@ -48,7 +48,7 @@ class Evaluator:
         self._folder = folder
         self._parallel = parallel
         self._fresh = fresh
-        self.on_progress: Callable[[Progress], None] = lambda _: None
+        self.on_progress: Callable[[StudyProgress], None] = lambda _: None
         self.is_over: Callable[[], bool] = lambda: False
         self._caches: dict[System, ResultCache] = {}
         self._given: dict[str, list[GivenAnswer]] = {}  # by question

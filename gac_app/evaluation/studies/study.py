@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError
-from gac_app.evaluation.running import Progress, System
+from gac_app.evaluation.running import StudyProgress, System
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.evaluation.tasks import Question, Task
@@ -84,7 +84,7 @@ class EnsembleStudy(Study, ABC):
             raise ConfigError("members: there is one; expected two or more, to compare")
 
     @abstractmethod
-    def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
+    def run(self, ensemble: Ensemble, on_progress: Callable[[StudyProgress], None] = lambda _: None) -> StudyResult:
         """Look at the members. An exception from `on_progress` ends it."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.charts import Spec, heat_map
 from gac_app.evaluation.metrics import ConsistencyReport, compare_vocabularies, word_sets
-from gac_app.evaluation.running import Progress
+from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.study import EnsembleStudy
 
@@ -25,7 +25,7 @@ class Vocabularies(EnsembleStudy):
     about = "Whether the members cut the same words into the same tokens."
     place = 7
 
-    def run(self, ensemble: Ensemble, on_progress: Callable[[Progress], None] = lambda _: None) -> StudyResult:
+    def run(self, ensemble: Ensemble, on_progress: Callable[[StudyProgress], None] = lambda _: None) -> StudyResult:
         """Compare the members' tokenisers on words of many kinds. Raises ConfigError if there is only one member."""
         self.check(ensemble.config)
         vocabularies = {name: member.mapping.vocabulary for name, member in ensemble.members.items()}

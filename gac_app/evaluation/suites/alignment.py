@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.running import Progress, System, members_alone, parse_system
+from gac_app.evaluation.running import StudyProgress, System, members_alone, parse_system
 from gac_app.evaluation.suites.report import AlignmentReport, Continuation, measure
 from gac_app.evaluation.suites.texts import KINDS, held_out, prompts
 from gac_app.settings import Settings
@@ -48,7 +48,7 @@ def run_alignment_suite(
     kinds: Sequence[str] = KINDS,
     max_new_tokens: int = 48,
     num_in_flight: int = 4,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[StudyProgress], None] = lambda _: None,
 ) -> AlignmentReport:
     """Let every system write and predict, and measure it.
 
@@ -73,7 +73,7 @@ def run_alignment_suite(
         futures = [future for parts in jobs.values() for future in chain[Future[Any]](*parts)]
         for num_done, future in enumerate(as_completed(futures), start=1):
             future.result()  # a failure ends the suite at once
-            on_progress(Progress(num_done, len(futures), 0, time.monotonic() - started, unit="texts"))
+            on_progress(StudyProgress(num_done, len(futures), 0, time.monotonic() - started, unit="texts"))
     finally:
         pool.shutdown(cancel_futures=True)
     results = {

@@ -26,7 +26,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.running import Progress
+    from gac_app.evaluation.running import StudyProgress
 
 __all__ = ["MIN_QUESTIONS", "OWN", "STUDIES", "Lab", "QuestionSet", "Running", "Study"]
 
@@ -59,7 +59,7 @@ class Running:
         self.cancelled.set()
         self.stop()
 
-    def note(self, progress: Progress) -> None:
+    def note(self, progress: StudyProgress) -> None:
         """Count an answer. Raises _Cancelled."""
         self.round += progress.num_done < self.num_done
         self.num_done, self.num_total = progress.num_done, progress.num_total

@@ -14,7 +14,7 @@ from gac_app.evaluation.tasks import SAMPLES, Question, Task, asked, first_of_ea
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.running import Progress
+    from gac_app.evaluation.running import StudyProgress
 
 OWN = "own"  # the set of a visitor's own questions
 _OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # the tasks whose protocols these follow
@@ -54,7 +54,7 @@ def carry_out(
     chosen: QuestionSet | None,
     num_questions: int,
     folder: Path,
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[StudyProgress], None],
 ) -> StudyResult:
     """Run a study over some of a set's questions. `chosen` is None for a study that needs none."""
     one = study.on_page()

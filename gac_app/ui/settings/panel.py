@@ -12,7 +12,7 @@ import gradio as gr
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics import advice
+from gac_app.evaluation.metrics import strength_advice
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.requests import page_json
@@ -57,4 +57,4 @@ def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any
     except RequestError as error:
         return {**meaning, "summary": f"need a look: {error.message}"}
     benchmarks = lab.results.benchmarks(config.member_names) if lab else ()
-    return {**meaning, "summary": settings_in_words(settings), "advice": advice(config, settings, benchmarks)}
+    return {**meaning, "summary": settings_in_words(settings), "advice": strength_advice(config, settings, benchmarks)}
