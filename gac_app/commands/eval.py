@@ -22,13 +22,13 @@ from gac_app.commands.options import (
     ParallelOption,
     ReproducibleOption,
     load,
-    named_systems,
+    warn_without_effect,
 )
 from gac_app.commands.show import show
 from gac_app.commands.studies import Reporter, put_questions
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.running import refuse_rules
+from gac_app.evaluation.running import parse_systems, refuse_rules
 from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.benchmark import Benchmark
 from gac_app.evaluation.suites import (
@@ -112,7 +112,8 @@ def _run_suite(
     """
     from gac_app.loading import load_ensemble
 
-    chosen = named_systems(systems, config) if systems else alignment_systems(config)
+    chosen = parse_systems(systems, config) if systems else alignment_systems(config)
+    warn_without_effect(chosen, config)
     refuse_rules(chosen)
     kinds = tuple(dict.fromkeys(name.strip() for name in only.split(","))) if only else KINDS
     check_kinds(kinds)

@@ -13,7 +13,7 @@ import typer
 from gac_app.commands.setting_options import help_of
 from gac_app.config import Config
 from gac_app.environment import read_config
-from gac_app.evaluation.running import System, parse_systems
+from gac_app.evaluation.running import System
 from gac_app.settings import Reproducible
 
 ConfigOption = Annotated[
@@ -72,9 +72,7 @@ def warn(warnings: Iterable[str]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def named_systems(names: str, config: Config) -> list[System]:
-    """The comma-separated systems of an option. Warns of rules without effect. Raises RequestError."""
-    systems = parse_systems(names, config)
+def warn_without_effect(systems: Iterable[System], config: Config) -> None:
+    """Warn of rules in systems' names that have no effect."""
     for system in systems:
         warn(f"{system.name}: {warning}" for warning in system.without_effect(config))
-    return systems

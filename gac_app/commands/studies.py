@@ -29,7 +29,7 @@ from gac_app.commands.options import (
     ParallelOption,
     in_a_folder,
     load,
-    warn,
+    warn_without_effect,
     write_file,
 )
 from gac_app.commands.show import show
@@ -146,8 +146,7 @@ def put_questions(
 ) -> StudyResult:
     """Run a study over a file's questions."""
     check_room(config, parallel)
-    for system in study.systems_of(config):
-        warn(f"{system.name}: {warning}" for warning in system.without_effect(config))
+    warn_without_effect(study.systems_of(config), config)
     protocol, questions = asked(task, data, examples)
     sample = first_of_each_domain(questions, limit)
     study.check(config, protocol, questions, sample)

@@ -68,6 +68,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
         batch_size: int | str = 1,
         max_gen_toks: int = _MAX_GEN_TOKS,
         convention: str = "bytes",
+        **_unused: Any,  # device, max_batch_size: the configuration places members
     ) -> None:
         super().__init__()
         if convention not in CONVENTIONS:
@@ -218,16 +219,8 @@ def register(load: Callable[[str | None], Ensemble]) -> None:
     class Configured(EnsembleLM):
         """`EnsembleLM` made from `--model_args`: a configuration file, a system, `max_gen_toks`."""
 
-        def __init__(
-            self,
-            config: str | None = None,
-            system: str = "every-step",
-            batch_size: int | str = 1,
-            max_gen_toks: int = _MAX_GEN_TOKS,
-            convention: str = "bytes",
-            **unused: Any,  # device, max_batch_size: ignored; the configuration places members
-        ) -> None:
-            super().__init__(load(config), system, batch_size, max_gen_toks, convention)
+        def __init__(self, config: str | None = None, **options: Any) -> None:
+            super().__init__(load(config), **options)
 
     importlib.import_module("lm_eval.models")  # registers the harness's own, such as hf
     register_model("gac")(Configured)

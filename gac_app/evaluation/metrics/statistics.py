@@ -35,17 +35,11 @@ def compare(is_right: Sequence[bool], others: Sequence[bool]) -> Comparison:
     Only questions count that one got right and the other wrong. If both were equally good, each of these would be a
     coin toss.
     """
-    pairs = list(zip(is_right, others, strict=True))
-    num_won = sum(mine and not theirs for mine, theirs in pairs)
-    num_lost = sum(theirs and not mine for mine, theirs in pairs)
-    return Comparison((num_won - num_lost) / len(pairs), _sign_test(num_won, num_lost))
-
-
-def _sign_test(num_won: int, num_lost: int) -> float:
     from scipy.stats import binomtest
 
-    num_tosses = num_won + num_lost
-    return float(binomtest(min(num_won, num_lost), num_tosses).pvalue) if num_tosses else 1.0
+    num_won, num_lost = _won_and_lost(is_right, others)
+    p = binomtest(min(num_won, num_lost), num_won + num_lost).pvalue if num_won + num_lost else 1.0
+    return Comparison((num_won - num_lost) / len(is_right), float(p))
 
 
 def paired_interval(is_right: Sequence[bool], others: Sequence[bool]) -> tuple[float, float]:
@@ -54,12 +48,15 @@ def paired_interval(is_right: Sequence[bool], others: Sequence[bool]) -> tuple[f
 
     Example: 15 won, 5 lost of 100 -> (0.012, 0.184)
     """
-    pairs = list(zip(is_right, others, strict=True))
-    num_won = sum(mine and not theirs for mine, theirs in pairs) + 0.5
-    num_lost = sum(theirs and not mine for mine, theirs in pairs) + 0.5
-    num, gap = len(pairs) + 2, num_won - num_lost
-    half = _normal(0.975) * math.sqrt(num_won + num_lost - gap**2 / num) / num
+    num_won, num_lost = _won_and_lost(is_right, others)
+    num, gap = len(is_right) + 2, num_won - num_lost
+    half = _normal(0.975) * math.sqrt(num_won + num_lost + 1 - gap**2 / num) / num
     return gap / num - half, gap / num + half
+
+
+def _won_and_lost(is_right: Sequence[bool], others: Sequence[bool]) -> tuple[int, int]:
+    pairs = list(zip(is_right, others, strict=True))
+    return sum(mine and not theirs for mine, theirs in pairs), sum(theirs and not mine for mine, theirs in pairs)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -16,13 +16,13 @@ def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str
         command: that ran the study.
         plot: the file of its plot, beside the page.
     """
-    tests = run.tests(judged)
+    tests, step_s = run.tests(judged), run.register.seconds_per_step
     lines = [f"# {run.name}", "", run.protocol.about, "", "```", command, "```", ""]
     lines += [*_in_short(run, tests), "", *_registered(run), ""]
     for one in judged:
         lines += [f"## {one.part.task.name}", "", *_chosen(one), ""]
-        lines += ["### Held out, judged once", "", *_systems(one.held_out, one), ""]
-        lines += ["### Development", "", *_systems(one.development, one), ""]
+        lines += ["### Held out, judged once", "", *_systems(one.held_out, one, step_s[one.part.task.name]), ""]
+        lines += ["### Development", "", *_systems(one.development, one, step_s[one.part.task.name]), ""]
     lines += [f"![Accuracy over cost on the held-out questions]({plot})", ""]
     return "\n".join(lines)
 
@@ -33,7 +33,7 @@ def plot_of(judged: Sequence[TaskResult]) -> list[Spec]:
         Panel(
             f"{one.part.task.name}: forward passes an answer",
             "accuracy, %",
-            {score.system.name: Series([(score.cost.steps, 100 * score.accuracy)]) for score in one.held_out},
+            {score.system.name: Series([(score.steps, 100 * score.accuracy)]) for score in one.held_out},
         )
         for one in judged
     ]
@@ -71,9 +71,9 @@ def _registered(run: StudyRun) -> Iterator[str]:
     yield "| task | development | held out | shown with that power, points | grid | rivals |"
     yield "|---|---|---|---|---|---|"
     grid, rivals = (", ".join(system.name for system in systems) for systems in (run.grid, run.rivals))
-    for plan in run.plan:
-        shown = f"{100 * plan.effect_shown:.1f}"
-        yield f"| {plan.task} | {plan.num_development} | {plan.num_held_out} | {shown} | {grid} | {rivals or '–'} |"
+    for part in run.parts:
+        counts = f"{len(part.development)} | {len(part.held_out)} | {run.points_shown(part)}"
+        yield f"| {part.task.name} | {counts} | {grid} | {rivals or '–'} |"
 
 
 def _chosen(judged: TaskResult) -> Iterator[str]:
@@ -83,7 +83,8 @@ def _chosen(judged: TaskResult) -> Iterator[str]:
     )
 
 
-def _systems(scores: Sequence[Scored], judged: TaskResult) -> Iterator[str]:
+def _systems(scores: Sequence[Scored], judged: TaskResult, step_s: float) -> Iterator[str]:
+    """`step_s`: seconds of a forward pass for a step."""
     yield f"{len(scores[0].is_right)} questions. Member-seconds are forward passes at the pace of the registration."
     yield ""
     yield "| system | right (95 %) | steps ensembled | forward passes an answer | member-seconds an answer |"
@@ -93,6 +94,6 @@ def _systems(scores: Sequence[Scored], judged: TaskResult) -> Iterator[str]:
         name = f"**{score.system.name}**" if score.system == judged.chosen else score.system.name
         share = "–" if score.system.alone else f"{score.share_ensembled:.0%}"
         yield (
-            f"| {name} | {score.accuracy:.1%} ({low:.1%} to {high:.1%}) | {share} | {score.cost.steps:.1f} "
-            f"| {score.cost.seconds:.2f} |"
+            f"| {name} | {score.accuracy:.1%} ({low:.1%} to {high:.1%}) | {share} | {score.steps:.1f} "
+            f"| {score.steps * step_s:.2f} |"
         )

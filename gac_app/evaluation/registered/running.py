@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,21 +23,13 @@ Given = Mapping[System, list[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Of an answer: forward passes for steps, over all members, and seconds of them at the registered pace."""
-
-    steps: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Scored:
-    """A system over the questions of a half."""
+    """A system over the questions of a half. `steps`: forward passes for an answer's steps, over all members."""
 
     system: System
     is_right: list[bool]
     share_ensembled: float
-    cost: Cost
+    steps: float
 
     @property
     def num_right(self) -> int:
@@ -70,20 +62,6 @@ class TaskResult:
     held_out: list[Scored]
     chosen: System
     best: System
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a study will ask of one task, before it runs. `num_steps`: forward passes for steps, about."""
-
-    task: str
-    num_development: int
-    num_held_out: int
-    num_needed: int
-    effect_shown: float
-    num_answers: int
-    num_steps: int
-    seconds: float
 
 
 class StudyRun:
@@ -119,20 +97,13 @@ class StudyRun:
             steps[part.task.name] = given.num_tokens
         self.register.register(seconds, steps)
 
-    @cached_property
-    def plan(self) -> list[Plan]:
-        """Of each task. Needs `measure` or an earlier registration."""
-        return [self._planned(part) for part in self.parts]
-
     def plan_lines(self) -> list[str]:
         """The plan for a terminal. Needs `measure` or an earlier registration."""
-        return [
-            f"{plan.task}: {plan.num_development} development and {plan.num_held_out} held-out questions "
-            f"({plan.num_needed:,} needed; {100 * plan.effect_shown:.1f} points can be shown), "
-            f"{plan.num_answers:,} answers, about {plan.num_steps:,} forward passes and "
-            f"{plan.seconds / 60:,.0f} minutes"
-            for plan in self.plan
-        ]
+        return [self._planned(part) for part in self.parts]
+
+    def points_shown(self, part: Part) -> str:
+        """The smallest difference that a task's held-out questions show with the power wanted, in points."""
+        return f"{100 * self.protocol.shown_by(len(part.held_out)):.1f}"
 
     def run(self, ensemble: Ensemble, on_progress: Callable[[str, StudyProgress], None]) -> list[TaskResult]:
         """Ask what has not been answered. Raises RequestError if it was judged before, GacError if an answer failed."""
@@ -196,7 +167,7 @@ class StudyRun:
             system,
             [answer.is_right for answer in answers],
             sum(answer.num_ensembled for answer in answers) / max(num_tokens, 1),
-            Cost(steps, steps * self.register.seconds_per_step[part.task.name]),
+            steps,
         )
 
     def _steps(self, system: System, answer: Answer, candidates: Mapping[System, Answer]) -> int:
@@ -209,22 +180,19 @@ class StudyRun:
     def _best_of(self, found: Sequence[Scored], among: Sequence[System]) -> System:
         """The most accurate; of equals the cheapest, then the first."""
         scored = [score for score in found if score.system in among]
-        return max(scored, key=lambda score: (score.num_right, -score.cost.steps)).system
+        return max(scored, key=lambda score: (score.num_right, -score.steps)).system
 
-    def _planned(self, part: Part) -> Plan:
+    def _planned(self, part: Part) -> str:
         name = part.task.name
         fixed = [*self.members, *dict.fromkeys(c for r in self.rivals for c in r.candidates if c not in self.members)]
         passes = [1] * len(fixed), [len(self.config.taking_part(s.settings(self.config))) for s in self.grid]
         num_first, num_last = len(part.development), len(part.held_out)
         num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + max(passes[1]))
         num_steps = round(num_passes * self.register.steps_per_answer[name])
-        return Plan(
-            name,
-            num_first,
-            num_last,
-            self.protocol.num_needed,
-            self.protocol.shown_by(num_last),
-            num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + 1),
-            num_steps,
-            num_steps * self.register.seconds_per_step[name],
+        num_answers = num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + 1)
+        return (
+            f"{name}: {num_first} development and {num_last} held-out questions "
+            f"({self.protocol.num_needed:,} needed; {self.points_shown(part)} points can be shown), "
+            f"{num_answers:,} answers, about {num_steps:,} forward passes and "
+            f"{num_steps * self.register.seconds_per_step[name] / 60:,.0f} minutes"
         )

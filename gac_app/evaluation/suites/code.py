@@ -114,14 +114,6 @@ PARSERS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _before_fence(parses: Callable[[str], bool]) -> Callable[[str], bool]:
-    return lambda text: parses(before_fence(text))
-
-
-# Markdown's fences are its own.
-PARSERS_BEFORE_FENCE = {kind: _before_fence(parses) for kind, parses in PARSERS.items() if kind != "markdown"}
-
-
 def python_indents(text: str) -> bool:
     """`indents_consistently` for the first lines of Python's statements.
 

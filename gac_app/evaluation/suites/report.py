@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from gac_app.evaluation.suites.code import INDENTATION_CHECKS, PARSERS, PARSERS_BEFORE_FENCE
+from gac_app.evaluation.suites.code import INDENTATION_CHECKS, PARSERS, before_fence
 from gac_app.evaluation.suites.texts import CODE_KINDS, KINDS, LANGUAGES, LATIN, SCRIPTS, script_share
 
 if TYPE_CHECKING:
@@ -104,11 +104,12 @@ def measure(kind: str, answers: Sequence[Continuation], held_out: Sequence[Score
     """The figures of one system on one kind. `held_out`: the passages' scores under the system."""
     members = dict.fromkeys(member for answer in answers for member in answer.scores)
     under = {member: [answer.scores[member] for answer in answers if answer.scores] for member in members}
-    letters = "".join(answer.text for answer in answers)
+    documents, letters = [answer.document for answer in answers], "".join(answer.text for answer in answers)
+    cut = list(map(before_fence, documents))
     figures = {
-        "parses": _share(answers, PARSERS.get(kind)),
-        "parses_before_fence": _share(answers, PARSERS_BEFORE_FENCE.get(kind)),
-        "indentation": _share(answers, INDENTATION_CHECKS.get(kind)),
+        "parses": _share(documents, PARSERS.get(kind)),
+        "parses_before_fence": None if kind == "markdown" else _share(cut, PARSERS.get(kind)),  # its fences are its own
+        "indentation": _share(documents, INDENTATION_CHECKS.get(kind)),
         "utf8": sum(answer.is_valid_utf8 for answer in answers) / len(answers),
         "script": script_share(letters, SCRIPTS[kind]) if kind in SCRIPTS else None,
         "script_or_latin": script_share(letters, SCRIPTS[kind] | LATIN) if kind in SCRIPTS else None,
@@ -126,8 +127,8 @@ def bits_per_byte(scores: Sequence[Score]) -> float | None:
     return -sum(score.log_prob for score in scores) / num_bytes / math.log(2)
 
 
-def _share(answers: Sequence[Continuation], check: Callable[[str], bool] | None) -> float | None:
-    return sum(check(answer.document) for answer in answers) / len(answers) if check else None
+def _share(documents: Sequence[str], check: Callable[[str], bool] | None) -> float | None:
+    return sum(map(check, documents)) / len(documents) if check else None
 
 
 def _kind_json(result: KindResult) -> dict[str, Any]:
