@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation.running.answering import choose, least_risk, lowest_perplexity, most_frequent
-from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
-from gac_app.evaluation.running.runner import evaluate
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import parse_system, parse_systems
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.tasks.task import load_task
 from tests.decoding.conftest import make
 from tests.evaluation.conftest import call
@@ -104,15 +104,13 @@ def test_a_bad_name_is_told(name: str) -> None:
 
 def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
     systems = parse_systems("vote,alone:a,mbr+samples=1", CONFIG)
-    everyone = [*systems, *(candidate for system in systems for candidate in system.candidates)]
-    caches = {system: ResultCache(result_cache_path(tmp_path, CONFIG, (), NQ, system, CAPITALS)) for system in everyone}
     fake = FakeEnsemble({"France": " Paris", "Italy": " Rome", "Poland": " Krakow"})
-    answers = evaluate(cast(Ensemble, fake), NQ, CAPITALS, caches)
+    answers = Evaluator(cast(Ensemble, fake), NQ, CAPITALS, tmp_path, parallel=4)(systems, CAPITALS)
     assert len(fake.asked) == 4 * len(CAPITALS), "two members, greedy and one sample"
     assert [answer.is_right for answer in answers[systems[0]]] == [True, True, False]
     temperatures = [settings.temperature for _, _, settings in fake.asked]
     assert (temperatures.count(0.0), temperatures.count(0.7)) == (6, 6)
-    assert len({path.name for path in tmp_path.iterdir()}) == len(caches)
+    assert len(list(tmp_path.iterdir())) == 2 + 4, "a cache for each system and each candidate"
 
 
 @pytest.mark.slow

@@ -17,9 +17,8 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running.report import summarise
-from gac_app.evaluation.running.result_cache import ResultCache
-from gac_app.evaluation.running.runner import evaluate
 from gac_app.evaluation.running.systems import parse_systems
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.tasks.questions import read_questions
 from gac_app.evaluation.tasks.task import Task
 from gac_app.loading import load_ensemble
@@ -186,7 +185,7 @@ def ours(ensemble: Ensemble, folder: Path, task: Task, system: str, data: Path) 
     """The accuracy that `eval` finds."""
     (chosen,) = parse_systems(system, ensemble.config)
     questions = read_questions(data)
-    answers = evaluate(ensemble, task, questions, {chosen: ResultCache(folder / "cache.jsonl")})
+    answers = Evaluator(ensemble, task, questions, folder / "ours", parallel=4)([chosen], questions)
     return summarise(answers)[0].accuracy
 
 

@@ -10,10 +10,10 @@ import pytest
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import MemberError, RequestError
+from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.running.result_cache import Answer, ResultCache
-from gac_app.evaluation.running.runner import StudyProgress, evaluate
 from gac_app.evaluation.running.systems import System, parse_system
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.studies.evaluator import Evaluator, check_room
 from gac_app.evaluation.tasks.task import load_task
 from gac_app.member_config import MemberConfig
 from tests.evaluation.fakes import CAPITALS, CONFIG, FakeEnsemble
@@ -26,15 +26,14 @@ RIGHT = {"France": " Paris", "Italy": " Rome", "Poland": " Krakow"}
 def _run(
     fake: FakeEnsemble, folder: Path, num_parallel: int = 4, heard: list[StudyProgress] | None = None
 ) -> dict[System, list[Answer]]:
-    caches = {system: ResultCache(folder / f"{i}.jsonl") for i, system in enumerate(SYSTEMS)}
-    return evaluate(
-        cast(Ensemble, fake),
-        load_task("nq"),
-        CAPITALS,
-        caches,
-        num_parallel=num_parallel,
-        on_progress=(heard if heard is not None else []).append,
-    )
+    ask = Evaluator(cast(Ensemble, fake), load_task("nq"), CAPITALS, folder, parallel=num_parallel)
+    ask.on_progress = (heard if heard is not None else []).append
+    return ask(SYSTEMS, CAPITALS)
+
+
+def _cache(folder: Path, system: str) -> Path:
+    (path,) = folder.glob(f"nq-{system}-*.jsonl")
+    return path
 
 
 def test_results_stand_in_the_questions_order_whoever_is_first(tmp_path: Path) -> None:
@@ -43,7 +42,8 @@ def test_results_stand_in_the_questions_order_whoever_is_first(tmp_path: Path) -
     assert list(answers) == SYSTEMS
     for given in answers.values():
         assert [(answer.question_id, answer.is_right) for answer in given] == [("fr", 1), ("it", 1), ("pl", 0)]
-    assert (tmp_path / "0.jsonl").read_text().index('"it"') < (tmp_path / "0.jsonl").read_text().index('"fr"')
+    kept = _cache(tmp_path, "alone_a").read_text()
+    assert kept.index('"it"') < kept.index('"fr"')
 
 
 @pytest.mark.parametrize("num_parallel", [1, 3])
@@ -65,8 +65,9 @@ def test_a_question_is_read_once_unless_costs_are_apart(tmp_path: Path) -> None:
 
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     first = _run(FakeEnsemble(RIGHT), tmp_path)
-    lines = (tmp_path / "1.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "1.jsonl").write_bytes(lines[0] + lines[1][:30])
+    path = _cache(tmp_path, "every-step")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:30])
     again, heard = FakeEnsemble(RIGHT), list[StudyProgress]()
     assert _run(again, tmp_path, heard=heard) == first
     assert [alone for _, alone, _ in again.asked] == [None, None]
@@ -89,7 +90,7 @@ def test_a_fault_of_ours_keeps_what_was_answered(tmp_path: Path) -> None:
     fake = FakeEnsemble({**RIGHT, "Italy": ZeroDivisionError()}, delays={"Poland": 0.5})
     with pytest.raises(ZeroDivisionError):
         _run(fake, tmp_path, num_parallel=1)
-    assert ResultCache(tmp_path / "0.jsonl").answers["fr"].is_right
+    assert ResultCache(_cache(tmp_path, "alone_a")).answers["fr"].is_right
     assert len(fake.asked) < 6, "what had not begun is called off"
 
 

@@ -1,10 +1,10 @@
 """Systems that answer questions, and the cache of their answers. Knows no statistics and no page."""
 
-from gac_app.evaluation.running.answering import OutOfTimeError
+from gac_app.evaluation.running.answering import OutOfTimeError, answer
 from gac_app.evaluation.running.line_file import LineFile
+from gac_app.evaluation.running.progress import StudyProgress
 from gac_app.evaluation.running.report import SystemReport, summarise
 from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
-from gac_app.evaluation.running.runner import StudyProgress, evaluate
 from gac_app.evaluation.running.systems import (
     Point,
     System,
@@ -32,8 +32,8 @@ __all__ = [
     "System",
     "SystemReport",
     "alone_and_every_step",
+    "answer",
     "default_systems",
-    "evaluate",
     "even",
     "members_alone",
     "parse_system",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import Answer, ResultCache, StudyProgress, System, evaluate, result_cache_path
+from gac_app.evaluation.running import Answer, ResultCache, StudyProgress, System, answer, result_cache_path
 from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer
 from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
+
+
+_NAMESPACE = "evaluation"  # of the prefix cache
 
 
 class Evaluator:
@@ -24,12 +29,13 @@ class Evaluator:
         ensemble: closed by the caller.
         questions: all questions of the file, even if only some are asked: they name the caches.
         folder: of the result caches.
-        parallel: answers at once.
+        parallel: answers at once. They share forward passes, so a pass counts towards several answers' seconds, and all
+            share the prefill of a question and of the worked examples before it. With 1, each answer has its own passes.
         fresh: ignore answers of earlier runs.
 
     Attributes:
         on_progress: called with the progress of a call; an exception from it ends the call.
-        is_over: whether no more time is left; then a call raises OutOfTimeError.
+        is_over: whether no more time is left, asked in several threads; then a call raises OutOfTimeError.
     """
 
     def __init__(
@@ -66,26 +72,56 @@ class Evaluator:
     def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
         """Every system's answers to `asked`, which are some of the questions, in their order."""
         candidates = [candidate for system in systems for candidate in system.candidates]
-        caches = {system: self._cache(system) for system in [*systems, *candidates]}
-        found = evaluate(
-            self.ensemble,
-            self.task,
-            asked,
-            caches,
-            num_parallel=self._parallel,
-            on_progress=self.on_progress,
-            is_over=self.is_over,
-        )
+        found = self._answers({system: self._cache(system) for system in [*systems, *candidates]}, asked)
         for system in systems:
-            for answer in found[system]:
-                self._note(system, answer)
+            for given in found[system]:
+                self._note(system, given)
         return {system: found[system] for system in systems}
 
-    def _note(self, system: System, answer: Answer) -> None:
+    def _answers(self, caches: dict[System, ResultCache], asked: Sequence[Question]) -> dict[System, list[Answer]]:
+        """Those in the caches, and new ones, several at once, which are stored as they come."""
+        num_kept = sum(question.id in cache.answers for cache in caches.values() for question in asked)
+        total, num_new, started = len(asked) * len(caches), 0, time.monotonic()
+        failed: dict[tuple[System, str], Answer] = {}
+        self.on_progress(StudyProgress(num_kept, total, num_kept, 0.0))
+
+        def found(system: System, question: Question) -> Answer:
+            return caches[system].answers.get(question.id) or failed[system, question.id]
+
+        def given_by(system: System, question: Question) -> Answer:
+            return self._given_by(system, question, [found(one, question) for one in system.candidates])
+
+        pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="evaluate")
+        try:
+            for is_choosing in (False, True):  # among the answers of those that decode
+                under_way = {
+                    pool.submit(given_by, system, question): system
+                    for question in asked
+                    for system, cache in caches.items()
+                    if bool(system.rule) == is_choosing and question.id not in cache.answers
+                }
+                for future in as_completed(under_way):
+                    system, given = under_way[future], future.result()
+                    if given.error:
+                        failed[system, given.question_id] = given
+                    caches[system].add(given)
+                    num_new += 1
+                    spent_s = time.monotonic() - started
+                    self.on_progress(StudyProgress(num_kept + num_new, total, num_kept, spent_s, len(failed)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self.ensemble.forget(_NAMESPACE)
+        return {system: [found(system, question) for question in asked] for system in caches}
+
+    def _given_by(self, system: System, question: Question, candidates: Sequence[Answer]) -> Answer:
+        namespace = f"{_NAMESPACE}/{self.task.name}" if self._parallel > 1 else ""
+        return answer(self.ensemble, self.task, question, system, candidates, namespace=namespace, is_over=self.is_over)
+
+    def _note(self, system: System, given: Answer) -> None:
         name = system.name + self._label
-        given = self._given.setdefault(answer.question_id, [])
-        if all(other.system != name for other in given):
-            given.append(GivenAnswer(name, answer.prediction, answer.is_right, answer.text, answer.error))
+        noted = self._given.setdefault(given.question_id, [])
+        if all(other.system != name for other in noted):
+            noted.append(GivenAnswer(name, given.prediction, given.is_right, given.text, given.error))
 
     def by(self, task: Task, label: str) -> Evaluator:
         """An evaluator of the same questions with another protocol. `label` marks its answers."""
