@@ -179,23 +179,18 @@ def reworded(spec: Spec, word: Callable[[str], str]) -> Spec:
         {key: word(value) if isinstance(value, str) else value for key, value in row.items()}
         for row in spec["data"]["values"]
     ]
-    layers = [_reworded(layer, word) for layer in spec["layer"]]
+
+    def reworded_part(part: Spec) -> Spec:
+        """The titles of channels, and the names in scales."""
+        if isinstance(part.get("title"), str):
+            part["title"] = word(part["title"])
+        if "domain" in part:
+            part["domain"] = [word(one) if isinstance(one, str) else one for one in part["domain"]]
+        return part
+
+    layers = json.loads(json.dumps(spec["layer"]), object_hook=reworded_part)
     told = {"title": word(spec["title"])} if "title" in spec else {}
     return {**spec, **told, "description": _description(layers, rows, word), "data": {"values": rows}, "layer": layers}
-
-
-def _reworded(part: Any, word: Callable[[str], str]) -> Any:
-    """A layer or a part of one: the titles of its channels, and the names in its scales."""
-    if isinstance(part, list):
-        return [_reworded(one, word) for one in part]
-    if not isinstance(part, dict):
-        return part
-    found = {key: _reworded(value, word) for key, value in part.items()}
-    if isinstance(part.get("title"), str):
-        found["title"] = word(part["title"])
-    if "domain" in part:
-        found["domain"] = [word(one) if isinstance(one, str) else one for one in part["domain"]]
-    return found
 
 
 def to_svg(plots: Sequence[Spec]) -> str:
@@ -218,8 +213,8 @@ def to_png(plots: Sequence[Spec]) -> bytes:
 
 def _still(plots: Sequence[Spec]) -> Spec:
     """Charts in one specification, with the light theme's colours and without interaction."""
-    text = json.dumps([_without_operation(plot) for plot in plots])
-    panels: list[Spec] = json.loads(re.sub(r"var\(--([\w-]+)\)", lambda found: _LIGHT.get(found[1], found[0]), text))
+    text = re.sub(r"var\(--([\w-]+)\)", lambda found: _LIGHT.get(found[1], found[0]), json.dumps(list(plots)))
+    panels: list[Spec] = json.loads(text, object_hook=_without_operation)
     config = {**panels[0]["config"], "background": "#ffffff"}
     panels = [{**panel, "width": _STILL_WIDTH} for panel in panels]
     for panel in panels:
@@ -228,16 +223,12 @@ def _still(plots: Sequence[Spec]) -> Spec:
     return {"$schema": panels[0]["$schema"], "hconcat": panels, "config": config, "resolve": apart}
 
 
-def _without_operation(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_without_operation(one) for one in part]
-    if isinstance(part, dict):
-        return {
-            key: _without_operation(value)
-            for key, value in part.items()
-            if key not in ("params", "usermeta") and not (key == "opacity" and "condition" in str(value))
-        }
-    return part
+def _without_operation(part: Spec) -> Spec:
+    return {
+        key: value
+        for key, value in part.items()
+        if key not in ("params", "usermeta") and not (key == "opacity" and "condition" in str(value))
+    }
 
 
 def _description(layers: Sequence[Spec], rows: Sequence[Spec], word: Callable[[str], str] = str) -> str:
