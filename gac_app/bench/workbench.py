@@ -122,16 +122,12 @@ class Workbench:
     @cached_property
     def ensemble(self) -> Ensemble:
         """The configuration's members, which have given an answer, so that none of those measured is the first."""
-        ensemble = self.loaded(self.config)
+        from gac_app.loading import load_ensemble
+
+        ensemble = load_ensemble(self.config)
         self._is_loaded = True
         list(ensemble.generate(PROMPTS[-1], self.settings()))
         return ensemble
-
-    def loaded(self, config: Config) -> Ensemble:
-        """The members of a configuration, to be closed by the caller."""
-        from gac_app.loading import load_ensemble
-
-        return load_ensemble(config)
 
     def settings(self, **changes: Any) -> Settings:
         """Greedy settings of `num_tokens` tokens at every step, with `changes`."""

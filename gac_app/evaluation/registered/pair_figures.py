@@ -44,7 +44,7 @@ class PairFigures:
 def member_figures(read: Sequence[Readings], rights: Sequence[int], name: str) -> MemberFigures:
     """Args: rights: which text of each question is right."""
     found = [
-        (of_all[name][right].bits, _fewest(np.array([[r.bits / r.num_bytes] for r in of_all[name]]))[0] == right)
+        (of_all[name][right].bits, np.argmin([r.bits / r.num_bytes for r in of_all[name]]) == right)
         for of_all, right in zip(read, rights, strict=True)
     ]
     return MemberFigures(np.array([bits for bits, _ in found]), np.array([is_right for _, is_right in found]))
@@ -60,7 +60,7 @@ def pair_figures(
         bits_TW = np.array([mixed_bits(*both, weights_W) for both in texts])
         num_bytes_T1 = np.array([[first.num_bytes] for first, _ in texts])
         bits.append(bits_TW[right])
-        is_right.append(_fewest(bits_TW / num_bytes_T1) == right)
+        is_right.append((bits_TW / num_bytes_T1).argmin(0) == right)
         agreed.append(_argmaxes(*texts[right], weights_W))
     places, differ, hits_2, hits_W = zip(*agreed, strict=True)
     return PairFigures(*map(np.array, (bits, is_right, places, differ, hits_2, hits_W)))
@@ -85,10 +85,6 @@ def piece_bits(first: Reading, second: Reading, weights_W: np.ndarray) -> np.nda
 def shared_places(first: Reading, second: Reading) -> list[int]:
     """Where tokens of both members surely end, the beginning and the end of the text included."""
     return sorted(first.log_probs.keys() & second.log_probs.keys())
-
-
-def _fewest(bits_TW: np.ndarray) -> np.ndarray:
-    return np.asarray(bits_TW.argmin(0))
 
 
 def _argmaxes(first: Reading, second: Reading, weights_W: np.ndarray) -> tuple[int, int, np.ndarray, np.ndarray]:

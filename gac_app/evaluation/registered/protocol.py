@@ -92,10 +92,6 @@ class Protocol(StudyFile):
         pairs = [gate if rule == "mean" else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
         return [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
 
-    def rival_systems(self, config: Config) -> list[System]:
-        """Raises RequestError."""
-        return [parse_system(name, config) for name in self.rivals]
-
 
 class PairProtocol(StudyFile):
     """A study of pairs: every two members, judged by the bits per byte of reference answers, which are only read."""

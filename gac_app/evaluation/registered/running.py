@@ -13,7 +13,7 @@ from gac_app.errors import GacError
 from gac_app.evaluation.metrics import compare, holm, paired_interval
 from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
 from gac_app.evaluation.registered.register import Register
-from gac_app.evaluation.running import Answer, StudyProgress, System, members_alone
+from gac_app.evaluation.running import Answer, StudyProgress, System, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class StudyRun:
         self.protocol, self.config, self.name = protocol, config, path.stem
         self.parts = parts_of(protocol)
         self.grid, self.members = protocol.grid(config), members_alone(config)
-        self.rivals = protocol.rival_systems(config)
+        self.rivals = [parse_system(name, config) for name in protocol.rivals]
         self.register = Register(path, folder / "judged", protocol, config, self.parts)
         self._folder = folder
         check_room(config, protocol.parallel)

@@ -29,8 +29,8 @@ class Evaluator:
         ensemble: closed by the caller.
         questions: all questions of the file, even if only some are asked: they name the caches.
         folder: of the result caches.
-        parallel: answers at once. They share forward passes, so a pass counts towards several answers' seconds, and all
-            share the prefill of a question and of the worked examples before it. With 1, each answer has its own passes.
+        parallel: answers at once. They share forward passes, so a pass counts towards several answers' seconds, and the
+            prefill of a question and of the worked examples before it. With 1, each answer has its own passes.
         fresh: ignore answers of earlier runs.
 
     Attributes:
