@@ -53,14 +53,15 @@ def serve(
 def run(config: Config, *, logs_json: bool = False) -> None:
     """Build the services and serve until told to stop."""
     from gac_app import bootstrap
-    from gac_app.server.host import HostSecrets, create_host, import_page, launch_page
+
+    # With the page and Gradio, this takes seconds; the loading of the members would slow it down.
+    from gac_app.server.host import HostSecrets, create_host, launch_page
     from gac_app.server.reporting import report_members
     from gac_app.server.serving import serve_host
     from gac_app.server.telemetry import log_as_json, traced
 
     gpu = _zero_gpu() if is_zero_gpu(os.environ) else None
     secrets = HostSecrets(operator_token(os.environ), sign_in_secret(os.environ))
-    import_page()  # before the services: the loading of the members would slow it down
     services = bootstrap.build_services(config, gpu)
     if logs_json:
         log_as_json(services.runs)

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import gradio
 from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -26,6 +26,7 @@ from gac_app.server.api.app import ApiPaths, api_app
 from gac_app.server.limits.callers import Callers
 from gac_app.server.middleware import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.page.events import Admission, EventMiddleware
+from gac_app.server.page.gradio_page import GradioPage
 from gac_app.server.page.page_document import PageDocument
 from gac_app.server.routes.health import health_routes
 from gac_app.server.routes.operator import OperatorOnly, export_route, kept_route, metrics_route
@@ -37,9 +38,7 @@ from gac_app.services.completions.completions import Completions
 from gac_app.services.lab.lab import Lab
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.runs.runs import RunService
-
-if TYPE_CHECKING:  # heavy, and needed only for types
-    import gradio
+from gac_app.ui.page import build_page, page_assets
 
 MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `middleware`
 
@@ -79,19 +78,18 @@ def create_host(
         lab, arena: None = the page has none.
         exports: of all votes, for the operator.
     """
-    page = import_page()
     completions = Completions(service) if config.api.is_open else None
     api = partial(api_app, completions, config) if completions else None
     host = bare_host(service, config.server, secrets, api)
     host.router.routes.append(SCRIPT_ROUTE)
     for router in _other_routes(service, config, arena, exports, secrets):
         host.include_router(router)
-    blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
+    blocks = build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
     if completions and config.api.mcp:
         add_ask(blocks, completions, host.state.api.state.access)
-        mount_page(host, blocks, {**page.page_assets(), "mcp_server": True})
+        mount_page(host, blocks, {**page_assets(), "mcp_server": True})
     else:
-        mount_page(host, blocks, page.page_assets())
+        mount_page(host, blocks, page_assets())
     return host
 
 
@@ -103,8 +101,6 @@ def launch_page(
     secrets: HostSecrets = _NO_SECRETS,
 ) -> None:
     """Serve the same by Gradio's own `launch`, as ZeroGPU Spaces need it, until SIGINT or SIGTERM. Without a lab."""
-    from gac_app.server.page.gradio_page import GradioPage
-
     admission = Admission(config.server.visitors_per_client)
     routers = [health_routes(service), *_other_routes(service, config, arena, exports, secrets)]
     sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
@@ -113,8 +109,7 @@ def launch_page(
     names = (*config.server.trusted_hosts, "localhost", config.server.host)
     trusted = config.server.model_copy(update={"trusted_hosts": names})
 
-    page = import_page()
-    blocks = page.build_page(service, None, arena, has_sign_in=bool(secrets.sign_in))
+    blocks = build_page(service, None, arena, has_sign_in=bool(secrets.sign_in))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -135,7 +130,7 @@ def launch_page(
         ssr_mode=False,
         quiet=True,
         **_CLOSED,
-        **page.page_assets(),
+        **page_assets(),
     )
     _wait_for_signal()
     blocks.close(verbose=False)
@@ -217,19 +212,8 @@ def add_ask(blocks: gradio.Blocks, completions: Completions, access: Access) -> 
 
 def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -> None:
     """Mount a page at `/`; `options` are those of Gradio's `mount_gradio_app`."""
-    import gradio
-
-    from gac_app.server.page.gradio_page import GradioPage
-
     gradio.mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
     host.state.admission.page = GradioPage(page, host.routes[-1].app)  # type: ignore[attr-defined]
-
-
-def import_page() -> ModuleType:
-    """The page's module. With Gradio, the import takes seconds, so do it before other threads start."""
-    from gac_app.ui import page
-
-    return page
 
 
 def _middleware(

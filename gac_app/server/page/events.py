@@ -12,7 +12,6 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
 
@@ -31,11 +30,9 @@ from gac_app.server.limits.bodies import (
 )
 from gac_app.server.limits.callers import Caller, Callers, Quota, client_in, cookie_in, make_room, new_cookie
 from gac_app.server.middleware import GRADIO_API, MAX_BODY_BYTES, with_start
+from gac_app.server.page.gradio_page import GradioPage, PageEvent
 from gac_app.server.page.sessions import Session, Sessions
 from gac_app.ui.requests import HAS_LISTENER, MAX_EVENTS
-
-if TYPE_CHECKING:
-    from gac_app.server.page.gradio_page import GradioPage, PageEvent
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from gac_app.decoding.trace import StepOutline, round_float
-
-if TYPE_CHECKING:
-    from gac_app.services.runs.views import StreamView
+from gac_app.services.runs.views import StreamView
 
 
 @dataclass(frozen=True, slots=True)

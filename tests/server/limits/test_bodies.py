@@ -66,8 +66,7 @@ def test_an_endless_body_is_read_up_to_its_routes_limit(
 def test_where_gradio_serves_it_has_the_hosts_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     launched: dict[str, Any] = {}
     blocks = SimpleNamespace(launch=lambda **given: launched.update(given), close=lambda **_: None)
-    page = SimpleNamespace(build_page=lambda *_, **__: blocks, page_assets=dict)
-    monkeypatch.setattr(host, "import_page", lambda: page)
+    monkeypatch.setattr(host, "build_page", lambda *_, **__: blocks)
     monkeypatch.setattr(host, "_wait_for_signal", lambda: None)
     host.launch_page(FakeService(), config_of(["a"]))  # type: ignore[arg-type]
     assert launched["app_kwargs"]["max_body_size"] == host.MAX_BODY_BYTES >= max(MAX_BODY_BYTES.values())
