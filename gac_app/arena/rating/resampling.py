@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from scipy.special import ndtri, stdtrit
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # scipy is loaded on use: without votes the page need not wait for it
+    from scipy import sparse
+
     from gac_app.arena.rating.votes import Floats, Ints
 
 NUM_RESAMPLES = 200
@@ -21,6 +21,8 @@ _LOW, _HIGH = 0.025, 0.975
 
 def resampled_sums(session_N: Ints, values_NK: Floats | sparse.csr_array, seed: int = 0) -> Floats:
     """The columns' sums in each resample, `[B, K]`. Equal seeds draw equal sessions."""
+    from scipy import sparse
+
     rng = np.random.default_rng(seed)
     sessions, index_N = np.unique(session_N, return_inverse=True)
     num = len(sessions)
@@ -43,10 +45,12 @@ def interval(
     The effective number of sessions is n^2 / sum(n_s^2), where n_s is the weight of a session's votes. Its Student
     quantile, divided by the normal one, stretches the interval around the estimate.
     """
+    from scipy.special import ndtri, stdtrit  # scipy.stats would take a second to load
+
     # The usual method would leave too many of a few hundred resamples outside the interval.
     ends_2K = np.quantile(values_BK, [_LOW, _HIGH], axis=0, method="weibull")
     sizes_S = np.bincount(np.unique(session_N, return_inverse=True)[1], weight_N)
     num_equal = sizes_S.sum() ** 2 / (sizes_S**2).sum()
-    stretch = stdtrit(max(1.0, num_equal - 1), _HIGH) / ndtri(_HIGH)  # scipy.stats would take a second to load
+    stretch = stdtrit(max(1.0, num_equal - 1), _HIGH) / ndtri(_HIGH)
     low_K, high_K = estimate_K + stretch * (ends_2K - estimate_K)
     return low_K, high_K

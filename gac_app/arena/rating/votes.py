@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from scipy import sparse
 
 from gac_app.arena.outcomes import Origin, Outcome
 from gac_app.arena.rating.style import FEATURES
@@ -20,6 +19,7 @@ from gac_app.arena.rating.weights import scaled, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy import sparse  # loaded on use
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -155,6 +155,8 @@ class Votes:
 
     def wins_NK(self) -> sparse.csr_array:
         """Each vote's weighted wins of row against column, `K` = `C` x `C`. A tie is half a win for both."""
+        from scipy import sparse
+
         num = len(self.names)
         left_N, right_N = self.sides_N2.T
         cells = np.concatenate([left_N * num + right_N, right_N * num + left_N])

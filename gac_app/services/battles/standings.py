@@ -6,14 +6,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gac_app.arena.rating.leaderboard import Leaderboard, leaderboard_of
+from gac_app.arena.rating.ratings import is_connected, rate
+from gac_app.arena.rating.votes import Source, Votebook, VoteFilter, Votes
 from gac_app.services.visitors import owner_of
 from gac_app.storage import Store
-
-if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
-    from gac_app.arena.rating.leaderboard import Leaderboard
-    from gac_app.arena.rating.votes import Source, Votebook, VoteFilter, Votes
 
 _SHARE = 0.1  # share of the time that may be spent on rating votes again
 _KEPT_BOARDS = 32  # for the last filters
@@ -42,7 +41,7 @@ class Standings:
         self._listed = tuple(listed)
         self._min_votes = min_votes
         self._revocable = revocable
-        self._book: Votebook | None = None  # of all votes
+        self._book = Votebook(listed)  # of all votes
         self._kept: tuple[Version, Votes] | None = None  # those that count
         self._read_at = self._rating_s = 0.0
         self._drawing: tuple[Votes, dict[frozenset[str], int], dict[str, float]] | None = None
@@ -59,9 +58,6 @@ class Standings:
             own: only the visitor's own votes.
             controls_style: correct for the style of the answers.
         """
-        from gac_app.arena.rating.leaderboard import leaderboard_of
-        from gac_app.arena.rating.votes import VoteFilter
-
         wanted, owner = wanted or VoteFilter(), owner_of(visitor_key)
         with self._rating:  # concurrent requests compute it once
             version, votes = self._own(visitor_key) if own else self._current()
@@ -80,9 +76,6 @@ class Standings:
 
     def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
         """The leaderboard of one source, for the command line."""
-        from gac_app.arena.rating.leaderboard import leaderboard_of
-        from gac_app.arena.rating.votes import VoteFilter
-
         votes = self._votes(is_fresh=True).filtered(VoteFilter(source=source, has_flagged=has_flagged))
         return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
 
@@ -96,9 +89,6 @@ class Standings:
 
     def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
         """The number of blind votes of every pair, and ratings if there are enough votes."""
-        from gac_app.arena.rating.ratings import is_connected, rate
-        from gac_app.arena.rating.votes import VoteFilter
-
         votes = self._votes()
         if self._drawing is None or self._drawing[0] is not votes:
             meetings_CC = votes.filtered(VoteFilter(has_flagged=True)).unweighed().wins_CC()
@@ -123,13 +113,13 @@ class Standings:
             if self._kept is None or is_due:
                 version = self._read_news()
                 if self._kept is None or version != self._kept[0]:
-                    self._kept = version, self._known.without(version[-1])
+                    self._kept = version, self._book.without(version[-1])
                     self._read_at = time.monotonic()
             return self._kept
 
     def _read_news(self) -> Version:
         """Read what came and went since the last time."""
-        store, book = self._store.battles, self._known
+        store, book = self._store.battles, self._book
         news = store.news(book.newest, len(book.number_N))
         book.add(news.added)
         if news.left is not None:
@@ -137,18 +127,8 @@ class Standings:
         # Asked for now, since a vote may have been added while others were read.
         return len(book.number_N), book.newest, store.vote_numbers(self._revocable())
 
-    @property
-    def _known(self) -> Votebook:
-        if self._book is None:
-            from gac_app.arena.rating.votes import Votebook
-
-            self._book = Votebook(self._listed)
-        return self._book
-
     def _own(self, visitor_key: str) -> tuple[Version, Votes]:
         """As `_current`, of one visitor."""
-        from gac_app.arena.rating.votes import Votebook
-
         store, book = self._store.battles, Votebook(self._listed)
         version = store.votes_version()
         book.add(store.votes(visitor_key))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import gradio as gr
 
+from gac_app.arena.rating.leaderboard import Leaderboard, Standing
+from gac_app.arena.rating.votes import Source, VoteFilter
 from gac_app.charts import Rated, Spec, rated_costs
 from gac_app.config import Config
 from gac_app.errors import GacError
@@ -23,10 +25,6 @@ from gac_app.ui.settings.names import contestants_in_words
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
-
-if TYPE_CHECKING:
-    from gac_app.arena.rating.leaderboard import Leaderboard, Standing
-    from gac_app.arena.rating.votes import VoteFilter
 
 TURNS = ("", "one", "several")
 _COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms per token"))
@@ -77,8 +75,6 @@ class LeaderboardTab:
 
 def filter_of(fields: Fields) -> VoteFilter:
     """The filter in a request. Raises RequestError."""
-    from gac_app.arena.rating.votes import Source, VoteFilter
-
     return VoteFilter(
         source=fields.choice("source", get_args(Source)),  # type: ignore[arg-type]
         language=fields.text("language"),
