@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ class FakeVllm:
         faults: of the next answers, in order: "lose", "delay", "repeat" (the one before), "raise"; "" = none.
         chunks: how many ids each chunk had, by request.
         arguments: that the engine was made with.
+        environment: in which it was started.
         num_open: requests that have not ended.
         most_told: fewer tokens than asked for.
         is_dead: every question raises, until it is started again.
@@ -34,6 +36,7 @@ class FakeVllm:
     faults: list[str] = field(default_factory=list)
     chunks: dict[str, list[int]] = field(default_factory=dict)
     arguments: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     num_open: int = 0
     most_told: int = 1_000_000
     is_dead: bool = False
@@ -60,6 +63,7 @@ class FakeVllm:
         if self.why_not:
             raise RuntimeError(self.why_not)
         self.num_started += 1
+        self.environment = dict(os.environ)
         self.is_dead = self.is_shut = False
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -206,6 +207,8 @@ def test_the_engine_is_told_what_the_member_has(fake: FakeVllm, directory: Path)
     told = fake.arguments
     assert (told["model"], told["max_model_len"], told["max_num_seqs"]) == (str(directory), 100, 6)
     assert (told["dtype"], told["enforce_eager"], told["max_logprobs"]) == ("float32", True, -1)
+    assert fake.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0", "no worker that spins beside the engine"
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in os.environ
     member = MemberConfig(name="a", source="b", backend="vllm", quantization="4bit")
     placed: dict[str, Any] = arguments_of(member, ("cuda:1", "cuda:3"))
     assert (placed["device_ids"], placed["tensor_parallel_size"]) == ([1, 3], 2)

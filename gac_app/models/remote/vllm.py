@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from itertools import count
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
@@ -25,8 +26,6 @@ from gac_app.models.backends import LoadRequest
 from gac_app.models.hf.loading import check_files, described
 from gac_app.models.remote.model import RemoteTransformers
 from gac_app.models.remote.servers import Engine, RefusedError, ServerError, TopLogprobs, checked
-
-T = TypeVar("T")
 
 ANSWER_S = 120.0  # for one answer; sessions wait as long as they want to
 _START_S = 1800.0  # until the weights are loaded
@@ -53,9 +52,9 @@ class VllmEngine(Engine):
     def __init__(self, name: str, vllm: Any, arguments: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self.url = f"vLLM, which computes {name},"
         self._vllm, self._max_length = vllm, int(arguments["max_model_len"])
-        self._sessions: dict[int, _Session] = {}  # by the sequence's slot
-        self._names = count()
-        self._waiting: set[Future[Any]] = set()  # for answers
+        self._requests: dict[int, _Request] = {}  # by the sequence's slot, or a negative number if asked once
+        self._running: set[asyncio.Task[Any] | None] = set()
+        self._names = count(1)
         self._is_closed = False
         self._llm: Any = None
         self._loop = asyncio.new_event_loop()
@@ -68,20 +67,35 @@ class VllmEngine(Engine):
             raise
 
     def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
-        return self._told(self._asked_once(ids, num), num)
+        slot = -next(self._names)
+        try:
+            with self._failures_named():
+                return self._told(self._opened(slot, num, _input(list(ids))).answer(), num)
+        finally:
+            self.end(slot)
 
     def step(self, slot: int, ids: list[int], num: int) -> TopLogprobs:
+        """It is opened anew where it fails once."""
         if self._vllm.StreamingInput is None:
             return self.next_tokens(ids, num)
-        return self._told(self._asked_in_session(slot, ids, num), num)
+        if (kept := self._requests.get(slot)) and kept.goes_on_to(ids):
+            with suppress(Exception):  # whatever it was, the next answer has it again
+                return self._told(kept.answer_after(ids), num)
+        self.end(slot)
+        try:
+            with self._failures_named():
+                return self._told(self._opened(slot, num).answer_after(ids), num)
+        except ServerError:
+            self.end(slot)
+            raise
 
     def revive(self) -> None:
         if self._llm is None or self._llm.errored:
             self._start()
 
     def end(self, slot: int) -> None:
-        if not self._is_closed:
-            asyncio.run_coroutine_threadsafe(self._end(slot), self._loop)
+        if request := self._requests.pop(slot, None):
+            request.running.cancel()
 
     def context_length(self) -> int:
         """One less than vLLM's, which wants room for the token that it samples."""
@@ -89,96 +103,22 @@ class VllmEngine(Engine):
 
     def close(self) -> None:
         self._is_closed = True
-        for question in self._waiting.copy():
-            question.cancel()
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(_CLOSE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _start(self) -> None:
-        with _STARTING, _variables(self._environment):
-            self._llm = self._done(self._started(), _START_S)
-
-    def _told(self, question: Coroutine[Any, Any, Any], num: int) -> TopLogprobs:
-        told: dict[int, Any] = self._done(question, 3 * ANSWER_S)
-        if len(told) < min(num, len(self._vocabulary)):
-            raise RefusedError(f"{self.url} told of {len(told):,} tokens and was asked for {num:,}")
-        try:
-            return checked([(own, float(one.logprob)) for own, one in told.items()], num)
-        except ValueError as error:
-            raise ServerError(f"{self.url} answered something unexpected: {error}") from error
-
-    def _done(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """What a coroutine gives, which the engine's loop runs. Raises ServerError."""
-        if self._is_closed:
-            work.close()
-            raise ServerError(f"{self.url} was closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._waiting.add(future)
-        future.add_done_callback(self._waiting.discard)
-        try:
-            return future.result(timeout_s)
-        except ServerError:
-            raise
-        except TimeoutError as error:
-            future.cancel()
-            raise ServerError(f"{self.url} gave no answer in time: see its log") from error
-        except Exception as error:  # vLLM's errors have no class of their own
-            raise ServerError(f"{self.url} failed: {error or type(error).__name__}; see its log") from error
-
-    # --- on the loop
-
-    async def _started(self) -> Any:
         """An engine in place of the one that has died, if there was one."""
-        await self._shut()
-        return self._vllm.AsyncLLM.from_engine_args(self._vllm.AsyncEngineArgs(**self._arguments))
+        with _STARTING, _variables(self._environment), self._failures_named():
+            self._check_open()
+            self._llm = asyncio.run_coroutine_threadsafe(self._started(), self._loop).result(_START_S)
 
-    async def _asked_in_session(self, slot: int, ids: list[int], num: int) -> dict[int, Any]:
-        """What a session tells; it is opened anew where that fails once."""
-        if (kept := self._sessions.get(slot)) and kept.goes_on_to(ids):
-            with suppress(Exception):  # whatever it was, the next answer has it again
-                return await self._asked_of(kept, slot, ids)
-        await self._end(slot)
-        session = self._sessions[slot] = _Session(self._vllm, self._alive(), self._params(num), self._name())
-        return await self._asked_of(session, slot, ids)
-
-    async def _asked_of(self, session: _Session, slot: int, ids: list[int]) -> dict[int, Any]:
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                return await session.told(ids)
-        except BaseException:
-            await self._end(slot)
-            raise
-
-    async def _asked_once(self, ids: list[int], num: int) -> dict[int, Any]:
-        outputs = self._alive().generate(_input(list(ids)), self._params(num), self._name())
-        told: dict[int, Any] = {}
-        async for output in outputs:
-            if output.outputs[0].logprobs:
-                told = output.outputs[0].logprobs[-1]
-        return told
-
-    async def _end(self, slot: int) -> None:
-        if session := self._sessions.pop(slot, None):
-            await session.close()
-
-    async def _shut(self) -> None:
-        for slot in list(self._sessions):
-            await self._end(slot)
-        if self._llm:
-            self._llm.shutdown()
-        self._llm = None  # it would shut down once more as the program ends, and fail
-
-    def _alive(self) -> Any:
+    def _opened(self, slot: int, num: int, prompt: Any = None) -> _Request:
+        """A request with this prompt, or one whose input streams."""
+        self._check_open()
         if self._llm is None:
             raise ServerError(f"{self.url} has died and did not start again: see its log")
-        return self._llm
-
-    def _name(self) -> str:
-        return str(next(self._names))
-
-    def _params(self, num: int) -> Any:
-        return self._vllm.SamplingParams(
+        params = self._vllm.SamplingParams(
             max_tokens=1,
             temperature=0,
             ignore_eos=True,
@@ -186,42 +126,104 @@ class VllmEngine(Engine):
             detokenize=False,
             output_kind=self._vllm.DELTA,
         )
+        request = _Request(self._vllm, params, self._loop)
+        outputs = self._llm.generate(prompt or request.inputs(), params, str(next(self._names)))
+        request.running = asyncio.run_coroutine_threadsafe(self._run(request, outputs), self._loop)
+        self._requests[slot] = request
+        return request
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ServerError(f"{self.url} was closed")
+
+    def _told(self, told: Mapping[int, Any], num: int) -> TopLogprobs:
+        if len(told) < min(num, len(self._vocabulary)):
+            raise RefusedError(f"{self.url} told of {len(told):,} tokens and was asked for {num:,}")
+        try:
+            return checked([(own, float(one.logprob)) for own, one in told.items()], num)
+        except ValueError as error:
+            raise ServerError(f"{self.url} answered something unexpected: {error}") from error
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        """Raises ServerError in place of vLLM's errors, which have no class of their own."""
+        try:
+            yield
+        except ServerError:
+            raise
+        except (TimeoutError, queue.Empty) as error:
+            raise ServerError(f"{self.url} gave no answer in time: see its log") from error
+        except Exception as error:
+            raise ServerError(f"{self.url} failed: {error or type(error).__name__}; see its log") from error
+
+    # --- on the loop
+
+    async def _started(self) -> Any:
+        await self._shut()
+        return self._vllm.AsyncLLM.from_engine_args(self._vllm.AsyncEngineArgs(**self._arguments))
+
+    async def _run(self, request: _Request, outputs: AsyncGenerator[Any, None]) -> None:
+        self._running.add(task := asyncio.current_task())
+        why: Exception = ServerError(f"{self.url} ended the request")
+        try:
+            async for output in outputs:
+                request.answers.put(output)
+        except Exception as error:
+            why = error
+        finally:
+            self._running.discard(task)
+            request.answers.put(why)
+
+    async def _shut(self) -> None:
+        self._requests.clear()
+        if tasks := [task for task in self._running if task and task.cancel()]:
+            await asyncio.wait(tasks)
+        if self._llm:
+            self._llm.shutdown()
+        self._llm = None  # it would shut down once more as the program ends, and fail
 
 
-class _Session:
-    """A request of vLLM whose input streams: one sequence."""
+class _Request:
+    """A request of vLLM. One thread at a time asks it. It waits for answers itself: each turn of the loop would cost a
+    step as long as the other members' threads hold the interpreter's lock.
 
-    def __init__(self, vllm: Any, llm: Any, params: Any, name: str) -> None:
-        self._vllm, self._params = vllm, params
-        self._ids: list[int] = []  # that were sent
+    Attributes:
+        answers: vLLM's, or why there are no more.
+        running: hands them on, on the loop.
+    """
+
+    running: Future[None]
+
+    def __init__(self, vllm: Any, params: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._vllm, self._params, self._loop = vllm, params, loop
+        self._ids: list[int] = []  # that were sent, of a sequence
         self._last: dict[int, Any] = {}
         self._chunks: asyncio.Queue[list[int]] = asyncio.Queue()
-        self._asking = asyncio.Lock()
-        self._outputs = llm.generate(self._inputs(), params, name)
+        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def goes_on_to(self, ids: list[int]) -> bool:
         return ids[: len(self._ids)] == self._ids
 
-    async def told(self, ids: list[int]) -> dict[int, Any]:
+    def answer_after(self, ids: list[int]) -> dict[int, Any]:
         """The likeliest tokens after these ids, which go on from those before. The same ids give the same again."""
-        if len(ids) == len(self._ids):
-            return self._last
-        async with self._asking:
-            self._chunks.put_nowait(ids[len(self._ids) :])
+        if len(ids) > len(self._ids):
+            self._loop.call_soon_threadsafe(self._chunks.put_nowait, ids[len(self._ids) :])
             self._ids = list(ids)
-            output = await anext(self._outputs)
-        if (num := len(output.prompt_token_ids)) != len(ids):
-            raise ValueError(f"an answer after {num} ids, not {len(ids)}")
-        self._last = output.outputs[0].logprobs[-1]
+            self._last = self.answer()
         return self._last
 
-    async def _inputs(self) -> AsyncGenerator[Any, None]:
+    def answer(self) -> dict[int, Any]:
+        output = self.answers.get(timeout=ANSWER_S)
+        if isinstance(output, Exception):
+            raise output
+        if self._ids and (num := len(output.prompt_token_ids)) != len(self._ids):
+            raise ValueError(f"an answer after {num} ids, not {len(self._ids)}")
+        told: dict[int, Any] = output.outputs[0].logprobs[-1]
+        return told
+
+    async def inputs(self) -> AsyncGenerator[Any, None]:
         while True:  # a list of its own each time: vLLM may keep it and append to it
             yield self._vllm.StreamingInput(_input(await self._chunks.get()), self._params)
-
-    async def close(self) -> None:
-        async with self._asking:
-            await self._outputs.aclose()
 
 
 def _input(ids: list[int]) -> dict[str, Any]:
@@ -321,5 +323,8 @@ def arguments_of(member: MemberConfig, devices: tuple[str, ...]) -> dict[str, An
 
 
 def _cpu_variables(num_threads: int) -> dict[str, str]:
-    """As many threads as the member has, on whichever cores are free."""
-    return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(num_threads)}
+    """As many threads as the member has, on whichever cores are free. They are the engine's own: a worker in a further
+    process and the engine would spin while they wait for each other, and take cores from the other members.
+    """
+    bind, threads, is_apart = "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS", "VLLM_ENABLE_V1_MULTIPROCESSING"
+    return {bind: "nobind", threads: str(num_threads), is_apart: "0"}
