@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gac_app.arena.contestants import Contestant
 from gac_app.cli import app
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.tasks import Question, load_task
 from gac_app.services.battles.reference_votes import reference_battles, reference_outcome
 from gac_app.services.mirror.exports import Exports
@@ -58,7 +58,7 @@ def test_bad_strengths_are_refused(strengths: str) -> None:
     [(True, False, "left"), (False, True, "right"), (True, True, "tie"), (False, False, "both-bad")],
 )
 def test_the_known_answer_votes(left: bool, right: bool, outcome: str) -> None:
-    assert reference_outcome(Answer("q", is_right=left), Answer("q", is_right=right)) == outcome
+    assert reference_outcome(Graded("q", is_right=left), Graded("q", is_right=right)) == outcome
 
 
 def test_each_is_on_the_left_in_half_of_the_battles() -> None:
@@ -66,7 +66,7 @@ def test_each_is_on_the_left_in_half_of_the_battles() -> None:
     lefts: dict[str, list[str]] = {}
     for number in range(40):
         question = Question(id=f"q{number}", question="?", choices=("x", "y"), answer=0)
-        answers = {name: Answer(question.id, is_right=name == "a") for name in "abc"}
+        answers = {name: Graded(question.id, is_right=name == "a") for name in "abc"}
         found = reference_battles(task, question, answers, contestants, "c")
         assert found == reference_battles(task, question, answers, contestants, "c")
         assert [{battle.left, battle.right} for battle, _ in found] == [{"a", "b"}, {"a", "c"}, {"b", "c"}]
@@ -80,7 +80,7 @@ def test_each_is_on_the_left_in_half_of_the_battles() -> None:
 
 def test_a_failed_answer_gives_no_battle() -> None:
     question = Question(id="q", question="?", choices=("x", "y"), answer=0)
-    answers = {name: Answer("q", error="broke" if name == "b" else "") for name in "abc"}
+    answers = {name: Graded("q", error="broke" if name == "b" else "") for name in "abc"}
     contestants = [Contestant(name, name, Settings()) for name in "abc"]
     [(battle, _)] = reference_battles(load_task("piqa"), question, answers, contestants, "c")
     assert {battle.left, battle.right} == {"a", "c"}
@@ -90,8 +90,8 @@ def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
     task, settings = load_task("piqa"), Settings(seed=3)
     question = Question(id="q", question="?", choices=("x", "y"), answer=0)
     answers = {
-        "one": Answer("q", is_right=True, prediction="**x**", num_tokens=8, seconds=0.5),
-        "other": Answer("q", prediction="y", text="- y", seconds=0.25),
+        "one": Graded("q", is_right=True, prediction="**x**", num_tokens=8, seconds=0.5),
+        "other": Graded("q", prediction="y", text="- y", seconds=0.25),
     }
     contestants = [Contestant("one", None, settings), Contestant("other", "a", Settings())]
     [(battle, vote)] = reference_battles(task, question, answers, contestants, "c")

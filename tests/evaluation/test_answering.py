@@ -11,7 +11,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.answering import answer
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import Task, load_task
 from gac_app.settings import Settings
@@ -19,14 +19,14 @@ from tests.decoding.conftest import make
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
 
 
-def _ask(fake: FakeEnsemble, task: str, number: int, system: str) -> Answer:
+def _ask(fake: FakeEnsemble, task: str, number: int, system: str) -> Graded:
     questions = CHOICES if load_task(task).kind == "choice" else CAPITALS
     return answer(cast(Ensemble, fake), load_task(task), questions[number], parse_system(system, CONFIG))
 
 
 def test_what_was_written_is_judged_and_what_it_cost_is_kept() -> None:
     given = _ask(FakeEnsemble({"Italy": " Roma."}), "nq", 1, "every-step")
-    assert given == Answer(
+    assert given == Graded(
         "it", True, "Roma.", " Roma.", num_tokens=4, num_ensembled=1, seconds=2.0, ttft_s=0.5, member_seconds=1.25
     )
 

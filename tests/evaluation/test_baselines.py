@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation.running.answering import choose, least_risk, lowest_perplexity, most_frequent
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import parse_system, parse_systems
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.tasks.task import load_task
@@ -51,9 +51,9 @@ def test_lowest_perplexity_is_the_members_mean() -> None:
 
 
 CANDIDATES = [
-    Answer("it", False, "Milan", " Milan", num_tokens=3, seconds=1.0, ttft_s=0.2, member_seconds=0.5),
-    Answer("it", True, "Rome", " Rome", num_tokens=4, seconds=3.0, ttft_s=0.5, member_seconds=2.0),
-    Answer("it", True, "Rome", " Rome.", num_tokens=5, seconds=2.0, ttft_s=0.5, member_seconds=1.0),
+    Graded("it", False, "Milan", " Milan", num_tokens=3, seconds=1.0, ttft_s=0.2, member_seconds=0.5),
+    Graded("it", True, "Rome", " Rome", num_tokens=4, seconds=3.0, ttft_s=0.5, member_seconds=2.0),
+    Graded("it", True, "Rome", " Rome.", num_tokens=5, seconds=2.0, ttft_s=0.5, member_seconds=1.0),
 ]
 
 
@@ -65,19 +65,19 @@ def test_a_choice_costs_the_longest_time_and_all_passes() -> None:
 
 
 @given(st.permutations(CANDIDATES), st.sampled_from(["vote", "mbr"]))
-def test_a_majority_wins_in_any_order(candidates: list[Answer], rule: str) -> None:
+def test_a_majority_wins_in_any_order(candidates: list[Graded], rule: str) -> None:
     chosen = choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], rule, candidates)  # type: ignore[arg-type]
     assert chosen.is_right
 
 
 def test_a_failed_candidate_is_the_failure() -> None:
-    broken = Answer("it", error="b: broke")
+    broken = Graded("it", error="b: broke")
     assert choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "mbr", [CANDIDATES[0], broken]) == broken
 
 
 def test_of_choices_a_text_is_chosen_without_probabilities() -> None:
     fake = FakeEnsemble(bits={" green": 3.0, " blue": 2.0})
-    given = [Answer("sky", False, "green", log_probs=(-1.0, -2.0)), Answer("sky", True, "blue", log_probs=(-2.0, -1.0))]
+    given = [Graded("sky", False, "green", log_probs=(-1.0, -2.0)), Graded("sky", True, "blue", log_probs=(-2.0, -1.0))]
     chosen = choose(cast(Ensemble, fake), PIQA, CHOICES[0], "lowest-perplexity", given)
     assert (chosen.is_right, chosen.prediction, chosen.log_probs) == (True, "blue", ())
 

@@ -28,7 +28,7 @@ from gac_app.evaluation.metrics.calibration import (
     fit_temperature,
     scale_temperature,
 )
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.calibration import (
     Calibrations,
@@ -181,11 +181,11 @@ QUESTIONS = [
     Question(id="3", question="three?", choices=("x", "y", "z"), answer=0, domain="words"),
 ]
 SURE_OF_THE_FIRST = [
-    Answer("1", log_probs=(math.log(3), 0.0)),
-    Answer("2", log_probs=(math.log(3), 0.0)),
-    Answer("3", log_probs=(math.log(3), 0.0, 0.0)),
+    Graded("1", log_probs=(math.log(3), 0.0)),
+    Graded("2", log_probs=(math.log(3), 0.0)),
+    Graded("3", log_probs=(math.log(3), 0.0, 0.0)),
 ]
-SURE_OF_NONE = [Answer(question.id, log_probs=(-5.0,) * len(question.choices)) for question in QUESTIONS]
+SURE_OF_NONE = [Graded(question.id, log_probs=(-5.0,) * len(question.choices)) for question in QUESTIONS]
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ class TestStudy:
         assert len(_plots("", found, ["a"])) == 1
 
     def test_a_failed_answer_is_no_missing_question(self) -> None:
-        answers = {System("every-step"): [*SURE_OF_NONE[:2], Answer("3", error="b: broke")]}
+        answers = {System("every-step"): [*SURE_OF_NONE[:2], Graded("3", error="b: broke")]}
         with pytest.raises(GacError, match="every-step: 1 answers failed; the first: b: broke"):
             calibrate_systems(QUESTIONS, answers)
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from gac_app.cli import app
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.studies.members import accuracies, judge_scaling, plan_scaling, to_json
 from tests.fakes import config_of
 
@@ -38,7 +38,7 @@ def test_a_choice_is_compared_with_the_best_of_its_own_members() -> None:
     plan = plan_scaling(config_of(["a", "b", "c"]))
     right = {"alone:a": "1000", "alone:b": "1100", "alone:c": "1111"}
     answers = {
-        system: [Answer(str(i), is_right=bit == "1") for i, bit in enumerate(right.get(system.name, "1110"))]
+        system: [Graded(str(i), is_right=bit == "1") for i, bit in enumerate(right.get(system.name, "1110"))]
         for system in plan.values()
     }
     choices = judge_scaling(plan, answers)

@@ -8,16 +8,16 @@ import pytest
 
 from gac_app.evaluation.metrics.statistics import wilson_interval
 from gac_app.evaluation.running.report import summarise
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System
 
 WEAK, STRONG, BOTH = System("alone:a", alone="a"), System("alone:b", alone="b"), System("every-step")
 
 
-def _answers(marks: str, **cost: float) -> list[Answer]:
+def _answers(marks: str, **cost: float) -> list[Graded]:
     """x = right, . = wrong, ! = failed."""
     return [
-        Answer(str(n), error="b: broke") if mark == "!" else Answer(str(n), mark == "x", **cost)  # type: ignore[arg-type]
+        Graded(str(n), error="b: broke") if mark == "!" else Graded(str(n), mark == "x", **cost)  # type: ignore[arg-type]
         for n, mark in enumerate(marks)
     ]
 
@@ -47,8 +47,8 @@ def test_failures_count_as_wrong_and_are_told() -> None:
 
 def test_costs_are_those_of_all_answers_together() -> None:
     answers = [
-        Answer("0", num_tokens=11, num_ensembled=3, seconds=2.0, ttft_s=1.0, member_seconds=3.0),
-        Answer("1", num_tokens=1, num_ensembled=0, seconds=1.0, ttft_s=1.0, member_seconds=1.0),
+        Graded("0", num_tokens=11, num_ensembled=3, seconds=2.0, ttft_s=1.0, member_seconds=3.0),
+        Graded("1", num_tokens=1, num_ensembled=0, seconds=1.0, ttft_s=1.0, member_seconds=1.0),
     ]
     [report] = summarise({BOTH: answers})
     assert report.share_ensembled == 3 / 12

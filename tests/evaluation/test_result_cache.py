@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import GacError
-from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
+from gac_app.evaluation.running.result_cache import Graded, ResultCache, result_cache_path
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import load_task
 from gac_app.member_config import MemberConfig
@@ -15,8 +15,8 @@ from tests.evaluation.fakes import CAPITALS, CONFIG
 from tests.fakes import config_of
 
 ANSWERS = [
-    Answer("one", is_right=True, prediction="ü\u2028\ud800", text="a\nb\0", num_tokens=3, num_ensembled=1, seconds=0.1),
-    Answer("two", log_probs=(-1.5, -0.25), ttft_s=0.25, member_seconds=1.5),
+    Graded("one", is_right=True, prediction="ü\u2028\ud800", text="a\nb\0", num_tokens=3, num_ensembled=1, seconds=0.1),
+    Graded("two", log_probs=(-1.5, -0.25), ttft_s=0.25, member_seconds=1.5),
 ]
 
 
@@ -51,7 +51,7 @@ def test_damage_elsewhere_is_told(path: Path) -> None:
 
 def test_what_failed_is_asked_again(path: Path) -> None:
     cache = ResultCache(path)
-    cache.add(Answer("three", error="b: broke"))
+    cache.add(Graded("three", error="b: broke"))
     assert "three" not in cache.answers
     assert "three" not in ResultCache(path).answers
 

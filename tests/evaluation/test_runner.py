@@ -11,7 +11,7 @@ from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import MemberError, RequestError
 from gac_app.evaluation.running import StudyProgress
-from gac_app.evaluation.running.result_cache import Answer, ResultCache
+from gac_app.evaluation.running.result_cache import Graded, ResultCache
 from gac_app.evaluation.running.systems import System, parse_system
 from gac_app.evaluation.studies.evaluator import Evaluator, check_room
 from gac_app.evaluation.tasks.task import load_task
@@ -25,7 +25,7 @@ RIGHT = {"France": " Paris", "Italy": " Rome", "Poland": " Krakow"}
 
 def _run(
     fake: FakeEnsemble, folder: Path, num_parallel: int = 4, heard: list[StudyProgress] | None = None
-) -> dict[System, list[Answer]]:
+) -> dict[System, list[Graded]]:
     ask = Evaluator(cast(Ensemble, fake), load_task("nq"), CAPITALS, folder, parallel=num_parallel)
     ask.on_progress = (heard if heard is not None else []).append
     return ask(SYSTEMS, CAPITALS)

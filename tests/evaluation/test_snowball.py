@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.studies.snowballing import is_said, judge_snowball, planted, spoilt_sentence, words_kept
 from gac_app.evaluation.tasks.questions import Question
@@ -83,7 +83,7 @@ def test_right_is_what_the_text_comes_to() -> None:
 
 def test_recovered_is_of_those_right_without_the_plant() -> None:
     systems = [parse_system(name, CONFIG) for name in ("alone:a", "alone:b", "every-step")]
-    right, wrong, failed = Answer("q", text=" Rome"), Answer("q", text=" Oslo"), Answer("q", error="broke")
+    right, wrong, failed = Graded("q", text=" Rome"), Graded("q", text=" Oslo"), Graded("q", error="broke")
     questions = [CAPITALS[1]] * 4
     without = dict(
         zip(systems, ([right, right, right, wrong], [wrong] * 4, [right, right, wrong, failed]), strict=True)
@@ -108,8 +108,8 @@ def test_what_is_left_of_an_answer_is_told_by_place() -> None:
     assert words_kept("Half of 48 is 24.", "Half of 49 is 24.") == [True, True, False, True, True]
     assert words_kept("a b c", "c a b") == [True, True, False]
     assert words_kept("", "a") == []
-    right = Answer("q", text=" ".join(f"w{n}" for n in range(10)))
-    changed = Answer("q", text="no w1 w2 no w4 w5 w6 w7 w8 w9")
+    right = Graded("q", text=" ".join(f"w{n}" for n in range(10)))
+    changed = Graded("q", text="no w1 w2 no w4 w5 w6 w7 w8 w9")
     systems = [parse_system("alone:a", CONFIG)]
     [found] = judge_snowball(NQ, CAPITALS[:1], {systems[0]: [right]}, {systems[0]: [changed]})
     assert [(kept.first, kept.last, kept.num_words, kept.share) for kept in found.kept] == [

@@ -12,7 +12,7 @@ import pytest
 from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.evaluation.metrics import strength_advice
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.benchmark import Benchmark
 from gac_app.evaluation.tasks.questions import Question
@@ -143,9 +143,9 @@ class _Evaluator:
     def __init__(self, *marks: str) -> None:
         self._marks = dict(zip("ab", marks, strict=True))
 
-    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Answer]]:
+    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
         marks = {system: self._marks.get(system.alone or "", "." * len(questions)) for system in systems}
-        return {s: [Answer(str(n), mark == "x") for n, mark in enumerate(given)] for s, given in marks.items()}
+        return {s: [Graded(str(n), mark == "x") for n, mark in enumerate(given)] for s, given in marks.items()}
 
 
 def _remarks(*marks: str) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.studies.thresholds import SweepPlan, SweepReport, judge_sweep, pareto_front, plan_sweep
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG
@@ -50,10 +50,10 @@ def test_what_cannot_be_swept_is_told(thresholds: list[float], gates: list[str],
         plan_sweep(CONFIG, thresholds, gates, options)
 
 
-def _answers(num_right: int, num_ensembled: int, seconds: float) -> list[Answer]:
+def _answers(num_right: int, num_ensembled: int, seconds: float) -> list[Graded]:
     """Forty answers of ten steps."""
     cost = {"num_tokens": 10, "num_ensembled": num_ensembled, "seconds": seconds}
-    return [Answer(str(n), is_right=n < num_right, **cost) for n in range(40)]  # type: ignore[arg-type]
+    return [Graded(str(n), is_right=n < num_right, **cost) for n in range(40)]  # type: ignore[arg-type]
 
 
 PLAN = plan_sweep(CONFIG, [0.2, 0.4, 0.6], ["a"])
@@ -68,7 +68,7 @@ FOUND = {
 }
 
 
-def _judged(plan: SweepPlan, found: dict[str, list[Answer]]) -> SweepReport:
+def _judged(plan: SweepPlan, found: dict[str, list[Graded]]) -> SweepReport:
     return judge_sweep("nq", plan, {system: found[system.name] for system in plan.systems})
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System, simplex_grid, suffix_of
 from gac_app.evaluation.studies.weights import accuracies_on_grid, best_of, perplexity_per_word, sweep_weights
 from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, halves
@@ -48,13 +48,13 @@ class Oracle:
         self.accuracy = accuracy
         self.asked: list[str] = []
 
-    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Answer]]:
+    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
         self.asked += [system.name for system in systems]
         is_development = questions[0].id == "0"
         found = {}
         for system in systems:
             num_right = self.accuracy.get(system.name, 0.0) * len(questions) * is_development
-            found[system] = [Answer(question.id, is_right=n < num_right) for n, question in enumerate(questions)]
+            found[system] = [Graded(question.id, is_right=n < num_right) for n, question in enumerate(questions)]
         return found
 
 
@@ -95,7 +95,7 @@ def test_where_questions_cannot_tell_weights_stay_even() -> None:
 def test_two_members_are_tried_in_tenths_all_at_once() -> None:
     calls: list[list[str]] = []
 
-    def ask(systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Answer]]:
+    def ask(systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
         calls.append([system.name for system in systems])
         return Oracle({"every-step+w=0.9:0.1": 0.3})(systems, questions)
 

@@ -22,7 +22,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.advising.likelihood import NAMESPACE, Likelihoods
 from gac_app.evaluation.metrics import Comparison, compare, paired_interval, questions_needed
 from gac_app.evaluation.running import (
-    Answer,
+    Graded,
     OutOfTimeError,
     System,
     even,
@@ -129,7 +129,7 @@ class TimedAsk(Protocol):
 
     is_over: Callable[[], bool]
 
-    def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> Mapping[System, Sequence[Answer]]: ...
+    def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> Mapping[System, Sequence[Graded]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,9 +298,9 @@ def _groups(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
 
 def _answers(
     ask: TimedAsk, systems: Sequence[System], spending: Spending, questions: Sequence[Question], share: float
-) -> dict[System, list[Answer]]:
+) -> dict[System, list[Graded]]:
     """Each system's answers to the same questions, to as many as there are answers for by that share of the time."""
-    found: dict[System, list[Answer]] = {system: [] for system in systems}
+    found: dict[System, list[Graded]] = {system: [] for system in systems}
     ask.is_over = lambda: spending.is_over(share)
     for group in spending.over(_groups(questions), share):
         try:
@@ -313,7 +313,7 @@ def _answers(
 
 
 def _best_of(
-    given: Mapping[System, Sequence[Answer]],
+    given: Mapping[System, Sequence[Graded]],
     among: Sequence[System],
     likelihoods: Likelihoods,
     read: Sequence[Question],
@@ -327,11 +327,11 @@ def _best_of(
     return max(among, key=rank)
 
 
-def _num_right(given: Sequence[Answer]) -> int:
+def _num_right(given: Sequence[Graded]) -> int:
     return sum(answer.is_right for answer in given)
 
 
-def _judged(given: Sequence[Answer], by_best: Sequence[Answer]) -> HeldOut:
+def _judged(given: Sequence[Graded], by_best: Sequence[Graded]) -> HeldOut:
     num_steps = sum(answer.num_tokens for answer in given)
     return HeldOut(
         [answer.is_right for answer in given],

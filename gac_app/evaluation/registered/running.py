@@ -13,13 +13,13 @@ from gac_app.errors import GacError
 from gac_app.evaluation.metrics import compare, holm, paired_interval
 from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
 from gac_app.evaluation.registered.register import Register
-from gac_app.evaluation.running import Answer, StudyProgress, System, members_alone, parse_system
+from gac_app.evaluation.running import Graded, StudyProgress, System, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
-Given = Mapping[System, list[Answer]]
+Given = Mapping[System, list[Graded]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class StudyRun:
             steps,
         )
 
-    def _steps(self, system: System, answer: Answer, candidates: Mapping[System, Answer]) -> int:
+    def _steps(self, system: System, answer: Graded, candidates: Mapping[System, Graded]) -> int:
         """Forward passes for the steps of an answer, over all members; for a choice, of all candidates' answers."""
         if system.rule:
             return sum(self._steps(one, given, {}) for one, given in candidates.items())

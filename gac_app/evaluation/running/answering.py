@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, MemberError, RequestError, VocabularyError
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import Rule, System
 from gac_app.evaluation.tasks import Match, Question, Task, extracted, is_right, normalised
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 
-def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candidates: Sequence[Answer]) -> Answer:
+def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candidates: Sequence[Graded]) -> Graded:
     """The rule's choice among the candidates, with the cost of all. If one failed, that failure.
 
     Raises:
@@ -88,7 +88,7 @@ def lowest_perplexity(ensemble: Ensemble, prompt: str, texts: Sequence[str], *, 
     return min(range(len(texts)), key=lambda index: bits[texts[index]])
 
 
-def _text(task: Task, question: Question, candidate: Answer) -> str:
+def _text(task: Task, question: Question, candidate: Graded) -> str:
     if task.kind == "choice":
         return task.continuations(question)[question.choices.index(candidate.prediction)]
     return candidate.text
@@ -103,11 +103,11 @@ def answer(
     task: Task,
     question: Question,
     system: System,
-    candidates: Sequence[Answer] = (),
+    candidates: Sequence[Graded] = (),
     *,
     namespace: str = "",
     is_over: Callable[[], bool] = lambda: False,
-) -> Answer:
+) -> Graded:
     """The system's answer, judged. If a member fails, or prompt or choices do not fit, `error` says so. Decoding is
     greedy unless the system samples. Members are never dropped midway, because that would be another system.
 
@@ -136,12 +136,12 @@ def answer(
             return _chosen(ensemble, task, question, how)
         return _written(ensemble, task, question, how, is_over)
     except (MemberError, RequestError, VocabularyError) as error:
-        return Answer(question.id, error=str(error))
+        return Graded(question.id, error=str(error))
 
 
 def _written(
     ensemble: Ensemble, task: Task, question: Question, how: dict[str, Any], is_over: Callable[[], bool]
-) -> Answer:
+) -> Graded:
     with closing(ensemble.generate(task.prompt(question), **how)) as events:
         for event in events:
             if isinstance(event, FinishedEvent):
@@ -149,7 +149,7 @@ def _written(
             elif is_over():
                 raise OutOfTimeError
     prediction = extracted(finished.text, task.extract)
-    given = Answer(
+    given = Graded(
         question.id,
         is_right=is_right(prediction, question.answers, task.match),
         prediction=prediction,
@@ -165,10 +165,10 @@ def _written(
     return replace(given, is_right=False, error=finished.detail or "was stopped")
 
 
-def _chosen(ensemble: Ensemble, task: Task, question: Question, how: dict[str, Any]) -> Answer:
+def _chosen(ensemble: Ensemble, task: Task, question: Question, how: dict[str, Any]) -> Graded:
     scores = ensemble.score(task.prompt(question), task.continuations(question), **how)
     index = min(range(len(scores)), key=lambda i: scores[i].bits_per_byte)
-    return Answer(
+    return Graded(
         question.id,
         is_right=index == question.answer,
         prediction=question.choices[index],

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
-from gac_app.evaluation.running.result_cache import Answer
+from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System
 
 
@@ -56,7 +56,7 @@ class SystemReport:
         }
 
 
-def summarise(answers: Mapping[System, Sequence[Answer]], against: Sequence[System] = ()) -> list[SystemReport]:
+def summarise(answers: Mapping[System, Sequence[Graded]], against: Sequence[System] = ()) -> list[SystemReport]:
     """A report per system, in the given order.
 
     Args:
@@ -78,7 +78,7 @@ def summarise(answers: Mapping[System, Sequence[Answer]], against: Sequence[Syst
 
 
 def _report(
-    system: System, answers: Sequence[Answer], vs_best_member: Comparison | None, vs: Mapping[str, Comparison]
+    system: System, answers: Sequence[Graded], vs_best_member: Comparison | None, vs: Mapping[str, Comparison]
 ) -> SystemReport:
     given = [answer for answer in answers if not answer.error]
     errors = [answer.error for answer in answers if answer.error]
@@ -99,7 +99,7 @@ def _report(
     )
 
 
-def _ms_per_token(answers: Sequence[Answer]) -> float | None:
+def _ms_per_token(answers: Sequence[Graded]) -> float | None:
     num_later = sum(answer.num_tokens - (answer.ttft_s > 0) for answer in answers)
     seconds = sum(answer.seconds - answer.ttft_s for answer in answers)
     return 1000 * seconds / num_later if num_later > 0 else None

@@ -22,8 +22,8 @@ _NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a memb
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A system's answer to a question, and its cost. `prediction` is the part extracted from its `text`."""
+class Graded:
+    """A system's answer to a question, judged, and its cost. `prediction` is the part extracted from its `text`."""
 
     question_id: str
     is_right: bool = False
@@ -52,18 +52,18 @@ class ResultCache:
         self._file = LineFile(path)
         self.answers = {answer.question_id: answer for answer in self._read()}
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Graded) -> None:
         """Store an answer. When this returns, the operating system has it."""
         if answer.error:
             return
         self.answers[answer.question_id] = answer
         self._file.append(json.dumps(asdict(answer)).encode())
 
-    def _read(self) -> Iterator[Answer]:
+    def _read(self) -> Iterator[Graded]:
         for number, line in enumerate(self._file.read(), start=1):
             try:
                 kept = json.loads(line)
-                yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
+                yield Graded(**{**kept, "log_probs": tuple(kept["log_probs"])})
             except (ValueError, TypeError, KeyError):
                 raise GacError(f"{self._file.path.name}, line {number}: is damaged; --fresh starts over") from None
 
@@ -83,7 +83,7 @@ def result_cache_path(
     """
     facts: list[Any] = [
         __version__,
-        [field.name for field in fields(Answer)],
+        [field.name for field in fields(Graded)],
         [member.model_dump(mode="json", exclude=_NO_MATTER | member.unset) for member in config.members],
         list(engines),
         system.settings(config).model_dump(mode="json"),

@@ -11,7 +11,7 @@ from pydantic import Field
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.running import Answer, System, alone_and_every_step, parse_systems, refuse_rules
+from gac_app.evaluation.running import Graded, System, alone_and_every_step, parse_systems, refuse_rules
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table, colours_of, figure
 from gac_app.evaluation.studies.study import QuestionStudy
@@ -86,7 +86,7 @@ def check_choices(task: Task, questions: Sequence[Question]) -> None:
         raise RequestError("data", f"holds {len(questions)} questions; expected {MIN_QUESTIONS} or more")
 
 
-def calibrate_systems(questions: Sequence[Question], answers: Mapping[System, Sequence[Answer]]) -> Calibrations:
+def calibrate_systems(questions: Sequence[Question], answers: Mapping[System, Sequence[Graded]]) -> Calibrations:
     """Evaluate every system's answers to `questions`, in their order. Call `check_choices` before.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import Answer, ResultCache, StudyProgress, System, answer, result_cache_path
+from gac_app.evaluation.running import Graded, ResultCache, StudyProgress, System, answer, result_cache_path
 from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer
 from gac_app.evaluation.tasks import Question, Task
 
@@ -69,7 +69,7 @@ class Evaluator:
             if question.id in self._given
         ]
 
-    def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
+    def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Graded]]:
         """Every system's answers to `asked`, which are some of the questions, in their order."""
         candidates = [candidate for system in systems for candidate in system.candidates]
         found = self._answers({system: self._cache(system) for system in [*systems, *candidates]}, asked)
@@ -78,17 +78,17 @@ class Evaluator:
                 self._note(system, given)
         return {system: found[system] for system in systems}
 
-    def _answers(self, caches: dict[System, ResultCache], asked: Sequence[Question]) -> dict[System, list[Answer]]:
+    def _answers(self, caches: dict[System, ResultCache], asked: Sequence[Question]) -> dict[System, list[Graded]]:
         """Those in the caches, and new ones, several at once, which are stored as they come."""
         num_kept = sum(question.id in cache.answers for cache in caches.values() for question in asked)
         total, num_new, started = len(asked) * len(caches), 0, time.monotonic()
-        failed: dict[tuple[System, str], Answer] = {}
+        failed: dict[tuple[System, str], Graded] = {}
         self.on_progress(StudyProgress(num_kept, total, num_kept, 0.0))
 
-        def found(system: System, question: Question) -> Answer:
+        def found(system: System, question: Question) -> Graded:
             return caches[system].answers.get(question.id) or failed[system, question.id]
 
-        def given_by(system: System, question: Question) -> Answer:
+        def given_by(system: System, question: Question) -> Graded:
             return self._given_by(system, question, [found(one, question) for one in system.candidates])
 
         pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="evaluate")
@@ -113,11 +113,11 @@ class Evaluator:
             self.ensemble.forget(_NAMESPACE)
         return {system: [found(system, question) for question in asked] for system in caches}
 
-    def _given_by(self, system: System, question: Question, candidates: Sequence[Answer]) -> Answer:
+    def _given_by(self, system: System, question: Question, candidates: Sequence[Graded]) -> Graded:
         namespace = f"{_NAMESPACE}/{self.task.name}" if self._parallel > 1 else ""
         return answer(self.ensemble, self.task, question, system, candidates, namespace=namespace, is_over=self.is_over)
 
-    def _note(self, system: System, given: Answer) -> None:
+    def _note(self, system: System, given: Graded) -> None:
         name = system.name + self._label
         noted = self._given.setdefault(given.question_id, [])
         if all(other.system != name for other in noted):

@@ -16,7 +16,7 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import Comparison, compare
-from gac_app.evaluation.running import Answer, System, SystemReport, rounded, suffix_of, summarise, system_at
+from gac_app.evaluation.running import Graded, System, SystemReport, rounded, suffix_of, summarise, system_at
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table, accuracy, compared, failure, figure
 from gac_app.evaluation.studies.study import QuestionStudy
@@ -85,7 +85,7 @@ def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
     return {choice: system_at(point, config, suffix_of(options, config)) for choice, point in points.items()}
 
 
-def judge_scaling(plan: Mapping[Choice, System], answers: Mapping[System, Sequence[Answer]]) -> list[ChoiceReport]:
+def judge_scaling(plan: Mapping[Choice, System], answers: Mapping[System, Sequence[Graded]]) -> list[ChoiceReport]:
     """Evaluate the answers of the plan's systems, all to the same questions."""
     reports = dict(zip(answers, summarise(answers), strict=True))
     right = {system: [answer.is_right for answer in given] for system, given in answers.items()}

@@ -34,7 +34,7 @@ from gac_app.charts import SOFT, Panel, Series, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
-from gac_app.evaluation.running import Answer, System, parse_systems, with_whole_answers
+from gac_app.evaluation.running import Graded, System, parse_systems, with_whole_answers
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, colours_of, compared, share
 from gac_app.evaluation.studies.study import QuestionStudy
@@ -220,8 +220,8 @@ def _words(text: str) -> list[str]:
 def judge_snowball(
     task: Task,
     questions: Sequence[Question],
-    without: Mapping[System, Sequence[Answer]],
-    planted: Mapping[System, Sequence[Answer]],
+    without: Mapping[System, Sequence[Graded]],
+    planted: Mapping[System, Sequence[Graded]],
 ) -> list[Recovery]:
     """Evaluate every system's answers without and with plants.
 
@@ -271,14 +271,14 @@ def words_kept(text: str, planted: str) -> list[bool]:
     return kept
 
 
-def _kept(without: Sequence[Answer], planted: Sequence[Answer]) -> tuple[Kept, ...]:
+def _kept(without: Sequence[Graded], planted: Sequence[Graded]) -> tuple[Kept, ...]:
     pairs = [(a.text, b.text) for a, b in zip(without, planted, strict=True) if not (a.error or b.error)]
     answers = [words_kept(text, planted_text) for text, planted_text in pairs]
     found = ((first, last, [kept for words in answers for kept in words[first - 1 : last]]) for first, last in PLACES)
     return tuple(Kept(first, last, len(words), sum(words) / len(words)) for first, last, words in found if words)
 
 
-def _judged(task: Task, questions: Sequence[Question], answers: Sequence[Answer]) -> list[bool]:
+def _judged(task: Task, questions: Sequence[Question], answers: Sequence[Graded]) -> list[bool]:
     return [
         not answer.error and is_said(task, question, answer.text)
         for question, answer in zip(questions, answers, strict=True)

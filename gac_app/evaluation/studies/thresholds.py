@@ -18,7 +18,7 @@ from pydantic import Field
 from gac_app.charts import INK, SOFT, Panel, Point, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import Answer, System, SystemReport, members_alone, parse_system, summarise
+from gac_app.evaluation.running import Graded, System, SystemReport, members_alone, parse_system, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import (
     SHARED_TIMES,
@@ -175,7 +175,7 @@ def _gated(config: Config, gate: str, threshold: float, suffix: str) -> System:
     return parse_system(f"gate@{threshold:g}{named}{suffix}", config)
 
 
-def judge_sweep(task: str, plan: SweepPlan, answers: Mapping[System, Sequence[Answer]]) -> SweepReport:
+def judge_sweep(task: str, plan: SweepPlan, answers: Mapping[System, Sequence[Graded]]) -> SweepReport:
     """Evaluate the answers of the plan's systems, all to the same questions."""
     reports = dict(zip(answers, summarise(answers, [plan.every_step]), strict=True))
     least, _ = reports[plan.every_step].interval

@@ -24,7 +24,7 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import (
-    Answer,
+    Graded,
     Point,
     System,
     SystemReport,
@@ -45,7 +45,7 @@ from gac_app.evaluation.tasks import Question, halves
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
-Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Answer]]]
+Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Graded]]]
 
 _TENTHS, _QUARTERS = 10, 4  # steps of the grid for two members, and for more
 _LEAD_IN = "\n"  # a first token can only be predicted after some text

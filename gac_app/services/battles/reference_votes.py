@@ -11,7 +11,7 @@ from itertools import combinations
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.arena.rating.style import style_of
-from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.running import Graded, System
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.services.battles.records import side_record
 from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
@@ -22,7 +22,7 @@ def system_of(contestant: Contestant) -> System:
     return System(contestant.name, alone=contestant.member, changes=contestant.settings.model_dump())
 
 
-def reference_outcome(left: Answer, right: Answer) -> Outcome:
+def reference_outcome(left: Graded, right: Graded) -> Outcome:
     """Right beats wrong; two right answers tie; two wrong ones are both bad."""
     if left.is_right == right.is_right:
         return Outcome.TIE if left.is_right else Outcome.BOTH_BAD
@@ -30,7 +30,7 @@ def reference_outcome(left: Answer, right: Answer) -> Outcome:
 
 
 def reference_battles(
-    task: Task, question: Question, answers: Mapping[str, Answer], contestants: Sequence[Contestant], config_hash: str
+    task: Task, question: Question, answers: Mapping[str, Graded], contestants: Sequence[Contestant], config_hash: str
 ) -> list[JudgedBattle]:
     """The battles of all pairs on one question, with their votes. Failed answers give no battle.
 
@@ -68,7 +68,7 @@ def reference_battles(
     return found
 
 
-def _record(prompt: str, answer: Answer) -> dict[str, object]:
+def _record(prompt: str, answer: Graded) -> dict[str, object]:
     fed = [{"role": "user", "content": prompt}]
     return {
         "messages": fed,
@@ -78,6 +78,6 @@ def _record(prompt: str, answer: Answer) -> dict[str, object]:
     }
 
 
-def _facts(answer: Answer) -> dict[str, float]:
+def _facts(answer: Graded) -> dict[str, float]:
     ms = {"ms_per_token": round(1000 * answer.seconds / answer.num_tokens, 3)} if answer.num_tokens else {}
     return {**style_of(answer.text or answer.prediction), **ms}
