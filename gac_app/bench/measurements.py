@@ -12,7 +12,7 @@ from pathlib import Path
 from gac_app.bench import prompts, reproducible, rules, start, steps, together, visitors
 from gac_app.bench.rows import NotMeasured, Row
 from gac_app.bench.workbench import Workbench
-from gac_app.environment import DEFAULT_CONFIG, read_config
+from gac_app.environment import config_path, read_config
 from gac_app.errors import ConfigError, GacError
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def chosen(names: Sequence[str]) -> list[Measurement]:
 
 def measure_all(measurements: Sequence[Measurement], config: Path | None, is_quick: bool) -> Iterator[Row]:
     """The rows of all measurements, as they come."""
-    path = config or DEFAULT_CONFIG
+    path = config_path(config, os.environ)
     with closing(Workbench(path, read_config(path, os.environ), is_quick=is_quick)) as bench:
         for measurement in measurements:
             logger.info("measuring %s", measurement.name)

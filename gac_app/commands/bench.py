@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from gac_app.commands.options import JsonOption, load
+from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.environment import cache_dir
 
 
 def bench(
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", help="Configuration file (YAML)."),
-    ] = None,
+    config: ConfigOption = None,
     only: Annotated[str | None, typer.Option(help="Comma-separated measurements. A wrong name lists them all.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer prompts and tokens, to check that everything works.")

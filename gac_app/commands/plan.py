@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.commands.setting_options import named_numbers
-from gac_app.environment import DEFAULT_CONFIG
+from gac_app.environment import config_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def plan(
 
     numbers = _numbers(visitors)
     settled = load(config)
-    costs = _given(steps, prompt_ms) if steps else _measured(config or DEFAULT_CONFIG, settled)
+    costs = _given(steps, prompt_ms) if steps else _measured(config_path(config, os.environ), settled)
     at_once = max(costs.step_s) if steps else settled.server.max_running
     rows = []
     for number in numbers:

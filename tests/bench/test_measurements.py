@@ -48,6 +48,13 @@ def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
     assert working.value == 1.0
 
 
+def test_a_configuration_that_a_variable_names_is_measured(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAC_CONFIG", str(config))
+    look = Measurement("look", lambda bench: [Row(",".join(bench.config.member_names), float(bench.path == config))])
+    [row] = measure_all([look], None, is_quick=True)
+    assert (row.name, row.value) == ("a", 1.0)
+
+
 def test_a_configurations_ensemble_is_loaded_once(config: Path) -> None:
     seen: list[object] = []
 
