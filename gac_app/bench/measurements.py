@@ -31,8 +31,9 @@ MEASUREMENTS = (
     Measurement("start", start.measure),
     Measurement("steps", steps.measure),
     Measurement("rules", rules.measure),
-    Measurement("at-once", together.measure),
+    Measurement("at-once", together.measure_many),
     Measurement("reproducible", reproducible.measure),
+    Measurement("views", together.measure_views),
     Measurement("prompts", prompts.measure, is_long=True),
     Measurement("visitors", visitors.measure, is_long=True),
 )

@@ -1,5 +1,5 @@
-"""Eight answers of the ensemble at once: their cost against one alone. Pending reads of a model share its next forward
-pass, so they do not cost a multiple.
+"""Several answers at once, and several views of a model: their cost against one alone. Pending reads of a model share
+its next forward pass, so they do not cost a multiple.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.steps import member_s
 from gac_app.bench.workbench import PROMPTS, Workbench, decode, interleaved
 from gac_app.config import Config
+from gac_app.member_config import MemberConfig
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 
@@ -26,9 +27,10 @@ if TYPE_CHECKING:  # it loads torch
 
 NUM_AT_ONCE = 8
 RUN_TIMEOUT_S = 300.0
+_SYSTEM_PROMPTS = ("Answer in plain words.", "Think step by step.", "Be exact, and give examples.")
 
 
-def measure(bench: Workbench) -> list[Row]:
+def measure_many(bench: Workbench) -> list[Row]:
     """Eight answers at once: their tokens per second against one answer's, and the members' work against a lazy gate's.
 
     Raises NotMeasured if a member has no room for them.
@@ -56,6 +58,31 @@ def measure(bench: Workbench) -> list[Row]:
         Row.ratio(f"{NUM_AT_ONCE} runs at once: tokens/s ÷ one run's", many_per_s, one_per_s, Target(">=", 1.9), note),
         Row.ratio(work, work_s, lazy_s, Target("<=", 1.05), f"seconds a token: {median(work_s):.3f}"),
     ]
+
+
+def measure_views(bench: Workbench) -> list[Row]:
+    """Milliseconds per token of three views of the gate's model at every step, against that of one of them alone."""
+    config = with_three_views(bench.config)
+    views = config.member_names[1:]
+    settings = bench.settings(config, members=views, gate=views[0])
+    with closing(bench.loaded(config)) as ensemble:
+
+        def ms_per_token(prompt: str, alone: str | None = None) -> float:
+            return decode(ensemble.session(prompt, settings, alone=alone)).ms_per_token
+
+        three, one = interleaved(bench.prompts, ms_per_token, partial(ms_per_token, alone=views[0]))
+    note = f"ms/token: {median(three):.1f}, one {median(one):.1f}"
+    return [Row.ratio("three views ÷ one", three, one, Target("<=", 1.6), note)]
+
+
+def with_three_views(config: Config) -> Config:
+    """A configuration of the gate alone and three views of it."""
+    gate = config.member(config.settings.gate)
+    views = [
+        MemberConfig.model_validate({**dict(gate), "name": f"view {number}", "of": gate.name, "system_prompt": text})
+        for number, text in enumerate(_SYSTEM_PROMPTS, start=1)
+    ]
+    return Config(members=(gate, *views), plugins=config.plugins, cache_dir=config.cache_dir)
 
 
 @contextmanager

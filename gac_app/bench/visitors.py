@@ -22,7 +22,6 @@ from gac_app.bench.workbench import PROMPTS, Workbench
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
-from gac_app.loading import load_ensemble
 from gac_app.models.message import Message
 from gac_app.services.completions.completion_run import Question
 from gac_app.services.completions.completions import Asker, Completions
@@ -67,7 +66,7 @@ class Crowd:
 def measure(bench: Workbench) -> list[Row]:
     """The curve, and what is expected of it."""
     config = with_places(bench.config)
-    with closing(load_ensemble(config)) as ensemble, run_service(config, ensemble) as service:
+    with closing(bench.loaded(config)) as ensemble, run_service(config, ensemble) as service:
         completions = Completions(service)
         crowds = {number: crowd_of(completions, config, number, _BEGIN_S, _COUNTED_S) for number in NUMBERS}
     rows = [_row(number, crowd) for number, crowd in crowds.items()]

@@ -122,17 +122,21 @@ class Workbench:
     @cached_property
     def ensemble(self) -> Ensemble:
         """The configuration's members, which have given an answer, so that none of those measured is the first."""
-        from gac_app.loading import load_ensemble
-
-        ensemble = load_ensemble(self.config)
+        ensemble = self.loaded(self.config)
         self._is_loaded = True
         list(ensemble.generate(PROMPTS[-1], self.settings()))
         return ensemble
 
-    def settings(self, **changes: Any) -> Settings:
-        """Greedy settings of `num_tokens` tokens at every step, with `changes`."""
+    def loaded(self, config: Config) -> Ensemble:
+        """The members of a configuration, to be closed by the caller."""
+        from gac_app.loading import load_ensemble
+
+        return load_ensemble(config)
+
+    def settings(self, config: Config | None = None, **changes: Any) -> Settings:
+        """Greedy settings of `num_tokens` tokens at every step, with `changes`; perhaps of another configuration."""
         base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
-        return self.config.settings_from({**base, **changes})
+        return (config or self.config).settings_from({**base, **changes})
 
     def files(self, member: MemberConfig) -> ModelFiles:
         """A member's files in the cache."""

@@ -11,6 +11,8 @@ from gac_app.bench import rules, steps, together, workbench
 from gac_app.bench.workbench import Decoded
 from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.rules import combine_rules
+from gac_app.executors.threads import ThreadMember
+from gac_app.loading import unite
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel
 
@@ -53,6 +55,14 @@ def alone_in(answer: Decoded) -> str:
     return "" if len(names) > 1 else names.pop()
 
 
+def test_three_views_are_held_against_one(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of([FakeModel("a")])
+    planned(monkeypatch, together, lambda answer: 20.0 if alone_in(answer) else 30.0)
+    monkeypatch.setattr(bench, "loaded", lambda c: unite([FakeModel("a")], c, ThreadMember, are_apart=False))
+    [row] = together.measure_views(bench)
+    assert (row.value, row.note) == (1.5, "ms/token: 30.0, one 20.0")
+
+
 def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
     rows = rules.measure(bench_of([FakeModel("one"), FakeModel("other", 1)]))
     assert len(rows) == len(combine_rules.names) - 1
@@ -72,7 +82,7 @@ def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
 
 def test_runs_at_once_share_passes(bench_of: BenchOf) -> None:
     models = [FakeModel("a", delay_s=0.02), FakeModel("b", 1, delay_s=0.02)]
-    pace, work = together.measure(bench_of(models, num_tokens=8))
+    pace, work = together.measure_many(bench_of(models, num_tokens=8))
     assert pace.value is not None
     assert work.value is not None
     assert min(pace.value, work.value) > 0
