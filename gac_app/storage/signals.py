@@ -58,8 +58,9 @@ def forget_elsewhere(session: Session, ids: DeletedIds) -> None:
 
 
 def _send(session: Session, server_id: str | None, subject_id: str, wish: Wish) -> None:
-    if server_id is not None:
-        session.add(Signal(server_id=server_id, subject_id=subject_id, wish=wish))
+    same = {"server_id": server_id, "subject_id": subject_id, "wish": wish}
+    if server_id is not None and session.scalar(select(Signal.id).filter_by(**same).limit(1)) is None:
+        session.add(Signal(**same))
 
 
 class Listener(Repeater):

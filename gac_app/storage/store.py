@@ -132,6 +132,7 @@ class Store(Database):
     # --- runs
 
     start_run = writes(changes.start_run)
+    note_so_far = writes(changes.note_so_far)
     finish_run = writes(changes.finish_run)
     vote = writes(_vote)
     undo_vote = writes(_undo_vote)

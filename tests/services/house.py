@@ -33,6 +33,7 @@ class House:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.url = database_in(path)
         self._made: list[tuple[RunService, Sequence[Model]]] = []
 
     def service(
@@ -53,7 +54,7 @@ class House:
         return service
 
     def store(self) -> Store:
-        return Store(database_in(self.path), retry_s=1.0)
+        return Store(self.url, retry_s=1.0)
 
     def close(self) -> None:
         for service, models in self._made:

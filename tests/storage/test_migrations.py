@@ -39,7 +39,7 @@ NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "0004", "0003", None, None
 
 def upgrade():
     op.add_column("run", sa.Column("mood", sa.String(8), server_default="calm", nullable=False))
@@ -72,11 +72,15 @@ def test_folders_are_made_and_the_file_is_private(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def statements(path: Path) -> set[tuple[str, str]]:
-    """All that makes the tables and indexes of a SQLite file, by name, whatever its white space."""
+def statements(path: Path) -> set[tuple[str, ...]]:
+    """All that makes the tables and indexes of a SQLite file, by name, whatever its white space and its columns' order,
+    since columns are added at the end.
+    """
     found = sql(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     own = [row for row in found if row[0] not in ("alembic_version", "sqlite_sequence")]
-    return {(name, " ".join(statement.split())) for name, statement in own}
+    return {
+        (name, *sorted(" ".join(statement.split()).removesuffix(")").strip().split(", "))) for name, statement in own
+    }
 
 
 def test_migrations_make_the_tables_that_the_code_knows(url: str, path: Path, tmp_path: Path) -> None:
@@ -102,12 +106,12 @@ def test_a_later_revision_finds_all_rows(url: str, path: Path, tmp_path: Path, m
     before = store.load_run(ALICE, run.run_id)
     store.close()
     monkeypatch.setattr(schema, "MIGRATIONS", shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations"))
-    (schema.MIGRATIONS / "versions" / "r0003_mood.py").write_text(NEXT_REVISION)
-    assert current_revision(url) == "0002"
+    (schema.MIGRATIONS / "versions" / "r0004_mood.py").write_text(NEXT_REVISION)
+    assert current_revision(url) == "0003"
 
     later = Store(url)
 
-    assert current_revision(url) == "0003"
+    assert current_revision(url) == "0004"
     assert replace(later.load_run(ALICE, run.run_id), status=before.status, finished_at=None) == before
     later.close()
     assert sql(path, "SELECT mood FROM run") == [("calm",)]

@@ -23,7 +23,7 @@ from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.drawing import draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import Origin, Side
+from gac_app.arena.outcomes import SIDES, Origin, Side
 from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, ElsewhereError, GacError, RequestError
 from gac_app.services.battles.battles import Battle, BattleRun
@@ -178,6 +178,7 @@ class ArenaService:
             self._stop(battle)
         elif battle:
             self._runs.signals.heed(battle.last, wish)
+            self._write_so_far(battle)
 
     def _stop(self, battle: Battle) -> None:
         was_over = battle.last.over.is_set()
@@ -336,6 +337,13 @@ class ArenaService:
             client=client_today(battle.client),
         )
         log_failure(self._store.battles.start(new), f"battle {battle.id}")
+
+    def _write_so_far(self, battle: Battle) -> None:
+        """Write what is shown of the last turn, for another server's page."""
+        with battle.lock:
+            shown, turn, number = battle.num_shown(), battle.last, len(battle.turns) - 1
+        texts: dict[str, str] = {side: turn.streams[side].text[: shown[side]] for side in SIDES}
+        self._store.battles.note_so_far(battle.id, {"number": number, "prompt": turn.prompt, **texts})
 
     def _write_ended(self, battle: Battle) -> None:
         """Write the battle's final status and its whole record."""

@@ -36,7 +36,8 @@ class BattleHistory:
             stored = self._store.battles.load(visitor_key, battle_id)
             is_elsewhere = isinstance(error, ElsewhereError)
             why_not = str(error) if is_elsewhere or isinstance(error, OtherVersionError) else ""
-            return stored_view(stored, why_not=why_not, is_elsewhere=is_elsewhere)
+            so_far = self._store.battles.so_far(visitor_key, battle_id)
+            return stored_view(stored, so_far, why_not=why_not, is_elsewhere=is_elsewhere)
         with battle.lock:
             if battle.is_told and not battle.is_final:  # its time has run out: nobody may take the vote back now
                 battle.is_final = True

@@ -101,7 +101,7 @@ class LiveBattles:
         if battle_id not in self._store.battles.open_ids(revocable_since(), battle_id):
             raise NotFoundError("there is no such battle")
         if not is_shown(found):
-            raise ElsewhereError("Another server answers this battle; it appears here when it is done.")
+            raise ElsewhereError("Another server answers this battle; it can be judged here when it is done.")
         owner = owner_of(visitor_key)
         restored(found, owner, "")  # before it is taken from a server that can judge it
         stored, client = settle(self._store.battles.take_over(visitor_key, battle_id))

@@ -11,7 +11,7 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.records import answer_record, side_record
 from gac_app.services.runs.views import WAITING
-from gac_app.storage import StoredBattle
+from gac_app.storage import ANSWERED, CONTINUING, StoredBattle
 
 Phase = Literal["waiting", "answering", "elsewhere", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
 
@@ -155,10 +155,13 @@ def _told(battle: Battle, side: Side) -> ContestantView:
     return _contestant(side_record(one.name, one.member, one.settings), answers)
 
 
-def stored_view(battle: StoredBattle, *, why_not: str = "", is_elsewhere: bool = False) -> BattleView:
+def stored_view(
+    battle: StoredBattle, so_far: Mapping[str, Any] | None = None, *, why_not: str = "", is_elsewhere: bool = False
+) -> BattleView:
     """A battle that is not in memory, so it cannot be judged here.
 
     Args:
+        so_far: what was shown of the turn that another server answers, or died over.
         why_not: though it is open; then no names are told.
         is_elsewhere: because another server answers it.
     """
@@ -169,10 +172,7 @@ def stored_view(battle: StoredBattle, *, why_not: str = "", is_elsewhere: bool =
     return BattleView(
         id=battle.battle_id,
         phase=phase,
-        turns=tuple(
-            TurnView(prompt=turn["prompt"], left=_stored_side(turn, "left"), right=_stored_side(turn, "right"))
-            for turn in body["turns"]
-        ),
+        turns=_stored_turns(battle, so_far, is_elsewhere),
         ballot=len(battle.judgements),
         outcome=outcome,
         message={"void": VOID, "elsewhere": why_not, "interrupted": why_not or UNJUDGED}.get(phase, ""),
@@ -180,6 +180,21 @@ def stored_view(battle: StoredBattle, *, why_not: str = "", is_elsewhere: bool =
         if phase == "revealed"
         else None,
     )
+
+
+def _stored_turns(battle: StoredBattle, so_far: Mapping[str, Any] | None, is_elsewhere: bool) -> tuple[TurnView, ...]:
+    """What another server answers is shown as far as it shows it, though more is stored."""
+    turns = battle.body["turns"]
+    views = [
+        TurnView(prompt=turn["prompt"], left=_stored_side(turn, "left"), right=_stored_side(turn, "right"))
+        for turn in turns
+    ]
+    if is_elsewhere and battle.status != CONTINUING and not so_far:
+        so_far = {"number": len(turns) - 1, "prompt": turns[-1]["prompt"], "left": "", "right": ""}
+    if so_far and (is_elsewhere or battle.status != ANSWERED):
+        left, right = (SideView(text=so_far[side]) for side in SIDES)
+        views[so_far["number"] :] = [TurnView(prompt=so_far["prompt"], left=left, right=right)]
+    return tuple(views)
 
 
 def _stored_side(turn: Mapping[str, Any], side: Side) -> SideView:

@@ -79,7 +79,9 @@ class RunService:
         self._runs = LiveRuns()
         self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions, implies)
         self.audience = Audience(self._runner.stop)
-        self.signals = Signals(store, self._runs, self.history, self.audience, self._runner.stop)
+        self.signals = Signals(
+            store, self._runs, self.history, self.audience, self._runner.stop, self._recorder.note_so_far
+        )
 
     def when_ended(self, tell: Callable[[LiveRun], None]) -> None:
         """`tell` is called with each run that has ended."""
@@ -272,7 +274,7 @@ class RunService:
         return self.audience.following(run) if isinstance(run, LiveRun) else nullcontext()
 
     def follow_elsewhere(self, visitor_key: str, run_id: str) -> RunView:
-        """A run that another server answers, as it is stored now. That one is told that a page still shows it."""
+        """A run that another server answers, as far as that one has told. It is told that a page still shows it."""
         run = self.history.find(visitor_key, run_id)
         if not is_over(run):
             settle(self._store.signal_run(visitor_key, run_id, Wish.FOLLOW))

@@ -21,12 +21,20 @@ class Signals:
 
     Args:
         stop: ends a run.
+        note_so_far: writes what a run has so far, for the page of another server that follows it.
     """
 
     def __init__(
-        self, store: Store, runs: LiveRuns, history: History, audience: Audience, stop: Callable[[LiveRun], None]
+        self,
+        store: Store,
+        runs: LiveRuns,
+        history: History,
+        audience: Audience,
+        stop: Callable[[LiveRun], None],
+        note_so_far: Callable[[LiveRun], None],
     ) -> None:
         self._store, self._runs, self._history, self._audience, self._stop = store, runs, history, audience, stop
+        self._note_so_far = note_so_far
         self.hears: list[Callable[[str, Wish], None]] = [self._hear]
         store.listen(self._told)
 
@@ -55,3 +63,5 @@ class Signals:
             self._history.forget(run_id)
         elif run := self._runs.get(run_id):
             self.heed(run, wish)
+            if wish is Wish.FOLLOW:
+                self._note_so_far(run)

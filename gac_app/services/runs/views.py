@@ -54,7 +54,8 @@ class StreamView:
     name: str  # the member's name, or "ensemble"
     messages: tuple[Message, ...] = ()  # the context; see `RunView.feed`
     events: Sequence[Event] = field(default_factory=list)
-    stored: tuple[FinishedEvent, Sequence[StepOutline]] | None = None  # of a stored answer, whose events are read late
+    # Of a stored answer, whose events are read late, or of one that another server writes, whose end comes late.
+    stored: tuple[FinishedEvent | None, Sequence[StepOutline]] | None = None
 
     @property
     def finished(self) -> FinishedEvent | None:
@@ -83,7 +84,8 @@ class StreamView:
         """The answer so far."""
         if finished := self.finished:
             return finished.text
-        return "".join(event.text for event in self.events if isinstance(event, TokenEvent))
+        tokens = self.stored[1] if self.stored else self.events
+        return "".join(token.text for token in tokens if not isinstance(token, FinishedEvent))
 
 
 def _token(event: Event) -> TokenEvent:
@@ -122,9 +124,11 @@ class RunView:
             stream.messages = fed_messages(key, self.prompt, system_prompt, self.turns)
 
     def as_turn(self) -> Turn:
-        """This run as an earlier turn of a later one."""
-        texts = {key: clean_text(stream.text) for key, stream in self.streams.items()}
-        ends = {key: stream.finished.reason for key, stream in self.streams.items() if stream.finished}
+        """This run as an earlier turn of a later one, without answers that were interrupted."""
+        is_whole = self.status != RunStatus.INTERRUPTED
+        streams = {key: stream for key, stream in self.streams.items() if is_whole or stream.finished}
+        texts = {key: clean_text(stream.text) for key, stream in streams.items()}
+        ends = {key: stream.finished.reason for key, stream in streams.items() if stream.finished}
         return Turn(self.id, self.prompt, texts, without_ends(ends))
 
     def shares_read(self) -> dict[str, float]:
@@ -140,8 +144,10 @@ class RunView:
 def stored_view(run: StoredRun, settings: Settings) -> RunView:
     """The view of a stored run; `settings` are the stored ones."""
     streams = {answer.stream: _stored_stream(answer) for answer in run.answers}
-    if run.status == RunStatus.RUNNING:
-        streams = {ENSEMBLE: StreamView(ENSEMBLE)}  # answers are stored when all have ended
+    # Answers are stored when all have ended.
+    if run.status == RunStatus.RUNNING or (run.status == RunStatus.INTERRUPTED and not streams):
+        so_far = {key: StreamView(key.removeprefix("member:"), stored=(None, one)) for key, one in run.so_far.items()}
+        streams = so_far or {ENSEMBLE: StreamView(ENSEMBLE)}
     same = {name: getattr(run, name) for name in _STORED_FACTS}
     view = RunView(id=run.run_id, settings=settings, streams=streams, is_saved=True, **same)
     view.feed(run.settings.get("system_prompt", ""))

@@ -33,7 +33,7 @@ from gac_app.ui.words import word
 
 EVENTS = ("start", "next", "follow")
 PERIOD_S = 1 / 12  # between two updates
-ELSEWHERE_S = 3.0  # as long as another server answers the battle
+ELSEWHERE_S = 1.0  # as long as another server answers the battle
 TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
 MAX_LISTED = 100  # of the visitor's battles
 
@@ -103,11 +103,11 @@ class ArenaHandlers:
                 lines = BattleLines(view)
                 yield lines.value(view)
                 while view.phase in LIVE:
-                    is_elsewhere = view.phase == ELSEWHERE
-                    await asyncio.sleep(ELSEWHERE_S if is_elsewhere else PERIOD_S)
+                    num_turns = len(view.turns)
+                    await asyncio.sleep(ELSEWHERE_S if view.phase == ELSEWHERE else PERIOD_S)
                     view = await self._threads.run(self._look, key, view)
-                    if is_elsewhere and view.phase != ELSEWHERE:
-                        lines = BattleLines(view)  # which may have one turn more
+                    if len(view.turns) != num_turns:  # which another server had not told yet
+                        lines = BattleLines(view)
                     yield lines.value(view)
         except GacError as error:
             yield refusal_json(error)

@@ -78,6 +78,14 @@ class RunLines:
         self._text += "".join(page_line(line) for line in lines)
         return self._text
 
+    def go_on(self, run: RunView) -> bool:
+        """Continue with the same run as another server tells it later. False if that has other streams."""
+        streams = streams_of(run, self._beside)
+        if list(streams) != self._keys:
+            return False
+        self._run, self._streams = run, streams
+        return True
+
     def _header(self) -> dict[str, Any]:
         run, settings = self._run, self._run.settings
         return {

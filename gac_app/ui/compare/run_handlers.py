@@ -26,7 +26,7 @@ from gac_app.ui.streaming import followed, following
 
 PERIOD_S = 1 / 16  # at least, between two updates of the board
 UNTOLD_S = 0.5  # at most, for what no event tells: how much of a prompt is read, and who else decodes
-ELSEWHERE_S = 3.0  # between two looks at a run that another server answers
+ELSEWHERE_S = 1.0  # between two looks at a run that another server answers
 SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
 
 # Values of the board, the earlier turns, the conversation id, the prompt box and the notice.
@@ -119,18 +119,20 @@ class RunHandlers:
                             value = await self._threads.run(lines.value, is_last=is_last)
                             yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
                 elif is_live:
-                    value, turns = await self._until_stored(key, run)
-                    yield value, turns, gr.skip(), gr.skip(), gr.skip()
+                    async with aclosing(self._elsewhere(key, run, lines)) as values:
+                        async for value, turns in values:
+                            yield value, turns, gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
             yield _notice(error)
 
-    async def _until_stored(self, key: str, run: RunView) -> tuple[str, str]:
-        """Board and turns of a run that another server answers, once it has."""
+    async def _elsewhere(self, key: str, run: RunView, lines: RunLines) -> AsyncGenerator[tuple[str, Any]]:
+        """Board and turns of a run that another server answers, as it tells of it, and once it has."""
         while is_elsewhere(run):
+            run, turns = await self._threads.run(self._service.follow_elsewhere, key, run.id), gr.skip()
+            if not lines.go_on(run):
+                lines, turns = await self._threads.run(self._opened, key, run)
+            yield await self._threads.run(self._value, lines, is_elsewhere(run)), turns
             await asyncio.sleep(ELSEWHERE_S)
-            run = await self._threads.run(self._service.follow_elsewhere, key, run.id)
-        lines, turns = await self._threads.run(self._opened, key, run)
-        return await self._threads.run(self._value, lines, False), turns
 
     def _value(self, lines: RunLines, is_live: bool) -> str:
         if is_live:

@@ -52,7 +52,7 @@ def test_a_battle_that_is_not_in_memory_may_be_elsewhere(error: NotFoundError, m
         raise error
 
     battles = SimpleNamespace(find=find)
-    store = SimpleNamespace(battles=SimpleNamespace(load=lambda *_: stored()))
+    store = SimpleNamespace(battles=SimpleNamespace(load=lambda *_: stored(), so_far=lambda *_: {}))
     history = BattleHistory(cast("Any", None), cast("Any", store), cast("Any", battles))
     assert history.look(ALICE, "b1").message == message
 

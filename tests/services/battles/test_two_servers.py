@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gac_app.arena.outcomes import SIDES
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.battles import battles
 from gac_app.services.battles.views import BattleView
@@ -44,6 +45,12 @@ def counted(arena: Arena) -> list[int]:
         len(everything.splitlines()),
         *(standings.leaderboard(ALICE, own=own).num_votes for own in (True, False)),
     ]
+
+
+def grown(arena: Arena, view: BattleView) -> int:
+    """What the arena knows of the last turn of another server's battle, in characters of a side."""
+    arena.service.note_seen(ALICE, view.id)
+    return len(arena.service.history.look(ALICE, view.id).turns[-1].left.text)
 
 
 def names_by(arena: Arena, view: BattleView) -> Any:
@@ -138,11 +145,38 @@ def test_a_battle_under_way_is_seen_on_its_own_server(house: House, there: Arena
     view = here.service.start(ALICE, "Go on")
     here.store.flush()
     seen = there.service.history.look(ALICE, view.id)
-    assert (seen.phase, seen.may_vote, seen.contestants) == ("elsewhere", False, None)
+    assert (seen.phase, seen.may_vote, seen.contestants, len(seen.turns)) == ("elsewhere", False, None, 1)
     assert seen.message.startswith("Another server answers this battle")
-    with pytest.raises(NotFoundError, match="appears here when it is done"):
+    with pytest.raises(NotFoundError, match="can be judged here when it is done"):
         there.service.vote(ALICE, view.id, "left", seen.ballot)
     model.released.set()
+
+
+def test_a_battle_grows_on_the_other_server_as_on_its_own(house: House, there: Arena) -> None:
+    here = Arena(house, [FakeModel("a", 1, delay_s=0.02), FakeModel("b", 2, delay_s=0.04)], settings=LONG)
+    view, num_shown = here.begun(), 0
+    here.store.flush()
+    for _ in range(2):
+        until(lambda: grown(there, view) > num_shown, "for more of it")  # noqa: B023
+        seen, own = (arena.service.history.look(ALICE, view.id) for arena in (there, here))
+        assert (seen.phase, seen.may_vote, seen.contestants, seen.turns[0].prompt) == (
+            "elsewhere",
+            False,
+            None,
+            "Go on",
+        )
+        for side in SIDES:
+            told, shown = getattr(seen.turns[0], side), getattr(own.turns[0], side)
+            assert shown.text.startswith(told.text)
+            assert not told.is_over
+        assert len(seen.turns[0].left.text) == len(seen.turns[0].right.text)
+        num_shown = len(seen.turns[0].left.text)
+    with pytest.raises(NotFoundError):
+        there.store.battles.so_far(BOB, view.id)
+    here.store.close()
+    dead = there.service.history.look(ALICE, view.id)
+    assert (dead.phase, dead.contestants) == ("interrupted", None)
+    assert [len(dead.turns[0].left.text), len(dead.turns[0].right.text)] >= [num_shown, num_shown]
 
 
 def test_a_battle_is_stopped_on_the_other_server(house: House, there: Arena) -> None:
@@ -167,7 +201,14 @@ def test_no_server_shows_an_answer_faster_than_it_is_read(
     view = here.service.start(ALICE, "Name three colours")
     assert here.service.wait(ALICE, view.id, 10.0)
     here.store.flush()
-    assert there.service.history.look(ALICE, view.id).message.startswith("Another server answers")
+    assert there.service.history.look(ALICE, view.id).turns[0].left.text == "", "all of it is stored"
+    there.service.note_seen(ALICE, view.id)
+    until(lambda: here.store.battles.so_far(ALICE, view.id), "for the other server's wish")
+    seen, own = (arena.service.history.look(ALICE, view.id) for arena in (there, here))
+    assert seen.message.startswith("Another server answers")
+    for side in SIDES:
+        assert getattr(own.turns[0], side).text.startswith(getattr(seen.turns[0], side).text)
+    assert len(seen.turns[0].left.text) < 10
 
 
 def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Arena) -> None:
@@ -179,6 +220,18 @@ def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Aren
     assert [turn.prompt for turn in seen.turns] == ["Name three colours", "And three more"]
     here.service.vote(ALICE, view.id, "tie", seen.ballot)
     assert here.facts(view.id)["turn"] == 2
+
+
+def test_a_later_turn_grows_on_the_other_server(house: House, there: Arena) -> None:
+    here = Arena(house, [FakeModel("a", 1, delay_s=0.02), FakeModel("b", 2, delay_s=0.04)], arena=ANY_VOTES)
+    view = stored(here)
+    here.service.next_turn(ALICE, view.id, "And three more")
+    here.store.flush()
+    assert there.service.history.look(ALICE, view.id).turns == view.turns
+    there.service.note_seen(ALICE, view.id)
+    until(lambda: len((there.service.history.look(ALICE, view.id)).turns) == 2)
+    seen = there.service.history.look(ALICE, view.id)
+    assert (seen.turns[0], seen.turns[1].prompt) == (view.turns[0], "And three more")
 
 
 def test_a_turn_that_a_dead_server_was_answering_is_left_out(house: House, there: Arena) -> None:

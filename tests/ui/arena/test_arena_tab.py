@@ -262,9 +262,7 @@ def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., 
     assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"
 
 
-def test_a_battle_of_another_server_appears_when_it_is_done(
-    make: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_battle_of_another_server_grows_here(make: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.storage.signals.POLL_S", 0.05)
     monkeypatch.setattr("gac_app.ui.arena.tab.ELSEWHERE_S", 0.05)
     here, there = endless(make), make()
@@ -273,6 +271,12 @@ def test_a_battle_of_another_server_appears_when_it_is_done(
     here.planted.store.flush()
     assert there.ask("look_battle", battle=battle.id)["state"]["phase"] == "elsewhere"
     assert not there.ask("seen_battle", battle=battle.id)
-    assert not there.ask("stop_battle", battle=battle.id)
-    values = there.follow("follow", battle=battle.id)
-    assert [line["state"]["phase"] for line in lines(values[-1]) if "state" in line] == ["answered"]
+
+    async def watch() -> list[Any]:
+        value, event = "", gr.EventData(None, {"key": KEY, "battle": battle.id})
+        async for value in following(there.handlers.stream, there.handlers.follow)(event):
+            if sum(isinstance(line, list) for line in lines(value)) > 4:  # it is written on
+                there.ask("stop_battle", battle=battle.id)
+        return lines(value)
+
+    assert [line["state"]["phase"] for line in asyncio.run(watch()) if "state" in line] == ["elsewhere", "answered"]

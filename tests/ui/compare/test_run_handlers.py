@@ -381,7 +381,7 @@ def test_a_prompt_is_passed_on_with_settings(settings: Any, changes: dict[str, A
     assert service.calls == [("start", KEY, "p", changes, "c", {"client": ""})]
 
 
-def test_a_run_of_another_server_appears_when_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_server_grows_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.storage.signals.POLL_S", 0.05)
     monkeypatch.setattr("gac_app.ui.compare.run_handlers.ELSEWHERE_S", 0.05)
     here = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
@@ -393,10 +393,14 @@ def test_a_run_of_another_server_appears_when_it_is_done(tmp_path: Path, monkeyp
         found = []
         async for update in handlers_of(there).on("open")(event(key=KEY, run=run.id)):
             found.append([json.loads(line) for line in update[0].splitlines()])
-            there.stop(KEY, run.id)
+            if any(isinstance(line, list) for line in found[-2:][0]):  # so that one grows
+                there.stop(KEY, run.id)
         return found
 
-    first, last = asyncio.run(watch())
+    first, *grown, last = asyncio.run(watch())
+    num_tokens = [sum(isinstance(line, list) for line in lines) for lines in grown]
+    assert len({num for num in num_tokens if num}) > 1
+    assert grown[-1] == last[: len(grown[-1])], "it is drawn on, not anew"
     assert first[1] == {"phase": {"status": "elsewhere", "place": 0, "runs": 0, "study": ""}}
     assert "done" not in first[-1]
     assert last[-1]["done"] == {"status": "aborted", "saved": True, "outcome": None}
