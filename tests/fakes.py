@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from gac_app.config import Config
+from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
 from gac_app.executors.threads import ThreadMember
@@ -164,3 +165,8 @@ def ensemble_of(
     union = UnionVocabulary.build(model.vocabulary for model in models)
     members = [member(model, VocabMapping(model.vocabulary, union)) for model in models]
     return Ensemble(members, config or config_of([model.name for model in models]))
+
+
+def probs_of(result: ReadResult) -> torch.Tensor:
+    """A read's distributions as one tensor, [N, U]."""
+    return torch.stack([distribution.probs_U for distribution in result.distributions])

@@ -77,7 +77,7 @@ class ToldMember(InlineMember):
         [logits_NV] = self.model.read([read])
         future: Future[ReadResult] = Future()
         distributions = [told_of(logits_V.clone(), self.mapping, self._num, self.teller) for logits_V in logits_NV]
-        future.set_result(ReadResult.of(distributions, num_read, 0.0))
+        future.set_result(ReadResult(distributions, num_read))
         return future
 
 

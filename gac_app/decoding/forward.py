@@ -7,13 +7,13 @@ Shape suffixes: `N` positions, `V` a member's own vocabulary.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution import MayDraft, PendingRead, ReadResult
+from gac_app.decoding.distribution import MayDraft, PendingRead, ReadResult, distributions_of
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -38,42 +38,29 @@ def take_results(
         is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
     elsewhere_s = 0.0  # while the caller uses earlier results
-    with_logs = [read.with_logs for read in reads]
-    for result in _results(model, mapping, zip(logits, counts, may_draft, with_logs, strict=True)):
+    mapped = (
+        ReadResult(distributions_of(mapping, logits_NV, with_logs=read.with_logs), count, draft)
+        for read, logits_NV, count, draft in zip(reads, logits, counts, may_draft, strict=True)
+    )
+    for result in _checked(model, mapped):
         handed_over = time.monotonic()
         result.seconds = handed_over - started - elsewhere_s
         yield result
         elsewhere_s += time.monotonic() - handed_over
 
 
-def _results(
-    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, MayDraft | None, bool]]
-) -> Iterator[ReadResult]:
-    if model.device.type == "cpu":
-        for logits_NV, count, may_draft, with_logs in parts:
-            try:  # not `failures_named`: its context managers would be a tenth of a step's overhead
-                result = ReadResult(mapping, logits_NV, count, may_draft, with_logs=with_logs)
-                _check(model, result)
-            except (GacError, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                raise failure_of(model, error) from error
-            yield result
-        return
-    with failures_named(model):  # launch all work before the first check, which waits for the device
-        results = [
-            ReadResult(mapping, logits_NV, count, may_draft, with_logs=with_logs)
-            for logits_NV, count, may_draft, with_logs in parts
-        ]
-    for result in results:
+def _checked(model: Model, results: Iterator[ReadResult]) -> Iterator[ReadResult]:
+    if model.device.type != "cpu":
+        with failures_named(model):  # launch all work before the first check, which waits for the device
+            results = iter(list(results))
+    while True:
         with failures_named(model):
-            _check(model, result)
+            result = next(results, None)
+            if result and not result.is_finite:
+                raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+        if not result:
+            return
         yield result
-
-
-def _check(model: Model, result: ReadResult) -> None:
-    if not result.is_finite:
-        raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
 
 
 def draft_after(

@@ -65,7 +65,7 @@ class BatchComputer:
         length, started = command.sequence.num_computed, time.monotonic()
         try:
             read_chunk(self._model, command.sequence, num_ids)
-            self._prefix_cache.note_chunk(command.sequence, length)
+            self._prefix_cache.note(command.sequence, length)
             command.num_read += command.sequence.num_computed - length
         except GacError as error:
             if not self._has_more_room([command], error):
@@ -96,7 +96,7 @@ class BatchComputer:
         return take_results(self._model, self._mapping, reads, may_draft)
 
     def _deliver(self, command: ReadCommand, length: int, result: ReadResult, add: Add) -> None:
-        self._prefix_cache.note(command.sequence, length, result)
+        self._prefix_cache.note(command.sequence, length)
         result.draft = draft_after(result, command.sequence, command.may_draft, self._mapping)
         if draft := result.draft:
             add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft, command.is_background))

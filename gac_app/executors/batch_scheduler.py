@@ -262,17 +262,15 @@ class BatchScheduler:
         return min(max(int(seconds / self._id_s), least), self._model.chunk_size)
 
     def _is_wanted(self, command: ReadCommand) -> bool:
-        """Whether this read is still wanted and needs a forward pass. Its sequence has a slot then."""
+        """Whether this read is still wanted. Its sequence has a slot then."""
         if not command.future.set_running_or_notify_cancel():
             return False
         try:
-            known = self.prefix_cache.allocate(command.read)
+            self.prefix_cache.allocate(command.read)
         except BaseException as error:  # the session's to handle: the worker continues
             command.future.set_exception(failure_of(self._model, error))
             return False
-        if known:
-            command.future.set_result(known)
-        return not known
+        return True
 
     def _batches(self, commands: list[ReadCommand]) -> Iterator[list[ReadCommand]]:
         """The reads in batches of the sizes that pay; steps only, since prompts cost more than their number tells."""

@@ -9,10 +9,8 @@ ended sessions are bounded in number and in ids (see `Kept`). All but `kept` is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, field
 
-from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
@@ -44,13 +42,10 @@ class NamespacedSequence(Sequence):
     Attributes:
         namespace: empty = it shares nothing.
         cached: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
-        first: its first result, after the first `num_first` of these ids; None once they have changed.
     """
 
     namespace: str = ""
     cached: list[int] = field(default_factory=list)
-    num_first: int = 0
-    first: ReadResult | None = None
 
 
 def chat_prefix_of(model: Model) -> list[int]:
@@ -99,30 +94,21 @@ class PrefixCache:
         limits = self._max_kept, self._max_ids
         return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
-    def allocate(self, read: Read) -> ReadResult | None:
+    def allocate(self, read: Read) -> None:
         """Give a read's sequence a slot, and the prefix that another sequence of its namespace has computed.
-
-        Returns:
-            the result if another sequence has exactly this one; then no forward pass is needed.
 
         Raises:
             MemberError: no more sequences can be held.
         """
         sequence = read.sequence
         if sequence.slot != NO_SLOT or not isinstance(sequence, NamespacedSequence):
-            return None
-        donor, num_shared = self._donor(sequence)
-        result = _known(donor, read, num_shared) if donor else None
-        if not result:
-            num_shared = min(num_shared, len(sequence.ids) - read.num_logits)
+            return
+        donor, num_shared = self._donor(sequence, len(sequence.ids) - read.num_logits)
         if donor and num_shared >= MIN_SHARED:
             self._continue_from(donor, sequence, num_shared)
-            sequence.num_first, sequence.first = (donor.num_first, donor.first) if result else (0, None)
         else:
-            result = None
             self._allocate_with_prefix(sequence)
         self._live.append(sequence)
-        return result
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A copy of a sequence. Raises MemberError if no slot is free."""
@@ -134,17 +120,12 @@ class PrefixCache:
         if sequence.slot == NO_SLOT:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
-    def note(self, sequence: Sequence, start: int, result: ReadResult) -> None:
-        """All ids of a sequence from number `start` on were computed."""
+    def note(self, sequence: Sequence, start: int) -> None:
+        """Ids of a sequence were computed, from its id number `start` on."""
         if isinstance(sequence, NamespacedSequence):
-            self._extend_cached(sequence, start, len(sequence.ids))
-            if not sequence.num_first:
-                sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # the copy gets no draft
-
-    def note_chunk(self, sequence: Sequence, start: int) -> None:
-        """A chunk of a sequence was computed, from its id number `start` on."""
-        if isinstance(sequence, NamespacedSequence):
-            self._extend_cached(sequence, start, sequence.num_computed)
+            del sequence.cached[start:]
+            if len(sequence.cached) == start:  # otherwise the ids before are not trusted
+                sequence.cached += sequence.ids[start : sequence.num_computed]
 
     def invalidate(self, sequence: Sequence) -> None:
         """A forward pass of this sequence failed: no other sequence may continue from it."""
@@ -167,7 +148,7 @@ class PrefixCache:
             is_last_with_it = prefix and not self._with_prefix(prefix)
             if is_last_with_it:
                 self._model.rewind(sequence, len(prefix))
-                self._cut_cached(sequence, len(prefix))
+                del sequence.cached[len(prefix) :]
                 self._kept.insert(0, sequence)  # the first to be evicted
                 return
         self._model.free(sequence)
@@ -188,16 +169,18 @@ class PrefixCache:
             self._model.free(self._kept.pop())
         return had_any
 
-    def _donor(self, sequence: NamespacedSequence) -> tuple[NamespacedSequence | None, int]:
-        """The sequence with the longest common prefix, and that length. Kept ones are preferred: they need no copy."""
+    def _donor(self, sequence: NamespacedSequence, most: int) -> tuple[NamespacedSequence | None, int]:
+        """The sequence with the longest common prefix, and that length, at most `most`. Kept ones are preferred: they
+        need no copy.
+        """
         donors = [donor for donor in [*self._live, *self._kept] if donor.namespace == sequence.namespace != ""]
-        shared = [(self._num_shared(donor, sequence), donor in self._kept, i) for i, donor in enumerate(donors)]
+        shared = [(self._num_shared(donor, sequence, most), donor in self._kept, i) for i, donor in enumerate(donors)]
         num_shared, _, index = max(shared, default=(0, False, -1))
         return (donors[index], num_shared) if shared else (None, 0)
 
-    def _num_shared(self, donor: NamespacedSequence, sequence: NamespacedSequence) -> int:
+    def _num_shared(self, donor: NamespacedSequence, sequence: NamespacedSequence, most: int) -> int:
         """The number of ids in a donor's KV cache that the sequence can use."""
-        num_same = num_common(donor.cached, sequence.ids)
+        num_same = min(num_common(donor.cached, sequence.ids), most)
         if sequence.num_fixed is None or donor.num_fixed == sequence.num_fixed <= num_same:
             return num_same
         num_prompt = min(num_same, donor.num_fixed or 0, sequence.num_fixed)
@@ -247,24 +230,3 @@ class PrefixCache:
                 if not self._kept:
                     raise
                 self._model.free(self._kept.pop(0))
-
-    def _extend_cached(self, sequence: NamespacedSequence, start: int, end: int) -> None:
-        """The ids from `start` to `end` are in the KV cache now, and none after them."""
-        self._cut_cached(sequence, start)
-        if len(sequence.cached) == start:  # otherwise the ids before are not trusted
-            sequence.cached += sequence.ids[start:end]
-
-    @staticmethod
-    def _cut_cached(sequence: NamespacedSequence, length: int) -> None:
-        del sequence.cached[length:]
-        if length < sequence.num_first:
-            sequence.first = None
-
-
-def _known(donor: NamespacedSequence, read: Read, num_shared: int) -> ReadResult | None:
-    """The donor's first result, if it is the result of `read`."""
-    if donor.first is None or not num_shared == donor.num_first == len(read.sequence.ids):
-        return None
-    if read.with_logs and not donor.first.with_logs:
-        return None
-    return donor.first.again(read.num_logits) if len(donor.first.distributions) >= read.num_logits else None

@@ -87,7 +87,7 @@ class RemoteMember(InlineMember):
                 ToldDistribution(self.mapping, one, _Questions(self, ids[:end]))
                 for end, one in zip(ends, told, strict=True)
             ]
-            return ReadResult.of(distributions, num_read, time.monotonic() - started)
+            return ReadResult(distributions, num_read, seconds=time.monotonic() - started)
 
     def ask_again(self, ask: Callable[[RemoteModel], T]) -> T:
         """Another question of a step, which the session's thread waits for. Raises MemberError."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, ReadResult, distributions_of
 from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
 from gac_app.models.base import Read, Sequence
@@ -56,9 +56,8 @@ class GivenMember(Member):
     def _end(self, share: str) -> None:
         sequence, future = self._pending.pop(share)
         num_read, sequence.num_computed = sequence.num_uncomputed, len(sequence.ids)
-        with torch.inference_mode():
-            own_NV = self._given[share][None].to(torch.float32, copy=True)  # mapping writes into it
-            result = ReadResult(self.mapping, own_NV, num_read)
+        own_NV = self._given[share][None].to(torch.float32, copy=True)  # mapping writes into it
+        result = ReadResult(distributions_of(self.mapping, own_NV), num_read)
         if not result.is_finite:
             future.set_exception(MemberError(self.name, "non-finite", "its logits are not finite numbers"))
         elif future.set_running_or_notify_cancel():

@@ -5,9 +5,7 @@ Shape suffixes: `N` positions, `V` the member's vocabulary, `U` the union, `C` a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +18,6 @@ from gac_app.vocab.union import IdsV, UnionVocabulary
 
 ProbsC = npt.NDArray[np.float32]
 FloatV = npt.NDArray[np.float32]  # on a CPU: numpy reads a few values in a third of torch's time
-IdArray = npt.NDArray[np.int64]
 
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
@@ -64,15 +61,7 @@ class VocabMapping:
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
         self._added = _rounds(duplicates)
         self._own_added = [(own_U[union_ids.numpy()], ids.numpy()) for union_ids, ids in self._added]
-        self._most_shared = math.log(1 + len(self._added) + len(kept))  # by ids of one token
-        shared = {own for ids in duplicates.values() for own in ids}.union([*kept, own_U[union.end_id]] if kept else ())
-        self._duplicates_V = np.array(sorted(shared), dtype=np.int64)
         self._has_U = own_U < len(vocabulary)
-        # For a vocabulary much smaller than the union, scattering into zeros is faster than gathering. Ids without a
-        # union token, and the extra place, go to an extra place after the last.
-        self._is_small = 3 * len(vocabulary) < len(union)
-        self._place_V = np.full(len(vocabulary) + 1, len(union), dtype=np.int64)
-        self._place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
 
     @cached_property
     def counts_U(self) -> FloatV:
@@ -96,18 +85,11 @@ class VocabMapping:
         `logits_NV` may be overwritten.
         """
         if logits_NV.device.type == "cpu":
-            rows = [self.spread(self.own_probs(logits_V)) for logits_V in logits_NV.numpy()]
-            return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
+            return _stacked([self._project_row(logits_V) for logits_V in logits_NV.numpy()])
         return self._project_logits(logits_NV)
 
-    def own_probs(self, logits_V: FloatV) -> FloatV:
-        """The first half of `project` on a CPU. The softmax comes before the mapping, because it reads contiguous
-        values faster.
-
-        Returns:
-            Probabilities by the member's own ids, [V + 1]. Among ids with equal bytes, the one that is fed holds the
-            sum. Control tokens, and the last place, have 0.
-        """
+    def _project_row(self, logits_V: FloatV) -> torch.Tensor:
+        """On a CPU the softmax comes before the mapping, because it reads contiguous values faster."""
         logits_V[self._masked_V] = -np.inf
         probs_V: FloatV = np.zeros(len(logits_V) + 1, np.float32)
         torch.softmax(torch.from_numpy(logits_V), 0, out=torch.from_numpy(probs_V[:-1]))  # in half of numpy's time
@@ -118,29 +100,7 @@ class VocabMapping:
             kept = self._kept_V.numpy()
             probs_V[self._own_U[-1]] += probs_V[kept].sum()
             probs_V[kept] = 0.0
-        return probs_V
-
-    def spread(self, probs_V: FloatV) -> torch.Tensor:
-        """The second half: `own_probs` by union ids, [U]."""
-        if self._is_small:
-            padded_U = np.zeros(len(self.union) + 1, dtype=np.float32)
-            padded_U[self._place_V] = probs_V
-            return torch.from_numpy(padded_U[:-1])
-        return torch.from_numpy(probs_V.take(self._own_U))
-
-    def at(self, union_ids: list[int], probs_V: FloatV) -> ProbsC:
-        """A few of the values of `spread`, at a fraction of its cost."""
-        found: ProbsC = probs_V[self._own_U[union_ids]]
-        return found
-
-    def within(self, ranges: SequenceOf[range], probs_V: FloatV) -> ProbsC:
-        """The same for ranges of union ids, concatenated."""
-        return probs_V.take(np.concatenate([self._own_U[ids.start : ids.stop] for ids in ranges]))
-
-    def places(self, ids: IdArray) -> IdArray | None:
-        """The union ids under which `spread` puts values of the member's own ids; None if one of them has none."""
-        places: IdArray = self._place_V[ids]
-        return None if places.max(initial=0) == len(self.union) else places
+        return torch.from_numpy(probs_V).index_select(0, self._source_U)
 
     def project_logs(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """The natural logarithms of `project`, float32 [N, U]: no probability is too small for them."""
@@ -154,24 +114,12 @@ class VocabMapping:
         lacking_N1 = logits_NV.new_full((logits_NV.shape[0], 1), -torch.inf)
         padded_NV = torch.cat([logits_NV, lacking_N1], dim=1)
         # Row by row: torch gathers from one dimension twice as fast as from two.
-        rows = [padded_V.index_select(0, self._source_U) for padded_V in padded_NV]
-        logits_NU = rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
+        logits_NU = _stacked([padded_V.index_select(0, self._source_U) for padded_V in padded_NV])
         for union_ids, ids in self._added:
             logits_NU[:, union_ids] = torch.logaddexp(logits_NU[:, union_ids], logits_NV[:, ids])
         if len(self._kept_V):
             logits_NU[:, -1] = torch.logaddexp(logits_NU[:, -1], logits_NV[:, self._kept_V].logsumexp(1))
         return logits_NU
-
-    def likeliest(self, logits_V: FloatV) -> int | None:
-        """The argmax of `project`, at a fraction of its cost; None if only `project` can tell."""
-        own = int(logits_V.argmax())
-        place, most = int(self._place_V[own]), float(logits_V[own])
-        if place == len(self.union) or not math.isfinite(most):
-            return None
-        # Ids with equal bytes add up. Could their sum win if all were as likely as the likeliest of them?
-        if len(self._duplicates_V) and float(logits_V[self._duplicates_V].max()) + self._most_shared >= most:
-            return None
-        return place
 
     def feed(self, union_id: int) -> tuple[int, ...]:
         """The member's ids for a union token: its own id, else its tokeniser's ids, else the longest pieces that fit.
@@ -253,6 +201,11 @@ class VocabMapping:
         except UnicodeDecodeError:
             canonical = []
         return lambda own: (own in self.vocabulary.byte_ids, [own] != canonical, own)
+
+
+def _stacked(rows: list[torch.Tensor]) -> torch.Tensor:
+    """Rows as one tensor; a single row is not copied."""
+    return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
 
 
 def _rounds(duplicates: dict[int, list[int]]) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -6,7 +6,6 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -161,8 +160,8 @@ class Reads(RuleBasedStateMachine):
             assert distribution.argmax_id == self.argmax_after(ids[:num_ids])
 
     def argmax_after(self, ids: list[int]) -> int:
-        probs_V = self.member.mapping.own_probs(self.model._logits_V([*PROMPT, *ids]).numpy())
-        return int(np.argmax(self.member.mapping.spread(probs_V).numpy()))
+        logits_1V = self.model._logits_V([*PROMPT, *ids]).unsqueeze(0)
+        return int(self.member.mapping.project(logits_1V).argmax())
 
     def teardown(self) -> None:
         """Every pass is counted, one under way too; nothing is read once the sequence is freed."""

@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.read_result import ReadResult
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Sequence
 from gac_app.settings import Settings
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
@@ -213,101 +211,3 @@ def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> N
     context.prefetch()
     context.close()
     assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))
-
-
-def test_what_a_drafting_member_has_read_is_told_once() -> None:
-    model = FakeModel()
-    context = MemberContext(InlineMember(model, mapping_of(model)), model.encode_raw("the model"), is_aligned=True)
-    told: list[TokenDistribution] = []
-    context.max_draft, context.on_read = 2, told.append
-    for _ in range(3):
-        context.prefetch_and_draft()
-    assert context.ask() is None
-    step = context.take()
-    assert step
-    assert told == [step.distribution]
-
-
-def test_a_member_that_drafts_is_prepared_for_alignment() -> None:
-    model = FakeModel("a", 1)
-    ensemble = ensemble_of([model, FakeModel("b", 2)], member=InlineMember)
-    contexts = ensemble.session(
-        "the model", ensemble.config.settings_from({**ASKED_RARELY, "gate_policy": "eager"}), raw=True
-    ).contexts
-    with patch.object(TokenDistribution, "cuts") as cuts:
-        contexts["b"].max_draft = 2
-        contexts["b"].prefetch_and_draft()
-    assert cuts.called
-
-
-def test_a_session_stopped_while_members_read_along_is_freed(threaded: Any) -> None:
-    models = gate_before_one_that_hangs(from_read=1)
-    ensemble = threaded(models, step_timeout_s=WAIT_S, **NEVER_ASKED)
-    session = ensemble.session("the model", ensemble.config.settings, raw=True)
-    for event in session.events():
-        if isinstance(event, FinishedEvent):
-            assert event.reason is FinishReason.ABORT
-        elif models[1].is_hanging.is_set():
-            session.stop()
-    models[1].released.set()
-    ensemble.close()
-    assert [model.num_held for model in models] == [0, 0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
-@pytest.mark.parametrize("kind", ["raise", "nan"])
-@pytest.mark.parametrize("member", [InlineMember, ThreadMember])
-def test_a_failed_pass_ends_the_answer_where_it_is_needed(
-    alignment: str, kind: Any, member: type[InlineMember] | type[ThreadMember]
-) -> None:
-    def ensemble(fault: Fault | None) -> Ensemble:
-        how = {**ASKED_RARELY, "gate_policy": "eager", "alignment": alignment, "max_new_tokens": 60}
-        return ensemble_of([FakeModel("a", 1), FakeModel("b", 2, fault)], config_of(["a", "b"], how), member)
-
-    whole, _ = decoded(ensemble(None))
-    steps, finished = decoded(ensemble(Fault(kind, from_read=3)))
-    first_needed = next(i for i, step in enumerate(whole) if i >= 3 and step.is_ensembled)
-    assert finished.reason is FinishReason.ERROR
-    assert finished.detail.startswith("b: ")
-    assert len(steps) <= first_needed
-    assert facts(steps) == facts(whole[: len(steps)])
-    assert whole[len(steps)].is_ensembled
-
-
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
-def test_a_failed_pass_drops_the_member_where_it_is_needed(threaded: Any, alignment: str) -> None:
-    models = [FakeModel("a", 1), FakeModel("b", 2, Fault("raise", from_read=3)), FakeModel("c", 3)]
-    ensemble = threaded(models, on_member_failure="drop", alignment=alignment, **ASKED_RARELY)
-    steps, finished = decoded(ensemble, max_new_tokens=60)
-    assert finished.reason is FinishReason.LENGTH
-    assert steps[-1].dropped == ("b",)
-    dropped_at = next(i for i, step in enumerate(steps) if step.dropped)
-    assert steps[dropped_at].is_ensembled
-
-
-def test_a_failed_pass_that_nobody_needs_is_no_failure(threaded: Any) -> None:
-    ensemble = threaded([FakeModel("a", 1), FakeModel("b", 2, Fault("raise", from_read=1))], **NEVER_ASKED)
-    steps, finished = decoded(ensemble)
-    assert (finished.reason, steps[-1].dropped) == (FinishReason.LENGTH, ())
-
-
-class Skipping(InlineMember):
-    """Notes at how many steps it is told that nothing is to be read."""
-
-    num_skipped = 0
-
-    def skip_step(self, sequence: Sequence) -> None:
-        self.num_skipped += 1
-
-
-@pytest.mark.parametrize("how", [{"mode": "every-step"}, ASKED_RARELY], ids=["every step", "asked rarely"])
-def test_whose_next_read_is_not_due_is_not_waited_for(how: dict[str, Any]) -> None:
-    """Of the members not asked first, each time that they have been asked."""
-    how = {**how, "max_new_tokens": 24, "alignment": "paper", "gate_policy": "lazy"}
-    ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)], config_of(["a", "b"], how), Skipping)
-    steps, _ = decoded(ensemble)
-    num_asked = sum(step.is_ensembled for step in steps[:-1])
-    assert num_asked > 1
-    gate, other = (member.num_skipped for member in ensemble.members.values())  # type: ignore[attr-defined]
-    assert (gate, other) == (0, num_asked if how["mode"] == "gate" else 0)

@@ -21,7 +21,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read, Sequence
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
-from tests.fakes import ensemble_of, mapping_of
+from tests.fakes import ensemble_of, mapping_of, probs_of
 
 PROMPTS = ["a token and a word", "all we can model from this, and not one answer by the vote together", "by"]
 GATED = {"mode": "gate", "threshold": 0.4}
@@ -142,7 +142,7 @@ def test_what_several_passes_computed_outlives_the_next_pass() -> None:
     def probs_NU(model: RandomModel) -> torch.Tensor:
         member = InlineMember(model, mapping_of(model))
         sequence = member.open(member.encode("all we can model from this"), is_reproducible=True)
-        return member.read(sequence, 7).result().probs_NU
+        return probs_of(member.read(sequence, 7).result())
 
     assert probs_NU(OneBufferModel("a", 1)).equal(probs_NU(RandomModel("a", 1)))
 

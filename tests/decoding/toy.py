@@ -13,7 +13,7 @@ import torch
 
 from gac_app.decoding.alignment.covers import Covers
 from gac_app.decoding.contexts import MemberContext
-from gac_app.decoding.distribution.own_distribution import OwnDistribution
+from gac_app.decoding.distribution import distributions_of
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember
@@ -217,8 +217,8 @@ def learn(covers: Covers, toy: Toy, mapping: VocabMapping) -> None:
     """Read the boundaries that are unread."""
     unread = covers.unread
     if unread:
-        own_V = [mapping.own_probs(toy.logits_V(bytes(covers.text[: boundary.end])).numpy()) for boundary in unread]
-        covers.learn([OwnDistribution(mapping, probs_V) for probs_V in own_V])
+        logits_NV = torch.stack([toy.logits_V(bytes(covers.text[: boundary.end])) for boundary in unread])
+        covers.learn(distributions_of(mapping, logits_NV))
 
 
 def distance(probs_U: torch.Tensor, probs: Mapping[bytes, float], union: UnionVocabulary) -> float:

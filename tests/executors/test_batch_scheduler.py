@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.vocab.mapping import FloatV, VocabMapping
+from gac_app.vocab.mapping import VocabMapping
 from tests.executors.desk import LONG, Desk
-from tests.fakes import FakeModel, Fault, mapping_of
+from tests.fakes import FakeModel, Fault, mapping_of, probs_of
 
 
 def alone(text: str, num_logits: int = 1) -> ReadResult:
@@ -29,7 +30,7 @@ def test_a_long_read_leaves_room_for_short_ones() -> None:
     assert not long.done()
     desk.run()
     expected = alone(LONG, 3)
-    assert long.result().probs_NU.equal(expected.probs_NU)
+    assert probs_of(long.result()).equal(probs_of(expected))
     assert long.result().num_read == expected.num_read
 
 
@@ -41,7 +42,7 @@ def test_several_long_reads_take_turns() -> None:
 
     assert not longest.done()
     desk.run()
-    assert longest.result().probs_NU.equal(alone(LONG * 4).probs_NU)
+    assert probs_of(longest.result()).equal(probs_of(alone(LONG * 4)))
 
 
 def test_requests_for_a_sequence_are_done_in_order() -> None:
@@ -89,7 +90,7 @@ def test_a_part_that_fails_ends_its_own_read_only() -> None:
 
     with pytest.raises(MemberError, match="a: RuntimeError: planned"):
         bad.result()
-    assert good.result().probs_NU.equal(alone("again " * 5).probs_NU)
+    assert probs_of(good.result()).equal(probs_of(alone("again " * 5)))
 
 
 def test_steps_share_a_pass_only_where_that_pays() -> None:
@@ -105,7 +106,7 @@ def test_steps_share_a_pass_only_where_that_pays() -> None:
 
     assert desk.model.batches == [2, 1]
     for text, result in zip(("oneA", "twoA", "threeA"), results, strict=True):
-        assert result.result().probs_NU.equal(alone(text).probs_NU)
+        assert probs_of(result.result()).equal(probs_of(alone(text)))
 
 
 def test_steps_come_between_the_chunks_of_long_reads() -> None:
@@ -133,13 +134,13 @@ def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.M
     desk.model.chunk_size = 100
     told: list[int] = []
     results = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
-    own_probs = VocabMapping.own_probs
+    project = VocabMapping.project
 
-    def noted(mapping: VocabMapping, logits_V: FloatV) -> FloatV:
+    def noted(mapping: VocabMapping, logits_NV: torch.Tensor) -> torch.Tensor:
         told.append(sum(result.done() for result in results))
-        return own_probs(mapping, logits_V)
+        return project(mapping, logits_NV)
 
-    monkeypatch.setattr(VocabMapping, "own_probs", noted)
+    monkeypatch.setattr(VocabMapping, "project", noted)
     desk.run()
 
     assert desk.model.batches == [3]

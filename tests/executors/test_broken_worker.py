@@ -75,7 +75,7 @@ def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: Breakin
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-@pytest.mark.parametrize("place", ["allocate", "note", "note_chunk"])
+@pytest.mark.parametrize("place", ["allocate", "note"])
 def test_all_of_a_broken_round_are_told(
     member: ThreadMember, model: BreakingModel, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
 ) -> None:

@@ -22,7 +22,7 @@ from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.remote.servers import TopLogprobs
-from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of, probs_of
 
 TEXT = "the token of a model"
 
@@ -78,7 +78,7 @@ def test_sequences_are_asked_at_once(model: FarModel, member: RemoteMember) -> N
     near = InlineMember(FakeModel(), mapping_of(model))
     for text, sequence, future in zip(texts, sequences, futures, strict=True):
         exact = near.read(near.open(near.encode(text))).result()
-        torch.testing.assert_close(future.result(WAIT_S).probs_NU, exact.probs_NU)
+        torch.testing.assert_close(probs_of(future.result(WAIT_S)), probs_of(exact))
         assert sequence.num_uncomputed == 0
         assert future.result().draft is None
 

@@ -16,6 +16,7 @@ from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.shares import PRESENT_S, Shares
 from gac_app.models.base import Read, Sequence
 from tests.executors.desk import LONG, Desk
+from tests.fakes import probs_of
 
 ID_S = 0.01  # of a pass, by its ids
 HOME, MILL = ("home", "ann"), "mill"
@@ -174,7 +175,7 @@ def texts(share_of: dict[str, tuple[str, ...]]) -> dict[str, torch.Tensor]:
     while not all(future.done() for future in asked.values()):
         desk.scheduler.advance()
     found = {text: future.result() for text, future in asked.items()}
-    return {text: result.probs_NU for text, result in found.items()}
+    return {text: probs_of(result) for text, result in found.items()}
 
 
 def test_what_a_read_gives_does_not_depend_on_shares() -> None:

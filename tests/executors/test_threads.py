@@ -20,7 +20,7 @@ from gac_app.executors import threads
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
-from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, mapping_of
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, mapping_of, probs_of
 
 Make = Callable[[FakeModel], ThreadMember]
 
@@ -56,7 +56,7 @@ def hanging_model() -> FakeModel:
 
 
 def assert_equal(one: ReadResult, other: ReadResult) -> None:
-    assert torch.equal(one.probs_NU, other.probs_NU)
+    assert torch.equal(probs_of(one), probs_of(other))
     assert one.num_read == other.num_read
 
 
@@ -162,7 +162,7 @@ def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: 
 
     member = make(FakeModel())
     with monkeypatch.context() as patch:
-        patch.setattr("gac_app.decoding.distribution.own_distribution.largest", fail)
+        patch.setattr("gac_app.decoding.distribution.token_distribution.top_k", fail)
         with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
             member.read(open_text(member, "late")).result(WAIT_S)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
@@ -71,21 +70,12 @@ def test_control_tokens_that_are_kept_count_as_the_end(end_ids: list[int]) -> No
     assert mapping.feed(union.end_id) == (), "a control token is never fed"
 
 
-def test_the_argmax_is_not_told_if_control_tokens_could_win() -> None:
-    vocab = vocabulary([b"a", b"b", None, None, b"<e>"], end_ids=[4])
-    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b"]), keeps_control=True)
-    assert mapping.likeliest(np.array([0.0, 3.0, 1.0, 1.0, 1.0], np.float32)) == 1
-    assert mapping.likeliest(np.array([0.0, 3.0, 1.0, 1.0, 2.5], np.float32)) is None
-    assert mapping.likeliest(np.array([0.0, 3.0, 2.5, 1.0, 1.0], np.float32)) is None
-    assert mapping.likeliest(np.array([0.0, 3.0, 4.0, 1.0, 1.0], np.float32)) is None
-
-
 @pytest.mark.slow
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]), st.booleans())
 def test_both_ways_to_project_are_one(
     vocabularies: list[MemberVocabulary], seed: int, scale: float, keeps: bool
 ) -> None:
-    """A CPU maps probabilities, a GPU logits; in a union that is much larger, a small vocabulary is put into zeros."""
+    """A CPU maps probabilities, a GPU logits."""
     small = UnionVocabulary.build(vocabularies)
     others = [bytes([byte, other]) for byte in range(40, 200) for other in range(20)]
     for union in (small, UnionVocabulary([*small.tokens, *others])):
@@ -95,28 +85,6 @@ def test_both_ways_to_project_are_one(
             torch.testing.assert_close(
                 mapping.project(logits_NV), mapping._project_logits(logits_NV), atol=1e-6, rtol=1e-4
             )
-
-
-@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]), st.booleans())
-def test_the_likeliest_is_that_of_the_projection_or_not_told(
-    vocabularies: list[MemberVocabulary], seed: int, scale: float, keeps: bool
-) -> None:
-    union = UnionVocabulary.build(vocabularies)
-    for vocab in vocabularies:
-        logits_V = scale * torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
-        mapping = VocabMapping(vocab, union, keeps_control=keeps)
-        found = mapping.likeliest(logits_V.numpy())
-        assert found is None or found == int(mapping.project(logits_V.unsqueeze(0))[0].argmax())
-
-
-def test_the_argmax_is_told_unless_twins_could_be_ahead() -> None:
-    vocab = vocabulary([b"a", b"b", b"a", None, b"<e>"], end_ids=[4])
-    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c"]))
-    assert mapping.likeliest(np.array([0.0, 1.0, 0.0, -1.0, 0.0], np.float32)) == 1
-    assert mapping.likeliest(np.array([0.5, 1.0, 0.5, -1.0, 0.0], np.float32)) is None
-    assert mapping.likeliest(np.array([2.0, 1.0, 0.5, -1.0, 0.0], np.float32)) is None
-    assert mapping.likeliest(np.array([0.0, 1.0, 0.0, 2.0, 0.0], np.float32)) is None, "a control token"
-    assert mapping.likeliest(np.array([0.0, math.nan, 0.0, 0.0, 9.0], np.float32)) is None
 
 
 def test_nothing_is_lost_beside_a_likely_control_token() -> None:
@@ -152,23 +120,6 @@ def test_whether_a_token_goes_on_into_a_piece() -> None:
         (b"x", b"y", False),
     ):
         assert mapping.spans(before, piece) == is_spanned, (before, piece)
-
-
-@pytest.mark.parametrize("num_others", [0, 30])  # a small vocabulary in a large union is put into zeros
-def test_values_by_own_ids_are_found_by_union_ids(num_others: int) -> None:
-    vocab = vocabulary([b"b", b"a", None, b"d", b"<e>"], end_ids=[4])
-    others = [b"e%d" % number for number in range(num_others)]
-    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d", *others]))
-    end_id = 4 + num_others
-    values_V = np.array([2, 1, 9, 4, 5, 0], np.float32)
-    assert mapping.spread(values_V).tolist() == [1, 2, 0, 4, *[0] * num_others, 5]
-    assert mapping.at([3, 0, 2], values_V).tolist() == [4, 1, 0]
-    assert mapping.within([range(1, 3), range(3, 4), range(1)], values_V).tolist() == [2, 0, 4, 1]
-    for own_ids, places in (([0, 3, 4], [1, 3, end_id]), ([1], [0]), ([], [])):
-        found = mapping.places(np.array(own_ids, np.int64))
-        assert found is not None
-        assert found.tolist() == places
-    assert mapping.places(np.array([0, 2])) is None
 
 
 def test_what_a_spelling_begins_with() -> None:
@@ -223,12 +174,6 @@ def test_an_ordinary_token_is_fed_before_a_byte_token(vocab: MemberVocabulary) -
 def test_of_twins_the_tokenisers_own_is_fed() -> None:
     vocab = vocabulary([b".", b".", b"."], byte_ids=[0], encode=lambda text: [2])
     assert VocabMapping(vocab, UnionVocabulary([b"."])).feed(0) == (2,)
-
-
-def test_own_probs_of_twins_are_added_to_the_one_that_is_fed() -> None:
-    vocab = vocabulary([b"a", b"a", b"b", None], byte_ids=[0])
-    probs_V = VocabMapping(vocab, UnionVocabulary.build([vocab])).own_probs(np.zeros(4, np.float32))
-    assert probs_V.tolist() == pytest.approx([0, 2 / 3, 1 / 3, 0, 0])
 
 
 def test_of_twins_the_ordinary_one_spells_what_is_no_text() -> None:

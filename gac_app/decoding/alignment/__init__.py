@@ -7,7 +7,6 @@ from gac_app.decoding.alignment.contested import (
     goes_on,
     maybe_contested,
     merge,
-    precompute_cuts,
 )
 from gac_app.decoding.alignment.covers import Boundary, Covers, whole_characters
 
@@ -20,6 +19,5 @@ __all__ = [
     "goes_on",
     "maybe_contested",
     "merge",
-    "precompute_cuts",
     "whole_characters",
 ]

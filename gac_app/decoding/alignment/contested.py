@@ -89,12 +89,6 @@ def maybe_contested(
     return found
 
 
-def precompute_cuts(member_step: MemberStep, union: UnionVocabulary) -> None:
-    """Compute in advance what `contested_ranges` will need, as far as one member's step tells."""
-    if member_step.distribution.is_whole:
-        member_step.distribution.cuts(_beginnings([member_step], union))
-
-
 def _beginnings(member_steps: Iterable[MemberStep], union: UnionVocabulary) -> list[range]:
     """Each token that may be contested, with the longer tokens that begin with it: their ids, in order."""
     return _extended(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from gac_app.decoding.distribution import MixedDistribution, TokenDistribution
+from gac_app.decoding.distribution import MixedDistribution, TokenDistribution, with_added
 from gac_app.vocab.mapping import VocabMapping
 
 NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
@@ -227,13 +227,10 @@ class Covers:
         added, partial_ids = ({own: prob / total for own, prob in probs.items()} for probs in (left_over, partial_ids))
         base, known = last.known_distribution, [cover.known_distribution for cover in self.live]
         share = last.weight / total if is_at_end else 0.0
-        if base.is_on_cpu and (share or base.is_whole):
+        if share and not base.is_whole:
             return MixedDistribution(base, share, added, partial_ids).made_of(known)
         probs_U = base.probs_U * share if share else torch.zeros(len(self._union), device=base.device)
-        if added:
-            ids = torch.tensor(list(added), device=base.device)
-            probs_U[ids] += torch.tensor(list(added.values()), device=base.device)
-        return TokenDistribution(probs_U, partial_ids).made_of(known)
+        return TokenDistribution(with_added(probs_U, added), partial_ids).made_of(known)
 
     @property
     def _heaviest(self) -> Cover:

@@ -1,6 +1,6 @@
 """One member's part in a session: what it has read, and what it still has to read. Knows no other member."""
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import POLL_S, OnStep, SessionStopped, gather
+from gac_app.decoding.contexts.gathering import POLL_S, SessionStopped, gather
 
-__all__ = ["POLL_S", "MemberContext", "OnStep", "SessionStopped", "gather"]
+__all__ = ["POLL_S", "MemberContext", "SessionStopped", "gather"]

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from gac_app.decoding.contexts.draft_places import DraftPlaces
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution import Choose, MemberStep, ReadResult, Stage, TokenDistribution
+from gac_app.decoding.distribution import Choose, MemberStep, ReadResult, Stage
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.base import Sequence
@@ -35,12 +35,10 @@ class MemberContext:
         draft: union tokens that may follow; see `DraftPlaces`.
         num_wanted: how many places of the draft `ask` is to make known. A pass reads the whole draft.
         max_draft: tokens that `prefetch_and_draft` may read beyond all that was fed.
-        on_read: called with the distribution that `prefetch_and_draft` has read, once it drafts on.
     """
 
     num_wanted = 1
     max_draft = 0
-    on_read: Callable[[TokenDistribution], None] | None = None
 
     def __init__(
         self,
@@ -239,14 +237,12 @@ class MemberContext:
         """As `prefetch`, for a member that is not asked; it may draft up to `max_draft` tokens."""
         if not self.may_read_ahead:
             return None
-        in_flight, result = self.prefetch(), None
+        in_flight = self.prefetch()
         if in_flight and self.max_draft and in_flight.done() and not in_flight.exception():
-            result = self._take_read()
+            self._take_read()
             in_flight = self.prefetch()
         if not in_flight and self.max_draft:
             self.extend_own_draft(self.max_draft)
-        if result and self.on_read:
-            self.on_read(result.distributions[-1])
         return in_flight
 
     def draft_by(self, new_choice: Callable[[], Choose]) -> None:

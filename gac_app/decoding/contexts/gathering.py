@@ -14,8 +14,6 @@ from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.errors import MemberError
 
-OnStep = Callable[[dict[str, MemberStep]], None]
-
 POLL_S = 0.1  # seconds between checks whether the session was stopped
 
 
@@ -61,14 +59,14 @@ def gather(
     contexts: Iterable[MemberContext],
     timeout_s: float,
     stopped: threading.Event,
-    idle: SequenceOf[MemberContext] = (),
-    on_step: OnStep | None = None,
+    idle: SequenceOf[MemberContext],
+    meanwhile: Callable[[Iterable[str]], None],
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
     """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
         idle: contexts of members that are not asked; they prefetch while the others are waited for.
-        on_step: called with the members' steps so far while others are still waited for.
+        meanwhile: called with the names of the members that have answered while others are still waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -90,8 +88,8 @@ def gather(
                 member_step = context.take()
                 future = None if member_step else context.ask()
             steps[context.name] = member_step
-            if on_step and index < len(by_time) - 1:
-                on_step(steps)
+            if index < len(by_time) - 1:
+                meanwhile(steps)
         except MemberError as error:
             errors[context.name] = MemberError(context.name, error.kind, error.message)  # a view fails as itself
     names = [context.name for context, _ in asked]

@@ -174,7 +174,7 @@ class HeldSequence:
         if result.draft and not self._reads:
             self._reads.append(result.draft)
         self._is_waited_for = True
-        self._add_usage(result.num_read > 0, result.num_read, result.seconds)  # 0: another sequence's result was reused
+        self._add_usage(1, result.num_read, result.seconds)
 
     def _add_usage(self, num_forwards: int, num_tokens_read: int, seconds: float) -> None:
         before = self.usage

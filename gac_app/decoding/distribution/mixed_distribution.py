@@ -1,21 +1,20 @@
-"""What is left of a token that has begun, beside a share of a distribution on the CPU; computed as it is asked for."""
+"""What is left of a token that has begun, beside a share of a distribution of which only the likeliest are told."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
-from functools import cached_property
 
 import numpy as np
 import torch
 
-from gac_app.decoding.distribution.token_distribution import NUM_TOP, CutBounds, TokenDistribution, Top
+from gac_app.decoding.distribution.token_distribution import CutBounds, TokenDistribution
 from gac_app.decoding.distribution.told_distribution import ToldDistribution, likely_of
-from gac_app.vocab.mapping import FloatV, IdArray, ProbsC
+from gac_app.vocab.mapping import FloatV, ProbsC
 
 
 class MixedDistribution(TokenDistribution):
-    """A share of a distribution, plus probabilities that are known.
+    """A share of a distribution, plus probabilities that are known. Asks as little of the base as it is asked.
 
     Args:
         base: on the CPU.
@@ -25,35 +24,15 @@ class MixedDistribution(TokenDistribution):
     def __init__(
         self, base: TokenDistribution, share: float, added: dict[int, float], partial_ids: dict[int, float]
     ) -> None:
-        self.partial_ids = partial_ids
+        super().__init__(None, partial_ids)
         self._base, self._share, self._added = base, share, added
-        self._probs_U = self._log_probs_U = self._find_top = None
-        self._cuts = {}
-
-    def _mixed(self, probs_U: torch.Tensor) -> torch.Tensor:
-        mixed_U, (ids, probs) = probs_U * self._share, self._sorted
-        mixed_U.numpy()[ids] += probs
-        return mixed_U
-
-    @cached_property
-    def _sorted(self) -> tuple[IdArray, ProbsC]:
-        """What is added, by ascending ids."""
-        ids = sorted(self._added)
-        return np.array(ids, np.int64), np.array([self._added[token_id] for token_id in ids], np.float32)
 
     @property
     def probs_U(self) -> torch.Tensor:
         if self._probs_U is None:
-            self._probs_U = self._mixed(self._base.probs_U)
+            self._probs_U = with_added(self._base.probs_U * self._share, self._added)
             self.made_of([self._base])
         return self._probs_U
-
-    @cached_property
-    def top(self) -> Top:
-        ids = sorted({token_id for token_id, _ in self._base.top}.union(self._added))
-        probs = self.at(ids)
-        best = np.argsort(-probs, kind="stable")[:NUM_TOP].tolist()
-        return [(ids[index], float(probs[index])) for index in best]
 
     @property
     def device(self) -> torch.device:
@@ -66,15 +45,7 @@ class MixedDistribution(TokenDistribution):
         return mixed
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:
-        mixed: ProbsC = self._base._values(ranges) * np.float32(self._share)
-        self.made_of([self._base])
-        ids, probs = self._sorted
-        start = 0
-        for tokens in ranges:
-            first, stop = ids.searchsorted((tokens.start, tokens.stop)).tolist()
-            mixed[ids[first:stop] + (start - tokens.start)] += probs[first:stop]
-            start += len(tokens)
-        return mixed
+        return self.at([token_id for ids in ranges for token_id in ids])
 
     # --- what is known without asking
 
@@ -92,8 +63,8 @@ class MixedDistribution(TokenDistribution):
 
     @property
     def bounds_U(self) -> tuple[torch.Tensor, torch.Tensor]:
-        low_U, high_U = self._base.bounds_U
-        return self._mixed(low_U), self._mixed(high_U)
+        low_U, high_U = (with_added(bound_U * self._share, self._added) for bound_U in self._base.bounds_U)
+        return low_U, high_U
 
     @property
     def estimate(self) -> TokenDistribution:
@@ -143,3 +114,10 @@ class MixedDistribution(TokenDistribution):
 
     def extremes(self) -> tuple[TokenDistribution, TokenDistribution] | None:
         return (self, self) if self.is_whole else None
+
+
+def with_added(probs_U: torch.Tensor, added: dict[int, float]) -> torch.Tensor:
+    """Add probabilities by union id, in place; returns `probs_U`."""
+    ids = torch.tensor(list(added), dtype=torch.int64, device=probs_U.device)
+    probs_U[ids] += torch.tensor(list(added.values()), device=probs_U.device)
+    return probs_U

@@ -1,22 +1,21 @@
 """A member's next-token distribution, over the union.
 
-Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `B` ranges of
-them, `K` the likeliest.
+Shape suffixes: `U` the union vocabulary, `C` a few of its ids, `B` ranges of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
-from functools import cache, cached_property, partial
+from functools import cached_property
 from itertools import accumulate
 from typing import Self
 
 import numpy as np
 import torch
 
-from gac_app.decoding.distribution.ranking import largest, rank_of, top_k
+from gac_app.decoding.distribution.ranking import rank_of, top_k
 from gac_app.vocab.mapping import ProbsC
 
 NUM_TOP = 16  # this many of each member mostly suffice to find the argmax of their mean
@@ -31,7 +30,7 @@ class TokenDistribution:
     """A distribution over the union.
 
     Args:
-        find_top: computes `top`, where there is a faster way.
+        probs_U: by union id, summing to 1; None = a subclass finds them when they are needed.
         log_probs_U: the logarithms, where they are known better than from `probs_U`.
 
     Attributes:
@@ -46,15 +45,13 @@ class TokenDistribution:
 
     def __init__(
         self,
-        probs_U: torch.Tensor,
+        probs_U: torch.Tensor | None,
         partial_ids: dict[int, float] | None = None,
-        find_top: Callable[[], Top] | None = None,
         log_probs_U: torch.Tensor | None = None,
     ) -> None:
         self.partial_ids = partial_ids or {}
-        self._probs_U: torch.Tensor | None = probs_U
+        self._probs_U = probs_U
         self._log_probs_U = log_probs_U
-        self._find_top = find_top
         self._cuts: dict[range, Cut] = {}
 
     def made_of(self, others: SequenceOf[TokenDistribution]) -> Self:
@@ -81,13 +78,7 @@ class TokenDistribution:
     @cached_property
     def top(self) -> Top:
         """The likeliest tokens: `NUM_TOP`, or as many as there are. Some may have probability 0."""
-        if self._find_top:
-            return self._find_top()
-        if not self.is_on_cpu:
-            return _pairs(*top_k(self.probs_U.unsqueeze(0), NUM_TOP))[0]
-        probs = self.probs_U.numpy()
-        ids = largest(probs, NUM_TOP)
-        return list(zip(ids.tolist(), probs[ids].tolist(), strict=True))
+        return top_k(self.probs_U, NUM_TOP)
 
     @property
     def argmax_id(self) -> int:
@@ -109,11 +100,9 @@ class TokenDistribution:
         most = self.top[0][1]
         powers_U = (self.probs_U / most) ** (1 / temperature)
         total = float(powers_U.sum())
-
-        def find_top() -> Top:
-            return [(token_id, (prob / most) ** (1 / temperature) / total) for token_id, prob in self.top]
-
-        return TokenDistribution(powers_U / total, find_top=find_top)
+        tempered = TokenDistribution(powers_U / total)
+        tempered.top = [(token_id, (prob / most) ** (1 / temperature) / total) for token_id, prob in self.top]
+        return tempered
 
     # --- what is known without asking; see `ToldDistribution`
 
@@ -202,9 +191,6 @@ class TokenDistribution:
         known = dict(self.top)
         if token_id in known:
             return 1 + sum(prob > known[token_id] for prob in known.values())
-        return self._counted_rank(token_id)
-
-    def _counted_rank(self, token_id: int) -> int:
         return rank_of(token_id, self.probs_U)
 
     def ends_at(self, token_id: int) -> float:
@@ -237,24 +223,3 @@ class TokenDistribution:
         """The probabilities of these tokens, range after range; on a CPU only."""
         probs = self.probs_U.numpy()
         return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
-
-
-def distributions_of(probs_NU: torch.Tensor, logs_NU: torch.Tensor | None = None) -> list[TokenDistribution]:
-    """The distributions of several positions, with their logarithms if they are given. The first access to `top`
-    fetches the top of all positions from the device.
-    """
-    top_NK = top_k(probs_NU, NUM_TOP)
-    find_tops = cache(lambda: _pairs(*top_NK))
-
-    def find_top(position: int) -> Top:
-        return find_tops()[position]
-
-    return [
-        TokenDistribution(probs_U, None, partial(find_top, position), None if logs_NU is None else logs_NU[position])
-        for position, probs_U in enumerate(probs_NU)
-    ]
-
-
-def _pairs(probs_NK: torch.Tensor, ids_NK: torch.Tensor) -> list[Top]:
-    distributions = zip(ids_NK.tolist(), probs_NK.tolist(), strict=True)
-    return [list(zip(ids, probs, strict=True)) for ids, probs in distributions]

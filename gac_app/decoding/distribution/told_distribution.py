@@ -23,7 +23,6 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from gac_app.decoding.distribution.own_distribution import OwnDistribution
 from gac_app.decoding.distribution.token_distribution import CutBounds, TokenDistribution
 from gac_app.decoding.distribution.top_k_bounds import CLEARLY
 from gac_app.vocab.mapping import FloatV, ProbsC, VocabMapping
@@ -52,7 +51,7 @@ class Ask(Protocol):
         """
 
 
-class ToldDistribution(OwnDistribution):
+class ToldDistribution(TokenDistribution):
     """See the module. Whatever the class does not bound is asked for on first access, which may raise MemberError.
 
     Args:
@@ -60,8 +59,8 @@ class ToldDistribution(OwnDistribution):
     """
 
     def __init__(self, mapping: VocabMapping, told: Told, ask: Ask) -> None:
-        super().__init__(mapping, None)
-        self._ask = ask
+        super().__init__(None)
+        self._mapping, self._ask = mapping, ask
         self._has_more = True
         self._size = len(mapping.vocabulary)
         self._num_top = len(told[0])
@@ -73,7 +72,7 @@ class ToldDistribution(OwnDistribution):
         self.num_told = len(ids)
         self._forget()
         if self.num_told >= self._size:
-            self._own_V = self._mapping.own_probs(self._logits_V(_IMPOSSIBLE))
+            self._probs_U = self._projected(_IMPOSSIBLE)
             return
         probs_K, counts_U = np.exp(logprobs), self._mapping.counts_U
         self._left = min(1.0, max(0.0, 1 - float(probs_K.sum())) + _ROUNDING)
@@ -94,11 +93,12 @@ class ToldDistribution(OwnDistribution):
         for name in ("bounds_U", "estimate", "_ranking"):
             self.__dict__.pop(name, None)
 
-    def _logits_V(self, rest: float) -> FloatV:
+    def _projected(self, rest: float) -> torch.Tensor:
+        """The probabilities in the union if each token that was not told had the log-probability `rest`."""
         ids, logprobs, _ = self._told
-        logits_V = np.full(self._size, rest, np.float32)
-        logits_V[ids] = logprobs
-        return logits_V
+        logits_1V = torch.full((1, self._size), rest)
+        logits_1V[0, ids] = torch.tensor(logprobs)
+        return self._mapping.project(logits_1V)[0]
 
     def _tell(self, num: int) -> None:
         if self._has_more:
@@ -137,25 +137,29 @@ class ToldDistribution(OwnDistribution):
         return self._told_U[ids] * np.float32(self._scales[0])
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:
-        return (
-            self.at([token_id for ids in ranges for token_id in ids]) if not self.is_whole else super()._values(ranges)
-        )
+        if self.is_whole:
+            return super()._values(ranges)
+        return self.at([token_id for ids in ranges for token_id in ids])
 
     @property
-    def _probs_V(self) -> FloatV:
-        if self._own_V is None:
+    def probs_U(self) -> torch.Tensor:
+        if not self.is_whole:
             self._tell(self._size)
-        if self._own_V is None:
+        if not self.is_whole:
             self.missing = self._left
-            self._own_V = self.estimate._probs_V
+            self._probs_U = self.estimate.probs_U
             self._forget()
-        return self._own_V
+        return super().probs_U
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
 
     # --- what is known without asking
 
     @property
     def is_whole(self) -> bool:
-        return self._own_V is not None
+        return self._probs_U is not None
 
     @property
     def is_finite(self) -> bool:
@@ -174,12 +178,12 @@ class ToldDistribution(OwnDistribution):
         return torch.from_numpy(self._told_U * low), torch.from_numpy(most_U)
 
     @cached_property
-    def estimate(self) -> OwnDistribution:
+    def estimate(self) -> TokenDistribution:
         """Tokens that were not told have equal shares of what is left."""
         if self.is_whole:
             return self
         rest = math.log(self._left / (self._size - self.num_told))
-        return OwnDistribution(self._mapping, self._mapping.own_probs(self._logits_V(rest)))
+        return TokenDistribution(self._projected(rest))
 
     def widen(self) -> bool:
         before = self._num_top
@@ -229,7 +233,7 @@ class ToldDistribution(OwnDistribution):
     def _scaled(self, scale: float) -> TokenDistribution:
         ids_K, least_K, _, _ = self._ranking
         scaled = copy(self)
-        scaled.__dict__["top"] = list(zip(ids_K[:2].tolist(), (least_K[:2] * scale).tolist(), strict=True))
+        scaled.top = list(zip(ids_K[:2].tolist(), (least_K[:2] * scale).tolist(), strict=True))
         return scaled
 
     @property

@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 
 from gac_app.decoding.alignment import MaybeContested, merge
-from gac_app.decoding.distribution import MemberStep, TopKBounds, argmax, rank_of, top_k_knowing
+from gac_app.decoding.distribution import MemberStep, TopKBounds, rank_of, top_k
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
 from gac_app.decoding.rules.shipped.averaging import Mean
 
@@ -114,7 +114,7 @@ class Mixture:
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
         known = self._bounds.argmax_id if self._bounds else None
-        return argmax(self.probs_U) if known is None else known
+        return int(self.probs_U.argmax()) if known is None else known
 
     def is_contested(self, token_id: int) -> bool:
         return any(token_id == ids.start for ids in self._contested)
@@ -130,8 +130,8 @@ class Mixture:
         k = min(k, len(self._top_ids))
         known = self._bounds.largest(k) if self._bounds else None
         if known is None:
-            _, ids_K = top_k_knowing(self.probs_U, k, list(self._top_ids))
-            known = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
+            ids = [token_id for token_id, _ in top_k(self.probs_U, k)]
+            known = [(token_id, prob) for token_id in ids if (prob := self.prob_of(token_id)) > 0]
         return known
 
     def member_prob_of(self, name: str, token_id: int) -> float:

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from gac_app.decoding.alignment import contested_ranges, ends_there, goes_on, precompute_cuts
+from gac_app.decoding.alignment import contested_ranges, ends_there, goes_on
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
@@ -64,8 +64,6 @@ class Stepper:
         self._is_alone = len(contexts) == 1
         self._is_aligned = rules.settings.alignment == "prefix" and not self._is_alone
         self._is_stable = True  # every member read the last token as one of its own
-        for context in contexts:  # while the gate is waited for
-            context.on_read = lambda distribution: self._precompute({"": MemberStep(distribution, 0, 0.0)})
 
     @property
     def alive(self) -> dict[str, MemberContext]:
@@ -206,7 +204,7 @@ class Stepper:
         Args:
             idle: prefetch while the others are waited for.
         """
-        member_steps, errors = self._drafter.gather(contexts, idle, self._precompute)
+        member_steps, errors = self._drafter.gather(contexts, idle)
         for error in errors:
             self._drop(error)
         return member_steps
@@ -226,13 +224,6 @@ class Stepper:
                 return act()
             except MemberError as error:
                 self._drop(error)
-
-    def _precompute(self, member_steps: dict[str, MemberStep]) -> None:
-        """Precompute from the first members' steps, or from what an idle one has read, while others are waited for."""
-        *_, last = member_steps.values()
-        # Only on a CPU: on a GPU, each single value would wait for the device.
-        if self._is_aligned and last.distribution.is_on_cpu:
-            precompute_cuts(last, self._union)
 
     # --- choose
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from gac_app.decoding.constraints import Constraint
-from gac_app.decoding.distribution import CLEARLY, argmax
+from gac_app.decoding.distribution import CLEARLY
 from gac_app.settings import Settings
 
 _NUM_BOUNDED = 4096  # tokens among which bounds decide top-p
@@ -46,7 +46,7 @@ class Sampler:
         probs_U = self._penalised(probs_U)
         for constraint in self._constraints:
             probs_U = constraint(probs_U)
-        token_id = argmax(probs_U) if self._settings.temperature == 0 else self._draw(probs_U)
+        token_id = int(probs_U.argmax()) if self._settings.temperature == 0 else self._draw(probs_U)
         self.note(token_id)
         return token_id
 
@@ -66,7 +66,7 @@ class Sampler:
                 low_U, high_U = self._filtered(low_U, high_U)
             clocks_U = exponentials(self._settings.seed, self._position, np.arange(len(low_U)))
             low_U, high_U = low_U / torch.from_numpy(clocks_U), high_U / torch.from_numpy(clocks_U)
-        best = argmax(low_U)
+        best = int(low_U.argmax())
         rivals = np.flatnonzero((high_U * CLEARLY >= low_U[best]).numpy()).tolist()
         return (best, []) if rivals == [best] else (None, [best, *rivals])
 

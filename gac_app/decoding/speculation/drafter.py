@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts import MemberContext, OnStep, gather
+from gac_app.decoding.contexts import MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.errors import MemberError
@@ -38,22 +38,19 @@ class Drafter:
                 be forced.
         """
 
-    def gather(
-        self,
-        contexts: SequenceOf[MemberContext],
-        idle: SequenceOf[MemberContext] = (),
-        on_step: OnStep | None = None,
-    ) -> Gathered:
+    def gather(self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()) -> Gathered:
         """The steps of these members, by name, and what failed.
 
         Args:
             idle: of members that are not asked; they prefetch meanwhile.
-            on_step: called with the members' steps so far while others are still waited for.
 
         Raises:
             SessionStopped: soon after the answer is stopped.
         """
-        return gather(contexts, self._rules.settings.step_timeout_s, self._rules.stopped, idle, on_step)
+        return gather(contexts, self._rules.settings.step_timeout_s, self._rules.stopped, idle, self._meanwhile)
+
+    def _meanwhile(self, answered: Iterable[str]) -> None:
+        """These members have answered; others are still waited for."""
 
     def has_drafted(self, token_id: int) -> bool:
         """Whether this is the first draft token."""

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
-from gac_app.decoding.contexts import MemberContext, OnStep
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
@@ -91,13 +91,8 @@ class InTurnDrafter(Drafter):
             self._rules.settings.speculation == "on" or self._pace.is_worth_drafting()
         )
 
-    def gather(
-        self,
-        contexts: SequenceOf[MemberContext],
-        idle: SequenceOf[MemberContext] = (),
-        on_step: OnStep | None = None,
-    ) -> Gathered:
-        """See `Drafter`; more may be read than the step needs. `idle` and `on_step` are not used."""
+    def gather(self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()) -> Gathered:
+        """See `Drafter`; more may be read than the step needs. `idle` is not used."""
         drafter = self._drafting
         self._step.is_verified |= any(context is not drafter for context in contexts)
         self._step.is_drafted |= any(context.is_known for context in contexts)

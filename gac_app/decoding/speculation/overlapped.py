@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from functools import partial
 
-from gac_app.decoding.contexts import MemberContext, OnStep
-from gac_app.decoding.distribution import Choose, MemberStep, TokenDistribution
+from gac_app.decoding.contexts import MemberContext
+from gac_app.decoding.distribution import Choose, TokenDistribution
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
@@ -64,24 +64,14 @@ class OverlappedDrafter(Drafter):
                 self._drafting = fastest
                 fastest.max_draft = self._max_draft if is_idle else 0
 
-    def gather(
-        self,
-        contexts: SequenceOf[MemberContext],
-        idle: SequenceOf[MemberContext] = (),
-        on_step: OnStep | None = None,
-    ) -> Gathered:
-        if not self._drafting:
-            return self._gathered(contexts, idle, on_step)
-
-        def meanwhile(steps: dict[str, MemberStep]) -> None:
-            self._draft_on(steps)
-            if on_step:
-                on_step(steps)
-
+    def gather(self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()) -> Gathered:
         if contexts:
-            self._draft_on(())
-        steps, errors = self._gathered(contexts, idle, meanwhile)
+            self._meanwhile(())
+        steps, errors = super().gather(contexts, idle)
         self._answered.update(steps)
+        slowest = max(self.alive.values(), key=_pass_s)
+        if step := steps.get(slowest.name):
+            self._costs.note(step.num_read, step.seconds)
         return steps, errors
 
     def feed(self, token_id: int) -> None:
@@ -109,16 +99,7 @@ class OverlappedDrafter(Drafter):
                 context.add_draft(draft, made_by)
         super().prefetch(first, others)
 
-    def _gathered(
-        self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext], on_step: OnStep | None
-    ) -> Gathered:
-        steps, errors = super().gather(contexts, idle, on_step)
-        slowest = max(self.alive.values(), key=_pass_s)
-        if step := steps.get(slowest.name):
-            self._costs.note(step.num_read, step.seconds)
-        return steps, errors
-
-    def _draft_on(self, answered: Iterable[str]) -> None:
+    def _meanwhile(self, answered: Iterable[str]) -> None:
         """Extend the draft while others compute, once the drafting member is done with this step."""
         self._answered.update(answered)
         if self._drafting and self._drafting.name in self._answered:
