@@ -7,13 +7,14 @@ from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
 from contextlib import ExitStack, closing
 from functools import partial
+from typing import Unpack
 
 from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.mixes import Mixes, combiner_of, is_of_bytes, is_reproducible
-from gac_app.decoding.request import Encoded, Request, Requests, document_ids
+from gac_app.decoding.mixes import combiner_of, is_of_bytes, is_reproducible, mix_of, prompt_bits
+from gac_app.decoding.request import Encoded, How, Request, Requests, document_ids
 from gac_app.decoding.rules import combine_rules, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import Gate, make_gate
@@ -59,7 +60,6 @@ class Ensemble:
         self.are_apart = are_apart
         self._requests = Requests(self.members, config)
         self._schedules = Schedules()
-        self._mixes = Mixes(config)
         self._read_texts = ReadTexts()
 
     @property
@@ -69,41 +69,37 @@ class Ensemble:
     @property
     def engines(self) -> tuple[str, ...]:
         """Each member's engine: library, kind of device, precision."""
-        return tuple(member.engine for member in self.members.values())
+        return tuple(member.model.engine for member in self.members.values())
 
     def generate(
         self,
         prompt: str | SequenceOf[Message],
         settings: Settings | None = None,
         *,
-        alone: str | None = None,
-        raw: bool = False,
         namespace: str = "",
+        **how: Unpack[How],
     ) -> Generator[Event, None, None]:
         """Decode an answer: token events as they are decoded, then one finished event.
 
         Args:
             prompt: one user message, or a whole chat.
             settings: how to decode; None = the configuration's.
-            alone: the member that answers alone; None = the ensemble.
-            raw: `prompt` is a string, fed without a chat template as the start of a document.
             namespace: see `session`.
 
         Raises:
             RequestError: prompt or settings do not fit.
         """
-        return self.session(prompt, settings, alone=alone, raw=raw, namespace=namespace).events()
+        return self.session(prompt, settings, namespace=namespace, **how).events()
 
     def session(
         self,
         prompt: str | SequenceOf[Message],
         settings: Settings | None = None,
         *,
-        alone: str | None = None,
-        raw: bool = False,
         branch: Branch | None = None,
         namespace: str = "",
         share: Share = (),
+        **how: Unpack[How],
     ) -> DecodingSession:
         """A new session; see `generate`. It holds a sequence in each member until its events end.
 
@@ -111,7 +107,7 @@ class Ensemble:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
             share: names whose sessions get equal parts of the members' time, the outermost level first.
         """
-        request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
+        request = self._requests.checked(prompt, settings, **how)
         return self.open(request, branch=branch, namespace=namespace, share=share)
 
     def request(
@@ -119,9 +115,8 @@ class Ensemble:
         prompt: str | SequenceOf[Message],
         settings: Settings,
         *,
-        alone: str | None = None,
-        raw: bool = False,
         known: Encoded | None = None,
+        **how: Unpack[How],
     ) -> Request:
         """What `open` takes: checked and tokenised, but nothing is held yet.
 
@@ -131,7 +126,7 @@ class Ensemble:
         Raises:
             RequestError: prompt or settings do not fit.
         """
-        return self._requests.checked(prompt, settings, alone=alone, raw=raw, known=known)
+        return self._requests.checked(prompt, settings, known=known, **how)
 
     def raw_request(self, prompt: str | SequenceOf[int], settings: Settings, *, alone: str | None = None) -> Request:
         """The same for a document, which may be empty: its text, or ids of `tokenizer(alone)`."""
@@ -174,9 +169,8 @@ class Ensemble:
         continuations: SequenceOf[str],
         settings: Settings | None = None,
         *,
-        alone: str | None = None,
-        raw: bool = False,
         namespace: str = "",
+        **how: Unpack[How],
     ) -> list[Score]:
         """The probability of each of `continuations` after `prompt`; for its meaning see `scoring`.
 
@@ -187,11 +181,11 @@ class Ensemble:
             RequestError: prompt or settings do not fit.
             MemberError, RuleError: a member or a rule fails.
         """
-        request = self._requests.checked(prompt, settings, alone=alone, raw=raw, may_be_empty=True)
+        request = self._requests.checked(prompt, settings, may_be_empty=True, **how)
         settings, members, ids = request.settings, request.members, request.ids
         if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
-        gate, mix = Gate() if alone else make_gate(settings), self._mixes.of(settings, members, request.text)
+        gate, mix = Gate() if request.alone else make_gate(settings), mix_of(request, self.config.weights(settings))
         is_fixed = is_reproducible(members, settings)
         forks = PromptForks(members, ids, settings.step_timeout_s, namespace, is_reproducible=is_fixed)
         with closing(forks):
@@ -255,7 +249,7 @@ class Ensemble:
                 return score_ids(member, sequence, list(ids), num_top, timeout_s, stopped)
             finally:
                 member.free(sequence)
-        mix = self._mixes.of(settings, members, request.text, stopped)
+        mix = mix_of(request, self.config.weights(settings), stopped)
         first, *others = (self.union.token(token_id) for token_id in ids) if ids else (b"",)
         starts = [document_ids(member, first) for member in members]
         forks = PromptForks(members, starts, timeout_s, is_reproducible=is_fixed, stopped=stopped)
@@ -269,7 +263,7 @@ class Ensemble:
         that is less. The message fits all members, and names none.
         """
         for member in self.members.values():
-            room = member.context_length - min(num_new, member.context_length // 2)
+            room = member.model.context_length - min(num_new, member.model.context_length // 2)
             if len(member.encode(list(prompt))) > room:
                 raise RequestError("prompt", "is too long, with all that was said before; shorten it, or begin anew")
 
@@ -294,7 +288,7 @@ class Ensemble:
         weights = StepWeights(
             self.config.weights(settings),
             weight_rules.of(settings),
-            partial(self._mixes.prompt_bits, settings, request.members, request.text, stopped),
+            partial(prompt_bits, request, stopped),
         )
         sampler = Sampler(settings, [constraint.fork() for constraint in request.constraints])
         gate, combiner = Gate() if request.alone else make_gate(settings), combiner_of(request.members, settings)

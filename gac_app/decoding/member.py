@@ -45,41 +45,13 @@ class Member(ABC):
         """What is said of it if it does not answer in time."""
         return "gave no answer in time for this step"
 
-    @property
-    def context_length(self) -> int:
-        return self.model.context_length
-
-    @property
-    def is_chunk_consistent(self) -> bool:
-        """Whether reading several ids in one forward pass equals reading them one by one, to float32 rounding."""
-        return self.model.is_chunk_consistent
-
-    @property
-    def is_batch_invariant(self) -> bool:
-        """Whether logits are equal, to the last bit, whatever else is in the batch."""
-        return self.model.is_batch_invariant
-
-    @property
-    def is_chunk_invariant(self) -> bool:
-        """Whether logits are equal, to the last bit, however the ids are cut into chunks."""
-        return self.model.is_chunk_invariant
-
-    @property
-    def engine(self) -> str:
-        """Library, kind of device and precision."""
-        return self.model.engine
-
-    @property
-    def chat_stop_strings(self) -> tuple[str, ...]:
-        return self.model.chat_stop_strings
-
     def encode(self, prompt: Prompt) -> list[int]:
         """The member's own ids of a prompt."""
         return self.model.encode_raw(prompt) if isinstance(prompt, str) else self.model.encode_chat(list(prompt))
 
     def num_fixed(self, ids: list[int], *, is_reproducible: bool) -> int | None:
         """`Sequence.num_fixed` of a sequence with this prompt. An invariant model needs no fixed chunks."""
-        is_invariant = self.is_batch_invariant and self.is_chunk_invariant
+        is_invariant = self.model.is_batch_invariant and self.model.is_chunk_invariant
         return len(ids) if is_reproducible and not is_invariant else None
 
     @abstractmethod

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 
-from gac_app.config import Config
 from gac_app.decoding.member import Member
+from gac_app.decoding.request import Request
 from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
@@ -19,48 +20,40 @@ from gac_app.settings import Settings
 _PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
 
 
-class Mixes:
-    """Makes mixes.
+def mix_of(request: Request, prior: Mapping[str, float], stopped: threading.Event | None = None) -> Mix:
+    """How the members' distributions become one. A rule that needs the prompt reads it before texts take sequences.
 
     Args:
-        config: has the members' weights.
+        prior: the members' weights in the configuration.
+
+    Raises:
+        SessionStopped: soon after `stopped` is set.
     """
+    rule = weight_rules.of(request.settings)
+    bits = prompt_bits(request, stopped) if rule.needs_prompt and len(request.members) > 1 else {}
+    weights = partial(StepWeights, prior, rule, lambda: bits)
+    return Mix(combiner_of(request.members, request.settings), weights, rules_key(request.settings))
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
 
-    def of(self, settings: Settings, members: list[Member], text: str, stopped: threading.Event | None = None) -> Mix:
-        """How the members' distributions become one. A rule that needs the prompt reads it before texts take sequences.
+def prompt_bits(request: Request, stopped: threading.Event | None = None) -> dict[str, float]:
+    """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
+    Takes one sequence of each member.
 
-        Raises:
-            SessionStopped: soon after `stopped` is set.
-        """
-        rule, prompt_bits = weight_rules.of(settings), dict[str, float]()
-        if rule.needs_prompt and len(members) > 1:
-            prompt_bits = self.prompt_bits(settings, members, text, stopped)
-        weights = partial(StepWeights, self._config.weights(settings), rule, lambda: prompt_bits)
-        return Mix(combiner_of(members, settings), weights, rules_key(settings))
+    Raises:
+        SessionStopped: soon after `stopped` is set.
+    """
+    text, settings = request.text[-_PROMPT_CHARS_READ:], request.settings
+    return {member.name: _score_alone(member, settings, text, stopped).bits_per_byte for member in request.members}
 
-    def prompt_bits(
-        self, settings: Settings, members: list[Member], text: str, stopped: threading.Event | None = None
-    ) -> dict[str, float]:
-        """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
-        Takes one sequence of each member.
 
-        Raises:
-            SessionStopped: soon after `stopped` is set.
-        """
-        text = text[-_PROMPT_CHARS_READ:]
-        return {member.name: self._score_alone(member, settings, text, stopped).bits_per_byte for member in members}
-
-    def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event | None) -> Score:
-        """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
-        is_fixed = is_reproducible([member], settings)
-        mix = Mix(combiner_of([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
-        ids, timeout_s = [document_start(member)], settings.step_timeout_s
-        with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
-            scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
-            return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
+def _score_alone(member: Member, settings: Settings, text: str, stopped: threading.Event | None) -> Score:
+    """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
+    is_fixed = is_reproducible([member], settings)
+    mix = Mix(combiner_of([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
+    ids, timeout_s = [document_start(member)], settings.step_timeout_s
+    with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
+        scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
+        return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
 
 
 def is_of_bytes(settings: Settings, members: list[Member], mix: Mix) -> bool:
@@ -70,7 +63,7 @@ def is_of_bytes(settings: Settings, members: list[Member], mix: Mix) -> bool:
 
 def is_reproducible(members: list[Member], settings: Settings) -> bool:
     if settings.reproducible == "auto":
-        return all(member.is_batch_invariant for member in members)
+        return all(member.model.is_batch_invariant for member in members)
     return settings.reproducible == "on"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.constraints import Constraint, Grammars, TokenBias
@@ -17,6 +18,18 @@ from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
 
 Encoded = dict[tuple[str, tuple[Message, ...]], list[int]]  # a member's name and a chat -> the chat in its ids
+
+
+class How(TypedDict, total=False):
+    """Who answers, and how the prompt is read.
+
+    Attributes:
+        alone: the member that answers alone; None, the default, is the ensemble.
+        raw: the prompt is a string, fed without a chat template as the start of a document.
+    """
+
+    alone: str | None
+    raw: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,7 @@ class Request:
     @property
     def chat_stop_strings(self) -> tuple[str, ...]:
         """Where a member's layout of a chat would begin the next turn."""
-        return () if isinstance(self.prompt, str) else tuple(s for m in self.members for s in m.chat_stop_strings)
+        return () if isinstance(self.prompt, str) else tuple(s for m in self.members for s in m.model.chat_stop_strings)
 
 
 class Requests:
@@ -67,14 +80,15 @@ class Requests:
         prompt: str | SequenceOf[Message],
         settings: Settings | None,
         *,
-        alone: str | None,
+        alone: str | None = None,
         raw: bool = False,
         may_be_empty: bool = False,
         known: Encoded | None = None,
     ) -> Request:
-        """The request; see `Ensemble.generate`.
+        """The request.
 
         Args:
+            alone, raw: see `How`.
             may_be_empty: an empty raw prompt is allowed; it is the beginning of a document.
             known: see `Ensemble.request`.
 
@@ -189,9 +203,9 @@ def document_ids(member: Member, data: bytes) -> list[int]:
 
 def _check_lengths(members: list[Member], ids: list[list[int]]) -> None:
     for member, prompt_ids in zip(members, ids, strict=True):
-        if len(prompt_ids) >= member.context_length:
+        if len(prompt_ids) >= member.model.context_length:
             raise TooLongError(
                 "prompt",
                 f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
-                f"{member.context_length:,}; shorten it",
+                f"{member.model.context_length:,}; shorten it",
             )

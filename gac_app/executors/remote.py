@@ -39,7 +39,8 @@ class RemoteMember(InlineMember):
 
     @property
     def why_late(self) -> str:
-        return f"{self.engine} gave no answer in time for this step: see its load and its log, or raise step_timeout_s"
+        where = self.model.engine
+        return f"{where} gave no answer in time for this step: see its load and its log, or raise step_timeout_s"
 
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         with self._lock:

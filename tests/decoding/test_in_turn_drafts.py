@@ -418,7 +418,7 @@ def test_real_back_end_code_gives_the_same_tokens(
 
 def test_auto_drafts_with_members_that_read_several_ids_exactly(tiny_ensemble: Ensemble) -> None:
     members = list(tiny_ensemble.members.values())
-    assert all(member.is_chunk_consistent for member in members)
+    assert all(member.model.is_chunk_consistent for member in members)
     fresh = Ensemble(members, tiny_ensemble.config)  # which has measured nothing yet
     plain, _ = decode(fresh, "off", mode="every-step", max_new_tokens=40)
     steps, _ = decode(fresh, "auto", mode="every-step", max_new_tokens=40)

@@ -43,7 +43,7 @@ def ensemble(request: pytest.FixtureRequest) -> Ensemble:
 
 def test_an_answer_has_one_digest(ensemble: Ensemble) -> None:
     # Where members are not invariant (float32), only asking for it makes answers reproducible.
-    asked = "auto" if all(member.is_batch_invariant for member in ensemble.members.values()) else "on"
+    asked = "auto" if all(member.model.is_batch_invariant for member in ensemble.members.values()) else "on"
     prompts = PROMPTS if asked == "auto" else PROMPTS[:1]  # float32 takes its time
     jobs: list[tuple[str, str | None, dict[str, Any]]] = [
         (prompt, alone, {**how, "reproducible": asked})
@@ -74,7 +74,7 @@ def test_a_kept_prompt_changes_no_digest(default: Ensemble) -> None:
 def test_members_run_by_onnxruntime_are_invariant(default: Ensemble, quantised: Ensemble) -> None:
     """As the trial of their graphs measured."""
     both = [*default.members.values(), *quantised.members.values()]
-    found = [member for member in both if member.engine == "onnxruntime cpu"]
+    found = [member for member in both if member.model.engine == "onnxruntime cpu"]
     if not found:
         pytest.skip("no graph pays on this machine")
-    assert all(member.is_batch_invariant and member.is_chunk_invariant for member in found)
+    assert all(member.model.is_batch_invariant and member.model.is_chunk_invariant for member in found)

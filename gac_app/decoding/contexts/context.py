@@ -55,7 +55,7 @@ class MemberContext:
         self._is_aligned = is_aligned
         self.text = FedText(member.mapping)
         self._held = HeldSequence(member, sequence or member.open(prompt_ids), self.text.covers.last, num_greedy)
-        self._max_ids = member.context_length - self._held.num_prompt_ids  # after the prompt
+        self._max_ids = member.model.context_length - self._held.num_prompt_ids  # after the prompt
         self.draft = DraftPlaces(member.mapping, self.text, self._held, self._max_ids, is_aligned=is_aligned)
         self._step: MemberStep | None = None  # what `take` returned, until a token is fed
         self._is_asked = False  # at this step

@@ -246,7 +246,7 @@ class HeldSequence:
         while self.stage is Stage.DRAFT and len(self._reads) < num:
             last = self._reads[-1]
             if not last.future.done():
-                last.may_draft.is_on = len(self.sequence.ids) < self._member.context_length
+                last.may_draft.is_on = len(self.sequence.ids) < self._member.model.context_length
                 return
             if last.future.exception():
                 return
@@ -259,12 +259,12 @@ class HeldSequence:
     @property
     def _can_draft(self) -> bool:
         """Whether there is room after the current read, and a step that needs the next one."""
-        return self.num_greedy > 1 and self.num_held < self._member.context_length
+        return self.num_greedy > 1 and self.num_held < self._member.model.context_length
 
     def _draft_token(self, token_id: int | None, choose: Choose | None) -> bool:
         """Begin to read a token that was not fed. Returns whether there was one to read."""
         ids, may_draft = () if token_id is None else self._member.mapping.feed(token_id), MayDraft(choose=choose)
-        if not ids or len(self.sequence.ids) + len(ids) > self._member.context_length:
+        if not ids or len(self.sequence.ids) + len(ids) > self._member.model.context_length:
             return False
         self.sequence.extend(list(ids))
         self._reads.append(PendingRead(len(ids), self._member.read(self.sequence, 1, may_draft), may_draft))

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from gac_app.decoding.distribution.token_distribution import CutBounds, TokenDistribution
-from gac_app.decoding.distribution.told_distribution import ToldDistribution, likely_of
-from gac_app.vocab.mapping import FloatV, ProbsC
+from gac_app.vocab.mapping import ProbsC
 
 
 class MixedDistribution(TokenDistribution):
@@ -101,16 +100,6 @@ class MixedDistribution(TokenDistribution):
         total, first = sum(prob for own, prob in self._added.items() if own in ids), self._added.get(ids.start, 0.0)
         beyond = self.partial_ids.get(ids.start, 0.0)
         return first - beyond, total - first + beyond
-
-    def likely(self, num: int, least: float) -> tuple[set[int], set[int]] | None:
-        if not isinstance(self._base, ToldDistribution) or self.is_whole:
-            return super().likely(num, least)
-        ids_K, _, _, beside = self._base.ranking
-        both = np.union1d(ids_K, list(self._added)).astype(np.int32)
-        low_U, high_U = self.bounds_U
-        least_K: FloatV = low_U.numpy()[both]
-        most_K: FloatV = high_U.numpy()[both]
-        return likely_of((both, least_K, most_K, beside * self._share), num, least)
 
     def extremes(self) -> tuple[TokenDistribution, TokenDistribution] | None:
         return (self, self) if self.is_whole else None

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from gac_app.decoding.distribution.ranking import rank_of, top_k
-from gac_app.vocab.mapping import ProbsC
+from gac_app.vocab.mapping import FloatV, ProbsC
 
+_MANY = 256  # tokens that may be likely
 NUM_TOP = 16  # this many of each member mostly suffice to find the argmax of their mean
 
 Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
@@ -143,6 +144,9 @@ class TokenDistribution:
         """Of its `num` likeliest tokens, those with a probability of at least `least`: which surely are, and which may
         be. None = unknown tokens may be.
         """
+        if not self.is_whole:
+            low_U, high_U = self.bounds_U
+            return _likely_within(low_U.numpy(), high_U.numpy(), num, least)
         ids = {token_id for token_id, prob in self.top_k(num) if prob >= least}
         return ids, ids
 
@@ -223,3 +227,16 @@ class TokenDistribution:
         """The probabilities of these tokens, range after range; on a CPU only."""
         probs = self.probs_U.numpy()
         return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
+
+
+def _likely_within(low_U: FloatV, high_U: FloatV, num: int, least: float) -> tuple[set[int], set[int]] | None:
+    """See `TokenDistribution.likely`, where probabilities are between these."""
+    num = min(num, len(low_U))
+    ids_K = np.flatnonzero(high_U >= max(least, np.partition(low_U, -num)[-num]))
+    if len(ids_K) > _MANY:
+        return None
+    low_K, high_K = low_U[ids_K], high_U[ids_K]
+    num_surely_above_K = (low_K > high_K[:, None]).sum(1)
+    num_maybe_above_K = (high_K >= low_K[:, None]).sum(1) - 1  # without itself
+    is_K = (low_K >= least) & (num_maybe_above_K < num)
+    return set(ids_K[is_K].tolist()), set(ids_K[num_surely_above_K < num].tolist())

@@ -216,11 +216,6 @@ class ToldDistribution(TokenDistribution):
         low, high = self._scales
         return list(zip((told * low).tolist(), ((told + self._extra(untold)) * high).tolist(), strict=True))
 
-    def likely(self, num: int, least: float) -> tuple[set[int], set[int]] | None:
-        if self.is_whole:
-            return super().likely(num, least)
-        return likely_of(self.ranking, num, least)
-
     def extremes(self) -> tuple[TokenDistribution, TokenDistribution] | None:
         if self.is_whole:
             return self, self
@@ -236,12 +231,6 @@ class ToldDistribution(TokenDistribution):
         scaled.top = list(zip(ids_K[:2].tolist(), (least_K[:2] * scale).tolist(), strict=True))
         return scaled
 
-    @property
-    def ranking(self) -> Ranking:
-        """Of the tokens told, likeliest first."""
-        (low, high), (ids_K, least_K, most_K, beside) = self._scales, self._ranking
-        return ids_K, least_K * np.float32(low), most_K * np.float32(high), beside * high
-
     @cached_property
     def _ranking(self) -> Ranking:
         """Before the scale."""
@@ -254,15 +243,3 @@ class ToldDistribution(TokenDistribution):
         """What so many tokens that were not told may have at most, together."""
         most: FloatV = np.minimum(num_untold * self._most, self._left)
         return most
-
-
-def likely_of(ranking: Ranking, num: int, least: float) -> tuple[set[int], set[int]] | None:
-    """See `TokenDistribution.likely`."""
-    ids_K, least_K, most_K, beside = ranking
-    if beside >= least and np.count_nonzero(least_K > beside) < num:
-        return None
-    num_surely_above_K = np.searchsorted(np.sort(-least_K), -most_K, side="left")
-    num_maybe_above_K = np.searchsorted(np.sort(-most_K), -least_K, side="right") - 1  # without itself
-    may_be_K = (most_K >= least) & (num_surely_above_K < num)
-    is_K = (least_K >= least) & (num_maybe_above_K < num) & (least_K > beside)
-    return set(ids_K[is_K].tolist()), set(ids_K[may_be_K].tolist())

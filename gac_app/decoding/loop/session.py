@@ -183,7 +183,7 @@ class DecodingSession:
             return FinishReason.LENGTH, f"the limit of {self._settings.max_new_tokens} new tokens"
         for name, context in self._stepper.alive.items():
             if context.is_full:
-                length = context.member.context_length
+                length = context.member.model.context_length
                 return FinishReason.LENGTH, f"the context of {name} is full ({length:,} tokens)"
         return None, ""
 

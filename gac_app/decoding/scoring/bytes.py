@@ -20,7 +20,9 @@ import math
 import threading
 from array import array
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -31,7 +33,7 @@ from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.pieces import IDS_AT_ONCE, LEAST_LOG_PROB, Score, log_mean, log_sum
+from gac_app.decoding.scoring.pieces import IDS_AT_ONCE, LEAST_LOG_PROB, PromptForks, Score, log_mean, log_sum
 from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 
@@ -100,6 +102,14 @@ def read_text(
         probs.log_ends[end] = max(probs.log_ends[end], probs.log_ends[start] + LEAST_LOG_PROB)
         start = end
     return probs
+
+
+def read_by_all(forks: PromptForks, text: bytes, gate: Gate, num_top: int = 0) -> dict[str, TextProbs]:
+    """As `read_text`, by every member at once, after the prompt; by name."""
+    read = partial(read_text, text=text, gate=gate, timeout_s=forks.timeout_s, num_top=num_top, stopped=forks.stopped)
+    with forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
+        found = pool.map(read, forks.members, sequences)
+        return {member.name: probs for member, probs in zip(forks.members, found, strict=True)}
 
 
 def distributions(

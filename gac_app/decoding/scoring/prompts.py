@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence as SequenceOf
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate, pairwise
 
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.gate import Gate
-from gac_app.decoding.scoring.bytes import Segment, distributions, read_text, segments
+from gac_app.decoding.scoring.bytes import Segment, distributions, read_by_all, segments
 from gac_app.decoding.scoring.pieces import PromptForks, learn, log_mean, read_steps
 from gac_app.decoding.scoring.scorer import Mix
 from gac_app.models.base import Sequence
@@ -80,17 +78,7 @@ class TextScorer:
     def by_bytes(self, tokens: SequenceOf[bytes]) -> list[TokenScore]:
         """By the probability of their bytes."""
         text = b"".join(tokens)
-        read = partial(
-            read_text,
-            text=text,
-            gate=self.gate,
-            timeout_s=self.forks.timeout_s,
-            num_top=_NUM_OF_EACH if self.num_top else 0,
-            stopped=self.forks.stopped,
-        )
-        with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-            probs = list(pool.map(read, self.forks.members, sequences))
-        found = {member.name: of_member for member, of_member in zip(self.forks.members, probs, strict=True)}
+        found = read_by_all(self.forks, text, self.gate, num_top=_NUM_OF_EACH if self.num_top else 0)
         parts = list(segments(found, len(text), self.gate, self.mix.combiner, self.mix.make_weights()))
         log_probs = _log_probs(parts)
         bounds = list(accumulate(map(len, tokens), initial=0))

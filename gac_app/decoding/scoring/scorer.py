@@ -9,7 +9,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.bytes import TextProbs, mixed, read_text
+from gac_app.decoding.scoring.bytes import mixed, read_by_all
 from gac_app.decoding.scoring.pieces import (
     PieceRead,
     PromptForks,
@@ -125,7 +125,7 @@ class Scorer:
 
     def by_bytes(self, text: bytes) -> Score:
         """The score with alignment `prefix`."""
-        probs, seconds = self._once(text, len(text), partial(self._read_bytes, text))
+        probs, seconds = self._once(text, len(text), partial(read_by_all, self.forks, text, self.gate))
         score = mixed(probs, len(text), self.gate, self.mix.combiner, self.mix.make_weights())
         return replace(score, seconds=seconds)
 
@@ -153,9 +153,3 @@ class Scorer:
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         names = tuple(member.name for member in self.forks.members)
         return self.read_texts.once((names, self.prompt_key, self.gate.key, cut), num_bytes, read)
-
-    def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
-        read = partial(read_text, text=text, gate=self.gate, timeout_s=self.forks.timeout_s)
-        with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-            found = pool.map(read, self.forks.members, sequences)
-            return {member.name: probs for member, probs in zip(self.forks.members, found, strict=True)}

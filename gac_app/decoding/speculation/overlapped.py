@@ -6,7 +6,7 @@ the random numbers of that place, as if it were chosen; then the token after it.
 knows the next one by the end of the step. The others then read the chosen token and, in the same forward pass, this
 draft token. If it is accepted, they need no pass for the step after.
 
-A pass over two ids takes little longer than over one. Where a back end says so (`Member.is_chunk_invariant`), it gives
+A pass over two ids takes little longer than over one. Where a back end says so (`Model.is_chunk_invariant`), it gives
 the same bits as two passes, so drafts do not change the answer. No draft delays the members' next pass.
 """
 
@@ -58,7 +58,9 @@ class OverlappedDrafter(Drafter):
             is_idle = fastest not in first
             is_for_others = is_idle or not others
             self._can_offer = is_for_others and num_left > 1
-            is_useful = not is_for_others or all(other.member.is_chunk_invariant for other in slower if other in first)
+            is_useful = not is_for_others or all(
+                other.member.model.is_chunk_invariant for other in slower if other in first
+            )
             is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
             if is_useful and is_faster and fastest.usage.num_forwards and fastest.may_read_ahead:
                 self._drafting = fastest
@@ -95,7 +97,7 @@ class OverlappedDrafter(Drafter):
         if guess and not draft and all(context.is_alone for context in self.alive.values()):
             draft = guess[: self._costs.best_length(acceptances)]
         for context in self.alive.values() if draft else ():
-            if context.member.is_chunk_invariant and context is not self._drafting:
+            if context.member.model.is_chunk_invariant and context is not self._drafting:
                 context.add_draft(draft, made_by)
         super().prefetch(first, others)
 

@@ -39,8 +39,8 @@ class Schedules:
         if len(members) == 1 or draws_one(settings):  # nobody verifies
             return Drafter
         is_prefix, is_auto = settings.alignment == "prefix", settings.speculation == "auto"
-        is_invariant = all(member.is_chunk_invariant for member in members)
-        is_exact = all(member.is_chunk_consistent or member.is_chunk_invariant for member in members)
+        is_invariant = all(member.model.is_chunk_invariant for member in members)
+        is_exact = all(member.model.is_chunk_consistent or member.model.is_chunk_invariant for member in members)
         can_overlap = is_auto and is_prefix and are_apart
         is_overlap_better = can_overlap and is_invariant and not settings.asks_lazily
         are_views = len({id(member.model) for member in members}) == 1  # no draft costs less than what it saves

@@ -162,7 +162,8 @@ class EnsembleLM(LM):  # type: ignore[misc]
         while text:
             end = len(text)
             while end > 1 and (
-                end > MAX_PROMPT_CHARS or any(len(m.encode(text[:end])) > m.context_length // 2 - 1 for m in members)
+                end > MAX_PROMPT_CHARS
+                or any(len(m.encode(text[:end])) > m.model.context_length // 2 - 1 for m in members)
             ):
                 end //= 2
             yield text[:end]

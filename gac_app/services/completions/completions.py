@@ -58,7 +58,7 @@ class Completions:
         if not members.are_ready:
             return None
         names = [system.member] if system.member else self._runs.config.taking_part(system.settings)
-        return min(members.ensemble().members[name].context_length for name in names)
+        return min(members.ensemble().members[name].model.context_length for name in names)
 
     def start(self, question: Question, asker: Asker) -> CompletionRun:
         """Queue a run. It takes as long as the members need to tokenise the prompts.
