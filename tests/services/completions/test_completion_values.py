@@ -219,8 +219,9 @@ def test_a_run_is_found_by_its_asker_while_it_is_kept(monkeypatch: pytest.Monkey
 
 def test_a_system_has_the_room_of_its_smallest_member() -> None:
     runs = Runs()
-    members = {"a": SimpleNamespace(context_length=9), "gac/gate": SimpleNamespace(context_length=5)}
+    lengths = {"a": 9, "gac/gate": 5}
+    members = {name: SimpleNamespace(model=SimpleNamespace(context_length=num)) for name, num in lengths.items()}
     runs.members = SimpleNamespace(ensemble=lambda: SimpleNamespace(members=members), are_ready=True)
     completions = Completions(cast("RunService", runs))
-    lengths = {name: completions.context_length(completions.systems.find(name)) for name in ("gac", "a", "gac/gate")}
-    assert lengths == {"gac": 5, "a": 9, "gac/gate": 5}
+    found = {name: completions.context_length(completions.systems.find(name)) for name in ("gac", "a", "gac/gate")}
+    assert found == {"gac": 5, **lengths}
