@@ -156,8 +156,8 @@ class Sampler:
         count = min(_NUM_BOUNDED, len(low_U))
         lows, highs = low_U.topk(count).values.double(), high_U.topk(count).values.double()
         below, above = (torch.cat([values.new_zeros(1), values.cumsum(0)]) for values in (lows, highs))
-        num_above_U = torch.searchsorted(-lows, -high_U.double())
-        num_maybe_above_U = torch.searchsorted(-highs, -low_U.double(), right=True)
+        num_above_U = torch.searchsorted(-lows, -CLEARLY * high_U.double())
+        num_maybe_above_U = torch.searchsorted(-CLEARLY * highs, -low_U.double(), right=True)  # the token itself too
         most_U = (above[num_maybe_above_U] - high_U) / low_U.sum()
         if count < len(low_U):
             most_U[num_maybe_above_U == count] = 1
