@@ -111,10 +111,10 @@ def measure(folder: Path, num: int) -> dict[str, float]:
         take(name, lambda wanted=wanted, options=options: standings.leaderboard(ALICE, wanted, **options))  # type: ignore[misc]
     stored_vote(store, NAMES[0], NAMES[1], "left")
     take("reading one more vote", standings._read_news)
-    assert len(standings._known.votes) == num + 1
+    assert len(standings._book.number_N) == num + 1
     store.delete_visitor(ALICE).result()
     take("reading that it is gone", standings._read_news)
-    assert len(standings._known.votes) == num
+    assert len(standings._book.number_N) == num
     again = Standings(store, NAMES, 20)
     take("reading all votes", again._read_news)
     assert again.rated("people").num_votes == num
