@@ -236,7 +236,7 @@ class Reporter:
         self._last_s = progress.seconds
         parts = [f"{self._name}: {progress.num_done} of {progress.num_total} {progress.unit}"]
         if progress.num_kept:
-            parts.append(f"{progress.num_kept} from earlier runs (--fresh asks again)")
+            parts.append(f"{progress.num_kept} from earlier runs")
         if progress.num_failed:
             parts.append(f"{progress.num_failed} failed")
         if progress.seconds_left:
