@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
@@ -69,6 +70,21 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width:
     page.click(".gac-lab-kept .gac-run-open")
     page.wait_for_url("**/?tab=lab&study=*")
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
+
+
+def test_a_reloaded_study_has_its_title_though_it_comes_late(site: Site, open_page: Opener) -> None:
+    page = open_page(site).page
+    run_calibration(page)
+
+    def late(route: Route) -> None:
+        if "lab_overview" in (route.request.post_data or ""):
+            time.sleep(1)
+        route.continue_()
+
+    page.route("**/component_server/", late)
+    page.reload()
+    page.wait_for_selector(".gac-lab-head h2")
+    assert page.inner_text(".gac-lab-head h2").startswith("Calibration:")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

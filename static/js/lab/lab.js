@@ -14,9 +14,9 @@ let lab = null;
 
 export function start(part) {
   lab = new Lab(part);
-  lab.open();
+  const opening = lab.open(); // it brings the studies' titles
   follow("study", (id) => lab.show(id));
-  if (addressed("study")) onLoaded(() => lab.show(addressed("study")));
+  if (addressed("study")) onLoaded(() => opening).then(() => lab.show(addressed("study")));
 }
 
 /** The tab is chosen. */
