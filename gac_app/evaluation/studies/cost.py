@@ -35,6 +35,7 @@ PROMPTS = (
 )
 MIN_TOKENS = 8  # an answer with fewer is too short to time
 _MIN_ROUNDS, _MAX_ROUNDS = 2, 9
+_STEP, _GATED, _UNDRAFTED = "every step", "gate", "every step, no drafts"  # systems
 _EVERY_STEP, _GATE = "every step ÷ slowest member alone", "gate ÷ slowest member alone"
 _DRAFTS, _SIDE_BY_SIDE = "drafts ÷ no drafts, every step", "side by side ÷ ensemble alone"
 
@@ -67,9 +68,9 @@ def _systems(ensemble: Ensemble) -> list[System]:
         gate["gate_policy"] = "eager" if ensemble.are_apart else "lazy"
     return [
         *members_alone(ensemble.config),
-        System("every step", changes={"mode": "every-step"}),
-        System("gate", changes=gate),
-        System("every step, no drafts", changes={"mode": "every-step", "speculation": "off"}),
+        System(_STEP, changes={"mode": "every-step"}),
+        System(_GATED, changes=gate),
+        System(_UNDRAFTED, changes={"mode": "every-step", "speculation": "off"}),
     ]
 
 
@@ -135,7 +136,7 @@ class Cost(EnsembleStudy):
 
     def _side_by_side(self, ensemble: Ensemble, systems: Sequence[System], prompt: str) -> float | None:
         """Seconds until the ensemble and every member alone have answered, all at once."""
-        at_once = [system for system in systems if system.alone or system.name == "every step"]
+        at_once = [system for system in systems if system.alone or system.name == _STEP]
         started = time.monotonic()
         with ThreadPoolExecutor(len(at_once)) as pool:
             answers = pool.map(lambda system: self._answered(ensemble, system, prompt, self.tokens), at_once)
@@ -165,15 +166,15 @@ class Cost(EnsembleStudy):
 def _ratios(rounds: Sequence[Round], slowest: str) -> dict[str, list[float]]:
     """By what is compared: a ratio per round."""
     pairs = {
-        _EVERY_STEP: ("every step", slowest),
-        _GATE: ("gate", slowest),
-        _DRAFTS: ("every step", "every step, no drafts"),
+        _EVERY_STEP: (_STEP, slowest),
+        _GATE: (_GATED, slowest),
+        _DRAFTS: (_STEP, _UNDRAFTED),
     }
     ratios = {
         name: [found.answers[one].ms / found.answers[other].ms for found in rounds]
         for name, (one, other) in pairs.items()
     }
-    whole = [(found.side_by_side_s, found.answers["every step"]) for found in rounds]
+    whole = [(found.side_by_side_s, found.answers[_STEP]) for found in rounds]
     return ratios | {_SIDE_BY_SIDE: [seconds / alone.seconds for seconds, alone in whole if seconds and alone.is_full]}
 
 
@@ -213,7 +214,7 @@ def _plots(ratios: Mapping[str, Sequence[float]], slowest: System, tokens: int, 
     ends = [float(tokens * number) for number in range(1, len(ratios[_EVERY_STEP]) + 1)]
     colour = member_colour(slowest.alone or "", config.member_names)
     series = {slowest.name: Series([(end, 1.0) for end in ends], colour)}
-    for name, label in ((_EVERY_STEP, "every step"), (_GATE, "gate")):  # as the systems are called
+    for name, label in ((_EVERY_STEP, _STEP), (_GATE, _GATED)):
         series[label] = Series(list(zip(ends, ratios[name], strict=True)))
     return line_charts(
         "Time per token, slowest member alone = 1", [Panel("tokens of each so far", "times as long", series)]

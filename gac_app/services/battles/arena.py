@@ -16,14 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.drawing import draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import SIDES, Origin, Side
+from gac_app.arena.outcomes import Side
 from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, ElsewhereError, GacError, RequestError
 from gac_app.services.battles.battles import Battle, BattleRun
@@ -31,13 +30,13 @@ from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge, refuse_judged
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.operator import Operator, today
+from gac_app.services.battles.recorder import BattleRecorder
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
-from gac_app.services.queue.shares import client_today
 from gac_app.services.runs.runs import RunService, checked_prompt
-from gac_app.services.settling import log_failure, settle
+from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import ANSWERED, CONTINUING, NewBattle, Store, Wish
+from gac_app.storage import Store, Wish
 
 MAX_TURNS = 20
 _SEEDS = 2**53  # too many to try them all on the same model
@@ -75,6 +74,7 @@ class ArenaService:
         self.operator = Operator(store, listed, self.battles.revocable_ids)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self.battles, self._moderator)
+        self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
         runs.signals.hears.append(self._hear)
 
@@ -123,7 +123,7 @@ class ArenaService:
 
             def take() -> None:
                 self.battles.add(battle)
-                self._write_new(battle, visitor_key)
+                self._recorder.started(battle, visitor_key)
                 self._moderator.started(owner)
 
             self._begin(battle, turn, take)
@@ -143,7 +143,7 @@ class ArenaService:
             if len(battle.turns) >= MAX_TURNS:
                 raise RequestError("prompt", f"a battle has at most {MAX_TURNS} turns; please vote, or skip it")
             battle.tempo = self._tempo  # of this server, which may have taken it over
-            self._begin(battle, battle.begin_turn(prompt), lambda: self._write(battle, CONTINUING))
+            self._begin(battle, battle.begin_turn(prompt), lambda: self._recorder.continues(battle))
         return self.history.look(visitor_key, battle_id)
 
     def following(self, visitor_key: str, battle_id: str) -> AbstractContextManager[None]:
@@ -178,14 +178,14 @@ class ArenaService:
             self._stop(battle)
         elif battle:
             self._runs.signals.heed(battle.last, wish)
-            self._write_so_far(battle)
+            self._recorder.note_so_far(battle)
 
     def _stop(self, battle: Battle) -> None:
         was_over = battle.last.over.is_set()
         battle.last.is_stopping.set()
         self._runs.halt(battle.last)
         if was_over:  # but not shown whole
-            self._write_ended(battle)
+            self._recorder.ended(battle)
 
     def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
         """Wait until both answers have ended. Returns whether they have."""
@@ -203,7 +203,7 @@ class ArenaService:
             battle.is_skipped = True
             battle.last.is_stopping.set()
         self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
-        self._write_ended(battle)
+        self._recorder.ended(battle)
         return self.history.look(visitor_key, battle_id)
 
     # --- the vote, and after it
@@ -317,39 +317,6 @@ class ArenaService:
 
         def end() -> None:
             turn.note_tempo(self._tempo)
-            self._write_ended(battle)
+            self._recorder.ended(battle)
 
         self._runs.carry_out(turn, on_taken=take, on_ended=end)
-
-    # --- in the database; `judging` writes the judgements
-
-    def _write_new(self, battle: Battle, visitor_key: str) -> None:
-        new = NewBattle(
-            battle_id=battle.id,
-            visitor_key=visitor_key,
-            left=battle.pair["left"].name,
-            right=battle.pair["right"].name,
-            body=battle.body(self._runs.versions),
-            origin=Origin.PEOPLE,
-            is_blind=True,
-            language=battle.language,
-            config_hash=self._runs.config_hash,
-            client=client_today(battle.client),
-        )
-        log_failure(self._store.battles.start(new), f"battle {battle.id}")
-
-    def _write_so_far(self, battle: Battle) -> None:
-        """Write what is shown of the last turn, for another server's page."""
-        with battle.lock:
-            shown, turn, number = battle.num_shown(), battle.last, len(battle.turns) - 1
-        texts: dict[str, str] = {side: turn.streams[side].text[: shown[side]] for side in SIDES}
-        self._store.battles.note_so_far(battle.id, {"number": number, "prompt": turn.prompt, **texts})
-
-    def _write_ended(self, battle: Battle) -> None:
-        """Write the battle's final status and its whole record."""
-        status = "skipped" if battle.is_skipped else "void" if battle.is_void else ANSWERED
-        self._write(battle, status, battle.body(self._runs.versions))
-
-    def _write(self, battle: Battle, status: str, body: Mapping[str, Any] | None = None) -> None:
-        """Write its status: with `CONTINUING` no other server may judge it, since another turn is being answered."""
-        log_failure(self._store.battles.update(battle.id, status, body), f"battle {battle.id}")
