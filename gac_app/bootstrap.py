@@ -22,7 +22,7 @@ from gac_app.services.battles.implied import implied_by
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.garbage import leave_out
 from gac_app.services.lab.lab import Lab
-from gac_app.services.members import Members
+from gac_app.services.members import Members, MemberState
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import DatasetPlace, Place
@@ -54,17 +54,20 @@ class Services:
         self.runs.close()
 
 
-def build_services(config: Config, gpu: Gpu | None = None) -> Services:
+def build_services(
+    config: Config, gpu: Gpu | None = None, tell: Callable[[MemberState], None] = lambda _: None
+) -> Services:
     """Open the database and start loading the members in the background. The services can be used at once.
 
     Args:
         gpu: `spaces.GPU`, on a ZeroGPU Space. Then the members are loaded before this returns, and there is no lab.
+        tell: is told each state of a member; see `Members`.
 
     Raises:
         StorageError: the database cannot be opened.
         ConfigError: the lab's questions cannot be used.
     """
-    services = connect(config, Store(database_url(config)), _versions(), has_lab=gpu is None)
+    services = connect(config, Store(database_url(config)), _versions(), Members(config, tell), has_lab=gpu is None)
     if gpu is None:
         threading.Thread(target=_get_ready, args=(config, services), name="load-members", daemon=True).start()
     else:
@@ -79,7 +82,9 @@ def _get_ready(config: Config, services: Services) -> None:
             services.arena.standings.prepare()
 
 
-def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_lab: bool = False) -> Services:
+def connect(
+    config: Config, store: Store, versions: Mapping[str, str], members: Members, *, has_lab: bool = False
+) -> Services:
     """The services over a database. Their members are not loaded yet.
 
     Raises:
@@ -90,7 +95,7 @@ def connect(config: Config, store: Store, versions: Mapping[str, str], *, has_la
     if mirror:
         mirror.start()
     implies = implied_by(config, versions) if config.arena.is_open else None
-    runs = RunService(config, store, versions, mirror=mirror, implies=implies)
+    runs = RunService(config, store, versions, members=members, mirror=mirror, implies=implies)
     lab = None
     if has_lab and config.lab.is_open:
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)

@@ -75,6 +75,18 @@ def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
         service.close()
 
 
+def test_whoever_builds_is_told_every_state(config: Config, loaded: dict[str, Any]) -> None:
+    """From the first on, however fast the members load."""
+    told: list[tuple[str, str]] = []
+    service = bootstrap.build_services(config, tell=lambda state: told.append((state.name, state.phase))).runs
+    try:
+        settled(service)
+        for name in "ab":
+            assert [phase for of, phase in told if of == name] == ["waiting", "loading", "ready"]
+    finally:
+        service.close()
+
+
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_closed_lab_is_none(config: Config, is_open: bool) -> None:
     config = config.model_copy(update={"lab": config.lab.model_copy(update={"is_open": is_open})})

@@ -56,17 +56,18 @@ def run(config: Config, *, logs_json: bool = False) -> None:
 
     # With the page and Gradio, this takes seconds; the loading of the members would slow it down.
     from gac_app.server.host import HostSecrets, create_host, launch_page
-    from gac_app.server.reporting import report_members
+    from gac_app.server.reporting import StateLog
     from gac_app.server.serving import serve_host
-    from gac_app.server.telemetry import log_as_json, traced
+    from gac_app.server.telemetry import log_as_json, log_ended, traced
 
     gpu = _zero_gpu() if is_zero_gpu(os.environ) else None
     secrets = HostSecrets(operator_token(os.environ), sign_in_secret(os.environ))
-    services = bootstrap.build_services(config, gpu)
     if logs_json:
-        log_as_json(services.runs)
+        log_as_json()
+    services = bootstrap.build_services(config, gpu, StateLog().log)
     try:
-        report_members(services.runs.members)
+        if logs_json:
+            services.runs.when_ended(log_ended)
         if gpu is not None:
             launch_page(services.runs, config, services.arena, services.exports, secrets)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from gac_app.services.members import Members, MemberState
+from gac_app.services.members import MemberState
 
 FETCHING_S = 5.0  # between log lines about one download
 _logger = logging.getLogger(__name__)
@@ -27,11 +27,3 @@ class StateLog:
         if state.notice and state.phase == "fetching" != phase:
             words += f" ({state.notice})"
         _logger.log(logging.ERROR if state.phase == "failed" else logging.INFO, "%s: %s", state.name, words)
-
-
-def report_members(members: Members) -> None:
-    """Log each member's state now and whenever it changes."""
-    log = StateLog().log
-    members.tell = log
-    for state in members.states():
-        log(state)

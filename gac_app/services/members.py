@@ -65,19 +65,23 @@ class MemberState:
 class Members:
     """The members while they load, and the ensemble of them once all are ready. Loaders write it; all others read it.
 
+    Args:
+        tell: is told each state, the first ones too, in the thread that loads the member.
+
     Attributes:
         decodes_together: decodes all streams of a run, where they cannot have threads.
         kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
-        tell: is told each new state, in the thread that loads the member.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, tell: Callable[[MemberState], None] = lambda _: None) -> None:
         self.decodes_together: DecodesTogether | None = None
         self.kept: Callable[[], dict[str, Any]] = dict
-        self.tell: Callable[[MemberState], None] = lambda _: None
+        self._tell = tell
         self._ensemble: Ensemble | None = None
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
+        for state in self._states.values():
+            tell(state)
 
     def use(
         self,
@@ -150,7 +154,7 @@ class Members:
         with self._lock:
             state = replace(state, notice=self._states[state.name].notice)
             self._states[state.name] = state
-        self.tell(state)
+        self._tell(state)
 
 
 def namespace_of(owner: str, conversation_id: str) -> str:

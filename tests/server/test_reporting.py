@@ -33,17 +33,17 @@ def test_a_download_is_neither_silent_nor_a_flood(
 
 
 def test_every_change_of_phase_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    members = Members(config_of(["a", "b"]))
-    members.set("a", "loading")
     with caplog.at_level(logging.INFO, "gac_app"):
-        reporting.report_members(members)
+        members = Members(config_of(["a", "b"]), reporting.StateLog().log)
+        members.set("a", "loading")
         members.set("b", "loading")
         members.set("a", "ready")
         members.set_failed("no memory")
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
-        "a: loading",
+        "a: waiting",
         "b: waiting",
+        "a: loading",
         "b: loading",
         "a: ready",
         "a: failed: no memory",

@@ -10,7 +10,7 @@ from typing import Any
 
 from gac_app.server.quiet_log import place_of
 from gac_app.services.origin import ORIGIN
-from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.services.runs.runs import LiveRun
 
 _logger = logging.getLogger(__name__)
 
@@ -34,11 +34,10 @@ class JsonLines(logging.Formatter):
         return json.dumps({name: value for name, value in told.items() if value is not None}, ensure_ascii=False)
 
 
-def log_as_json(runs: RunService) -> None:
-    """Write the log of this process as JSON, with a record for each run that ends."""
+def log_as_json() -> None:
+    """Write the log of this process as JSON."""
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonLines())
-    runs.when_ended(log_ended)
 
 
 def log_ended(run: LiveRun) -> None:

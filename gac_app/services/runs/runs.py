@@ -43,6 +43,7 @@ class RunService:
         config: members, default settings, how many runs at once.
         store: keeps the runs.
         versions: of the packages that affect results; stored with each run.
+        members: of this configuration; None = made here.
         mirror: copies what visitors agree to publish.
         implies: gives the battles that a vote on a run implies.
 
@@ -61,13 +62,14 @@ class RunService:
         store: Store,
         versions: Mapping[str, str] | None = None,
         *,
+        members: Members | None = None,
         mirror: Mirror | None = None,
         implies: Implies | None = None,
     ) -> None:
         self.config = config
         self.config_hash = config_hash_of(config)
         self.versions = versions or {}
-        self.members = Members(config)
+        self.members = members or Members(config)
         self.mirror = mirror
         self.companions: list[Companion] = []
         self.consents = Consents()
