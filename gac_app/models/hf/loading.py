@@ -67,7 +67,7 @@ def _load(
     directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
     check_files(member, directory)
     if member.adapter:
-        check_adapter(member.name, Path(member.adapter))
+        check_adapter(member)
     quantized = _quantized(member)
     placed = _placed(member, directory, device, allocation)
     trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
