@@ -82,6 +82,15 @@ def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:
     assert {usage.num_forwards for usage in again.members.values()} == {4}
 
 
+def test_a_replayed_answer_ends_where_its_settings_say() -> None:
+    ensemble = make(1, 2)
+    steps, end = decoded(ensemble, max_new_tokens=10)
+    for how in ({"max_new_tokens": 4}, {"max_new_tokens": 10, "stop": (end.text[4:7],)}):
+        _, fresh = decoded(ensemble, **how)
+        replayed, again = decoded(ensemble, Branch(tuple(steps)), **how)
+        assert (again.text, again.reason, len(replayed)) == (fresh.text, fresh.reason, fresh.num_tokens)
+
+
 def test_speed_is_of_tokens_decoded_by_hand() -> None:
     end = FinishedEvent(FinishReason.LENGTH, "", 20, 0, ttft_s=1.0, seconds=4.0, members={}, num_replayed=13)
     assert (end.num_decoded, end.tokens_per_s) == (7, 2.0)

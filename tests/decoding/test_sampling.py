@@ -72,6 +72,14 @@ def test_candidates_are_those_of_a_full_sort(seed: int, top_p: float, min_p: flo
     assert bool((probs_C.diff() <= 0).all())
 
 
+def test_top_p_counts_within_all_that_top_k_left() -> None:
+    """Also where min-p needs fewer of them sorted."""
+    probs = torch.cat([torch.full((1500,), 1.0), torch.full((1500,), 0.1)])
+    settings = Settings(temperature=1.0, top_k=3000, top_p=0.6, min_p=0.5)
+    _, ids_C = Sampler(settings)._candidates(probs)
+    assert abs(len(ids_C) - 990) <= 1
+
+
 def test_random_numbers_are_exponential_and_independent() -> None:
     numbers = np.stack([exponentials(seed=1, position=position, ids=np.arange(2000)) for position in range(200)])
     for k in (1, 2):  # moments of Exp(1)

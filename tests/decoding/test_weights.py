@@ -85,6 +85,13 @@ def test_long_texts_underflow_nowhere() -> None:
     assert weights.of(["b"]) == {"b": 1}, "alone it carries everything, however badly it did"
 
 
+def test_a_member_without_weight_gets_none_by_evidence() -> None:
+    weights = StepWeights({"a": 0.0, "b": 0.5, "c": 0.5}, Posterior())
+    for _ in range(100):
+        learn(weights, {"a": 1.0, "b": 1e-4, "c": 1e-5}, is_shared=True)
+    assert weights.of(["a", "b", "c"]) == {"a": 0, "b": pytest.approx(1), "c": pytest.approx(0)}
+
+
 def test_members_whose_weights_are_all_zero_count_the_same() -> None:
     assert StepWeights({"a": 0.0, "b": 0.0, "c": 1.0}).of(["a", "b"]) == {"a": 0.5, "b": 0.5}
 

@@ -155,6 +155,20 @@ def test_steps_sample_as_the_answer_does(gac: Gac) -> None:
         assert decoding.close().digest == gac.answer("Hello", **how).digest
 
 
+def test_closing_again_leaves_other_answers_alone(gac: Gac) -> None:
+    with gac.decode("Hello") as decoding:
+        decoding.feed()
+        decoding.close()
+        other = gac.decode("Hi")
+        other.feed()  # in the room that is free now
+    third = gac.decode("Hey")
+    third.feed()
+    for _ in range(5):
+        other.feed()
+        third.feed()
+    assert [other.close().text, third.close().text] == [gac.answer("Hi").text, gac.answer("Hey").text]
+
+
 def test_a_token_of_ones_own_is_fed(gac: Gac) -> None:
     with gac.decode("Hello", raw=True) as decoding:
         mixture = decoding.look().mixture

@@ -56,6 +56,7 @@ class HeldSequence:
         self._chain = [start]  # boundaries whose ids are held
         self._reads: deque[PendingRead] = deque()
         self._is_waited_for = False  # batches wait for this sequence
+        self._is_closed = False
         self.usage = MemberUsage()
 
     @property
@@ -138,7 +139,10 @@ class HeldSequence:
             self._member.skip_step(self.sequence)
 
     def close(self) -> None:
-        """Free the sequence. A read under way is not waited for, but counts in `usage`."""
+        """Free the sequence. A read under way is not waited for, but counts in `usage`. May be called again."""
+        if self._is_closed:  # its slot may be another sequence's by now
+            return
+        self._is_closed = True
         for read in self._reads:
             read.may_draft.is_on = False
         while self._reads and not self._reads[0].future.cancel():

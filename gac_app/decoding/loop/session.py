@@ -82,7 +82,8 @@ class DecodingSession:
         try:
             self._stepper.prepare()
             for step in self._branch.steps:
-                yield from self._replay(step)
+                if self._reason is None:
+                    yield from self._replay(step)
             while self._reason is None:
                 yield from self._step()
         except SessionStopped:

@@ -180,7 +180,7 @@ class Sampler:
         is_settled = num_sorted == count or (
             settings.top_p < 1 and not settings.top_k and float(probs_C.sum()) > settings.top_p
         )
-        if not is_settled and settings.min_p > 0:
+        if not is_settled and settings.min_p > 0 and (settings.top_p == 1 or not settings.top_k):
             is_settled = bool(probs_C[-1] < settings.min_p * probs_C[0])
         if not is_settled:
             probs_C, ids_C = (sorted_C[:count] for sorted_C in probs_U.sort(descending=True, stable=True))

@@ -70,8 +70,9 @@ class StepWeights:
             return {names[0]: 1.0}
         weights = self._by_rule(names, distribution_of)
         if self._evidence:
-            best = max(self._evidence.get(name, 0.0) for name in names)
-            for name in names:
+            counted = [name for name in names if weights[name] > 0]
+            best = max((self._evidence.get(name, 0.0) for name in counted), default=0.0)
+            for name in counted:
                 weights[name] *= math.exp(self._evidence.get(name, 0.0) - best)
         total = sum(weights.values())
         return {name: weight / total if total > 0 else 1 / len(weights) for name, weight in weights.items()}

@@ -122,6 +122,14 @@ def distribution(**probs: float) -> torch.Tensor:
     return torch.tensor([probs.get(name, 0.0) for name in ("a", "ab", "b", "bc", "c", "end")])
 
 
+@pytest.mark.parametrize("exponent", [-20, -2, 2, 20])
+def test_a_member_without_weight_does_not_change_a_power_mean(exponent: float) -> None:
+    """Even where it gives the most, or the least, by far."""
+    without = [0.9, 0.0999, 0.0001]
+    found = combined(Power(exponent=exponent), [1e-20, 1e-20, 1.0], without, weights=(0.0, 1.0))
+    assert found == pytest.approx(without)
+
+
 def test_unite_by_hand() -> None:
     """The likeliest are `ab` and `bc`, which one spells `b` `c` and the other `a` `b`."""
     probs = {"one": distribution(a=0.1, ab=0.6, b=0.3), "other": distribution(a=0.2, bc=0.8)}
@@ -129,6 +137,16 @@ def test_unite_by_hand() -> None:
     one, other = {"ab": 0.6 / 0.9, "bc": 0.3 / 0.9}, {"ab": 0.2, "bc": 0.8}
     wanted = {name: (one[name] + other[name]) / 2 for name in ("ab", "bc")}
     assert mixed_U.tolist() == pytest.approx(distribution(**wanted).tolist())
+
+
+def test_unite_counts_what_alignment_gives_to_lacking_tokens() -> None:
+    """Inside one of its tokens, or merged into a beginning of these, a member's probability is not its own token's."""
+    union, lacks = MAPPINGS["one"].union, MAPPINGS["other"]
+    lacking = next(i for i in range(len(union)) if not lacks._has_U[i])
+    probs = {name: torch.zeros(len(union)) for name in MAPPINGS}
+    probs["one"][lacking], probs["other"][lacking] = 1.0, 1.0
+    mixed_U = Combiner(Unite(top_k=2), MAPPINGS)(probs, {"one": 0.5, "other": 0.5})
+    assert torch.equal(mixed_U, probs["one"])
 
 
 def test_unite_with_all_tokens_is_the_mean() -> None:

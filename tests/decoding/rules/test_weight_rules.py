@@ -34,12 +34,15 @@ def test_entropy_by_hand() -> None:
         "a": TokenDistribution(torch.tensor([0.5, 0.5, 0, 0])),
         "b": TokenDistribution(torch.tensor([0.25] * 4)),
     }
+    unsure = {"a": distributions["b"], "b": TokenDistribution(torch.tensor([0.125] * 8))}
     even = {"a": 0.5, "b": 0.5}
     assert StepWeights(even, Entropy()).of(["a", "b"], distributions.__getitem__) == pytest.approx(
         {"a": 2 / 3, "b": 1 / 3}
     )
     sharp = StepWeights(even, Entropy(temperature=0.5)).of(["a", "b"], distributions.__getitem__)
     assert sharp == pytest.approx({"a": 4 / 5, "b": 1 / 5})
+    sharpest = StepWeights(even, Entropy(temperature=0.0011)).of(["a", "b"], unsure.__getitem__)
+    assert sharpest == pytest.approx({"a": 1, "b": 0}), "also where exp(-H / t) of both is no float"
 
 
 def test_prompt_perplexity_by_hand() -> None:

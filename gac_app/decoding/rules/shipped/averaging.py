@@ -67,6 +67,8 @@ class Power(CombineRule):
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         if abs(self.exponent) < 1e-3:
             return Geometric()(probs_MU, weights_M)
+        counted_M = weights_M > 0  # a probability without weight must not be the largest, or the smallest
+        probs_MU, weights_M = probs_MU[counted_M], weights_M[counted_M]
         # Relative to the largest, or the smallest: powers of small float32 numbers would be 0 or infinite.
         base_U = (probs_MU.amax(0) if self.exponent > 0 else probs_MU.amin(0)).clamp_min_(_LEAST)
         powers_U = probs_MU.new_zeros(probs_MU.shape[1])

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Unite(CombineRule):
     """q = sum_m w_m p'_m, with p'_m normalised over the union of all members' k likeliest tokens.
 
-    For a token that a member lacks, the first piece of the member's spelling counts.
+    For a token to which a member gives nothing, since it lacks it, the first piece of the member's spelling counts.
+    (Alignment may give it something: what is left of a longer token, or all tokens that begin with it.)
     """
 
     can_score: ClassVar[bool] = False  # most texts have no probability
@@ -40,10 +41,12 @@ class Unite(CombineRule):
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         top = probs_MU.topk(min(self.top_k, probs_MU.shape[1]), dim=1)
-        ids = sorted(set(top.indices.flatten().tolist()))
+        ids = sorted(set(top.indices[top.values > 0].tolist()))
         mixed_U = probs_MU.new_zeros(probs_MU.shape[1])
         for index, probs_U in enumerate(probs_MU):
-            own = [self._mappings[index].first(token_id) for token_id in ids] if self._mappings else ids
-            probs_K = probs_U[own]
+            probs_K = probs_U[ids]
+            if self._mappings:
+                first_K = probs_U[[self._mappings[index].first(token_id) for token_id in ids]]
+                probs_K = probs_K.where(probs_K > 0, first_K)
             mixed_U[ids] += weights_M[index] / probs_K.sum() * probs_K
         return mixed_U

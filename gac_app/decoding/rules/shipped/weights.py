@@ -72,7 +72,6 @@ class Entropy(WeightRule):
     )
 
     def __call__(self, inputs: WeightInputs) -> Mapping[str, float]:
-        return {
-            name: prior * math.exp(-inputs.distributions[name].entropy / self.temperature)
-            for name, prior in inputs.prior.items()
-        }
+        nats = {name: inputs.distributions[name].entropy for name in inputs.prior}
+        least = min(nats.values())
+        return {name: prior * math.exp((least - nats[name]) / self.temperature) for name, prior in inputs.prior.items()}
