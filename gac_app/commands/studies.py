@@ -169,7 +169,7 @@ def registered_study(
     ] = None,
     only_plan: Annotated[bool, typer.Option("--plan", help="Register the study and print its plan, no more.")] = False,
 ) -> None:
-    """Run a registered study: choose a setting on one half of the questions, judge it once on the other, write a page.
+    """Run a registered study: choose a setting on some questions, judge it once on others, write a page.
 
     The first call registers it. A call after an interruption goes on where that one was.
     """

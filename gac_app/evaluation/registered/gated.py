@@ -45,12 +45,12 @@ class AtThreshold(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """One rule on the held-out half of one task.
+    """One rule on the held-out questions of one task.
 
     Attributes:
         weight: of the gate.
         saved: by every step, a share of the gate's bits.
-        own, common: at the threshold of this task's development half, and at that of all tasks together.
+        own, common: at the threshold of this task's development questions, and at that of all tasks together.
     """
 
     task: str
@@ -84,10 +84,10 @@ def gated_pieces(
 def judged_gates(
     first: Mapping[str, GatedPieces], last: Mapping[str, GatedPieces], weights: Sequence[float]
 ) -> list[Gated]:
-    """Each rule on each task whose development half gains by every step.
+    """Each rule on each task whose development questions gain by every step.
 
     Args:
-        first, last: the development and the held-out half, by task.
+        first, last: the development and the held-out questions, by task.
     """
     at = {task: int(pieces.saved_SW.sum(0).argmax()) for task, pieces in first.items()}
     gaining = [task for task, pieces in first.items() if pieces.saved_SW[:, at[task]].sum() > 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gac_app.charts import Panel, Series, Spec, line_charts
-from gac_app.evaluation.metrics import wilson_interval
+from gac_app.evaluation.metrics import paired_interval, wilson_interval
 from gac_app.evaluation.registered.running import Paired, Scored, StudyRun, TaskResult
 
 
@@ -18,7 +18,7 @@ def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str
     """
     tests, step_s = run.tests(judged), run.register.seconds_per_step
     lines = [f"# {run.name}", "", run.protocol.about, "", "```", command, "```", ""]
-    lines += [*_in_short(run, tests), "", *_registered(run), ""]
+    lines += [*_in_short(run, tests), "", *_sparing(run, judged), *_registered(run), ""]
     for one in judged:
         lines += [f"## {one.part.task.name}", "", *_chosen(one), ""]
         lines += ["### Held out, judged once", "", *_systems(one.held_out, one, step_s[one.part.task.name]), ""]
@@ -43,21 +43,47 @@ def plot_of(judged: Sequence[TaskResult]) -> list[Spec]:
 def _in_short(run: StudyRun, tests: Sequence[Paired]) -> Iterator[str]:
     level = run.protocol.level
     yield (
-        "Chosen on the development half, judged on the held-out half; p of McNemar's exact test, corrected for "
+        "Chosen on the development questions, judged on those held out; p of McNemar's exact test, corrected for "
         f"{len(tests)} tests after Holm; the level is {level:g}."
     )
     yield ""
-    yield "| task | chosen setting | against | difference (95 %) | p | corrected | at that level |"
+    yield "| task | setting | against | difference (95 %) | p | corrected | at that level |"
     yield "|---|---|---|---|---|---|---|"
     for test in tests:
         low, high = (100 * end for end in test.interval)
         is_shown = test.adjusted < level
         verdict = ("better" if test.delta > 0 else "worse") if is_shown else "no difference shown"
-        names = f"| {test.task} | {test.chosen.system.name} | {test.other.system.name} "
+        names = f"| {test.task} | {test.setting.system.name} | {test.other.system.name} "
         yield (
             f"{names}| {100 * test.delta:+.1f} ({low:+.1f} to {high:+.1f}) | {test.p:.3g} | {test.adjusted:.3g} "
             f"| {verdict} |"
         )
+
+
+def _sparing(run: StudyRun, judged: Sequence[TaskResult]) -> Iterator[str]:
+    """The sparing setting against the chosen one, if the study asked for one."""
+    if not (protocol := run.protocol).sparing:
+        return
+    wanted = f"at most {protocol.sparing:.0%} of the steps ensembled on every task"
+    if not (sparing := judged[0].sparing):
+        yield from (f"No setting of the grid had {wanted}.", "")
+        return
+    points = f"{100 * protocol.effect:g}"
+    yield (
+        f"Sparing, one for all tasks: `{sparing.name}`, the most accurate of the settings with {wanted}. It is *as "
+        f"good* as a task's chosen setting if the whole interval of their difference lies above -{points} points."
+    )
+    yield ""
+    yield f"| task | steps ensembled | to the chosen setting (95 %) | as good, within {points} points |"
+    yield "|---|---|---|---|"
+    for one in judged:
+        scored = {score.system: score for score in one.held_out}
+        mine, chosen = scored[sparing], scored[one.chosen]
+        low, high = paired_interval(mine.is_right, chosen.is_right)
+        difference = f"{100 * (mine.accuracy - chosen.accuracy):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        verdict = "yes" if low > -protocol.effect else "not shown"
+        yield f"| {one.part.task.name} | {mine.share_ensembled:.0%} | {difference} | {verdict} |"
+    yield ""
 
 
 def _registered(run: StudyRun) -> Iterator[str]:
@@ -78,7 +104,7 @@ def _registered(run: StudyRun) -> Iterator[str]:
 
 def _chosen(judged: TaskResult) -> Iterator[str]:
     yield (
-        f"{judged.part.task.about} Chosen: `{judged.chosen.name}`. The best member of the development half: "
+        f"{judged.part.task.about} Chosen: `{judged.chosen.name}`. The best member on the development questions: "
         f"`{judged.best.name.removeprefix('alone:')}`."
     )
 

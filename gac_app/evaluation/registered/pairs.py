@@ -1,8 +1,8 @@
 """Runs a registered study of pairs: what does a mixture of two members gain over the better one, and on what does that
 depend?
 
-All members read the reference answers once. The development half says which member of a pair is the better one, and
-chooses the pair's weights; the held-out half judges once. The rest is arithmetic.
+All members read the reference answers once. The development questions say which member of a pair is the better one, and
+chooses the pair's weights; the held-out questions judge once. The rest is arithmetic.
 
 Shape suffixes: `P` pairs, `N` questions, `S` samples of the bootstrap.
 """
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A pair against the better of its members on the held-out half.
+    """A pair against the better of its members on the held-out questions.
 
     Attributes:
-        best: the better member of the development half.
+        best: the better member on the development questions.
         weight: its weight, chosen there.
         gap: how far the other member is behind it.
         even: the gain with equal weights.
@@ -82,7 +82,7 @@ class PairFound:
 
 @dataclass(frozen=True, slots=True)
 class PairsFound:
-    """The outcome. `alone`: of each task and member, bits per byte and the share of right answers, held-out half."""
+    """The outcome. `alone`: of each task and member, bits per byte and the share of right answers, held out."""
 
     pairs: list[PairFound]
     alone: dict[str, dict[str, tuple[float, float]]]

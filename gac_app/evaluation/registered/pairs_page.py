@@ -56,14 +56,14 @@ def plot_of(outcome: PairsFound) -> list[Spec]:
                 lambda pair: (pair.right.gap, pair.right.gain) if pair.right else None,
             )
         )
-    return line_charts("Pairs, held-out half", panels)
+    return line_charts("Pairs, held-out questions", panels)
 
 
 def _registered(run: PairRun) -> Iterator[str]:
     yield (
         f"Registered on {run.register.registered_on}, before any answer. Every two of {len(run.config.member_names)} "
-        f"members, {len(run.pairs)} pairs. The development half says which member is the better one and chooses its "
-        f"weight among {', '.join(f'{weight:g}' for weight in run.protocol.weights)}; the held-out half judges once."
+        f"members, {len(run.pairs)} pairs. The development questions say which member is the better one and choose its "
+        f"weight among {', '.join(f'{weight:g}' for weight in run.protocol.weights)}; those held out judge once."
     )
     yield ""
     yield (
@@ -127,9 +127,9 @@ def _dependences(found: Sequence[PairFound], tasks: Sequence[str]) -> Iterator[s
 
 def _gates(names: tuple[str, str], found: Sequence[Gated]) -> Iterator[str]:
     yield (
-        f"{names[0]} as the gate of {names[1]}, its weight chosen on the development half. The threshold is the least "
-        f"that keeps {KEPT:.0%} of the bits that every step saves: on the task's development half, and on those of all "
-        "tasks together, each counted alike."
+        f"{names[0]} as the gate of {names[1]}, its weight chosen on the development questions. The threshold is the "
+        f"least that keeps {KEPT:.0%} of the bits that every step saves: on the task's development questions, and on "
+        "those of all tasks together, each counted alike."
     )
     yield ""
     yield (

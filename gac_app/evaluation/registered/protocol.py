@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Literal, Self
 
@@ -34,22 +35,24 @@ class StudyFile(Frozen):
     config: Path  # of the members
     tasks: tuple[StudyTask, ...] = Field(min_length=1)
     level: float = Field(0.05, gt=0, lt=1)  # of all tests together
-    questions: int | None = Field(None, ge=4)  # of a task at most, both halves; None = as many as are needed
-    seed: int = 0  # cuts the halves
+    questions: int | None = Field(None, ge=4)  # of a task at most; None = as many as are needed
+    development: float = Field(0.5, gt=0, lt=1)  # share of the questions, on which is chosen; the rest is held out
+    seed: int = 0  # says which
 
     def most(self, num_questions: int) -> int:
-        """How many questions of a task are asked, of so many, both halves."""
+        """How many questions of a task are asked, of so many."""
         return min(num_questions, self.questions or num_questions)
 
-    def halves(self, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+    def cut(self, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
         """The development questions and those held out, in an order that only the seed and the questions decide."""
 
         def place(question: Question) -> str:
             return hashlib.sha256(f"{self.seed} {question.id} {question.question}".encode()).hexdigest()
 
         most = self.most(len(questions))
-        chosen = sorted(questions, key=place)[:most]
-        return chosen[: most // 2], chosen[most // 2 :]
+        num_first = min(max(int(most * self.development), 1), most - 1)
+        drawn = sorted(questions, key=place)[:most]
+        return drawn[:num_first], drawn[num_first:]
 
 
 class Protocol(StudyFile):
@@ -59,6 +62,7 @@ class Protocol(StudyFile):
     rules: tuple[str, ...] = ("mean",)  # combine rules, each with every gate
     systems: tuple[str, ...] = ()  # further settings of the grid, as `eval` names them
     rivals: tuple[str, ...] = ()  # judged beside the best member, such as vote
+    sparing: float | None = Field(None, gt=0, lt=1)  # most share of steps ensembled of a second setting, see StudyRun
     effect: float = Field(0.03, gt=0, lt=1)  # a difference of accuracies that must not be missed
     power: float = Field(0.8, gt=0, lt=1)  # the probability with which it is shown
     discordant: float = Field(0.2, gt=0, le=1)  # share of questions that one gets right and the other wrong; a guess
@@ -72,8 +76,8 @@ class Protocol(StudyFile):
 
     @property
     def num_tests(self) -> int:
-        """Of each task: the chosen setting against the best member, and against each rival."""
-        return len(self.tasks) * (1 + len(self.rivals))
+        """Of each task: the chosen setting against best member and rivals, the sparing one against the best member."""
+        return len(self.tasks) * (1 + len(self.rivals) + bool(self.sparing))
 
     @property
     def num_needed(self) -> int:
@@ -81,7 +85,7 @@ class Protocol(StudyFile):
         return questions_needed(self.effect, self.power, self.discordant, self.level / self.num_tests)
 
     def most(self, num_questions: int) -> int:
-        return min(num_questions, self.questions or 2 * self.num_needed)
+        return min(num_questions, self.questions or ceil(self.num_needed / (1 - self.development)))
 
     def shown_by(self, num_questions: int) -> float:
         """The smallest effect that so many held-out questions show with the power wanted."""
@@ -111,7 +115,7 @@ class PairProtocol(StudyFile):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A task of a study with its questions, all and in halves."""
+    """A task of a study with its questions: all, those on which is chosen, and those held out."""
 
     task: Task
     questions: list[Question]
@@ -149,7 +153,7 @@ def parts_of(protocol: StudyFile) -> list[Part]:
         task, questions = asked(one.task, one.data, one.examples)
         if len(questions) < 4:
             raise RequestError("data", f"{one.data}: has {len(questions)} questions; a study needs at least 4")
-        parts.append(Part(task, questions, *protocol.halves(questions)))
+        parts.append(Part(task, questions, *protocol.cut(questions)))
     names = [part.task.name for part in parts]
     if len(set(names)) < len(names):
         raise RequestError("tasks", "each needs a name of its own; one stands twice")

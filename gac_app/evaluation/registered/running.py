@@ -1,4 +1,4 @@
-"""Runs a registered study: a pace measured once, the development half, the choice, the held-out half."""
+"""Runs a registered study: a pace measured once, the development questions, the choice, the held-out questions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
 from gac_app.evaluation.registered.register import Register
 from gac_app.evaluation.running import Graded, StudyProgress, System, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
+from gac_app.evaluation.tasks import Question
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -24,7 +25,7 @@ Given = Mapping[System, list[Graded]]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A system over the questions of a half. `steps`: forward passes for an answer's steps, over all members."""
+    """A system over some questions. `steps`: forward passes for an answer's steps, over all members."""
 
     system: System
     is_right: list[bool]
@@ -42,10 +43,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The chosen setting against another system on the held-out half. `adjusted`: p for all tests together (Holm)."""
+    """A setting against another system on the held-out questions. `adjusted`: p for all tests together (Holm)."""
 
     task: str
-    chosen: Scored
+    setting: Scored
     other: Scored
     delta: float
     interval: tuple[float, float]
@@ -55,17 +56,21 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """A task's halves. `best`: the member that was best on the development half."""
+    """A task's answers. `best`: the member that was best on the development questions; `sparing`: see `StudyRun`."""
 
     part: Part
     development: list[Scored]
     held_out: list[Scored]
     chosen: System
     best: System
+    sparing: System | None
 
 
 class StudyRun:
     """One registered study.
+
+    The most accurate setting of the grid is chosen for each task. If the protocol asks for a *sparing* setting, one is
+    chosen for all tasks together: that with the highest mean accuracy, of those within the share of steps on each task.
 
     Args:
         path: of its file.
@@ -111,29 +116,35 @@ class StudyRun:
         asks = {part.task.name: self._evaluator(ensemble, part) for part in self.parts}
         for name, ask in asks.items():
             ask.on_progress = partial(on_progress, name)
-        first = {part.task.name: self._scored(asks, part, is_first=True) for part in self.parts}
+        first = {part.task.name: self._scored(asks, part, self.grid, part.development) for part in self.parts}
         chosen = {name: self._best_of(found, self.grid) for name, found in first.items()}
         best = {name: self._best_of(found, self.members) for name, found in first.items()}
-        self.register.open_held_out({name: system.name for name, system in chosen.items()})
+        sparing = self._sparing(list(first.values()))
+        also = {"all tasks, sparing": sparing.name} if sparing else {}
+        self.register.open_held_out({name: system.name for name, system in chosen.items()} | also)
         return [
             TaskResult(
                 part,
                 first[name],
-                self._scored(asks, part, is_first=False, chosen=chosen[name]),
+                self._scored(asks, part, [chosen[name], *([sparing] if sparing else [])], part.held_out),
                 chosen[name],
                 best[name],
+                sparing,
             )
             for part in self.parts
             if (name := part.task.name)
         ]
 
     def tests(self, judged: Sequence[TaskResult]) -> list[Paired]:
-        """The chosen setting of each task against the best member and the rivals, corrected for the number of tests."""
+        """Of each task: the chosen setting against the best member and the rivals, the sparing one against the best
+        member. Corrected for the number of tests."""
         found = []
         for one in judged:
             scored = {score.system: score for score in one.held_out}
-            for other in (one.best, *self.rivals):
-                found.append((one.part.task.name, scored[one.chosen], scored[other]))
+            pairs = [(one.chosen, other) for other in (one.best, *self.rivals)]
+            if one.sparing and one.sparing != one.chosen:
+                pairs.append((one.sparing, one.best))
+            found += [(one.part.task.name, scored[setting], scored[other]) for setting, other in pairs]
         compared = [compare(mine.is_right, other.is_right) for _, mine, other in found]
         adjusted = holm([comparison.p for comparison in compared])
         return [
@@ -145,13 +156,12 @@ class StudyRun:
         return Evaluator(ensemble, part.task, part.questions, self._folder, parallel=self.protocol.parallel)
 
     def _scored(
-        self, asks: Mapping[str, Evaluator], part: Part, *, is_first: bool, chosen: System | None = None
+        self, asks: Mapping[str, Evaluator], part: Part, tried: Sequence[System], questions: Sequence[Question]
     ) -> list[Scored]:
-        """Every system over a half: the whole grid first, then the chosen setting alone."""
-        tried = self.grid if chosen is None else [chosen]
+        """Members, settings and rivals over these questions."""
         systems = list(dict.fromkeys([*self.members, *tried, *self.rivals]))
         with_candidates = list(dict.fromkeys([*systems, *(c for system in systems for c in system.candidates)]))
-        given = asks[part.task.name](with_candidates, part.development if is_first else part.held_out)
+        given = asks[part.task.name](with_candidates, questions)
         return [self._score(part, system, given) for system in systems]
 
     def _score(self, part: Part, system: System, given: Given) -> Scored:
@@ -182,14 +192,27 @@ class StudyRun:
         scored = [score for score in found if score.system in among]
         return max(scored, key=lambda score: (score.num_right, -score.steps)).system
 
+    def _sparing(self, found: Sequence[Sequence[Scored]]) -> System | None:
+        """See the class. `found`: each task's systems on the development questions."""
+        if self.protocol.sparing is None:
+            return None
+        by_task = [{score.system: score for score in scores} for scores in found]
+        within = [
+            system
+            for system in self.grid
+            if all(scores[system].share_ensembled <= self.protocol.sparing for scores in by_task)
+        ]
+        return max(within, key=lambda system: sum(scores[system].accuracy for scores in by_task), default=None)
+
     def _planned(self, part: Part) -> str:
         name = part.task.name
         fixed = [*self.members, *dict.fromkeys(c for r in self.rivals for c in r.candidates if c not in self.members)]
         passes = [1] * len(fixed), [len(self.config.taking_part(s.settings(self.config))) for s in self.grid]
         num_first, num_last = len(part.development), len(part.held_out)
-        num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + max(passes[1]))
+        num_settings = 1 + bool(self.protocol.sparing)  # judged
+        num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + num_settings * max(passes[1]))
         num_steps = round(num_passes * self.register.steps_per_answer[name])
-        num_answers = num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + 1)
+        num_answers = num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + num_settings)
         return (
             f"{name}: {num_first} development and {num_last} held-out questions "
             f"({self.protocol.num_needed:,} needed; {self.points_shown(part)} points can be shown), "
