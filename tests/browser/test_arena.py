@@ -161,6 +161,11 @@ def test_a_question_to_two_waits_for_the_models(serve_arena: ArenaServer, open_p
         page.fill(BOX, "Where is Paris?")
         page.press(BOX, "Enter")
         page.wait_for_selector(awaits)
+        page.wait_for_timeout(700)  # a second click so soon is not meant
+        page.click(".gac-arena-send:text-is('Cancel')")
+        page.wait_for_selector(awaits, state="detached")
+        page.click(".gac-arena-send:text-is('Begin')")
+        page.wait_for_selector(awaits)
         page.reload()
         to_arena(page)
         page.wait_for_selector(awaits)

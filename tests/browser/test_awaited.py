@@ -33,13 +33,13 @@ def test_a_question_waits_for_the_models(serve: Server, open_page: Opener) -> No
 
 
 def test_a_question_that_waits_is_called_off(serve: Server, open_page: Opener) -> None:
-    """By the button, by an edit, by clearing it; a double click is one click."""
+    """By Stop, which stands where Run stood, by an edit, by clearing it; a double click is one click."""
     site = serve()
     with loading(site.service):
         page = open_page(site)
         page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
         for call_off in (
-            lambda: page.page.click(RUN),
+            lambda: page.page.click(RUN.replace("submit", "stop")),
             lambda: page.page.type(BOX, "!"),
             lambda: page.page.fill(BOX, ""),
         ):
@@ -49,6 +49,7 @@ def test_a_question_that_waits_is_called_off(serve: Server, open_page: Opener) -
             page.page.wait_for_timeout(700)  # a second click so soon is not meant
             call_off()
             page.page.wait_for_selector(AWAITS, state="detached")
+            page.page.wait_for_selector(RUN)
         page.page.fill(BOX, "early")
     page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
     page.page.wait_for_timeout(300)

@@ -111,6 +111,8 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     page.locator(TAB).last.click()
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
     assert page.locator(".gac-rank-table tbody tr").count() == 4
+    checks = page.locator(".gac-rank-filters .gac-check").evaluate_all("all => all.map((check) => check.offsetTop)")
+    assert width < 1280 or len(set(checks)) == 1, "all filters stand in one line"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.wait_for_selector(".gac-rank-matrix td:has-text('%')")
     page.click(".gac-rank-table a:has-text('zyxtwo')")

@@ -205,7 +205,7 @@ def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) ->
 def test_an_address_that_names_no_run_says_so(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.page.goto(page.page.url + "?run=" + "0" * 32 + "&tab=<b>&study=1&contestant=2")
-    page.page.wait_for_selector(".gac-notice:has-text('no such run')")
+    page.page.wait_for_selector(".gac-notice:text-is('There is no such run.')")
     assert page.page.locator(".gac-empty").is_visible()
     page.page.wait_for_url(page.url)
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Route
 
 from tests.browser.conftest import Opener, Server, Watched, wait_for_start
-from tests.browser.test_arena import BOX, ArenaServer, serve_arena, to_arena
+from tests.browser.test_arena import BOX, ArenaServer, answered, serve_arena, to_arena
 from tests.browser.test_arrangement import LONG, boxes, overlap, overlaps
 from tests.ui.planted import PlantedEnsemble
 
@@ -64,6 +64,31 @@ def test_words_of_a_german_vote_fit_a_phone(serve_arena: ArenaServer, open_page:
     page.wait_for_selector(".gac-arena-bar [data-act=skip]")
     words = page.locator(".gac-arena-bar button > span")
     assert words.evaluate_all("all => all.filter((part) => part.scrollWidth > part.clientWidth + 1).length") == 0
+
+
+def test_an_earlier_turn_is_cut_and_not_scrolled(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=(*LONG, ""))), viewport=PHONE)
+    page.ask("hello " * 20)
+    page.ask("again")
+    page.page.wait_for_selector(".gac-turns li")
+    assert page.page.locator(".gac-turns").evaluate("list => list.scrollWidth <= list.clientWidth")
+
+
+def test_an_arena_answer_stays_in_its_card(serve_arena: ArenaServer, open_page: Opener) -> None:
+    watched = open_page(serve_arena((*LONG, "")), viewport=PHONE)
+    page = watched.page
+    to_arena(page)
+    page.wait_for_selector(".gac-arena-send:text-is('Begin')")
+    page.fill(BOX, "a prompt of several lines " * 5)
+    page.wait_for_function(f"document.querySelector('{BOX}').offsetHeight > 80")
+    page.press(BOX, "Enter")
+    answered(page)
+    page.click(".gac-vote[data-outcome=left]")
+    page.click("[data-act=reveal]")
+    page.wait_for_selector(".gac-battle-facts:has-text('tokens')")
+    cards, bodies = boxes(watched, ".gac-battle-card"), boxes(watched, ".gac-battle-card .gac-body")
+    assert all(body[3] <= card[3] for card, body in zip(cards, bodies, strict=True))
+    assert page.evaluate(f"document.querySelector('{BOX}').offsetHeight") < 40, "the field is of one line again"
 
 
 def test_other_settings_leave_the_prompt_its_line(serve: Server, open_page: Opener) -> None:

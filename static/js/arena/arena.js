@@ -177,6 +177,7 @@ class Arena {
     this.cards = SIDES.map((_, index) => new BattleCard(index, run.turns, run.prompt));
     this.part("arena-cards").replaceChildren(...this.cards.map((card) => card.root));
     this.form.elements.prompt.value = "";
+    this.form.elements.prompt.style.height = "";
     if (["gate", "winner", "confidence"].includes(this.root.dataset.view)) this.setView("plain");
     this.showViews();
     if (PHONE.matches && !run.turns.length) this.part("arena-asked").scrollIntoView(); // both cards in sight
@@ -237,10 +238,10 @@ class Arena {
   refresh() {
     const { state, form } = this, isLive = Boolean(state) && LIVE.includes(state.phase);
     const send = form.querySelector("button");
-    send.textContent = t(this.isOpen ? "arena.go-on" : "arena.start");
+    send.textContent = t(this.awaited.isOn ? "cancel" : this.isOpen ? "arena.go-on" : "arena.start");
     send.disabled = this.isBusy || isLive;
     form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
-    this.part("arena-hint").replaceChildren(...(this.awaited.isOn ? [t("status.awaits-members")] : this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-by-key" }, ...rich("arena.hint.keys"))] : []));
+    this.part("arena-hint").replaceChildren(...(this.awaited.isOn ? [t("status.awaits-members")] : this.isBusy && !state ? [t("status.starting")] : this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-by-key" }, ...rich("arena.hint.keys"))] : []));
     this.part("status").textContent = this.isBusy ? t("status.starting") : !state ? "" : this.words(state);
   }
 

@@ -252,6 +252,7 @@ export class Board {
 
   /** The button: one that took the place of Run under the pointer is not meant yet. */
   async stopOnClick() {
+    if (this.awaited.isOn) return this.awaited.press(null, true);
     if (performance.now() - this.askedAt > UNMEANT_MS) await this.stop();
   }
 

@@ -3,7 +3,7 @@
 import { board } from "./compare.js";
 import { parseJson } from "../page/browser.js";
 import { lookAgain } from "../page/members.js";
-import { said } from "../page/words.js";
+import { said, sentence } from "../page/words.js";
 import { areReady, onFacts } from "../settings/facts.js";
 import { showFaults } from "../settings/settings.js";
 
@@ -25,7 +25,7 @@ export function start({ element, props, watch }) {
 
 /** A message goes on from "The prompt", or stands after the name of its field. */
 function wordsOf(name, message) {
-  if (!name) return said(message);
+  if (!name) return sentence(message);
   if (name === "prompt") return said(`The prompt ${message}`);
   const field = name[0].toUpperCase() + name.slice(1), whole = `${field}: ${message}`;
   return said(whole) === whole ? `${said(field)}: ${said(message)}` : said(whole);

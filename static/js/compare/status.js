@@ -45,6 +45,7 @@ export function tellPage(board) {
   const { isLive, isBusy, run } = board;
   const { classList } = document.body, hint = document.querySelector(".gac-hint");
   classList.toggle("gac-is-live", isLive);
+  classList.toggle("gac-awaits", board.awaited.isOn);
   classList.toggle("gac-has-run", Boolean(run) || isBusy);
   const next = classList.contains("gac-shows-earlier") ? t("hint.goes-on") : "";
   if (hint) hint.textContent = isLive ? t("hint.enter-stops") : run ? next : statusOf(board);

@@ -95,13 +95,14 @@ const VERB = /^(?:is|are|has|have|was|were|does|do|holds|needs)\b/u, WHOLE = /^(
 /** What the server refuses with, as a sentence: it says first which field is wrong, such as "prompts: line 3: is too long". */
 export function sentence(text) {
   const told = said(text), [, name, line, rest] = /^([a-z][\w. ]*?): (?:(line \d+): )?(.+)$/su.exec(text ?? "") ?? [];
-  if (!name || told !== text) return told;
+  if (!name || told !== text) return told && ended(capital(told));
   const field = name === "prompt" ? "The prompt" : capital(name.replaceAll("_", " ")), where = line ? `${field}, ${line}` : field;
   const whole = VERB.test(rest) ? `${where} ${rest}` : WHOLE.test(rest) ? capital(rest) : `${where}: ${rest}`, words = said(whole);
-  return words !== whole || /[.!?]$/u.test(whole) ? words : `${whole}.`;
+  return words === whole ? ended(whole) : words;
 }
 
 const capital = (words) => `${words[0].toUpperCase()}${words.slice(1)}`;
+const ended = (words) => (/[.!?…]$/u.test(words) ? words : `${words}.`);
 
 /** A line of parts with dots between, with short names of members. */
 export const saidParts = (line) => shortNames((line ?? "").split(" · ").map(said).join(" · "));
