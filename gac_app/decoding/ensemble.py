@@ -39,6 +39,7 @@ from gac_app.errors import RequestError
 from gac_app.models.base import Share
 from gac_app.models.message import Message
 from gac_app.settings import Settings
+from gac_app.vocab.tokens import bytes_of
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -191,7 +192,7 @@ class Ensemble:
         with closing(forks):
             scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), gate, mix, self._read_texts)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_pieces
-            return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
+            return [score(bytes_of(text)) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
     def read(
         self,
@@ -223,7 +224,7 @@ class Ensemble:
         with closing(PromptForks(members, request.ids, timeout_s, namespace, is_reproducible=is_fixed)) as forks:
             for text in continuations:
                 with forks.sequences() as [sequence]:
-                    found.append(read_text(members[0], sequence, text.encode(), gate, timeout_s, num_top=num_top))
+                    found.append(read_text(members[0], sequence, bytes_of(text), gate, timeout_s, num_top=num_top))
         return found
 
     def score_prompt(

@@ -16,6 +16,7 @@ from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, rules_key
 from gac_app.decoding.tokenizer import document_start
 from gac_app.settings import Settings
+from gac_app.vocab.tokens import bytes_of
 
 _PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
 
@@ -53,7 +54,7 @@ def _score_alone(member: Member, settings: Settings, text: str, stopped: threadi
     ids, timeout_s = [document_start(member)], settings.step_timeout_s
     with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
         scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
-        return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
+        return scorer.by_pieces(bytes_of(text)) if text else Score(0.0, 0, 0, 0)
 
 
 def is_of_bytes(settings: Settings, members: list[Member], mix: Mix) -> bool:

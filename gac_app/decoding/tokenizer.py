@@ -7,6 +7,7 @@ from collections.abc import Sequence as SequenceOf
 
 from gac_app.decoding.member import Member
 from gac_app.errors import RequestError, VocabularyError
+from gac_app.vocab.tokens import bytes_of
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -81,7 +82,7 @@ class UnionTokenizer(Tokenizer):
         self.start = [union.end_id]
 
     def encode(self, text: str, *, is_document: bool = False) -> list[int]:
-        data, ids, longest = text.encode(), [], self._union.max_token_bytes
+        data, ids, longest = bytes_of(text), [], self._union.max_token_bytes
         start = 0
         while start < len(data):
             try:

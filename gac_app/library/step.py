@@ -15,6 +15,7 @@ from gac_app.decoding.trace import StepTrace
 from gac_app.errors import RequestError
 from gac_app.library.answer import Answer
 from gac_app.library.closing import Closing
+from gac_app.vocab.tokens import bytes_of
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -125,7 +126,7 @@ class Decoding(Closing):
             if 0 <= token < len(self._union):
                 return token
             raise RequestError("token", f"{token} is no union id; expected 0 to {len(self._union) - 1}")
-        data = token.encode() if isinstance(token, str) else token
+        data = bytes_of(token) if isinstance(token, str) else token
         if data and data not in self._union.ids:
             raise RequestError("token", f"{data!r} is no token of the union")
         return self._union.ids[data] if data else self._union.end_id

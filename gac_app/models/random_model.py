@@ -11,7 +11,7 @@ from collections import defaultdict
 import torch
 
 from gac_app.models.base import Model, Read
-from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.tokens import MemberVocabulary, bytes_of
 
 _WORDS = (
     b" the a of and to in is that it for on as with was at by this from or an be are not but have had one all we can "
@@ -33,7 +33,7 @@ def make_vocabulary(seed: int) -> MemberVocabulary:
     longest = max(map(len, ids))
 
     def encode(text: str) -> list[int]:
-        data, found, start = text.encode(), [], 0
+        data, found, start = bytes_of(text), [], 0
         while start < len(data):
             end = next(e for e in range(min(len(data), start + longest), start, -1) if data[start:e] in ids)
             found.append(ids[data[start:end]])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import VocabularyError
-from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.tokens import MemberVocabulary, bytes_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -109,7 +109,7 @@ def read_vocabulary(
 
 
 def _without_surrogates(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return bytes_of(text).decode()
 
 
 def check_round_trip(vocabulary: MemberVocabulary) -> None:

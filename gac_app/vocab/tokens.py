@@ -13,6 +13,11 @@ from gac_app.errors import VocabularyError
 Encode = Callable[[str], list[int]]
 
 
+def bytes_of(text: str) -> bytes:
+    """A text in UTF-8. Lone surrogates, which have none, are read as question marks."""
+    return text.encode("utf-8", "replace")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MemberVocabulary:
     """One member's ids.

@@ -89,6 +89,15 @@ def test_a_chat_is_that_of_transformers(gac: Gac) -> None:
     assert gac.answer(chat).digest == by_messages.digest != gac.answer("Hello").digest
 
 
+def test_half_a_surrogate_is_a_question_mark(gac: Gac) -> None:
+    """As json.loads gives it from a file of questions: it has no UTF-8."""
+    how: dict[str, Any] = {"raw": True, "weights": "prompt-perplexity"}
+    assert gac.answer("a\ud800", **how).digest == gac.answer("a?", **how).digest
+    assert gac.score("a", ["\ud800"]) == gac.score("a", ["?"])
+    with gac.decode("a") as decoding:
+        assert decoding.feed("\ud800").token == b"?"
+
+
 @pytest.mark.parametrize(
     ("chat", "told"),
     [

@@ -11,6 +11,7 @@ from gac_app.models.base import Model, ModelFacts
 from gac_app.models.chat import ChatFormat
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
+from gac_app.vocab.tokens import bytes_of
 
 # Control tokens that end a turn or a text, beside the end tokens in a model's own configuration.
 END_TEXTS = frozenset(
@@ -74,7 +75,7 @@ class TokenizedModel(Model, ABC):
         self.about = _facts(model)
 
     def encode_raw(self, text: str) -> list[int]:
-        ids, data = self._encode.document(text), text.encode("utf-8", "replace")
+        ids, data = self._encode.document(text), bytes_of(text)
         # A leading space is the model's convention. Any other change of the text would make members' contexts differ.
         is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
         return ids if is_faithful else self._encode.bos_ids + self._encode(text)

@@ -16,7 +16,7 @@ from gac_app.models.chat import ChatFormat
 from gac_app.models.llama_cpp.library import library, load_weights
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import SPACE_MARK, check_round_trip
-from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.tokens import MemberVocabulary, bytes_of
 
 _ATTR_CONTROL, _ATTR_USER_DEFINED, _ATTR_BYTE = 8, 16, 32  # enum llama_token_attr, bits
 _MAX_TOKEN_BYTES = 1 << 16
@@ -52,7 +52,7 @@ class LlamaCppTokenizer:
 
     def document(self, text: str) -> list[int]:
         """Ids of `text` by the model's own rules for the start of a document: BOS, a space in front."""
-        ids, data = self._tokenize(text, recognise_control=False), text.encode("utf-8", "replace")
+        ids, data = self._tokenize(text, recognise_control=False), bytes_of(text)
         # Any other change of the text would make members' contexts differ.
         is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
         return self.with_bos(ids if is_faithful else self(text))
@@ -99,7 +99,7 @@ class LlamaCppTokenizer:
         return MemberVocabulary(tuple(pieces), frozenset(end_ids), frozenset(byte_ids), self)
 
     def _tokenize(self, text: str, recognise_control: bool) -> list[int]:
-        data = text.encode("utf-8", "replace")
+        data = bytes_of(text)
         capacity = len(data) + 8
         ids = self._ffi.new("llama_token[]", capacity)
         count = self._lib.llama_tokenize(self._vocab, data, len(data), ids, capacity, False, recognise_control)
