@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -26,8 +26,9 @@ from gac_app.models.base import Model, Read
 from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts, twins
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
 
+LED = range(len("ab é") + 1, len("ab é") + 23)
 EAGER: dict[str, Any] = {"mode": "gate", "threshold": 0.5, "gate_policy": "eager", "max_new_tokens": 24}
 
 CHOOSING = st.sampled_from(
@@ -127,18 +128,33 @@ class Follower(FakeModel):
     """Has its leader's taste, and takes longer: until that one has read further than this pass does.
 
     Args:
-        max_wait_s: for how long, where the leader does not.
+        led: the lengths of context at which the leader will. It does not at the first pass, whose time tells that it is
+            the faster one, and at the last.
     """
 
     seed: int = 5
     leader: FakeModel = field(default_factory=FakeModel)
-    max_wait_s: float = 0.0
+    led: range = range(0)
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        until, num_ids = time.monotonic() + self.max_wait_s, max(len(read.sequence.ids) for read in reads)
-        while self.leader.most_read <= num_ids and time.monotonic() < until:
+        until, num_ids = time.monotonic() + WAIT_S, max(len(read.sequence.ids) for read in reads)
+        while num_ids in self.led and self.leader.most_read <= num_ids:
+            assert time.monotonic() < until, "the leader does not read on"
             time.sleep(0.0005)
         return super().read(reads)
+
+
+@pytest.fixture
+def known_pace() -> Iterator[None]:
+    """A follower is slower, whatever a busy machine makes of the times."""
+    counts = MemberContext.usage.fget
+
+    def usage(context: MemberContext) -> MemberUsage:
+        found, pass_s = counts(context), 1.0 if isinstance(context.member.model, Follower) else 0.1
+        return replace(found, seconds=pass_s * found.num_forwards)
+
+    with patch.object(MemberContext, "usage", property(usage)):
+        yield
 
 
 def led(leader: str = "a", follower: str = "b") -> tuple[FakeModel, Follower]:
@@ -146,6 +162,7 @@ def led(leader: str = "a", follower: str = "b") -> tuple[FakeModel, Follower]:
     return first, Follower(name=follower, leader=first)
 
 
+@pytest.mark.usefixtures("known_pace")
 @pytest.mark.parametrize(
     "how", [{}, {"temperature": 1.0}, {"repetition_penalty": 1.3}], ids=["argmax", "sampled", "penalty"]
 )
@@ -154,7 +171,7 @@ def test_what_was_drafted_needs_no_pass(how: dict[str, Any]) -> None:
     fast, slow = models = led()
     with closing(ensemble_of(models)) as ensemble:
         plain_steps, plain = decoded(ensemble, speculation="off", **how)
-        slow.max_wait_s = 1.0
+        slow.led = LED
         steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == facts(plain_steps, plain)
     assert plain.members["b"].num_forwards == len(steps)
@@ -175,6 +192,7 @@ def test_with_an_eager_gate_the_gate_has_read_on() -> None:
     assert len(found) >= 0.8 * len(steps)
 
 
+@pytest.mark.usefixtures("known_pace")
 @pytest.mark.parametrize("policy", ["eager", "auto"])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float, policy: str) -> None:
@@ -183,7 +201,7 @@ def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float, policy: 
     fast, gate = led("b", "a")
     with closing(ensemble_of([gate, fast])) as ensemble:
         expected = facts(*decoded(ensemble, speculation="off", **how))
-        gate.max_wait_s = 0.1
+        gate.led = LED[1:]  # nor at the second, as the other one has not read along before
         steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == expected
     assert finished.members["a"].num_forwards <= 0.7 * len(steps)
