@@ -32,7 +32,13 @@ class RunQueue(Generic[Q]):
         self._waiting: list[Q] = []
         self._running: dict[Q, float] = {}  # start times
         self._order = FairOrder()
+        self._has_timer = False
         self._lock = threading.Lock()
+
+    def check(self, run: Q) -> None:
+        """Raise BusyError if `put` would do so now; for before what it costs to make a run ready."""
+        with self._lock:
+            self._displaced_by(run)
 
     def put(self, run: Q, on_taken: Callable[[], None]) -> Q | None:
         """Start or queue a run. `on_taken` is called before it can begin.
@@ -44,11 +50,7 @@ class RunQueue(Generic[Q]):
             BusyError: the queue is full, and no run loses its place.
         """
         with self._lock:
-            displaced = None
-            if self._num_free <= 0 and len(self._waiting) >= self._max_waiting:
-                displaced = who_gives_way(run, self._waiting)
-                if displaced is None:
-                    raise BusyError("The queue is full at the moment. Please try again in a minute.")
+            displaced = self._displaced_by(run)
             on_taken()
             if displaced is not None:
                 self._waiting.remove(displaced)
@@ -71,6 +73,14 @@ class RunQueue(Generic[Q]):
         with self._lock:
             return len(self._running), len(self._waiting)
 
+    def _displaced_by(self, run: Q) -> Q | None:
+        if self._num_free > 0 or len(self._waiting) < self._max_waiting:
+            return None
+        displaced = who_gives_way(run, self._waiting)
+        if displaced is None:
+            raise BusyError("The queue is full at the moment. Please try again in a minute.")
+        return displaced
+
     @property
     def _num_free(self) -> int:
         overdue_since = time.monotonic() - OVERDUE_S
@@ -84,17 +94,29 @@ class RunQueue(Generic[Q]):
             run.queue_place = 0
             threading.Thread(target=self._carry_out, args=(run,), name=f"run-{run.id[:8]}", daemon=True).start()
         for place, run in enumerate(self._order.in_order(self._waiting, self._running), start=1):
-            run.queue_place = place
-            run.changed()
-        if self._waiting and self._num_spare:
-            timer = threading.Timer(OVERDUE_S + 0.01, self._look_again)
-            timer.daemon = True
-            timer.start()
+            if run.queue_place != place:  # else all who wait would be told of each newcomer
+                run.queue_place = place
+                run.changed()
+        self._look_later()
+
+    def _look_later(self) -> None:
+        """Look again once the next run is overdue: one timer, however many runs come."""
+        if self._has_timer or not (self._waiting and self._num_spare):
+            return
+        self._has_timer = True
+        now = time.monotonic()
+        since = min((since for since in self._running.values() if since > now - OVERDUE_S), default=now)
+        timer = threading.Timer(since + OVERDUE_S + 0.01 - now, self._look_again)
+        timer.daemon = True
+        timer.start()
 
     def _look_again(self) -> None:
         with self._lock:
+            self._has_timer = False
             if self._num_free > 0:
                 self._advance()
+            else:
+                self._look_later()
 
     def _next(self) -> Q | None:
         """The run that may begin now, if any."""

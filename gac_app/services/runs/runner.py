@@ -65,6 +65,7 @@ class Runner:
             BusyError: the queue is full.
         """
         ensemble = self._members.ensemble()
+        self._queue.check(run)
         known: Encoded = {}
         for key, stream in run.streams.items():
             if stream.finished is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -65,6 +66,18 @@ def test_one_too_many_is_turned_away_and_leaves_no_row(jam: Jam) -> None:
         ended(run)
     assert len(listed(jam.service, ALICE)) == 3
     assert ended(jam.service.start(ALICE, "now", SHORT)).status == RunStatus.FINISHED
+
+
+def test_what_a_full_queue_refuses_is_not_tokenised(jam: Jam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each of a thousand refused long prompts would cost as much as one that is taken."""
+    jam.fill(1)
+    made: list[str] = []
+    request_of = LiveRun.request_of
+    monkeypatch.setattr(LiveRun, "request_of", lambda run, *args: made.append(run.prompt) or request_of(run, *args))
+    for number in range(4):
+        with suppress(BusyError):
+            jam.service.start(ALICE, f"next {number}", SHORT)
+    assert set(made) == {"next 0", "next 1"}
 
 
 def test_in_a_full_queue_who_waits_with_most_gives_way(jam: Jam) -> None:

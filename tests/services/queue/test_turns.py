@@ -200,6 +200,25 @@ def test_a_waiting_run_is_looked_at_again_once_others_are_late(
     assert waiting.queue_place == 0
 
 
+def test_a_burst_of_runs_tells_only_those_that_move(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And makes one timer: else all that waits would pay for each newcomer."""
+    timers: list[float] = []
+
+    def timer(seconds: float, then: MethodType) -> SimpleNamespace:
+        if then.__self__ is desk.queue:
+            timers.append(seconds)
+        return SimpleNamespace(start=lambda: None)
+
+    desks.append(desk := Desk(max_running=1, max_waiting=100, num_spare=1))
+    monkeypatch.setattr(queue_module.threading, "Timer", timer)
+    runs = [desk.put("x/ann") for _ in range(50)]
+    assert [run.queue_place for run in runs] == list(range(50))
+    assert [run.num_changes for run in runs[1:]] == [1] * 49
+    desk.put("y/bob")
+    assert [run.num_changes for run in runs[1:]] == [2] * 49
+    assert len(timers) == 1
+
+
 @pytest.mark.parametrize(
     ("newcomer", "waiting", "loser"),
     [
