@@ -126,7 +126,7 @@ class History:
         run = self.look(visitor_key, run_id)
         if stream not in run.streams:
             raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
-        steps = run.streams[stream].steps
+        steps = run.steps_of(stream)
         step_at(steps, position)
         return steps, run.settings
 

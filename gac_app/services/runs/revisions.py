@@ -28,10 +28,11 @@ def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) 
 
     Raises:
         RequestError: there is no such step or token, or today's members lack a token.
+        NotFoundError: the steps are not known here; see `RunView.steps_of`.
     """
     from gac_app.decoding.loop import Branch
 
-    steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else ()
+    steps = parent.steps_of(ENSEMBLE)
     step = step_at(steps, position)
     listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
     if token_id not in listed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
-from gac_app.errors import RequestError
+from gac_app.errors import ElsewhereError, NotFoundError, RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.storage import BESIDE as BESIDE
@@ -134,6 +134,20 @@ class RunView:
     def shares_read(self) -> dict[str, float]:
         """By name, the share of the prompt that each member has read, 0 to 1; only of members that read now."""
         return {}
+
+    def steps_of(self, stream: str) -> Sequence[StepTrace]:
+        """The steps of a stream; none if there is no such stream.
+
+        Raises:
+            ElsewhereError: another server decodes it, and has told its text alone.
+            NotFoundError: only its text is left.
+        """
+        found = self.streams.get(stream)
+        if found and found.stored and not found.events and found.outline:
+            if is_over(self):
+                raise NotFoundError("This answer was interrupted, and only its text was kept.")
+            raise ElsewhereError("Another server writes this answer; its tokens can be inspected when it is done.")
+        return found.steps if found else ()
 
     @property
     def outcomes(self) -> tuple[str, ...]:

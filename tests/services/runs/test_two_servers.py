@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from gac_app.decoding.trace import outline_to_json
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import ElsewhereError, NotFoundError, RequestError
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import RunView, is_over
 from gac_app.storage import Store, Wish
@@ -86,6 +86,21 @@ def test_answers_grow_on_the_other_server(house: House) -> None:
     assert texts(there.history.find(ALICE, ended(run).id)) == texts(run)
 
 
+def test_its_tokens_can_be_inspected_there_when_it_is_done(house: House) -> None:
+    here, there = slow(house), house.service()
+    run = long_run(here)
+    followed(there, run.id)
+    for ask in (
+        lambda: there.history.steps(ALICE, run.id, "ensemble", 0),
+        lambda: there.branch(ALICE, run.id, 0, 1),
+    ):
+        with pytest.raises(ElsewhereError, match="its tokens can be inspected when it is done"):
+            ask()
+    there.stop(ALICE, run.id)
+    steps, _ = there.history.steps(ALICE, ended(run).id, "ensemble", 0)
+    assert len(steps) == len(run.streams["ensemble"].steps)
+
+
 def test_nobody_reads_what_another_visitor_follows(house: House) -> None:
     here, there = slow(house), house.service(server={"sharing": True})
     run = long_run(here)
@@ -105,7 +120,10 @@ def test_an_owner_s_death_leaves_what_was_followed(house: House) -> None:
         told = {key: stream.text for key, stream in followed(there, run_id).streams.items()}
         process.kill()
         process.wait(WAIT_S)
-        seen = house.service().history.find(ALICE, run_id)
+        after = house.service()
+        seen = after.history.find(ALICE, run_id)
+        with pytest.raises(NotFoundError, match="only its text was kept"):
+            after.history.steps(ALICE, run_id, "ensemble", 0)
         assert (seen.status, is_over(seen), seen.as_turn().answers) == ("interrupted", True, {})
         assert all(stream.text.startswith(told[key]) for key, stream in seen.streams.items())
         again = ended(there.regenerate(ALICE, run_id, "ensemble"))
