@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Error, Page, Route
 
 from tests.browser.conftest import Opener, Site, Watched, loading, served, wait_for_start
 from tests.browser.test_axe import all_findings, with_axe
@@ -243,8 +243,34 @@ def test_the_same_reasons_are_kept_of_the_next_battle_too(serve_arena: ArenaServ
         page.wait_for_selector(".gac-arena-reasons:not([hidden])")
         page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
         page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
-        page.click(".gac-arena [data-act=reveal]")
+        page.focus(".gac-arena-reasons [name=left][value=clear]")
+        page.keyboard.press("r")
         page.wait_for_selector(".gac-battle-card h3 bdi")
+
+
+def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, open_page: Opener) -> None:
+    calls, status = "**/component_server/", ".gac-arena .gac-status:text-is('These were the two.{}')"
+
+    def lose_tokens(route: Route) -> None:
+        if "battle_tokens" in (route.request.post_data or ""):
+            route.fulfill(json={"error": "of before the server's last start"})
+        else:
+            route.continue_()
+
+    page = open_page(serve_arena()).page
+    to_arena(page)
+    page.route(calls, lose_tokens)
+    begin(page)
+    answered(page)
+    page.click(".gac-vote[data-outcome=tie]")
+    with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
+        page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(status.format(""))
+    page.unroute(calls)
+    page.reload()
+    wait_for_start(page)
+    to_arena(page)
+    page.wait_for_selector(status.format(" Choose a token to see what every member wanted."))
 
 
 def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page: Opener) -> None:

@@ -22,7 +22,7 @@ export class BattleTold {
   }
 
   clear() {
-    this.place = null;
+    Object.assign(this, { place: null, hasTokens: false });
     this.painter.clear();
     this.tip.hide();
     this.inspector.clear(null);
@@ -44,6 +44,8 @@ export class BattleTold {
     const modes = replies.filter(({ index }) => contestants[index].member === null).map(({ reply }) => reply.mode);
     if (arena.root.dataset.view === "plain" && modes.length) arena.setView(modes.some((mode) => mode !== "every-step") ? "gate" : "winner");
     arena.showViews(true);
+    this.hasTokens = true;
+    arena.refresh();
   }
 
   revealAnswer(answer, index, turn, reply, member) {

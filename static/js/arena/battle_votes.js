@@ -78,7 +78,7 @@ export class BattleVotes {
     if (!this.state || !this.root.isConnected || !this.root.offsetParent || event.defaultPrevented || event.repeat) return;
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     // Where arrows move something else, they do not vote.
-    if (event.target.closest?.("input, textarea, select, [contenteditable], dialog, [role=tab], [role=radio], pre, table")) return;
+    if (event.target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable], dialog, [role=tab], [role=radio], pre, table")) return;
     const { phase, may_vote: mayVote } = this.state, outcome = KEYS[event.key];
     const isVote = outcome && mayVote, act = phase === "voted" ? { u: "onUndo", r: "onReveal" }[event.key] : null;
     if (!isVote && !act) return;
