@@ -51,6 +51,10 @@ class RemoteMember(InlineMember):
     ) -> Future[ReadResult]:
         """See `Member`. It drafts nothing, and the server knows no background."""
         with self._lock:
+            if self._closed.is_set():
+                refused: Future[ReadResult] = Future()
+                refused.set_exception(self._why_closed)
+                return refused
             before = self._under_way.get(read.sequence.slot)
             future = self._under_way[read.sequence.slot] = self._pool.submit(self._asked, read, before)
         return future
@@ -68,16 +72,23 @@ class RemoteMember(InlineMember):
             self._free(sequence)
 
     def close(self) -> None:
-        self._closed.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._closed.set()
+            self._pool.shutdown(wait=False)
         super().close()
 
     def drop_background(self) -> None:
         """Pending reads end by themselves."""
 
+    @property
+    def _why_closed(self) -> MemberError:
+        return MemberError(self.name, "exception", "has been closed")
+
     def _asked(self, read: Read, before: Future[ReadResult] | None) -> ReadResult:
         if before:
             wait([before])
+        if self._closed.is_set():
+            raise self._why_closed
         with self._failures_noted():
             if read.with_logs:
                 return super().begin(read).result()

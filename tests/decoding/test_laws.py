@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from tests.decoding.conftest import make
 from tests.examples import FEW
+from tests.fakes import FixedModel, config_of, ensemble_of
 
 SEEDS = st.lists(st.integers(0, 50), min_size=1, max_size=4, unique=True)
 ALIGNMENTS = st.sampled_from(["paper", "prefix"])
@@ -41,6 +43,15 @@ def test_threshold_zero_is_the_gate_alone(seeds: list[int]) -> None:
     assert tokens_of(gated) == tokens_of(alone)
     assert finished.num_ensembled == 0
     assert all(usage.num_forwards == 0 for name, usage in finished.members.items() if name != f"m{seeds[0]}")
+
+
+@pytest.mark.parametrize("tokens", [(b"a", b"z"), (b"q", b"a"), (b"z", b"to", b"q"), (b" at", b" the", b"z")])
+def test_of_equals_all_take_the_first(tokens: tuple[bytes, ...]) -> None:
+    """In bfloat16 the two largest logits are often equal."""
+    probs = dict.fromkeys(tokens, 1 / len(tokens))
+    ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", probs)], config_of(["a", "b"]), InlineMember)
+    ways: list[dict[str, object]] = [{"alone": "a"}, {"mode": "gate", "threshold": 0}, {"mode": "every-step"}]
+    assert {tokens_of(run(ensemble, **how)[0])[0] for how in ways} == {min(tokens)}
 
 
 @FEW

@@ -113,6 +113,21 @@ def test_a_sequence_is_freed_after_its_read(model: FarModel, member: RemoteMembe
     assert model.num_held == 0
 
 
+def test_after_closing_it_says_so(model: FarModel) -> None:
+    """As a `ThreadMember` does: to a read that waits, and to a new one."""
+    member = RemoteMember(model, mapping_of(model))
+    model.fault = Fault("hang", marker=b"HANG")
+    sequence = member.open(member.encode("HANG"))
+    member.read(sequence)
+    assert model.is_hanging.wait(WAIT_S)
+    waits = member.read(sequence)
+    member.close()
+    model.released.set()
+    for read in (waits, member.read(member.open([1]))):
+        with pytest.raises(MemberError, match="has been closed"):
+            read.result(WAIT_S)
+
+
 def test_a_failure_ends_when_the_server_answers(
     model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,8 +54,9 @@ class Cover:
     """The covers with the same last boundary, as one: what they may be followed by is equal.
 
     Attributes:
-        weight: their share of the probability of all covers of the bytes so far, divided by the probability that the
-            last token is as long as it is: that of the tokens that begin with the bytes after the boundary.
+        weight: w_j of the module's formula, up to a factor that all have in common: how probable it is that the
+            member's tokens came through the boundary. It leaves out that the token after it is as long as it has to be:
+            `_share` multiplies by that. At the end of the text there is no such token, so the weight is the share.
         distribution: the member's distribution there; None until it is read.
     """
 

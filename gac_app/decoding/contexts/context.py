@@ -23,6 +23,13 @@ class MemberContext:
     pieces others cut them into, and may be inside one of them when another member's ends (see `covers`). Otherwise it
     reads every union token by ids of its own.
 
+    A step asks like this; `gather` does it for several members at once:
+
+        future = context.ask()
+        while (step := (wait for future, then) context.take()) is None:
+            future = context.ask()      # mostly never: see `take`
+        context.feed(token_id)
+
     Args:
         member: whose context this is.
         prompt_ids: the prompt in the member's own ids.
@@ -93,7 +100,10 @@ class MemberContext:
         return None if self.is_read else self._held.reach(*self.draft.needed())
 
     def take(self) -> MemberStep | None:
-        """The member's step from the read that was asked for, which is over; None if more has to be asked.
+        """The member's step from the read that was asked for, which is over.
+
+        None = more has to be asked: the read was of a rejected draft, or had begun before the last tokens were fed; or
+        the boundary after an incomplete character is known only now.
 
         Raises:
             MemberError: the read has failed.
@@ -107,7 +117,7 @@ class MemberContext:
             self._num_read += result.num_read
             self._seconds += result.seconds
         if self.text.missed or not self._held.fill_in(self.text.covers):
-            return None  # the pass read other tokens than those fed, or fewer
+            return None
         if self.text.rest:
             self.text.take_rest()
             if self.text.covers.unread:

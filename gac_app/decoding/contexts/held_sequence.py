@@ -21,6 +21,11 @@ class HeldSequence:
         prompt, then ids up to the   the member's own likely tokens,
         last boundary of the chain   which nobody has asked for so far
 
+    The chain has the boundaries at which the member's tokens ended, each with the ids since the one before. Spellings
+    differ after the last boundary that they share, so that what was computed before it is kept. For example, after a
+    prompt of 5 ids the chain 0 -(7)-> 1 -(8, 9)-> 3 holds 5 + 3 ids; boundaries are named by their number of ids. To
+    reach 0 -(7)-> 1 -(6)-> 2 instead, `_path` goes back to 1, and only the id 6 is written and read.
+
     Every read that has begun and is not taken is in one queue, oldest first. *Speculative* reads begin before they are
     asked for: prefetches, and drafts. Only the first read may be due or rejected; those after it are drafts:
 

@@ -83,8 +83,9 @@ class TokenDistribution:
 
     @property
     def argmax_id(self) -> int:
-        """The likeliest token."""
-        return self.top[0][0]
+        """The likeliest token, the first one of equals."""
+        first, most = self.top[0]
+        return min((token_id for token_id, prob in self.top if prob == most), default=first)
 
     @property
     def is_finite(self) -> bool:

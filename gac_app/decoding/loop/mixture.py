@@ -1,8 +1,11 @@
 """The combined distribution of a step, computed on first access.
 
-With a linear rule, the members' top-k mostly suffice for the choice and the trace of a step: see `TopKBounds`. The
-whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt. Where a server told a
-member's likeliest tokens, its distribution has bounds, and so has the mixture.
+Two things save computing or asking for a whole distribution. They have nothing to do with each other:
+
+- `_likely`, if the rule is linear: the members' top-k mostly suffice for the choice and the trace of a step (see
+  `TopKBounds`). `probs_U` is computed for sampling, for other rules, and where the top-k leave a doubt.
+- `bounds_U`, where a server told only a member's likeliest tokens: its distribution has bounds, and so has the mixture.
+  `proof.sure_choice` chooses from them, and asks the server for more by `know` and `widen`.
 
 Shape suffix: `U` the union vocabulary.
 """
@@ -113,14 +116,14 @@ class Mixture:
     @property
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        known = self._bounds.argmax_id if self._bounds else None
+        known = self._likely.argmax_id if self._likely else None
         return int(self.probs_U.argmax()) if known is None else known
 
     def is_contested(self, token_id: int) -> bool:
         return any(token_id == ids.start for ids in self._contested)
 
     def prob_of(self, token_id: int) -> float:
-        known = self._bounds.prob_of(token_id) if self._bounds else None
+        known = self._likely.prob_of(token_id) if self._likely else None
         return float(self.probs_U[token_id]) if known is None else known
 
     def largest(self, k: int) -> list[tuple[int, float]]:
@@ -128,7 +131,7 @@ class Mixture:
         tokens.
         """
         k = min(k, len(self._top_ids))
-        known = self._bounds.largest(k) if self._bounds else None
+        known = self._likely.largest(k) if self._likely else None
         if known is None:
             ids = [token_id for token_id, _ in top_k(self.probs_U, k)]
             known = [(token_id, prob) for token_id in ids if (prob := self.prob_of(token_id)) > 0]
@@ -136,14 +139,14 @@ class Mixture:
 
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
-        known = self._members[name].prob_of(token_id)
+        known = self._likely_of[name].prob_of(token_id)
         if known is None and not self._contested:
             return self.member_steps[name].distribution.prob_of(token_id)
         return float(self.aligned(name)[token_id]) if known is None else known
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
-        known = self._members[name].rank_of(token_id)
+        known = self._likely_of[name].rank_of(token_id)
         if known is None and not self._contested:
             return self.member_steps[name].distribution.rank_of(token_id)
         return rank_of(token_id, self.aligned(name)) if known is None else known
@@ -156,19 +159,19 @@ class Mixture:
         return self._aligned_by_name[name]
 
     @cached_property
-    def _bounds(self) -> TopKBounds | None:
-        """None if the rule is not linear."""
+    def _likely(self) -> TopKBounds | None:
+        """The mixture's probabilities of the candidates; None if the rule is not linear."""
         if not self._combiner.is_linear:
             return None
         probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
         for name, weight in self.weights.items():
-            for token_id, prob in self._members[name].probs.items():
+            for token_id, prob in self._likely_of[name].probs.items():
                 probs[token_id] += weight * prob
-            most_beside += weight * self._members[name].most_beside
+            most_beside += weight * self._likely_of[name].most_beside
         return TopKBounds(probs, most_beside)
 
     @cached_property
-    def _members(self) -> dict[str, TopKBounds]:
+    def _likely_of(self) -> dict[str, TopKBounds]:
         """Each member's probabilities of the candidates. On GPUs that is one transfer for each member; otherwise whole
         vocabularies would go between them, and each number of the trace would be a transfer.
         """

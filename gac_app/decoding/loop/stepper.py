@@ -153,7 +153,11 @@ class Stepper:
     # --- ask
 
     def _ask(self, num_left: int) -> tuple[dict[str, MemberStep], GateDecision]:
-        """The steps of the members asked, the gate first, and the gate's decision."""
+        """The steps of the members asked, the gate first, and the gate's decision.
+
+        A member that fails is no longer `alive`, so the loop begins anew with the next gate, or another member drawn.
+        What the others have answered is kept.
+        """
         if self._rules.stopped.is_set():
             raise SessionStopped
         if self._is_alone:
@@ -168,7 +172,7 @@ class Stepper:
             idle = others if settings.reads_along else []
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
             if first[0].name not in member_steps:
-                continue  # the gate failed: the next member is the gate now
+                continue
             asked = [member_steps[context.name].distribution for context in first if context.name in member_steps]
             decision = self._rules.gate.decision_on(asked, is_stable=self._is_stable)
             if decision.is_open and others:
