@@ -73,12 +73,12 @@ def served(
 
 
 @contextmanager
-def loading(service: RunService) -> Iterator[None]:
-    """While members load."""
+def loading(service: RunService, name: str = "Large") -> Iterator[None]:
+    """While members load, `name` among them."""
     ensemble, service.members._ensemble = service.members._ensemble, None
-    service.members.set("Large", "loading")
+    service.members.set(name, "loading")
     yield
-    service.members.set("Large", "ready")
+    service.members.set(name, "ready")
     service.members._ensemble = ensemble
 
 

@@ -89,3 +89,19 @@ def test_a_run_again_waits_for_the_models(serve: Server, open_page: Opener) -> N
         assert page.page.locator(".gac-notice").is_hidden()
     page.page.wait_for_selector(".gac-board.is-again .gac-again >> nth=2")
     page.wait_for_end()
+
+
+def test_a_run_again_of_history_waits_for_the_models(serve: Server, open_page: Opener) -> None:
+    """On Compare, where it will be shown; another press calls it off."""
+    waits, again = ".gac-status:has-text('Will be asked as soon as')", ".gac-runs button:text-is('Run again')"
+    site = serve()
+    page = open_page(site)
+    page.ask("hello")
+    with loading(site.service):
+        for is_off in (False, True, False):
+            page.page.click("role=tab[name=History]")
+            page.page.click(again)
+            page.page.wait_for_selector(waits, state="detached" if is_off else "visible")
+        assert page.page.locator(".gac-notice").is_hidden()
+    page.page.wait_for_selector(".gac-board.is-again .gac-again >> nth=2")
+    page.wait_for_end()

@@ -13,7 +13,7 @@ from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
-from tests.browser.conftest import Opener, Site, served
+from tests.browser.conftest import Opener, Site, loading, served
 from tests.browser.test_contrast import MEASURE
 from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
@@ -85,6 +85,36 @@ def test_a_reloaded_study_has_its_title_though_it_comes_late(site: Site, open_pa
     page.reload()
     page.wait_for_selector(".gac-lab-head h2")
     assert page.inner_text(".gac-lab-head h2").startswith("Calibration:")
+
+
+def test_batches_and_studies_wait_for_the_models(site: Site, open_page: Opener) -> None:
+    """Where the page knows that they load, also after a reload, and where a new server has to say so."""
+    awaits, run = ".gac-lab-note:has-text('Will be asked as soon as')", ".gac-lab-run"
+
+    def to(tab: str, done: str = awaits) -> None:
+        page.click(f"button[role=tab]:has-text('{tab}')")
+        page.wait_for_selector(f".gac-{tab.lower()} {done}")
+
+    for number in (1, 2):
+        with loading(site.service, "slow"):
+            if number == 1:
+                page = open_page(site).page
+                page.wait_for_selector(".gac-chips li[data-phase=loading]")
+            to("Batch", run)
+            page.fill("[name=prompts]", "One?\n" * number)
+            page.click(f".gac-batch {run}")
+            to("Batch")
+            if number == 1:
+                page.reload()
+                to("Batch")
+            to("Lab", ".gac-lab-study")
+            page.click(".gac-lab-study:has-text('Calibration')")
+            page.fill("[name=questions]", str(3 + number))
+            page.click(f".gac-lab {run}")
+            to("Lab")
+        page.wait_for_selector(f".gac-lab-kept li >> nth={number - 1}")
+        to("Batch", f".gac-batch-table tr:nth-child({number}) .gac-vote:text-is('Tie')")
+        assert page.locator(awaits).count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

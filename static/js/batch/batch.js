@@ -8,6 +8,7 @@ import { h, memberName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { lookAgain } from "../page/members.js";
 import { sentence, t } from "../page/words.js";
+import { Awaited, QUESTION } from "../settings/awaited.js";
 import { settings } from "../settings/settings.js";
 
 const POLL_MS = 1000;
@@ -36,6 +37,11 @@ class Batch {
         download(new Blob([write(this.rows.map((row) => row.run).filter(Boolean))], { type }), `answers.${ending}`);
       });
     }
+    this.awaited = new Awaited("batch", {
+      box: () => this.form.elements.prompts, ask: () => this.form.requestSubmit(), onChange: () => this.say(this.awaited.isOn ? t("status.awaits-members") : ""),
+    });
+    this.form.elements.prompts.value ||= this.awaited.text ?? ""; // a reload has emptied it
+    if (this.awaited.isOn) this.awaited.onChange();
     watch("value", () => this.answer(parseJson(props.value, null)));
   }
 
@@ -139,6 +145,7 @@ class Batch {
 
   begin(event) {
     event.preventDefault();
+    if (this.awaited.hold()) return;
     this.say("");
     this.trigger("started", { key: visitorKey(), prompts: this.form.elements.prompts.value, settings: settings(), at: Date.now() });
   }
@@ -147,7 +154,10 @@ class Batch {
   answer(reply) {
     if (!reply) return;
     this.say(reply.error);
-    if (reply.passes) lookAgain();
+    if (reply.passes) {
+      this.awaited.refused(QUESTION);
+      lookAgain();
+    }
     if (reply.error) return;
     this.rows = [];
     this.refresh();

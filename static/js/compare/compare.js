@@ -45,11 +45,11 @@ export async function clear() {
   await shown.clear();
 }
 
-/** Another tab asks for a run, which is shown on this one. */
-export async function expectHere() {
+/** Another tab asks for a run, which is shown on this one. `asked`: what waits if the members turn out to be loading. */
+export async function expectHere(asked = null) {
   const shown = await board;
   await shown.clear();
-  shown.expect();
+  shown.expect(asked);
   tell({ tab: "compare" });
 }
 

@@ -62,8 +62,8 @@ class History {
     return [...this.list.querySelectorAll(".gac-choose :checked")].map((box) => box.closest("[data-run]").dataset.run);
   }
 
-  async go(event, run) {
-    await expectHere();
+  async go(event, run, asked = null) {
+    await expectHere(asked);
     this.trigger(event, { key: visitorKey(), run: run.id });
   }
 
@@ -73,8 +73,11 @@ class History {
     return this.go("open", run);
   }
 
-  onRerun(run) {
-    return this.go("rerun", run);
+  /** While members load it waits on Compare; the button once more calls it off. */
+  async onRerun(run) {
+    const { awaited } = await board, asked = { name: JSON.stringify(["rerun", { run: run.id }]), ask: () => this.go("rerun", run, asked) };
+    if (awaited.other?.name === asked.name) awaited.keep(null);
+    else await this.go("rerun", run, asked);
   }
 
   onChoose() {

@@ -8,6 +8,7 @@ import { onLoaded } from "../page/loaded.js";
 import { lookAgain } from "../page/members.js";
 import { moment, seconds } from "../page/numbers.js";
 import { LANGUAGE, said, sentence, t } from "../page/words.js";
+import { Awaited } from "../settings/awaited.js";
 
 const POLL_MS = 1000;
 let lab = null;
@@ -45,6 +46,7 @@ class Lab {
     this.form.addEventListener("submit", (event) => this.begin(event));
     this.form.elements.set.addEventListener("change", () => this.chooseSet());
     this.cancel.addEventListener("click", () => this.callOff());
+    this.awaited = new Awaited("lab", { box: () => this.form.elements.own, onChange: () => this.say(this.awaited.isOn ? t("status.awaits-members") : "") });
     watch("value", () => this.answer(parseJson(props.value, null)));
   }
 
@@ -92,9 +94,15 @@ class Lab {
 
   begin(event) {
     event.preventDefault();
-    this.say("");
     const { set, questions, own } = this.form.elements;
     const fields = { study: this.chosen.name, set: set.value, questions: questions.valueAsNumber || 0, own: this.own.hidden ? "" : own.value };
+    const asked = { name: JSON.stringify(fields), ask: () => this.send(asked, fields) };
+    if (!this.awaited.holdOther(asked)) asked.ask();
+  }
+
+  send(asked, fields) {
+    this.asked = asked;
+    this.say("");
     this.trigger("started", { key: visitorKey(), at: Date.now(), ...fields });
   }
 
@@ -102,7 +110,10 @@ class Lab {
   async answer(reply) {
     if (!reply) return;
     this.say(reply.error);
-    if (reply.passes) lookAgain();
+    if (reply.passes) {
+      this.awaited.refused(this.asked);
+      lookAgain();
+    }
     if (reply.error) return;
     Object.assign(this, { isMine: true, isCancelled: false, before: this.before ?? new Set() });
     await this.refresh();
