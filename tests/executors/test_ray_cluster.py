@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.executors import ray_actors
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig, RayConfig, RayShare
 from gac_app.models.hardware import plan
@@ -67,3 +68,8 @@ def test_members_on_ray_take_nothing_of_this_machine() -> None:
     assert {placement.device for placement in found.placements.values()} == {"Ray"}
     assert found.are_apart
     assert found.warnings == ()
+
+
+def test_a_silent_actor_is_given_up_within_five_seconds() -> None:
+    """As is promised; on busy machines the tests with a cluster have more patience."""
+    assert ray_actors._LOOK_S + ray_actors.PULSE_S < 5
