@@ -309,6 +309,22 @@ def test_a_member_that_fails_for_good_is_dropped(culprit: str, how: dict[str, ob
     assert culprit in end.detail
 
 
+@pytest.mark.parametrize("place", [6, 9, 12, 15])
+def test_members_that_fail_together_are_told_in_order(place: int) -> None:
+    """Whoever drafts, and is asked first."""
+    plain, _ = decode(twins(), "off", mode="every-step")
+    marker = b"".join(step.token for step in plain[:place])
+    for failure in ("drop", "stop"):
+        ways = [
+            decode(twins(a=Fault("raise", marker=marker), b=Fault("nan", marker=marker)), speculation,
+                   mode="every-step", on_member_failure=failure)
+            for speculation in ("off", "on")
+        ]  # fmt: skip
+        (steps, end), (drafted, drafted_end) = ways
+        assert [step.dropped for step in drafted] == [step.dropped for step in steps]
+        assert drafted_end.detail == end.detail
+
+
 def test_members_in_threads_draft_alike() -> None:
     ensemble = twins(ThreadMember)
     try:

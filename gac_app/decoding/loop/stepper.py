@@ -209,7 +209,7 @@ class Stepper:
             idle: prefetch while the others are waited for.
         """
         member_steps, errors = self._drafter.gather(contexts, idle)
-        for error in errors:
+        for error in sorted(errors, key=lambda error: list(self.contexts).index(error.member)):
             self._drop(error)
         return member_steps
 
