@@ -82,6 +82,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
     page.wait_for_end()
     page.page.click(".gac-keep summary")
     page.page.click(".gac-asked button:text('⟦Diff⟧')")
+    page.page.wait_for_selector("dialog.gac-diff[open]")
     assert unsaid(page) == set()
     page.page.keyboard.press("Escape")
     page.page.click(".gac-summary")

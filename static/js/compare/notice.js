@@ -23,10 +23,9 @@ export function start({ element, props, watch }) {
   draw();
 }
 
-/** A message goes on from "The prompt", or stands after the name of its field. */
+/** A sentence about the prompt, or a message after the name of its field. */
 function wordsOf(name, message) {
-  if (!name) return sentence(message);
-  if (name === "prompt") return said(`The prompt ${message}`);
+  if (!name || name === "prompt") return sentence(name ? `${name}: ${message}` : message);
   const field = name[0].toUpperCase() + name.slice(1), whole = `${field}: ${message}`;
   return said(whole) === whole ? `${said(field)}: ${said(message)}` : said(whole);
 }

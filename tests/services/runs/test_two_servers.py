@@ -170,11 +170,11 @@ def test_nobody_stops_another_visitor_s_run(house: House) -> None:
 
 def test_a_run_goes_on_while_a_page_elsewhere_follows_it(house: House) -> None:
     here, there = slow(house), house.service()
-    here.audience.unseen_s = 0.3
+    here.audience.unseen_s = 1.0
     run = long_run(here)
     with here.following(run):
         here.note_seen(ALICE, run.id)
-    until_s = time.monotonic() + 3 * here.audience.unseen_s
+    until_s = time.monotonic() + 2 * here.audience.unseen_s
     while time.monotonic() < until_s:
         there.follow_elsewhere(ALICE, run.id)
         time.sleep(0.02)
