@@ -33,8 +33,8 @@ def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
     def copied() -> str:
         page.page.evaluate("navigator.clipboard.writeText('')")
         page.page.click("text=Copy as Markdown")
-        page.page.wait_for_function("navigator.clipboard.readText()")
-        return str(page.page.evaluate("navigator.clipboard.readText()"))
+        read = "async () => { for (;;) { const text = await navigator.clipboard.readText(); if (text) return text; } }"
+        return str(page.page.evaluate(read))
 
     text = copied()
     assert text.startswith("> and on\n\n*gate Small")
