@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Opener, Server
+from tests.services.house import until
 from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
@@ -31,9 +32,10 @@ def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
     page.page.click(".gac-keep summary")
 
     def copied() -> str:
+        read = "navigator.clipboard.readText()"
         page.page.evaluate("navigator.clipboard.writeText('')")
         page.page.click("text=Copy as Markdown")
-        read = "async () => { for (;;) { const text = await navigator.clipboard.readText(); if (text) return text; } }"
+        until(lambda: page.page.evaluate(read), "for the copy")
         return str(page.page.evaluate(read))
 
     text = copied()

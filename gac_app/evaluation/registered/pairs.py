@@ -2,7 +2,7 @@
 depend?
 
 All members read the reference answers once. The development questions say which member of a pair is the better one, and
-chooses the pair's weights; the held-out questions judge once. The rest is arithmetic.
+choose the pair's weights; the held-out questions judge once. The rest is arithmetic.
 
 Shape suffixes: `P` pairs, `N` questions, `S` samples of the bootstrap.
 """

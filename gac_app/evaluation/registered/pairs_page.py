@@ -9,6 +9,7 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.metrics import holm
 from gac_app.evaluation.metrics.dependence import partial_correlation, rank_correlation
 from gac_app.evaluation.registered.gated import KEPT, Gated
+from gac_app.evaluation.registered.page import in_points
 from gac_app.evaluation.registered.pairs import Gain, PairFound, PairRun, PairsFound
 
 _GAPS = (-1.0, 0.02, 0.1, 0.25, 0.5, float("inf"))  # between which gaps pairs are counted together
@@ -168,8 +169,7 @@ def _pairs(found: Sequence[PairFound], level: float) -> Iterator[str]:
 
 
 def _gained(gain: Gain, level: float) -> str:
-    low, high = (100 * end for end in gain.interval)
-    told = f"{100 * gain.gain:+.1f} ({low:+.1f} to {high:+.1f})"
+    told = in_points(gain.gain, gain.interval)
     told = f"**{told}**" if gain.adjusted < level else told
     return f"{100 * gain.even:+.1f} | {told} | {gain.adjusted:.2g}"
 
