@@ -30,5 +30,5 @@ RUN [ -z "$PREPARE" ] || python -m gac_app fetch
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.getenv(\"GAC_PORT\") or 7860}/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; from gac_app.environment import read_config; p = read_config(None, os.environ).server.port; r.urlopen(f'http://127.0.0.1:{p}/healthz', timeout=4)"]
 CMD ["python", "app.py"]

@@ -96,8 +96,9 @@ def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[
     """
     if not is_space(environ):
         return {}
-    own = [name.strip() for name in environ.get("SPACE_HOST", "").split(",")]  # a domain of its own is one of several
-    hosts = [*ServerConfig.model_fields["trusted_hosts"].default, *filter(None, own)]
+    named = (name.strip() for name in environ.get("SPACE_HOST", "").split(","))  # several with a domain of its own
+    own = list(filter(None, named)) or ["*.hf.space"]
+    hosts = [*ServerConfig.model_fields["trusted_hosts"].default, *own]
     defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": hosts, "framed_by": SPACE_FRAMES}}
     if disk.is_dir() and os.access(disk, os.W_OK):
         defaults |= {"database_url": f"sqlite:///{disk / 'gac.sqlite3'}", "cache_dir": disk / "cache"}

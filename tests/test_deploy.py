@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +14,15 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from gac_app.config import Config
+from gac_app.config import Config, ServerConfig
 from gac_app.config_file import load_config
 from gac_app.environment import environment_overrides
 from gac_app.models.hardware import plan
 from gac_app.models.hardware.devices import Devices
+from gac_app.server.host import bare_host
 from tests.command_line import run_command
+from tests.server.fakes import FakeService
+from tests.server.site import served
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -65,6 +72,16 @@ def test_compose_names_nothing_that_is_not_there(compose: dict[str, Any]) -> Non
     port = re.search(r"^EXPOSE (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert port
     assert page["ports"] == [f"127.0.0.1:7860:{port[1]}"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("variable", ["GAC_PORT", "GRADIO_SERVER_PORT", "PORT"])
+def test_the_container_is_asked_where_it_listens(variable: str) -> None:
+    [check] = re.findall(r"HEALTHCHECK .*\n +CMD (.+)", (ROOT / "Dockerfile").read_text())
+    command = [sys.executable, *json.loads(check)[1:]]
+    with served(bare_host(FakeService(), ServerConfig())) as url:  # type: ignore[arg-type]
+        port = url.rpartition(":")[2]
+        subprocess.run(command, cwd=ROOT, env=os.environ | {variable: port}, check=True)
 
 
 def test_the_composed_page_finds_database_and_members(compose: dict[str, Any]) -> None:

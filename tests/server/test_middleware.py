@@ -53,12 +53,12 @@ def test_all_of_gradio_that_the_page_does_not_use_is_shut(client: TestClient) ->
     assert opened == used | harmless
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1:7860", "[::1]:7860", "someone-gac.hf.space"])
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1:7860", "[::1]:7860"])
 def test_own_hosts_are_answered(client: TestClient, name: str) -> None:
     assert client.get("/healthz", headers={"Host": name}).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "hf.space.evil.example", "0x7f.1", ""])
+@pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "evil.hf.space", "0x7f.1", ""])
 def test_a_spoofed_host_is_refused(client: TestClient, name: str) -> None:
     answer = client.get("/", headers={"Host": name})
     assert answer.status_code == 400

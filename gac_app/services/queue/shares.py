@@ -68,7 +68,3 @@ class Allowance:
         if len(self._left) > MAX_NAMES:
             self._left.popitem(last=False)
         return wait_s
-
-    def forget(self, name: str) -> None:
-        """Count a name as one that comes for the first time."""
-        self._left.pop(name, None)

@@ -54,17 +54,18 @@ def test_nothing_else_opens(client: TestClient, headers: list[tuple[str, str]]) 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_guesses_are_slowed_for_their_address_alone(client: TestClient, host: FastAPI) -> None:
-    codes = [client.get("/", headers={"Authorization": f"Bearer {guess}"}).status_code for guess in range(20)]
-    assert codes == [401] * 5 + [429] * 15
-    late = client.get("/", headers=RIGHT)
-    assert late.status_code == 429, "a right guess among too many must not be told"
-    assert 1 <= int(late.headers["retry-after"]) <= 31
-    assert TestClient(host, client=("10.0.0.9", 1)).get("/", headers=RIGHT).status_code == 200
+def test_wrong_tokens_are_slowed_for_their_address_alone(client: TestClient, host: FastAPI) -> None:
+    wrong = {"Authorization": "Bearer wrong"}
+    guesses = [client.get("/", headers=wrong) for _ in range(20)]
+    assert [guess.status_code for guess in guesses] == [401] * 5 + [429] * 15
+    assert 1 <= int(guesses[-1].headers["retry-after"]) <= 31
+    assert TestClient(host, client=("10.0.0.9", 1)).get("/", headers=wrong).status_code == 401
 
 
-def test_the_operator_is_not_slowed(client: TestClient) -> None:
-    assert [client.get("/", headers=RIGHT).status_code for _ in range(20)] == [200] * 20
+def test_wrong_tokens_do_not_lock_the_operator_out(client: TestClient) -> None:
+    for _ in range(20):
+        client.get("/", headers={"Authorization": "Bearer wrong"})
+        assert client.get("/", headers=RIGHT).status_code == 200
 
 
 def test_after_a_while_one_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:

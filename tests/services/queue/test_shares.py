@@ -46,11 +46,3 @@ def test_names_without_number_take_no_memory(monkeypatch: pytest.MonkeyPatch) ->
     for number in range(100):
         allowance.take(str(number))
     assert len(allowance._left) == 10
-
-
-def test_a_name_that_is_forgotten_comes_as_for_the_first_time() -> None:
-    allowance = Allowance(1, 1, clock=lambda: 0.0)
-    assert [allowance.take("a") for _ in range(2)] == [0, 1]
-    allowance.forget("a")
-    allowance.forget("nobody")
-    assert [allowance.take("a") for _ in range(2)] == [0, 1]
