@@ -62,7 +62,6 @@ class ApiConfig(Frozen):
     """The API for programs. On a host that strangers may visit, it needs a key."""
 
     is_open: bool = True  # whether there is one
-    mcp: bool = False  # whether the page's address has a tool `ask` for MCP; needs the extra `mcp`
     keys: tuple[ApiKeyConfig, ...] = ()
 
     @model_validator(mode="after")

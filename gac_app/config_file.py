@@ -158,8 +158,14 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+# Keys of earlier versions, and what to do instead.
+_GONE = {"api.mcp": "no longer exists; remove it. Programs use the API (docs/api.md)"}
+
+
 def _located(item: Any) -> str:
     path = path_of(item["loc"])
+    if item["type"] == "extra_forbidden" and path in _GONE:
+        return f"{path}: {_GONE[path]}"
     return f"{path}: {message_of(item)}" if path else message_of(item)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gac_app.config_file import load_config
+from gac_app.config_file import config_of, load_config
 from gac_app.environment import DEFAULT_CONFIG, environment_overrides, read_config
 from gac_app.errors import ConfigError
 from tests.command_line import run_command
@@ -110,3 +110,8 @@ def test_relative_files_lie_beside_the_configuration(tmp_path: Path) -> None:
         "random:1",
     ]
     assert config.plugins == (str(tmp_path / "rules" / "mine.py"), "my.module")
+
+
+def test_a_key_that_is_gone_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"api\.mcp: no longer exists; remove it"):
+        config_of({"api": {"mcp": True}}, Path())

@@ -55,7 +55,6 @@ HEAVY: dict[str, set[str]] = {
     "spaces": {"commands"},
     "fastapi": {"server"},
     "prometheus_client": {"services", "server"},
-    "opentelemetry": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
     "typer": {"commands", "cli"},
@@ -76,7 +75,7 @@ _ROOM_ORDERS = {
     "speculation loop scoring mixes ensemble together",
     "ui": "gradio_stubs words scripts requests assets streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
-    "server": "quiet_log reporting limits middleware telemetry api page routes host serving",
+    "server": "quiet_log json_log reporting limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",
     "storage": "text migrations database runs battles studies servers signals store",
     "evaluation": "tasks metrics running advising studies registered suites harness",

@@ -12,7 +12,7 @@ from gac_app.folders import CONFIGS_DIR, STATIC_DIR
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-APART = {"mcp", "otel", "ray"}  # extras for few
+APART = {"ray"}  # extras for few
 BUILD = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 
 

@@ -56,9 +56,9 @@ def run(config: Config, *, logs_json: bool = False) -> None:
 
     # With the page and Gradio, this takes seconds; the loading of the members would slow it down.
     from gac_app.server.host import HostSecrets, create_host, launch_page
+    from gac_app.server.json_log import log_as_json, log_ended
     from gac_app.server.reporting import StateLog
     from gac_app.server.serving import serve_host
-    from gac_app.server.telemetry import log_as_json, log_ended, traced
 
     gpu = _zero_gpu() if is_zero_gpu(os.environ) else None
     secrets = HostSecrets(operator_token(os.environ), sign_in_secret(os.environ))
@@ -72,8 +72,7 @@ def run(config: Config, *, logs_json: bool = False) -> None:
             launch_page(services.runs, config, services.arena, services.exports, secrets)
         else:
             host = create_host(services.runs, config, services.lab, services.arena, services.exports, secrets)
-            with traced(host, services.runs, os.environ):
-                serve_host(host, config.server)
+            serve_host(host, config.server)
     finally:
         services.close()
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import gradio
@@ -20,8 +19,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from gac_app.config import Config, ServerConfig
-from gac_app.errors import ConfigError
-from gac_app.server.api.access import Access
 from gac_app.server.api.app import ApiPaths, api_app
 from gac_app.server.limits.callers import Callers
 from gac_app.server.middleware import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
@@ -85,11 +82,7 @@ def create_host(
     for router in _other_routes(service, config, arena, exports, secrets):
         host.include_router(router)
     blocks = build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
-    if completions and config.api.mcp:
-        add_ask(blocks, completions, host.state.api.state.access)
-        mount_page(host, blocks, {**page_assets(), "mcp_server": True})
-    else:
-        mount_page(host, blocks, page_assets())
+    mount_page(host, blocks, page_assets())
     return host
 
 
@@ -198,16 +191,6 @@ def bare_host(
     host.state.admission, host.state.api = admission, api_host
     host.include_router(health_routes(service))
     return host
-
-
-def add_ask(blocks: gradio.Blocks, completions: Completions, access: Access) -> None:
-    """Add the tool of MCP to a page that is not mounted yet. Raises ConfigError without the extra."""
-    if find_spec("mcp") is None:
-        raise ConfigError("api.mcp: needs the package mcp; pip install 'gac-app[mcp]'")
-    from gac_app.server.page.ask_tool import ask_tool
-
-    with blocks:
-        ask_tool(completions, access)
 
 
 def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -> None:

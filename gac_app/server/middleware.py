@@ -24,7 +24,6 @@ GRADIO_API = "/gradio_api/"
 MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
 # Its routes: those, events' streams, and details on demand.
 PAGE_ROUTES = {*MAX_BODY_BYTES, "heartbeat", "startup-events", "app_id", "info", "theme.css"}
-MCP_ROUTES = (f"{GRADIO_API}mcp", f"{GRADIO_API}mcp/")  # Gradio has them if the configuration says so
 _PREFIX = re.compile(r"(/\w[\w.~-]*)+/?", re.ASCII)  # the path under which a proxy shows the page
 # Headers in which proxies name the client and the requested address.
 FORWARDED = frozenset(
@@ -180,8 +179,6 @@ class ShutRoutes:
 
 def _refusal(path: str) -> int | None:
     """The status for refusing a path, or None."""
-    if path in MCP_ROUTES:
-        return None
     if path.startswith(GRADIO_API) and path.removeprefix(GRADIO_API).split("/")[0] not in PAGE_ROUTES:
         return 403
     if path.startswith(SHUT_ROUTES):

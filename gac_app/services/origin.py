@@ -1,4 +1,4 @@
-"""Where the work of a thread comes from: a program's request, a run. For logs and traces; no visitor, no text."""
+"""Where the work of a thread comes from: a program's request, a run. For logs; no visitor, no text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,19 +14,17 @@ class Origin:
 
     Attributes:
         request_id, run_id: of the API's request, of the run.
-        span: of the request, where traces are made.
     """
 
     request_id: str = ""
     run_id: str = ""
-    span: Any = None
 
 
 ORIGIN: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 (it is frozen)
 
 
 @contextmanager
-def originating(**parts: Any) -> Iterator[None]:
+def originating(**parts: str) -> Iterator[None]:
     """What the block does has these parts of an origin too."""
     token = ORIGIN.set(replace(ORIGIN.get(), **parts))
     try:

@@ -104,33 +104,6 @@ def langchain(url: str, model: str) -> None:
     said("batch", " | ".join(str(one.content) for one in chat.batch([ASK, "And three more?"], max_tokens=16)))
 
 
-def gradio_client(url: str, model: str) -> None:
-    from gradio_client import Client
-
-    client = Client(url, verbose=False)
-    said("ask", client.predict(ASK, model, 16, api_name="/ask"))
-
-
-def mcp(url: str, model: str) -> None:
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamable_http_client
-
-    async def told() -> str:
-        async with (
-            streamable_http_client(f"{url}/gradio_api/mcp/") as (read, write, *_),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            tools = (await session.list_tools()).tools
-            said("tools", ", ".join(tool.name for tool in tools))
-            arguments = {"prompt": ASK, "model": model, "max_tokens": 16}
-            answer = await session.call_tool(tools[0].name, arguments)
-            assert not getattr(answer, "is_error", getattr(answer, "isError", False)), answer  # by the release of mcp
-            return str(answer.content[0].text)  # type: ignore[union-attr]
-
-    said("call", asyncio.run(told()))
-
-
 def open_webui(url: str, model: str) -> None:
     """What open-webui's server sends: the check of a connection, a chat, and the chat's title."""
     import aiohttp
@@ -240,7 +213,7 @@ def said(what: str, text: Any) -> None:
 
 PROGRAMS = {
     program.__name__: program
-    for program in (openai, structured, litellm, llm, langchain, gradio_client, mcp, open_webui, lm_eval, schemathesis)
+    for program in (openai, structured, litellm, llm, langchain, open_webui, lm_eval, schemathesis)
 }
 
 if __name__ == "__main__":

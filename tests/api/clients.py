@@ -21,16 +21,15 @@ import httpx
 
 from tests.server.site import ROOT, free_port, wait_until_up
 
-PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "gradio_client", "mcp", "aiohttp", "lm_eval[api]"]
+PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "aiohttp", "lm_eval[api]"]
 PACKAGES += ["schemathesis>=4"]
-NAMES = ["openai", "structured", "litellm", "llm", "langchain", "gradio_client", "mcp", "open_webui", "lm_eval"]
+NAMES = ["openai", "structured", "litellm", "llm", "langchain", "open_webui", "lm_eval"]
 NAMES += ["schemathesis"]
 PROGRAMS = Path(__file__).with_name("client_programs.py")
 CONFIG = """
 members:
   - {name: a, source: "random:1"}
   - {name: b, source: "random:2"}
-api: {mcp: true}
 """
 
 

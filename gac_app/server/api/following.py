@@ -52,17 +52,14 @@ async def begin(completions: Completions, asked: Answered, asker: Asker) -> Foll
     return Following(await run_in_threadpool(start), leave)
 
 
-async def until_over(following: Following, request: Request | None) -> None:
+async def until_over(following: Following, request: Request) -> None:
     """Wait for the run's end, or for the client to go away; then the run ends within a step.
-
-    Args:
-        request: None = that the client goes away cannot be seen.
 
     Raises:
         ApiError: one of its streams failed.
     """
     with following.leave:
-        waits = [asyncio.create_task(_over(following.run)), *([asyncio.create_task(_gone(request))] if request else [])]
+        waits = [asyncio.create_task(_over(following.run)), asyncio.create_task(_gone(request))]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
