@@ -15,7 +15,6 @@ from gac_app.errors import BusyError, GacError, LimitError, NotFoundError, Reque
 from gac_app.models.message import Message
 from gac_app.server.api.answers import chat_logprob, gac_answer, gac_step, token_text
 from gac_app.server.api.errors import ApiError, error_of, invalid
-from gac_app.server.api.events import _num_told, _told
 from gac_app.server.api.following import refuse_failed
 from gac_app.server.api.forms import usage_of
 from gac_app.server.api.requests import UNSUPPORTED, ChatRequest, CompletionRequest, TokenizeRequest
@@ -203,14 +202,6 @@ def test_a_step_as_the_api_tells_it() -> None:
     assert gac_answer([step], None, has_steps=True).model_dump() == {"steps": [told], **dict.fromkeys(rest)}
 
 
-def test_the_end_of_an_answer_as_a_follower_is_told() -> None:
-    kind, data = _told(1, ended(num_tokens=8))
-    assert (kind, data.model_dump()) == (
-        "finished",
-        {"choice": 1, "reason": "stop", "detail": "", "num_tokens": 8, "num_ensembled": 5, "digest": "1f"},
-    )
-
-
 def run_of(num_choices: int, num_prompt_tokens: list[int]) -> CompletionRun:
     keys = [str(number) for number in range(len(num_prompt_tokens))]
     streams = {key: SimpleNamespace(finished=ended(num_tokens=10 + int(key))) for key in keys}
@@ -244,12 +235,3 @@ def test_an_answer_that_did_not_end_well_is_an_error(end: FinishedEvent | None, 
     assert caught.value.response().headers.get("retry-after") == ("5" if status == 503 else None)
     refuse_failed(ended(FinishReason.STOP))
     refuse_failed(ended(FinishReason.LENGTH))
-
-
-def test_an_event_is_named_by_how_many_came_before() -> None:
-    run = run_of(1, [1, 1, 1])
-    assert _num_told(run, "") == {"0": 0, "1": 0, "2": 0}
-    assert _num_told(run, "3.0.12") == {"0": 3, "1": 0, "2": 12}
-    for wrong in ("3.0", "1.2.3.4", "a.b.c", "-1.0.0", "1.2.", "1.2.1234567890"):
-        with pytest.raises(RequestError, match=r"Last-Event-ID: is none of this run's"):
-            _num_told(run, wrong)

@@ -24,7 +24,6 @@ from gac_app.server.api.answers import ChatChunk, ModelCard, ModelList
 from gac_app.server.api.chat import Chat
 from gac_app.server.api.description import ERRORS, document_of
 from gac_app.server.api.errors import ApiError, error_of
-from gac_app.server.api.events import EndTold, TokenTold, event_route
 from gac_app.server.api.forms import answering_route
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from gac_app.server.api.response_models import ResponseEvent, ResponseRequest
@@ -45,7 +44,7 @@ _ANY_SIZE = 2**63
 _BODIES = (ChatRequest, CompletionRequest, ResponseRequest, TokenizeRequest, DetokenizeRequest)
 _MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     *((body, "validation") for body in _BODIES),
-    *((told, "serialization") for told in (ChatChunk, ResponseEvent, TokenTold, EndTold)),
+    *((told, "serialization") for told in (ChatChunk, ResponseEvent)),
 ]
 # The names that settings have in requests, by path.
 _PARAMS = {"max_new_tokens": "max_tokens", "json_schema": "response_format", "settings": "gac.settings"}
@@ -81,7 +80,7 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     )
     for form in (Chat, Text, Response):
         app.include_router(answering_route(form, completions, access))
-    for routes in (_models_routes, token_routes, event_route):
+    for routes in (_models_routes, token_routes):
         app.include_router(routes(completions, access))
     app.state.access = access  # so that other ways in count with this one
     for kind in (ApiError, GacError, RefusedError, HTTPException, RequestValidationError):

@@ -93,15 +93,9 @@ def refuse_failed(end: FinishedEvent | None) -> None:
         raise ApiError(500, end.detail, code="member_failed")
 
 
-async def pieces_of(
-    run: CompletionRun, num_told: dict[str, int] | None = None
-) -> AsyncGenerator[tuple[str, list[TokenEvent], FinishedEvent | None] | None]:
-    """What each stream adds, as it comes: its key, its token events, and its end. None after `PING_S` of silence.
-
-    Args:
-        num_told: by stream, how many events are known already; kept up to date.
-    """
-    num_told = dict.fromkeys(run.streams, 0) if num_told is None else num_told
+async def pieces_of(run: CompletionRun) -> AsyncGenerator[tuple[str, list[TokenEvent], FinishedEvent | None] | None]:
+    """What each stream adds, as it comes: its key, its token events, and its end. None after `PING_S` of silence."""
+    num_told = dict.fromkeys(run.streams, 0)
     async with changes_of(run) as changed:
         is_over = False
         while not is_over:

@@ -61,7 +61,7 @@ class CompletionRun(LiveRun):
         scores: by stream, of each token of its document, where they are asked for.
     """
 
-    def __init__(self, question: Question, owner: str, id_prefix: str = "") -> None:
+    def __init__(self, question: Question, owner: str) -> None:
         self.question = question
         self.num_prompt_tokens: dict[str, int] = {}
         self.texts: dict[str, str] = {}
@@ -69,7 +69,7 @@ class CompletionRun(LiveRun):
         num, seed = question.num_choices, question.settings.seed
         keys = [str(number) for number in range(len(question.prompts) * num)]
         seeds = {key: (seed + int(key) % num) % 2**63 for key in keys}
-        plan = RunPlan(prompt="", settings=question.settings, seeds=seeds, id_prefix=id_prefix)
+        plan = RunPlan(prompt="", settings=question.settings, seeds=seeds)
         super().__init__(plan, owner=owner, keys=keys, member_names=())
         self.conversation_id = ""  # all of an asker's requests share what members have read
         self.num_at_once = NUM_AT_ONCE

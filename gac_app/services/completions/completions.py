@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gac_app.errors import ElsewhereError, LimitError, NotFoundError
+from gac_app.errors import LimitError
 from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.systems import System, Systems
 from gac_app.services.runs.live_runs import LiveRuns
@@ -71,7 +71,7 @@ class Completions:
         """
         owner = owner_of(asker.visitor_key)
         self._runs.members.ensemble()
-        run = CompletionRun(question, owner, self._runs.signals.server_prefix)
+        run = CompletionRun(question, owner)
         run.client = asker.client
 
         with self._lock:
@@ -89,18 +89,6 @@ class Completions:
     def following(self, run: CompletionRun) -> AbstractContextManager[None]:
         """Somebody waits for the run until the block ends; then the run ends within a step."""
         return self._runs.following(run)
-
-    def find(self, run_id: str, asker: Asker) -> CompletionRun:
-        """A run that is under way, or ended not long ago. Raises NotFoundError, also for another's; ElsewhereError for
-        one of another server.
-        """
-        try:
-            return self._live.find(owner_of(asker.visitor_key), run_id)
-        except NotFoundError:
-            if self._runs.signals.is_of_another_server(run_id):
-                text = "another server answers this run; send what concerns it to the one that was asked"
-                raise ElsewhereError(text) from None
-            raise NotFoundError("there is no such run, or it ended long ago") from None
 
     def forget(self, visitor_key: str) -> None:
         """Nothing is kept."""

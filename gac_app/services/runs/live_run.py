@@ -57,7 +57,6 @@ class RunPlan:
         branches: by stream, the beginning of its answer.
         kept: by stream, answers that are copied.
         seeds: by stream, if not the settings'.
-        id_prefix: its id begins so.
     """
 
     prompt: str
@@ -72,7 +71,6 @@ class RunPlan:
     branches: Mapping[str, Branch] = field(default_factory=dict)
     kept: Mapping[str, LiveStream] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
-    id_prefix: str = ""
 
 
 _OF_PLAN = ("prompt", "settings", "turns", "parent_run_id", "branch_position", "swap", "repeats_run_id")
@@ -89,7 +87,7 @@ class LiveRun(RunView):
 
     def __init__(self, plan: RunPlan, *, owner: str, keys: Sequence[str], member_names: tuple[str, ...]) -> None:
         super().__init__(
-            id=plan.id_prefix + uuid.uuid4().hex[len(plan.id_prefix) :],
+            id=uuid.uuid4().hex,
             conversation_id=plan.conversation_id or uuid.uuid4().hex,
             member_names=member_names,
             status=WAITING,

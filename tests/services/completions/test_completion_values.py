@@ -158,7 +158,6 @@ class Runs:
         self.companions: list[Any] = []
         self.halted: list[Any] = []
         self.refuses = refuses
-        self.signals = SimpleNamespace(server_prefix="", is_of_another_server=lambda _: False)
 
     def carry_out(self, run: CompletionRun, *, on_taken: Any, on_ended: Any) -> None:
         if self.refuses:
@@ -202,23 +201,10 @@ def test_what_is_refused_counts_no_more() -> None:
     assert runs.halted == []
 
 
-def test_a_run_is_found_by_its_asker_while_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.runs.live_runs.KEPT_RUNS", 2)
-    runs = Runs()
-    completions = Completions(cast("RunService", runs))
-    started = [completions.start(question(), asker()) for _ in range(4)]
-    for run in started[:3]:
-        run.over.set()
-    completions.start(question(), asker())
-    assert [completions.find(run.id, asker()) for run in started[1:]] == started[1:]
-    for run_id, who in ((started[0].id, asker()), (started[3].id, asker(BOB)), ("none", asker())):
-        with pytest.raises(NotFoundError, match="no such run, or it ended long ago"):
-            completions.find(run_id, who)
-    assert completions.context_length(System("a", "a", CONFIG.settings)) is None, "members load"
-
-
 def test_a_system_has_the_room_of_its_smallest_member() -> None:
     runs = Runs()
+    loading = Completions(cast("RunService", runs))
+    assert loading.context_length(System("a", "a", CONFIG.settings)) is None
     lengths = {"a": 9, "gac/gate": 5}
     members = {name: SimpleNamespace(model=SimpleNamespace(context_length=num)) for name, num in lengths.items()}
     runs.members = SimpleNamespace(ensemble=lambda: SimpleNamespace(members=members), are_ready=True)
