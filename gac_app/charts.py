@@ -66,7 +66,6 @@ class Panel:
     y_label: str
     series: Mapping[str, Series]
     end: float | None = None  # of both axes; None = the largest value
-    are_joined: bool = True  # the points of a series, by a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +276,6 @@ def _drawn(panel: Panel) -> tuple[list[Spec], list[Spec]]:
     if any(series.counts for series in panel.series.values()):
         area = {"domainMin": 0, "range": [_MIN_AREA, _MAX_AREA]}
         dots |= {"size": _number("count", scale=area, legend=None), "tooltip": [*tips, _number("count")]}
-    if not panel.are_joined:
-        return [{"mark": _DOT, "encoding": dots, "params": _CHOOSING}], rows
     lines = {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**base, "strokeDash": dash}, "params": _CHOOSING}
     return [lines, {"mark": _DOT, "encoding": dots}], rows
 

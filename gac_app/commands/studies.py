@@ -173,13 +173,13 @@ def registered_study(
 
     The first call registers it. A call after an interruption goes on where that one was.
     """
-    from gac_app.evaluation.registered import judge, open_study, read_protocol
+    from gac_app.evaluation.registered import StudyRun, page_of, plot_of, read_protocol
     from gac_app.loading import load_ensemble
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     protocol = read_protocol(file)
     config = load(protocol.config)
-    study = open_study(file, protocol, config, evaluation_dir(config))
+    study = StudyRun(file, protocol, config, evaluation_dir(config))
     study.register.refuse_judged()
     target = page or file.with_suffix(".md")
     if only_plan and not study.register.is_new:
@@ -192,10 +192,10 @@ def registered_study(
         if only_plan:
             return
         reporters = {part.task.name: Reporter(part.task.name) for part in study.parts}
-        outcome = judge(study, ensemble, lambda name, progress: reporters[name](progress))
+        judged = study.run(ensemble, lambda name, progress: reporters[name](progress))
     plot = target.with_suffix(".svg")
-    write_file(plot, to_svg(outcome.plot).encode())
-    write_file(target, outcome.page(f"python -m gac_app study {file.name}", plot.name).encode())
+    write_file(plot, to_svg(plot_of(judged)).encode())
+    write_file(target, page_of(study, judged, f"python -m gac_app study {file.name}", plot.name).encode())
     study.register.close()
     typer.echo(str(target))
 

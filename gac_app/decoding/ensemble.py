@@ -25,11 +25,9 @@ from gac_app.decoding.scoring import (
     ReadTexts,
     Score,
     Scorer,
-    TextProbs,
     TextScorer,
     TokenScore,
     prompt_key,
-    read_text,
     score_ids,
 )
 from gac_app.decoding.speculation import Schedules
@@ -193,39 +191,6 @@ class Ensemble:
             scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), gate, mix, self._read_texts)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_pieces
             return [score(bytes_of(text)) if text else Score(0.0, 0, 0, 0) for text in continuations]
-
-    def read(
-        self,
-        prompt: str | SequenceOf[Message],
-        continuations: SequenceOf[str],
-        *,
-        alone: str,
-        num_top: int,
-        settings: Settings | None = None,
-        raw: bool = False,
-        namespace: str = "",
-    ) -> list[TextProbs]:
-        """One member's probabilities of each of `continuations`, by byte. From those of several members `pieces` makes
-        what their mixtures need, so that each member reads a text once, however many mixtures it is in.
-
-        Arguments are those of `score`.
-
-        Args:
-            num_top: likely tokens told at each place where a token of the member begins.
-
-        Raises:
-            RequestError: prompt or settings do not fit.
-            MemberError, RuleError: the member or the gate rule fails.
-        """
-        request = self._requests.checked(prompt, settings, alone=alone, raw=raw, may_be_empty=True)
-        members, timeout_s = request.members, request.settings.step_timeout_s
-        is_fixed, gate = is_reproducible(members, request.settings), make_gate(request.settings)
-        found = []
-        with closing(PromptForks(members, request.ids, timeout_s, namespace, is_reproducible=is_fixed)) as forks:
-            for text in continuations:
-                with forks.sequences() as [sequence]:
-                    found.append(read_text(members[0], sequence, bytes_of(text), gate, timeout_s, num_top=num_top))
-        return found
 
     def score_prompt(
         self, request: Request, ids: SequenceOf[int], *, num_top: int, namespace: str, stopped: threading.Event

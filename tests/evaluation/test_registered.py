@@ -189,6 +189,7 @@ def test_the_grid_is_each_gate_with_each_rule(folder: Path) -> None:
     [
         ("about: x", "config: Field required"),
         ("[", "is no study"),
+        (STUDY + "measure: bits-of-pairs\n", "there are no studies of pairs any more; remove this study"),
         (STUDY + "effect: 0.5\n", "discordant: is less than the effect"),
         (STUDY + "colour: red\n", "colour: unknown key"),
         (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),

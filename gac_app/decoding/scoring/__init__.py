@@ -1,6 +1,5 @@
 """The log-probability of a given text under the ensemble. Knows no sampling."""
 
-from gac_app.decoding.scoring.bytes import TextProbs, read_text
 from gac_app.decoding.scoring.pieces import PromptForks, Score
 from gac_app.decoding.scoring.prompts import TextScorer, TokenScore, score_ids
 from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, prompt_key, rules_key
@@ -11,11 +10,9 @@ __all__ = [
     "ReadTexts",
     "Score",
     "Scorer",
-    "TextProbs",
     "TextScorer",
     "TokenScore",
     "prompt_key",
-    "read_text",
     "rules_key",
     "score_ids",
 ]

@@ -53,11 +53,11 @@ def _in_short(run: StudyRun, tests: Sequence[Paired]) -> Iterator[str]:
         is_shown = test.adjusted < level
         verdict = ("better" if test.delta > 0 else "worse") if is_shown else "no difference shown"
         names = f"| {test.task} | {test.setting.system.name} | {test.other.system.name} "
-        difference = in_points(test.delta, test.interval)
+        difference = _in_points(test.delta, test.interval)
         yield f"{names}| {difference} | {test.p:.3g} | {test.adjusted:.3g} | {verdict} |"
 
 
-def in_points(delta: float, interval: tuple[float, float]) -> str:
+def _in_points(delta: float, interval: tuple[float, float]) -> str:
     """A difference of shares, with its interval. Example: 0.02, (0.01, 0.03) -> "+2.0 (+1.0 to +3.0)"."""
     low, high = (100 * end for end in interval)
     return f"{100 * delta:+.1f} ({low:+.1f} to {high:+.1f})"
@@ -83,7 +83,7 @@ def _sparing(run: StudyRun, judged: Sequence[TaskResult]) -> Iterator[str]:
         scored = {score.system: score for score in one.held_out}
         mine, chosen = scored[sparing], scored[one.chosen]
         interval = paired_interval(mine.is_right, chosen.is_right)
-        difference = in_points(mine.accuracy - chosen.accuracy, interval)
+        difference = _in_points(mine.accuracy - chosen.accuracy, interval)
         verdict = "yes" if interval[0] > -protocol.effect else "not shown"
         yield f"| {one.part.task.name} | {mine.share_ensembled:.0%} | {difference} | {verdict} |"
     yield ""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
@@ -28,36 +28,12 @@ class StudyTask(Frozen):
     examples: Path | None = None  # worked examples in place of the task's own
 
 
-class StudyFile(Frozen):
-    """What every registered study says."""
+class Protocol(Frozen):
+    """A study: one setting of a grid is chosen, and judged by right answers."""
 
     about: str = Field(min_length=1)  # the question that it answers, in a sentence
     config: Path  # of the members
     tasks: tuple[StudyTask, ...] = Field(min_length=1)
-    level: float = Field(0.05, gt=0, lt=1)  # of all tests together
-    questions: int | None = Field(None, ge=4)  # of a task at most; None = as many as are needed
-    development: float = Field(0.5, gt=0, lt=1)  # share of the questions, on which is chosen; the rest is held out
-    seed: int = 0  # says which
-
-    def most(self, num_questions: int) -> int:
-        """How many questions of a task are asked, of so many."""
-        return min(num_questions, self.questions or num_questions)
-
-    def cut(self, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
-        """The development questions and those held out, in an order that only the seed and the questions decide."""
-
-        def place(question: Question) -> str:
-            return hashlib.sha256(f"{self.seed} {question.id} {question.question}".encode()).hexdigest()
-
-        most = self.most(len(questions))
-        num_first = min(max(int(most * self.development), 1), most - 1)
-        drawn = sorted(questions, key=place)[:most]
-        return drawn[:num_first], drawn[num_first:]
-
-
-class Protocol(StudyFile):
-    """A study of settings: one of a grid is chosen, and judged by right answers."""
-
     gates: tuple[str, ...] = ("every-step",)  # every-step, gate@0.5, agreement
     rules: tuple[str, ...] = ("mean",)  # combine rules, each with every gate
     systems: tuple[str, ...] = ()  # further settings of the grid, as `eval` names them
@@ -65,7 +41,11 @@ class Protocol(StudyFile):
     sparing: float | None = Field(None, gt=0, lt=1)  # most share of steps ensembled of a second setting, see StudyRun
     effect: float = Field(0.03, gt=0, lt=1)  # a difference of accuracies that must not be missed
     power: float = Field(0.8, gt=0, lt=1)  # the probability with which it is shown
+    level: float = Field(0.05, gt=0, lt=1)  # of all tests together
     discordant: float = Field(0.2, gt=0, le=1)  # share of questions that one gets right and the other wrong; a guess
+    questions: int | None = Field(None, ge=4)  # of a task at most; None = as many as are needed
+    development: float = Field(0.5, gt=0, lt=1)  # share of the questions, on which is chosen; the rest is held out
+    seed: int = 0  # says which
     parallel: int = Field(4, ge=1, le=64)  # answers at once
 
     @model_validator(mode="after")
@@ -84,8 +64,16 @@ class Protocol(StudyFile):
         """Held-out questions of a task."""
         return questions_needed(self.effect, self.power, self.discordant, self.level / self.num_tests)
 
-    def most(self, num_questions: int) -> int:
-        return min(num_questions, self.questions or ceil(self.num_needed / (1 - self.development)))
+    def cut(self, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+        """The development questions and those held out, in an order that only the seed and the questions decide."""
+
+        def place(question: Question) -> str:
+            return hashlib.sha256(f"{self.seed} {question.id} {question.question}".encode()).hexdigest()
+
+        most = min(len(questions), self.questions or ceil(self.num_needed / (1 - self.development)))
+        num_first = min(max(int(most * self.development), 1), most - 1)
+        drawn = sorted(questions, key=place)[:most]
+        return drawn[:num_first], drawn[num_first:]
 
     def shown_by(self, num_questions: int) -> float:
         """The smallest effect that so many held-out questions show with the power wanted."""
@@ -95,22 +83,6 @@ class Protocol(StudyFile):
         """The settings of which one is chosen. Raises RequestError."""
         pairs = [gate if rule == "mean" else f"{gate}+combine={rule}" for gate in self.gates for rule in self.rules]
         return [parse_system(name, config) for name in dict.fromkeys([*pairs, *self.systems])]
-
-
-class PairProtocol(StudyFile):
-    """A study of pairs: every two members, judged by the bits per byte of reference answers, which are only read."""
-
-    measure: Literal["bits-of-pairs"]
-    weights: tuple[float, ...] = tuple(tenths / 10 for tenths in range(1, 10))  # of the first, of which one is chosen
-    gated: tuple[str, str] | None = None  # a gate and another member, for a table of gate rules and thresholds
-    parallel: int = Field(2, ge=1, le=64)  # members that read at once
-
-    @field_validator("weights")
-    @classmethod
-    def _check_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if 0.5 not in weights or not all(0 < weight < 1 for weight in weights):
-            raise ValueError("expected numbers between 0 and 1, 0.5 among them")
-        return weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +95,13 @@ class Part:
     held_out: list[Question]
 
 
-def read_protocol(path: Path) -> Protocol | PairProtocol:
+def read_protocol(path: Path) -> Protocol:
     """A study's file; its paths become those beside it. Raises RequestError."""
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        is_of_pairs = isinstance(given, dict) and "measure" in given
-        found = (PairProtocol if is_of_pairs else Protocol).model_validate(given)
+        if isinstance(given, dict) and "measure" in given:
+            raise RequestError("study", f"{path}: measure: there are no studies of pairs any more; remove this study")
+        found = Protocol.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         place = path_of(first["loc"])
@@ -146,7 +119,7 @@ def read_protocol(path: Path) -> Protocol | PairProtocol:
     return found.model_copy(update={"tasks": tuple(tasks), "config": path.parent / found.config})
 
 
-def parts_of(protocol: StudyFile) -> list[Part]:
+def parts_of(protocol: Protocol) -> list[Part]:
     """The tasks with their questions. Raises RequestError."""
     parts = []
     for one in protocol.tasks:

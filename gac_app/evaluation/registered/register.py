@@ -14,7 +14,7 @@ from typing import Any
 
 from gac_app.config import Config
 from gac_app.errors import RequestError, StorageError
-from gac_app.evaluation.registered.protocol import Part, StudyFile
+from gac_app.evaluation.registered.protocol import Part, Protocol
 
 
 class Register:
@@ -28,7 +28,7 @@ class Register:
         RequestError: the study has changed since it was registered, or the record is damaged.
     """
 
-    def __init__(self, path: Path, folder: Path, protocol: StudyFile, config: Config, parts: list[Part]) -> None:
+    def __init__(self, path: Path, folder: Path, protocol: Protocol, config: Config, parts: list[Part]) -> None:
         self.path = path.with_suffix(".register.json")
         self._study, self._folder, self._config, self._parts = path.stem, folder, config, parts
         self._found: dict[str, Any] = self._read()
