@@ -72,7 +72,7 @@ def test_members_that_complete_each_other_are_mixed(tmp_path: Path) -> None:
     assert (sum(found.judged.right), len(found.judged.right)) == (20, 20)
     assert 10 <= sum(found.judged.best_right) <= 11  # the others are guesses
     assert found.judged.interval[0] > 0.15
-    assert found.saved
+    assert isinstance(found.saved, tuple)
     assert found.saved[1] > 0.1
     verdict, gain, *_ = sentences(found, ensemble.config)
     assert verdict.startswith("Take this setting, which answers more questions right than")
@@ -103,6 +103,7 @@ def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path:
     assert found.managed.read < found.managed.development == 20
     assert found.managed.judged < found.managed.held_out == 20
     assert f"of 20 development questions read {found.managed.read}" in sentences(found, ensemble.config)[-1]
+    assert "Bits of reference answers saved" in " ".join(sentences(found, ensemble.config))
     if not found.managed.judged:
         assert "no time to judge" in sentences(found, ensemble.config)[0]
 

@@ -194,7 +194,7 @@ class Advice:
         accuracies: of the development half's answers, by system; empty without the time for one.
         likelihoods, read: what was measured on these questions.
         saved: the share of bits that the chosen setting saves on reference answers of the held-out half, against the
-            best member, with its 95 % interval; None without the time for one.
+            best member, with its 95 % interval; a sentence if too few were read for one.
         judged: None without the time for one answer of the held-out half.
         times: milliseconds a token, of the chosen setting and each member alone.
         failed: why answers failed.
@@ -205,7 +205,7 @@ class Advice:
     accuracies: dict[System, float]
     likelihoods: Likelihoods
     read: list[Question]
-    saved: tuple[float, float, float] | None
+    saved: tuple[float, float, float] | str
     judged: HeldOut | None
     times: dict[System, float | None]
     managed: Managed
@@ -248,7 +248,10 @@ def advise(
         for system in spending.over([chosen, *members], _TIMED_BY)
     }
     predicted = likelihoods.measure([best, chosen], spending.over(held_out, _PREDICTED_BY), on_read)
-    saved = likelihoods.saved(chosen, best, predicted) if predicted else None
+    try:
+        saved = likelihoods.saved(chosen, best, predicted)
+    except RequestError as error:
+        saved = error.message
     last = _answers(ask, [best, chosen], spending, held_out, _JUDGED_BY)
     judged = _judged(last[chosen], last[best]) if last[best] else None
     return Advice(

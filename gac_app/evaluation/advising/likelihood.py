@@ -69,12 +69,11 @@ class Likelihoods:
         return sum(score.num_ensembled for score in scores) / max(sum(score.num_steps for score in scores), 1)
 
     def saved(self, system: System, other: System, questions: Sequence[Question]) -> tuple[float, float, float]:
-        """The share of `other`'s bits that `system` saves, and its 95 % interval: a paired bootstrap over questions."""
-        from gac_app.evaluation.metrics.bootstrap import drawn_counts, interval
+        """The share of `other`'s bits that `system` saves, and its 95 % interval. Raises RequestError for too few."""
+        from gac_app.evaluation.metrics.permutation import share_saved
 
-        mine_N, others_N = ([_bits(self._scores[one][q.id]) for q in questions] for one in (system, other))
-        counts_SN = drawn_counts(len(questions))
-        return 1 - sum(mine_N) / sum(others_N), *interval(1 - (counts_SN @ mine_N) / (counts_SN @ others_N))
+        mine, others = ([_bits(self._scores[one][q.id]) for q in questions] for one in (system, other))
+        return share_saved(mine, others)
 
     def _score(self, system: System, question: Question) -> Score:
         """A member alone is scored as a mean in which it has all the weight: by the same reads as other means, and over

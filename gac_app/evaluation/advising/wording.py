@@ -28,7 +28,9 @@ def sentences(advice: Advice, config: Config) -> list[str]:
         )
         if not judged.is_shown:
             found.append(_what_more_takes(judged))
-    if advice.saved:
+    if isinstance(advice.saved, str):
+        found.append(f"Bits of reference answers saved: {advice.saved}.")
+    else:
         saved, least, most = (100 * share for share in advice.saved)
         found.append(
             f"Bits of reference answers saved against {best} alone: {saved:.1f} % ({least:.1f} to {most:.1f}). "

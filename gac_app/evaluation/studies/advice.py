@@ -131,7 +131,7 @@ def _predicted(advice: Advice) -> Table:
 
 
 def _data(advice: Advice, config: Config, settings: str) -> dict[str, Any]:
-    judged = advice.judged
+    judged, saved = advice.judged, advice.saved
     return {
         "takes_ensemble": advice.takes_ensemble,
         "best_member": advice.best.alone,
@@ -147,7 +147,7 @@ def _data(advice: Advice, config: Config, settings: str) -> dict[str, Any]:
             "effect_shown": judged.effect_shown,
             "share_ensembled": judged.share_ensembled,
         },
-        "bits_saved": advice.saved and {"share": advice.saved[0], "ci": list(advice.saved[1:])},
+        "bits_saved": None if isinstance(saved, str) else {"share": saved[0], "ci": list(saved[1:])},
         "ms_per_token": {system.name: time for system, time in advice.times.items()},
         "development": {system.name: accuracy for system, accuracy in advice.accuracies.items()},
         "bits_per_byte": {

@@ -1,0 +1,48 @@
+"""The interval of bits saved: as wide as a test by flipped signs says, also for few questions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.metrics.permutation import share_saved
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_questions", [10, 30])
+def test_nothing_is_seldom_taken_for_something(num_questions: int) -> None:
+    """A bootstrap over 10 questions is wrong in 9 % of such draws."""
+    random, wrong = np.random.default_rng(1), 0
+    for difference_N in random.normal(0, 1, (400, num_questions)):
+        _, low, high = share_saved(list(10 - difference_N), [10.0] * num_questions)
+        wrong += low > 0 or high < 0
+    assert wrong <= 24
+
+
+def test_an_effect_is_found() -> None:
+    random = np.random.default_rng(2)
+    ours, others = 8 + random.normal(0, 1, 30), 10 + random.normal(0, 1, 30)
+    saved, low, high = share_saved(list(ours), list(others))
+    assert 0.1 < low < saved < high < 0.3
+    assert share_saved(list(others), list(ours))[2] < 0
+
+
+@pytest.mark.slow
+def test_it_agrees_with_the_test_of_scipy() -> None:
+    """Zero lies outside exactly where the test by all flips rejects it."""
+    from scipy.stats import permutation_test
+
+    random, both = np.random.default_rng(3), set()
+    for difference_N in random.normal(0.5, 1, (20, 8)):
+        p = permutation_test((difference_N,), np.sum, permutation_type="samples", n_resamples=256).pvalue
+        _, low, high = share_saved(list(10 - difference_N), [10.0] * 8)
+        assert (low > 0 or high < 0) == (p <= 0.05)
+        both.add(p <= 0.05)
+    assert both == {True, False}
+
+
+def test_of_six_questions_the_extremes_are_the_ends() -> None:
+    assert share_saved([1, 2, 3, 4, 5, 6], [10] * 6) == pytest.approx((0.65, 0.4, 0.9))
+    with pytest.raises(RequestError, match="5 texts give no interval; it takes 6"):
+        share_saved([1, 2, 3, 4, 5], [10] * 5)
