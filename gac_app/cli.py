@@ -12,8 +12,7 @@ from typing import TextIO
 
 import typer
 
-from gac_app.commands import arena, bench, compare, data, fetch, generate, plan, rules, serve, vocab
-from gac_app.commands import eval as evaluation
+from gac_app.commands import arena, bench, compare, data, fetch, generate, lm_eval, plan, rules, serve, vocab
 from gac_app.commands.studies import registered_study, study_commands
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError
 
@@ -31,13 +30,13 @@ app.command()(rules.rules)
 app.command()(bench.bench)
 app.command()(plan.plan)
 for name, command in study_commands().items():
-    app.command(name)(evaluation.evaluate_systems if name == "eval" else command)  # `eval` has suites too
+    app.command(name)(command)
 app.command("study")(registered_study)
 app.command(
     "lm-eval",
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)(evaluation.lm_eval)
+)(lm_eval.lm_eval)
 app.command()(fetch.fetch)
 app.command()(data.export)
 app.command("import")(data.import_lines)

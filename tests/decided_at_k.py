@@ -16,13 +16,22 @@ from pathlib import Path
 from gac_app.decoding.distribution.told_distribution import MORE
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace import TokenEvent
-from gac_app.evaluation.suites.texts import CODE_KINDS, LANGUAGES, prompts
 from gac_app.loading import load_ensemble
 from gac_app.models.message import Message
 from tests.told_member import Teller, ToldMember
 
 NUM_TOLD, MOST_WANTED = 64, 2048
 ANSWERS = ["at 64", "with single tokens", "at 1,024", "with all"]
+CODE = [
+    "def fibonacci(n):\n",
+    '{\n  "name": "side-by-side",\n  "version": "1.0.0",\n  "dependencies": {\n',
+    'version: "3.9"\nservices:\n  web:\n    image: nginx:latest\n    ports:\n',
+    "# How to bake bread\n\n## Ingredients\n\n- 500 g of flour\n- 350 ml of water\n",
+]
+LANGUAGES = [
+    "La capitale de la France est", "Столица России —", "Η πρωτεύουσα της Ελλάδας είναι", "عاصمة مصر هي",
+    "בירת ישראל היא", "भारत की राजधानी", "เมืองหลวงของประเทศไทยคือ", "中国的首都是", "日本の首都は", "대한민국의 수도는",
+]  # fmt: skip
 WAYS = {
     "greedy": {},
     "gate, greedy": {"mode": "gate"},
@@ -35,8 +44,8 @@ def questions(file: Path | None) -> Iterator[tuple[str, str]]:
     """(kind, prompt)."""
     for line in islice(file.open(encoding="utf-8"), 3) if file else ():
         yield "questions", json.loads(line)["question"]
-    for kind in (*CODE_KINDS, *LANGUAGES):
-        yield "code" if kind in CODE_KINDS else "languages", prompts()[kind][0]
+    yield from (("code", prompt) for prompt in CODE)
+    yield from (("languages", prompt) for prompt in LANGUAGES)
 
 
 def how_told(members: list[ToldMember]) -> str:

@@ -78,7 +78,7 @@ _ROOM_ORDERS = {
     "server": "quiet_log json_log reporting limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",
     "storage": "text migrations database runs battles studies servers signals store",
-    "evaluation": "tasks metrics running advising studies registered suites harness",
+    "evaluation": "tasks metrics running advising studies registered harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
     "services": "garbage visitors origin settling members queue exports mirror runs completions lab battles",
 }
@@ -160,7 +160,7 @@ FACES = [
         for room in ("trace", "distribution", "constraints", "alignment", "contexts", "speculation", "loop", "scoring")
     ),
     *(f"models.{room}" for room in ("sources", "hardware", "hf")),
-    *(f"evaluation.{room}" for room in ("tasks", "running", "suites", "harness")),
+    *(f"evaluation.{room}" for room in ("tasks", "running", "harness")),
 ]
 # Rooms with modules that load more than most importers need: torch, numpy, transformers' models, or all of the lab.
 # Names that the face has are imported by it, the others from their modules.

@@ -27,6 +27,7 @@ from gac_app.commands.options import (
     LimitOption,
     OutOption,
     ParallelOption,
+    ReproducibleOption,
     in_a_folder,
     load,
     warn_without_effect,
@@ -42,7 +43,7 @@ from gac_app.evaluation.tasks import SAMPLES, Question, Task, asked, first_of_ea
 
 _EVERY_S = 5.0
 _TASKS = {
-    "any": "As for eval: triviaqa, nq, gsm8k, bbh, mmlu, arc_challenge, piqa.",
+    "any": "triviaqa, nq, gsm8k, bbh, mmlu, mmlu_cloze, arc_challenge, piqa, or a task's .yaml file.",
     "choice": "A task of multiple choice: mmlu, mmlu_cloze, arc_challenge or piqa.",
     "generation": "A task whose answers are written: gsm8k, bbh, triviaqa or nq.",
 }
@@ -54,7 +55,6 @@ _COMMON: tuple[tuple[str, Any, Any], ...] = (
     ("fresh", FreshOption, False),
 )
 _ENDING: tuple[tuple[str, Any, Any], ...] = (
-    ("out", OutOption, None),
     ("config", ConfigOption, None),
     ("as_json", JsonOption, False),
 )
@@ -76,13 +76,13 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
     """A function from whose signature typer makes the command of the first study, with a flag for each other."""
     first, *others = kinds
 
-    def command(*, config: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
+    def command(*, config: Path | None, as_json: bool, out: Path | None = None, **given: Any) -> None:
         flagged = [kind for kind in others if given[kind.name]]
         if len(flagged) > 1:
             raise RequestError(flagged[1].name, f"goes without --{flagged[0].name}")
         kind = flagged[0] if flagged else first
         study = kind(**{name: given[name] for name in kind.model_fields})
-        settled = load(config)
+        settled = load(config, reproducible=given.get("reproducible"))
         if isinstance(study, EnsembleStudy):
             result = _look_at(study, settled)
         else:
@@ -123,6 +123,9 @@ def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, An
         yield kind.name, Annotated[bool, typer.Option(f"--{kind.name}", help=getdoc(kind))], False
     if first.needs != "nothing":
         yield from _COMMON
+        yield "reproducible", ReproducibleOption, None
+    if first.has_charts:
+        yield "out", OutOption, None
     yield from _ENDING
 
 

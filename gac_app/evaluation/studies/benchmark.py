@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from gac_app.config import Config
 from gac_app.evaluation.metrics import strength_advice
 from gac_app.evaluation.running import System, SystemReport, default_systems, parse_systems, summarise
@@ -16,18 +18,21 @@ _COLUMNS = ("system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/a
 
 
 class Benchmark(QuestionStudy):
-    """Measure accuracy, with intervals, paired tests and cost.
+    """Put a benchmark's questions to members alone and to ensembles, and measure accuracy, with paired tests, and cost.
 
-    `systems`, `against`: comma-separated names; None = the usual ones, none. `against`: compared with each, beside the
-    best member.
+    When it is started again after an interruption, it resumes.
     """
 
     name = "eval"
     title = "Benchmark"
     about = "How often each member and the ensemble answer right, and what an answer costs."
     place = 1
-    systems: str | None = None
-    against: str | None = None
+    has_charts = False
+    systems: str | None = Field(
+        None,
+        description="alone:MEMBER, every-step, gate@0.5, agreement, vote, mbr; options after '+': every-step+prefix.",
+    )
+    against: str | None = Field(None, description="Compare with this system too, not only with the best member.")
 
     def systems_of(self, config: Config) -> list[System]:
         return [*self._systems(config), *self._rivals(config)]

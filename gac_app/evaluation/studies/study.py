@@ -36,6 +36,7 @@ class Study(BaseModel):
         place: in lists; the smallest comes first.
         sample: questions of the package that its command asks where no file is given; "" = a file is needed.
         flag_of: the command of which the study is a flag, as `sweep --weights`; "" = it has a command of its own.
+        has_charts: whether its command can write some.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class Study(BaseModel):
     place: ClassVar[int] = 100
     sample: ClassVar[str] = ""
     flag_of: ClassVar[str] = ""
+    has_charts: ClassVar[bool] = True
 
     @classmethod
     def on_page(cls) -> Self:
