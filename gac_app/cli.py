@@ -12,7 +12,7 @@ from typing import TextIO
 
 import typer
 
-from gac_app.commands import arena, bench, compare, data, fetch, generate, lm_eval, plan, rules, serve, vocab
+from gac_app.commands import arena, bench, compare, data, fetch, generate, lm_eval, rules, serve, vocab
 from gac_app.commands.studies import registered_study, study_commands
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError
 
@@ -28,7 +28,6 @@ app.command()(compare.compare)
 app.command()(vocab.vocab)
 app.command()(rules.rules)
 app.command()(bench.bench)
-app.command()(plan.plan)
 for name, command in study_commands().items():
     app.command(name)(command)
 app.command("study")(registered_study)
