@@ -42,6 +42,7 @@ class FakeInference:
     num_spoilt: int = 0
     broken: Callable[[Any], Any] | None = None
     status: int = 200
+    longest: int = 0  # ids of a question
     asked: list[int] = field(default_factory=list)  # how many tokens, at each step
     wanted: list[int] = field(default_factory=list)  # how many single tokens
     paths: set[str] = field(default_factory=set)
@@ -76,6 +77,9 @@ class FakeInference:
         if num > self.most:
             return 400, {"error": f"more than {self.most}"}
         ids = body.get("prompt", body.get("input_ids", []))
+        if len(ids) >= self.context_length - 6 * (path == "/generate"):  # no room for a token; SGLang keeps some back
+            return 400, {"error": "exceeds the context"}
+        self.longest = max(self.longest, len(ids) * (path != "/tokenize"))
         tokens = {"tokens": self.model.vocabulary.encode(body.get("content") or str(ids))}
         routes: dict[str, Callable[[], Any]] = {
             "/props": lambda: {"default_generation_settings": {"n_ctx": self.context_length}, "model_path": self.name},

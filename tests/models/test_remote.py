@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gac_app.config import Config
-from gac_app.decoding.trace import FinishedEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
@@ -70,11 +70,27 @@ def probs_after(model: Model, text: str, num_logits: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize("api", APIS)
 def test_all_tokens_give_the_model_itself(api: str, directory: Path, url: str, llama: TransformersModel) -> None:
     with closing(load(member_of(directory, url, api, top_logprobs=100_000))) as model:
-        assert model.context_length == 512
         assert model.engine == f"{api} {url}"
         assert model.vocabulary.token_bytes == llama.vocabulary.token_bytes
         assert model.vocabulary.end_ids == llama.vocabulary.end_ids
         torch.testing.assert_close(probs_after(model, TEXT, 3), probs_after(llama, TEXT, 3))
+
+
+@pytest.mark.parametrize("api", [*APIS, "openai"])
+def test_an_answer_ends_where_the_servers_context_does(
+    api: str, directory: Path, url: str, fake: FakeInference
+) -> None:
+    """A server wants room for the token that it takes itself."""
+    fake.context_length = 128
+    config = Config.model_validate({"members": [member_of(directory, url, api, top_logprobs=100_000)]})
+    with closing(load_ensemble(config)) as ensemble:
+        *_, last = ensemble.generate("The capital", config.settings, raw=True)
+        assert isinstance(last, FinishedEvent)
+        assert (last.reason, last.detail) == (
+            FinishReason.LENGTH,
+            f"the context of far is full ({fake.longest} tokens)",
+        )
+        assert fake.longest == (121 if api == "sglang" else 127)
 
 
 def test_unknown_tokens_share_what_is_left(

@@ -94,7 +94,7 @@ class Engine(ABC):
 
     @abstractmethod
     def context_length(self) -> int:
-        """The most ids of a sequence. Raises ServerError."""
+        """The most ids of a sequence, beside the token that it takes itself. Raises ServerError."""
 
     def identity(self) -> str:
         """What it says of its model; another text means another model. Raises ServerError."""
@@ -235,7 +235,7 @@ class LlamaServer(Server):
         return self.tokenize("a")[-1]
 
     def context_length(self) -> int:
-        return self._asked("/props", None, lambda answer: int(answer["default_generation_settings"]["n_ctx"]))
+        return self._asked("/props", None, lambda answer: int(answer["default_generation_settings"]["n_ctx"]) - 1)
 
 
 class VllmServer(Server):
@@ -262,7 +262,7 @@ class VllmServer(Server):
         return self._asked("/tokenize", body, _tokens)
 
     def context_length(self) -> int:
-        return self._asked("/v1/models", None, lambda answer: int(self._entry(answer)["max_model_len"]))
+        return self._asked("/v1/models", None, lambda answer: int(self._entry(answer)["max_model_len"]) - 1)
 
     @cached_property
     def _name(self) -> str:
@@ -293,6 +293,9 @@ class SglangServer(VllmServer):
         body = {"input_ids": ids, "sampling_params": {"max_new_tokens": 1, "temperature": 0, "ignore_eos": True}}
         return self._asked("/generate", body | {"return_logprob": True, **more}, take)
 
+    def context_length(self) -> int:
+        return super().context_length() - 6  # it keeps these back
+
 
 class OpenAiServer(VllmServer):
     """Any server with OpenAI's `/v1/completions` that takes ids. It tells texts of tokens, mostly few."""
@@ -313,7 +316,9 @@ class OpenAiServer(VllmServer):
             return self._vocabulary.encode(text)
 
     def context_length(self) -> int:
-        return self._asked("/v1/models", None, lambda answer: int(self._entry(answer).get("max_model_len") or 2**31))
+        return self._asked(
+            "/v1/models", None, lambda answer: int(self._entry(answer).get("max_model_len") or 2**31) - 1
+        )
 
     def _id_of(self, token: str) -> int | None:
         """The id of a token's text; None if that does not tell it."""
