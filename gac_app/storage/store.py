@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -24,6 +24,7 @@ from gac_app.storage.runs.traces import packed
 from gac_app.storage.servers import STOP_S, Heartbeat
 from gac_app.storage.signals import Listener, Tell
 from gac_app.storage.text import clean_text
+from gac_app.storage.tombstones import bury, tombstones
 
 
 def _vote(session: Session, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> None:
@@ -67,23 +68,18 @@ def _delete_visitor(session: Session, visitor_key: str) -> None:
 
 
 def _tell_deleted(session: Session, ids: DeletedIds) -> None:
+    bury(session, ids)
     signals.forget_elsewhere(session, ids)
     when_written(session, lambda observer: observer.deleted(ids))
 
 
-def _import_records(
-    session: Session,
-    runs: Sequence[Mapping[str, Any]],
-    battles: Sequence[StoredBattle],
-    withheld: Collection[str] = (),
-) -> Imported:
-    """Import runs and battles in the format of exports, which must have been checked, in one transaction.
-
-    Args:
-        withheld: ids that are left out. Deletions until then may add to it.
+def _import_records(session: Session, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle]) -> Imported:
+    """Import runs and battles in the format of exports, which must have been checked, in one transaction. What was
+    deleted here is withheld.
     """
-    wanted_runs = [run for run in runs if run["run_id"] not in withheld]
-    wanted = [battle for battle in battles if battle.battle_id not in withheld]
+    deleted = tombstones(session, [*(run["run_id"] for run in runs), *(battle.battle_id for battle in battles)])
+    wanted_runs = [run for run in runs if run["run_id"] not in deleted]
+    wanted = [battle for battle in battles if battle.battle_id not in deleted]
     num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
     return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
 
@@ -196,3 +192,4 @@ class Store(Database):
     adopt = writes(visitors.adopt)
     delete_visitor = deletes(_delete_visitor)
     import_records = writes(_import_records)
+    tombstones = reads(tombstones)

@@ -27,6 +27,7 @@ from tests.services.battles import test_standings, test_two_servers
 from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, House, answer
 from tests.services.mirror.test_exports import HARD, imported
+from tests.services.mirror.test_mirror_faults import stays_deleted
 from tests.services.runs import test_two_servers as test_two_servers_of_runs
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -111,6 +112,11 @@ def house(postgres: Postgres) -> Iterator[PostgresHouse]:
     house = PostgresHouse(postgres.migrated())
     yield house
     house.close()
+
+
+def test_what_was_deleted_without_its_mark_stays_deleted(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.migrated()
+    stays_deleted(tmp_path, lambda: PostgresHouse(url))
 
 
 def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, postgres: Postgres, tmp_path: Path) -> None:

@@ -75,15 +75,11 @@ class Exports:
         """Raise StorageError if the database cannot be written."""
         self._store.check()
 
-    def import_lines(self, lines: Sequence[Line], withheld: Collection[str] = ()) -> Imported:
-        """Import lines in one transaction. Raises StorageError.
-
-        Args:
-            withheld: ids of what is not imported, because it was deleted; may grow.
-        """
+    def import_lines(self, lines: Sequence[Line]) -> Imported:
+        """Import lines in one transaction, without what was deleted here. Raises StorageError."""
         runs = [line for line in lines if "run_id" in line and "battle_id" not in line]
         battles = [_battle(line) for line in lines if "battle_id" in line]
-        return self._store.import_records(runs, battles, withheld).result()
+        return self._store.import_records(runs, battles).result()
 
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:

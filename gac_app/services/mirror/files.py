@@ -66,6 +66,12 @@ class Index:
     deleted: set[str] = field(default_factory=set)
     bad: BadLines = field(default_factory=BadLines)
 
+    def unmarked(self, deleted: Collection[str]) -> DeletedIds:
+        """What of the deleted the files tell without a line that says so."""
+        told = [key for key in self.places if key in deleted and key not in self.deleted]
+        runs, battles = ([key for key in told if self.places[key].is_battle is kind] for kind in (False, True))
+        return DeletedIds(tuple(runs), tuple(battles))
+
     def lacks(self, key: str, stamp: str) -> bool:
         """Whether the files tell nothing, or something older, of a run or battle that they do not withhold."""
         is_there = key in self.places and self.places[key].stamp == stamp
@@ -112,19 +118,13 @@ def _go_on(_num_done: int, _num: int) -> bool:
     return True
 
 
-def import_indexed(
-    exports: Exports, index: Index, withheld: Collection[str] = (), on_progress: OnProgress = _go_on
-) -> ImportResult:
-    """As `import_files`, of files that were read once.
-
-    Args:
-        withheld: ids of what is deleted meanwhile; may grow.
-    """
+def import_indexed(exports: Exports, index: Index, on_progress: OnProgress = _go_on) -> ImportResult:
+    """As `import_files`, of files that were read once."""
     places = sorted(place for key, place in index.places.items() if key not in index.deleted)
     num_new = num_gone = num_done = 0
     num_bad = index.bad.num
     for batch in _batches(places, index.bad):
-        new, gone = _import_batch(exports, batch, index.bad, withheld)
+        new, gone = _import_batch(exports, batch, index.bad)
         num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
         if not on_progress(num_done, len(places)):
             break
@@ -133,19 +133,17 @@ def import_indexed(
     return ImportResult(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
 
 
-def _import_batch(
-    exports: Exports, batch: Sequence[tuple[_Place, Line]], bad: BadLines, withheld: Collection[str]
-) -> tuple[int, int]:
+def _import_batch(exports: Exports, batch: Sequence[tuple[_Place, Line]], bad: BadLines) -> tuple[int, int]:
     """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
     try:
-        return exports.import_lines([line for _, line in batch], withheld)
+        return exports.import_lines([line for _, line in batch])
     except StorageError as error:
         exports.check_storage()  # raises if the database fails, not only these lines
         if len(batch) == 1:
             place, _ = batch[0]
             bad.note(place.path, place.number, str(error))
             return 0, 0
-    counts = [_import_batch(exports, [one], bad, withheld) for one in batch]
+    counts = [_import_batch(exports, [one], bad) for one in batch]
     return sum(new for new, _ in counts), sum(gone for _, gone in counts)
 
 

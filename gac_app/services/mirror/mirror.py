@@ -3,7 +3,7 @@
 A database on a disk that does not last is filled from it at the start; one that lasts is searched for what the files
 lack, because a process was killed. Lines are those of `export`. Files are only appended to, each by one process. What
 is deleted stays in them, until the operator takes it out; a line says that it is deleted, and nothing tells of it from
-then on.
+then on. A line that could not be written is written before the files are read the next time.
 
 It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
 its id, and is tried again. A battle waits until its vote cannot be taken back any more.
@@ -70,7 +70,6 @@ class Mirror:
         self._postponed: dict[str, LinesOf] = {}  # to wait again
         self._is_copying = False
         self._deletions: list[DeletedIds] = []  # to be marked
-        self._withheld: set[str] = set()  # deleted since the database was last read
         self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
         self._changed = threading.Condition()
         self._file = threading.Lock()
@@ -102,7 +101,6 @@ class Mirror:
     def deleted(self, gone: DeletedIds) -> None:
         with self._changed:
             self._deletions.append(gone)
-            self._withheld.update(gone.run_ids, gone.battle_ids)
             self._changed.notify()
 
     def _put(self, key: str, lines_of: LinesOf) -> None:
@@ -192,15 +190,16 @@ class Mirror:
         with self._changed:
             key = next(iter(self._waiting), None)
             self._is_copying = key is not None
-            self._withheld.clear()  # what is read from now on lacks it
             return None if key is None else (key, self._waiting.pop(key))
 
     def _restore(self) -> None:
-        with self._changed:
-            self._withheld.update(*(ids for gone in self._deletions for ids in (gone.run_ids, gone.battle_ids)))
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
-        result = import_indexed(self._exports, index, self._withheld, self._note_progress)
+        gone = index.unmarked(self._store.tombstones())
+        if gone != DeletedIds():
+            self.deleted(gone)
+            self.settle_deletions()
+        result = import_indexed(self._exports, index, self._note_progress)
         if self._is_closed:
             return
         logger.info("read from the mirror: %s", result)
@@ -226,7 +225,7 @@ class Mirror:
         for key, line in lines:
             digest = blake2b(line.encode(), digest_size=8).digest()
             with self._file:
-                if key not in self._withheld and self._written.get(key) != digest:
+                if self._written.get(key) != digest and not self._store.tombstones([key]):
                     self._append(line)
                     self._written[key] = digest
                     self._written.move_to_end(key)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,22 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.services.mirror import mirror as mirror_module
+from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult
 from gac_app.services.mirror.places import FILES, DatasetPlace, Place
 from gac_app.storage import NewJudgement
 from tests.fakes import WAIT_S
-from tests.services.house import ALICE, answer, until
-from tests.services.mirror.test_mirror import consenting_run, ids, lines, opened, settled, voted
+from tests.services.house import ALICE, House, answer, until
+from tests.services.mirror.test_mirror import (
+    consenting_run,
+    ids,
+    lines,
+    mirror_of,
+    mirrored,
+    opened,
+    settled,
+    voted,
+)
 
 
 def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
@@ -94,6 +106,43 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
         assert [one.battle_id for one in arena.store.battles.export()] == [battles[1]]
 
 
+def deleted_unmarked(house: House, place: Full) -> tuple[str, str, str]:
+    """A run and a battle that were deleted while the mirror's folder was away, and a battle that was kept."""
+    arena = mirrored(house, place)
+    arena.runs.read_mirror()
+    place.is_full = False
+    run, battle, kept = consenting_run(arena), voted(arena, consents=True), voted(arena, consents=True)
+    settled(mirror_of(arena))
+    place.is_full = True
+    for delete in (
+        lambda: arena.runs.history.delete_run(ALICE, run),
+        lambda: arena.service.history.delete(ALICE, battle),
+    ):
+        with pytest.raises(StorageError, match="deleted here"):
+            delete()
+    house.close()
+    return run, battle, kept
+
+
+def stays_deleted(folder: Path, house: Callable[[], House]) -> None:
+    run, battle, kept = deleted_unmarked(house(), Full(folder / "mirror"))
+    assert {run, battle, kept} == set(ids(folder))
+    for _ in range(2):
+        restarted = house()
+        arena = mirrored(restarted, Place(folder / "mirror"))
+        arena.runs.read_mirror()
+        settled(mirror_of(arena))
+        stored = list(map(json.loads, Exports(arena.store).lines()))
+        assert [line.get("battle_id") or line["run_id"] for line in stored] == [kept]
+        restarted.close()
+    (mark,) = [line["deleted"] for line in lines(folder) if "deleted" in line]
+    assert mark == {"runs": [run], "battles": [battle]}, "other databases are told too, once"
+
+
+def test_what_was_deleted_without_its_mark_stays_deleted(tmp_path: Path) -> None:
+    stays_deleted(tmp_path, lambda: House(tmp_path / "one.db"))
+
+
 def test_the_mirror_remembers_a_bounded_number_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror_module, "MAX_WRITTEN", 2)
     with opened(tmp_path, "one") as (arena, mirror):
@@ -101,7 +150,6 @@ def test_the_mirror_remembers_a_bounded_number_of_lines(tmp_path: Path, monkeypa
         for battle in battles[:3]:
             arena.service.history.delete(ALICE, battle)
         settled(mirror)
-        until(lambda: not mirror._withheld, "for deletions to be forgotten")
         assert len(mirror._written) <= 2
         arena.service.remark(ALICE, battles[3], {}, "as I said", 1)
         settled(mirror)
@@ -196,9 +244,14 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog:
         settled(mirror)
         arena.service.history.delete(ALICE, deleted)
         until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
-    with opened(tmp_path, "two", place("second")) as (arena, mirror):
-        settled(mirror)
-        assert [one.battle_id for one in arena.store.battles.export()] == [battle]
+        hub.is_down = True
+        arena.service.history.delete(ALICE, battle)
+    shutil.rmtree(tmp_path / "first")  # with the mark that the Hub did not take
+    hub.is_down = False
+    for name in ("one", "two"):
+        with opened(tmp_path, name, place(f"of {name}")) as (arena, mirror):
+            settled(mirror)
+            assert list(arena.store.battles.export()) == []
 
 
 def test_a_commit_that_fails_goes_with_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
