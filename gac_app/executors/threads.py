@@ -55,7 +55,7 @@ class ThreadMember(Member):
         self._commands: queue.SimpleQueue[ReadCommand | _CallCommand] = queue.SimpleQueue()
         self._why_closed = ""  # empty while commands are taken
         self._scheduler = BatchScheduler(model, mapping)  # the worker's
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a session that is collected frees its sequences, within `_put` too
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
@@ -104,15 +104,14 @@ class ThreadMember(Member):
         self._put(_CallCommand(self._scheduler.drop_background, Future()))
 
     def close(self) -> None:
-        """Finish pending commands, then release the model. A thread that hangs ends with the process."""
+        """Let the worker finish pending commands and release the model. Waits for a while, but not for itself."""
         with self._lock:
             if self._why_closed == _CLOSED:
                 return
             self._why_closed = _CLOSED
             self._commands.put(_CLOSE)
-        self._thread.join(_CLOSE_TIMEOUT_S)
-        if not self._thread.is_alive():
-            self.model.close()
+        if threading.current_thread() is not self._thread:  # it may be the one that collects garbage
+            self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _put(self, command: ReadCommand | _CallCommand) -> None:
         with self._lock:
@@ -133,18 +132,20 @@ class ThreadMember(Member):
     # --- in the worker's thread
 
     def _serve(self) -> None:
-        """Serve until the member is closed. A fault outside rounds and calls ends the worker: it refuses all then."""
+        """Serve until the member is closed. After a fault outside rounds and calls it refuses everything."""
         try:
             self._serve_until_closed()
         except BaseException as error:
             logger.exception("the worker of %s has ended", self.name)
+            rest_s = 0 if self._why_closed == _CLOSED else math.inf
             with self._lock:
                 self._why_closed = self.failure = f"its worker has ended: {type(error).__name__}: {error}"
             why = MemberError(self.name, "exception", self.failure)
             self._scheduler.break_off(why)
-            while command := self._command_within(0):
+            while (command := self._command_within(rest_s)) and command is not _CLOSE:
                 with suppress(InvalidStateError):
                     command.future.set_exception(why)
+        self.model.close()
 
     def _serve_until_closed(self) -> None:
         while self._take_commands():

@@ -1,9 +1,16 @@
-"""What a `with` statement closes."""
+"""What a `with` statement closes, and what closes itself when nobody has it any more."""
 
 from __future__ import annotations
 
+import os
+import weakref
 from abc import abstractmethod
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+from gac_app.errors import GacError
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
 
 
 class Closing:
@@ -18,3 +25,29 @@ class Closing:
     @abstractmethod
     def close(self) -> object:
         """Free what is held."""
+
+
+class Owner(Closing):
+    """Owns an ensemble, which is closed when its owner is closed or collected, or the program ends."""
+
+    def own(self, ensemble: Ensemble) -> None:
+        """Call it once. The finalizer must not refer to the owner."""
+        self.ensemble = ensemble
+        self._pid = os.getpid()
+        self._release = weakref.finalize(self, _close, ensemble, self._pid)
+
+    def check_usable(self) -> None:
+        """Raise GacError if the ensemble is closed or belongs to the process that this one was forked from."""
+        if os.getpid() != self._pid:
+            raise GacError(
+                "threads of the ensemble do not survive a fork: load it in the child process, or start processes by "
+                "multiprocessing's method 'spawn'"
+            )
+        if not self._release.alive:
+            raise GacError("the ensemble is closed")
+
+
+def _close(ensemble: Ensemble, pid: int) -> None:
+    """In a forked process the models, their devices and servers are the parent's."""
+    if os.getpid() == pid:
+        ensemble.close()

@@ -17,7 +17,7 @@ from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
 from gac_app.environment import with_plugins
 from gac_app.errors import GacError
 from gac_app.library.answer import Answer
-from gac_app.library.closing import Closing
+from gac_app.library.closing import Owner
 from gac_app.library.in_threads import each_in_a_thread, in_a_thread
 from gac_app.library.prompts import Prompt, messages_of
 from gac_app.library.room import Room
@@ -67,7 +67,7 @@ def load(
     return Gac(load_ensemble(config, in_hand=in_hand))
 
 
-class Gac(Closing):
+class Gac(Owner):
     """Members that share one union vocabulary, made by `gac_app.load`. Its methods may be called from any thread.
 
     Where more is asked than the members have room for, calls wait for their turn. Whatever fails raises a GacError.
@@ -75,14 +75,16 @@ class Gac(Closing):
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
-        self.ensemble = ensemble
+        self.own(ensemble)
         models = [member.model for member in ensemble.members.values()]
         num_sequences = min(model.max_sequences // models.count(model) for model in models)  # views share them
         self._room = Room(max(1, num_sequences // _SEQUENCES_OF_AN_ANSWER))
 
     def close(self) -> None:
-        """Release the models. One that the program has loaded stays loaded."""
-        self.ensemble.close()
+        """Release the models. One that the program has loaded stays loaded. A `Gac` that nobody has any more is closed
+        by itself.
+        """
+        self._release()
 
     @property
     def config(self) -> Config:
@@ -141,7 +143,7 @@ class Gac(Closing):
         request = self._request(prompt, **how)
         give_back = self._room.hold()
         try:
-            return Decoding(self.ensemble.open(request), self.union, give_back)
+            return Decoding(self.ensemble.open(request), self, give_back)
         except BaseException:
             give_back()
             raise
@@ -178,6 +180,7 @@ class Gac(Closing):
         **changes: Any,
     ) -> tuple[Settings, dict[str, Any]]:
         """The settings, checked, and the other arguments of the engine."""
+        self.check_usable()
         given = settings.model_dump() if isinstance(settings, Settings) else dict(settings or {})
         given = {**given, **changes}
         if not given.get("gate", ""):

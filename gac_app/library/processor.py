@@ -19,7 +19,7 @@ from gac_app.decoding.member import Member
 from gac_app.environment import with_plugins
 from gac_app.errors import ConfigError, RequestError
 from gac_app.executors.members import new_member
-from gac_app.library.closing import Closing
+from gac_app.library.closing import Owner
 from gac_app.library.given import GivenMember, GivenModel
 from gac_app.library.prompts import Prompt, messages_of
 from gac_app.library.sources import MemberSource, described
@@ -48,7 +48,7 @@ class _Row:
     due: deque[int] = field(default_factory=deque)
 
 
-class GacLogitsProcessor(LogitsProcessor, Closing):  # type: ignore[misc]
+class GacLogitsProcessor(LogitsProcessor, Owner):  # type: ignore[misc]
     """Makes `generate` of one model write the answer of an ensemble of it and `others`.
 
     At each step the model's logits, as earlier processors left them, are its part in the ensemble. The settings choose
@@ -84,14 +84,15 @@ class GacLogitsProcessor(LogitsProcessor, Closing):  # type: ignore[misc]
         config = with_plugins(config.model_copy(update={"members": tuple(members)}))
         self._settings = config.settings_from({**settings, **_FIXED})
         self._tokenizer, self._prompts = model[1], prompts
-        self._ensemble, self._member = _ensemble_of(config, model, in_hand)
+        ensemble, self._member = _ensemble_of(config, model, in_hand)
+        self.own(ensemble)
         self._end_id = _end_id(model[0], self._member)
         self._rows: list[_Row] = []
 
     def close(self) -> None:
         """Release the other members."""
         self._begin_anew()
-        self._ensemble.close()
+        self._release()
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """[B, N] ids so far and [B, V] logits -> [B, V], minus infinity but for the id to be written next."""
@@ -116,10 +117,11 @@ class GacLogitsProcessor(LogitsProcessor, Closing):  # type: ignore[misc]
             return self._rows[number]
         self._begin_anew(number)
         raw, prompt = self._prompt_of(number, ids)
-        request = self._ensemble.request(prompt, self._settings, raw=raw)
+        self.check_usable()
+        request = self.ensemble.request(prompt, self._settings, raw=raw)
         own = [ids if member is self._member else its for member, its in zip(request.members, request.ids, strict=True)]
-        session = self._ensemble.open(replace(request, ids=own), share=(str(number),))
-        self._rows.append(_Row(list(ids), Decoding(session, self._ensemble.union, lambda: None)))
+        session = self.ensemble.open(replace(request, ids=own), share=(str(number),))
+        self._rows.append(_Row(list(ids), Decoding(session, self, lambda: None)))
         return self._rows[number]
 
     def _begin_anew(self, number: int = 0) -> None:

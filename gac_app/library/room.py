@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 from gac_app.errors import BusyError
 
 
 class Room:
-    """Places for answers.
+    """Places for answers. They may be given back while garbage is collected, in any thread: `SimpleQueue.put` can
+    interrupt itself, a semaphore cannot.
 
     Args:
         size: places. All but one of them may be taken by `Decoding`s, which a program holds as long as it likes.
     """
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self._places = threading.BoundedSemaphore(size)
-        self._held = threading.BoundedSemaphore(max(1, size - 1))
+        self.size, self._num_held = size, max(1, size - 1)
+        self._places: SimpleQueue[None] = SimpleQueue()
+        self._held: SimpleQueue[None] = SimpleQueue()
+        for places, number in ((self._places, size), (self._held, self._num_held)):
+            for _ in range(number):
+                places.put(None)
 
-    def place(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def place(self) -> Iterator[None]:
         """A place, waited for."""
-        return self._places
+        self._places.get()
+        try:
+            yield
+        finally:
+            self._places.put(None)
 
     def hold(self) -> Callable[[], None]:
         """A place that its holder gives back by the function returned. Raises BusyError if the program holds all that
         it may: waiting could last for ever.
         """
-        if not self._held.acquire(blocking=False):
-            raise BusyError(f"{max(1, self.size - 1)} answers are decoded step by step already; close one first")
-        self._places.acquire()
+        try:
+            self._held.get_nowait()
+        except Empty:
+            raise BusyError(f"{self._num_held} answers are decoded step by step already; close one first") from None
+        self._places.get()
 
         def give_back() -> None:
-            self._places.release()
-            self._held.release()
+            self._places.put(None)
+            self._held.put(None)
 
         return give_back

@@ -5,6 +5,7 @@ Shape suffix: `U` the union vocabulary.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import cached_property
 
@@ -14,9 +15,8 @@ from gac_app.decoding.loop import DecodingSession, StepView
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import RequestError
 from gac_app.library.answer import Answer
-from gac_app.library.closing import Closing
+from gac_app.library.closing import Closing, Owner
 from gac_app.vocab.tokens import bytes_of
-from gac_app.vocab.union import UnionVocabulary
 
 
 class Step:
@@ -58,7 +58,8 @@ class Step:
 
 
 class Decoding(Closing):
-    """An answer under way; made by `Gac.decode`. Not for several threads at once.
+    """An answer under way; made by `Gac.decode`. Not for several threads at once. It keeps its `Gac` from being closed
+    by itself.
 
     Example:
         >>> with gac.decode("Name three colours.") as decoding:
@@ -67,10 +68,11 @@ class Decoding(Closing):
         ...         decoding.feed(step.argmax_id)
     """
 
-    def __init__(self, session: DecodingSession, union: UnionVocabulary, on_close: Callable[[], None]) -> None:
-        self._session = session
-        self._union = union
-        self._on_close: Callable[[], None] | None = on_close
+    def __init__(self, session: DecodingSession, owner: Owner, give_back: Callable[[], None]) -> None:
+        self._session, self._owner = session, owner
+        self._union = owner.ensemble.union
+        self._release = weakref.finalize(self, _end, session, give_back)
+        self._release.atexit = False  # its owner is closed then
         self._view: StepView | None = None
         self._steps: list[StepTrace] = []
 
@@ -108,14 +110,12 @@ class Decoding(Closing):
 
     def close(self) -> Answer:
         """Free what it holds in the members; the answer so far."""
-        end = self._session.end()
-        if self._on_close:
-            self._on_close()
-            self._on_close = None
-        return Answer.of(end, tuple(self._steps))
+        self._release()
+        return Answer.of(self._session.end(), tuple(self._steps))
 
     def _looked(self) -> StepView:
-        if self.is_finished or not self._on_close:
+        self._owner.check_usable()
+        if self.is_finished or not self._release.alive:
             raise RequestError("decoding", "the answer has come to its end")
         if self._view is None:
             self._view = self._session.look()
@@ -130,3 +130,8 @@ class Decoding(Closing):
         if data and data not in self._union.ids:
             raise RequestError("token", f"{data!r} is no token of the union")
         return self._union.ids[data] if data else self._union.end_id
+
+
+def _end(session: DecodingSession, give_back: Callable[[], None]) -> None:
+    session.end()
+    give_back()

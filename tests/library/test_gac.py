@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
+import sys
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app import BusyError, FinishReason, Gac, MemberError, Message, RequestError, Settings
-from tests.fakes import SOON_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
+from gac_app import BusyError, FinishReason, Gac, GacError, MemberError, Message, RequestError, Settings
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
 
@@ -222,3 +226,89 @@ def test_steps_left_open_leave_room_for_an_answer(gac: Gac) -> None:
         with closing(decoding):
             decoding.look()
     gac.decode("Hello").close()
+
+
+# --- its end
+
+
+def test_an_ensemble_that_nobody_has_is_closed() -> None:
+    models = FakeModel("a"), FakeModel("b", 1)
+    gac = gac_of(*models)
+    ensemble, workers = weakref.ref(gac.ensemble), workers_of(gac)
+    stream, decoding = gac.stream("Hello"), gac.decode("Hello")
+    next(stream)
+    del gac
+    gc.collect()
+    assert next(stream).step.position == 1
+    del stream
+    gc.collect()
+    assert decoding.feed().position == 0
+    assert not models[0].is_closed
+    del decoding
+    gc.collect()
+    assert ensemble() is None
+    assert [worker.is_alive() for worker in workers] == [False, False]
+    assert [model.is_closed for model in models] == [True, True]
+
+
+def test_an_ensemble_collected_by_its_worker_is_closed() -> None:
+    models = FakeModel("a"), FakeModel("b", 1)
+    last = [gac_of(*models)]
+    workers, member = workers_of(last[0]), last[0].ensemble.members["a"]
+    member._call(last.clear)  # type: ignore[attr-defined]
+    for worker in workers:
+        worker.join(WAIT_S)
+    assert [model.is_closed for model in models] == [True, True]
+
+
+def workers_of(gac: Gac) -> list[Any]:
+    return [member._thread for member in gac.ensemble.members.values()]  # type: ignore[attr-defined]
+
+
+def test_steps_that_nobody_has_give_their_room_back(gac: Gac) -> None:
+    for _ in range(9):
+        gac.decode("Hello").look()
+
+
+def test_a_closed_ensemble_is_told(gac: Gac) -> None:
+    decoding = gac.decode("Hello")
+    gac.close()
+    for use in (lambda: gac.answer("Hello"), lambda: gac.score("Hello", ["x"]), decoding.look):
+        with pytest.raises(GacError, match="the ensemble is closed"):
+            use()
+
+
+FORKED = """
+import multiprocessing, sys, gac_app
+
+gac = gac_app.load([{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2"}], max_new_tokens=4)
+decoding, stream = gac.decode("Hello"), gac.stream("Hello")
+print(next(stream).step.position, flush=True)
+
+
+def use():
+    for ask in (lambda: gac.answer("Hello"), decoding.look):
+        try:
+            ask()
+        except gac_app.GacError as error:
+            print(error)
+    gac.close()
+    sys.exit()  # runs finalizers
+
+
+child = multiprocessing.get_context("fork").Process(target=use)
+child.start()
+child.join()
+print(gac.answer("Hello").num_tokens)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_fork_is_told_at_once_and_a_program_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+    told = (
+        "threads of the ensemble do not survive a fork: load it in the child process, or start processes by "
+        "multiprocessing's method 'spawn'"
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["0", told, told, "4"]), done.stderr
