@@ -14,18 +14,22 @@ from gac_app.charts import to_png, to_svg
 from gac_app.commands.options import write_file
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
-from gac_app.errors import GacError
+from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.studies import KeptResults, StudyResult, Table
 
 
 def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None = None) -> None:
     """Print a result, store it for the page's Lab, and write its charts to `out`.
 
-    Raises GacError if answers failed, after the rest.
+    Raises:
+        RequestError: a chart is asked for and there is none.
+        GacError: answers failed; raised after the rest.
     """
     typer.echo(json.dumps(result.data)) if as_json else _print(result)
     KeptResults(evaluation_dir(config) / "results").keep(result, config.member_names)
     if out:
+        if not result.plots:
+            raise RequestError("out", "there is no chart of this")
         write_file(out, to_png(result.plots) if out.suffix == ".png" else to_svg(result.plots).encode())
     if result.failure:
         raise GacError(result.failure)

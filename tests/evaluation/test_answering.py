@@ -17,6 +17,7 @@ from gac_app.evaluation.tasks.task import Task, load_task
 from gac_app.settings import Settings
 from tests.decoding.conftest import make
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
+from tests.fakes import config_of
 
 
 def _ask(fake: FakeEnsemble, task: str, number: int, system: str) -> Graded:
@@ -32,7 +33,7 @@ def test_what_was_written_is_judged_and_what_it_cost_is_kept() -> None:
 
 
 def test_decoding_is_greedy_limited_and_drops_nobody() -> None:
-    fake = FakeEnsemble({"Italy": ""})
+    fake = FakeEnsemble({"Italy": ""}, config=config_of(["a", "b"], {"on_member_failure": "drop"}))
     given = _ask(fake, "nq", 1, "gate@0.3")
     [(prompt, alone, settings)] = fake.asked
     assert not given.is_right

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.evaluation.tasks.matching import Match, extracted, is_right
+from gac_app.evaluation.tasks.task import load_task
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,16 @@ from gac_app.evaluation.tasks.matching import Match, extracted, is_right
         ("A", "The", "words", False),
         ("?", "!", "words", False),
         ("O’Hara", "O'Hara", "words", True),
+        ("O’Hara", "O Hara", "words", False),
+        ("O’Hara", "O'Hara", "trivia", True),
+        ("Jean-Paul_Sartre", "jean paul sartre", "trivia", True),
+        ("The `Beatles´", "beatles", "trivia", True),
+        ("U.S.", "us", "trivia", False),
+        ("The", "The", "trivia", True),
+        (".5", "0.5", "number", True),
+        ("$.50", "0.5", "number", True),
+        (".5", "5", "number", False),
+        ("-.5", "-0.5", "number", True),
         ("1,200", "1200", "number", True),
         ("$12.50", "12.5", "number", True),
         ("12%.", "12", "number", True),
@@ -43,3 +54,19 @@ def test_the_last_place_counts() -> None:
 
 def test_nothing_is_taken_where_nothing_fits() -> None:
     assert extracted("I do not know.", r"(\d+)") == ""
+    assert extracted("The answer is unknown", r"answer is (\d+)?") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("It is .5", ".5"),
+        ("It costs $.50.", ".50"),
+        ("-.5", "-.5"),
+        ("3 apples.5", "5"),
+        ("So...5", "5"),
+        ("1,200.5.", "1,200.5"),
+    ],
+)
+def test_a_number_may_begin_with_its_point(text: str, number: str) -> None:
+    assert extracted(text, load_task("gsm8k").extract) == number

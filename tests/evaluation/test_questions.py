@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,18 @@ def test_rows_of_csv_are_questions() -> None:
     assert (fourth.question, fourth.answers) == ("Capital?", ("Rome",))
 
 
+@pytest.mark.parametrize(("choices", "answer"), [("1|2|3", 1), ("2|3|4", 2), ("3|0|1", 0)])
+def test_a_number_is_the_index_in_csv_as_in_json(choices: str, answer: int) -> None:
+    [of_csv] = parse_questions(f"question,choices,answer\nOne?,{choices},{answer}\n", "own")
+    as_json = json.dumps({"question": "One?", "choices": choices.split("|"), "answer": answer})
+    [of_json] = parse_questions(as_json, "own")
+    assert of_csv.accepted == of_json.accepted == choices.split("|")[answer]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("question,choices,answer\nOne?,10|20,20\n", "own: line 2: needs"),
         ("question,answer\nOne?,1\nTwo?,\n", "own: line 3: needs 'answers'"),
         ("question,choices,answer\nOne?,a|b,2\n", "own: line 2: needs"),
         ("prompt\nOne?", "own: line 1: Invalid JSON"),

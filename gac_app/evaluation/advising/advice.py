@@ -345,7 +345,7 @@ def _judged(given: Sequence[Graded], by_best: Sequence[Graded]) -> HeldOut:
 
 def _ms_per_token(ensemble: Ensemble, task: Task, questions: Sequence[Question], system: System) -> float | None:
     """Of the tokens after the first, one answer at a time. None if no answer has a second token."""
-    settings = system.settings(ensemble.config, temperature=0.0, max_new_tokens=_TIMED_TOKENS)
+    settings = system.settings(ensemble.config, temperature=0.0, max_new_tokens=_TIMED_TOKENS, on_member_failure="stop")
     seconds, num_later = 0.0, 0
     for question in questions:
         events = ensemble.generate(

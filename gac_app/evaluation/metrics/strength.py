@@ -72,7 +72,9 @@ def _measured(config: Config, data: Mapping[str, Any]) -> Strengths | None:
     return Strengths(
         source=f"On {data['task']} ({data['n']} questions)",
         by_member={name: found["accuracy"] for name, found in alone.items()},
-        uncertain=frozenset(name for name, found in alone.items() if found["vs_best_member"]["p"] >= _MAX_P),
+        uncertain=frozenset(
+            name for name, found in alone.items() if (compared := found["vs_best_member"]) and compared["p"] >= _MAX_P
+        ),
     )
 
 

@@ -32,7 +32,7 @@ class SystemReport:
     seconds_per_answer: float
     member_seconds_per_answer: float | None
     vs_best_member: Comparison | None
-    vs: Mapping[str, Comparison]  # comparisons with other systems
+    vs: Mapping[str, Comparison | None]  # comparisons with other systems
 
     @property
     def accuracy(self) -> float:
@@ -52,12 +52,12 @@ class SystemReport:
             "seconds_per_answer": self.seconds_per_answer,
             "member_seconds_per_answer": self.member_seconds_per_answer,
             "vs_best_member": asdict(self.vs_best_member) if self.vs_best_member else None,
-            **{f"vs_{name}": asdict(comparison) for name, comparison in self.vs.items()},
+            **{f"vs_{name}": compared and asdict(compared) for name, compared in self.vs.items()},
         }
 
 
 def summarise(answers: Mapping[System, Sequence[Graded]], against: Sequence[System] = ()) -> list[SystemReport]:
-    """A report per system, in the given order.
+    """A report per system, in the given order. A system is not compared with itself.
 
     Args:
         answers: of all systems to the same questions, at least one, in the same order.
@@ -66,19 +66,23 @@ def summarise(answers: Mapping[System, Sequence[Graded]], against: Sequence[Syst
     right = {system: [answer.is_right for answer in given] for system, given in answers.items()}
     members = [system for system in answers if system.alone is not None]
     best = max(members, key=lambda system: sum(right[system]), default=None)
+
+    def against_other(system: System, other: System | None) -> Comparison | None:
+        return compare(right[system], right[other]) if other and other != system else None
+
     return [
         _report(
             system,
             given,
-            vs_best_member=compare(right[system], right[best]) if best else None,
-            vs={other.name: compare(right[system], right[other]) for other in against},
+            vs_best_member=against_other(system, best),
+            vs={other.name: against_other(system, other) for other in against},
         )
         for system, given in answers.items()
     ]
 
 
 def _report(
-    system: System, answers: Sequence[Graded], vs_best_member: Comparison | None, vs: Mapping[str, Comparison]
+    system: System, answers: Sequence[Graded], vs_best_member: Comparison | None, vs: Mapping[str, Comparison | None]
 ) -> SystemReport:
     given = [answer for answer in answers if not answer.error]
     errors = [answer.error for answer in answers if answer.error]

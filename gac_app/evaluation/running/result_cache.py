@@ -19,6 +19,7 @@ from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 
 _NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
+_JUDGING = 2  # counts changes of how answers are judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def result_cache_path(
     """
     facts: list[Any] = [
         __version__,
+        _JUDGING,
         [field.name for field in fields(Graded)],
         [member.model_dump(mode="json", exclude=_NO_MATTER | member.unset) for member in config.members],
         list(engines),

@@ -183,7 +183,7 @@ def _plant(task: Task, questions: Sequence[Question], index: int, kind: Plant) -
     answer = other.answers[0].strip()
     if kind == "word":
         return f" {(other.solution or answer).split()[0]}"
-    return f" {answer}, or rather" if task.match == "words" else task.worked.format(answer=answer)
+    return f" {answer}, or rather" if task.is_of_few_words else task.worked.format(answer=answer)
 
 
 def spoilt_sentence(solution: str) -> str:
@@ -241,7 +241,7 @@ def judge_snowball(
             num_right_planted=sum(right),
             num_recovered=sum(a and b for a, b in zip(right_without[system], right, strict=True)),
             num_failed=sum(bool(answer.error) for answer in (*without[system], *planted[system])),
-            vs_best_member=compare(right, right_planted[best]) if best else None,
+            vs_best_member=compare(right, right_planted[best]) if best and best != system else None,
             kept=_kept(without[system], planted[system]),
         )
         for system, right in right_planted.items()
@@ -253,10 +253,10 @@ def is_said(task: Task, question: Question, text: str) -> bool:
 
     Example: of "nq", accepted "Paris": " Warsaw? No, Paris." -> True
     """
-    if task.match != "words":
+    if not task.is_of_few_words:
         return is_right(extracted(text, task.extract), question.answers, task.match)
-    answer_text = f" {normalised(text, 'words')} "
-    return any(f" {normalised(answer, 'words')} " in answer_text for answer in question.answers)
+    answer_text = f" {normalised(text, task.match)} "
+    return any(f" {normalised(answer, task.match)} " in answer_text for answer in question.answers)
 
 
 def words_kept(text: str, planted: str) -> list[bool]:

@@ -2,13 +2,15 @@
 
 Generation: `{"question": "...", "answers": ["accepted", ...]}`, optionally `solution`, a worked answer.
 Multiple choice: `{"question": "...", "choices": ["...", ...], "answer": 0}`.
-In CSV these are columns, with `|` between several values, and `answer` may be the right choice itself.
+In CSV these are columns, with `|` between several values, and `answer` may be the right choice itself, unless that is a
+whole number: it is always the index, as in JSON.
 Both may have an `id` and a `domain` (or `task`).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -20,6 +22,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows, read_text
 
 MAX_OWN_CHARS = 250_000  # of a visitor's questions
+_WHOLE = re.compile(r"[+-]?\d+")
 
 
 class Question(BaseModel):
@@ -87,7 +90,9 @@ def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
         choices = [choice.strip() for choice in fields.pop("choices", "").split("|") if choice.strip()]
         answer = str(fields.pop("answer", "")).strip()
         if choices:
-            fields |= {"choices": choices, "answer": choices.index(answer) if answer in choices else answer}
+            is_index = bool(_WHOLE.fullmatch(answer))
+            found = answer if is_index or answer not in choices else choices.index(answer)
+            fields |= {"choices": choices, "answer": found}
         elif answers := fields.pop("answers", answer):
             fields["answers"] = [one.strip() for one in answers.split("|")]
         yield number, json.dumps(fields)

@@ -80,6 +80,11 @@ class Task(BaseModel):
             raise ValueError("has no group (...) that holds the answer")
         return pattern
 
+    @property
+    def is_of_few_words(self) -> bool:
+        """Whether an answer is a few words, without a worked solution or a number."""
+        return self.match in ("words", "trivia")
+
     def prompt(self, question: Question) -> str:
         """The document that the answer continues."""
         shown = [f"{self._asked(example)}{self._solution(example)}" for example in self._examples_for(question)]

@@ -27,7 +27,7 @@ def benchmark_data(task: str, **accuracies: float) -> dict[str, Any]:
         f"alone:{name}": {
             "accuracy": accuracy,
             "errors": 0,
-            "vs_best_member": {"delta": accuracy - best, "p": 1.0 if accuracy == best else 0.001},
+            "vs_best_member": None if accuracy == best else {"delta": accuracy - best, "p": 0.001},
         }
         for name, accuracy in accuracies.items()
     }
