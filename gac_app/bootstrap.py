@@ -18,7 +18,6 @@ from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_
 from gac_app.errors import UNEXPECTED, GacError, StorageError
 from gac_app.loading import load_ensemble, load_models, planned, unite
 from gac_app.services.battles.arena import ArenaService
-from gac_app.services.battles.implied import implied_by
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.garbage import leave_out
 from gac_app.services.lab.lab import Lab
@@ -94,8 +93,7 @@ def connect(
     mirror = Mirror(store, _mirror_place(config), battles.open_ids) if config.mirror.is_on else None
     if mirror:
         mirror.start()
-    implies = implied_by(config, versions) if config.arena.is_open else None
-    runs = RunService(config, store, versions, members=members, mirror=mirror, implies=implies)
+    runs = RunService(config, store, versions, members=members, mirror=mirror)
     lab = None
     if has_lab and config.lab.is_open:
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)

@@ -51,9 +51,10 @@ def export(
         if file_format is Format.JSONL:
             parts: Iterable[bytes] = (line.encode() for line in exports.lines())
         else:
-            from gac_app.arena.rating.votes import SOURCES
+            from gac_app.arena.outcomes import Origin
 
-            parts = [exports.content(file_format, SOURCES[source])]
+            people = (Origin.PEOPLE, *((Origin.COMPARE,) if source == "people" else ()))
+            parts = [exports.content(file_format, (Origin.REFERENCE,) if source == "reference" else people)]
         try:
             with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
                 for part in parts:

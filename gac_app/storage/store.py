@@ -12,7 +12,7 @@ from gac_app.storage import servers, signals, studies
 from gac_app.storage.battles import changes as battle_changes
 from gac_app.storage.battles import queries as battle_queries
 from gac_app.storage.battles.imports import import_battles
-from gac_app.storage.battles.records import JudgedBattle, StoredBattle
+from gac_app.storage.battles.records import StoredBattle
 from gac_app.storage.battles.store import BattleStore
 from gac_app.storage.database import visitors
 from gac_app.storage.database.database import Database, DeletedIds, deletes, reads, when_written, writes
@@ -27,21 +27,16 @@ from gac_app.storage.text import clean_text
 from gac_app.storage.tombstones import bury, tombstones
 
 
-def _vote(session: Session, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> None:
-    """Vote on the visitor's run. A second vote replaces the first.
-
-    Args:
-        implied: battles, with their votes, that are written in the same transaction; they replace those of an earlier
-            vote.
-    """
+def _vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
+    """Vote on the visitor's run. A second vote replaces the first."""
     changes.vote(session, visitor_key, run_id, outcome)
-    battle_changes.imply(session, visitor_key, run_id, implied)
+    battle_changes.take_back_implied(session, visitor_key, run_id)
 
 
 def _undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
-    """Take back the vote on the visitor's run, if there is one, with the battles that it implied."""
+    """Take back the vote on the visitor's run, if there is one."""
     changes.undo_vote(session, visitor_key, run_id)
-    battle_changes.imply(session, visitor_key, run_id, ())
+    battle_changes.take_back_implied(session, visitor_key, run_id)
 
 
 def _delete_battle(session: Session, visitor_key: str, battle_id: str) -> None:

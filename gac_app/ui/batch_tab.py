@@ -72,7 +72,7 @@ def batch_functions(service: RunService, batches: Batches) -> list[PageFunction]
     def batch_vote(fields: Fields) -> None:
         outcome = fields.text("outcome")
         if outcome:
-            service.history.vote(fields.visitor_key, fields.text("run"), outcome, client=client_here())
+            service.history.vote(fields.visitor_key, fields.text("run"), outcome)
         else:
             service.history.undo_vote(fields.visitor_key, fields.text("run"))
 

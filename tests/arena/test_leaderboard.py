@@ -63,13 +63,13 @@ def test_a_newcomer_is_listed_unrated_and_who_has_left_stays() -> None:
     assert (lines["c"].num_votes, lines["c"].rating) == (0, None)
 
 
-def test_blind_votes_of_people_only_unless_asked() -> None:
+def test_blind_votes_of_people_or_those_by_answers() -> None:
     found = [row("a", "b", "left", visitor) for visitor in range(10)]
     found += [one._replace(origin="compare", outcome="right") for one in found]
     found += [one._replace(origin="reference") for one in found[:3]]
     votes = votes_of(found)
-    sizes = [len(votes.filtered(VoteFilter(source=source))) for source in ("blind", "people", "reference")]
-    assert sizes == [10, 20, 3]
+    sizes = [len(votes.filtered(VoteFilter(source=source))) for source in ("blind", "reference")]
+    assert sizes == [10, 3]
 
 
 def test_filters() -> None:

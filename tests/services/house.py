@@ -9,7 +9,6 @@ from typing import Any
 
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
-from gac_app.services.battles.implied import implied_by
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import RunView
@@ -41,14 +40,11 @@ class House:
         models: Sequence[Model] | None = None,
         store: Store | None = None,
         mirror: Mirror | None = None,
-        *,
-        has_arena: bool = False,
         **config_fields: Any,
     ) -> RunService:
         models = fake_models() if models is None else models
         config = config_of([model.name for model in models], **config_fields)
-        implies = implied_by(config, VERSIONS) if has_arena else None
-        service = RunService(config, store or self.store(), VERSIONS, mirror=mirror, implies=implies)
+        service = RunService(config, store or self.store(), VERSIONS, mirror=mirror)
         service.members.use(ensemble_of(models, config))
         self._made.append((service, models))
         return service

@@ -24,7 +24,6 @@ from gac_app.decoding.trace.events import (
 from gac_app.errors import MemberError
 from gac_app.member_config import MemberConfig
 from gac_app.services.battles.arena import ArenaService
-from gac_app.services.battles.implied import implied_by
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.runs import RunService
 from gac_app.settings import Settings
@@ -95,7 +94,7 @@ def planted_arena(
     config = config.model_validate({**config.model_dump(), **fields})
     store = Store(database_in(folder / "runs.sqlite3"))
     copying = mirror(store) if mirror else None
-    service = _ready(RunService(config, store, mirror=copying, implies=implied_by(config, {})), ensemble)
+    service = _ready(RunService(config, store, mirror=copying), ensemble)
     return Planted(service, store, ArenaService(service, store, random.Random(1)))
 
 

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-Source = Literal["blind", "people", "reference"]
-SOURCES: dict[Source, tuple[Origin, ...]] = {
-    "blind": (Origin.PEOPLE,),
-    "people": (Origin.PEOPLE, Origin.COMPARE),
-    "reference": (Origin.REFERENCE,),
-}
+Source = Literal["blind", "reference"]
 _ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
 
 
@@ -52,7 +47,7 @@ class VoteFilter:
     """Which votes count. Empty fields allow everything.
 
     Attributes:
-        source: by default, people's blind votes. "people" adds the votes on Compare; other sources are never mixed.
+        source: people's blind votes, or those by the known answers of tasks.
         min_chars, max_chars: length of the longer answer.
         turns: "one" or "several".
         has_flagged: include votes that moderation flagged.
@@ -124,7 +119,8 @@ class Votes:
 
     def filtered(self, wanted: VoteFilter) -> Votes:
         """The votes that a filter allows."""
-        keep_N = np.isin(self.origin_N, [_ORIGINS.index(origin) for origin in SOURCES[wanted.source]])
+        origin = Origin.REFERENCE if wanted.source == "reference" else Origin.PEOPLE
+        keep_N = self.origin_N == _ORIGINS.index(origin)
         longest_N = self.style_N2F[:, :, 0].max(axis=1, initial=0)
         if not wanted.has_flagged:
             keep_N &= ~self.is_flagged_N

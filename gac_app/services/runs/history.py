@@ -5,7 +5,7 @@ Every method checks the owner: the page is not trusted. `runs` starts and stream
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
@@ -23,14 +23,10 @@ from gac_app.services.runs.views import BESIDE, ENSEMBLE, RunView, step_at, stor
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
-from gac_app.storage import ConversationSummary, HistoryFilter, JudgedBattle, Store, StoredRun, clean_text
+from gac_app.storage import ConversationSummary, HistoryFilter, Store, StoredRun, clean_text
 
 MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
-
-
-# Visitor's key, run, the run beside it, outcome, client -> the battles that the vote implies.
-Implies = Callable[[str, RunView, RunView | None, str, str], Sequence[JudgedBattle]]
 
 
 class Companion(Protocol):
@@ -51,7 +47,6 @@ class History:
         members: their prefix caches are cleared.
         mirror: deletions are marked in it.
         companions: called when a visitor deletes everything.
-        implies: gives battles that are stored with a vote; None = none are, without an Arena.
     """
 
     def __init__(
@@ -63,10 +58,9 @@ class History:
         members: Members,
         mirror: Mirror | None,
         companions: Sequence[Companion],
-        implies: Implies | None,
     ) -> None:
         self._config, self._store, self._runs, self._runner = config, store, runs, runner
-        self._members, self._mirror, self._companions, self._implies = members, mirror, companions, implies
+        self._members, self._mirror, self._companions = members, mirror, companions
 
     def find(self, visitor_key: str, run_id: str) -> RunView:
         """A visitor's run, live or stored. Raises NotFoundError, also for another visitor's."""
@@ -167,13 +161,12 @@ class History:
 
     # --- judging and deleting
 
-    def vote(self, visitor_key: str, run_id: str, outcome: str, *, client: str = "") -> None:
+    def vote(self, visitor_key: str, run_id: str, outcome: str) -> None:
         """Vote for an answer. A run that is still decoding continues.
 
         Args:
             outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad"; "beside", if the run beside it has
                 the better ensemble's answer.
-            client: as in `RunService.start`.
 
         Raises:
             RequestError, NotFoundError, StorageError.
@@ -184,8 +177,7 @@ class History:
             known = (*run.outcomes, *([BESIDE] if beside else []))
             if outcome not in known:
                 raise RequestError("outcome", f"expected one of {', '.join(known)}")
-            implied = self._implies(visitor_key, run, beside, outcome, client) if self._implies else ()
-            write = self._store.vote(visitor_key, run_id, outcome, implied)
+            write = self._store.vote(visitor_key, run_id, outcome)
         write.add_done_callback(self._count_vote)
         _judge(run, outcome, write)
 

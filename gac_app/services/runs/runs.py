@@ -18,7 +18,7 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
-from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History, Implies
+from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History
 from gac_app.services.runs.live_run import LiveRun, RunPlan, is_elsewhere
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.metrics import Metrics
@@ -45,7 +45,6 @@ class RunService:
         versions: of the packages that affect results; stored with each run.
         members: of this configuration; None = made here.
         mirror: copies what visitors agree to publish.
-        implies: gives the battles that a vote on a run implies.
 
     Attributes:
         config_hash, versions: identify what a result was made with.
@@ -64,7 +63,6 @@ class RunService:
         *,
         members: Members | None = None,
         mirror: Mirror | None = None,
-        implies: Implies | None = None,
     ) -> None:
         self.config = config
         self.config_hash = config_hash_of(config)
@@ -79,7 +77,7 @@ class RunService:
         self.metrics.show("database_errors", "Writes lost since the start.", lambda: store.num_errors)
         self._runner = Runner(config, self.members, self.metrics)
         self._runs = LiveRuns()
-        self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions, implies)
+        self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions)
         self.audience = Audience(self._runner.stop)
         self.signals = Signals(
             store, self._runs, self.history, self.audience, self._runner.stop, self._recorder.note_so_far

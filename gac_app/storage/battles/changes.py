@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -13,12 +12,11 @@ from sqlalchemy.orm import Session, selectinload
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, stored, whole
-from gac_app.storage.battles.records import BATTLE_COLUMNS, JudgedBattle, NewBattle, NewJudgement, StoredBattle
+from gac_app.storage.battles.records import BATTLE_COLUMNS, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.database import server_of, when_written
-from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, new_key
+from gac_app.storage.database.encryption import destroy_keys, encrypt_json, new_key
 from gac_app.storage.database.visitors import own_visitor
-from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 RUNNING, CONTINUING, ANSWERED = "running", "continuing", "answered"  # the second: with a turn that was answered before
@@ -33,10 +31,7 @@ def start(session: Session, new: NewBattle) -> None:
 def _add(session: Session, new: NewBattle, server_id: str | None = None) -> None:
     """As `start`. `server_id`: the server that can judge it; None = it is over."""
     visitor = own_visitor(session, new.visitor_key)
-    run = session.get(Run, new.run_id) if new.run_id else None
-    if new.run_id and (run is None or run.conversation.visitor_id != visitor.id):
-        raise NotFoundError("there is no such run")
-    key = Key(run.key.id, run.key.key) if run else new_key(session)
+    key = new_key(session)
     columns = {name: getattr(new, name) for name in BATTLE_COLUMNS}
     columns |= {"left": clean_text(new.left), "right": clean_text(new.right)}
     session.add(
@@ -178,25 +173,11 @@ def remove_all(session: Session, battle_ids: Sequence[str]) -> None:
     session.execute(delete(Battle).where(Battle.id.in_(battle_ids)))
 
 
-def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:
-    """Write the battles that a vote on a run implies, in place of those of an earlier vote.
-
-    Args:
-        pairs: battles, with ids that are the same for every vote on the run, and the vote on each, whose position is
-            ignored. Empty = the vote was taken back.
-    """
+def take_back_implied(session: Session, visitor_key: str, run_id: str) -> None:
+    """Take back the votes on battles that an earlier vote on a run implied."""
     for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
         if has_vote(battle):
             _append(session, visitor_key, battle.id, NewJudgement(position=_num_own(battle), kind=UNDO))
-    session.flush()
-    session.expire_all()
-    for new, vote in pairs:
-        known = session.get(Battle, new.battle_id)
-        if known is None:
-            _add(session, new)
-            session.flush()
-        position = _num_own(known) if known else 0
-        _append(session, visitor_key, new.battle_id, replace(vote, position=position))
 
 
 def _open_part(row: Judgement) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
 
 
 def _keys(session: Session, battles: Sequence[StoredBattle]) -> dict[str, tuple[Key, str | None]]:
-    """By battle: its key, and the run that implies it, whose key it is then."""
+    """By battle: its key, and the run that implied it, whose key it is then."""
     run_ids = {battle.run_id for battle in battles if battle.run_id}
     query = select(Run.id, RunKey.id, RunKey.key).join(RunKey, RunKey.id == Run.key_id).where(Run.id.in_(run_ids))
     of_runs = {run_id: Key(key_id, key) for run_id, key_id, key in session.execute(query)}

@@ -117,7 +117,7 @@ def agreed(session: Session) -> list[tuple[str, int]]:
 
 
 def of_run(session: Session, run_id: str) -> list[StoredBattle]:
-    """The battles that the vote on a run implies or has implied."""
+    """The battles that votes on a run implied, up to release 1.1."""
     query = select(Battle).where(Battle.run_id == run_id).order_by(Battle.id).options(*whole())
     return list(map(stored, session.scalars(query)))
 
@@ -129,7 +129,7 @@ def of_id(session: Session, battle_id: str) -> StoredBattle | None:
 
 
 def ids_of_run(session: Session, run_id: str) -> tuple[str, ...]:
-    """The ids of all battles that hold the text of a run: those that the vote on it implies or has implied, those that
+    """The ids of all battles that hold the text of a run: those that votes on it implied, those that
     have its answer beside another run's, and those implied by votes on later turns, which were fed it.
     """
     run_id = clean_text(run_id)

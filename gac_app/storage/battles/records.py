@@ -20,7 +20,7 @@ class BattleRecord:
 
     Attributes:
         battle_id: made by the caller (uuid4 hex).
-        run_id: the run whose vote implies the battle, if any; then it is encrypted with that run's key.
+        run_id: the run whose vote implied the battle, up to release 1.1; then it is encrypted with that run's key.
         left, right: names of the contestants.
         body: JSON-able; encrypted.
     """
@@ -65,7 +65,7 @@ JudgedBattle = tuple[NewBattle, NewJudgement]  # a finished battle with its vote
 
 
 def implied_id(run_id: str, pair: tuple[str, str]) -> str:
-    """The id of the battle between two streams that a vote on a run implies: the same for every vote on the run."""
+    """The id of the battle between two streams that a vote on a run implied, up to release 1.1."""
     return hashlib.blake2b(f"{run_id} {pair}".encode(), digest_size=16).hexdigest()
 
 

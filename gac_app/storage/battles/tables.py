@@ -13,9 +13,9 @@ from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, ne
 class Battle(Base):
     """Two contestants' answers to the same prompts. `left` and `right` are their names.
 
-    `body` is encrypted JSON: each side's settings, messages and answers, turn by turn. A battle implied by a vote on a
-    run is encrypted with that run's key, and is deleted with it. `so_far` is encrypted JSON: what is shown of the turn
-    that is answered, where another server follows it.
+    `body` is encrypted JSON: each side's settings, messages and answers, turn by turn. A battle that a vote on a run
+    implied, up to release 1.1, is encrypted with that run's key, and is deleted with it. `so_far` is encrypted JSON:
+    what is shown of the turn that is answered, where another server follows it.
     """
 
     __tablename__ = "battle"

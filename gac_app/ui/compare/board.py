@@ -17,7 +17,7 @@ from gac_app.ui.compare.forks import forks_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import MAX_ASKED, PIECE, streams_of, token_record
 from gac_app.ui.compare.turns import whole_turns
-from gac_app.ui.requests import Fields, PageFunction, Reply, client_here
+from gac_app.ui.requests import Fields, PageFunction, Reply
 
 EVENTS = ("open", "rerun", "branch", "revise", "compare", "regenerate", "extend")
 
@@ -85,7 +85,7 @@ def board_functions(service: RunService, computing: Semaphore) -> list[PageFunct
 
     def vote_run(fields: Fields) -> None:
         run_id, outcome = fields.text("run"), fields.text("outcome")
-        service.history.vote(fields.visitor_key, run_id, outcome, client=client_here())
+        service.history.vote(fields.visitor_key, run_id, outcome)
 
     def undo_vote(fields: Fields) -> None:
         service.history.undo_vote(fields.visitor_key, fields.text("run"))

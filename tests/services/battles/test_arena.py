@@ -44,7 +44,7 @@ class Arena:
         self.store = store or house.store()
         battles = LiveBattles(self.store)
         mirrored = mirror(self.store, battles) if mirror else None
-        self.runs = house.service(models, self.store, mirrored, has_arena=True, **{"settings": SHORT, **fields})
+        self.runs = house.service(models, self.store, mirrored, **{"settings": SHORT, **fields})
         self.service = ArenaService(self.runs, self.store, random.Random(1), battles=battles)
 
     def answered(self, key: str = ALICE, prompt: str = "Name three colours", **more: Any) -> BattleView:

@@ -117,7 +117,7 @@ def measure(folder: Path, num: int) -> dict[str, float]:
     assert len(standings._book.number_N) == num
     again = Standings(store, NAMES, 20)
     take("reading all votes", again._read_news)
-    assert again.rated("people").num_votes == num
+    assert again.rated("blind").num_votes == num
     gc.set_threshold(*usual)
     store.close()
     return used

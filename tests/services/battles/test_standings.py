@@ -89,7 +89,7 @@ def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pyt
     standings = arena.service.standings
     for outcome in ("left", "right"):
         stored_vote(arena.store, "a", "b", outcome)
-    asked = [{}, {"own": True}, {"controls_style": True}, {"wanted": VoteFilter(source="people")}]
+    asked = [{}, {"own": True}, {"controls_style": True}, {"wanted": VoteFilter(has_flagged=True)}]
     first = [standings.leaderboard(ALICE, **options) for options in asked]
     assert len({id(board) for board in first}) == 4
     assert all(standings.leaderboard(ALICE, **options) is board for options, board in zip(asked, first, strict=True))

@@ -98,7 +98,7 @@ def everything_works(store: Store) -> None:
     for wanted in Format:
         content_of(store.battles.export(), wanted)
     standings = Standings(store, ["a", "b"], 1)
-    standings.rated("people", has_flagged=True)
+    standings.rated("blind", has_flagged=True)
     standings.leaderboard(ALICE, controls_style=True)
     standings.for_drawing()
     standings.choices()

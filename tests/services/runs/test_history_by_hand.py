@@ -54,7 +54,6 @@ class Desk:
         store: Any = self.store
         store.load_run = self._load
         store.conversation_runs = lambda *_: self._conversation()
-        self.implied: list[tuple[Any, ...]] = []
         self.history = History(
             config_of(["a", "b"]),
             store,
@@ -63,7 +62,6 @@ class Desk:
             cast("Any", self.members),
             cast("Any", self.mirror),
             cast("Any", [self.companion]),
-            lambda *args: self.implied.append(args) or cast("Any", "battles"),
         )
 
     def _load(self, _: str, run_id: str) -> StoredRun:
@@ -159,9 +157,8 @@ def test_all_of_a_visitor_goes_at_once() -> None:
 def test_a_vote_counts_once_it_is_stored() -> None:
     desk = Desk()
     run = desk.live()
-    desk.history.vote(ALICE, run.id, "member:a", client="office")
-    assert (run.outcome, desk.order) == ("member:a", [("vote", ALICE, run.id, "member:a", "battles")])
-    assert desk.implied == [(ALICE, run, None, "member:a", "office")]
+    desk.history.vote(ALICE, run.id, "member:a")
+    assert (run.outcome, desk.order) == ("member:a", [("vote", ALICE, run.id, "member:a")])
     assert desk.counted.calls == [("voted", "compare")]
     desk.history.undo_vote(ALICE, run.id)
     assert run.outcome is None

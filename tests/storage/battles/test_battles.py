@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.storage import NewBattle, NewJudgement, Store
+from gac_app.storage import NewBattle, NewJudgement, Store, StoredBattle
 from tests.databases import database_in, sql
 from tests.storage.samples import ALICE, BOB, new_id, new_run
 from tests.storage.test_deletion import occurrences
@@ -40,6 +40,18 @@ def judged(store: Store, visitor_key: str = ALICE, **changes: Any) -> NewBattle:
     store.battles.start(battle)
     store.battles.judge(visitor_key, battle.battle_id, VOTE).result()
     return battle
+
+
+def implied(store: Store, run_id: str) -> StoredBattle:
+    """A battle of ALICE's that a vote on a run implied, as release 1.1.0 exported it."""
+    store.flush()
+    new = judged(store)
+    (known,) = store.battles.export()
+    row = {**known.judgements[0], "id": new_id()}
+    old = replace(known, battle_id=new_id(), run_id=run_id, origin="compare", is_blind=False, judgements=(row,))
+    store.delete_battle(ALICE, new.battle_id).result()
+    assert store.import_records([], [old]).result() == (1, 0)
+    return old
 
 
 def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
@@ -114,10 +126,8 @@ def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
 def test_a_battle_that_a_run_implies_goes_with_it(store: Store, path: Path) -> None:
     run = new_run()
     store.start_run(run)
-    with pytest.raises(NotFoundError):
-        store.battles.start(new_battle(BOB, run_id=run.run_id)).result()
-    implied = judged(store, run_id=run.run_id, is_blind=False, origin="compare")
-    assert store.battles.load(ALICE, implied.battle_id).run_id == run.run_id
+    old = implied(store, run.run_id)
+    assert store.battles.load(ALICE, old.battle_id).run_id == run.run_id
     store.delete_run(ALICE, run.run_id).result()
     assert store.battles.votes() == []
     assert sql(path, "SELECT count(*) FROM run_key WHERE is_used") == [(0,)]
@@ -150,13 +160,13 @@ def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: 
 def test_an_imported_battle_shares_the_key_of_its_run(store: Store, tmp_path: Path) -> None:
     run = new_run()
     store.start_run(run)
-    implied = judged(store, run_id=run.run_id, is_blind=False, origin="compare")
+    old = implied(store, run.run_id)
     exported = list(store.battles.export())
     other, kept = Store(database_in(tmp_path / "other.db")), new_run("kept")
     for one in (kept, run):
         other.start_run(one).result()
     assert other.import_records([], exported).result() == (1, 0)
-    assert [(one.battle_id, one.run_id) for one in other.battles.export()] == [(implied.battle_id, run.run_id)]
+    assert [(one.battle_id, one.run_id) for one in other.battles.export()] == [(old.battle_id, run.run_id)]
     other.delete_run(ALICE, run.run_id).result()
     assert list(other.battles.export()) == []
     assert other.load_run(ALICE, kept.run_id).prompt == "kept"
@@ -265,14 +275,14 @@ def test_what_was_judged_here_since_counts(store: Store, tmp_path: Path) -> None
     other.close()
 
 
-def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
-    """Such a battle comes with an import."""
+@pytest.mark.parametrize("is_undo", [False, True])
+def test_a_later_vote_takes_back_what_an_old_one_implied(store: Store, is_undo: bool) -> None:
     run = new_run()
     store.start_run(run)
-    battle = new_battle(run_id=run.run_id, origin="compare")
-    store.vote(ALICE, run.run_id, "ensemble", [(battle, VOTE)]).result()
-    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
-    store.undo_vote(ALICE, run.run_id).result()
+    old = implied(store, run.run_id)
+    store.battles.judge(ALICE, old.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    assert [vote.origin for vote in store.battles.votes()] == ["compare"]
+    (store.undo_vote(ALICE, run.run_id) if is_undo else store.vote(ALICE, run.run_id, "tie")).result()
     assert store.battles.votes() == []
 
 

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 import pytest
 
-from gac_app.arena.rating.votes import SOURCES
+from gac_app.arena.rating.votes import Source
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import Place
 from gac_app.storage import Store
@@ -123,4 +123,4 @@ def test_what_cannot_be_meant_is_refused(
 def test_the_tab_offers_the_sources_that_there_are() -> None:
     select = re.search(r'<select name="source">(.*?)</select>', markup_of("leaderboard"), re.DOTALL)
     assert select
-    assert re.findall(r'value="([^"]*)"', select[1]) == list(SOURCES)
+    assert re.findall(r'value="([^"]*)"', select[1]) == list(get_args(Source))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from gac_app.arena.contestants import changes_named, contestants_of, name_of
 from gac_app.ui.settings.names import contestant_in_words, contestants_in_words, systems_in_words
 from gac_app.ui.words import said
 from tests.ui.planted import planted_config
@@ -42,28 +39,12 @@ def test_two_systems_are_never_called_the_same() -> None:
     assert len(set(found.values())) == 3
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"mode": "gate", "threshold": 0.25},
-        {"mode": "every-step", "weights": "posterior"},
-        {"mode": "every-step", "combine": "geometric", "alignment": "paper", "top_k": 40},
-        {"mode": "agreement", "threshold": 0.5, "weights": "entropy", "temperature": 0.5},
-    ],
-)
-def test_a_name_of_compare_gives_its_settings_back(changes: dict[str, Any]) -> None:
-    name = name_of(None, CONFIG.settings_from(changes), contestants_of(CONFIG))
-    assert changes_named(name) == {"weights": "average", **changes}
-
-
 def test_the_leaderboard_names_what_nobody_has_named() -> None:
-    names = ["Small", "gate", "every step", "gate 0.25, posterior", "half sure", "every-step, own weights"]
+    names = ["Small", "gate", "every step", "half sure"]
     found = contestants_in_words(names, CONFIG)
     assert found == {
         "gate": "ensemble, asks below 50 %",
-        "every step": "ensemble, asks at every step (every step)",
-        "gate 0.25, posterior": "ensemble, asks below 25 %, posterior weights",
-        "every-step, own weights": "ensemble, asks at every step (every-step, own weights)",
+        "every step": "ensemble, asks at every step",
     }
     own = CONFIG.model_validate(
         {
