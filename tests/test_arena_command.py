@@ -1,4 +1,4 @@
-"""`arena simulate`, `arena play`, `export` and `import` in this process, over models without weights."""
+"""`arena play`, `export` and `import` in this process, over models without weights."""
 
 from __future__ import annotations
 
@@ -36,21 +36,6 @@ def run(*arguments: str) -> str:
     done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
-
-
-def test_simulated_votes_are_rated_near_their_strengths() -> None:
-    board = json.loads(
-        run("arena", "simulate", "--strengths", "a=1200,b=800", "--votes", "40", "--visitors", "8", "--json")
-    )
-    assert (board["num_votes"], board["num_sessions"]) == (40, 8)
-    assert [line["name"] for line in board["standings"]] == ["a", "b"]
-    assert board["standings"][0]["high"] > 1100
-
-
-@pytest.mark.parametrize("strengths", ["", "a", "a=1", "a=1,b=x", "=1,b=2"])
-def test_bad_strengths_are_refused(strengths: str) -> None:
-    done = CliRunner().invoke(app, ["arena", "simulate", "--strengths", strengths])
-    assert "strengths" in str(done.exception)
 
 
 @pytest.mark.parametrize(

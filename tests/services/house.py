@@ -9,6 +9,7 @@ from typing import Any
 
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
+from gac_app.services.battles.arena import ArenaService
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import RunView
@@ -58,6 +59,12 @@ class House:
                 if isinstance(model, FakeModel):
                     model.released.set()
             service.close()
+
+
+def names_in(arena: ArenaService, visitor_key: str, battle_id: str) -> tuple[str, str]:
+    """The names of left and right before the vote, which no page is told."""
+    pair = arena.battles.find(visitor_key, battle_id).pair
+    return pair["left"].name, pair["right"].name
 
 
 def until(condition: Callable[[], object], what: str = "") -> None:

@@ -23,7 +23,7 @@ from gac_app.services.runs.runs import RunService
 from gac_app.services.runs.views import member_stream
 from gac_app.ui.arena.tab import arena_functions
 from gac_app.ui.requests import replying
-from tests.services.house import ALICE, ended, until
+from tests.services.house import ALICE, ended, names_in, until
 
 NUM_LEARNT = 12  # battles that a spy learns from
 
@@ -101,7 +101,7 @@ class Spies:
 
     def is_right(self, battle: str, left_rather_than_right: Callable[[str], float]) -> bool:
         """Whether the guess is right, given how much speaks for each contestant's being left."""
-        left, right = self.arena.names_for_judges(ALICE, battle)
+        left, right = names_in(self.arena, ALICE, battle)
         clue = left_rather_than_right(left) - left_rather_than_right(right)
         return clue > 0 if clue else self._coin.random() < 0.5
 
@@ -183,7 +183,7 @@ class Spies:
         until(lambda: self.arena.battles.find(ALICE, battle).last.over.is_set())
         time.sleep(0.05)
         more = {name: num - before.get(name, 0) for name, num in self._kept().items()}
-        pair = self.arena.names_for_judges(ALICE, battle)
+        pair = names_in(self.arena, ALICE, battle)
         self.call("delete_battle", battle=battle)  # makes room, so that the next one shows as well
         fitting = [two for two in self._pairs() if self._uses(two) == more] or self._pairs()
         return set(self._coin.choice(fitting)) == set(pair)

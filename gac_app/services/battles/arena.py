@@ -191,11 +191,6 @@ class ArenaService:
         """Wait until both answers have ended. Returns whether they have."""
         return self.battles.find(visitor_key, battle_id).last.over.wait(timeout_s)
 
-    def names_for_judges(self, visitor_key: str, battle_id: str) -> tuple[str, str]:
-        """The names of left and right before the vote: for simulated judges alone; no page may call it."""
-        pair = self.battles.find(visitor_key, battle_id).pair
-        return pair["left"].name, pair["right"].name
-
     def skip(self, visitor_key: str, battle_id: str) -> BattleView:
         """End a battle for good, without a vote."""
         with self.battles.changing(visitor_key, battle_id) as battle:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -19,7 +19,7 @@ from gac_app.services.queue.shares import client_of
 from tests.fakes import WAIT_S
 from tests.services.battles.test_arena import Arena
 from tests.services.battles.test_standings import stored_vote
-from tests.services.house import House
+from tests.services.house import House, names_in
 
 TASTE = {"a": 1000.0, "b": 940.0, "every step": 1080.0, "gate": 1060.0}
 TARGET = "b"
@@ -28,9 +28,10 @@ NUM_OF_ONE = 19  # one more would be flagged
 
 @dataclass
 class Crowd:
-    """Judges who play battles through the service. `now`: the moderator's time."""
+    """Judges who play battles through the service, of `taste` in Elo. `now`: the moderator's time."""
 
     arena: Arena
+    taste: Mapping[str, float] = field(default_factory=lambda: TASTE)
     now: float = 0.0
     rng: random.Random = field(default_factory=lambda: random.Random(7))
 
@@ -44,7 +45,7 @@ class Crowd:
         service = self.arena.service
         battle_id = service.start(key, prompt, client=client_of(address)).id
         assert service.wait(key, battle_id, WAIT_S)
-        names = service.names_for_judges(key, battle_id)
+        names = names_in(service, key, battle_id)
         if target and target not in names:
             service.skip(key, battle_id)
             return False
@@ -72,7 +73,7 @@ class Crowd:
                 assert self.judge(key, address, f"Question {number} of {key[:8]}", seconds=2.0)
 
     def prefers(self, left: str, right: str) -> str:
-        return "left" if self.rng.random() < win_probability(TASTE[left], TASTE[right]) else "right"
+        return "left" if self.rng.random() < win_probability(self.taste[left], self.taste[right]) else "right"
 
     def attack(
         self,
@@ -109,6 +110,15 @@ def fresh_keys() -> Iterator[str]:
 def arena(house: House) -> Arena:
     settings = {"max_new_tokens": 3}
     return Arena(house, settings=settings, arena={"max_per_hour": 100_000, "min_seconds": 0.0, "min_votes": 5})
+
+
+@pytest.mark.slow
+def test_votes_through_the_arena_are_rated_by_taste(arena: Arena) -> None:
+    crowd = Crowd(arena, {"a": 1400.0, "b": 600.0, "every step": 1000.0, "gate": 1000.0})
+    crowd.classroom(8, 5, "10.3.0.1")
+    board = arena.service.standings.rated("blind", has_flagged=True)
+    assert (board.num_votes, board.num_sessions) == (40, 8)
+    assert (board.standings[0].name, board.standings[-1].name) == ("a", "b")
 
 
 ATTACKS = {  # addresses, battles of each key, of which half have the target, whether all have one prompt
