@@ -96,8 +96,29 @@ def test_a_request_s_settings_go_before_the_model_s(site: Sites) -> None:
 
 def test_nulls_and_what_changes_nothing_are_taken(site: Sites) -> None:
     nothing = {"tools": [], "tool_choice": "none", "frequency_penalty": 0, "logit_bias": {}, "stop": None, "n": None}
-    answer = site().chat(**nothing, user="somebody", metadata={"a": "b"}, store=False, parallel_tool_calls=True)
-    assert answer.status_code == 200
+    nothing |= {"user": "somebody", "metadata": {"a": "b"}, "store": False, "parallel_tool_calls": True, "best_of": 1}
+    nothing |= {"min_tokens": 4, "ignore_eos": True, "reasoning_effort": "low", "verbosity": "high"}
+    nothing |= {"chat_template_kwargs": {"enable_thinking": False}, "messages": [{**ASK[0], "name": "somebody"}]}
+    here = site()
+    assert here.chat(**nothing).json()["choices"] == here.chat().json()["choices"]
+
+
+def test_an_answer_without_text_is_taken(site: Sites) -> None:
+    here = site()
+    told = [
+        here.chat(messages=[*ASK, {"role": "assistant", **empty}, *ASK]).json()["choices"]
+        for empty in ({"content": ""}, {"content": None, "tool_calls": []}, {})
+    ]
+    assert told[1:] == told[:1] * 2
+    status, error = here.refusal(messages=[{"role": "user", "content": None}])
+    assert (status, error["param"]) == (400, "messages.0.content")
+
+
+def test_more_likely_tokens_may_be_asked_for_than_come(site: Sites) -> None:
+    here = site()
+    some, more = (here.chat(logprobs=True, top_logprobs=num).json()["choices"] for num in (8, 20))
+    assert some == more
+    assert len(more[0]["logprobs"]["content"][0]["top_logprobs"]) == 8
 
 
 def test_parts_and_developers_are_text_and_system(site: Sites) -> None:
@@ -127,7 +148,8 @@ def test_parts_and_developers_are_text_and_system(site: Sites) -> None:
         ({"temperature": -1}, "temperature", "invalid_value"),
         ({"temperature": 0.001}, "temperature", "invalid_value"),
         ({"top_logprobs": 3}, None, "invalid_value"),
-        ({"top_logprobs": 20, "logprobs": True}, "top_logprobs", "invalid_value"),
+        ({"best_of": 2}, "best_of", "unsupported_parameter"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "invalid_value"),
         ({"gac": {"settings": {"combine": "none such"}}}, "combine", "invalid_value"),
         ({"gac": {"settings": {"colour": 1}}}, "colour", "invalid_value"),
     ],

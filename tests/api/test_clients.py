@@ -42,6 +42,16 @@ def test_it_chats(client: Any) -> None:
     assert answer._request_id.startswith("req_")
 
 
+def test_it_goes_on_with_a_chat(client: Any) -> None:
+    """What its answers and its own options say is taken back."""
+    said = client.chat.completions.create(**CHAT).choices[0].message
+    options: dict[str, Any] = {"reasoning_effort": "low", "verbosity": "low", "logprobs": True, "top_logprobs": 20}
+    local = {"min_tokens": 1, "ignore_eos": False, "chat_template_kwargs": {"enable_thinking": False}}
+    chat = [*ASK, said, {"role": "user", "content": "More", "name": "somebody"}]
+    answer = client.chat.completions.create(**{**CHAT, "messages": chat}, **options, extra_body=local)
+    assert answer.choices[0].message.content
+
+
 def test_it_streams(client: Any) -> None:
     whole = client.chat.completions.create(**CHAT).choices[0].message.content
     chunks = list(client.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True}))

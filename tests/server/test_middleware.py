@@ -102,6 +102,19 @@ def test_only_an_allowed_origin_may_read_the_answer(client: TestClient) -> None:
     assert friend.headers["access-control-allow-origin"] == "https://friend.example"
 
 
+def test_an_allowed_origin_may_send_a_key(client: TestClient) -> None:
+    headers = {
+        "Origin": "https://friend.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os",
+    }
+    answer = client.options("/v1/chat/completions", headers=headers)
+    assert (answer.status_code, answer.headers["access-control-allow-headers"]) == (
+        200,
+        headers["Access-Control-Request-Headers"],
+    )
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -19,14 +19,16 @@ MAX_CHOICES = 16
 MAX_PROMPTS = 128  # and choices of all of them
 MAX_IDS = 200_000
 MAX_TOP = 8  # tokens that a step's trace has
+MAX_TOP_ASKED = 20  # as OpenAI takes it
+Ignored = Annotated[str, Field(max_length=1000)] | None
 # Fields of OpenAI's that would change the answer. Where they change nothing, as an empty list of tools, they are taken.
 UNSUPPORTED = frozenset(
     {
-        *("audio", "modalities", "prediction", "web_search_options", "reasoning_effort", "verbosity"),
+        *("audio", "modalities", "prediction", "web_search_options"),
         *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
         *("frequency_penalty", "presence_penalty"),
         *("best_of", "suffix", "store"),
-        *("background", "conversation", "include", "previous_response_id", "reasoning", "truncation"),
+        *("background", "conversation", "include", "previous_response_id", "truncation"),
     }
 )
 
@@ -40,10 +42,10 @@ class Answered(Asked):
     top_p: float | None = like("top_p")
     gac: GacOptions | None = None
     # What has no effect here.
-    user: str | None = Field(None, max_length=1000)
+    user: Ignored = None
     metadata: dict[str, str] | None = Field(None, max_length=16)
-    safety_identifier: str | None = Field(None, max_length=1000)
-    prompt_cache_key: str | None = Field(None, max_length=1000)
+    safety_identifier: Ignored = None
+    prompt_cache_key: Ignored = None
     service_tier: Literal["auto", "default"] | None = None
 
     @property
@@ -98,7 +100,11 @@ class Sampling(Answered):
     logit_bias: Annotated[Bias, Field(max_length=MAX_BIASES)] | None = Field(
         None, description="By ids of the model's tokeniser. -100 rules a token out, 100 leaves only such tokens."
     )
+    # What has no effect here.
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    ignore_eos: bool | None = None
     # What has to change nothing.
+    best_of: One | None = None
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
 
@@ -144,6 +150,14 @@ class ChatMessage(Asked):
 
     role: AskedRole
     content: str | Annotated[list[TextPart], Field(min_length=1, max_length=1000)]
+    name: Ignored = Field(None, description="Has no effect.")
+    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_no_answer(cls, data: Any) -> Any:
+        is_empty = isinstance(data, dict) and data.get("role") == "assistant" and data.get("content") is None
+        return {**data, "content": ""} if is_empty else data
 
     @field_validator("content", mode="before")
     @classmethod
@@ -164,7 +178,11 @@ class ChatRequest(Sampling):
     max_tokens: int | None = like("max_new_tokens")
     max_completion_tokens: int | None = like("max_new_tokens")
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_ASKED, description=f"At most {MAX_TOP} come.")
+    # What has no effect here.
+    reasoning_effort: Ignored = None
+    verbosity: Ignored = None
+    chat_template_kwargs: dict[str, Any] | None = None
     # What has to change nothing.
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     functions: Annotated[list[Any], Field(max_length=0)] | None = None
@@ -213,7 +231,6 @@ class CompletionRequest(Sampling):
     echo: bool | None = Field(None, description="Puts the prompt before the answer, and its tokens before logprobs.")
     logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
     # What has to change nothing.
-    best_of: One | None = None
     suffix: Annotated[str, Field(max_length=0)] | None = None
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from gac_app.models.message import Message
 from gac_app.server.api.answers import GacAnswer
 from gac_app.server.api.asked.options import TextFormat
 from gac_app.server.api.asked.value import Asked, No, described_as, like
-from gac_app.server.api.requests import Answered, AskedRole, Part, message_of
+from gac_app.server.api.requests import Answered, AskedRole, Ignored, Part, message_of
 from gac_app.services.completions.completion_run import Prompt
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -44,6 +44,7 @@ class TextOptions(Asked):
     """How the text is written."""
 
     format: TextFormat | None = None
+    verbosity: Ignored = Field(None, description="Has no effect.")
 
 
 class ResponseRequest(Answered):
@@ -52,6 +53,7 @@ class ResponseRequest(Answered):
     input: str | Annotated[list[InputItem], Field(min_length=1, max_length=10_000)]
     instructions: str | None = None
     max_output_tokens: int | None = like("max_new_tokens")
+    reasoning: dict[str, Any] | None = Field(None, description="Has no effect.")
     # What has to change nothing.
     store: No | None = None
     background: No | None = None

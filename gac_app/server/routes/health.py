@@ -1,4 +1,5 @@
-"""`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
+"""`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable); `/health`
+and `/version` as inference servers have them.
 
 `/readyz` also reports the state of the mirror, if there is one; the host is ready even if the mirror fails. It tells
 nothing that depends on who answers, such as what members keep of ended runs: battles are blind.
@@ -15,6 +16,7 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from gac_app import __version__
 from gac_app.errors import StorageError, without_folders
 from gac_app.services.runs.runs import RunService
 
@@ -22,7 +24,7 @@ CHECK_HOLDS_S = 1.0
 
 
 def health_routes(service: RunService) -> APIRouter:
-    """Both routes. They need no authorisation and tell only names and states."""
+    """The routes. They need no authorisation and tell only names and states."""
     router = APIRouter()
     storage = SharedCheck(service.check_storage)
 
@@ -30,6 +32,11 @@ def health_routes(service: RunService) -> APIRouter:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
+    @router.get("/version")
+    async def version() -> dict[str, str]:
+        return {"version": __version__}
+
+    @router.get("/health")
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
         reasons = member_reasons(service)

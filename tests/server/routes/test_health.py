@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from gac_app import __version__
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
 from gac_app.server.routes.operator import OperatorOnly, kept_route
@@ -34,8 +35,10 @@ def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: Fak
 
 
 def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -> None:
-    answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}})
+    for path in ("/readyz", "/health"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}})
+    assert client.get("/version").json() == {"version": __version__}
 
 
 def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
