@@ -248,6 +248,7 @@ def advise(
         for system in spending.over([chosen, *members], _TIMED_BY)
     }
     predicted = likelihoods.measure([best, chosen], spending.over(held_out, _PREDICTED_BY), on_read)
+    saved: tuple[float, float, float] | str
     try:
         saved = likelihoods.saved(chosen, best, predicted)
     except RequestError as error:
