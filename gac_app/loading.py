@@ -81,7 +81,8 @@ def planned(config: Config) -> Plan:
     """Where each member runs on this machine. Logs its warnings; where there are GPUs, all of it."""
     found = plan_of(config)
     if found.gpus:
-        logger.info("%s", found)
+        for line in str(found).splitlines():
+            logger.info("%s", line)
     else:
         for warning in found.warnings:
             logger.warning("%s", warning)

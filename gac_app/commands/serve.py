@@ -51,7 +51,14 @@ def serve(
 
 
 def run(config: Config, *, logs_json: bool = False) -> None:
-    """Build the services and serve until told to stop."""
+    """Build the services and serve until told to stop. The log has no visitor's text."""
+    from gac_app.server.quiet_log import texts_kept_out
+
+    with texts_kept_out():
+        _run(config, logs_json)
+
+
+def _run(config: Config, logs_json: bool) -> None:
     from gac_app import bootstrap
 
     # With the page and Gradio, this takes seconds; the loading of the members would slow it down.

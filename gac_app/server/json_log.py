@@ -8,7 +8,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from gac_app.server.quiet_log import place_of
 from gac_app.services.origin import ORIGIN
 from gac_app.services.runs.runs import LiveRun
 
@@ -16,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 
 class JsonLines(logging.Formatter):
-    """A record as a JSON object. Of an exception it has type and places, since its message may contain a text."""
+    """A record as a JSON object; `QuietLog` has put an exception's type and places into its message."""
 
     def format(self, record: logging.LogRecord) -> str:
         origin = ORIGIN.get()
@@ -29,8 +28,6 @@ class JsonLines(logging.Formatter):
             "run_id": origin.run_id or None,
             **getattr(record, "facts", {}),
         }
-        if record.exc_info and record.exc_info[1] is not None:
-            told["error"] = place_of(record.exc_info[1])
         return json.dumps({name: value for name, value in told.items() if value is not None}, ensure_ascii=False)
 
 

@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
 from gac_app.server.limits.connections import Connections, limited_protocol
-from gac_app.server.quiet_log import QuietLog
 from gac_app.services.garbage import collect_seldom
 
 DRAIN_S = 3  # for open streams to end
@@ -43,8 +42,8 @@ class _Server(uvicorn.Server):
 def serve_host(host: FastAPI, config: ServerConfig) -> None:
     """Serve until SIGINT or SIGTERM, from the main thread.
 
-    Logs go to the root logger and have no visitor's address or text: uvicorn's access log is off. The host handles
-    proxies' headers.
+    Logs go to the root logger and have no visitor's address: uvicorn's access log is off. The host handles proxies'
+    headers.
 
     Raises:
         GacError: the server cannot listen on the address; uvicorn logs why.
@@ -65,9 +64,6 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
         )
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    quiet, handlers = QuietLog(), list(logging.getLogger().handlers)
-    for handler in handlers:
-        handler.addFilter(quiet)
     collect_seldom()
     try:
         server.run()
@@ -75,6 +71,3 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
         pass  # SIGINT, when everything is closed
     except SystemExit:
         raise GacError(f"cannot serve on {config.host}, port {config.port}; --port takes another one") from None
-    finally:
-        for handler in handlers:
-            handler.removeFilter(quiet)

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from gac_app.server.api.app import api_app
 from gac_app.server.host import bare_host
 from gac_app.server.json_log import JsonLines, log_ended
+from gac_app.server.quiet_log import QuietLog
 from gac_app.services.completions.completions import Completions
 from gac_app.services.runs.runs import RunService
 from tests.server.conftest import HERE
@@ -37,6 +38,7 @@ def lines() -> Iterator[io.StringIO]:
     told = io.StringIO()
     handler, logger = logging.StreamHandler(told), logging.getLogger("gac_app")
     handler.setFormatter(JsonLines())
+    handler.addFilter(QuietLog())
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -78,5 +80,5 @@ def test_an_exception_is_told_without_its_message(lines: io.StringIO) -> None:
         logging.getLogger("gac_app.test").exception("it broke")
     [record] = map(json.loads, lines.getvalue().splitlines())
     assert record["level"] == "error"
-    assert record["error"].startswith("ValueError at test_json_log.py")
+    assert record["message"].startswith("it broke: ValueError at test_json_log.py")
     assert SECRET not in lines.getvalue()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import threading
+from pathlib import Path
 
 import pytest
 
+from gac_app.errors import GacError, MemberError, ModelLoadError, VocabularyError
+from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.server import quiet_log
-from gac_app.server.quiet_log import PER_MINUTE, QuietLog, log_without_text
+from gac_app.server.quiet_log import PER_MINUTE, QuietLog, log_without_text, texts_kept_out
+from gac_app.services.mirror.places import Place
+from tests.services.house import ALICE, House, until
+from tests.services.mirror.test_mirror import consenting_run, mirror_of, mirrored
 
 SECRET = "a secret prompt"
 
@@ -33,29 +41,87 @@ def logger_with(kept: Kept, name: str) -> logging.Logger:
     return logger
 
 
-def test_a_foreign_exception_keeps_kind_and_place_only(kept: Kept) -> None:
-    logger = logger_with(kept, "uvicorn.error")
-    try:
-        raise ValueError(SECRET)
-    except ValueError:
-        logger.exception("Exception in ASGI application\n")
-    [line] = kept.lines
-    assert line.startswith("Exception in ASGI application: ValueError at test_quiet_log.py:")
-    assert SECRET not in line
-
-
 def test_asyncio_shows_no_exception_of_a_task(kept: Kept) -> None:
     logger_with(kept, "asyncio").error("Task exception was never retrieved\nfuture: <Task %s>", SECRET)
     assert kept.lines == ["Task exception was never retrieved"]
 
 
-def test_our_own_words_stay(kept: Kept) -> None:
-    logger = logger_with(kept, "gac_app.storage.database.writer")
+@pytest.mark.parametrize("name", ["root", "uvicorn.error", "asyncio", "gradio", "gac_app.executors.threads"])
+def test_no_logger_tells_what_an_exception_says(kept: Kept, name: str) -> None:
+    logger = logger_with(kept, name)
+    for error in (VocabularyError(f"cannot encode {SECRET!r}"), MemberError("a", "exception", SECRET), OSError(SECRET)):
+        try:
+            raise error from ValueError(SECRET)
+        except (GacError, OSError):
+            logger.exception("it broke")
+            logger.debug(error)
+            logger.info("why: %s", error)
+            logger.info("why: %(it)s", {"it": error})
+            logger.info("why: %d", SECRET)  # cannot be formatted
+    assert len(kept.lines) == 15
+    assert SECRET not in "".join(kept.lines)
+    assert kept.lines[0].startswith("it broke: VocabularyError at test_quiet_log.py:")
+
+
+def test_no_text_forges_a_line(kept: Kept) -> None:
+    forged = "/a\nERROR forged\r\x1b[2J\x85\u2028\u202e."
+    logger_with(kept, "uvicorn.error").info(forged)
+    logger_with(kept, "gac_app.server").info("%s", forged)
+    assert kept.lines == 2 * [r"/a\nERROR forged\r\x1b[2J\x85\u2028\u202e."]
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_what_breaks_anywhere_tells_no_text(
+    tmp_path: Path, kept: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    """In a member's thread, an event's handler, the writer, the mirror, and a thread of whoever it is."""
+
+    def broken(*_: object) -> None:
+        raise ValueError(SECRET)
+
+    root, house = logging.getLogger(), House(tmp_path / "gac.db")
+    before = root.level
+    root.setLevel(level)
+    root.addHandler(kept)
     try:
-        raise OSError("no space left on device")
-    except OSError:
-        logger.exception("cannot write")
-    assert "no space left" in kept.lines[0]
+        with texts_kept_out():
+            place = Place(tmp_path / "mirror")
+            place.prepare = broken  # type: ignore[method-assign]
+            arena = mirrored(house, place)
+            consenting_run(arena)
+            monkeypatch.setattr(BatchScheduler, "idle_s", broken)
+            arena.runs.start(ALICE, SECRET, {})
+            with pytest.raises(ValueError, match=SECRET):
+                arena.store.write(broken).result()
+            try:
+                broken()
+            except ValueError:
+                log_without_text()
+            thread = threading.Thread(target=broken)
+            thread.start()
+            thread.join()
+            until(lambda: mirror_of(arena).num_errors and "the worker of a" in "".join(kept.lines), "for both threads")
+        house.close()
+    finally:
+        root.removeHandler(kept)
+        root.setLevel(before)
+    told = "\n".join(kept.lines)
+    for what in (
+        "a write was lost",
+        "the mirror cannot be",
+        "a thread broke",
+        "an event of the page broke",
+        "the worker of a has ended",
+    ):
+        assert what in told
+    assert SECRET not in told + capsys.readouterr().err
+
+
+def test_what_operators_must_know_stays(kept: Kept) -> None:
+    logger = logger_with(kept, "gac_app.bootstrap")
+    logger.error("%s", ModelLoadError("a: its file is not whole"))
+    logger.error("cannot write: %s", OSError(errno.ENOSPC, SECRET, SECRET))
+    assert kept.lines == ["a: its file is not whole", "cannot write: OSError (No space left on device)"]
 
 
 def test_what_is_alike_is_logged_rarely_and_counted(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:

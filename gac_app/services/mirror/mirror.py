@@ -157,8 +157,7 @@ class Mirror:
                 delay_s = 0.0
                 self._trouble.over()
             except Exception as error:  # of any kind: nobody would notice if this thread ended
-                is_known = isinstance(error, OSError | StorageError)
-                self._trouble.note(error if is_known else RuntimeError(type(error).__name__))
+                self._trouble.note(error)
                 delay_s = min(2 * delay_s, MAX_DELAY_S) or self._first_delay_s
             if is_last:
                 return
@@ -204,7 +203,7 @@ class Mirror:
             return
         logger.info("read from the mirror: %s", result)
         if result.num_bad:
-            logger.warning("bad lines of the mirror were skipped\n%s", result.reasons)
+            logger.warning("bad lines of the mirror were skipped: %s", result.reasons.replace("\n", "; "))
         for key, lines_of, stamp in self._exports.agreed():
             if index.lacks(key, stamp):
                 self._put(key, lines_of)

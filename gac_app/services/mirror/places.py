@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gac_app.errors import without_folders
+from gac_app.errors import StorageError, without_folders
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitScheduler, HfApi
@@ -28,7 +28,9 @@ class Trouble:
         self.num_errors += 1
         if not self._is_told:
             self._is_told = True
-            logger.error("%s; it is tried again: %s", self._what, without_folders(str(error)))
+            is_known = isinstance(error, OSError | StorageError)  # any other one's message may have a visitor's text
+            why = without_folders(str(error)) if is_known else type(error).__name__
+            logger.error("%s; it is tried again: %s", self._what, why)
 
     def over(self) -> None:
         self._is_told = False
