@@ -38,7 +38,11 @@ def log_as_json() -> None:
 
 
 def log_ended(run: LiveRun) -> None:
-    """Log a run that has ended: how, how long it took, how many tokens its answers have."""
+    """Log a run that has ended: how, how long it took, how many tokens its answers have. These figures would tell who
+    answers a battle.
+    """
+    if run.is_blind:
+        return
     ends = [stream.finished for stream in run.streams.values() if stream.finished]
     facts = {
         "request_id": run.origin.request_id or None,  # this thread may be another run's

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,9 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gac_app.errors import RequestError
 from gac_app.server.host import HostSecrets, create_host
+from gac_app.server.json_log import log_ended
 from gac_app.services.runs.runs import RunService
 from tests.fakes import FakeModel
 from tests.server.conftest import HERE
+from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, LONG, House, answer, begun, ended
 
 
@@ -53,6 +57,23 @@ def test_answers_are_counted_when_they_end(house: House) -> None:
     assert reasons == found["gac_e2e_request_latency_seconds_count",] == 6
     assert SECRET not in service.metrics.text().decode()
     assert ALICE not in service.metrics.text().decode()
+
+
+def test_a_battle_is_counted_when_its_names_are_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    arena = Arena(house)
+    arena.runs.when_ended(log_ended)
+    before = figures(arena.runs)
+    caplog.set_level(logging.DEBUG)
+    view = arena.answered()
+    assert figures(arena.runs) == before
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    assert figures(arena.runs) == before | {("gac_votes_total", "arena"): 1.0, ("gac_votes_created", "arena"): ANY}
+    assert not [record for record in caplog.records if record.name.startswith("gac_app")]
+    arena.service.reveal(ALICE, voted.id)
+    arena.service.history.look(ALICE, voted.id)
+    after = figures(arena.runs)
+    assert sum(value for (name, *_), value in after.items() if name == "gac_request_success_total") == 2
+    assert sum(value for (name, *_), value in after.items() if name == "gac_member_forwards_total") > 0
 
 
 def test_copied_answers_are_not_counted_again(house: House) -> None:

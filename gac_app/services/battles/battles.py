@@ -26,6 +26,8 @@ UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 class BattleRun(LiveRun):
     """A turn of a battle. Its streams are the sides, each with the settings of its contestant."""
 
+    is_blind = True
+
     def __init__(self, battle: Battle, prompt: str) -> None:
         self._pair = battle.pair
         self.pace = Pace(battle.tempo)
@@ -139,6 +141,7 @@ class Battle:
     cast: Cast | None = None
     voted_at: float = 0.0
     is_revealed: bool = False
+    is_counted: bool = False  # in the metrics
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
     unwritten: tuple[Future[None], Callable[[], None]] | None = None

@@ -42,6 +42,10 @@ class BattleHistory:
             if battle.is_told and not battle.is_final:  # its time has run out: nobody may take the vote back now
                 battle.is_final = True
                 log_failure(self._store.battles.settle(battle_id), f"battle {battle_id}")
+            if battle.is_told and not battle.is_counted:  # earlier, the figures would tell who answers
+                battle.is_counted = True
+                for turn in battle.turns:
+                    self._runs.metrics.answered(turn.streams.values())
             return live_view(battle)
 
     def answer(self, visitor_key: str, battle_id: str, turn: int, side: Side) -> tuple[LiveStream, Settings]:

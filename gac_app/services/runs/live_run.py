@@ -84,6 +84,7 @@ class LiveRun(RunView):
     """
 
     streams: dict[str, LiveStream]
+    is_blind = False  # nothing may tell who answers
 
     def __init__(self, plan: RunPlan, *, owner: str, keys: Sequence[str], member_names: tuple[str, ...]) -> None:
         super().__init__(

@@ -111,7 +111,8 @@ class Runner:
             self._decode_together(run, self._members.decodes_together)
         else:
             self._decode_apart(run, unfinished)
-        self.metrics.answered(unfinished.values())
+        if not run.is_blind:
+            self.metrics.answered(unfinished.values())
         self._end(run)
 
     def _decode_apart(self, run: LiveRun, streams: Mapping[str, LiveStream]) -> None:
