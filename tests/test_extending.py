@@ -238,13 +238,9 @@ def test_a_request_loads_no_plugin(config: Config) -> None:
         config.settings_from({"plugins": ["x.py"]})
 
 
-def test_the_guide_shows_the_examples_as_they_are() -> None:
+def test_the_guide_names_every_example() -> None:
     guide = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    shown = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    for name in sorted(path.name for path in EXAMPLES.glob("*.py")):
-        assert f"examples/{name}" in guide
-    for name in ("first_only.py", "second_thought.py", "front_runner.py", "echo_backend.py"):
-        assert (EXAMPLES / name).read_text(encoding="utf-8") in shown, name
+    assert [path.name for path in EXAMPLES.glob("*.*") if f"examples/{path.name}" not in guide] == []
 
 
 # --- what cannot be loaded
