@@ -20,7 +20,7 @@ from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.errors import RequestError
 from gac_app.evaluation.advising.likelihood import NAMESPACE, Likelihoods
-from gac_app.evaluation.metrics import Comparison, compare, paired_interval, questions_needed
+from gac_app.evaluation.metrics import Comparison, compare, effect_shown, paired_interval
 from gac_app.evaluation.running import (
     Graded,
     OutOfTimeError,
@@ -42,8 +42,7 @@ T = TypeVar("T")
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _KEPT = 0.95  # of the gain of every step, by the threshold that is taken
 MAX_FINAL = 4  # settings whose answers are compared, at most
-LEVEL, POWER = 0.05, 0.8
-_LEAST_WON = 6  # with fewer questions won, and none lost, McNemar's exact test shows nothing at 5 %
+LEVEL, POWER, DISCORDANT = 0.05, 0.8, 0.2
 # Shares of the time by which a stage is over: of the development half, reads, reads behind gates, and answers; times a
 # token; of the held-out half, reads and answers.
 _READ_BY, _GATED_BY, _ANSWERED_BY, _TIMED_BY, _PREDICTED_BY, _JUDGED_BY = 0.22, 0.3, 0.6, 0.63, 0.68, 0.95
@@ -173,16 +172,7 @@ class HeldOut:
     @property
     def effect_shown(self) -> float | None:
         """The smallest difference that so many questions show with a power of 80 %; None if they show none."""
-        num = len(self.right)
-        effects = (hundredths / 100 for hundredths in range(1, 101))
-        return next(
-            (
-                effect
-                for effect in effects
-                if effect * num >= _LEAST_WON and questions_needed(effect, POWER, max(0.2, effect), LEVEL) <= num
-            ),
-            None,
-        )
+        return effect_shown(len(self.right), POWER, DISCORDANT, LEVEL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from gac_app.config import Config
-from gac_app.evaluation.advising.advice import LEVEL, POWER, Advice, HeldOut
+from gac_app.evaluation.advising.advice import DISCORDANT, LEVEL, POWER, Advice, HeldOut
 from gac_app.evaluation.metrics import questions_needed
 from gac_app.evaluation.running import System
 
@@ -84,8 +84,8 @@ def _verdict(advice: Advice, config: Config) -> str:
 
 def _what_more_takes(judged: HeldOut) -> str:
     least = judged.effect_shown
-    shown = f"only a difference of {100 * least:.0f} points or more" if least else "no difference"
-    needed = 2 * questions_needed(_LITTLE, POWER, 0.2, LEVEL)
+    shown = f"only a difference of {100 * least:.3g} points or more" if least else "no difference"
+    needed = 2 * questions_needed(_LITTLE, POWER, DISCORDANT, LEVEL)
     little = f"{100 * _LITTLE:.0f} points"
     return f"So few questions can show {shown}; {little} take about {needed:,} questions and more minutes."
 

@@ -86,11 +86,16 @@ def questions_needed(effect: float, power: float, discordant: float, level: floa
     return math.ceil((root / effect) ** 2)
 
 
-def effect_shown(num_questions: int, power: float, discordant: float, level: float) -> float:
-    """The smallest difference for which so many questions are enough, to a tenth of a point; at most `discordant`."""
-    tenths = range(1, math.floor(1000 * discordant) + 1)
-    enough = (n for n in tenths if questions_needed(n / 1000, power, discordant, level) <= num_questions)
-    return next(enough, 1000 * discordant) / 1000
+def effect_shown(num_questions: int, power: float, discordant: float, level: float) -> float | None:
+    """The smallest difference that so many questions show, to a tenth of a point; None if they show none.
+
+    Args:
+        discordant: as above; of a larger effect, the effect itself.
+    """
+    least_won = math.ceil(math.log2(2 / level))  # with fewer, and none lost, the exact test shows nothing
+    effects = (n / 1000 for n in range(max(1, math.ceil(1000 * least_won / num_questions)), 1001))
+    enough = (e for e in effects if questions_needed(e, power, max(discordant, e), level) <= num_questions)
+    return next(enough, None)
 
 
 def _normal(share: float) -> float:

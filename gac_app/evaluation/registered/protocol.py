@@ -75,8 +75,8 @@ class Protocol(Frozen):
         drawn = sorted(questions, key=place)[:most]
         return drawn[:num_first], drawn[num_first:]
 
-    def shown_by(self, num_questions: int) -> float:
-        """The smallest effect that so many held-out questions show with the power wanted."""
+    def shown_by(self, num_questions: int) -> float | None:
+        """The smallest effect that so many held-out questions show with the power wanted; None if they show none."""
         return effect_shown(num_questions, self.power, self.discordant, self.level / self.num_tests)
 
     def grid(self, config: Config) -> list[System]:

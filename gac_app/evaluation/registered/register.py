@@ -15,6 +15,7 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError, StorageError
 from gac_app.evaluation.registered.protocol import Part, Protocol
+from gac_app.evaluation.running import WITHOUT_EFFECT
 
 
 class Register:
@@ -132,10 +133,7 @@ class Register:
 def _facts(config: Config, parts: list[Part]) -> list[Any]:
     """What is asked of whom: the members as they answer, the tasks, and the held-out questions."""
     return [
-        [
-            member.model_dump(mode="json", exclude={"max_sequences", "notice", "url"} | member.unset)
-            for member in config.members
-        ],
+        [member.model_dump(mode="json", exclude=WITHOUT_EFFECT | member.unset) for member in config.members],
         [[part.task.model_dump(mode="json"), [q.model_dump(mode="json") for q in part.held_out]] for part in parts],
     ]
 

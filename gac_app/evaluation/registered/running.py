@@ -109,8 +109,9 @@ class StudyRun:
         return [self._planned(part) for part in self.parts]
 
     def points_shown(self, part: Part) -> str:
-        """The smallest difference that a task's held-out questions show with the power wanted, in points."""
-        return f"{100 * self.protocol.shown_by(len(part.held_out)):.1f}"
+        """The smallest difference that a task's held-out questions show with the power wanted, in points, or "no"."""
+        shown = self.protocol.shown_by(len(part.held_out))
+        return f"{100 * shown:.1f}" if shown else "no"
 
     def run(self, ensemble: Ensemble, on_progress: Callable[[str, StudyProgress], None]) -> list[TaskResult]:
         """Ask what has not been answered. Raises RequestError if it was judged before, GacError if an answer failed."""

@@ -4,7 +4,7 @@ from gac_app.evaluation.running.answering import OutOfTimeError, answer
 from gac_app.evaluation.running.line_file import LineFile
 from gac_app.evaluation.running.progress import StudyProgress
 from gac_app.evaluation.running.report import SystemReport, summarise
-from gac_app.evaluation.running.result_cache import Graded, ResultCache, result_cache_path
+from gac_app.evaluation.running.result_cache import WITHOUT_EFFECT, Graded, ResultCache, result_cache_path
 from gac_app.evaluation.running.systems import (
     Point,
     System,
@@ -23,6 +23,7 @@ from gac_app.evaluation.running.systems import (
 )
 
 __all__ = [
+    "WITHOUT_EFFECT",
     "Graded",
     "LineFile",
     "OutOfTimeError",

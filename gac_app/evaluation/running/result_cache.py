@@ -18,7 +18,7 @@ from gac_app.evaluation.running.line_file import LineFile
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 
-_NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
+WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
 _JUDGING = 2  # counts changes of how answers are judged
 
 
@@ -86,7 +86,7 @@ def result_cache_path(
         __version__,
         _JUDGING,
         [field.name for field in fields(Graded)],
-        [member.model_dump(mode="json", exclude=_NO_MATTER | member.unset) for member in config.members],
+        [member.model_dump(mode="json", exclude=WITHOUT_EFFECT | member.unset) for member in config.members],
         list(engines),
         system.settings(config).model_dump(mode="json"),
         plugin_code(system.settings(config)),
