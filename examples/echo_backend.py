@@ -38,6 +38,6 @@ def _logits_NV(ids: list[int], num_logits: int) -> torch.Tensor:
 
 @backend("echo")
 def load(request: LoadRequest) -> Model:
-    """A real back end would load `request.fetch()` onto `request.device`."""
+    """A real back end would load `request.fetch().path` onto `request.device`."""
     member = request.member
     return EchoModel(member.name, _VOCABULARY, context_length=member.context_length or 4096, max_sequences=8)

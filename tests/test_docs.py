@@ -1,18 +1,31 @@
-"""What the pages in `docs/` and CONTRIBUTING.md link to exists, and the limits they name are the code's."""
+"""What README, CONTRIBUTING.md and the pages in `docs/` link to and show is there, and their limits are the code's."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import typer
+import yaml
+
+from gac_app.cli import app
+from gac_app.config import Config
+from gac_app.config_file import config_of
+from gac_app.evaluation.registered.protocol import read_protocol
+from gac_app.evaluation.tasks.task import read_task
 
 DOCS = Path(__file__).parent.parent / "docs"
 CONTRIBUTING = DOCS.parent / "CONTRIBUTING.md"
 SECURITY = DOCS.parent / "SECURITY.md"
 PAGES = [*sorted(DOCS.glob("*.md")), CONTRIBUTING, SECURITY]
+SHOWN = [DOCS.parent / "README.md", *PAGES]
 _LIMITS = re.findall(
     r"\| `(\w+)` \| ([\d.]+) \| `([\w/]+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8")
 )
@@ -37,6 +50,68 @@ def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:
     own = {"real", "browser", "process", "slow", "long"}
     assert own <= {line.split(":")[0] for line in pytestconfig.getini("markers")}
     assert own == set(re.findall(r"^\| `(\w+)` \|", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+# --- what they show
+
+
+def blocks_of(page: Path, *languages: str) -> list[str]:
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [code for language, code in blocks if language in languages]
+
+
+def shown(*languages: str) -> list[Any]:
+    return [
+        pytest.param(code, id=f"{page.stem}-{number}")
+        for page in SHOWN
+        for number, code in enumerate(blocks_of(page, *languages))
+    ]
+
+
+@pytest.mark.parametrize("code", shown("python"))
+def test_python_is_python(code: str) -> None:
+    compile(code, "docs", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+_MEMBERS = yaml.safe_load((DOCS.parent / "configs" / "default.yaml").read_text(encoding="utf-8"))["members"]
+_YAML: dict[str, Callable[[Path], object]] = {  # what a file is, by a key that it has
+    "sdk": lambda _: None,  # a Space's card
+    "hf_oauth": lambda _: None,
+    "tasks": read_protocol,
+    "about": read_task,
+    "extends": read_task,
+}
+
+
+@pytest.mark.parametrize("code", shown("yaml"))
+def test_yaml_is_what_the_program_takes(code: str, tmp_path: Path) -> None:
+    found = yaml.safe_load(code)
+    (tmp_path / "shown.yaml").write_text(code, encoding="utf-8")
+    if read := next((read for key, read in _YAML.items() if key in found), None):
+        read(tmp_path / "shown.yaml")
+        return
+    if not found.keys() <= Config.model_fields.keys():
+        found = {"members": [{"name": "mine", **found}]}  # a part of a member
+    (tmp_path / "worked.jsonl").write_text('{"question": "2 + 2?", "answer": "4"}')
+    config_of({"members": _MEMBERS, **found}, tmp_path)
+
+
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
+def test_commands_have_the_options_shown(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    commands: Any = typer.main.get_command(app)
+    for line in re.findall(r"python -m gac_app ([^`\n]+)", text):
+        name, *words = shlex.split(line, comments=True)
+        if name == "--help" or f'name = "{name}"' in text:  # the page defines the command
+            continue
+        command, *words = [commands.commands.get(name), *words]
+        if hasattr(command, "commands"):
+            command = command.commands[words[0]]
+        assert command, line
+        if command.context_settings.get("ignore_unknown_options"):
+            continue  # they are those of lm-eval
+        options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= {*options, "--help"}, line
 
 
 def test_the_limits_are_told() -> None:

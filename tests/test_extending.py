@@ -24,7 +24,7 @@ from gac_app.errors import ConfigError, MemberError, RequestError, VocabularyErr
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.loading import load_ensemble
-from gac_app.models.backends import backend, check_backends, loader_of
+from gac_app.models.backends import LoadRequest, backend, check_backends, loader_of
 from gac_app.models.base import Model, Read
 from gac_app.models.random_model import RandomModel
 from gac_app.plugins import load_plugins
@@ -171,6 +171,22 @@ def test_a_back_end_of_ones_own_computes(tmp_path: Path) -> None:
     command = ["generate", "tick tack tick", "--raw", "--config", str(path)]
     result = CliRunner().invoke(app, command)
     assert (result.exit_code, result.stdout) == (0, " tick "), result.output
+
+
+@pytest.mark.parametrize(("name", "kind"), [("weights.bin", "other"), ("weights.gguf", "gguf"), (".", "directory")])
+def test_a_back_end_of_ones_own_gets_any_files(name: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"of its own form")
+    (tmp_path / "weights.gguf").write_bytes(b"GGUF")
+    found = []
+
+    @backend("reads", replace=True)
+    def load(request: LoadRequest) -> Model:
+        found.append(request.fetch())
+        return RandomModel("mine", 1)
+
+    members = [{"name": "mine", "source": str(tmp_path / name), "backend": "reads"}]
+    load_ensemble(Config.model_validate({"members": members})).close()
+    assert [(files.path, files.kind) for files in found] == [(tmp_path / name, kind)]
 
 
 def test_a_back_end_takes_forty_lines_and_three_methods() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -58,13 +57,6 @@ def test_the_files_it_names_exist(text: str) -> None:
 def test_its_links_to_files_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?://|#|term:)([^)#]+)", TEXT)
     assert [target for target in targets if not (ROOT / target).exists()] == []
-
-
-def test_its_python_is_python() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README + PYTHON, re.DOTALL)
-    assert len(blocks) >= 5
-    for block in blocks:
-        compile(block, "python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_the_guide_names_every_public_name() -> None:
