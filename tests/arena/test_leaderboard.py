@@ -280,6 +280,9 @@ def test_a_book_of_votes_grows_and_shrinks() -> None:
     assert book.votes.values() == (("de", "en"), ("c", "d"))
     assert len(book.without(())) == 3
     assert book.without({5, 8}).sides_N2.tolist() == [[0, 1], [2, 1]]
-    assert book.votes.address_N.tolist() == [-2, -2, 1], "of an unknown address, each visitor is one"
+    assert book.votes.address_N.tolist() == [-2, -2, 0], "of an unknown address, each visitor is one"
+    book.add([row("a", "b", client=name, number=at) for at, name in enumerate(("p:q", "q:r", "s:t", "r:r"), 10)])
+    assert book.votes.address_N.tolist()[3:] == [1, 1, 4, 1], "names that share a hash are of one address"
+    book.keep({3, 5, 9})
     book.keep({3, 9, 11})
     assert (book.number_N.tolist(), book.newest, book.votes.sides_N2.tolist()) == ([3, 9], 9, [[0, 1], [2, 1]])

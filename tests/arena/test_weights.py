@@ -9,43 +9,53 @@ import pytest
 
 from gac_app.arena.rating.leaderboard import leaderboard_of
 from gac_app.arena.rating.votes import VoteFilter
-from gac_app.arena.rating.weights import HISTORY, OF_ONE_ADDRESS, OF_ONE_VISITOR, scaled, weights
+from gac_app.arena.rating.weights import CROWD, CROWD_SHARE, HISTORY, scaled, weights
 from tests.arena.samples import Row, row, rows, votes_of
 
 
-def total(*votes: tuple[int, int, int]) -> float:
-    """The weight of all. Each: visitor, address, number of votes."""
-    columns = np.repeat(np.array([pair[:2] for pair in votes]), [num for *_, num in votes], axis=0)
-    return float(weights(columns[:, 0], columns[:, 1]).sum())
+def weighed(*votes: tuple[int, int, int], days: int = 2) -> list[float]:
+    """The weight of all votes of each: visitor, address, number of votes, on so many days in turn."""
+    codes = np.repeat(np.arange(len(votes)), [num for *_, num in votes])
+    columns = np.array([pair[:2] for pair in votes])[codes]
+    found = weights(columns[:, 0], columns[:, 1], np.arange(len(codes)) % days)
+    return np.bincount(codes, found).tolist()
 
 
-@pytest.mark.parametrize(
-    ("num", "expected"),
-    [(1, 0.2), (2, 2 * 0.4 / 1.1), (5, 5 / 1.4), (11, 5.5), (20, 20 / 2.9), (223, 223 / 23.2)],
-)
-def test_the_votes_of_one_visitor(num: int, expected: float) -> None:
-    assert total((1, 1, num)) == pytest.approx(expected)
-
-
-def test_all_votes_of_a_visitor_are_fewer_than_ten() -> None:
-    assert 9.99 < total((1, 1, 100_000)) < 10
+@pytest.mark.parametrize("num", [1, 2, 8, 100_000])
+def test_all_votes_of_a_visitor_at_home_are_one(num: int) -> None:
+    assert weighed((1, 1, num)) == pytest.approx([1.0])
 
 
 def test_a_visitor_gains_nothing_by_other_addresses() -> None:
-    assert total((1, 1, 5), (1, 2, 5)) == pytest.approx(total((1, 1, 10)))
+    assert weighed((1, 1, 5), (1, 2, 15)) == pytest.approx([0.25, 0.75])
 
 
-def test_fresh_keys_at_one_address_are_as_one_vote() -> None:
-    assert total(*[(key, 1, 1) for key in range(223)]) == pytest.approx(223 * 0.2 / 89.8)
-    assert total(*[(key, 1, 1) for key in range(100_000)]) < 1.0
+def test_an_address_gains_nothing_by_other_visitors() -> None:
+    assert sum(weighed(*[(key, 1, 1) for key in range(223)])) == pytest.approx(1.0)
+    assert weighed(*[(key, 1, 5) for key in range(25)], (99, 2, 1))[-1] == pytest.approx(1.0), "strangers are untouched"
 
 
-def test_a_class_of_25_counts_as_two_visitors_at_home() -> None:
-    assert total(*[(key, 1, 5) for key in range(25)]) == pytest.approx(25 / 10.6 * total((1, 1, 5)))
+def test_empty_keys_do_not_silence_a_class() -> None:
+    """Each of 400 keys with a vote weighs a fifth of one that has five."""
+    found = weighed(*[(key, 1, 5) for key in range(25)], *[(100 + key, 1, 1) for key in range(400)])
+    assert sum(found[:25]) == pytest.approx(125 / (125 + 80))
+    assert sum(found) == pytest.approx(1.0)
 
 
-def test_strangers_do_not_touch_each_other() -> None:
-    assert total((1, 1, 5), (2, 2, 5), (3, 3, 1)) == pytest.approx(2 * total((1, 1, 5)) + 0.2)
+def test_a_visitor_whose_address_is_unknown_needs_a_history() -> None:
+    assert weighed((1, -2, 1), (2, -3, 4), (3, -4, 5), (4, -5, 50)) == pytest.approx([0.2, 0.8, 1.0, 1.0])
+
+
+def test_a_crowd_of_one_day_is_bounded() -> None:
+    def crowd(num_home: int, num: int) -> float:
+        """The weight of those who come on the third day alone."""
+        address_N = np.repeat(np.arange(num_home + num), [2] * num_home + [1] * num)
+        day_N = np.array([0, 1] * num_home + [2] * num)
+        return float(weights(address_N, address_N, day_N)[2 * num_home :].sum())
+
+    assert crowd(300, 500) == pytest.approx(500)
+    assert crowd(300, 5_000) == pytest.approx(CROWD)
+    assert crowd(20_000, 5_000) == pytest.approx(CROWD_SHARE * 20_000)
 
 
 def test_equal_weights_are_one_each_and_others_sum_to_fewer() -> None:
@@ -58,11 +68,11 @@ def test_votes_weigh_by_the_votes_that_are_counted() -> None:
     found = [row("a", "b", "left", 1) for _ in range(5)] + [row("a", "b", "left", 2)]
     found += [row("a", "b", "left", 3)._replace(client="home"), row("a", "b", "left", 4, flags=["fast"])]
     votes = votes_of(found)
-    assert votes.address_N.tolist() == [-2] * 5 + [-3, 1, -5]
+    assert votes.address_N.tolist() == [-2] * 5 + [-3, 0, -5]
     assert votes.weight_N.tolist() == [1.0] * 8
     ratio = votes.filtered(VoteFilter()).weight_N
     assert len(ratio) == 7
-    assert ratio[0] / ratio[5] == pytest.approx(5 / 1.4)
+    assert ratio[:5].sum() / ratio[5] == pytest.approx(5)
     reference = [one._replace(origin="reference") for one in found]
     assert set(votes_of(reference).filtered(VoteFilter(source="reference")).weight_N) == {1.0}
 
@@ -74,7 +84,7 @@ def crowded(num: int) -> list[Row]:
 
 
 def test_the_board_says_what_its_busiest_address_changes() -> None:
-    votes = votes_of([*crowded(12), row("a", "b", "left", 999)._replace(client="two")], "abc")
+    votes = votes_of([*crowded(12), row("a", "b", "left", 999)], "abc")
     board = leaderboard_of(votes.filtered(VoteFilter()), "abc", min_votes=5)
     assert [line.name for line in board.standings] == ["b", "a", "c"]
     assert board.busiest is not None
@@ -109,6 +119,5 @@ def test_where_no_address_is_known_there_is_no_busiest() -> None:
 
 def test_the_documentation_tells_the_rule() -> None:
     told = (Path(__file__).parents[2] / "docs" / "arena.md").read_text("utf-8")
-    assert f"| the votes of one visitor | {OF_ONE_VISITOR} | {1 / OF_ONE_VISITOR:g} votes |" in told
-    assert f"| the visitors of one address on one day | {OF_ONE_ADDRESS} | {1 / OF_ONE_ADDRESS:g} visitors |" in told
-    assert f"n < {HISTORY} votes has no history yet: each vote counts n/{HISTORY}." in told
+    assert f"with n < {HISTORY} votes each count n/{HISTORY}" in told
+    assert f"{CROWD:g} votes, or {CROWD_SHARE:.0%} of the weight of all others" in " ".join(told.split())

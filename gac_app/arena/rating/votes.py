@@ -29,6 +29,7 @@ Source = Literal["blind", "reference"]
 _ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
 
 
+_DAY_S = 24 * 3600.0
 _SIDES = ("left", "right")
 _COUNTED = [f"{side}_{name}" for side in _SIDES for name in FEATURES]
 _COSTS = [f"{side}_{name}" for side in _SIDES for name in ("ms_per_token", "passes_per_token")]
@@ -74,7 +75,7 @@ class Votes:
     sides_N2: Ints  # contestants
     outcome_N: Ints  # index into `Outcome`
     visitor_N: Ints
-    address_N: Ints  # of a day; below 0 where it is not known, and then each visitor has one
+    address_N: Ints  # below 0 where it is not known, and then each visitor has one
     origin_N: Ints  # index into `Origin`
     language_N: Ints
     config_N: Ints
@@ -97,6 +98,11 @@ class Votes:
     def session_N(self) -> Ints:
         """The sessions of a bootstrap: one per visitor; with a single visitor, one per vote."""
         return self.visitor_N if len(np.unique(self.visitor_N)) > 1 else np.arange(len(self))
+
+    @property
+    def day_N(self) -> Ints:
+        """Days since 1970."""
+        return (self.at_N // _DAY_S).astype(np.int64)
 
     def values(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The languages, sorted, and the configurations that occur."""
@@ -143,14 +149,14 @@ class Votes:
 
     def weighed(self) -> Votes:
         """The same votes, each with its weight among them."""
-        return replace(self, weight_N=scaled(weights(self.visitor_N, self.address_N)))
+        return replace(self, weight_N=scaled(weights(self.visitor_N, self.address_N, self.day_N)))
 
     def unweighed(self) -> Votes:
         """The same votes, counting equally."""
         return replace(self, weight_N=np.ones(len(self)))
 
     def wins_NK(self) -> sparse.csr_array:
-        """Each vote's weighted wins of row against column, `K` = `C` x `C`. A tie is half a win for both."""
+        """Each vote's weighted wins of row against column, `K` = `C` x `C`. A tie is one a win for both."""
         from scipy import sparse
 
         num = len(self.names)
@@ -182,7 +188,7 @@ class Votebook:
 
     def __init__(self, contestants: Iterable[str] = ()) -> None:
         self._names, self._languages, self._configs = _Codes(contestants), _Codes(), _Codes()
-        self._addresses = _Codes()
+        self._addresses: dict[str, int] = {}  # by each hash of a name
         self.number_N: Ints = np.zeros(0, dtype=np.int64)
         self.votes = self._coded(defaultdict(tuple), 0)
 
@@ -213,12 +219,12 @@ class Votebook:
         floats_KN = [columns[name] for name in ("voted_s", *_COSTS)]
         ints_NK = np.array(ints_KN, dtype=np.int64).T
         floats_NK = np.array(floats_KN, dtype=np.float64).T  # None becomes NaN
-        address_N = self._addresses.of(["", *columns["client"]])[1:]  # code 0 = not known
+        address_N = np.fromiter(map(self._address, columns["client"]), np.int64, num)
         return Votes(
             sides_N2=np.stack([self._names.of(columns["left"]), self._names.of(columns["right"])], axis=1),
             outcome_N=_Codes(_OUTCOMES).of(columns["outcome"]),
             visitor_N=ints_NK[:, 0],
-            address_N=np.where(address_N > 0, address_N, -1 - ints_NK[:, 0]),
+            address_N=np.where(address_N >= 0, address_N, -1 - ints_NK[:, 0]),
             origin_N=_Codes(_ORIGINS).of(columns["origin"]),
             language_N=self._languages.of(columns["language"]),
             config_N=self._configs.of(columns["config_hash"]),
@@ -232,6 +238,17 @@ class Votebook:
             languages=tuple(self._languages.words),
             configs=tuple(self._configs.words),
         )
+
+    def _address(self, client: str) -> int:
+        """The code of an address: names that share a hash are of one. -1 = not known."""
+        if not client:
+            return -1
+        hashes = client.split(":")
+        known = [self._addresses[one] for one in hashes if one in self._addresses]
+        code = known[0] if known else len(self._addresses)
+        for one in hashes:
+            self._addresses.setdefault(one, code)
+        return code
 
 
 class _Codes:

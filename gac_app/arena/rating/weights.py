@@ -1,10 +1,9 @@
 """How much each vote counts.
 
-Votes of one person, and people behind one address, partly say the same thing again. The best weight of n values with
-equal correlation r between any two is n / (1 + r(n - 1)) for all of them together (Kish's effective sample size): it
-grows with n at first, and never beyond 1/r. The rule is applied twice: to the votes of a visitor, and to the visitors
-of an address on one day. So invented visitors gain nothing: their address is full. On top, a visitor without a history
-counts little.
+One address, one vote: all votes of an address weigh together as one, and so do all votes of a visitor. Keys, days and
+pairs therefore multiply nothing. (An address that pauses for a month is another one, since its name rotates.) Behind
+one address a visitor's part grows up to `HISTORY` votes, so that invented visitors do not silence the others. All who
+come on one day and on no other weigh together no more than `CROWD`.
 """
 
 from __future__ import annotations
@@ -16,25 +15,38 @@ import numpy as np
 if TYPE_CHECKING:
     from gac_app.arena.rating.votes import Floats, Ints
 
-OF_ONE_VISITOR = 0.1  # correlation of two votes of a visitor: all of them count as at most 10
-OF_ONE_ADDRESS = 0.4  # of two visitors of an address on one day: all of them count as at most 2.5
-HISTORY = 5  # votes from which on a visitor's votes count whole; of fewer, each counts n/5
+HISTORY = 5  # votes from which on a visitor is known; before, each vote counts n/5 among those of its address
+CROWD, CROWD_SHARE = 500.0, 0.1  # votes, or a share of all others, that a day's visitors weigh who come on no other
 
 
-def weights(visitor_N: Ints, address_N: Ints) -> Floats:
+def weights(visitor_N: Ints, address_N: Ints, day_N: Ints) -> Floats:
     """The weight of each vote, `_N`, between 0 and 1.
 
     Args:
-        visitor_N, address_N: codes. An address of another day has another code.
+        visitor_N, address_N: codes. An address below 0 is not known, so it is its visitor's alone.
     """
+    if not len(visitor_N):
+        return np.ones(0)
     _, visitor_N, num_V = np.unique(visitor_N, return_inverse=True, return_counts=True)
+    is_known_N = address_N >= 0
     _, address_N = np.unique(address_N, return_inverse=True)
     votes_N = num_V[visitor_N]
-    met_K = np.unique(address_N * len(num_V) + visitor_N)
-    visitors_N = np.bincount(met_K // max(1, len(num_V)))[address_N]
-    known_N = np.minimum(1.0, votes_N / HISTORY)
-    weight_N: Floats = known_N / (1 + OF_ONE_VISITOR * (votes_N - 1)) / (1 + OF_ONE_ADDRESS * (visitors_N - 1))
-    return weight_N
+    history_N = np.minimum(1.0, votes_N / HISTORY)
+    share_N = history_N / np.bincount(address_N, history_N)[address_N]
+    weight_N = np.minimum(share_N, 1 / votes_N) * np.where(is_known_N, 1.0, history_N)
+    return weight_N * _crowds(weight_N, address_N, day_N)
+
+
+def _crowds(weight_N: Floats, address_N: Ints, day_N: Ints) -> Floats:
+    """What is left of each vote where too many came on its day and on no other."""
+    _, day_N = np.unique(day_N, return_inverse=True)
+    num_D = day_N.max() + 1
+    days_A = np.bincount(np.unique(address_N * num_D + day_N) // num_D)
+    came_once_N = days_A[address_N] == 1
+    crowd_D = np.bincount(day_N, weight_N * came_once_N)
+    most_D = np.maximum(CROWD, CROWD_SHARE * (weight_N.sum() - crowd_D))
+    left_N: Floats = np.where(came_once_N, (most_D / np.maximum(most_D, crowd_D))[day_N], 1.0)
+    return left_N
 
 
 def scaled(weight_N: Floats) -> Floats:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import Side
 from gac_app.arena.pacing import Tempo
-from gac_app.errors import BusyError, ElsewhereError, GacError, RequestError
+from gac_app.errors import BusyError, ElsewhereError, GacError, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge, refuse_judged
@@ -33,6 +33,7 @@ from gac_app.services.battles.operator import Operator, today
 from gac_app.services.battles.recorder import BattleRecorder
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
+from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys
 from gac_app.services.runs.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
@@ -75,6 +76,8 @@ class ArenaService:
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self.battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
+        with suppress(StorageError):  # tried again when a battle starts
+            self._learn_client_keys()
         runs.companions.append(self)
         runs.signals.hears.append(self._hear)
 
@@ -101,6 +104,8 @@ class ArenaService:
         """
         owner = owner_of(visitor_key)
         self._runs.members.ensemble()
+        if not has_client_keys():
+            self._learn_client_keys()
         controls = self._open()
         before = self.battles.find(visitor_key, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
@@ -251,6 +256,9 @@ class ArenaService:
             self._runs.halt(battle.last)
 
     # --- inside
+
+    def _learn_client_keys(self) -> None:
+        use_client_keys(settle(self._store.battles.client_keys(period_now())))
 
     def _open(self) -> Controls:
         """The operator's controls. Raises BusyError if they allow no battle now."""

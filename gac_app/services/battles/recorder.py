@@ -7,7 +7,6 @@ from typing import Any
 
 from gac_app.arena.outcomes import SIDES, Origin
 from gac_app.services.battles.battles import Battle
-from gac_app.services.queue.shares import client_today
 from gac_app.services.settling import log_failure
 from gac_app.storage import ANSWERED, CONTINUING, NewBattle, Store
 
@@ -37,7 +36,7 @@ class BattleRecorder:
             is_blind=True,
             language=battle.language,
             config_hash=self._config_hash,
-            client=client_today(battle.client),
+            client=battle.client,
         )
         log_failure(self._store.battles.start(new), f"battle {battle.id}")
 

@@ -1,7 +1,8 @@
 """Limits what one client may use of shared resources.
 
-A client is an address, as the host sees it, or the /64 network of an IPv6 address. Only a keyed hash is kept, and the
-key ends with the process.
+A client is an address, as the host sees it, or the /64 network of an IPv6 address. Only keyed hashes are kept. A key is
+used for two periods of 15 days and then deleted. A name has two hashes, by the keys of this period and of the one
+before, so that names of one address in successive periods share one.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
-_PROCESS_KEY = secrets.token_bytes(32)
-_DAY_S = 24 * 3600
+_PROCESS_KEY = secrets.token_bytes(32)  # until there are those of a database
+_keys: dict[int, bytes] = {}  # by the period from which on they are used
+PERIOD_S = 15 * 24 * 3600
 MAX_NAMES = 10_000  # remembered; the least recently used is dropped first
 
 
 def client_of(address: str) -> str:
-    """The client's name: a keyed hash of its address; empty without an address."""
+    """The client's name: two keyed hashes of its address; empty without an address."""
     if not address:
         return ""
     try:
@@ -30,19 +32,25 @@ def client_of(address: str) -> str:
         mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
         known = mapped or known
         network = str(ipaddress.ip_network((known, 64 if known.version == 6 else 32), strict=False))
-    return blake2b(network.encode("utf-8", "replace"), key=_PROCESS_KEY, digest_size=12).hexdigest()
+    content, now = network.encode("utf-8", "replace"), period_now()
+    keys = [_keys.get(period, _PROCESS_KEY) for period in (now - 1, now)]
+    return ":".join(blake2b(content, key=key, digest_size=5).hexdigest() for key in keys)
 
 
-def client_today(client: str, day: int | None = None) -> str:
-    """A client's name in the database: it changes daily, and nobody can compute it without this process's key.
+def period_now() -> int:
+    """The number of the present 15 days."""
+    return int(time.time() // PERIOD_S)
 
-    Args:
-        day: since 1970; None = today, in UTC.
-    """
-    if not client:
-        return ""
-    day = int(time.time() // _DAY_S) if day is None else day
-    return blake2b(f"{day} {client}".encode(), key=_PROCESS_KEY, digest_size=12).hexdigest()
+
+def has_client_keys() -> bool:
+    """Whether names are made with the database's keys, and those of the next period are there too."""
+    return period_now() + 1 in _keys
+
+
+def use_client_keys(keys: Mapping[int, bytes]) -> None:
+    """Make names with the keys of a database, by period, so that they outlive this process."""
+    _keys.clear()
+    _keys.update(keys)
 
 
 class Allowance:

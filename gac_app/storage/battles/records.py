@@ -43,7 +43,7 @@ class NewBattle(BattleRecord):
 
     Attributes:
         visitor_key: only its hash is stored.
-        client: names the address for a day; never exported.
+        client: names the address; never exported.
     """
 
     visitor_key: str

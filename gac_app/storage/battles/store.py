@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from gac_app.storage.battles import changes, queries, standing_votes
 from gac_app.storage.battles.records import StoredBattle
-from gac_app.storage.battles.tables import ArenaControls
+from gac_app.storage.battles.tables import ArenaControls, ClientKey
 from gac_app.storage.database.database import Database, reads, writes
 
 
@@ -21,6 +23,16 @@ def _controls(session: Session) -> bytes:
 def _set_controls(session: Session, body: bytes) -> None:
     """Replace what the operator has set."""
     session.merge(ArenaControls(id=1, body=body))
+
+
+def _client_keys(session: Session, period: int) -> dict[int, bytes]:
+    """The keys by which addresses are named in a period and the next one. Older ones are deleted."""
+    session.execute(delete(ClientKey).where(ClientKey.period < period - 1))
+    keys = {row.period: row.key for row in session.scalars(select(ClientKey))}
+    for new in {period - 1, period, period + 1} - keys.keys():
+        keys[new] = secrets.token_bytes(32)
+        session.add(ClientKey(period=new, key=keys[new]))
+    return keys
 
 
 class BattleStore:
@@ -37,6 +49,7 @@ class BattleStore:
     judge = writes(changes.judge)
     give_verdict = writes(changes.give_verdict)
     add_judged = writes(changes.add_judged)
+    client_keys = writes(_client_keys)
     controls = reads(_controls)
     set_controls = writes(_set_controls)
 

@@ -32,7 +32,7 @@ class Battle(Base):
     right: Mapped[str] = mapped_column(String(80))
     language: Mapped[str] = mapped_column(String(8))
     config_hash: Mapped[str] = mapped_column(String(64))
-    client: Mapped[str] = mapped_column(String(24), server_default="")  # a hash of the address; changes daily
+    client: Mapped[str] = mapped_column(String(24), server_default="")  # two keyed hashes of the address
     status: Mapped[str] = mapped_column(String(16))
     has_consent: Mapped[bool]  # to publication; in `body` too
     body: Mapped[bytes] = mapped_column(LargeBinary)
@@ -41,6 +41,15 @@ class Battle(Base):
     visitor: Mapped[VisitorSession] = relationship()
     key: Mapped[RunKey] = relationship(primaryjoin=lambda: foreign(Battle.key_id) == RunKey.id, viewonly=True)
     judgements: Mapped[list[Judgement]] = relationship(viewonly=True, order_by=lambda: Judgement.position)
+
+
+class ClientKey(Base):
+    """A key by which addresses are named in two periods; see `services.queue.shares`. Deleted after these."""
+
+    __tablename__ = "client_key"
+
+    period: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    key: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ArenaControls(Base):

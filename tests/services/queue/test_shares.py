@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from gac_app.services.queue import shares
-from gac_app.services.queue.shares import Allowance, client_of, client_today
+from gac_app.services.queue.shares import Allowance, client_of
 
 
 def test_a_client_is_an_address_or_an_ipv6_network() -> None:
@@ -16,15 +18,30 @@ def test_a_client_is_an_address_or_an_ipv6_network() -> None:
     assert "192" not in client_of("192.0.2.1")
 
 
-def test_what_stands_for_a_client_in_the_database_changes_daily(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = client_of("192.0.2.1")
-    assert client_today(client, 1) == client_today(client, 1) != client_today(client, 2)
-    assert client_today(client) not in (client, client_today(client, 1))
-    assert client_today(client, 1) != client_today(client_of("192.0.2.2"), 1)
-    assert client_today("") == ""
-    before = client_today(client, 1)
-    monkeypatch.setattr(shares, "_PROCESS_KEY", bytes(32))
-    assert client_today(client, 1) != before, "nobody without the process's key can compute it"
+@pytest.fixture
+def keys() -> Iterator[dict[int, bytes]]:
+    """Those of the periods 0 to 9."""
+    before, found = dict(shares._keys), {period: bytes([period]) * 32 for period in range(10)}
+    shares.use_client_keys(found)
+    yield found
+    shares.use_client_keys(before)
+
+
+def test_names_in_successive_periods_share_a_hash(keys: dict[int, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    def hashes(days: float, address: str = "192.0.2.1") -> set[str]:
+        monkeypatch.setattr(shares.time, "time", lambda: days * 24 * 3600)
+        return set(client_of(address).split(":"))
+
+    assert hashes(16) == hashes(29)
+    assert len(hashes(16) & hashes(31)) == 1
+    assert not hashes(16) & hashes(46)
+    assert not hashes(16) & hashes(16, "192.0.2.2")
+    assert shares.has_client_keys()
+    before = hashes(16)
+    shares.use_client_keys({**keys, 0: b"other", 1: b"other"})
+    assert not hashes(16) & before, "nobody without the keys can compute it"
+    hashes(9 * 15)
+    assert not shares.has_client_keys(), "the next period's is not there"
 
 
 def test_an_allowance_comes_back_up_to_the_burst() -> None:

@@ -305,6 +305,17 @@ def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
     assert store.battles.vote_numbers([first.battle_id, second.battle_id]) == {4}
 
 
+def test_keys_of_addresses_rotate_and_are_deleted(store: Store, path: Path) -> None:
+    first = store.battles.client_keys(10).result()
+    assert first.keys() == {9, 10, 11}
+    assert len(set(first.values())) == 3
+    assert store.battles.client_keys(10).result() == first, "on every server"
+    later = store.battles.client_keys(12).result()
+    assert later.keys() == {11, 12, 13}
+    assert later[11] == first[11]
+    assert sql(path, "SELECT period FROM client_key ORDER BY 1") == [(11,), (12,), (13,)]
+
+
 def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
     battle = new_battle()
     store.battles.start(battle)
