@@ -18,6 +18,18 @@ def bytes_of(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+def whole_characters(text: bytes) -> bytes:
+    """`text` without an incomplete UTF-8 character at its end."""
+    for length in range(1, min(3, len(text)) + 1):
+        lead = text[-length]
+        if lead >= 0xC0:
+            size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+            return text[:-length] if length < size else text
+        if lead < 0x80:
+            return text
+    return text
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MemberVocabulary:
     """One member's ids.

@@ -78,12 +78,15 @@ def test_just_the_tokens_that_can_go_on_are_allowed(so_far: str) -> None:
     pieces += [b'"r', b"re", b'red"', b'"red"', b'"red" ', b"green", b"en", "é".encode(), "éd".encode(), b'd"', b'n"']
     union = UnionVocabulary(pieces)
     constraint = Grammars(union).of({"enum": list(HUES)})
-    for byte in so_far.encode():
-        constraint.note(union.ids[bytes([byte])])
-    texts = [f'"{hue}"'.encode() for hue in HUES]
-    by_hand = {t for t in union.tokens if any(text.startswith(so_far.encode() + t) for text in texts)}
-    allowed = {union.token(token_id) for token_id in np.flatnonzero(constraint.allowed_U).tolist()}
-    assert allowed == (by_hand or {b""})  # b"" is END
+    text, texts = so_far.encode(), [f'"{hue}"'.encode() for hue in HUES]
+    rest = text
+    while rest:
+        constraint.note(union.longest(rest))
+        rest = rest[len(union.token(union.longest(rest))) :]
+    for num_bytes in (None, *range(len(text) + 1)):  # earlier places too, inside tokens as well
+        by_hand = {t for t in union.tokens if any(whole.startswith(text[:num_bytes] + t) for whole in texts)}
+        allowed = {union.token(token_id) for token_id in np.flatnonzero(constraint.allowed_U(num_bytes)).tolist()}
+        assert allowed == (by_hand or {b""})  # b"" is END
 
 
 def test_an_answer_may_be_cut(ensemble: Ensemble) -> None:
@@ -100,6 +103,18 @@ def test_members_that_find_all_of_it_impossible_write_it(ensemble: Ensemble) -> 
     sure = ensemble_of(models, config_of(["a", "b"]), InlineMember)
     for how in ({}, {"temperature": 1.0}, {"mode": "gate"}):
         assert is_light(decoded(sure, json_schema=LIGHT, max_new_tokens=LONG, **how)[1].text)
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+@pytest.mark.parametrize("combine", ["unite", "contrastive", "geometric", "most-confident"])
+def test_a_rule_sees_what_is_allowed(ensemble: Ensemble, combine: str, alignment: str) -> None:
+    """Of all tokens, these members find no allowed one likely enough for the rule."""
+    probs = ({b" the": 0.998, b"1": 0.0005, b"2": 0.0015}, {b" the": 0.99, b"1": 0.004, b"2": 0.006})
+    models = [FixedModel(name, said) for name, said in zip("ab", probs, strict=True)]
+    sure = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    how = {"combine": combine, "combine_params": {"top_k": 1} if combine == "unite" else {}, "alignment": alignment}
+    steps, _ = decoded(sure, json_schema={"enum": [1, 2]}, max_new_tokens=1, **how)
+    assert steps[0].token == b"2"
 
 
 def test_the_trace_tells_of_what_the_members_said(ensemble: Ensemble) -> None:

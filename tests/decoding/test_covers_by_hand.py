@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from gac_app.decoding.alignment import Boundary, Covers
-from gac_app.decoding.alignment.covers import whole_characters
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import whole_characters
 from gac_app.vocab.union import UnionVocabulary
 from tests.vocab.vocabularies import vocabulary
 

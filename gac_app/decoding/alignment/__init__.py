@@ -8,7 +8,7 @@ from gac_app.decoding.alignment.contested import (
     maybe_contested,
     merge,
 )
-from gac_app.decoding.alignment.covers import Boundary, Covers, whole_characters
+from gac_app.decoding.alignment.covers import Boundary, Covers
 
 __all__ = [
     "Boundary",
@@ -19,5 +19,4 @@ __all__ = [
     "goes_on",
     "maybe_contested",
     "merge",
-    "whole_characters",
 ]

@@ -177,13 +177,17 @@ def _is_surely_contested(cuts: SequenceOf[CutBounds], weights: SequenceOf[float]
     return True if is_certain and is_spread and CLEARLY * min(highs) < surely_ends else None
 
 
-def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
+def merge(probs_U: torch.Tensor, ranges: list[range], mergeable_U: torch.Tensor | None = None) -> torch.Tensor:
     """Put the probability of each range at its first id, in place; returns `probs_U`.
 
     Merging before or after the weighted mean gives the same.
+
+    Args:
+        mergeable_U: 0 for tokens that keep their probability; None = there are none.
     """
     for ids in ranges:
-        total = probs_U[ids.start : ids.stop].sum()
-        probs_U[ids.start : ids.stop] = 0
-        probs_U[ids.start] = total
+        probs = probs_U[ids.start : ids.stop]
+        merged = probs.clone() if mergeable_U is None else probs * mergeable_U[ids.start : ids.stop].to(probs.device)
+        probs -= merged
+        probs[0] += merged.sum()
     return probs_U

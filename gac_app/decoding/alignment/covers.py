@@ -15,6 +15,7 @@ Shape suffix: `U` the union vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,7 @@ import torch
 
 from gac_app.decoding.distribution import MixedDistribution, TokenDistribution, with_added
 from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import whole_characters
 
 NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
 WORTH_READING = 0.02  # share of the weight from which a boundary is read
@@ -58,11 +60,13 @@ class Cover:
             member's tokens came through the boundary. It leaves out that the token after it is as long as it has to be:
             `_share` multiplies by that. At the end of the text there is no such token, so the weight is the share.
         distribution: the member's distribution there; None until it is read.
+        allowed: the same without the tokens that the answer's constraints forbid there; None until it is needed.
     """
 
     boundary: Boundary
     weight: float = 1.0
     distribution: TokenDistribution | None = None
+    allowed: TokenDistribution | None = None
 
     @property
     def known_distribution(self) -> TokenDistribution:
@@ -79,11 +83,14 @@ class Covers:
         text: the answer so far.
         live: those that still count, the last boundary last. Unread ones come last; if there are several, each is one
             id after the other.
+        allowed_after: gives the tokens that the answer's constraints allow after its first bytes; see
+            `Constraint.allowed_U`. A token that they forbid is in no cover.
     """
 
     def __init__(self, mapping: VocabMapping) -> None:
         self.text = bytearray()
         self.live = [Cover(Boundary(parent=None, ids=(), end=0))]
+        self.allowed_after: Callable[[int], torch.Tensor | None] = lambda num_bytes: None
         self._has_leapt = False  # their weights are still to be computed
         self._mapping = mapping
         self._union = mapping.union
@@ -93,7 +100,7 @@ class Covers:
         forked = Covers(self._mapping)
         forked.text = bytearray(self.text)
         forked.live = [replace(cover) for cover in self.live]
-        forked._has_leapt = self._has_leapt
+        forked.allowed_after, forked._has_leapt = self.allowed_after, self._has_leapt
         return forked
 
     @property
@@ -252,12 +259,18 @@ class Covers:
     def _prob_beyond(self, cover: Cover) -> float:
         """Weight of the covers through this boundary whose last token goes on beyond the text."""
         longer = self._longer(cover.boundary)
-        return cover.weight * cover.known_distribution.prob_within(longer) if longer else 0.0
+        return cover.weight * self._allowed(cover).prob_within(longer) if longer else 0.0
+
+    def _allowed(self, cover: Cover) -> TokenDistribution:
+        if cover.allowed is None:
+            mask_U, known = self.allowed_after(cover.boundary.end), cover.known_distribution
+            cover.allowed = known if mask_U is None else known.masked(mask_U)
+        return cover.allowed
 
     def _add_longer(self, cover: Cover, left_over: dict[int, float], partial_ids: dict[int, float]) -> None:
         """Add the remainders of the longer tokens, as union tokens."""
         longer, num_covered = self._longer(cover.boundary), len(self.text) - cover.boundary.end
-        probs = cover.known_distribution.within(longer)
+        probs = self._allowed(cover).within(longer)
         top = probs.topk(min(_MAX_PARTIAL, len(probs)))
         # The tokens left out count as if distributed like those kept.
         scale = cover.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)
@@ -288,15 +301,3 @@ class Covers:
         """Keep this boundary alone."""
         self.live = [Cover(boundary)]
         return boundary
-
-
-def whole_characters(text: bytes) -> bytes:
-    """`text` without an incomplete UTF-8 character at its end."""
-    for length in range(1, min(3, len(text)) + 1):
-        lead = text[-length]
-        if lead >= 0xC0:
-            size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-            return text[:-length] if length < size else text
-        if lead < 0x80:
-            return text
-    return text

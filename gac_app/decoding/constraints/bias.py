@@ -26,6 +26,7 @@ class TokenBias(Constraint):
         self._ids_B = torch.tensor(list(bias), dtype=torch.int64)
         bias_B = torch.tensor(list(bias.values()), dtype=torch.float64)
         self._factors_B = bias_B.exp().masked_fill(bias_B <= -MAX_BIAS, 0.0)  # float64: e^100 is no float32
+        self.biased_ids = [token_id for token_id, value in bias.items() if value]
         self._wanted = [token_id for token_id, value in bias.items() if value >= MAX_BIAS]
 
     def __call__(self, probs_U: torch.Tensor) -> torch.Tensor:

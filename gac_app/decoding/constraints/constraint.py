@@ -6,12 +6,19 @@ Shape suffix: `U` the union vocabulary.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 
 
 class Constraint(ABC):
-    """Changes the combined distribution of each step of one answer."""
+    """Changes the combined distribution of each step of one answer.
+
+    Attributes:
+        biased_ids: tokens that it makes more or less likely, wherever they are.
+    """
+
+    biased_ids: Sequence[int] = ()
 
     @abstractmethod
     def __call__(self, probs_U: torch.Tensor) -> torch.Tensor:
@@ -20,6 +27,12 @@ class Constraint(ABC):
         Raises:
             ConstraintError: no token is left.
         """
+
+    def allowed_U(self, num_bytes: int | None = None) -> torch.Tensor | None:
+        """1 for the tokens whose bytes may follow the first `num_bytes` of the answer (None = all of it), 0 for the
+        others; None = all tokens may. Raises ConstraintError if no token is left.
+        """
+        return None
 
     @abstractmethod
     def note(self, token_id: int) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +62,7 @@ class Grammars:
             self._compiled[text] = found
             while len(self._compiled) > _NUM_KEPT:
                 self._compiled.popitem(last=False)
-            return SchemaConstraint(found.deep_copy(), len(self._union))
+            return SchemaConstraint(found.deep_copy(), self._union)
 
     def _compile(self, text: str) -> LLMatcher:
         try:
@@ -73,10 +75,10 @@ class Grammars:
         matcher = LLMatcher(tokenizer, _GRAMMAR + text, log_level=0, limits=limits)
         if matcher.is_error():
             raise RequestError("json_schema", _told(matcher.get_error()))
-        constraint = SchemaConstraint(matcher.deep_copy(), len(self._union))
+        constraint = SchemaConstraint(matcher.deep_copy(), self._union)
         try:
             for _ in range(_NUM_TRIED):
-                constraint.note(int(constraint.allowed_U.argmax()))
+                constraint.note(int(constraint.allowed_U().argmax()))
         except ConstraintError as error:
             is_complex = str(error).endswith(_TOO_COMPLEX)
             raise RequestError("json_schema", _TOO_COMPLEX if is_complex else "no text fits it") from None
@@ -94,32 +96,51 @@ class SchemaConstraint(Constraint):
 
     Args:
         matcher: owned.
-        size: of the union.
+        noted: the tokens that it has followed.
     """
 
-    def __init__(self, matcher: LLMatcher, size: int) -> None:
-        self._matcher, self._size = matcher, size
+    def __init__(self, matcher: LLMatcher, union: UnionVocabulary, noted: Iterable[int] = ()) -> None:
+        self._matcher, self._union, self._noted = matcher, union, list(noted)
+        self._known: dict[int | None, torch.Tensor] = {}  # the last `allowed_U`
 
     def __call__(self, probs_U: torch.Tensor) -> torch.Tensor:
-        allowed_U = torch.from_numpy(self.allowed_U).to(probs_U.device)
+        allowed_U = self.allowed_U().to(probs_U.device)
         masked_U = probs_U * allowed_U
         total = float(masked_U.sum())
         # Where the members find everything impossible that is allowed, all of it is equally likely.
         return masked_U / total if total > 0 else allowed_U / allowed_U.sum()
 
-    @property
-    def allowed_U(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """1 for the tokens that may come next, 0 for the others. Raises ConstraintError if there is none."""
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        self._check("no token of the members fits here")
-        return np.unpackbits(bits, count=self._size, bitorder="little").astype(np.float32)
+    def allowed_U(self, num_bytes: int | None = None) -> torch.Tensor:
+        if num_bytes not in self._known:
+            matcher = self._matcher if num_bytes is None else self._back_to(num_bytes)
+            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+            self._check("no token of the members fits here")
+            mask_U = np.unpackbits(bits, count=len(self._union), bitorder="little").astype(np.float32)
+            self._known = {num_bytes: torch.from_numpy(mask_U)}
+        return self._known[num_bytes]
+
+    def _back_to(self, num_bytes: int) -> LLMatcher:
+        """The matcher after the first bytes of the answer, which may be inside a token."""
+        matcher, ends = self._matcher.deep_copy(), [0]
+        ends += accumulate(len(self._union.token(token_id)) for token_id in self._noted)
+        num_kept = bisect_right(ends, num_bytes) - 1
+        matcher.rollback(len(self._noted) - num_kept)
+        begun = self._union.token(self._noted[num_kept]) if num_kept < len(self._noted) else b""
+        rest = begun[: num_bytes - ends[num_kept]]
+        while rest:
+            token_id = self._union.longest(rest)
+            matcher.consume_token(token_id)
+            rest = rest[len(self._union.token(token_id)) :]
+        return matcher
 
     def note(self, token_id: int) -> None:
         self._matcher.consume_token(token_id)
+        self._noted.append(token_id)
+        self._known.clear()
         self._check("this token does not fit here")
 
     def fork(self) -> SchemaConstraint:
-        return SchemaConstraint(self._matcher.deep_copy(), self._size)
+        return SchemaConstraint(self._matcher.deep_copy(), self._union, self._noted)
 
     def _check(self, why: str) -> None:
         if self._matcher.is_error():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gac_app.decoding.alignment import Boundary, Covers, whole_characters
+from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.held_sequence import HeldSequence
 from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import whole_characters
 
 
 class DraftPlaces:

@@ -106,6 +106,11 @@ class TokenDistribution:
         tempered.top = [(token_id, (prob / most) ** (1 / temperature) / total) for token_id, prob in self.top]
         return tempered
 
+    def masked(self, mask_U: torch.Tensor) -> TokenDistribution:
+        """What it gives to the tokens whose mask is 1; the others get nothing, and the sum is less than 1."""
+        partial_ids = {token_id: prob for token_id, prob in self.partial_ids.items() if mask_U[token_id]}
+        return TokenDistribution(self.probs_U * mask_U.to(self.device), partial_ids)
+
     # --- what is known without asking; see `ToldDistribution`
 
     @property

@@ -34,6 +34,7 @@ class Mixture:
         contested: the ids of each contested token and of all tokens that begin with it. Their probability goes to the
             contested token, in each member's distribution, before combining. No ranges overlap. Or what finds them,
             on first access.
+        mergeable_U: see `merge`.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Mixture:
         weights: Mapping[str, float],
         combiner: Combiner | None = None,
         contested: list[range] | Callable[[], list[range]] = list,
+        mergeable_U: torch.Tensor | None = None,
     ) -> None:
         self.member_steps = member_steps
         self.weights = weights
-        self._find_contested = contested
+        self._find_contested, self._mergeable_U = contested, mergeable_U
         self._aligned_by_name: dict[str, torch.Tensor] = {}
         self._combiner = combiner or Combiner(Mean())
 
@@ -57,8 +59,19 @@ class Mixture:
     def probs_U(self) -> torch.Tensor:
         if self._combiner.is_linear:  # for a mean, merging before and after are the same
             probs = {name: member_step.distribution.probs_U for name, member_step in self.member_steps.items()}
-            return merge(self._combiner(probs, self.weights), self._contested)
+            return merge(self._combiner(probs, self.weights), self._contested, self._mergeable_U)
         return self._combiner({name: self.aligned(name) for name in self.member_steps}, self.weights)
+
+    def under(self, allowed: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """What to choose from where a constraint allows some tokens only. A mean may be masked before combining or
+        after; any other rule sees no other tokens.
+
+        Args:
+            allowed: masks a member's distribution.
+        """
+        if self._combiner.is_linear:
+            return self.probs_U
+        return self._combiner({name: allowed(self.aligned(name)) for name in self.member_steps}, self.weights)
 
     # --- what is known without asking for more
 
@@ -105,7 +118,8 @@ class Mixture:
     def estimate(self) -> Mixture:
         """A guess where some members' distributions are not whole."""
         steps = {name: s._replace(distribution=s.distribution.estimate) for name, s in self.member_steps.items()}
-        return Mixture(steps, self.weights, self._combiner, self._contested) if self.is_bounded else self
+        estimate = Mixture(steps, self.weights, self._combiner, self._contested, self._mergeable_U)
+        return estimate if self.is_bounded else self
 
     # ---
 
@@ -139,14 +153,14 @@ class Mixture:
 
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
-        known = self._likely_of[name].prob_of(token_id)
+        known = self._likely_of[name].prob_of(token_id) if self._are_all_merged else None
         if known is None and not self._contested:
             return self.member_steps[name].distribution.prob_of(token_id)
         return float(self.aligned(name)[token_id]) if known is None else known
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
-        known = self._likely_of[name].rank_of(token_id)
+        known = self._likely_of[name].rank_of(token_id) if self._are_all_merged else None
         if known is None and not self._contested:
             return self.member_steps[name].distribution.rank_of(token_id)
         return rank_of(token_id, self.aligned(name)) if known is None else known
@@ -155,13 +169,19 @@ class Mixture:
         """A member's distribution after merging into contested tokens, [U]."""
         if name not in self._aligned_by_name:
             probs_U = self.member_steps[name].distribution.probs_U
-            self._aligned_by_name[name] = merge(probs_U.clone(), self._contested) if self._contested else probs_U
+            ranges, mergeable_U = self._contested, self._mergeable_U
+            self._aligned_by_name[name] = merge(probs_U.clone(), ranges, mergeable_U) if ranges else probs_U
         return self._aligned_by_name[name]
+
+    @property
+    def _are_all_merged(self) -> bool:
+        """Whether all that begins with a contested token has merged into it, so that the top-k tell what they tell."""
+        return self._mergeable_U is None or not self._contested
 
     @cached_property
     def _likely(self) -> TopKBounds | None:
         """The mixture's probabilities of the candidates; None if the rule is not linear."""
-        if not self._combiner.is_linear:
+        if not (self._combiner.is_linear and self._are_all_merged):
             return None
         probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
         for name, weight in self.weights.items():

@@ -13,6 +13,8 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+import torch
+
 from gac_app.decoding.alignment import contested_ranges, ends_there, goes_on
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
@@ -40,11 +42,13 @@ class StepView:
     Attributes:
         asked: the steps of the members asked, the gate first.
         mixture: of those that take part.
+        allowed_U: see `Constraint.allowed_U`.
     """
 
     asked: dict[str, MemberStep]
     gate: GateDecision
     mixture: Mixture
+    allowed_U: torch.Tensor | None
 
 
 class Stepper:
@@ -64,6 +68,8 @@ class Stepper:
         self._is_alone = len(contexts) == 1
         self._is_aligned = rules.settings.alignment == "prefix" and not self._is_alone
         self._is_stable = True  # every member read the last token as one of its own
+        for context in contexts if self._is_aligned else ():
+            context.text.covers.allowed_after = rules.sampler.allowed_U
 
     @property
     def alive(self) -> dict[str, MemberContext]:
@@ -99,31 +105,33 @@ class Stepper:
             num_left: see `step`.
 
         Raises:
-            SessionStopped, MemberError, RuleError.
+            SessionStopped, MemberError, RuleError, ConstraintError.
         """
         asked, gate = self._ask(num_left)
         taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
         shares = self._rules.shares({name: given.distribution for name, given in taking_part.items()})
-        is_merged = self._is_aligned and len(taking_part) > 1
-        contested = partial(contested_ranges, taking_part, shares, self._union) if is_merged else list[range]
-        return StepView(asked, gate, Mixture(taking_part, shares, self._rules.combiner, contested))
+        is_merged, sampler = self._is_aligned and len(taking_part) > 1, self._rules.sampler
+        mergeable_U = sampler.mergeable_U(len(self._union)) if is_merged else None
+        merging = {name: given.masked(mergeable_U) for name, given in taking_part.items()}
+        contested = partial(contested_ranges, merging, shares, self._union) if is_merged else list[range]
+        mixture = Mixture(taking_part, shares, self._rules.combiner, contested, mergeable_U)
+        return StepView(asked, gate, mixture, sampler.allowed_U() if self._is_aligned else None)
 
     def feed(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
         """The second half of a step: feed the token, which the sampler has noted."""
         going_on, evidence, is_shared = self._without_failing(lambda: self._meaning_of(token_id, view))
         self._learn(evidence, is_shared=is_shared)
-        is_drafted, drafted_by = self._drafter.has_drafted(token_id), self._drafter.drafted_by
         return Decision(
             token_id,
             view.mixture,
             view.gate,
+            is_drafted=self._drafter.has_drafted(token_id),
+            drafted_by=self._drafter.drafted_by,
             spellings=self._feed_members(token_id, going_on),
             dropped=self._dropped,
             evidence=evidence,
             is_partial=bool(going_on),
             is_shared=is_shared,
-            is_drafted=is_drafted,
-            drafted_by=drafted_by,
             is_forced=is_forced,
         )
 
@@ -191,11 +199,7 @@ class Stepper:
         return [self.alive[name] for name in first], others
 
     def _tell_what_is_likely(self, top: Iterable[tuple[bytes, float]]) -> None:
-        """Tell every context which pieces the gate finds likely: members not asked so far may need them.
-
-        Args:
-            top: the gate's likeliest tokens with their probabilities.
-        """
+        """Tell every context which tokens at the gate's top are likely: members not asked so far may need them."""
         likely = [token for token, prob in top if token and prob >= _LIKELY]
         for context in self.contexts.values():
             context.text.likely = likely
@@ -240,7 +244,9 @@ class Stepper:
             self._rules.sampler.note(sure)
             return sure
         if not self._rules.settings.is_greedy:
-            return self._rules.sampler.choose(mixture.probs_U)
+            sampler = self._rules.sampler
+            is_masked = sampler.allowed_U() is not None
+            return sampler.choose(mixture.under(sampler.allowed) if is_masked else mixture.probs_U)
         # Of a member alone everything else is computed when the step is traced.
         return mixture.gate.distribution.argmax_id if self._is_alone else mixture.argmax_id
 
@@ -248,7 +254,7 @@ class Stepper:
 
     def _meaning_of(self, token_id: int, view: StepView) -> tuple[dict[str, float], dict[str, float], bool]:
         """For the members that have not failed: `_partial_at`, `_evidence_of`, and whether all end with the token."""
-        asked = {name: given for name, given in view.asked.items() if name in self.alive}
+        asked = {name: given.masked(view.allowed_U) for name, given in view.asked.items() if name in self.alive}
         going_on = self._partial_at(token_id, asked, view.mixture)
         evidence = self._evidence_of(token_id, view.mixture, going_on)
         is_shared = all(ends_there(asked[name].distribution, token_id, prob) for name, prob in going_on.items())

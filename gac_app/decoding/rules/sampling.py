@@ -84,6 +84,30 @@ class Sampler:
         self._chosen.add(token_id)
         self._position += 1
 
+    def allowed(self, probs_U: torch.Tensor) -> torch.Tensor:
+        """A member's distribution over the tokens that a schema allows."""
+        for constraint in self._constraints:
+            probs_U = probs_U if constraint.allowed_U() is None else constraint(probs_U)
+        return probs_U
+
+    def allowed_U(self, num_bytes: int | None = None) -> torch.Tensor | None:
+        """See `Constraint.allowed_U`; a schema alone has one."""
+        masks = (constraint.allowed_U(num_bytes) for constraint in self._constraints)
+        return next((mask_U for mask_U in masks if mask_U is not None), None)
+
+    def mergeable_U(self, size: int) -> torch.Tensor | None:
+        """1 for the tokens that may merge with others: allowed, and without a bias, which is theirs alone. None = all.
+
+        Args:
+            size: of the union.
+        """
+        if not self._constraints:
+            return None
+        allowed_U = self.allowed_U()
+        mask_U = torch.ones(size) if allowed_U is None else allowed_U.clone()
+        mask_U[[token_id for constraint in self._constraints for token_id in constraint.biased_ids]] = 0
+        return mask_U
+
     def fork(self) -> Sampler:
         """An independent copy, which makes the same choices."""
         forked = Sampler(self._settings, [constraint.fork() for constraint in self._constraints])
