@@ -77,7 +77,7 @@ _ROOM_ORDERS = {
     "compare tabs about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log json_log reporting limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",
-    "storage": "text migrations database runs battles studies servers signals tombstones store",
+    "storage": "text migrations database runs battles studies servers tombstones store",
     "evaluation": "tasks metrics running advising studies registered harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
     "services": "garbage visitors origin settling members queue exports mirror runs completions lab battles",

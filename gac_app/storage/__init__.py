@@ -30,7 +30,6 @@ from gac_app.storage.runs.records import (
 )
 from gac_app.storage.runs.rows import without_ends
 from gac_app.storage.runs.traces import LazySequence
-from gac_app.storage.signals import Wish
 from gac_app.storage.store import Store
 from gac_app.storage.studies import StoredStudy
 from gac_app.storage.text import clean_json, clean_text
@@ -60,7 +59,6 @@ __all__ = [
     "StoredStudy",
     "Swap",
     "Turn",
-    "Wish",
     "clean_json",
     "clean_text",
     "current_revision",

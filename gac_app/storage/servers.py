@@ -19,7 +19,7 @@ from gac_app.storage.battles.changes import ANSWERED, CONTINUING, RUNNING
 from gac_app.storage.battles.tables import Battle
 from gac_app.storage.database.engine import storage_errors, writing
 from gac_app.storage.database.repeater import Repeater
-from gac_app.storage.database.tables import Server, Signal, utc_now
+from gac_app.storage.database.tables import Server, utc_now
 from gac_app.storage.runs.records import RunStatus
 from gac_app.storage.runs.tables import Run
 
@@ -59,12 +59,6 @@ class Heartbeat(Repeater):
             _interrupt_stale(session)
 
 
-def has_other(session: Session, prefix: str, server_id: str | None) -> bool:
-    """Whether there is another server than `server_id` whose id begins so."""
-    others = select(Server.id).where(Server.id.startswith(prefix, autoescape=True), Server.id != (server_id or ""))
-    return session.scalar(others.limit(1)) is not None
-
-
 def _is_dead(server: Server) -> bool:
     if utc_now() - server.seen_at > timedelta(seconds=SILENT_S):
         return True
@@ -96,7 +90,6 @@ def _interrupt_stale(session: Session) -> None:
     """Interrupt runs whose server is dead or unknown, and battles that a dead server was answering. Any
     server may judge the earlier turns of those.
     """
-    session.execute(delete(Signal).where(Signal.server_id.not_in(select(Server.id))))
     lost = update(Battle).where(Battle.server_id.not_in(select(Server.id)))
     session.execute(lost.where(Battle.status == RUNNING).values(server_id=None))
     session.execute(lost.where(Battle.status == CONTINUING).values(status=ANSWERED))

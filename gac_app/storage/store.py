@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import servers, signals, studies
+from gac_app.storage import studies
 from gac_app.storage.battles import changes as battle_changes
 from gac_app.storage.battles import queries as battle_queries
 from gac_app.storage.battles.imports import import_battles
@@ -22,8 +22,6 @@ from gac_app.storage.runs.imports import import_run
 from gac_app.storage.runs.records import AnswerRecord, Imported
 from gac_app.storage.runs.traces import packed
 from gac_app.storage.servers import STOP_S, Heartbeat
-from gac_app.storage.signals import Listener, Tell
-from gac_app.storage.text import clean_text
 from gac_app.storage.tombstones import bury, tombstones
 
 
@@ -64,7 +62,6 @@ def _delete_visitor(session: Session, visitor_key: str) -> None:
 
 def _tell_deleted(session: Session, ids: DeletedIds) -> None:
     bury(session, ids)
-    signals.forget_elsewhere(session, ids)
     when_written(session, lambda observer: observer.deleted(ids))
 
 
@@ -96,7 +93,6 @@ class Store(Database):
     def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
         super().__init__(url, retry_s=retry_s)
         self._heartbeat: Heartbeat | None = None
-        self._listener: Listener | None = None
         if is_owner:
             try:
                 scrub_if_idle(self.engine)
@@ -107,14 +103,7 @@ class Store(Database):
                 raise
         self.battles = BattleStore(self)
 
-    def listen(self, tell: Tell) -> None:
-        """Begin to hear what other servers ask of this one. `tell`: see `Listener`."""
-        if self.server_id is not None:
-            self._listener = Listener(self.engine, self.server_id, tell)
-
     def close(self, timeout_s: float = 5.0) -> None:
-        if self._listener:
-            self._listener.stop(timeout_s)
         if self._heartbeat:
             self._heartbeat.stop(STOP_S)
             self.write(self._heartbeat.leave)
@@ -123,7 +112,6 @@ class Store(Database):
     # --- runs
 
     start_run = writes(changes.start_run)
-    note_so_far = writes(changes.note_so_far)
     finish_run = writes(changes.finish_run)
     vote = writes(_vote)
     undo_vote = writes(_undo_vote)
@@ -133,13 +121,6 @@ class Store(Database):
         steps = packed(answer.events)  # here, since it takes seconds for a long answer
         return self.write(lambda session: changes.save_answer(session, run_id, answer, steps))
 
-    def has_other_server(self, prefix: str) -> bool:
-        """Whether there is another server whose id begins so, which is alive or was a minute ago."""
-        with self.reading() as session:
-            return servers.has_other(session, clean_text(prefix), self.server_id)
-
-    signal_run = writes(signals.signal_run)
-    signal_battle = writes(signals.signal_battle)
     delete_battle = deletes(_delete_battle)
 
     share_run = writes(changes.share_run)

@@ -20,8 +20,3 @@ def house(tmp_path: Path) -> Iterator[House]:
 def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as they are there, not as fast as people read."""
     monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
-
-
-@pytest.fixture(autouse=True)
-def _servers_hear_each_other_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.storage.signals.POLL_S", 0.05)

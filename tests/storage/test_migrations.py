@@ -39,7 +39,7 @@ NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0006", "0005", None, None
+revision, down_revision, branch_labels, depends_on = "9998", "{before}", None, None
 
 def upgrade():
     op.add_column("run", sa.Column("mood", sa.String(8), server_default="calm", nullable=False))
@@ -106,12 +106,11 @@ def test_a_later_revision_finds_all_rows(url: str, path: Path, tmp_path: Path, m
     before = store.load_run(ALICE, run.run_id)
     store.close()
     monkeypatch.setattr(schema, "MIGRATIONS", shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations"))
-    (schema.MIGRATIONS / "versions" / "r0006_mood.py").write_text(NEXT_REVISION)
-    assert current_revision(url) == "0005"
+    (schema.MIGRATIONS / "versions" / "r9998_mood.py").write_text(NEXT_REVISION.format(before=current_revision(url)))
 
     later = Store(url)
 
-    assert current_revision(url) == "0006"
+    assert current_revision(url) == "9998"
     assert replace(later.load_run(ALICE, run.run_id), status=before.status, finished_at=None) == before
     later.close()
     assert sql(path, "SELECT mood FROM run") == [("calm",)]

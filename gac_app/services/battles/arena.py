@@ -24,7 +24,7 @@ from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import Side
 from gac_app.arena.pacing import Tempo
-from gac_app.errors import BusyError, ElsewhereError, GacError, RequestError, StorageError
+from gac_app.errors import BusyError, GacError, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge, refuse_judged
@@ -37,7 +37,7 @@ from gac_app.services.queue.shares import has_client_keys, period_now, use_clien
 from gac_app.services.runs.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import Store, Wish
+from gac_app.storage import Store
 
 MAX_TURNS = 20
 _SEEDS = 2**53  # too many to try them all on the same model
@@ -79,7 +79,6 @@ class ArenaService:
         with suppress(StorageError):  # tried again when a battle starts
             self._learn_client_keys()
         runs.companions.append(self)
-        runs.signals.hears.append(self._hear)
 
     @property
     def reading(self) -> tuple[int, int] | None:
@@ -156,36 +155,12 @@ class ArenaService:
         return self._runs.following(self.battles.find(visitor_key, battle_id).last)
 
     def note_seen(self, visitor_key: str, battle_id: str) -> None:
-        """A page shows the battle, which continues for `Audience.unseen_s` without one. So does one that another server
-        answers.
-        """
-        try:
-            self._runs.audience.note_seen(self.battles.find(visitor_key, battle_id).last)
-        except ElsewhereError:
-            settle(self._store.signal_battle(visitor_key, battle_id, Wish.FOLLOW))
+        """A page shows the battle, which continues for `Audience.unseen_s` without one."""
+        self._runs.audience.note_seen(self.battles.find(visitor_key, battle_id).last)
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
-        """End both answers within one step, or within two seconds if another server answers them. What is shown may be
-        voted on; no more of them is shown from then on.
-        """
-        try:
-            self._stop(self.battles.find(visitor_key, battle_id))
-        except ElsewhereError:
-            settle(self._store.signal_battle(visitor_key, battle_id, Wish.STOP))
-
-    def _hear(self, battle_id: str, wish: Wish) -> None:
-        """Do what another server asks of a battle."""
-        battle = self.battles.get(battle_id)
-        if battle and wish is Wish.FORGET:
-            self.history.drop(battle.owner, battle_id)
-            self._runs.members.forget(battle.owner, battle_id)
-        elif battle and wish is Wish.STOP:
-            self._stop(battle)
-        elif battle:
-            self._runs.signals.heed(battle.last, wish)
-            self._recorder.note_so_far(battle)
-
-    def _stop(self, battle: Battle) -> None:
+        """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""
+        battle = self.battles.find(visitor_key, battle_id)
         was_over = battle.last.over.is_set()
         battle.last.is_stopping.set()
         self._runs.halt(battle.last)

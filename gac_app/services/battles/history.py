@@ -29,15 +29,16 @@ class BattleHistory:
         self._runs, self._store, self._battles = runs, store, battles
 
     def look(self, visitor_key: str, battle_id: str) -> BattleView:
-        """A visitor's battle as it is now. Raises NotFoundError, also for another visitor's."""
+        """A visitor's battle as it is now. Raises NotFoundError, also for another visitor's or one that another server
+        answers.
+        """
         try:
             battle = self._battles.find(visitor_key, battle_id)
+        except ElsewhereError:
+            raise
         except NotFoundError as error:
             stored = self._store.battles.load(visitor_key, battle_id)
-            is_elsewhere = isinstance(error, ElsewhereError)
-            why_not = str(error) if is_elsewhere or isinstance(error, OtherVersionError) else ""
-            so_far = self._store.battles.so_far(visitor_key, battle_id)
-            return stored_view(stored, so_far, why_not=why_not, is_elsewhere=is_elsewhere)
+            return stored_view(stored, why_not=str(error) if isinstance(error, OtherVersionError) else "")
         with battle.lock:
             if battle.is_told and not battle.is_final:  # its time has run out: nobody may take the vote back now
                 battle.is_final = True

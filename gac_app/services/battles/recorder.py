@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gac_app.arena.outcomes import SIDES, Origin
+from gac_app.arena.outcomes import Origin
 from gac_app.services.battles.battles import Battle
 from gac_app.services.settling import log_failure
 from gac_app.storage import ANSWERED, CONTINUING, NewBattle, Store
@@ -43,13 +43,6 @@ class BattleRecorder:
     def continues(self, battle: Battle) -> None:
         """Write that another turn is being answered, so no other server may judge the battle."""
         self._update(battle, CONTINUING)
-
-    def note_so_far(self, battle: Battle) -> None:
-        """Write what is shown of the last turn, for another server's page."""
-        with battle.lock:
-            shown, turn, number = battle.num_shown(), battle.last, len(battle.turns) - 1
-        texts: dict[str, str] = {side: turn.streams[side].text[: shown[side]] for side in SIDES}
-        self._store.battles.note_so_far(battle.id, {"number": number, "prompt": turn.prompt, **texts})
 
     def ended(self, battle: Battle) -> None:
         """Write the battle's final status and its whole record."""

@@ -11,9 +11,9 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.records import answer_record, side_record
 from gac_app.services.runs.views import WAITING
-from gac_app.storage import ANSWERED, CONTINUING, StoredBattle
+from gac_app.storage import StoredBattle
 
-Phase = Literal["waiting", "answering", "elsewhere", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
+Phase = Literal["waiting", "answering", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
 
 VOID = "One of the two could not answer, so this battle does not count."
 UNJUDGED = "This battle ended before a vote."
@@ -55,8 +55,8 @@ class BattleView:
     """A battle at one moment.
 
     Attributes:
-        phase: "waiting" in the queue, "answering", "elsewhere" (another server answers it), "answered", "voted" (it
-            can be undone), "revealed", "void" (a side failed), "skipped", "interrupted" (it can no longer be judged).
+        phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
+            failed), "skipped", "interrupted" (it can no longer be judged).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
         ballot: must be passed with a vote, an undo or a remark; changes with each.
@@ -155,46 +155,34 @@ def _told(battle: Battle, side: Side) -> ContestantView:
     return _contestant(side_record(one.name, one.member, one.settings), answers)
 
 
-def stored_view(
-    battle: StoredBattle, so_far: Mapping[str, Any] | None = None, *, why_not: str = "", is_elsewhere: bool = False
-) -> BattleView:
+def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
     """A battle that is not in memory, so it cannot be judged here.
 
     Args:
-        so_far: what was shown of the turn that another server answers, or died over.
         why_not: though it is open; then no names are told.
-        is_elsewhere: because another server answers it.
     """
     outcome, body = battle.outcome or None, battle.body
-    phase: Phase = "elsewhere" if is_elsewhere else "revealed" if outcome and not why_not else "interrupted"
+    phase: Phase = "revealed" if outcome and not why_not else "interrupted"
     if battle.status in ("void", "skipped"):
         phase = "void" if battle.status == "void" else "skipped"
     return BattleView(
         id=battle.battle_id,
         phase=phase,
-        turns=_stored_turns(battle, so_far, is_elsewhere),
+        turns=_stored_turns(battle),
         ballot=len(battle.judgements),
         outcome=outcome,
-        message={"void": VOID, "elsewhere": why_not, "interrupted": why_not or UNJUDGED}.get(phase, ""),
+        message={"void": VOID, "interrupted": why_not or UNJUDGED}.get(phase, ""),
         contestants={side: _contestant(body["sides"][side], [turn[side] for turn in body["turns"]]) for side in SIDES}
         if phase == "revealed"
         else None,
     )
 
 
-def _stored_turns(battle: StoredBattle, so_far: Mapping[str, Any] | None, is_elsewhere: bool) -> tuple[TurnView, ...]:
-    """What another server answers is shown as far as it shows it, though more is stored."""
-    turns = battle.body["turns"]
-    views = [
+def _stored_turns(battle: StoredBattle) -> tuple[TurnView, ...]:
+    return tuple(
         TurnView(prompt=turn["prompt"], left=_stored_side(turn, "left"), right=_stored_side(turn, "right"))
-        for turn in turns
-    ]
-    if is_elsewhere and battle.status != CONTINUING and not so_far:
-        so_far = {"number": len(turns) - 1, "prompt": turns[-1]["prompt"], "left": "", "right": ""}
-    if so_far and (is_elsewhere or battle.status != ANSWERED):
-        left, right = (SideView(text=so_far[side]) for side in SIDES)
-        views[so_far["number"] :] = [TurnView(prompt=so_far["prompt"], left=left, right=right)]
-    return tuple(views)
+        for turn in battle.body["turns"]
+    )
 
 
 def _stored_side(turn: Mapping[str, Any], side: Side) -> SideView:

@@ -41,12 +41,6 @@ class Audience:
         """A page shows the run."""
         run.is_seen = True
 
-    def follow_elsewhere(self, run: LiveRun) -> None:
-        """A page of another server shows the run, as if it had come here and left."""
-        run.is_seen = True
-        with self.following(run):
-            pass
-
     def _leave(self, run: LiveRun) -> None:
         with self._lock:
             run.num_followers -= 1

@@ -217,11 +217,6 @@ class History:
             run.forget_turn(run_id)
         return doomed
 
-    def forget(self, run_id: str) -> None:
-        """Keep nothing in memory of a run that was deleted on another server."""
-        for run in self._drop(self._runs.all(), run_id):
-            self._members.forget(run.owner, run.conversation_id)
-
     def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
         """Delete several runs, one after another. Missing ones are ignored."""
         for run_id in run_ids:

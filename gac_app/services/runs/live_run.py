@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gac_app.decoding.trace import Event
 from gac_app.services.members import namespace_of
@@ -40,7 +40,6 @@ class LiveStream(StreamView):
     """One answer in progress."""
 
     events: list[Event] = field(default_factory=list)
-    told: list[Any] = field(default_factory=list)  # outlines, as other servers read them; see `Recorder.note_so_far`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from gac_app.decoding.trace import TokenEvent, outline_to_json
+from gac_app.decoding.trace import TokenEvent
 from gac_app.services.runs.live_run import LiveRun
 from gac_app.services.runs.views import ENSEMBLE, RUN_FACTS, StreamView, run_status
 from gac_app.services.settling import log_failure
@@ -48,18 +48,6 @@ class Recorder:
             )
         )
         _note_failures(run, [writing])
-
-    def note_so_far(self, run: LiveRun) -> None:
-        """Write what the answers have so far, for another server's page. Called by one thread. Of long answers it is
-        written less often than it is called, as all is written every time.
-        """
-        streams = run.streams.values()
-        num_told, num = sum(len(stream.told) for stream in streams), sum(len(stream.outline) for stream in streams)
-        if run.over.is_set() or num < max(1, _GROWTH * num_told):
-            return
-        for stream in streams:
-            stream.told += map(outline_to_json, stream.outline[len(stream.told) :])
-        self._store.note_so_far(run.id, {key: stream.told for key, stream in run.streams.items()})
 
     def finished(self, run: LiveRun) -> None:
         """Write answers and status, in a thread. Sets `run.is_saved` once the outcome is known."""

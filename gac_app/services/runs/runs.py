@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import RequestError
 from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
@@ -25,11 +25,10 @@ from gac_app.services.runs.metrics import Metrics
 from gac_app.services.runs.recorder import Recorder
 from gac_app.services.runs.revisions import branched, compared, extended, regenerated, replacing
 from gac_app.services.runs.runner import Runner
-from gac_app.services.runs.signals import Signals
 from gac_app.services.runs.views import ENSEMBLE, RunView, alone_in, is_over, member_stream
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import RunStatus, Store, Turn, Wish, clean_text
+from gac_app.storage import RunStatus, Store, Turn, clean_text
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -52,7 +51,6 @@ class RunService:
         metrics: what was decoded, and what goes on.
         companions: called when a visitor deletes everything, and on closing.
         consents: the visitors whose runs are published.
-        signals: what other servers ask.
     """
 
     def __init__(
@@ -79,9 +77,6 @@ class RunService:
         self._runs = LiveRuns()
         self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions)
         self.audience = Audience(self._runner.stop)
-        self.signals = Signals(
-            store, self._runs, self.history, self.audience, self._runner.stop, self._recorder.note_so_far
-        )
 
     def when_ended(self, tell: Callable[[LiveRun], None]) -> None:
         """`tell` is called with each run that has ended."""
@@ -227,7 +222,7 @@ class RunService:
         """The turns of a conversation, its newest run as the last; none if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
         if runs and is_elsewhere(runs[-1]):
-            raise RequestError("prompt", "another server still writes the last answer; wait for its end, or stop it")
+            raise RequestError("prompt", "another server still writes the last answer; wait for its end")
         return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()
 
     def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:
@@ -259,26 +254,14 @@ class RunService:
         self._runner.stop_all([run], END_TIMEOUT_S)
 
     def stop(self, visitor_key: str, run_id: str) -> None:
-        """End a run within one step, or within two seconds if another server answers it. Does nothing if it is over."""
-        try:
-            run = self._runs.find(owner_of(visitor_key), run_id)
-        except NotFoundError:
-            settle(self._store.signal_run(visitor_key, run_id, Wish.STOP))
-        else:
-            self._runner.stop(run)
+        """End a run of this process within one step. Does nothing if it is over."""
+        self._runner.stop(self._runs.find(owner_of(visitor_key), run_id))
 
     # --- streaming
 
     def following(self, run: RunView) -> AbstractContextManager[None]:
         """A page follows the run until the block ends. Soon after the last page has left, the run ends."""
         return self.audience.following(run) if isinstance(run, LiveRun) else nullcontext()
-
-    def follow_elsewhere(self, visitor_key: str, run_id: str) -> RunView:
-        """A run that another server answers, as far as that one has told. It is told that a page still shows it."""
-        run = self.history.find(visitor_key, run_id)
-        if not is_over(run):
-            settle(self._store.signal_run(visitor_key, run_id, Wish.FOLLOW))
-        return run
 
     def note_seen(self, visitor_key: str, run_id: str) -> None:
         """A page shows the run, which then continues for `Audience.unseen_s` without one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
-from gac_app.errors import ElsewhereError, NotFoundError, RequestError
+from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.storage import BESIDE as BESIDE
@@ -54,8 +54,7 @@ class StreamView:
     name: str  # the member's name, or "ensemble"
     messages: tuple[Message, ...] = ()  # the context; see `RunView.feed`
     events: Sequence[Event] = field(default_factory=list)
-    # Of a stored answer, whose events are read late, or of one that another server writes, whose end comes late.
-    stored: tuple[FinishedEvent | None, Sequence[StepOutline]] | None = None
+    stored: tuple[FinishedEvent, Sequence[StepOutline]] | None = None  # of a stored answer, whose events are read late
 
     @property
     def finished(self) -> FinishedEvent | None:
@@ -136,17 +135,8 @@ class RunView:
         return {}
 
     def steps_of(self, stream: str) -> Sequence[StepTrace]:
-        """The steps of a stream; none if there is no such stream.
-
-        Raises:
-            ElsewhereError: another server decodes it, and has told its text alone.
-            NotFoundError: only its text is left.
-        """
+        """The steps of a stream; none if there is no such stream."""
         found = self.streams.get(stream)
-        if found and found.stored and not found.events and found.outline:
-            if is_over(self):
-                raise NotFoundError("This answer was interrupted, and only its text was kept.")
-            raise ElsewhereError("Another server writes this answer; its tokens can be inspected when it is done.")
         return found.steps if found else ()
 
     @property
@@ -160,8 +150,7 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
     streams = {answer.stream: _stored_stream(answer) for answer in run.answers}
     # Answers are stored when all have ended.
     if run.status == RunStatus.RUNNING or (run.status == RunStatus.INTERRUPTED and not streams):
-        so_far = {key: StreamView(key.removeprefix("member:"), stored=(None, one)) for key, one in run.so_far.items()}
-        streams = so_far or {ENSEMBLE: StreamView(ENSEMBLE)}
+        streams = {ENSEMBLE: StreamView(ENSEMBLE)}
     same = {name: getattr(run, name) for name in _STORED_FACTS}
     view = RunView(id=run.run_id, settings=settings, streams=streams, is_saved=True, **same)
     view.feed(run.settings.get("system_prompt", ""))

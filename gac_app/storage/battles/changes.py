@@ -58,18 +58,12 @@ def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
     return True
 
 
-def note_so_far(session: Session, battle_id: str, turn: Mapping[str, Any]) -> None:
-    """Write what is shown of the turn that is answered, until the next `update`. Raises as that."""
-    battle = _get_held(session, battle_id)
-    battle.so_far = encrypt_json(key_of(battle), turn)
-
-
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any] | None = None) -> None:
     """Write a battle's status, and its state so far if there is a new one. Raises NotFoundError if it was deleted, and
     RequestError if another server has taken it over meanwhile.
     """
     battle = _get_held(session, battle_id)
-    battle.status, battle.so_far = status, None
+    battle.status = status
     if body is not None:
         battle.body = encrypt_json(key_of(battle), body)
     if status in _NEVER_JUDGED:
@@ -84,7 +78,7 @@ def take_over(session: Session, visitor_key: str, battle_id: str) -> tuple[Store
     battle = get_owned(session, visitor_key, battle_id)
     if battle.server_id is None or battle.status != ANSWERED:
         raise NotFoundError("there is no such battle")
-    battle.server_id, battle.so_far = server_of(session), None
+    battle.server_id = server_of(session)
     return stored(battle), battle.client
 
 

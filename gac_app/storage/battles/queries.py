@@ -33,13 +33,6 @@ def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
     return stored(get_owned(session, visitor_key, battle_id))
 
 
-def so_far(session: Session, visitor_key: str, battle_id: str) -> dict[str, Any]:
-    """What a visitor's battle shows of the turn that is answered; empty if that is not known. Raises as `load`."""
-    battle = get_owned(session, visitor_key, battle_id)
-    told: dict[str, Any] = decrypt_json(key_of(battle), battle.so_far) if battle.so_far else {}
-    return told
-
-
 def cast(session: Session) -> list[CastVote]:
     """All blind votes of people that were not taken back, newest first, for the operator."""
     columns = (Judgement.battle_id, VisitorSession.pseudonym, Battle.client, Battle.left, Battle.right)

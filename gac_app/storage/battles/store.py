@@ -42,7 +42,6 @@ class BattleStore:
         self.database = database
 
     start = writes(changes.start)
-    note_so_far = writes(changes.note_so_far)
     update = writes(changes.update)
     take_over = writes(changes.take_over)
     settle = writes(changes.settle)
@@ -54,7 +53,6 @@ class BattleStore:
     set_controls = writes(_set_controls)
 
     load = reads(queries.load)
-    so_far = reads(queries.so_far)
     open_ids = reads(queries.open_ids)
     revocable_ids = reads(queries.revocable_ids)
     holding = reads(queries.holding)

@@ -14,8 +14,7 @@ class Battle(Base):
     """Two contestants' answers to the same prompts. `left` and `right` are their names.
 
     `body` is encrypted JSON: each side's settings, messages and answers, turn by turn. A battle that a vote on a run
-    implied, up to release 1.1, is encrypted with that run's key, and is deleted with it. `so_far` is encrypted JSON:
-    what is shown of the turn that is answered, where another server follows it.
+    implied, up to release 1.1, is encrypted with that run's key, and is deleted with it.
     """
 
     __tablename__ = "battle"
@@ -36,7 +35,6 @@ class Battle(Base):
     status: Mapped[str] = mapped_column(String(16))
     has_consent: Mapped[bool]  # to publication; in `body` too
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    so_far: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     visitor: Mapped[VisitorSession] = relationship()
     key: Mapped[RunKey] = relationship(primaryjoin=lambda: foreign(Battle.key_id) == RunKey.id, viewonly=True)

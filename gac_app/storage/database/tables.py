@@ -100,14 +100,3 @@ class Server(Base):
     pid: Mapped[int]
     started_s: Mapped[float]  # the process's start, seconds since 1970, since process ids are reused
     seen_at: Mapped[datetime]
-
-
-class Signal(Base):
-    """What another server asks of the one that answers a run or battle; see `signals`."""
-
-    __tablename__ = "signal"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    server_id: Mapped[str] = mapped_column(ID, index=True)  # of whom it is asked
-    subject_id: Mapped[str] = mapped_column(ID)  # the run or battle
-    wish: Mapped[str] = mapped_column(String(16))

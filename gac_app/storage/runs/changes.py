@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -66,18 +63,11 @@ def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Pac
     session.add(answer_row(run_id, key, facts, packed))
 
 
-def note_so_far(session: Session, run_id: str, outlines: Mapping[str, Any]) -> None:
-    """Write what a run's streams have so far, while it is running. `outlines`: JSON-able, by stream."""
-    run = _get_run(session, run_id)
-    if run.status == RunStatus.RUNNING:
-        run.so_far = encrypt_json(_key_of(run), outlines)
-
-
 def finish_run(session: Session, run_id: str, status: RunStatus) -> None:
     run = _get_run(session, run_id)
     run.status = RunStatus(status)
     run.finished_at = utc_now()
-    run.server_id = run.so_far = None
+    run.server_id = None
     _tell_changed(session, run_id)
 
 

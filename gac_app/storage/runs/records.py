@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -151,7 +151,6 @@ class StoredRun(KnownRun):
         shares_turns: who may read it without owning it may read these too.
         num_deleted_turns: how many turns were deleted.
         answers: the ensemble's first, then the members' in the ensemble's order.
-        so_far: by stream, in the same order, outlines of a run that goes on or was interrupted, if known.
     """
 
     turns: tuple[Turn, ...]
@@ -159,7 +158,6 @@ class StoredRun(KnownRun):
     shares_turns: bool
     finished_at: datetime | None
     answers: tuple[AnswerRecord, ...]
-    so_far: Mapping[str, Sequence[StepOutline]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

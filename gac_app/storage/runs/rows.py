@@ -5,21 +5,21 @@ What reads raises DamagedError where part of a row cannot be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, select
 
-from gac_app.decoding.trace import FinishedEvent, FinishReason, StepOutline, usage_from_json, usage_to_json
+from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json, usage_to_json
 from gac_app.errors import NotFoundError
 from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, encrypt, encrypt_json
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
-from gac_app.storage.runs.traces import Packed, stored_events, stored_outline, told_outline, unpack_json
+from gac_app.storage.runs.traces import Packed, stored_events, stored_outline, unpack_json
 from gac_app.storage.text import clean_text
 
 # What rows, values and exports call by the same name: columns, and what is encrypted in `body`.
@@ -100,15 +100,9 @@ def stored(run: Run, turns: Mapping[str, Turn], engine: Engine) -> StoredRun:
             outcome=_outcome(run),
             is_shared=run.is_shared,
             answers=tuple(_record(run, answer, engine) for answer in _ordered(run, content)),
-            so_far=_so_far(run),
             **{name: getattr(run, name) for name in RUN_COLUMNS},
             **{name: content[name] for name in ("prompt", "settings", "versions", "seeds")},
         )
-
-
-def _so_far(run: Run) -> dict[str, Sequence[StepOutline]]:
-    told = decrypt_json(run.key.key, run.so_far) if run.so_far else {}
-    return {stream: told_outline(values) for stream, values in told.items()}
 
 
 def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:

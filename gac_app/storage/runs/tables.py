@@ -29,7 +29,7 @@ class Run(Base):
 
     `body` is encrypted JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the
     earlier runs that it continues. Their text is looked up when needed, so deleting a turn removes it from all later
-    runs. `so_far` is encrypted JSON: outlines by stream.
+    runs.
     """
 
     __tablename__ = "run"
@@ -46,7 +46,6 @@ class Run(Base):
     body: Mapped[bytes] = mapped_column(LargeBinary)
     config_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16), index=True)
-    so_far: Mapped[bytes | None] = mapped_column(LargeBinary)  # of what decodes, where another server follows it
     is_shared: Mapped[bool] = mapped_column(server_default=false())  # anybody who knows its id may read it
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     finished_at: Mapped[datetime | None]

@@ -65,11 +65,6 @@ def stored_outline(load: Callable[[], bytes]) -> StoredSteps[StepOutline]:
     return StoredSteps(load, outline_from_json, OUTLINED)
 
 
-def told_outline(values: Sequence[Any]) -> Sequence[StepOutline]:
-    """The outline of an answer that goes on, from JSON."""
-    return LazySequence(lambda: len(values), lambda position: outline_from_json(values[position]))
-
-
 def unpack_json(data: bytes) -> list[Json]:
     """All stored steps in the format of `decoding.trace`. Raises DamagedError if they cannot be read."""
     return list(StoredSteps(lambda: data, lambda step: step, _STEPS))

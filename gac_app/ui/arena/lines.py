@@ -24,8 +24,7 @@ from gac_app.ui.requests import page_line, same
 from gac_app.ui.settings.names import contestant_in_words
 from gac_app.ui.settings.wording import settings_in_words
 
-ELSEWHERE = "elsewhere"  # the phase in which another server answers it
-LIVE = ("waiting", "answering", ELSEWHERE)  # phases in which the battle still changes
+LIVE = ("waiting", "answering")  # phases in which the battle still changes
 
 
 class BattleLines:

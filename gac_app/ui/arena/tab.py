@@ -21,7 +21,7 @@ from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import content_of
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.storage import StoredBattle
-from gac_app.ui.arena.lines import ELSEWHERE, LIVE, BattleLines, state_of, texts_of
+from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.assets import called, component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
@@ -33,7 +33,6 @@ from gac_app.ui.words import word
 
 EVENTS = ("start", "next", "follow")
 PERIOD_S = 1 / 12  # between two updates
-ELSEWHERE_S = 1.0  # as long as another server answers the battle
 TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
 MAX_LISTED = 100  # of the visitor's battles
 
@@ -103,24 +102,15 @@ class ArenaHandlers:
                 lines = BattleLines(view)
                 yield lines.value(view)
                 while view.phase in LIVE:
-                    num_turns = len(view.turns)
-                    await asyncio.sleep(ELSEWHERE_S if view.phase == ELSEWHERE else PERIOD_S)
-                    view = await self._threads.run(self._look, key, view)
-                    if len(view.turns) != num_turns:  # which another server had not told yet
-                        lines = BattleLines(view)
+                    await asyncio.sleep(PERIOD_S)
+                    view = await self._threads.run(self._arena.history.look, key, view.id)
                     yield lines.value(view)
         except GacError as error:
             yield refusal_json(error)
 
-    def _look(self, key: str, view: BattleView) -> BattleView:
-        if view.phase == ELSEWHERE:
-            self._arena.note_seen(key, view.id)
-        return self._arena.history.look(key, view.id)
-
     def _following(self, found: tuple[str, BattleView]) -> AbstractContextManager[None]:
         key, view = found
-        is_here = view.phase in LIVE and view.phase != ELSEWHERE
-        return self._arena.following(key, view.id) if is_here else nullcontext()
+        return self._arena.following(key, view.id) if view.phase in LIVE else nullcontext()
 
 
 def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[PageFunction]:

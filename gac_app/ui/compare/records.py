@@ -74,17 +74,10 @@ class RunLines:
         lines += self._fork_lines()
         if is_last:
             run = self._run
-            lines.append({"done": {"status": run.status, "saved": run.is_saved, "outcome": run.outcome}})
+            status = ELSEWHERE if is_elsewhere(run) else run.status
+            lines.append({"done": {"status": status, "saved": run.is_saved, "outcome": run.outcome}})
         self._text += "".join(page_line(line) for line in lines)
         return self._text
-
-    def go_on(self, run: RunView) -> bool:
-        """Continue with the same run as another server tells it later. False if that has other streams."""
-        streams = streams_of(run, self._beside)
-        if list(streams) != self._keys:
-            return False
-        self._run, self._streams = run, streams
-        return True
 
     def _header(self) -> dict[str, Any]:
         run, settings = self._run, self._run.settings
@@ -108,8 +101,7 @@ class RunLines:
 
     def _phase_lines(self) -> list[Any]:
         others = (0, "") if is_over(self._run) else self._others()
-        status = ELSEWHERE if is_elsewhere(self._run) else self._run.status
-        phase = (status, self._run.queue_place, *others)
+        phase = (self._run.status, self._run.queue_place, *others)
         if phase == self._phase:
             return []
         self._phase = phase

@@ -15,7 +15,7 @@ import gradio as gr
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, LoadingError, NotFoundError, RequestError, without_folders
 from gac_app.services.lab.lab import Lab
-from gac_app.services.runs.live_run import LiveRun, changes_of, is_elsewhere
+from gac_app.services.runs.live_run import LiveRun, changes_of
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
@@ -26,7 +26,6 @@ from gac_app.ui.streaming import followed, following
 
 PERIOD_S = 1 / 16  # at least, between two updates of the board
 UNTOLD_S = 0.5  # at most, for what no event tells: how much of a prompt is read, and who else decodes
-ELSEWHERE_S = 1.0  # between two looks at a run that another server answers
 SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
 
 # Values of the board, the earlier turns, the conversation id, the prompt box and the notice.
@@ -110,7 +109,7 @@ class RunHandlers:
         try:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
                 lines, turns = await self._threads.run(self._opened, key, run)
-                is_live = not run.is_settled if isinstance(run, LiveRun) else is_elsewhere(run)
+                is_live = isinstance(run, LiveRun) and not run.is_settled
                 value = await self._threads.run(self._value, lines, is_live)
                 yield value, turns, run.conversation_id, prompt, ""
                 if isinstance(run, LiveRun) and is_live:
@@ -118,21 +117,8 @@ class RunHandlers:
                         async for is_last in changes:
                             value = await self._threads.run(lines.value, is_last=is_last)
                             yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
-                elif is_live:
-                    async with aclosing(self._elsewhere(key, run, lines)) as values:
-                        async for value, turns in values:
-                            yield value, turns, gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
             yield _notice(error)
-
-    async def _elsewhere(self, key: str, run: RunView, lines: RunLines) -> AsyncGenerator[tuple[str, Any]]:
-        """Board and turns of a run that another server answers, as it tells of it, and once it has."""
-        while is_elsewhere(run):
-            run, turns = await self._threads.run(self._service.follow_elsewhere, key, run.id), gr.skip()
-            if not lines.go_on(run):
-                lines, turns = await self._threads.run(self._opened, key, run)
-            yield await self._threads.run(self._value, lines, is_elsewhere(run)), turns
-            await asyncio.sleep(ELSEWHERE_S)
 
     def _value(self, lines: RunLines, is_live: bool) -> str:
         if is_live:

@@ -11,7 +11,7 @@ import { said, saidParts, t } from "../page/words.js";
 
 export const SIDES = ["left", "right"];
 export const LETTERS = ["A", "B"];
-export const LIVE = ["waiting", "answering", "elsewhere"]; // phases in which more is to come
+export const LIVE = ["waiting", "answering"]; // phases in which more is to come
 
 /** One answer, as text or as the page that its Markdown makes; after the reveal, by tokens. */
 class BattleAnswer {

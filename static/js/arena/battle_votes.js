@@ -43,10 +43,6 @@ export class BattleVotes {
       told.append(said(message) || t("arena.skipped"));
       return [told, again];
     }
-    if (phase === "elsewhere") {
-      told.append(said(message));
-      return [told, h("span", { class: "gac-spacer" }), this.button(t("arena.stop"), "stop", () => this.actions.onStop())];
-    }
     told.append(message ? said(message) : t(phase === "answered" ? "arena.which" : "arena.which.early"));
     const votes = OUTCOMES.map(([outcome, arrow, digit]) => h("button", { type: "button", class: "gac-vote", "data-outcome": outcome, disabled: !mayVote, onclick: () => this.actions.onVote(outcome) },
       h("span", { text: t(`arena.vote.${outcome}`) }), h("kbd", { text: arrow || digit })));

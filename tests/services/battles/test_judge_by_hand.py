@@ -7,17 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from gac_app.errors import ElsewhereError, NotFoundError
 from gac_app.services.battles.battles import Battle
-from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.standings import Standings
-from gac_app.services.battles.views import UNJUDGED
 from gac_app.services.visitors import owner_of
 from tests.arena.samples import row, votes_of
 from tests.services.battles.test_battle_by_hand import add_turn, battle_of
-from tests.services.battles.test_records import stored
 from tests.services.house import ALICE
 
 
@@ -42,19 +38,6 @@ def test_a_vote_that_breaks_off_can_be_given_again() -> None:
         judge.vote(ALICE, battle.id, "left", 0)
     assert seen == [{"left": 2, "right": 2}], "meanwhile nothing else is accepted"
     assert (battle.shown, battle.outcome, battle.num_rows) == (None, None, 0)
-
-
-@pytest.mark.parametrize(
-    ("error", "message"), [(ElsewhereError("Elsewhere."), "Elsewhere."), (NotFoundError("Nowhere."), UNJUDGED)]
-)
-def test_a_battle_that_is_not_in_memory_may_be_elsewhere(error: NotFoundError, message: str) -> None:
-    def find(*_: object) -> Battle:
-        raise error
-
-    battles = SimpleNamespace(find=find)
-    store = SimpleNamespace(battles=SimpleNamespace(load=lambda *_: stored(), so_far=lambda *_: {}))
-    history = BattleHistory(cast("Any", None), cast("Any", store), cast("Any", battles))
-    assert history.look(ALICE, "b1").message == message
 
 
 def test_the_draw_goes_by_the_newest_votes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,21 +149,20 @@ def test_a_judged_battle_is_shown_with_its_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "judgements", "is_elsewhere", "phase", "message"),
+    ("status", "judgements", "is_other", "phase", "message"),
     [
         ("answered", (), False, "interrupted", UNJUDGED),
         ("answered", (VOTE, UNDO), False, "interrupted", UNJUDGED),
-        ("running", (), True, "elsewhere", "Why not."),
-        ("answered", (VOTE,), True, "elsewhere", "Why not."),
+        ("answered", (VOTE,), True, "interrupted", "Why not."),
         ("void", (), False, "void", VOID),
         ("skipped", (), False, "skipped", ""),
     ],
 )
 def test_a_battle_that_is_not_judged_here_names_nobody(
-    status: str, judgements: tuple[dict[str, Any], ...], is_elsewhere: bool, phase: str, message: str
+    status: str, judgements: tuple[dict[str, Any], ...], is_other: bool, phase: str, message: str
 ) -> None:
-    why_not = "Why not." if is_elsewhere else ""
-    view = stored_view(stored(status, judgements), why_not=why_not, is_elsewhere=is_elsewhere)
+    why_not = "Why not." if is_other else ""
+    view = stored_view(stored(status, judgements), why_not=why_not)
     assert (view.phase, view.message, view.contestants, view.may_vote) == (phase, message, None, False)
     assert (view.ballot, view.outcome) == (len(judgements), "left" if judgements[-1:] == (VOTE,) else None)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gac_app.arena.outcomes import SIDES
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.battles import battles
 from gac_app.services.battles.views import BattleView
@@ -45,12 +44,6 @@ def counted(arena: Arena) -> list[int]:
         len(everything.splitlines()),
         *(standings.leaderboard(ALICE, own=own).num_votes for own in (True, False)),
     ]
-
-
-def grown(arena: Arena, view: BattleView) -> int:
-    """What the arena knows of the last turn of another server's battle, in characters of a side."""
-    arena.service.note_seen(ALICE, view.id)
-    return len(arena.service.history.look(ALICE, view.id).turns[-1].left.text)
 
 
 def names_by(arena: Arena, view: BattleView) -> Any:
@@ -139,59 +132,18 @@ def test_a_battle_of_a_server_that_is_gone_is_judged_on_another(here: Arena, the
     assert there.service.vote(ALICE, view.id, "left", seen.ballot).outcome == "left"
 
 
-def test_a_battle_under_way_is_seen_on_its_own_server(house: House, there: Arena) -> None:
+def test_a_battle_under_way_is_shown_on_its_own_server_alone(house: House, there: Arena) -> None:
     model = FakeModel("b", 2, fault=Fault("hang"))
     here = Arena(house, [FakeModel("a", 1), model], settings=LONG)
     view = here.service.start(ALICE, "Go on")
     here.store.flush()
-    seen = there.service.history.look(ALICE, view.id)
-    assert (seen.phase, seen.may_vote, seen.contestants, len(seen.turns)) == ("elsewhere", False, None, 1)
-    assert seen.message.startswith("Another server answers this battle")
-    with pytest.raises(NotFoundError, match="can be judged here when it is done"):
-        there.service.vote(ALICE, view.id, "left", seen.ballot)
-    model.released.set()
-
-
-def test_a_battle_grows_on_the_other_server_as_on_its_own(house: House, there: Arena) -> None:
-    here = Arena(house, [FakeModel("a", 1, delay_s=0.02), FakeModel("b", 2, delay_s=0.04)], settings=LONG)
-    view, num_shown = here.begun(), 0
-    here.store.flush()
-    for _ in range(2):
-        until(lambda: grown(there, view) > num_shown, "for more of it")  # noqa: B023
-        seen, own = (arena.service.history.look(ALICE, view.id) for arena in (there, here))
-        assert (seen.phase, seen.may_vote, seen.contestants, seen.turns[0].prompt) == (
-            "elsewhere",
-            False,
-            None,
-            "Go on",
-        )
-        for side in SIDES:
-            told, shown = getattr(seen.turns[0], side), getattr(own.turns[0], side)
-            assert shown.text.startswith(told.text)
-            assert not told.is_over
-        assert len(seen.turns[0].left.text) == len(seen.turns[0].right.text)
-        num_shown = len(seen.turns[0].left.text)
-    with pytest.raises(NotFoundError):
-        there.store.battles.so_far(BOB, view.id)
-    here.store.close()
-    dead = there.service.history.look(ALICE, view.id)
-    assert (dead.phase, dead.contestants) == ("interrupted", None)
-    assert [len(dead.turns[0].left.text), len(dead.turns[0].right.text)] >= [num_shown, num_shown]
-
-
-def test_a_battle_is_stopped_on_the_other_server(house: House, there: Arena) -> None:
-    slow = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.004)]
-    here = Arena(house, slow, settings=LONG, arena=ANY_VOTES)
-    view = here.begun()
-    here.store.flush()
-    there.service.note_seen(ALICE, view.id)
-    for ask in (there.service.stop, there.service.note_seen, there.service.history.look):
-        with pytest.raises(NotFoundError):
+    for ask in (there.service.history.look, there.service.stop, there.service.note_seen, there.service.skip):
+        with pytest.raises(NotFoundError, match="Another server answers this battle"):
+            ask(ALICE, view.id)
+        with pytest.raises(NotFoundError, match="no such battle"):
             ask(BOB, view.id)
-    there.service.stop(ALICE, view.id)
-    seen = there.until(ALICE, view.id, "answered")
-    assert seen.message.startswith("Stopped")
-    assert there.service.vote(ALICE, view.id, "left", seen.ballot).outcome == "left"
+    assert not here.service.battles.get(view.id).last.is_stopping.is_set()
+    model.released.set()
 
 
 def test_no_server_shows_an_answer_faster_than_it_is_read(
@@ -201,19 +153,13 @@ def test_no_server_shows_an_answer_faster_than_it_is_read(
     view = here.service.start(ALICE, "Name three colours")
     assert here.service.wait(ALICE, view.id, 10.0)
     here.store.flush()
-    assert there.service.history.look(ALICE, view.id).turns[0].left.text == "", "all of it is stored"
-    there.service.note_seen(ALICE, view.id)
-    until(lambda: here.store.battles.so_far(ALICE, view.id), "for the other server's wish")
-    seen, own = (arena.service.history.look(ALICE, view.id) for arena in (there, here))
-    assert seen.message.startswith("Another server answers")
-    for side in SIDES:
-        assert getattr(own.turns[0], side).text.startswith(getattr(seen.turns[0], side).text)
-    assert len(seen.turns[0].left.text) < 10
+    with pytest.raises(NotFoundError, match="Another server answers this battle"):
+        there.service.history.look(ALICE, view.id)
 
 
 def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Arena) -> None:
     view = stored(here)
-    assert there.service.next_turn(ALICE, view.id, "And three more").phase != "elsewhere"
+    there.service.next_turn(ALICE, view.id, "And three more")
     there.until(ALICE, view.id, "answered")
     there.store.flush()
     seen = here.service.history.look(ALICE, view.id)
@@ -222,23 +168,12 @@ def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Aren
     assert here.facts(view.id)["turn"] == 2
 
 
-def test_a_later_turn_grows_on_the_other_server(house: House, there: Arena) -> None:
-    here = Arena(house, [FakeModel("a", 1, delay_s=0.02), FakeModel("b", 2, delay_s=0.04)], arena=ANY_VOTES)
-    view = stored(here)
-    here.service.next_turn(ALICE, view.id, "And three more")
-    here.store.flush()
-    assert there.service.history.look(ALICE, view.id).turns == view.turns
-    there.service.note_seen(ALICE, view.id)
-    until(lambda: len((there.service.history.look(ALICE, view.id)).turns) == 2)
-    seen = there.service.history.look(ALICE, view.id)
-    assert (seen.turns[0], seen.turns[1].prompt) == (view.turns[0], "And three more")
-
-
 def test_a_turn_that_a_dead_server_was_answering_is_left_out(house: House, there: Arena) -> None:
     here = Arena(house, arena=ANY_VOTES)
     view = stored(here)
     here.store.battles.update(view.id, "continuing").result()
-    assert there.service.history.look(ALICE, view.id).phase == "elsewhere"
+    with pytest.raises(NotFoundError, match="Another server answers this battle"):
+        there.service.history.look(ALICE, view.id)
     here.store.close()
     seen = there.service.history.look(ALICE, view.id)
     assert (seen.phase, len(seen.turns)) == ("answered", 1)
@@ -273,18 +208,6 @@ def test_a_battle_of_another_version_is_told_in_a_sentence(here: Arena, there: A
     here.service.reveal(ALICE, view.id)
     assert names_by(there, view) == names_by(here, view)
     assert voted.outcome == "left"
-
-
-def test_a_battle_deleted_elsewhere_is_forgotten(here: Arena, there: Arena) -> None:
-    for delete in (
-        lambda view: there.service.history.delete(ALICE, view.id),
-        lambda _: there.runs.history.delete_all(ALICE),
-    ):
-        view = stored(here)
-        delete(view)
-        until(lambda: not here.service.battles.all())
-        with pytest.raises(NotFoundError):
-            here.service.history.look(ALICE, view.id)
 
 
 def test_no_turn_is_answered_by_members_that_are_not_here(house: House, here: Arena) -> None:

@@ -260,23 +260,3 @@ def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., 
     assert later.ask("look_battle", battle=battle)["state"]["phase"] == "skipped"
     begun = later.follow("start", prompt="Where?", again=battle, consents=False)
     assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"
-
-
-def test_a_battle_of_another_server_grows_here(make: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.storage.signals.POLL_S", 0.05)
-    monkeypatch.setattr("gac_app.ui.arena.tab.ELSEWHERE_S", 0.05)
-    here, there = endless(make), make()
-    battle = here.planted.arena.start(KEY, "Where?")
-    until(lambda: here.planted.arena.history.look(KEY, battle.id).may_vote)
-    here.planted.store.flush()
-    assert there.ask("look_battle", battle=battle.id)["state"]["phase"] == "elsewhere"
-    assert not there.ask("seen_battle", battle=battle.id)
-
-    async def watch() -> list[Any]:
-        value, event = "", gr.EventData(None, {"key": KEY, "battle": battle.id})
-        async for value in following(there.handlers.stream, there.handlers.follow)(event):
-            if sum(isinstance(line, list) for line in lines(value)) > 4:  # it is written on
-                there.ask("stop_battle", battle=battle.id)
-        return lines(value)
-
-    assert [line["state"]["phase"] for line in asyncio.run(watch()) if "state" in line] == ["elsewhere", "answered"]
