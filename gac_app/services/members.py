@@ -173,6 +173,7 @@ def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
         MemberFact("Size", size, is_brief=True),
         MemberFact("Family", about.family, is_brief=True),
         MemberFact("Quantisation", about.quantization, is_brief=True),
+        MemberFact("Chats", "no chat template" if model.chat_stop_strings else "", is_brief=True),
         MemberFact("Vocabulary", f"{len(model.vocabulary.token_bytes):,} tokens"),
         MemberFact("Context", f"{model.context_length:,} tokens"),
         MemberFact("Licence", about.licence or member.notice or "its files do not say; see the model's page"),

@@ -158,6 +158,16 @@ def test_a_template_gets_its_arguments(folders: dict[str, Path]) -> None:
     assert ids[1] == ids[0] + b"think"
 
 
+def test_a_member_without_a_template_is_warned_of(folders: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    [(model, tokenizer), _] = pairs(folders)
+    load([(model, tokenizer)]).close()
+    tokenizer.chat_template = None
+    load([{"name": "a", "source": str(folders["llama"]), "chat_template": ""}]).close()
+    assert "chat template" not in caplog.text
+    load([(model, tokenizer)]).close()
+    assert "llama has no chat template: it reads chats as `User: ... Assistant:`" in caplog.text
+
+
 def test_public_names_are_there_and_light() -> None:
     assert all(getattr(gac_app, name) is not None for name in gac_app.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -7,6 +7,7 @@ import pytest
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import ModelFacts
+from gac_app.models.chat import ChatFormat
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import Progress
 from gac_app.services.members import Members, MemberState, Phase, facts_of, namespace_of
@@ -51,7 +52,9 @@ def test_a_card_says_what_is_known_and_nothing_else() -> None:
     told = {fact.label: fact.text for fact in facts}
     assert (told["Family"], told["Size"]) == ("llama", "135M")
     assert (told["Licence"], told["Context"], told["Back end"]) == ("apache-2.0", "4,096 tokens", model.engine)
-    assert "Quantisation" not in told
+    assert (told["Chats"], "Quantisation" in told) == ("no chat template", False)
+    model.chat = ChatFormat("{{ messages }}")
+    assert "Chats" not in [fact.label for fact in facts_of(MemberConfig(name="a", source="random:1"), model)]
     counted = MemberConfig(name="a", source="random:1", num_params=494e6, notice="Some terms.")
     assert facts_of(counted, RandomModel("a", 1))[0].text == "494 M parameters"
     assert "Some terms." in [fact.text for fact in facts_of(counted, RandomModel("a", 1))]
