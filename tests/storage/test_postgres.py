@@ -45,7 +45,8 @@ def test_migrations_make_the_same_tables_on_postgres(postgres: test_postgres.Pos
     assert upgrade(url) == upgrade(url) == current_revision(url)
     engine = create_engine(url)
     with engine.begin() as connection:  # back to the first schema
-        connection.exec_driver_sql("DROP TABLE tombstone")
+        for table in ("tombstone", "client_key"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     upgrade(url)
     with engine.connect() as connection:
