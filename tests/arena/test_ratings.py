@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gac_app.arena.rating.ratings import PRIOR, is_connected, is_decided, rate, rate_all, win_probability
+from gac_app.arena.rating.ratings import PRIOR, group_worth_most, is_decided, rate, rate_all, win_probability
 from tests.arena.samples import row, rows, votes_of
 
 
@@ -54,11 +54,11 @@ def test_who_won_everything_has_a_finite_rating() -> None:
     assert b == pytest.approx(c, abs=0.1)
 
 
-def test_connected_and_decided() -> None:
+def test_groups_and_decided() -> None:
     apart = votes_of(rows(("a", "b", 1), ("c", "d", 1)), "abcd").wins_CC()
-    assert not is_connected(apart)
+    assert group_worth_most(apart, np.array([1.0, 1, 0, 3])).tolist() == [False, False, True, True]
     chain = votes_of(rows(("a", "b", 1), ("b", "c", 1)), "abc").wins_CC()
-    assert (is_connected(chain), is_decided(chain[None])[0]) == (True, False)
+    assert (group_worth_most(chain, np.ones(3)).all(), is_decided(chain[None])[0]) == (True, False)
     circle = votes_of(rows(("a", "b", 1), ("b", "c", 1), ("c", "a", 1)), "abc").wins_CC()
     assert is_decided(circle[None])[0]
     assert rate(circle) == pytest.approx([1000] * 3)

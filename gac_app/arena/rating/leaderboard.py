@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gac_app.arena.outcomes import Outcome
-from gac_app.arena.rating.ratings import is_connected, rate, rate_all
+from gac_app.arena.rating.ratings import group_worth_most, rate, rate_all
 from gac_app.arena.rating.resampling import interval, resampled_sums
 from gac_app.arena.rating.style import FEATURES
 from gac_app.arena.rating.style_control import StyleControl
@@ -108,12 +108,16 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
     """
     wins_CC = votes.unweighed().wins_CC()
     meetings_CC = wins_CC + wins_CC.T
-    met, rated_C, problem = _rateable(votes, meetings_CC, min_votes)
+    met, rated_C, problem = _rateable(votes, meetings_CC, listed, min_votes)
     figures: dict[str, dict[str, Any]] = {}
     effects: dict[str, Estimate] = {}
     if not problem:
         figures, effects = _figures(met, rated_C, controls_style)
-    lines = [_line(votes, code, listed, figures.get(name, {})) for code, name in enumerate(votes.names)]
+    lines = [
+        _line(votes, code, listed, figures.get(name, {}))
+        for code, name in enumerate(votes.names)
+        if name in listed or meetings_CC[code].any()
+    ]
     return Leaderboard(
         standings=tuple(sorted(lines, key=lambda line: (line.rating is None, -(line.rating or 0), line.name))),
         problem=problem,
@@ -122,7 +126,9 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
         num_ties=int((votes.outcome_N == list(Outcome).index(Outcome.TIE)).sum()),
         num_both_bad=int((votes.outcome_N == list(Outcome).index(Outcome.BOTH_BAD)).sum()),
         left_bias=_left_bias(votes),
-        busiest=_busiest(votes, lines, partial(_ranks, min_votes=min_votes, controls_style=controls_style)),
+        busiest=_busiest(
+            votes, lines, partial(_ranks, listed=listed, min_votes=min_votes, controls_style=controls_style)
+        ),
         names=votes.names,
         wins=tuple(tuple(map(float, row)) for row in wins_CC),
         meetings=tuple(tuple(map(int, row)) for row in meetings_CC),
@@ -130,27 +136,27 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
     )
 
 
-def _rateable(votes: Votes, meetings_CC: Floats, min_votes: int) -> tuple[Votes, Flags, str]:
-    """The same votes without contestants that have none, which of the others are rated, and why none is; "" if some
-    are.
+def _rateable(votes: Votes, meetings_CC: Floats, listed: Sequence[str], min_votes: int) -> tuple[Votes, Flags, str]:
+    """The votes between contestants that can be compared, which of these are rated, and why none is; "" if some are.
+
+    Can be compared: the group with most of today's contestants that have enough votes; of equal ones, with most votes.
     """
-    met_C = meetings_CC.sum(axis=1) > 0
+    num_C = meetings_CC.sum(axis=1)
+    is_todays_C = np.array([name in listed for name in votes.names]) & (num_C >= min_votes)
+    met_C = group_worth_most(meetings_CC, is_todays_C + num_C / (1 + num_C.sum()))
     names = tuple(name for name, has_met in zip(votes.names, met_C, strict=True) if has_met)
-    met = replace(votes, names=names, sides_N2=(np.cumsum(met_C) - 1)[votes.sides_N2])
-    meetings_CC = meetings_CC[met_C][:, met_C]
-    rated_C = meetings_CC.sum(axis=1) >= min_votes
+    met = votes.where(met_C[votes.sides_N2[:, 0]])
+    met = replace(met, names=names, sides_N2=(np.cumsum(met_C) - 1)[met.sides_N2])
+    rated_C = num_C[met_C] >= min_votes
     if rated_C.sum() < 2:
         return met, rated_C, f"Not enough votes: at least two contestants need {min_votes} each."
-    if not is_connected(meetings_CC):
-        why = "Not enough votes: some contestants have not met the others yet, be it by way of third ones."
-        return met, rated_C, why
     return met, rated_C, ""
 
 
-def _ranks(votes: Votes, *, min_votes: int, controls_style: bool) -> dict[str, int]:
+def _ranks(votes: Votes, *, listed: Sequence[str], min_votes: int, controls_style: bool) -> dict[str, int]:
     """The ranks of the rated contestants."""
     wins_CC = votes.unweighed().wins_CC()
-    met, rated_C, problem = _rateable(votes, wins_CC + wins_CC.T, min_votes)
+    met, rated_C, problem = _rateable(votes, wins_CC + wins_CC.T, listed, min_votes)
     if problem:
         return {}
     rating_C = (StyleControl(met).ratings_C if controls_style else rate(met.wins_CC()))[rated_C]

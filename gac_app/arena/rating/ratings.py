@@ -26,22 +26,26 @@ def win_probability(rating: float, other: float) -> float:
     return 1.0 / (1.0 + math.pow(10.0, (other - rating) / SCALE))
 
 
-def is_connected(wins_CC: Floats) -> bool:
-    """Whether every contestant has met every other, directly or through others."""
-    return bool(_reach_all((wins_CC + wins_CC.T)[None])[0])
+def group_worth_most(wins_CC: Floats, worth_C: Floats) -> Flags:
+    """Which contestants are in the group with the largest sum of `worth_C`. Those of a group have met each other,
+    directly or through others.
+    """
+    group_C = _reach((wins_CC + wins_CC.T)[None])[0].argmax(axis=1)
+    chosen_C: Flags = group_C == np.bincount(group_C, worth_C).argmax()
+    return chosen_C
 
 
 def is_decided(wins_BCC: Floats) -> Flags:
     """Whether the best ratings are finite: no contestant or group won or lost everything against the others."""
-    return _reach_all(wins_BCC)
+    return np.asarray(_reach(wins_BCC).all(axis=(1, 2)))
 
 
-def _reach_all(edges_BCC: Floats) -> Flags:
+def _reach(edges_BCC: Floats) -> Flags:
     num = edges_BCC.shape[-1]
     reach_BCC = (edges_BCC > 0) | np.eye(num, dtype=bool)
     for _ in range(max(1, num).bit_length()):
         reach_BCC = reach_BCC @ reach_BCC
-    return np.asarray(reach_BCC.all(axis=(1, 2)))
+    return reach_BCC
 
 
 def rate(wins_CC: Floats) -> Floats:

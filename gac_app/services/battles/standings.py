@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gac_app.arena.rating.leaderboard import Leaderboard, leaderboard_of
-from gac_app.arena.rating.ratings import is_connected, rate
+from gac_app.arena.rating.ratings import group_worth_most, rate
 from gac_app.arena.rating.votes import Source, Votebook, VoteFilter, Votes
 from gac_app.services.visitors import owner_of
 from gac_app.storage import Store
@@ -88,7 +88,7 @@ class Standings:
         return self._votes().values()
 
     def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
-        """The number of blind votes of every pair, and ratings if there are enough votes."""
+        """The number of blind votes of every pair, and the ratings of those that can be compared."""
         votes = self._votes()
         if self._drawing is None or self._drawing[0] is not votes:
             meetings_CC = votes.filtered(VoteFilter(has_flagged=True)).unweighed().wins_CC()
@@ -99,8 +99,10 @@ class Standings:
                 for row, left in enumerate(votes.names)
                 for column, right in enumerate(votes.names[:row])
             }
-            ratings = rate(wins_CC).tolist() if is_connected(wins_CC) else []
-            self._drawing = votes, num_votes, dict(zip(votes.names, ratings, strict=bool(ratings)))
+            met_C = group_worth_most(wins_CC, wins_CC.sum(axis=0) + wins_CC.sum(axis=1))
+            names = [name for name, has_met in zip(votes.names, met_C, strict=True) if has_met]
+            ratings = rate(wins_CC[met_C][:, met_C]).tolist()
+            self._drawing = votes, num_votes, dict(zip(names, ratings, strict=True))
         return self._drawing[1:]
 
     def _votes(self, *, is_fresh: bool = False) -> Votes:

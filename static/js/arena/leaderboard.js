@@ -117,7 +117,7 @@ function standingsOf(board, choose) {
       t(key), key === "rank.rating" ? h("small", { class: "gac-rank-narrow", text: t("rank.interval") }) : null)))),
     h("tbody", {}, ...standings.map((one) => {
       const lacks = Math.max(0, minVotes - one.num_votes);
-      const shown = one.rating === null ? [h("td", { class: "gac-small", text: lacks ? t("rank.lacks", { n: lacks }) : problem ? t("rank.waits") : "" }), h("td", { class: "gac-rank-wide" })]
+      const shown = one.rating === null ? [h("td", { class: "gac-small", text: lacks ? t("rank.lacks", { n: lacks }) : t(problem ? "rank.waits" : "rank.apart") }), h("td", { class: "gac-rank-wide" })]
         : [h("td", {}, h("b", { text: number(one.rating) }), h("small", { class: "gac-rank-narrow", text: range(one) })),
           h("td", { class: "gac-rank-wide" }, h("span", { class: "gac-interval" }, intervalBar(one, low, high), h("span", { text: range(one) })))];
       return h("tr", { class: one.is_listed ? null : "is-gone", "data-name": one.name },
