@@ -20,7 +20,7 @@ from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import Model, Read, Sequence, Share
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -53,6 +53,7 @@ class FakeModel(RandomModel):
     Attributes:
         batches: how many sequences shared each forward pass.
         num_read_at_once: how many ids each read computed.
+        shares: whose sequences were read.
         is_hanging: set once a pass hangs.
         released: lets a hanging pass go on, and all after it.
     """
@@ -65,6 +66,7 @@ class FakeModel(RandomModel):
     max_sequences: int = 64
     batches: list[int] = field(default_factory=list)
     num_read_at_once: list[int] = field(default_factory=list)
+    shares: set[Share] = field(default_factory=set)
     is_hanging: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     is_closed: bool = False
@@ -90,6 +92,7 @@ class FakeModel(RandomModel):
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         self.batches.append(len(reads))
+        self.shares |= {read.sequence.share for read in reads}
         self.num_read_at_once += [read.sequence.num_uncomputed for read in reads]
         for read in reads:
             assert 1 <= read.num_logits <= read.sequence.num_uncomputed, "a read of nothing"

@@ -18,7 +18,7 @@ from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.workbench import PROMPTS, Workbench, interleaved, ms_per_token
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError
-from gac_app.models.base import Model, Read, Share
+from gac_app.models.base import LOCAL, Model, Read, Share
 from gac_app.models.message import Message
 
 ROUNDS = {1_000: 6, 4_000: 3, 16_000: 1}  # by characters: a long prompt takes minutes
@@ -94,7 +94,7 @@ def _first_tokens(bench: Workbench, models: Mapping[str, Model], num_chars: int,
     yield Row.ratio(f"{what}, ensemble ÷ llama.cpp's slower", ours_s, slowest_s, Target("<=", 1.1), note)
 
 
-def _first_token_s(bench: Workbench, text: str, alone: str | None = None, share: Share = ()) -> float:
+def _first_token_s(bench: Workbench, text: str, alone: str | None = None, share: Share = LOCAL) -> float:
     settings = bench.settings(max_new_tokens=1)
     *_, end = bench.ensemble.session(text, settings, alone=alone, share=share).events()
     if not isinstance(end, FinishedEvent) or end.reason is FinishReason.ERROR:

@@ -34,7 +34,7 @@ from gac_app.decoding.speculation import Schedules
 from gac_app.decoding.tokenizer import Tokenizer
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
-from gac_app.models.base import Share
+from gac_app.models.base import LOCAL, Share
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.vocab.tokens import bytes_of
@@ -76,6 +76,7 @@ class Ensemble:
         settings: Settings | None = None,
         *,
         namespace: str = "",
+        share: Share = LOCAL,
         **how: Unpack[How],
     ) -> Generator[Event, None, None]:
         """Decode an answer: token events as they are decoded, then one finished event.
@@ -83,12 +84,12 @@ class Ensemble:
         Args:
             prompt: one user message, or a whole chat.
             settings: how to decode; None = the configuration's.
-            namespace: see `session`.
+            namespace, share: see `session`.
 
         Raises:
             RequestError: prompt or settings do not fit.
         """
-        return self.session(prompt, settings, namespace=namespace, **how).events()
+        return self.session(prompt, settings, namespace=namespace, share=share, **how).events()
 
     def session(
         self,
@@ -97,7 +98,7 @@ class Ensemble:
         *,
         branch: Branch | None = None,
         namespace: str = "",
-        share: Share = (),
+        share: Share = LOCAL,
         **how: Unpack[How],
     ) -> DecodingSession:
         """A new session; see `generate`. It holds a sequence in each member until its events end.
@@ -107,7 +108,7 @@ class Ensemble:
             share: names whose sessions get equal parts of the members' time, the outermost level first.
         """
         request = self._requests.checked(prompt, settings, **how)
-        return self.open(request, branch=branch, namespace=namespace, share=share)
+        return self.open(request, share, branch=branch, namespace=namespace)
 
     def request(
         self,
@@ -136,11 +137,11 @@ class Ensemble:
         return self._requests.tokenizer(alone)
 
     def open(
-        self, request: Request, *, branch: Branch | None = None, namespace: str = "", share: Share = ()
+        self, request: Request, share: Share, *, branch: Branch | None = None, namespace: str = ""
     ) -> DecodingSession:
         """A new session over a request; see `session`."""
         settings, members = self._with_policy(request.settings), request.members
-        rules = self._rules(request, settings)
+        rules = self._rules(request, settings, share)
         is_fixed = is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_fixed)
         # A member alone has nothing to align with: it decodes as its own library does.
@@ -154,9 +155,8 @@ class Ensemble:
         contexts: list[MemberContext] = []
         with ExitStack() as opened:  # where one has no room, it closes the others
             for member, ids in zip(members, request.ids, strict=True):
-                sequence = member.open(ids, namespace, is_reproducible=is_fixed)
-                sequence.share = share
-                contexts.append(new_context(member, ids, sequence))
+                sequence = member.open(ids, share, namespace, is_reproducible=is_fixed)
+                contexts.append(new_context(member, sequence))
                 opened.callback(contexts[-1].close)
             opened.pop_all()
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
@@ -169,6 +169,7 @@ class Ensemble:
         settings: Settings | None = None,
         *,
         namespace: str = "",
+        share: Share = LOCAL,
         **how: Unpack[How],
     ) -> list[Score]:
         """The probability of each of `continuations` after `prompt`; for its meaning see `scoring`.
@@ -184,16 +185,24 @@ class Ensemble:
         settings, members, ids = request.settings, request.members, request.ids
         if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
-        gate, mix = Gate() if request.alone else make_gate(settings), mix_of(request, self.config.weights(settings))
+        gate = Gate() if request.alone else make_gate(settings)
+        mix = mix_of(request, self.config.weights(settings), share)
         is_fixed = is_reproducible(members, settings)
-        forks = PromptForks(members, ids, settings.step_timeout_s, namespace, is_reproducible=is_fixed)
+        forks = PromptForks(members, ids, settings.step_timeout_s, share, namespace, is_reproducible=is_fixed)
         with closing(forks):
             scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), gate, mix, self._read_texts)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_pieces
             return [score(bytes_of(text)) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
     def score_prompt(
-        self, request: Request, ids: SequenceOf[int], *, num_top: int, namespace: str, stopped: threading.Event
+        self,
+        request: Request,
+        ids: SequenceOf[int],
+        share: Share,
+        *,
+        num_top: int,
+        namespace: str,
+        stopped: threading.Event,
     ) -> list[TokenScore]:
         """How probable each token of a document is; see `scoring.prompts`.
 
@@ -210,15 +219,15 @@ class Ensemble:
         is_fixed = is_reproducible(members, settings)
         if request.alone is not None:
             [member] = members
-            sequence = member.open([], namespace, is_reproducible=is_fixed)
+            sequence = member.open([], share, namespace, is_reproducible=is_fixed)
             try:
                 return score_ids(member, sequence, list(ids), num_top, timeout_s, stopped)
             finally:
                 member.free(sequence)
-        mix = mix_of(request, self.config.weights(settings), stopped)
+        mix = mix_of(request, self.config.weights(settings), share, stopped)
         first, *others = (self.union.token(token_id) for token_id in ids) if ids else (b"",)
         starts = [document_ids(member, first) for member in members]
-        forks = PromptForks(members, starts, timeout_s, is_reproducible=is_fixed, stopped=stopped)
+        forks = PromptForks(members, starts, timeout_s, share, is_reproducible=is_fixed, stopped=stopped)
         with closing(forks):
             scorer = TextScorer(forks, make_gate(settings), mix, num_top)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_tokens
@@ -249,12 +258,12 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
-    def _rules(self, request: Request, settings: Settings) -> AnswerRules:
+    def _rules(self, request: Request, settings: Settings, share: Share) -> AnswerRules:
         stopped = threading.Event()
         weights = StepWeights(
             self.config.weights(settings),
             weight_rules.of(settings),
-            partial(prompt_bits, request, stopped),
+            partial(prompt_bits, request, share, stopped),
         )
         sampler = Sampler(settings, [constraint.fork() for constraint in request.constraints])
         gate, combiner = Gate() if request.alone else make_gate(settings), combiner_of(request.members, settings)

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.forward import draft_after, take_results
 from gac_app.errors import MemberError
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import Model, Read, Sequence, Share
 from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 
@@ -55,11 +55,12 @@ class Member(ABC):
         return len(ids) if is_reproducible and not is_invariant else None
 
     @abstractmethod
-    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with the prompt `ids`, uncomputed. This call or the first read raises MemberError if no slot is
         free.
 
         Args:
+            share: who has asked for it; see `executors.shares`.
             namespace: sequences of one namespace share their prefixes; empty = this one shares nothing.
             is_reproducible: its logits must not depend on what else runs or ran, at any cost.
         """
@@ -128,8 +129,8 @@ class SharingMember(Member):
         self.base = base
         super().__init__(base.model, base.mapping)
 
-    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        return self.base.open(ids, namespace, is_reproducible=is_reproducible)
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        return self.base.open(ids, share, namespace, is_reproducible=is_reproducible)
 
     def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         return self.base.begin(read, may_draft)
@@ -156,8 +157,9 @@ class SharingMember(Member):
 class InlineMember(Member):
     """Runs its model in the calling thread: the simplest implementation, for tests and for ZeroGPU."""
 
-    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         sequence = self.model.new_sequence()
+        sequence.share = share
         sequence.extend(ids)
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence

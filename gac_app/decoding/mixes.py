@@ -15,28 +15,30 @@ from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, rules_key
 from gac_app.decoding.tokenizer import document_start
+from gac_app.models.base import Share
 from gac_app.settings import Settings
 from gac_app.vocab.tokens import bytes_of
 
 _PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
 
 
-def mix_of(request: Request, prior: Mapping[str, float], stopped: threading.Event | None = None) -> Mix:
+def mix_of(request: Request, prior: Mapping[str, float], share: Share, stopped: threading.Event | None = None) -> Mix:
     """How the members' distributions become one. A rule that needs the prompt reads it before texts take sequences.
 
     Args:
         prior: the members' weights in the configuration.
+        share: in which the prompt is read.
 
     Raises:
         SessionStopped: soon after `stopped` is set.
     """
     rule = weight_rules.of(request.settings)
-    bits = prompt_bits(request, stopped) if rule.needs_prompt and len(request.members) > 1 else {}
+    bits = prompt_bits(request, share, stopped) if rule.needs_prompt and len(request.members) > 1 else {}
     weights = partial(StepWeights, prior, rule, lambda: bits)
     return Mix(combiner_of(request.members, request.settings), weights, rules_key(request.settings))
 
 
-def prompt_bits(request: Request, stopped: threading.Event | None = None) -> dict[str, float]:
+def prompt_bits(request: Request, share: Share, stopped: threading.Event | None = None) -> dict[str, float]:
     """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
     Takes one sequence of each member.
 
@@ -44,15 +46,15 @@ def prompt_bits(request: Request, stopped: threading.Event | None = None) -> dic
         SessionStopped: soon after `stopped` is set.
     """
     text, settings = request.text[-_PROMPT_CHARS_READ:], request.settings
-    return {member.name: _score_alone(member, settings, text, stopped).bits_per_byte for member in request.members}
+    return {one.name: _score_alone(one, settings, text, share, stopped).bits_per_byte for one in request.members}
 
 
-def _score_alone(member: Member, settings: Settings, text: str, stopped: threading.Event | None) -> Score:
+def _score_alone(member: Member, settings: Settings, text: str, share: Share, stopped: threading.Event | None) -> Score:
     """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
     is_fixed = is_reproducible([member], settings)
     mix = Mix(combiner_of([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
     ids, timeout_s = [document_start(member)], settings.step_timeout_s
-    with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
+    with closing(PromptForks([member], ids, timeout_s, share, is_reproducible=is_fixed, stopped=stopped)) as forks:
         scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
         return scorer.by_pieces(bytes_of(text)) if text else Score(0.0, 0, 0, 0)
 

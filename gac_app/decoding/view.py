@@ -6,7 +6,7 @@ from collections.abc import Sequence as SequenceOf
 
 from gac_app.decoding.member import Member, Prompt, SharingMember
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import Sequence
+from gac_app.models.base import Sequence, Share
 from gac_app.models.message import Message
 
 
@@ -48,9 +48,9 @@ class ViewMember(SharingMember):
             return self.base.encode(_document(self.view) + prompt)
         return self.base.encode(_chat(self.view, prompt))
 
-    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         own = f"{namespace}/{self.name}" if namespace else ""
-        return super().open(ids, own, is_reproducible=is_reproducible)
+        return super().open(ids, share, own, is_reproducible=is_reproducible)
 
     def forget(self, namespace: str) -> None:
         """Nothing is kept here: the base forgets the namespaces below this one too."""

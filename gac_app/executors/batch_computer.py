@@ -99,7 +99,7 @@ class BatchComputer:
         self._prefix_cache.note(command.sequence, length)
         result.draft = draft_after(result, command.sequence, command.may_draft, self._mapping)
         if draft := result.draft:
-            add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft, command.is_background))
+            add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft))
         command.future.set_result(_whole(command, result))
 
     def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:

@@ -1,9 +1,10 @@
 """Decides which pending reads of one model share a forward pass, and in what order. Called in the model's thread only.
 
-Each round batches the pending steps, as far as that pays, and then computes one chunk of one prefill. So a step waits
-for at most one chunk of another visitor's prompt. Where several addresses use the model, each gets equally many steps
-of a round, and a prefill rests after each chunk as long as that took. Background reads wait while other sequences are
-in use, but for a tenth of the time, so that they finish. None of this changes what a read gives.
+Each round batches the pending steps, as far as that pays, and then computes one long read: a chunk of one prefill, or
+a text to be scored. So a step waits for at most one long read of another visitor. Where several addresses use the
+model, each gets equally many steps of a round, and after a long read it begins no other one for as long as that took.
+Background reads wait while other sequences are in use, but for a tenth of the time, so that they finish. None of this
+changes what a read gives.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that too
 BACKGROUND_REST = 9.0  # and background reads after a pass that took 1
 CHUNK = 0.3, 64  # seconds of a chunk, for which whoever comes next waits; its ids at least
 SHORT_CHUNK = 0.1, 16  # the same while others are there
-_BACKGROUND = ("", "background")
 
 
 class BatchScheduler:
@@ -76,9 +76,10 @@ class BatchScheduler:
         if not command.is_background:
             self._shares.come(command.sequence)
 
-    def drop_background(self) -> None:
-        """Let all background reads fail."""
-        self._refuse([command for command in (*self._asked, *self._prefilling) if command.is_background])
+    def refuse(self, share: Share) -> None:
+        """Let all reads of a share fail."""
+        pending = (*self._asked, *self._prefilling)
+        self._refuse([command for command in pending if command.sequence.share[: len(share)] == share])
 
     def max_wait_s(self) -> float:
         """Seconds to wait for the last round's sequences, so that their next steps join the pending ones."""
@@ -131,19 +132,17 @@ class BatchScheduler:
             self._spend(group, partial(self._compute, group))
         if long:
             self._prefilling.remove(long)
-            self._spend([long], partial(self._prefill, long))
+            self._spend([long], partial(self._prefill, long), is_long=True)
 
-    def _spend(self, commands: list[ReadCommand], compute: Callable[[], None]) -> None:
-        """Compute, and charge the time to those whose reads these are."""
+    def _spend(self, commands: list[ReadCommand], compute: Callable[[], None], *, is_long: bool = False) -> None:
+        """Compute, and charge the time to those whose reads these are. Then background and long reads rest."""
         begun_at = time.monotonic()
         compute()
         ended_at = time.monotonic()
         self._shares.charge(commands, ended_at - begun_at)
         for command in commands:
-            if command.is_background:
-                self._rests_until[_BACKGROUND] = ended_at + BACKGROUND_REST * (ended_at - begun_at)
-            elif command.num_read:  # a chunk of a prefill
-                self._rests_until[command.sequence.share[:1]] = ended_at + PREFILL_REST * (ended_at - begun_at)
+            if rest := BACKGROUND_REST if command.is_background else PREFILL_REST * is_long:
+                self._rests_until[command.sequence.share[:1]] = ended_at + rest * (ended_at - begun_at)
 
     def finish(self, sequence: Sequence) -> None:
         """Compute all pending reads of a sequence, before something else is done with it."""
@@ -199,16 +198,19 @@ class BatchScheduler:
         """When a read may be computed, monotonic; 0 = now."""
         if not self._gives_way(command):
             return 0.0
-        return self._rests_until.get(_BACKGROUND if command.is_background else command.sequence.share[:1], 0.0)
+        return self._rests_until.get(command.sequence.share[:1], 0.0)
 
     def _is_put_off(self, command: ReadCommand) -> bool:
         return self._put_off_until(command) > time.monotonic()
 
     def _gives_way(self, command: ReadCommand) -> bool:
-        """Whether others may wait for what this read would take: all of a background read, a chunk of a prefill."""
-        if command.is_background:
-            return bool(self._shares.present)
-        return bool(command.num_read) and self._shares.are_others(command.sequence.share)
+        """Whether this read waits while its share rests."""
+        return bool(self._shares.present) if command.is_background else self._is_long_beside_others(command)
+
+    def _is_long_beside_others(self, command: ReadCommand) -> bool:
+        """Whether others would wait for it: for a chunk of a prompt, or for a text to be scored."""
+        is_long = command.num_read > 0 or command.sequence.num_uncomputed >= SHORT_CHUNK[1]
+        return is_long and self._shares.are_others(command.sequence.share)
 
     def _begun(self) -> Iterator[ReadCommand]:
         """The reads to batch now, at most so many of each address. Reads that need a prefill join `_prefilling`.
@@ -220,7 +222,7 @@ class BatchScheduler:
         namespaces = self._prefilling_namespaces
         for command in asked:
             namespace = command.new_namespace
-            address = _BACKGROUND if command.is_background else command.sequence.share[:1]
+            address = command.sequence.share[:1]
             is_enough = num_taken[address] >= (1 if self._gives_way(command) else quota)
             if namespace in namespaces or is_enough or self._is_put_off(command):
                 self._asked.append(command)
@@ -242,7 +244,8 @@ class BatchScheduler:
         num_uncomputed = command.sequence.num_uncomputed
         if command.sequence.num_fixed is not None:
             return self._model.is_batch_invariant and num_uncomputed == 1
-        return not self._chunk_size(command) and num_uncomputed <= self._model.max_batched_ids
+        is_short = not self._chunk_size(command) and num_uncomputed <= self._model.max_batched_ids
+        return is_short and not self._is_long_beside_others(command)
 
     def _chunk_size(self, command: ReadCommand) -> int:
         """Size of the next prefill chunk; 0 = compute all at once."""

@@ -18,7 +18,7 @@ from gac_app.executors.prefix_cache import shared_prefix
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import BACKGROUND, Model, Read, Sequence, Share
 from gac_app.models.message import Message
 from gac_app.models.remote.model import RemoteModel
 from gac_app.vocab.mapping import VocabMapping
@@ -31,14 +31,18 @@ class BackgroundMember(SharingMember):
 
     def __init__(self, base: ThreadMember | RemoteMember) -> None:
         super().__init__(base)
+        self._share = (*BACKGROUND, hex(id(self)))  # others may be in the background too
         self._is_stopped = False
+
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        return super().open(ids, self._share, namespace, is_reproducible=is_reproducible)
 
     def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         if self._is_stopped:
             future: Future[ReadResult] = Future()
             future.set_exception(MemberError(self.name, "exception", "was stopped"))
             return future
-        return self.base.begin(read, may_draft, is_background=True)
+        return super().begin(read, may_draft)
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Never: the reads of other answers, of runs and of the study, come first."""
@@ -47,7 +51,7 @@ class BackgroundMember(SharingMember):
     def stop(self) -> None:
         """Let all pending and future reads fail."""
         self._is_stopped = True
-        self.base.drop_background()
+        self.base.refuse(self._share)
 
 
 def in_background(ensemble: Ensemble) -> tuple[Ensemble, Callable[[], None]]:

@@ -16,7 +16,7 @@ from gac_app.decoding.distribution import MayDraft, ReadResult, Told, ToldDistri
 from gac_app.decoding.forward import failures_named
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Read, Sequence, Share
 from gac_app.models.remote.model import RemoteModel
 from gac_app.vocab.mapping import VocabMapping
 
@@ -42,14 +42,12 @@ class RemoteMember(InlineMember):
         where = self.model.engine
         return f"{where} gave no answer in time for this step: see its load and its log, or raise step_timeout_s"
 
-    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         with self._lock:
-            return super().open(ids, namespace, is_reproducible=is_reproducible)
+            return super().open(ids, share, namespace, is_reproducible=is_reproducible)
 
-    def begin(
-        self, read: Read, may_draft: MayDraft | None = None, *, is_background: bool = False
-    ) -> Future[ReadResult]:
-        """See `Member`. It drafts nothing, and the server knows no background."""
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        """See `Member`. It drafts nothing, and the server knows no shares."""
         with self._lock:
             if self._closed.is_set():
                 refused: Future[ReadResult] = Future()
@@ -77,7 +75,7 @@ class RemoteMember(InlineMember):
             self._pool.shutdown(wait=False)
         super().close()
 
-    def drop_background(self) -> None:
+    def refuse(self, share: Share) -> None:
         """Pending reads end by themselves."""
 
     @property

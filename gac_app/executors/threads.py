@@ -23,7 +23,7 @@ from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
 from gac_app.executors.prefix_cache import NO_SLOT, Kept, NamespacedSequence
 from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import BACKGROUND, Model, Read, Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
@@ -64,16 +64,13 @@ class ThreadMember(Member):
         """What the prefix cache keeps of ended sessions."""
         return self._scheduler.prefix_cache.kept
 
-    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with `ids` uncomputed. It gets its slot with the first read, so this call never waits."""
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
-        return NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, namespace=namespace)
+        return NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, share=share, namespace=namespace)
 
-    def begin(
-        self, read: Read, may_draft: MayDraft | None = None, *, is_background: bool = False
-    ) -> Future[ReadResult]:
-        """See `Member`. In the background it waits while other sequences are in use (see `BatchScheduler`)."""
-        command = ReadCommand(read, Future(), may_draft, is_background)
+    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        command = ReadCommand(read, Future(), may_draft)
         self._put(command)
         time.sleep(0)  # lets the worker take the GIL
         return command.future
@@ -99,9 +96,9 @@ class ThreadMember(Member):
         """See `PrefixCache`."""
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.add_view(prefixes), Future()))
 
-    def drop_background(self) -> None:
-        """Fail all pending background reads."""
-        self._put(_CallCommand(self._scheduler.drop_background, Future()))
+    def refuse(self, share: Share) -> None:
+        """Fail all pending reads of a share."""
+        self._put(_CallCommand(lambda: self._scheduler.refuse(share), Future()))
 
     def close(self) -> None:
         """Let the worker finish pending commands and release the model. Waits for a while, but not for itself."""
@@ -153,7 +150,7 @@ class ThreadMember(Member):
                 self._scheduler.advance()
             if self._scheduler.computer.is_doubtful:
                 self.failure = self._scheduler.computer.probe()
-        self._scheduler.drop_background()
+        self._scheduler.refuse(BACKGROUND)
         while not self._scheduler.is_idle:
             self._scheduler.advance()
         self._scheduler.break_off(MemberError(self.name, "exception", _CLOSED))  # prefills that rest

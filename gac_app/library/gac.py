@@ -24,6 +24,7 @@ from gac_app.library.room import Room
 from gac_app.library.sources import Source, described
 from gac_app.library.step import Decoding
 from gac_app.loading import load_ensemble
+from gac_app.models.base import LOCAL
 from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
 
@@ -143,7 +144,7 @@ class Gac(Owner):
         request = self._request(prompt, **how)
         give_back = self._room.hold()
         try:
-            return Decoding(self.ensemble.open(request), self, give_back)
+            return Decoding(self.ensemble.open(request, LOCAL), self, give_back)
         except BaseException:
             give_back()
             raise
@@ -219,7 +220,7 @@ class Gac(Owner):
     def _streamed(self, request: Request) -> Generator[TokenEvent, None, Answer]:
         steps: list[StepTrace] = []
         with self._room.place():
-            session = self.ensemble.open(request)
+            session = self.ensemble.open(request, LOCAL)
             with closing(session.events()) as events:
                 for event in events:
                     if isinstance(event, TokenEvent):

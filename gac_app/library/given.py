@@ -14,7 +14,7 @@ import torch
 from gac_app.decoding.distribution import MayDraft, ReadResult, distributions_of
 from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Read, Sequence, Share
 from gac_app.models.hf import TokenizedModel
 from gac_app.vocab.mapping import VocabMapping
 
@@ -63,8 +63,8 @@ class GivenMember(Member):
         elif future.set_running_or_notify_cancel():
             future.set_result(result)
 
-    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        return Sequence(0, list(ids))
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        return Sequence(0, list(ids), share=share)
 
     def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()

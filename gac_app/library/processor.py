@@ -120,7 +120,7 @@ class GacLogitsProcessor(LogitsProcessor, Owner):  # type: ignore[misc]
         self.check_usable()
         request = self.ensemble.request(prompt, self._settings, raw=raw)
         own = [ids if member is self._member else its for member, its in zip(request.members, request.ids, strict=True)]
-        session = self.ensemble.open(replace(request, ids=own), share=(str(number),))
+        session = self.ensemble.open(replace(request, ids=own), (str(number),))
         self._rows.append(_Row(list(ids), Decoding(session, self, lambda: None)))
         return self._rows[number]
 

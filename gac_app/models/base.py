@@ -25,6 +25,8 @@ from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
 Share = tuple[str, ...]  # whose sequence it is, the outermost level first; see `executors.shares`
+LOCAL: Share = ("local",)  # of whoever started the program: the command line, the library
+BACKGROUND: Share = ("background",)  # of what a server does for itself; it waits for all others
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +41,7 @@ class Sequence:
     ids: list[int] = field(default_factory=list)
     num_computed: int = 0
     num_fixed: int | None = None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
-    share: Share = ()
+    share: Share = BACKGROUND
 
     @property
     def uncomputed(self) -> list[int]:
@@ -264,7 +266,7 @@ class Model(ABC):
             raise
         self._num_cached[forked.slot] = self._num_cached[sequence.slot]
         forked.extend(sequence.ids)
-        forked.num_computed = sequence.num_computed
+        forked.num_computed, forked.share = sequence.num_computed, sequence.share
         return forked
 
     def free(self, sequence: Sequence) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace import TokenEvent
+from gac_app.services.queue.shares import client_of
 from tests.api.site import Site, events_of, refusal_of
 from tests.fakes import FakeModel, Fault
 from tests.services.house import until
@@ -129,6 +130,17 @@ def test_an_ensemble_s_echo_adds_up_to_its_score(site: Sites) -> None:
     [score] = ensemble_of(here).score("the", [" model of all"], settings, raw=True)
     assert told["tokens"][0] == "the"
     assert sum(told["token_logprobs"][1:]) == pytest.approx(score.log_prob, abs=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["average", "prompt-perplexity"])
+@pytest.mark.parametrize("model", ["a", "gac/every-step"])
+@pytest.mark.parametrize("alignment", ["prefix", "paper"])
+def test_all_that_a_program_asks_is_read_in_its_share(site: Sites, model: str, alignment: str, weights: str) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2)]
+    here = site(models, settings={"alignment": alignment, "weights": weights})
+    ask(here, model=model, echo=True, logprobs=2, max_tokens=2).raise_for_status()
+    here.chat(model=model).raise_for_status()
+    assert {share[0] for one in models for share in one.shares} == {client_of("testclient")}
 
 
 def test_nothing_may_be_asked_for(site: Sites) -> None:

@@ -16,7 +16,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.models.base import Read
+from gac_app.models.base import LOCAL, Read
 from gac_app.models.random_model import RandomModel
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
@@ -85,7 +85,8 @@ class Twin:
 
     def __init__(self, context: MemberContext, prompt_ids: list[int]) -> None:
         self._model = Afresh(context.member.model)
-        self._plain = MemberContext(InlineMember(self._model, context.member.mapping), prompt_ids, is_aligned=True)
+        plain = InlineMember(self._model, context.member.mapping)
+        self._plain = MemberContext(plain, plain.open(prompt_ids, LOCAL), is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
         feed, take, recall = context.feed, context.take, context.recall
 

@@ -23,7 +23,7 @@ from gac_app.decoding.contexts.held_sequence import HeldSequence
 from gac_app.decoding.distribution import MayDraft, ReadResult, Stage
 from gac_app.decoding.forward import draft_after, take_results
 from gac_app.decoding.member import InlineMember
-from gac_app.models.base import Read
+from gac_app.models.base import LOCAL, Read
 from gac_app.models.random_model import RandomModel
 from tests.fakes import mapping_of
 
@@ -75,7 +75,7 @@ class Reads(RuleBasedStateMachine):
         self.model = RandomModel("a", 1, context_length=CONTEXT_LENGTH)
         self.member = LateMember(self.model)
         start = Boundary(None, (), 0)
-        self.held = HeldSequence(self.member, self.member.open(PROMPT), start, num_greedy)
+        self.held = HeldSequence(self.member, self.member.open(PROMPT, LOCAL), start, num_greedy)
         self.asked = start  # last, with
         self.draft_ids: list[int] = []
         return start
@@ -185,7 +185,7 @@ def run(**changes: Any) -> None:
 def test_no_draft_follows_a_read_of_a_closed_sequence() -> None:
     model = RandomModel("a", 1, context_length=CONTEXT_LENGTH)
     member, start = LateMember(model), Boundary(None, (), 0)
-    held = HeldSequence(member, member.open(PROMPT), start, num_greedy=5)
+    held = HeldSequence(member, member.open(PROMPT, LOCAL), start, num_greedy=5)
     held.reach(start)
     [(_, may_draft, future)] = member.waiting
     assert may_draft is not None

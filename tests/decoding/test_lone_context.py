@@ -14,6 +14,7 @@ from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import LOCAL
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
@@ -82,7 +83,7 @@ def test_it_is_one_pass_ahead_and_no_more() -> None:
     model = FakeModel()
     with closing(ensemble_of([model], config_of([model.name]), InlineMember)) as ensemble:
         member = ensemble.members[model.name]
-        context = MemberContext(member, [1, 2], member.open([1, 2]), num_greedy=4)
+        context = MemberContext(member, member.open([1, 2], LOCAL), num_greedy=4)
         num_passes, text = [], b""
         for _ in range(4):
             context.ask()

@@ -19,6 +19,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import LOCAL
 from gac_app.settings import Settings
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
@@ -170,7 +171,7 @@ def test_by_default_a_member_reads_along_while_it_is_free(threaded: Any) -> None
     assert Settings().gate_policy == "auto"
     answer = Alone(threaded([FakeModel("a", 1), FakeModel("b", 2)]))
     assert answer.num_passes() > 0
-    other = answer.member.open(answer.member.encode("another"))
+    other = answer.member.open(answer.member.encode("another"), LOCAL)
     answer.member.read(other).result(WAIT_S)
     assert answer.num_passes() == 0, "also while the other one asks for nothing"
     answer.member.free(other)
@@ -181,7 +182,7 @@ def test_by_default_a_member_reads_along_while_it_is_free(threaded: Any) -> None
 def test_whoever_uses_only_the_gate_keeps_nobody_from_it(threaded: Any) -> None:
     ensemble = threaded([FakeModel("a", 1), FakeModel("b", 2)])
     gate = ensemble.members["a"]
-    gate.read(gate.open(gate.encode("another"))).result(WAIT_S)
+    gate.read(gate.open(gate.encode("another"), LOCAL)).result(WAIT_S)
     answer = Alone(ensemble)
     assert answer.num_passes() > 0
     answer.events.close()
@@ -207,7 +208,8 @@ class Unheard(InlineMember):
 @pytest.mark.parametrize("is_aligned", [False, True])
 def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> None:
     model = FakeModel()
-    context = MemberContext(Unheard(model, mapping_of(model)), model.encode_raw("the model"), is_aligned=is_aligned)
+    member = Unheard(model, mapping_of(model))
+    context = MemberContext(member, member.open(model.encode_raw("the model"), LOCAL), is_aligned=is_aligned)
     context.prefetch()
     context.close()
     assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))

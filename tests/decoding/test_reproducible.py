@@ -18,7 +18,7 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import Candidate, FinishedEvent, MemberTrace, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import LOCAL, Read, Sequence
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
 from tests.fakes import ensemble_of, mapping_of, probs_of
@@ -141,7 +141,7 @@ class OneBufferModel(RandomModel):
 def test_what_several_passes_computed_outlives_the_next_pass() -> None:
     def probs_NU(model: RandomModel) -> torch.Tensor:
         member = InlineMember(model, mapping_of(model))
-        sequence = member.open(member.encode("all we can model from this"), is_reproducible=True)
+        sequence = member.open(member.encode("all we can model from this"), LOCAL, is_reproducible=True)
         return probs_of(member.read(sequence, 7).result())
 
     assert probs_NU(OneBufferModel("a", 1)).equal(probs_NU(RandomModel("a", 1)))

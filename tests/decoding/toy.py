@@ -23,7 +23,7 @@ from gac_app.decoding.rules.gate import make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.speculation import Drafter
-from gac_app.models.base import Read
+from gac_app.models.base import LOCAL, Read
 from gac_app.models.random_model import RandomModel
 from gac_app.settings import Settings
 from gac_app.vocab.mapping import VocabMapping
@@ -136,7 +136,7 @@ class Drawing(Sampler):
 def drawing_stepper(ensemble: Ensemble, prompt: str, combiner: Combiner, weights: StepWeights, seed: int) -> Stepper:
     """Takes steps of the members of an ensemble, by tokens that are drawn."""
     settings = ensemble.config.settings.model_copy(update={"temperature": 1.0})
-    contexts = [MemberContext(m, m.encode(prompt), is_aligned=True) for m in ensemble.members.values()]
+    contexts = [MemberContext(m, m.open(m.encode(prompt), LOCAL), is_aligned=True) for m in ensemble.members.values()]
     rules = AnswerRules(settings, make_gate(settings), combiner, weights, Drawing(settings, seed))
     return Stepper(contexts, rules, Drafter(contexts, rules))
 

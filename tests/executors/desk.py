@@ -10,7 +10,7 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import BACKGROUND, LOCAL, Read, Sequence
 from tests.fakes import FakeModel, mapping_of
 
 LONG = "the model votes again and again, " * 3
@@ -42,12 +42,13 @@ class Desk:
 
     def open(self, text: str, *share: str) -> Sequence:
         sequence = self.model.new_sequence()
-        sequence.share = share
+        sequence.share = share or LOCAL
         sequence.extend(self.model.encode_raw(text))
         return sequence
 
     def ask(self, sequence: Sequence, num_logits: int = 1, *, is_background: bool = False) -> Future[ReadResult]:
-        command = ReadCommand(Read(sequence, num_logits), Future(), is_background=is_background)
+        sequence.share = BACKGROUND if is_background else sequence.share
+        command = ReadCommand(Read(sequence, num_logits), Future())
         self.scheduler.add(command)
         return command.future
 

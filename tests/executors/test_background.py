@@ -12,6 +12,7 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import batch_scheduler, shares
 from gac_app.executors.members import in_background
+from gac_app.models.base import BACKGROUND
 from tests.executors.desk import LONG, Desk
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 
@@ -109,7 +110,7 @@ def test_what_somebody_needs_at_once_waits_no_longer(desk: Desk) -> None:
 @pytest.mark.parametrize("text", ["short", LONG])
 def test_it_is_dropped_and_nothing_else(desk: Desk, text: str) -> None:
     study, run = desk.ask(desk.open(text), is_background=True), desk.ask(desk.open(text))
-    desk.scheduler.drop_background()
+    desk.scheduler.refuse(BACKGROUND)
     with pytest.raises(MemberError, match="was freed"):
         study.result(0)
     desk.run()

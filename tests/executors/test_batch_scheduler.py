@@ -8,6 +8,7 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
+from gac_app.models.base import LOCAL
 from gac_app.vocab.mapping import VocabMapping
 from tests.executors.desk import LONG, Desk
 from tests.fakes import FakeModel, Fault, mapping_of, probs_of
@@ -16,7 +17,7 @@ from tests.fakes import FakeModel, Fault, mapping_of, probs_of
 def alone(text: str, num_logits: int = 1) -> ReadResult:
     model = FakeModel()
     member = InlineMember(model, mapping_of(model))
-    return member.read(member.open(member.encode(text)), num_logits).result()
+    return member.read(member.open(member.encode(text), LOCAL), num_logits).result()
 
 
 def test_a_long_read_leaves_room_for_short_ones() -> None:

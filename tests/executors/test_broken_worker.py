@@ -11,7 +11,7 @@ import torch
 from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import LOCAL, Read, Sequence
 from tests.fakes import WAIT_S, FakeModel, Fault, mapping_of
 from tests.services.house import until
 
@@ -57,7 +57,7 @@ def member(model: BreakingModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Th
 
 
 def open_text(member: ThreadMember, text: str) -> Sequence:
-    return member.open(member.encode(text))
+    return member.open(member.encode(text), LOCAL)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

@@ -15,7 +15,7 @@ from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.errors import MemberError
 from gac_app.executors.prefix_cache import MAX_KEPT, MIN_SHARED, Kept, chat_prefix_of
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import LOCAL, Read, Sequence
 from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -66,7 +66,7 @@ class Desk:
         return self.member.read(sequence, num_logits).result(WAIT_S)
 
     def opened(self, ids: list[int], namespace: str = NAMESPACE) -> tuple[Sequence, ReadResult]:
-        sequence = self.member.open(ids, namespace)
+        sequence = self.member.open(ids, LOCAL, namespace)
         return sequence, self.read(sequence)
 
     def fail(self, sequence: Sequence) -> None:
@@ -105,9 +105,9 @@ def test_the_same_prompt_is_read_once_up_to_its_last_id(desk: Desk) -> None:
 
 def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
     desk.model.fault = Fault("hang", marker=b"!!!!")
-    busy = desk.member.read(desk.member.open([33, 33, 33, 33]))
+    busy = desk.member.read(desk.member.open([33, 33, 33, 33], LOCAL))
     assert desk.model.is_hanging.wait(WAIT_S)
-    waiting = [desk.member.read(desk.member.open(PROMPT, NAMESPACE)) for _ in range(3)]
+    waiting = [desk.member.read(desk.member.open(PROMPT, LOCAL, NAMESPACE)) for _ in range(3)]
     desk.model.released.set()
 
     results = [future.result(WAIT_S) for future in waiting]
@@ -275,7 +275,7 @@ def test_kept_sequences_are_given_up_where_memory_ends(
         return real(reads)
 
     monkeypatch.setattr(desk.model, "read", read)
-    others = [desk.member.open(PROMPT, f"visitor {number}") for number in range(num_reads)]
+    others = [desk.member.open(PROMPT, LOCAL, f"visitor {number}") for number in range(num_reads)]
     results = [desk.member.read(sequence) for sequence in others]
     has_begun.set()
     for result in results:
@@ -386,7 +386,7 @@ def test_any_course_gives_what_a_fresh_sequence_gives(
     for place, act, number in plan:
         sequence = held.get(place)
         if sequence is None:
-            sequence = held[place] = desk.member.open(PROMPT[: 1 + number], NAMESPACE)
+            sequence = held[place] = desk.member.open(PROMPT[: 1 + number], LOCAL, NAMESPACE)
         elif act == "end":
             desk.member.free(held.pop(place))
             continue

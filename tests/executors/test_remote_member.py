@@ -18,7 +18,7 @@ from gac_app.executors import remote
 from gac_app.executors.members import in_background, new_member
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Read
+from gac_app.models.base import LOCAL, Read
 from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.remote.servers import TopLogprobs
@@ -73,11 +73,11 @@ def member(model: FarModel) -> Iterator[RemoteMember]:
 def test_sequences_are_asked_at_once(model: FarModel, member: RemoteMember) -> None:
     model._meeting = threading.Barrier(3)
     texts = ["one", "two", "and three"]
-    sequences = [member.open(member.encode(text)) for text in texts]
+    sequences = [member.open(member.encode(text), LOCAL) for text in texts]
     futures = [member.read(sequence) for sequence in sequences]
     near = InlineMember(FakeModel(), mapping_of(model))
     for text, sequence, future in zip(texts, sequences, futures, strict=True):
-        exact = near.read(near.open(near.encode(text))).result()
+        exact = near.read(near.open(near.encode(text), LOCAL)).result()
         torch.testing.assert_close(probs_of(future.result(WAIT_S)), probs_of(exact))
         assert sequence.num_uncomputed == 0
         assert future.result().draft is None
@@ -85,7 +85,7 @@ def test_sequences_are_asked_at_once(model: FarModel, member: RemoteMember) -> N
 
 def test_reads_of_one_sequence_come_in_order(model: FarModel, member: RemoteMember) -> None:
     model.fault = Fault("hang", marker=b"HANG")
-    sequence = member.open(member.encode("HANG"))
+    sequence = member.open(member.encode("HANG"), LOCAL)
     first = member.read(sequence)
     assert model.is_hanging.wait(WAIT_S)
     second = member.read(sequence)
@@ -98,7 +98,7 @@ def test_reads_of_one_sequence_come_in_order(model: FarModel, member: RemoteMemb
 
 def test_a_sequence_is_freed_after_its_read(model: FarModel, member: RemoteMember) -> None:
     model.fault = Fault("hang", marker=b"HANG")
-    sequence = member.open(member.encode("HANG"))
+    sequence = member.open(member.encode("HANG"), LOCAL)
     pending = member.read(sequence)
     assert model.is_hanging.wait(WAIT_S)
     member.free(sequence)
@@ -109,7 +109,7 @@ def test_a_sequence_is_freed_after_its_read(model: FarModel, member: RemoteMembe
     pending.add_done_callback(lambda _: done.set())  # after the callback that frees
     assert done.wait(WAIT_S)
     assert model.num_held == 0
-    member.free(member.open([1]))
+    member.free(member.open([1], LOCAL))
     assert model.num_held == 0
 
 
@@ -117,13 +117,13 @@ def test_after_closing_it_says_so(model: FarModel) -> None:
     """As a `ThreadMember` does: to a read that waits, and to a new one."""
     member = RemoteMember(model, mapping_of(model))
     model.fault = Fault("hang", marker=b"HANG")
-    sequence = member.open(member.encode("HANG"))
+    sequence = member.open(member.encode("HANG"), LOCAL)
     member.read(sequence)
     assert model.is_hanging.wait(WAIT_S)
     waits = member.read(sequence)
     member.close()
     model.released.set()
-    for read in (waits, member.read(member.open([1]))):
+    for read in (waits, member.read(member.open([1], LOCAL))):
         with pytest.raises(MemberError, match="has been closed"):
             read.result(WAIT_S)
 
@@ -141,7 +141,7 @@ def test_a_failure_ends_when_the_server_answers(
     monkeypatch.setattr(model, "why_failing", why_failing)
     model.fault, model.why = Fault("raise"), "still nothing"
     with pytest.raises(MemberError, match="planned"):
-        member.read(member.open(member.encode(TEXT))).result(WAIT_S)
+        member.read(member.open(member.encode(TEXT), LOCAL)).result(WAIT_S)
     assert member.failure == "RuntimeError: planned"
     asked_again.set()
     _until(lambda: member.failure == "still nothing")
@@ -153,7 +153,7 @@ def test_a_second_question_may_hang_or_fail(
     model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.num_told = 1
-    [told] = member.read(member.open(member.encode(TEXT))).result(WAIT_S).distributions
+    [told] = member.read(member.open(member.encode(TEXT), LOCAL)).result(WAIT_S).distributions
     assert not told.is_whole
     monkeypatch.setattr(remote, "AGAIN_S", 0.01)
     with pytest.raises(MemberError, match="random gave no answer in time for this step: see its load") as caught:

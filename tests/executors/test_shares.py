@@ -14,7 +14,7 @@ from gac_app.executors import batch_computer, batch_scheduler
 from gac_app.executors.prefix_cache import NO_SLOT, NamespacedSequence
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.shares import PRESENT_S, Shares
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import BACKGROUND, Read, Sequence, Share
 from tests.executors.desk import LONG, Desk
 from tests.fakes import probs_of
 
@@ -140,6 +140,23 @@ def test_a_resting_prompt_goes_on_when_its_neighbours_leave(town: Town) -> None:
     assert town.desk.scheduler.idle_s() == 0
     town.desk.run()
     assert asked.done()
+
+
+@pytest.mark.parametrize("share", [(MILL, "m"), BACKGROUND])
+def test_texts_to_score_take_half_the_time_at_most(town: Town, share: Share) -> None:
+    """They come as reads of many ids with as many distributions, one after the other, of several sequences."""
+    texts = [town.begin(*share) for _ in range(16)]
+    honest = town.begin(*HOME)
+    began_s = town.clock.now_s
+    for _ in range(600):
+        town.step([honest])
+        waiting = {id(command.sequence) for command in town.desk.scheduler._asked}
+        for text in texts:
+            if id(text) not in waiting and not text.num_uncomputed:
+                text.extend([7] * 32)
+                town.desk.ask(text, num_logits=32)
+    assert sum(text.num_computed - 1 for text in texts) >= 32, "but they are read"
+    assert town.clock.now_s - began_s < 2.5 * 600 * ID_S
 
 
 @pytest.mark.parametrize("is_background", [False, True])

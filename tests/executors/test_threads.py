@@ -19,7 +19,7 @@ from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Sequence
+from gac_app.models.base import LOCAL, Sequence
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, mapping_of, probs_of
 
 Make = Callable[[FakeModel], ThreadMember]
@@ -41,7 +41,7 @@ def make() -> Iterator[Make]:
 
 
 def open_text(member: ThreadMember | InlineMember, text: str) -> Sequence:
-    return member.open(member.encode(text))
+    return member.open(member.encode(text), LOCAL)
 
 
 def busy(member: ThreadMember, model: FakeModel) -> Future[ReadResult]:
@@ -96,7 +96,7 @@ def test_positions_and_forks_are_the_plain_members(make: Make) -> None:
     for one in (member, inline):
         assert one.name == "a"
     ids = member.encode("the model votes again")
-    threaded, plain = member.open(ids), inline.open(ids)
+    threaded, plain = member.open(ids, LOCAL), inline.open(ids, LOCAL)
     assert_equal(member.read(threaded, 3).result(WAIT_S), inline.read(plain, 3).result())
 
     forked, plain_fork = member.fork(threaded), inline.fork(plain)
@@ -109,10 +109,10 @@ def test_positions_and_forks_are_the_plain_members(make: Make) -> None:
 def test_a_sequence_can_be_forked_before_its_first_read(make: Make) -> None:
     member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
     ids = member.encode("the model votes")
-    sequence = member.open(ids)
+    sequence = member.open(ids, LOCAL)
     forked = member.fork(sequence)
     for one in (sequence, forked):
-        assert_equal(member.read(one).result(WAIT_S), inline.read(inline.open(ids)).result())
+        assert_equal(member.read(one).result(WAIT_S), inline.read(inline.open(ids, LOCAL)).result())
 
 
 @pytest.mark.parametrize("kind", ["raise", "nan", "inf"])

@@ -13,7 +13,7 @@ import torch
 from gac_app.config import Config
 from gac_app.environment import read_config
 from gac_app.loading import load_ensemble
-from gac_app.models.base import Read, Share
+from gac_app.models.base import Read
 from gac_app.services.visitors import owner_of
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.services.house import ALICE, BOB, House, ended
@@ -33,20 +33,8 @@ class PacedModel(FakeModel):
         return super().read(reads)
 
 
-class WatchedModel(FakeModel):
-    """Notes whose sequences it reads."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.shares: set[Share] = set()
-
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        self.shares |= {read.sequence.share for read in reads}
-        return super().read(reads)
-
-
 def test_a_read_counts_for_an_address_then_for_a_browser(house: House) -> None:
-    models = [WatchedModel("a", 1), WatchedModel("b", 2)]
+    models = [FakeModel("a", 1), FakeModel("b", 2)]
     service = house.service(models)
     for key, client in ((ALICE, "mill"), (BOB, "mill"), (BOB, "home")):
         ended(service.start(key, "hello", {"max_new_tokens": 3, "mode": "every-step"}, client=client))

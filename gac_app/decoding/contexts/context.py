@@ -32,8 +32,7 @@ class MemberContext:
 
     Args:
         member: whose context this is.
-        prompt_ids: the prompt in the member's own ids.
-        sequence: one that already holds `prompt_ids`, with at least the last uncomputed; None = a new one.
+        sequence: holds the prompt, with at least its last id uncomputed.
         num_greedy: how many tokens the answer may have, each of them this member's argmax (see `HeldSequence`).
         gives_way: the member reads ahead of what is asked only while no other answer uses it.
 
@@ -50,8 +49,7 @@ class MemberContext:
     def __init__(
         self,
         member: Member,
-        prompt_ids: list[int],
-        sequence: Sequence | None = None,
+        sequence: Sequence,
         *,
         is_aligned: bool = False,
         num_greedy: int = 0,
@@ -61,7 +59,7 @@ class MemberContext:
         self._gives_way = gives_way
         self._is_aligned = is_aligned
         self.text = FedText(member.mapping)
-        self._held = HeldSequence(member, sequence or member.open(prompt_ids), self.text.covers.last, num_greedy)
+        self._held = HeldSequence(member, sequence, self.text.covers.last, num_greedy)
         self._max_ids = member.model.context_length - self._held.num_prompt_ids  # after the prompt
         self.draft = DraftPlaces(member.mapping, self.text, self._held, self._max_ids, is_aligned=is_aligned)
         self._step: MemberStep | None = None  # what `take` returned, until a token is fed

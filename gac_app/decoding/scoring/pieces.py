@@ -25,7 +25,7 @@ from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.models.base import Sequence
+from gac_app.models.base import Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
@@ -56,6 +56,7 @@ class PromptForks:
     Args:
         ids: the prompt in each member's own ids.
         timeout_s: of one read.
+        share: who asks; see `Member.open`.
         namespace: of the prefix cache.
         is_reproducible: logits must not depend on what else runs or ran.
         stopped: ends reads when set.
@@ -64,6 +65,7 @@ class PromptForks:
     members: list[Member]
     ids: list[list[int]]
     timeout_s: float
+    share: Share
     namespace: str = ""
     _: KW_ONLY
     is_reproducible: bool = False
@@ -82,7 +84,7 @@ class PromptForks:
                     forked.append(member.fork(sequence))
                     forked[-1].num_fixed = sequence.num_fixed
                 else:
-                    forked.append(member.open([], is_reproducible=self.is_reproducible))
+                    forked.append(member.open([], self.share, is_reproducible=self.is_reproducible))
                 forked[-1].extend(own[-1:])
             yield forked
         finally:
@@ -92,7 +94,9 @@ class PromptForks:
     def _read_prompt(self) -> None:
         # The last id is read together with the text: only a read gives a distribution.
         self._read = [
-            member.open(own[:-1], self.namespace, is_reproducible=self.is_reproducible) if len(own) > 1 else None
+            member.open(own[:-1], self.share, self.namespace, is_reproducible=self.is_reproducible)
+            if len(own) > 1
+            else None
             for member, own in zip(self.members, self.ids, strict=True)
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]

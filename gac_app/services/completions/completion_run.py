@@ -117,7 +117,7 @@ class CompletionRun(LiveRun):
         else:
             ids = list(prompt.content)
         namespace, num_top = namespace_of(self.owner, self.conversation_id), self.question.num_top or 0
-        return ensemble.score_prompt(request, ids, num_top=num_top, namespace=namespace, stopped=stopped)
+        return ensemble.score_prompt(request, ids, self.share, num_top=num_top, namespace=namespace, stopped=stopped)
 
 
 class _Scoring:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # they load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.loop import Branch
     from gac_app.decoding.request import Encoded, Request
+    from gac_app.models.base import Share
 
 
 class Decodes(Protocol):
@@ -115,6 +116,11 @@ class LiveRun(RunView):
         self._followers: tuple[Callable[[], None], ...] = ()
         self.feed(plan.settings.system_prompt)
 
+    @property
+    def share(self) -> Share:
+        """In which the members compute it."""
+        return self.client, self.owner
+
     def alone_in(self, stream: str) -> str | None:
         """The member that answers alone in a stream; None if the ensemble does."""
         return alone_in(stream)
@@ -132,9 +138,9 @@ class LiveRun(RunView):
         """What gives a stream's events. It may hold sequences of the members until they end."""
         return ensemble.open(
             self.requests.pop(stream),
+            self.share,
             branch=self.branches.get(stream),
             namespace=namespace_of(self.owner, self.conversation_id),
-            share=(self.client, self.owner),
         )
 
     def forget_turn(self, run_id: str) -> None:
