@@ -31,7 +31,7 @@ def events_of(answer: httpx.Response) -> list[dict[str, Any]]:
 def test_a_response_is_the_chat_s_answer(site: Sites) -> None:
     here = site()
     chat = here.chat().json()
-    found = ask(here, gac={}, reasoning={"effort": "low"}, text={"verbosity": "low"}).json()
+    found = ask(here, gac={}, reasoning={"effort": "low"}, text={"verbosity": "low"}, service_tier="flex").json()
     assert found["output"][0]["content"][0]["text"] == chat["choices"][0]["message"]["content"]
     assert (found["status"], found["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert found["usage"]["input_tokens"] == chat["usage"]["prompt_tokens"]
@@ -84,12 +84,19 @@ def test_items_and_instructions_are_a_chat(site: Sites) -> None:
         ({"store": True}, "store", "unsupported_parameter"),
         ({"max_output_tokens": 0}, "max_output_tokens", "invalid_value"),
         ({"input": " "}, "input", "invalid_value"),
+        ({"metadata": {"a": "x" * 513}}, "metadata.a", "invalid_value"),
         ({"input": "x" * 5000}, "input", "context_length_exceeded"),
     ],
 )
 def test_what_cannot_be_is_refused(site: Sites, fields: dict[str, Any], param: str, code: str) -> None:
     status, error = refusal_of(ask(site(), **fields))
     assert (status, error["param"], error["code"]) == (400, param, code)
+
+
+@pytest.mark.parametrize(("number", "told"), [(0, "at least 1 item"), (10_001, "at most 10000 items")])
+def test_a_list_of_items_is_judged_as_a_list(site: Sites, number: int, told: str) -> None:
+    _, error = refusal_of(ask(site(), input=[{"role": "user", "content": "x"}] * number))
+    assert told in error["message"]
 
 
 def test_images_are_refused(site: Sites) -> None:

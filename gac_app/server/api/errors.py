@@ -109,8 +109,11 @@ def invalid(error: ValidationError, unsupported: frozenset[str]) -> ApiError:
         unsupported: fields that OpenAI has and this API does not.
     """
     errors: list[Any] = error.errors(include_url=False)
-    # Of a field with several kinds, the kind that fits furthest.
-    first = max((one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]), key=lambda one: len(one["loc"]))
+    # Of a field with several kinds, the kind that fits furthest: a list that is empty is no text that is none.
+    first = max(
+        (one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]),
+        key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")),
+    )
     param = path_of(first["loc"])
     if str(first["loc"][:1] and first["loc"][0]) in unsupported:
         message = f"{param}: is not supported here; leave it out"

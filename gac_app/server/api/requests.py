@@ -21,6 +21,7 @@ MAX_IDS = 200_000
 MAX_TOP = 8  # tokens that a step's trace has
 MAX_TOP_ASKED = 20  # as OpenAI takes it
 Ignored = Annotated[str, Field(max_length=1000)] | None
+Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]  # responses echo it
 # Fields of OpenAI's that would change the answer. Where they change nothing, as an empty list of tools, they are taken.
 UNSUPPORTED = frozenset(
     {
@@ -43,10 +44,11 @@ class Answered(Asked):
     gac: GacOptions | None = None
     # What has no effect here.
     user: Ignored = None
-    metadata: dict[str, str] | None = Field(None, max_length=16)
+    metadata: Metadata | None = Field(None, max_length=16)
     safety_identifier: Ignored = None
     prompt_cache_key: Ignored = None
-    service_tier: Literal["auto", "default"] | None = None
+    prompt_cache_retention: Ignored = None
+    service_tier: Ignored = None
 
     @property
     @abstractmethod

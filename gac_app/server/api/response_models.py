@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from gac_app.models.message import Message
 from gac_app.server.api.answers import GacAnswer
-from gac_app.server.api.asked.options import TextFormat
+from gac_app.server.api.asked.options import StreamOptions, TextFormat
 from gac_app.server.api.asked.value import Asked, No, described_as, like
 from gac_app.server.api.requests import Answered, AskedRole, Ignored, Part, message_of
 from gac_app.services.completions.completion_run import Prompt
@@ -55,6 +55,7 @@ class ResponseRequest(Answered):
     max_output_tokens: int | None = like("max_new_tokens")
     reasoning: dict[str, Any] | None = Field(None, description="Has no effect.")
     # What has to change nothing.
+    stream_options: StreamOptions | None = None
     store: No | None = None
     background: No | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
