@@ -69,16 +69,15 @@ def read_text(
     member: Member,
     sequence: Sequence,
     text: bytes,
-    gate: Gate | None = None,
-    timeout_s: float | None = None,
+    gate: Gate,
+    timeout_s: float | None,
     *,
-    num_top: int = 0,
-    stopped: threading.Event | None = None,
+    num_top: int,
+    stopped: threading.Event | None,
 ) -> TextProbs:
     """Read `text` after the ids of `sequence`, at least the last of which is uncomputed.
 
     Args:
-        gate: the ensemble's; None = there is none.
         timeout_s: of one read.
         num_top: tokens of each `tops`.
         stopped: raises SessionStopped at the next read once it is set.
@@ -88,7 +87,6 @@ def read_text(
     nothing = array("d", [0.0, *[-math.inf] * len(text)])
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
-    gate = gate or Gate()
     for own, distribution in zip(ids, distributions(member, sequence, list(ids), timeout_s, stopped), strict=True):
         _add_boundary(probs, start, distribution.log_probs_U.cpu().numpy(), text, union)
         probs.views[start] = gate.view(distribution)

@@ -29,6 +29,7 @@ from gac_app.evaluation.running import (
     members_alone,
     parse_system,
     rounded,
+    share_ensembled,
     simplex_grid,
     system_at,
 )
@@ -326,12 +327,8 @@ def _num_right(given: Sequence[Graded]) -> int:
 
 
 def _judged(given: Sequence[Graded], by_best: Sequence[Graded]) -> HeldOut:
-    num_steps = sum(answer.num_tokens for answer in given)
-    return HeldOut(
-        [answer.is_right for answer in given],
-        [answer.is_right for answer in by_best],
-        sum(answer.num_ensembled for answer in given) / max(num_steps, 1),
-    )
+    right, best_right = ([answer.is_right for answer in answers] for answers in (given, by_best))
+    return HeldOut(right, best_right, share_ensembled(given))
 
 
 def _ms_per_token(ensemble: Ensemble, task: Task, questions: Sequence[Question], system: System) -> float | None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gac_app.config import Config
-from gac_app.errors import RequestError, StorageError
+from gac_app.errors import RequestError
 from gac_app.evaluation.registered.protocol import Part, Protocol
-from gac_app.evaluation.running import WITHOUT_EFFECT
+from gac_app.evaluation.running import WITHOUT_EFFECT, replace_file
 
 
 class Register:
@@ -120,14 +120,7 @@ class Register:
 
     @staticmethod
     def _write(path: Path, value: dict[str, Any]) -> None:
-        """Replace a file whole, so that a kill leaves the old one or the new one."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            work = path.with_suffix(".part")
-            work.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            work.replace(path)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be written ({error.strerror})") from None
+        replace_file(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def _facts(config: Config, parts: list[Part]) -> list[Any]:

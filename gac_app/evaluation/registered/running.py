@@ -14,7 +14,7 @@ from gac_app.errors import GacError
 from gac_app.evaluation.metrics import compare, holm, paired_interval
 from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
 from gac_app.evaluation.registered.register import Register
-from gac_app.evaluation.running import Graded, StudyProgress, System, members_alone, parse_system
+from gac_app.evaluation.running import Graded, StudyProgress, System, members_alone, parse_system, share_ensembled
 from gac_app.evaluation.studies import Evaluator, check_room
 from gac_app.evaluation.tasks import Question
 
@@ -175,13 +175,7 @@ class StudyRun:
             self._steps(system, answer, {c: given[c][index] for c in system.candidates})
             for index, answer in enumerate(answers)
         ) / len(answers)
-        num_tokens = sum(answer.num_tokens for answer in answers)
-        return Scored(
-            system,
-            [answer.is_right for answer in answers],
-            sum(answer.num_ensembled for answer in answers) / max(num_tokens, 1),
-            steps,
-        )
+        return Scored(system, [answer.is_right for answer in answers], share_ensembled(answers), steps)
 
     def _steps(self, system: System, answer: Graded, candidates: Mapping[System, Graded]) -> int:
         """Forward passes for the steps of an answer, over all members; for a choice, of all candidates' answers."""

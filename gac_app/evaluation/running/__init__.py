@@ -1,9 +1,8 @@
 """Systems that answer questions, and the cache of their answers. Knows no statistics and no page."""
 
 from gac_app.evaluation.running.answering import OutOfTimeError, answer
-from gac_app.evaluation.running.line_file import LineFile
 from gac_app.evaluation.running.progress import StudyProgress
-from gac_app.evaluation.running.report import SystemReport, summarise
+from gac_app.evaluation.running.report import SystemReport, share_ensembled, summarise
 from gac_app.evaluation.running.result_cache import WITHOUT_EFFECT, Graded, ResultCache, result_cache_path
 from gac_app.evaluation.running.systems import (
     Point,
@@ -21,11 +20,11 @@ from gac_app.evaluation.running.systems import (
     system_at,
     with_whole_answers,
 )
+from gac_app.evaluation.running.whole_files import replace_file
 
 __all__ = [
     "WITHOUT_EFFECT",
     "Graded",
-    "LineFile",
     "OutOfTimeError",
     "Point",
     "ResultCache",
@@ -40,8 +39,10 @@ __all__ = [
     "parse_system",
     "parse_systems",
     "refuse_rules",
+    "replace_file",
     "result_cache_path",
     "rounded",
+    "share_ensembled",
     "simplex_grid",
     "suffix_of",
     "summarise",

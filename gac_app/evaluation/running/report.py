@@ -56,6 +56,11 @@ class SystemReport:
         }
 
 
+def share_ensembled(answers: Sequence[Graded]) -> float:
+    """Of the steps of all answers together."""
+    return sum(answer.num_ensembled for answer in answers) / max(sum(answer.num_tokens for answer in answers), 1)
+
+
 def summarise(answers: Mapping[System, Sequence[Graded]], against: Sequence[System] = ()) -> list[SystemReport]:
     """A report per system, in the given order. A system is not compared with itself.
 
@@ -86,7 +91,6 @@ def _report(
 ) -> SystemReport:
     given = [answer for answer in answers if not answer.error]
     errors = [answer.error for answer in answers if answer.error]
-    num_tokens = sum(answer.num_tokens for answer in given)
     member_seconds = sum(answer.member_seconds for answer in given)
     return SystemReport(
         system=system,
@@ -94,7 +98,7 @@ def _report(
         num_right=sum(answer.is_right for answer in given),
         num_failed=len(errors),
         first_error=errors[0] if errors else "",
-        share_ensembled=sum(answer.num_ensembled for answer in given) / num_tokens if num_tokens else 0.0,
+        share_ensembled=share_ensembled(given),
         ms_per_token=_ms_per_token(given),
         seconds_per_answer=sum(answer.seconds for answer in given) / max(len(given), 1),
         member_seconds_per_answer=member_seconds / len(given) if member_seconds else None,

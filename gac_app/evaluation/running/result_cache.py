@@ -14,8 +14,8 @@ from gac_app import __version__
 from gac_app.config import Config
 from gac_app.decoding.rules import plugin_code
 from gac_app.errors import GacError
-from gac_app.evaluation.running.line_file import LineFile
 from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.running.whole_files import LineFile
 from gac_app.evaluation.tasks import Question, Task
 
 WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from gac_app.errors import NotFoundError, StorageError
+from gac_app.evaluation.running import replace_file
 from gac_app.evaluation.studies.result import StudyResult
 
 MAX_LISTED = 200
@@ -91,14 +92,7 @@ class KeptResults:
         return kept
 
     def _write(self, kept: KeptResult) -> None:
-        path = self._folder / f"{kept.id}.json"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".part")
-            unfinished.write_text(json.dumps(asdict(kept), ensure_ascii=False), encoding="utf-8")
-            unfinished.replace(path)
-        except OSError as error:
-            raise StorageError(f"{path.name}: cannot be written ({error.strerror})") from None
+        replace_file(self._folder / f"{kept.id}.json", json.dumps(asdict(kept), ensure_ascii=False))
 
     def _summary(self, result_id: str) -> Listed | None:
         if result_id not in self._listed:

@@ -1,8 +1,21 @@
-"""A file of lines that are added as they come, so that an interrupted run resumes."""
+"""Files that a kill leaves whole: one that is replaced, and one of lines that are added as they come."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from gac_app.errors import StorageError
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file, or leave the old one. Its folder is created. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = path.with_suffix(".part")
+        work.write_text(text, encoding="utf-8")
+        work.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path.name}: cannot be written ({error.strerror})") from None
 
 
 class LineFile:
