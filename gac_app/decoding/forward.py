@@ -67,7 +67,10 @@ def draft_after(
     result: ReadResult, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
 ) -> PendingRead | None:
     """The read of a member's draft after `result`; its ids are appended to the sequence. None = no draft."""
-    if may_draft is None or not may_draft.is_on:
+    if may_draft is None:
+        return None
+    may_draft.is_over = True  # before the check: whoever finds it False is in time to turn it on
+    if not may_draft.is_on:
         return None
     ids = () if result.draft_id is None else mapping.feed(result.draft_id)
     if not ids:  # END

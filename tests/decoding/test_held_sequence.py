@@ -25,11 +25,12 @@ from gac_app.decoding.forward import draft_after, take_results
 from gac_app.decoding.member import InlineMember
 from gac_app.models.base import LOCAL, Read
 from gac_app.models.random_model import RandomModel
-from tests.fakes import mapping_of
+from tests.fakes import FakeModel, mapping_of
 
 PROMPT = [1, 2, 3]
 IDS = st.sampled_from([5, 6, 7])
 CONTEXT_LENGTH = 12
+START = Boundary(None, (), 0)
 
 
 class LateMember(InlineMember):
@@ -184,9 +185,9 @@ def run(**changes: Any) -> None:
 
 def test_no_draft_follows_a_read_of_a_closed_sequence() -> None:
     model = RandomModel("a", 1, context_length=CONTEXT_LENGTH)
-    member, start = LateMember(model), Boundary(None, (), 0)
-    held = HeldSequence(member, member.open(PROMPT, LOCAL), start, num_greedy=5)
-    held.reach(start)
+    member = LateMember(model)
+    held = HeldSequence(member, member.open(PROMPT, LOCAL), START, num_greedy=5)
+    held.reach(START)
     [(_, may_draft, future)] = member.waiting
     assert may_draft is not None
     assert may_draft.is_on
@@ -194,6 +195,24 @@ def test_no_draft_follows_a_read_of_a_closed_sequence() -> None:
     held.close()
     assert future.running()
     assert not may_draft.is_on
+
+
+class QuickMember(InlineMember):
+    """Has read before anybody can look, and says so later."""
+
+    def begin(self, *args: Any) -> Future[ReadResult]:
+        super().begin(*args)
+        return Future()
+
+
+def test_a_draft_is_whole_however_soon_its_reads_are_over() -> None:
+    model = FakeModel()
+    held = HeldSequence(member := InlineMember(model, mapping_of(model)), member.open(PROMPT, LOCAL), START, 0)
+    held.reach(START)
+    held.take(0)
+    held._member = QuickMember(model, member.mapping)
+    held.draft(2)
+    assert model.most_read == len(PROMPT) + 2
 
 
 def test_reads_under_way_end_as_their_diagram_says() -> None:

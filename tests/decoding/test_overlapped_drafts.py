@@ -130,15 +130,17 @@ class Follower(FakeModel):
     Args:
         led: the lengths of context at which the leader will. It does not at the first pass, whose time tells that it is
             the faster one, and at the last.
+        beside: those at which the leader will have read as far.
     """
 
     seed: int = 5
     leader: FakeModel = field(default_factory=FakeModel)
     led: range = range(0)
+    beside: range = range(0)
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         until, num_ids = time.monotonic() + WAIT_S, max(len(read.sequence.ids) for read in reads)
-        while num_ids in self.led and self.leader.most_read <= num_ids:
+        while self.leader.most_read < num_ids + (num_ids in self.led) and num_ids in (*self.led, *self.beside):
             assert time.monotonic() < until, "the leader does not read on"
             time.sleep(0.0005)
         return super().read(reads)
@@ -182,11 +184,14 @@ def test_what_was_drafted_needs_no_pass(how: dict[str, Any]) -> None:
     assert sum(fast.num_read_at_once) == plain.members["a"].num_tokens_read + finished.members["a"].num_tokens_read
 
 
+@pytest.mark.usefixtures("known_pace")
 def test_with_an_eager_gate_the_gate_has_read_on() -> None:
     """Others are asked at every step, and the gate would be asked only when they are done."""
-    with closing(ensemble_of(twins(delay_s=0.02))) as ensemble:
+    _, slow = models = led()
+    with closing(ensemble_of(models)) as ensemble:
         how = {**EAGER, "threshold": 1.0}
         assert_same(ensemble, **how)
+        slow.led = LED
         with counted() as found:
             steps, _ = decoded(ensemble, **how)
     assert len(found) >= 0.8 * len(steps)
@@ -198,10 +203,11 @@ def test_with_an_eager_gate_the_gate_has_read_on() -> None:
 def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float, policy: str) -> None:
     """The gate has fewer passes, whether it is sure of itself or asks."""
     how = {**EAGER, "threshold": threshold, "gate_policy": policy}
-    fast, gate = led("b", "a")
-    with closing(ensemble_of([gate, fast])) as ensemble:
+    with closing(ensemble_of(twins())) as ensemble:
         expected = facts(*decoded(ensemble, speculation="off", **how))
-        gate.led = LED[1:]  # nor at the second, as the other one has not read along before
+    fast, gate = led("b", "a")
+    gate.beside, gate.led = LED[:1], LED[1:]  # the other one has taken a read before it drafts
+    with closing(ensemble_of([gate, fast])) as ensemble:
         steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == expected
     assert finished.members["a"].num_forwards <= 0.7 * len(steps)

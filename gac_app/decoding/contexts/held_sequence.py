@@ -251,18 +251,19 @@ class HeldSequence:
         """Let the member draft up to `num` of its likely tokens, each after a finished read."""
         if num and not self._reads and (known := self.distributions.get(self.end)):
             choose = self.new_choice() if self.new_choice else None
-            self._draft_token(choose(known) if choose else known.argmax_id, choose)
+            self._draft_token(choose(known) if choose else known.argmax_id, choose, num)
         while self.stage is Stage.DRAFT and len(self._reads) < num:
             last = self._reads[-1]
             if not last.future.done():
                 last.may_draft.is_on = len(self.sequence.ids) < self._member.model.context_length
-                return
-            if last.future.exception():
+                if not last.may_draft.is_over:
+                    return
+            if last.future.exception():  # of a read that is over, or as good as over
                 return
             result = last.future.result()
             if result.draft:
                 self._reads.append(result.draft)
-            elif not self._draft_token(result.draft_id, last.may_draft.choose):
+            elif not self._draft_token(result.draft_id, last.may_draft.choose, num):
                 return
 
     @property
@@ -270,11 +271,17 @@ class HeldSequence:
         """Whether there is room after the current read, and a step that needs the next one."""
         return self.num_greedy > 1 and self.num_held < self._member.model.context_length
 
-    def _draft_token(self, token_id: int | None, choose: Choose | None) -> bool:
-        """Begin to read a token that was not fed. Returns whether there was one to read."""
-        ids, may_draft = () if token_id is None else self._member.mapping.feed(token_id), MayDraft(choose=choose)
-        if not ids or len(self.sequence.ids) + len(ids) > self._member.model.context_length:
+    def _draft_token(self, token_id: int | None, choose: Choose | None, num: int) -> bool:
+        """Begin to read a token that was not fed. Returns whether there was one to read.
+
+        Args:
+            num: tokens to draft. That more may follow is said before the read begins: it may be over at once.
+        """
+        ids = () if token_id is None else self._member.mapping.feed(token_id)
+        num_left = self._member.model.context_length - len(self.sequence.ids) - len(ids)
+        if not ids or num_left < 0:
             return False
+        may_draft = MayDraft(num_left > 0 and len(self._reads) + 1 < num, choose)
         self.sequence.extend(list(ids))
         self._reads.append(PendingRead(len(ids), self._member.read(self.sequence, 1, may_draft), may_draft))
         return True

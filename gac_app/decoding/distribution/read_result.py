@@ -30,10 +30,12 @@ class MayDraft:
     Attributes:
         choose: the token, from the distribution read last, or None for no draft; called once a read, in any thread.
             None = the argmax.
+        is_over: the member has checked, or is about to.
     """
 
     is_on: bool = False
     choose: Choose | None = None
+    is_over: bool = False
 
 
 class Stage(Enum):
