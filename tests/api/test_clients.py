@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.api.site import ASK, Site
@@ -26,6 +30,16 @@ def url(site: Callable[..., Site]) -> Iterator[str]:
 def client(url: str) -> Iterator[Any]:
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0, _strict_response_validation=True) as client:
         yield client
+
+
+def test_the_guide_s_first_requests_are_answered(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8").replace("http://127.0.0.1:7860/v1", url)
+    [python, curl] = re.findall(r"```(?:python)?\n((?:from openai|curl).*?)```", guide, re.DOTALL)
+    exec(python, {})  # noqa: S102
+    assert capsys.readouterr().out
+    _, address, _, header, _, body = shlex.split(curl.replace("\\\n", ""))
+    answer = httpx.post(address, content=body, headers=[tuple(header.split(": "))])  # type: ignore[list-item]
+    assert answer.json()["choices"][0]["message"]["content"]
 
 
 def test_it_lists_models(client: Any) -> None:

@@ -231,7 +231,7 @@ class CompletionRequest(Sampling):
     )
     max_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS)
     echo: bool | None = Field(None, description="Puts the prompt before the answer, and its tokens before logprobs.")
-    logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
+    logprobs: int | None = Field(None, ge=0, le=MAX_TOP_ASKED, description=f"At most {MAX_TOP} come.")
     # What has to change nothing.
     suffix: Annotated[str, Field(max_length=0)] | None = None
 
@@ -247,7 +247,7 @@ class CompletionRequest(Sampling):
 
     @property
     def num_scored(self) -> int | None:
-        return self.logprobs if self.echo else None
+        return min(self.logprobs, MAX_TOP) if self.echo and self.logprobs is not None else None
 
     @property
     def is_answered(self) -> bool:
