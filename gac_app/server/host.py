@@ -16,12 +16,16 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from gac_app.config import Config, ServerConfig
-from gac_app.server.api.app import ApiPaths, api_app
+from gac_app.server.api.app import ApiPaths, api_app, is_of_api
+from gac_app.server.api.errors import error_of
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
-from gac_app.server.middleware import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.limits.request_limit import RequestLimit
+from gac_app.server.middleware import HeadAsGet, OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.page.events import Admission, EventMiddleware
 from gac_app.server.page.gradio_page import GradioPage
 from gac_app.server.page.page_document import PageDocument
@@ -202,10 +206,12 @@ def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -
 def _middleware(
     config: ServerConfig, admission: Admission, sign_in: Sequence[Middleware] = (), api_paths: Sequence[Middleware] = ()
 ) -> list[Middleware]:
-    """Outermost first; `sign_in` as `sign_in_parts` gives it. The API counts and refuses requests itself."""
+    """Outermost first; `sign_in` as `sign_in_parts` gives it."""
     return [
         Middleware(SecurityHeaders, framed_by=config.framed_by),
         Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
+        Middleware(RequestLimit, callers=admission.callers, answer=_refused),
+        Middleware(HeadAsGet),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
         # Present even when closed: otherwise Gradio would add its own, which reflects origins.
@@ -220,5 +226,12 @@ def _middleware(
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,
         Middleware(EventMiddleware, admission=admission),
-        Middleware(PageDocument),
+        Middleware(PageDocument, callers=admission.callers),
     ]
+
+
+def _refused(refusal: RefusedError, path: str) -> Response:
+    """In the form of the API, or of the page."""
+    if is_of_api(path):
+        return error_of(refusal, {}).response()
+    return JSONResponse({"error": refusal.message, "detail": refusal.message}, refusal.status, refusal.headers)

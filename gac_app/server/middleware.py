@@ -124,6 +124,18 @@ def _root_path(path: str, prefix: str) -> str:
     return "" if f"{path}/".startswith(f"{root_path}/") else root_path
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, of which the server sends no body. Not Gradio's streams, which would stay open."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD" and not scope["path"].startswith(GRADIO_API):
+            scope = {**scope, "method": "GET"}
+        await self.app(scope, receive, send)
+
+
 class OriginGuard:
     """Refuses requests from foreign pages: an Origin that is neither this host nor allowed (403).
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from functools import cache
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, Request, responses
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
@@ -74,7 +75,7 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
         middleware=[Middleware(RequestIds)],
         responses=ERRORS,
         max_body_size=_ANY_SIZE,  # `read_body` refuses what is too large, in the API's form
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -83,10 +84,18 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
     for routes in (_models_routes, token_routes):
         app.include_router(routes(completions, access))
     app.state.access = access  # so that other ways in count with this one
-    for kind in (ApiError, GacError, RefusedError, HTTPException, RequestValidationError):
+    for kind in (ApiError, GacError, RefusedError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _broken)
-    app.openapi = lambda: document_of(app, _MODELS, completions.systems.names)  # type: ignore[method-assign]
+
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(document_of(app, _MODELS, completions.systems.names))
+
+    @app.get("/v1/openapi.json", include_in_schema=False)
+    def openapi() -> responses.Response:  # in a thread: the first one takes long
+        return responses.Response(document(), media_type="application/json")
+
     return app
 
 
@@ -101,8 +110,12 @@ class ApiPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (named := _NAMED.fullmatch(scope["path"])):
             scope = {**scope, "path": named[2], "state": {**scope.get("state", {}), MODEL: named[1]}}
-        is_api = scope["type"] == "http" and (scope["path"].startswith(PREFIX) or scope["path"] in OTHERS)
+        is_api = scope["type"] == "http" and is_of_api(scope["path"])
         await (self._api if is_api else self.app)(scope, receive, send)
+
+
+def is_of_api(path: str) -> bool:
+    return path.startswith(PREFIX) or path in OTHERS
 
 
 class RequestIds:

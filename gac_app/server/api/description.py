@@ -42,11 +42,9 @@ def document_of(
         models: bodies ("validation") and chunks ("serialization").
         names: the values of a body's field `model`.
     """
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        _, found = models_json_schema(models, ref_template=f"{_PLACE}{{model}}")
-        for body in (kind.__name__ for kind, mode in models if mode == "validation"):
-            found["$defs"][body]["properties"].get("model", {})["enum"] = list(names)
-        document["components"]["schemas"] |= found["$defs"]
-        app.openapi_schema = document
-    return app.openapi_schema
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    _, found = models_json_schema(models, ref_template=f"{_PLACE}{{model}}")
+    for body in (kind.__name__ for kind, mode in models if mode == "validation"):
+        found["$defs"][body]["properties"].get("model", {})["enum"] = list(names)
+    document["components"]["schemas"] |= found["$defs"]
+    return document

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
@@ -84,11 +83,10 @@ def error_of(error: Exception, params: Mapping[str, str]) -> ApiError:
         case ApiError():
             return error
         case RefusedError():
-            return ApiError(error.status, error.message, retry_s=error.retry_s if error.status == 429 else None)
+            return ApiError(error.status, error.message, headers=error.headers)
         case HTTPException():
-            return ApiError(error.status_code, str(error.detail), headers=error.headers)
-        case RequestValidationError():
-            return ApiError(400, "the address is none of this API's")
+            message = "No such endpoint" if error.status_code == 404 else str(error.detail)
+            return ApiError(error.status_code, message, headers=error.headers)
         case RequestError():
             param = params.get(error.field, error.field)
             code = "context_length_exceeded" if isinstance(error, TooLongError) else "invalid_value"

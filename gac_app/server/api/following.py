@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
@@ -31,25 +30,20 @@ class Following:
     leave: ExitStack
 
 
-async def begin(completions: Completions, asked: Answered, asker: Asker) -> Following:
+def begin(completions: Completions, asked: Answered, asker: Asker) -> Following:
     """Queue a run. Raises as `Completions.start`, and NotFoundError for an unknown model."""
-    leave = ExitStack()
-
-    def start() -> CompletionRun:
-        system = completions.systems.find(asked.model)
-        question = Question(
-            system=system,
-            settings=completions.systems.settings_from(system, asked.changes()),
-            prompts=asked.asked_prompts(),
-            num_choices=asked.num_choices,
-            num_top=asked.num_scored,
-            is_answered=asked.is_answered,
-        )
-        run = completions.start(question, asker)
-        leave.enter_context(completions.following(run))
-        return run
-
-    return Following(await run_in_threadpool(start), leave)
+    system, leave = completions.systems.find(asked.model), ExitStack()
+    question = Question(
+        system=system,
+        settings=completions.systems.settings_from(system, asked.changes()),
+        prompts=asked.asked_prompts(),
+        num_choices=asked.num_choices,
+        num_top=asked.num_scored,
+        is_answered=asked.is_answered,
+    )
+    run = completions.start(question, asker)
+    leave.enter_context(completions.following(run))
+    return Following(run, leave)
 
 
 async def until_over(following: Following, request: Request) -> None:

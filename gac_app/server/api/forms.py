@@ -4,11 +4,13 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
@@ -26,6 +28,8 @@ from gac_app.services.completions.completions import Asker, Completions
 
 AskedT = TypeVar("AskedT", bound=Answered)
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+MANY_TOKENS = 8  # are written off the event loop
 
 
 class Form(ABC, Generic[AskedT]):
@@ -115,30 +119,37 @@ class Form(ABC, Generic[AskedT]):
         try:
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
-                    yield KEEPALIVE_COMMENT if chunk is None else self.sent(chunk)
+                    yield chunk
         except ApiError as error:
             yield self.sent(self.failed(error))
         if self.ends_with:
             yield format_sse_event(data_str=self.ends_with)
 
-    async def _chunks(self) -> AsyncGenerator[BaseModel | None]:
-        """A stream's chunks; None for a pause. Raises ApiError where the run fails."""
+    async def _chunks(self) -> AsyncGenerator[bytes]:
+        """A stream's chunks, or comments. Raises ApiError where the run fails."""
+        fresh = set(self.run.streams)
         for key in self.run.streams:
             for chunk in self.begin(key):
-                yield chunk
+                yield self.sent(chunk)
         async for piece in pieces_of(self.run):
             if piece is None:
-                yield None
+                yield KEEPALIVE_COMMENT
                 continue
             key, tokens, end = piece
-            for chunk in self.add(key, tokens):
-                yield chunk
+            # A first piece may have a prompt's scores, and a last one the whole answer.
+            is_short = key not in fresh and len(tokens) < MANY_TOKENS and end is None
+            fresh.discard(key)
+            add = partial(self._written, self.add, key, tokens)
+            if chunks := add() if is_short else await run_in_threadpool(add):
+                yield chunks
             if end:
                 refuse_failed(end)
-                for chunk in self.end(key, end):
-                    yield chunk
+                yield await run_in_threadpool(self._written, self.end, key, end)
         if self.asked.wants_usage:
-            yield self.made(self.chunk, [], usage=usage_of(self.run))
+            yield self.sent(self.made(self.chunk, [], usage=usage_of(self.run)))
+
+    def _written(self, chunks_of: Callable[..., Iterator[BaseModel]], *of: Any) -> bytes:
+        return b"".join(map(self.sent, chunks_of(*of)))
 
 
 def usage_of(run: CompletionRun) -> Usage:
@@ -151,18 +162,20 @@ def usage_of(run: CompletionRun) -> Usage:
 def answering_route(form: type[Form[Any]], completions: Completions, access: Access) -> APIRouter:
     """The route of a kind of answer: a stream if it is asked for, else the whole once the run is over."""
     router, options = APIRouter(), described(form.body, form.chunk, form.ends_with)
+    work = access.callers.work
 
     @router.post(form.path, name=form.__name__.lower(), response_model=form.answer, **options)
     async def answer(
         request: Request,
         asker: Annotated[Asker, Depends(access)],
-        asked: Annotated[Answered, Depends(body_of(form.body))],
+        asked: Annotated[Answered, Depends(body_of(form.body, access.callers))],
     ) -> Response:
-        following = await begin(completions, asked, asker)
+        following = await work(asker.client, partial(begin, completions, asked, asker))
         told = form(asked, following.run, completions.config_hash)
         if asked.stream:
             return RunStream(following, told.events())
         await until_over(following, request)
-        return Response(told.json(told.whole()), media_type="application/json")
+        whole = await work(asker.client, lambda: told.json(told.whole()))
+        return Response(whole, media_type="application/json")
 
     return router

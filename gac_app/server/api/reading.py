@@ -1,4 +1,4 @@
-"""Bodies of requests: read within a limit, and checked in a thread where that takes long."""
+"""Bodies of requests: read within a limit, and checked off the event loop where that takes long."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 
 from gac_app.server.api.errors import ApiError, invalid
 from gac_app.server.api.requests import UNSUPPORTED
 from gac_app.server.limits.bodies import checked_body, read_body
+from gac_app.server.limits.callers import Callers, client_in
 
 MAX_BODY_BYTES = 1_000_000
-LARGE_BODY = 20_000  # bytes; checking more could take milliseconds
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def body_of(kind: type[ModelT]) -> Callable[[Request], Awaitable[ModelT]]:
+def body_of(kind: type[ModelT], callers: Callers) -> Callable[[Request], Awaitable[ModelT]]:
     """A dependency that gives a request's body as a model.
 
     Raises:
@@ -37,6 +36,6 @@ def body_of(kind: type[ModelT]) -> Callable[[Request], Awaitable[ModelT]]:
         if content_type not in ("application/json", ""):
             raise ApiError(415, "the body has to be JSON, with Content-Type: application/json")
         sent = await read_body(request.receive, MAX_BODY_BYTES)
-        return parsed(sent) if len(sent) < LARGE_BODY else await run_in_threadpool(parsed, sent)
+        return await callers.parsed(client_in(request.scope), sent, parsed)
 
     return body

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from gac_app.models.message import Message
 from gac_app.server.api.asked.options import Bias, GacOptions, ResponseFormat, StreamOptions
-from gac_app.server.api.asked.value import Asked, No, One, Yes, described_as, like
+from gac_app.server.api.asked.value import Asked, No, One, Yes, described_as, few, like
 from gac_app.services.completions.completion_run import Document, Prompt
 from gac_app.services.completions.systems import ENSEMBLE_NAME
 from gac_app.settings import MAX_BIASES, MAX_NEW_TOKENS
@@ -44,7 +44,7 @@ class Answered(Asked):
     gac: GacOptions | None = None
     # What has no effect here.
     user: Ignored = None
-    metadata: Metadata | None = Field(None, max_length=16)
+    metadata: Annotated[Metadata, Field(max_length=16), few(16)] | None = None
     safety_identifier: Ignored = None
     prompt_cache_key: Ignored = None
     prompt_cache_retention: Ignored = None
@@ -99,7 +99,7 @@ class Sampling(Answered):
         str | Annotated[list[str], Field(max_length=16)] | None, described_as("a text, or a list of up to 16 texts")
     ] = None
     response_format: ResponseFormat | None = None
-    logit_bias: Annotated[Bias, Field(max_length=MAX_BIASES)] | None = Field(
+    logit_bias: Annotated[Bias, Field(max_length=MAX_BIASES), few(MAX_BIASES)] | None = Field(
         None, description="By ids of the model's tokeniser. -100 rules a token out, 100 leaves only such tokens."
     )
     # What has no effect here.
@@ -151,7 +151,7 @@ class ChatMessage(Asked):
     """One message of a chat."""
 
     role: AskedRole
-    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=1000)]
+    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=1000, fail_fast=True)]
     name: Ignored = Field(None, description="Has no effect.")
     tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
 
@@ -176,7 +176,7 @@ class ChatMessage(Asked):
 class ChatRequest(Sampling):
     """`POST /v1/chat/completions`."""
 
-    messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=10_000, fail_fast=True)
     max_tokens: int | None = like("max_new_tokens")
     max_completion_tokens: int | None = like("max_new_tokens")
     logprobs: bool | None = None
@@ -190,7 +190,7 @@ class ChatRequest(Sampling):
     functions: Annotated[list[Any], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(max_length=2, fail_fast=True)] | None = None
     store: No | None = None
 
     @model_validator(mode="after")
@@ -212,14 +212,14 @@ class ChatRequest(Sampling):
         return (tuple(message.message() for message in self.messages),)
 
 
-Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_IDS)]
+Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_IDS, fail_fast=True)]
 
 
 Prompts = (
     str
     | Ids
-    | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)]
-    | Annotated[list[Ids], Field(min_length=1, max_length=MAX_PROMPTS)]
+    | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)]
+    | Annotated[list[Ids], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)]
 )
 
 
@@ -264,7 +264,7 @@ class TokenizeRequest(Asked):
 
     model: str = Field(ENSEMBLE_NAME, max_length=200)
     prompt: str | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)] | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000, fail_fast=True)] | None = None
     add_special_tokens: bool = Field(True, description="As the start of a document.")
     add_generation_prompt: Yes | None = None
     return_token_strs: bool | None = None

@@ -50,7 +50,7 @@ class TextOptions(Asked):
 class ResponseRequest(Answered):
     """`POST /v1/responses`."""
 
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=10_000)]
+    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=10_000, fail_fast=True)]
     instructions: str | None = None
     max_output_tokens: int | None = like("max_new_tokens")
     reasoning: dict[str, Any] | None = Field(None, description="Has no effect.")

@@ -5,17 +5,22 @@
 
 # Annotations are not postponed: FastAPI reads the dependencies in them, which are local.
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
 
-from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import ModelLoadError, RequestError
 from gac_app.server.api.access import Access
 from gac_app.server.api.answers import DetokenizeAnswer, TokenizeAnswer, TokenizerInfo, token_text
 from gac_app.server.api.description import described
 from gac_app.server.api.reading import body_of
 from gac_app.server.api.requests import DetokenizeRequest, TokenizeRequest
+from gac_app.server.limits.callers import client_in
+from gac_app.services.completions.completion_run import Document, check_length
 from gac_app.services.completions.completions import Completions
 from gac_app.services.completions.systems import System
 
@@ -25,7 +30,7 @@ MODEL = "model"  # of a request's state: the model if its body names none
 
 def token_routes(completions: Completions, access: Access) -> APIRouter:
     """The routes. They wait for no model, only for a thread."""
-    router = APIRouter(dependencies=[Depends(access)])
+    router, callers = APIRouter(dependencies=[Depends(access)]), access.callers
 
     def named(asked: TokenizeRequest | DetokenizeRequest, request: Request) -> System:
         is_named = "model" in asked.model_fields_set
@@ -35,36 +40,43 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
         ensemble = completions.ensemble()
         if asked.messages is None:
             text = asked.prompt or ""
-            if len(text) > MAX_PROMPT_CHARS:
-                message = f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken"
-                raise RequestError("prompt", message)
+            check_length(Document(text))
             tokenizer = ensemble.tokenizer(system.member)
             return tokenizer.start if text == EOS else tokenizer.encode(text, is_document=asked.add_special_tokens)
         if system.member is None:
             raise RequestError("messages", "each member has a chat template of its own; name one as the model")
+        messages = tuple(message.message() for message in asked.messages)
+        check_length(messages, "messages")
         try:
-            return ensemble.members[system.member].encode([message.message() for message in asked.messages])
+            return ensemble.members[system.member].encode(messages)
         except ModelLoadError as error:
             raise RequestError("messages", str(error)) from None
 
-    # FastAPI runs these in threads.
+    async def answered(request: Request, answer: Callable[[], BaseModel]) -> Response:
+        told = await callers.work(client_in(request.scope), lambda: answer().model_dump_json())
+        return Response(told, media_type="application/json")
 
-    @router.post("/tokenize", **described(TokenizeRequest))
-    def tokenize(
-        request: Request, asked: Annotated[TokenizeRequest, Depends(body_of(TokenizeRequest))]
-    ) -> TokenizeAnswer:
-        system = named(asked, request)
+    def tokens_of(asked: TokenizeRequest, system: System) -> TokenizeAnswer:
         ids, most, strings = ids_of(asked, system), completions.context_length(system), None
         if asked.return_token_strs:
             strings = list(map(token_text, completions.ensemble().tokenizer(system.member).tokens(ids)))
         return TokenizeAnswer(count=len(ids), max_model_len=most, tokens=ids, token_strs=strings)
 
-    @router.post("/detokenize", **described(DetokenizeRequest))
-    def detokenize(
-        request: Request, asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest))]
-    ) -> DetokenizeAnswer:
-        tokens = completions.ensemble().tokenizer(named(asked, request).member).tokens(asked.tokens)
+    def text_of(asked: DetokenizeRequest, system: System) -> DetokenizeAnswer:
+        tokens = completions.ensemble().tokenizer(system.member).tokens(asked.tokens)
         return DetokenizeAnswer(prompt=b"".join(tokens).decode("utf-8", "replace"))
+
+    @router.post("/tokenize", response_model=TokenizeAnswer, **described(TokenizeRequest))
+    async def tokenize(
+        request: Request, asked: Annotated[TokenizeRequest, Depends(body_of(TokenizeRequest, callers))]
+    ) -> Response:
+        return await answered(request, partial(tokens_of, asked, named(asked, request)))
+
+    @router.post("/detokenize", response_model=DetokenizeAnswer, **described(DetokenizeRequest))
+    async def detokenize(
+        request: Request, asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest, callers))]
+    ) -> Response:
+        return await answered(request, partial(text_of, asked, named(asked, request)))
 
     @router.get("/tokenizer_info")
     async def tokenizer_info() -> TokenizerInfo:

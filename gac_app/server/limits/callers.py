@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
-from gac_app.server.limits.bodies import RefusedError
+from gac_app.server.limits.bodies import LARGE_BODY, RefusedError
 from gac_app.services.queue.shares import MAX_NAMES, Allowance, client_of
 
 T = TypeVar("T")
@@ -88,22 +92,30 @@ class Callers:
         self._of_client = Allowance(REQUESTS_PER_S * several, REQUESTS_BURST * several)
         self._newcomers = Allowance(visitors_per_client / 60, visitors_per_client)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._working: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def caller(self, scope: Scope, visitor_key: str = "") -> Caller:
         """The sender of a request. `visitor_key` is from the body, for browsers without cookies."""
         client, cookie = client_in(scope), cookie_in(scope)
         return Caller(client, cookie or visitor_key, cookie or client)
 
-    def admit_client(self, client: str, cost: float = 1.0) -> None:
-        """Raise RefusedError (429) if a client sends too many requests."""
-        if wait_s := self._of_client.take(client, cost):
+    def charge(self, client: str, cost: float = 0.0, num_bytes: int = 0) -> None:
+        """Raise RefusedError (429) if a client sends too many requests, or too long ones."""
+        if wait_s := self._of_client.take(client, cost + num_bytes / BYTES_PER_REQUEST):
             raise RefusedError(429, "Too many requests come from this address.", wait_s)
+
+    async def work(self, client: str, work: Callable[[], T]) -> T:
+        """What `work` gives, in a thread: one at a time for a client, however many requests it sends."""
+        async with self._working.setdefault(client, asyncio.Lock()):
+            return await run_in_threadpool(work)
+
+    async def parsed(self, client: str, body: bytes, parse: Callable[[bytes], T]) -> T:
+        """What `parse` makes of a client's body: of a large one off the event loop."""
+        return parse(body) if len(body) < LARGE_BODY else await self.work(client, partial(parse, body))
 
     def admit(self, caller: Caller, num_bytes: int = 0) -> None:
         """Raise RefusedError (429) if a visitor sends too many requests, or a client has too many new visitors."""
         cost = 1 + num_bytes / BYTES_PER_REQUEST
-        if num_bytes:
-            self.admit_client(caller.client, cost - 1)
         name = (caller.client, caller.visitor)
         if name not in self._known and (wait_s := self._newcomers.take(caller.client)):
             raise RefusedError(429, "Too many new visitors come from this address.", wait_s)

@@ -1,23 +1,19 @@
 """Admits the page's events before Gradio keeps or computes anything for them.
 
-Requests are refused, not dropped: 429 with `Retry-After` for callers over their limit, other codes for malformed
-    requests. A 429 is delayed, so that retrying at once gains nothing.
+Requests are refused, not dropped: 429 for callers over their limit, other codes for malformed requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gac_app.server.limits.bodies import (
@@ -36,14 +32,11 @@ from gac_app.ui.requests import HAS_LISTENER, MAX_EVENTS
 
 logger = logging.getLogger(__name__)
 
-LARGE_BODY = 20_000  # bytes; checking more could take milliseconds
 STREAMS = ("queue", "heartbeat")  # opened by GET
 EVENTS_PER_VISITOR = 4  # queued or running at once
 ABANDONED_S = 2.0  # an event goes on so long after its last listener has left
 FIRST_LISTENER_S = 15.0  # so long it waits for its first, without computing anything; ABANDONED_S where room is short
-LATE_S = 0.5  # delay of a 429
 SWEEP_S = 0.5
-FREE_PATHS = ("/assets/", "/static/", "/scripts/", "/theme.css", "/healthz", "/readyz")
 
 
 class Admission:
@@ -147,17 +140,10 @@ class EventMiddleware:
         self.app, self._admission = app, admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(FREE_PATHS):
-            await self.app(scope, receive, send)
-            return
-        try:
-            self._admission.callers.admit_client(client_in(scope))
-            if scope["path"].startswith(GRADIO_API):
-                await self._pass_event(scope, receive, send)
-            else:
-                await self.app(scope, receive, _with_cookie(scope, send))
-        except RefusedError as refusal:
-            await _refuse(refusal, scope, receive, send)
+        if scope["type"] == "http" and scope["path"].startswith(GRADIO_API):
+            await self._pass_event(scope, receive, send)
+        else:
+            await self.app(scope, receive, _with_cookie(scope, send))
 
     async def _pass_event(self, scope: Scope, receive: Receive, send: Send) -> None:
         route, _, rest = scope["path"].removeprefix(GRADIO_API).strip("/").partition("/")
@@ -179,10 +165,10 @@ class EventMiddleware:
     async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
         """The checked body of a request that changes something, and its session."""
         admission = self._admission
-        sent = await read_body(receive, MAX_BODY_BYTES[kind])
-        body, value = checked_body(sent) if len(sent) < LARGE_BODY else await run_in_threadpool(checked_body, sent)
-        caller = admission.callers.caller(scope, visitor_key_in(value))
-        admission.callers.admit(caller, len(body))
+        sent, callers = await read_body(receive, MAX_BODY_BYTES[kind]), admission.callers
+        body, value = await callers.parsed(client_in(scope), sent, checked_body)
+        caller = callers.caller(scope, visitor_key_in(value))
+        callers.admit(caller, len(body))
         if kind == "reset":
             return body, None
         page, session_hash = admission.page, session_hash_of(value.get("session_hash"))
@@ -222,15 +208,6 @@ class EventMiddleware:
 
 def _with_cookie(scope: Scope, send: Send) -> Send:
     """A `send` that sets the browser's cookie with the page, if it has none."""
-    if scope["path"] != "/" or cookie_in(scope):
+    if scope["type"] != "http" or scope["path"] != "/" or cookie_in(scope):
         return send
     return with_start(send, lambda start: MutableHeaders(scope=start).append("Set-Cookie", new_cookie(scope)))
-
-
-async def _refuse(refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {}
-    if refusal.status == 429:
-        headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_s)))
-        await asyncio.sleep(LATE_S)
-    answer = {"error": refusal.message, "detail": refusal.message}
-    await JSONResponse(answer, refusal.status, headers)(scope, receive, send)

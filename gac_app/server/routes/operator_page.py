@@ -54,7 +54,7 @@ def operator_page(operator: Operator, only: OperatorOnly) -> APIRouter:
 async def _changed(operator: Operator, request: Request, change: Callable[[dict[str, Any]], object]) -> JSONResponse:
     """The answer after a change by the fields of a request."""
     try:
-        _, fields = checked_body(await read_body(request.receive, MAX_BODY_BYTES))
+        _, fields = await run_in_threadpool(checked_body, await read_body(request.receive, MAX_BODY_BYTES))
     except RefusedError as refusal:
         return JSONResponse({"error": refusal.message}, refusal.status)
     return await _answer(operator, lambda: change(fields))

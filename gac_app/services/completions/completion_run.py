@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason
 from gac_app.errors import ModelLoadError, RequestError
 from gac_app.models.message import Message
@@ -33,6 +34,13 @@ class Document:
 Prompt = tuple[Message, ...] | Document
 
 
+def check_length(prompt: Prompt, field: str = "prompt") -> None:
+    """Raise RequestError for a prompt that is too long for anybody to tokenise it."""
+    texts = [prompt] if isinstance(prompt, Document) else prompt
+    if (num := sum(len(text.content) for text in texts)) > MAX_PROMPT_CHARS:
+        raise RequestError(field, f"has {num:,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked.
@@ -50,6 +58,10 @@ class Question:
     num_choices: int = 1
     num_top: int | None = None
     is_answered: bool = True
+
+    def __post_init__(self) -> None:
+        for prompt in self.prompts:
+            check_length(prompt)
 
 
 class CompletionRun(LiveRun):

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gac_app.server import host
 from gac_app.server.limits.bodies import (
+    MAX_PARTS,
     RefusedError,
     checked_body,
     read_body,
@@ -20,7 +21,6 @@ from gac_app.server.limits.bodies import (
     visitor_key_in,
 )
 from gac_app.server.middleware import MAX_BODY_BYTES
-from gac_app.server.page import events
 from gac_app.server.page.events import Admission, EventMiddleware
 from tests.fakes import config_of
 from tests.server.fakes import FakeService
@@ -47,19 +47,12 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.mark.parametrize(("route", "max_bytes"), MAX_BODY_BYTES.items())
-def test_an_endless_body_is_read_up_to_its_routes_limit(
-    route: str, max_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "LATE_S", 0.0)
-    sender, sent = Sender(), list[Message]()
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
+def test_an_endless_body_is_read_up_to_its_routes_limit(route: str, max_bytes: int) -> None:
+    sender, admission = Sender(), Admission(64)
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": f"/gradio_api/{route}", "headers": []}
-    asyncio.run(EventMiddleware(nothing, Admission(64))({**scope, "client": ("10.0.0.1", 1)}, sender.receive, send))
-    assert sent[0]["status"] == 413
-    assert f"{max_bytes:,}" in sent[1]["body"].decode()
+    with pytest.raises(RefusedError, match=f"{max_bytes:,}") as refused:
+        asyncio.run(EventMiddleware(nothing, admission)({**scope, "client": None}, sender.receive, None))  # type: ignore[arg-type]
+    assert refused.value.status == 413
     assert sender.num_sent == max_bytes // len(PIECE) + 1
 
 
@@ -105,6 +98,7 @@ def test_a_body_is_replayed_once() -> None:
         (b'{"a": 1}', {"a": 1}),
         (b'{"a": "\\ud800"}', {"a": "\ufffd"}),
         (b'{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        (b'{"a": "\\\\ud800 \\ud800\\ud83d\\ude00\\n\\"\\udc00"}', {"a": '\\ud800 \ufffd\U0001f600\n"\ufffd'}),
         (b"{}", {}),
     ],
 )
@@ -123,6 +117,12 @@ def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(RefusedError) as refused:
         checked_body(body)
     assert refused.value.status == 400
+
+
+def test_a_body_of_many_small_parts_is_not_parsed() -> None:
+    assert checked_body(b'{"a": [' + b"[]," * (MAX_PARTS - 3) + b"[]]}")
+    with pytest.raises(RefusedError, match="Too many arrays and objects"):
+        checked_body(b'{"a": [' + b"[]," * (MAX_PARTS - 1) + b"]}")
 
 
 @pytest.mark.parametrize("value", ["a", "A-z_9" * 12, "x" * 64])

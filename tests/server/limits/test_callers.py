@@ -84,19 +84,21 @@ def test_a_visitor_may_ask_so_often(clock: list[float]) -> None:
 def test_long_bodies_count_as_several_requests(clock: list[float]) -> None:
     asked = Callers(8)
     for _ in range(20):
-        asked.admit(ALICE, 100_000)  # six requests of a visitor, five of a client
+        asked.admit(ALICE, 100_000)  # six requests
     with pytest.raises(RefusedError, match="please wait a moment"):
         asked.admit(ALICE)
-    for _ in range(380):
-        asked.admit_client("home")
+    for _ in range(80):  # of four visitors
+        asked.charge("home", num_bytes=100_000)
+    for _ in range(80):
+        asked.charge("home", 1)
     with pytest.raises(RefusedError, match="from this address"):
-        asked.admit_client("home")
-    asked.admit_client("office")
+        asked.charge("home", 1)
+    asked.charge("office", 1)
     clock[0] += 0.1
-    for _ in range(8):  # as many as of four visitors
-        asked.admit_client("home")
+    for _ in range(8):
+        asked.charge("home", 1)
     with pytest.raises(RefusedError):
-        asked.admit_client("home")
+        asked.charge("home", 1)
 
 
 def test_an_address_has_so_many_new_visitors(clock: list[float]) -> None:

@@ -91,7 +91,7 @@ def test_a_request_that_servers_read_differently_is_refused(
 def test_a_body_may_hold_bare_line_feeds(address: tuple[str, int]) -> None:
     with socket.create_connection(address) as connection:
         connection.sendall(POST + b"Connection: close\r\nContent-Length: 5\r\n\r\na\n\nb\n")
-        assert b"no proper JSON" in read_all(connection)
+        assert b"Invalid JSON" in read_all(connection)
 
 
 def test_an_answer_that_nobody_reads_is_cut_off(address: tuple[str, int]) -> None:

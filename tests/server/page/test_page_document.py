@@ -11,7 +11,8 @@ from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
 from starlette.middleware import Middleware
 
-from gac_app.server.page.page_document import MAX_KEPT, PageDocument
+from gac_app.server.limits.callers import Callers
+from gac_app.server.page.page_document import MAX_KEPT, PATHS, PageDocument
 from gac_app.ui.requests import ACCOUNT
 from tests.server.conftest import HERE
 
@@ -26,9 +27,10 @@ def written() -> Counter[str]:
 
 @pytest.fixture
 def client(written: Counter[str]) -> Iterator[TestClient]:
-    host = FastAPI(middleware=[Middleware(PageDocument)])
+    host = FastAPI(middleware=[Middleware(PageDocument, callers=Callers(64))])
 
     @host.get("/")
+    @host.get("/config")
     def page(request: Request) -> HTMLResponse:
         written[request.headers["host"]] += 1
         if request.headers["host"] in FAULTS:
@@ -45,10 +47,11 @@ def client(written: Counter[str]) -> Iterator[TestClient]:
         yield client
 
 
-def test_it_is_written_once_and_sent_whole(client: TestClient, written: Counter[str]) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_it_is_written_once_and_sent_whole(client: TestClient, written: Counter[str], path: str) -> None:
     for encoding in ("identity", "gzip, br", "br"):
-        answer = client.get("/", headers={"Accept-Encoding": encoding})
-        assert answer.text == f"{HERE}/{WORDS}"
+        answer = client.get(path, headers={"Accept-Encoding": encoding})
+        assert answer.text == f"{HERE}{path}{WORDS}"
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert ("gzip" in encoding) == (answer.headers.get("content-encoding") == "gzip")
     assert written.total() == 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -48,6 +50,11 @@ def _of_one_type(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     return found
 
 
+def few(most: int) -> BeforeValidator:
+    """At most so many keys. Of more, one too many is looked at: pydantic would list the faults of all."""
+    return BeforeValidator(lambda value: dict(islice(value.items(), most + 1)) if isinstance(value, dict) else value)
+
+
 No = Annotated[Literal[False], WrapValidator(_of_one_type)]
 Yes = Annotated[Literal[True], WrapValidator(_of_one_type)]
 One = Annotated[Literal[1], WrapValidator(_of_one_type)]
@@ -71,4 +78,10 @@ class Asked(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_nulls(cls, data: Any) -> Any:
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+        """Of unknown fields the first one stays, which is enough to refuse the value: pydantic would list them all."""
+        if not isinstance(data, dict):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        unknown = given.keys() - {field.alias or name for name, field in cls.model_fields.items()}
+        first = next((key for key in given if key in unknown), None)
+        return {key: value for key, value in given.items() if key not in unknown or key == first}

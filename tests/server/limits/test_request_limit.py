@@ -1,0 +1,139 @@
+"""What a request costs its address, whatever it asks for, and whether or not it is well formed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.server.host import create_host
+from gac_app.server.limits import request_limit
+from gac_app.server.limits.callers import BYTES_PER_REQUEST, Callers
+from gac_app.services.queue.shares import client_of
+from tests.server.conftest import HERE
+from tests.ui.planted import planted_service
+
+JSON = {"Content-Type": "application/json"}
+SIZE = 280_000
+PAGE, API = ["/gradio_api/queue/join", "/gradio_api/run/predict"], ["/v1/chat/completions", "/v1/responses"]
+TOKENS = ["/tokenize", "/detokenize"]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    service = planted_service(tmp_path_factory.mktemp("host"))
+    return create_host(service, service.config)
+
+
+class Poor(TestClient):
+    """A client whose address has `left` requests, and gets no more."""
+
+    def __init__(self, host: FastAPI, left: float) -> None:
+        address = f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
+        super().__init__(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
+        allowance, now = host.state.admission.callers._of_client, time.monotonic()
+        allowance._clock = lambda: now
+        allowance.take(client_of(address), allowance._burst - left)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_limit, "LATE_S", 0.0)
+
+
+KEYS = b",".join(b'"k%d":1' % number for number in range(23_000))
+
+
+@pytest.mark.parametrize("path", [*PAGE, *API, *TOKENS])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data": ["' + b"x" * SIZE + b'"]}',
+        b'{"data": ["' + b"\\ud800" * (SIZE // 6) + b'"]}',
+        b"{" + KEYS + b"}",
+        b"[" * SIZE,
+        b"\xff" * SIZE,
+    ],
+    ids=["good", "surrogates", "keys", "deep", "binary"],
+)
+def test_bodies_are_paid_for_whatever_they_hold(host: FastAPI, path: str, body: bytes) -> None:
+    client = Poor(host, 2.1 * (1 + len(body) / BYTES_PER_REQUEST))
+    answers = [client.post(path, content=body, headers=JSON) for _ in range(3)]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/config", "/healthz", "/readyz", "/metrics", "/gradio_api/info", "/nothing", "/scripts/x/y"),
+        *("/operator", "/v1/models", "/v1/openapi.json", "/v1/nothing", "/tokenizer_info"),
+    ],
+)
+def test_every_route_is_paid_for(host: FastAPI, path: str) -> None:
+    answer = Poor(host, 0.0).get(path)
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    is_of_api = path.startswith("/v1") or path == "/tokenizer_info"
+    assert isinstance(answer.json()["error"], dict if is_of_api else str)
+
+
+def test_a_document_under_a_new_address_costs_more(host: FastAPI) -> None:
+    client = Poor(host, 100.0)
+    codes = [client.get("/config", headers={"Host": f"localhost:{port}"}).status_code for port in (1, 2, 2, 2, 3)]
+    assert codes == [200, 200, 200, 200, 429]
+
+
+def test_an_address_has_one_piece_of_work_at_a_time() -> None:
+    callers, done, go_on = Callers(8), list[str](), threading.Event()
+
+    async def work() -> None:
+        first = asyncio.create_task(callers.work("home", go_on.wait))
+        second = asyncio.create_task(callers.work("home", lambda: done.append("second")))
+        for _ in range(20):
+            await callers.work("office", lambda: done.append("office"))
+        go_on.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(work())
+    assert done == ["office"] * 20 + ["second"]
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/healthz", "/v1/models", "/v1/openapi.json", "/tokenizer_info"])
+def test_head_has_the_status_of_get(host: FastAPI, path: str) -> None:
+    client = Poor(host, 100.0)
+    assert client.head(path).status_code == client.get(path).status_code
+
+
+def test_an_unknown_endpoint_is_told_as_openai_tells_it(host: FastAPI) -> None:
+    for answer in (Poor(host, 9).get("/v1/nothing"), Poor(host, 9).post("/v1/chat", json={})):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"], error["message"]) == (404, "not_found_error", "No such endpoint")
+
+
+LONG = "x " * (MAX_PROMPT_CHARS // 2 + 1)
+MESSAGES = [{"role": "user", "content": "x"}, {"role": "user", "content": LONG[1:]}]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("/v1/chat/completions", {"messages": MESSAGES}, "messages"),
+        ("/v1/responses", {"input": LONG}, "input"),
+        ("/v1/completions", {"prompt": ["x", LONG]}, "prompt"),
+        ("/tokenize", {"prompt": LONG}, "prompt"),
+        ("/tokenize", {"messages": MESSAGES, "model": "Small"}, "messages"),
+    ],
+)
+def test_long_prompts_are_refused_untokenised(host: FastAPI, path: str, fields: dict[str, Any], param: str) -> None:
+    """The planted ensemble has no tokeniser."""
+    answer = Poor(host, 100.0).post(path, json={"model": "gac"} | fields)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert f"at most {MAX_PROMPT_CHARS:,} are taken" in answer.json()["error"]["message"]
