@@ -17,9 +17,11 @@ from gac_app.server.api.answers import chat_logprob, gac_answer, gac_step, token
 from gac_app.server.api.errors import ApiError, error_of, invalid
 from gac_app.server.api.following import refuse_failed
 from gac_app.server.api.forms import usage_of
-from gac_app.server.api.requests import UNSUPPORTED, ChatRequest, CompletionRequest, TokenizeRequest
+from gac_app.server.api.requests import UNSUPPORTED, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
+from gac_app.server.api.response_models import ResponseRequest
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.services.completions.completion_run import CompletionRun, Document
+from gac_app.settings import MAX_BIASES
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -235,3 +237,24 @@ def test_an_answer_that_did_not_end_well_is_an_error(end: FinishedEvent | None, 
     assert caught.value.response().headers.get("retry-after") == ("5" if status == 503 else None)
     refuse_failed(ended(FinishReason.STOP))
     refuse_failed(ended(FinishReason.LENGTH))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (ChatRequest, {f"k{number}": 1 for number in range(500)}),
+        (ChatRequest, {"messages": [{**HI[0], **{f"k{number}": 1 for number in range(500)}}]}),
+        (ChatRequest, {"messages": [{"role": "nobody"}] * 500}),
+        (ChatRequest, {"metadata": {f"k{number}": 1 for number in range(500)}}),
+        (ChatRequest, {"logit_bias": {f"k{number}": 1 for number in range(5000)}}),
+        (ChatRequest, {"modalities": ["audio"] * 500}),
+        (CompletionRequest, {"prompt": [-1] * 500}),
+        (ResponseRequest, {"input": [{"role": "nobody"}] * 500}),
+        (DetokenizeRequest, {"tokens": ["a"] * 500}),
+    ],
+)
+def test_not_all_faults_of_a_hostile_body_are_listed(kind: type[BaseModel], fields: dict[str, Any]) -> None:
+    """Each of them takes time, in which nothing else runs."""
+    with pytest.raises(ValidationError) as raised:
+        kind.model_validate({"model": "gac", "messages": HI, **fields} if kind is ChatRequest else fields)
+    assert raised.value.error_count() <= (2 * (MAX_BIASES + 1) if "logit_bias" in fields else 40)
