@@ -38,6 +38,10 @@ class Watcher(Protocol):
 
     def set_ready(self, member: MemberConfig, model: Model) -> None: ...
 
+    def wait(self, name: str, why: str) -> bool:
+        """Its server is not there. Whether to ask it again, now that it has waited."""
+        ...
+
 
 class _Nobody:
     def set_fetching(self, name: str, progress: Progress) -> None: ...
@@ -45,6 +49,9 @@ class _Nobody:
     def set(self, name: str, phase: Literal["loading", "failed"], *, detail: str = "") -> None: ...
 
     def set_ready(self, member: MemberConfig, model: Model) -> None: ...
+
+    def wait(self, name: str, why: str) -> bool:
+        return False
 
 
 def load_ensemble(
@@ -210,6 +217,7 @@ def _load_member(
             unreachable=unreachable,
             untried=untried,
             load_elsewhere=load_on_ray if member.ray else None,
+            wait=partial(watcher.wait, member.name),
         )
     except GacError as error:
         watcher.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))

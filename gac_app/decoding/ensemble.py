@@ -156,6 +156,7 @@ class Ensemble:
         with ExitStack() as opened:  # where one has no room, it closes the others
             for member, ids in zip(members, request.ids, strict=True):
                 sequence = member.open(ids, share, namespace, is_reproducible=is_fixed)
+                sequence.timeout_s, sequence.stopped = settings.step_timeout_s, rules.stopped
                 contexts.append(new_context(member, sequence))
                 opened.callback(contexts[-1].close)
             opened.pop_all()

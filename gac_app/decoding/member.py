@@ -112,6 +112,7 @@ class Member(ABC):
 
 def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
     """The result of a read. Raises MemberError if it failed, or reads none of the sequence within `timeout_s`."""
+    sequence.timeout_s = timeout_s or sequence.timeout_s
     while True:
         num_computed = sequence.num_computed
         try:

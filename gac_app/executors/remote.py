@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from gac_app.decoding.contexts import POLL_S, SessionStopped
 from gac_app.decoding.distribution import MayDraft, ReadResult, Told, ToldDistribution
 from gac_app.decoding.forward import failures_named
 from gac_app.decoding.member import InlineMember
@@ -23,7 +24,6 @@ from gac_app.vocab.mapping import VocabMapping
 T = TypeVar("T")
 
 PROBE_S = 5.0  # between two questions to a server that fails
-AGAIN_S = 30.0  # for the answer to a step's second question
 
 
 class RemoteMember(InlineMember):
@@ -93,19 +93,26 @@ class RemoteMember(InlineMember):
             started, num_read, ids = time.monotonic(), read.sequence.num_uncomputed, list(read.sequence.ids)
             told = self._remote.tell(read)
             ends = range(len(ids) - len(told) + 1, len(ids) + 1)
+            seconds = time.monotonic() - started
             distributions = [
-                ToldDistribution(self.mapping, one, _Questions(self, ids[:end]))
+                ToldDistribution(self.mapping, one, _Step(self, read.sequence, ids[:end], seconds))
                 for end, one in zip(ends, told, strict=True)
             ]
-            return ReadResult(distributions, num_read, seconds=time.monotonic() - started)
+            return ReadResult(distributions, num_read, seconds=seconds)
 
-    def ask_again(self, ask: Callable[[RemoteModel], T]) -> T:
-        """Another question of a step, which the session's thread waits for. Raises MemberError."""
+    def ask_again(self, step: _Step, ask: Callable[[RemoteModel], T]) -> T:
+        """Another question of a step, which the session's thread waits for. Raises MemberError, SessionStopped."""
+        if self._closed.is_set():
+            raise self._why_closed
+        started, future = time.monotonic() - step.seconds, self._pool.submit(ask, self._remote)
+        while not wait([future], POLL_S).done:
+            if step.sequence.stopped.is_set():
+                raise SessionStopped
+            if time.monotonic() - started > step.sequence.timeout_s:
+                raise MemberError(self.name, "timeout", self.why_late)
+        step.seconds = time.monotonic() - started
         with self._failures_noted():
-            try:
-                return self._pool.submit(ask, self._remote).result(AGAIN_S)
-            except TimeoutError:
-                raise MemberError(self.name, "timeout", self.why_late) from None
+            return future.result()
 
     @contextmanager
     def _failures_noted(self) -> Iterator[None]:
@@ -135,15 +142,21 @@ class RemoteMember(InlineMember):
             super().free(sequence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Questions:
-    """Asks for more of the distribution after `ids`; see `Ask`."""
+@dataclass(slots=True)
+class _Step:
+    """Asks for more of the distribution after `ids` of a sequence; see `Ask`.
+
+    Attributes:
+        seconds: that the member was waited for in this step.
+    """
 
     member: RemoteMember
+    sequence: Sequence
     ids: list[int]
+    seconds: float
 
     def more(self, num: int) -> Told:
-        return self.member.ask_again(lambda model: model.ask(self.ids, num))
+        return self.member.ask_again(self, lambda model: model.ask(self.sequence, self.ids, num))
 
     def about(self, wanted: list[int], known: tuple[int, float]) -> list[float] | None:
-        return self.member.ask_again(lambda model: model.tell_of(self.ids, wanted, known))
+        return self.member.ask_again(self, lambda model: model.tell_of(self.sequence, self.ids, wanted, known))

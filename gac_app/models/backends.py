@@ -29,6 +29,7 @@ class LoadRequest:
         cache_dir: where files derived from the model's may be kept.
         untried: see `onnx_parts`.
         allocation: its part of the GPUs' memory; None = none is known.
+        wait: is told why its server is not there, and waits for a moment; False = for nothing.
     """
 
     member: MemberConfig
@@ -38,6 +39,7 @@ class LoadRequest:
     cache_dir: Path
     untried: list[Path] | None = None
     allocation: Allocation | None = None
+    wait: Callable[[str], bool] = lambda _: False
 
 
 LoadModel = Callable[[LoadRequest], "Model"]

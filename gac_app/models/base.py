@@ -12,6 +12,7 @@ Laws, tested over every back end (tests/models/test_laws.py):
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Sequence:
     num_computed: int = 0
     num_fixed: int | None = None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
     share: Share = BACKGROUND
+    timeout_s: float = 120.0  # of a step that waits for its reads
+    stopped: threading.Event = field(default_factory=threading.Event)  # nobody waits for its reads any more
 
     @property
     def uncomputed(self) -> list[int]:

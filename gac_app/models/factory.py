@@ -35,6 +35,7 @@ def load_model(
     unreachable: set[str] | None = None,
     untried: list[Path] | None = None,
     load_elsewhere: LoadModel | None = None,
+    wait: Callable[[str], bool] = lambda _: False,
 ) -> Model:
     """Fetch what is missing, then load.
 
@@ -45,6 +46,7 @@ def load_model(
         unreachable: see `resolve`.
         untried: see `onnx_parts`.
         load_elsewhere: loads it on Ray, if its configuration says so.
+        wait: see `LoadRequest`.
 
     Raises:
         ModelLoadError, ConfigError.
@@ -61,7 +63,7 @@ def load_model(
     if member.is_random:
         on_load()  # there may be nothing to fetch
     request = LoadRequest(
-        member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.allocation
+        member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.allocation, wait
     )
     if member.server:
         from gac_app.models.remote.model import load_remote

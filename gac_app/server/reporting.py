@@ -23,7 +23,9 @@ class StateLog:
         if state.phase == phase and not (phase == "fetching" and now - logged_s >= FETCHING_S):
             return
         self._logged[state.name] = state.phase, now
-        words = f"failed: {state.detail}" if state.phase == "failed" else state.words
+        words = (
+            f"{state.phase}: {state.detail}" if state.phase in ("failed", "waiting") and state.detail else state.words
+        )
         if state.notice and state.phase == "fetching" != phase:
             words += f" ({state.notice})"
         _logger.log(logging.ERROR if state.phase == "failed" else logging.INFO, "%s: %s", state.name, words)

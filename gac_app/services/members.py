@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # they load torch, which the page need not wait for
     from gac_app.models.base import Model
     from gac_app.models.sources import Progress
 
+AGAIN_S = 5.0  # between two questions to a server that is not there
 Phase = Literal["waiting", "fetching", "loading", "ready", "failed"]
 
 
@@ -37,7 +38,7 @@ class MemberState:
         progress: 0 to 1 while fetching, if the size is known.
         bytes_per_s: while fetching, if known.
         left_s: while fetching, if known.
-        detail: for people: why it failed, or its engine and device.
+        detail: for people: why it failed, what it waits for, or its engine and device.
         facts: once the member is ready.
         notice: the model's licence notice.
     """
@@ -67,19 +68,23 @@ class Members:
 
     Args:
         tell: is told each state, the first ones too, in the thread that loads the member.
+        again_s: seconds between two questions to a server that is not there.
 
     Attributes:
         decodes_together: decodes all streams of a run, where they cannot have threads.
         kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
     """
 
-    def __init__(self, config: Config, tell: Callable[[MemberState], None] = lambda _: None) -> None:
+    def __init__(
+        self, config: Config, tell: Callable[[MemberState], None] = lambda _: None, *, again_s: float = AGAIN_S
+    ) -> None:
         self.decodes_together: DecodesTogether | None = None
         self.kept: Callable[[], dict[str, Any]] = dict
         self._tell = tell
         self._ensemble: Ensemble | None = None
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
+        self._closed, self._again_s = threading.Event(), again_s
         for state in self._states.values():
             tell(state)
 
@@ -133,6 +138,11 @@ class Members:
         """Say that a member is loaded."""
         self.set(member.name, "ready", detail=str(model.device), facts=facts_of(member, model))
 
+    def wait(self, name: str, why: str) -> bool:
+        """See `Watcher`: its card says what is awaited."""
+        self.set(name, "waiting", detail=why)
+        return not self._closed.wait(self._again_s)
+
     def set_failed(self, detail: str) -> None:
         """Mark a failure. If no single member caused it, mark all, so that none seems to be fine."""
         phases = {state.name: state.phase for state in self.states()}
@@ -147,6 +157,7 @@ class Members:
 
     def close(self) -> None:
         """Release the models."""
+        self._closed.set()
         if self._ensemble is not None:
             self._ensemble.close()
 

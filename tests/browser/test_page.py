@@ -362,8 +362,10 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     site = serve()
     ensemble, site.service.members._ensemble = site.service.members._ensemble, None
     site.service.members.set_fetching("Small", Progress(42_000_000, 100_000_000, bytes_per_s=2_300_000.0))
-    site.service.members.set("Large", "failed", detail="no network")
+    site.service.members.set("Large", "waiting", detail="its server loads")
     page = open_page(site)
+    page.page.wait_for_selector(".gac-chip-notes [role=alert]:has-text('its server loads')")
+    site.service.members.set("Large", "failed", detail="no network")
     page.page.wait_for_selector(".gac-chips :text('fetching 42 % · 2.3 MB/s · 25 s left')")
     page.page.wait_for_selector(".gac-chip-notes [role=alert]:has-text('no network')")
     assert "Large terms" in page.text(".gac-notices")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
@@ -18,10 +19,10 @@ from gac_app.executors import remote
 from gac_app.executors.members import in_background, new_member
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, Read
+from gac_app.models.base import LOCAL, Read, Sequence
 from gac_app.models.random_model import RandomModel
+from gac_app.models.remote.engine import TopLogprobs
 from gac_app.models.remote.model import RemoteModel
-from gac_app.models.remote.servers import TopLogprobs
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of, probs_of
 
 TEXT = "the token of a model"
@@ -48,7 +49,7 @@ class FarModel(FakeModel, RemoteModel):
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [TopLogprobs(ids, logprobs, logprobs[-1]) for ids, logprobs in pairs]
 
-    def ask(self, ids: list[int], num: int) -> TopLogprobs:
+    def ask(self, sequence: Sequence, ids: list[int], num: int) -> TopLogprobs:
         self.is_hanging.set()
         self.released.wait(WAIT_S)
         raise MemberError(self.name, "exception", "planned")
@@ -149,19 +150,21 @@ def test_a_failure_ends_when_the_server_answers(
     _until(lambda: member.failure == "")
 
 
-def test_a_second_question_may_hang_or_fail(
-    model: FarModel, member: RemoteMember, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_question_may_hang_or_fail(model: FarModel, member: RemoteMember) -> None:
     model.num_told = 1
-    [told] = member.read(member.open(member.encode(TEXT), LOCAL)).result(WAIT_S).distributions
+    sequence = member.open(member.encode(TEXT), LOCAL)
+    [told] = member.read(sequence).result(WAIT_S).distributions
     assert not told.is_whole
-    monkeypatch.setattr(remote, "AGAIN_S", 0.01)
+    sequence.timeout_s = 0.01
     with pytest.raises(MemberError, match="random gave no answer in time for this step: see its load") as caught:
         _ = told.probs_U
     assert caught.value.kind == "timeout"
+    sequence.timeout_s = WAIT_S
+    sequence.stopped.set()
+    with pytest.raises(SessionStopped):
+        _ = told.probs_U
     model.released.set()
     model.why = "planned"
-    monkeypatch.setattr(remote, "AGAIN_S", WAIT_S)
     with pytest.raises(MemberError, match="planned"):
         _ = told.probs_U
     assert member.failure == "planned"

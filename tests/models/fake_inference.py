@@ -25,6 +25,7 @@ class FakeInference:
 
     Attributes:
         broken: gets a route's answer and gives what is sent instead.
+        busy: statuses of the next answers, with their `Retry-After`.
         num_spoilt: so many of vLLM's next answers tell of the token taken alone, as beside questions about single ones.
         most: tokens that it tells at most; a question for more is an error.
         name: of the model.
@@ -42,6 +43,7 @@ class FakeInference:
     num_spoilt: int = 0
     broken: Callable[[Any], Any] | None = None
     status: int = 200
+    busy: list[tuple[int, str]] = field(default_factory=list)
     longest: int = 0  # ids of a question
     asked: list[int] = field(default_factory=list)  # how many tokens, at each step
     wanted: list[int] = field(default_factory=list)  # how many single tokens
@@ -77,9 +79,10 @@ class FakeInference:
         if num > self.most:
             return 400, {"error": f"more than {self.most}"}
         ids = body.get("prompt", body.get("input_ids", []))
-        if len(ids) >= self.context_length - 6 * (path == "/generate"):  # no room for a token; SGLang keeps some back
+        length = 0 if path == "/tokenize" else len(ids)
+        self.longest = max(self.longest, length)
+        if length >= self.context_length - 6 * (path == "/generate"):  # no room for a token; SGLang keeps some back
             return 400, {"error": "exceeds the context"}
-        self.longest = max(self.longest, len(ids) * (path != "/tokenize"))
         tokens = {"tokens": self.model.vocabulary.encode(body.get("content") or str(ids))}
         routes: dict[str, Callable[[], Any]] = {
             "/props": lambda: {"default_generation_settings": {"n_ctx": self.context_length}, "model_path": self.name},
@@ -153,7 +156,9 @@ def served(fake: FakeInference) -> Iterator[str]:
                 self.close_connection = True
                 return
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status if fake.status == 200 else fake.status)
+            busy, after = fake.busy.pop() if fake.busy else (fake.status, "")
+            self.send_response(status if busy == 200 else busy)
+            self.send_header("Retry-After", after)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,18 @@ from gac_app.errors import MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Model, Read
+from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.remote.model import MOST_UNKNOWN, RemoteModel, load_remote
 from gac_app.models.sources import resolve
+from gac_app.services.members import Members, MemberState
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.fake_inference import KEY, NAME, FakeInference, served
 
 APIS = ["llama-server", "vllm", "sglang"]
 TEXT = "The capital of France is"
+STEP = Sequence(0)
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +80,22 @@ def test_all_tokens_give_the_model_itself(api: str, directory: Path, url: str, l
         torch.testing.assert_close(probs_after(model, TEXT, 3), probs_after(llama, TEXT, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", [*APIS, "openai"])
 def test_an_answer_ends_where_the_servers_context_does(
     api: str, directory: Path, url: str, fake: FakeInference
 ) -> None:
     """A server wants room for the token that it takes itself."""
-    fake.context_length = 128
+    fake.context_length = 56
     config = Config.model_validate({"members": [member_of(directory, url, api, top_logprobs=100_000)]})
     with closing(load_ensemble(config)) as ensemble:
-        *_, last = ensemble.generate("The capital", config.settings, raw=True)
+        *_, last = ensemble.generate("The capital " * 9, config.settings, raw=True)
         assert isinstance(last, FinishedEvent)
         assert (last.reason, last.detail) == (
             FinishReason.LENGTH,
             f"the context of far is full ({fake.longest} tokens)",
         )
-        assert fake.longest == (121 if api == "sglang" else 127)
+        assert fake.longest == (49 if api == "sglang" else 55)
 
 
 def test_unknown_tokens_share_what_is_left(
@@ -150,10 +155,59 @@ def test_a_bad_answer_is_the_members_failure(
 
 def test_an_error_is_quoted_in_short(directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url))) as model:
-        fake.status, fake.broken = 503, lambda _: {"error": "long " * 200}
-        with pytest.raises(MemberError, match=r'/completion answered 503: \{"error": "long long') as caught:
+        fake.status, fake.broken = 404, lambda _: {"error": "long " * 200}
+        with pytest.raises(MemberError, match=r'/completion answered 404: \{"error": "long long') as caught:
             probs_after(model, TEXT)
         assert len(str(caught.value)) < 350
+
+
+@pytest.mark.parametrize("after", ["", "0", "soon", formatdate(0, usegmt=True)])
+def test_a_busy_server_is_asked_again(after: str, directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url))) as model:
+        expected = probs_after(model, TEXT)
+        fake.busy = [(status, after) for status in (429, 500, 503)]
+        torch.testing.assert_close(probs_after(model, TEXT), expected)
+        assert not fake.busy
+
+
+@pytest.mark.parametrize("after", ["3600", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_step_waits_for_a_busy_server_while_it_can(
+    after: str, is_stopped: bool, directory: Path, url: str, fake: FakeInference
+) -> None:
+    step = Sequence(0, timeout_s=7200 if is_stopped else 60)
+    if is_stopped:
+        step.stopped.set()
+    with closing(load(member_of(directory, url))) as model:
+        fake.busy = [(503, after)]
+        with pytest.raises(MemberError, match="/completion answered 503"):
+            model.ask(step, [1], 2)
+
+
+@pytest.mark.parametrize("absent", [{"busy": [(503, "")] * 3}, {"broken": lambda _: None}])
+def test_a_server_that_is_not_there_yet_is_awaited(absent: dict[str, Any], directory: Path, tmp_path: Path) -> None:
+    """The card says what for, until it answers or the program ends."""
+    fake = FakeInference(load_directory(tiny.save_llama(tmp_path)), **absent)
+    told: list[MemberState] = []
+
+    def tell(state: MemberState) -> None:
+        told.append(state)
+        if len(told) == 5:
+            fake.broken = None
+
+    with served(fake) as url:
+        config = Config.model_validate({"members": [member_of(directory, url)]})
+        members = Members(config, tell, again_s=0.001)
+        load_ensemble(config, members).close()
+        assert [state.phase for state in told[:2]] == ["waiting", "loading"]
+        assert {state.phase for state in told[2:-1]} == {"waiting"}
+        assert told[2].detail.startswith(url)
+        assert told[2].detail.endswith("; it is asked again until it answers")
+        assert told[-1].phase == "ready"
+        fake.status = 503
+        members.close()
+        with pytest.raises(ModelLoadError, match="answered 503"):
+            load_ensemble(config, members)
 
 
 def test_another_model_is_refused(directory: Path, url: str, fake: FakeInference, gemma3: TransformersModel) -> None:
@@ -201,11 +255,11 @@ def test_a_limit_is_asked_once(directory: Path, url: str, fake: FakeInference) -
     with closing(load(member_of(directory, url))) as model:
         fake.asked.clear()
         ids = model.encode_raw(TEXT)
-        assert [len(model.ask(ids, num).ids) for num in (64, 100, 64, 100)] == [64, 0, 64, 0]
+        assert [len(model.ask(STEP, ids, num).ids) for num in (64, 100, 64, 100)] == [64, 0, 64, 0]
         assert fake.asked == [64, 64]
         fake.most = 2
         with pytest.raises(MemberError, match="/completion answered 400"):
-            model.ask(ids, 64)
+            model.ask(STEP, ids, 64)
 
 
 @pytest.mark.parametrize("api", [*APIS, "openai"])
@@ -215,10 +269,10 @@ def test_single_tokens_are_told(api: str, directory: Path, url: str, fake: FakeI
         [letter] = model.encode_raw("a")
         wanted = [2, 5, 6, 7, letter, 200, 201]  # an end token, and parts of characters
         first = int(logprobs.argmax())
-        told = model.tell_of([1, 2], wanted, (first, float(logprobs[first])))
+        told = model.tell_of(STEP, [1, 2], wanted, (first, float(logprobs[first])))
         assert told is None if api in ("vllm", "openai") else told == pytest.approx(logprobs[wanted].tolist(), abs=1e-4)
         if told:
-            alone = [model.tell_of([1, 2], [own], (2, float(logprobs[2]))) for own in (200, 201)]
+            alone = [model.tell_of(STEP, [1, 2], [own], (2, float(logprobs[2]))) for own in (200, 201)]
             assert alone == [pytest.approx([float(logprobs[own])], abs=1e-4) for own in (200, 201)]
 
 
@@ -226,24 +280,24 @@ def test_single_tokens_are_told(api: str, directory: Path, url: str, fake: FakeI
 def test_old_versions_tell_of_no_single_tokens(api: str, directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url, api))) as model:
         fake.is_old = True
-        assert [model.tell_of([1, 2], [5, 6], (7, -0.5)) for _ in range(2)] == [None, None]
+        assert [model.tell_of(STEP, [1, 2], [5, 6], (7, -0.5)) for _ in range(2)] == [None, None]
         assert fake.num_old == 1, "it is asked once"
 
 
 def test_an_answer_spoilt_by_its_batch_is_asked_again(directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url, "vllm"))) as model:
-        right = model.ask([1, 2], 64)
+        right = model.ask(STEP, [1, 2], 64)
         fake.num_spoilt = 2
-        assert model.ask([1, 2], 64) == right
+        assert model.ask(STEP, [1, 2], 64) == right
         fake.num_spoilt = 100
         with pytest.raises(MemberError, match=f"far: {url} told of 2 tokens and was asked for 64"):
-            model.ask([1, 2], 64)
+            model.ask(STEP, [1, 2], 64)
 
 
 def test_fewer_than_asked_are_all_that_it_tells(directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url))) as model:
         fake.broken = lambda answer: {"completion_probabilities": [{"top_logprobs": [{"id": 5, "logprob": -1}]}]}
-        assert model.ask([1], 64) == ([5], [-1.0], -1.0)
+        assert model.ask(STEP, [1], 64) == ([5], [-1.0], -1.0)
 
 
 def test_a_model_that_was_changed_is_named(directory: Path, url: str, fake: FakeInference) -> None:

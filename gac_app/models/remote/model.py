@@ -8,21 +8,29 @@ asked for until these have at most `MOST_UNKNOWN`, or the server tells no more.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.member_config import ServerConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Model, Read
+from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
-from gac_app.models.remote.servers import PROBE, Engine, RefusedError, ServerError, TopLogprobs, connect
+from gac_app.models.remote.engine import AbsentError, BusyError, Engine, RefusedError, ServerError, TopLogprobs
+from gac_app.models.remote.servers import PROBE, connect
+
+T = TypeVar("T")
 
 MOST_UNKNOWN = 0.01
 _TIMES_MORE = 16
+_PAUSE_S = 0.1  # before a busy server is asked again; twice as long each time
 _NOTHING = -1e4  # a logit that gives the probability 0
 
 
@@ -44,22 +52,23 @@ class RemoteModel(Model):
     def _logits_NV(self, read: Read) -> torch.Tensor:
         ids = read.sequence.ids
         ends = range(len(ids) - read.num_logits + 1, len(ids) + 1)
-        return torch.stack([self._logits_V(ids[:end]) for end in ends])
+        return torch.stack([self._logits_V(read.sequence, ids[:end]) for end in ends])
 
     def tell(self, read: Read) -> list[TopLogprobs]:
         """In place of `Model.read`: the likeliest tokens after the last `num_logits` ids each. Raises MemberError."""
         ids = list(read.sequence.ids)
         self.check_length(ids)
-        if not read.sequence.num_computed:
-            self._check_identity()
-        ends = range(len(ids) - read.num_logits + 1, len(ids) + 1)
+        sequence, ends = read.sequence, range(len(ids) - read.num_logits + 1, len(ids) + 1)
         with self._failures_named():
-            told = [self._known(self._server.step(read.sequence.slot, ids[:end], self._num_asked)) for end in ends]
-        read.sequence.num_computed = len(ids)
+            if not sequence.num_computed:
+                self._check_identity(sequence)
+            steps = [partial(self._server.step, sequence.slot, ids[:end], self._num_asked) for end in ends]
+            told = [self._known(self._patiently(sequence, step)) for step in steps]
+        sequence.num_computed = len(ids)
         return told
 
-    def ask(self, ids: list[int], num: int) -> TopLogprobs:
-        """The `num` likeliest tokens after these ids; fewer, or none, where the server tells no more.
+    def ask(self, sequence: Sequence, ids: list[int], num: int) -> TopLogprobs:
+        """The `num` likeliest tokens after these ids of a sequence; fewer, or none, where the server tells no more.
 
         Raises:
             MemberError: the server fails.
@@ -68,19 +77,21 @@ class RemoteModel(Model):
         with self._failures_named():
             try:
                 if num <= self._most_told:
-                    return self._asked(ids, num)
+                    return self._asked(sequence, ids, num)
             except RefusedError:
                 if num <= self._num_asked:
                     raise
                 self._most_told = num - 1
         return TopLogprobs([], [], 0.0)
 
-    def tell_of(self, ids: list[int], wanted: list[int], known: tuple[int, float]) -> list[float] | None:
+    def tell_of(
+        self, sequence: Sequence, ids: list[int], wanted: list[int], known: tuple[int, float]
+    ) -> list[float] | None:
         """See `Server.logprobs_of`. Raises MemberError."""
         with self._failures_named():
             try:
                 if self._tells_about:
-                    return self._server.logprobs_of(ids, wanted, known)
+                    return self._patiently(sequence, partial(self._server.logprobs_of, ids, wanted, known))
             except RefusedError:  # an older version
                 self._tells_about = False
         return None
@@ -93,36 +104,52 @@ class RemoteModel(Model):
         except ServerError as error:
             raise MemberError(self.name, "exception", str(error)) from error
 
-    def _check_identity(self) -> None:
-        """Raises MemberError if the server has another model than at the start."""
-        with self._failures_named():
-            now = self._server.identity()
+    def _patiently(self, sequence: Sequence, ask: Callable[[float], T]) -> T:
+        """The answer to a step's question, which is given its time. A busy server is asked again after growing pauses.
+
+        Raises:
+            ServerError: it gives none while the step waits.
+        """
+        until, pause_s = time.monotonic() + sequence.timeout_s, _PAUSE_S
+        while True:
+            try:
+                return ask(max(_PAUSE_S, until - time.monotonic()))
+            except BusyError as busy:
+                again = time.monotonic() + max(pause_s, busy.after_s)
+                while time.monotonic() < again:
+                    if again > until or sequence.stopped.is_set() or self._closed.wait(_PAUSE_S):
+                        raise
+                pause_s *= 2
+
+    def _check_identity(self, sequence: Sequence) -> None:
+        """Raises ServerError if the server has another model than at the start."""
+        now = self._patiently(sequence, lambda _: self._server.identity())
         if now != self._identity:
             what = f"{self._server.url} has another model than when this program started ({now}, not {self._identity})"
-            raise MemberError(self.name, "exception", f"{what}: load that model there, or start this program again")
+            raise ServerError(f"{what}: load that model there, or start this program again")
 
-    def _logits_V(self, ids: list[int]) -> torch.Tensor:
+    def _logits_V(self, sequence: Sequence, ids: list[int]) -> torch.Tensor:
         with self._failures_named():
-            top = self._top_of(ids)
+            top = self._top_of(sequence, ids)
         unknown, num_others = _unknown(top), len(self.vocabulary) - len(top.ids)
         rest = math.log(unknown / num_others) if unknown > 0 and num_others else _NOTHING
         logits_V = torch.full((len(self.vocabulary),), rest)
         logits_V[top.ids] = torch.tensor(top.logprobs)
         return logits_V
 
-    def _top_of(self, ids: list[int]) -> TopLogprobs:
+    def _top_of(self, sequence: Sequence, ids: list[int]) -> TopLogprobs:
         num, size = self._num_asked, len(self.vocabulary)
-        top = self._asked(ids, num)
+        top = self._asked(sequence, ids, num)
         while _unknown(top) > MOST_UNKNOWN and len(top.ids) >= num < size:
             num = min(_TIMES_MORE * num, size)
             try:
-                top = self._asked(ids, num)
-            except ServerError:  # mostly its limit
+                top = self._asked(sequence, ids, num)
+            except RefusedError:  # its limit
                 break
         return top
 
-    def _asked(self, ids: list[int], num: int) -> TopLogprobs:
-        return self._known(self._server.next_tokens(ids, num))
+    def _asked(self, sequence: Sequence, ids: list[int], num: int) -> TopLogprobs:
+        return self._known(self._patiently(sequence, partial(self._server.next_tokens, ids, num)))
 
     def _known(self, top: TopLogprobs) -> TopLogprobs:
         """Raises ServerError if the member has no such tokens."""
@@ -143,6 +170,7 @@ class RemoteModel(Model):
         """Nothing is kept here."""
 
     def close(self) -> None:
+        self._closed.set()
         self._server.close()
         super().close()
 
@@ -150,7 +178,7 @@ class RemoteModel(Model):
         """Ask one thing. Why that fails; empty = it does not."""
         try:
             self._server.revive()
-            self._asked([0], self._num_asked)
+            self._known(self._server.next_tokens([0], self._num_asked))
         except ServerError as error:
             return str(error)
         return ""
@@ -158,11 +186,12 @@ class RemoteModel(Model):
     def use(self, engine: Engine, num_asked: int) -> None:
         """Take the engine, which is asked for so many tokens first. Raises ServerError."""
         engine.use(self.vocabulary)
+        self._closed = threading.Event()
         self._server, self._num_asked = engine, min(num_asked, len(self.vocabulary))
         self._most_told, self._identity = len(self.vocabulary), engine.identity()
         self.context_length = min(self.context_length, engine.context_length())
         self.device = torch.device("cpu")  # the model has no weights, and is on none
-        self._asked(self.encode_raw(PROBE), self._num_asked)
+        self._known(engine.next_tokens(self.encode_raw(PROBE), self._num_asked))
 
 
 class RemoteGguf(RemoteModel, DescribedGguf):
@@ -189,7 +218,7 @@ def load_remote(request: LoadRequest, config: ServerConfig) -> RemoteModel:
             from gac_app.models.hf.loading import described
 
             model = RemoteTransformers(member.name, *described(member, files.path), **member.model_options)
-        model.use(server, config.top_logprobs)
+        _use_once_there(model, server, request, config.top_logprobs)
         model.engine = f"{config.api} {server.url}"
     except ServerError as error:
         server.close()
@@ -198,6 +227,16 @@ def load_remote(request: LoadRequest, config: ServerConfig) -> RemoteModel:
         server.close()
         raise
     return model
+
+
+def _use_once_there(model: RemoteModel, server: Engine, request: LoadRequest, num_asked: int) -> None:
+    """Take the server, waiting for it as long as whoever loads wants to. Raises ServerError."""
+    while True:
+        try:
+            return model.use(server, num_asked)
+        except AbsentError as error:
+            if not request.wait(f"{error}; it is asked again until it answers"):
+                raise
 
 
 def _unknown(top: TopLogprobs) -> float:

@@ -24,10 +24,9 @@ from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.hf.loading import check_files, described
+from gac_app.models.remote.engine import ANSWER_S, Engine, RefusedError, ServerError, TopLogprobs, checked
 from gac_app.models.remote.model import RemoteTransformers
-from gac_app.models.remote.servers import Engine, RefusedError, ServerError, TopLogprobs, checked
 
-ANSWER_S = 120.0  # for one answer; sessions wait as long as they want to
 _START_S = 1800.0  # until the weights are loaded
 _CLOSE_S = 10.0
 _STARTING = threading.Lock()  # engines start with variables of the environment, which all share
@@ -66,25 +65,25 @@ class VllmEngine(Engine):
             self._loop.call_soon_threadsafe(self._loop.stop)
             raise
 
-    def next_tokens(self, ids: list[int], num: int) -> TopLogprobs:
+    def next_tokens(self, ids: list[int], num: int, wait_s: float = ANSWER_S) -> TopLogprobs:
         slot = -next(self._names)
         try:
             with self._failures_named():
-                return self._told(self._opened(slot, num, _input(list(ids))).answer(), num)
+                return self._told(self._opened(slot, num, _input(list(ids))).answer(wait_s), num)
         finally:
             self.end(slot)
 
-    def step(self, slot: int, ids: list[int], num: int) -> TopLogprobs:
+    def step(self, slot: int, ids: list[int], num: int, wait_s: float) -> TopLogprobs:
         """It is opened anew where it fails once."""
         if self._vllm.StreamingInput is None:
-            return self.next_tokens(ids, num)
+            return self.next_tokens(ids, num, wait_s)
         if (kept := self._requests.get(slot)) and kept.goes_on_to(ids):
             with suppress(Exception):  # whatever it was, the next answer has it again
-                return self._told(kept.answer_after(ids), num)
+                return self._told(kept.answer_after(ids, wait_s), num)
         self.end(slot)
         try:
             with self._failures_named():
-                return self._told(self._opened(slot, num).answer_after(ids), num)
+                return self._told(self._opened(slot, num).answer_after(ids, wait_s), num)
         except ServerError:
             self.end(slot)
             raise
@@ -204,16 +203,16 @@ class _Request:
     def goes_on_to(self, ids: list[int]) -> bool:
         return ids[: len(self._ids)] == self._ids
 
-    def answer_after(self, ids: list[int]) -> dict[int, Any]:
+    def answer_after(self, ids: list[int], wait_s: float) -> dict[int, Any]:
         """The likeliest tokens after these ids, which go on from those before. The same ids give the same again."""
         if len(ids) > len(self._ids):
             self._loop.call_soon_threadsafe(self._chunks.put_nowait, ids[len(self._ids) :])
             self._ids = list(ids)
-            self._last = self.answer()
+            self._last = self.answer(wait_s)
         return self._last
 
-    def answer(self) -> dict[int, Any]:
-        output = self.answers.get(timeout=ANSWER_S)
+    def answer(self, wait_s: float) -> dict[int, Any]:
+        output = self.answers.get(timeout=wait_s)
         if isinstance(output, Exception):
             raise output
         if self._ids and (num := len(output.prompt_token_ids)) != len(self._ids):

@@ -35,5 +35,5 @@ function chip({ name, phase, progress, words }, index) {
 }
 
 function notesOf({ name, phase, detail }) {
-  return phase === "failed" && detail ? [h("p", { class: "is-error", role: "alert" }, h("b", {}, h("bdi", { text: name })), ` ${said(detail)}`)] : [];
+  return ["failed", "waiting"].includes(phase) && detail ? [h("p", { class: "is-error", role: "alert" }, h("b", {}, h("bdi", { text: name })), ` ${said(detail)}`)] : [];
 }
