@@ -282,7 +282,7 @@ def test_a_member_that_fits_no_gpu_fails_the_check(tmp_path: Path) -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["member", "a", "GPU", "cuda:0"]
     done = run_command("serve", "--check", "--config", str(path), "--devices", "2x256MiB")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: a: needs 0.5 GiB (weights 0.0, cache 0.0 for one sequence of ")
+    assert done.stderr.startswith("error: a: needs at least 0.5 GiB (weights 0.0, cache 0.0 for one of 8 sequences of ")
 
 
 def test_an_export_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_refusal_says_what_would_fit(need_32b: Callable[..., Need]) -> None:
     need = need_32b(context_length=8192)
     [refused] = plan([member()], parse_devices("24GiB"), {"Qwen": need}).refusals
     assert refused.startswith(
-        "Qwen: needs 64.4 GiB (weights 61.0, cache 2.5 for one sequence of 8,192 tokens, workspace"
+        "Qwen: needs at least 64.4 GiB (weights 61.0, cache 2.5 for one of 8 sequences of 8,192 tokens, workspace"
     )
     assert "and cuda:0 has 24.0 GiB free; use quantization: 4bit (22." in refused
     assert "8bit" not in refused, "it would not fit"

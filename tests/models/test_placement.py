@@ -76,8 +76,8 @@ def test_quantization_shrinks_a_member() -> None:
 def test_what_does_not_fit_is_refused_with_figures() -> None:
     planned = plan([member("a", 70e9, dtype="bfloat16"), member("b")], machine(24, 24))
     assert planned.refusals == [
-        "a: needs 133.3 GiB (weights 130.4, cache 2.4, workspace 0.5), and cuda:0 has 24.0 GiB, cuda:1 has 24.0 GiB "
-        "free; use quantization: 4bit (40.3 GiB), a smaller context_length, or more GPUs"
+        "a: needs at least 133.3 GiB (weights 130.4, cache 2.4 for one of 8 sequences, workspace 0.5), and cuda:0 has "
+        "24.0 GiB, cuda:1 has 24.0 GiB free; use quantization: 4bit (40.3 GiB), a smaller context_length, or more GPUs"
     ]
     assert planned.placements["b"].refusal == ""
     assert planned.placements["a"].allocation is None

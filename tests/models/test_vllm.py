@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -198,6 +199,18 @@ def test_what_vllm_cannot_take_is_refused(fake: FakeVllm, directory: Path) -> No
     ):
         with pytest.raises(ValueError, match=said):
             load(directory, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_script_that_would_run_twice_is_refused(
+    fake: FakeVllm, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script.py").write_text("import gac_app\n")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "script.py"))
+    with pytest.raises(ConfigError, match=r"far: vLLM starts a process .*script\.py: put its code below `if __name__"):
+        load(directory)
+    assert not fake.num_started
+    (tmp_path / "script.py").write_text('if __name__ == "__main__": ...')
+    load(directory).close()
 
 
 def test_the_engine_is_told_what_the_member_has(fake: FakeVllm, directory: Path) -> None:

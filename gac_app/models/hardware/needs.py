@@ -97,14 +97,14 @@ class Need:
 
     def refusal(self, member: str, limits: ByDevice) -> str:
         """Why it does not fit these devices, and what would."""
-        about = f"weights {_gib(self.weights)}, cache {_gib(self.cache)}"
+        about = f"weights {_gib(self.weights)}, cache {_gib(self.cache)} for one of {self.num_sequences} sequences"
         if self.context_length:
-            about += f" for one sequence of {self.context_length:,} tokens"
+            about += f" of {self.context_length:,} tokens"
         there = ", ".join(f"{name} has {gib(room)}" for name, room in limits.items())
         fitting = [f"{what} ({gib(size)})" for what, size in self.instead.items() if size <= sum(limits.values())]
         several = "several GPUs" if len(limits) == 1 else "more GPUs"
         return (
-            f"{member}: needs {gib(self.least)} ({about}, workspace {_gib(self.workspace)}), and {there} free; use "
+            f"{member}: needs at least {gib(self.least)} ({about}, workspace {_gib(self.workspace)}), and {there} free; use "
             f"{', '.join([*fitting, 'a smaller context_length'])}, or {several}"
         )
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -245,9 +247,10 @@ def load_vllm(request: LoadRequest) -> RemoteTransformers:
     """A directory or a Hub repository, by vLLM.
 
     Raises:
-        ModelLoadError, ConfigError: vLLM is missing, or cannot load the files.
+        ModelLoadError, ConfigError: vLLM is missing, or cannot load the files, or cannot be started from this script.
     """
     member, vllm = request.member, imported(request.member.name)
+    _check_script(member.name)
     files = request.fetch()
     if files.kind != "directory":
         raise ConfigError(f"members: {member.name}: backend 'vllm' needs a directory of safetensors, not a file")
@@ -267,6 +270,14 @@ def load_vllm(request: LoadRequest) -> RemoteTransformers:
         raise ModelLoadError(f"{member.name}: {error}") from error
     model.engine = f"vLLM {vllm.version} {devices[0].partition(':')[0]}"
     return model
+
+
+def _check_script(name: str) -> None:
+    """Raises ConfigError in a script that cannot tell whether it is imported, as vLLM's process does anew."""
+    script = str(getattr(sys.modules["__main__"], "__file__", ""))
+    if script.endswith(".py") and "__name__" not in Path(script).read_text(errors="replace"):
+        what = f'vLLM starts a process that imports {script}: put its code below `if __name__ == "__main__":`'
+        raise ConfigError(f"members: {name}: {what}")
 
 
 def imported(name: str) -> Any:
