@@ -104,8 +104,8 @@ class Need:
         fitting = [f"{what} ({gib(size)})" for what, size in self.instead.items() if size <= sum(limits.values())]
         several = "several GPUs" if len(limits) == 1 else "more GPUs"
         return (
-            f"{member}: needs at least {gib(self.least)} ({about}, workspace {_gib(self.workspace)}), and {there} free; use "
-            f"{', '.join([*fitting, 'a smaller context_length'])}, or {several}"
+            f"{member}: needs at least {gib(self.least)} ({about}, workspace {_gib(self.workspace)}), and {there} "
+            f"free; use {', '.join([*fitting, 'a smaller context_length'])}, or {several}"
         )
 
 
