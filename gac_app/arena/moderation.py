@@ -107,10 +107,10 @@ class Moderator:
         found: list[Flag] = []
         if cast.seconds < self._min_seconds:
             found.append("fast")
-        if digest in visitor.judged:
+        if visitor.judged[digest] > 0:
             found.append("duplicate")
         is_burst = _counted(visitor.voted, self._clock()) > BURST_VOTES
-        visitor.judged.add(digest)
+        visitor.judged[digest] += 1
         if cast.client:
             address, prompt = self._addresses.of(cast.client), self._prompts.of(self._digest_of(cast.prompts[:1]))
             is_burst |= _counted(address.voted, self._clock()) > ADDRESS_BURST_VOTES
@@ -127,7 +127,7 @@ class Moderator:
         digest = self._digest(cast)
         with self._lock:  # what was dropped meanwhile is not there
             if visitor := self._visitors.known(cast.owner):
-                visitor.judged.discard(digest)
+                visitor.judged[digest] -= 1
             if address := self._addresses.known(cast.client):
                 address.note(cast, digest, sign=-1)
             if prompt := self._prompts.known(self._digest_of(cast.prompts[:1])):
@@ -182,7 +182,7 @@ class _Visitor:
     def __init__(self) -> None:
         self.started: deque[float] = deque()
         self.voted: deque[float] = deque()
-        self.judged: set[bytes] = set()
+        self.judged: Counter[bytes] = Counter()  # how many votes on each stand
 
 
 @dataclass(slots=True)

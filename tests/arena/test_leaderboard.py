@@ -203,6 +203,14 @@ def test_one_visitor_s_own_votes_have_intervals_too() -> None:
     assert first.high - first.low > 20  # type: ignore[operator]
 
 
+def test_many_votes_of_few_visitors_settle_no_rank() -> None:
+    """Were votes resampled instead of visitors, a would surely be ahead of b."""
+    found = [row("a", "b", "left", visitor) for visitor, num in enumerate((50, 20)) for _ in range(num)]
+    found += [row("a", "b", "right", 9) for _ in range(20)]
+    lines = leaderboard_of(votes_of(found, "ab").filtered(VoteFilter()), "ab", min_votes=5).standings
+    assert [(line.rank_low, line.rank_high) for line in lines] == [(1, 2), (1, 2)]
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_votes_are_rated_in_two_seconds() -> None:
     rng = np.random.default_rng(1)

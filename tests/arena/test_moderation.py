@@ -51,7 +51,7 @@ def test_odd_votes_of_a_visitor_are_flagged(moderator: Moderator, clock: Clock) 
     assert moderator.flags(cast(pair=("b", "a"))) == ["duplicate"]
     assert moderator.flags(cast(owner="other")) == []
     moderator.undone(cast())
-    assert moderator.flags(cast()) == []
+    assert moderator.flags(cast()) == ["duplicate"], "two others stand"
     for number in range(BURST_VOTES - 4):
         assert moderator.flags(cast(f"{number}")) == []
     assert moderator.flags(cast("eleven")) == ["burst"]
@@ -124,6 +124,17 @@ def test_twenty_votes_for_one_are_more_than_chance(moderator: Moderator) -> None
     for at in range(4):
         moderator.undone(cast(f"{at}", f"{at}", "home"))
     assert moderator.flags(cast("z", "z", "home")) == []
+
+
+def test_only_votes_that_go_the_same_way_agree(moderator: Moderator, clock: Clock) -> None:
+    for at in range(60):
+        moderator.flags(cast(f"{at}", f"{at}", "home"))
+    clock.now += 61
+    assert moderator.flags(cast("against", "x", "home", left_score=0.0)) == []
+    assert moderator.flags(cast("for", "y", "home")) == ["agreement"]
+    assert moderator.flags(cast("tied", "z", "home", left_score=0.5)) == []
+    for pair, score in ((("a", "c"), 1.0), (("d", "a"), 0.0)):
+        assert moderator.flags(cast("other side", "v", "home", pair=pair, left_score=score)) == ["agreement"]
 
 
 def test_votes_as_the_ratings_predict_are_no_agreement(moderator: Moderator) -> None:

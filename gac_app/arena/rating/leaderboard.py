@@ -59,7 +59,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busiest:
-    """The address from which most votes came on one day.
+    """The address from which most votes came.
 
     Attributes:
         share: of the weight of all votes.

@@ -157,7 +157,8 @@ function busiestOf(board) {
   const { busiest } = board, called = calledBy(board);
   if (!busiest) return null;
   const votes = t("rank.votes.n", { n: busiest.num_votes }), visitors = t("rank.sessions.n", { n: busiest.num_visitors });
-  const ranks = Object.entries(busiest.ranks).map(([name, rank]) => (rank === null ? t("rank.busiest.unrated", { name: called(name) }) : t("rank.busiest.rank", { name: called(name), rank })));
+  const before = Object.fromEntries(board.standings.map((one) => [one.name, one.rank]));
+  const ranks = Object.entries(busiest.ranks).map(([name, rank]) => t(rank === null ? "rank.busiest.unrated" : "rank.busiest.rank", { name: called(name), rank, before: before[name] }));
   const change = ranks.length ? h("b", { text: t("rank.busiest.ranks", { ranks: ranks.join(", ") }) }) : t("rank.busiest.same");
   return h("p", { class: "gac-rank-busiest" }, t("rank.busiest", { votes, visitors, share: percent(busiest.share) }), " ", change);
 }
