@@ -30,12 +30,9 @@ _VERSION = "5.21"  # of Vega-Lite: Gradio's version
 _HEIGHT, _STILL_WIDTH, _PNG_SCALE = 260, 380, 2
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _MIN_AREA, _MAX_AREA = 30, 400  # of a dot, square pixels
-_NAME_PX = 16  # between names one below the other
 _PADDING = 12  # pixels between the axes' ends and the outermost points
 _FAINT = 0.15  # opacity of series that are not chosen in the legend
 _MAX_FILL = 0.55  # opacity of a heat map's cell, for readable text in both themes
-_NAME_ROOM = 1.3  # of the highest cost, so that its name fits beside it
-_NAME_LIMIT = 240  # pixels of a name
 ZOOM = "wheel![event.shiftKey]"  # without shift, the wheel scrolls the page
 _DOT = {"type": "point", "filled": True, "size": 70, "opacity": 1}
 _LEGEND = {
@@ -106,32 +103,23 @@ def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[flo
 
 
 def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
-    """Ratings with intervals over costs, with names."""
-    gap = _NAME_PX / _HEIGHT * (max(point.high for point in points) - min(point.low for point in points))
-    names_at = _apart([point.rating for point in points], gap)
-    rows = [{**asdict(point), "name_at": at} for point, at in zip(points, names_at, strict=True)]
+    """Ratings with intervals over costs, a colour for each name."""
+    names = [point.name for point in points]
+    colours = ((*MEMBERS, *OTHERS) * len(names))[: len(names)]
     scale = {"zero": False, "padding": _PADDING, "nice": False}
-    cost = {"domain": [0, _NAME_ROOM * max(point.cost for point in points) or 1], "nice": False}
     tips = [_name("name"), _number("cost", title=cost_label, format=",.3~g")]
     tips += [_number(field, format=",.0f") for field in ("rating", "low", "high")]
-    base = {"x": _number("cost", title=cost_label, scale=cost), "tooltip": tips}
+    base = {
+        "x": _number("cost", title=cost_label, scale=_scale([point.cost for point in points], None)),
+        "color": _name("name", scale={"domain": names, "range": colours}, legend=_LEGEND),
+        "tooltip": tips,
+    }
     low = {"y": _number("low", title="rating", scale=scale), "y2": {"field": "high"}}
-    name_at = {"y": _number("name_at", title="rating", scale=scale), "text": _name("name")}
-    name = {"type": "text", "color": INK, "align": "left", "dx": 8, "dy": -8, "fontSize": 12, "limit": _NAME_LIMIT}
     layers = [
-        {"mark": {"type": "rule", "color": SOFT, "strokeWidth": 2}, "encoding": {**base, **low}},
-        {"mark": _DOT | {"color": INK}, "encoding": {**base, "y": _number("rating", scale=scale)}},
-        {"mark": name, "encoding": {**base, **name_at}},
+        {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**base, **low}},
+        {"mark": _DOT, "encoding": {**base, "y": _number("rating", scale=scale)}},
     ]
-    return _finished(layers, rows, "")
-
-
-def _apart(values: Sequence[float], gap: float) -> list[float]:
-    """Positions at or just above the values, in their order, at least `gap` apart."""
-    found, last = [0.0] * len(values), -float("inf")
-    for at in sorted(range(len(values)), key=values.__getitem__):
-        found[at] = last = max(values[at], last + gap)
-    return found
+    return _finished(layers, list(map(asdict, points)), "")
 
 
 def _name(field: str, **more: Any) -> Spec:

@@ -89,8 +89,15 @@ def voted(tmp_path: Path) -> Iterator[str]:
         yield site
 
 
+# Of names in the charts' legends, those that are cut or reach out of their chart.
+CUT_NAMES = """() => [...document.querySelectorAll("#gac-rated-plots svg .role-legend-label text")].filter((text) => {
+  const isOut = text.getBoundingClientRect().right > text.closest("svg").getBoundingClientRect().right;
+  return isOut || text.textContent.includes("…");
+}).map((text) => text.textContent)"""
+
+
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_matrix_breaks_names_between_words(voted: str, open_page: Opener, width: int) -> None:
+def test_matrix_and_charts_show_names_whole(voted: str, open_page: Opener, width: int) -> None:
     page = open_page(voted, viewport={"width": width, "height": 844}).page
     page.click("button[role=tab]:has-text('Leaderboard')")
     page.wait_for_selector(".gac-rank-matrix th bdi")
@@ -102,3 +109,6 @@ def test_the_matrix_breaks_names_between_words(voted: str, open_page: Opener, wi
     assert [name for name, lines in num_lines if lines > 4] == []
     assert page.locator("tr[data-name='every step']").count() == 2, "the address marks both lines of a contestant"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
+    assert page.locator("#gac-rated-plots svg .role-legend-label text").count() == 2 * len(LONG_NAMES)
+    assert page.evaluate(CUT_NAMES) == []
