@@ -62,8 +62,8 @@ def test_from_the_token_to_a_verdict(opened: Watched, planted: Planted) -> None:
     page.press("[name=token]", "Enter")
     page.wait_for_selector(".gac-operator-inside:visible")
     assert "4 votes · 3 flagged · 4 battles today" in page.inner_text(".gac-operator-counts")
-    burst = page.locator("[data-by=burst] article")
-    assert burst.count() == 1
+    assert page.locator("[data-by=burst] article").count() == 2
+    burst = page.locator("[data-by=burst] article[data-name='0123456789abcdef']")
     assert "3 votes · 3 flagged · 3 visitors" in burst.inner_text()
     assert "burst 3, agreement 3 · won: zyxone 3" in burst.inner_text()
     assert HOSTILE in page.inner_text("[data-by=pair]")
@@ -73,6 +73,11 @@ def test_from_the_token_to_a_verdict(opened: Watched, planted: Planted) -> None:
     burst.get_by_role("button", name="Restore all").click()
     page.wait_for_selector(".gac-operator-counts:has-text('0 flagged')")
     assert set(planted.store.battles.verdicts().values()) == {"restored"}
+    page.fill("[name=since]", "2020-01-01T00:00")
+    page.fill("[name=before]", "2099-01-01T00:00")
+    page.select_option("[name=contestant]", "zyxtwo")
+    page.locator(".gac-operator-span").get_by_role("button", name="Drop all").click()
+    page.wait_for_selector("[data-by=burst] article[data-name=fedc]:has-text('dropped 1')")
     assert opened.faults == []
 
 

@@ -124,7 +124,18 @@ class Votes:
         return replace(later, **columns)
 
     def filtered(self, wanted: VoteFilter) -> Votes:
-        """The votes that a filter allows."""
+        """The votes that a filter allows, each with its weight among them."""
+        kept = self.where(self._allowed(wanted))
+        return kept if wanted.source == "reference" else kept.weighed()
+
+    def weights(self, wanted: VoteFilter) -> Floats:
+        """The weight of each vote among those that a filter allows, as a share of one visitor's; 0 of the others."""
+        keep_N, weight_N = self._allowed(wanted), np.zeros(len(self))
+        kept = self.where(keep_N)
+        weight_N[keep_N] = weights(kept.visitor_N, kept.address_N, kept.day_N)
+        return weight_N
+
+    def _allowed(self, wanted: VoteFilter) -> Flags:
         origin = Origin.REFERENCE if wanted.source == "reference" else Origin.PEOPLE
         keep_N = self.origin_N == _ORIGINS.index(origin)
         longest_N = self.style_N2F[:, :, 0].max(axis=1, initial=0)
@@ -144,8 +155,7 @@ class Votes:
             keep_N &= self.at_N >= wanted.since.timestamp()
         if wanted.before:
             keep_N &= self.at_N < wanted.before.timestamp()
-        kept = self.where(keep_N)
-        return kept if wanted.source == "reference" else kept.weighed()
+        return keep_N
 
     def weighed(self) -> Votes:
         """The same votes, each with its weight among them."""

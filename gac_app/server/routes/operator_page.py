@@ -39,7 +39,10 @@ def operator_page(operator: Operator, only: OperatorOnly) -> APIRouter:
     @inside.post("/verdict")
     async def verdict(request: Request) -> JSONResponse:
         def judge(fields: dict[str, Any]) -> None:
-            operator.judge(fields.get("by"), fields.get("name"), fields.get("verdict"))
+            if fields.get("by") == "span":
+                operator.judge_span(*map(fields.get, ("since", "before", "contestant", "verdict")))
+            else:
+                operator.judge(*map(fields.get, ("by", "name", "verdict")))
 
         return await _changed(operator, request, judge)
 

@@ -72,7 +72,7 @@ class ArenaService:
         arena = runs.config.arena
         listed = [one.name for one in self.contestants]
         self.standings = Standings(store, listed, arena.min_votes, self.battles.revocable_ids)
-        self.operator = Operator(store, listed, self.battles.revocable_ids)
+        self.operator = Operator(store, listed, arena.min_votes, self.battles.revocable_ids)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self.battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)

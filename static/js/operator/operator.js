@@ -30,6 +30,16 @@ class OperatorPage {
       const { is_paused: isPaused, battles_per_day: perDay } = this.controls.elements;
       this.ask("controls", { is_paused: isPaused.checked, battles_per_day: perDay.valueAsNumber, weights });
     });
+    this.part("span").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.judgeSpan(event.submitter.value);
+    });
+  }
+
+  /** Judge the votes of a time. */
+  judgeSpan(verdict) {
+    const { since, before, contestant } = this.part("span").elements;
+    this.ask("verdict", { by: "span", since: momentOf(since), before: momentOf(before), contestant: contestant.value, verdict });
   }
 
   /** Ask the server, which answers with the whole overview; or say what is wrong. */
@@ -60,9 +70,16 @@ class OperatorPage {
     for (const [by, groups] of [["burst", seen.bursts], ["visitor", seen.visitors]]) {
       tableOf(by).replaceChildren(...(groups.length ? groups.map((group) => groupOf(by, group, (verdict) => this.ask("verdict", verdict))) : [t("operator.none")]));
     }
+    const names = [...new Set([...seen.contestants, ...seen.pairs.flatMap((pair) => pair.names)])], field = this.part("span").elements.contestant;
+    field.replaceChildren(field.options[0], ...names.map((name) => h("option", { value: name, text: name })));
+    this.part("without").textContent = t("operator.ratings.about", { n: seen.num_left_out });
+    tableOf("rating").replaceChildren(h("table", {}, h("tbody", {}, ...Object.entries(seen.ratings).map(([name, rating]) => h("tr", {},
+      h("th", { scope: "row" }, h("bdi", { text: name })), h("td", { text: number(rating) }), h("td", { text: name in seen.ratings_without ? number(seen.ratings_without[name]) : "–" }))))));
     tableOf("pair").replaceChildren(h("table", {}, h("tbody", {}, ...seen.pairs.map(pairOf))));
   }
 }
+
+const momentOf = ({ value }) => new Date(value).toISOString();
 
 const pairOf = ({ names, num, num_flagged: flagged }) => h("tr", {},
   h("th", { scope: "row" }, h("bdi", { text: names[0] }), " · ", h("bdi", { text: names[1] })), h("td", { text: number(num) }), h("td", { text: t("operator.flagged.n", { n: flagged }) }));
@@ -74,7 +91,8 @@ function groupOf(by, group, ask) {
   const judge = (verdict) => h("button", { type: "button", text: t(`operator.${verdict}`), onclick: () => ask({ by, name: group.name, verdict }) });
   return h("article", { "data-name": group.name },
     h("p", {}, h("code", { text: group.name.slice(0, 8), title: group.name }), " ", [t("rank.votes.n", { n: group.num }), t("operator.flagged.n", { n: group.num_flagged }),
-      by === "burst" ? t("rank.sessions.n", { n: group.num_visitors }) : "", group.num_restored ? t("operator.restored.n", { n: group.num_restored }) : "", `${moment(group.first)} – ${moment(group.last)}`].filter(Boolean).join(" · ")),
+      by === "burst" ? t("rank.sessions.n", { n: group.num_visitors }) : "",
+      t("operator.weight", { weight: number(group.weight, 2) }), t("operator.lead", { n: group.lead }), group.num_restored ? t("operator.restored.n", { n: group.num_restored }) : "", `${moment(group.first)} – ${moment(group.last)}`].filter(Boolean).join(" · ")),
     h("p", { text: [reasons.join(", "), wins.length ? t("operator.wins", { wins: wins.join(", ") }) : ""].filter(Boolean).join(" · ") }),
     h("p", {}, judge("dropped"), " ", judge("restored")));
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -55,7 +55,7 @@ def crowd(arena: Arena) -> None:
     stored(arena.store, BOB, "elsewhere", pair=("b", "gate"))
 
 
-def test_the_queue_has_flagged_votes_with_reasons(house: House) -> None:
+def test_the_list_has_votes_with_their_flags(house: House) -> None:
     arena = Arena(house)
     crowd(arena)
     seen = arena.service.operator.overview()
@@ -65,13 +65,48 @@ def test_the_queue_has_flagged_votes_with_reasons(house: House) -> None:
         {"names": ("a", "b"), "num": 4, "num_flagged": 2},
         {"names": ("b", "gate"), "num": 1, "num_flagged": 0},
     ]
-    home, school = seen["bursts"]
+    school, _, home = seen["bursts"]
     assert (school["name"], school["num"], school["num_visitors"], school["num_flagged"]) == ("school", 3, 3, 1)
     assert (school["flags"], school["wins"]) == ({"burst": 1, "agreement": 1}, {"a": 3})
     assert (home["flags"], home["num"]) == ({"fast": 1}, 1)
-    assert [one["num"] for one in seen["visitors"]] == [1, 1]
+    assert [one["num"] for one in seen["visitors"]] == [1] * 5
     assert seen["num_today"] == 5
     assert set(seen["contestants"]) == NAMES
+
+
+def test_the_heaviest_and_most_one_sided_come_first(house: House) -> None:
+    arena = Arena(house, arena={"min_votes": 1})
+    for number in range(6):
+        for pair in (("a", "b"), ("b", "a")) if number else (("a", "b"), ("a", "gate")):
+            stored(arena.store, f"{number:064}", f"home {number}", pair=pair)
+    stored(arena.store, "9" * 64, "flagged", ["fast"])
+    seen = arena.service.operator.overview()
+    assert [(one["name"], one["weight"], one["lead"]) for one in seen["bursts"][:2]] == [
+        ("home 0", 1.0, 2),
+        ("home 5", 1.0, 0),
+    ]
+    assert (seen["bursts"][-1]["name"], seen["bursts"][-1]["weight"]) == ("flagged", 0.0)
+    assert list(seen["ratings"]) == ["a", "b", "gate"]
+    assert seen["num_left_out"] == 5
+    assert seen["ratings_without"] == {"a": pytest.approx(1000.0), "b": pytest.approx(1000.0)}, "of one address"
+
+
+def test_the_votes_of_a_time_and_a_contestant_are_dropped(house: House) -> None:
+    arena = Arena(house, arena={"min_votes": 1})
+    crowd(arena)
+    operator, now = arena.service.operator, datetime.now(UTC)
+    begin, end = (now - timedelta(hours=1)).isoformat(), (now + timedelta(hours=1)).isoformat()
+    for wrong in ((begin, begin, "a"), (begin, end, "nobody"), (end, begin, "")):
+        with pytest.raises(NotFoundError):
+            operator.judge_span(*wrong, "dropped")
+    for bad in ((begin, None, "a", "dropped"), ("9999999-01-01", end, "a", "dropped"), (begin, end, "a", "deleted")):
+        with pytest.raises(RequestError):
+            operator.judge_span(*bad)
+    assert counted(arena) == 3
+    assert operator.judge_span(begin, end, "gate", "dropped") == 1
+    assert counted(arena) == 2
+    assert operator.judge_span(begin, end, "", "restored") == 5
+    assert counted(arena) == 5
 
 
 def test_a_burst_is_dropped_and_restored_as_a_whole(house: House) -> None:
@@ -126,7 +161,7 @@ def test_a_verdict_stands_in_no_visitor_s_way(house: House) -> None:
     view = arena.answered()
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
     arena.service.reveal(ALICE, view.id)
-    (group,) = arena.service.operator._votes()
+    (group,) = arena.service.operator._votes({})
     arena.service.operator.judge("visitor", group.cast.visitor, "dropped")
     arena.service.remark(ALICE, view.id, {"left": ["clear"]}, "why", voted.ballot)
     assert arena.kinds(view.id) == ["vote", "verdict", "remark"]
