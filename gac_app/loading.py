@@ -152,11 +152,7 @@ def load_models(
         raise errors[0]
     for member, model in zip(config.loaded, models, strict=True):
         if model.chat_stop_strings and member.chat_template is None and not member.is_random:
-            logger.warning(
-                "%s has no chat template: it reads chats as `User: ... Assistant:`; ask it with raw prompts, or set "
-                "its chat_template",
-                member.name,
-            )
+            logger.warning("%s has no chat_template: it reads chats as `User: ... Assistant:`", member.name)
     return models
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import weakref
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import GacError
 
-if TYPE_CHECKING:
-    from gac_app.decoding.ensemble import Ensemble
+_FORKED = "a fork leaves its threads behind: load it in the child process, or start processes by the method 'spawn'"
 
 
 class Closing:
@@ -39,10 +39,7 @@ class Owner(Closing):
     def check_usable(self) -> None:
         """Raise GacError if the ensemble is closed or belongs to the process that this one was forked from."""
         if os.getpid() != self._pid:
-            raise GacError(
-                "threads of the ensemble do not survive a fork: load it in the child process, or start processes by "
-                "multiprocessing's method 'spawn'"
-            )
+            raise GacError(f"the ensemble belongs to another process, and {_FORKED}")
         if not self._release.alive:
             raise GacError("the ensemble is closed")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from gac_app.decoding.request import Request
 from gac_app.decoding.scoring import Score
 from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
 from gac_app.environment import with_plugins
-from gac_app.errors import GacError
+from gac_app.errors import GacError, RequestError
 from gac_app.library.answer import Answer
 from gac_app.library.closing import Owner
 from gac_app.library.in_threads import each_in_a_thread, in_a_thread
-from gac_app.library.prompts import Prompt, messages_of
+from gac_app.library.prompts import Prompt, check_listed, messages_of
 from gac_app.library.room import Room
 from gac_app.library.sources import Source, described
 from gac_app.library.step import Decoding
@@ -118,7 +118,8 @@ class Gac(Owner):
         """The answers to several prompts, in their order. The first failure ends all, and is raised.
 
         Args:
-            parallel: answers at once; None = as many as the members have room for.
+            parallel: answers at once, at most half the least `max_sequences` of the members; None = so many, which is
+                fastest.
             how: see `answer`.
         """
         return self._answers(threading.Event(), prompts, parallel, how)
@@ -133,6 +134,7 @@ class Gac(Owner):
         """The log-probability of each of `continuations` after the prompt. An empty raw prompt is the beginning of a
         document. See `answer`, and docs/python.md for what the numbers mean.
         """
+        check_listed("continuations", continuations)
         settings, asked = self._settled(**how)
         with self._room.place():
             return self.ensemble.score(messages_of(prompt), continuations, settings, **asked)
@@ -142,11 +144,11 @@ class Gac(Owner):
         See `answer`.
         """
         request = self._request(prompt, **how)
-        give_back = self._room.hold()
+        self._room.hold()
         try:
-            return Decoding(self.ensemble.open(request, LOCAL), self, give_back)
+            return Decoding(self.ensemble.open(request, LOCAL), self, self._room.give_back)
         except BaseException:
-            give_back()
+            self._room.give_back()
             raise
 
     # --- the same for asyncio
@@ -206,16 +208,15 @@ class Gac(Owner):
     def _answers(
         self, stopped: threading.Event, prompts: Sequence[Prompt], parallel: int | None, how: Mapping[str, Any]
     ) -> list[Answer]:
-        num_threads = min(parallel or self._room.size, self._room.size, len(prompts)) if prompts else 1
-        with ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="answers") as pool:
-            pending = [pool.submit(self._answer, stopped, prompt, how) for prompt in prompts]
+        check_listed("prompts", prompts)
+        most = self._room.size if parallel is None else min(parallel, self._room.size)
+        if most < 1:
+            raise RequestError("parallel", f"expected at least 1; got {parallel}")
+        with ThreadPoolExecutor(most, thread_name_prefix="answers") as pool:
             try:
-                done, _ = wait(pending, return_when=FIRST_EXCEPTION)
-                if errors := [error for future in pending if future in done and (error := future.exception())]:
-                    raise errors[0]
+                return list(pool.map(lambda prompt: self._answer(stopped, prompt, how), prompts))
             finally:
                 stopped.set()
-        return [future.result() for future in pending]
 
     def _streamed(self, request: Request) -> Generator[TokenEvent, None, Answer]:
         steps: list[StepTrace] = []

@@ -30,6 +30,12 @@ def messages_of(prompt: Prompt) -> str | list[Message]:
     return [_message(message, number) for number, message in enumerate(prompt)]
 
 
+def check_listed(name: str, texts: Any) -> None:
+    """Raise RequestError if a list of texts is a single one."""
+    if isinstance(texts, str):
+        raise RequestError(name, "expected a list of texts; got a text")
+
+
 def _message(message: Any, number: int) -> Message:
     if isinstance(message, Message):
         return message

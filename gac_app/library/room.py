@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from gac_app.errors import BusyError
 
@@ -18,12 +19,11 @@ class Room:
     """
 
     def __init__(self, size: int) -> None:
-        self.size, self._num_held = size, max(1, size - 1)
+        self.size = size
         self._places: SimpleQueue[None] = SimpleQueue()
-        self._held: SimpleQueue[None] = SimpleQueue()
-        for places, number in ((self._places, size), (self._held, self._num_held)):
-            for _ in range(number):
-                places.put(None)
+        for _ in range(size):
+            self._places.put(None)
+        self._may_hold = deque([None] * max(1, size - 1))
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -34,18 +34,18 @@ class Room:
         finally:
             self._places.put(None)
 
-    def hold(self) -> Callable[[], None]:
-        """A place that its holder gives back by the function returned. Raises BusyError if the program holds all that
-        it may: waiting could last for ever.
+    def hold(self) -> None:
+        """Take a place, to be given back. Raises BusyError if the program holds all that it may: waiting could last
+        for ever.
         """
         try:
-            self._held.get_nowait()
-        except Empty:
-            raise BusyError(f"{self._num_held} answers are decoded step by step already; close one first") from None
+            self._may_hold.pop()
+        except IndexError:
+            most = max(1, self.size - 1)
+            raise BusyError(f"{most} answers are decoded step by step already; close one first") from None
         self._places.get()
 
-        def give_back() -> None:
-            self._places.put(None)
-            self._held.put(None)
-
-        return give_back
+    def give_back(self) -> None:
+        """Give back a place that was held."""
+        self._places.put(None)
+        self._may_hold.append(None)

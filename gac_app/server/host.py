@@ -45,6 +45,8 @@ MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `middl
 
 # Features of Gradio that would otherwise be open: run recorder, monitor, error texts for everybody.
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
+# For sites that the operator names. The API's clients send their key, and facts of themselves.
+_CORS: dict[str, Any] = {"allow_methods": ["GET", "POST"], "allow_headers": ["*"], "expose_headers": ["*"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +217,7 @@ def _middleware(
         Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
         # Present even when closed: otherwise Gradio would add its own, which reflects origins.
-        Middleware(
-            CORSMiddleware,
-            allow_origins=list(config.allowed_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],  # the API's clients send their key and facts of themselves
-            expose_headers=["Retry-After", "X-Request-Id"],
-        ),
+        Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), **_CORS),
         *api_paths,
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,

@@ -46,6 +46,16 @@ def test_answers_keep_the_order_of_their_prompts(gac: Gac) -> None:
     assert gac.answers([]) == []
 
 
+def test_what_is_no_list_is_told(gac: Gac) -> None:
+    for ask, told in (
+        (lambda: gac.answers("Hello"), "prompts: expected a list of texts"),
+        (lambda: gac.score("Hello", "x"), "continuations: expected a list of texts"),
+        (lambda: gac.answers(["Hello"], parallel=0), "parallel: expected at least 1"),
+    ):
+        with pytest.raises(RequestError, match=told):
+            ask()
+
+
 def test_a_member_that_fails_is_raised() -> None:
     broken = FakeModel("b", 1, fault=Fault("raise", marker=b"bad"))
     with gac_of(FakeModel("a"), broken) as gac:
@@ -308,7 +318,7 @@ print(gac.answer("Hello").num_tokens)
 def test_a_fork_is_told_at_once_and_a_program_ends() -> None:
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
     told = (
-        "threads of the ensemble do not survive a fork: load it in the child process, or start processes by "
-        "multiprocessing's method 'spawn'"
+        "the ensemble belongs to another process, and a fork leaves its threads behind: load it in the child process, "
+        "or start processes by the method 'spawn'"
     )
     assert (done.returncode, done.stdout.splitlines()) == (0, ["0", told, told, "4"]), done.stderr

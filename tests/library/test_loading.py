@@ -163,9 +163,9 @@ def test_a_member_without_a_template_is_warned_of(folders: dict[str, Path], capl
     load([(model, tokenizer)]).close()
     tokenizer.chat_template = None
     load([{"name": "a", "source": str(folders["llama"]), "chat_template": ""}]).close()
-    assert "chat template" not in caplog.text
+    assert "chat_template" not in caplog.text
     load([(model, tokenizer)]).close()
-    assert "llama has no chat template: it reads chats as `User: ... Assistant:`" in caplog.text
+    assert "llama has no chat_template: it reads chats as `User: ... Assistant:`" in caplog.text
 
 
 def test_public_names_are_there_and_light() -> None:

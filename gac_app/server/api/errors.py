@@ -10,14 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from gac_app.errors import (
-    BusyError,
-    LimitError,
-    NotFoundError,
-    RequestError,
-    TooLongError,
-    without_folders,
-)
+from gac_app.errors import BusyError, LimitError, NotFoundError, RequestError, TooLongError, without_folders
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.validation import message_of, path_of
 
@@ -108,10 +101,8 @@ def invalid(error: ValidationError, unsupported: frozenset[str]) -> ApiError:
     """
     errors: list[Any] = error.errors(include_url=False)
     # Of a field with several kinds, the kind that fits furthest: a list that is empty is no text that is none.
-    first = max(
-        (one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]),
-        key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")),
-    )
+    kinds = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
+    first = max(kinds, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     param = path_of(first["loc"])
     if str(first["loc"][:1] and first["loc"][0]) in unsupported:
         message = f"{param}: is not supported here; leave it out"

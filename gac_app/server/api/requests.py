@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from gac_app.models.message import Message
 from gac_app.server.api.asked.options import Bias, GacOptions, ResponseFormat, StreamOptions
@@ -49,6 +49,11 @@ class Answered(Asked):
     prompt_cache_key: Ignored = None
     prompt_cache_retention: Ignored = None
     service_tier: Ignored = None
+    # What has to change nothing.
+    store: No | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
 
     @property
     @abstractmethod
@@ -151,7 +156,10 @@ class ChatMessage(Asked):
     """One message of a chat."""
 
     role: AskedRole
-    content: str | Annotated[list[TextPart], Field(min_length=1, max_length=1000, fail_fast=True)]
+    content: Annotated[
+        str | Annotated[list[TextPart], Field(min_length=1, max_length=1000, fail_fast=True)],
+        described_as("text, or parts of type text; nothing else is supported"),
+    ]
     name: Ignored = Field(None, description="Has no effect.")
     tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
 
@@ -160,14 +168,6 @@ class ChatMessage(Asked):
     def _take_no_answer(cls, data: Any) -> Any:
         is_empty = isinstance(data, dict) and data.get("role") == "assistant" and data.get("content") is None
         return {**data, "content": ""} if is_empty else data
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def _check_parts(cls, content: Any) -> Any:
-        kinds = [part.get("type") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-        if strange := [kind for kind in kinds if kind != "text"]:
-            raise ValueError(f"parts of type {str(strange[0])[:40]!r} are not supported; expected text")
-        return content
 
     def message(self) -> Message:
         return message_of(self.role, self.content)
@@ -186,12 +186,8 @@ class ChatRequest(Sampling):
     verbosity: Ignored = None
     chat_template_kwargs: dict[str, Any] | None = None
     # What has to change nothing.
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
     functions: Annotated[list[Any], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: bool | None = None
     modalities: Annotated[list[Literal["text"]], Field(max_length=2, fail_fast=True)] | None = None
-    store: No | None = None
 
     @model_validator(mode="after")
     def _check_logprobs(self) -> ChatRequest:

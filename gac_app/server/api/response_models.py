@@ -56,11 +56,7 @@ class ResponseRequest(Answered):
     reasoning: dict[str, Any] | None = Field(None, description="Has no effect.")
     # What has to change nothing.
     stream_options: StreamOptions | None = None
-    store: No | None = None
     background: No | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: bool | None = None
     include: Annotated[list[Any], Field(max_length=0)] | None = None
     truncation: Literal["disabled"] | None = None
     text: TextOptions | None = None
