@@ -90,7 +90,7 @@ def connect(
         ConfigError: the lab's questions cannot be used.
     """
     battles = LiveBattles(store)
-    mirror = Mirror(store, _mirror_place(config), battles.open_ids) if config.mirror.is_on else None
+    mirror = Mirror(store, _mirror_place(config), battles.is_open) if config.mirror.is_on else None
     if mirror:
         mirror.start()
     runs = RunService(config, store, versions, members=members, mirror=mirror)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine, event
 
 from gac_app.storage import Store
 
@@ -25,6 +28,19 @@ def _empty() -> bytes:
         path = Path(folder, "empty.db")
         Store(f"sqlite:///{path}").close()
         return path.read_bytes()
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """What is executed within the block, but for the beginnings of transactions."""
+    told = list[str]()
+
+    def note(*context: Any) -> None:
+        told.extend([] if context[2].startswith("BEGIN") else [context[2]])
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield told
+    event.remove(engine, "before_cursor_execute", note)
 
 
 def sql(path: Path, statement: str, *values: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -23,6 +24,8 @@ from gac_app.storage.runs.records import AnswerRecord, Imported
 from gac_app.storage.runs.traces import packed
 from gac_app.storage.servers import STOP_S, Heartbeat
 from gac_app.storage.tombstones import bury, tombstones
+
+_MAX_LOOKED = 50_000  # visitors
 
 
 def _vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
@@ -92,6 +95,9 @@ class Store(Database):
 
     def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
         super().__init__(url, retry_s=retry_s)
+        self._looked: OrderedDict[str, int] = (
+            OrderedDict()
+        )  # hash of a key -> the last visitor when `has_imported` looked
         self._heartbeat: Heartbeat | None = None
         if is_owner:
             try:
@@ -164,6 +170,18 @@ class Store(Database):
     load_study = reads(studies.load)
 
     # --- visitors
+
+    def has_imported(self, visitor_key: str) -> bool:
+        """Whether `adopt` would find something: looks only at what was imported since it looked last."""
+        name = visitors.hash_key(visitor_key)
+        with self.reading() as session:
+            newest = visitors.newest_id(session)
+            if visitors.imported_of(session, visitor_key, self._looked.get(name, 0)):
+                return True
+        self._looked[name] = newest
+        if len(self._looked) > _MAX_LOOKED:
+            self._looked.popitem(last=False)
+        return False
 
     adopt = writes(visitors.adopt)
     delete_visitor = deletes(_delete_visitor)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.storage import RunStatus, Store, servers
-from tests.databases import sql
+from tests.databases import sql, statements
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, new_run
 
@@ -112,3 +112,15 @@ def test_another_process_with_the_same_id_is_not_the_server(store: Store, url: s
     second = Store(url)
     assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
     second.close()
+
+
+def test_a_heartbeat_reads_no_battle_that_is_over(store: Store) -> None:
+    with statements(store.engine) as told:
+        assert store._heartbeat
+        store._heartbeat._beat()
+    updates = [one for one in told if one.startswith("UPDATE battle")]
+    assert len(updates) == 2
+    for update in updates:
+        with store.engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {update}", ("x",) * update.count("?")).all()
+        assert "SEARCH battle USING INDEX ix_battle_server_id (server_id>?)" in [row[-1] for row in plan]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -142,6 +143,7 @@ class Battle:
     voted_at: float = 0.0
     is_revealed: bool = False
     is_counted: bool = False  # in the metrics
+    held_at: float = -math.inf  # when the database said last that this server judges it
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
     unwritten: tuple[Future[None], Callable[[], None]] | None = None

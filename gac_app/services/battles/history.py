@@ -17,6 +17,8 @@ from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
 
+_LOOK_S = 1.0  # a page looks 10 to 20 times a second while answers are shown
+
 
 class BattleHistory:
     """Finds, lists and deletes battles. Contestants' names are told only once the vote can no longer change.
@@ -33,7 +35,7 @@ class BattleHistory:
         answers.
         """
         try:
-            battle = self._battles.find(visitor_key, battle_id)
+            battle = self._battles.find(visitor_key, battle_id, _LOOK_S)
         except ElsewhereError:
             raise
         except NotFoundError as error:

@@ -58,10 +58,13 @@ class LiveBattles:
             over = [one for one in over if counts[name_of(one)] == most]
         return over[0] if over else None
 
-    def find(self, visitor_key: str, battle_id: str) -> Battle:
+    def find(self, visitor_key: str, battle_id: str, within_s: float = 0.0) -> Battle:
         """A visitor's battle by its id. One that is not in memory, or that another server has judged since, is taken
         over. Raises NotFoundError, also for another visitor's; ElsewhereError while another server answers it;
         OtherVersionError if it cannot be judged here; StorageError.
+
+        Args:
+            within_s: who judges it is not asked again so long, while its answers are still being shown.
         """
         owner = owner_of(visitor_key)
         with self._lock:
@@ -70,7 +73,7 @@ class LiveBattles:
             return self._taken_over(visitor_key, battle_id)
         if not hmac.compare_digest(battle.owner, owner):
             raise NotFoundError("there is no such battle")
-        if self._is_held(battle):
+        if self._is_held(battle, within_s):
             return battle
         with self._lock:
             self._battles.pop(battle_id, None)
@@ -78,9 +81,12 @@ class LiveBattles:
         again.cast = battle.cast
         return again
 
-    def _is_held(self, battle: Battle) -> bool:
+    def _is_held(self, battle: Battle, within_s: float) -> bool:
         """Whether this server judges a battle in memory, or what another one made of it is known here."""
         if battle.is_final or not battle.last.over.is_set():
+            return True
+        is_shown = battle.outcome is not None or battle.last.is_answered(battle.num_shown())
+        if not is_shown and battle.clock() < battle.held_at + within_s:
             return True
         try:
             holding = self._store.battles.holding(battle.id)
@@ -89,6 +95,7 @@ class LiveBattles:
                 raise  # rather than telling names while another server may take the vote back
             return True
         if holding is None or holding.server_id == self._store.server_id:  # the former: not written yet
+            battle.held_at = battle.clock()
             return True
         if holding.server_id is not None or holding.num_rows != battle.num_rows:
             return False
@@ -98,7 +105,7 @@ class LiveBattles:
     def _taken_over(self, visitor_key: str, battle_id: str) -> Battle:
         """A battle from the database, if it can be judged."""
         found = self._store.battles.load(visitor_key, battle_id)
-        if battle_id not in self._store.battles.open_ids(revocable_since(), battle_id):
+        if not self.is_open(battle_id):
             raise NotFoundError("there is no such battle")
         if not is_shown(found):
             raise ElsewhereError("Another server answers this battle; it can be judged here when it is done.")
@@ -131,6 +138,10 @@ class LiveBattles:
     def all(self) -> list[Battle]:
         with self._lock:
             return list(self._battles.values())
+
+    def is_open(self, battle_id: str) -> bool:
+        """Whether a battle is one of `open_ids`."""
+        return battle_id in self._store.battles.open_ids(revocable_since(), battle_id)
 
     def open_ids(self) -> frozenset[str]:
         """The ids of battles, here or on other servers, that can be judged or whose vote can be taken back: their names

@@ -43,7 +43,7 @@ class Mirror:
 
     Args:
         place: keeps the files.
-        open_battles: gives the ids of battles that must not be told yet; see `LiveBattles.open_ids`.
+        is_open: whether a battle must not be told yet; see `LiveBattles.is_open`.
         first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
@@ -55,12 +55,12 @@ class Mirror:
         self,
         store: Store,
         place: Place,
-        open_battles: Callable[[], frozenset[str]] = frozenset,
+        is_open: Callable[[str], bool] = lambda _: False,
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         self.is_restored = False
         self.progress = 0, 0
-        self._store, self._place, self._open_battles = store, place, open_battles
+        self._store, self._place, self._is_open = store, place, is_open
         self._trouble = Trouble("the mirror cannot be written or read")
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
@@ -172,7 +172,7 @@ class Mirror:
             key, lines_of = found
             try:
                 lines = lines_of(key)
-                if lines and not self._is_closed and key in self._open_battles():
+                if lines and not self._is_closed and self._is_open(key):
                     self._postponed[key] = lines_of
                 else:
                     self._copy(lines)

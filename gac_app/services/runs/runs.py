@@ -89,7 +89,7 @@ class RunService:
             browser: in which they said so.
         """
         self.consents.set(visitor_key, consents, browser)
-        if self.mirror:
+        if self.mirror and self._store.has_imported(visitor_key):
             settle(self._store.adopt(visitor_key))
 
     def read_mirror(self) -> None:

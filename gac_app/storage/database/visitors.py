@@ -12,7 +12,7 @@ import hmac
 import secrets
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError
@@ -50,16 +50,39 @@ def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
 
 def adopt(session: Session, visitor_key: str) -> None:
     """Give a visitor what was imported of them, which their key proves by the pseudonym."""
-    imported = select(VisitorSession.id, VisitorSession.pseudonym).where(VisitorSession.key_hash.startswith(_IMPORTED))
-    own = [id_ for id_, pseudonym in session.execute(imported) if is_pseudonym_of(visitor_key, pseudonym)]
-    for imported_id in own:
+    for imported_id in imported_of(session, visitor_key):
         is_it, visitor = VisitorSession.id == imported_id, _find(session, visitor_key)
         if visitor is None:
             session.execute(update(VisitorSession).where(is_it).values(key_hash=hash_key(visitor_key)))
             continue
         for table in _owned_tables():
-            session.execute(update(table).where(table.c.visitor_id == imported_id).values(visitor_id=visitor.id))
+            _move(session, table, imported_id, visitor.id)
         session.execute(delete(VisitorSession).where(is_it))
+
+
+def imported_of(session: Session, visitor_key: str, after: int = 0) -> list[int]:
+    """The ids, above `after`, of what was imported of a visitor. Each takes a hash."""
+    imported = select(VisitorSession.id, VisitorSession.pseudonym).where(VisitorSession.key_hash.startswith(_IMPORTED))
+    rows = session.execute(imported.where(VisitorSession.id > after))
+    return [id_ for id_, pseudonym in rows if is_pseudonym_of(visitor_key, pseudonym)]
+
+
+def newest_id(session: Session) -> int:
+    """The id of the visitor that came last; ids only grow."""
+    return session.scalar(select(func.max(VisitorSession.id))) or 0
+
+
+def _move(session: Session, table: Table, old_id: int, new_id: int) -> None:
+    """Give a visitor's rows to another. Rows that are read by their number get new ones, as all that change do."""
+    is_old = table.c.visitor_id == old_id
+    if "number" not in table.c:
+        session.execute(update(table).where(is_old).values(visitor_id=new_id))
+        return
+    columns = [column for column in table.c if column.name != "number"]
+    rows = [{**row, "visitor_id": new_id} for row in session.execute(select(*columns).where(is_old)).mappings()]
+    session.execute(delete(table).where(is_old))
+    if rows:
+        session.execute(insert(table), rows)
 
 
 def imported_visitors(session: Session, pseudonyms: Iterable[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """A visitor's history: conversations, filtered, sorted, a page at a time.
 
-Texts, modes, members and votes are encrypted, so a filter decrypts run after run, and a search also their answers.
+Texts, modes, members and votes are encrypted, so a filter by these decrypts run after run, and a search also their
+answers. Otherwise a page is chosen by plain columns, and only its own runs are decrypted.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ from gac_app.storage.text import clean_text
 _BATCH = 200
 EXCERPT_CHARS = 160
 _NameKey = aliased(RunKey)
+_AT_HAND = (
+    *(Run.id, Run.conversation_id, Run.created_at),
+    func.coalesce(Answer.num_tokens, 0).label("num_tokens"),
+    func.coalesce(Answer.num_ensembled, 0).label("num_ensembled"),
+)
 _SAME = ("conversation_id", "position", "created_at", "branch_position", "is_shared", "num_answers")
 _Row = Row[*tuple[Any, ...]]
 
@@ -33,31 +39,46 @@ def list_conversations(
     session: Session, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
 ) -> list[ConversationSummary]:
     """A visitor's conversations with matching runs, and these runs, including damaged ones."""
-    query = _runs(visitor_key).order_by(Run.conversation_id, Run.position)
+    runs = session.execute(_chosen(visitor_key, wanted).with_only_columns(*_AT_HAND)).all()
+    if wanted.looks_inside:
+        inside = _runs(_chosen(visitor_key, wanted))
+        matching = {summary.run_id for summary, _ in _found(session, inside, wanted)}
+        runs = [run for run in runs if run.id in matching]
+    groups: defaultdict[str, list[_Row]] = defaultdict(list)
+    for run in runs:
+        groups[run.conversation_id].append(run)
+    key, is_falling = _SORTS[wanted.sort]
+    page = sorted(groups, key=lambda group: key(groups[group]), reverse=is_falling)[offset : offset + limit]
+    ids = [run.id for conversation_id in page for run in groups[conversation_id]]
+    rows = {row.id: row for row in session.execute(_runs(_joined(visitor_key).where(Run.id.in_(ids))))}
+    counts, excerpts = _counts(session, page), _excerpts(session, list(rows.values()))
+    listed = [(one, [(_summary(rows[run.id]), rows[run.id]) for run in groups[one] if run.id in rows]) for one in page]
+    return [_conversation(group, counts[one], excerpts) for one, group in listed if group]
+
+
+def _chosen(visitor_key: str, wanted: HistoryFilter) -> Select[Run]:
+    """A visitor's runs that match as far as their columns tell, in their conversations' order."""
+    query = _joined(visitor_key).order_by(Run.conversation_id, Run.position)
     if wanted.since:
         query = query.where(Run.created_at >= wanted.since)
     if wanted.before:
         query = query.where(Run.created_at < wanted.before)
     if wanted.is_starred:
         query = query.where(Conversation.is_starred)
-    groups: defaultdict[str, list[tuple[RunSummary, _Row]]] = defaultdict(list)
-    for summary, row in _found(session, query, wanted):
-        groups[summary.conversation_id].append((summary, row))
-    key, is_falling = _SORTS[wanted.sort]
-    ids = sorted(groups, key=lambda group: key([run for run, _ in groups[group]]), reverse=is_falling)
-    page = ids[offset : offset + limit]
-    counts = _counts(session, page)
-    excerpts = _excerpts(session, [row for conversation_id in page for _, row in groups[conversation_id]])
-    return [_conversation(groups[conversation_id], counts[conversation_id], excerpts) for conversation_id in page]
+    return query
 
 
-def _share(runs: Sequence[RunSummary]) -> float:
+def _joined(visitor_key: str) -> Select[Run]:
+    return owned(visitor_key).outerjoin(Answer, and_(Answer.run_id == Run.id, Answer.is_ensemble)).outerjoin(Vote)
+
+
+def _share(runs: Sequence[_Row]) -> float:
     num_tokens = sum(run.num_tokens for run in runs)
     return sum(run.num_ensembled for run in runs) / num_tokens if num_tokens else 0.0
 
 
 # Sort key of a conversation's runs, and whether the largest comes first.
-_SORTS: dict[str, tuple[Callable[[Sequence[RunSummary]], Any], bool]] = {
+_SORTS: dict[str, tuple[Callable[[Sequence[_Row]], Any], bool]] = {
     "newest": (lambda runs: runs[-1].created_at, True),
     "oldest": (lambda runs: runs[0].created_at, False),
     "longest": (lambda runs: sum(run.num_tokens for run in runs), True),
@@ -66,14 +87,11 @@ _SORTS: dict[str, tuple[Callable[[Sequence[RunSummary]], Any], bool]] = {
 SORTS = tuple(_SORTS)
 
 
-def _runs(visitor_key: str) -> Select[*tuple[Any, ...]]:
+def _runs(query: Select[Run]) -> Select[*tuple[Any, ...]]:
     num_answers = select(func.count(Answer.id)).where(Answer.run_id == Run.id).correlate(Run).scalar_subquery()
     return (
-        owned(visitor_key)
-        .outerjoin(Run.key)
+        query.outerjoin(Run.key)
         .outerjoin(_NameKey, _NameKey.id == Conversation.key_id)
-        .outerjoin(Answer, and_(Answer.run_id == Run.id, Answer.is_ensemble))
-        .outerjoin(Vote)
         .with_only_columns(
             *(Run.id, Run.conversation_id, Run.position, Run.body, Run.status, Run.created_at, Run.branch_position),
             Run.is_shared,

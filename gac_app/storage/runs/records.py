@@ -209,6 +209,11 @@ class HistoryFilter:
     is_starred: bool = False
     sort: str = "newest"
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it asks for what is encrypted."""
+        return bool(self.search or self.outcome or self.mode or self.member)
+
     def matches(self, run: RunSummary) -> bool:
         """Whether a run's vote, mode and members match."""
         vote = {"": True, "none": run.outcome is None, "voted": run.outcome is not None}

@@ -15,10 +15,12 @@ import pytest
 from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
 from gac_app.services.battles import battles
 from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.battles import BattleRun
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
+from tests.databases import statements
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, listed, until
 from tests.services.runs.test_shared_reading import owners_kept
@@ -515,3 +517,16 @@ def test_the_record_keeps_what_was_judged(house: House) -> None:
     facts = kept.judgements[0]["facts"]
     assert set(facts) == {"turn", "early", "stopped", "seconds", "shown", "left", "right", "flags"}
     assert facts["left"]["ms_per_token"] > 0
+
+
+def test_looking_at_what_is_being_shown_asks_the_database_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = Arena(house)
+    view = arena.answered()
+    battle = arena.service.battles.get(view.id)
+    assert battle
+    monkeypatch.setattr(BattleRun, "is_answered", lambda *_: False)
+    battle.clock, battle.held_at = lambda: 5.0, 0.0
+    with statements(arena.store.engine) as told:
+        for _ in range(20):
+            arena.service.history.look(ALICE, view.id)
+    assert len(told) == 1

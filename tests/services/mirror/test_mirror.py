@@ -39,7 +39,9 @@ def mirrored(house: House, place: Place, *, keeps_open_ones_back: bool = False) 
     """An arena whose mirror is not read yet. If `keeps_open_ones_back`, battles wait until their vote stands."""
 
     def started(store: Store, battles: LiveBattles) -> Mirror:
-        mirror = Mirror(store, place, battles.open_ids if keeps_open_ones_back else frozenset, first_delay_s=0.05)
+        mirror = Mirror(
+            store, place, battles.is_open if keeps_open_ones_back else (lambda _: False), first_delay_s=0.05
+        )
         mirror.start()
         return mirror
 

@@ -12,6 +12,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store, StoredBattle
+from gac_app.storage.database import visitors
 from tests.databases import database_in, sql
 from tests.storage.samples import ALICE, BOB, new_id, new_run
 from tests.storage.test_deletion import occurrences
@@ -334,9 +335,34 @@ def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
 def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path) -> None:
     judged(store)
     other = Store(database_in(tmp_path / "other.db"))
-    other.import_records([], list(store.battles.export())).result()
-    assert other.battles.votes(ALICE) == []
     judged(other)
+    other.import_records([], list(store.battles.export())).result()
+    assert len(other.battles.votes(ALICE)) == 1
+    num, newest = other.battles.votes_version()
     other.adopt(ALICE).result()
+    news = other.battles.news(newest, num)
+    assert ({row.visitor_id for row in news.added}, len(news.left or ())) == ({1}, 2), "who has read votes hears of it"
     assert len(other.battles.votes(ALICE)) == len(other.battles.votes()) == 2
+    other.close()
+
+
+def test_an_imported_visitor_is_looked_at_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(store)
+    judged(store, BOB)
+    other = Store(database_in(tmp_path / "other.db"))
+    hashed = list[str]()
+    is_own = visitors.is_pseudonym_of
+
+    def noted(visitor_key: str, pseudonym: str) -> bool:
+        hashed.append(pseudonym)
+        return is_own(visitor_key, pseudonym)
+
+    monkeypatch.setattr(visitors, "is_pseudonym_of", noted)
+    other.import_records([], list(store.battles.export(BOB))).result()
+    for _ in range(3):
+        assert not other.has_imported(ALICE)
+    assert len(hashed) == 1
+    other.import_records([], list(store.battles.export())).result()
+    assert other.has_imported(ALICE)
+    assert len(hashed) == 2, "what came since"
     other.close()

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gac_app.errors import NotFoundError
-from gac_app.storage import HistoryFilter, NewRun, Store
-from tests.databases import sql
+from gac_app.storage import SORTS, HistoryFilter, NewRun, Store
+from gac_app.storage.runs import history
+from tests.databases import sql, statements
 from tests.storage.samples import ALICE, BOB, answer, new_run
 from tests.storage.test_deletion import occurrences
 
@@ -82,6 +83,24 @@ def test_a_damaged_run_is_listed_so_that_it_can_be_deleted(store: Store, path: P
     (found,) = store.list_conversations(ALICE, HistoryFilter())
     assert [(item.run_id, item.status) for item in found.runs] == [(run.run_id, "damaged")]
     assert store.run_ids_of(ALICE, run.conversation_id) == [run.run_id]
+
+
+def test_a_page_of_the_history_decrypts_its_own_runs_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        keep(store, f"run {number}")
+    opened = list[bytes]()
+    decrypt_json = history.decrypt_json
+
+    def noted(key: bytes, encrypted: bytes) -> Any:
+        opened.append(encrypted)
+        return decrypt_json(key, encrypted)
+
+    monkeypatch.setattr(history, "decrypt_json", noted)
+    for sort in SORTS:
+        with statements(store.engine) as told:
+            assert len(store.list_conversations(ALICE, HistoryFilter(sort=sort), 2, 3)) == 2
+        assert (len(opened), len(told)) == (2 * 2, 4), "prompts and beginnings of answers"
+        opened.clear()
 
 
 def name_keys(path: Path) -> list[bytes]:
