@@ -114,11 +114,11 @@ def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], time
     """The result of a read. Raises MemberError if it failed, or reads none of the sequence within `timeout_s`."""
     sequence.timeout_s = timeout_s or sequence.timeout_s
     while True:
-        num_computed = sequence.num_computed
+        progress = sequence.progress
         try:
             return future.result(timeout_s)
         except TimeoutError:
-            if sequence.num_computed <= num_computed:
+            if sequence.progress == progress:
                 future.cancel()
                 raise MemberError(member.name, "timeout", member.why_late) from None
 

@@ -226,9 +226,11 @@ class BatchScheduler:
             is_enough = num_taken[address] >= (1 if self._gives_way(command) else quota)
             if namespace in namespaces or is_enough or self._is_put_off(command):
                 self._asked.append(command)
+                if namespace in namespaces and isinstance(command.sequence, NamespacedSequence):
+                    command.sequence.waits_for = namespaces[namespace]
                 continue
             num_taken[address] += 1
-            namespaces |= {namespace} if namespace else set()
+            namespaces |= {namespace: command.sequence} if namespace else {}
             if self._is_wanted(command):
                 if self._can_be_batched(command):
                     yield command
@@ -236,9 +238,9 @@ class BatchScheduler:
                     self._prefilling.append(command)
 
     @property
-    def _prefilling_namespaces(self) -> set[str]:
+    def _prefilling_namespaces(self) -> dict[str, Sequence]:
         prefilling = [command.sequence for command in self._prefilling]
-        return {one.namespace for one in prefilling if isinstance(one, NamespacedSequence) and one.namespace}
+        return {one.namespace: one for one in prefilling if isinstance(one, NamespacedSequence) and one.namespace}
 
     def _can_be_batched(self, command: ReadCommand) -> bool:
         num_uncomputed = command.sequence.num_uncomputed

@@ -42,10 +42,17 @@ class NamespacedSequence(Sequence):
     Attributes:
         namespace: empty = it shares nothing.
         cached: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
+        waits_for: the sequence whose prefill it waits for, to continue from it.
     """
 
     namespace: str = ""
     cached: list[int] = field(default_factory=list)
+    waits_for: Sequence | None = None
+
+    @property
+    def progress(self) -> int:
+        waits_for = self.waits_for
+        return self.num_computed + (waits_for.num_computed if waits_for else 0)
 
 
 def chat_prefix_of(model: Model) -> list[int]:
@@ -103,6 +110,7 @@ class PrefixCache:
         sequence = read.sequence
         if sequence.slot != NO_SLOT or not isinstance(sequence, NamespacedSequence):
             return
+        sequence.waits_for = None
         donor, num_shared = self._donor(sequence, len(sequence.ids) - read.num_logits)
         if donor and num_shared >= MIN_SHARED:
             self._continue_from(donor, sequence, num_shared)

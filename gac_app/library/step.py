@@ -101,12 +101,14 @@ class Decoding(Closing):
 
         Raises:
             RequestError: the union has no such token, or the answer is at its end.
+            ConstraintError: the token is not allowed here; another one may be fed.
             MemberError, RuleError.
         """
         token_id = None if token is None else self._id_of(token)
-        view, self._view = self._looked(), None
-        self._steps.append(self._session.feed(view, token_id))
-        return self._steps[-1]
+        step = self._session.feed(self._looked(), token_id)
+        self._view = None
+        self._steps.append(step)
+        return step
 
     def close(self) -> Answer:
         """Free what it holds in the members; the answer so far."""

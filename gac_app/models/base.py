@@ -54,6 +54,11 @@ class Sequence:
     def num_uncomputed(self) -> int:
         return len(self.ids) - self.num_computed
 
+    @property
+    def progress(self) -> int:
+        """Changes while what it waits for is computed. Safe to read from any thread."""
+        return self.num_computed
+
     def extend(self, ids: list[int]) -> None:
         self.ids.extend(ids)
 

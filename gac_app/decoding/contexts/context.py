@@ -86,6 +86,11 @@ class MemberContext:
         return min(1.0, self._held.num_computed / max(1, self._held.num_prompt_ids))
 
     @property
+    def progress(self) -> int:
+        """Changes while what it has asked for is read."""
+        return self._held.sequence.progress
+
+    @property
     def usage(self) -> MemberUsage:
         return self._held.usage
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
@@ -21,34 +20,49 @@ class SessionStopped(Exception):  # noqa: N818 (not an error: it was asked for)
     """The session was stopped while it waited for a member."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Wait:
-    """What ends a wait, and the contexts that prefetch meanwhile."""
+    """Waits for the members of a step.
 
-    timeout_s: float
-    deadline: float
-    stopped: threading.Event
-    idle: SequenceOf[MemberContext]
+    Args:
+        timeout_s: for which a member may read nothing while it is waited for.
+        idle: contexts that prefetch meanwhile.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        stopped: threading.Event,
+        asked: SequenceOf[MemberContext],
+        idle: SequenceOf[MemberContext],
+    ) -> None:
+        self._timeout_s, self._stopped, self._asked, self._idle = timeout_s, stopped, asked, idle
+        self._progress = dict.fromkeys(asked, -1)
+        self._seen_at = dict.fromkeys(asked, 0.0)  # when it last was another one
+        self._note_progress()
 
     def until_done(self, future: Future[ReadResult], context: MemberContext) -> None:
-        deadline, share_read = self.deadline, context.share_read
         while not future.done():
             self._wait(future)
             if future.done():
                 break
-            if self.stopped.is_set():
+            if self._stopped.is_set():
                 future.cancel()
                 raise SessionStopped
-            if context.share_read > share_read:  # a long prompt, read between others' steps
-                deadline, share_read = time.monotonic() + self.timeout_s, context.share_read
-            if time.monotonic() > deadline:
+            self._note_progress()
+            if time.monotonic() - self._seen_at[context] > self._timeout_s:
                 future.cancel()
                 raise MemberError(context.name, "timeout", context.member.why_late)
 
+    def _note_progress(self) -> None:
+        """Of all members, since each may read a long prompt between others' steps."""
+        for context in self._asked:
+            if (progress := context.progress) != self._progress[context]:
+                self._progress[context], self._seen_at[context] = progress, time.monotonic()
+
     def _wait(self, future: Future[ReadResult]) -> None:
         """Wait a moment, or until the future is done; idle contexts prefetch."""
-        if self.idle:
-            in_flight = [under_way for context in self.idle if (under_way := context.prefetch_and_draft())]
+        if self._idle:
+            in_flight = [under_way for context in self._idle if (under_way := context.prefetch_and_draft())]
             wait([future, *(under_way for under_way in in_flight if not under_way.done())], POLL_S, FIRST_COMPLETED)
         else:
             with suppress(TimeoutError):
@@ -72,7 +86,7 @@ def gather(
         SessionStopped: as soon as `stopped` is set.
     """
     asked = [(context, context.ask()) for context in contexts]
-    waiting = _Wait(timeout_s, time.monotonic() + timeout_s, stopped, idle)
+    waiting = _Wait(timeout_s, stopped, [context for context, _ in asked], idle)
     if not any(future and not future.done() for _, future in asked):  # nobody is waited for
         for context in idle:
             context.prefetch_and_draft()
