@@ -40,6 +40,10 @@ class Member(ABC):
     def name(self) -> str:
         return self.model.name
 
+    def why_unready(self, timeout_s: float) -> str:
+        """Why it cannot serve at present; empty = it can. A pass that takes longer than `timeout_s` hangs."""
+        return self.failure
+
     @property
     def why_late(self) -> str:
         """What is said of it if it does not answer in time."""
@@ -129,6 +133,9 @@ class SharingMember(Member):
     def __init__(self, base: Member) -> None:
         self.base = base
         super().__init__(base.model, base.mapping)
+
+    def why_unready(self, timeout_s: float) -> str:
+        return self.base.why_unready(timeout_s)
 
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return self.base.open(ids, share, namespace, is_reproducible=is_reproducible)

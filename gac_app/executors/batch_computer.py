@@ -42,7 +42,8 @@ class BatchComputer:
         left = [(command, command.sequence.num_computed) for command in commands]
         try:
             for result in self._taken(commands):
-                self._deliver(*left.pop(0), result, add)
+                self._deliver(*left[0], result, add)
+                left.pop(0)
         except GacError as error:
             failure = error
         else:

@@ -54,6 +54,7 @@ class BatchScheduler:
         self._shares = Shares(lambda: time.monotonic())
         self._rests_until: dict[Share, float] = {}  # prefills of an address, and background reads; monotonic
         self._id_s = CHUNK[0] / model.chunk_size  # how long an id of the last chunk took
+        self.pass_began_at: float | None = None  # monotonic; for any thread
 
     @property
     def is_idle(self) -> bool:
@@ -136,8 +137,11 @@ class BatchScheduler:
 
     def _spend(self, commands: list[ReadCommand], compute: Callable[[], None], *, is_long: bool = False) -> None:
         """Compute, and charge the time to those whose reads these are. Then background and long reads rest."""
-        begun_at = time.monotonic()
-        compute()
+        self.pass_began_at = begun_at = time.monotonic()
+        try:
+            compute()
+        finally:
+            self.pass_began_at = None
         ended_at = time.monotonic()
         self._shares.charge(commands, ended_at - begun_at)
         for command in commands:

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -22,6 +23,7 @@ Arrays = list[np.ndarray | None]
 Answer = Callable[[dict[str, Any]], tuple[dict[str, Any], Arrays]]
 
 _GREET_S = 5.0  # for proving the key
+_AGAIN_S = 0.1  # until a connection is accepted again
 _LENGTH = struct.Struct("!I")
 _NUM_RANDOM = 32
 _MAX_HEAD_BYTES = 64 << 20
@@ -41,8 +43,11 @@ def listen(address: str, key: bytes, answer: Answer) -> int:
 
     def accept() -> None:
         while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=_serve, args=(connection, key, answer), name="gac-channel", daemon=True).start()
+            try:
+                connection, _ = listener.accept()
+                threading.Thread(target=_serve, args=(connection, key, answer), name="gac-channel", daemon=True).start()
+            except (OSError, RuntimeError):  # too many open files, or threads: some may end
+                time.sleep(_AGAIN_S)
 
     threading.Thread(target=accept, name="gac-channels", daemon=True).start()
     port: int = listener.getsockname()[1]

@@ -8,7 +8,7 @@ ended sessions are bounded in number and in ids (see `Kept`). All but `kept` is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gac_app.decoding.forward import failures_named
@@ -35,7 +35,7 @@ class Kept:
     max_bytes: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class NamespacedSequence(Sequence):
     """A sequence that others of its namespace may continue from.
 
@@ -161,9 +161,9 @@ class PrefixCache:
                 return
         self._model.free(sequence)
 
-    def forget(self, namespace: str) -> None:
-        """Drop this namespace and those below it ("a" of "a/b")."""
-        for sequence in [*self._live, *self._kept]:
+    def forget(self, namespace: str, opened: Iterable[NamespacedSequence] = ()) -> None:
+        """Drop this namespace and those below it ("a" of "a/b"). `opened` may have no slot yet."""
+        for sequence in [*opened, *self._live, *self._kept]:
             if f"{sequence.namespace}/".startswith(f"{namespace}/"):
                 sequence.namespace = ""
                 if sequence in self._kept:

@@ -15,6 +15,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.forward import failure_of
@@ -56,8 +57,14 @@ class ThreadMember(Member):
         self._why_closed = ""  # empty while commands are taken
         self._scheduler = BatchScheduler(model, mapping)  # the worker's
         self._lock = threading.RLock()  # a session that is collected frees its sequences, within `_put` too
+        self._opened = WeakSet[NamespacedSequence]()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
+
+    def why_unready(self, timeout_s: float) -> str:
+        began_at = self._scheduler.pass_began_at
+        is_hanging = began_at is not None and time.monotonic() - began_at > timeout_s
+        return f"hangs: one pass takes more than {timeout_s:g} s" if is_hanging else self.failure
 
     @property
     def kept(self) -> Kept:
@@ -67,7 +74,10 @@ class ThreadMember(Member):
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with `ids` uncomputed. It gets its slot with the first read, so this call never waits."""
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
-        return NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, share=share, namespace=namespace)
+        sequence = NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, share=share, namespace=namespace)
+        with self._lock:
+            self._opened.add(sequence)
+        return sequence
 
     def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         command = ReadCommand(read, Future(), may_draft)
@@ -90,7 +100,9 @@ class ThreadMember(Member):
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.free(sequence), Future(), sequence, is_last=True))
 
     def forget(self, namespace: str) -> None:
-        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.forget(namespace), Future()))
+        with self._lock:
+            opened = list(self._opened)
+        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.forget(namespace, opened), Future()))
 
     def add_view(self, prefixes: list[list[int]]) -> None:
         """See `PrefixCache`."""

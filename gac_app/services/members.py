@@ -112,12 +112,14 @@ class Members:
 
     def states(self) -> list[MemberState]:
         """The state of each member. One that is loaded has failed while none of its reads succeed."""
-        loaded = self._ensemble.members if self._ensemble else {}
-        failures = {name: member.failure for name, member in loaded.items() if member.failure}
+        failures: dict[str, str] = {}
+        if self._ensemble:
+            timeout_s = self._ensemble.config.settings.step_timeout_s
+            failures = {name: member.why_unready(timeout_s) for name, member in self._ensemble.members.items()}
         with self._lock:
             states = list(self._states.values())
         return [
-            replace(state, phase="failed", detail=failures[state.name]) if state.name in failures else state
+            replace(state, phase="failed", detail=failures[state.name]) if failures.get(state.name) else state
             for state in states
         ]
 

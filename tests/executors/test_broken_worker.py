@@ -8,11 +8,12 @@ from typing import NoReturn
 import pytest
 import torch
 
-from gac_app.errors import MemberError
+from gac_app.decoding.distribution import MayDraft, TokenDistribution
+from gac_app.errors import MemberError, RuleError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import LOCAL, Read, Sequence
-from tests.fakes import WAIT_S, FakeModel, Fault, mapping_of
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, mapping_of
 from tests.services.house import until
 
 
@@ -72,6 +73,30 @@ def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: Breakin
         waiting[1].result(WAIT_S)
     for future in (waiting[0], waiting[2], member.read(open_text(member, "after"))):
         assert future.result(WAIT_S).num_read > 0
+
+
+@pytest.mark.parametrize("num", [1, 2])
+def test_a_draft_that_cannot_be_chosen_fails_nobody(member: ThreadMember, model: BreakingModel, num: int) -> None:
+    def refuse(_: TokenDistribution) -> NoReturn:
+        raise RuleError("greedy", "chooses nothing")
+
+    busy = member.read(open_text(member, "HANG"))
+    assert model.is_hanging.wait(WAIT_S)
+    reads = [member.read(open_text(member, "good"), 1, MayDraft(True, refuse)) for _ in range(num)]
+    model.released.set()
+    busy.result(WAIT_S)
+    assert [read.result(SOON_S).draft for read in reads] == [None] * num
+
+
+def test_a_member_that_hangs_in_a_pass_says_so(member: ThreadMember, model: BreakingModel) -> None:
+    hanging = member.read(open_text(member, "HANG"))
+    assert model.is_hanging.wait(WAIT_S)
+    assert "one pass" in member.why_unready(0.0)
+    assert not member.why_unready(WAIT_S)
+    model.released.set()
+    hanging.result(WAIT_S)
+    member._call(lambda: None)
+    assert not member.why_unready(0.0)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

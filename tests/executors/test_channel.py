@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from contextlib import closing, suppress
@@ -35,6 +36,21 @@ def test_messages_arrive_as_they_were() -> None:
                 assert (array is None) == (size is None)
                 assert array is None or np.array_equal(array, np.arange(size).reshape(2, -1))
         assert channel.ask({"text": "", "sizes": [np.int64(2)]}, fail)[1]
+
+
+def test_it_listens_on_after_it_had_too_many_files_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures, accept = [OSError(errno.EMFILE, "too many open files")], socket.socket.accept
+
+    def accept_or_fail(listener: socket.socket) -> tuple[socket.socket, Any]:
+        if failures:
+            raise failures.pop()
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", accept_or_fail)
+    port = listen(HOME, KEY, mirrored)
+    with closing(Channel(HOME, port, KEY, WAIT_S)) as channel:
+        assert channel.ask({"text": "", "sizes": []}, fail)[1] == []
+    assert not failures
 
 
 def test_only_who_knows_the_key_is_answered() -> None:

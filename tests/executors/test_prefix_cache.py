@@ -238,6 +238,15 @@ def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: st
     )
 
 
+def test_what_is_forgotten_before_it_is_read_is_not_kept(desk: Desk) -> None:
+    sequence = desk.member.open(PROMPT, LOCAL, NAMESPACE)
+    desk.member.forget(NAMESPACE)
+    desk.read(sequence)
+    desk.member.free(sequence)
+    desk.settle()
+    assert desk.model.num_held == desk.member.kept.num_sequences == 0
+
+
 def test_nobody_goes_on_from_a_sequence_whose_pass_failed(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT)
     desk.fail(first)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import ModelFacts
+from gac_app.models.base import LOCAL, ModelFacts
 from gac_app.models.chat import ChatFormat
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import Progress
 from gac_app.services.members import Members, MemberState, Phase, facts_of, namespace_of
-from tests.fakes import config_of
-from tests.services.house import House, answer
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
+from tests.services.house import House, answer, until
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,19 @@ def test_states_of_members_on_their_way() -> None:
     members.set_ready(config.members[0], model)
     facts = facts_of(config.members[0], model)
     assert members.of("a") == MemberState("a", "ready", detail="cpu", facts=facts, notice="Be kind.")
+
+
+def test_a_member_is_not_ready_while_it_hangs_in_a_pass() -> None:
+    model, config = FakeModel("a", fault=Fault("hang")), config_of(["a"], {"step_timeout_s": 0.05})
+    members = Members(config)
+    members.set("a", "ready")
+    with closing(ensemble_of([model], config)) as ensemble:
+        members.use(ensemble)
+        reading = ensemble.members["a"].read(ensemble.members["a"].open([1], LOCAL))
+        until(lambda: members.states() == [MemberState("a", "failed", detail="hangs: one pass takes more than 0.05 s")])
+        model.released.set()
+        reading.result(WAIT_S)
+        until(lambda: members.states() == [MemberState("a", "ready")])
 
 
 @pytest.mark.parametrize(

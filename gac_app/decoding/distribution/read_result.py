@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.errors import GacError
 from gac_app.vocab.mapping import VocabMapping
 
 Choose = Callable[[TokenDistribution], int | None]
@@ -84,7 +85,10 @@ class ReadResult:
     def draft_id(self) -> int | None:
         """The token that the member reads next if it drafts; None = none."""
         last = self.distributions[-1]
-        return self._choose(last) if self._choose else last.argmax_id
+        try:
+            return self._choose(last) if self._choose else last.argmax_id
+        except GacError:  # the step that comes there reports it
+            return None
 
     @property
     def is_finite(self) -> bool:
