@@ -15,7 +15,17 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app import BusyError, FinishReason, Gac, GacError, MemberError, Message, RequestError, Settings
+from gac_app import (
+    BusyError,
+    ConstraintError,
+    FinishReason,
+    Gac,
+    GacError,
+    MemberError,
+    Message,
+    RequestError,
+    Settings,
+)
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
@@ -206,6 +216,23 @@ def test_a_token_of_ones_own_is_fed(gac: Gac) -> None:
         with pytest.raises(RequestError, match="has come to its end"):
             decoding.look()
         assert decoding.close().reason is FinishReason.STOP
+
+
+def test_after_a_token_that_is_not_allowed_another_may_be_fed(gac: Gac) -> None:
+    with gac.decode("Hello", json_schema={"enum": [12]}) as decoding:
+        decoding.feed("1")
+        with pytest.raises(ConstraintError, match="does not fit"):
+            decoding.feed("a")
+        decoding.feed("2")
+        decoding.feed(b"")
+        assert decoding.close().text == "12"
+
+
+def test_where_the_only_room_is_held_nobody_waits_for_it() -> None:
+    with gac_of(FakeModel("a", max_sequences=1), max_new_tokens=2) as gac:
+        with gac.decode("Hello"), pytest.raises(BusyError, match="close it"):
+            gac.answer("Hi")
+        assert gac.answer("Hi").num_tokens == 2
 
 
 @pytest.mark.parametrize("token", [-1, 10**6, "no such token at all", b"\xff\xfe\xfd\xfc"])

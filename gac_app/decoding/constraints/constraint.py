@@ -36,7 +36,7 @@ class Constraint(ABC):
 
     @abstractmethod
     def note(self, token_id: int) -> None:
-        """A token was written, chosen or forced. Raises ConstraintError if it may not stand there."""
+        """A token was written, chosen or forced. Raises ConstraintError, and changes nothing, if it is not allowed."""
 
     @abstractmethod
     def fork(self) -> Constraint:

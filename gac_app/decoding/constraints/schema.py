@@ -134,10 +134,16 @@ class SchemaConstraint(Constraint):
         return matcher
 
     def note(self, token_id: int) -> None:
+        # A matcher that has failed stays so. END is never said to be valid.
+        before = None if self._matcher.validate_tokens([token_id]) else self._matcher.deep_copy()
         self._matcher.consume_token(token_id)
+        try:
+            self._check("this token does not fit here")
+        except ConstraintError:
+            self._matcher = before or self._matcher
+            raise
         self._noted.append(token_id)
         self._known.clear()
-        self._check("this token does not fit here")
 
     def fork(self) -> SchemaConstraint:
         return SchemaConstraint(self._matcher.deep_copy(), self._union, self._noted)
