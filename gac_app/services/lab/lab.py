@@ -88,7 +88,7 @@ class Lab:
     def __init__(self, config: Config, folder: Path, ensemble: Callable[[], Stoppable], store: Store) -> None:
         self.sets = question_sets(config)
         self.max_questions = config.lab.max_questions
-        self.results = LabResults(KeptResults(folder / "results"), store, self._may_edit_files)
+        self.results = LabResults(KeptResults(folder / "results"), store, self._may_edit_files, config.member_names)
         self.last_error = ""  # why the last study failed
         self._config = config
         self._folder = folder

@@ -29,12 +29,17 @@ class LabResults:
     """The Lab's results. Each method serves one visitor, who sees no other visitor's results.
 
     Args:
-        files: the command line's results, which everybody sees.
-        may_edit_files: whether a visitor may rename and delete these.
+        files: the command line's results. Everybody sees those of these members.
+        may_edit_files: whether a visitor may see, rename and delete all of them.
+        members: of this configuration.
     """
 
-    def __init__(self, files: KeptResults, store: Store, may_edit_files: Callable[[str], bool]) -> None:
+    def __init__(
+        self, files: KeptResults, store: Store, may_edit_files: Callable[[str], bool], members: Sequence[str]
+    ) -> None:
         self.files = files
+        self._members = set(members)
+        self._data: dict[str, Mapping[str, Any]] = {}  # of files' benchmarks, by id; only a result's name can change
         self._store = store
         self._may_edit_files = may_edit_files
         self._benchmarks: list[Mapping[str, Any]] | None = None  # data of benchmarks, newest first; None = not read yet
@@ -43,7 +48,8 @@ class LabResults:
     def of(self, visitor_key: str) -> list[ListedResult]:
         """A visitor's list, newest first. While the database is unavailable, only the operator's results."""
         may_edit = self._may_edit_files(visitor_key)
-        found = [ListedResult(**asdict(one), is_mine=False, may_edit=may_edit) for one in self.files.list()]
+        listed = [one for one in self.files.list() if self._may_see(visitor_key, one)]
+        found = [ListedResult(**asdict(one), is_mine=False, may_edit=may_edit) for one in listed]
         with suppress(StorageError):
             found += [_listed(study) for study in self._store.list_studies(visitor_key)]
         return sorted(found, key=lambda one: one.created_at, reverse=True)
@@ -51,7 +57,10 @@ class LabResults:
     def load(self, visitor_key: str, result_id: str) -> KeptResult:
         """One result. Raises NotFoundError, DamagedError, StorageError."""
         if is_result_id(result_id):
-            return self.files.load(result_id)
+            kept = self.files.load(result_id)
+            if not self._may_see(visitor_key, kept):
+                raise NotFoundError("no such result is kept")
+            return kept
         study = self._store.load_study(visitor_key, result_id)
         listed = _listed(study)
         try:
@@ -96,11 +105,10 @@ class LabResults:
 
     def benchmarks(self, members: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
         """Data of benchmarks on the operator's questions, newest first."""
-        found = [
-            (one.created_at, self.files.load(one.id).result.data)
-            for one in self.files.list()
-            if one.study == "eval" and set(one.members) == set(members)
-        ]
+        listed = [one for one in self.files.list() if one.study == "eval" and set(one.members) == set(members)]
+        known = self._data
+        self._data = {one.id: known.get(one.id) or self.files.load(one.id).result.data for one in listed}
+        found = [(one.created_at, self._data[one.id]) for one in listed]
         found += [
             (head["created_at"], head["benchmark"]) for head in self._heads() if set(head["members"]) == set(members)
         ]
@@ -119,6 +127,9 @@ class LabResults:
     def _forget(self) -> None:
         with self._lock:
             self._benchmarks = None
+
+    def _may_see(self, visitor_key: str, result: Listed | KeptResult) -> bool:
+        return set(result.members) == self._members or self._may_edit_files(visitor_key)
 
     def _check_files(self, visitor_key: str) -> None:
         if not self._may_edit_files(visitor_key):

@@ -58,7 +58,7 @@ class FakeStore:
 
 
 def results_in(folder: Path, store: FakeStore, *, may_edit: bool = False) -> LabResults:
-    return LabResults(KeptResults(folder), cast("Store", store), lambda _: may_edit)
+    return LabResults(KeptResults(folder), cast("Store", store), lambda _: may_edit, ("a", "b"))
 
 
 def result(study: str = "eval", **data: Any) -> StudyResult:
@@ -112,7 +112,7 @@ def test_advice_is_of_the_same_members_newest_first(tmp_path: Path) -> None:
 
 def test_a_list_has_a_visitors_own_and_the_operators(tmp_path: Path) -> None:
     store, files = FakeStore(), KeptResults(tmp_path)
-    files.keep(result("sweep"), ("a",))
+    files.keep(result("sweep"), ("b", "a"))
     store.studies = [
         stored("1", datetime(2020, 1, 1), members=["a"], study="eval", heading="Mine", name="Named"),
         stored("2", datetime(2020, 1, 2)),
@@ -131,6 +131,27 @@ def test_a_list_has_a_visitors_own_and_the_operators(tmp_path: Path) -> None:
         assert (mine.created_at, mine.is_mine, mine.may_edit) == ("2020-01-01T00:00:00", True, True)
     store.is_down = True
     assert [one.study for one in results_in(tmp_path, store).of(ALICE)] == ["sweep"]
+
+
+def test_strangers_see_files_of_this_configuration_alone(tmp_path: Path) -> None:
+    of_others = KeptResults(tmp_path).keep(result("sweep"), ("a", "c"))
+    strangers, operators = (results_in(tmp_path, FakeStore(), may_edit=may) for may in (False, True))
+    assert strangers.of(ALICE) == []
+    with pytest.raises(NotFoundError):
+        strangers.load(ALICE, of_others.id)
+    assert [one.id for one in operators.of(ALICE)] == [of_others.id]
+    assert operators.load(ALICE, of_others.id).members == ("a", "c")
+
+
+def test_files_of_advice_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = KeptResults(tmp_path)
+    kept = [files.keep(result("eval", number=number), ("a", "b")) for number in range(3)]
+    results = results_in(tmp_path, FakeStore())
+    assert len(results.benchmarks(("a", "b"))) == 3
+    monkeypatch.setattr(KeptResults, "_read", lambda *_: pytest.fail("a file is read again"))
+    assert len(results.benchmarks(("a", "b"))) == 3
+    (tmp_path / f"{kept[0].id}.json").unlink()
+    assert len(results.benchmarks(("a", "b"))) == 2
 
 
 def test_a_result_is_loaded_as_it_was_kept(tmp_path: Path) -> None:
