@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -23,13 +24,19 @@ import httpx
 import pytest
 
 from gac_app.arena.outcomes import Outcome
+from gac_app.arena.rating.ratings import win_probability
+from gac_app.services.battles.standings import Standings
 from gac_app.storage import Store
+from tests.databases import sql
 from tests.server.site import API, ROOT, START_S, Page, Visitor, free_port
+from tests.services.battles.test_standings import stored_vote
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 NUM_KILLED_VISITORS = 5
 BUSY = (429, 503)
+TASTE = {"zyxone": 1000.0, "zyxtwo": 940.0, "every step": 1080.0, "gate": 1060.0}
+TARGET = "zyxtwo"
 CONFIG = """
 members:
 - {name: zyxone, source: "random:1"}
@@ -75,8 +82,8 @@ class Judge(Visitor):
         foreign: what the server said that names another's battle.
     """
 
-    def __init__(self, url: str, page: Page, number: int) -> None:
-        super().__init__(url, page, address=f"127.0.1.{number + 1}", key=f"{number:064}")
+    def __init__(self, url: str, page: Page, number: int, address: str = "") -> None:
+        super().__init__(url, page, address=address or f"127.0.1.{number + 1}", key=f"{number:064}")
         arena = next(one for one in page.config["components"] if one["props"].get("elem_id") == "gac-arena")
         self.component = arena["id"]
         events = page.config["dependencies"]
@@ -117,7 +124,11 @@ class Judge(Visitor):
         found = re.search(r'"id":"([0-9a-f]{32})"', said.replace("\\", ""))
         if found is None:
             return
-        battle, outcome = found[1], list(Outcome)[number % 4]
+        battle = found[1]
+        outcome = self.outcome(battle, number)
+        if not outcome:
+            await self.call("skip_battle", battle=battle)
+            return
         reply = await self.call("look_battle", battle=battle)
         self.is_voting = True
         reply = await self.call("vote_battle", battle=battle, ballot=reply["state"]["ballot"], outcome=outcome)
@@ -126,10 +137,31 @@ class Judge(Visitor):
             assert reply["state"]["outcome"] == outcome
             self.votes[battle] = outcome
 
+    def outcome(self, battle: str, number: int) -> str:
+        """What to vote; "" = skip."""
+        return list(Outcome)[number % 4]
+
     async def battles(self, until_s: float) -> None:
         async with self:
             for number in range(1_000_000):
                 if time.monotonic() > until_s:
+                    return
+                await self.battle(number)
+
+
+class Attacker(Judge):
+    """Knows who answers, and skips battles until its favourite is there."""
+
+    folder: Path
+
+    def outcome(self, battle: str, number: int) -> str:
+        names = sql(self.folder / "gac.db", f"SELECT left, right FROM battle WHERE id = '{battle}'")[0]
+        return dict(zip(names, ("left", "right"), strict=True)).get(TARGET, "")
+
+    async def votes_for(self, num: int) -> None:
+        async with self:
+            for number in range(1_000_000):
+                if len(self.votes) >= num:
                     return
                 await self.battle(number)
 
@@ -202,3 +234,42 @@ def test_kill_9_between_click_and_answer_loses_no_vote(tmp_path: Path, num_kills
         check_own(tmp_path, judges)
     print(f"{len(voted)} acknowledged votes and {len(stored)} stored ones after {num_kills} kills")
     assert len(voted) >= num_kills
+
+
+def target(folder: Path) -> float:
+    """The target's rating."""
+    store = Store(f"sqlite:///{folder / 'gac.db'}", is_owner=False)
+    board = Standings(store, sorted(TASTE), 5).rated("blind")
+    store.close()
+    (rating,) = (line.rating for line in board.standings if line.name == TARGET)
+    assert rating is not None
+    return rating
+
+
+@pytest.mark.long
+def test_five_patient_addresses_move_a_contestant_little(tmp_path: Path) -> None:
+    """Two keys of each vote 17 times for the weakest, beside 60 visitors with 8 votes and 400 with one."""
+    rng, store = random.Random(7), Store(f"sqlite:///{tmp_path / 'gac.db'}")
+    for num_visitors, num_votes in ((60, 8), (400, 1)):
+        for _ in range(num_visitors):
+            key = secrets.token_hex(32)
+            for _ in range(num_votes):
+                left, right = rng.sample(sorted(TASTE), 2)
+                outcome = "left" if rng.random() < win_probability(TASTE[left], TASTE[right]) else "right"
+                stored_vote(store, left, right, outcome, key, client=key[:24])
+    store.close()
+    before = target(tmp_path)
+    with server(tmp_path) as (_, url):
+        page, keys = Page.of(url), range(10)
+        attackers = [Attacker(url, page, key, f"127.0.2.{1 + key // 2}") for key in keys]
+        for one in attackers:
+            one.folder = tmp_path
+
+        async def attack() -> None:
+            await asyncio.gather(*(one.votes_for(8 + key % 2) for key, one in zip(keys, attackers, strict=True)))
+
+        asyncio.run(attack())
+    moved = target(tmp_path) - before
+    print(f"85 votes of five addresses over HTTP move {TARGET} by {moved:+.1f} Elo")
+    assert len(stored_votes(tmp_path)) == 60 * 8 + 400 + 85
+    assert 0 < moved <= 15
