@@ -137,7 +137,7 @@ class Votes:
 
     def _allowed(self, wanted: VoteFilter) -> Flags:
         origin = Origin.REFERENCE if wanted.source == "reference" else Origin.PEOPLE
-        keep_N = self.origin_N == _ORIGINS.index(origin)
+        keep_N: Flags = self.origin_N == _ORIGINS.index(origin)
         longest_N = self.style_N2F[:, :, 0].max(axis=1, initial=0)
         if not wanted.has_flagged:
             keep_N &= ~self.is_flagged_N
