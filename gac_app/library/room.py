@@ -28,7 +28,7 @@ class Room:
     @contextmanager
     def place(self) -> Iterator[None]:
         """A place, waited for. Raises BusyError if the only one is held: its holder may be who asks."""
-        if self.size == 1 and self._held.empty():
+        if self.size == 1 and not self._may_hold:
             raise BusyError("an answer is decoded step by step, and there is no room for another; close it first")
         self._places.get()
         try:
