@@ -61,14 +61,11 @@ __all__ = [
     "load",
 ]
 
-_ERRORS = (
-    "BusyError ConfigError ConstraintError GacError MemberError ModelLoadError RequestError RuleError VocabularyError"
-)
 _NAMES = {
     "gac_app.config": "Config",
     "gac_app.decoding.scoring": "Score",
     "gac_app.decoding.trace": "Candidate FinishReason MemberTrace StepTrace TokenEvent",
-    "gac_app.errors": _ERRORS,
+    "gac_app.errors": " ".join(name for name in __all__ if name.endswith("Error")),
     "gac_app.library.answer": "Answer",
     "gac_app.library.gac": "Gac load",
     "gac_app.library.processor": "GacLogitsProcessor",

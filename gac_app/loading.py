@@ -43,12 +43,8 @@ class Watcher(Protocol):
         ...
 
 
-class _Nobody:
-    def set_fetching(self, name: str, progress: Progress) -> None: ...
-
-    def set(self, name: str, phase: Literal["loading", "failed"], *, detail: str = "") -> None: ...
-
-    def set_ready(self, member: MemberConfig, model: Model) -> None: ...
+class _Nobody(Watcher):
+    """Does nothing, as the bodies above."""
 
     def wait(self, name: str, why: str) -> bool:
         return False

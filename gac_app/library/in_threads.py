@@ -24,14 +24,11 @@ async def in_a_thread(work: Callable[[threading.Event], T]) -> T:
 
 async def each_in_a_thread(make: Callable[[], Generator[T, None, Any]]) -> AsyncIterator[T]:
     """The items of the generator that `make` makes; none of them is None. It is closed with this one."""
-    loop = asyncio.get_running_loop()
-    pool = ThreadPoolExecutor(1)
-    items: Generator[T, None, Any] | None = None
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    items = await loop.run_in_executor(pool, make)
     try:
-        items = await loop.run_in_executor(pool, make)
         while (item := await loop.run_in_executor(pool, next, items, None)) is not None:
             yield item
     finally:
-        if items is not None:
-            pool.submit(items.close)
+        pool.submit(items.close)
         pool.shutdown(wait=False)

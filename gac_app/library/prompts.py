@@ -24,9 +24,7 @@ def messages_of(prompt: Prompt) -> str | list[Message]:
     if isinstance(prompt, str):
         return prompt
     if not isinstance(prompt, Sequence) or not prompt:
-        raise RequestError(
-            "prompt", "expected a text, or a list of messages such as {'role': 'user', 'content': '...'}"
-        )
+        raise RequestError("prompt", "expected a text, or a list of messages: {'role': 'user', 'content': '...'}")
     return [_message(message, number) for number, message in enumerate(prompt)]
 
 

@@ -96,9 +96,5 @@ def _name(source: str, taken: Sequence[str]) -> str:
     rest = source.removeprefix(f"{scheme_of(source)}:")
     path, _, file = rest.partition("#")
     stem = Path(file or path.partition("@")[0].rstrip("/")).name.removesuffix(".gguf")[:70] or "model"
-    number = next(number for number in range(1, len(taken) + 2) if _numbered(stem, number) not in taken)
-    return _numbered(stem, number)
-
-
-def _numbered(stem: str, number: int) -> str:
-    return stem if number == 1 else f"{stem}-{number}"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2))]
+    return next(name for name in names if name not in taken)
