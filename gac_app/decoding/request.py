@@ -150,7 +150,7 @@ class Requests:
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is not None:
             if alone not in self._members:
-                raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(self._members)}")
+                raise RequestError("alone", f"{alone!r} is not a member; expected one of {', '.join(self._members)}")
             return [self._members[alone]]
         weights = self._config.weights(settings)
         is_gated = settings.mode != "every-step"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, StepTrace
@@ -31,7 +31,7 @@ class Answer:
     seconds: float
     digest: str
     is_reproducible: bool
-    steps: tuple[StepTrace, ...]
+    steps: tuple[StepTrace, ...] = field(repr=False)
 
     def __str__(self) -> str:
         return self.text

@@ -81,6 +81,9 @@ class Gac(Owner):
         num_sequences = min(model.max_sequences // models.count(model) for model in models)  # views share them
         self._room = Room(max(1, num_sequences // _SEQUENCES_OF_AN_ANSWER))
 
+    def __repr__(self) -> str:
+        return f"Gac({list(self.member_names)})"
+
     def close(self) -> None:
         """Release the models. One that the program has loaded stays loaded. A `Gac` that nobody has any more is closed
         by itself.

@@ -45,7 +45,7 @@ def test_who_takes_part_the_gate_first(settings: dict[str, Any], expected: list[
     requests = requests_of(ensemble())
     assert names(requests, **settings) == expected
     assert names(requests, "b", **settings) == ["b"]
-    with pytest.raises(RequestError, match="member: 'd' is not a member; expected one of a, b, c"):
+    with pytest.raises(RequestError, match="alone: 'd' is not a member; expected one of a, b, c"):
         names(requests, "d", **settings)
 
 

@@ -49,6 +49,11 @@ def test_more_threads_than_sequences_wait_for_their_turn(gac: Gac) -> None:
     assert answers[0].text
 
 
+def test_what_a_notebook_shows_is_short(gac: Gac) -> None:
+    assert repr(gac) == "Gac(['a', 'b'])"
+    assert len(repr(gac.answer("Hello"))) < 400
+
+
 def test_answers_keep_the_order_of_their_prompts(gac: Gac) -> None:
     prompts = [f"Number {number}" for number in range(9)]
     together = gac.answers(prompts, parallel=20)
