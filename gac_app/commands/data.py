@@ -54,7 +54,7 @@ def export(
             from gac_app.arena.outcomes import Origin
 
             people = (Origin.PEOPLE, *((Origin.COMPARE,) if source == "people" else ()))
-            parts = [exports.content(file_format, (Origin.REFERENCE,) if source == "reference" else people)]
+            parts = exports.content(file_format, (Origin.REFERENCE,) if source == "reference" else people)
         try:
             with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
                 for part in parts:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from gac_app.decoding.trace.serialise import token_from_json
-from gac_app.storage import RunStatus, Store
+from gac_app.storage import NewBattle, RunStatus, Store
 from gac_app.storage.database import paging
-from tests.databases import database_in, sql
-from tests.storage.samples import ALICE, BOB, answer, new_run
+from tests.databases import database_in, sql, statements
+from tests.storage.samples import ALICE, BOB, answer, new_id, new_run
 
 
 def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) -> None:
@@ -83,3 +83,14 @@ def test_a_run_whose_position_is_taken_comes_last(store: Store, tmp_path: Path) 
     positions = {one["prompt"]: one["position"] for one in other.export()}
     assert positions == {"here": 0, "and here": 1, "elsewhere": 2}
     other.close()
+
+
+def test_an_export_reads_many_battles_with_each_statement(store: Store) -> None:
+    for _ in range(12):
+        battle = NewBattle(
+            battle_id=new_id(), visitor_key=ALICE, left="a", right="b", body={}, origin="people", is_blind=True
+        )
+        store.battles.start(battle).result()
+    with statements(store.engine) as told:
+        assert len(list(store.battles.export())) == 12
+    assert len(told) == 2 + 2, "two pages, of which one is empty, and their battles and judgements"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gac_app.errors import GacError, RequestError, without_folders
@@ -15,6 +17,8 @@ from gac_app.server.limits.callers import GUESSES, GUESSES_PER_S, bearer_in, cli
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.queue.shares import Allowance
 from gac_app.services.runs.runs import RunService
+
+_CHUNK_BYTES = 2**18
 
 
 class OperatorOnly:
@@ -71,12 +75,25 @@ def export_route(exports: Exports, operator: OperatorOnly) -> APIRouter:
     @router.get("/export")
     async def export(wanted: Annotated[str, Query(alias="format")] = "jsonl") -> Response:
         try:
-            name, content = await run_in_threadpool(exports.everything, wanted)
+            name, parts = exports.everything(wanted)
+            first = await run_in_threadpool(next, parts, b"")
         except RequestError as error:
             return PlainTextResponse(str(error), 400)
         except GacError as error:
             return PlainTextResponse(without_folders(str(error)), 503)
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-        return Response(content, media_type="application/octet-stream", headers=headers)
+        chunks = _chunks(chain([first], parts))  # read as they are sent, in threads
+        return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
 
     return router
+
+
+def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join parts, each of which would take a turn of a thread."""
+    chunk = bytearray()
+    for part in parts:
+        chunk += part
+        if len(chunk) >= _CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)

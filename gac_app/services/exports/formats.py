@@ -138,14 +138,20 @@ _ROWS: dict[Format, Callable[[Iterable[Judged]], Iterator[Row]]] = {
 
 def written(votes: Iterable[Judged], wanted: Format) -> bytes:
     """A file of any format but `JSONL`. Raises GacError if a package for it is missing."""
-    rows = list(_ROWS[wanted](votes))
+    return b"".join(parts(votes, wanted))
+
+
+def parts(votes: Iterable[Judged], wanted: Format) -> Iterator[bytes]:
+    """As `written`; formats of lines give one at a time, the others need all votes first."""
+    rows = _ROWS[wanted](votes)
     if wanted is Format.CSV:
-        return _csv(rows).encode()
-    if wanted is Format.PARQUET:
-        return _parquet(rows)
-    if wanted is Format.LMSYS:
-        return json.dumps(rows, ensure_ascii=False, indent=1).encode()
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        yield _csv(list(rows)).encode()
+    elif wanted is Format.PARQUET:
+        yield _parquet(list(rows))
+    elif wanted is Format.LMSYS:
+        yield json.dumps(list(rows), ensure_ascii=False, indent=1).encode()
+    else:
+        yield from (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
 def _csv(rows: list[Row]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gac_app.arena.outcomes import Origin
 from gac_app.errors import RequestError
-from gac_app.services.exports.formats import Format, written
+from gac_app.services.exports.formats import Format, parts
 from gac_app.services.exports.judged import judged
 from gac_app.services.mirror.lines import Line, stamp_of, written_line
 from gac_app.storage import Imported, RunStatus, Store, StoredBattle
@@ -30,8 +30,10 @@ class Exports:
         self._store = store
         self._open_battles = open_battles
 
-    def everything(self, wanted: str) -> tuple[str, bytes]:
-        """A file of all votes, without battles that can still be judged. Raises RequestError: no such format."""
+    def everything(self, wanted: str) -> tuple[str, Iterator[bytes]]:
+        """The name and the parts of a file of all votes, without battles that can still be judged. Raises RequestError:
+        no such format.
+        """
         try:
             chosen = Format(wanted)
         except ValueError:
@@ -45,10 +47,10 @@ class Exports:
         yield from map(_run_line, self._store.export())
         yield from _battle_lines(self._store.battles.export())
 
-    def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> bytes:
-        """A file of the votes of some origins, without some battles."""
+    def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> Iterator[bytes]:
+        """The parts of a file of the votes of some origins, without some battles; read as they are asked for."""
         chosen, battles = set(origins), self._store.battles.export()
-        return content_of((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
+        return _parts((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
 
     def run_lines(self, run_id: str) -> list[tuple[str, str]]:
         """The ids and lines of a run that has ended and of its battles, if its visitor agrees to publishing."""
@@ -84,9 +86,13 @@ class Exports:
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
     """A file of battles."""
+    return b"".join(_parts(battles, wanted))
+
+
+def _parts(battles: Iterable[StoredBattle], wanted: Format) -> Iterator[bytes]:
     if wanted is Format.JSONL:
-        return "".join(_battle_lines(battles)).encode()
-    return written(judged(one for one in battles if any(_battle_lines([one]))), wanted)
+        return map(str.encode, _battle_lines(battles))
+    return parts(judged(one for one in battles if any(_battle_lines([one]))), wanted)
 
 
 def _may_be_told(battle: StoredBattle) -> bool:

@@ -92,11 +92,10 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
     """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out."""
     wanted = owned(visitor_key) if visitor_key else select(Battle)
     for battle_ids in pages(engine, wanted, Battle.created_at, Battle.id):
-        for battle_id in battle_ids:
-            with reading(engine) as session:
-                battle = session.get(Battle, battle_id, options=whole())
-                found = list(_readable([battle] if battle else []))  # None if deleted meanwhile
-            yield from found
+        query = select(Battle).where(Battle.id.in_(battle_ids)).order_by(Battle.created_at, Battle.id)
+        with reading(engine) as session:
+            found = list(_readable(session.scalars(query.options(*whole()))))
+        yield from found
 
 
 def agreed(session: Session) -> list[tuple[str, int]]:

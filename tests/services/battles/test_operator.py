@@ -151,7 +151,7 @@ def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
     lines = list(Exports(arena.store).lines())
     assert not any(client in line for line in lines for client in ("school", "elsewhere", '"client"'))
     assert Exports(arena.store).import_lines([line_of(line.encode()) for line in lines]).num_new == 0
-    rows = json.loads(Exports(arena.store).content(Format.LMSYS, [Origin.PEOPLE]))
+    rows = json.loads(b"".join(Exports(arena.store).content(Format.LMSYS, [Origin.PEOPLE])))
     assert sorted(row["flags"] for row in rows) == ["", "", "burst agreement dropped", "dropped", "dropped"]
 
 

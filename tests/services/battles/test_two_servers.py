@@ -41,7 +41,7 @@ def counted(arena: Arena) -> list[int]:
     return [
         arena.service.history.newest(ALICE, 9)[1],
         len(list(arena.service.history.own(ALICE))),
-        len(everything.splitlines()),
+        len(list(everything)),
         *(standings.leaderboard(ALICE, own=own).num_votes for own in (True, False)),
     ]
 
