@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gac_app.decoding.alignment import Boundary, Covers
+from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import whole_characters
@@ -146,7 +151,8 @@ def test_a_copy_of_covers_goes_its_own_way() -> None:
 
 
 def test_how_many_ids_an_answer_takes() -> None:
-    covers = covers_of()
+    text = FedText(VocabMapping(vocabulary(OWN), UNION))
+    covers = text.covers
     assert covers.spelling(b"") == (covers.last, (), b"")
     assert covers.spelling(b"abcbc") == (covers.last, (5, 2, 1), b"")
     for missed, max_ids, does_fit in (
@@ -157,11 +163,30 @@ def test_how_many_ids_an_answer_takes() -> None:
         (b"ab\xc3", 2, True),
         (b"dd", 2, True),
     ):
-        assert covers.fits(missed, max_ids) is does_fit, (missed, max_ids)
+        text.missed[:] = missed
+        assert text.fits(max_ids) is does_fit, (missed, max_ids)
     learn(covers, {b"a": 1.0})
     covers.advance(b"bc", is_partial=False)
-    assert (covers.fits(b"", 1), covers.fits(b"", 2)) == (False, True)
-    assert (covers.fits(b"abcd", 2), covers.fits(b"abcd", 3)) == (False, True)
+    for missed, least in ((b"", 2), (b"abcd", 3)):
+        text.missed[:] = missed
+        assert (text.fits(least - 1), text.fits(least)) == (False, True)
+
+
+@given(pieces=st.lists(st.sampled_from([b"a", b"ab", b"bcd", b"d", b"dabc", b"\xc3\xa9"]), max_size=150))
+def test_only_the_new_end_of_what_is_missed_is_spelt(pieces: list[bytes]) -> None:
+    vocabulary_of = vocabulary([*OWN, b"\xc3", b"\xa9"])
+    mapping = VocabMapping(vocabulary_of, UnionVocabulary(token for token in vocabulary_of.token_bytes if token))
+    text = FedText(mapping)
+    with patch.object(mapping, "spell", wraps=mapping.spell) as spell:
+        for piece in pieces:
+            text.miss(piece)
+            text.spelling()
+        assert all(len(call.args[0]) < 200 for call in spell.call_args_list)
+        assert spell.call_count <= 2 * len(pieces)
+    boundary, ids, rest = text.spelling()
+    while boundary.parent:
+        boundary, ids = boundary.parent, boundary.ids + ids
+    assert (ids, rest) == (mapping.spell(b"".join(pieces)), b"")
 
 
 def test_the_ids_of_boundaries_add_up() -> None:

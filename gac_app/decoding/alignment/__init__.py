@@ -1,5 +1,6 @@
 """Tokens of different vocabularies that begin alike: contested tokens and covers. Knows no forward pass."""
 
+from gac_app.decoding.alignment.boundary import Boundary
 from gac_app.decoding.alignment.contested import (
     MaybeContested,
     contested_ranges,
@@ -8,7 +9,7 @@ from gac_app.decoding.alignment.contested import (
     maybe_contested,
     merge,
 )
-from gac_app.decoding.alignment.covers import Boundary, Covers
+from gac_app.decoding.alignment.covers import Covers
 
 __all__ = [
     "Boundary",

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 
+from gac_app.decoding.alignment.boundary import Boundary
 from gac_app.decoding.distribution import MixedDistribution, TokenDistribution, with_added
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import whole_characters
@@ -28,27 +30,6 @@ from gac_app.vocab.tokens import whole_characters
 NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
 WORTH_READING = 0.02  # share of the weight from which a boundary is read
 _MAX_PARTIAL = 256  # longer tokens kept per boundary, likeliest first
-
-
-@dataclass(slots=True, eq=False)
-class Boundary:
-    """A place where one of the member's own tokens ends.
-
-    Attributes:
-        parent: the boundary before; None for the end of the prompt.
-        ids: the member's ids between the two.
-        end: bytes of the answer before it.
-    """
-
-    parent: Boundary | None
-    ids: tuple[int, ...]
-    end: int
-    depth: int = field(init=False)
-    num_ids: int = field(init=False)  # since the end of the prompt
-
-    def __post_init__(self) -> None:
-        self.depth = self.parent.depth + 1 if self.parent else 0
-        self.num_ids = len(self.ids) + (self.parent.num_ids if self.parent else 0)
 
 
 @dataclass(slots=True)
@@ -177,6 +158,23 @@ class Covers:
         self._has_leapt = True
         return rest
 
+    def take_start(self, piece: bytes, num_kept: int) -> int:
+        """As `leap`, but only up to a place where the tokeniser cuts in any case: at least the last `num_kept` bytes
+        are left, and no character and no run of white space is cut. Returns how many bytes of `piece` were taken.
+        """
+        base, ids, _ = self.spelling(piece)
+        text = self._rest(base) + piece
+        sizes = (len(self._mapping.vocabulary.token_bytes[own] or b"") for own in ids)
+        for num, end in reversed([*enumerate(accumulate(sizes), 1)]):
+            before, after = text[end - 1 : end], text[end : end + 2]
+            is_within = before.isspace() or after.isspace() or b"\x80" <= after < b"\xc0"
+            taken = base.end + end - len(self.text)
+            if taken > 0 and len(text) - end >= num_kept and not is_within:
+                self.text += piece[:taken]
+                self._settle(Boundary(base, ids[:num], len(self.text)))
+                return taken
+        return 0
+
     def spelling(self, piece: bytes) -> tuple[Boundary, tuple[int, ...], bytes]:
         """How the member would spell `piece`: the boundary it starts from, the ids, and the incomplete character left
         over. For an empty piece: the last boundary and no ids.
@@ -187,16 +185,6 @@ class Covers:
         text = self._rest(base) + piece
         whole = whole_characters(text)
         return base, self._mapping.spell(whole), text[len(whole) :]
-
-    def fits(self, missed: bytes, max_ids: int) -> bool:
-        """Whether the answer and `missed` take at most `max_ids` ids after the prompt."""
-        if not missed:
-            return self.last.num_ids <= max_ids
-        text, room = self._rest(self.likeliest) + missed, max_ids - self.likeliest.num_ids
-        if len(text) <= room:
-            return True  # a byte takes at most one id
-        whole = whole_characters(text)
-        return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
 
     def surely_fits(self, num_more: int, max_ids: int) -> bool:
         """Whether the answer and so many more bytes take at most `max_ids` ids, however the members cut them."""

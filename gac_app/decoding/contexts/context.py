@@ -155,7 +155,7 @@ class MemberContext:
         self.draft.advance(token_id)
         was_asked, self._is_asked, self._step = self._is_asked, False, None
         if self._is_aligned and not (was_asked and token):
-            self.text.missed += token
+            self.text.miss(token)
             return (token,)
         boundary = self.text.covers.advance(token, is_partial=is_partial)
         vocabulary = self.member.mapping.vocabulary

@@ -5,6 +5,8 @@ from __future__ import annotations
 from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.vocab.mapping import VocabMapping
 
+_MOVING = 64  # bytes at the end, whose cut may change with what follows
+
 
 class FedText:
     """What was fed since the prompt: bytes in the member's covers, then bytes that it has missed.
@@ -39,7 +41,19 @@ class FedText:
 
     def fits(self, max_ids: int) -> bool:
         """Whether the text takes at most `max_ids` of the member's ids."""
-        return self.covers.fits(bytes(self.missed), max_ids)
+        if not self.missed:
+            return self.covers.last.num_ids <= max_ids
+        base = self.covers.likeliest
+        if base.num_ids + len(self.covers.text) - base.end + len(self.missed) <= max_ids:
+            return True  # a byte takes at most one id
+        base, ids, rest = self.spelling()
+        return base.num_ids + len(ids) + len(rest) <= max_ids
+
+    def miss(self, token: bytes) -> None:
+        """Add a token that the member is not asked about."""
+        self.missed += token
+        if len(self.missed) >= 2 * _MOVING and not self.rest:
+            del self.missed[: self.covers.take_start(bytes(self.missed), _MOVING)]
 
     def spelling(self) -> tuple[Boundary, tuple[int, ...], bytes]:
         """How the member would read what it has missed; see `Covers.spelling`."""
