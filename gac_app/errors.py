@@ -22,7 +22,9 @@ A message says what is wrong and what is expected. It may be shown to the operat
 
 from __future__ import annotations
 
+import dis
 import re
+import threading
 import traceback
 
 _FOLDERS = re.compile(r"(?<![\w/:.\\~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])*(?=[^\s/\\])")
@@ -38,6 +40,16 @@ def place_of(error: BaseException, file: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == file] or frames
     return f"{own[-1].filename}:{own[-1].lineno}" if own else file
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether it is the user's Ctrl-C: that arrives in the main thread, and not at a `raise`."""
+    if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+        return False
+    deepest = error.__traceback__
+    while deepest and deepest.tb_next:
+        deepest = deepest.tb_next
+    return not deepest or deepest.tb_frame.f_code.co_code[deepest.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 def without_folders(message: str) -> str:

@@ -23,7 +23,7 @@ class Teller:
         most: tokens that it tells at most.
         most_wanted: single tokens that it tells of at once.
         asked: how many tokens it was asked for, each time; minus how many single ones it was asked about.
-        fails: at its second question.
+        fails: at every question but a step's first.
     """
 
     most: float = math.inf
@@ -40,7 +40,7 @@ class Teller:
 
     def note(self, num: int) -> None:
         self.asked.append(num)
-        if self.fails and len(self.asked) > 1:
+        if self.fails and num != self.asked[0]:
             raise MemberError("b", "exception", "planned")
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 
 from gac_app.decoding.distribution import MayDraft, PendingRead, ReadResult, distributions_of
-from gac_app.errors import GacError, MemberError
+from gac_app.errors import GacError, MemberError, is_interrupt
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
@@ -104,9 +104,11 @@ def failures_named(model: Model) -> Iterator[None]:
     try:
         with torch.inference_mode():
             yield
-    except (GacError, KeyboardInterrupt):
+    except GacError:
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         raise failure_of(model, error) from error
 
 

@@ -121,6 +121,8 @@ def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], time
         progress = sequence.progress
         try:
             return future.result(timeout_s)
+        except MemberError as error:
+            raise MemberError(member.name, error.kind, error.message) from error  # a view fails as itself
         except TimeoutError:
             if sequence.progress == progress:
                 future.cancel()

@@ -33,20 +33,23 @@ def mix_of(request: Request, prior: Mapping[str, float], share: Share, stopped: 
         SessionStopped: soon after `stopped` is set.
     """
     rule = weight_rules.of(request.settings)
-    bits = prompt_bits(request, share, stopped) if rule.needs_prompt and len(request.members) > 1 else {}
-    weights = partial(StepWeights, prior, rule, lambda: bits)
+    needs_prompt = rule.needs_prompt and len(request.members) > 1
+    bits = {m.name: prompt_bits(request, share, stopped, m.name) for m in request.members} if needs_prompt else {}
+    weights = partial(StepWeights, prior, rule, bits.__getitem__)
     return Mix(combiner_of(request.members, request.settings), weights, rules_key(request.settings))
 
 
-def prompt_bits(request: Request, share: Share, stopped: threading.Event | None = None) -> dict[str, float]:
-    """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
-    Takes one sequence of each member.
+def prompt_bits(request: Request, share: Share, stopped: threading.Event | None, name: str) -> float:
+    """Bits per byte of the prompt's text under a member alone, as a document. Of a long prompt, its end counts. Takes a
+    sequence of the member.
 
     Raises:
         SessionStopped: soon after `stopped` is set.
+        MemberError: the member fails.
     """
-    text, settings = request.text[-_PROMPT_CHARS_READ:], request.settings
-    return {one.name: _score_alone(one, settings, text, share, stopped).bits_per_byte for one in request.members}
+    [member] = (member for member in request.members if member.name == name)
+    text = request.text[-_PROMPT_CHARS_READ:]
+    return _score_alone(member, request.settings, text, share, stopped).bits_per_byte
 
 
 def _score_alone(member: Member, settings: Settings, text: str, share: Share, stopped: threading.Event | None) -> Score:

@@ -15,6 +15,8 @@ from gac_app.decoding.distribution import MemberStep, told_distribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember, Member
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
+from gac_app.decoding.view import ViewMember
+from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
@@ -198,6 +200,16 @@ def test_a_second_question_may_fail(policy: str) -> None:
         assert (finished.reason, finished.detail) == (FinishReason.ERROR, "b: planned")
     else:
         assert [(step.token, step.dropped) for step in steps] == [(b"the", ("b",))] * 2
+
+
+@pytest.mark.parametrize("names", [("a", "v"), ("a", "b", "v"), ("a", "v", "b")])
+def test_a_view_whose_server_fails_is_dropped_itself(names: tuple[str, ...]) -> None:
+    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]
+    members = told(models, [0, 1], [Teller(), Teller(fails=True)]).members
+    members["v"] = ViewMember(members["b"], MemberConfig(name="v", source="random:0"))
+    ensemble = Ensemble([members[name] for name in names], config_of(names))
+    steps, _ = decoded(ensemble, max_new_tokens=2, on_member_failure="drop")
+    assert [(step.token, sorted(step.dropped)) for step in steps] == [(b"the", sorted(names[1:]))] * 2
 
 
 def test_only_what_was_told_is_shown() -> None:

@@ -131,6 +131,8 @@ class HeldSequence:
         if read.stage is Stage.REJECTED:
             self._reject()
             return None
+        for distribution in result.distributions:
+            distribution.member = self._member.name
         start = self.end - len(result.distributions) + 1
         self.distributions |= {start + index: distribution for index, distribution in enumerate(result.distributions)}
         first = min(first, self.end - 1)

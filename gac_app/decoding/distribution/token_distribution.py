@@ -37,10 +37,12 @@ class TokenDistribution:
     Attributes:
         partial_ids: union tokens that stand for longer strings, which are no union tokens -> the part of the token's
             probability that belongs to those strings.
+        member: who is asked for more of it, where a server computes it; a view is another one than its base.
         num_told: tokens whose probabilities a server told; 0 = the model was computed here.
         missing: the probability that a server did not divide among tokens, so that a guess was used.
     """
 
+    member = ""
     num_told = 0
     missing = 0.0
 

@@ -13,8 +13,9 @@ Shape suffixes: `U` the union vocabulary, `V` a member's own, `K` the tokens tol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
+from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from itertools import accumulate
@@ -25,6 +26,7 @@ import torch
 
 from gac_app.decoding.distribution.token_distribution import CutBounds, TokenDistribution
 from gac_app.decoding.distribution.top_k_bounds import CLEARLY
+from gac_app.errors import MemberError
 from gac_app.vocab.mapping import FloatV, ProbsC, VocabMapping
 from gac_app.vocab.union import IdsV
 
@@ -102,7 +104,8 @@ class ToldDistribution(TokenDistribution):
 
     def _tell(self, num: int) -> None:
         if self._has_more:
-            ids, logprobs, most = self._ask.more(num)
+            with self._failures_named():
+                ids, logprobs, most = self._ask.more(num)
             self._has_more = len(ids) >= num
             if len(ids) > self._num_top:
                 self._num_top, new = len(ids), set(ids)
@@ -111,11 +114,19 @@ class ToldDistribution(TokenDistribution):
                     ([*ids, *(own for own, _ in before)], [*logprobs, *(logprob for _, logprob in before)], most)
                 )
 
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        try:
+            yield
+        except MemberError as error:
+            raise MemberError(self.member or error.member, error.kind, error.message) from error
+
     def know(self, ids: Iterable[int]) -> bool:
         if self.is_whole or not (wanted := self._unknown(ids)):
             return False
         known, logprobs, most = self._told
-        told = self._ask.about(wanted, (known[0], logprobs[0])) if known else None
+        with self._failures_named():
+            told = self._ask.about(wanted, (known[0], logprobs[0])) if known else None
         if told is None:
             return False
         self._learn(([*known, *wanted], [*logprobs, *told], most))

@@ -79,7 +79,7 @@ class Stepper:
     def prepare(self) -> None:
         """Before the first step. Raises SessionStopped, MemberError."""
         if not self._is_alone:
-            self._rules.weights.prepare()
+            self._without_failing(lambda: self._rules.weights.prepare(list(self.alive)))
 
     def step(self, forced: int | None = None, num_left: int = 0) -> Decision:
         """Take one step.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.contracts import WeightInputs, WeightRule, memory_of
@@ -27,19 +26,20 @@ class StepWeights:
 
     Args:
         prior: the weights that the rule starts from, by member name.
-        read_prompt: gives the prompt's bits per byte under each member; called once, if the rule needs it.
+        read_prompt: gives the prompt's bits per byte under a member; called once for each, if the rule needs it.
     """
 
     def __init__(
         self,
         prior: Mapping[str, float],
         rule: WeightRule | None = None,
-        read_prompt: Callable[[], Mapping[str, float]] = dict,
+        read_prompt: Callable[[str], float] = float,
     ) -> None:
         self._prior = prior
         self._rule = rule or WeightRule()
         self._memory = memory_of(self._rule)
         self._read_prompt = read_prompt
+        self._prompt_bits: dict[str, float] = {}
         self._evidence: dict[str, float] = {}  # log-probability of the chosen pieces
 
     @property
@@ -52,10 +52,11 @@ class StepWeights:
         """Whether every step counts, not only those at whose boundaries the members part."""
         return self._memory is not None
 
-    def prepare(self) -> None:
-        """Read the prompt, if the rule needs that: before a session reads anything, so that it takes no more room."""
-        if self._rule.needs_prompt:
-            _ = self._prompt_bits
+    def prepare(self, names: Sequence[str]) -> None:
+        """Let members read the prompt, if the rule needs that: before a session reads anything, as it has room then."""
+        for name in names if self._rule.needs_prompt else ():
+            if name not in self._prompt_bits:
+                self._prompt_bits[name] = self._read_prompt(name)
 
     def of(self, names: Sequence[str], distribution_of: DistributionOf | None = None) -> dict[str, float]:
         """The weights of the members taking part, summing to 1; equal weights if all are 0.
@@ -100,6 +101,7 @@ class StepWeights:
         if self._rule.needs_distributions and distribution_of:
             inputs = replace(inputs, distributions={name: distribution_of(name) for name in names})
         if self._rule.needs_prompt:
+            self.prepare(names)
             inputs = replace(inputs, prompt_bits=self._prompt_bits)
         with self._rule.failures_named():
             given = self._rule(inputs)
@@ -107,7 +109,3 @@ class StepWeights:
         if not all(0 <= weight < math.inf for weight in weights.values()):
             raise RuleError(self._rule.rule_name, "gave a weight that is no finite number of at least 0")
         return weights
-
-    @cached_property
-    def _prompt_bits(self) -> Mapping[str, float]:
-        return self._read_prompt()

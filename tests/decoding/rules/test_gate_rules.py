@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import math
+import signal
 
 import pytest
 import torch
@@ -64,19 +66,27 @@ def test_a_confidence_out_of_bounds_is_told() -> None:
 class Unopened(GateRule):
     """Cannot decide."""
 
-    ends_thread: bool = False
+    raises: str
 
     def __call__(self, gate: TokenDistribution) -> float:
         return 1.0
 
     def opens(self, *_: object, **__: object) -> bool:
-        raise SystemExit("planned") if self.ends_thread else ValueError("planned")
+        if self.raises == "Ctrl-C":
+            signal.raise_signal(signal.SIGINT)
+        raise getattr(builtins, self.raises)("planned")
 
 
-@pytest.mark.parametrize("ends_thread", [False, True])
-def test_a_decision_that_fails_is_told(*, ends_thread: bool) -> None:
-    gate = Gate(Unopened(ends_thread=ends_thread))
-    with pytest.raises(RuleError, match="SystemExit: planned" if ends_thread else "ValueError: planned"):
+@pytest.mark.parametrize("raised", ["ValueError", "SystemExit", "KeyboardInterrupt"])
+def test_a_decision_that_fails_is_told(raised: str) -> None:
+    gate = Gate(Unopened(raises=raised))
+    with pytest.raises(RuleError, match=f"{raised}: planned"):
+        gate.decide([gate.view(distribution(0.9, 0.1))], is_stable=True)
+
+
+def test_a_pressed_ctrl_c_is_no_failure_of_a_rule() -> None:
+    gate = Gate(Unopened(raises="Ctrl-C"))
+    with pytest.raises(KeyboardInterrupt):
         gate.decide([gate.view(distribution(0.9, 0.1))], is_stable=True)
 
 

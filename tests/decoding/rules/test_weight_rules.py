@@ -18,7 +18,7 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import RuleError
 from gac_app.models.base import Read
 from tests.decoding.conftest import make
-from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 PRIOR = {"a": 0.25, "b": 0.75}
 
@@ -54,17 +54,16 @@ def test_prompt_perplexity_by_hand() -> None:
 def test_the_prompt_is_read_once_and_only_where_it_counts() -> None:
     asked = []
 
-    def read_prompt() -> dict[str, float]:
-        asked.append(1)
-        return {"a": 1.0, "b": 1.0}
+    def read_prompt(name: str) -> float:
+        asked.append(name)
+        return 1.0
 
     weights = StepWeights(PRIOR, PromptPerplexity(), read_prompt)
     assert weights.of(["a"]) == {"a": 1.0}
     assert not asked
     assert weights.of(["a", "b"]) == weights.of(["a", "b"]) == PRIOR
-    assert len(asked) == 1
     StepWeights(PRIOR, Average(), read_prompt).of(["a", "b"])
-    assert len(asked) == 1
+    assert asked == ["a", "b"]
 
 
 def test_the_better_reader_of_the_prompt_counts_more() -> None:
@@ -124,6 +123,18 @@ def test_a_stopped_answer_reads_no_further_in_its_prompt() -> None:
     assert isinstance(finished, FinishedEvent)
     assert (finished.reason, [model.num_passes for model in models]) == (FinishReason.ABORT, [1, 0])
     assert [model.num_held for model in models] == [0, 0]
+
+
+@pytest.mark.parametrize("policy", ["stop", "drop"])
+def test_a_member_may_fail_at_the_prompt_that_is_weighed(policy: str) -> None:
+    models = [FakeModel("a"), FakeModel("b", fault=Fault("raise")), FakeModel("c", 2)]
+    how = {"weights": "prompt-perplexity", "mode": "every-step", "max_new_tokens": 2, "on_member_failure": policy}
+    with closing(ensemble_of(models, config_of(list("abc"), how))) as ensemble:
+        *events, finished = ensemble.generate("the vote", raw=True)
+    assert isinstance(finished, FinishedEvent)
+    expected = FinishReason.ERROR if policy == "stop" else FinishReason.LENGTH
+    assert finished.reason is expected, finished.detail
+    assert [event.step.dropped for event in events] == ([] if policy == "stop" else [("b",)] * 2)  # type: ignore[union-attr]
 
 
 class Broken(WeightRule):
