@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gac_app.member_config import scheme_of
 MemberSource = str | Path | Mapping[str, Any] | tuple[Any, Any]
 Source = str | Path | Config | Mapping[str, Any] | Sequence[MemberSource] | None
 
+_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+([@#].+)?")  # organisation/name, optionally a revision and a file
 _IN_HAND_SEQUENCES = 16  # a model in hand has no memory set aside for them
 
 
@@ -71,7 +73,7 @@ def _member(item: Any, taken: Sequence[str]) -> dict[str, Any]:
         for member in read_config(None, os.environ).members:
             if member.name == text:
                 return member.model_dump()
-        text = f"hub:{text}"
+        text = f"hub:{text}" if _REPOSITORY.fullmatch(text) else text
     return {"name": _name(text, taken), "source": text}
 
 

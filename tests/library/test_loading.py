@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import gac_app
-from gac_app import Config, ConfigError, Gac, RequestError, load
+from gac_app import Config, ConfigError, Gac, ModelLoadError, RequestError, load
 from gac_app.library.sources import described
 from tests.models.tiny import save_gemma3, save_llama
 
@@ -116,10 +116,13 @@ def test_members_get_names_from_their_sources(tmp_path: Path, monkeypatch: pytes
         ({"members": []}, "members: "),
         ({"members": RANDOM, "colour": 1}, "colour: unknown key"),
         ("nowhere.yaml", "cannot be read"),
+        (["./nowhere"], r"there is no .*nowhere; expected a directory"),
+        (["no/such/folder"], r"there is no .*no/such/folder; expected a directory"),
+        (["hub:org/-name"], r"-name: hub:org/-name: .*Repo id"),
     ],
 )
 def test_what_is_no_source_is_told(source: Any, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises((ConfigError, ModelLoadError), match=told):
         load(source)
 
 

@@ -43,11 +43,11 @@ class HubSource:
 def cached_repository(source: HubSource, member: MemberConfig, cache_dir: Path) -> Path | None:
     """The directory of a repository's snapshot, if the cache has it whole. Uses no network."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(**_wanted(source, member, cache_dir), local_files_only=True))
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, HFValidationError):  # fetching says why
         return None
 
 
@@ -108,13 +108,13 @@ def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[st
 
 def _asked(source: HubSource, download: Callable[[], _T]) -> _T:
     """The result of `download`, with the library's errors turned into ours and without progress bars."""
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HFValidationError, HTTPError
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
     try:
         return download()
-    except (HTTPError, OSError) as error:
+    except (HTTPError, OSError, HFValidationError) as error:
         raise _error(source, error) from error
 
 
