@@ -53,6 +53,7 @@ class Operator:
     ) -> None:
         self._store, self._contestants, self._min_votes = store, tuple(contestants), min_votes
         self._revocable = revocable
+        self._kept: tuple[object, dict[str, Any]] | None = None  # what the overview tells of the votes, and its version
 
     def overview(self) -> dict[str, Any]:
         """Controls, counts per pair, ratings with and without the heaviest addresses, and who voted, JSON-able.
@@ -60,7 +61,16 @@ class Operator:
         Visitors, by pseudonym, and bursts, which are the votes of an address within 15 days, come by their weight, then
         by how one-sided they are.
         """
-        revocable, book = self._revocable(), Votebook(self._contestants)
+        revocable, store = self._revocable(), self._store.battles
+        version = (*store.votes_version(), store.num_judgements(), revocable)
+        if self._kept is None or self._kept[0] != version:
+            self._kept = version, self._figures(revocable)
+        controls = controls_of(store.controls())
+        return {"controls": controls.model_dump(), "num_today": store.num_started(today()), **self._kept[1]}
+
+    def _figures(self, revocable: frozenset[str]) -> dict[str, Any]:
+        """What the overview tells of the votes but those on `revocable` battles; takes seconds for many votes."""
+        book = Votebook(self._contestants)
         rows = [row for row in self._store.battles.votes() if row.battle_id not in revocable]
         book.add(rows)
         weight_N = book.votes.weights(VoteFilter())
@@ -70,11 +80,8 @@ class Operator:
         others = book.votes.where(np.array([row.client not in heaviest for row in rows], dtype=bool))
         pairs = Counter(tuple(sorted((vote.cast.left, vote.cast.right))) for vote in votes)
         flagged = Counter(tuple(sorted((vote.cast.left, vote.cast.right))) for vote in votes if vote.flags)
-        controls = controls_of(self._store.battles.controls())
         return {
-            "controls": controls.model_dump(),
             "contestants": self._contestants,
-            "num_today": self._store.battles.num_started(today()),
             "num_votes": len(votes),
             "num_flagged": sum(bool(vote.flags) for vote in votes),
             "pairs": [{"names": pair, "num": num, "num_flagged": flagged[pair]} for pair, num in sorted(pairs.items())],

@@ -61,6 +61,7 @@ class BattleStore:
     of_run = reads(queries.of_run)
     agreed = reads(queries.agreed)
     num_started = reads(queries.num_started)
+    num_judgements = reads(queries.num_judgements)
     cast = reads(queries.cast)
     verdicts = reads(queries.verdicts)
 

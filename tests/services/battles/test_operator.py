@@ -16,7 +16,9 @@ from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import line_of
 from gac_app.storage import NewBattle, NewJudgement, Store
+from tests.databases import statements
 from tests.services.battles.test_arena import NAMES, Arena
+from tests.services.battles.test_standings import stored_vote
 from tests.services.house import ALICE, BOB, House
 from tests.storage.samples import new_id
 
@@ -246,3 +248,15 @@ def test_the_day_begins_at_midnight_in_utc(house: House) -> None:
     stored(arena.store, ALICE)
     assert arena.store.battles.num_started(datetime(2000, 1, 1, tzinfo=UTC)) == 1
     assert arena.store.battles.num_started(datetime(3000, 1, 1, tzinfo=UTC)) == 0
+
+
+def test_the_overview_reads_votes_again_after_a_change(house: House) -> None:
+    arena = Arena(house)
+    stored_vote(arena.store, *sorted(NAMES)[:2], "left", BOB, "address")
+    operator = arena.service.operator
+    first = operator.overview()
+    with statements(arena.store.engine) as told:
+        assert operator.overview() == first
+    assert not [one for one in told if "judgement.facts" in one]
+    operator.judge("visitor", first["visitors"][0]["name"], "dropped")
+    assert operator.overview()["visitors"][0] != first["visitors"][0]
