@@ -233,7 +233,8 @@ class ArenaService:
     # --- inside
 
     def _learn_client_keys(self) -> None:
-        use_client_keys(settle(self._store.battles.client_keys(period_now())))
+        keys = settle(self._store.battles.client_keys(period_now()))
+        use_client_keys(keys)
 
     def _open(self) -> Controls:
         """The operator's controls. Raises BusyError if they allow no battle now."""

@@ -13,6 +13,7 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import has_something_to_judge
+from gac_app.services.queue.shares import voter_of
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
 from gac_app.storage import NewJudgement, Store, clean_text
@@ -164,7 +165,7 @@ def _cast(battle: Battle, given: Outcome, seconds: float) -> Cast:
     left, right = (battle.pair[side].name for side in SIDES)
     return Cast(
         owner=battle.owner,
-        client=battle.client,
+        client=voter_of(battle.client),
         pair=(left, right),
         prompts=tuple(turn.prompt for turn in battle.turns),
         left_score=given.left_score,

@@ -7,6 +7,7 @@ from typing import Any
 
 from gac_app.arena.outcomes import Origin
 from gac_app.services.battles.battles import Battle
+from gac_app.services.queue.shares import voter_of
 from gac_app.services.settling import log_failure
 from gac_app.storage import ANSWERED, CONTINUING, NewBattle, Store
 
@@ -36,7 +37,7 @@ class BattleRecorder:
             is_blind=True,
             language=battle.language,
             config_hash=self._config_hash,
-            client=battle.client,
+            client=voter_of(battle.client),
         )
         log_failure(self._store.battles.start(new), f"battle {battle.id}")
 

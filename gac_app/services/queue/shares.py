@@ -27,14 +27,24 @@ def client_of(address: str) -> str:
     try:
         known = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:  # a host name, or a local socket
-        network = address
+        network, within = address, []
     else:
         mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
         known = mapped or known
-        network = str(ipaddress.ip_network((known, 64 if known.version == 6 else 32), strict=False))
-    content, now = network.encode("utf-8", "replace"), period_now()
-    keys = [_keys.get(period, _PROCESS_KEY) for period in (now - 1, now)]
-    return ":".join(blake2b(content, key=key, digest_size=5).hexdigest() for key in keys)
+        sizes = (32,) if known.version == 4 else (48, 64)
+        network, *within = (str(ipaddress.ip_network((known, bits), strict=False)) for bits in sizes)
+    keys = [_keys.get(period, _PROCESS_KEY) for period in (period_now() - 1, period_now())]
+    voter = ":".join(_hashed(network, key) for key in keys)
+    return "/".join([voter, *(_hashed(one, _PROCESS_KEY) for one in within)])
+
+
+def voter_of(client: str) -> str:
+    """What names a client beside its votes: of an IPv6 address, its /48 network alone, as one customer may have it."""
+    return client.partition("/")[0]
+
+
+def _hashed(text: str, key: bytes) -> str:
+    return blake2b(text.encode("utf-8", "replace"), key=key, digest_size=5).hexdigest()
 
 
 def period_now() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gac_app.services.queue import shares
-from gac_app.services.queue.shares import Allowance, client_of
+from gac_app.services.queue.shares import Allowance, client_of, voter_of
 
 
 def test_a_client_is_an_address_or_an_ipv6_network() -> None:
@@ -25,6 +25,15 @@ def keys() -> Iterator[dict[int, bytes]]:
     shares.use_client_keys(found)
     yield found
     shares.use_client_keys(before)
+
+
+def test_a_voter_is_a_customer_s_network() -> None:
+    """Who has 65,536 networks of clients has one vote."""
+    home, other = client_of("2001:db8:1:2::1"), client_of("2001:db8:1:3::1")
+    assert home != other
+    assert voter_of(home) == voter_of(other) != voter_of(client_of("2001:db8:2::1"))
+    assert voter_of(client_of("192.0.2.1")) == client_of("192.0.2.1")
+    assert len(voter_of(home)) <= 24, "as the database keeps it"
 
 
 def test_names_in_successive_periods_share_a_hash(keys: dict[int, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
