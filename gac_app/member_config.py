@@ -113,6 +113,7 @@ class MemberConfig(Frozen):
     num_params: float | None = Field(None, gt=0)  # for planning without the weights
     chat_template: str | None = None  # Jinja; None = the model's own, "" = none
     chat_template_kwargs: dict[str, bool | int | float | str] = Field({})  # the template's, such as enable_thinking
+    end_tokens: Literal["known", "configured"] = "known"  # configured: those of the model's own configuration alone
     score: float | None = Field(None, gt=0)  # benchmark score, for `weights: score`
     allow_remote_code: bool = False  # runs the model repository's Python code
     allow_pickle: bool = False  # loads .bin weights, which can run code
@@ -188,7 +189,8 @@ class MemberConfig(Frozen):
     @property
     def unset(self) -> set[str]:
         """Keys that say nothing where they are not set, so that a digest of the others stays what it was."""
-        return {key for key in ("adapter", "vllm") if not getattr(self, key)}
+        defaults = {key: type(self).model_fields[key].default for key in ("adapter", "end_tokens", "vllm")}
+        return {key for key, default in defaults.items() if getattr(self, key) == default}
 
     @property
     def model_options(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
+
+if TYPE_CHECKING:
+    from gac_app.vocab.tokens import MemberVocabulary
 
 
 def vocab(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -28,6 +31,8 @@ def vocab(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         table.add_row(member["name"], f"{member['vocab_size']:,}", f"{member['num_shared']:,}", *shares)
     console = Console(markup=False, highlight=False)
     console.print(table)
+    for member in facts["members"]:
+        console.print(f"{member['name']} ends with {', '.join(member['end_tokens'])}")
     console.print(f"union: {facts['union_size']:,} tokens, END included; built in {facts['build_s']:.2f} s")
 
 
@@ -49,8 +54,14 @@ def _facts(config: Config) -> dict[str, Any]:
         "union_size": len(union),
         "build_s": round(build_s, 3),
         "members": [
-            {"name": name, "vocab_size": size, "num_shared": num_shared}
-            for name, size, num_shared in zip(config.member_names, found.sizes, found.num_shared, strict=True)
+            {"name": name, "vocab_size": size, "num_shared": num_shared, "end_tokens": _end_tokens(vocabulary)}
+            for name, size, num_shared, vocabulary in zip(
+                config.member_names, found.sizes, found.num_shared, vocabularies, strict=True
+            )
         ],
         "overlap": [[round(share, 4) for share in row] for row in found.overlap],
     }
+
+
+def _end_tokens(vocabulary: MemberVocabulary) -> list[str]:
+    return [vocabulary.end_texts.get(token_id) or f"the id {token_id}" for token_id in sorted(vocabulary.end_ids)]

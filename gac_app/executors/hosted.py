@@ -210,10 +210,14 @@ def hosted(request: LoadRequest) -> HostedModel:
         return random_model(member, HostedRandom)
     files = request.fetch()
     if files.kind == "gguf":
-        return HostedGguf(member.name, files.path, **member.model_options)
-    from gac_app.models.hf.loading import described
+        model: HostedModel = HostedGguf(member.name, files.path, **member.model_options)
+    else:
+        from gac_app.models.hf.loading import described
 
-    return HostedTransformers(member.name, *described(member, files.path), **member.model_options)
+        model = HostedTransformers(member.name, *described(member, files.path), **member.model_options)
+    if member.end_tokens == "configured":
+        model.vocabulary = model.vocabulary.as_configured
+    return model
 
 
 def _ask(read: Read, start: int) -> Ask:

@@ -68,8 +68,12 @@ def load_model(
     if member.server:
         from gac_app.models.remote.model import load_remote
 
-        return load_remote(request, member.server)
-    return (load_elsewhere or loader_of(member.backend))(request)
+        model: Model = load_remote(request, member.server)
+    else:
+        model = (load_elsewhere or loader_of(member.backend))(request)
+    if member.end_tokens == "configured":
+        model.vocabulary = model.vocabulary.as_configured
+    return model
 
 
 def load_auto(request: LoadRequest) -> Model:

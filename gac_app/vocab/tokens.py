@@ -5,8 +5,8 @@ Text is for the edge: one character may span several tokens, one token several h
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from gac_app.errors import VocabularyError
 
@@ -39,12 +39,16 @@ class MemberVocabulary:
         end_ids: ids that end a text or a turn.
         byte_ids: byte-fallback ids (`<0x2E>`), fed only where no ordinary token has the same bytes.
         encode: the tokeniser: plain text -> ids, no special tokens added, none recognised.
+        configured_ids: those of the end ids that the model's own configuration names; none = it is not known.
+        end_texts: how the end tokens are written, by id, where that is known.
     """
 
     token_bytes: tuple[bytes | None, ...]
     end_ids: frozenset[int]
     byte_ids: frozenset[int]
     encode: Encode
+    configured_ids: frozenset[int] = frozenset()
+    end_texts: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises VocabularyError if an id is none of the vocabulary's."""
@@ -53,6 +57,11 @@ class MemberVocabulary:
 
     def __len__(self) -> int:
         return len(self.token_bytes)
+
+    @property
+    def as_configured(self) -> MemberVocabulary:
+        """It with no other end tokens than those that the model's own configuration names, where these are known."""
+        return replace(self, end_ids=self.end_ids & self.configured_ids or self.end_ids)
 
     def texts(self) -> set[bytes]:
         """The distinct byte strings that the ids stand for. End tokens stand for none."""

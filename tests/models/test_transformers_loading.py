@@ -22,6 +22,7 @@ from gac_app.models.hf.loading import _dtype, _placed, _quantized, needed
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
 from gac_app.models.sources import ModelFiles
+from tests.command_line import run_command
 from tests.models.conftest import load_directory
 
 EVIL = """
@@ -29,6 +30,8 @@ from pathlib import Path
 Path({marker!r}).write_text("ran")
 from transformers import LlamaConfig as EvilConfig, LlamaForCausalLM as EvilModel
 """
+
+ENDS = {"known": ["<|endoftext|>", "<|im_end|>"], "configured": ["<|im_end|>"]}
 
 
 @pytest.fixture
@@ -171,6 +174,14 @@ def test_a_model_is_made_as_configured(llama_dir: Path) -> None:
         assert (model.name, model.context_length, model.max_sequences, model.num_threads) == ("tiny", 77, 3, 2)
         assert model.vocabulary.decode(model.encode_chat([Message("user", "the end")])) == b"so the end"
         assert not model._model.training
+
+
+def test_end_tokens_are_listed_and_may_be_the_configured_ones(llama_dir: Path, tmp_path: Path) -> None:
+    members = [{"name": end_tokens, "source": str(llama_dir), "end_tokens": end_tokens} for end_tokens in ENDS]
+    (tmp_path / "config.yaml").write_text(json.dumps({"members": members}))
+    done = run_command("vocab", "--json", "--config", str(tmp_path / "config.yaml"), GAC_CACHE=str(tmp_path))
+    assert {member["name"]: member["end_tokens"] for member in json.loads(done.stdout)["members"]} == ENDS
+    assert "end_tokens" in MemberConfig(name="a", source="random:0").unset, "no digest of a default changes"
 
 
 @pytest.mark.parametrize(

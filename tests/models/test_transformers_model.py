@@ -72,7 +72,8 @@ def test_an_id_outside_the_embedding_is_the_members_failure(model: TransformersM
 
 def test_vocabulary_of_the_byte_level_model(llama: TransformersModel) -> None:
     vocabulary = llama.vocabulary
-    assert vocabulary.end_ids == {0, 2}  # <|endoftext|> and <|im_end|>
+    assert vocabulary.end_ids == {0, 2}
+    assert vocabulary.end_texts == {0: "<|endoftext|>", 2: "<|im_end|>"}
     assert [vocabulary.token_bytes[i] for i in (0, 1, 2)] == [None] * 3
     assert vocabulary.token_bytes[-16:] == (None,) * 16  # padding of the embedding
     assert vocabulary.token_bytes[-17] == b"<tool>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gac_app.errors import ModelLoadError, VocabularyError
@@ -57,9 +58,12 @@ class TokenizedModel(Model, ABC):
         self._encode = TextEncoder(backend)
         vocab_size: int = model.get_output_embeddings().weight.shape[0]
         try:
-            vocabulary = read_vocabulary(backend, vocab_size, _end_ids(model, tokenizer), self._encode)
+            configured, known = _end_ids(model, tokenizer)
+            vocabulary = read_vocabulary(backend, vocab_size, configured | known, self._encode)
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
+        texts = {i: backend.id_to_token(i) or "" for i in vocabulary.end_ids}
+        vocabulary = replace(vocabulary, configured_ids=configured, end_texts=texts)
         template = _one_template(tokenizer.chat_template) if chat_template is None else chat_template
         self._has_template = bool(template)
         super().__init__(
@@ -107,13 +111,13 @@ def length_of_context(model: Any, wanted: int | None) -> int:
     return min(lengths)
 
 
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """End tokens in the model's generation config and tokenizer, and control tokens known to end a turn."""
+def _end_ids(model: Any, tokenizer: Any) -> tuple[frozenset[int], frozenset[int]]:
+    """End tokens in the model's generation config and tokenizer; control tokens known to end a turn."""
     named = model.generation_config.eos_token_id
     named_ids = named if isinstance(named, list) else [named]
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
-    known = [i for i, token in added.items() if token.special and token.content in END_TEXTS]
-    return frozenset(i for i in (*named_ids, tokenizer.eos_token_id, *known) if i is not None)
+    known = frozenset(i for i, token in added.items() if token.special and token.content in END_TEXTS)
+    return frozenset(i for i in (*named_ids, tokenizer.eos_token_id) if i is not None), known
 
 
 def _one_template(template: Any) -> str:

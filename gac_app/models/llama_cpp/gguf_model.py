@@ -96,7 +96,8 @@ class LlamaCppTokenizer:
                 end_ids.add(token_id)
         # llama.cpp counts fill-in-the-middle marks as end tokens; they end no answer.
         end_ids -= {lib.llama_vocab_fim_pad(vocab), lib.llama_vocab_fim_rep(vocab), lib.llama_vocab_fim_sep(vocab)}
-        return MemberVocabulary(tuple(pieces), frozenset(end_ids), frozenset(byte_ids), self)
+        texts, configured = {i: self._special_text(i) for i in end_ids}, frozenset({lib.llama_vocab_eos(vocab)})
+        return MemberVocabulary(tuple(pieces), frozenset(end_ids), frozenset(byte_ids), self, configured, texts)
 
     def _tokenize(self, text: str, recognise_control: bool) -> list[int]:
         data = bytes_of(text)
