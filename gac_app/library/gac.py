@@ -187,8 +187,7 @@ class Gac(Owner):
     ) -> tuple[Settings, dict[str, Any]]:
         """The settings, checked, and the other arguments of the engine."""
         self.check_usable()
-        given = settings.model_dump() if isinstance(settings, Settings) else dict(settings or {})
-        given = {**given, **changes}
+        given = {**(settings.model_dump() if isinstance(settings, Settings) else settings or {}), **changes}
         if not given.get("gate", ""):
             given.pop("gate", None)  # the configuration's
         return self.config.settings_from(given), {"alone": alone, "raw": raw}

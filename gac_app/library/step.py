@@ -25,7 +25,7 @@ class Step:
     Attributes:
         weights: of the members that take part, by name, summing to 1.
         is_ensembled: several members take part, or one drawn to stand for all; otherwise the gate decides alone.
-        confidence: the gate's, 0 to 1; None where no gate is asked.
+        confidence: the gate's, 0 to 1; None where a member answers alone.
     """
 
     def __init__(self, view: StepView) -> None:

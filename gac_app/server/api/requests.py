@@ -159,15 +159,9 @@ class ChatMessage(Asked):
     content: Annotated[
         str | Annotated[list[TextPart], Field(min_length=1, max_length=1000, fail_fast=True)],
         described_as("text, or parts of type text; nothing else is supported"),
-    ]
+    ] = ""
     name: Ignored = Field(None, description="Has no effect.")
     tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_no_answer(cls, data: Any) -> Any:
-        is_empty = isinstance(data, dict) and data.get("role") == "assistant" and data.get("content") is None
-        return {**data, "content": ""} if is_empty else data
 
     def message(self) -> Message:
         return message_of(self.role, self.content)
