@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 import secrets
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -17,6 +19,8 @@ from tests.server.site import API, Page, Visitor
 
 NUM_PARALLEL = 12
 LONG = 900_000
+JSON = {"Content-Type": "application/json"}
+KEYS = b",".join(b'"k%d":1' % number for number in range(70_000))
 
 
 class Hostile:
@@ -51,6 +55,9 @@ class Hostile:
                     await asyncio.sleep(0.02)
 
         await asyncio.gather(*(one_after_another() for _ in range(num_parallel)))
+
+    async def raw(self, path: str, body: Any) -> int:
+        return (await self.visitor.http.post(path, content=body, headers=JSON)).status_code
 
     async def post(self, route: str, body: dict[str, Any]) -> int:
         return (await self.visitor.http.post(f"{API}/{route}", json=body)).status_code
@@ -91,6 +98,50 @@ class Hostile:
 
     async def one_event(self) -> int:
         return await self.post("queue/join", {**self.visitor.body(), "fn_index": self.page.quick()["id"], "data": []})
+
+    # --- for the event loop
+
+    async def ordinary(self) -> object:
+        """What an ordinary neighbour does: one run after another, though as fast as it can."""
+        await asyncio.sleep(NUM_PARALLEL * random.random())
+        return await self.heard_runs()
+
+    async def surrogates(self) -> int:
+        return await self.raw(f"{API}/queue/join", b'{"data":["' + b"\\ud800" * (LONG // 6) + b'"]}')
+
+    async def parts(self) -> int:
+        return await self.raw(f"{API}/queue/join", b'{"data":[' + b"[]," * (LONG // 3) + b"[]]}")
+
+    async def unknown_keys(self) -> int:
+        return await self.raw("/v1/chat/completions", b"{" + KEYS + b"}")
+
+    async def wrong_ids(self) -> int:
+        return await self.raw("/detokenize", b'{"tokens":[' + b'"a",' * 180_000 + b'"a"]}')
+
+    async def deep(self) -> int:
+        return await self.raw("/v1/responses", b"[" * LONG)
+
+    async def slow_bodies(self) -> int:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(100):
+                yield b"[" * 9000
+                await asyncio.sleep(0.01)
+
+        return await self.raw(f"{API}/queue/join", pieces())
+
+    async def early_close(self) -> int:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"[" * (LONG // 2)
+            raise httpx.WriteError("gone")
+
+        return await self.raw(f"{API}/queue/join", pieces())
+
+    async def new_hosts(self) -> int:
+        headers = {"Host": f"localhost:{random.randrange(1, 65_536)}"}
+        return (await self.visitor.http.get("/config", headers=headers)).status_code
+
+    async def schemas(self) -> int:
+        return (await self.visitor.http.get("/v1/openapi.json")).status_code
 
 
 if __name__ == "__main__":

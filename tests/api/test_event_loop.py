@@ -1,0 +1,89 @@
+"""No handler keeps the event loop, which meanwhile answers nobody: the largest requests of each route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.server.host import create_host
+from gac_app.server.limits import callers
+from tests.api.site import ASK, HERE, Site
+from tests.event_loops import watched_loops
+from tests.server.hostile import KEYS, LONG
+from tests.ui.planted import planted_service
+
+pytestmark = pytest.mark.slow
+Sites = Callable[..., Site]
+SAID: dict[str, Any] = {"model": "a", "messages": ASK, "logprobs": True, "top_logprobs": 8, "gac": {}}
+TEXT = {"prompt": "word " * (MAX_PROMPT_CHARS // 5), "return_token_strs": True}
+DOCUMENT: dict[str, Any] = {"model": "a", "prompt": "word " * 400, "echo": True, "logprobs": 8, "max_tokens": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {**SAID, "n": 8, "max_tokens": 200}),
+        ("/v1/chat/completions", {**SAID, "n": 4, "max_tokens": 128, "stream": True}),
+        ("/v1/completions", DOCUMENT),
+        ("/v1/completions", {**DOCUMENT, "stream": True}),
+        ("/v1/responses", {"model": "a", "input": "Hi", "max_output_tokens": 400, "gac": {}, "stream": True}),
+        ("/tokenize", TEXT),
+        ("/detokenize", {"tokens": [300] * 200_000}),
+    ],
+)
+def test_large_answers_are_written_off_the_event_loop(site: Sites, path: str, body: dict[str, Any]) -> None:
+    client = site().client
+    small = {name: value for name, value in body.items() if name not in ("n", "stream")}
+    client.post(path, json={**small, **({"prompt": "Hi"} if "prompt" in body else {})})  # what is loaded once
+    with watched_loops() as slow:
+        assert client.post(path, json=body).status_code == 200
+    assert slow == []
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    service = planted_service(tmp_path_factory.mktemp("host"))
+    with TestClient(create_host(service, service.config), base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/v1/openapi.json", "/gradio_api/info", "/metrics", "/readyz"])
+def test_documents_are_kept(page: TestClient, path: str) -> None:
+    page.get(path)
+    with watched_loops() as slow:
+        assert page.get(path).status_code == 200
+    assert slow == []
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/v1/chat/completions", "/v1/responses", "/detokenize"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data":["' + b"\\ud800" * (LONG // 6) + b'"]}',
+        b'{"data":[' + b"[]," * (LONG // 3) + b"[]]}",
+        b"{" + KEYS + b"}",
+        b'{"tokens":[' + b'"a",' * 180_000 + b'"a"]}',
+        b"[" * LONG,
+    ],
+    ids=["surrogates", "parts", "keys", "ids", "deep"],
+)
+def test_large_bodies_are_read_off_the_event_loop(page: TestClient, path: str, body: bytes) -> None:
+    with watched_loops() as slow:
+        answer = page.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 404)
+    assert slow == []
+
+
+def test_a_watch_sees_what_keeps_the_event_loop(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def here(_: object, client: str, work: Callable[[], Any]) -> Any:
+        return work()
+
+    monkeypatch.setattr(callers.Callers, "work", here)
+    client = site().client
+    with watched_loops() as slow:
+        assert client.post("/tokenize", json=TEXT).status_code == 200
+    assert slow

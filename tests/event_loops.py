@@ -1,0 +1,40 @@
+"""How long single callbacks keep the event loops of hosts, which meanwhile answer nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MOST_S = 0.05
+_run = asyncio.Handle._run
+
+
+@contextmanager
+def watched_loops() -> Iterator[list[str]]:
+    """The callbacks that took longer than `MOST_S`, in any thread but this one.
+
+    What counts is the thread's own time on a core, without collecting garbage, so that a busy machine is no failure.
+    """
+    slow, here, collecting = list[str](), threading.current_thread(), threading.local()
+
+    def timed(handle: asyncio.Handle) -> None:
+        collecting.s, before = 0.0, time.thread_time()
+        _run(handle)
+        took_s = time.thread_time() - before - collecting.s
+        if took_s > MOST_S and threading.current_thread() is not here:
+            slow.append(f"{1000 * took_s:.0f} ms: {handle!r}")
+
+    def note(phase: str, _: object) -> None:
+        collecting.s = getattr(collecting, "s", 0.0) + time.thread_time() * (1 if phase == "stop" else -1)
+
+    gc.callbacks.append(note)
+    asyncio.Handle._run = timed  # type: ignore[method-assign]
+    try:
+        yield slow
+    finally:
+        asyncio.Handle._run = _run  # type: ignore[method-assign]
+        gc.callbacks.remove(note)
