@@ -132,7 +132,7 @@ def test_more_are_asked_for_while_much_is_unknown(
         (lambda _: b"<html>", "something else than JSON"),
         (lambda _: None, "broke the connection off"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": []}]}, "no tokens"),
-        (lambda _: b'{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": NaN}]}]}', "no logarithms"),
+        (lambda _: b'{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": NaN}]}]}', "else than JSON"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": 3}]}]}, "no logarithms"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 99999, "logprob": -1}]}]}, "the id 99,999"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": -1}] * 2}]}, "no distribution"),
@@ -274,6 +274,18 @@ def test_single_tokens_are_told(api: str, directory: Path, url: str, fake: FakeI
         if told:
             alone = [model.tell_of(STEP, [1, 2], [own], (2, float(logprobs[2]))) for own in (200, 201)]
             assert alone == [pytest.approx([float(logprobs[own])], abs=1e-4) for own in (200, 201)]
+
+
+def test_llama_server_tells_of_half_its_tokens(
+    directory: Path, url: str, fake: FakeInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gac_app.models.remote.servers._MOST_WANTED", 2)
+    logprobs = fake.logprobs([1, 2])
+    half = range(len(logprobs) // 2)
+    known = int(logprobs.argmax()), float(logprobs.max())
+    with closing(load(member_of(directory, url))) as model:
+        assert model.tell_of(STEP, [1, 2], [*half], known) == pytest.approx(logprobs[: len(half)].tolist(), abs=1e-4)
+        assert model.tell_of(STEP, [1, 2], [*half, len(half)], known) is None
 
 
 @pytest.mark.parametrize("api", ["llama-server", "sglang"])

@@ -98,7 +98,7 @@ class LlamaServer(Server):
                 logs[self._letter] -= _LEAD
             return [logs.get(own, math.log(_LEAST)) - logs[known[0]] + known[1] for own in wanted]
 
-        if len(wanted) > _MOST_WANTED:
+        if len(wanted) > max(_MOST_WANTED, len(self._vocabulary) // 2):  # what it costs grows with their number
             return None
         bias = [[own, _LIKELY] for own in {*wanted, known[0]} - {self._letter}]
         bias.append([self._letter, _LIKELY + _LEAD])  # which it takes

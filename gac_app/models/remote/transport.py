@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
+import orjson
 
 from gac_app.member_config import ServerConfig
 from gac_app.models.remote.engine import ANSWER_S, AbsentError, BusyError, RefusedError, ServerError
@@ -74,7 +74,7 @@ class Transport:
                 raise BusyError(said, _after_s(response.headers.get("Retry-After", "")))
             raise (RefusedError if response.status_code in (400, 413, 422) else ServerError)(said)
         try:
-            return json.loads(data)
+            return orjson.loads(data)
         except ValueError as error:
             raise ServerError(f"{self.url}{path} answered something else than JSON") from error
 
