@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -13,9 +13,6 @@ from rich.table import Table
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
-
-if TYPE_CHECKING:
-    from gac_app.vocab.tokens import MemberVocabulary
 
 
 def vocab(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -50,18 +47,15 @@ def _facts(config: Config) -> dict[str, Any]:
             VocabMapping(vocabulary, union)
         build_s = time.monotonic() - started
         found = report(vocabularies)
+    ends = [[v.end_texts.get(own) or f"the id {own}" for own in sorted(v.end_ids)] for v in vocabularies]
     return {
         "union_size": len(union),
         "build_s": round(build_s, 3),
         "members": [
-            {"name": name, "vocab_size": size, "num_shared": num_shared, "end_tokens": _end_tokens(vocabulary)}
-            for name, size, num_shared, vocabulary in zip(
-                config.member_names, found.sizes, found.num_shared, vocabularies, strict=True
+            {"name": name, "vocab_size": size, "num_shared": num_shared, "end_tokens": end_tokens}
+            for name, size, num_shared, end_tokens in zip(
+                config.member_names, found.sizes, found.num_shared, ends, strict=True
             )
         ],
         "overlap": [[round(share, 4) for share in row] for row in found.overlap],
     }
-
-
-def _end_tokens(vocabulary: MemberVocabulary) -> list[str]:
-    return [vocabulary.end_texts.get(token_id) or f"the id {token_id}" for token_id in sorted(vocabulary.end_ids)]

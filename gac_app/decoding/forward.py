@@ -104,10 +104,8 @@ def failures_named(model: Model) -> Iterator[None]:
     try:
         with torch.inference_mode():
             yield
-    except GacError:
-        raise
     except BaseException as error:
-        if is_interrupt(error):
+        if isinstance(error, GacError) or is_interrupt(error):
             raise
         raise failure_of(model, error) from error
 

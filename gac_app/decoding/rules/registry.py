@@ -38,10 +38,8 @@ class Rule(BaseModel):
         """Whatever the rule raises becomes a RuleError that names it."""
         try:
             yield
-        except GacError:
-            raise
         except BaseException as error:  # `SystemExit` too, which would end a thread without a word
-            if is_interrupt(error):
+            if isinstance(error, GacError) or is_interrupt(error):
                 raise
             place = place_of(error, _file_of(type(self)))
             raise RuleError(self.rule_name, _said(error), place) from error
@@ -173,10 +171,8 @@ class Registry(Generic[RuleT]):
             first = error.errors()[0]
             field = ".".join(part for part in (self.params_field, path_of(first["loc"])) if part)
             raise RequestError(field, message_of(first)) from None
-        except GacError:
-            raise
         except BaseException as error:  # what a plug-in's own checks raise
-            if is_interrupt(error):
+            if isinstance(error, GacError) or is_interrupt(error):
                 raise
             raise RequestError(self.field, f"{name!r} cannot be made: {_said(error)}") from error
 
