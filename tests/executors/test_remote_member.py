@@ -34,7 +34,7 @@ class FarModel(FakeModel, RemoteModel):
 
     num_meeting: int = 1
     num_told: int = 100_000
-    _tells_about = False
+    _most_wanted = 0
     why: str = ""
 
     def __post_init__(self) -> None:

@@ -130,6 +130,7 @@ def test_more_are_asked_for_while_much_is_unknown(
         (lambda _: {}, "unexpected: KeyError"),
         (lambda _: [], "unexpected: TypeError"),
         (lambda _: b"<html>", "something else than JSON"),
+        (lambda _: b" " * 100_000, "an answer without end"),
         (lambda _: None, "broke the connection off"),
         (lambda _: {"completion_probabilities": [{"top_logprobs": []}]}, "no tokens"),
         (lambda _: b'{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": NaN}]}]}', "else than JSON"),
@@ -140,8 +141,14 @@ def test_more_are_asked_for_while_much_is_unknown(
     ],
 )
 def test_a_bad_answer_is_the_members_failure(
-    broken: Callable[[Any], Any], said: str, directory: Path, url: str, fake: FakeInference
+    broken: Callable[[Any], Any],
+    said: str,
+    directory: Path,
+    url: str,
+    fake: FakeInference,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("gac_app.models.remote.transport._MOST_BYTES", 99_999)
     with closing(load(member_of(directory, url))) as model:
         fake.broken = broken
         with pytest.raises(MemberError, match=said) as caught:
@@ -274,6 +281,15 @@ def test_single_tokens_are_told(api: str, directory: Path, url: str, fake: FakeI
         if told:
             alone = [model.tell_of(STEP, [1, 2], [own], (2, float(logprobs[2]))) for own in (200, 201)]
             assert alone == [pytest.approx([float(logprobs[own])], abs=1e-4) for own in (200, 201)]
+
+
+@pytest.mark.parametrize("prob", [1e300, "NaN"])
+def test_single_tokens_have_probabilities(prob: object, directory: Path, url: str, fake: FakeInference) -> None:
+    with closing(load(member_of(directory, url))) as model:
+        told = [{"id": 5, "prob": 0.5}, {"id": 6, "prob": prob}]
+        fake.broken = lambda _: {"completion_probabilities": [{"top_probs": told}]}
+        with pytest.raises(MemberError, match=r"told of no logarithms of probabilities: \[(69|nan)"):
+            model.tell_of(STEP, [1, 2], [6], (5, -0.5))
 
 
 def test_llama_server_tells_of_half_its_tokens(

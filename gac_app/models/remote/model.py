@@ -31,6 +31,7 @@ T = TypeVar("T")
 MOST_UNKNOWN = 0.01
 _TIMES_MORE = 16
 _PAUSE_S = 0.1  # before a busy server is asked again; twice as long each time
+_ROUNDING = 0.01
 _NOTHING = -1e4  # a logit that gives the probability 0
 
 
@@ -44,7 +45,7 @@ class RemoteModel(Model):
     _num_asked: int
     _most_told: int  # tokens, as far as is known; more are refused
     _identity: str  # of the model there
-    _tells_about = True  # single tokens
+    _most_wanted = 1_000_000  # single tokens, as far as is known; more are refused
 
     def forward(self, reads: list[Read]) -> list[torch.Tensor]:
         return [self._logits_NV(read) for read in reads]
@@ -90,10 +91,13 @@ class RemoteModel(Model):
         """See `Server.logprobs_of`. Raises MemberError."""
         with self._failures_named():
             try:
-                if self._tells_about:
-                    return self._patiently(sequence, partial(self._server.logprobs_of, ids, wanted, known))
-            except RefusedError:  # an older version
-                self._tells_about = False
+                if len(wanted) <= self._most_wanted:
+                    told = self._patiently(sequence, partial(self._server.logprobs_of, ids, wanted, known))
+                    if told and not all(logprob <= _ROUNDING for logprob in told):
+                        raise ServerError(f"{self._server.url} told of no logarithms of probabilities: {told[:3]}")
+                    return told
+            except RefusedError:  # an older version, or a limit
+                self._most_wanted = len(wanted) - 1
         return None
 
     @contextmanager
