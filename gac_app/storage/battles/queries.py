@@ -153,8 +153,10 @@ def _is_open(since: datetime) -> ColumnElement[bool]:
 
 
 def _is_held() -> ColumnElement[bool]:
-    """Whether a server judges a battle. `> ""`: most have none, and the index leads past them."""
-    return Battle.server_id > ""
+    """Whether a server judges a battle. `> ""`: most have none, and the index leads past them. Never NULL, as it is
+    negated too.
+    """
+    return Battle.server_id.is_not(None) & (Battle.server_id > "")
 
 
 def _has_vote(since: datetime | None = None) -> ColumnElement[bool]:
