@@ -21,6 +21,7 @@ from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import (
+    FEW_AT_ONCE,
     PromptForks,
     ReadTexts,
     Score,
@@ -228,7 +229,15 @@ class Ensemble:
         mix = mix_of(request, self.config.weights(settings), share, stopped)
         first, *others = (self.union.token(token_id) for token_id in ids) if ids else (b"",)
         starts = [document_ids(member, first) for member in members]
-        forks = PromptForks(members, starts, timeout_s, share, is_reproducible=is_fixed, stopped=stopped)
+        forks = PromptForks(
+            members,
+            starts,
+            timeout_s,
+            share,
+            is_reproducible=is_fixed,
+            stopped=stopped,
+            ids_at_once=FEW_AT_ONCE,
+        )
         with closing(forks):
             scorer = TextScorer(forks, make_gate(settings), mix, num_top)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_tokens

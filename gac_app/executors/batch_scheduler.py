@@ -36,6 +36,7 @@ PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that too
 BACKGROUND_REST = 9.0  # and background reads after a pass that took 1
 CHUNK = 0.3, 64  # seconds of a chunk, for which whoever comes next waits; its ids at least
 SHORT_CHUNK = 0.1, 16  # the same while others are there
+LONG = 9  # ids: more than drafts have
 
 
 class BatchScheduler:
@@ -213,7 +214,7 @@ class BatchScheduler:
 
     def _is_long_beside_others(self, command: ReadCommand) -> bool:
         """Whether others would wait for it: for a chunk of a prompt, or for a text to be scored."""
-        is_long = command.num_read > 0 or command.sequence.num_uncomputed >= SHORT_CHUNK[1]
+        is_long = command.num_read > 0 or command.sequence.num_uncomputed >= LONG
         return is_long and self._shares.are_others(command.sequence.share)
 
     def _begun(self) -> Iterator[ReadCommand]:

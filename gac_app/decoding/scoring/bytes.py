@@ -33,7 +33,7 @@ from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.pieces import IDS_AT_ONCE, LEAST_LOG_PROB, PromptForks, Score, log_mean, log_sum
+from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, PromptForks, Score, log_mean, log_sum
 from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 
@@ -74,6 +74,7 @@ def read_text(
     *,
     num_top: int,
     stopped: threading.Event | None,
+    ids_at_once: int,
 ) -> TextProbs:
     """Read `text` after the ids of `sequence`, at least the last of which is uncomputed.
 
@@ -81,13 +82,15 @@ def read_text(
         timeout_s: of one read.
         num_top: tokens of each `tops`.
         stopped: raises SessionStopped at the next read once it is set.
+        ids_at_once: of one read.
     """
     mapping, union = member.mapping, member.mapping.union
     ids = mapping.spell(text)
     nothing = array("d", [0.0, *[-math.inf] * len(text)])
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
-    for own, distribution in zip(ids, distributions(member, sequence, list(ids), timeout_s, stopped), strict=True):
+    found = distributions(member, sequence, list(ids), timeout_s, stopped, ids_at_once)
+    for own, distribution in zip(ids, found, strict=True):
         _add_boundary(probs, start, distribution.log_probs_U.cpu().numpy(), text, union)
         probs.views[start] = gate.view(distribution)
         if num_top:
@@ -104,7 +107,15 @@ def read_text(
 
 def read_by_all(forks: PromptForks, text: bytes, gate: Gate, num_top: int = 0) -> dict[str, TextProbs]:
     """As `read_text`, by every member at once, after the prompt; by name."""
-    read = partial(read_text, text=text, gate=gate, timeout_s=forks.timeout_s, num_top=num_top, stopped=forks.stopped)
+    read = partial(
+        read_text,
+        text=text,
+        gate=gate,
+        timeout_s=forks.timeout_s,
+        num_top=num_top,
+        stopped=forks.stopped,
+        ids_at_once=forks.ids_at_once,
+    )
     with forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
         found = pool.map(read, forks.members, sequences)
         return {member.name: probs for member, probs in zip(forks.members, found, strict=True)}
@@ -115,13 +126,14 @@ def distributions(
     sequence: Sequence,
     ids: list[int],
     timeout_s: float | None,
-    stopped: threading.Event | None = None,
+    stopped: threading.Event | None,
+    ids_at_once: int,
 ) -> Iterator[TokenDistribution]:
     """The distribution before each of `ids`. Raises SessionStopped at the next read once `stopped` is set."""
-    for start in range(0, len(ids), IDS_AT_ONCE):
+    for start in range(0, len(ids), ids_at_once):
         if stopped and stopped.is_set():
             raise SessionStopped
-        chunk = ids[start : start + IDS_AT_ONCE]
+        chunk = ids[start : start + ids_at_once]
         sequence.extend(chunk[:-1])
         result = awaited(member, sequence, member.read(sequence, num_logits=len(chunk), with_logs=True), timeout_s)
         sequence.extend(chunk[-1:])

@@ -31,7 +31,7 @@ from gac_app.vocab.union import UnionVocabulary
 
 LEAST_LOG_PROB = -9999.0  # of what cannot be, so that no text is impossible
 _LEAST_PROB = 1e-38  # about float32's least, 87 nats: of what rules make of whole distributions
-IDS_AT_ONCE = 32  # or pieces: longer texts are read in parts
+IDS_AT_ONCE, FEW_AT_ONCE = 32, 10  # or pieces: longer texts are read in parts; few where others wait for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class PromptForks:
         namespace: of the prefix cache.
         is_reproducible: logits must not depend on what else runs or ran.
         stopped: ends reads when set.
+        ids_at_once: or pieces: others wait for a read of so many.
     """
 
     members: list[Member]
@@ -70,6 +71,7 @@ class PromptForks:
     _: KW_ONLY
     is_reproducible: bool = False
     stopped: threading.Event | None = None
+    ids_at_once: int = IDS_AT_ONCE
     _read: list[Sequence | None] = field(init=False, default_factory=list)  # None: there is nothing to continue from
 
     @contextmanager
@@ -163,8 +165,8 @@ def read_steps(
     """
     is_stable = True
     with forks.sequences() as sequences:
-        for start in range(0, len(token_ids), IDS_AT_ONCE):
-            chunk = list(token_ids[start : start + IDS_AT_ONCE])
+        for start in range(0, len(token_ids), forks.ids_at_once):
+            chunk = list(token_ids[start : start + forks.ids_at_once])
             distributions = _read_chunk(forks, sequences, chunk)
             for token_id, at_step in zip(chunk, zip(*distributions, strict=True), strict=True):
                 names = (member.name for member in forks.members)

@@ -16,7 +16,7 @@ from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.scoring.bytes import Segment, distributions, read_by_all, segments
-from gac_app.decoding.scoring.pieces import PromptForks, learn, log_mean, read_steps
+from gac_app.decoding.scoring.pieces import FEW_AT_ONCE, PromptForks, learn, log_mean, read_steps
 from gac_app.decoding.scoring.scorer import Mix
 from gac_app.models.base import Sequence
 
@@ -53,7 +53,7 @@ def score_ids(
     tokens = [mapping.vocabulary.token_bytes[own] or b"" for own in ids]
     scores = [TokenScore(token, None) for token in tokens[:1]]
     sequence.extend(ids[:1])
-    found = distributions(member, sequence, ids[1:], timeout_s, stopped)
+    found = distributions(member, sequence, ids[1:], timeout_s, stopped, FEW_AT_ONCE)
     for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
         place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
         log_prob = -math.inf if place is None else distribution.log_prob_of(place)
