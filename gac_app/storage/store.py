@@ -23,7 +23,7 @@ from gac_app.storage.runs.imports import import_run
 from gac_app.storage.runs.records import AnswerRecord, Imported
 from gac_app.storage.runs.traces import packed
 from gac_app.storage.servers import STOP_S, Heartbeat
-from gac_app.storage.tombstones import bury, tombstones
+from gac_app.storage.tombstones import buried, bury
 
 _MAX_LOOKED = 50_000  # visitors
 
@@ -72,7 +72,7 @@ def _import_records(session: Session, runs: Sequence[Mapping[str, Any]], battles
     """Import runs and battles in the format of exports, which must have been checked, in one transaction. What was
     deleted here is withheld.
     """
-    deleted = tombstones(session, [*(run["run_id"] for run in runs), *(battle.battle_id for battle in battles)])
+    deleted = buried(session, [*(run["run_id"] for run in runs), *(battle.battle_id for battle in battles)])
     wanted_runs = [run for run in runs if run["run_id"] not in deleted]
     wanted = [battle for battle in battles if battle.battle_id not in deleted]
     num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
@@ -186,4 +186,4 @@ class Store(Database):
     adopt = writes(visitors.adopt)
     delete_visitor = deletes(_delete_visitor)
     import_records = writes(_import_records)
-    tombstones = reads(tombstones)
+    deleted_ids = reads(buried)

@@ -26,11 +26,11 @@ class Tombstone(Base):
 def bury(session: Session, ids: DeletedIds) -> None:
     """Write tombstones, in the transaction of the deletion."""
     gone = {*ids.run_ids, *ids.battle_ids}
-    if new := gone - tombstones(session, gone):
+    if new := gone - buried(session, gone):
         session.execute(insert(Tombstone), [{"id": one} for one in sorted(new)])
 
 
-def tombstones(session: Session, among: Collection[str] | None = None) -> set[str]:
+def buried(session: Session, among: Collection[str] | None = None) -> set[str]:
     """The ids that have tombstones: all of them, or those `among` some."""
     query = select(Tombstone.id)
     return set(session.scalars(query if among is None else query.where(Tombstone.id.in_(among))))

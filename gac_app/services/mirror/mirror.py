@@ -194,7 +194,7 @@ class Mirror:
     def _restore(self) -> None:
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
-        gone = index.unmarked(self._store.tombstones())
+        gone = index.unmarked(self._store.deleted_ids())
         if gone != DeletedIds():
             self.deleted(gone)
             self.settle_deletions()
@@ -224,7 +224,7 @@ class Mirror:
         for key, line in lines:
             digest = blake2b(line.encode(), digest_size=8).digest()
             with self._file:
-                if self._written.get(key) != digest and not self._store.tombstones([key]):
+                if self._written.get(key) != digest and not self._store.deleted_ids([key]):
                     self._append(line)
                     self._written[key] = digest
                     self._written.move_to_end(key)

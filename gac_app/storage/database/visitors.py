@@ -78,8 +78,10 @@ def _move(session: Session, table: Table, old_id: int, new_id: int) -> None:
     if "number" not in table.c:
         session.execute(update(table).where(is_old).values(visitor_id=new_id))
         return
-    columns = [column for column in table.c if column.name != "number"]
-    rows = [{**row, "visitor_id": new_id} for row in session.execute(select(*columns).where(is_old)).mappings()]
+    columns = [column for column in table.c if column.name not in ("number", "visitor_id")]
+    names = [column.name for column in columns]
+    found = session.execute(select(*columns).where(is_old)).all()
+    rows = [{**dict(zip(names, row, strict=True)), "visitor_id": new_id} for row in found]
     session.execute(delete(table).where(is_old))
     if rows:
         session.execute(insert(table), rows)
