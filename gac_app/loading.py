@@ -32,22 +32,22 @@ InHand = Mapping[str, tuple[Any, Any]]  # a member's name -> a transformers mode
 class Watcher(Protocol):
     """Is told how far each member is. Calls come from several threads."""
 
-    def set_fetching(self, name: str, progress: Progress) -> None: ...
+    def set_fetching(self, name: str, progress: Progress) -> None:
+        return
 
-    def set(self, name: str, phase: Literal["loading", "failed"], *, detail: str = "") -> None: ...
+    def set(self, name: str, phase: Literal["loading", "failed"], *, detail: str = "") -> None:
+        return
 
-    def set_ready(self, member: MemberConfig, model: Model) -> None: ...
+    def set_ready(self, member: MemberConfig, model: Model) -> None:
+        return
 
     def wait(self, name: str, why: str) -> bool:
         """Its server is not there. Whether to ask it again, now that it has waited."""
-        ...
+        return False
 
 
 class _Nobody(Watcher):
-    """Does nothing, as the bodies above."""
-
-    def wait(self, name: str, why: str) -> bool:
-        return False
+    """Is told nothing, and does not wait."""
 
 
 def load_ensemble(

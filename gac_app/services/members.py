@@ -68,23 +68,20 @@ class Members:
 
     Args:
         tell: is told each state, the first ones too, in the thread that loads the member.
-        again_s: seconds between two questions to a server that is not there.
 
     Attributes:
         decodes_together: decodes all streams of a run, where they cannot have threads.
         kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
     """
 
-    def __init__(
-        self, config: Config, tell: Callable[[MemberState], None] = lambda _: None, *, again_s: float = AGAIN_S
-    ) -> None:
+    def __init__(self, config: Config, tell: Callable[[MemberState], None] = lambda _: None) -> None:
         self.decodes_together: DecodesTogether | None = None
         self.kept: Callable[[], dict[str, Any]] = dict
         self._tell = tell
         self._ensemble: Ensemble | None = None
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
-        self._closed, self._again_s = threading.Event(), again_s
+        self._closed = threading.Event()
         for state in self._states.values():
             tell(state)
 
@@ -143,7 +140,7 @@ class Members:
     def wait(self, name: str, why: str) -> bool:
         """See `Watcher`: its card says what is awaited."""
         self.set(name, "waiting", detail=why)
-        return not self._closed.wait(self._again_s)
+        return not self._closed.wait(AGAIN_S)
 
     def set_failed(self, detail: str) -> None:
         """Mark a failure. If no single member caused it, mark all, so that none seems to be fine."""

@@ -192,8 +192,11 @@ def test_a_step_waits_for_a_busy_server_while_it_can(
 
 
 @pytest.mark.parametrize("absent", [{"busy": [(503, "")] * 3}, {"broken": lambda _: None}])
-def test_a_server_that_is_not_there_yet_is_awaited(absent: dict[str, Any], directory: Path, tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_yet_is_awaited(
+    absent: dict[str, Any], directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The card says what for, until it answers or the program ends."""
+    monkeypatch.setattr("gac_app.services.members.AGAIN_S", 0.001)
     fake = FakeInference(load_directory(tiny.save_llama(tmp_path)), **absent)
     told: list[MemberState] = []
 
@@ -204,7 +207,7 @@ def test_a_server_that_is_not_there_yet_is_awaited(absent: dict[str, Any], direc
 
     with served(fake) as url:
         config = Config.model_validate({"members": [member_of(directory, url)]})
-        members = Members(config, tell, again_s=0.001)
+        members = Members(config, tell)
         load_ensemble(config, members).close()
         assert [state.phase for state in told[:2]] == ["waiting", "loading"]
         assert {state.phase for state in told[2:-1]} == {"waiting"}
