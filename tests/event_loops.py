@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 MOST_S = 0.05
 _run = asyncio.Handle._run
 
@@ -38,3 +40,11 @@ def watched_loops() -> Iterator[list[str]]:
     finally:
         asyncio.Handle._run = _run  # type: ignore[method-assign]
         gc.callbacks.remove(note)
+
+
+@pytest.fixture(autouse=True)
+def loops_are_free() -> Iterator[None]:
+    """Fails a test whose host has a handler that keeps its event loop."""
+    with watched_loops() as slow:
+        yield
+    assert slow == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.api.site import Site
+from tests.event_loops import loops_are_free as loops_are_free
 from tests.services.house import House
 
 HERE = "http://localhost:7860"

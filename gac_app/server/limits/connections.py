@@ -18,7 +18,7 @@ from gac_app.config import ServerConfig
 from gac_app.services.queue.shares import client_of
 
 REQUEST_S = 20.0  # from the connection, or a request's first byte, to the request's last
-MAX_HEAD_BYTES = 65_536
+MAX_HEAD_BYTES = 32_768
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -60,12 +60,15 @@ class StrictConnection(h11.Connection):
     Content-Length and a Transfer-Encoding (RFC 9112, section 6.3).
     """
 
+    _num_searched = 0  # bytes of a head that comes in pieces
+
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         if self.their_state is h11.IDLE:
             received, _ = self.trailing_data
-            end = _HEAD_END.search(received)
-            if _BARE_LF.search(received, 0, end.end() if end else len(received)):
+            end = _HEAD_END.search(received, max(0, self._num_searched - 3))
+            if _BARE_LF.search(received, self._num_searched, end.end() if end else len(received)):
                 raise h11.RemoteProtocolError("a line ends in a bare LF")
+            self._num_searched = 0 if end else len(received)
         event = super().next_event()
         if isinstance(event, h11.Request) and {b"content-length", b"transfer-encoding"} <= {
             n for n, _ in event.headers

@@ -12,6 +12,7 @@ from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers, client_in
 
 LATE_S = 0.5  # delay of a 429, so that retrying at once gains nothing
+HEADERS_PER_REQUEST = 100  # reading so many takes as long as a request
 FILES, FILE_COST = ("/assets/", "/static/", "/scripts/", "/theme.css"), 0.1  # a page loads about a hundred
 
 
@@ -38,7 +39,8 @@ class RequestLimit:
             return message
 
         try:
-            self._callers.charge(client, FILE_COST if scope["path"].startswith(FILES) else 1.0)
+            cost = FILE_COST if scope["path"].startswith(FILES) else 1.0
+            self._callers.charge(client, cost + len(scope["headers"]) / HEADERS_PER_REQUEST)
             await self.app(scope, paid, send)
         except RefusedError as refusal:
             if refusal.status == 429:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
+import h11
 import pytest
 from fastapi.responses import PlainTextResponse
 
@@ -21,6 +22,11 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\n"  # answered once the body is whole
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 LARGE = 50_000_000  # bytes, more than a system buffers
+
+
+@pytest.fixture
+def loops_are_free() -> None:
+    """Not where an answer of 50 MB is one piece."""
 
 
 @pytest.fixture
@@ -157,3 +163,24 @@ def test_connections_are_counted_by_client_and_in_all() -> None:
     counted.leave(str(names[0]))
     assert counted.enter("192.0.2.2") not in (None, names[0])
     assert counted.enter("192.0.2.1") is None, "all places are taken again"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("line", [b"a: b\r\n", b"a: b\n"])
+def test_a_bare_line_feed_is_found_in_pieces_of_any_size(size: int, line: bytes) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + line + b"\r\n"
+    connection, found = connections.StrictConnection(h11.SERVER, connections.MAX_HEAD_BYTES), list[object]()
+    with suppress(h11.RemoteProtocolError):
+        for start in range(0, len(head), size):
+            connection.receive_data(head[start : start + size])
+            found.append(connection.next_event())
+    assert any(isinstance(event, h11.Request) for event in found) == (line == b"a: b\r\n")
+
+
+def test_a_head_in_single_bytes_takes_little_time() -> None:
+    connection = connections.StrictConnection(h11.SERVER, connections.MAX_HEAD_BYTES)
+    before = time.thread_time()
+    for byte in b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 4000:
+        connection.receive_data(bytes([byte]))
+        connection.next_event()
+    assert time.thread_time() - before < 2

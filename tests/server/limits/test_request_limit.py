@@ -85,8 +85,13 @@ def test_every_route_is_paid_for(host: FastAPI, path: str) -> None:
     assert isinstance(answer.json()["error"], dict if is_of_api else str)
 
 
+def test_headers_are_paid_for(host: FastAPI) -> None:
+    client, headers = Poor(host, 50.0), [(f"x-{number}", "x") for number in range(2000)]
+    assert [client.get("/healthz", headers=headers).status_code for _ in range(3)] == [200, 200, 429]
+
+
 def test_a_document_under_a_new_address_costs_more(host: FastAPI) -> None:
-    client = Poor(host, 100.0)
+    client = Poor(host, 105.0)
     codes = [client.get("/config", headers={"Host": f"localhost:{port}"}).status_code for port in (1, 2, 2, 2, 3)]
     assert codes == [200, 200, 200, 200, 429]
 
