@@ -33,8 +33,8 @@ MEMBERS = tuple(f"Steady {number}" for number in range(1, NUM_MEMBERS + 1))
 class SteadyEnsemble:
     """Replaces the ensemble. Every stream gives `num_tokens` words at `TOKENS_PER_S`."""
 
-    def __init__(self, num_tokens: int) -> None:
-        self.num_tokens = num_tokens
+    def __init__(self, num_tokens: int, config: Config) -> None:
+        self.num_tokens, self.config = num_tokens, config
         self.members: dict[str, Any] = {}
 
     def request(self, *prompt: Any, **options: Any) -> None:
@@ -98,7 +98,7 @@ def _serve(port: str, database: str, num_tokens: str) -> None:
     service = RunService(config, Store(f"sqlite:///{database}"))
     for name in MEMBERS:
         service.members.set(name, "ready")
-    service.members.use(SteadyEnsemble(int(num_tokens)))  # type: ignore[arg-type]
+    service.members.use(SteadyEnsemble(int(num_tokens), config))  # type: ignore[arg-type]
     serve_host(create_host(service, config), config.server)
 
 

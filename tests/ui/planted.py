@@ -119,6 +119,7 @@ class PlantedEnsemble:
         self.is_reproducible = is_reproducible
         self.num_steps = 0
         self.members: dict[str, Any] = {}
+        self.config = planted_config()
         self.shares_read: dict[str, float] = {}
 
     def session(
