@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,16 @@ def test_the_logits_given_stay_as_they_are(folders: dict[str, Path]) -> None:
         forced = processor(ids, logits)
     assert torch.equal(logits, before)
     assert (forced > -torch.inf).sum() == 1
+
+
+def test_a_processor_that_nobody_has_is_closed(folders: dict[str, Path]) -> None:
+    pair = in_hand(folders["llama"])
+    processor = GacLogitsProcessor(pair, [folders["gemma"]])
+    generated(pair, PROMPTS[:1], processor)
+    worker = list(processor.ensemble.members.values())[1]._thread  # type: ignore[attr-defined]
+    del processor
+    gc.collect()
+    assert not worker.is_alive()
 
 
 def test_what_does_not_fit_is_told(folders: dict[str, Path]) -> None:
