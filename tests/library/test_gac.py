@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -26,6 +26,7 @@ from gac_app import (
     RequestError,
     Settings,
 )
+from gac_app.executors.threads import ThreadMember
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
@@ -296,15 +297,15 @@ def test_an_ensemble_that_nobody_has_is_closed() -> None:
 def test_an_ensemble_collected_by_its_worker_is_closed() -> None:
     models = FakeModel("a"), FakeModel("b", 1)
     last = [gac_of(*models)]
-    workers, member = workers_of(last[0]), last[0].ensemble.members["a"]
-    member._call(last.clear)  # type: ignore[attr-defined]
+    workers, member = workers_of(last[0]), cast(ThreadMember, last[0].ensemble.members["a"])
+    member._call(last.clear)
     for worker in workers:
         worker.join(WAIT_S)
     assert [model.is_closed for model in models] == [True, True]
 
 
 def workers_of(gac: Gac) -> list[Any]:
-    return [member._thread for member in gac.ensemble.members.values()]  # type: ignore[attr-defined]
+    return [cast(ThreadMember, member)._thread for member in gac.ensemble.members.values()]
 
 
 def test_steps_that_nobody_has_give_their_room_back(gac: Gac) -> None:

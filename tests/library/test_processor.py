@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from gac_app import ConfigError, Gac, GacLogitsProcessor, RequestError, load
+from gac_app.executors.threads import ThreadMember
 from tests.models.tiny import save_gemma3, save_gpt2, save_llama
 
 pytestmark = pytest.mark.slow
@@ -110,7 +111,7 @@ def test_a_processor_that_nobody_has_is_closed(folders: dict[str, Path]) -> None
     pair = in_hand(folders["llama"])
     processor = GacLogitsProcessor(pair, [folders["gemma"]])
     generated(pair, PROMPTS[:1], processor)
-    worker = list(processor.ensemble.members.values())[1]._thread  # type: ignore[attr-defined]
+    worker = cast(ThreadMember, processor.ensemble.members["gemma"])._thread
     del processor
     gc.collect()
     assert not worker.is_alive()
