@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import h11
+from h11._receivebuffer import ReceiveBuffer
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -18,7 +19,8 @@ from gac_app.config import ServerConfig
 from gac_app.services.queue.shares import client_of
 
 REQUEST_S = 20.0  # from the connection, or a request's first byte, to the request's last
-MAX_HEAD_BYTES = 32_768
+MAX_HEAD_BYTES, MAX_LINES = 32_768, 128  # of a head, or of trailers; parsing 16,000 lines takes 50 ms
+MAX_TINY_CHUNKS, CHUNK_BYTES = 256, 512  # a body may have so many chunks more than one for each so many bytes
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -53,14 +55,29 @@ class Connections:
             del self._num_of[name]
 
 
+class _FewLines(ReceiveBuffer):
+    """Refuses a head, or trailers, of too many lines before each is parsed."""
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        lines = super().maybe_extract_lines()
+        if lines and len(lines) > MAX_LINES:
+            raise h11.RemoteProtocolError("too many lines")
+        return lines
+
+
 class StrictConnection(h11.Connection):
-    """h11's parser without its leniency: a request whose end servers disagree on is none.
+    """h11's parser without its leniency: a request whose end servers disagree on is none, nor is one that takes long
+    to parse by its lines or chunks.
 
     A proxy in front may see two requests where h11 sees one, if lines end in a bare LF or if a request has both a
     Content-Length and a Transfer-Encoding (RFC 9112, section 6.3).
     """
 
-    _num_searched = 0  # bytes of a head that comes in pieces
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
+        self._receive_buffer = _FewLines()
+        self._num_searched = 0  # bytes of a head that comes in pieces
+        self._chunks_left = 0.0
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         if self.their_state is h11.IDLE:
@@ -69,7 +86,12 @@ class StrictConnection(h11.Connection):
             if _BARE_LF.search(received, self._num_searched, end.end() if end else len(received)):
                 raise h11.RemoteProtocolError("a line ends in a bare LF")
             self._num_searched = 0 if end else len(received)
+            self._chunks_left = MAX_TINY_CHUNKS
         event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._chunks_left += len(event.data) / CHUNK_BYTES - event.chunk_start
+            if self._chunks_left < 0:
+                raise h11.RemoteProtocolError("a body comes in tiny chunks")
         if isinstance(event, h11.Request) and {b"content-length", b"transfer-encoding"} <= {
             n for n, _ in event.headers
         }:
@@ -87,7 +109,7 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self.conn = StrictConnection(h11.SERVER, MAX_HEAD_BYTES)
+            self.conn = StrictConnection()
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)

@@ -100,6 +100,22 @@ def test_a_body_may_hold_bare_line_feeds(address: tuple[str, int]) -> None:
         assert b"Invalid JSON" in read_all(connection)
 
 
+@pytest.mark.parametrize("num_bytes", [1, 600])
+def test_a_body_in_tiny_chunks_is_refused(address: tuple[str, int], num_bytes: int) -> None:
+    chunk = b"%x\r\n%s\r\n" % (num_bytes, b"a" * num_bytes)
+    with socket.create_connection(address) as connection:
+        connection.sendall(POST + b"Connection: close\r\n" + CHUNKED + chunk * 400 + b"0\r\n\r\n")
+        assert (b"Invalid HTTP request" in read_all(connection)) == (num_bytes == 1)
+
+
+@pytest.mark.parametrize("num_lines", [60, 2000])
+@pytest.mark.parametrize("before", [b"", POST + CHUNKED + b"1\r\na\r\n0\r\n"], ids=["head", "trailers"])
+def test_many_lines_of_a_head_or_trailers_are_refused(address: tuple[str, int], before: bytes, num_lines: int) -> None:
+    with socket.create_connection(address) as connection:
+        connection.sendall((before or GET[:-2]) + b"a:\r\n" * num_lines + b"\r\n")
+        assert (b"Invalid HTTP request" in read_all(connection)) == (num_lines == 2000)
+
+
 def test_an_answer_that_nobody_reads_is_cut_off(address: tuple[str, int]) -> None:
     with socket.create_connection(address) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -169,7 +185,7 @@ def test_connections_are_counted_by_client_and_in_all() -> None:
 @pytest.mark.parametrize("line", [b"a: b\r\n", b"a: b\n"])
 def test_a_bare_line_feed_is_found_in_pieces_of_any_size(size: int, line: bytes) -> None:
     head = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + line + b"\r\n"
-    connection, found = connections.StrictConnection(h11.SERVER, connections.MAX_HEAD_BYTES), list[object]()
+    connection, found = connections.StrictConnection(), list[object]()
     with suppress(h11.RemoteProtocolError):
         for start in range(0, len(head), size):
             connection.receive_data(head[start : start + size])
@@ -178,7 +194,7 @@ def test_a_bare_line_feed_is_found_in_pieces_of_any_size(size: int, line: bytes)
 
 
 def test_a_head_in_single_bytes_takes_little_time() -> None:
-    connection = connections.StrictConnection(h11.SERVER, connections.MAX_HEAD_BYTES)
+    connection = connections.StrictConnection()
     before = time.thread_time()
     for byte in b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 4000:
         connection.receive_data(bytes([byte]))
