@@ -144,9 +144,9 @@ class PlantedEnsemble:
         """Takes any prompt."""
         return messages, settings, alone
 
-    def open(self, request: tuple[Any, Settings, str | None], **options: Any) -> PlantedSession:
+    def open(self, request: tuple[Any, Settings, str | None], share: tuple[str, ...], **options: Any) -> PlantedSession:
         messages, settings, alone = request
-        return self.session(messages, settings, alone=alone, **options)
+        return self.session(messages, settings, alone=alone, share=share, **options)
 
     def check_room(self, messages: Any, num_new: int) -> None:
         """Takes any prompt."""
