@@ -56,13 +56,12 @@ class Connections:
 
 
 class _FewLines(ReceiveBuffer):
-    """Refuses a head, or trailers, of too many lines before each is parsed."""
+    """Refuses a head, or trailers, of too many lines before they are split."""
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
-        lines = super().maybe_extract_lines()
-        if lines and len(lines) > MAX_LINES:
+        if self._data.count(b"\n", 0, self._data.find(b"\n\r\n")) > MAX_LINES:
             raise h11.RemoteProtocolError("too many lines")
-        return lines
+        return super().maybe_extract_lines()
 
 
 class StrictConnection(h11.Connection):

@@ -196,7 +196,7 @@ def test_a_bare_line_feed_is_found_in_pieces_of_any_size(size: int, line: bytes)
 def test_a_head_in_single_bytes_takes_little_time() -> None:
     connection = connections.StrictConnection()
     before = time.thread_time()
-    for byte in b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 4000:
+    for byte in b"GET / HTTP/1.1\r\nX: " + b"a" * 24_000:
         connection.receive_data(bytes([byte]))
         connection.next_event()
     assert time.thread_time() - before < 2
