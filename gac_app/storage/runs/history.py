@@ -39,13 +39,9 @@ def list_conversations(
     session: Session, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
 ) -> list[ConversationSummary]:
     """A visitor's conversations with matching runs, and these runs, including damaged ones."""
-    runs = session.execute(_chosen(visitor_key, wanted).with_only_columns(*_AT_HAND)).all()
-    if wanted.looks_inside:
-        inside = _runs(_chosen(visitor_key, wanted))
-        matching = {summary.run_id for summary, _ in _found(session, inside, wanted)}
-        runs = [run for run in runs if run.id in matching]
+    chosen = _chosen(visitor_key, wanted)
     groups: defaultdict[str, list[_Row]] = defaultdict(list)
-    for run in runs:
+    for run in _found(session, _runs(chosen), wanted) if wanted.looks_inside else session.execute(_plain(chosen)):
         groups[run.conversation_id].append(run)
     key, is_falling = _SORTS[wanted.sort]
     page = sorted(groups, key=lambda group: key(groups[group]), reverse=is_falling)[offset : offset + limit]
@@ -93,24 +89,25 @@ def _runs(query: Select[Run]) -> Select[*tuple[Any, ...]]:
         query.outerjoin(Run.key)
         .outerjoin(_NameKey, _NameKey.id == Conversation.key_id)
         .with_only_columns(
-            *(Run.id, Run.conversation_id, Run.position, Run.body, Run.status, Run.created_at, Run.branch_position),
-            Run.is_shared,
+            *_AT_HAND,
+            *(Run.position, Run.body, Run.status, Run.branch_position, Run.is_shared),
             *(RunKey.key, Vote.body.label("vote"), num_answers.label("num_answers")),
-            *(Answer.num_tokens, Answer.num_ensembled),
             *(Conversation.name, Conversation.is_starred, _NameKey.key.label("name_key")),
         )
     )
 
 
-def _found(
-    session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFilter
-) -> Iterator[tuple[RunSummary, _Row]]:
+def _plain(query: Select[Run]) -> Select[*tuple[Any, ...]]:
+    return query.with_only_columns(*_AT_HAND)
+
+
+def _found(session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFilter) -> Iterator[_Row]:
     sought = clean_text(wanted.search).casefold()
     for rows in session.execute(query).partitions(_BATCH):
         pairs = [(summary, row) for row in rows if wanted.matches(summary := _summary(row))]
         if sought:
             pairs = _saying(session, pairs, sought)
-        yield from pairs
+        yield from (row for _, row in pairs)
 
 
 def _saying(session: Session, pairs: Sequence[tuple[RunSummary, _Row]], sought: str) -> list[tuple[RunSummary, _Row]]:
@@ -146,8 +143,8 @@ def _summary(row: _Row) -> RunSummary:
         member_names=tuple(content.get("member_names", ())),
         status=status,
         outcome=outcome,
-        num_tokens=row.num_tokens or 0,
-        num_ensembled=row.num_ensembled or 0,
+        num_tokens=row.num_tokens,
+        num_ensembled=row.num_ensembled,
         swap=swap_of(content),
         **{name: getattr(row, name) for name in _SAME},
     )
