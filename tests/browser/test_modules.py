@@ -36,6 +36,48 @@ def test_every_module_loads_by_itself(serve: Server, open_page: Opener) -> None:
     assert page.page.evaluate(ALONE, [address, MODULES]) == []
 
 
+PLOT = """async (address) => {
+  let isWatching = null;
+  window.MutationObserver = class { observe() { isWatching = true; } disconnect() { isWatching = false; } };
+  const { ConfidencePlot } = await import(`${address}/answer/plot.js`);
+  const plot = new ConfidencePlot(0.5, "gate", () => {}), told = [];
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 100));
+  for (const change of [() => document.body.append(plot.root), () => plot.root.remove()]) {
+    change();
+    await turn();
+    told.push(isWatching);
+  }
+  return told;
+}"""
+
+
+def test_a_plot_that_left_the_page_watches_nothing(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), is_new=True)
+    assert page.page.evaluate(PLOT, f"{page.url}scripts/{scripts().version}/js") == [True, False]
+
+
+COPY = """async (address) => {
+  const { copyBy } = await import(`${address}/page/browser.js`);
+  const { clipboard } = navigator, button = document.createElement("button"), told = [];
+  document.body.append(button);
+  Object.defineProperty(navigator, "clipboard", { value: undefined });
+  for (const prepare of [() => button.focus(), () => { document.execCommand = () => false; }]) {
+    prepare();
+    await copyBy(button, "a <b>text</b>", "Copy");
+    told.push(button.textContent, await clipboard.readText(), document.activeElement === button);
+  }
+  return told;
+}"""
+
+
+def test_without_a_clipboard_a_selection_is_copied(serve: Server, open_page: Opener) -> None:
+    """As over plain HTTP."""
+    page = open_page(serve(), is_new=True, permissions=["clipboard-read", "clipboard-write"])
+    told = page.page.evaluate(COPY, f"{page.url}scripts/{scripts().version}/js")
+    copied = ["a <b>text</b>", True]
+    assert told == ["Copied", *copied, "The browser does not allow copying", *copied]
+
+
 def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), is_new=True)
     asked: list[str] = []

@@ -21,8 +21,15 @@ export class ConfidencePlot {
     this.canvas.addEventListener("click", (event) => this.points.length && onInspect(this.nearest(event)));
     this.canvas.addEventListener("pointermove", (event) => this.hover(event));
     this.canvas.addEventListener("pointerleave", () => this.hover(null));
-    new ResizeObserver(() => this.redraw()).observe(this.canvas);
-    new MutationObserver(() => this.redraw()).observe(document.body, { attributeFilter: ["class"] }); // light or dark
+    this.shades = new MutationObserver(() => this.redraw()); // light or dark
+    new ResizeObserver(() => this.resized()).observe(this.canvas);
+  }
+
+  /** The canvas has another size; none once it is taken from the page, which must not keep the plot alive then. */
+  resized() {
+    if (this.canvas.isConnected) this.shades.observe(document.body, { attributeFilter: ["class"] });
+    else this.shades.disconnect();
+    this.redraw();
   }
 
   add(token) {

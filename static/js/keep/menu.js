@@ -4,7 +4,7 @@ import { canCompare, compareSettings, editPrompt } from "../compare/asked.js";
 import { openDiff } from "./diff.js";
 import { markdownOf, pageOf, pictureOf } from "./export.js";
 import { addressOf } from "../page/address.js";
-import { answerTo, copyBy, download } from "../page/browser.js";
+import { answerTo, copy, copyBy, download } from "../page/browser.js";
 import { closeOnLeaving, h } from "../page/elements.js";
 import { said, t } from "../page/words.js";
 
@@ -35,7 +35,7 @@ export function keepMenu(board) {
     h("summary", { class: "gac-icon", text: t("more") }),
     h("div", { class: "gac-keep-items" },
       ...narrow, scope.root,
-      item(t("keep.markdown"), async () => { await navigator.clipboard.writeText(markdownOf(board, await scope.turns())); return t("keep.copied"); }),
+      item(t("keep.markdown"), async () => { await copy(markdownOf(board, await scope.turns())); return t("keep.copied"); }),
       keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
       keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
       isLinked ? item(t("keep.share"), () => share(board, scope.isAll)) : null,

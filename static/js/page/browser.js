@@ -36,10 +36,25 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(address), REVOKE_MS);
 }
 
-/** Copies `text` and says so on the button for a moment. */
+/** Copies `text`; by a selection where there is no clipboard, as over plain HTTP. Throws an error in words. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const focused = document.activeElement, field = h("textarea", { readonly: "" });
+    field.value = text;
+    (focused?.closest("dialog") ?? document.body).append(field); // an open dialog lets nothing outside be selected
+    field.select();
+    const isCopied = document.execCommand("copy");
+    field.remove();
+    focused?.focus({ preventScroll: true });
+    if (!isCopied) throw new Error(t("copy.refused"));
+  }
+}
+
+/** Copies `text` and says on the button for a moment whether that was possible. */
 export async function copyBy(button, text, label) {
-  await navigator.clipboard.writeText(text);
-  button.textContent = t("copied");
+  button.textContent = await copy(text).then(() => t("copied"), (error) => error.message);
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
