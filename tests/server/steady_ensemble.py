@@ -40,7 +40,7 @@ class SteadyEnsemble:
     def request(self, *prompt: Any, **options: Any) -> None:
         """Accepts any prompt."""
 
-    def open(self, request: None, **options: Any) -> SteadySession:
+    def open(self, request: None, *share: Any, **options: Any) -> SteadySession:
         return SteadySession(self.num_tokens)
 
     def close(self) -> None:
