@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.drawing import draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import Side
+from gac_app.arena.outcomes import SIDES, Side
 from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
@@ -37,7 +38,7 @@ from gac_app.services.queue.shares import has_client_keys, period_now, use_clien
 from gac_app.services.runs.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import Store
+from gac_app.storage import Store, fed_messages
 
 MAX_TURNS = 20
 _SEEDS = 2**53  # too many to try them all on the same model
@@ -264,9 +265,10 @@ class ArenaService:
         """A contestant as it answers here: not greedily, unless the operator insists, since a greedy answer can be had
         on Compare with the name beside it; with a seed of its own, since the gate alone and with others would begin
         alike; and to a limit that nobody knows, since the number of tokens of a text that ends there would tell whose
-        tokens they are.
+        tokens they are, as would the end of one member's context.
         """
-        most = one.settings.max_new_tokens
+        contexts = [member.model.context_length for member in self._runs.members.ensemble().members.values()]
+        most = min(one.settings.max_new_tokens, min(contexts) // 2)
         changes = {
             "temperature": one.settings.temperature or self._runs.config.arena.temperature,
             "seed": self._rng.randrange(_SEEDS),
@@ -285,10 +287,12 @@ class ArenaService:
 
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Queue a turn. Once it is queued, it belongs to the battle."""
-
         num_new = max(one.settings.max_new_tokens for one in self.contestants)
-        for stream in turn.streams.values():  # whoever answers, so that a refusal tells nothing of them
-            self._runs.members.ensemble().check_room(stream.messages, num_new)
+        # Of all contestants, whoever answers, so that a refusal tells nothing of them.
+        system_prompts = {one.settings.system_prompt for one in (*self.contestants, *battle.pair.values())}
+        for side, system_prompt in product(SIDES, system_prompts):
+            messages = fed_messages(side, turn.prompt, system_prompt, turn.turns)
+            self._runs.members.ensemble().check_room(messages, num_new)
 
         def take() -> None:
             battle.turns.append(turn)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
+from gac_app.models.message import Message
 from gac_app.services.battles import battles
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.battles import BattleRun
@@ -126,6 +127,27 @@ def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> N
         arena.runs.history.find(ALICE, arena.service.battles.find(ALICE, view.id).last.id)
     with pytest.raises(RequestError, match="after the vote"):
         arena.service.history.steps(ALICE, view.id, 0, "left", 0)
+
+
+def test_no_answer_ends_with_one_members_context(house: House) -> None:
+    models = [FakeModel("a", 1, context_length=64), FakeModel("b", 2)]
+    arena = Arena(house, models, settings={"max_new_tokens": 1000})
+    view = arena.service.start(ALICE, "Hi")
+    pair = arena.service.battles.find(ALICE, view.id).pair
+    assert all(one.settings.max_new_tokens <= 32 for one in pair.values())
+
+
+def test_a_prompt_too_long_for_one_is_refused_for_all(house: House) -> None:
+    plain = [{"name": name, "member": "a"} for name in ("one", "two")]
+    told = {"name": "three", "member": "a", "settings": {"system_prompt": "x" * 300}}
+    arena = Arena(house, arena={"contestants": [*plain, told]})
+    ensemble = arena.runs.members.ensemble()
+    room = ensemble.members["a"].model.context_length - SHORT["max_new_tokens"]
+    prompt = "x" * (room - len(ensemble.members["a"].encode("")) - 100)
+    ensemble.check_room([Message("user", prompt)], SHORT["max_new_tokens"])
+    for _ in range(12):
+        with pytest.raises(RequestError, match="is too long"):
+            arena.service.start(ALICE, prompt)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
