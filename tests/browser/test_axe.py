@@ -9,7 +9,7 @@ import axe_playwright_python
 import pytest
 
 from tests.browser.conftest import Opener, Server, Watched
-from tests.browser.test_contrast import MEASURE
+from tests.browser.contrast import MEASURE, hard_to_read
 
 pytestmark = pytest.mark.browser
 
@@ -64,6 +64,9 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     page.click_token(1)
     page.page.wait_for_selector(".gac-inspector .gac-bars")
     assert all_findings(page, ".gac-inspector") == {}
+    for view in ("winner", "confidence"):
+        page.page.check(f".gac-views input[value={view}]", force=True)
+        assert hard_to_read(page) == {}, view
     page.page.check(".gac-layouts input[value=stacked]", force=True)
     assert all_findings(page) == {}
     page.page.keyboard.press("Escape")
@@ -86,6 +89,7 @@ def test_axe_has_nothing_to_say_of_history_and_about(serve: Server, open_page: O
     page.page.click("[data-act=filters]")
     page.page.check(".gac-choose input")
     assert all_findings(page) == {}
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     page.page.click("[data-act=delete-all]")
     page.page.wait_for_selector(".gac-dialog[open]")
     assert all_findings(page, ".gac-dialog") == {}

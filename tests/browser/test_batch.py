@@ -10,7 +10,7 @@ from playwright.sync_api import Route
 
 from gac_app.ui.scripts import LATER
 from tests.browser.conftest import Opener, Server, Site, wait_for_start
-from tests.browser.test_contrast import hard_to_read
+from tests.browser.contrast import hard_to_read
 from tests.browser.test_lab import site as lab_site
 
 pytestmark = pytest.mark.browser

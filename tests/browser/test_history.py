@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import Opener, Server, Site, Watched
-from tests.browser.test_axe import all_findings, with_axe
 
 pytestmark = pytest.mark.browser
 
@@ -74,13 +73,3 @@ def test_chosen_runs_are_deleted_together(serve: Server, open_page: Opener) -> N
     assert listed(page) == ["beta"]
     page.page.click("role=tab[name=Compare]")
     page.page.wait_for_selector(".gac-empty")  # the run that it showed is gone
-
-
-def test_axe_has_nothing_to_say_of_the_history(serve: Server, open_page: Opener) -> None:
-    page = with_history(serve(), open_page)
-    with_axe(page)
-    page.page.click('text="Filters"')
-    page.page.check("[aria-label='Choose: alpha']")
-    for width in page.at_widths(1280, 390):
-        assert all_findings(page) == {}, width
-        assert page.page.evaluate("document.documentElement.scrollWidth") <= width

@@ -14,7 +14,7 @@ from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, loading, served
-from tests.browser.test_contrast import MEASURE
+from tests.browser.contrast import MEASURE
 from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
 

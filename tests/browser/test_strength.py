@@ -13,7 +13,7 @@ from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, served
-from tests.browser.test_contrast import hard_to_read
+from tests.browser.contrast import hard_to_read
 from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.services.lab.test_lab import store_in

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.browser.conftest import Opener, Server, Watched
-
-pytestmark = pytest.mark.browser
+from tests.browser.conftest import Watched
 
 # Walks up to the first opaque ground, blending half-transparent ones; returns what falls short.
 MEASURE = """() => {
@@ -38,24 +34,3 @@ MEASURE = """() => {
 def hard_to_read(page: Watched) -> dict[str, list[str]]:
     """By colour scheme."""
     return {scheme: found for scheme in page.in_both_schemes() if (found := page.page.evaluate(MEASURE))}
-
-
-def test_text_can_be_read_everywhere(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    assert hard_to_read(page) == {}
-    page.ask("hello")
-    page.click_token(1)
-    page.page.wait_for_selector(".gac-branch")
-    for view in ("gate", "winner", "confidence"):
-        page.page.check(f".gac-views input[value={view}]", force=True)
-        assert hard_to_read(page) == {}, view
-    page.page.click(".gac-summary")
-    page.page.click(".gac-settings summary:has-text('Advanced')")
-    assert hard_to_read(page) == {}
-    page.page.click(".gac-settings [data-act=close]")
-    page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-run-prompt")
-    assert hard_to_read(page) == {}
-    page.page.click("role=tab[name=About]")
-    page.page.wait_for_selector(".gac-about")
-    assert hard_to_read(page) == {}
