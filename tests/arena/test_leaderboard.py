@@ -115,7 +115,7 @@ def test_filters() -> None:
         (VoteFilter(min_chars=3000), 1),
         (VoteFilter(min_chars=3001), 0),
         (VoteFilter(max_chars=900), 4),
-        (VoteFilter(max_chars=899), 3),
+        (VoteFilter(max_chars=899), 0),
         (VoteFilter(since=AT), 5),
         (VoteFilter(before=AT), 0),
         (VoteFilter(before=AT + timedelta(seconds=1)), 4),
