@@ -13,7 +13,7 @@ from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from gac_app.ui.compare.run_handlers import PERIOD_S
 from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
-from tests.browser.test_arena import BOX, answered, begin, leave_fields, names, overheard, texts, to_arena
+from tests.browser.test_arena import begin, leave_fields, names, overheard, texts, to_arena
 from tests.browser.test_leaderboard import wait_for_record
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
@@ -98,19 +98,6 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-branch")
 
 
-def test_prompts_of_many_scripts(site: Site, open_page: Opener) -> None:
-    page = opened(site, open_page)
-    for prompt in ("Привет! Как дела?", "写一首短诗。", "اكتب جملة عن البحر", "🙂👩‍👩‍👧 emoji", "a\tb\r\nc"):
-        page.page.goto(site.url)
-        wait_for_start(page.page)
-        page.page.fill("#gac-prompt textarea", prompt)
-        page.page.press("#gac-prompt textarea", "Enter")
-        page.wait_for_tokens(4)
-        page.page.evaluate("import('gac').then(({ modules }) => modules['compare/compare'].stop())")
-        page.wait_for_end()
-        assert page.text(".gac-status").split(" ")[0] in ("Stopped", "Finished")
-
-
 def hidden_names(page: Page) -> str:
     """What of the arena's own part of the page, with all its attributes, would name somebody."""
     source = page.locator("#gac-arena").evaluate("root => root.outerHTML")
@@ -155,27 +142,3 @@ def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> 
 
     page.click("button[role=tab]:has-text('Leaderboard')")
     wait_for_record(page, winner, "1 / 0 / 0 / 0")
-
-
-def test_two_turns_by_keyboard_alone_on_a_phone(site: Site, open_page: Opener) -> None:
-    page = opened(site, open_page, 390).page
-    to_arena(page)
-    page.focus(BOX)
-    page.keyboard.type("Name three colours.")
-    page.keyboard.press("Enter")
-    answered(page)
-    first = texts(page)
-    page.focus(BOX)
-    page.keyboard.type("And three more?")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".gac-arena-asked:text-is('And three more?')")
-    answered(page)
-    assert texts(page)[0::2] == first
-    assert all(texts(page)[1::2])
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    leave_fields(page)
-    page.keyboard.press("3")
-    page.wait_for_selector(".gac-arena-told:has-text('Your vote: Tie')")
-    page.keyboard.press("r")
-    page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
-    assert len(set(names(page))) == 2

@@ -1,4 +1,4 @@
-"""A member alone is the library's own `generate`; the gate asks as often as it says; bytes are the same everywhere."""
+"""A member alone is the library's own `generate`; every context holds the same bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.threads import one_torch_thread
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
@@ -68,44 +67,6 @@ def test_alone_is_the_librarys_own_generate(float32: Ensemble, name: str, prompt
         if step.token != token:
             assert step.top[0].prob - step.top[1].prob < NEAR_TIE
             break
-
-
-@pytest.mark.parametrize("name", MEMBERS)
-def test_an_ensemble_of_one_is_alone(quantised: Ensemble, name: str) -> None:
-    member = quantised.config.member(name)
-    config = Config(members=(member,), settings=quantised.config.settings.model_copy(update={"gate": name}))
-    one = Ensemble([quantised.members[name]], config)
-    for mode in ("gate", "every-step"):
-        steps, _ = run(one, PROMPTS[0], mode=mode)
-        alone, _ = run(quantised, PROMPTS[0], alone=name)
-        assert [(s.token, s.prob) for s in steps] == [(s.token, s.prob) for s in alone]
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_the_supportive_member_reads_at_ensembled_steps_only(quantised: Ensemble, alignment: str) -> None:
-    gate, supportive = MEMBERS
-    # A draft saves passes, where the clock says that it pays.
-    how = {"alignment": alignment, "speculation": "off", "gate_policy": "lazy"}
-    steps, finished = run(quantised, PROMPTS[0], threshold=0.5, **how)
-    num_ensembled = sum(step.is_ensembled for step in steps)
-    assert 0 < num_ensembled < len(steps)
-    assert finished.num_ensembled == num_ensembled
-    assert_forwards(finished.members[supportive].num_forwards, num_ensembled, alignment)
-    assert_forwards(finished.members[gate].num_forwards, len(steps), alignment)
-
-    steps, finished = run(quantised, PROMPTS[0], threshold=0, **how)
-    assert finished.members[supportive].num_forwards == 0
-    assert [s.token for s in steps] == [s.token for s in run(quantised, PROMPTS[0], alone=gate)[0]]
-
-    steps, finished = run(quantised, PROMPTS[0], threshold=1.01, **how)
-    assert all(step.is_ensembled for step in steps)
-    for usage in finished.members.values():
-        assert_forwards(usage.num_forwards, len(steps), alignment)
-
-
-def assert_forwards(num_forwards: int, num_asked: int, alignment: str) -> None:
-    """One forward pass each time it is asked; under `prefix` none where it is inside one of its tokens."""
-    assert num_forwards == num_asked if alignment == "paper" else 0 < num_forwards <= num_asked
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])

@@ -37,14 +37,6 @@ def test_float32_gives_every_token(float32: Ensemble, prompt: str, how: dict[str
     assert [step.prob for step in steps] == pytest.approx([step.prob for step in plain], abs=1e-3)
 
 
-def test_float32_gives_every_token_that_is_sampled(float32: Ensemble) -> None:
-    how = {"mode": "every-step", "temperature": 0.8, "seed": 5, "top_p": 0.95, "max_new_tokens": 12}
-    plain, _ = run(float32, PROMPTS[0], "off", **how)
-    steps, _ = run(float32, PROMPTS[0], "on", **how)
-    assert [step.token for step in steps] == [step.token for step in plain]
-    assert any(step.is_drafted for step in steps)
-
-
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_quantised_differs_at_near_ties_only(quantised: Ensemble, prompt: str, how: dict[str, Any]) -> None:
@@ -58,12 +50,3 @@ def test_quantised_differs_at_near_ties_only(quantised: Ensemble, prompt: str, h
             assert step.top[0].prob - step.top[1].prob < NEAR_TIE
             return
     assert len(plain) == len(steps)
-
-
-def test_auto_does_not_draft_where_chunks_are_read_otherwise(
-    quantised: Ensemble, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for member in quantised.members.values():
-        monkeypatch.setattr(member.model, "is_chunk_invariant", False)  # type: ignore[attr-defined]
-    steps, _ = run(quantised, PROMPTS[0], "auto", mode="every-step")
-    assert not any(step.is_drafted for step in steps)
