@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -29,7 +29,8 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 
 
 
 class Connections:
-    """Counts the connections of a host.
+    """Counts the connections of a host. Where it is full, the address with most loses its newest one to an address with
+    fewer.
 
     Args:
         config: the total limit, the number of visitors per address, and the proxies without a limit.
@@ -39,20 +40,33 @@ class Connections:
         self._max = config.max_connections
         self._max_of_client = min(self._max, PER_VISITOR * config.visitors_per_client)
         self._proxies = ProxyHeadersMiddleware(None, list(config.trusted_proxies)).trusted_hosts  # type: ignore[arg-type]
-        self._num_of: Counter[str] = Counter()
+        self._of: dict[str, dict[Callable[[], None], None]] = {}  # by client, oldest first
 
-    def enter(self, address: str) -> str | None:
-        """Count a connection. Returns the name to pass to `leave`; None if there is no room."""
+    def enter(self, address: str, end: Callable[[], None]) -> str | None:
+        """Count a connection, which `end` ends. Returns the name to pass to `leave`; None if there is no room."""
         name = "" if address in self._proxies else client_of(address)
-        if self._num_of.total() >= self._max or (name and self._num_of[name] >= self._max_of_client):
+        num_own = len(self._of.get(name, ())) if name else 0
+        is_full = sum(map(len, self._of.values())) >= self._max
+        if num_own >= self._max_of_client or (is_full and not self._end_one(num_own)):
             return None
-        self._num_of[name] += 1
+        self._of.setdefault(name, {})[end] = None
         return name
 
-    def leave(self, name: str) -> None:
-        self._num_of[name] -= 1
-        if not self._num_of[name]:
-            del self._num_of[name]
+    def _end_one(self, num_own: int) -> bool:
+        """End a connection of the client with most, for one with `num_own`. False if that has hardly fewer."""
+        named = {name: own for name, own in self._of.items() if name}
+        most = max(named.values(), key=len, default={})
+        if len(most) <= num_own + 1:
+            return False
+        end, _ = most.popitem()
+        end()
+        return True
+
+    def leave(self, name: str, end: Callable[[], None]) -> None:
+        own = self._of.get(name, {})
+        own.pop(end, None)
+        if not own:
+            self._of.pop(name, None)
 
 
 class _FewLines(ReceiveBuffer):
@@ -112,7 +126,7 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._counted_as = connections.enter(self.client[0] if self.client else "")
+            self._counted_as = connections.enter(self.client[0] if self.client else "", transport.abort)
             if self._counted_as is None:
                 transport.write(_FULL)
                 transport.close()
@@ -124,7 +138,7 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
             self._expect_nothing()
             self._forget_unread()
             if self._counted_as is not None:
-                connections.leave(self._counted_as)
+                connections.leave(self._counted_as, self.transport.abort)
                 self._counted_as = None
             super().connection_lost(exc)
 
