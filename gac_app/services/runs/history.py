@@ -143,13 +143,17 @@ class History:
     def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
         """A conversation's runs in order, including unstored ones. Raises NotFoundError if it has none."""
         live = {r.id: r for r in self._runs.of(owner_of(visitor_key)) if r.conversation_id == conversation_id}
+        stored, gone = list[RunView](), set[str]()
         try:
+            gone = self._store.deleted_ids([*live]) if live else gone  # by another server
             stored = [self._view(run) for run in self._store.conversation_runs(visitor_key, conversation_id)]
         except (NotFoundError, StorageError):
-            if not live:
+            if live.keys() <= gone:
                 raise
-            stored = []
-        known = {run.id for run in stored}
+        finally:
+            for run_id in gone:
+                self._drop([*live.values()], run_id)
+        known = gone.union(run.id for run in stored)
         return [live.get(run.id, run) for run in stored] + [run for run in live.values() if run.id not in known]
 
     def _view(self, run: StoredRun) -> RunView:

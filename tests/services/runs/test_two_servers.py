@@ -54,3 +54,18 @@ def test_a_conversation_waits_for_the_other_server(house: House) -> None:
     here._store.flush()
     next_turn = ended(there.start(ALICE, "And then?", SHORT, run.conversation_id)).turns
     assert [turn.answers["ensemble"] for turn in next_turn] == [texts(run)["ensemble"]]
+
+
+def test_what_another_server_deleted_is_no_context(house: House) -> None:
+    here, there = slow(house), house.service()
+    first = ended(here.start(ALICE, "Remember 7412", SHORT))
+    second = ended(here.start(ALICE, "And then?", SHORT, first.conversation_id))
+    there.history.delete_run(ALICE, first.id)
+    third = ended(here.start(ALICE, "Go on", SHORT, first.conversation_id))
+    assert [turn.prompt for turn in third.turns] == ["And then?"]
+    assert "7412" not in repr([stream.messages for run in (second, third) for stream in run.streams.values()])
+    there.history.delete_conversation(ALICE, first.conversation_id)
+    with pytest.raises(NotFoundError):
+        here.start(ALICE, "Go on", SHORT, first.conversation_id)
+    with pytest.raises(NotFoundError):
+        here.history.find(ALICE, third.id)
