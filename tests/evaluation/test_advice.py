@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -134,17 +133,6 @@ def test_time_is_spent_by_the_slowest_so_far(taken: float, share: float, given: 
         now[0] += taken
     assert done == list(range(given))
     assert len(list(Spending(0, lambda: 0.0).over(range(9), 1, least=2))) == 2
-
-
-@pytest.mark.slow
-def test_the_command_asks_questions_of_the_package(folder: Path) -> None:
-    arguments = ["advise", "--config", str(folder / "two.yaml"), "--minutes", "0.05", "--task", "sense", "--json"]
-    done = CliRunner().invoke(app, arguments, env={"GAC_CACHE": str(folder / "cache")})
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert found["takes_ensemble"] is False
-    assert yaml.safe_load(found["yaml"])["settings"]["members"] == [found["best_member"]]
-    assert found["managed"]["development"] == 15
 
 
 @pytest.mark.parametrize(

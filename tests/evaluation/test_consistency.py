@@ -108,25 +108,6 @@ def test_the_report_is_plain_json() -> None:
     assert facts["sets"][0]["pairs"][2] == {"members": ["x", "y"], "at_start": 1.0, "after_space": 0.0}
 
 
-@pytest.mark.slow
-def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
-    few = tuple(WordSet(words.name, words.words[:20]) for words in word_sets())
-    monkeypatch.setattr("gac_app.evaluation.studies.vocabularies.word_sets", lambda: few)
-    config = tmp_path / "two.yaml"
-    config.write_text("members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n")
-    arguments = ["consistency", "--config", str(config)]
-    done = CliRunner().invoke(app, [*arguments, "--json", "--out", str(tmp_path / "map.svg")])
-    facts = json.loads(done.stdout)
-    assert len(facts["sets"]) == 26
-    assert "common English" in (tmp_path / "map.svg").read_text(encoding="utf-8")
-    printed = CliRunner().invoke(app, arguments)
-    assert printed.exit_code == 0
-    assert "chemistry" in printed.stdout
-    unwritable = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "none" / "map.svg")])
-    assert unwritable.exit_code == 2
-
-
 def test_one_member_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
     config = tmp_path / "one.yaml"
     config.write_text("members:\n  - {name: a, source: 'random:1'}\n")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage
 from gac_app.errors import ConfigError, GacError
@@ -107,14 +104,3 @@ def test_what_cannot_be_timed_is_told() -> None:
 def test_answers_that_end_early_are_not_put_side_by_side() -> None:
     result = Cost(seconds=0.001, tokens=16).run(PlannedEnsemble(length=12))  # type: ignore[arg-type]
     assert list(result.tables[0].rows[3]) == ["side by side ÷ ensemble alone", "–", "–", "–"]
-
-
-def test_the_command_measures_real_steps(folder: Path) -> None:
-    config = ("--config", str(folder / "two.yaml"))
-    done = CliRunner().invoke(
-        app, ["cost", *config, "--seconds", "0.1", "--tokens", "16", "--json"], env={"GAC_CACHE": str(folder / "cache")}
-    )
-    assert done.exit_code == 0, done.exception
-    found = json.loads(done.stdout)
-    assert found["slowest"] in ("a", "b")
-    assert all(ratio > 0 for ratios in found["ratios"].values() for ratio in ratios)

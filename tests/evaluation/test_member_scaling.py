@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
-from typer.testing import CliRunner
 
-from gac_app.cli import app
 from gac_app.errors import RequestError
 from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.studies.members import accuracies, judge_scaling, plan_scaling, to_json
@@ -50,20 +45,3 @@ def test_a_choice_is_compared_with_the_best_of_its_own_members() -> None:
     assert accuracies(choices)[1] == [0.25, 0.5, 1.0]
     by_number = to_json("nq", choices)["by_number"]
     assert by_number["1"] == {"mean": pytest.approx(7 / 12), "best": 1.0, "worst": 0.25}
-
-
-@pytest.mark.slow
-def test_the_command_draws_the_number_of_members(tmp_path: Path) -> None:
-    members = "\n".join(f"  - {{name: {name}, source: 'random:{seed}'}}" for seed, name in enumerate("abc"))
-    (tmp_path / "three.yaml").write_text(f"members:\n{members}\n")
-    questions = [{"question": f"What is {n}?", "choices": ["red", "blue"], "answer": n % 2} for n in range(4)]
-    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, questions)))
-    command = ["sweep", "--task", "piqa", "--data", str(tmp_path / "data.jsonl"), "--members"]
-    command += ["--config", str(tmp_path / "three.yaml"), "--out", str(tmp_path / "plot.svg")]
-    done = CliRunner().invoke(app, command, env={"GAC_CACHE": str(tmp_path / "cache")})
-    assert done.exit_code == 0, done.output
-    assert "Mean accuracy by the number of members: 1: " in done.stdout
-    assert "a + b + c" in done.stdout
-    assert "mean of all choices" in (tmp_path / "plot.svg").read_text()
-    [kept] = (tmp_path / "cache" / "evaluation" / "results").glob("*-members-*.json")
-    assert len(json.loads(kept.read_text())["result"]["data"]["choices"]) == 7

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -119,25 +118,6 @@ def test_what_is_left_of_an_answer_is_told_by_place() -> None:
         (5, 8, 4, 1.0),
         (9, 16, 2, 1.0),
     ]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("plant", ["word", "sentence"])
-def test_the_command_asks_all_methods_with_and_without(folder: Path, plant: str) -> None:
-    arguments = ("snowball", "--plant", plant, "--out", str(folder / "plot.svg"), "--limit", "3")
-    done = call(folder, *arguments, "--json", task="nq", data="answers")
-    assert done.exit_code == 0, done.exception
-    found = json.loads(done.stdout)
-    assert (found["task"], found["plant"], found["n"]) == ("nq", plant, 3)
-    members = ["alone:a", "alone:b", "every-step", "gate@0.5"]
-    assert list(found["systems"]) == [*members, "vote", "mbr", "lowest-perplexity"]
-    assert not any(system["errors"] for system in found["systems"].values())
-    ElementTree.parse(folder / "plot.svg")  # noqa: S314
-    again = call(folder, *arguments, task="nq", data="answers")
-    assert again.stderr.count("21 of 21 answers, 21 from earlier runs") == 2
-    assert f"nq, a wrong {plant} planted: 3 questions" in again.stdout
-    more = call(folder, *arguments[:-1], "4", "--json", task="nq", data="answers")
-    assert more.stderr.count("21 from earlier runs") > 1, "a larger sample goes on from a smaller one"
 
 
 def test_bad_input_is_told(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -16,7 +15,6 @@ from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System, simplex_grid, suffix_of
 from gac_app.evaluation.studies.weights import accuracies_on_grid, best_of, perplexity_per_word, sweep_weights
 from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, halves
-from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG, FakeEnsemble
 from tests.fakes import config_of
 
@@ -123,22 +121,3 @@ def test_what_has_no_weights_is_told() -> None:
         sweep_weights(cast(Ensemble, PlainScores(config=config_of(["a"]))), Oracle({}), "nq", QUESTIONS)
     with pytest.raises(RequestError, match="sets the weights"):
         suffix_of("posterior", CONFIG)
-
-
-@pytest.mark.slow
-def test_the_command_tunes_checks_and_asks_nothing_twice(folder: Path) -> None:
-    done = call(folder, "sweep", "--weights", "--json")
-    assert done.exit_code == 0, done.exception
-    found = json.loads(done.stdout)
-    assert (found["n_development"], found["n_held_out"]) == (3, 3)
-    assert set(found["methods"]) == {"alone:a", "alone:b", "average", "score", "perplexity", "tuned", "posterior"}
-    best = max(trial["accuracy"] for trial in found["tried"])
-    assert found["methods"]["tuned"]["development"]["accuracy"] == best
-    lines = [p.read_bytes().count(b"\n") for p in (folder / "cache" / "evaluation").glob("*.jsonl")]
-    assert max(lines) <= 6
-    printed = call(folder, "sweep", "--weights").stdout
-    assert "follow the text" in printed
-    assert "3 questions to find weights, 3 held out" in printed
-    assert call(folder, "sweep", "--weights", "--out", str(folder / "weights.svg")).exit_code == 0
-    assert "weight of " in (folder / "weights.svg").read_text()
-    assert isinstance(call(folder, "sweep", "--weights", "--members").exception, RequestError)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gac_app.charts import to_svg
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
 from gac_app.evaluation.metrics.consistency import WordSet
@@ -72,6 +73,8 @@ def test_every_study_gives_a_result_that_is_kept(
     assert kept.members == ("a", "b")
     assert kept.result.tables[0].rows
     assert kept.result.plots or study.name == "eval"  # type: ignore[attr-defined]
+    assert not kept.result.plots or "<svg" in to_svg(kept.result.plots)
+    json.dumps(kept.result.data)
     assert bool(kept.result.asked) == bool(fitting)
     if fitting:
         assert listed.heading.startswith(fitting[0])
