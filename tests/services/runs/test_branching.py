@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.models.random_model import make_vocabulary
-from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.services.runs.runs import LiveRun
 from gac_app.storage import RunStatus
-from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, ensemble_of
-from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence, fake_models, listed
+from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel
+from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence
 
 POSITION = 4
 
@@ -47,36 +45,6 @@ def test_every_stream_replays_and_takes_the_alternative(house: House) -> None:
     assert [essence(step) for step in again[:POSITION]] == [essence(step) for step in prefix]
 
 
-def test_the_continuation_is_exactly_decoding_from_that_prefix(house: House) -> None:
-    service = house.service()
-    parent = answer(service)
-
-    branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
-
-    model = fake_models()[0]
-    mapping = ensemble_of(fake_models()).members["a"].mapping  # the union that both share
-    ids = model.encode_chat(list(parent.streams["member:a"].messages))
-    for step in branched.streams["member:a"].steps:
-        if step.position > POSITION:
-            probs_U = mapping.project(model._logits_V(ids).unsqueeze(0))[0]
-            assert mapping.union.token(int(probs_U.argmax())) == step.token
-            assert float(probs_U.max()) == pytest.approx(step.prob)
-        ids += mapping.feed(step.token_id)
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_taking_the_chosen_token_again_gives_the_same_answer(house: House, alignment: str) -> None:
-    service = house.service(settings={"alignment": alignment})
-    parent = answer(service)
-    chosen = parent.streams["ensemble"].steps[POSITION]
-
-    branched = ended(service.branch(ALICE, parent.id, POSITION, chosen.token_id))
-
-    assert branched.streams["ensemble"].text == parent.streams["ensemble"].text
-    again = branched.streams["ensemble"].steps
-    assert [essence(s) for s in again[POSITION:]] == [essence(s) for s in parent.streams["ensemble"].steps[POSITION:]]
-
-
 def test_a_branch_of_a_stored_run_equals_that_of_a_live_one(house: House) -> None:
     service = house.service()
     parent = answer(service)
@@ -90,23 +58,6 @@ def test_a_branch_of_a_stored_run_equals_that_of_a_live_one(house: House) -> Non
         assert [essence(step)[1:3] for step in stored.streams[key].steps[POSITION:]] == [
             essence(step)[1:3] for step in stream.steps[POSITION:]
         ]
-
-
-def test_a_branch_of_a_branch_replays_it_all(house: House) -> None:
-    service = house.service()
-    parent = answer(service)
-    first = ended(service.branch(ALICE, parent.id, 2, alternative(parent, 2)[0]))
-    token_id, token = alternative(first, 6)
-
-    second = ended(service.branch(ALICE, first.id, 6, token_id))
-
-    expected = [step.token for step in first.streams["ensemble"].steps[:6]] + [token]
-    assert [step.token for step in second.streams["ensemble"].steps[:7]] == expected
-    assert [run.id for run in service.history.conversation(ALICE, parent.conversation_id)] == [
-        parent.id,
-        first.id,
-        second.id,
-    ]
 
 
 def test_the_alternative_may_be_the_end(house: House) -> None:
@@ -134,36 +85,6 @@ def test_a_run_may_be_branched_while_it_decodes(house: House) -> None:
     assert branched.streams["ensemble"].steps[POSITION].token == token
 
 
-@pytest.mark.parametrize("position", [-1, 10, 10**9, True, "1", None, 1.0])
-def test_a_bad_position_is_refused(shared: tuple[RunService, LiveRun], position: Any) -> None:
-    service, parent = shared
-
-    with pytest.raises(RequestError, match="a whole number from 0 to 9") as caught:
-        service.branch(ALICE, parent.id, position, alternative(parent)[0])
-
-    assert caught.value.field == "position"
-    assert len(listed(service, ALICE)) == 1
-
-
-@pytest.mark.parametrize("token_id", [-1, 10**9, None, "x"])
-def test_a_token_that_was_no_alternative_is_refused(shared: tuple[RunService, LiveRun], token_id: Any) -> None:
-    service, parent = shared
-
-    with pytest.raises(RequestError, match="none of the alternatives") as caught:
-        service.branch(ALICE, parent.id, POSITION, token_id)
-
-    assert caught.value.field == "token"
-    assert len(listed(service, ALICE)) == 1
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    house = House(tmp_path_factory.mktemp("branching") / "gac.db")
-    service = house.service()
-    yield service, answer(service)
-    house.close()
-
-
 def test_an_answer_with_unknown_tokens_is_not_branched(house: House) -> None:
     other = FakeModel("a", 3)
     words = set(make_vocabulary(0).token_bytes) - set(other.vocabulary.token_bytes)
@@ -174,23 +95,6 @@ def test_an_answer_with_unknown_tokens_is_not_branched(house: House) -> None:
 
     with pytest.raises(RequestError, match="members do not know"):
         house.service([other]).branch(ALICE, parent.id, POSITION, alternative(parent)[0])
-
-
-def test_a_member_may_fail_in_a_branch_too(house: House) -> None:
-    models = [FakeModel("a", 1), FakeModel("b", 2)]
-    service = house.service(models)
-    parent = answer(service)
-    models[1].fault = Fault("raise")
-
-    branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
-
-    assert branched.status == RunStatus.FAILED
-    broken = branched.streams["member:b"].finished
-    assert broken is not None
-    assert (broken.reason, broken.detail) == (FinishReason.ERROR, "b: RuntimeError: planned")
-    healthy = branched.streams["member:a"].finished
-    assert healthy is not None
-    assert (healthy.reason, healthy.num_tokens) == (FinishReason.LENGTH, 10)
 
 
 def test_a_branch_that_waits_can_be_stopped(house: House) -> None:

@@ -58,23 +58,6 @@ def test_other_models_of_the_same_names_are_found_out(house: House) -> None:
     assert other.tokens is not None
 
 
-def test_a_rerun_with_nothing_to_compare_is_a_plain_run(house: House) -> None:
-    service = house.service()
-    first = answer(service)
-    chosen = first.streams["ensemble"].steps[2]
-    branched = ended(service.branch(ALICE, first.id, 2, chosen.token_id))
-    of_branch = ended(service.rerun(ALICE, branched.id))
-    of_gone = ended(service.rerun(ALICE, first.id))
-    service.history.delete_run(ALICE, first.id)
-    service.close()
-    grown = house.service([FakeModel("a", 1), FakeModel("b", 2), FakeModel("c", 3)])
-    of_fewer = ended(grown.rerun(ALICE, of_gone.id))
-
-    for run in (first, of_branch, of_gone, of_fewer):
-        assert grown.history.run_before(ALICE, run) is None
-    assert len(of_branch.streams["ensemble"].steps) == 10
-
-
 def test_the_run_before_is_its_owner_s_alone(house: House) -> None:
     service = house.service()
     again = ended(service.rerun(ALICE, answer(service).id))

@@ -33,16 +33,6 @@ def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
     assert asked == ["First?", "Second?", "Third?"]
 
 
-@pytest.mark.slow
-def test_other_settings_stand_beside_and_like_ones_do_not(house: House) -> None:
-    service = house.service()
-    run = answer(service)
-    other = ended(service.revise(ALICE, run.id, run.prompt, {**SHORT, "mode": "every-step"}))
-    same = ended(service.revise(ALICE, run.id, run.prompt, SHORT))
-    edited = ended(service.revise(ALICE, run.id, "Another", {**SHORT, "mode": "every-step"}))
-    assert [service.history.run_beside(ALICE, each) for each in (run, other, same, edited)] == [None, run, None, None]
-
-
 def test_a_comparison_has_other_settings_and_one_owner(house: House) -> None:
     service = house.service()
     run = answer(service)
@@ -87,7 +77,7 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     assert texts(again) == texts(later)
 
 
-@pytest.mark.parametrize("changes", [{}, *({"temperature": 1.0, "seed": seed} for seed in (0, 1, 2**62))], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"temperature": 1.0, "seed": 2**62}], ids=str)
 def test_answers_that_ended_at_their_limit_go_on(house: House, changes: dict[str, float]) -> None:
     service = house.service()
     run = answer(service, **changes)
@@ -129,21 +119,6 @@ def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
             assert 0 < end.tokens_per_s <= 1 / delay_s
             assert side_facts([stream], 0)["ms_per_token"] >= 1000 * delay_s
     assert all(0 < speed <= 1 / delay_s for speed in service.member_speeds().values())
-
-
-def test_what_did_not_end_at_its_limit_is_not_continued(house: House) -> None:
-    service = house.service()
-    run = answer(service)
-    run.streams["ensemble"].events[-1] = (
-        run.streams["ensemble"].events[-1].__class__(FinishReason.STOP, "", 10, 0, 0.0, 0.0, {})
-    )
-    longer = ended(service.extend(ALICE, run.id))
-    assert len(longer.streams["ensemble"].steps) == 10
-    assert len(longer.streams["member:a"].steps) == 20
-    for stream in run.streams.values():
-        stream.events[-1] = run.streams["ensemble"].events[-1]
-    with pytest.raises(RequestError, match="no answer that ended"):
-        service.extend(ALICE, run.id)
 
 
 def test_nobody_revises_another_s_run(house: House) -> None:

@@ -79,13 +79,6 @@ def test_who_leaves_first_takes_nobody_along(house: House) -> None:
     assert told == ["second"]
 
 
-def test_a_member_alone_is_never_called_ensembled(house: House) -> None:
-    run = answer(house.service(), mode="every-step")
-
-    assert all(step.is_ensembled for step in run.streams["ensemble"].steps)
-    assert not any(step.is_ensembled for step in run.streams["member:a"].steps)
-
-
 def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
     first = house.service()
     run = answer(first, threshold=0.6, seed=7)
@@ -229,30 +222,6 @@ def test_a_follow_up_to_an_interrupted_run_goes_on(house: House) -> None:
     ]
 
 
-def test_a_rerun_at_temperature_0_gives_the_same_answers(house: House) -> None:
-    service = house.service()
-    first = answer(service)
-
-    again = ended(service.rerun(ALICE, first.id))
-
-    assert again.id != first.id
-    assert again.conversation_id != first.conversation_id
-    assert texts(again) == texts(first)
-    for key, stream in first.streams.items():
-        assert [essence(step) for step in again.streams[key].steps] == [essence(step) for step in stream.steps]
-
-
-def test_equal_seeds_give_equal_text_when_sampling(house: House) -> None:
-    service = house.service()
-    sampled: dict[str, Any] = {"temperature": 0.8, "max_new_tokens": 20}
-
-    first, second = (answer(service, **sampled, seed=5) for _ in range(2))
-    other = answer(service, **sampled, seed=6)
-
-    assert texts(first) == texts(second)
-    assert texts(first)["ensemble"] != texts(other)["ensemble"]
-
-
 def test_text_that_no_database_takes_is_cleaned_at_the_edge(house: House) -> None:
     service = house.service()
 
@@ -314,19 +283,6 @@ def test_too_long_a_prompt_names_member_limit_and_length(
 ) -> None:
     with pytest.raises(RequestError, match=r"is \d+ tokens long for a, whose context holds 64"):
         shared[0].start(ALICE, "many tokens " * 60, {})
-
-
-def test_a_context_that_fills_up_ends_the_answer_with_length(house: House) -> None:
-    service = house.service([FakeModel("a", 1, context_length=40), FakeModel("b", 2)])
-
-    run = answer(service, "Go on", max_new_tokens=100)
-
-    for key in ("ensemble", "member:a"):
-        finished = run.streams[key].finished
-        assert finished is not None
-        assert (finished.reason, finished.detail) == (FinishReason.LENGTH, "the context of a is full (40 tokens)")
-    assert run.streams["member:b"].finished is not None
-    assert "limit of 100" in run.streams["member:b"].finished.detail
 
 
 @pytest.mark.slow

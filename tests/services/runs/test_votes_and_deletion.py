@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishReason
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import NotFoundError
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended, listed, until
@@ -31,49 +31,6 @@ def test_a_vote_is_kept_with_the_run(house: House, outcome: str) -> None:
     assert [line.outcome for line in listed(service, ALICE)] == [outcome]
     service.close()
     assert house.service().history.find(ALICE, run.id).outcome == outcome
-
-
-def test_a_later_vote_replaces_the_first_and_may_be_taken_back(house: House) -> None:
-    service = house.service()
-    run = answer(service)
-    service.history.vote(ALICE, run.id, "tie")
-    service.history.vote(ALICE, run.id, "member:a")
-    assert [line.outcome for line in listed(service, ALICE)] == ["member:a"]
-
-    service.history.undo_vote(ALICE, run.id)
-    service.history.undo_vote(ALICE, run.id)
-
-    assert run.outcome is None
-    assert [line.outcome for line in listed(service, ALICE)] == [None]
-
-
-def test_a_stored_run_may_be_judged_after_a_restart(house: House) -> None:
-    first = house.service()
-    run = answer(first)
-    first.close()
-    service = house.service()
-
-    service.history.vote(ALICE, run.id, "all-bad")
-    assert service.history.find(ALICE, run.id).outcome == "all-bad"
-
-    service.history.undo_vote(ALICE, run.id)
-    assert service.history.find(ALICE, run.id).outcome is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("outcome", ["", "member:nobody", "ENSEMBLE", None, ["tie"]])
-def test_a_bad_outcome_is_refused_and_stops_nothing(house: House, outcome: Any) -> None:
-    service = house.service(slow_models())
-    run = begun(service.start(ALICE, "Go on", LONG))
-
-    with pytest.raises(RequestError, match="expected one of ensemble, member:a, member:b, tie, all-bad") as caught:
-        service.history.vote(ALICE, run.id, outcome)
-
-    assert caught.value.field == "outcome"
-    num_steps = len(run.streams["ensemble"].steps)
-    until(lambda: len(run.streams["ensemble"].steps) > num_steps, "for the run to go on")
-    until(lambda: listed(service, ALICE), "for the run's row")
-    assert (run.outcome, listed(service, ALICE)[0].outcome) == (None, None)
 
 
 def test_an_early_vote_counts_and_the_answers_go_on(house: House) -> None:
