@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import socket
@@ -166,7 +165,3 @@ class Visitor:
                 first_s = time.monotonic() - start
         assert first_s, said[-2000:]
         return first_s
-
-
-async def together(*coroutines: Any) -> list[Any]:
-    return list(await asyncio.gather(*coroutines))

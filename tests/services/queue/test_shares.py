@@ -8,6 +8,9 @@ import pytest
 
 from gac_app.services.queue import shares
 from gac_app.services.queue.shares import Allowance, client_of, voter_of
+from gac_app.services.visitors import owner_of
+from tests.fakes import FakeModel
+from tests.services.house import ALICE, BOB, House, ended
 
 
 def test_a_client_is_an_address_or_an_ipv6_network() -> None:
@@ -72,3 +75,12 @@ def test_names_without_number_take_no_memory(monkeypatch: pytest.MonkeyPatch) ->
     for number in range(100):
         allowance.take(str(number))
     assert len(allowance._left) == 10
+
+
+def test_a_read_counts_for_an_address_then_for_a_browser(house: House) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2)]
+    service = house.service(models)
+    for key, client in ((ALICE, "mill"), (BOB, "mill"), (BOB, "home")):
+        ended(service.start(key, "hello", {"max_new_tokens": 3, "mode": "every-step"}, client=client))
+    expected = {("mill", owner_of(ALICE)), ("mill", owner_of(BOB)), ("home", owner_of(BOB))}
+    assert [model.shares for model in models] == [expected, expected]
