@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
 from tests.browser.conftest import Opener, Server, Watched, wait_for_start
@@ -222,19 +220,6 @@ def test_a_tip_says_how_likely_without_a_click(serve: Server, open_page: Opener)
     page.page.wait_for_selector("#gac-tip:text-is('Token 1: probability 60 % · Small alone')")
     page.page.hover(".gac-ensemble [data-term=gate] >> nth=0")
     page.page.wait_for_selector("#gac-tip:has-text('one member that writes alone')")
-
-
-def test_headings_are_in_order(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    page.ask("hello")
-    page.click_token(1)
-    page.page.wait_for_selector(".gac-inspector .gac-bars")
-    levels = page.page.evaluate(
-        "[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
-    )
-    assert levels.count(1) == 1
-    assert levels[0] == 1
-    assert all(b <= a + 1 for a, b in pairwise(levels))
 
 
 def test_figures_plot_and_digest_fold_behind_details(serve: Server, open_page: Opener) -> None:

@@ -335,16 +335,6 @@ def test_two_visitors_see_only_their_own(serve: Server, open_page: Opener) -> No
     assert "mine alone" not in second.text("body")
 
 
-def test_settings_change_the_next_run_and_its_summary(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    page.page.click(".gac-summary")
-    page.page.get_by_label("Every step").check()
-    page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
-    assert page.page.evaluate("getComputedStyle(document.querySelector('.gac-presets select')).appearance") == "auto"
-    page.ask("hello")
-    assert page.page.locator(".gac-views input:checked").get_attribute("value") == "winner"
-
-
 def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.page.fill("#gac-prompt textarea", "   ")

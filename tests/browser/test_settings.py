@@ -127,6 +127,7 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     opened(page)
     choice = page.page.locator(".gac-presets select")
     assert choice.input_value() == "Defaults"
+    assert choice.evaluate("select => getComputedStyle(select).appearance") == "auto"
     page.page.fill("#gac-set-temperature", "0.9")
     assert choice.locator("option:checked").inner_text() == "Not saved"
     page.page.click("text=Save as…")

@@ -280,31 +280,9 @@ def test_csv_computes_nothing_in_a_spreadsheet() -> None:
     assert (first["left_reasons"], first["flags"], first["outcome"]) == ("clear", "fast", "left")
 
 
-@pytest.mark.slow
-def test_parquet_is_read_back(tmp_path: Path) -> None:
-    found = loaded(Format.PARQUET, tmp_path)
-    assert found["outcome"][:] == list(OUTCOMES)
-    assert found["left_text"][0] == "Yes, it is."
-
-
 @pytest.mark.parametrize("wanted", [one for one in Format if one is not Format.JSONL])
 def test_without_votes_there_is_an_empty_file(wanted: Format) -> None:
     assert written([], wanted) is not None
-
-
-def flags_in(wanted: Format, found: list[Judged]) -> list[str]:
-    """The flags of each row of a table."""
-    data = written(found, wanted)
-    rows: list[Any] = json.loads(data) if wanted is Format.LMSYS else []
-    if wanted is Format.CSV:
-        rows = list(csv.DictReader(io.StringIO(data.decode())))
-    return [row["flags"] for row in rows or lines(data)]
-
-
-@pytest.mark.parametrize("wanted", [Format.LMSYS, Format.ARENA_RANK, Format.CSV])
-def test_tables_have_all_flags_of_a_vote(wanted: Format) -> None:
-    found = votes(battle(), battle("tie", flags=["fast", "duplicate", "burst"]))
-    assert flags_in(wanted, found) == ["", "fast duplicate burst"]
 
 
 @pytest.mark.parametrize("wanted", [Format.TRL_PREFERENCE, Format.TRL_UNPAIRED])

@@ -267,16 +267,6 @@ def lines_of(file: Path) -> list[str]:
     return file.read_text().splitlines()
 
 
-def test_a_database_on_a_lasting_disk_is_not_doubled(tmp_path: Path) -> None:
-    for _ in range(2):
-        with opened(tmp_path, "one") as (arena, mirror):
-            voted(arena, consents=True)
-            settled(mirror)
-    store = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
-    assert len(list(store.battles.export())) == 2
-    store.close()
-
-
 def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
         battle = voted(arena, consents=True)
