@@ -21,7 +21,6 @@ PROMPT = "Name three colours"
 SETTINGS: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 10}
 DETAILS = {
     "nan": "{}: its logits are not finite numbers (NaN or infinite)",
-    "inf": "{}: its logits are not finite numbers (NaN or infinite)",
     "raise": "{}: RuntimeError: planned",
     "hang": "{}: gave no answer in time for this step",
 }

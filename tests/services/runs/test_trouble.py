@@ -132,7 +132,7 @@ def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["nan", "inf", "raise", "hang"])
+@pytest.mark.parametrize("kind", ["nan", "hang"])
 def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any, steady_clock: None) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     service = house.service(models)
@@ -155,7 +155,7 @@ def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any, ste
     )
 
 
-@pytest.mark.parametrize("kind", ["nan", "raise", "hang"])
+@pytest.mark.parametrize("kind", ["raise", "hang"])
 def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any, steady_clock: None) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     first = house.service(models)
