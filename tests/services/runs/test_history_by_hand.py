@@ -42,7 +42,7 @@ class Desk:
     def __init__(self, *rows: StoredRun, **answers: Any) -> None:
         self.order: list[tuple[Any, ...]] = []
         names = ("name_conversation", "star_conversation", "delete_run", "delete_visitor", "vote", "undo_vote")
-        self.store = Spy(**{**{name: done() for name in names}, "run_ids_of": [], **answers})
+        self.store = Spy(**{**{name: done() for name in names}, "run_ids_of": [], "deleted_ids": set(), **answers})
         self.rows = {row.run_id: row for row in rows}
         self.runner, self.members, self.mirror, self.companion = Spy(), Spy(), Spy(), Spy()
         for spy in (self.store, self.runner, self.members, self.mirror, self.companion):
