@@ -13,6 +13,7 @@ from gac_app.decoding.request import Request
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.executors import threads
+from gac_app.models.base import Share
 from gac_app.server.routes.health import member_reasons
 from gac_app.services.runs.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
@@ -223,10 +224,10 @@ def test_an_unexpected_fault_tells_no_internals(
     ensemble = service.members.ensemble()
     real = ensemble.open
 
-    def opened(request: Request, **options: Any) -> Any:
+    def opened(request: Request, share: Share, **options: Any) -> Any:
         if request.alone == "a":
             raise error("secret detail")
-        return real(request, **options)
+        return real(request, share, **options)
 
     monkeypatch.setattr(ensemble, "open", opened)
 
