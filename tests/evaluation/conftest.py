@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,25 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gac_app.cli import app
+
+ROOT = Path(__file__).parents[2]
+_KILLED = """
+import os, signal, sys
+from gac_app import cli
+from gac_app.evaluation.running import ResultCache
+
+num_kept, add = 0, ResultCache.add
+
+def add_or_die(cache, answer):
+    global num_kept
+    if num_kept == {num}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(cache, answer)
+    num_kept += 1
+
+ResultCache.add = add_or_die
+cli.main()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +64,11 @@ def call(folder: Path, command: str, *arguments: str, task: str = "arc_challenge
     """The command in this process, which has the libraries loaded; errors are left as they are raised."""
     files = ("--config", str(folder / "two.yaml"), "--data", str(folder / f"{data}.jsonl"), "--task", task)
     return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
+
+
+def killed_with(num_answers: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own, which is killed as it would keep one answer more than so many."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")}
+    environment["GAC_CACHE"] = str(folder / "cache")
+    command = [sys.executable, "-c", _KILLED.format(num=num_answers), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)

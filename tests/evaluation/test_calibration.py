@@ -73,14 +73,6 @@ class TestErrors:
         theirs = multiclass_calibration_error(torch.tensor(probs_NC), answers_N, num_choices, n_bins=15)
         assert calibration_of(scored).ece == pytest.approx(float(theirs), abs=1e-6)
 
-    def test_ece_on_many_questions_is_that_of_torchmetrics(self) -> None:
-        scored = _drawn(3_000, 2.0)
-        probs_NC = torch.tensor(np.exp([question.logits() for question in scored]))
-        answers_N = torch.tensor([question.answer for question in scored])
-        theirs = float(multiclass_calibration_error(probs_NC, answers_N, 4, n_bins=15))
-        assert theirs > 0.05
-        assert calibration_of(scored).ece == pytest.approx(theirs, abs=1e-6)
-
     def test_classwise_ece_is_the_mean_of_torchmetrics(self) -> None:
         scored = _drawn(500, 2.0)
         probs_CN = torch.tensor(np.exp([question.logits() for question in scored]).T.copy())

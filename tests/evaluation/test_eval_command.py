@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +13,8 @@ from typer.testing import CliRunner, Result
 from gac_app.cli import app
 from gac_app.errors import GacError
 from tests.command_line import run_command
+from tests.evaluation.conftest import killed_with
 
-KILLED_WITH_FIVE_ANSWERS = """
-import os, signal, sys
-from gac_app import cli
-from gac_app.evaluation.running import ResultCache
-
-num_kept, add = 0, ResultCache.add
-
-def add_or_die(cache, answer):
-    global num_kept
-    if num_kept == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    add(cache, answer)
-    num_kept += 1
-
-ResultCache.add = add_or_die
-cli.main()
-"""
-
-ROOT = Path(__file__).parent.parent.parent
 SYSTEMS = "alone:a,every-step,gate@0.5+prefix"
 COST = ("ms_per_token", "seconds_per_answer", "member_seconds_per_answer")
 
@@ -82,14 +61,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_figures(folder: Path) -> No
     code, whole, _ = _run(folder, *_colours(folder), "--json", cache="undisturbed")
     assert code == 0
     arguments = ["eval", "--config", str(folder / "two.yaml"), *_colours(folder), "--json"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")}
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_WITH_FIVE_ANSWERS, *arguments],
-        cwd=ROOT,
-        env=environment | {"GAC_CACHE": str(folder / "cache")},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    assert killed_with(5, folder, *arguments).returncode == -signal.SIGKILL
     assert _num_kept(folder) == 5
     code, resumed, told = _run(folder, *_colours(folder), "--json")
     assert code == 0

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,9 +15,9 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import compare, effect_shown, holm, paired_interval, questions_needed
 from gac_app.evaluation.registered import read_protocol
+from tests.evaluation.conftest import killed_with
 from tests.fakes import config_of
 
-ROOT = Path(__file__).parents[2]
 THINGS = ["sky", "sea", "snow", "grass", "coal", "blood", "milk", "gold", "rust", "jade", "bone", "rose"]
 STUDY = """
 about: Do members know colours?
@@ -30,23 +27,6 @@ gates: [every-step, gate@0.5]
 rules: [mean, geometric]
 rivals: [vote]
 parallel: 1
-"""
-KILLED = """
-import os, signal, sys
-from gac_app import cli
-from gac_app.evaluation.running import ResultCache
-
-num_kept, add = 0, ResultCache.add
-
-def add_or_die(cache, answer):
-    global num_kept
-    if num_kept == 30:
-        os.kill(os.getpid(), signal.SIGKILL)
-    add(cache, answer)
-    num_kept += 1
-
-ResultCache.add = add_or_die
-cli.main()
 """
 
 
@@ -114,10 +94,8 @@ def test_two_kills_leave_the_page_as_it_would_be(folder: Path, tmp_path_factory:
     done(folder, "--plan")
     killed = tmp_path_factory.mktemp("killed")
     shutil.copytree(folder, killed, dirs_exist_ok=True)
-    command = [sys.executable, "-c", KILLED, "study", str(killed / "study.yaml")]
-    environment = {**os.environ, "GAC_CACHE": str(killed / "cache")}
     for _ in range(2):
-        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+        ended = killed_with(30, killed, "study", str(killed / "study.yaml"))
         assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     done(killed)
     done(folder)

@@ -25,9 +25,7 @@ from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.loading import load_ensemble
 from tests.server.site import API, ROOT, free_port
-from tests.services import test_postgres
 
-postgres = test_postgres.postgres  # the fixture
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 WAIT_S = 180.0
@@ -103,19 +101,11 @@ class Space:
     """Starts servers that share a mirror, each with a database of its own.
 
     Args:
-        database_url: of a server's database by its name; SQLite where it is not given.
         more: variables.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        is_zero: bool,
-        database_url: Callable[[str], str] | None = None,
-        more: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, folder: Path, is_zero: bool, more: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder, self.is_zero, self.more = folder, is_zero, more
-        self.database_url = database_url or (lambda name: f"sqlite:///{folder / name}.db")
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
         packages = folder / "packages"
         (packages / "spaces").mkdir(parents=True)
@@ -139,7 +129,7 @@ class Space:
             "SYSTEM": "spaces",
             "GAC_CONFIG": str(self.folder / "config.yaml"),
             "GAC_CACHE": str(self.folder / "cache"),
-            "GAC_DATABASE_URL": self.database_url(name),
+            "GAC_DATABASE_URL": f"sqlite:///{self.folder / name}.db",
             "GAC_MIRROR": str(self.folder / "mirror"),
             "GAC_PORT": str(port),
             "GAC_TRUSTED_PROXIES": "127.0.0.1",
@@ -189,18 +179,6 @@ def digests(line: dict[str, Any]) -> dict[str, str]:
     return {answer["system"]: answer["digest"] for answer in line["answers"]}
 
 
-@pytest.mark.long
-def test_a_space_with_a_lent_gpu_comes_back(tmp_path: Path) -> None:
-    """One on a CPU: `test_space_sign_in`."""
-    answers_keeps_and_comes_back(Space(tmp_path, is_zero=True))
-
-
-@pytest.mark.long
-def test_a_space_keeps_its_data_on_postgres(tmp_path: Path, postgres: test_postgres.Postgres) -> None:
-    urls = {name: postgres.new_database() for name in ("first", "second")}
-    answers_keeps_and_comes_back(Space(tmp_path, False, urls.__getitem__))
-
-
 def check_doors(browser: Browser) -> None:
     """A Space's own name and frame are let in, others are not."""
     page = browser.first_page  # type: ignore[attr-defined]
@@ -212,14 +190,6 @@ def check_doors(browser: Browser) -> None:
     assert browser.http.get("/", headers={"Origin": "https://elsewhere.example"}).status_code == 403
     assert browser.http.get("/", headers={"Origin": f"https://{HOST}"}).status_code == 200
     assert browser.http.get("/healthz").json() == {"status": "ok"}
-
-
-def answers_keeps_and_comes_back(space: Space) -> None:
-    with space.serving("first") as browser:
-        check_doors(browser)
-        run = answers_and_keeps(space, browser)
-    with space.serving("second") as browser:
-        comes_back(space, browser, run)
 
 
 def answers_and_keeps(space: Space, browser: Browser) -> str:

@@ -24,8 +24,8 @@ from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
-from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
-from tests.services.house import ALICE, BOB
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.services.house import ALICE, BOB, until
 
 CAROL = "c" * 64
 
@@ -45,13 +45,6 @@ def random_pair() -> Ensemble:
 
 def study_pair() -> tuple[Ensemble, Callable[[], None]]:
     return in_background(random_pair())
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.slow
