@@ -253,19 +253,6 @@ def test_back_and_forward_go_from_run_to_run_and_tab_to_tab(serve: Server, open_
     assert page.page.evaluate("location.search").count("=") == 1
 
 
-def test_closing_the_page_ends_the_computation_after_a_while(serve: Server, open_page: Opener) -> None:
-    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.01)
-    site = serve(ensemble)
-    site.service.audience.unseen_s = 0.5
-    page = open_page(site)
-    page.ask("hello", and_wait=False)
-    page.wait_for_tokens(6)
-    [run] = site.service._runs.all()
-    page.page.close()
-    assert run.over.wait(60)
-    assert ensemble.num_steps < 3 * len(LONG)
-
-
 def test_a_failing_member_says_so_while_the_others_go_on(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(failing="Large")))
     page.ask("hello")

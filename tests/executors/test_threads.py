@@ -144,16 +144,6 @@ def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> N
     assert_equal(member.read(sequences[2]).result(WAIT_S), inline.read(plain[2]).result())
 
 
-def test_the_worker_survives_whatever_a_model_raises(make: Make) -> None:
-    model = FakeModel(fault=Fault("raise", marker=b"BAD"))
-    member = make(model)
-
-    with pytest.raises(MemberError, match="a: RuntimeError: planned"):
-        member.read(open_text(member, "BAD")).result(WAIT_S)
-
-    assert member.read(open_text(member, "good")).result(WAIT_S).num_read > 0
-
-
 def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU's errors come up where a number is first looked at."""
 

@@ -322,14 +322,6 @@ def test_sides_are_shuffled_between_battles(arena: Arena) -> None:
     assert len(seen) == 12
 
 
-def test_a_skipped_battle_takes_no_vote(arena: Arena) -> None:
-    view = arena.answered()
-    skipped = arena.service.skip(ALICE, view.id)
-    assert (skipped.phase, skipped.contestants) == ("skipped", None)
-    with pytest.raises(RequestError, match="skipped"):
-        arena.service.vote(ALICE, view.id, "left", skipped.ballot)
-
-
 def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
     with pytest.raises(RequestError, match="after the vote"):
@@ -451,33 +443,6 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
             arena.service.vote(ALICE, view.id, "left", view.ballot)
     assert arena.until(ALICE, view.id, "voted").outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
-
-
-def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 2)
-    first, second = arena.answered(prompt="First"), arena.answered(prompt="Second")
-    arena.service.vote(ALICE, second.id, "left", second.ballot)
-    arena.service.reveal(ALICE, second.id)
-    arena.answered(prompt="Third")
-    assert arena.service.history.look(ALICE, first.id).may_vote
-    assert second.id not in [battle.id for battle in arena.service.battles.all()]
-
-
-@pytest.mark.parametrize("client", ["elsewhere", "the address of Bob"])
-def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch, client: str) -> None:
-    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 4)
-    honest = arena.answered(BOB, client="the address of Bob")
-    own = [arena.answered(ALICE, client=client).id for _ in range(6)]
-    assert arena.service.history.look(BOB, honest.id).may_vote
-    assert [battle.id for battle in arena.service.battles.all()] == [honest.id, *own[-3:]]
-
-
-def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 4)
-    honest = [arena.answered(key * 64, client="the address of Bob").id for key in "bc"]
-    for number in range(6):
-        arena.answered(f"{number:064}", client="invented keys")
-    assert {battle.id for battle in arena.service.battles.all()} >= set(honest)
 
 
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:

@@ -50,15 +50,6 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
         assert judging.result(WAIT_S).phase == phase
 
 
-def test_text_that_comes_after_the_click_is_not_shown(house: House) -> None:
-    arena = Arena(house, settings=LONG)
-    view = arena.begun()
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    shown = [len(side.text) for side in (voted.turns[0].left, voted.turns[0].right)]
-    (row,) = arena.store.battles.export()
-    assert list(row.judgements[0]["facts"]["shown"].values()) == shown
-
-
 def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = locked_out(house, monkeypatch)
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
