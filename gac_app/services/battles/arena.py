@@ -34,7 +34,7 @@ from gac_app.services.battles.operator import Operator, today
 from gac_app.services.battles.recorder import BattleRecorder
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
-from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys
+from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys, voter_of
 from gac_app.services.runs.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
@@ -106,7 +106,7 @@ class ArenaService:
         self._runs.members.ensemble()
         if not has_client_keys():
             self._learn_client_keys()
-        controls = self._open()
+        controls = self._open(client)
         before = self.battles.find(visitor_key, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
@@ -237,13 +237,18 @@ class ArenaService:
         keys = settle(self._store.battles.client_keys(period_now()))
         use_client_keys(keys)
 
-    def _open(self) -> Controls:
-        """The operator's controls. Raises BusyError if they allow no battle now."""
+    def _open(self, client: str) -> Controls:
+        """The operator's controls. Raises BusyError if they allow no battle now. No address starts more of a day's than
+        it leaves to others.
+        """
         controls = controls_of(self._store.battles.controls())
         if controls.is_paused:
             raise BusyError("The Arena is paused by its operator. Please come back later.")
-        if controls.battles_per_day and self._store.battles.num_started(today()) >= controls.battles_per_day:
-            raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
+        if most := controls.battles_per_day:
+            num_started, address = self._store.battles.num_started, voter_of(client)
+            num_own = num_started(today(), client=address) if address else 0
+            if num_own >= most - num_started(today()):
+                raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
         return controls
 
     def _may_start(self, visitor_key: str) -> bool:

@@ -53,9 +53,10 @@ def num_judgements(session: Session) -> int:
     return session.scalar(select(func.count(Judgement.id))) or 0
 
 
-def num_started(session: Session, since: datetime, visitor_key: str = "") -> int:
-    """Blind battles that were started since then, by one visitor or by everybody."""
+def num_started(session: Session, since: datetime, visitor_key: str = "", client: str = "") -> int:
+    """Blind battles that were started since then, by one visitor, one address or everybody."""
     begun = owned(visitor_key) if visitor_key else select(Battle)
+    begun = begun.where(Battle.client == client) if client else begun
     counted = begun.with_only_columns(func.count()).where(Battle.created_at >= since, Battle.is_blind)
     return session.scalar(counted) or 0
 

@@ -317,7 +317,7 @@ def test_the_same_prompt_by_a_pair_drawn_anew(arena: Arena) -> None:
 def test_sides_are_shuffled_between_battles(arena: Arena) -> None:
     seen = set()
     for _ in range(200):
-        pair = arena.service._draw(None, arena.service._open())
+        pair = arena.service._draw(None, arena.service._open(""))
         seen.add((pair["left"].name, pair["right"].name))
     assert len(seen) == 12
 

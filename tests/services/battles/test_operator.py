@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -198,17 +200,28 @@ def test_pause_and_budget_hold_at_once_and_after_a_restart(house: House) -> None
     arena.answered()
 
 
+def test_an_address_leaves_others_as_many_of_a_days_battles(house: House) -> None:
+    arena = Arena(house)
+    arena.service.operator.set({"battles_per_day": 4})
+    started = Counter[str]()
+    for client, key in (("x", ALICE), ("x", BOB), ("x", "c" * 64), ("y", "d" * 64), ("y", "d" * 64), ("z", "e" * 64)):
+        with suppress(BusyError):
+            arena.answered(key, client=client)
+            started[client] += 1
+    assert started == {"x": 2, "y": 1, "z": 1}, "the third of x was one too many"
+
+
 def test_weights_and_rest_take_effect_without_a_restart(house: House) -> None:
     arena = Arena(house)
     arena.service.operator.set({"weights": {"a": 0, "b": 10.0}})
     pairs = [
-        frozenset(one.name for one in arena.service._draw(None, arena.service._open()).values()) for _ in range(100)
+        frozenset(one.name for one in arena.service._draw(None, arena.service._open("")).values()) for _ in range(100)
     ]
     assert not any("a" in pair for pair in pairs)
     assert sum("b" in pair for pair in pairs) > 80
     arena.service.operator.set({})
     assert any(
-        "a" in arena.service._draw(None, arena.service._open())[side].name
+        "a" in arena.service._draw(None, arena.service._open(""))[side].name
         for side in ("left", "right")
         for _ in range(50)
     )

@@ -65,7 +65,7 @@ def test_the_draw_goes_by_the_votes(house: House) -> None:
                     stored_vote(arena.store, left, right, "left")
                     stored_vote(arena.store, left, right, "right")
     pairs = [
-        frozenset(one.name for one in arena.service._draw(None, arena.service._open()).values()) for _ in range(200)
+        frozenset(one.name for one in arena.service._draw(None, arena.service._open("")).values()) for _ in range(200)
     ]
     assert pairs.count(frozenset({"a", "gate"})) > 120
     assert len(set(pairs)) == 6
