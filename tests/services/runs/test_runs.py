@@ -285,15 +285,14 @@ def test_too_long_a_prompt_names_member_limit_and_length(
         shared[0].start(ALICE, "many tokens " * 60, {})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("key", ["", "short", "x" * 129, None, 7])
-def test_a_visitor_without_a_proper_key_is_refused(house: House, key: Any) -> None:
+def test_a_visitor_without_a_proper_key_is_refused(house: House) -> None:
     service = house.service()
-
-    with pytest.raises(RequestError, match="visitor_key"):
-        service.start(key, "Hello", {})
-    with pytest.raises(RequestError, match="visitor_key"):
-        listed(service, key)
+    keys: list[Any] = ["", "short", "x" * 129, None, 7]
+    for key in keys:
+        with pytest.raises(RequestError, match="visitor_key"):
+            service.start(key, "Hello", {})
+        with pytest.raises(RequestError, match="visitor_key"):
+            listed(service, key)
 
 
 def test_nothing_starts_before_the_models_are_ready(house: House) -> None:

@@ -18,19 +18,16 @@ def slow_models() -> list[FakeModel]:
     return [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("outcome", ["ensemble", "member:a", "member:b", "tie", "all-bad"])
-def test_a_vote_is_kept_with_the_run(house: House, outcome: str) -> None:
+def test_a_vote_is_kept_with_the_run(house: House) -> None:
     service = house.service()
     run = answer(service)
-    assert outcome in run.outcomes
-
-    service.history.vote(ALICE, run.id, outcome)
-
-    assert run.outcome == outcome
-    assert [line.outcome for line in listed(service, ALICE)] == [outcome]
+    assert run.outcomes == ("ensemble", "member:a", "member:b", "tie", "all-bad")
+    for outcome in run.outcomes:
+        service.history.vote(ALICE, run.id, outcome)
+        assert run.outcome == outcome
+        assert [line.outcome for line in listed(service, ALICE)] == [outcome]
     service.close()
-    assert house.service().history.find(ALICE, run.id).outcome == outcome
+    assert house.service().history.find(ALICE, run.id).outcome == "all-bad"
 
 
 def test_an_early_vote_counts_and_the_answers_go_on(house: House) -> None:
