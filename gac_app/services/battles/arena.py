@@ -30,11 +30,11 @@ from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge, refuse_judged
 from gac_app.services.battles.live_battles import LiveBattles
-from gac_app.services.battles.operator import Operator, today
+from gac_app.services.battles.operator import Operator, has_battles_left
 from gac_app.services.battles.recorder import BattleRecorder
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
-from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys, voter_of
+from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys
 from gac_app.services.runs.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
@@ -238,17 +238,12 @@ class ArenaService:
         use_client_keys(keys)
 
     def _open(self, client: str) -> Controls:
-        """The operator's controls. Raises BusyError if they allow no battle now. No address starts more of a day's than
-        it leaves to others.
-        """
+        """The operator's controls. Raises BusyError if they allow an address no battle now."""
         controls = controls_of(self._store.battles.controls())
         if controls.is_paused:
             raise BusyError("The Arena is paused by its operator. Please come back later.")
-        if most := controls.battles_per_day:
-            num_started, address = self._store.battles.num_started, voter_of(client)
-            num_own = num_started(today(), client=address) if address else 0
-            if num_own >= most - num_started(today()):
-                raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
+        if not has_battles_left(self._store, controls, client):
+            raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
         return controls
 
     def _may_start(self, visitor_key: str) -> bool:

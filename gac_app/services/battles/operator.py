@@ -16,6 +16,7 @@ from gac_app.arena.outcomes import SIDES, Verdict, flags_of
 from gac_app.arena.rating.leaderboard import leaderboard_of
 from gac_app.arena.rating.votes import Votebook, VoteFilter, Votes
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.queue.shares import voter_of
 from gac_app.services.settling import settle
 from gac_app.storage import CastVote, Store
 
@@ -27,6 +28,13 @@ NUM_HEAVIEST = 5  # addresses that the other leaderboard leaves out
 def today() -> datetime:
     """The beginning of the day, in UTC."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def has_battles_left(store: Store, controls: Controls, client: str) -> bool:
+    """Whether an address may start a battle today: it starts no more than it leaves to others."""
+    address = voter_of(client)
+    num_own = store.battles.num_started(today(), client=address) if address and controls.battles_per_day else 0
+    return not controls.battles_per_day or num_own < controls.battles_per_day - store.battles.num_started(today())
 
 
 @dataclass(frozen=True, slots=True)
