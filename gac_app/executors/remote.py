@@ -121,13 +121,13 @@ class RemoteMember(InlineMember):
                 yield
         except MemberError as error:
             if error.kind == "exception":
-                self._fail(error.message)
+                self._fail()
             raise
 
-    def _fail(self, why: str) -> None:
-        """Say so until the server answers again."""
+    def _fail(self) -> None:
+        """Say so until the server answers again. Why, which may quote a visitor's text, is for that visitor alone."""
         with self._lock:
-            is_known, self.failure = bool(self.failure), why
+            is_known, self.failure = bool(self.failure), self.failure or "a question failed; it is asked another one"
         if not is_known:
             threading.Thread(target=self._probe, name=f"probe-{self.name}", daemon=True).start()
 
