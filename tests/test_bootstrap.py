@@ -252,7 +252,7 @@ def test_the_mirror_knows_which_battles_may_not_be_told(config: Config, loaded: 
     try:
         assert services.arena is not None
         assert services.runs.mirror is not None
-        assert services.runs.mirror._open_battles == services.arena.battles.open_ids
+        assert services.runs.mirror._is_open == services.arena.battles.is_open
     finally:
         services.close()
 

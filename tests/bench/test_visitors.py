@@ -29,7 +29,7 @@ def test_the_curve_has_a_row_for_each_number(bench_of: BenchOf, monkeypatch: pyt
     models = [FakeModel("a", delay_s=0.002), FakeModel("b", 1, delay_s=0.002)]
     bench = bench_of(models)
     monkeypatch.setattr(bench, "loaded", lambda c: unite(models, c, ThreadMember, are_apart=True))
-    monkeypatch.setattr(visitors, "_LENGTHS", (2, 4))
+    monkeypatch.setattr(visitors, "_LENGTHS", (16, 32))
     monkeypatch.setattr(visitors, "_BEGIN_S", 0.02)
     monkeypatch.setattr(visitors, "_COUNTED_S", 0.2)
     rows = visitors.measure(bench)

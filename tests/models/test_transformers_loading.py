@@ -116,7 +116,7 @@ def test_where_files_come_after_the_plan_the_seat_decides(directory: Path) -> No
     assert _placed(member, directory, "cuda:1", whole) == {"device_map": {"": "cuda:1"}}
     least = Allocation({"cuda:1": need.least}, {})
     assert _placed(member, directory, "cuda:1", least) == {"device_map": {"": "cuda:1"}}
-    with pytest.raises(ModelLoadError, match=r"a: needs 0\.5 GiB \(weights 0\.0, cache 0\.0 for one sequence of"):
+    with pytest.raises(ModelLoadError, match=r"a: needs at least 0\.5 GiB \(weights 0\.0, cache 0\.0 for one of 2 seq"):
         _placed(member, directory, "cuda:1", Allocation({"cuda:1": need.least - 1}, {}))
     halves = Allocation(dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights), {})
     found = _placed(member, directory, ("cuda:1", "cuda:3"), halves)["device_map"]

@@ -267,8 +267,8 @@ class ArenaService:
         alike; and to a limit that nobody knows, since the number of tokens of a text that ends there would tell whose
         tokens they are, as would the end of one member's context.
         """
-        contexts = [member.model.context_length for member in self._runs.members.ensemble().members.values()]
-        most = min(one.settings.max_new_tokens, min(contexts) // 2)
+        members = self._runs.members.ensemble().members.values()
+        most = min([one.settings.max_new_tokens, *(member.model.context_length // 2 for member in members)])
         changes = {
             "temperature": one.settings.temperature or self._runs.config.arena.temperature,
             "seed": self._rng.randrange(_SEEDS),
