@@ -205,7 +205,7 @@ def test_a_script_that_would_run_twice_is_refused(
     fake: FakeVllm, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "script.py").write_text("import gac_app\n")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "script.py"))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "script.py"), raising=False)
     with pytest.raises(ConfigError, match=r"far: vLLM starts a process .*script\.py: put its code below `if __name__"):
         load(directory)
     assert not fake.num_started
