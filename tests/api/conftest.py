@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.site import Site
 from tests.event_loops import loops_are_free as loops_are_free
+from tests.services.conftest import house as house
 from tests.services.house import House
 
 HERE = "http://localhost:7860"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path / "gac.db")
-    yield house
-    house.close()
 
 
 @pytest.fixture

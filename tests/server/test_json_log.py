@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -19,17 +18,11 @@ from gac_app.server.quiet_log import QuietLog
 from gac_app.services.completions.completions import Completions
 from gac_app.services.runs.runs import RunService
 from tests.server.conftest import HERE
+from tests.services.conftest import house as house
 from tests.services.house import House, answer
 
 SECRET = "who-is-not-to-be-told"
 CHAT = {"model": "gac", "messages": [{"role": "user", "content": SECRET}], "max_tokens": 4}
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path / "gac.db")
-    yield house
-    house.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -20,15 +19,8 @@ from gac_app.services.runs.runs import RunService
 from tests.fakes import FakeModel
 from tests.server.conftest import HERE
 from tests.services.battles.test_arena import Arena
+from tests.services.conftest import house as house
 from tests.services.house import ALICE, LONG, House, answer, begun, ended
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path / "gac.db")
-    yield house
-    house.close()
-
 
 SECRET = "who-is-not-to-be-told"
 ROOT = Path(__file__).parents[2]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +14,6 @@ from gac_app.services.visitors import owner_of
 from tests.clocks import HandClock
 from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path / "runs.sqlite3")
-    yield house
-    house.close()
 
 
 def slow(house: House) -> RunService:
