@@ -172,7 +172,7 @@ class Config(Frozen):
     def run_by(self, executor: Literal["threads", "ray"], ray_address: str | None = None) -> Self:
         """A copy whose members run in threads here or on Ray; those on inference servers stay there.
 
-        Raises ConfigError if the address is none.
+        Raises ConfigError if the address is invalid.
         """
         shares = [
             None if executor == "threads" or member.server or member.backend == "vllm" else member.ray or RayShare()

@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         try:
             value = super().construct_object(node, deep)
         except (AttributeError, LookupError, ValueError):  # what PyYAML passes on for 2001-99-99 and `!!int x`
-            raise _at(node, f"is no {node.tag.rpartition(':')[2]}") from None
+            raise _at(node, f"is not a valid {node.tag.rpartition(':')[2]}") from None
         if isinstance(value, int) and abs(value) >= 2**64:
             raise _at(node, "is a number beyond 64 bits")
         if isinstance(value, str) and _UNUSABLE.search(value):
@@ -46,9 +46,9 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.YAMLError(f"a key is no plain text (line {key.start_mark.line + 1})")
+                raise yaml.YAMLError(f"a key must be plain text (line {key.start_mark.line + 1})")
             if key.value in seen:
-                raise yaml.YAMLError(f"the key {key.value!r} stands twice (line {key.start_mark.line + 1})")
+                raise yaml.YAMLError(f"duplicate key {key.value!r} (line {key.start_mark.line + 1})")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -72,7 +72,7 @@ def load_config(
     """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes; this is no configuration")
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes; this is not a configuration")
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -81,7 +81,7 @@ def load_config(
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply; this is no configuration") from None
+        raise ConfigError(f"{path}: nested too deeply; this is not a configuration") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
     return config_of(_merge(dict(defaults or {}), data), path.parent, overrides, where=f"{path}: ")
@@ -133,7 +133,7 @@ def _examples_in(path: Path, view: Any) -> list[Example]:
     where, found = f"members.{view}.examples: {path}", list[Example]()
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{where}: larger than {MAX_CONFIG_BYTES:,} bytes; these are no worked examples")
+            raise ConfigError(f"{where}: larger than {MAX_CONFIG_BYTES:,} bytes; these are not worked examples")
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
@@ -143,8 +143,8 @@ def _examples_in(path: Path, view: Any) -> list[Example]:
         try:
             found += [Example.model_validate_json(line)] if line.strip() else []
         except ValidationError:
-            expected = '{"question": "...", "answer": "..."}'
-            raise ConfigError(f"{where}, line {number}: {shortened(line)} is no example; expected {expected}") from None
+            form = '{"question": "...", "answer": "..."}'
+            raise ConfigError(f"{where}, line {number}: invalid example {shortened(line)}; expected {form}") from None
     if not found:
         raise ConfigError(f"{where}: has no examples; expected one a line")
     return found

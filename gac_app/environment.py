@@ -66,7 +66,7 @@ def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
     count: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, PORT, SPACE_ID.
 
     Raises:
-        ConfigError: a port is not a number, or a key's hash is none.
+        ConfigError: a port is not a number, or a key's hash is invalid.
     """
     overrides: dict[str, Any] = {}
     if environ.get("GAC_CACHE"):
@@ -116,7 +116,7 @@ def operator_token(environ: Mapping[str, str]) -> str:
 
 
 def sign_in_secret(environ: Mapping[str, str]) -> str:
-    """What a Space with `hf_oauth: true` is given, so that visitors may sign in; "" = this is none, and they may not.
+    """What a Space with `hf_oauth: true` is given, so that visitors may sign in; "" = they may not.
 
     Elsewhere Gradio would sign everybody in as whoever runs the server.
     """

@@ -140,11 +140,11 @@ class MemberConfig(Frozen):
         for part in chain(*mirrors):
             if scheme_of(part) not in ("", *SOURCE_SCHEMES):
                 raise ValueError(
-                    f"{part!r} is no source; expected hub:organisation/name, pypi:package==version#file, "
+                    f"unknown source {part!r}; expected hub:organisation/name, pypi:package==version#file, "
                     "random:SEED, a directory or a .gguf file"
                 )
             if part.startswith(RANDOM_PREFIX) and part != source:
-                raise ValueError(f"{part!r} has no mirrors and is no part")
+                raise ValueError(f"{part!r} cannot be mirrored or split")
         return source
 
     @model_validator(mode="after")
@@ -239,7 +239,7 @@ def with_views(members: Any) -> Any:
 def _whole_view(view: dict[str, Any], bases: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     of, where = str(view["of"]), f"{view.get('name')}.of"
     if of not in bases:
-        raise ValueError(f"{where}: {of!r} is no member with a model of its own; expected one of {', '.join(bases)}")
+        raise ValueError(f"{where}: {of!r} is not a member with its own model; expected one of {', '.join(bases)}")
     base = bases[of]
     if view.get("adapter"):
         return {key: value for key, value in base.items() if key != "score"} | view | {"of": ""}

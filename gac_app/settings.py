@@ -121,12 +121,12 @@ class Settings(Frozen):
         "Leaves out tokens with less than this share of the likeliest one's probability. 0 % is off.", ge=0.0, le=1.0,
         show=Shown("Sampling", "draw", words="min-p {:g}"))
     repetition_penalty: float = _setting(
-        1.0, "Repetition penalty", "Makes tokens less likely that came before. 1 is off.", ge=1.0, le=3.0,
+        1.0, "Repetition penalty", "Makes repeated tokens less likely. 1 is off.", ge=1.0, le=3.0,
         show=Shown("Sampling", words="repetition penalty {:g}"))
     seed: int = _setting(
         0, "Seed", "The same seed draws the same answer.", ge=0, lt=2**63, show=Shown("Sampling", "draw"))
     max_new_tokens: int = _setting(
-        256, "Longest answer, in tokens", ge=1, le=MAX_NEW_TOKENS,
+        256, "Maximum length (tokens)", ge=1, le=MAX_NEW_TOKENS,
         show=Shown("Sampling", option="At most this many tokens."))
 
     system_prompt: str = _setting(
@@ -191,7 +191,7 @@ class Settings(Frozen):
         try:
             num_chars = len(json.dumps(schema, allow_nan=False))
         except (TypeError, ValueError):
-            raise ValueError("is no JSON") from None
+            raise ValueError("invalid JSON") from None
         if num_chars > MAX_SCHEMA_CHARS:
             raise ValueError(f"has {num_chars:,} characters as JSON; at most {MAX_SCHEMA_CHARS:,} are taken")
         return schema

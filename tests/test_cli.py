@@ -72,7 +72,7 @@ def test_every_command_has_help() -> None:
         ("a: &a [x]\nmembers: *a", "aliases"),
         (None, "cannot be read"),
         ("[" * 5000, "nested too deeply"),
-        ("members: [{name: a, source: 'ftp:foo'}]", "'ftp:foo' is no source"),
+        ("members: [{name: a, source: 'ftp:foo'}]", "unknown source 'ftp:foo'"),
         (
             "members: [{name: a, source: 'random:1', max_sequences: 2}]\nserver: {max_running: 3}",
             "3 runs at once and a study of the lab (lab.is_open) need 8 sequences",
@@ -127,7 +127,7 @@ def test_the_database_is_made_and_its_revision_printed(config: str, database: st
 @pytest.mark.parametrize(
     ("arguments", "variables", "code", "told"),
     [
-        (["db", "current"], {"GAC_DATABASE_URL": "garbage"}, 1, "no database URL"),
+        (["db", "current"], {"GAC_DATABASE_URL": "garbage"}, 1, "invalid database URL"),
         (["serve", "--check"], {"GAC_PORT": "http"}, 2, "GAC_PORT: expected a port number, got 'http'"),
     ],
 )

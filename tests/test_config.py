@@ -115,8 +115,8 @@ def test_a_source_is_a_list_of_mirrors_of_parts(source: Any, mirrors: Any) -> No
         ([], "expected at least one source"),
         ([[]], "expected at least one source"),
         (["a", ["b", ""]], "expected at least one source"),
-        (["a", "ftp:b"], "'ftp:b' is no source"),
-        (["random:1", "a"], "'random:1' has no mirrors and is no part"),
+        (["a", "ftp:b"], "unknown source 'ftp:b'"),
+        (["random:1", "a"], "'random:1' cannot be mirrored or split"),
     ],
 )
 def test_a_source_that_cannot_work_is_refused_in_one_line(source: Any, message: str) -> None:
@@ -135,5 +135,5 @@ def test_another_rule_starts_from_its_own_parameters() -> None:
 def test_rules_are_checked_where_they_are_known() -> None:
     config = config_of(["a", "b"], {})
     assert config.settings_from({"combine": "best"}).combine == "best"
-    with pytest.raises(RequestError, match="'best' is no combine rule"):
+    with pytest.raises(RequestError, match="unknown combine rule 'best'"):
         config.knowing_rules(check_rules).settings_from({"combine": "best"})

@@ -62,8 +62,8 @@ def test_a_hostile_file_is_refused_in_words(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_refusal_says_where(tmp_path: Path) -> None:
-    assert "'2001-99-99' is no timestamp (line 2)" in refusal(tmp_path, f"{SMALL}examples: [2001-99-99]\n")
-    assert "a key is no plain text (line 2)" in refusal(tmp_path, f"{SMALL}? [a]\n: 1\n")
+    assert "'2001-99-99' is not a valid timestamp (line 2)" in refusal(tmp_path, f"{SMALL}examples: [2001-99-99]\n")
+    assert "a key must be plain text (line 2)" in refusal(tmp_path, f"{SMALL}? [a]\n: 1\n")
     assert "is a number beyond 64 bits (line 2)" in refusal(tmp_path, f"{SMALL}server: {{port: {'9' * 400}}}\n")
     assert "settings.combine_params" in refusal(tmp_path, SMALL + KINDS["parameters that are a list"])
 
@@ -73,7 +73,7 @@ def test_the_command_ends_with_2_and_without_a_trace(tmp_path: Path) -> None:
     file.write_text(SMALL + KINDS["a list as key"])
     result = run_command("rules", "--config", str(file))
     assert result.returncode == 2
-    assert "a key is no plain text" in result.stderr
+    assert "a key must be plain text" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -212,7 +212,7 @@ def test_a_back_end_with_other_logits_is_told(shape: tuple[int, int]) -> None:
 
 def test_a_back_end_that_there_is_not_is_told() -> None:
     config = Config.model_validate({"members": [{"name": "a", "source": "random:1", "backend": "abacus"}]})
-    with pytest.raises(ConfigError, match=r"members\.0\.backend: 'abacus' is none; expected auto, llama_cpp"):
+    with pytest.raises(ConfigError, match=r"members\.0\.backend: unknown back end 'abacus'; expected auto, llama_cpp"):
         check_backends(config)
 
 
@@ -233,13 +233,13 @@ def test_a_task_of_ones_own_is_measured(config_file: Path, tmp_path: Path) -> No
     [
         ("ask: 3", "about: Field required"),
         ("about: x\nkind: sorting", "kind: "),
-        ("- 1", "is no task"),
-        ("{", "is no task"),
-        ("", "is no task"),
-        ("extends: nope", "extends: 'nope' is none; expected arc_challenge"),
-        ("extends: gsm8k\nask: 'What is {city}?'", "ask: {city} is no placeholder; expected {question}, {options}"),
+        ("- 1", "not a task"),
+        ("{", "not a task"),
+        ("", "not a task"),
+        ("extends: nope", "extends: unknown task 'nope'; expected arc_challenge"),
+        ("extends: gsm8k\nask: 'What is {city}?'", "ask: unknown placeholder {city}; expected {question}, {options}"),
         ("extends: gsm8k\nask: 'A set {'", "ask: "),
-        ("extends: gsm8k\nextract: '('", "extract: is no regular expression"),
+        ("extends: gsm8k\nextract: '('", "extract: invalid regular expression"),
         ("extends: gsm8k\nextract: 'x'", "extract: has no group"),
     ],
 )
@@ -417,7 +417,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
 def test_an_unknown_rule_in_a_configuration_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("members: [{name: a, source: 'random:1'}]\nsettings: {combine: best}\n")
-    with pytest.raises(ConfigError, match=r"mine\.yaml: settings\.combine: 'best' is no combine rule"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: settings\.combine: unknown combine rule 'best'"):
         read_config(path, {})
 
 

@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> str:
         (["--alignment", "best"], "'best' is not one of 'paper'"),
         (["--gate-policy", "soon"], "'soon' is not one of 'auto'"),
         (["--reproducible", "maybe"], "'maybe' is not one of"),
-        (["--weights", "posterio"], "weights: 'posterio' is no weight rule; expected average, score, posterior"),
+        (["--weights", "posterio"], "weights: unknown weight rule 'posterio'; expected average, score, posterior"),
         (
             ["--weights", "posterior", "--weight-param", "decay=0"],
             "weight_params.decay: Input should be greater than 0",

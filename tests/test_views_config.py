@@ -43,7 +43,7 @@ def test_examples_stand_in_the_file_or_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("view", "why"),
     [
-        ({**TERSE, "of": "x"}, "terse.of: 'x' is no member with a model of its own; expected one of a"),
+        ({**TERSE, "of": "x"}, "terse.of: 'x' is not a member with its own model; expected one of a"),
         ({"name": "t", "of": "a"}, "members.1: a view of a needs a system_prompt, examples or both"),
         ({"name": "t", "of": "a", "system_prompt": " "}, "members.1: a view of a needs a system_prompt, examples"),
         ({"name": "t", "of": "a", "examples": []}, "members.1: a view of a needs a system_prompt, examples or both"),
@@ -51,7 +51,7 @@ def test_examples_stand_in_the_file_or_beside_it(tmp_path: Path) -> None:
         ({**TERSE, "colour": "red"}, "members.1.colour: unknown key"),
         ({"name": "t", "source": "random:2", "system_prompt": "x"}, "members.1: expected 'of' with the name of a"),
         ({"name": "t", "of": "a", "examples": [{"question": "?"}]}, "members.1.examples.0.answer: Field required"),
-        ({"name": "t", "of": ["a"], "system_prompt": "x"}, "t.of: \"['a']\" is no member"),
+        ({"name": "t", "of": ["a"], "system_prompt": "x"}, "t.of: \"['a']\" is not a member"),
     ],
 )
 def test_a_faulty_view_is_refused(view: dict[str, object], why: str, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_faulty_view_is_refused(view: dict[str, object], why: str, tmp_path: P
 
 
 def test_a_view_of_a_view_is_refused(tmp_path: Path) -> None:
-    assert "b.of: 'terse' is no member with a model of its own" in refusal(
+    assert "b.of: 'terse' is not a member with its own model" in refusal(
         tmp_path, TERSE, {**TERSE, "name": "b", "of": "terse"}
     )
 
@@ -79,9 +79,9 @@ def test_a_view_of_a_served_member_is_refused(tmp_path: Path) -> None:
         (b"\n", "examples.jsonl: has no examples; expected one a line"),
         (
             b'{"question": "a", "answer": "b"}\nb',
-            'line 2: b is no example; expected {"question": "...", "answer": "..."}',
+            'line 2: invalid example b; expected {"question": "...", "answer": "..."}',
         ),
-        (b'{"question": "a"}', 'line 1: {"question": "a"} is no example'),
+        (b'{"question": "a"}', 'line 1: invalid example {"question": "a"}'),
         (b"x" * 1_000_001, "larger than 1,000,000 bytes"),
     ],
 )

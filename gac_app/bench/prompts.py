@@ -54,7 +54,7 @@ def _by_llama_cpp(bench: Workbench) -> Iterator[Mapping[str, Model]]:
         for config in bench.config.loaded:
             member = bench.ensemble.members[config.name].model
             if not isinstance(member, GgufModel):
-                raise NotMeasured(f"{config.name} is no GGUF file, which llama.cpp could read as well")
+                raise NotMeasured(f"{config.name} is not a GGUF file, which llama.cpp could read as well")
             models[config.name] = LlamaCppModel(
                 config.name,
                 bench.files(config).path,

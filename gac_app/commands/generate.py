@@ -52,7 +52,7 @@ def generate(
     warn(without_effect(settings, changes, is_alone=alone is not None))
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text:
-        raise RequestError("prompt", "is empty; give some text")
+        raise RequestError("prompt", "Enter a prompt")
     _answer(settled, text, settings=settings, alone=alone, raw=raw, as_json=as_json, with_digest=digest)
 
 

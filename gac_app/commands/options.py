@@ -39,7 +39,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 def in_a_folder(path: Path | None) -> Path | None:
     """Refuse a path in a missing folder at once, not only after the work."""
     if path and not path.parent.is_dir():
-        raise typer.BadParameter(f"{path.parent} is no folder")
+        raise typer.BadParameter(f"there is no folder {path.parent}")
     return path
 
 

@@ -139,7 +139,9 @@ class Requests:
             tokenizer = self.tokenizer(alone)
             for token_id in settings.logit_bias:
                 if not 0 <= token_id < tokenizer.size:
-                    raise RequestError("logit_bias", f"{token_id} is no token id; expected 0 to {tokenizer.size - 1:,}")
+                    raise RequestError(
+                        "logit_bias", f"unknown token id {token_id}; expected 0 to {tokenizer.size - 1:,}"
+                    )
             bias = {tokenizer.in_union(token_id): value for token_id, value in settings.logit_bias.items()}
             yield TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
 
@@ -167,7 +169,7 @@ def _text_of(prompt: Prompt) -> str:
 def _checked(prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
     text = _text_of(prompt)
     if not text.strip() and not (raw and text):
-        raise RequestError("prompt", "is empty; type something to answer")
+        raise RequestError("prompt", "Enter a prompt")
     if len(text) > MAX_PROMPT_CHARS:
         raise RequestError("prompt", f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
     if raw:

@@ -42,7 +42,7 @@ class Tokenizer(ABC):
         """The bytes of each id; none for control tokens. Raises RequestError for an id outside the vocabulary."""
         for token_id in ids:
             if not 0 <= token_id < self.size:
-                raise RequestError("prompt", f"{token_id} is no token id; expected 0 to {self.size - 1:,}")
+                raise RequestError("prompt", f"unknown token id {token_id}; expected 0 to {self.size - 1:,}")
         return [self._token(token_id) for token_id in ids]
 
     @abstractmethod

@@ -117,7 +117,7 @@ class BatchComputer:
         try:
             command.sequence.num_computed = length
             [result] = self._taken([command])
-        except BaseException as error:  # the session's to handle: the worker continues
+        except BaseException as error:  # deliver to the waiting session; keep the worker alive
             command.future.set_exception(failure_of(self._model, error))
         else:
             command.future.set_result(_whole(command, result))

@@ -34,7 +34,7 @@ _WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent
 MAX_WAIT_S = 0.05  # of the first pending read
 PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that took 1
 BACKGROUND_REST = 9.0  # and background reads after a pass that took 1
-CHUNK = 0.3, 64  # seconds of a chunk, for which whoever comes next waits; its ids at least
+CHUNK = 0.3, 64  # (target seconds, minimum tokens) of a prefill chunk
 SHORT_CHUNK = 0.1, 16  # the same while others are there
 LONG = 9  # ids: more than drafts have
 
@@ -277,7 +277,7 @@ class BatchScheduler:
             return False
         try:
             self.prefix_cache.allocate(command.read)
-        except BaseException as error:  # the session's to handle: the worker continues
+        except BaseException as error:  # deliver to the waiting session; keep the worker alive
             command.future.set_exception(failure_of(self._model, error))
             return False
         return True

@@ -55,7 +55,7 @@ def listen(address: str, key: bytes, answer: Answer) -> int:
 
 
 def _serve(connection: socket.socket, key: bytes, answer: Answer) -> None:
-    with connection, suppress(OSError, ValueError):  # it has left, or is nobody of ours
+    with connection, suppress(OSError, ValueError):  # peer disconnected or failed authentication
         connection.settimeout(_GREET_S)
         challenge = os.urandom(_NUM_RANDOM)
         connection.sendall(challenge)

@@ -1,9 +1,8 @@
 """A model that another process holds: the two sides of that seam, whatever carries the messages between them.
 
 `HostedModel` is this side. It has the tokeniser, and asks a `Host` for logits. `ModelHost` is the other side, around
-the model itself. A message says after how many ids of its sequence it goes on, and the checksum of those. So one that
-is lost, repeated or late harms nobody: a host that does not have exactly these ids before says so, and is sent all. The
-same happens where it has begun anew.
+the model itself. A message has the number of ids that precede it in its sequence, and their checksum. Messages are
+idempotent; on a prefix mismatch, as after a restart, the whole sequence is resent.
 """
 
 from __future__ import annotations

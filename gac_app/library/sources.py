@@ -65,7 +65,7 @@ def _member(item: Any, taken: Sequence[str]) -> dict[str, Any]:
         return _in_hand(*item, taken)
     if not isinstance(item, str | Path):
         raise ConfigError(
-            f"members: {type(item).__name__} is no member; expected a source, such as 'hub:organisation/name' or a "
+            f"members: got {type(item).__name__}; expected a source, such as 'hub:organisation/name' or a "
             "folder, a dictionary, or a pair (model, tokenizer) of transformers"
         )
     text = str(item)
@@ -80,7 +80,7 @@ def _member(item: Any, taken: Sequence[str]) -> dict[str, Any]:
 def _in_hand(model: Any, tokenizer: Any, taken: Sequence[str]) -> dict[str, Any]:
     if not hasattr(model, "generate") or not hasattr(tokenizer, "encode"):
         raise ConfigError(
-            f"members: ({type(model).__name__}, {type(tokenizer).__name__}) is no member; expected a causal language "
+            f"members: got ({type(model).__name__}, {type(tokenizer).__name__}); expected a causal language "
             "model of transformers and its tokenizer"
         )
     devices = tuple(str(device) for device in dict.fromkeys(getattr(model, "hf_device_map", {}).values()))

@@ -127,10 +127,10 @@ class Decoding(Closing):
         if isinstance(token, int):
             if 0 <= token < len(self._union):
                 return token
-            raise RequestError("token", f"{token} is no union id; expected 0 to {len(self._union) - 1}")
+            raise RequestError("token", f"unknown union id {token}; expected 0 to {len(self._union) - 1}")
         data = bytes_of(token) if isinstance(token, str) else token
         if data and data not in self._union.ids:
-            raise RequestError("token", f"{data!r} is no token of the union")
+            raise RequestError("token", f"the union has no token {data!r}")
         return self._union.ids[data] if data else self._union.end_id
 
 

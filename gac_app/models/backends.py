@@ -82,4 +82,5 @@ def check_backends(config: Config) -> None:
     """Raise ConfigError if a member's back end is not registered."""
     for index, member in enumerate(config.members):
         if member.backend not in _LOADERS:
-            raise ConfigError(f"members.{index}.backend: {member.backend!r} is none; expected {', '.join(_LOADERS)}")
+            known = ", ".join(_LOADERS)
+            raise ConfigError(f"members.{index}.backend: unknown back end {member.backend!r}; expected {known}")

@@ -99,7 +99,7 @@ def load_llama_cpp(request: LoadRequest) -> Model:
     """A GGUF file by llama.cpp, on any machine."""
     name, files = request.member.name, _fetched(request)
     if files.kind != "gguf":
-        raise ConfigError(f"members: {name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
+        raise ConfigError(f"members: {name}: backend 'llama_cpp' needs a .gguf file; got {files.path}")
     _probe(request.member, files, request.cache_dir)
     return _gguf_model(request, files, None)
 
@@ -178,7 +178,7 @@ def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:
 
 
 def random_model(member: MemberConfig, kind: type[RandomModelT]) -> RandomModelT:
-    """A model from a seed. Raises ConfigError if the source is none."""
+    """A model from a seed. Raises ConfigError if the source is invalid."""
     seed = str(member.source).removeprefix(RANDOM_PREFIX)
     if not seed.isdecimal():
         raise ConfigError(f"members: {member.name}: expected 'random:' and a whole number, got {member.source!r}")

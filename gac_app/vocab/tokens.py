@@ -51,7 +51,7 @@ class MemberVocabulary:
     end_texts: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises VocabularyError if an id is none of the vocabulary's."""
+        """Raises VocabularyError if an id is outside the vocabulary."""
         if outside := {i for i in self.end_ids | self.byte_ids if not 0 <= i < len(self.token_bytes)}:
             raise VocabularyError(f"the id {min(outside)} is beyond its {len(self.token_bytes):,} tokens")
 

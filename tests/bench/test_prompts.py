@@ -49,5 +49,5 @@ def test_an_answers_pace_is_timed_beside_a_prompt(bench_of: BenchOf, monkeypatch
 
 
 def test_files_that_llama_cpp_does_not_know_are_not_measured(bench_of: BenchOf) -> None:
-    with pytest.raises(NotMeasured, match="a is no GGUF file"):
+    with pytest.raises(NotMeasured, match="a is not a GGUF file"):
         prompts.measure(bench_of([FakeModel("a")]))

@@ -249,7 +249,7 @@ def test_the_same_reasons_are_kept_of_the_next_battle_too(serve_arena: ArenaServ
 
 
 def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, open_page: Opener) -> None:
-    calls, status = "**/component_server/", ".gac-arena .gac-status:text-is('These were the two.{}')"
+    calls, status = "**/component_server/", ".gac-arena .gac-status:text-is('{}')"
 
     def lose_tokens(route: Route) -> None:
         if "battle_tokens" in (route.request.post_data or ""):
@@ -265,12 +265,12 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, 
     page.click(".gac-vote[data-outcome=tie]")
     with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
         page.click(".gac-arena [data-act=reveal]")
-    page.wait_for_selector(status.format(""))
+    page.wait_for_selector(status.format(""), state="attached")
     page.unroute(calls)
     page.reload()
     wait_for_start(page)
     to_arena(page)
-    page.wait_for_selector(status.format(" Choose a token to see what every member wanted."))
+    page.wait_for_selector(status.format("Choose a token to see what every member wanted."))
 
 
 def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page: Opener) -> None:
@@ -323,7 +323,7 @@ def test_a_failed_side_voids_and_refusals_are_sentences(serve_arena: ArenaServer
     page = open_page(serve_arena(failing="Small", public=True)).page
     to_arena(page)
     page.press(BOX, "Enter")
-    page.wait_for_selector(".gac-arena-note:text-is('The prompt is empty; type something to answer.')")
+    page.wait_for_selector(".gac-arena-note:text-is('Enter a prompt.')")
     page.fill(BOX, "Where?")
     page.click(".gac-arena-send")
     page.wait_for_selector(".gac-arena-note:has-text('This server keeps prompts, answers and votes; please agree')")

@@ -201,7 +201,7 @@ def test_one_answer_is_had_anew(serve: Server, open_page: Opener) -> None:
     before = ensemble.num_steps
     ensemble.alone = ("Rome", "")
     page.page.click("[aria-label='Regenerate: Large']")
-    page.page.wait_for_selector("text=Asked again in place of an earlier run.")
+    page.page.wait_for_selector("text=Another version of this run.")
     page.wait_for_end()
     assert page.page.locator(".gac-text").all_inner_texts()[2].startswith("Rome")
     assert page.page.locator(".gac-text").all_inner_texts()[1].startswith("Paris is the")

@@ -50,7 +50,7 @@ def run_calibration(page: Page, questions: int = 4) -> None:
 def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width: int) -> None:
     page = open_page(site, viewport={"width": width, "height": 900}).page
     run_calibration(page)
-    assert page.inner_text(".gac-lab-about") == "Whether each is as often right as it is sure."
+    assert page.inner_text(".gac-lab-about") == "Does confidence match accuracy?"
     assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"{HOSTILE} alone"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
     chart = page.locator("#gac-lab-plots svg.marks").first.bounding_box()

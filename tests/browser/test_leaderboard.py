@@ -73,7 +73,7 @@ def test_a_vote_moves_it(site: Site, open_page: Opener) -> None:
     page = open_page(site).page
     page.click(TAB)
     page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
-    page.wait_for_selector(".gac-rank-table tr[data-name=zyxone]:has-text('lacks 2 votes')")
+    page.wait_for_selector(".gac-rank-table tr[data-name=zyxone]:has-text('needs 2 more votes')")
     to_arena(page)
     begin(page)
     answered(page)
@@ -83,7 +83,7 @@ def test_a_vote_moves_it(site: Site, open_page: Opener) -> None:
     name = page.locator(".gac-battle-card h3 bdi").first.inner_text()
     page.click(TAB)
     wait_for_record(page, name, "1 / 0 / 0 / 0")
-    page.wait_for_selector(f".gac-rank-table tr[data-name={name}]:has-text('lacks 1 vote')")
+    page.wait_for_selector(f".gac-rank-table tr[data-name={name}]:has-text('needs 1 more vote')")
 
 
 def test_known_answers_count_by_question_and_only_known_costs(planted: Planted, site: Site, open_page: Opener) -> None:

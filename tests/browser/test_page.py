@@ -326,7 +326,7 @@ def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener
     page = open_page(serve())
     page.page.fill("#gac-prompt textarea", "   ")
     page.page.press("#gac-prompt textarea", "Enter")
-    page.page.wait_for_selector(".gac-notice:text-is('The prompt is empty; type something to answer.')")
+    page.page.wait_for_selector(".gac-notice:text-is('Enter a prompt.')")
     assert page.page.locator(".gac-empty").is_visible()
     page.page.click("#gac-examples :text-is('First example')")
     assert page.page.input_value("#gac-prompt textarea") == "First example"

@@ -9,7 +9,7 @@ from tests.ui.planted import ANSWER, PlantedEnsemble
 
 pytestmark = pytest.mark.browser
 
-IDENTICAL = "identical to the run before"
+IDENTICAL = "identical to the previous run"
 
 
 def said_again(page: Watched) -> list[str]:

@@ -85,7 +85,7 @@ def test_all_bad_fields_are_told_at_once(serve: Server, open_page: Opener) -> No
     page.page.keyboard.press("Escape")
     page.page.fill("#gac-prompt textarea", "hello")
     page.page.press("#gac-prompt textarea", "Enter")
-    page.page.wait_for_selector(".gac-notice:has-text('Temperature and Longest answer, in tokens need a look.')")
+    page.page.wait_for_selector(".gac-notice:has-text('Temperature and Maximum length (tokens) need a look.')")
     assert page.page.evaluate("document.activeElement.id") == "gac-set-temperature"
     assert page.page.input_value("#gac-set-temperature") == ""
     page.page.fill("#gac-set-temperature", "0.7")

@@ -20,12 +20,12 @@ from tests.fakes import FixedModel, config_of
 
 @pytest.mark.parametrize("prompt", ["", "   \n", [Message("user", " ")]])
 def test_a_blank_prompt_is_refused(make_ensemble: MakeEnsemble, prompt: object) -> None:
-    with pytest.raises(RequestError, match="prompt: is empty"):
+    with pytest.raises(RequestError, match="prompt: Enter a prompt"):
         make_ensemble(1).session(prompt)
 
 
 def test_an_empty_document_is_refused_unless_it_is_allowed(make_ensemble: MakeEnsemble) -> None:
-    with pytest.raises(RequestError, match="prompt: is empty"):
+    with pytest.raises(RequestError, match="prompt: Enter a prompt"):
         make_ensemble(1).session("", raw=True)
 
 

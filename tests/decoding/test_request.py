@@ -84,10 +84,10 @@ def test_a_chat_is_tokenised_once_for_all_who_ask_together() -> None:
 @pytest.mark.parametrize(
     ("prompt", "raw", "message"),
     [
-        ("", False, "prompt: is empty; type something to answer"),
-        (" \n", False, "prompt: is empty"),
-        ("", True, "prompt: is empty"),
-        ([Message("user", " ")], False, "prompt: is empty"),
+        ("", False, "prompt: Enter a prompt"),
+        (" \n", False, "prompt: Enter a prompt"),
+        ("", True, "prompt: Enter a prompt"),
+        ([Message("user", " ")], False, "prompt: Enter a prompt"),
         ("x" * 200_001, False, "prompt: has 200,001 characters; at most 200,000 are taken"),
         ("x" * 200_001, True, "prompt: has 200,001 characters"),
         (HI, True, "prompt: a raw prompt is one text, not a chat"),

@@ -139,7 +139,7 @@ def test_time_is_spent_by_the_slowest_so_far(taken: float, share: float, given: 
     ("arguments", "why"),
     [
         (["--minutes", "0"], "minutes: expected more than 0"),
-        (["--rules", "loudest"], "'loudest' is no combine rule"),
+        (["--rules", "loudest"], "unknown combine rule 'loudest'"),
         (["--rules", "unite"], "by 'unite' most texts have no probability"),
         (["--limit", "1"], "too few questions"),
     ],

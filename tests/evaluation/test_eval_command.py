@@ -130,7 +130,7 @@ def test_a_failed_answer_fails_the_command(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--task", "chess"], "task: 'chess' is none"),
+        (["--task", "chess"], "task: unknown task 'chess'"),
         (["--systems", "alone:c"], "systems: 'c' is not a member"),
         (["--data", "none.jsonl"], "none.jsonl: cannot be read"),
         (["--parallel", "5"], "parallel: 5 answers at once need max_sequences 10 of a"),

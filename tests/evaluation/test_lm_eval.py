@@ -78,7 +78,7 @@ def test_by_the_harness_s_convention_spaces_move() -> None:
     own, theirs = EnsembleLM(ensemble), EnsembleLM(ensemble, convention="hf")
     assert log_probs(theirs, ("the ", "model"), ("the", " model")) == log_probs(own, *[("the", " model")] * 2)
     assert log_probs(theirs, (" ", "model")) == log_probs(own, (" ", "model")), "of a context that is spaces they stay"
-    with pytest.raises(RequestError, match="convention: 'none' is none"):
+    with pytest.raises(RequestError, match="convention: unknown convention 'none'"):
         EnsembleLM(ensemble, convention="none")
 
 
@@ -127,9 +127,9 @@ def test_a_chat_goes_through_the_members_own_templates() -> None:
     ("arguments", "message"),
     [
         ({"system": "vote"}, "chooses among whole answers"),
-        ({"system": "every-day"}, "is none; expected"),
-        ({"batch_size": "auto"}, "batch_size: 'auto'"),
-        ({"max_gen_toks": 0}, "max_gen_toks: 0"),
+        ({"system": "every-day"}, "unknown system 'every-day'; expected"),
+        ({"batch_size": "auto"}, "batch_size: expected a whole number of at least 1; got 'auto'"),
+        ({"max_gen_toks": 0}, "max_gen_toks: expected a whole number"),
     ],
 )
 def test_a_bad_argument_is_told(arguments: dict[str, Any], message: str) -> None:

@@ -38,7 +38,10 @@ def test_both_forms_are_read(tmp_path: Path) -> None:
         ('{"question": "q"}', "line 1: needs 'answers', or 'choices'"),
         ('{"question": "q", "choices": ["x"], "answer": 1}', "line 1: needs"),
         ('{"question": "q", "choices": ["x"], "answer": "first"}', "line 1: answer"),
-        ('{"id": 1, "question": "q", "answers": ["x"]}\n{"id": 1, "question": "r", "answers": ["x"]}', "'1' stands"),
+        (
+            '{"id": 1, "question": "q", "answers": ["x"]}\n{"id": 1, "question": "r", "answers": ["x"]}',
+            "duplicate id '1'",
+        ),
         ("", "holds no questions"),
     ],
 )
@@ -94,7 +97,7 @@ def test_a_number_is_the_index_in_csv_as_in_json(choices: str, answer: int) -> N
         ("question,answer\nOne?,1\nTwo?,\n", "own: line 3: needs 'answers'"),
         ("question,choices,answer\nOne?,a|b,2\n", "own: line 2: needs"),
         ("prompt\nOne?", "own: line 1: Invalid JSON"),
-        ("id,question,answer\n7,One?,1\n7,Two?,2\n", "own: the id '7' stands twice"),
+        ("id,question,answer\n7,One?,1\n7,Two?,2\n", "own: duplicate id '7'"),
         ("question\n", "own: are missing; give one a line"),
     ],
 )

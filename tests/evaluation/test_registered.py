@@ -165,12 +165,12 @@ def test_the_grid_is_each_gate_with_each_rule(folder: Path) -> None:
     ("text", "why"),
     [
         ("about: x", "config: Field required"),
-        ("[", "is no study"),
+        ("[", "not a study"),
         (STUDY + "measure: bits-of-pairs\n", "there are no studies of pairs any more; remove this study"),
         (STUDY + "effect: 0.5\n", "discordant: is less than the effect"),
         (STUDY + "colour: red\n", "colour: unknown key"),
         (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),
-        (STUDY.replace("gate@0.5", "gate"), "'gate' is none; expected alone:MEMBER"),
+        (STUDY.replace("gate@0.5", "gate"), "unknown system 'gate'; expected alone:MEMBER"),
     ],
 )
 def test_a_faulty_study_is_refused(text: str, why: str, folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_every_gate_meets_every_threshold() -> None:
         ([0.5], ["c"], "", "'c' is not a member"),
         ([2.0], ["a"], "", "threshold"),
         ([], ["a"], "", "at least one threshold"),
-        ([0.5], ["a"], "sideways", "'sideways' is no option"),
+        ([0.5], ["a"], "sideways", "unknown option 'sideways'"),
     ],
 )
 def test_what_cannot_be_swept_is_told(thresholds: list[float], gates: list[str], options: str, culprit: str) -> None:

@@ -88,5 +88,5 @@ def test_questions_of_the_other_kind_are_refused() -> None:
         load_task("piqa").check(CAPITALS)
     with pytest.raises(RequestError, match="needs 'answers'"):
         load_task("nq").check(CHOICES)
-    with pytest.raises(RequestError, match="'chess' is none; expected arc_challenge"):
+    with pytest.raises(RequestError, match="unknown task 'chess'; expected arc_challenge"):
         load_task("chess")

@@ -98,7 +98,7 @@ def test_a_stream_is_the_answer(gac: Gac) -> None:
 def test_bad_input_is_told_before_a_stream_begins(gac: Gac) -> None:
     with pytest.raises(RequestError, match="temperature"):
         gac.stream("Hello", temperature=-1)
-    with pytest.raises(RequestError, match="prompt: is empty"):
+    with pytest.raises(RequestError, match="prompt: Enter a prompt"):
         gac.stream(" ")
 
 

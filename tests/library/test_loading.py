@@ -111,8 +111,8 @@ def test_members_get_names_from_their_sources(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ([7], "members: int is no member; expected a source"),
-        ([("a", "b")], r"members: \(str, str\) is no member; expected a causal language model"),
+        ([7], "members: got int; expected a source"),
+        ([("a", "b")], r"members: got \(str, str\); expected a causal language model"),
         ({"members": []}, "members: "),
         ({"members": RANDOM, "colour": 1}, "colour: unknown key"),
         ("nowhere.yaml", "cannot be read"),

@@ -215,7 +215,7 @@ def test_an_adapter_takes_over_what_is_not_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("base", "maths", "why"),
     [
-        ({}, {"of": "x"}, "maths.of: 'x' is no member"),
+        ({}, {"of": "x"}, "maths.of: 'x' is not a member"),
         ({}, {"system_prompt": "Be brief."}, "expected 'of' with the name of a member"),
         ({"source": "random:1"}, {}, "adapter: expected a model's files, computed here or on Ray by transformers"),
         ({"backend": "llama_cpp"}, {}, "adapter: expected a model's files"),

@@ -54,7 +54,7 @@ class Grammars:
         try:
             text = json.dumps({**schema, "x-guidance": _LAYOUT})
         except (TypeError, ValueError, RecursionError):
-            raise RequestError("json_schema", "is no JSON") from None
+            raise RequestError("json_schema", "invalid JSON") from None
         with self._lock:
             found = self._compiled.pop(text, None)
         found = found or self._compile(text)

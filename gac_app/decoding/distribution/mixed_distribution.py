@@ -13,7 +13,7 @@ from gac_app.vocab.mapping import ProbsC
 
 
 class MixedDistribution(TokenDistribution):
-    """A share of a distribution, plus probabilities that are known. Asks as little of the base as it is asked.
+    """A share of a distribution, plus known probabilities. Lazy: queries the base only for the tokens requested.
 
     Args:
         base: on the CPU.

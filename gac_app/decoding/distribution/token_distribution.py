@@ -144,7 +144,7 @@ class TokenDistribution:
         return False
 
     def bounded_cuts(self, ranges: SequenceOf[range]) -> list[CutBounds]:
-        """Between which `cuts` are."""
+        """Lower and upper bounds of `cuts`."""
         parts = [(ends, max(0.0, total - ends)) for ends, total in self.cuts(ranges)]
         return [((ends, ends), (beyond, beyond)) for ends, beyond in parts]
 

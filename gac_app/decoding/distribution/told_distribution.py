@@ -135,7 +135,7 @@ class ToldDistribution(TokenDistribution):
     def _unknown(self, ids: Iterable[int]) -> list[int]:
         """The own ids of these tokens, and of control tokens, that were not told."""
         is_wanted_U = np.zeros(len(self._told_U) + 1, bool)
-        is_wanted_U[[*ids, -1]] = True  # what has no place has the id -1
+        is_wanted_U[[*ids, -1]] = True  # control tokens map to -1
         is_wanted_V = is_wanted_U[self._mapping.union_ids_V]
         is_wanted_V[self._told[0]] = False
         wanted: list[int] = np.flatnonzero(is_wanted_V).tolist()

@@ -155,7 +155,7 @@ class Registry(Generic[RuleT]):
     def entry(self, name: str) -> Entry[RuleT]:
         """The rule of that name. Raises RequestError if there is none."""
         if name not in self._entries:
-            raise RequestError(self.field, f"{name!r} is no {self.kind}; expected {', '.join(self.names)}")
+            raise RequestError(self.field, f"unknown {self.kind} {name!r}; expected {', '.join(self.names)}")
         return self._entries[name]
 
     def of(self, settings: Settings) -> RuleT:

@@ -107,5 +107,5 @@ class StepWeights:
             given = self._rule(inputs)
             weights = {name: float(given[name]) for name in names}
         if not all(0 <= weight < math.inf for weight in weights.values()):
-            raise RuleError(self._rule.rule_name, "gave a weight that is no finite number of at least 0")
+            raise RuleError(self._rule.rule_name, "gave a weight that is not a finite number of at least 0")
         return weights

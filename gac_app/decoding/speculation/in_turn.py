@@ -176,7 +176,7 @@ class InTurnDrafter(Drafter):
             if not place:
                 self._sampler = self._rules.sampler.fork()
             token_id = self._sampler.choose(probs_U)
-        # A rule may need members that are not asked yet, a constraint leave nothing; and the place may never come.
+        # Best effort: stop drafting; the real step reports the error.
         except (RuleError, ConstraintError):
             return False
         if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self.alive.values()):

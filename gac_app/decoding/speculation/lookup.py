@@ -55,7 +55,7 @@ class PromptLookup:
             ends, self._match = longer, self._match + 1
         if not len(ends) or self._match < _LEAST_MATCH:
             return [], []
-        period = self._num - 1 - int(ends[-1])  # if it goes on as before, it goes on so again
+        period = self._num - 1 - int(ends[-1])  # past the match's end, repeat with this period
         found = tokens_N[ends[-1] + 1 + np.arange(most) % period].tolist()
         self._guess = found[: found.index(-1)] if -1 in found else found
         return self._guess, [self._acceptance(place) for place in range(len(self._guess))]

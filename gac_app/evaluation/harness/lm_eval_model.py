@@ -72,7 +72,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         if convention not in CONVENTIONS:
-            raise RequestError("convention", f"{convention!r} is none; expected {' or '.join(CONVENTIONS)}")
+            raise RequestError("convention", f"unknown convention {convention!r}; expected {' or '.join(CONVENTIONS)}")
         self._moves_spaces = convention == "hf"
         self._ensemble = ensemble
         self._system = parse_system(system, ensemble.config)
@@ -117,7 +117,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """A chat as one string, which `_prompt` parses again: each member has its own template."""
         if not add_generation_prompt:
-            raise GacError("an answer that begins with a text of the task's (gen_prefix) has no place in a chat")
+            raise GacError("a task's beginning of the answer (gen_prefix) is not supported in a chat")
         return _CHAT_MARK + json.dumps(chat_history)
 
     @property
@@ -245,5 +245,5 @@ def _prompt(context: str) -> str | list[Message]:
 
 def _whole(value: Any, name: str) -> int:
     if not str(value).isdecimal() or int(value) < 1:
-        raise RequestError(name, f"{value!r} is no whole number of at least 1")
+        raise RequestError(name, f"expected a whole number of at least 1; got {value!r}")
     return int(value)

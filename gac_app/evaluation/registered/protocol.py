@@ -107,7 +107,7 @@ def read_protocol(path: Path) -> Protocol:
         place = path_of(first["loc"])
         raise RequestError("study", f"{path}: {place + ': ' if place else ''}{message_of(first)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RequestError("study", f"{path}: is no study ({' '.join(str(error).split())})") from None
+        raise RequestError("study", f"{path}: not a study ({' '.join(str(error).split())})") from None
     tasks = [
         StudyTask(
             task=str(path.parent / one.task) if one.task.endswith((".yaml", ".yml")) else one.task,
@@ -129,5 +129,5 @@ def parts_of(protocol: Protocol) -> list[Part]:
         parts.append(Part(task, questions, *protocol.cut(questions)))
     names = [part.task.name for part in parts]
     if len(set(names)) < len(names):
-        raise RequestError("tasks", "each needs a name of its own; one stands twice")
+        raise RequestError("tasks", "duplicate name; each task needs its own")
     return parts

@@ -139,7 +139,7 @@ def _candidates(options: Sequence[str], config: Config) -> tuple[System, ...]:
             numbers[key] = _number(value, option)
         else:
             expected = f"samples=4, temperature=0.7 or of=MEMBER with one of {', '.join(config.member_names)}"
-            raise RequestError("systems", f"{option!r} is no option here; expected {expected}")
+            raise RequestError("systems", f"unknown option {option!r} here; expected {expected}")
     temperature, num_samples = numbers["temperature"], int(numbers["samples"])
     if num_samples != numbers["samples"] or not 0 <= num_samples <= _MAX_SAMPLES or temperature <= 0:
         raise RequestError("systems", f"expected samples=0 to {_MAX_SAMPLES} and a temperature above 0")
@@ -161,7 +161,7 @@ def _mode(kind: str) -> dict[str, Any]:
     if kind.startswith(_GATE):
         return {"mode": "gate", "threshold": _number(kind.removeprefix(_GATE), kind)}
     expected = f"alone:MEMBER, every-step, gate@0.5, agreement or {', '.join(_RULES)}, options after '+'"
-    raise RequestError("systems", f"{kind!r} is none; expected {expected}")
+    raise RequestError("systems", f"unknown system {kind!r}; expected {expected}")
 
 
 def _option(option: str, config: Config) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _option(option: str, config: Config) -> dict[str, Any]:
         return {"weights": dict(zip(config.member_names, numbers, strict=True))}
     raise RequestError(
         "systems",
-        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, a setting such as "
+        f"unknown option {option!r}; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, a setting such as "
         "gate=MEMBER, gate-temperature=2 or combine=RULE, or a rule's parameter as in combine.exponent=3",
     )
 
@@ -194,7 +194,7 @@ def _number(text: str, whole: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise RequestError("systems", f"{whole!r}: {text!r} is no number") from None
+        raise RequestError("systems", f"{whole!r}: {text!r} is not a number") from None
 
 
 def simplex_grid(num_weights: int, resolution: int) -> Iterator[Point]:

@@ -44,7 +44,7 @@ class CalibrationStudy(QuestionStudy):
 
     name = "calibrate"
     title = "Calibration"
-    about = "Whether each is as often right as it is sure."
+    about = "Does confidence match accuracy?"
     needs = "choice"
     place = 5
     systems: str | None = Field(
@@ -175,4 +175,4 @@ def _reliability(found: Mapping[str, Calibration], colours: Mapping[str, str]) -
         name: Series([(dot.confidence, dot.accuracy) for dot in one.bins], colours[name], [b.count for b in one.bins])
         for name, one in found.items()
     }
-    return {"as often right as sure": Series([(0.0, 0.0), (1.0, 1.0)], SOFT), **lines}
+    return {"confidence = accuracy": Series([(0.0, 0.0), (1.0, 1.0)], SOFT), **lines}

@@ -64,7 +64,7 @@ def _systems(ensemble: Ensemble) -> list[System]:
     """Each member alone, then every step, the gate, and every step without drafts."""
     settings = ensemble.config.settings
     gate = {"mode": "gate", "threshold": settings.threshold}
-    if settings.gate_policy == "auto":  # a study gives way to visitors, so it would be lazy here
+    if settings.gate_policy == "auto":  # a study yields to visitors, so it would be lazy here
         gate["gate_policy"] = "eager" if ensemble.are_apart else "lazy"
     return [
         *members_alone(ensemble.config),

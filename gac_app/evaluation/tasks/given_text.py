@@ -33,4 +33,4 @@ def csv_rows(text: str, field: str) -> list[tuple[int, dict[str, Any]]]:
     try:
         return [(num_above + reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise RequestError(field, f"line {num_above + reader.line_num}: is no CSV ({error})") from None
+        raise RequestError(field, f"line {num_above + reader.line_num}: invalid CSV ({error})") from None

@@ -58,7 +58,7 @@ def _from_json(line: str, number: int) -> str:
         value: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:  # also for more than 1,024 levels, and for numbers that are not finite
         why = str(error).partition(":")[0]
-        raise RequestError("prompts", f"line {number}: is no proper JSON ({why})") from None
+        raise RequestError("prompts", f"line {number}: invalid JSON ({why})") from None
     if isinstance(value, dict):
         value = next((value[key] for key in _KEYS if key in value), None)
     if not isinstance(value, str) or not value.strip():

@@ -76,7 +76,7 @@ def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
     ids = [question.id for question in questions]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise RequestError(field, f"{where}the id {twice[:40]!r} stands twice")
+        raise RequestError(field, f"{where}duplicate id {twice[:40]!r}")
     return questions
 
 

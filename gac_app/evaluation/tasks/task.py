@@ -59,7 +59,7 @@ class Task(BaseModel):
             except ValueError as error:
                 raise ValueError(f"{key}: {error}; {expected}") from None
             if unknown := [name for name in names if name not in known]:
-                raise ValueError(f"{key}: {{{unknown[0]}}} is no placeholder; {expected}")
+                raise ValueError(f"{key}: unknown placeholder {{{unknown[0]}}}; {expected}")
         if self.form == "chat" and self.kind == "choice":
             raise ValueError("form: a chat is of written answers; expected document where choices are scored")
         return self
@@ -75,7 +75,7 @@ class Task(BaseModel):
         try:
             has_group = re.compile(pattern).groups > 0
         except re.error as error:
-            raise ValueError(f"is no regular expression ({error})") from None
+            raise ValueError(f"invalid regular expression ({error})") from None
         if not has_group:
             raise ValueError("has no group (...) that holds the answer")
         return pattern
@@ -138,7 +138,7 @@ def task_names() -> list[str]:
 def load_task(name: str) -> Task:
     """The built-in task of that name. Raises RequestError if there is none."""
     if name not in task_names():
-        raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}, or a .yaml file")
+        raise RequestError("task", f"unknown task {name!r}; expected {', '.join(task_names())}, or a .yaml file")
     return Task.model_validate({"name": name, **_merged(_FOLDER / f"{name}.yaml")})
 
 
@@ -151,7 +151,7 @@ def read_task(path: Path) -> Task:
         where = f"{path}: {path_of(first['loc'])}" if first["loc"] else str(path)
         raise RequestError("task", f"{where}: {message_of(first)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, AttributeError) as error:
-        raise RequestError("task", f"{path}: is no task ({' '.join(str(error).split())})") from None
+        raise RequestError("task", f"{path}: not a task ({' '.join(str(error).split())})") from None
 
 
 def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, list[Question]]:
@@ -174,5 +174,5 @@ def _merged(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = data.pop("extends", None)
     if base and base not in task_names():
-        raise RequestError("task", f"{path}: extends: {base!r} is none; expected {', '.join(task_names())}")
+        raise RequestError("task", f"{path}: extends: unknown task {base!r}; expected {', '.join(task_names())}")
     return {**_merged(_FOLDER / f"{base}.yaml"), **data} if base else data

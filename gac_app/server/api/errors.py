@@ -28,7 +28,7 @@ class ErrorFacts(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every answer that is none."""
+    """The body of every error."""
 
     error: ErrorFacts
 
@@ -94,13 +94,13 @@ def error_of(error: Exception, params: Mapping[str, str]) -> ApiError:
 
 
 def invalid(error: ValidationError, unsupported: frozenset[str]) -> ApiError:
-    """The answer to a body that is none, for its first fault.
+    """The answer to an invalid body, for its first fault.
 
     Args:
         unsupported: fields that OpenAI has and this API does not.
     """
     errors: list[Any] = error.errors(include_url=False)
-    # Of a field with several kinds, the kind that fits furthest: a list that is empty is no text that is none.
+    # Of a field with several kinds, the kind that fits furthest: an empty list is a wrong list, not a wrong text.
     kinds = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
     first = max(kinds, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     param = path_of(first["loc"])

@@ -130,7 +130,7 @@ class Lab:
             raise RequestError("study", "only the operator of this page starts studies here")
         study = next((study for study in STUDIES if study.name == study_name), None)
         if study is None:
-            raise RequestError("study", f"{study_name!r} is none; expected {', '.join(s.name for s in STUDIES)}")
+            raise RequestError("study", f"unknown study {study_name!r}; expected {', '.join(s.name for s in STUDIES)}")
         chosen = None if study.needs == "nothing" else self._set(study, set_name, own)
         self._check_number(num_questions, chosen)
         ensemble, stop = self._ensemble()
@@ -198,7 +198,9 @@ class Lab:
         for found in fitting:
             if found.name == name:
                 return found
-        raise RequestError("task", f"{name!r} is none for this study; expected {', '.join(s.name for s in fitting)}")
+        raise RequestError(
+            "task", f"unknown task {name!r} for this study; expected {', '.join(s.name for s in fitting)}"
+        )
 
     # --- in the study's thread
 

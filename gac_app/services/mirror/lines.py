@@ -45,7 +45,7 @@ def line_of(text: bytes) -> Line:
     try:
         value = orjson.loads(text)  # refuses NaN, and numbers that are infinite
     except orjson.JSONDecodeError as error:
-        raise RequestError("line", f"is no JSON: {error.msg}") from None
+        raise RequestError("line", f"invalid JSON: {error.msg}") from None
     if not isinstance(value, dict):
         raise RequestError("line", "expected an object: a run, a battle, or what is deleted")
     if not _is_shallow(text):

@@ -28,7 +28,7 @@ GIVES_WAY_S = 10.0  # where places are short, a batch that no page asked for so 
 _RETRY_S, _LOOK_S = 1.0, 0.2
 CLOSE_TIMEOUT_S = 2.0
 _LEFT = f"not asked: no page showed this batch for {UNHEARD_S / 60:.0f} minutes"
-_GAVE_WAY = "not asked: no page showed this batch, and others needed its place"
+_GAVE_WAY = "cancelled: nobody was watching and the slot was needed"
 
 
 @dataclass(slots=True)

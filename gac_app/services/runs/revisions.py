@@ -36,7 +36,7 @@ def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) 
     step = step_at(steps, position)
     listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
     if token_id not in listed:
-        raise RequestError("token", "is none of the alternatives listed for this step")
+        raise RequestError("token", "is not one of the alternatives listed for this step")
     branch = Branch(tuple(steps[:position]), listed[token_id])
     ensemble.check_branch(branch)
     return _part_of(

@@ -285,5 +285,5 @@ def checked_prompt(prompt: str) -> str:
     if len(prompt) > MAX_PROMPT_CHARS:
         raise RequestError("prompt", f"has {len(prompt):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
     if not prompt.strip():
-        raise RequestError("prompt", "is empty; type something to answer")
+        raise RequestError("prompt", "Enter a prompt")
     return clean_text(prompt)

@@ -60,7 +60,7 @@ def database_file(url: str) -> Path | None:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise StorageError(f"{url!r} is no database URL; expected one such as sqlite:////data/gac.sqlite3") from None
+        raise StorageError(f"invalid database URL {url!r}; expected one such as sqlite:////data/gac.sqlite3") from None
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database.startswith("file:"):
         return None
     return Path(parsed.database)

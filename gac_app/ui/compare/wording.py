@@ -13,7 +13,7 @@ _SAME = "same text as the run before"
 def comparison_in_words(comparison: Comparison) -> str:
     """Such as: same text as the run before, probabilities differ from token 5 on, by at most 0.0003."""
     if comparison.digests == "equal":
-        return "identical to the run before"
+        return "identical to the previous run"
     if comparison.tokens is not None:
         return _parting_in_words(comparison.num_same, *comparison.tokens)
     if comparison.probs_from is not None:

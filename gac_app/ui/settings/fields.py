@@ -68,10 +68,10 @@ def _fields_of(config: Config, name: str, group: Group, info: FieldInfo) -> Iter
     choices = _rule_choices(registry)
     if name == "weights":
         has_scores = all(member.score is not None for member in config.members)
-        choices = (*(pair for pair in choices if has_scores or pair[0] != "score"), (OWN_WEIGHTS, "Own"))
+        choices = (*(pair for pair in choices if has_scores or pair[0] != "score"), (OWN_WEIGHTS, "Custom"))
     yield _field(name, group, info, choices)
     if name == "weights":
-        yield Field("own_weights", group, "weights", "Own weights", "Only their proportions matter.")
+        yield Field("own_weights", group, "weights", "Custom weights", "Only their proportions matter.")
     for entry in registry:
         for param_name, param in params_of(entry, registry).items():
             yield _field(param_name, group, param, is_of=(name, entry.name))
@@ -168,9 +168,9 @@ def idle_of(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
         if one.name in idle:
             continue
         if one.is_of and values.get(one.is_of[0]) != one.is_of[1]:
-            idle[one.name] = f"Without effect: choose “{labels[one.is_of]}” first."
+            idle[one.name] = f"Only with “{labels[one.is_of]}”."
         elif one.name == "own_weights" and values.get("weights") != OWN_WEIGHTS:
-            idle[one.name] = "Without effect: choose “Own” weights first."
+            idle[one.name] = "Only with custom weights."
     return idle
 
 
@@ -181,12 +181,12 @@ def _unmet(values: Mapping[str, Any]) -> dict[Need, str]:
     if values.get("members") and len(values["members"]) == 1:
         unmet |= dict.fromkeys(("members", "gate", "threshold", "confidence"), "Only one member takes part.")
     elif mode == "every-step":
-        every = "Without effect: all members are asked at every step."
+        every = "Only in modes with a gate."
         unmet |= dict.fromkeys(("gate", "threshold", "confidence"), every)
     elif mode == "agreement":
-        unmet |= dict.fromkeys(("threshold", "confidence"), "Without effect: all members are always asked.")
+        unmet |= dict.fromkeys(("threshold", "confidence"), "Only in the gate mode.")
     elif isinstance(threshold, int | float) and threshold > 1:
-        unmet["confidence"] = "Without effect: the threshold is “always”."
+        unmet["confidence"] = "Only with a threshold of at most 100 %."
     if values.get("temperature") == 0:
-        unmet["draw"] = "Without effect: temperature 0 takes the likeliest token."
+        unmet["draw"] = "Only with temperature above 0."
     return unmet

@@ -248,7 +248,7 @@ class Arena {
   words({ phase, place, message, is_saving: isSaving }) {
     if (isSaving) return t("arena.saving");
     if (phase === "waiting") return place ? t("status.queue", { place }) : t("status.starting");
-    return { answering: t("arena.answering"), answered: t(!message && this.isSame ? "arena.same" : "arena.answered"), voted: t("arena.names-soon"), revealed: t(this.told.hasTokens ? "arena.told.tokens" : "arena.told") }[phase] ?? "";
+    return { answering: t("arena.answering"), answered: t(!message && this.isSame ? "arena.same" : "arena.answered"), voted: t("arena.names-soon"), revealed: this.told.hasTokens ? t("arena.told.tokens") : "" }[phase] ?? "";
   }
 }
 

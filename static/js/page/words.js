@@ -90,7 +90,7 @@ function localNumber(digits) {
   return Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { minimumFractionDigits: decimals, maximumFractionDigits: Math.max(decimals, 20), useGrouping: digits.includes(",") });
 }
 
-const VERB = /^(?:is|are|has|have|was|were|does|do|holds|needs)\b/u, WHOLE = /^(?:the|this|these|an?|another|please|your?)\b/iu;
+const VERB = /^(?:is|are|has|have|was|were|does|do|holds|needs)\b/u, WHOLE = /^(?:the|this|these|an?|another|enter|please|your?)\b/iu;
 
 /** What the server refuses with, as a sentence: it says first which field is wrong, such as "prompts: line 3: is too long". */
 export function sentence(text) {

@@ -204,8 +204,8 @@ def test_a_fault_of_ours_is_said_without_internals(
 @pytest.mark.parametrize(
     ("study", "questions", "number", "message"),
     [
-        ("magic", "trivia", 4, "study: 'magic' is none; expected advise, eval, sweep"),
-        ("calibrate", "trivia", 4, "task: 'trivia' is none for this study; expected sense"),
+        ("magic", "trivia", 4, "study: unknown study 'magic'; expected advise, eval, sweep"),
+        ("calibrate", "trivia", 4, "task: unknown task 'trivia' for this study; expected sense"),
         ("snowball", "sense", 4, "expected trivia, sums"),
         ("eval", "trivia", 3, "questions: expected 4 to 40"),
         ("eval", "trivia", 41, "questions: expected 4 to 40"),
@@ -246,7 +246,7 @@ def test_a_configuration_adds_questions_and_bad_ones_are_told(tmp_path: Path) ->
     ]
     for name, path, message in (
         ("nq", "none.jsonl", "lab.questions.nq: .*cannot be read"),
-        ("chess", "nq.jsonl", "lab.questions.chess: 'chess' is none"),
+        ("chess", "nq.jsonl", "lab.questions.chess: unknown task 'chess'"),
         ("piqa", "nq.jsonl", "lab.questions.piqa: .*needs 'choices'"),
     ):
         bad = config_of(["a", "b"], lab={"questions": {name: str(tmp_path / path)}})

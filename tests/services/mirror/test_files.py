@@ -64,9 +64,9 @@ def test_bad_lines_are_named_up_to_a_number() -> None:
     bad = BadLines()
     assert str(bad) == ""
     for number in range(1, 21):
-        bad.note(Path("folder/f.jsonl"), number, "is no JSON")
-    assert str(bad).splitlines() == [f"f.jsonl, line {number}: is no JSON" for number in range(1, 21)]
-    bad.note(Path("f.jsonl"), 21, "is no JSON")
+        bad.note(Path("folder/f.jsonl"), number, "invalid JSON")
+    assert str(bad).splitlines() == [f"f.jsonl, line {number}: invalid JSON" for number in range(1, 21)]
+    bad.note(Path("f.jsonl"), 21, "invalid JSON")
     assert (bad.num, str(bad).splitlines()[20:]) == (21, ["and 1 more"])
 
 

@@ -193,7 +193,7 @@ def test_the_command_names_bad_lines_and_ends_with_2(good: list[Json], tmp_path:
     result = run_command("import", str(file), "--config", str(config), GAC_DATABASE_URL=url)
     assert result.returncode == 2
     assert result.stdout == "2 new, 0 known already, 1 skipped\n"
-    assert "lines.jsonl, line 2: is no JSON" in result.stderr
+    assert "lines.jsonl, line 2: invalid JSON" in result.stderr
     again = run_command("export", "--config", str(config), GAC_DATABASE_URL=url)
     assert len(again.stdout.splitlines()) == 2
 

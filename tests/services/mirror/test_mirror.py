@@ -237,7 +237,7 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
     files[0].write_text(files[0].read_text() + "no json\n")
     again = import_files(Exports(store), files)
     assert (again.num_new, again.num_bad) == (0, 1)
-    assert f"{files[0].name}, line {len(lines_of(files[0]))}: is no JSON" in again.reasons
+    assert f"{files[0].name}, line {len(lines_of(files[0]))}: invalid JSON" in again.reasons
     store.close()
 
 
@@ -298,4 +298,4 @@ def test_one_poisoned_line_does_not_stop_the_others(tmp_path: Path, caplog: pyte
         assert {one.battle_id for one in arena.store.battles.export()} == battles
     assert mirror.num_errors == 0
     for number in (1, 3):
-        assert f"{file.name}, line {number}: is no JSON" in caplog.text
+        assert f"{file.name}, line {number}: invalid JSON" in caplog.text

@@ -161,7 +161,7 @@ def test_a_batch_that_nobody_shows_gives_way(house: House) -> None:
     batches.look(f"{0:064}")
     batches.start(BOB, "Me?", SHORT, client="one address")
     until(lambda: second.is_over)
-    assert second.rows[1].error == "not asked: no page showed this batch, and others needed its place"
+    assert second.rows[1].error == "cancelled: nobody was watching and the slot was needed"
     assert not first.cancelled.is_set()
 
 

@@ -40,7 +40,7 @@ def test_who_is_not_asked_for_gives_way(
     if gives_way:
         batches._make_room("office")
         assert [batch.cancelled.is_set() for batch in under_way] == [True] + [False] * (len(clients) - 1)
-        assert under_way[0].why == "not asked: no page showed this batch, and others needed its place"
+        assert under_way[0].why == "cancelled: nobody was watching and the slot was needed"
     else:
         with pytest.raises(BusyError, match=refusal):
             batches._make_room("office")

@@ -187,7 +187,7 @@ def test_a_branch_goes_on_with_another_token() -> None:
     assert (plan.branch_position, plan.swap, plan.branches) == (1, (b" it", token), dict.fromkeys(run.streams, branch))
     assert (plan.settings, plan.seeds, plan.kept) == (run.settings, {"ensemble": 4}, {})
     assert ensemble.branches == [branch]
-    with pytest.raises(RequestError, match="none of the alternatives"):
+    with pytest.raises(RequestError, match="not one of the alternatives"):
         branched(run, cast("Ensemble", ensemble), 1, 10**6)
 
 

@@ -224,7 +224,7 @@ def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
         error: str = json.loads(value)["error"]
         return error
 
-    assert refusal(tab, "start", prompt=" ", again="", consents=False) == "prompt: is empty; type something to answer"
+    assert refusal(tab, "start", prompt=" ", again="", consents=False) == "prompt: Enter a prompt"
     assert refusal(tab, "start", prompt=3, again="", consents=False) == "prompt: expected text"
     assert refusal(tab, "follow", OTHER_KEY, battle=tab.battle()) == "there is no such battle"
     assert refusal(tab, "next", battle="x", prompt="So?") == "there is no such battle"

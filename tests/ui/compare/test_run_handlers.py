@@ -90,7 +90,7 @@ def test_a_second_turn_shows_the_first(service: RunService) -> None:
 
 def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService) -> None:
     handlers = handlers_of(service)
-    for prompt, message in [("  ", "empty"), (None, "has to be text"), (["x"], "has to be text")]:
+    for prompt, message in [("  ", "Enter a prompt"), (None, "has to be text"), (["x"], "has to be text")]:
         updates = collect(handlers.run(KEY, None, prompt, {}))
         assert len(updates) == 1
         assert message in notice_of(updates[0])["message"]
@@ -300,7 +300,7 @@ def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     service.close()
 
     identical, differs = (
-        "identical to the run before",
+        "identical to the previous run",
         'differs from the run before at token 2: "␣was" instead of "␣is"',
     )
     assert again_of(first) == ["", "", ""]

@@ -54,7 +54,7 @@ def test_what_every_run_is_anyway_is_not_said() -> None:
 @pytest.mark.parametrize(
     ("comparison", "words"),
     [
-        (Comparison("equal", 9), "identical to the run before"),
+        (Comparison("equal", 9), "identical to the previous run"),
         (
             Comparison("different", 16, (b" blue", b" sky")),
             'differs from the run before at token 17: "␣sky" instead of "␣blue"',
