@@ -91,13 +91,6 @@ def _without_words(value: Any) -> Any:
     return place_of(value) if isinstance(value, BaseException) and not isinstance(value, _FOR_OPERATORS) else value
 
 
-def log_without_text() -> None:
-    """Log the current exception by type and place only, since its message may contain a visitor's text."""
-    error = sys.exc_info()[1]
-    if error is not None:
-        logger.error("an event of the page broke: %s", place_of(error))
-
-
 def place_of(error: BaseException) -> str:
     """`ValueError at runs.py:12 in start, called by ...`: the three innermost places, without message or values. What
     the operating system refused says why.

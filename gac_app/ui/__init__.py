@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-from gac_app.ui.gradio_stubs import leave_out_stubs
+# Before Gradio is imported: no analytics (only this exact value turns them off), and nothing for its monitor, which
+# would keep ten thousand events and sum them up after each.
+os.environ |= {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**62),
+}
 
-# Gradio reads this once, on import. Only this exact value turns off its analytics.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-leave_out_stubs()
+import gac_app.ui.gradio_patches  # noqa: F401

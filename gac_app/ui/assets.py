@@ -8,8 +8,6 @@ from functools import cache, wraps
 from typing import Any
 
 import gradio as gr
-import jinja2
-from gradio import routes
 from gradio.routes import ORJSONResponse
 from gradio.themes.utils import fonts
 
@@ -18,7 +16,6 @@ from gac_app.ui.requests import PageFunction, replying
 from gac_app.ui.scripts import addresses, bundle_of
 from gac_app.ui.words import translations
 
-_DOCUMENT = "frontend/index.html"  # Gradio's
 _STYLES = (
     "palette",
     "frame",
@@ -102,26 +99,12 @@ def component(
     )
 
 
-def put_first() -> None:
-    """Put `static/first.html` and the modules' addresses at the beginning of Gradio's document, for any host.
-
-    Gradio adds a page's scripts after its own have run, which is after the first paint.
+@cache
+def first_markup() -> str:
+    """For the beginning of the document's head: Gradio adds a page's scripts after its own have run, which is after the
+    first paint.
     """
-    environment = routes.templates.env
-    if not isinstance(environment.loader, _WithFirst):
-        environment.loader = _WithFirst(environment.loader)
-
-
-class _WithFirst(jinja2.BaseLoader):
-    def __init__(self, loader: jinja2.BaseLoader) -> None:
-        self._loader = loader
-
-    def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
-        source, path, is_fresh = self._loader.get_source(environment, template)
-        if template == _DOCUMENT:
-            first = (STATIC_DIR / "first.html").read_text("utf-8") + addresses()
-            source = source.replace("<head>", f"<head>{{% raw %}}{first}{{% endraw %}}", 1)
-        return source, path, is_fresh
+    return markup_of("first") + addresses()
 
 
 def _rendered(function: PageFunction) -> Callable[..., ORJSONResponse]:

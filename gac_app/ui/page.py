@@ -11,7 +11,7 @@ from gac_app.ui.about_tab import about_tab
 from gac_app.ui.account import build_account
 from gac_app.ui.arena.leaderboard import leaderboard_tab
 from gac_app.ui.arena.tab import arena_tab
-from gac_app.ui.assets import called, component, page_assets, put_first
+from gac_app.ui.assets import called, component, page_assets
 from gac_app.ui.batch_tab import batch_tab
 from gac_app.ui.compare.tab import CompareTab
 from gac_app.ui.history_tab import history_tab
@@ -37,7 +37,6 @@ def build_page(
     Args:
         has_sign_in: whether the host lets visitors sign in.
     """
-    put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
             address = component("header", "page/address", events=["moved"])

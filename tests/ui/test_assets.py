@@ -5,10 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from pathlib import Path
-
-import pytest
-from gradio import routes
 
 from gac_app.folders import STATIC_DIR
 from gac_app.ui import assets
@@ -25,18 +21,6 @@ def test_vendored_libraries_are_pinned_and_licensed() -> None:
     for name, licence, digest in rows:
         assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
         assert (VENDOR / licence).stat().st_size > 500
-
-
-def test_what_comes_first_in_the_page_is_no_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = "<script>const nested = {{a: 1}}; // {% if %} {# all of it #}</script>"
-    (tmp_path / "first.html").write_text(first)
-    monkeypatch.setattr(assets, "STATIC_DIR", tmp_path)
-    assets.put_first()
-    environment = routes.templates.env
-    assert environment.loader is not None
-    source, _, _ = environment.loader.get_source(environment, "frontend/index.html")
-    head = "".join(source.partition("{% endraw %}")[:2])
-    assert f"<head>{first}" in environment.from_string(head).render()
 
 
 def test_a_function_for_the_script_has_no_annotations() -> None:

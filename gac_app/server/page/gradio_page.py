@@ -1,24 +1,15 @@
-"""The mounted page as the host sees it: its events, and the state that Gradio keeps.
-
-Gradio stores the values of every event with its session, for links to a page's state, and a table of all events, for
-its monitor. This page uses neither, so only `gr.State` is stored.
-"""
+"""The mounted page as the host sees it: its events, and the state that Gradio keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import gradio
-from gradio import queueing, routes
-from gradio.state_holder import SessionState, StateHolder
 
 from gac_app.server.limits.bodies import RefusedError
-from gac_app.server.page.sessions import KEPT_S, MAX_SESSIONS
-from gac_app.server.quiet_log import log_without_text
+from gac_app.server.page.sessions import MAX_SESSIONS
 from gac_app.ui.requests import MAX_EVENTS
 
 
@@ -41,15 +32,8 @@ class GradioPage:
 
     def __init__(self, blocks: gradio.Blocks, app: Any) -> None:
         self._blocks, self._queue, self._app = blocks, blocks._queue, app
-        states = _LeanStates()
-        blocks.state_session_capacity = MAX_SESSIONS
-        states.set_blocks(blocks)
-        app.state_holder = states
+        app.state_holder.capacity = MAX_SESSIONS
         self._queue.max_thread_count = MAX_EVENTS
-        self._queue.ANALYTICS_MAX_EVENTS = 0
-        self._queue.compute_analytics_summary = lambda _: {}
-        for module in (queueing, routes):
-            module.traceback = SimpleNamespace(print_exc=log_without_text)
 
     # --- checks
 
@@ -111,33 +95,3 @@ class GradioPage:
 def _fits(function: Any, *, is_queued: bool) -> bool:
     """Whether an event may come by this route. Gradio's own client queues whatever it may call."""
     return bool(function.queue) == is_queued or function.api_visibility == "public"
-
-
-class _LeanStates(StateHolder):  # type: ignore[misc]
-    def __getitem__(self, session_hash: str) -> SessionState:
-        if session_hash not in self.session_data:
-            self.session_data[session_hash] = _LeanState(self.blocks)
-        return super().__getitem__(session_hash)
-
-
-class _LeanState(SessionState):  # type: ignore[misc]
-    """A session's state without a copy of every component's configuration and last value."""
-
-    def __init__(self, blocks: gradio.Blocks) -> None:
-        self.blocks_config = copy(blocks.default_config)
-        self.config_values = _KeepsNothing()
-        self.state_data: dict[int, Any] = {}
-        self._state_ttl: dict[int, Any] = {}
-        self.is_closed = False
-        self.STATE_TTL_WHEN_CLOSED = KEPT_S
-
-    def _update_config(self, key: int) -> None:
-        """Does nothing; the original stores a component's configuration."""
-
-    def _update_value_in_config(self, key: int, value: Any) -> None:
-        """Does nothing; the original stores an event's value."""
-
-
-class _KeepsNothing(dict[int, Any]):
-    def __setitem__(self, key: int, value: Any) -> None:
-        """Stores nothing."""

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import gzip
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gac_app.server.limits.callers import Callers, client_in
+from gac_app.ui.assets import first_markup
 from gac_app.ui.requests import ACCOUNT
 
 PATHS = ("/", "/config")
-MAX_KEPT = 16  # of all addresses under which the page is reached
+MAX_KEPT = 32  # of all addresses under which the page is reached, compressed and not
 COST = 40  # requests that count for one that has to be written: a client may invent addresses
 _PIECE_BYTES = 16_384  # the server waits for the reader between two of them
 # The document names the page's address, which Gradio takes from these.
 _ADDRESS = ("host", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix")
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
-    status: int
-    media_type: bytes
-    body: bytes
-    zipped: bytes
-
-
 class PageDocument:
-    """Middleware: answers `PATHS` from memory, except to those who are signed in, whose document names them.
+    """Middleware: answers `PATHS` from memory; who is signed in has a document of their own, which names them.
 
     Raises:
         RefusedError: (429) where a client asks for too many that are not kept.
@@ -38,43 +30,47 @@ class PageDocument:
 
     def __init__(self, app: ASGIApp, callers: Callers) -> None:
         self.app, self._callers = app, callers
-        self._kept: OrderedDict[tuple[str, ...], _Document] = OrderedDict()
+        self._first = first_markup().encode()
+        self._kept: OrderedDict[tuple[object, ...], list[Message]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "http" and scope["method"] == "GET" and (scope["path"].rstrip("/") or "/") in PATHS
-        if not is_page or scope.get("state", {}).get(ACCOUNT):
+        if scope["type"] != "http" or scope["method"] != "GET" or (scope["path"].rstrip("/") or "/") not in PATHS:
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        document = await self._document(scope, receive, headers)
+        headers, account = Headers(scope=scope), scope.get("state", {}).get(ACCOUNT)
         is_zipped = "gzip" in headers.get("accept-encoding", "")
-        body = document.zipped if is_zipped else document.body
-        sent = [(b"content-type", document.media_type), (b"content-length", str(len(body)).encode())]
-        sent += [(b"vary", b"Accept-Encoding"), *([(b"content-encoding", b"gzip")] if is_zipped else [])]
-        await send({"type": "http.response.start", "status": document.status, "headers": sent})
-        for start in range(0, len(body), _PIECE_BYTES):
-            piece = body[start : start + _PIECE_BYTES]
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body"})
+        address = (scope["path"], scope["scheme"], is_zipped, *(headers.get(name, "") for name in _ADDRESS))
+        answer = None if account else self._kept.pop(address, None)
+        if answer is None:
+            self._callers.charge(client_in(scope), COST)
+            answer = await self._written(scope, receive, is_zipped)
+        if answer[0]["status"] == 200 and not account:
+            self._kept[address] = answer
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        for message in answer:
+            await send({**message})  # further out, headers are added
 
-    async def _document(self, scope: Scope, receive: Receive, headers: Headers) -> _Document:
-        address = (scope["path"], scope["scheme"], *(headers.get(name, "") for name in _ADDRESS))
-        if document := self._kept.get(address):
-            self._kept.move_to_end(address)
-            return document
-        self._callers.charge(client_in(scope), COST)
+    async def _written(self, scope: Scope, receive: Receive, is_zipped: bool) -> list[Message]:
+        """Gradio's answer, with what comes first in the page."""
         sent: list[Message] = []
 
         async def take(message: Message) -> None:
             sent.append(message)
 
         await self.app({**scope, "query_string": b""}, receive, take)
-        body = b"".join(message.get("body", b"") for message in sent)
         [start] = [message for message in sent if message["type"] == "http.response.start"]
-        status, media_type = start["status"], Headers(raw=start["headers"]).get("content-type", "").encode()
-        document = _Document(status, media_type, body, await run_in_threadpool(gzip.compress, body, 6))
-        if document.status == 200:
-            self._kept[address] = document
-            if len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-        return document
+        media_type = Headers(raw=start["headers"]).get("content-type", "").encode()
+        body = b"".join(message.get("body", b"") for message in sent)
+        if media_type.startswith(b"text/html"):
+            body = body.replace(b"<head>", b"<head>" + self._first, 1)
+        if is_zipped:
+            body = await run_in_threadpool(gzip.compress, body, 6)
+        headers = [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
+        headers += [(b"vary", b"Accept-Encoding"), *([(b"content-encoding", b"gzip")] if is_zipped else [])]
+        pieces = [body[at : at + _PIECE_BYTES] for at in range(0, len(body), _PIECE_BYTES)]
+        return [
+            {"type": start["type"], "status": start["status"], "headers": headers},
+            *({"type": "http.response.body", "body": piece, "more_body": True} for piece in pieces),
+            {"type": "http.response.body"},
+        ]
