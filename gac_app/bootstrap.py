@@ -18,7 +18,6 @@ from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_
 from gac_app.errors import UNEXPECTED, GacError, StorageError
 from gac_app.loading import load_ensemble, load_models, planned, unite
 from gac_app.services.battles.arena import ArenaService
-from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.garbage import leave_out
 from gac_app.services.lab.lab import Lab
 from gac_app.services.members import Members, MemberState
@@ -89,16 +88,15 @@ def connect(
     Raises:
         ConfigError: the lab's questions cannot be used.
     """
-    battles = LiveBattles(store)
-    mirror = Mirror(store, _mirror_place(config), battles.is_open) if config.mirror.is_on else None
+    mirror = Mirror(store, _mirror_place(config), store.battles.is_open) if config.mirror.is_on else None
     if mirror:
         mirror.start()
     runs = RunService(config, store, versions, members=members, mirror=mirror)
     lab = None
     if has_lab and config.lab.is_open:
         lab = Lab(config, evaluation_dir(config), partial(_for_a_study, runs.members), store)
-    arena = ArenaService(runs, store, battles=battles) if config.arena.is_open else None
-    return Services(runs, lab, arena, Exports(store, battles.open_ids))
+    arena = ArenaService(runs, store) if config.arena.is_open else None
+    return Services(runs, lab, arena, Exports(store, store.battles.open_ids))
 
 
 def _mirror_place(config: Config) -> Place:

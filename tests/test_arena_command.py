@@ -53,12 +53,13 @@ def test_each_is_on_the_left_in_half_of_the_battles() -> None:
         question = Question(id=f"q{number}", question="?", choices=("x", "y"), answer=0)
         answers = {name: Graded(question.id, is_right=name == "a") for name in "abc"}
         found = reference_battles(task, question, answers, contestants, "c")
-        assert found == reference_battles(task, question, answers, contestants, "c")
-        assert [{battle.left, battle.right} for battle, _ in found] == [{"a", "b"}, {"a", "c"}, {"b", "c"}]
-        for battle, vote in found:
+        again = reference_battles(task, question, answers, contestants, "c")
+        assert [(one.battle_id, one.left) for one in again] == [(one.battle_id, one.left) for one in found]
+        assert [{battle.left, battle.right} for battle in found] == [{"a", "b"}, {"a", "c"}, {"b", "c"}]
+        for battle in found:
             lefts.setdefault("".join(sorted((battle.left, battle.right))), []).append(battle.left)
             right_one = {battle.left: "left", battle.right: "right"}
-            assert vote.outcome == right_one.get("a", "both-bad")
+            assert battle.outcome == right_one.get("a", "both-bad")
     for pair, names in lefts.items():
         assert all(10 <= names.count(name) <= 30 for name in pair)
 
@@ -67,7 +68,7 @@ def test_a_failed_answer_gives_no_battle() -> None:
     question = Question(id="q", question="?", choices=("x", "y"), answer=0)
     answers = {name: Graded("q", error="broke" if name == "b" else "") for name in "abc"}
     contestants = [Contestant(name, name, Settings()) for name in "abc"]
-    [(battle, _)] = reference_battles(load_task("piqa"), question, answers, contestants, "c")
+    [battle] = reference_battles(load_task("piqa"), question, answers, contestants, "c")
     assert {battle.left, battle.right} == {"a", "c"}
 
 
@@ -79,8 +80,8 @@ def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
         "other": Graded("q", prediction="y", text="- y", seconds=0.25),
     }
     contestants = [Contestant("one", None, settings), Contestant("other", "a", Settings())]
-    [(battle, vote)] = reference_battles(task, question, answers, contestants, "c")
-    [(again, _)] = reference_battles(task, question, answers, contestants, "d")
+    [battle] = reference_battles(task, question, answers, contestants, "c")
+    [again] = reference_battles(task, question, answers, contestants, "d")
     sides = {getattr(battle, side): side for side in ("left", "right")}
     fed = [{"role": "user", "content": task.prompt(question)}]
     assert battle.body == {
@@ -101,11 +102,11 @@ def test_a_battle_by_reference_says_all_of_question_and_answers() -> None:
     }
     assert (battle.origin, battle.is_blind, battle.status) == ("reference", False, "answered")
     assert (battle.language, battle.config_hash) == ("", "c")
-    assert battle.visitor_key.startswith("reference ")
     assert battle.battle_id != again.battle_id
-    assert battle.visitor_key != again.visitor_key, "another configuration's"
-    assert (vote.position, vote.kind, vote.outcome) == (0, "vote", sides["one"])
-    assert vote.facts == {
+    assert battle.visitor != again.visitor, "another configuration's"
+    [vote] = battle.judgements
+    assert (vote["position"], vote["kind"], vote["outcome"]) == (0, "vote", sides["one"])
+    assert vote["facts"] == {
         "turn": 1,
         "early": False,
         "flags": [],

@@ -40,15 +40,6 @@ class Reason(StrEnum):
     INSTRUCTIONS_NOT_FOLLOWED = "instructions-not-followed"
 
 
-class Kind(StrEnum):
-    """The kind of a judgement. Judgements are only appended; the last vote or undo counts."""
-
-    VOTE = "vote"
-    UNDO = "undo"
-    REMARK = "remark"  # reasons and a comment, encrypted; the last remark counts
-    VERDICT = "verdict"  # of the operator, on the vote; the last one counts
-
-
 class Verdict(StrEnum):
     """The operator's word on a vote, whatever moderation says."""
 

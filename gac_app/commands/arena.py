@@ -51,8 +51,8 @@ def play(
     with closing(Store(database_url(settled), is_owner=False)) as store:
         for number, question in enumerate(chosen):
             given = {system.name: answers[system][number] for system in systems}
-            for pair in reference_battles(protocol, question, given, contestants, config_hash_of(settled)):
-                store.battles.add_judged(*pair).result()
+            battles = reference_battles(protocol, question, given, contestants, config_hash_of(settled))
+            store.import_records([], battles).result()
         board = Standings(store, [one.name for one in contestants], settled.arena.min_votes).rated("reference")
     _show(board, as_json)
 

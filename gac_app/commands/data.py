@@ -95,12 +95,11 @@ def release(
 ) -> None:
     """Write people's blind votes for publication: those of visitors who agreed, unflagged, under new names."""
     from gac_app.arena.outcomes import Origin
-    from gac_app.services.battles.live_battles import LiveBattles
     from gac_app.services.exports.judged import judged
     from gac_app.services.exports.release import CARD, FILE, card_of, release_of
 
     with closing(_store(config)) as store:
-        open_ids = LiveBattles(store).open_ids()  # on servers
+        open_ids = store.battles.open_ids()  # on servers
         people = (one for one in store.battles.export() if one.origin == Origin.PEOPLE)
         battles = (one for one in people if one.battle_id not in open_ids)
         found = release_of(judged(battles), has_unconsented=unconsented, has_flagged=flagged, has_equal=equal)

@@ -3,7 +3,7 @@
 from gac_app.storage.battles.changes import ANSWERED, CONTINUING
 from gac_app.storage.battles.records import (
     CastVote,
-    JudgedBattle,
+    Kind,
     NewBattle,
     NewJudgement,
     StoredBattle,
@@ -46,7 +46,7 @@ __all__ = [
     "DeletedIds",
     "HistoryFilter",
     "Imported",
-    "JudgedBattle",
+    "Kind",
     "LazySequence",
     "NewBattle",
     "NewJudgement",

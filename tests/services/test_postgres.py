@@ -123,16 +123,16 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
     arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
     for key, outcome in ((ALICE, "left"), (BOB, "right")):
         view = arena.answered(key=key, prompt=HARD)
-        voted = arena.service.vote(key, view.id, outcome, view.ballot)
-        undone = arena.service.undo(key, view.id, voted.ballot)
+        voted = arena.service.judge.vote(key, view.id, outcome, view.ballot)
+        undone = arena.service.judge.undo(key, view.id, voted.ballot)
         assert arena.service.standings.rated("blind", has_flagged=True).num_votes == (key == BOB)
-        voted = arena.service.vote(key, view.id, "left", undone.ballot)
-        arena.service.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
-        arena.service.reveal(key, view.id)
+        voted = arena.service.judge.vote(key, view.id, "left", undone.ballot)
+        arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
+        arena.service.judge.reveal(key, view.id)
         assert arena.kinds(view.id, key) == ["vote", "undo", "vote", "remark"]
     run = answer(arena.runs, prompt=HARD)
     arena.runs.history.vote(ALICE, run.id, "ensemble")
-    assert arena.service.history.newest(ALICE, 9)[1] == 1
+    assert arena.service.battles.newest(ALICE, 9)[1] == 1
 
     board = arena.service.standings.rated("blind", has_flagged=True)
     assert (board.num_votes, board.num_sessions) == (2, 2)
@@ -192,7 +192,7 @@ def test_processes_race_to_an_empty_database_and_one_is_killed(postgres: Postgre
             process.wait(WAIT_S)
         for battle_id in battle_ids:
             seen = arena.until(ALICE, battle_id, "answered")
-            assert arena.service.vote(ALICE, battle_id, "left", seen.ballot).outcome == "left"
+            assert arena.service.judge.vote(ALICE, battle_id, "left", seen.ballot).outcome == "left"
     finally:
         for process in processes:
             process.kill()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from gac_app.storage import NewBattle, NewJudgement, Store
+from gac_app.storage.battles import changes
 
 STRENGTHS = {"zyxone": 0.0, "zyxtwo": 0.8, "zyxthree": 1.2, "zyxfour": 1.4}
 PASSES = {"zyxone": 1.0, "zyxtwo": 1.0, "zyxthree": 2.0, "zyxfour": 1.3}
@@ -36,7 +39,19 @@ def plant_vote(
             **battle,
         }
     )  # fmt: skip
-    store.battles.add_judged(new, NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)).result()
+    judge(store, new, outcome, facts)
+
+
+def judge(store: Store, new: NewBattle, outcome: str, facts: Mapping[str, Any]) -> None:
+    """A battle with a vote that stands for good."""
+    row = NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)
+
+    def write(session: Session) -> None:
+        changes.start(session, new)
+        changes.judge(session, new.visitor_key, new.battle_id, row)
+        changes.settle(session, new.battle_id)
+
+    store.write(write).result()
 
 
 def plant_votes(store: Store, num: int, names: Sequence[str] = tuple(STRENGTHS)) -> None:

@@ -38,17 +38,11 @@ def operator_page(operator: Operator, only: OperatorOnly) -> APIRouter:
 
     @inside.post("/verdict")
     async def verdict(request: Request) -> JSONResponse:
-        def judge(fields: dict[str, Any]) -> None:
-            if fields.get("by") == "span":
-                operator.judge_span(*map(fields.get, ("since", "before", "contestant", "verdict")))
-            else:
-                operator.judge(*map(fields.get, ("by", "name", "verdict")))
-
-        return await _changed(operator, request, judge)
+        return await _changed(operator, request, operator.judge)
 
     @inside.post("/controls")
     async def controls(request: Request) -> JSONResponse:
-        return await _changed(operator, request, lambda fields: operator.set(fields))
+        return await _changed(operator, request, operator.set)
 
     router.include_router(inside)
     return router

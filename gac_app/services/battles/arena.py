@@ -4,79 +4,73 @@
 when a visitor deletes everything. Every method takes the visitor's key first. It refuses with RequestError,
 NotFoundError, BusyError or StorageError, whose message the page shows; the page itself is not trusted.
 
-Methods return a `BattleView`, the whole state of a battle; there are no events. Its `phase` goes
-waiting -> answering -> answered -> voted -> revealed, or ends as void, skipped or interrupted. The page polls
-`history.look` 10 to 20 times a second while a battle is answered. `standings` has the leaderboard.
+The life of a battle: `start` draws a pair and lets both answer, `judge.vote` takes the vote, `judge.reveal` tells the
+names, and `standings` rates. Methods return a `BattleView`, the whole state of a battle; there are no events. Its
+`phase` goes waiting -> answering -> answered -> voted -> revealed, or ends as void, skipped or interrupted. The page
+polls `battles.look` 10 to 20 times a second while a battle is answered.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.drawing import draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import SIDES, Side
+from gac_app.arena.outcomes import SIDES, Origin, Side
 from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
-from gac_app.services.battles.history import BattleHistory
 from gac_app.services.battles.judging import Judge, refuse_judged
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.operator import Operator, has_battles_left
-from gac_app.services.battles.recorder import BattleRecorder
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
-from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys
+from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys, voter_of
 from gac_app.services.runs.runs import RunService, checked_prompt
-from gac_app.services.settling import settle
+from gac_app.services.settling import log_failure, settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import Store, fed_messages
+from gac_app.storage import CONTINUING, NewBattle, Store, fed_messages
 
 MAX_TURNS = 20
 _SEEDS = 2**53  # too many to try them all on the same model
 
 
 class ArenaService:
-    """Starts battles, carries out their turns, and takes votes.
+    """Starts battles and carries out their turns.
 
     Args:
         runs: its members and its queue are used.
         store: keeps the battles.
         rng: draws pairs, sides and seeds.
-        battles: see the attribute.
 
     Attributes:
-        battles: those in memory.
-        history: shows, lists and deletes them.
+        battles: finds, shows, lists and deletes them.
+        judge: takes votes, and tells the names.
         standings: the leaderboard.
         operator: what only the operator may see and do.
     """
 
-    def __init__(
-        self, runs: RunService, store: Store, rng: random.Random | None = None, *, battles: LiveBattles | None = None
-    ) -> None:
+    def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
         self.contestants = contestants_of(runs.config)
         self._runs = runs
         self._store = store
         self._rng = rng or random.SystemRandom()
-        self.battles = battles or LiveBattles(store)
-        self._tempo = Tempo([one.name for one in self.contestants])
-        self.history = BattleHistory(runs, store, self.battles)
-        arena = runs.config.arena
-        listed = [one.name for one in self.contestants]
-        self.standings = Standings(store, listed, arena.min_votes, self.battles.revocable_ids)
-        self.operator = Operator(store, listed, arena.min_votes, self.battles.revocable_ids)
+        arena, listed = runs.config.arena, [one.name for one in self.contestants]
+        self._tempo = Tempo(listed)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
-        self._judge = Judge(runs, store, self.battles, self._moderator)
-        self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
+        self.battles = LiveBattles(runs, store)
+        self.judge = Judge(runs, store, self.battles, self._moderator)
+        self.standings = Standings(store, listed, arena.min_votes)
+        self.operator = Operator(store, self.standings)
         with suppress(StorageError):  # tried again when a battle starts
             self._learn_client_keys()
         runs.companions.append(self)
@@ -88,8 +82,6 @@ class ArenaService:
         """
         mirror = self._runs.mirror
         return None if mirror is None or mirror.is_restored else mirror.progress
-
-    # --- before the vote
 
     def start(
         self, visitor_key: str, prompt: str, *, client: str = "", consents: bool = False, again: str = ""
@@ -128,11 +120,11 @@ class ArenaService:
 
             def take() -> None:
                 self.battles.add(battle)
-                self._recorder.started(battle, visitor_key)
+                self._write_start(battle, visitor_key)
                 self._moderator.started(owner)
 
             self._begin(battle, turn, take)
-        return self.history.look(visitor_key, battle.id)
+        return self.battles.look(visitor_key, battle.id)
 
     def next_turn(self, visitor_key: str, battle_id: str, prompt: str) -> BattleView:
         """Continue the conversation. Both sides keep their places and their own history."""
@@ -148,8 +140,9 @@ class ArenaService:
             if len(battle.turns) >= MAX_TURNS:
                 raise RequestError("prompt", f"a battle has at most {MAX_TURNS} turns; please vote, or skip it")
             battle.tempo = self._tempo  # of this server, which may have taken it over
-            self._begin(battle, battle.begin_turn(prompt), lambda: self._recorder.continues(battle))
-        return self.history.look(visitor_key, battle_id)
+            # No other server may judge it meanwhile.
+            self._begin(battle, battle.begin_turn(prompt), lambda: self._write(battle, CONTINUING))
+        return self.battles.look(visitor_key, battle_id)
 
     def following(self, visitor_key: str, battle_id: str) -> AbstractContextManager[None]:
         """A page shows the battle until the block ends. Soon after the last page has left, the battle ends."""
@@ -166,7 +159,7 @@ class ArenaService:
         battle.last.is_stopping.set()
         self._runs.halt(battle.last)
         if was_over:  # but not shown whole
-            self._recorder.ended(battle)
+            self._write_end(battle)
 
     def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
         """Wait until both answers have ended. Returns whether they have."""
@@ -179,51 +172,13 @@ class ArenaService:
             battle.is_skipped = True
             battle.last.is_stopping.set()
         self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
-        self._recorder.ended(battle)
-        return self.history.look(visitor_key, battle_id)
-
-    # --- the vote, and after it
-
-    def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> BattleView:
-        """Judge a battle, and end its answers if they are still coming. The vote is stored when this returns.
-
-        Args:
-            outcome: "left", "right", "tie" or "both-bad".
-            ballot: `BattleView.ballot` of the view that was judged.
-        """
-        self._judge.vote(visitor_key, battle_id, outcome, ballot)
-        return self.history.look(visitor_key, battle_id)
-
-    def undo(self, visitor_key: str, battle_id: str, ballot: int) -> BattleView:
-        """Take a vote back, within `UNDO_S` seconds and before the names are revealed."""
-        self._judge.undo(visitor_key, battle_id, ballot)
-        return self.history.look(visitor_key, battle_id)
-
-    def reveal(self, visitor_key: str, battle_id: str) -> BattleView:
-        """Tell the names now, not `UNDO_S` seconds after the vote. The vote can no longer be taken back."""
-        with self.battles.judging(visitor_key, battle_id) as battle:
-            with self.battles.changing(visitor_key, battle_id):
-                if battle.outcome is None:
-                    raise RequestError("reveal", "the names are told after the vote")
-            settle(self._store.battles.settle(battle_id))
-            battle.is_revealed = battle.is_final = True
-        return self.history.look(visitor_key, battle_id)
-
-    def remark(
-        self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
-    ) -> BattleView:
-        """Give reasons for the vote. A later remark replaces an earlier one.
-
-        Args:
-            reasons: values of `Reason` per side: {"left": [...], "right": [...]}.
-        """
-        self._judge.remark(visitor_key, battle_id, reasons, comment, ballot)
-        return self.history.look(visitor_key, battle_id)
+        self._write_end(battle)
+        return self.battles.look(visitor_key, battle_id)
 
     def forget(self, visitor_key: str) -> None:
         """Keep nothing of a visitor's in memory."""
         owner = owner_of(visitor_key)
-        self.history.drop(owner)
+        self.battles.drop(owner)
         self._moderator.forget(owner)
 
     def close(self) -> None:
@@ -300,6 +255,30 @@ class ArenaService:
 
         def end() -> None:
             turn.note_tempo(self._tempo)
-            self._recorder.ended(battle)
+            self._write_end(battle)
 
         self._runs.carry_out(turn, on_taken=take, on_ended=end)
+
+    # --- in the database
+
+    def _write_start(self, battle: Battle, visitor_key: str) -> None:
+        new = NewBattle(
+            battle_id=battle.id,
+            visitor_key=visitor_key,
+            left=battle.pair["left"].name,
+            right=battle.pair["right"].name,
+            body=battle.body(self._runs.versions),
+            origin=Origin.PEOPLE,
+            is_blind=True,
+            language=battle.language,
+            config_hash=self._runs.config_hash,
+            client=voter_of(battle.client),
+        )
+        log_failure(self._store.battles.start(new), f"battle {battle.id}")
+
+    def _write_end(self, battle: Battle) -> None:
+        """Write the battle's final status and its whole record."""
+        self._write(battle, battle.status, battle.body(self._runs.versions))
+
+    def _write(self, battle: Battle, status: str, body: dict[str, Any] | None = None) -> None:
+        log_failure(self._store.battles.update(battle.id, status, body), f"battle {battle.id}")

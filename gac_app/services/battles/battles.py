@@ -19,7 +19,7 @@ from gac_app.services.battles.records import answer_record, side_facts, side_rec
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
-from gac_app.storage import Turn, clean_text, fed_messages
+from gac_app.storage import ANSWERED, Turn, clean_text, fed_messages
 
 UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 
@@ -160,6 +160,11 @@ class Battle:
     @property
     def is_void(self) -> bool:
         return any(turn.has_failed for turn in self.turns)
+
+    @property
+    def status(self) -> str:
+        """As stored, once its answers have ended."""
+        return "skipped" if self.is_skipped else "void" if self.is_void else ANSWERED
 
     @property
     def undo_left_s(self) -> float:

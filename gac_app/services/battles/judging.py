@@ -8,22 +8,22 @@ from functools import partial
 from typing import Any
 
 from gac_app.arena.moderation import Cast, Moderator
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Outcome, outcome_of, reasons_of
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Outcome, outcome_of, reasons_of
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.live_battles import LiveBattles
-from gac_app.services.battles.views import has_something_to_judge
+from gac_app.services.battles.views import BattleView, has_something_to_judge
 from gac_app.services.queue.shares import voter_of
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
-from gac_app.storage import NewJudgement, Store, clean_text
+from gac_app.storage import Kind, NewJudgement, Store, clean_text
 
 _MEANWHILE = "this battle has been judged meanwhile; look at it again"
 _FAILED = "one of the two could not answer, so this battle does not count"
 
 
 class Judge:
-    """Takes votes, undos and remarks. When a method returns, the judgement is in the database.
+    """Takes votes, undos and remarks, and tells the names. When a method returns, the judgement is in the database.
 
     If the database is slow, StorageError is raised; the judgement counts once it is stored, and nothing else is
     accepted until then. Judgements of one battle are taken one at a time.
@@ -33,8 +33,13 @@ class Judge:
         self._runs, self._store = runs, store
         self._battles, self._moderator = battles, moderator
 
-    def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> None:
-        """Judge a battle, and end its answers if they are still coming."""
+    def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> BattleView:
+        """Judge a battle, and end its answers if they are still coming.
+
+        Args:
+            outcome: "left", "right", "tie" or "both-bad".
+            ballot: `BattleView.ballot` of the view that was judged.
+        """
         given = outcome_of(outcome)
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
@@ -55,6 +60,7 @@ class Judge:
                 battle.shown = None
                 raise
             settle(write)
+        return self._battles.look(visitor_key, battle_id)
 
     def _write_vote(self, battle: Battle, visitor_key: str, given: Outcome, seen: Mapping[str, Any]) -> Future[None]:
         """Store the vote on a battle whose answers have ended. `seen`: the facts at the time of the vote."""
@@ -76,8 +82,8 @@ class Judge:
         write.add_done_callback(partial(self._note_unwritten, cast))
         return write
 
-    def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
-        """Take a vote back, if that is still possible."""
+    def undo(self, visitor_key: str, battle_id: str, ballot: int) -> BattleView:
+        """Take a vote back, within `UNDO_S` seconds and before the names are revealed."""
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
                 if battle.outcome is None:
@@ -94,11 +100,26 @@ class Judge:
                 row = NewJudgement(position=battle.num_rows, kind=Kind.UNDO)
                 write = self._submit(battle, visitor_key, row, forget)
             settle(write)
+        return self._battles.look(visitor_key, battle_id)
+
+    def reveal(self, visitor_key: str, battle_id: str) -> BattleView:
+        """Tell the names now, not `UNDO_S` seconds after the vote. The vote can no longer be taken back."""
+        with self._battles.judging(visitor_key, battle_id) as battle:
+            with self._battles.changing(visitor_key, battle_id):
+                if battle.outcome is None:
+                    raise RequestError("reveal", "the names are told after the vote")
+            settle(self._store.battles.settle(battle_id))
+            battle.is_revealed = battle.is_final = True
+        return self._battles.look(visitor_key, battle_id)
 
     def remark(
         self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
-    ) -> None:
-        """Store reasons and a comment; the last remark counts."""
+    ) -> BattleView:
+        """Give reasons for the vote, and a comment. A later remark replaces an earlier one.
+
+        Args:
+            reasons: values of `Reason` per side: {"left": [...], "right": [...]}.
+        """
         found = {side: reasons_of(reasons.get(side, ()), side) for side in SIDES}
         if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
             raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
@@ -107,7 +128,7 @@ class Judge:
             self._battles.find(visitor_key, battle_id)
         except NotFoundError:
             settle(self._remark_on_told(visitor_key, battle_id, body))
-            return
+            return self._battles.look(visitor_key, battle_id)
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
                 if battle.outcome is None:
@@ -116,6 +137,7 @@ class Judge:
                 row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
                 write = self._submit(battle, visitor_key, row, lambda: None)
             settle(write)
+        return self._battles.look(visitor_key, battle_id)
 
     def _remark_on_told(self, visitor_key: str, battle_id: str, body: Mapping[str, Any]) -> Future[None]:
         """Store a remark on a vote that stands, of a battle that is not in memory."""

@@ -1,4 +1,4 @@
-"""The battles in memory, each accessible to its owner alone.
+"""A visitor's battles: those in memory, and those in the database, found, shown, listed and deleted.
 
 One server at a time judges a battle. Another one that is asked to takes it over in the database, and this one forgets
 it. So at most one server tells names, and only while no other one can take the vote back.
@@ -11,31 +11,38 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 
+from gac_app.arena.outcomes import SIDES, Side
 from gac_app.errors import ElsewhereError, NotFoundError, RequestError, StorageError
-from gac_app.services.battles.battles import UNDO_S, Battle
-from gac_app.services.battles.restored import is_shown, restored
-from gac_app.services.settling import settle
+from gac_app.services.battles.battles import Battle
+from gac_app.services.battles.restored import OtherVersionError, is_shown, restored
+from gac_app.services.battles.views import BattleView, live_view, stored_view
+from gac_app.services.runs.live_run import LiveStream
+from gac_app.services.runs.runs import RunService
+from gac_app.services.settling import log_failure, settle
 from gac_app.services.visitors import owner_of
-from gac_app.storage import Store
+from gac_app.settings import Settings
+from gac_app.storage import Store, StoredBattle
 
 KEPT_BATTLES = 128
-UNDO_WRITTEN_S = 60.0  # time that a server may need to store an undo
+_LOOK_S = 1.0  # a page looks 10 to 20 times a second while answers are shown
 
 
 class LiveBattles:
-    """Battles of this process, oldest first.
+    """Battles of this process, oldest first, each accessible to its owner alone. Contestants' names are told only once
+    the vote can no longer change.
 
     Args:
         store: has the battles that are not in memory, and knows who judges each.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, runs: RunService, store: Store) -> None:
+        self._runs, self._store = runs, store
         self._battles: OrderedDict[str, Battle] = OrderedDict()
         self._lock = threading.Lock()
+
+    # --- in memory
 
     def add(self, battle: Battle) -> Battle:
         """Keep a battle, and drop others to make room. Returns the one that is kept, which may have come before."""
@@ -57,6 +64,20 @@ class LiveBattles:
             most = max((counts[name_of(one)] for one in over), default=0)
             over = [one for one in over if counts[name_of(one)] == most]
         return over[0] if over else None
+
+    def all(self) -> list[Battle]:
+        with self._lock:
+            return list(self._battles.values())
+
+    def drop(self, owner: str, battle_id: str | None = None) -> None:
+        """Stop an owner's battle, or all of theirs, and keep nothing of it in memory."""
+        with self._lock:
+            own = [one for one in self._battles.values() if hmac.compare_digest(one.owner, owner)]
+            found = [one for one in own if battle_id in (None, one.id)]
+            for battle in found:
+                del self._battles[battle.id]
+        for battle in found:
+            self._runs.halt(battle.last)
 
     def find(self, visitor_key: str, battle_id: str, within_s: float = 0.0) -> Battle:
         """A visitor's battle by its id. One that is not in memory, or that another server has judged since, is taken
@@ -105,7 +126,7 @@ class LiveBattles:
     def _taken_over(self, visitor_key: str, battle_id: str) -> Battle:
         """A battle from the database, if it can be judged."""
         found = self._store.battles.load(visitor_key, battle_id)
-        if not self.is_open(battle_id):
+        if not self._store.battles.is_open(battle_id):
             raise NotFoundError("there is no such battle")
         if not is_shown(found):
             raise ElsewhereError("Another server answers this battle; it can be judged here when it is done.")
@@ -130,39 +151,59 @@ class LiveBattles:
                 raise RequestError("vote", "the database is busy and has not taken the last one yet; please wait")
             yield battle
 
-    def get(self, battle_id: str) -> Battle | None:
-        """A battle in memory, of any owner."""
-        with self._lock:
-            return self._battles.get(battle_id)
+    # --- for its owner
 
-    def all(self) -> list[Battle]:
-        with self._lock:
-            return list(self._battles.values())
-
-    def is_open(self, battle_id: str) -> bool:
-        """Whether a battle is one of `open_ids`."""
-        return battle_id in self._store.battles.open_ids(revocable_since(), battle_id)
-
-    def open_ids(self) -> frozenset[str]:
-        """The ids of battles, here or on other servers, that can be judged or whose vote can be taken back: their names
-        are secret.
+    def look(self, visitor_key: str, battle_id: str) -> BattleView:
+        """A visitor's battle as it is now. Raises NotFoundError, also for another visitor's or one that another server
+        answers.
         """
-        return self._store.battles.open_ids(revocable_since())
+        try:
+            battle = self.find(visitor_key, battle_id, _LOOK_S)
+        except ElsewhereError:
+            raise
+        except NotFoundError as error:
+            stored = self._store.battles.load(visitor_key, battle_id)
+            return stored_view(stored, why_not=str(error) if isinstance(error, OtherVersionError) else "")
+        with battle.lock:
+            if battle.is_told and not battle.is_final:  # its time has run out: nobody may take the vote back now
+                battle.is_final = True
+                log_failure(self._store.battles.settle(battle_id), f"battle {battle_id}")
+            if battle.is_told and not battle.is_counted:  # earlier, the figures would tell who answers
+                battle.is_counted = True
+                for turn in battle.turns:
+                    self._runs.metrics.answered(turn.streams.values())
+            return live_view(battle)
 
-    def revocable_ids(self) -> frozenset[str]:
-        """The open battles whose vote can still be taken back, and does not count yet."""
-        return self._store.battles.revocable_ids(revocable_since())
+    def answer(self, visitor_key: str, battle_id: str, turn: int, side: Side) -> tuple[LiveStream, Settings]:
+        """One answer with its tokens, and its settings: after the names are told, while it is in memory."""
+        battle = self.find(visitor_key, battle_id)
+        with battle.lock:
+            if not battle.is_told:
+                raise RequestError("steps", "are shown after the vote")
+            if side not in SIDES or not 0 <= turn < len(battle.turns):
+                raise RequestError("turn", "there is no such answer")
+            run = battle.turns[turn]
+            if not run.streams[side].steps:
+                raise NotFoundError("the steps of this answer are no longer in memory")
+            return run.streams[side], run.settings_of(side)
 
-    def take_out(self, owner: str, battle_id: str | None = None) -> list[Battle]:
-        """Remove and return an owner's battle, or all of theirs."""
-        with self._lock:
-            own = [one for one in self._battles.values() if hmac.compare_digest(one.owner, owner)]
-            found = [one for one in own if battle_id in (None, one.id)]
-            for battle in found:
-                del self._battles[battle.id]
-        return found
+    def own(self, visitor_key: str) -> Iterator[StoredBattle]:
+        """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
+        owner_of(visitor_key)
+        open_ids = self._store.battles.open_ids()
+        found = self._store.battles.export(visitor_key)
+        return (one for one in found if one.battle_id not in open_ids and one.is_told)
 
+    def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
+        """As `BattleStore.newest`."""
+        owner_of(visitor_key)
+        return self._store.battles.newest(visitor_key, limit)
 
-def revocable_since() -> datetime:
-    """An earlier vote stands, unless it is known here that it was taken back."""
-    return datetime.now(UTC) - timedelta(seconds=UNDO_S + UNDO_WRITTEN_S)
+    def delete(self, visitor_key: str, battle_id: str) -> None:
+        """Delete a battle with its vote and all its text: in memory, in prefix caches, and in the database's files."""
+        owner = owner_of(visitor_key)
+        with self._runs.changing(visitor_key):
+            self.drop(owner, battle_id)
+            self._runs.members.forget(owner, battle_id)
+            settle(self._store.delete_battle(visitor_key, battle_id))
+            self._runs.history.publish_deletions()

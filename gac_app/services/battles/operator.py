@@ -13,9 +13,9 @@ import numpy as np
 
 from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.outcomes import SIDES, Verdict, flags_of
-from gac_app.arena.rating.leaderboard import leaderboard_of
 from gac_app.arena.rating.votes import Votebook, VoteFilter, Votes
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.battles.standings import Standings
 from gac_app.services.queue.shares import voter_of
 from gac_app.services.settling import settle
 from gac_app.storage import CastVote, Store
@@ -48,19 +48,10 @@ class _Vote:
 
 
 class Operator:
-    """What the operator sees and does. Nothing here asks who calls: the routes do.
+    """What the operator sees and does. Nothing here asks who calls: the routes do."""
 
-    Args:
-        contestants: the names of today's.
-        min_votes: a contestant with fewer is not rated.
-        revocable: gives the ids of battles whose vote can still be taken back.
-    """
-
-    def __init__(
-        self, store: Store, contestants: Sequence[str], min_votes: int, revocable: Callable[[], frozenset[str]]
-    ) -> None:
-        self._store, self._contestants, self._min_votes = store, tuple(contestants), min_votes
-        self._revocable = revocable
+    def __init__(self, store: Store, standings: Standings) -> None:
+        self._store, self._standings = store, standings
         self._kept: tuple[object, dict[str, Any]] | None = None  # what the overview tells of the votes, and its version
 
     def overview(self) -> dict[str, Any]:
@@ -69,17 +60,18 @@ class Operator:
         Visitors, by pseudonym, and bursts, which are the votes of an address within 15 days, come by their weight, then
         by how one-sided they are.
         """
-        revocable, store = self._revocable(), self._store.battles
+        store = self._store.battles
+        revocable = store.revocable()
         version = (*store.votes_version(), store.num_judgements(), revocable)
         if self._kept is None or self._kept[0] != version:
             self._kept = version, self._figures(revocable)
         controls = controls_of(store.controls())
         return {"controls": controls.model_dump(), "num_today": store.num_started(today()), **self._kept[1]}
 
-    def _figures(self, revocable: frozenset[str]) -> dict[str, Any]:
-        """What the overview tells of the votes but those on `revocable` battles; takes seconds for many votes."""
-        book = Votebook(self._contestants)
-        rows = [row for row in self._store.battles.votes() if row.battle_id not in revocable]
+    def _figures(self, revocable: frozenset[int]) -> dict[str, Any]:
+        """What the overview tells of the votes but `revocable` ones; takes seconds for many votes."""
+        book = Votebook(self._standings.listed)
+        rows = [row for row in self._store.battles.votes() if row.number not in revocable]
         book.add(rows)
         weight_N = book.votes.weights(VoteFilter())
         votes = self._votes(dict(zip((row.battle_id for row in rows), weight_N.tolist(), strict=True)))
@@ -89,7 +81,7 @@ class Operator:
         pairs = Counter(tuple(sorted((vote.cast.left, vote.cast.right))) for vote in votes)
         flagged = Counter(tuple(sorted((vote.cast.left, vote.cast.right))) for vote in votes if vote.flags)
         return {
-            "contestants": self._contestants,
+            "contestants": self._standings.listed,
             "num_votes": len(votes),
             "num_flagged": sum(bool(vote.flags) for vote in votes),
             "pairs": [{"names": pair, "num": num, "num_flagged": flagged[pair]} for pair, num in sorted(pairs.items())],
@@ -102,69 +94,53 @@ class Operator:
 
     def _ratings(self, votes: Votes) -> dict[str, float]:
         """Those of rated contestants, best first."""
-        board = leaderboard_of(votes.filtered(VoteFilter()), self._contestants, min_votes=self._min_votes)
+        board = self._standings.board_of(votes)
         return {line.name: line.rating for line in board.standings if line.rating is not None}
 
-    def judge(self, by: object, name: object, verdict: object) -> int:
-        """Drop or restore all votes of a visitor or a burst; new ones are not affected. Returns their number.
+    def judge(self, fields: Mapping[str, Any]) -> int:
+        """Drop or restore votes; new ones are not affected. Returns their number.
 
         Args:
-            by: "visitor" or "burst".
-            name: as in the overview.
-            verdict: a value of `Verdict`.
+            fields: `verdict`, a value of `Verdict`, and `by`: "visitor" or "burst", whose `name` is as in the overview,
+                or "span", for votes from `since` until `before` (ISO 8601) in which `contestant` has part ("" = any).
 
         Raises:
             RequestError, NotFoundError, StorageError.
         """
+        verdict, by = fields.get("verdict"), fields.get("by")
         if verdict not in list(Verdict):
             raise RequestError("verdict", f"expected one of {', '.join(Verdict)}")
-        if by not in ("visitor", "burst"):
-            raise RequestError("by", "expected one of visitor, burst")
-        chosen = [one.battle_id for one in self._cast() if (one.visitor if by == "visitor" else one.client) == name]
-        if not name or not chosen:
-            raise NotFoundError(f"there is no such {by}")
-        return self._give(chosen, str(verdict))
-
-    def judge_span(self, since: object, before: object, contestant: object, verdict: object) -> int:
-        """As `judge`, of the votes of a time in which a contestant has part.
-
-        Args:
-            since, before: ISO 8601, with time zone.
-            contestant: "" = any.
-        """
-        if verdict not in list(Verdict):
-            raise RequestError("verdict", f"expected one of {', '.join(Verdict)}")
-        begin, end = _moment("since", since), _moment("before", before)
-        within = [one for one in self._cast() if begin <= one.created_at < end]
-        chosen = [one.battle_id for one in within if contestant in ("", one.left, one.right)]
+        if by not in ("visitor", "burst", "span"):
+            raise RequestError("by", "expected one of visitor, burst, span")
+        votes = self._store.battles.cast()
+        if by == "span":
+            begin, end = (_moment(field, fields.get(field)) for field in ("since", "before"))
+            within = [one for one in votes if begin <= one.created_at < end]
+            chosen = [one for one in within if fields.get("contestant") in ("", one.left, one.right)]
+        else:
+            named = [(one.visitor if by == "visitor" else one.client, one) for one in votes]
+            chosen = [one for name, one in named if name and name == fields.get("name")]
         if not chosen:
             raise NotFoundError("there are no such votes")
-        return self._give(chosen, str(verdict))
-
-    def _give(self, battle_ids: Sequence[str], verdict: str) -> int:
-        for at in range(0, len(battle_ids), _AT_ONCE):
-            settle(self._store.battles.give_verdict(battle_ids[at : at + _AT_ONCE], verdict))
-        return len(battle_ids)
+        for at in range(0, len(chosen), _AT_ONCE):
+            battle_ids = [one.battle_id for one in chosen[at : at + _AT_ONCE]]
+            settle(self._store.battles.give_verdict(battle_ids, str(verdict)))
+        return len(chosen)
 
     def set(self, value: object) -> Controls:
         """Replace the controls. Raises RequestError, StorageError."""
-        controls = controls_of(value)
-        if unknown := sorted(set(controls.weights) - set(self._contestants)):
+        controls, listed = controls_of(value), self._standings.listed
+        if unknown := sorted(set(controls.weights) - set(listed)):
             raise RequestError("weights", f"there is no contestant {unknown[0]!r}")
-        if sum(controls.weights.get(name, 1.0) > 0 for name in self._contestants) < 2:
+        if sum(controls.weights.get(name, 1.0) > 0 for name in listed) < 2:
             raise RequestError("weights", "expected at least two contestants that do not rest")
         settle(self._store.battles.set_controls(controls.model_dump_json().encode()))
         return controls
 
-    def _cast(self) -> list[CastVote]:
-        """The votes that stand. Their names may be told to the operator, who might vote too."""
-        revocable = self._revocable()
-        return [one for one in self._store.battles.cast() if one.battle_id not in revocable]
-
     def _votes(self, weights: Mapping[str, float]) -> list[_Vote]:
         verdicts = self._store.battles.verdicts()
         found = []
-        for one in self._cast():
+        for one in self._store.battles.cast():
             flags = json.loads(one.facts).get("flags", ()) if b'"flags":["' in one.facts else ()
             verdict = verdicts.get(one.battle_id, "")
             found.append(_Vote(one, flags_of(flags, verdict or None), verdict, weights.get(one.battle_id, 0.0)))

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import combinations
 
 from gac_app.arena.contestants import Contestant
-from gac_app.arena.outcomes import Kind, Origin, Outcome
+from gac_app.arena.outcomes import Origin, Outcome
 from gac_app.arena.rating.style import style_of
 from gac_app.evaluation.running import Graded, System
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.services.battles.records import side_record
-from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
+from gac_app.storage import ANSWERED, Kind, StoredBattle
 
 
 def system_of(contestant: Contestant) -> System:
@@ -31,8 +32,8 @@ def reference_outcome(left: Graded, right: Graded) -> Outcome:
 
 def reference_battles(
     task: Task, question: Question, answers: Mapping[str, Graded], contestants: Sequence[Contestant], config_hash: str
-) -> list[JudgedBattle]:
-    """The battles of all pairs on one question, with their votes. Failed answers give no battle.
+) -> list[StoredBattle]:
+    """The battles of all pairs on one question, with their votes, as exported. Failed answers give no battle.
 
     Args:
         answers: by contestant.
@@ -50,21 +51,23 @@ def reference_battles(
             continue
         turn = {"prompt": prompt, **{side: _record(prompt, one) for side, one in given.items()}}
         who = {side: side_record(name, by_name[name].member, by_name[name].settings) for side, name in sides.items()}
-        battle = NewBattle(
-            battle_id=digest,
-            visitor_key=f"reference {hashlib.sha256(about.encode()).hexdigest()}",
-            left=sides["left"],
-            right=sides["right"],
-            body={"sides": who, "turns": [turn], "versions": {}, "consent": True, "task": task.name},
-            origin=Origin.REFERENCE,
-            is_blind=False,
-            language="",
-            config_hash=config_hash,
-            status="answered",
-        )
         facts = {"turn": 1, "early": False, "flags": [], **{side: _facts(one) for side, one in given.items()}}
-        outcome = reference_outcome(given["left"], given["right"])
-        found.append((battle, NewJudgement(position=0, kind=Kind.VOTE, outcome=outcome, facts=facts)))
+        now = datetime.now(UTC).isoformat()
+        vote = {"id": digest, "position": 0, "kind": Kind.VOTE, "outcome": reference_outcome(**given), "facts": facts}
+        found.append(
+            StoredBattle(
+                battle_id=digest,
+                visitor=hashlib.sha256(about.encode()).hexdigest()[:32],
+                origin=Origin.REFERENCE,
+                is_blind=False,
+                **sides,
+                config_hash=config_hash,
+                status=ANSWERED,
+                created_at=now,
+                body={"sides": who, "turns": [turn], "versions": {}, "consent": True, "task": task.name},
+                judgements=({**vote, "body": None, "created_at": now},),
+            )
+        )
     return found
 
 

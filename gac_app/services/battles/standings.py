@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gac_app.arena.rating.leaderboard import Leaderboard, leaderboard_of
@@ -27,21 +27,13 @@ class Standings:
     Args:
         listed: today's contestants.
         min_votes: a contestant with fewer is not rated.
-        revocable: gives the ids of battles whose votes can still be taken back, so they do not count yet.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        listed: Sequence[str],
-        min_votes: int,
-        revocable: Callable[[], frozenset[str]] = frozenset,
-    ) -> None:
+    def __init__(self, store: Store, listed: Sequence[str], min_votes: int) -> None:
         self._store = store
-        self._listed = tuple(listed)
+        self.listed = tuple(listed)
         self._min_votes = min_votes
-        self._revocable = revocable
-        self._book = Votebook(listed)  # of all votes
+        self._book = Votebook(self.listed)  # of all votes
         self._kept: tuple[Version, Votes] | None = None  # those that count
         self._read_at = self._rating_s = 0.0
         self._drawing: tuple[Votes, dict[frozenset[str], int], dict[str, float]] | None = None
@@ -64,9 +56,7 @@ class Standings:
             key = (version, owner if own else "", wanted, controls_style)
             if key not in self._boards:
                 started = time.monotonic()
-                self._boards[key] = leaderboard_of(
-                    votes.filtered(wanted), self._listed, min_votes=self._min_votes, controls_style=controls_style
-                )
+                self._boards[key] = self.board_of(votes, wanted, controls_style=controls_style)
                 if not own:
                     self._rating_s = time.monotonic() - started
             self._boards.move_to_end(key)
@@ -76,8 +66,12 @@ class Standings:
 
     def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
         """The leaderboard of one source, for the command line."""
-        votes = self._votes(is_fresh=True).filtered(VoteFilter(source=source, has_flagged=has_flagged))
-        return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
+        return self.board_of(self._votes(is_fresh=True), VoteFilter(source=source, has_flagged=has_flagged))
+
+    def board_of(self, votes: Votes, wanted: VoteFilter | None = None, *, controls_style: bool = False) -> Leaderboard:
+        """The leaderboard of given votes, filtered."""
+        kept = votes.filtered(wanted or VoteFilter())
+        return leaderboard_of(kept, self.listed, min_votes=self._min_votes, controls_style=controls_style)
 
     def prepare(self) -> None:
         """Load numpy and scipy and read all votes, for which the first look would wait. Raises StorageError."""
@@ -127,12 +121,12 @@ class Standings:
         if news.left is not None:
             book.keep(news.left)
         # Asked for now, since a vote may have been added while others were read.
-        return len(book.number_N), book.newest, store.vote_numbers(self._revocable())
+        return len(book.number_N), book.newest, store.revocable()
 
     def _own(self, visitor_key: str) -> tuple[Version, Votes]:
         """As `_current`, of one visitor."""
-        store, book = self._store.battles, Votebook(self._listed)
+        store, book = self._store.battles, Votebook(self.listed)
         version = store.votes_version()
         book.add(store.votes(visitor_key))
-        revocable = store.vote_numbers(self._revocable())
+        revocable = store.revocable()
         return (*version, revocable), book.without(revocable)

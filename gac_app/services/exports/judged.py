@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.arena.outcomes import SIDES, Kind, Outcome, Side, flags_of
-from gac_app.storage import StoredBattle
+from gac_app.arena.outcomes import SIDES, Outcome, Side, flags_of
+from gac_app.storage import Kind, StoredBattle
 
 Message = dict[str, str]
 

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, ConfigDict, Field, Strict, with_config
 from typing_extensions import TypedDict
 
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, Kind, Origin, Outcome, Reason, Verdict
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, Origin, Outcome, Reason, Verdict
 from gac_app.decoding.trace import FinishReason
-from gac_app.storage import RunStatus
+from gac_app.storage import Kind, RunStatus
 
 _MAX_COUNT = 2**31 - 1
 _OUTCOMES: dict[str, tuple[str, ...]] = {Kind.VOTE: tuple(Outcome), Kind.VERDICT: tuple(Verdict)}

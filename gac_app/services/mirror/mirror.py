@@ -43,7 +43,7 @@ class Mirror:
 
     Args:
         place: keeps the files.
-        is_open: whether a battle must not be told yet; see `LiveBattles.is_open`.
+        is_open: whether a battle must not be told yet; see `BattleStore.is_open`.
         first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage.battles import standing_votes
-from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, stored, whole
-from gac_app.storage.battles.records import BATTLE_COLUMNS, NewBattle, NewJudgement, StoredBattle
+from gac_app.storage.battles.queries import get_owned, has_vote, key_of, owned, stored, stored_judgement, whole
+from gac_app.storage.battles.records import BATTLE_COLUMNS, Kind, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.database import server_of, when_written
 from gac_app.storage.database.encryption import destroy_keys, encrypt_json, new_key
@@ -25,11 +25,6 @@ _NEVER_JUDGED = ("void", "skipped")
 
 def start(session: Session, new: NewBattle) -> None:
     """Write a battle, which can be judged on this server."""
-    _add(session, new, server_of(session))
-
-
-def _add(session: Session, new: NewBattle, server_id: str | None = None) -> None:
-    """As `start`. `server_id`: the server that can judge it; None = it is over."""
     visitor = own_visitor(session, new.visitor_key)
     key = new_key(session)
     columns = {name: getattr(new, name) for name in BATTLE_COLUMNS}
@@ -39,23 +34,13 @@ def _add(session: Session, new: NewBattle, server_id: str | None = None) -> None
             id=new.battle_id,
             visitor=visitor,
             key_id=key.id,
-            server_id=server_id,
+            server_id=server_of(session),
             client=new.client,
             has_consent=bool(new.body.get("consent")),
             body=encrypt_json(key.key, new.body),
             **columns,
         )
     )
-
-
-def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
-    """Write a finished battle with its vote. Returns False if it exists already."""
-    if session.get(Battle, new.battle_id) is not None:
-        return False
-    _add(session, new)
-    session.flush()
-    _append(session, new.visitor_key, new.battle_id, vote)
-    return True
 
 
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any] | None = None) -> None:
@@ -105,23 +90,37 @@ def _tell_changed(session: Session, battle_id: str) -> None:
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
-    """Append a vote, an undo or a remark to the visitor's battle. Raises RequestError if it does not follow the last
-    row, if another server holds the battle, or if its names have been told and `new` would change the vote.
+    """Append a vote, an undo or a remark to the visitor's battle. Raises RequestError for a second vote, an undo
+    without a vote, and a row out of order, if another server holds the battle, or if its names have been told and `new`
+    would change the vote.
     """
     battle = _held(session, get_owned(session, visitor_key, battle_id))
-    if battle.server_id != server_of(session) and new.kind in (VOTE, UNDO):
+    if battle.server_id != server_of(session) and new.kind != Kind.REMARK:
         raise RequestError("vote", "this battle can no longer be judged")
-    _append(session, visitor_key, battle_id, new)
-    _tell_changed(session, battle_id)
-
-
-def _append(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
-    """Append a row. Raises RequestError for a second vote, an undo without a vote, and a row out of order."""
-    battle = get_owned(session, visitor_key, battle_id)
     stands = has_vote(battle)
-    if new.position != _num_own(battle) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
+    if new.position != _num_own(battle) or (new.kind == Kind.VOTE and stands) or (new.kind == Kind.UNDO and not stands):
         raise RequestError("vote", "this battle has been judged already")
-    judgement = Judgement(
+    _append(session, battle, new)
+    _tell_changed(session, battle.id)
+
+
+def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> None:
+    """Append the operator's verdict to battles; those that are gone are left out."""
+    for battle in session.scalars(select(Battle).where(Battle.id.in_(battle_ids)).options(*whole())):
+        _append(session, battle, NewJudgement(position=_num_own(battle), kind=Kind.VERDICT, outcome=verdict))
+        _tell_changed(session, battle.id)
+
+
+def take_back_implied(session: Session, visitor_key: str, run_id: str) -> None:
+    """Take back the votes on battles that an earlier vote on a run implied."""
+    for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
+        if has_vote(battle):
+            _append(session, battle, NewJudgement(position=_num_own(battle), kind=Kind.UNDO))
+
+
+def _append(session: Session, battle: Battle, new: NewJudgement) -> None:
+    """Append a row, and write which vote stands after it."""
+    row = Judgement(
         battle_id=battle.id,
         position=len(battle.judgements),
         kind=new.kind,
@@ -129,30 +128,15 @@ def _append(session: Session, visitor_key: str, battle_id: str, new: NewJudgemen
         facts=json.dumps(new.facts, separators=(",", ":")).encode(),
         body=None if new.body is None else encrypt_json(key_of(battle), new.body),
     )
-    session.add(judgement)
-    if new.kind == UNDO:
-        standing_votes.fall(session, battle.id)
-    elif new.kind == VOTE:
+    session.add(row)
+    if new.kind != Kind.REMARK:
         session.flush()  # gives the time
-        standing_votes.stand(session, battle, new.outcome, new.facts, judgement.created_at)
-
-
-def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> None:
-    """Append the operator's verdict to battles; those that are gone are left out."""
-    for battle in session.scalars(
-        select(Battle).where(Battle.id.in_(battle_ids)).options(selectinload(Battle.judgements))
-    ):
-        position = len(battle.judgements)
-        given = Judgement(battle_id=battle.id, position=position, kind=VERDICT, outcome=verdict, facts=b"{}")
-        session.add(given)
-        session.flush()  # gives the time
-        _tell_changed(session, battle.id)
-        standing_votes.stand_again(session, battle, [_open_part(row) for row in (*battle.judgements, given)])
+        standing_votes.refresh(session, battle, [stored_judgement(one) for one in (*battle.judgements, row)])
 
 
 def _num_own(battle: Battle) -> int:
     """The number of the visitor's own rows."""
-    return sum(row.kind != VERDICT for row in battle.judgements)
+    return sum(row.kind != Kind.VERDICT for row in battle.judgements)
 
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> None:
@@ -165,16 +149,3 @@ def remove(session: Session, visitor_key: str, battle_id: str) -> None:
 def remove_all(session: Session, battle_ids: Sequence[str]) -> None:
     """Delete battles that have the keys of runs."""
     session.execute(delete(Battle).where(Battle.id.in_(battle_ids)))
-
-
-def take_back_implied(session: Session, visitor_key: str, run_id: str) -> None:
-    """Take back the votes on battles that an earlier vote on a run implied."""
-    for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
-        if has_vote(battle):
-            _append(session, visitor_key, battle.id, NewJudgement(position=_num_own(battle), kind=UNDO))
-
-
-def _open_part(row: Judgement) -> dict[str, Any]:
-    """A judgement as exported, without what is encrypted."""
-    facts = json.loads(row.facts)
-    return {"kind": row.kind, "outcome": row.outcome, "facts": facts, "created_at": row.created_at.isoformat()}

@@ -50,8 +50,8 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
             }
         )
         rows[Judgement] += [_judgement_row(battle.battle_id, judgement, key) for judgement in battle.judgements]
-        if vote := standing_votes.standing(battle.judgements):
-            rows[StandingVote].append(standing_votes.row_of(battle, visitor_id, *vote))
+        if vote := standing_votes.row_of(battle, battle.judgements):  # its address stays in the other database
+            rows[StandingVote].append({**vote, "battle_id": battle.battle_id, "visitor_id": visitor_id, "client": ""})
     for table, found in rows.items():
         if found:
             session.execute(insert(table), found)
@@ -80,7 +80,7 @@ def _judge_again(session: Session, battle: StoredBattle) -> bool:
     if not added or len(known) + len(added) > len(battle.judgements):
         return False  # nothing new, or it was judged here since, which counts
     session.execute(insert(Judgement), [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
-    standing_votes.stand_again(session, row, battle.judgements)
+    standing_votes.refresh(session, row, battle.judgements)
     return True
 
 

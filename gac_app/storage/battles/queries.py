@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.battles.records import BATTLE_COLUMNS, CastVote, Holding, StoredBattle, implied_id
+from gac_app.storage.battles.records import BATTLE_COLUMNS, CastVote, Holding, Kind, StoredBattle, implied_id
 from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.encryption import damage_named, decrypt_json, unless_damaged
 from gac_app.storage.database.engine import reading
@@ -24,8 +24,8 @@ from gac_app.storage.runs.rows import content_of
 from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
-VOTE, UNDO, VERDICT = "vote", "undo", "verdict"
 _JUDGED_WITHIN = timedelta(days=1)  # later, a battle is not judged any more
+REVOCABLE = timedelta(seconds=70)  # a vote can be taken back for 10 s, which a server stores within a minute
 
 
 def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
@@ -34,18 +34,18 @@ def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
 
 
 def cast(session: Session) -> list[CastVote]:
-    """All blind votes of people that were not taken back, newest first, for the operator."""
+    """All blind votes of people that stand for good, newest first, for the operator."""
     columns = (Judgement.battle_id, VisitorSession.pseudonym, Battle.client, Battle.left, Battle.right)
     query = select(*columns, Judgement.outcome, Judgement.created_at, Judgement.facts)
     query = query.join(Battle, Battle.id == Judgement.battle_id)
     query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id)
-    query = query.where(Judgement.kind == VOTE, Battle.is_blind, ~_is_undone())
+    query = query.where(Judgement.kind == Kind.VOTE, Battle.is_blind, ~_is_undone(), ~(is_held() & _is_revocable()))
     return list(map(CastVote._make, session.execute(query.order_by(Judgement.created_at.desc()))))
 
 
 def verdicts(session: Session) -> dict[str, str]:
     """The operator's last verdict by battle."""
-    query = select(Judgement.battle_id, Judgement.outcome).where(Judgement.kind == VERDICT)
+    query = select(Judgement.battle_id, Judgement.outcome).where(Judgement.kind == Kind.VERDICT)
     return dict(session.execute(query.order_by(Judgement.position)).tuples().all())
 
 
@@ -61,33 +61,28 @@ def num_started(session: Session, since: datetime, visitor_key: str = "", client
     return session.scalar(counted) or 0
 
 
-def open_ids(session: Session, since: datetime, battle_id: str = "") -> frozenset[str]:
-    """The ids of battles that can still be judged, or whose vote can be taken back. Votes from before `since` stand.
-
-    Args:
-        battle_id: looks at this battle alone.
-    """
-    chosen = (Battle.id == clean_text(battle_id),) if battle_id else ()
-    return frozenset(session.scalars(select(Battle.id).where(_is_open(since), *chosen)))
+def open_ids(session: Session) -> frozenset[str]:
+    """The ids of battles that a server judges, or whose vote can be taken back: their names are secret."""
+    return frozenset(session.scalars(select(Battle.id).where(_is_open())))
 
 
-def revocable_ids(session: Session, since: datetime) -> frozenset[str]:
-    """The ids of those of `open_ids` that have a vote."""
-    return frozenset(session.scalars(select(Battle.id).where(_is_held(), _has_vote(since))))
+def is_open(session: Session, battle_id: str) -> bool:
+    """Whether a battle is one of `open_ids`."""
+    return session.scalar(select(Battle.id).where(_is_open(), Battle.id == clean_text(battle_id))) is not None
 
 
 def holding(session: Session, battle_id: str) -> Holding | None:
     """Who may judge a battle of any visitor; None if there is no such battle."""
-    num = select(func.count()).where(Judgement.battle_id == Battle.id, Judgement.kind != VERDICT).scalar_subquery()
+    num = select(func.count()).where(Judgement.battle_id == Battle.id, Judgement.kind != Kind.VERDICT).scalar_subquery()
     row = session.execute(select(Battle.server_id, num).where(Battle.id == clean_text(battle_id))).one_or_none()
     return None if row is None else Holding._make(row)
 
 
-def newest(session: Session, visitor_key: str, limit: int, since: datetime) -> tuple[list[StoredBattle], int]:
+def newest(session: Session, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
     """A visitor's newest battles except open ones (see `open_ids`), newest first, and their number. Damaged ones are
-    left out.
+    left out. Names may be told of those that are `is_told`.
     """
-    query = owned(visitor_key).where(~_is_open(since))
+    query = owned(visitor_key).where(~_is_open())
     num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))
     last_first = query.order_by(Battle.created_at.desc(), Battle.id.desc()).limit(limit)
     return list(_readable(session.scalars(last_first.options(*whole())))), num or 0
@@ -107,9 +102,8 @@ def agreed(session: Session) -> list[tuple[str, int]]:
     """The id and the number of judgements of each battle that may be published: a vote stands, its visitor agrees, and
     it is not part of a run. Nothing is decrypted.
     """
-    vote = exists().where(Judgement.battle_id == Battle.id, Judgement.kind == VOTE, ~_is_undone())
     num = select(func.count()).where(Judgement.battle_id == Battle.id).scalar_subquery()
-    query = select(Battle.id, num).where(Battle.has_consent, Battle.run_id.is_(None), vote)
+    query = select(Battle.id, num).where(Battle.has_consent, Battle.run_id.is_(None), _has_vote())
     return list(session.execute(query.order_by(Battle.created_at, Battle.id)).tuples())
 
 
@@ -148,36 +142,40 @@ def _was_fed(run: Run, turn_id: str) -> bool:
     return unless_damaged(lambda: turn_id in content_of(run)["turn_ids"], True)
 
 
-def _is_open(since: datetime) -> ColumnElement[bool]:
+def _is_open() -> ColumnElement[bool]:
     is_new = Battle.created_at >= utc_now() - _JUDGED_WITHIN
-    return _is_held() & (_has_vote(since) | (is_new & ~_has_vote()))
+    return is_held() & (_has_vote(_is_revocable()) | (is_new & ~_has_vote()))
 
 
-def _is_held() -> ColumnElement[bool]:
+def _is_revocable() -> ColumnElement[bool]:
+    """Whether a vote on a battle that a server judges may still be taken back. An earlier one stands."""
+    return Judgement.created_at >= utc_now() - REVOCABLE
+
+
+def is_held() -> ColumnElement[bool]:
     """Whether a server judges a battle. `> ""`: most have none, and the index leads past them. Never NULL, as it is
     negated too.
     """
     return Battle.server_id.is_not(None) & (Battle.server_id > "")
 
 
-def _has_vote(since: datetime | None = None) -> ColumnElement[bool]:
-    """Whether a vote stands that came at `since` or later."""
-    is_late = () if since is None else (Judgement.created_at >= since,)
-    return exists().where(Judgement.battle_id == Battle.id, Judgement.kind == VOTE, *is_late, ~_is_undone())
+def _has_vote(*of: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a vote stands of which these conditions hold."""
+    return exists().where(Judgement.battle_id == Battle.id, Judgement.kind == Kind.VOTE, *of, ~_is_undone())
 
 
 def _is_undone() -> ColumnElement[bool]:
     """Whether a vote was undone."""
     later = aliased(Judgement)
     return exists().where(
-        later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == UNDO
+        later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == Kind.UNDO
     )
 
 
 def has_vote(battle: Battle) -> bool:
     """Whether there is a vote that was not taken back."""
-    votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
-    return votes[-1:] == [VOTE]
+    votes = [row.kind for row in battle.judgements if row.kind in (Kind.VOTE, Kind.UNDO)]
+    return votes[-1:] == [Kind.VOTE]
 
 
 def owned(visitor_key: str) -> Select[Battle]:
@@ -216,17 +214,18 @@ def stored(battle: Battle) -> StoredBattle:
             **{name: getattr(battle, name) for name in BATTLE_COLUMNS},
             created_at=battle.created_at.isoformat(),
             body=decrypt_json(key, battle.body),
-            judgements=tuple(_stored_judgement(key, row) for row in battle.judgements),
+            judgements=tuple(stored_judgement(row, key) for row in battle.judgements),
         )
 
 
-def _stored_judgement(key: bytes, row: Judgement) -> dict[str, Any]:
+def stored_judgement(row: Judgement, key: bytes = b"") -> dict[str, Any]:
+    """A judgement as exported; without a battle's key, without what is encrypted."""
     return {
         "id": row.id,
         "position": row.position,
         "kind": row.kind,
         "outcome": row.outcome,
         "facts": json.loads(row.facts),
-        "body": None if row.body is None else decrypt_json(key, row.body),
+        "body": decrypt_json(key, row.body) if key and row.body is not None else None,
         "created_at": row.created_at.isoformat(),
     }

@@ -6,12 +6,22 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
 # What rows, values and exports call by the same name.
 BATTLE_COLUMNS = ("run_id", "origin", "is_blind", "left", "right", "language", "config_hash", "status")
+
+
+class Kind(StrEnum):
+    """The kind of a judgement. Judgements are only appended; the last vote or undo counts."""
+
+    VOTE = "vote"
+    UNDO = "undo"
+    REMARK = "remark"  # reasons and a comment, encrypted; the last remark counts
+    VERDICT = "verdict"  # of the operator, on the vote; the last one counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +71,6 @@ class NewJudgement:
     body: Mapping[str, Any] | None = None
 
 
-JudgedBattle = tuple[NewBattle, NewJudgement]  # a finished battle with its vote
-
-
 def implied_id(run_id: str, pair: tuple[str, str]) -> str:
     """The id of the battle between two streams that a vote on a run implied, up to release 1.1."""
     return hashlib.blake2b(f"{run_id} {pair}".encode(), digest_size=16).hexdigest()
@@ -71,8 +78,8 @@ def implied_id(run_id: str, pair: tuple[str, str]) -> str:
 
 def standing_vote(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The vote that was not taken back, whatever the operator's verdict; None = there is none."""
-    last = next((row for row in reversed(judgements) if row["kind"] in ("vote", "undo")), None)
-    return last if last and last["kind"] == "vote" else None
+    last = next((row for row in reversed(judgements) if row["kind"] in (Kind.VOTE, Kind.UNDO)), None)
+    return last if last and last["kind"] == Kind.VOTE else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,7 @@ class StoredBattle(BattleRecord):
     @property
     def own_judgements(self) -> tuple[Mapping[str, Any], ...]:
         """The visitor's, without the operator's verdicts."""
-        return tuple(row for row in self.judgements if row["kind"] != "verdict")
+        return tuple(row for row in self.judgements if row["kind"] != Kind.VERDICT)
 
     @property
     def vote(self) -> Mapping[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.storage.battles.queries import VERDICT
-from gac_app.storage.battles.records import StoredBattle, VoteNews, VoteRow, standing_vote
+from gac_app.storage.battles.queries import REVOCABLE, is_held
+from gac_app.storage.battles.records import Kind, StoredBattle, VoteNews, VoteRow, standing_vote
 from gac_app.storage.battles.tables import Battle, StandingVote
-from gac_app.storage.database.tables import VisitorSession
+from gac_app.storage.database.tables import VisitorSession, utc_now
 from gac_app.storage.database.visitors import is_visitor
 
 DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
@@ -23,51 +23,33 @@ _FACTS = {side: [f"{side}_{name}" for name in _DEFAULTS] for side in _SIDES}
 _COLUMNS = list(StandingVote.__table__.c)
 
 
-def row_of(
-    battle: Battle | StoredBattle, visitor_id: int, outcome: str, facts: Mapping[str, Any], voted_at: datetime
-) -> dict[str, Any]:
-    """The columns of a vote on a battle, without its number. That of another database has no address."""
+def row_of(battle: Battle | StoredBattle, judgements: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What a battle's judgements, with the operator's last verdict, say of the vote that stands; None = there is none.
+    Whose vote on which battle it is, and from which address, is not among these columns.
+    """
+    last = standing_vote(judgements)
+    verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == Kind.VERDICT), "")
+    if last is None or verdict == DROPPED:
+        return None
+    facts = last["facts"]
     sides = [
         zip(_FACTS[side], map(facts.get(side, {}).get, _DEFAULTS, _DEFAULTS.values()), strict=True) for side in _SIDES
     ]
     return {
-        "battle_id": battle.id if isinstance(battle, Battle) else battle.battle_id,
-        "visitor_id": visitor_id,
         **{name: getattr(battle, name) for name in ("left", "right", "origin", "language", "config_hash")},
-        "outcome": outcome,
-        "client": battle.client or "" if isinstance(battle, Battle) else "",
-        "voted_s": voted_at.timestamp(),
+        "outcome": last["outcome"],
+        "voted_s": datetime.fromisoformat(last["created_at"]).timestamp(),
         "turn": facts.get("turn", 1),
-        "is_flagged": bool(facts.get("flags")),
+        "is_flagged": not verdict and bool(facts.get("flags")),
         **dict(chain(*sides)),
     }
 
 
-def stand(session: Session, battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime) -> None:
-    """Write that a vote stands."""
-    session.add(StandingVote(**row_of(battle, battle.visitor_id, outcome, facts, voted_at)))
-
-
-def standing(judgements: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any], datetime] | None:
-    """Outcome, facts and time of the vote that stands, as the judgements and the operator's last verdict have it."""
-    last = standing_vote(judgements)
-    verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == VERDICT), "")
-    if last is None or verdict == DROPPED:
-        return None
-    facts = {**last["facts"], "flags": []} if verdict else last["facts"]
-    return last["outcome"], facts, datetime.fromisoformat(last["created_at"])
-
-
-def stand_again(session: Session, battle: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
-    """Write which vote of a battle stands after its judgements have changed."""
-    fall(session, battle.id)
-    if vote := standing(judgements):
-        stand(session, battle, *vote)
-
-
-def fall(session: Session, battle_id: str) -> None:
-    """Write that no vote on a battle stands."""
-    session.execute(delete(StandingVote).where(StandingVote.battle_id == battle_id))
+def refresh(session: Session, battle: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
+    """Write which vote on a battle stands after its judgements have changed."""
+    session.execute(delete(StandingVote).where(StandingVote.battle_id == battle.id))
+    if row := row_of(battle, judgements):
+        session.add(StandingVote(**row, battle_id=battle.id, visitor_id=battle.visitor_id, client=battle.client or ""))
 
 
 def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
@@ -92,9 +74,11 @@ def news(session: Session, newest: int, num_known: int) -> VoteNews:
     return VoteNews(added, frozenset(session.scalars(select(StandingVote.number))) if is_any_gone else None)
 
 
-def numbers_of(session: Session, battle_ids: Collection[str]) -> frozenset[int]:
-    """The numbers of the votes that stand on battles."""
-    return frozenset(session.scalars(select(StandingVote.number).where(StandingVote.battle_id.in_(battle_ids))))
+def revocable(session: Session) -> frozenset[int]:
+    """The numbers of the votes that can still be taken back, so do not count yet."""
+    is_new = StandingVote.voted_s >= (utc_now() - REVOCABLE).timestamp()
+    query = select(StandingVote.number).join(Battle, Battle.id == StandingVote.battle_id).where(is_held(), is_new)
+    return frozenset(session.scalars(query))
 
 
 def _rows(session: Session, query: Select[Any]) -> list[VoteRow]:

@@ -19,7 +19,7 @@ from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.views import BattleView
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import content_of
-from gac_app.services.runs.views import ENSEMBLE
+from gac_app.services.runs.views import ENSEMBLE, step_at
 from gac_app.storage import StoredBattle
 from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.assets import called, component, markup_of
@@ -91,7 +91,7 @@ class ArenaHandlers:
 
     def follow(self, fields: Fields, client: str) -> BattleView:
         """Show a battle, and follow it while it continues."""
-        return self._arena.history.look(fields.visitor_key, fields.text("battle"))
+        return self._arena.battles.look(fields.visitor_key, fields.text("battle"))
 
     async def stream(self, start: Callable[[], tuple[str, BattleView]]) -> AsyncIterator[str]:
         """The values for the battle that `start` gives to a visitor's key."""
@@ -103,7 +103,7 @@ class ArenaHandlers:
                 yield lines.value(view)
                 while view.phase in LIVE:
                     await asyncio.sleep(PERIOD_S)
-                    view = await self._threads.run(self._arena.history.look, key, view.id)
+                    view = await self._threads.run(self._arena.battles.look, key, view.id)
                     yield lines.value(view)
         except GacError as error:
             yield refusal_json(error)
@@ -117,7 +117,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
     """The functions that the script calls, by name."""
 
     def look_battle(fields: Fields) -> Reply:
-        return _seen(arena.history.look(fields.visitor_key, fields.text("battle")))
+        return _seen(arena.battles.look(fields.visitor_key, fields.text("battle")))
 
     def seen_battle(fields: Fields) -> None:
         arena.note_seen(fields.visitor_key, fields.text("battle"))
@@ -130,42 +130,43 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
 
     def vote_battle(fields: Fields) -> Reply:
         battle, ballot = fields.text("battle"), fields.number("ballot")
-        return _seen(arena.vote(fields.visitor_key, battle, fields.text("outcome"), ballot))
+        return _seen(arena.judge.vote(fields.visitor_key, battle, fields.text("outcome"), ballot))
 
     def undo_battle(fields: Fields) -> Reply:
-        return _seen(arena.undo(fields.visitor_key, fields.text("battle"), fields.number("ballot")))
+        return _seen(arena.judge.undo(fields.visitor_key, fields.text("battle"), fields.number("ballot")))
 
     def reveal_battle(fields: Fields) -> Reply:
-        return _seen(arena.reveal(fields.visitor_key, fields.text("battle")))
+        return _seen(arena.judge.reveal(fields.visitor_key, fields.text("battle")))
 
     def remark_battle(fields: Fields) -> Reply:
         reasons: dict[str, list[str]] = {side: fields.texts(side, len(Reason)) for side in SIDES}
         comment, ballot = fields.text("comment", MAX_COMMENT_CHARS), fields.number("ballot")
-        return _seen(arena.remark(fields.visitor_key, fields.text("battle"), reasons, comment, ballot))
+        return _seen(arena.judge.remark(fields.visitor_key, fields.text("battle"), reasons, comment, ballot))
 
     def battle_tokens(fields: Fields) -> Reply:
         side = _side(fields)
-        stream, settings = arena.history.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
+        stream, settings = arena.battles.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
         is_alone = bool(fields.text("member"))
         tokens = [token_record(step, member_names, "" if is_alone else ENSEMBLE) for step in stream.outline]
         return {"tokens": tokens, "members": list(member_names), **same(settings, "mode", "gate", "threshold")}
 
     def inspect_answer(fields: Fields) -> Reply:
         battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")
-        steps, settings = arena.history.steps(fields.visitor_key, battle, turn, _side(fields), position)
-        return describe_step(steps, position, settings)
+        stream, settings = arena.battles.answer(fields.visitor_key, battle, turn, _side(fields))
+        step_at(stream.steps, position)
+        return describe_step(stream.steps, position, settings)
 
     def own_battles(fields: Fields) -> Reply:
-        newest, num = arena.history.newest(fields.visitor_key, MAX_LISTED)
+        newest, num = arena.battles.newest(fields.visitor_key, MAX_LISTED)
         return {"battles": list(map(_row, newest)), "num": num}
 
     def save_battles(fields: Fields) -> Reply:
         wanted = Format(fields.choice("format", TEXT_FORMATS))
-        content = content_of(arena.history.own(fields.visitor_key), wanted)
+        content = content_of(arena.battles.own(fields.visitor_key), wanted)
         return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
 
     def delete_battle(fields: Fields) -> None:
-        arena.history.delete(fields.visitor_key, fields.text("battle"))
+        arena.battles.delete(fields.visitor_key, fields.text("battle"))
 
     return [
         look_battle, seen_battle, stop_battle, skip_battle, vote_battle, undo_battle, reveal_battle, remark_battle,

@@ -17,7 +17,6 @@ from gac_app.models.message import Message
 from gac_app.services.battles import battles
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.battles import BattleRun
-from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
@@ -41,14 +40,12 @@ class Arena:
         models: list[FakeModel] | None = None,
         *,
         store: Store | None = None,
-        mirror: Callable[[Store, LiveBattles], Mirror] | None = None,
+        mirror: Callable[[Store], Mirror] | None = None,
         **fields: Any,
     ) -> None:
         self.store = store or house.store()
-        battles = LiveBattles(self.store)
-        mirrored = mirror(self.store, battles) if mirror else None
-        self.runs = house.service(models, self.store, mirrored, **{"settings": SHORT, **fields})
-        self.service = ArenaService(self.runs, self.store, random.Random(1), battles=battles)
+        self.runs = house.service(models, self.store, mirror and mirror(self.store), **{"settings": SHORT, **fields})
+        self.service = ArenaService(self.runs, self.store, random.Random(1))
 
     def answered(self, key: str = ALICE, prompt: str = "Name three colours", **more: Any) -> BattleView:
         """A battle whose answers are to be seen whole."""
@@ -56,14 +53,14 @@ class Arena:
         return self.until(key, view.id, "answered")
 
     def until(self, key: str, battle_id: str, *phases: str) -> BattleView:
-        until(lambda: self.service.history.look(key, battle_id).phase in phases, f"for {phases}")
-        return self.service.history.look(key, battle_id)
+        until(lambda: self.service.battles.look(key, battle_id).phase in phases, f"for {phases}")
+        return self.service.battles.look(key, battle_id)
 
     def begun(self, key: str = ALICE) -> BattleView:
         """A battle that shows the first words of both."""
         view = self.service.start(key, "Go on")
-        until(lambda: self.service.history.look(key, view.id).may_vote, "for the first words")
-        return self.service.history.look(key, view.id)
+        until(lambda: self.service.battles.look(key, view.id).may_vote, "for the first words")
+        return self.service.battles.look(key, view.id)
 
     def kinds(self, battle_id: str, key: str = ALICE) -> list[str]:
         return [row["kind"] for row in self.store.battles.load(key, battle_id).judgements]
@@ -93,11 +90,11 @@ def test_a_battle_from_prompt_to_names(arena: Arena) -> None:
     assert view.contestants is None
     assert [bool(side.text) and side.is_over for side in (view.turns[0].left, view.turns[0].right)] == [True, True]
 
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     assert (voted.phase, voted.outcome, voted.contestants, voted.may_vote) == ("voted", "left", None, False)
     assert 0 < voted.undo_left_s <= battles.UNDO_S
 
-    told = arena.service.reveal(ALICE, view.id)
+    told = arena.service.judge.reveal(ALICE, view.id)
     assert told.phase == "revealed"
     assert told.contestants is not None
     names = {one.name for one in told.contestants.values()}
@@ -118,15 +115,15 @@ def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> N
     arena = Arena(house, arena=contestants)
     view = arena.service.start(ALICE, "Name three colours")
     seen = [said(view)]
-    until(lambda: seen.append(said(now := arena.service.history.look(ALICE, view.id))) or now.phase == "answered")
-    voted = arena.service.vote(ALICE, view.id, "tie", 0)
-    seen += [said(voted), said(arena.service.undo(ALICE, view.id, voted.ballot))]
+    until(lambda: seen.append(said(now := arena.service.battles.look(ALICE, view.id))) or now.phase == "answered")
+    voted = arena.service.judge.vote(ALICE, view.id, "tie", 0)
+    seen += [said(voted), said(arena.service.judge.undo(ALICE, view.id, voted.ballot))]
     assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
     assert listed(arena.runs, ALICE) == []
     with pytest.raises(NotFoundError):
         arena.runs.history.find(ALICE, arena.service.battles.find(ALICE, view.id).last.id)
     with pytest.raises(RequestError, match="after the vote"):
-        arena.service.history.steps(ALICE, view.id, 0, "left", 0)
+        arena.service.battles.answer(ALICE, view.id, 0, "left")
 
 
 def test_no_answer_ends_with_one_members_context(house: House) -> None:
@@ -153,7 +150,7 @@ def test_a_prompt_too_long_for_one_is_refused_for_all(house: House) -> None:
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_vote_is_in_the_database_when_it_is_acknowledged(arena: Arena, house: House, outcome: str) -> None:
     view = arena.answered()
-    arena.service.vote(ALICE, view.id, outcome, view.ballot)
+    arena.service.judge.vote(ALICE, view.id, outcome, view.ballot)
 
     connection = sqlite3.connect(house.path)
     assert connection.execute("SELECT kind, outcome FROM judgement").fetchall() == [("vote", outcome)]
@@ -167,7 +164,7 @@ def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> 
     arena = slow(house)
     view = arena.begun()
 
-    voted = arena.service.vote(ALICE, view.id, "right", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "right", view.ballot)
 
     battle = arena.service.battles.find(ALICE, view.id)
     assert battle.last.over.is_set()
@@ -181,37 +178,37 @@ def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> 
 
 def test_undo_within_ten_seconds_and_a_vote_anew(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     view = arena.answered()
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    undone = arena.service.undo(ALICE, view.id, voted.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    undone = arena.service.judge.undo(ALICE, view.id, voted.ballot)
     assert (undone.phase, undone.outcome, undone.may_vote) == ("answered", None, True)
     assert arena.store.battles.votes() == []
 
-    again = arena.service.vote(ALICE, view.id, "right", undone.ballot)
+    again = arena.service.judge.vote(ALICE, view.id, "right", undone.ballot)
     assert arena.kinds(view.id) == ["vote", "undo", "vote"]
     assert [row.outcome for row in arena.store.battles.votes()] == ["right"]
     assert "duplicate" not in arena.facts(view.id)["flags"]
 
     battle = arena.service.battles.find(ALICE, view.id)
     battle.voted_at -= battles.UNDO_S
-    assert arena.service.history.look(ALICE, view.id).phase == "revealed"
+    assert arena.service.battles.look(ALICE, view.id).phase == "revealed"
     with pytest.raises(RequestError, match="names have been told"):
-        arena.service.undo(ALICE, view.id, again.ballot)
+        arena.service.judge.undo(ALICE, view.id, again.ballot)
 
 
 def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> None:
     view = arena.answered()
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     with pytest.raises(RequestError, match="judged this battle already"):
-        arena.service.vote(ALICE, view.id, "left", voted.ballot)
-    undone = arena.service.undo(ALICE, view.id, voted.ballot)
+        arena.service.judge.vote(ALICE, view.id, "left", voted.ballot)
+    undone = arena.service.judge.undo(ALICE, view.id, voted.ballot)
     with pytest.raises(RequestError, match="judged meanwhile"):
-        arena.service.vote(ALICE, view.id, "left", view.ballot)  # the first request once more
-    arena.service.vote(ALICE, view.id, "tie", undone.ballot)
-    told = arena.service.reveal(ALICE, view.id)
+        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)  # the first request once more
+    arena.service.judge.vote(ALICE, view.id, "tie", undone.ballot)
+    told = arena.service.judge.reveal(ALICE, view.id)
     with pytest.raises(RequestError, match="names have been told"):
-        arena.service.vote(ALICE, view.id, "left", told.ballot)
+        arena.service.judge.vote(ALICE, view.id, "left", told.ballot)
     with pytest.raises(RequestError, match="names have been told"):
-        arena.service.undo(ALICE, view.id, told.ballot)
+        arena.service.judge.undo(ALICE, view.id, told.ballot)
     assert [row.outcome for row in arena.store.battles.votes()] == ["tie"]
 
 
@@ -219,23 +216,23 @@ def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
     view = arena.answered()
     service = arena.service
     for attempt in (
-        lambda: service.history.look(BOB, view.id),
-        lambda: service.vote(BOB, view.id, "left", 0),
-        lambda: service.undo(BOB, view.id, 0),
-        lambda: service.reveal(BOB, view.id),
+        lambda: service.battles.look(BOB, view.id),
+        lambda: service.judge.vote(BOB, view.id, "left", 0),
+        lambda: service.judge.undo(BOB, view.id, 0),
+        lambda: service.judge.reveal(BOB, view.id),
         lambda: service.skip(BOB, view.id),
         lambda: service.stop(BOB, view.id),
         lambda: service.next_turn(BOB, view.id, "And?"),
         lambda: service.start(BOB, "", again=view.id),
-        lambda: service.remark(BOB, view.id, {}, "", 0),
-        lambda: service.history.steps(BOB, view.id, 0, "left", 0),
-        lambda: service.history.delete(BOB, view.id),
+        lambda: service.judge.remark(BOB, view.id, {}, "", 0),
+        lambda: service.battles.answer(BOB, view.id, 0, "left"),
+        lambda: service.battles.delete(BOB, view.id),
     ):
         with pytest.raises(NotFoundError):
             attempt()
-    assert service.history.look(ALICE, view.id).may_vote
+    assert service.battles.look(ALICE, view.id).may_vote
     with pytest.raises(RequestError, match="visitor_key"):
-        service.vote("", view.id, "left", 0)
+        service.judge.vote("", view.id, "left", 0)
 
 
 def test_a_bad_outcome_is_refused(arena: Arena) -> None:
@@ -243,7 +240,7 @@ def test_a_bad_outcome_is_refused(arena: Arena) -> None:
     outcomes: list[Any] = ["", "LEFT", "ensemble", None, ["left"], 1]
     for outcome in outcomes:
         with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
-            arena.service.vote(ALICE, view.id, outcome, view.ballot)
+            arena.service.judge.vote(ALICE, view.id, outcome, view.ballot)
 
 
 def test_nothing_can_be_judged_before_both_have_begun(house: House) -> None:
@@ -252,7 +249,7 @@ def test_nothing_can_be_judged_before_both_have_begun(house: House) -> None:
     view = arena.service.start(ALICE, "Go on")
     assert not view.may_vote
     with pytest.raises(RequestError, match="nothing to judge yet"):
-        arena.service.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     for model in models:
         model.released.set()
 
@@ -264,7 +261,7 @@ def test_a_failed_side_makes_the_battle_void(house: House) -> None:
     assert "does not count" in void.message
     assert not void.may_vote
     for attempt in (
-        lambda: arena.service.vote(ALICE, view.id, "left", void.ballot),
+        lambda: arena.service.judge.vote(ALICE, view.id, "left", void.ballot),
         lambda: arena.service.next_turn(ALICE, view.id, "And?"),
     ):
         with pytest.raises(RequestError, match="does not count"):
@@ -290,7 +287,7 @@ def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> 
         answer = getattr(first.turns[0], side).text
         assert fed == [("user", "Name three colours"), ("assistant", answer), ("user", "And three more")]
 
-    arena.service.vote(ALICE, first.id, "left", second.ballot)
+    arena.service.judge.vote(ALICE, first.id, "left", second.ballot)
     assert arena.facts(first.id)["turn"] == arena.store.battles.votes()[0].turn == 2
     with pytest.raises(RequestError, match="judged this battle already"):
         arena.service.next_turn(ALICE, first.id, "And?")
@@ -325,14 +322,16 @@ def test_sides_are_shuffled_between_battles(arena: Arena) -> None:
 def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
     with pytest.raises(RequestError, match="after the vote"):
-        arena.service.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     for bad in ({"left": ["nice"]}, {"left": "useful"}, {"right": [None]}):
         with pytest.raises(RequestError, match="expected a list of useful"):
-            arena.service.remark(ALICE, view.id, bad, "", voted.ballot)
+            arena.service.judge.remark(ALICE, view.id, bad, "", voted.ballot)
     with pytest.raises(RequestError, match="comment"):
-        arena.service.remark(ALICE, view.id, {}, "x" * 2_001, voted.ballot)
-    after = arena.service.remark(ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy", 1)
+        arena.service.judge.remark(ALICE, view.id, {}, "x" * 2_001, voted.ballot)
+    after = arena.service.judge.remark(
+        ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy", 1
+    )
     assert (after.phase, after.outcome) == ("voted", "left")
     row = arena.store.battles.load(ALICE, view.id).judgements[-1]
     assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
@@ -341,37 +340,37 @@ def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) ->
 
 def test_the_inspector_has_every_step_once_the_names_are_told(arena: Arena) -> None:
     view = arena.answered()
-    arena.service.vote(ALICE, view.id, "left", view.ballot)
-    arena.service.reveal(ALICE, view.id)
-    steps, _ = arena.service.history.steps(ALICE, view.id, 0, "right", 3)
-    assert steps[3].position == 3
-    for turn, side, position in ((1, "left", 0), (0, "middle", 0), (0, "left", 9_999)):
+    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.reveal(ALICE, view.id)
+    stream, _ = arena.service.battles.answer(ALICE, view.id, 0, "right")
+    assert stream.steps[3].position == 3
+    for turn, side in ((1, "left"), (0, "middle")):
         with pytest.raises(RequestError):
-            arena.service.history.steps(ALICE, view.id, turn, side, position)  # type: ignore[arg-type]
+            arena.service.battles.answer(ALICE, view.id, turn, side)  # type: ignore[arg-type]
 
 
 def test_after_a_restart_a_battle_can_be_looked_at(arena: Arena, house: House) -> None:
     judged, open_one = arena.answered(), arena.answered(prompt="Another")
-    arena.service.vote(ALICE, judged.id, "right", judged.ballot)
+    arena.service.judge.vote(ALICE, judged.id, "right", judged.ballot)
     arena.runs.close()
     after = Arena(house)
-    told = after.service.history.look(ALICE, judged.id)
+    told = after.service.battles.look(ALICE, judged.id)
     assert (told.phase, told.outcome, told.turns[0].left.text) == ("voted", "right", judged.turns[0].left.text)
     assert told.contestants is None
-    assert after.service.reveal(ALICE, judged.id).contestants is not None
-    left = after.service.history.look(ALICE, open_one.id)
+    assert after.service.judge.reveal(ALICE, judged.id).contestants is not None
+    left = after.service.battles.look(ALICE, open_one.id)
     assert (left.phase, left.may_vote, left.contestants) == ("answered", True, None)
     with pytest.raises(NotFoundError):
-        after.service.history.look(BOB, judged.id)
+        after.service.battles.look(BOB, judged.id)
 
 
 def test_deleting_a_battle_leaves_no_text_and_no_vote(arena: Arena, house: House) -> None:
-    for forget in (arena.service.history.delete, lambda key, _: arena.runs.history.delete_all(key)):
+    for forget in (arena.service.battles.delete, lambda key, _: arena.runs.history.delete_all(key)):
         view = arena.answered(prompt="a very private prompt")
-        arena.service.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
         forget(ALICE, view.id)
         with pytest.raises(NotFoundError):
-            arena.service.history.look(ALICE, view.id)
+            arena.service.battles.look(ALICE, view.id)
         assert arena.store.battles.votes() == []
     connection = sqlite3.connect(house.path)
     counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("battle", "judgement")]
@@ -386,9 +385,9 @@ def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypat
     arena.store.flush()
     with locked(house):
         with pytest.raises(StorageError):
-            arena.service.vote(ALICE, view.id, "left", view.ballot)
-        assert arena.service.history.look(ALICE, view.id).outcome is None
-    assert arena.service.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
+            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+        assert arena.service.battles.look(ALICE, view.id).outcome is None
+    assert arena.service.judge.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
     assert "duplicate" not in arena.facts(view.id)["flags"]
 
@@ -416,17 +415,17 @@ def test_no_names_are_told_while_an_undo_waits_for_the_database(house: House, mo
     view = arena.answered()
     arena.store.flush()
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 10.0)
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
     with locked(house):
         with pytest.raises(StorageError, match="a little later"):
-            arena.service.undo(ALICE, view.id, voted.ballot)
+            arena.service.judge.undo(ALICE, view.id, voted.ballot)
         monkeypatch.setattr(battles, "UNDO_S", 0.0)  # the time for it is over meanwhile
-        waiting = arena.service.history.look(ALICE, view.id)
+        waiting = arena.service.battles.look(ALICE, view.id)
         assert (waiting.is_saving, waiting.contestants) == (True, None)
-        assert list(arena.service.history.own(ALICE)) == []
+        assert list(arena.service.battles.own(ALICE)) == []
         with pytest.raises(RequestError, match="after the vote"):
-            arena.service.history.steps(ALICE, view.id, 0, "left", 0)
+            arena.service.battles.answer(ALICE, view.id, 0, "left")
     assert arena.until(ALICE, view.id, "answered").may_vote
 
 
@@ -436,11 +435,11 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
     arena.store.flush()
     with locked(house):
         with pytest.raises(StorageError, match="a little later"):
-            arena.service.vote(ALICE, view.id, "left", view.ballot)
-        waiting = arena.service.history.look(ALICE, view.id)
+            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+        waiting = arena.service.battles.look(ALICE, view.id)
         assert (waiting.is_saving, waiting.may_vote) == (True, False)
         with pytest.raises(RequestError, match="busy"):
-            arena.service.vote(ALICE, view.id, "left", view.ballot)
+            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     assert arena.until(ALICE, view.id, "voted").outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
 
@@ -448,7 +447,7 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
     view = arena.answered()
     until(lambda: owners_kept(arena.runs), "for what members keep of ended answers")
-    arena.service.history.delete(ALICE, view.id)
+    arena.service.battles.delete(ALICE, view.id)
     until(lambda: not owners_kept(arena.runs), "for it to be freed")
 
 
@@ -486,7 +485,7 @@ def test_a_visitor_may_start_so_many_battles_an_hour(house: House) -> None:
 def test_the_record_keeps_what_was_judged(house: House) -> None:
     arena = Arena(house, settings={**SHORT, "system_prompt": "Be brief.", "temperature": 0.7})
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
-    arena.service.vote(ALICE, view.id, "tie", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "tie", view.ballot)
     (kept,) = arena.store.battles.export()
     assert (kept.language, kept.is_blind, kept.status) == ("en", True, "answered")
     assert kept.config_hash == arena.runs.config_hash
@@ -509,11 +508,10 @@ def test_the_record_keeps_what_was_judged(house: House) -> None:
 def test_looking_at_what_is_being_shown_asks_the_database_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = Arena(house)
     view = arena.answered()
-    battle = arena.service.battles.get(view.id)
-    assert battle
+    battle = arena.service.battles.find(ALICE, view.id)
     monkeypatch.setattr(BattleRun, "is_answered", lambda *_: False)
     battle.clock, battle.held_at = lambda: 5.0, 0.0
     with statements(arena.store.engine) as told:
         for _ in range(20):
-            arena.service.history.look(ALICE, view.id)
+            arena.service.battles.look(ALICE, view.id)
     assert len(told) == 1

@@ -55,8 +55,8 @@ class Crowd:
         if target:
             outcome = "left" if names[0] == target else "right"
         self.now += seconds
-        service.vote(key, battle_id, outcome, service.history.look(key, battle_id).ballot)
-        service.reveal(key, battle_id)
+        service.judge.vote(key, battle_id, outcome, service.battles.look(key, battle_id).ballot)
+        service.judge.reveal(key, battle_id)
         return True
 
     def at_home(self, num_visitors: int, num_votes: int) -> None:

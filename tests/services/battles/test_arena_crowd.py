@@ -27,10 +27,10 @@ def battle_on(arena: Arena, key: str, until_s: float, voted: dict[str, tuple[str
             time.sleep(0.05)
             continue
         assert arena.service.wait(key, battle_id, 60)
-        view = arena.service.history.look(key, battle_id)
+        view = arena.service.battles.look(key, battle_id)
         assert [turn.prompt for turn in view.turns] == [marker]
         outcome = OUTCOMES[number % 4]
-        assert arena.service.vote(key, battle_id, outcome, view.ballot).outcome == outcome
+        assert arena.service.judge.vote(key, battle_id, outcome, view.ballot).outcome == outcome
         voted[battle_id] = key, outcome
 
 

@@ -18,6 +18,7 @@ from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
+from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import RunStatus, Store
@@ -312,16 +313,18 @@ def test_the_tempo_is_told_how_fast_each_contestant_was() -> None:
 
 
 def test_what_is_taken_out_is_the_owner_s() -> None:
-    live = LiveBattles(cast("Store", SimpleNamespace()))
+    halted: list[object] = []
+    live = LiveBattles(cast("RunService", SimpleNamespace(halt=halted.append)), cast("Store", None))
     for _ in range(3):
         battle = battle_of()
         add_turn(battle, "a", "b")
         assert live.add(battle) is battle
     [one, *others] = live.all()
-    assert live.take_out("bob") == []
-    assert live.take_out("ann", one.id) == [one]
-    assert live.take_out("ann") == others
-    assert live.all() == []
+    live.drop("bob")
+    live.drop("ann", one.id)
+    assert (live.all(), halted) == (others, [one.last])
+    live.drop("ann")
+    assert (live.all(), halted) == ([], [one.last, *(other.last for other in others)])
 
 
 @pytest.mark.parametrize(("side", "other"), [("left", "right"), ("right", "left")])
@@ -337,7 +340,7 @@ def test_a_side_is_named_as_its_stream(side: Side, other: Side) -> None:
 def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settled ones first, then the oldest that is over of who has most; never one that goes on."""
     monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 3)
-    live = LiveBattles(cast("Store", SimpleNamespace()))
+    live = LiveBattles(cast("RunService", None), cast("Store", None))
 
     ann = owner_of(ALICE)
 
@@ -369,7 +372,7 @@ def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_more_battles_than_are_kept_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 1)
-    live = LiveBattles(cast("Store", SimpleNamespace()))
+    live = LiveBattles(cast("RunService", None), cast("Store", None))
     for _ in range(3):
         battle = battle_of()
         add_turn(battle, "a", "b")

@@ -61,7 +61,7 @@ def stopped(arena: Arena, view: BattleView) -> BattleView:
     """The battle, stopped after its first words, once nothing goes on behind them."""
     arena.service.stop(ALICE, view.id)
     assert arena.service.wait(ALICE, view.id, WAIT_S)
-    return arena.service.history.look(ALICE, view.id)
+    return arena.service.battles.look(ALICE, view.id)
 
 
 def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
@@ -72,15 +72,15 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     assert [view.turns[0].left.is_over, view.turns[0].right.is_over] == [True, True]
 
     arena.service.next_turn(ALICE, view.id, "And?")
-    until(lambda: any(lengths(arena.service.history.look(ALICE, view.id))), "for the second answer")
+    until(lambda: any(lengths(arena.service.battles.look(ALICE, view.id))), "for the second answer")
     later = stopped(arena, view)
     assert later.turns[0] == view.turns[0]
     fed = arena.service.battles.find(ALICE, view.id).last.streams
     assert [fed[side].messages[1].content for side in SIDES] == [view.turns[0].left.text, view.turns[0].right.text]
 
-    arena.service.vote(ALICE, view.id, "tie", later.ballot)
-    arena.service.reveal(ALICE, view.id)
-    (kept,) = arena.service.history.own(ALICE)
+    arena.service.judge.vote(ALICE, view.id, "tie", later.ballot)
+    arena.service.judge.reveal(ALICE, view.id)
+    (kept,) = arena.service.battles.own(ALICE)
     facts = kept.judgements[0]["facts"]
     assert (facts["stopped"], facts["early"]) == (True, True)
     (vote,) = judged([kept])
@@ -94,10 +94,10 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
 def test_what_a_vote_hid_stays_hidden_after_undo(house: House) -> None:
     arena = slow(house)
     view = arena.begun()
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    undone = arena.service.undo(ALICE, view.id, voted.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    undone = arena.service.judge.undo(ALICE, view.id, voted.ballot)
     assert (undone.phase, undone.turns) == ("answered", voted.turns)
-    arena.service.vote(ALICE, view.id, "right", undone.ballot)
+    arena.service.judge.vote(ALICE, view.id, "right", undone.ballot)
     facts = arena.kinds(view.id), [row["facts"] for row in arena.store.battles.load(ALICE, view.id).judgements]
     assert facts[0] == ["vote", "undo", "vote"]
     assert [one["stopped"] for one in facts[1] if one] == [False, True]
@@ -107,7 +107,7 @@ def test_another_server_shows_no_more_than_the_first(house: House) -> None:
     arena = slow(house)
     view = stopped(arena, arena.begun())
     assert arena.store.flush()
-    there = Arena(house).service.history.look(ALICE, view.id)
+    there = Arena(house).service.battles.look(ALICE, view.id)
     assert (there.phase, there.turns) == ("answered", view.turns)
 
 
@@ -140,14 +140,14 @@ def test_stop_also_holds_answers_that_had_ended(house: House, monkeypatch: pytes
     monkeypatch.setattr(Tempo, "rate", 40.0)
     arena = Arena(house)
     battle = arena.service.start(ALICE, "Go on").id
-    until(lambda: arena.service.history.look(ALICE, battle).may_vote, "for the first words")
+    until(lambda: arena.service.battles.look(ALICE, battle).may_vote, "for the first words")
     assert arena.service.wait(ALICE, battle, WAIT_S)
-    until(lambda: any(lengths(arena.service.history.look(ALICE, battle))), "for the first words")
+    until(lambda: any(lengths(arena.service.battles.look(ALICE, battle))), "for the first words")
     arena.service.stop(ALICE, battle)
-    seen = arena.service.history.look(ALICE, battle)
+    seen = arena.service.battles.look(ALICE, battle)
     assert (seen.phase, seen.may_vote, "Stopped" in seen.message) == ("answered", True, True)
     time.sleep(0.1)  # four characters more, if it went on
-    assert arena.service.history.look(ALICE, battle).turns == seen.turns
+    assert arena.service.battles.look(ALICE, battle).turns == seen.turns
     assert arena.store.flush()
     (turn,) = arena.store.battles.load(ALICE, battle).body["turns"]
     assert [turn["shown"][side] for side in SIDES] == lengths(seen)

@@ -18,7 +18,7 @@ from tests.services.house import ALICE
 
 
 def kept(battle: Battle) -> LiveBattles:
-    live = LiveBattles(cast("Any", SimpleNamespace()))
+    live = LiveBattles(cast("Any", None), cast("Any", None))
     live.add(battle)
     return live
 

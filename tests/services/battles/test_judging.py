@@ -19,7 +19,7 @@ from tests.services.house import ALICE, House, until
 @pytest.mark.parametrize(
     ("judge", "phase"),
     [
-        (lambda service, view: service.vote(ALICE, view.id, "left", view.ballot), "voted"),
+        (lambda service, view: service.judge.vote(ALICE, view.id, "left", view.ballot), "voted"),
         (lambda service, view: service.skip(ALICE, view.id), "skipped"),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
         try:
             judging = pool.submit(judge, arena.service, view)
             until(run.is_stopping.is_set, "for the answers to be stopped")
-            seen = pool.submit(arena.service.history.look, ALICE, view.id).result(SOON_S)
+            seen = pool.submit(arena.service.battles.look, ALICE, view.id).result(SOON_S)
             assert (seen.may_vote, seen.outcome, judging.done()) == (False, None, False)
             with pytest.raises(RequestError, match=r"being taken|skipped"):
                 pool.submit(arena.service.next_turn, ALICE, view.id, "And?").result(SOON_S)
@@ -54,30 +54,30 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
     arena = locked_out(house, monkeypatch)
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
     view = arena.answered()
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     battle = arena.service.battles.find(ALICE, view.id)
     with ThreadPoolExecutor() as pool:
         with locked(house):
-            first = pool.submit(arena.service.remark, ALICE, view.id, {"left": ["clear"]}, "one", voted.ballot)
+            first = pool.submit(arena.service.judge.remark, ALICE, view.id, {"left": ["clear"]}, "one", voted.ballot)
             until(lambda: battle.unwritten, "for the first remark to be written")
-            second = pool.submit(arena.service.remark, ALICE, view.id, {}, "two", voted.ballot)
+            second = pool.submit(arena.service.judge.remark, ALICE, view.id, {}, "two", voted.ballot)
         first.result(WAIT_S), second.result(WAIT_S)
     rows = arena.store.battles.load(ALICE, view.id).judgements
     assert [row["kind"] for row in rows] == ["vote", "remark", "remark"]
     assert rows[-1]["body"] == {"reasons": {"left": [], "right": []}, "comment": "two"}
-    arena.service.undo(ALICE, view.id, voted.ballot)  # as a page sends it that has not heard of the remarks yet
+    arena.service.judge.undo(ALICE, view.id, voted.ballot)  # as a page sends it that has not heard of the remarks yet
 
 
 def test_a_remark_on_a_vote_that_was_taken_back_is_refused(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
-    first = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    undone = arena.service.undo(ALICE, view.id, first.ballot)
-    second = arena.service.vote(ALICE, view.id, "right", undone.ballot)
+    first = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    undone = arena.service.judge.undo(ALICE, view.id, first.ballot)
+    second = arena.service.judge.vote(ALICE, view.id, "right", undone.ballot)
     for late in (
-        lambda: arena.service.remark(ALICE, view.id, {}, "on the first", first.ballot),
-        lambda: arena.service.undo(ALICE, view.id, first.ballot),
-        lambda: arena.service.remark(ALICE, view.id, {}, "on one to come", second.ballot + 1),
+        lambda: arena.service.judge.remark(ALICE, view.id, {}, "on the first", first.ballot),
+        lambda: arena.service.judge.undo(ALICE, view.id, first.ballot),
+        lambda: arena.service.judge.remark(ALICE, view.id, {}, "on one to come", second.ballot + 1),
     ):
         with pytest.raises(RequestError, match="judged meanwhile"):
             late()

@@ -17,12 +17,13 @@ from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import line_of
-from gac_app.storage import NewBattle, NewJudgement, Store
+from gac_app.storage import NewBattle, Store
 from tests.databases import statements
 from tests.services.battles.test_arena import NAMES, Arena
 from tests.services.battles.test_standings import stored_vote
 from tests.services.house import ALICE, BOB, House
 from tests.storage.samples import new_id
+from tests.ui.planted_votes import judge
 
 
 def stored(
@@ -42,8 +43,7 @@ def stored(
         is_blind=True,
         client=client,
     )
-    row = NewJudgement(position=0, kind="vote", outcome="left", facts={"flags": list(flags)})
-    store.battles.add_judged(battle, row).result()
+    judge(store, battle, "left", {"flags": list(flags)})
     return battle.battle_id
 
 
@@ -100,16 +100,21 @@ def test_the_votes_of_a_time_and_a_contestant_are_dropped(house: House) -> None:
     crowd(arena)
     operator, now = arena.service.operator, datetime.now(UTC)
     begin, end = (now - timedelta(hours=1)).isoformat(), (now + timedelta(hours=1)).isoformat()
+
+    def judge_span(since: object, before: object, contestant: str, verdict: str = "dropped") -> int:
+        span = {"since": since, "before": before, "contestant": contestant}
+        return operator.judge({"by": "span", "verdict": verdict, **span})
+
     for wrong in ((begin, begin, "a"), (begin, end, "nobody"), (end, begin, "")):
         with pytest.raises(NotFoundError):
-            operator.judge_span(*wrong, "dropped")
-    for bad in ((begin, None, "a", "dropped"), ("9999999-01-01", end, "a", "dropped"), (begin, end, "a", "deleted")):
+            judge_span(*wrong)
+    for bad in ((begin, None, "a"), ("9999999-01-01", end, "a"), (begin, end, "a", "deleted")):
         with pytest.raises(RequestError):
-            operator.judge_span(*bad)
+            judge_span(*bad)
     assert counted(arena) == 3
-    assert operator.judge_span(begin, end, "gate", "dropped") == 1
+    assert judge_span(begin, end, "gate") == 1
     assert counted(arena) == 2
-    assert operator.judge_span(begin, end, "", "restored") == 5
+    assert judge_span(begin, end, "", "restored") == 5
     assert counted(arena) == 5
 
 
@@ -118,11 +123,11 @@ def test_a_burst_is_dropped_and_restored_as_a_whole(house: House) -> None:
     crowd(arena)
     assert counted(arena) == 3
     operator = arena.service.operator
-    assert operator.judge("burst", "school", "dropped") == 3
+    assert operator.judge({"by": "burst", "name": "school", "verdict": "dropped"}) == 3
     assert counted(arena) == 1
     burst = next(one for one in operator.overview()["bursts"] if one["name"] == "school")
     assert burst["flags"] == {"dropped": 3, "burst": 1, "agreement": 1}
-    assert operator.judge("burst", "school", "restored") == 3
+    assert operator.judge({"by": "burst", "name": "school", "verdict": "restored"}) == 3
     assert counted(arena) == 4
     burst = next(one for one in operator.overview()["bursts"] if one["name"] == "school")
     assert (burst["flags"], burst["num_restored"]) == ({}, 3)
@@ -132,7 +137,7 @@ def test_a_visitor_s_votes_are_dropped_by_pseudonym(house: House) -> None:
     arena = Arena(house, arena={"min_votes": 1})
     crowd(arena)
     mine = next(one for one in arena.service.operator.overview()["visitors"] if one["flags"] == {"fast": 1})
-    assert arena.service.operator.judge("visitor", mine["name"], "restored") == 1
+    assert arena.service.operator.judge({"by": "visitor", "name": mine["name"], "verdict": "restored"}) == 1
     assert counted(arena) == 4
     for by, name, verdict in (
         ("visitor", "nobody", "dropped"),
@@ -140,18 +145,18 @@ def test_a_visitor_s_votes_are_dropped_by_pseudonym(house: House) -> None:
         ("burst", mine["name"], "dropped"),
     ):
         with pytest.raises(NotFoundError):
-            arena.service.operator.judge(by, name, verdict)
-    for wrong in (("visitor", mine["name"], "deleted"), ("address", "x", "dropped"), (None, {}, [])):
+            arena.service.operator.judge({"by": by, "name": name, "verdict": verdict})
+    for by, name, verdict in (("visitor", mine["name"], "deleted"), ("address", "x", "dropped"), (None, {}, [])):
         with pytest.raises(RequestError):
-            arena.service.operator.judge(*wrong)
+            arena.service.operator.judge({"by": by, "name": name, "verdict": verdict})
     assert counted(arena) == 4
 
 
 def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
     arena = Arena(house)
     crowd(arena)
-    arena.service.operator.judge("burst", "school", "dropped")
-    arena.service.operator.judge("burst", "home", "restored")
+    arena.service.operator.judge({"by": "burst", "name": "school", "verdict": "dropped"})
+    arena.service.operator.judge({"by": "burst", "name": "home", "verdict": "restored"})
     lines = list(Exports(arena.store).lines())
     assert not any(client in line for line in lines for client in ("school", "elsewhere", '"client"'))
     assert Exports(arena.store).import_lines([line_of(line.encode()) for line in lines]).num_new == 0
@@ -163,24 +168,24 @@ def test_a_verdict_stands_in_no_visitor_s_way(house: House) -> None:
     """It is a row among the battle's, but a page that knows nothing of it can go on."""
     arena = Arena(house)
     view = arena.answered()
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    arena.service.reveal(ALICE, view.id)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.reveal(ALICE, view.id)
     (group,) = arena.service.operator._votes({})
-    arena.service.operator.judge("visitor", group.cast.visitor, "dropped")
-    arena.service.remark(ALICE, view.id, {"left": ["clear"]}, "why", voted.ballot)
+    arena.service.operator.judge({"by": "visitor", "name": group.cast.visitor, "verdict": "dropped"})
+    arena.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "why", voted.ballot)
     assert arena.kinds(view.id) == ["vote", "verdict", "remark"]
     (kept,) = arena.store.battles.export()
-    arena.service.history.drop(arena.service.battles.find(ALICE, view.id).owner)
-    assert arena.service.history.look(ALICE, view.id).outcome == "left"
+    arena.service.battles.drop(arena.service.battles.find(ALICE, view.id).owner)
+    assert arena.service.battles.look(ALICE, view.id).outcome == "left"
     assert kept.judgements[1]["outcome"] == "dropped"
 
 
 def test_votes_that_can_be_taken_back_are_not_shown_yet(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
-    arena.service.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     assert arena.service.operator.overview()["num_votes"] == 0
-    arena.service.reveal(ALICE, view.id)
+    arena.service.judge.reveal(ALICE, view.id)
     assert arena.service.operator.overview()["num_votes"] == 1
 
 
@@ -191,7 +196,7 @@ def test_pause_and_budget_hold_at_once_and_after_a_restart(house: House) -> None
     for service in (arena, Arena(house)):
         with pytest.raises(BusyError, match="paused"):
             service.service.start(ALICE, "Hi")
-    arena.service.vote(ALICE, view.id, "left", view.ballot)  # what has begun goes on
+    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)  # what has begun goes on
     arena.service.operator.set({"battles_per_day": 2})
     arena.answered(BOB)
     with pytest.raises(BusyError, match="for today"):
@@ -271,5 +276,5 @@ def test_the_overview_reads_votes_again_after_a_change(house: House) -> None:
     with statements(arena.store.engine) as told:
         assert operator.overview() == first
     assert not [one for one in told if "judgement.facts" in one]
-    operator.judge("visitor", first["visitors"][0]["name"], "dropped")
+    operator.judge({"by": "visitor", "name": first["visitors"][0]["name"], "verdict": "dropped"})
     assert operator.overview()["visitors"][0] != first["visitors"][0]

@@ -6,11 +6,12 @@ import pytest
 
 from gac_app.arena.rating.votes import VoteFilter
 from gac_app.errors import RequestError
-from gac_app.storage import NewBattle, NewJudgement, Store
+from gac_app.storage import NewBattle, Store
 from gac_app.storage.battles.records import VoteRow
 from tests.services.battles.test_arena import NAMES, Arena
 from tests.services.house import ALICE, BOB, House
 from tests.storage.samples import new_id
+from tests.ui.planted_votes import judge
 
 
 def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = ALICE, client: str = "") -> None:
@@ -25,7 +26,7 @@ def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = AL
         language="en",
         client=client,
     )
-    store.battles.add_judged(battle, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
+    judge(store, battle, outcome, {})
 
 
 def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
@@ -37,11 +38,11 @@ def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
     assert standings.choices() == ((), ())
 
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
-    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     for own in (True, False):  # it can still be taken back, and the counts would tell the names
         standings._rating_s = 0.0
         assert standings.leaderboard(ALICE, own=own).num_votes == 0
-    told = arena.service.reveal(ALICE, view.id)
+    told = arena.service.judge.reveal(ALICE, view.id)
     standings._rating_s = 0.0
     moved = standings.leaderboard(ALICE)
     assert told.contestants is not None
@@ -109,7 +110,7 @@ def test_a_vote_that_comes_while_votes_are_read_tells_no_name(house: House, monk
 
     def late(key: str = "") -> list[VoteRow]:
         if not read():
-            arena.service.vote(ALICE, view.id, "left", view.ballot)
+            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
         return read(key)
 
     monkeypatch.setattr(arena.store.battles, "votes", late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -37,50 +38,50 @@ def counted(arena: Arena) -> list[int]:
     """What tells of Alice's battles: her list, her file, the operator's, the leaderboards."""
     standings = arena.service.standings
     standings._rating_s = 0.0  # as if rating took no time
-    _, everything = Exports(arena.store, arena.service.battles.open_ids).everything("jsonl")
+    _, everything = Exports(arena.store, arena.store.battles.open_ids).everything("jsonl")
     return [
-        arena.service.history.newest(ALICE, 9)[1],
-        len(list(arena.service.history.own(ALICE))),
+        arena.service.battles.newest(ALICE, 9)[1],
+        len(list(arena.service.battles.own(ALICE))),
         len(list(everything)),
         *(standings.leaderboard(ALICE, own=own).num_votes for own in (True, False)),
     ]
 
 
 def names_by(arena: Arena, view: BattleView) -> Any:
-    seen = arena.service.history.look(ALICE, view.id)
+    seen = arena.service.battles.look(ALICE, view.id)
     return seen.contestants and [seen.contestants["left"].name, seen.contestants["right"].name]
 
 
 def test_a_battle_is_judged_on_either_server(here: Arena, there: Arena) -> None:
     view = stored(here)
-    seen = there.service.history.look(ALICE, view.id)
+    seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.may_vote, seen.contestants) == ("answered", True, None)
     assert seen.turns == view.turns
-    voted = there.service.vote(ALICE, view.id, "left", seen.ballot)
-    undone = here.service.undo(ALICE, view.id, voted.ballot)
+    voted = there.service.judge.vote(ALICE, view.id, "left", seen.ballot)
+    undone = here.service.judge.undo(ALICE, view.id, voted.ballot)
     assert (undone.phase, undone.may_vote) == ("answered", True)
-    again = there.service.vote(ALICE, view.id, "right", undone.ballot)
+    again = there.service.judge.vote(ALICE, view.id, "right", undone.ballot)
     for arena in (here, there):
         assert counted(arena) == [0] * 5, "it can be taken back"
         with pytest.raises(RequestError, match="judged this battle already"):
-            arena.service.vote(ALICE, view.id, "tie", again.ballot)
-    told = here.service.reveal(ALICE, view.id)
+            arena.service.judge.vote(ALICE, view.id, "tie", again.ballot)
+    told = here.service.judge.reveal(ALICE, view.id)
     assert (told.phase, told.outcome) == ("revealed", "right")
     assert names_by(here, view) == names_by(there, view)
     assert counted(here) == counted(there) == [1] * 5
     with pytest.raises(RequestError, match="names have been told"):
-        here.service.undo(ALICE, view.id, told.ballot)
-    there.service.remark(ALICE, view.id, {"left": ["clear"]}, "", told.ballot)
+        here.service.judge.undo(ALICE, view.id, told.ballot)
+    there.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "", told.ballot)
     assert here.kinds(view.id) == ["vote", "undo", "vote", "remark"]
 
 
 def test_the_facts_of_a_vote_are_the_same_on_both_servers(here: Arena, there: Arena) -> None:
     view, facts = stored(here), []
     for arena in (here, there):
-        ballot = arena.service.history.look(ALICE, view.id).ballot
-        voted = arena.service.vote(ALICE, view.id, "left", ballot)
+        ballot = arena.service.battles.look(ALICE, view.id).ballot
+        voted = arena.service.judge.vote(ALICE, view.id, "left", ballot)
         facts.append(arena.facts(view.id))
-        arena.service.undo(ALICE, view.id, voted.ballot)
+        arena.service.judge.undo(ALICE, view.id, voted.ballot)
     for each in facts:
         assert each.pop("seconds") >= 0
     assert facts[0] == facts[1]
@@ -90,30 +91,31 @@ def test_no_names_where_another_server_took_the_vote_back(
     here: Arena, there: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = stored(here)
-    voted = here.service.vote(ALICE, view.id, "left", view.ballot)
-    there.service.undo(ALICE, view.id, voted.ballot)
+    voted = here.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    there.service.judge.undo(ALICE, view.id, voted.ballot)
     monkeypatch.setattr(battles, "UNDO_S", 0.0)
-    assert here.service.history.look(ALICE, view.id).phase == "answered"
+    assert here.service.battles.look(ALICE, view.id).phase == "answered"
 
 
 def test_the_undo_time_begins_with_the_vote_wherever(here: Arena, there: Arena) -> None:
     view = stored(here)
-    voted = here.service.vote(ALICE, view.id, "left", view.ballot)
-    seen = there.service.history.look(ALICE, view.id)
+    voted = here.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.outcome) == ("voted", "left")
     assert 0 < seen.undo_left_s <= voted.undo_left_s
     there.service.battles.find(ALICE, view.id).voted_at -= battles.UNDO_S
     assert names_by(there, view)
     until(lambda: counted(here) == [1] * 5, "for it to be known to be final")
     with pytest.raises(RequestError, match="names have been told"):
-        there.service.undo(ALICE, view.id, seen.ballot)
+        there.service.judge.undo(ALICE, view.id, seen.ballot)
 
 
 def test_a_vote_that_nobody_saw_stand_counts_a_minute_later(here: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     view = stored(here)
-    here.service.vote(ALICE, view.id, "left", view.ballot)
+    here.service.judge.vote(ALICE, view.id, "left", view.ballot)
     assert counted(here) == [0] * 5
-    monkeypatch.setattr("gac_app.services.battles.live_battles.UNDO_WRITTEN_S", -battles.UNDO_S)
+    monkeypatch.setattr("gac_app.storage.battles.queries.REVOCABLE", timedelta())
+    monkeypatch.setattr("gac_app.storage.battles.standing_votes.REVOCABLE", timedelta())
     assert counted(here) == [1] * 5
 
 
@@ -121,15 +123,15 @@ def test_what_cannot_be_judged_any_more_is_told_everywhere(here: Arena, there: A
     view = here.answered()
     here.service.skip(ALICE, view.id)
     here.store.flush()
-    assert there.service.history.newest(ALICE, 9)[1] == here.service.history.newest(ALICE, 9)[1] == 1
+    assert there.service.battles.newest(ALICE, 9)[1] == here.service.battles.newest(ALICE, 9)[1] == 1
 
 
 def test_a_battle_of_a_server_that_is_gone_is_judged_on_another(here: Arena, there: Arena) -> None:
     view = here.answered()
     here.runs.close()
-    seen = there.service.history.look(ALICE, view.id)
+    seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.turns, counted(there)) == ("answered", view.turns, [0] * 5)
-    assert there.service.vote(ALICE, view.id, "left", seen.ballot).outcome == "left"
+    assert there.service.judge.vote(ALICE, view.id, "left", seen.ballot).outcome == "left"
 
 
 def test_a_battle_under_way_is_shown_on_its_own_server_alone(house: House, there: Arena) -> None:
@@ -137,12 +139,12 @@ def test_a_battle_under_way_is_shown_on_its_own_server_alone(house: House, there
     here = Arena(house, [FakeModel("a", 1), model], settings=LONG)
     view = here.service.start(ALICE, "Go on")
     here.store.flush()
-    for ask in (there.service.history.look, there.service.stop, there.service.note_seen, there.service.skip):
+    for ask in (there.service.battles.look, there.service.stop, there.service.note_seen, there.service.skip):
         with pytest.raises(NotFoundError, match="Another server answers this battle"):
             ask(ALICE, view.id)
         with pytest.raises(NotFoundError, match="no such battle"):
             ask(BOB, view.id)
-    assert not here.service.battles.get(view.id).last.is_stopping.is_set()
+    assert not here.service.battles.find(ALICE, view.id).last.is_stopping.is_set()
     model.released.set()
 
 
@@ -154,7 +156,7 @@ def test_no_server_shows_an_answer_faster_than_it_is_read(
     assert here.service.wait(ALICE, view.id, 10.0)
     here.store.flush()
     with pytest.raises(NotFoundError, match="Another server answers this battle"):
-        there.service.history.look(ALICE, view.id)
+        there.service.battles.look(ALICE, view.id)
 
 
 def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Arena) -> None:
@@ -162,9 +164,9 @@ def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Aren
     there.service.next_turn(ALICE, view.id, "And three more")
     there.until(ALICE, view.id, "answered")
     there.store.flush()
-    seen = here.service.history.look(ALICE, view.id)
+    seen = here.service.battles.look(ALICE, view.id)
     assert [turn.prompt for turn in seen.turns] == ["Name three colours", "And three more"]
-    here.service.vote(ALICE, view.id, "tie", seen.ballot)
+    here.service.judge.vote(ALICE, view.id, "tie", seen.ballot)
     assert here.facts(view.id)["turn"] == 2
 
 
@@ -173,9 +175,9 @@ def test_a_turn_that_a_dead_server_was_answering_is_left_out(house: House, there
     view = stored(here)
     here.store.battles.update(view.id, "continuing").result()
     with pytest.raises(NotFoundError, match="Another server answers this battle"):
-        there.service.history.look(ALICE, view.id)
+        there.service.battles.look(ALICE, view.id)
     here.store.close()
-    seen = there.service.history.look(ALICE, view.id)
+    seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, len(seen.turns)) == ("answered", 1)
 
 
@@ -186,7 +188,7 @@ def test_a_stopped_battle_shows_the_same_on_another_server(house: House, there: 
     here.service.stop(ALICE, view.id)
     stopped = here.until(ALICE, view.id, "answered")
     here.store.flush()
-    seen = there.service.history.look(ALICE, view.id)
+    seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.turns, seen.message) == ("answered", stopped.turns, stopped.message)
 
 
@@ -197,15 +199,15 @@ def test_a_battle_of_another_version_is_told_in_a_sentence(here: Arena, there: A
     body = here.store.battles.load(ALICE, view.id).body
     body["sides"]["left"]["settings"] |= change
     here.store.battles.update(view.id, "answered", body).result()
-    seen = there.service.history.look(ALICE, view.id)
+    seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.may_vote, seen.contestants, seen.turns) == ("interrupted", False, None, view.turns)
     assert seen.message.startswith("Another version of the program answered this battle; it can be judged")
     with pytest.raises(NotFoundError, match="Another version"):
-        there.service.vote(ALICE, view.id, "left", seen.ballot)
-    voted = here.service.vote(ALICE, view.id, "left", view.ballot)
-    seen = there.service.history.look(ALICE, view.id)
+        there.service.judge.vote(ALICE, view.id, "left", seen.ballot)
+    voted = here.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.contestants) == ("interrupted", None), "the vote can be taken back"
-    here.service.reveal(ALICE, view.id)
+    here.service.judge.reveal(ALICE, view.id)
     assert names_by(there, view) == names_by(here, view)
     assert voted.outcome == "left"
 
@@ -216,7 +218,7 @@ def test_no_turn_is_answered_by_members_that_are_not_here(house: House, here: Ar
     with pytest.raises(RequestError, match="this server has other models") as refusal:
         other.service.next_turn(ALICE, view.id, "And three more")
     assert not set("abcd") & set(str(refusal.value).split())
-    assert other.service.vote(ALICE, view.id, "tie", view.ballot).outcome == "tie"
+    assert other.service.judge.vote(ALICE, view.id, "tie", view.ballot).outcome == "tie"
 
 
 def test_a_battle_that_made_room_for_newer_ones_comes_back(here: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +226,7 @@ def test_a_battle_that_made_room_for_newer_ones_comes_back(here: Arena, monkeypa
     first = stored(here, "First")
     stored(here, "Second")
     assert [one.last.prompt for one in here.service.battles.all()] == ["Second"]
-    voted = here.service.vote(ALICE, first.id, "tie", here.service.history.look(ALICE, first.id).ballot)
+    voted = here.service.judge.vote(ALICE, first.id, "tie", here.service.battles.look(ALICE, first.id).ballot)
     assert voted.outcome == "tie"
 
 
@@ -232,7 +234,7 @@ def test_battles_of_an_hour_are_counted_on_all_servers(house: House) -> None:
     here, there = (Arena(house, arena={"max_per_hour": 2}) for _ in range(2))
     for arena in (here, there):
         view = stored(arena)
-        arena.service.history.delete(ALICE, view.id)
+        arena.service.battles.delete(ALICE, view.id)
     stored(here), stored(there)
     for arena in (here, there):
         with pytest.raises(BusyError, match="many battles in this hour"):
@@ -244,6 +246,6 @@ def test_no_more_battles_are_listed_than_asked(here: Arena) -> None:
     for view in views[:3]:
         here.service.skip(ALICE, view.id)
     here.store.flush()
-    listed, num = here.service.history.newest(ALICE, 2)
+    listed, num = here.service.battles.newest(ALICE, 2)
     assert [one.body["turns"][0]["prompt"] for one in listed] == ["Prompt 2", "Prompt 1"]
     assert num == 3

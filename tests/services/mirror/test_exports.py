@@ -25,11 +25,11 @@ def test_an_own_file_tells_no_name_before_the_reveal(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
     for _ in range(2):
-        assert list(arena.service.history.own(ALICE)) == []
+        assert list(arena.service.battles.own(ALICE)) == []
         if not arena.store.battles.votes():
-            arena.service.vote(ALICE, view.id, "left", view.ballot)
-    arena.service.reveal(ALICE, view.id)
-    assert len(content_of(arena.service.history.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
+            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.reveal(ALICE, view.id)
+    assert len(content_of(arena.service.battles.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
 
 
 def judged_arena(house: House) -> Arena:
@@ -37,8 +37,8 @@ def judged_arena(house: House) -> Arena:
     arena = Arena(house)
     for key, outcome in ((ALICE, "left"), (BOB, "tie"), (ALICE, "both-bad")):
         view = arena.answered(key=key, prompt=HARD)
-        voted = arena.service.vote(key, view.id, outcome, view.ballot)
-        arena.service.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
+        voted = arena.service.judge.vote(key, view.id, outcome, view.ballot)
+        arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
     run = answer(arena.runs, prompt=HARD)
     arena.runs.history.vote(ALICE, run.id, "ensemble")
     answer(arena.runs, key=BOB)
@@ -67,7 +67,7 @@ def reveal_all(arena: Arena) -> None:
     for battle in arena.store.battles.export():
         for key in (ALICE, BOB):
             with suppress(NotFoundError):
-                arena.service.reveal(key, battle.battle_id)
+                arena.service.judge.reveal(key, battle.battle_id)
 
 
 def test_an_import_moves_everything_and_twice_changes_nothing(exported: list[str], tmp_path: Path) -> None:
@@ -92,17 +92,17 @@ def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], h
 
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
     arena = judged_arena(house)
-    assert list(arena.service.history.own(BOB)) == []
+    assert list(arena.service.battles.own(BOB)) == []
     reveal_all(arena)
-    (line,) = content_of(arena.service.history.own(BOB), Format.JSONL).decode().splitlines()
+    (line,) = content_of(arena.service.battles.own(BOB), Format.JSONL).decode().splitlines()
     assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
     with pytest.raises(RequestError):
-        list(arena.service.history.own(""))
+        list(arena.service.battles.own(""))
 
 
 def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
     arena = judged_arena(house)
-    exports = Exports(arena.store, arena.service.battles.open_ids)
+    exports = Exports(arena.store, arena.store.battles.open_ids)
     assert list(exports.everything("jsonl")[1]) == []  # all can be taken back
     reveal_all(arena)
     name, parts = exports.everything("jsonl")

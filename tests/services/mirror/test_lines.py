@@ -40,8 +40,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> list[Json]:
         house = House(tmp_path_factory.mktemp("good") / "gac.db")
         arena = Arena(house)
         view = arena.answered()
-        voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-        arena.service.remark(ALICE, view.id, {"left": ["clear"]}, "Short.", voted.ballot)
+        voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "Short.", voted.ballot)
         run = answer(arena.runs)
         arena.runs.history.vote(ALICE, run.id, "tie")
         found = [json.loads(line) for line in Exports(arena.store).lines()]

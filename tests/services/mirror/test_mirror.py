@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from gac_app.errors import NotFoundError
-from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.services.mirror.mirror import Mirror
@@ -38,10 +37,9 @@ def opened(
 def mirrored(house: House, place: Place, *, keeps_open_ones_back: bool = False) -> Arena:
     """An arena whose mirror is not read yet. If `keeps_open_ones_back`, battles wait until their vote stands."""
 
-    def started(store: Store, battles: LiveBattles) -> Mirror:
-        mirror = Mirror(
-            store, place, battles.is_open if keeps_open_ones_back else (lambda _: False), first_delay_s=0.05
-        )
+    def started(store: Store) -> Mirror:
+        is_open = store.battles.is_open if keeps_open_ones_back else lambda _: False
+        mirror = Mirror(store, place, is_open, first_delay_s=0.05)
         mirror.start()
         return mirror
 
@@ -66,7 +64,7 @@ def settled(mirror: Mirror) -> None:
 
 def voted(arena: Arena, key: str = ALICE, **more: Any) -> str:
     view = arena.answered(key=key, **more)
-    arena.service.vote(key, view.id, "left", view.ballot)
+    arena.service.judge.vote(key, view.id, "left", view.ballot)
     return view.id
 
 
@@ -89,7 +87,7 @@ def test_a_battle_that_can_still_be_judged_is_not_told(tmp_path: Path) -> None:
         view = arena.answered(consents=True)
         settled(mirror)
         assert lines(tmp_path) == []
-        arena.service.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
         until(lambda: lines(tmp_path), "for the battle's line")
 
 
@@ -104,12 +102,12 @@ def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> 
         run = consenting_run(arena)
         until(lambda: ids(tmp_path) == [run], "for the run")
         settled_but(mirror, 1)  # the battle waits, and nothing waits for it
-        view = arena.service.history.look(ALICE, battle)
-        undone = arena.service.undo(ALICE, battle, view.ballot)
+        view = arena.service.battles.look(ALICE, battle)
+        undone = arena.service.judge.undo(ALICE, battle, view.ballot)
         until(lambda: not mirror.num_waiting, "for the mirror to see that there is no vote")
-        arena.service.vote(ALICE, battle, "right", undone.ballot)
+        arena.service.judge.vote(ALICE, battle, "right", undone.ballot)
         assert ids(tmp_path) == [run]
-        arena.service.reveal(ALICE, battle)
+        arena.service.judge.reveal(ALICE, battle)
         until(lambda: ids(tmp_path) == [run, battle], "for the battle")
     assert [row["kind"] for row in lines(tmp_path)[-1]["judgements"]] == ["vote", "undo", "vote"]
 
@@ -118,8 +116,8 @@ def test_a_vote_that_stands_is_told_when_the_process_ends(tmp_path: Path) -> Non
     with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, mirror):
         battle = voted(arena, consents=True)
         view = arena.answered(consents=True)
-        ballot = arena.service.vote(ALICE, view.id, "tie", view.ballot).ballot
-        arena.service.undo(ALICE, view.id, ballot)
+        ballot = arena.service.judge.vote(ALICE, view.id, "tie", view.ballot).ballot
+        arena.service.judge.undo(ALICE, view.id, ballot)
         settled_but(mirror, 1)
     assert ids(tmp_path) == [battle]
 
@@ -204,7 +202,7 @@ def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str
         if how == "run":
             arena.runs.history.delete_run(ALICE, run.id)
         elif how == "battle":
-            arena.service.history.delete(ALICE, battle)
+            arena.service.battles.delete(ALICE, battle)
         elif how == "everything":
             arena.runs.history.delete_all(ALICE)
         if not how.endswith("restart"):
@@ -246,7 +244,7 @@ def test_an_import_counts_what_is_deleted_in_another_file(tmp_path: Path, house:
         voted(arena, consents=True)
         battle = voted(arena, consents=True)
         settled(mirror)
-        arena.service.history.delete(ALICE, battle)
+        arena.service.battles.delete(ALICE, battle)
     (file,) = (tmp_path / "mirror").iterdir()
     told, deleted = tmp_path / "told.jsonl", tmp_path / "deleted.jsonl"
     by_kind: dict[bool, list[str]] = {False: [], True: []}

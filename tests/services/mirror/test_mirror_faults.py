@@ -63,7 +63,7 @@ def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> 
         early, late = consenting_run(arena), consenting_run(arena)
         copied, deleted = voted(arena, consents=True), voted(arena, consents=True)
         settled(mirror)
-        arena.service.history.delete(ALICE, deleted)
+        arena.service.battles.delete(ALICE, deleted)
     with opened(tmp_path, "one", Full(tmp_path / "mirror")) as (arena, mirror):
         run, battle = consenting_run(arena), voted(arena, consents=True)
         arena.runs.set_consent(ALICE, False)
@@ -96,7 +96,7 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
 
     def import_late(*args: Any, **kwargs: Any) -> ImportResult:
         assert is_open.wait(WAIT_S)
-        arena.service.history.delete(ALICE, battles[0])  # of which the index that was made before does not know
+        arena.service.battles.delete(ALICE, battles[0])  # of which the index that was made before does not know
         return import_indexed(*args, **kwargs)
 
     monkeypatch.setattr(mirror_module, "import_indexed", import_late)
@@ -116,7 +116,7 @@ def deleted_unmarked(house: House, place: Full) -> tuple[str, str, str]:
     place.is_full = True
     for delete in (
         lambda: arena.runs.history.delete_run(ALICE, run),
-        lambda: arena.service.history.delete(ALICE, battle),
+        lambda: arena.service.battles.delete(ALICE, battle),
     ):
         with pytest.raises(StorageError, match="deleted here"):
             delete()
@@ -148,10 +148,10 @@ def test_the_mirror_remembers_a_bounded_number_of_lines(tmp_path: Path, monkeypa
     with opened(tmp_path, "one") as (arena, mirror):
         battles = [voted(arena, consents=True) for _ in range(4)]
         for battle in battles[:3]:
-            arena.service.history.delete(ALICE, battle)
+            arena.service.battles.delete(ALICE, battle)
         settled(mirror)
         assert len(mirror._written) <= 2
-        arena.service.remark(ALICE, battles[3], {}, "as I said", 1)
+        arena.service.judge.remark(ALICE, battles[3], {}, "as I said", 1)
         settled(mirror)
     assert set(ids(tmp_path)) <= set(battles)
     assert lines(tmp_path)[-1]["battle_id"] == battles[3]
@@ -165,7 +165,7 @@ def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: py
         assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
         assert str(tmp_path) not in caplog.text, "the log names no folders"
         with pytest.raises(StorageError, match="deleted here"):
-            arena.service.history.delete(ALICE, battles[0])
+            arena.service.battles.delete(ALICE, battles[0])
         place.is_full = False
         settled(mirror)
         told = lines(tmp_path)
@@ -242,10 +242,10 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog:
         settled(mirror)
         deleted = voted(arena, consents=True)
         settled(mirror)
-        arena.service.history.delete(ALICE, deleted)
+        arena.service.battles.delete(ALICE, deleted)
         until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
         hub.is_down = True
-        arena.service.history.delete(ALICE, battle)
+        arena.service.battles.delete(ALICE, battle)
     shutil.rmtree(tmp_path / "first")  # with the mark that the Hub did not take
     hub.is_down = False
     for name in ("one", "two"):

@@ -96,7 +96,7 @@ def test_a_battle_is_decoded_together_too(house: House) -> None:
     arena = Arena(house)
     together(arena.runs)
     view = arena.answered()
-    assert arena.service.vote(ALICE, view.id, "left", view.ballot).phase == "voted"
+    assert arena.service.judge.vote(ALICE, view.id, "left", view.ballot).phase == "voted"
 
 
 class GradioError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +183,8 @@ def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path
     assert [battle.battle_id for battle in store.battles.export(ALICE)] == [*ids[:5], *ids[6:]]
 
 
-def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -> None:
+def test_another_server_knows_what_can_still_be_judged(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     other, command = Store(url), Store(url, is_owner=False)
-    now = datetime.now(UTC)
-    before, later = now - timedelta(seconds=60), now + timedelta(seconds=60)
     opened, voted, void, told, running = (new_battle() for _ in range(5))
     for battle in (opened, voted, void, told, running):
         store.battles.start(battle)
@@ -198,14 +196,19 @@ def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -
     store.battles.settle(told.battle_id).result()
     for elsewhere in (store, other, command):
         known = elsewhere.battles
-        assert known.open_ids(before) == {opened.battle_id, voted.battle_id, running.battle_id}
-        assert known.open_ids(later) == {opened.battle_id, running.battle_id}
-        assert known.open_ids(before, voted.battle_id) == known.revocable_ids(before) == {voted.battle_id}
-        assert known.revocable_ids(later) == frozenset()
+        assert known.open_ids() == {opened.battle_id, voted.battle_id, running.battle_id}
+        assert [known.is_open(one.battle_id) for one in (voted, told)] == [True, False]
+        assert [vote.battle_id for vote in known.votes() if vote.number in known.revocable()] == [voted.battle_id]
+        assert [vote.battle_id for vote in known.cast()] == [told.battle_id]
+        with monkeypatch.context() as later:
+            for module in ("queries", "standing_votes"):
+                later.setattr(f"gac_app.storage.battles.{module}.REVOCABLE", timedelta())
+            assert known.open_ids() == {opened.battle_id, running.battle_id}
+            assert (known.revocable(), len(known.cast())) == (frozenset(), 2)
     store.battles.judge(ALICE, voted.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert voted.battle_id in other.battles.open_ids(later)
+    assert other.battles.is_open(voted.battle_id)
     store.close()
-    assert other.battles.open_ids(before) == {opened.battle_id, voted.battle_id}, "a dead server answers nothing"
+    assert other.battles.open_ids() == {opened.battle_id, voted.battle_id}, "a dead server answers nothing"
     other.close()
     command.close()
 
@@ -303,7 +306,7 @@ def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
     store.delete_visitor(BOB).result()
     assert store.battles.votes_version() == (2, 4), "numbers are not used again"
     assert store.battles.news(3, 2).left == {3, 4}
-    assert store.battles.vote_numbers([first.battle_id, second.battle_id]) == {4}
+    assert store.battles.revocable() == {3, 4}
 
 
 def test_keys_of_addresses_rotate_and_are_deleted(store: Store, path: Path) -> None:

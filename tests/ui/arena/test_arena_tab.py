@@ -141,7 +141,7 @@ def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
 
 
 def test_what_did_not_change_is_sent_once(tab: Tab) -> None:
-    view = tab.planted.arena.history.look(KEY, tab.battle())
+    view = tab.planted.arena.battles.look(KEY, tab.battle())
     battle = BattleLines(view)
     assert battle.value(view) == battle.value(view)
 
