@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 from gac_app.config import Config
 from gac_app.decoding.scoring.pieces import Score
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, MemberUsage
+from gac_app.evaluation.running import Graded, System
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.settings import Settings
 from tests.fakes import config_of
@@ -25,6 +28,38 @@ CHOICES = [
     Question(id="sky", question="The sky is", choices=("green", "blue"), answer=1),
     Question(id="snow", question="Snow is", choices=("white", "warm"), answer=0),
 ]
+
+
+class PlannedAsk:
+    """In place of an `Evaluator`: answers to questions without a model.
+
+    Args:
+        answers: a system's answers to questions, by its name.
+        ensemble: has a configuration.
+
+    Attributes:
+        calls: the names of the systems of every call.
+    """
+
+    task = SimpleNamespace(name="trivia", kind="generation")
+
+    def __init__(
+        self, answers: Callable[[str, Sequence[Question]], list[Graded]], config: Config = CONFIG, ensemble: Any = None
+    ) -> None:
+        self._answers, self.ensemble = answers, ensemble or SimpleNamespace(config=config)
+        self.calls: list[list[str]] = []
+
+    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
+        self.calls.append([system.name for system in systems])
+        return {system: self._answers(system.name, questions) for system in systems}
+
+
+def marked(marks: str, **cost: float) -> list[Graded]:
+    """x = right, . = wrong, ! = failed."""
+    return [
+        Graded(str(n), error="b: broke") if mark == "!" else Graded(str(n), mark == "x", **cost)  # type: ignore[arg-type]
+        for n, mark in enumerate(marks)
+    ]
 
 
 @dataclass

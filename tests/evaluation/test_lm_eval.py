@@ -186,7 +186,7 @@ def ours(ensemble: Ensemble, folder: Path, task: Task, system: str, data: Path) 
     (chosen,) = parse_systems(system, ensemble.config)
     questions = read_questions(data)
     answers = Evaluator(ensemble, task, questions, folder / "ours", parallel=4)([chosen], questions)
-    return summarise(answers)[0].accuracy
+    return summarise(answers)[chosen].accuracy
 
 
 @pytest.fixture(scope="module")

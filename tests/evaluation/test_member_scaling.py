@@ -1,12 +1,18 @@
-"""What more members gain, worked by hand and over random members."""
+"""What more members gain, worked by hand."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Graded
-from gac_app.evaluation.studies.members import accuracies, judge_scaling, plan_scaling, to_json
+from gac_app.evaluation.running import Graded
+from gac_app.evaluation.studies import Evaluator
+from gac_app.evaluation.studies.members import Members, plan_scaling
+from gac_app.evaluation.tasks import Question
+from tests.evaluation.fakes import CAPITALS, PlannedAsk, marked
 from tests.fakes import config_of
 
 
@@ -30,18 +36,13 @@ def test_too_few_or_too_many_are_refused(names: list[str]) -> None:
 
 
 def test_a_choice_is_compared_with_the_best_of_its_own_members() -> None:
-    plan = plan_scaling(config_of(["a", "b", "c"]))
-    right = {"alone:a": "1000", "alone:b": "1100", "alone:c": "1111"}
-    answers = {
-        system: [Graded(str(i), is_right=bit == "1") for i, bit in enumerate(right.get(system.name, "1110"))]
-        for system in plan.values()
-    }
-    choices = judge_scaling(plan, answers)
-    found = {choice.members: choice for choice in choices}
-    assert found["a",].vs_best_own is None
-    assert found["a", "b"].vs_best_own.delta == pytest.approx(0.25)  # type: ignore[union-attr]
-    assert found["a", "c"].vs_best_own.delta == pytest.approx(-0.25)  # type: ignore[union-attr]
-    assert list(accuracies(choices)) == [1, 2, 3]
-    assert accuracies(choices)[1] == [0.25, 0.5, 1.0]
-    by_number = to_json("nq", choices)["by_number"]
-    assert by_number["1"] == {"mean": pytest.approx(7 / 12), "best": 1.0, "worst": 0.25}
+    right = {"alone:a": "x...", "alone:b": "xx..", "alone:c": "xxxx"}
+
+    def answers(name: str, _: Sequence[Question]) -> list[Graded]:
+        return marked(right.get(name, "xxx."))
+
+    ask: Any = PlannedAsk(answers, config_of(["a", "b", "c"]))
+    data = Members().run(cast(Evaluator, ask), CAPITALS).data
+    gains = {" ".join(one["members"]): one["vs_best_own"] and one["vs_best_own"]["delta"] for one in data["choices"]}
+    assert gains == {"a": None, "b": None, "c": None, "a b": 0.25, "a c": -0.25, "b c": -0.25, "a b c": -0.25}
+    assert data["by_number"]["1"] == {"mean": pytest.approx(7 / 12), "best": 1.0, "worst": 0.25}

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics import compare, effect_shown, holm, paired_interval, questions_needed
+from gac_app.evaluation.metrics import compare, effect_shown, holm, questions_needed
 from gac_app.evaluation.registered import read_protocol
 from tests.evaluation.conftest import killed_with
 from tests.fakes import config_of
@@ -197,5 +197,6 @@ def test_the_number_of_questions_by_hand() -> None:
 def test_a_paired_difference_by_hand() -> None:
     """15 won, 5 lost of 100: 10 / 102 = 0.0980, and 1.95996 * sqrt(21 - 100 / 102) / 102 = 0.0860 to each side."""
     mine, others = [True] * 15 + [False] * 85, [False] * 15 + [True] * 5 + [False] * 80
-    assert paired_interval(mine, others) == pytest.approx((0.0121, 0.1840), abs=1e-4)
-    assert compare(mine, others).p == pytest.approx(0.0414, abs=1e-4)
+    found = compare(mine, others)
+    assert found.interval == pytest.approx((0.0121, 0.1840), abs=1e-4)
+    assert (found.delta, found.p) == (0.1, pytest.approx(0.0414, abs=1e-4))

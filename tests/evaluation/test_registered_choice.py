@@ -62,4 +62,4 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
     judged = study.run(cast(Ensemble, ensemble), lambda _name, _progress: None)
     assert [(one.chosen.name, one.best.name) for one in judged] == [("gate@0.2", "alone:a")] * 2
     assert {one.sparing and one.sparing.name for one in judged} == {"gate@0.2" if sparing == 0.8 else "gate@0.1"}
-    assert all(test.delta <= 0 for test in study.tests(judged) if test.setting.system.name == "gate@0.2")
+    assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == "gate@0.2")

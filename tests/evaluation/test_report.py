@@ -10,22 +10,14 @@ from gac_app.evaluation.metrics.statistics import wilson_interval
 from gac_app.evaluation.running.report import summarise
 from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System
+from tests.evaluation.fakes import marked
 
 WEAK, STRONG, BOTH = System("alone:a", alone="a"), System("alone:b", alone="b"), System("every-step")
 
 
-def _answers(marks: str, **cost: float) -> list[Graded]:
-    """x = right, . = wrong, ! = failed."""
-    return [
-        Graded(str(n), error="b: broke") if mark == "!" else Graded(str(n), mark == "x", **cost)  # type: ignore[arg-type]
-        for n, mark in enumerate(marks)
-    ]
-
-
 def test_systems_are_compared_with_the_best_member() -> None:
-    weak, strong, both = summarise(
-        {WEAK: _answers("x......."), STRONG: _answers("xx......"), BOTH: _answers("xxxxxx..")}, against=[BOTH]
-    )
+    answers = {WEAK: marked("x......."), STRONG: marked("xx......"), BOTH: marked("xxxxxx..")}
+    weak, strong, both = summarise(answers, against=[BOTH]).values()
     assert (weak.accuracy, strong.accuracy, both.accuracy) == (1 / 8, 2 / 8, 6 / 8)
     assert both.interval == wilson_interval(6, 8)
     assert both.vs_best_member is not None
@@ -36,12 +28,12 @@ def test_systems_are_compared_with_the_best_member() -> None:
 
 
 def test_without_members_there_is_no_best_one() -> None:
-    assert summarise({BOTH: _answers("x")})[0].vs_best_member is None
+    assert summarise({BOTH: marked("x")})[BOTH].vs_best_member is None
 
 
 def test_failures_count_as_wrong_and_are_told() -> None:
-    [report] = summarise({BOTH: _answers("x!.!", num_tokens=2, seconds=1.0)})
-    assert (report.accuracy, report.num_failed, report.first_error) == (0.25, 2, "b: broke")
+    report = summarise({BOTH: marked("x!.!", num_tokens=2, seconds=1.0)})[BOTH]
+    assert (report.accuracy, report.errors) == (0.25, ["b: broke"] * 2)
     assert report.seconds_per_answer == 1.0, "the cost is that of answers"
 
 
@@ -50,27 +42,28 @@ def test_costs_are_those_of_all_answers_together() -> None:
         Graded("0", num_tokens=11, num_ensembled=3, seconds=2.0, ttft_s=1.0, member_seconds=3.0),
         Graded("1", num_tokens=1, num_ensembled=0, seconds=1.0, ttft_s=1.0, member_seconds=1.0),
     ]
-    [report] = summarise({BOTH: answers})
+    report = summarise({BOTH: answers})[BOTH]
     assert report.share_ensembled == 3 / 12
     assert report.ms_per_token == pytest.approx(100.0)  # 1 s for the 10 tokens after the first
     assert (report.seconds_per_answer, report.member_seconds_per_answer) == (1.5, 2.0)
 
 
 def test_scored_positions_have_no_first_token() -> None:
-    [report] = summarise({BOTH: _answers("x.", num_tokens=20, seconds=1.0)})
+    report = summarise({BOTH: marked("x.", num_tokens=20, seconds=1.0)})[BOTH]
     assert report.ms_per_token == pytest.approx(50.0)
     assert report.member_seconds_per_answer is None
 
 
 def test_what_cannot_be_known_is_none() -> None:
-    [report] = summarise({BOTH: _answers("!!")})
-    assert (report.ms_per_token, report.share_ensembled, report.num_failed) == (None, 0.0, 2)
+    report = summarise({BOTH: marked("!!")})[BOTH]
+    assert (report.ms_per_token, report.share_ensembled, len(report.errors)) == (None, 0.0, 2)
     json.dumps(report.to_json(), allow_nan=False)
 
 
 def test_all_of_a_report_is_told() -> None:
-    given = _answers("xxx.", num_tokens=5, num_ensembled=2, seconds=2.0, member_seconds=3.0)
-    member, both = summarise({STRONG: _answers("x..!", num_tokens=4, seconds=1.0), BOTH: given}, against=[STRONG])
+    given = marked("xxx.", num_tokens=5, num_ensembled=2, seconds=2.0, member_seconds=3.0)
+    found = summarise({STRONG: marked("x..!", num_tokens=4, seconds=1.0), BOTH: given}, against=[STRONG])
+    member, both = found.values()
     assert both.to_json() == {
         "accuracy": 0.75,
         "ci": list(wilson_interval(3, 4)),
@@ -82,5 +75,5 @@ def test_all_of_a_report_is_told() -> None:
         "vs_best_member": {"delta": 0.5, "p": 0.5},
         "vs_alone:b": {"delta": 0.5, "p": 0.5},
     }
-    assert (member.system, member.num_questions, member.num_right, member.num_failed) == (STRONG, 4, 1, 1)
+    assert (member.system, member.num_right, len(member.errors)) == (STRONG, 1, 1)
     assert member.to_json()["vs_alone:b"] is None

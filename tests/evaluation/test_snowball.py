@@ -89,7 +89,7 @@ def test_recovered_is_of_those_right_without_the_plant() -> None:
     )
     with_it = dict(zip(systems, ([right, wrong, wrong, wrong], [wrong] * 4, [right, right, right, wrong]), strict=True))
     judged = judge_snowball(NQ, questions, without, with_it)
-    found = {one.system.name: json.loads(json.dumps(one.to_json())) for one in judged}
+    found = {one.name: json.loads(json.dumps(one.to_json())) for one in judged}
     assert [found[s.name]["num_right_without"] for s in systems] == [3, 0, 2]
     assert [found[s.name]["accuracy_planted"] for s in systems] == [0.25, 0.0, 0.75]
     assert [found[s.name]["share_recovered"] for s in systems] == [pytest.approx(1 / 3), None, 1.0]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +10,8 @@ import pytest
 from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.evaluation.metrics import strength_advice
-from gac_app.evaluation.running.result_cache import Graded
-from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.benchmark import Benchmark
-from gac_app.evaluation.tasks.questions import Question
+from tests.evaluation.fakes import CAPITALS, PlannedAsk, marked
 from tests.fakes import config_of
 
 TOLD = (
@@ -134,24 +130,12 @@ def test_one_member_has_nobody_to_lag_behind() -> None:
     assert told(config(80), benchmark(a=(0.5, 1.0))) == ""
 
 
-class _Evaluator:
-    """Members `a` and `b` answer as their marks say (x = right, . = wrong), ensembles always wrong."""
-
-    task = SimpleNamespace(name="trivia", kind="generation")
-    ensemble = SimpleNamespace(config=config_of(["a", "b"], settings={"mode": "every-step"}))
-
-    def __init__(self, *marks: str) -> None:
-        self._marks = dict(zip("ab", marks, strict=True))
-
-    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
-        marks = {system: self._marks.get(system.alone or "", "." * len(questions)) for system in systems}
-        return {s: [Graded(str(n), mark == "x") for n, mark in enumerate(given)] for s, given in marks.items()}
-
-
 def _remarks(*marks: str) -> list[str]:
-    ask: Any = _Evaluator(*marks)
-    questions = [Question(id=str(n), question="?", answers=("!",)) for n in range(len(marks[0]))]
-    return list(Benchmark().run(ask, questions).remarks)
+    """Of a benchmark on which `a` and `b` answer so, and ensembles always wrong."""
+    by_name = {f"alone:{name}": given for name, given in zip("ab", marks, strict=True)}
+    config = config_of(["a", "b"], settings={"mode": "every-step"})
+    ask: Any = PlannedAsk(lambda name, questions: marked(by_name.get(name, "." * len(questions))), config)
+    return list(Benchmark().run(ask, CAPITALS[:1] * len(marks[0])).remarks)
 
 
 def test_a_benchmark_says_so_itself() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -11,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Graded
-from gac_app.evaluation.studies.thresholds import SweepPlan, SweepReport, judge_sweep, pareto_front, plan_sweep
+from gac_app.evaluation.running import Graded
+from gac_app.evaluation.studies.thresholds import Thresholds, pareto_front
+from gac_app.evaluation.tasks import Question
 from tests.evaluation.conftest import call
-from tests.evaluation.fakes import CONFIG
+from tests.evaluation.fakes import CAPITALS, CONFIG, PlannedAsk, marked
 
 POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
 
@@ -28,70 +31,74 @@ def test_the_front_holds_the_best_at_every_price(points: list[tuple[float, float
 
 
 def test_every_gate_meets_every_threshold() -> None:
-    plan = plan_sweep(CONFIG, [0.5, 0.2, 0.5], ["a", "b"], "paper")
-    assert [system.name for system in plan.systems] == [
-        *("alone:a", "alone:b", "gate@0.2+paper", "gate@0.5+paper"),
-        *("gate@0.2+gate=b+paper", "gate@0.5+gate=b+paper", "every-step+paper"),
-    ]
-    assert plan.gated["b"][0].settings(CONFIG).gate == "b"
+    curves = Thresholds(thresholds="0.5,0.2,0.5", gates="a,b", options="paper").curves(CONFIG)
+    assert {gate: [system.name for system in curve] for gate, curve in curves.items()} == {
+        "a": ["alone:a", "gate@0.2+paper", "gate@0.5+paper", "every-step+paper"],
+        "b": ["alone:b", "gate@0.2+gate=b+paper", "gate@0.5+gate=b+paper", "every-step+paper"],
+    }
+    assert curves["b"][1].settings(CONFIG).gate == "b"
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "gates", "options", "culprit"),
+    ("changes", "culprit"),
     [
-        ([0.5], ["c"], "", "'c' is not a member"),
-        ([2.0], ["a"], "", "threshold"),
-        ([], ["a"], "", "at least one threshold"),
-        ([0.5], ["a"], "sideways", "unknown option 'sideways'"),
+        ({"gates": "c"}, "'c' is not a member"),
+        ({"thresholds": "2"}, "threshold"),
+        ({"thresholds": "0.2,half"}, "expected numbers with commas between"),
+        ({"thresholds": ","}, "at least one threshold"),
+        ({"options": "sideways"}, "unknown option 'sideways'"),
     ],
 )
-def test_what_cannot_be_swept_is_told(thresholds: list[float], gates: list[str], options: str, culprit: str) -> None:
+def test_what_cannot_be_swept_is_told(changes: dict[str, str], culprit: str) -> None:
     with pytest.raises(RequestError, match=culprit):
-        plan_sweep(CONFIG, thresholds, gates, options)
+        Thresholds(**changes).curves(CONFIG)
 
 
-def _answers(num_right: int, num_ensembled: int, seconds: float) -> list[Graded]:
-    """Forty answers of ten steps."""
-    cost = {"num_tokens": 10, "num_ensembled": num_ensembled, "seconds": seconds}
-    return [Graded(str(n), is_right=n < num_right, **cost) for n in range(40)]  # type: ignore[arg-type]
-
-
-PLAN = plan_sweep(CONFIG, [0.2, 0.4, 0.6], ["a"])
+# Of each system: right answers of forty, ensembled steps of ten, and seconds.
 # Every step: 20 of 40, whose interval begins at 0.352: 14 are too few, 15 are not.
 FOUND = {
-    "alone:a": _answers(10, 0, 1.0),
-    "alone:b": _answers(14, 0, 1.5),
-    "gate@0.2": _answers(14, 2, 1.2),
-    "gate@0.4": _answers(15, 4, 1.6),
-    "gate@0.6": _answers(21, 6, 2.5),
-    "every-step": _answers(20, 10, 2.0),
+    "alone:a": (10, 0, 1.0),
+    "alone:b": (14, 0, 1.5),
+    "gate@0.2": (14, 2, 1.2),
+    "gate@0.4": (15, 4, 1.6),
+    "gate@0.6": (21, 6, 2.5),
+    "every-step": (20, 10, 2.0),
 }
 
 
-def _judged(plan: SweepPlan, found: dict[str, list[Graded]]) -> SweepReport:
-    return judge_sweep("nq", plan, {system: found[system.name] for system in plan.systems})
+def _swept(num: int = 40, **changes: tuple[int, int, float]) -> Mapping[str, Any]:
+    found = FOUND | {name.replace("_", ":"): planned for name, planned in changes.items()}
+
+    def answers(name: str, questions: Sequence[Question]) -> list[Graded]:
+        num_right, num_ensembled, seconds = found[name]
+        marks = ("x" * num_right).ljust(40, ".")[: len(questions)]
+        return marked(marks, num_tokens=10, num_ensembled=num_ensembled, seconds=seconds)
+
+    ask: Any = PlannedAsk(answers)
+    return Thresholds(thresholds="0.2,0.4,0.6").run(ask, CAPITALS[:1] * num).data
 
 
 def test_recommended_is_the_smallest_share_within_the_interval() -> None:
-    report = _judged(PLAN, FOUND)
-    assert report.recommended is not None
-    assert report.recommended.name == "gate@0.4"
-    assert report.sufficient_members == ()
-    assert report.reports[report.recommended].vs["every-step"].delta == pytest.approx(-5 / 40)
-    assert [system.name for system in report.share_front] == ["alone:b", "gate@0.4", "gate@0.6"]
-    on_time_front = [system.name for system in report.time_front]
-    assert on_time_front == ["alone:a", "gate@0.2", "gate@0.4", "gate@0.6", "every-step"]
+    data = _swept()
+    assert (data["recommended"], data["sufficient_members"]) == ("gate@0.4", [])
+    assert data["systems"]["gate@0.4"]["vs_every-step"]["delta"] == pytest.approx(-5 / 40)
+    fronts = {
+        front: [name for name, one in data["systems"].items() if one[f"is_on_{front}_front"]]
+        for front in ("share", "time")
+    }
+    assert fronts == {
+        "share": ["alone:b", "gate@0.4", "gate@0.6"],
+        "time": ["alone:a", "gate@0.2", "gate@0.4", "gate@0.6", "every-step"],
+    }
 
 
 def test_a_gate_that_does_not_pay_is_told() -> None:
-    report = _judged(PLAN, {**FOUND, **{f"gate@{at}": _answers(5, 2, 1.0) for at in (0.2, 0.4, 0.6)}})
-    assert report.recommended is None
-    assert _judged(PLAN, {**FOUND, "alone:b": _answers(20, 0, 1.0)}).sufficient_members == ("b",)
+    assert _swept(**dict.fromkeys(["gate@0.2", "gate@0.4", "gate@0.6"], (5, 2, 1.0)))["recommended"] is None
+    assert _swept(alone_b=(20, 0, 1.0))["sufficient_members"] == ["b"]
 
 
 def test_few_questions_recommend_nothing() -> None:
-    few = {name: answers[:29] for name, answers in FOUND.items()}
-    assert _judged(PLAN, few).recommended is None
+    assert _swept(29)["recommended"] is None
 
 
 @pytest.mark.slow
@@ -130,8 +137,3 @@ def test_worked_examples_of_ones_own_are_another_task(folder: Path) -> None:
     done = call(folder, "sweep", "--thresholds", "0.2", "--limit", "2", "--examples", str(data))
     assert done.exit_code == 0, done.exception
     assert "from earlier runs" not in done.stderr
-
-
-def test_bad_thresholds_are_told(folder: Path) -> None:
-    done = call(folder, "sweep", "--thresholds", "0.2,half")
-    assert isinstance(done.exception, RequestError)

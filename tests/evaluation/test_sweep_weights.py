@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from gac_app.decoding.ensemble import Ensemble
+from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Graded
-from gac_app.evaluation.running.systems import System, simplex_grid, suffix_of
-from gac_app.evaluation.studies.weights import accuracies_on_grid, best_of, perplexity_per_word, sweep_weights
-from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, halves
-from tests.evaluation.fakes import CONFIG, FakeEnsemble
+from gac_app.evaluation.running import Graded, simplex_grid, suffix_of
+from gac_app.evaluation.studies.weights import Weights
+from gac_app.evaluation.tasks import Question, first_of_each_domain, halves
+from tests.evaluation.fakes import CONFIG, FakeEnsemble, PlannedAsk, marked
 from tests.fakes import config_of
 
 QUESTIONS = [Question(id=str(n), question="two words", answers=("x",)) for n in range(20)]
@@ -39,37 +37,38 @@ def test_halves_share_the_domains_and_stay_as_sets_grow() -> None:
         halves(questions[:1])
 
 
-class Oracle:
-    """Right as often as `accuracy` says of a system's name, on the development half; never on the other."""
+def oracle(config: Config = CONFIG, **accuracy: float) -> PlannedAsk:
+    """Right as often as said of a system, by the end of its name, on the development half; never on the other."""
 
-    def __init__(self, accuracy: Mapping[str, float]) -> None:
-        self.accuracy = accuracy
-        self.asked: list[str] = []
+    def answers(name: str, questions: Sequence[Question]) -> list[Graded]:
+        found = next((share for end, share in accuracy.items() if name.replace("every-step+w=", "") == end), 0.0)
+        num_right = round(found * len(questions) * (questions[0].id == "0"))
+        return marked(("x" * num_right).ljust(len(questions), "."))
 
-    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
-        self.asked += [system.name for system in systems]
-        is_development = questions[0].id == "0"
-        found = {}
-        for system in systems:
-            num_right = self.accuracy.get(system.name, 0.0) * len(questions) * is_development
-            found[system] = [Graded(question.id, is_right=n < num_right) for n, question in enumerate(questions)]
-        return found
+    return PlannedAsk(answers, ensemble=PlainScores(config=config))
 
 
 def test_each_method_is_checked_on_the_other_half() -> None:
-    oracle = Oracle({"alone:a": 0.6, "alone:b": 0.2, "every-step": 0.5, "every-step+w=0.8:0.2": 0.9})
-    report = sweep_weights(cast(Ensemble, PlainScores()), oracle, "nq", QUESTIONS)
-    found = {name: method.weights for name, method in report.methods.items()}
-    assert found["average"] == {"a": 0.5, "b": 0.5}
-    assert found["score"] == {"a": 0.75, "b": 0.25}
-    assert found["perplexity"] == {"a": 0.8, "b": 0.2}, "2 and 8 per word"
-    assert found["tuned"] == {"a": 0.8, "b": 0.2}
-    assert found["posterior"] is None
-    assert report.methods["tuned"].development.accuracy == 0.9
-    assert report.methods["tuned"].held_out.accuracy == 0.0
-    assert report.methods["average"].system.name == "every-step", "as eval calls it"
-    assert report.tried[0] == ((0.8, 0.2), 0.9)
-    json.dumps(report.to_json())
+    ask: Any = oracle(**{"alone:a": 0.6, "alone:b": 0.2, "every-step": 0.5, "0.8:0.2": 0.9})
+    data = Weights().run(ask, QUESTIONS).data
+    assert {name: method["weights"] for name, method in data["methods"].items()} == {
+        "alone:a": {"a": 1, "b": 0},
+        "alone:b": {"a": 0, "b": 1},
+        "average": {"a": 0.5, "b": 0.5},
+        "score": {"a": 0.75, "b": 0.25},
+        "perplexity": {"a": 0.8, "b": 0.2},  # 2 and 8 per word
+        "tuned": {"a": 0.8, "b": 0.2},
+        "posterior": None,
+    }
+    assert data["perplexity_per_word"] == pytest.approx({"a": 2, "b": 8})
+    tuned = data["methods"]["tuned"]
+    assert (tuned["development"]["accuracy"], tuned["held_out"]["accuracy"]) == (0.9, 0.0)
+    assert data["methods"]["average"]["system"] == "every-step", "as eval calls it"
+    assert data["tried"][0] == {"weights": [0.8, 0.2], "accuracy": 0.9}
+    assert set(ask.calls[0]) == {
+        *("alone:a", "alone:b", "every-step"),
+        *(f"every-step+w=0.{n}:0.{10 - n}" for n in (1, 2, 3, 4, 6, 7, 8, 9)),
+    }, "in tenths, all at once"
 
 
 class PlainScores(FakeEnsemble):
@@ -78,46 +77,26 @@ class PlainScores(FakeEnsemble):
     def score(self, prompt, continuations, settings, *, alone, raw):  # type: ignore[no-untyped-def]
         from gac_app.decoding.scoring.pieces import Score
 
-        bits = {"a": 1, "b": 3}[alone]
+        bits = {"a": 1, "b": 3, "c": 3}[alone]
         return [Score(-math.log(2) * bits * len(text.split()), len(text), 2, 0) for text in continuations]
 
 
-def test_perplexity_is_per_word() -> None:
-    assert perplexity_per_word(cast(Ensemble, PlainScores()), "b", QUESTIONS) == pytest.approx(8)
-
-
 def test_where_questions_cannot_tell_weights_stay_even() -> None:
-    assert best_of(accuracies_on_grid(CONFIG, Oracle({}), QUESTIONS)) == (0.5, 0.5)
-
-
-def test_two_members_are_tried_in_tenths_all_at_once() -> None:
-    calls: list[list[str]] = []
-
-    def ask(systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
-        calls.append([system.name for system in systems])
-        return Oracle({"every-step+w=0.9:0.1": 0.3})(systems, questions)
-
-    tried = accuracies_on_grid(CONFIG, ask, QUESTIONS)
-    assert (best_of(tried), tried[0.9, 0.1], tried[1.0, 0.0]) == ((0.9, 0.1), 0.3, 0)
-    [names] = calls
-    assert set(names) == {
-        "alone:a",
-        "alone:b",
-        "every-step",
-        *(f"every-step+w=0.{n}:0.{10 - n}" for n in (1, 2, 3, 4, 6, 7, 8, 9)),
-    }
+    ask: Any = oracle()
+    assert Weights().run(ask, QUESTIONS).data["methods"]["tuned"]["weights"] == {"a": 0.5, "b": 0.5}
 
 
 def test_three_members_are_tried_on_a_grid() -> None:
-    oracle = Oracle({"every-step+w=0:0.25:0.75+paper": 0.4})
-    tried = accuracies_on_grid(config_of(["a", "b", "c"]), oracle, QUESTIONS, "+paper")
-    assert best_of(tried) == (0, 0.25, 0.75)
-    assert len(oracle.asked) == len(set(oracle.asked)) == 16
-    assert {"alone:a", "alone:b", "alone:c", "every-step+paper"} < set(oracle.asked)
+    ask: Any = oracle(config_of(["a", "b", "c"]), **{"0:0.25:0.75+paper": 0.4})
+    data = Weights(options="paper").run(ask, QUESTIONS).data
+    assert data["methods"]["tuned"]["weights"] == {"a": 0, "b": 0.25, "c": 0.75}
+    assert len(ask.calls[0]) == len(set(ask.calls[0])) == 16
+    assert {"alone:a", "alone:b", "alone:c", "every-step+paper"} < set(ask.calls[0])
 
 
 def test_what_has_no_weights_is_told() -> None:
+    ask: Any = oracle(config_of(["a"]))
     with pytest.raises(RequestError, match="only one member"):
-        sweep_weights(cast(Ensemble, PlainScores(config=config_of(["a"]))), Oracle({}), "nq", QUESTIONS)
+        Weights().run(ask, QUESTIONS)
     with pytest.raises(RequestError, match="sets the weights"):
         suffix_of("posterior", CONFIG)

@@ -20,7 +20,7 @@ from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.errors import RequestError
 from gac_app.evaluation.advising.likelihood import NAMESPACE, Likelihoods
-from gac_app.evaluation.metrics import Comparison, compare, effect_shown, paired_interval
+from gac_app.evaluation.metrics import Comparison, compare, effect_shown
 from gac_app.evaluation.running import (
     Graded,
     OutOfTimeError,
@@ -163,7 +163,7 @@ class HeldOut:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return paired_interval(self.right, self.best_right)
+        return self.comparison.interval
 
     @property
     def is_shown(self) -> bool:

@@ -9,7 +9,6 @@ from gac_app.evaluation.metrics.statistics import (
     compare,
     effect_shown,
     holm,
-    paired_interval,
     questions_needed,
     wilson_interval,
 )
@@ -22,7 +21,6 @@ __all__ = [
     "compare_vocabularies",
     "effect_shown",
     "holm",
-    "paired_interval",
     "questions_needed",
     "strength_advice",
     "wilson_interval",

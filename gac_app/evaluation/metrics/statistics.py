@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -12,10 +13,22 @@ from statistics import NormalDist
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A comparison of two systems on the same questions. `p`: of the hypothesis that both are equally good."""
+    """A comparison of two systems on the same questions.
+
+    Attributes:
+        delta: accuracy of the first minus that of the second.
+        p: of the hypothesis that both are equally good, by McNemar's exact test, two-sided. Only questions count that
+            one got right and the other wrong. If both were equally good, each of these would be a coin toss.
+        interval: the 95 % interval of `delta` (Agresti and Min 2005): Wald's, after half a question is added to each of
+            the four cells.
+    """
 
     delta: float
     p: float
+    interval: tuple[float, float]
+
+    def to_json(self) -> dict[str, float]:
+        return {"delta": self.delta, "p": self.p}
 
 
 def wilson_interval(num_right: int, num_questions: int) -> tuple[float, float]:
@@ -30,33 +43,18 @@ def wilson_interval(num_right: int, num_questions: int) -> tuple[float, float]:
 
 
 def compare(is_right: Sequence[bool], others: Sequence[bool]) -> Comparison:
-    """Accuracy of the first minus that of the second, and McNemar's exact test, two-sided.
+    """The first against the second.
 
-    Only questions count that one got right and the other wrong. If both were equally good, each of these would be a
-    coin toss.
+    Example: 15 won, 5 lost of 100 -> delta 0.1, p 0.041, interval (0.012, 0.184)
     """
     from scipy.stats import binomtest
 
-    num_won, num_lost = _won_and_lost(is_right, others)
-    p = binomtest(min(num_won, num_lost), num_won + num_lost).pvalue if num_won + num_lost else 1.0
-    return Comparison((num_won - num_lost) / len(is_right), float(p))
-
-
-def paired_interval(is_right: Sequence[bool], others: Sequence[bool]) -> tuple[float, float]:
-    """The 95 % interval of the difference of two accuracies on the same questions (Agresti and Min 2005): Wald's, after
-    half a question is added to each of the four cells.
-
-    Example: 15 won, 5 lost of 100 -> (0.012, 0.184)
-    """
-    num_won, num_lost = _won_and_lost(is_right, others)
+    pairs = Counter(zip(is_right, others, strict=True))
+    num_won, num_lost = pairs[True, False], pairs[False, True]
+    p = binomtest(num_won, num_won + num_lost).pvalue if num_won + num_lost else 1.0
     num, gap = len(is_right) + 2, num_won - num_lost
     half = _normal(0.975) * math.sqrt(num_won + num_lost + 1 - gap**2 / num) / num
-    return gap / num - half, gap / num + half
-
-
-def _won_and_lost(is_right: Sequence[bool], others: Sequence[bool]) -> tuple[int, int]:
-    pairs = list(zip(is_right, others, strict=True))
-    return sum(mine and not theirs for mine, theirs in pairs), sum(theirs and not mine for mine, theirs in pairs)
+    return Comparison(gap / len(is_right), float(p), (gap / num - half, gap / num + half))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

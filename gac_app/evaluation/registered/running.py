@@ -11,35 +11,22 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import GacError
-from gac_app.evaluation.metrics import compare, holm, paired_interval
+from gac_app.evaluation.metrics import Comparison, compare, holm
 from gac_app.evaluation.registered.protocol import Part, Protocol, parts_of
 from gac_app.evaluation.registered.register import Register
-from gac_app.evaluation.running import Graded, StudyProgress, System, members_alone, parse_system, share_ensembled
+from gac_app.evaluation.running import Graded, StudyProgress, System, SystemReport, members_alone, parse_system
 from gac_app.evaluation.studies import Evaluator, check_room
 from gac_app.evaluation.tasks import Question
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
-Given = Mapping[System, list[Graded]]
-
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(SystemReport):
     """A system over some questions. `steps`: forward passes for an answer's steps, over all members."""
 
-    system: System
-    is_right: list[bool]
-    share_ensembled: float
-    steps: float
-
-    @property
-    def num_right(self) -> int:
-        return sum(self.is_right)
-
-    @property
-    def accuracy(self) -> float:
-        return self.num_right / len(self.is_right)
+    steps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +36,7 @@ class Paired:
     task: str
     setting: Scored
     other: Scored
-    delta: float
-    interval: tuple[float, float]
-    p: float
+    comparison: Comparison
     adjusted: float
 
 
@@ -96,12 +81,13 @@ class StudyRun:
         seconds, steps = dict[str, float](), dict[str, float]()
         for part in self.parts:
             ask = self._evaluator(ensemble, part)
-            given = ask([self.grid[0]], part.development[:1])[self.grid[0]][0]
-            if given.error:
-                raise GacError(f"{part.task.name}: the first question failed: {given.error}")
-            found = self._steps(self.grid[0], given, {})
-            seconds[part.task.name] = round((given.member_seconds or given.seconds) / max(found, 1), 6)
-            steps[part.task.name] = given.num_tokens
+            given = ask(self.grid[:1], part.development[:1])
+            [first] = given[self.grid[0]]
+            if first.error:
+                raise GacError(f"{part.task.name}: the first question failed: {first.error}")
+            found = self._steps(self.grid[0], given)
+            seconds[part.task.name] = round((first.member_seconds or first.seconds) / max(found, 1), 6)
+            steps[part.task.name] = first.num_tokens
         self.register.register(seconds, steps)
 
     def plan_lines(self) -> list[str]:
@@ -119,7 +105,7 @@ class StudyRun:
         asks = {part.task.name: self._evaluator(ensemble, part) for part in self.parts}
         for name, ask in asks.items():
             ask.on_progress = partial(on_progress, name)
-        first = {part.task.name: self._scored(asks, part, self.grid, part.development) for part in self.parts}
+        first = {part.task.name: self._scored(asks[part.task.name], self.grid, part.development) for part in self.parts}
         chosen = {name: self._best_of(found, self.grid) for name, found in first.items()}
         best = {name: self._best_of(found, self.members) for name, found in first.items()}
         sparing = self._sparing(list(first.values()))
@@ -129,7 +115,7 @@ class StudyRun:
             TaskResult(
                 part,
                 first[name],
-                self._scored(asks, part, [chosen[name], *([sparing] if sparing else [])], part.held_out),
+                self._scored(asks[name], [chosen[name], *([sparing] if sparing else [])], part.held_out),
                 chosen[name],
                 best[name],
                 sparing,
@@ -150,39 +136,27 @@ class StudyRun:
             found += [(one.part.task.name, scored[setting], scored[other]) for setting, other in pairs]
         compared = [compare(mine.is_right, other.is_right) for _, mine, other in found]
         adjusted = holm([comparison.p for comparison in compared])
-        return [
-            Paired(task, mine, other, c.delta, paired_interval(mine.is_right, other.is_right), c.p, p)
-            for (task, mine, other), c, p in zip(found, compared, adjusted, strict=True)
-        ]
+        return [Paired(*named, c, p) for named, c, p in zip(found, compared, adjusted, strict=True)]
 
     def _evaluator(self, ensemble: Ensemble, part: Part) -> Evaluator:
         return Evaluator(ensemble, part.task, part.questions, self._folder, parallel=self.protocol.parallel)
 
-    def _scored(
-        self, asks: Mapping[str, Evaluator], part: Part, tried: Sequence[System], questions: Sequence[Question]
-    ) -> list[Scored]:
+    def _scored(self, ask: Evaluator, tried: Sequence[System], questions: Sequence[Question]) -> list[Scored]:
         """Members, settings and rivals over these questions."""
         systems = list(dict.fromkeys([*self.members, *tried, *self.rivals]))
-        with_candidates = list(dict.fromkeys([*systems, *(c for system in systems for c in system.candidates)]))
-        given = asks[part.task.name](with_candidates, questions)
-        return [self._score(part, system, given) for system in systems]
+        given = ask(list(dict.fromkeys([*systems, *(c for system in systems for c in system.candidates)])), questions)
+        for system in systems:
+            if failed := SystemReport(system, given[system]).errors:
+                what = f"{ask.task.name}, {system.name}: {len(failed)} answers failed"
+                raise GacError(f"{what}; the first: {failed[0]}")
+        return [Scored(system, given[system], steps=self._steps(system, given) / len(questions)) for system in systems]
 
-    def _score(self, part: Part, system: System, given: Given) -> Scored:
-        answers = given[system]
-        if failed := [answer.error for answer in answers if answer.error]:
-            raise GacError(f"{part.task.name}, {system.name}: {len(failed)} answers failed; the first: {failed[0]}")
-        steps = sum(
-            self._steps(system, answer, {c: given[c][index] for c in system.candidates})
-            for index, answer in enumerate(answers)
-        ) / len(answers)
-        return Scored(system, [answer.is_right for answer in answers], share_ensembled(answers), steps)
-
-    def _steps(self, system: System, answer: Graded, candidates: Mapping[System, Graded]) -> int:
-        """Forward passes for the steps of an answer, over all members; for a choice, of all candidates' answers."""
+    def _steps(self, system: System, given: Mapping[System, Sequence[Graded]]) -> int:
+        """Forward passes for the steps of a system's answers, over all members; for a choice, of all candidates'."""
         if system.rule:
-            return sum(self._steps(one, given, {}) for one, given in candidates.items())
+            return sum(self._steps(one, given) for one in system.candidates)
         others = 0 if system.alone else len(self.config.taking_part(system.settings(self.config))) - 1
-        return answer.num_tokens + others * answer.num_ensembled
+        return sum(answer.num_tokens + others * answer.num_ensembled for answer in given[system])
 
     def _best_of(self, found: Sequence[Scored], among: Sequence[System]) -> System:
         """The most accurate; of equals the cheapest, then the first."""
@@ -202,7 +176,7 @@ class StudyRun:
 
         def rank(system: System) -> tuple[Fraction, float]:
             scored = [scores[system] for scores in by_task]
-            right = sum((Fraction(score.num_right, len(score.is_right)) for score in scored), Fraction())
+            right = sum((Fraction(score.num_right, len(score.answers)) for score in scored), Fraction())
             return right, -sum(score.steps for score in scored)
 
         return max(within, key=rank, default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
@@ -13,46 +13,81 @@ from gac_app.evaluation.running.systems import System
 
 @dataclass(frozen=True, slots=True)
 class SystemReport:
-    """One system over all questions. Questions without an answer count as wrong; `num_failed` counts them.
+    """One system's answers, at least one. Failed ones count as wrong, and have no part in the costs.
 
     Attributes:
-        share_ensembled: of the steps decoded or scored.
-        ms_per_token: in generation, of the steps after the first; in choice, of the positions scored. None if unknown.
-        seconds_per_answer, member_seconds_per_answer: by the clock, and of all members' forward passes. A shared
-        forward pass counts for each answer, so measure one answer at a time for publication.
+        vs: comparisons with other systems, by name; a system is not compared with itself.
     """
 
     system: System
-    num_questions: int
-    num_right: int
-    num_failed: int
-    first_error: str
-    share_ensembled: float
-    ms_per_token: float | None
-    seconds_per_answer: float
-    member_seconds_per_answer: float | None
-    vs_best_member: Comparison | None
-    vs: Mapping[str, Comparison | None]  # comparisons with other systems
+    answers: Sequence[Graded]
+    vs_best_member: Comparison | None = None
+    vs: Mapping[str, Comparison | None] = field(default_factory=dict)
+
+    @property
+    def is_right(self) -> list[bool]:
+        """By question."""
+        return [answer.is_right for answer in self.answers]
+
+    @property
+    def errors(self) -> list[str]:
+        """Why answers failed."""
+        return [answer.error for answer in self.answers if answer.error]
+
+    @property
+    def num_right(self) -> int:
+        return sum(self.is_right)
 
     @property
     def accuracy(self) -> float:
-        return self.num_right / self.num_questions
+        return self.num_right / len(self.answers)
 
     @property
     def interval(self) -> tuple[float, float]:
-        return wilson_interval(self.num_right, self.num_questions)
+        return wilson_interval(self.num_right, len(self.answers))
+
+    @property
+    def share_ensembled(self) -> float:
+        """Of the steps decoded or scored."""
+        return share_ensembled(self._given)
+
+    @property
+    def ms_per_token(self) -> float | None:
+        """In generation, of the steps after the first; in choice, of the positions scored. None if unknown."""
+        num_later = sum(answer.num_tokens - (answer.ttft_s > 0) for answer in self._given)
+        seconds = sum(answer.seconds - answer.ttft_s for answer in self._given)
+        return 1000 * seconds / num_later if num_later > 0 else None
+
+    @property
+    def seconds_per_answer(self) -> float:
+        """By the clock."""
+        return sum(answer.seconds for answer in self._given) / max(len(self._given), 1)
+
+    @property
+    def member_seconds_per_answer(self) -> float | None:
+        """Of all members' forward passes. One that several answers share counts for each of them, so measure one answer
+        at a time for publication.
+        """
+        seconds = sum(answer.member_seconds for answer in self._given)
+        return seconds / len(self._given) if seconds else None
+
+    @property
+    def _given(self) -> list[Graded]:
+        return [answer for answer in self.answers if not answer.error]
+
+    def compared(self, other: SystemReport | None) -> Comparison | None:
+        """None with itself, or with nobody."""
+        return compare(self.is_right, other.is_right) if other and other.system != self.system else None
 
     def to_json(self) -> dict[str, Any]:
+        against = {"vs_best_member": self.vs_best_member, **{f"vs_{name}": found for name, found in self.vs.items()}}
+        costs = ("share_ensembled", "ms_per_token", "seconds_per_answer", "member_seconds_per_answer")
         return {
             "accuracy": self.accuracy,
             "ci": list(self.interval),
-            "errors": self.num_failed,
-            "share_ensembled": self.share_ensembled,
-            "ms_per_token": self.ms_per_token,
-            "seconds_per_answer": self.seconds_per_answer,
-            "member_seconds_per_answer": self.member_seconds_per_answer,
-            "vs_best_member": asdict(self.vs_best_member) if self.vs_best_member else None,
-            **{f"vs_{name}": compared and asdict(compared) for name, compared in self.vs.items()},
+            "errors": len(self.errors),
+            **{name: getattr(self, name) for name in costs},
+            **{name: found and found.to_json() for name, found in against.items()},
         }
 
 
@@ -61,53 +96,21 @@ def share_ensembled(answers: Sequence[Graded]) -> float:
     return sum(answer.num_ensembled for answer in answers) / max(sum(answer.num_tokens for answer in answers), 1)
 
 
-def summarise(answers: Mapping[System, Sequence[Graded]], against: Sequence[System] = ()) -> list[SystemReport]:
-    """A report per system, in the given order. A system is not compared with itself.
+def summarise(answers: Mapping[System, Sequence[Graded]], against: Sequence[System] = ()) -> dict[System, SystemReport]:
+    """A report on each system.
 
     Args:
         answers: of all systems to the same questions, at least one, in the same order.
-        against: names of systems to compare each with, beside the best member.
+        against: systems to compare each with, beside the best member.
     """
-    right = {system: [answer.is_right for answer in given] for system, given in answers.items()}
-    members = [system for system in answers if system.alone is not None]
-    best = max(members, key=lambda system: sum(right[system]), default=None)
-
-    def against_other(system: System, other: System | None) -> Comparison | None:
-        return compare(right[system], right[other]) if other and other != system else None
-
-    return [
-        _report(
-            system,
-            given,
-            vs_best_member=against_other(system, best),
-            vs={other.name: against_other(system, other) for other in against},
+    reports = {system: SystemReport(system, given) for system, given in answers.items()}
+    members = [report for report in reports.values() if report.system.alone is not None]
+    best = max(members, key=lambda report: report.num_right, default=None)
+    return {
+        system: replace(
+            report,
+            vs_best_member=report.compared(best),
+            vs={other.name: report.compared(reports[other]) for other in against},
         )
-        for system, given in answers.items()
-    ]
-
-
-def _report(
-    system: System, answers: Sequence[Graded], vs_best_member: Comparison | None, vs: Mapping[str, Comparison | None]
-) -> SystemReport:
-    given = [answer for answer in answers if not answer.error]
-    errors = [answer.error for answer in answers if answer.error]
-    member_seconds = sum(answer.member_seconds for answer in given)
-    return SystemReport(
-        system=system,
-        num_questions=len(answers),
-        num_right=sum(answer.is_right for answer in given),
-        num_failed=len(errors),
-        first_error=errors[0] if errors else "",
-        share_ensembled=share_ensembled(given),
-        ms_per_token=_ms_per_token(given),
-        seconds_per_answer=sum(answer.seconds for answer in given) / max(len(given), 1),
-        member_seconds_per_answer=member_seconds / len(given) if member_seconds else None,
-        vs_best_member=vs_best_member,
-        vs=vs,
-    )
-
-
-def _ms_per_token(answers: Sequence[Graded]) -> float | None:
-    num_later = sum(answer.num_tokens - (answer.ttft_s > 0) for answer in answers)
-    seconds = sum(answer.seconds - answer.ttft_s for answer in answers)
-    return 1000 * seconds / num_later if num_later > 0 else None
+        for system, report in reports.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import Field
 
@@ -10,7 +11,7 @@ from gac_app.config import Config
 from gac_app.evaluation.metrics import strength_advice
 from gac_app.evaluation.running import System, SystemReport, default_systems, parse_systems, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import SHARED_TIMES, StudyResult, Table, accuracy, compared, failure, figure
+from gac_app.evaluation.studies.result import SHARED_TIMES, StudyResult, compared, failure, report_cells, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question
 
@@ -40,18 +41,18 @@ class Benchmark(QuestionStudy):
     def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
         config = ask.ensemble.config
         rivals = self._rivals(config)
-        reports = summarise(ask(list(dict.fromkeys([*self._systems(config), *rivals])), asked), rivals)
+        reports = summarise(ask(list(dict.fromkeys([*self._systems(config), *rivals])), asked), rivals).values()
         data = {
             "task": ask.task.name,
             "n": len(asked),
             "systems": {report.system.name: report.to_json() for report in reports},
         }
         remarks = [SHARED_TIMES if ask.task.kind == "choice" else "", strength_advice(config, config.settings, [data])]
-        columns = (*_COLUMNS, *(f"vs {rival.name}" for rival in rivals))
+        more = {f"vs {rival.name}": partial(_compared, rival.name) for rival in rivals}
         return StudyResult(
             study=self.name,
             heading=f"{ask.task.name}: {len(asked)} questions",
-            tables=[Table(columns, [_row(report) for report in reports])],
+            tables=[table_of(report_cells(*_COLUMNS) | more, reports)],
             data=data,
             remarks=[remark for remark in remarks if remark],
             failure=failure(reports),
@@ -64,15 +65,5 @@ class Benchmark(QuestionStudy):
         return parse_systems(self.against, config) if self.against else []
 
 
-def _row(report: SystemReport) -> list[str]:
-    return [
-        report.system.name,
-        accuracy(report),
-        str(report.num_failed),
-        f"{report.share_ensembled:.1%}",
-        figure(report.ms_per_token, 1),
-        figure(report.seconds_per_answer, 2),
-        figure(report.member_seconds_per_answer, 2),
-        compared(report.vs_best_member),
-        *map(compared, report.vs.values()),
-    ]
+def _compared(rival: str, report: SystemReport) -> str:
+    return compared(report.vs[rival])

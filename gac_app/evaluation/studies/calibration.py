@@ -63,17 +63,14 @@ class CalibrationStudy(QuestionStudy):
         config = ask.ensemble.config
         self.check(config, ask.task, ask.questions, asked)
         found = calibrate_systems(asked, ask(self.systems_of(config), asked))
-        tables = [_systems(found), _scaling(found)]
-        if any(system.domains for system in found.values()):
-            tables.append(_domains(found))
-        heading = f"{ask.task.name}, {len(asked)} questions"
+        domains = [_domains(found)] if any(system.domains for system in found.values()) else []
         return StudyResult(
             study=self.name,
             heading=f"{ask.task.name}: {len(asked)} questions",
-            tables=tables,
+            tables=[_systems(found), _scaling(found), *domains],
             data={"task": ask.task.name, "n": len(asked), "systems": _data(found)},
             remarks=[_USE, *_unfitted(found)],
-            plots=_plots(f"Reliability on {heading}", found, config.member_names),
+            plots=_plots(f"Reliability on {ask.task.name}, {len(asked)} questions", found, config.member_names),
         )
 
 
@@ -116,11 +113,8 @@ def calibrate_systems(questions: Sequence[Question], answers: Mapping[System, Se
 
 def _data(found: Calibrations) -> dict[str, Any]:
     """Plain values."""
-    systems = {}
-    for name, system in found.items():
-        facts = asdict(system)
-        systems[name] = {**facts.pop("overall"), **facts}
-    return systems
+    facts = {name: asdict(system) for name, system in found.items()}
+    return {name: {**system.pop("overall"), **system} for name, system in facts.items()}
 
 
 def _unfitted(found: Calibrations) -> list[str]:

@@ -6,8 +6,9 @@ own members, so the comparison shows the gain of ensembling, not of a better mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean
 from typing import Any
@@ -15,27 +16,41 @@ from typing import Any
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics import Comparison, compare
+from gac_app.evaluation.metrics import Comparison
 from gac_app.evaluation.running import Graded, System, SystemReport, rounded, suffix_of, summarise, system_at
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table, accuracy, compared, failure, figure
+from gac_app.evaluation.studies.result import StudyResult, compared, failure, figure, share, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.thresholds import OPTIONS
 from gac_app.evaluation.tasks import Question, Task
 
 MAX_MEMBERS = 6  # 63 choices
-_COLUMNS = ("members", "number", "accuracy (95 %)", "member-s", "vs its best member")
-
-Choice = tuple[str, ...]  # member names, in the configuration's order
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceReport:
-    """One choice of members; `vs_best_own` is None for a single member."""
+class Choice:
+    """One choice of members, in the configuration's order; `vs_best_own` is None for a single member."""
 
-    members: Choice
+    members: tuple[str, ...]
     report: SystemReport
     vs_best_own: Comparison | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "members": list(self.members),
+            "system": self.report.system.name,
+            **self.report.to_json(),
+            "vs_best_own": self.vs_best_own and self.vs_best_own.to_json(),
+        }
+
+
+_CELLS: dict[str, Callable[[Choice], str]] = {
+    "members": lambda choice: " + ".join(choice.members),
+    "number": lambda choice: str(len(choice.members)),
+    "accuracy (95 %)": lambda choice: share(choice.report.num_right, len(choice.report.answers)),
+    "member-s": lambda choice: figure(choice.report.member_seconds_per_answer, 2),
+    "vs its best member": lambda choice: compared(choice.vs_best_own),
+}
 
 
 class Members(QuestionStudy):
@@ -55,20 +70,30 @@ class Members(QuestionStudy):
         """Put the questions to every choice of members. Raises RequestError if there are too few or too many."""
         plan, task = plan_scaling(ask.ensemble.config, self.options), ask.task.name
         choices = judge_scaling(plan, ask(list(plan.values()), asked))
-        found = accuracies(choices)
+        found: dict[int, list[float]] = defaultdict(list)  # accuracies by the number of members
+        for choice in choices:
+            found[len(choice.members)].append(choice.report.accuracy)
         means = ", ".join(f"{n}: {mean(values):.1%}" for n, values in found.items())
         return StudyResult(
             study=self.name,
             heading=f"{task}: {len(asked)} questions",
-            tables=[Table(_COLUMNS, list(map(_row, choices)))],
-            data=to_json(task, choices),
+            tables=[table_of(_CELLS, choices)],
+            data={
+                "task": task,
+                "n": len(asked),
+                "by_number": {
+                    str(n): {"mean": mean(values), "best": max(values), "worst": min(values)}
+                    for n, values in found.items()
+                },
+                "choices": [choice.to_json() for choice in choices],
+            },
             remarks=[f"Mean accuracy by the number of members: {means}."],
             plots=_plots(found, f"More members on {task}, {len(asked)} questions"),
             failure=failure(choice.report for choice in choices),
         )
 
 
-def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
+def plan_scaling(config: Config, options: str = "") -> dict[tuple[str, ...], System]:
     """The system of every choice of members, fewest members first.
 
     Args:
@@ -85,55 +110,14 @@ def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
     return {choice: system_at(point, config, suffix_of(options, config)) for choice, point in points.items()}
 
 
-def judge_scaling(plan: Mapping[Choice, System], answers: Mapping[System, Sequence[Graded]]) -> list[ChoiceReport]:
+def judge_scaling(plan: Mapping[tuple[str, ...], System], answers: Mapping[System, Sequence[Graded]]) -> list[Choice]:
     """Evaluate the answers of the plan's systems, all to the same questions."""
-    reports = dict(zip(answers, summarise(answers), strict=True))
-    right = {system: [answer.is_right for answer in given] for system, given in answers.items()}
+    reports = summarise(answers)
 
-    def vs_best_own(choice: Choice, system: System) -> Comparison | None:
-        best = max((plan[(name,)] for name in choice), key=lambda own: sum(right[own]))
-        return compare(right[system], right[best]) if len(choice) > 1 else None
+    def best_of(choice: tuple[str, ...]) -> SystemReport:
+        return max((reports[plan[name,]] for name in choice), key=lambda own: own.num_right)
 
-    return [ChoiceReport(choice, reports[system], vs_best_own(choice, system)) for choice, system in plan.items()]
-
-
-def accuracies(choices: Sequence[ChoiceReport]) -> dict[int, list[float]]:
-    """Those of all choices, by the number of members."""
-    found: dict[int, list[float]] = {}
-    for choice in choices:
-        found.setdefault(len(choice.members), []).append(choice.report.accuracy)
-    return found
-
-
-def to_json(task: str, choices: Sequence[ChoiceReport]) -> dict[str, Any]:
-    """Plain values."""
-    return {
-        "task": task,
-        "n": choices[0].report.num_questions,
-        "by_number": {
-            str(n): {"mean": mean(found), "best": max(found), "worst": min(found)}
-            for n, found in accuracies(choices).items()
-        },
-        "choices": [
-            {
-                "members": list(choice.members),
-                "system": choice.report.system.name,
-                **choice.report.to_json(),
-                "vs_best_own": asdict(choice.vs_best_own) if choice.vs_best_own else None,
-            }
-            for choice in choices
-        ],
-    }
-
-
-def _row(choice: ChoiceReport) -> list[str]:
-    return [
-        " + ".join(choice.members),
-        str(len(choice.members)),
-        accuracy(choice.report),
-        figure(choice.report.member_seconds_per_answer, 2),
-        compared(choice.vs_best_own),
-    ]
+    return [Choice(names, reports[one], reports[one].compared(best_of(names))) for names, one in plan.items()]
 
 
 def _plots(found: Mapping[int, Sequence[float]], title: str) -> list[Spec]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -138,13 +138,22 @@ def _number(text: str, factor: float) -> str:
     return f"{float(text.replace(',', '')) * factor:.10g}"
 
 
-def accuracy(report: SystemReport) -> str:
-    """Example: "15.5% (11.1% to 21.2%)"."""
-    return share(report.num_right, report.num_questions)
+def table_of(cells: Mapping[str, Callable[[Any], str]], rows: Iterable[Any], title: str = "") -> Table:
+    """A table with a row for each of `rows`.
+
+    Args:
+        cells: each column's cell in a row, by the column's name.
+    """
+    return Table(tuple(cells), [[cell(row) for cell in cells.values()] for row in rows], title)
+
+
+def report_cells(*columns: str) -> dict[str, Callable[[SystemReport], str]]:
+    """The columns of these names, of a table of systems."""
+    return {column: _CELLS[column] for column in columns}
 
 
 def share(num_right: int, num_all: int) -> str:
-    """A share with its 95 % interval; a dash if the total is 0."""
+    """A share with its 95 % interval; a dash if the total is 0. Example: "15.5% (11.1% to 21.2%)"."""
     if not num_all:
         return NOT_KNOWN
     low, high = wilson_interval(num_right, num_all)
@@ -163,12 +172,23 @@ def compared(comparison: Comparison | None) -> str:
 
 def failure(reports: Iterable[SystemReport]) -> str:
     """A sentence on answers that failed and count as wrong; "" if there are none."""
-    failed = {report.system: report for report in reports if report.num_failed}
+    failed = {report.system.name: report.errors for report in reports if report.errors}
     if not failed:
         return ""
-    counts = ", ".join(f"{system.name} {report.num_failed}" for system, report in failed.items())
-    first = next(iter(failed.values())).first_error
-    return f"answers failed and count as wrong ({counts}); the first: {first}"
+    counts = ", ".join(f"{name} {len(errors)}" for name, errors in failed.items())
+    return f"answers failed and count as wrong ({counts}); the first: {next(iter(failed.values()))[0]}"
+
+
+_CELLS: dict[str, Callable[[SystemReport], str]] = {
+    "system": lambda report: report.system.name,
+    "accuracy (95 %)": lambda report: share(report.num_right, len(report.answers)),
+    "failed": lambda report: str(len(report.errors)),
+    "ensembled": lambda report: f"{report.share_ensembled:.1%}",
+    "ms/token": lambda report: figure(report.ms_per_token, 1),
+    "s/answer": lambda report: figure(report.seconds_per_answer, 2),
+    "member-s": lambda report: figure(report.member_seconds_per_answer, 2),
+    "vs best member": lambda report: compared(report.vs_best_member),
+}
 
 
 def colours_of(names: Sequence[str], members: Sequence[str]) -> dict[str, str]:

@@ -23,8 +23,8 @@ answer and does not begin with an article, which may begin any answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
@@ -33,10 +33,10 @@ from pydantic import Field
 from gac_app.charts import SOFT, Panel, Series, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
-from gac_app.evaluation.running import Graded, System, parse_systems, with_whole_answers
+from gac_app.evaluation.metrics import wilson_interval
+from gac_app.evaluation.running import Graded, System, SystemReport, parse_systems, summarise, with_whole_answers
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, colours_of, compared, share
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, colours_of, compared, share, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
@@ -44,7 +44,6 @@ Plant = Literal["word", "sentence"]
 
 # Places of words in an answer, from 1; from first to last.
 PLACES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64))
-_COLUMNS = ("system", "right without", "right with it (95 %)", "recovered (95 %)", "vs best member")
 _RESULT = re.compile(r"(?<==)\s*\$?(\d+)(?![\d,.]*\d)")  # "= 24": a whole number after an equals sign
 _NUMBER = re.compile(r"(?<![\d.,])(\d+)(?![\d,.]*\d)")
 _ARTICLES = ("a", "an", "the")
@@ -63,44 +62,54 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One system. Failed answers count as wrong; `num_failed` counts those of both runs.
+    """One system's answers without and with the plant. The best member is the one most often right with it."""
 
-    Attributes:
-        num_recovered: right with the plant, of those `num_right_without` it.
-        num_right_planted: right with the plant, of all.
-        vs_best_member: over all questions with the plant; the best member is the one most often right there.
-        kept: the spread of the error, by place, up to the longest answer.
-    """
-
-    system: System
-    num_questions: int
-    num_right_without: int
-    num_right_planted: int
-    num_recovered: int
-    num_failed: int
-    vs_best_member: Comparison | None
-    kept: tuple[Kept, ...]
+    without: SystemReport
+    planted: SystemReport
 
     @property
-    def share_recovered(self) -> float | None:
-        """None if it was never right without the plant."""
-        return self.num_recovered / self.num_right_without if self.num_right_without else None
+    def name(self) -> str:
+        return self.planted.system.name
+
+    @property
+    def num_recovered(self) -> int:
+        """Right with the plant, of those right without it."""
+        return sum(a and b for a, b in zip(self.without.is_right, self.planted.is_right, strict=True))
+
+    @property
+    def kept(self) -> list[Kept]:
+        """The spread of the error, by place, up to the longest answer."""
+        pairs = zip(self.without.answers, self.planted.answers, strict=True)
+        answers = [words_kept(a.text, b.text) for a, b in pairs if not (a.error or b.error)]
+        by_place = {
+            (first, last): [kept for words in answers for kept in words[first - 1 : last]] for first, last in PLACES
+        }
+        return [Kept(*place, len(words), sum(words) / len(words)) for place, words in by_place.items() if words]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        right = self.num_right_without
+        num_right, compared = self.without.num_right, self.planted.vs_best_member
         return {
-            "accuracy_without": right / self.num_questions,
-            "accuracy_planted": self.num_right_planted / self.num_questions,
-            "ci_planted": list(wilson_interval(self.num_right_planted, self.num_questions)),
-            "num_right_without": right,
+            "accuracy_without": self.without.accuracy,
+            "accuracy_planted": self.planted.accuracy,
+            "ci_planted": list(self.planted.interval),
+            "num_right_without": num_right,
             "num_recovered": self.num_recovered,
-            "share_recovered": self.share_recovered,
-            "ci_recovered": list(wilson_interval(self.num_recovered, right)) if right else None,
-            "errors": self.num_failed,
-            "vs_best_member": asdict(self.vs_best_member) if self.vs_best_member else None,
+            "share_recovered": self.num_recovered / num_right if num_right else None,
+            "ci_recovered": list(wilson_interval(self.num_recovered, num_right)) if num_right else None,
+            "errors": len(self.without.errors) + len(self.planted.errors),
+            "vs_best_member": compared and compared.to_json(),
             "kept_by_place": [asdict(kept) for kept in self.kept],
         }
+
+
+_CELLS: dict[str, Callable[[Recovery], str]] = {
+    "system": lambda one: one.name,
+    "right without": lambda one: f"{one.without.accuracy:.1%}",
+    "right with it (95 %)": lambda one: share(one.planted.num_right, len(one.planted.answers)),
+    "recovered (95 %)": lambda one: share(one.num_recovered, one.without.num_right),
+    "vs best member": lambda one: compared(one.planted.vs_best_member),
+}
 
 
 class Snowball(QuestionStudy):
@@ -129,21 +138,20 @@ class Snowball(QuestionStudy):
         systems = self.systems_of(config)
         without, with_plants = ask(systems, asked), ask.by(spoilt, ", wrong beginning")(systems, asked)
         found = judge_snowball(ask.task, asked, without, with_plants)
-        colours = colours_of([system.name for system in systems], config.member_names)
         title = f"A wrong {self.plant} planted: {ask.task.name}, {len(asked)} questions"
-        given = (answer for answers in (*without.values(), *with_plants.values()) for answer in answers)
-        errors = [answer.error for answer in given if answer.error]
+        runs = [one.without for one in found] + [one.planted for one in found]
+        errors = [error for run in runs for error in run.errors]
         return StudyResult(
             study=self.name,
             heading=f"{ask.task.name}, a wrong {self.plant} planted: {len(asked)} questions",
-            tables=[Table(_COLUMNS, _rows(found)), _spread(found)],
+            tables=[table_of(_CELLS, found), _spread(found)],
             data={
                 "task": ask.task.name,
                 "plant": self.plant,
                 "n": len(asked),
-                "systems": {one.system.name: one.to_json() for one in found},
+                "systems": {one.name: one.to_json() for one in found},
             },
-            plots=line_charts(title, [_recovered(found, colours), _kept_words(found, colours)]),
+            plots=line_charts(title, _panels(found, colours_of([one.name for one in found], config.member_names))),
             failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
         )
 
@@ -229,23 +237,13 @@ def judge_snowball(
         task: without plants.
         without, planted: of the same systems to `questions`, in their order.
     """
-    right_without = {system: _judged(task, questions, given) for system, given in without.items()}
-    right_planted = {system: _judged(task, questions, given) for system, given in planted.items()}
-    members = [system for system in planted if system.alone is not None]
-    best = max(members, key=lambda system: sum(right_planted[system]), default=None)
-    return [
-        Recovery(
-            system=system,
-            num_questions=len(questions),
-            num_right_without=sum(right_without[system]),
-            num_right_planted=sum(right),
-            num_recovered=sum(a and b for a, b in zip(right_without[system], right, strict=True)),
-            num_failed=sum(bool(answer.error) for answer in (*without[system], *planted[system])),
-            vs_best_member=compare(right, right_planted[best]) if best and best != system else None,
-            kept=_kept(without[system], planted[system]),
-        )
-        for system, right in right_planted.items()
-    ]
+
+    def judged(answers: Sequence[Graded]) -> list[Graded]:
+        pairs = zip(questions, answers, strict=True)
+        return [replace(one, is_right=not one.error and is_said(task, question, one.text)) for question, one in pairs]
+
+    first, last = (summarise({system: judged(given) for system, given in run.items()}) for run in (without, planted))
+    return [Recovery(first[system], last[system]) for system in last]
 
 
 def is_said(task: Task, question: Question, text: str) -> bool:
@@ -271,57 +269,26 @@ def words_kept(text: str, planted: str) -> list[bool]:
     return kept
 
 
-def _kept(without: Sequence[Graded], planted: Sequence[Graded]) -> tuple[Kept, ...]:
-    pairs = [(a.text, b.text) for a, b in zip(without, planted, strict=True) if not (a.error or b.error)]
-    answers = [words_kept(text, planted_text) for text, planted_text in pairs]
-    found = ((first, last, [kept for words in answers for kept in words[first - 1 : last]]) for first, last in PLACES)
-    return tuple(Kept(first, last, len(words), sum(words) / len(words)) for first, last, words in found if words)
-
-
-def _judged(task: Task, questions: Sequence[Question], answers: Sequence[Graded]) -> list[bool]:
-    return [
-        not answer.error and is_said(task, question, answer.text)
-        for question, answer in zip(questions, answers, strict=True)
-    ]
-
-
-def _rows(found: Sequence[Recovery]) -> list[list[str]]:
-    return [
-        [
-            one.system.name,
-            f"{one.num_right_without / one.num_questions:.1%}",
-            share(one.num_right_planted, one.num_questions),
-            share(one.num_recovered, one.num_right_without),
-            compared(one.vs_best_member),
-        ]
-        for one in found
-    ]
-
-
 def _spread(found: Sequence[Recovery]) -> Table:
     """The spread of the error."""
-    places = sorted({(kept.first, kept.last) for one in found for kept in one.kept})
-    rows = []
-    for one in found:
-        shares = {(kept.first, kept.last): f"{kept.share:.0%} of {kept.num_words:,}" for kept in one.kept}
-        rows.append([one.system.name, *(shares.get(place, NOT_KNOWN) for place in places)])
+    shares = {
+        one.name: {(kept.first, kept.last): f"{kept.share:.0%} of {kept.num_words:,}" for kept in one.kept}
+        for one in found
+    }
+    places = [place for place in PLACES if any(place in by_place for by_place in shares.values())]
+    rows = [[name, *(by_place.get(place, NOT_KNOWN) for place in places)] for name, by_place in shares.items()]
     columns = ("system", *(f"word {first}" if first == last else f"words {first} to {last}" for first, last in places))
     return Table(columns, rows, "Words of the answer without the plant that are still written with it, by their place")
 
 
-def _recovered(found: Sequence[Recovery], colours: Mapping[str, str]) -> Panel:
-    series = {}
+def _panels(found: Sequence[Recovery], colours: Mapping[str, str]) -> list[Panel]:
+    recovered, kept = {}, {}
     for one in found:
-        without, with_it = (100 * num / one.num_questions for num in (one.num_right_without, one.num_right_planted))
-        series[one.system.name] = Series([(without, with_it)], colours[one.system.name])
-    furthest = max(line.points[0][0] for line in series.values())
-    series["as often with it as without"] = Series([(0.0, 0.0), (furthest, furthest)], SOFT)
-    return Panel("right without, %", "right with it, %", series)
-
-
-def _kept_words(found: Sequence[Recovery], colours: Mapping[str, str]) -> Panel:
-    series = {
-        one.system.name: Series([(float(kept.first), 100 * kept.share) for kept in one.kept], colours[one.system.name])
-        for one in found
-    }
-    return Panel("place in the answer, words", "words kept of the answer without it, %", series)
+        recovered[one.name] = Series([(100 * one.without.accuracy, 100 * one.planted.accuracy)], colours[one.name])
+        kept[one.name] = Series([(float(part.first), 100 * part.share) for part in one.kept], colours[one.name])
+    furthest = max(line.points[0][0] for line in recovered.values())
+    recovered["as often with it as without"] = Series([(0.0, 0.0), (furthest, furthest)], SOFT)
+    return [
+        Panel("right without, %", "right with it, %", recovered),
+        Panel("place in the answer, words", "words kept of the answer without it, %", kept),
+    ]

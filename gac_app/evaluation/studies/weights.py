@@ -37,7 +37,7 @@ from gac_app.evaluation.running import (
     system_at,
 )
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table, accuracy, compared, failure
+from gac_app.evaluation.studies.result import StudyResult, compared, failure, share, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.thresholds import OPTIONS
 from gac_app.evaluation.tasks import Question, halves
@@ -49,47 +49,30 @@ Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[
 
 _TENTHS, _QUARTERS = 10, 4  # steps of the grid for two members, and for more
 _LEAD_IN = "\n"  # a first token can only be predicted after some text
-_COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average", "vs best member")
 
 
 @dataclass(frozen=True, slots=True)
 class WeightMethod:
     """One method. `weights` are by member name and sum to 1; None if they change with the text."""
 
-    system: System
+    name: str
     weights: dict[str, float] | None
     development: SystemReport
     held_out: SystemReport
 
-
-@dataclass(frozen=True, slots=True)
-class WeightReport:
-    """The result. `tried`: the development accuracies of all weights on the grid, best first."""
-
-    task: str
-    methods: Mapping[str, WeightMethod]  # each member alone too, as `alone:MEMBER`
-    tried: Sequence[tuple[Point, float]]
-    perplexities: dict[str, float]  # per word of the question texts
-
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        some = next(iter(self.methods.values()))
-        return {
-            "task": self.task,
-            "n_development": some.development.num_questions,
-            "n_held_out": some.held_out.num_questions,
-            "methods": {
-                name: {
-                    "system": method.system.name,
-                    "weights": method.weights,
-                    "development": method.development.to_json(),
-                    "held_out": method.held_out.to_json(),
-                }
-                for name, method in self.methods.items()
-            },
-            "tried": [{"weights": list(weights), "accuracy": accuracy} for weights, accuracy in self.tried],
-            "perplexity_per_word": self.perplexities,
-        }
+        halves = {"development": self.development.to_json(), "held_out": self.held_out.to_json()}
+        return {"system": self.held_out.system.name, "weights": self.weights, **halves}
+
+
+_CELLS: dict[str, Callable[[WeightMethod], str]] = {
+    "method": lambda one: one.name,
+    "weights": lambda one: " : ".join(f"{weight:g}" for weight in (one.weights or {}).values()) or "follow the text",
+    "development": lambda one: f"{one.development.accuracy:.1%}",
+    "held out (95 %)": lambda one: share(one.held_out.num_right, len(one.held_out.answers)),
+    "vs average": lambda one: compared(next(iter(one.held_out.vs.values()))),
+    "vs best member": lambda one: compared(one.held_out.vs_best_member),
+}
 
 
 class Weights(QuestionStudy):
@@ -103,59 +86,57 @@ class Weights(QuestionStudy):
     options: str = OPTIONS
 
     def run(self, ask: Evaluator, asked: Sequence[Question]) -> StudyResult:
-        """Compare the methods above. Raises RequestError if there is nothing to weigh."""
-        report = sweep_weights(ask.ensemble, ask, ask.task.name, asked, self.options)
-        found = report.methods["average"]
+        """Compare the methods above, and each member alone.
+
+        Raises:
+            RequestError: there is only one member, or there are too few questions.
+        """
+        ensemble, config, task = ask.ensemble, ask.ensemble.config, ask.task.name
+        names = config.member_names
+        if len(names) < 2:
+            raise RequestError("weights", "have nothing to weigh: there is only one member")
+        both = development, held_out = halves(asked)
+        suffix = suffix_of(self.options, config)
+        tried = accuracies_on_grid(config, ask, development, suffix)
+        perplexities = {name: perplexity_per_word(ensemble, name, development) for name in names}
+        points = points_of(names, tried, perplexities)
+        systems = {method: system_at(point, config, suffix) for method, point in points.items()}
+        systems["posterior"] = parse_system("every-step+posterior" + suffix, config)
+        given = [ask(list(dict.fromkeys(systems.values())), half) for half in both]
+        first, last = (summarise(answers, [systems["average"]]) for answers in given)
+        weights = {method: dict(zip(names, point, strict=True)) for method, point in points.items()}
+        methods = [WeightMethod(name, weights.get(name), first[one], last[one]) for name, one in systems.items()]
+        ranked = sorted(tried.items(), key=lambda pair: -pair[1])
         return StudyResult(
             study=self.name,
-            heading=f"{report.task}: {found.development.num_questions} questions to find weights, "
-            f"{found.held_out.num_questions} held out",
-            tables=[Table(_COLUMNS, _rows(report))],
-            data=report.to_json(),
-            plots=_plots(report, ask.ensemble.config.member_names),
-            failure=failure(one for method in report.methods.values() for one in (method.development, method.held_out)),
+            heading=f"{task}: {len(development)} questions to find weights, {len(held_out)} held out",
+            tables=[table_of(_CELLS, methods)],
+            data={
+                "task": task,
+                "n_development": len(development),
+                "n_held_out": len(held_out),
+                "methods": {method.name: method.to_json() for method in methods},
+                "tried": [{"weights": list(point), "accuracy": accuracy} for point, accuracy in ranked],
+                "perplexity_per_word": perplexities,
+            },
+            plots=_plots(f"Weights on {task}", methods, tried, names),
+            failure=failure(one for method in methods for one in (method.development, method.held_out)),
         )
 
 
-def sweep_weights(
-    ensemble: Ensemble, ask: Ask, task: str, questions: Sequence[Question], options: str = ""
-) -> WeightReport:
-    """Find weights on one half of `questions` and compare the methods on the other.
-
-    Args:
-        ask: gives every system's answers to questions, in their order; may be called often.
-        options: of all ensembles, as in a system's name: `paper`; "" = the configuration's.
-
-    Raises:
-        RequestError: there is only one member, or there are too few questions.
-    """
-    names = ensemble.config.member_names
-    if len(names) < 2:
-        raise RequestError("weights", "have nothing to weigh: there is only one member")
-    development, held_out = halves(questions)
-    suffix = suffix_of(options, ensemble.config)
-    tried = accuracies_on_grid(ensemble.config, ask, development, suffix)
-    perplexities = {name: perplexity_per_word(ensemble, name, development) for name in names}
-    points = {
-        **{f"alone:{name}": _vertex(index, len(names)) for index, name in enumerate(names)},
+def points_of(
+    names: Sequence[str], tried: Mapping[Point, float], perplexities: Mapping[str, float]
+) -> dict[str, Point]:
+    """Each method's weights, of those that have some. `tried`: the development accuracies on the grid."""
+    only = {name: tuple(float(name == other) for other in names) for name in names}  # all the weight on one member
+    return {
+        **{f"alone:{name}": point for name, point in only.items()},
         "average": even(len(names)),
-        "score": _shares([tried[_vertex(index, len(names))] for index in range(len(names))]),
+        "score": _shares([tried[point] for point in only.values()]),
         "perplexity": _shares([1 / perplexities[name] for name in names]),
-        "tuned": best_of(tried),
+        # Of equals the most even.
+        "tuned": max(tried, key=lambda point: (tried[point], -sum(weight**2 for weight in point))),
     }
-    systems = {method: system_at(point, ensemble.config, suffix) for method, point in points.items()}
-    systems["posterior"] = parse_system("every-step+posterior" + suffix, ensemble.config)
-    weights = {method: dict(zip(names, point, strict=True)) for method, point in points.items()}
-    first, last = (_reports(systems, ask, half) for half in (development, held_out))
-    return WeightReport(
-        task=task,
-        methods={
-            method: WeightMethod(system, weights.get(method), first[system], last[system])
-            for method, system in systems.items()
-        },
-        tried=sorted(tried.items(), key=lambda pair: -pair[1]),
-        perplexities=perplexities,
-    )
 
 
 def accuracies_on_grid(
@@ -172,20 +153,7 @@ def accuracies_on_grid(
     grid = simplex_grid(num_members, _TENTHS if num_members == 2 else _QUARTERS)
     systems = {point: system_at(point, config, suffix) for point in (even(num_members), *map(rounded, grid))}
     given = ask(list(systems.values()), development)
-    return {
-        point: sum(answer.is_right for answer in given[system]) / len(given[system])
-        for point, system in systems.items()
-    }
-
-
-def best_of(accuracies: Mapping[Point, float]) -> Point:
-    """The most accurate point; among equals the most even one."""
-    return max(accuracies, key=lambda point: (accuracies[point], -sum(weight**2 for weight in point)))
-
-
-def _vertex(index: int, num_members: int) -> Point:
-    """All the weight on one member."""
-    return tuple(float(index == other) for other in range(num_members))
+    return {point: SystemReport(system, given[system]).accuracy for point, system in systems.items()}
 
 
 def _shares(values: Sequence[float]) -> Point:
@@ -203,36 +171,15 @@ def perplexity_per_word(ensemble: Ensemble, name: str, questions: Sequence[Quest
     return math.exp(min(-log_prob / sum(len(text.split()) for text in texts), 700.0))
 
 
-def _reports(systems: Mapping[str, System], ask: Ask, half: Sequence[Question]) -> dict[System, SystemReport]:
-    """Reports on a half, with `vs` the average."""
-    given = ask(list(dict.fromkeys(systems.values())), half)
-    return dict(zip(given, summarise(given, [systems["average"]]), strict=True))
-
-
-def _rows(report: WeightReport) -> list[list[str]]:
-    average = report.methods["average"].held_out.system
-    return [
-        [
-            name,
-            " : ".join(f"{weight:g}" for weight in method.weights.values()) if method.weights else "follow the text",
-            f"{method.development.accuracy:.1%}",
-            accuracy(method.held_out),
-            compared(method.held_out.vs[average.name]),
-            compared(method.held_out.vs_best_member),
-        ]
-        for name, method in report.methods.items()
-    ]
-
-
-def _plots(report: WeightReport, names: Sequence[str]) -> list[Spec]:
+def _plots(
+    title: str, methods: Sequence[WeightMethod], tried: Mapping[Point, float], names: Sequence[str]
+) -> list[Spec]:
     """Accuracy over two members' weights; no plot for more members."""
     if len(names) != 2:
         return []
-    tried = sorted((weights[0], 100 * accuracy) for weights, accuracy in report.tried)
-    held_out = sorted(
-        (method.weights[names[0]], 100 * method.held_out.accuracy)
-        for method in report.methods.values()
-        if method.weights
-    )
-    series = {"development half": Series(tried), "held-out half": Series(held_out)}
-    return line_charts(f"Weights on {report.task}", [Panel(f"weight of {names[0]}", "accuracy, %", series)])
+    held_out = [(one.weights[names[0]], 100 * one.held_out.accuracy) for one in methods if one.weights]
+    series = {
+        "development half": Series(sorted((weights[0], 100 * accuracy) for weights, accuracy in tried.items())),
+        "held-out half": Series(sorted(held_out)),
+    }
+    return line_charts(title, [Panel(f"weight of {names[0]}", "accuracy, %", series)])
