@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import logging
 import threading
@@ -18,7 +19,6 @@ from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_
 from gac_app.errors import UNEXPECTED, GacError, StorageError
 from gac_app.loading import load_ensemble, load_models, planned, unite
 from gac_app.services.battles.arena import ArenaService
-from gac_app.services.garbage import leave_out
 from gac_app.services.lab.lab import Lab
 from gac_app.services.members import Members, MemberState
 from gac_app.services.mirror.exports import Exports
@@ -149,7 +149,7 @@ def _load(config: Config, members: Members, gpu: Gpu | None) -> None:
             _use_threads(config, members)
         else:
             _use_zero_gpu(config, members, gpu)
-        leave_out()  # what was loaded stays; collecting it as well would hold up everybody
+        gc.freeze()  # what was loaded stays; collecting it as well would hold up everybody
     except GacError as error:
         logger.error("%s", error)
         members.set_failed(str(error))

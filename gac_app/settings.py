@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 
-from gac_app.validation import Frozen
+from gac_app.validation import Frozen, is_shallow
 
 MAX_NEW_TOKENS = 32_768
 MAX_BIASES = 1024  # tokens
@@ -186,7 +186,7 @@ class Settings(Frozen):
     def _check_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
         if schema is None:
             return None
-        if not _is_shallow(schema, MAX_SCHEMA_DEPTH):
+        if not is_shallow(schema, MAX_SCHEMA_DEPTH):
             raise ValueError(f"is nested more than {MAX_SCHEMA_DEPTH} deep")
         try:
             num_chars = len(json.dumps(schema, allow_nan=False))
@@ -258,15 +258,6 @@ class Settings(Frozen):
     def reads_along(self) -> bool:
         """Whether members whom the gate does not ask may read along with it."""
         return self.mode == "gate" and self.gate_policy != "lazy"
-
-
-def _is_shallow(value: Any, depth: int) -> bool:
-    """Whether a JSON value is nested at most so deep."""
-    level = [value]
-    for _ in range(depth):
-        parts = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
-        level = [part for some in parts for part in some]
-    return not level
 
 
 # How a token is chosen from a distribution.

@@ -1,7 +1,8 @@
-"""Base of values that pydantic checks once, and its error messages in one sentence."""
+"""Base of values that pydantic checks once, its error messages in one sentence, and checks of texts and JSON."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -36,3 +37,19 @@ def message_of(item: Any) -> str:
 def shortened(text: str, most: int = _MAX_QUOTED_CHARS) -> str:
     """The text, cut to what a message may quote."""
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def is_shallow(value: Any, max_levels: int) -> bool:
+    """Whether a JSON value is nested at most so deep."""
+    level = [value]
+    for _ in range(max_levels):
+        parts = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
+        level = [part for part in parts if isinstance(part, dict | list | tuple)]
+        if not level:
+            return True
+    return False
+
+
+def harmless(cell: str) -> str:
+    """A cell with an apostrophe in front if a spreadsheet would take it for a formula."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

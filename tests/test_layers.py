@@ -16,10 +16,10 @@ PACKAGE = ROOT / "gac_app"
 
 # Each layer with the layers that it may import; layers beside each other know nothing of one another.
 LAYERS: dict[str, set[str]] = {"errors": set()}
-LAYERS["validation"] = LAYERS["folders"] = set()
+LAYERS["validation"] = LAYERS["folders"] = LAYERS["recent"] = set()
 LAYERS["member_config"] = LAYERS["settings"] = {"validation"}
 LAYERS["config"] = {"errors", "member_config", "settings", "validation"}
-CONFIG = LAYERS["config"] | {"config"}
+CONFIG = LAYERS["config"] | {"config", "recent"}
 LAYERS["plugins"] = {"errors"}
 LAYERS["config_file"] = CONFIG
 LAYERS["vocab"] = CONFIG
@@ -27,9 +27,9 @@ LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
 LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
 LAYERS["executors"] = LAYERS["storage"] | {"plugins"}
-LAYERS["charts"] = LAYERS["spreadsheet"] = set()
+LAYERS["charts"] = set()
 LAYERS["arena"] = LAYERS["decoding"] | {"decoding"}
-LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts", "spreadsheet"}
+LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services", "folders"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
@@ -80,7 +80,7 @@ _ROOM_ORDERS = {
     "storage": "text migrations database runs battles studies servers tombstones store",
     "evaluation": "tasks metrics running advising studies registered harness",
     "library": "closing answer prompts room in_threads sources step gac given processor",
-    "services": "garbage visitors origin settling members queue exports mirror runs completions lab battles",
+    "services": "visitors origin settling members queue exports mirror runs completions lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

@@ -13,10 +13,12 @@ import os
 import threading
 import time
 import unicodedata
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
+
+from gac_app.recent import Recent
 
 Flag = Literal["fast", "duplicate", "burst", "same-prompt", "agreement"]
 
@@ -154,7 +156,7 @@ class _Recent(Generic[K, V]):
 
     def __init__(self, new: Callable[[], V], clock: Callable[[], float]) -> None:
         self._new, self._clock = new, clock
-        self._values: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._values: Recent[K, tuple[float, V]] = Recent(_MAX_KEPT)
 
     def known(self, key: K) -> V | None:
         since, value = self._values.get(key, (0.0, None))
@@ -164,8 +166,6 @@ class _Recent(Generic[K, V]):
         if self.known(key) is None:
             self._values[key] = self._clock(), self._new()
         self._values.move_to_end(key)
-        while len(self._values) > _MAX_KEPT:
-            self._values.popitem(last=False)
         return self._values[key][1]
 
     def drop(self, key: K) -> None:

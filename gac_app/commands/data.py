@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Iterable
@@ -17,7 +18,6 @@ from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.environment import database_url
 from gac_app.errors import RequestError
 from gac_app.services.exports.formats import Format
-from gac_app.services.garbage import collect_seldom
 
 if TYPE_CHECKING:
     from gac_app.storage import Store
@@ -77,7 +77,8 @@ def import_lines(
     from gac_app.services.mirror.files import import_files
 
     with closing(_store(config)) as store:
-        collect_seldom()  # else collecting would take over a third of the time
+        gc.freeze()  # else collecting takes a quarter of the time
+        gc.set_threshold(20_000)
         done = import_files(Exports(store), files)
     typer.echo(str(done))
     if done.num_bad:

@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from gac_app.errors import ConfigError, ModelLoadError, StorageError
+from gac_app.recent import Recent
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +49,18 @@ class QuietLog(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._passed: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()  # -> start time, count
+        self._passed: Recent[tuple[object, ...], tuple[float, int]] = Recent(MAX_KINDS)  # -> start time, count
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = _take_words(record)
         if record.levelno < logging.WARNING:
             return True
-        since, num_alike = self._passed.pop(kind, (time.monotonic(), 0))
+        since, num_alike = self._passed.get(kind, (time.monotonic(), 0))
         if time.monotonic() - since > 60:
             if num_alike > PER_MINUTE:
                 record.msg = f"{record.msg} [and {num_alike - PER_MINUTE} more like it]"
             since, num_alike = time.monotonic(), 0
         self._passed[kind] = since, num_alike + 1
-        if len(self._passed) > MAX_KINDS:
-            self._passed.popitem(last=False)
         return num_alike < PER_MINUTE
 
 

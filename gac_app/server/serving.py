@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import os
 from types import FrameType
@@ -14,7 +15,6 @@ from fastapi import FastAPI
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
 from gac_app.server.limits.connections import Connections, limited_protocol
-from gac_app.services.garbage import collect_seldom
 
 DRAIN_S = 3  # for open streams to end
 GONE_S = 8.0  # after the signal; a forward pass in C cannot be interrupted, so the process may have to exit
@@ -64,7 +64,7 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
         )
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    collect_seldom()
+    gc.freeze()  # else collecting what was loaded would hold up everybody for half a second
     try:
         server.run()
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from gac_app.storage.battles.records import (
 )
 from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.schema import current_revision, upgrade
+from gac_app.storage.database.worker import Worker
 from gac_app.storage.runs.history import SORTS
 from gac_app.storage.runs.records import (
     BESIDE,
@@ -59,6 +60,7 @@ __all__ = [
     "StoredStudy",
     "Swap",
     "Turn",
+    "Worker",
     "clean_json",
     "clean_text",
     "current_revision",

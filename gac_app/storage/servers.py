@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import psutil
 from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from gac_app.errors import StorageError
 from gac_app.storage.battles.changes import ANSWERED, CONTINUING, RUNNING
 from gac_app.storage.battles.tables import Battle
-from gac_app.storage.database.engine import storage_errors, writing
-from gac_app.storage.database.repeater import Repeater
+from gac_app.storage.database.engine import REFUSALS, storage_errors, writing
 from gac_app.storage.database.tables import Server, utc_now
+from gac_app.storage.database.worker import Worker
 from gac_app.storage.runs.records import RunStatus
 from gac_app.storage.runs.tables import Run
 
@@ -29,8 +31,8 @@ STOP_S = 1.0  # for a report under way
 _SAME_START_S = 2.0  # a process's start is given in ticks since boot, whose time is an estimate
 
 
-class Heartbeat(Repeater):
-    """Reports from a thread that this server is alive, and interrupts runs of dead servers, until `stop`.
+class Heartbeat(Worker):
+    """Reports from a thread that this server is alive, and interrupts runs of dead servers, until it is closed.
 
     Raises:
         StorageError: the database cannot be written.
@@ -41,12 +43,19 @@ class Heartbeat(Repeater):
         self._engine = engine
         with storage_errors(engine):
             self._beat()
-        super().__init__("gac-heartbeat", BEAT_S, self._beat)
+        super().__init__("gac-heartbeat", self._beat_again, (BEAT_S, BEAT_S), lambda: BEAT_S)
+        self.start()
 
     def leave(self, session: Session) -> None:
         """This server's last write: interrupt its remaining runs."""
         session.execute(delete(Server).where(Server.id == self.server_id))
         _interrupt_stale(session)
+
+    def _beat_again(self, is_last: bool) -> bool:
+        with suppress(StorageError, *REFUSALS):  # other writes fail too, and report it
+            if not is_last:
+                self._beat()
+        return True
 
     def _beat(self) -> None:
         me = psutil.Process()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from gac_app.recent import Recent
 from gac_app.storage import studies
 from gac_app.storage.battles import changes as battle_changes
 from gac_app.storage.battles import queries as battle_queries
@@ -95,9 +95,8 @@ class Store(Database):
 
     def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
         super().__init__(url, retry_s=retry_s)
-        self._looked: OrderedDict[str, int] = (
-            OrderedDict()
-        )  # hash of a key -> the last visitor when `has_imported` looked
+        # hash of a key -> the last visitor when `has_imported` looked
+        self._looked: Recent[str, int] = Recent(_MAX_LOOKED)
         self._heartbeat: Heartbeat | None = None
         if is_owner:
             try:
@@ -111,7 +110,7 @@ class Store(Database):
 
     def close(self, timeout_s: float = 5.0) -> None:
         if self._heartbeat:
-            self._heartbeat.stop(STOP_S)
+            self._heartbeat.close(STOP_S)
             self.write(self._heartbeat.leave)
         super().close(timeout_s)
 
@@ -179,8 +178,6 @@ class Store(Database):
             if visitors.imported_of(session, visitor_key, self._looked.get(name, 0)):
                 return True
         self._looked[name] = newest
-        if len(self._looked) > _MAX_LOOKED:
-            self._looked.popitem(last=False)
         return False
 
     adopt = writes(visitors.adopt)

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,20 +18,11 @@ from gac_app.config import ServerConfig
 from gac_app.errors import GacError
 from gac_app.server.host import bare_host
 from gac_app.server.serving import _Server, serve_host
-from gac_app.services.garbage import THRESHOLDS, collect_seldom
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.fakes import FakeService
 from tests.server.site import free_port, wait_until_up
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    """Other tests have the collector as it was. What is left out stays so: looking at all of it takes seconds."""
-    threshold = gc.get_threshold()
-    yield
-    gc.set_threshold(*threshold)
 
 
 @pytest.fixture
@@ -111,23 +101,3 @@ def test_no_collection_looks_at_what_the_start_has_made(monkeypatch: pytest.Monk
     monkeypatch.setattr(_Server, "run", lambda _: left_out.append(gc.get_freeze_count() - before))
     serve_host(bare_host(FakeService(), ServerConfig()), ServerConfig())  # type: ignore[arg-type]
     assert left_out[0] >= len(made)
-    assert gc.get_threshold() == THRESHOLDS
-
-
-class Cycle:
-    """Refers to itself, so that only the collector frees it."""
-
-    def __init__(self) -> None:
-        self.me = self
-
-
-def test_cycles_that_lived_long_are_found_in_time() -> None:
-    """Refusals and streams leave such cycles: by the usual generations a gigabyte would pile up first."""
-    collect_seldom()
-    old = Cycle()
-    is_there = weakref.ref(old)
-    kept = [[number] for number in range(THRESHOLDS[0] * 2 * THRESHOLDS[1])]
-    del old
-    kept += [[number] for number in range(400_000)]
-    assert is_there() is None
-    assert len(kept) > 400_000

@@ -9,7 +9,6 @@ import json
 import re
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import accumulate
@@ -20,6 +19,7 @@ import torch
 
 from gac_app.decoding.constraints.constraint import Constraint
 from gac_app.errors import ConstraintError, RequestError
+from gac_app.recent import Recent
 from gac_app.validation import shortened
 from gac_app.vocab.union import UnionVocabulary
 
@@ -43,7 +43,7 @@ class Grammars:
     def __init__(self, union: UnionVocabulary) -> None:
         self._union = union
         self._lock, self._building = threading.Lock(), threading.Lock()
-        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._compiled: Recent[str, LLMatcher] = Recent(_NUM_KEPT)
 
     def of(self, schema: Mapping[str, Any]) -> SchemaConstraint:
         """The constraint of an answer that has yet to begin. The first one takes about half a second.
@@ -56,12 +56,10 @@ class Grammars:
         except (TypeError, ValueError, RecursionError):
             raise RequestError("json_schema", "invalid JSON") from None
         with self._lock:
-            found = self._compiled.pop(text, None)
+            found = self._compiled.get(text)
         found = found or self._compile(text)
         with self._lock:
             self._compiled[text] = found
-            while len(self._compiled) > _NUM_KEPT:
-                self._compiled.popitem(last=False)
             return SchemaConstraint(found.deep_copy(), self._union)
 
     def _compile(self, text: str) -> LLMatcher:

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from gac_app.charts import MEMBERS, OTHERS, Spec
 from gac_app.evaluation.metrics import Comparison, wilson_interval
 from gac_app.evaluation.running import SystemReport
-from gac_app.spreadsheet import harmless
+from gac_app.validation import harmless
 
 NOT_KNOWN = "–"  # in a cell without a figure
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
+from gac_app.recent import Recent
 from gac_app.server.limits.bodies import LARGE_BODY, RefusedError
 from gac_app.services.queue.shares import MAX_NAMES, Allowance, client_of
 
@@ -91,7 +91,7 @@ class Callers:
         several = max(4, visitors_per_client // 4)  # visitors hardly ever ask all at once
         self._of_client = Allowance(REQUESTS_PER_S * several, REQUESTS_BURST * several)
         self._newcomers = Allowance(visitors_per_client / 60, visitors_per_client)
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known: Recent[tuple[str, str], None] = Recent(MAX_NAMES)
         self._working: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def caller(self, scope: Scope, visitor_key: str = "") -> Caller:
@@ -120,9 +120,6 @@ class Callers:
         if name not in self._known and (wait_s := self._newcomers.take(caller.client)):
             raise RefusedError(429, "Too many new visitors come from this address.", wait_s)
         self._known[name] = None
-        self._known.move_to_end(name)
-        if len(self._known) > MAX_NAMES:
-            self._known.popitem(last=False)
         if wait_s := self._of_visitor.take(" ".join(name), cost):
             raise RefusedError(429, "Too many requests; please wait a moment.", wait_s)
 

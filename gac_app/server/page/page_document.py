@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from collections import OrderedDict
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gac_app.recent import Recent
 from gac_app.server.limits.callers import Callers, client_in
 from gac_app.ui.assets import first_markup
 from gac_app.ui.requests import ACCOUNT
@@ -31,7 +31,7 @@ class PageDocument:
     def __init__(self, app: ASGIApp, callers: Callers) -> None:
         self.app, self._callers = app, callers
         self._first = first_markup().encode()
-        self._kept: OrderedDict[tuple[object, ...], list[Message]] = OrderedDict()
+        self._kept: Recent[tuple[object, ...], list[Message]] = Recent(MAX_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or (scope["path"].rstrip("/") or "/") not in PATHS:
@@ -40,14 +40,12 @@ class PageDocument:
         headers, account = Headers(scope=scope), scope.get("state", {}).get(ACCOUNT)
         is_zipped = "gzip" in headers.get("accept-encoding", "")
         address = (scope["path"], scope["scheme"], is_zipped, *(headers.get(name, "") for name in _ADDRESS))
-        answer = None if account else self._kept.pop(address, None)
+        answer = None if account else self._kept.get(address)
         if answer is None:
             self._callers.charge(client_in(scope), COST)
             answer = await self._written(scope, receive, is_zipped)
         if answer[0]["status"] == 200 and not account:
             self._kept[address] = answer
-            if len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
         for message in answer:
             await send({**message})  # further out, headers are added
 

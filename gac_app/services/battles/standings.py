@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 from gac_app.arena.rating.leaderboard import Leaderboard, leaderboard_of
 from gac_app.arena.rating.ratings import group_worth_most, rate
 from gac_app.arena.rating.votes import Source, Votebook, VoteFilter, Votes
+from gac_app.recent import Recent
 from gac_app.services.visitors import owner_of
 from gac_app.storage import Store
 
@@ -37,7 +37,7 @@ class Standings:
         self._kept: tuple[Version, Votes] | None = None  # those that count
         self._read_at = self._rating_s = 0.0
         self._drawing: tuple[Votes, dict[frozenset[str], int], dict[str, float]] | None = None
-        self._boards: OrderedDict[tuple[Any, ...], Leaderboard] = OrderedDict()
+        self._boards: Recent[tuple[Any, ...], Leaderboard] = Recent(_KEPT_BOARDS)
         self._lock = threading.Lock()
         self._rating = threading.Lock()
 
@@ -60,8 +60,6 @@ class Standings:
                 if not own:
                     self._rating_s = time.monotonic() - started
             self._boards.move_to_end(key)
-            while len(self._boards) > _KEPT_BOARDS:
-                self._boards.popitem(last=False)
             return self._boards[key]
 
     def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.arena.outcomes import SIDES, Outcome
 from gac_app.errors import GacError
-from gac_app.spreadsheet import harmless
+from gac_app.validation import harmless
 
 if TYPE_CHECKING:  # it loads the database, which a command's options need not wait for
     from gac_app.services.exports.judged import Judged

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 
+from gac_app.recent import Recent
 from gac_app.services.visitors import owner_of
 
 MAX_OWNERS = 50_000  # remembered; the oldest is dropped first
@@ -20,7 +20,7 @@ class Consents:
     """
 
     def __init__(self) -> None:
-        self._owners: OrderedDict[str, dict[str, bool]] = OrderedDict()
+        self._owners: Recent[str, dict[str, bool]] = Recent(MAX_OWNERS)
         self._lock = threading.Lock()
 
     def set(self, visitor_key: str, consents: bool, browser: str = "") -> None:
@@ -31,12 +31,10 @@ class Consents:
         """
         owner = owner_of(visitor_key)
         with self._lock:
-            choices = self._owners.pop(owner, {})
+            choices = self._owners.get(owner, {})
             if browser not in choices and len(choices) >= MAX_BROWSERS:
                 browser, consents = _OTHERS, consents and choices.get(_OTHERS, True)
             self._owners[owner] = {**choices, browser: consents}
-            if len(self._owners) > MAX_OWNERS:
-                self._owners.popitem(last=False)
 
     def has(self, owner: str) -> bool:
         with self._lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any, cast
 
 import orjson
@@ -13,12 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from gac_app.errors import RequestError
 from gac_app.services.mirror.line_shapes import BattleLine, DamagedRun, Deletion, RunLine
 from gac_app.storage import RunStatus
-from gac_app.validation import path_of
+from gac_app.validation import is_shallow, path_of
 
 MAX_LINE_BYTES = 256 * 2**20  # four answers of 32,768 tokens fit
 _MAX_DEPTH = 24
 _MAX_REASON_CHARS = 160
-_NO_BRACKETS = bytes(set(range(256)).difference(b"[]{}"))
 
 Line = RunLine | DamagedRun | BattleLine | Deletion
 
@@ -28,7 +26,6 @@ _BATTLE, _DELETION = TypeAdapter(BattleLine), TypeAdapter(Deletion)
 
 def written_line(line: Mapping[str, Any]) -> str:
     """A line's text, with its end. Raises RequestError if it would be refused when it comes in."""
-    _check_depth(dict(line))
     return json.dumps(_checked(dict(line))) + "\n"
 
 
@@ -48,8 +45,6 @@ def line_of(text: bytes) -> Line:
         raise RequestError("line", f"invalid JSON: {error.msg}") from None
     if not isinstance(value, dict):
         raise RequestError("line", "expected an object: a run, a battle, or what is deleted")
-    if not _is_shallow(text):
-        _check_depth(value)
     return _checked(value)
 
 
@@ -61,6 +56,8 @@ def stamp_of(line: Mapping[str, Any]) -> str:
 
 
 def _checked(line: dict[str, Any]) -> Line:
+    if not is_shallow(line, _MAX_DEPTH):
+        raise RequestError("line", f"is nested more than {_MAX_DEPTH} levels deep")
     try:
         if "battle_id" in line:
             return _BATTLE.validate_python(line)
@@ -74,23 +71,3 @@ def _checked(line: dict[str, Any]) -> Line:
         reason = f"{path_of(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
         printable = "".join(char if char.isprintable() else "?" for char in reason)
         raise RequestError("line", printable[:_MAX_REASON_CHARS]) from None
-
-
-def _is_shallow(text: bytes) -> bool:
-    """Whether a text surely has few levels. Brackets inside strings may leave that open."""
-    brackets = text.translate(None, _NO_BRACKETS)
-    for _ in range(_MAX_DEPTH):
-        if not brackets:
-            return True
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return not brackets
-
-
-def _check_depth(line: dict[str, Any]) -> None:
-    level: list[Any] = [line]
-    for _ in range(_MAX_DEPTH):
-        children = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
-        level = [child for child in children if isinstance(child, dict | list | tuple)]
-        if not level:
-            return
-    raise RequestError("line", f"is nested more than {_MAX_DEPTH} levels deep")

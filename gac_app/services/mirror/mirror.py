@@ -16,16 +16,16 @@ import os
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import blake2b
 
 from gac_app.errors import DamagedError, StorageError
+from gac_app.recent import Recent
 from gac_app.services.mirror.exports import Exports, LinesOf
 from gac_app.services.mirror.files import deletion_line, import_indexed, index_of
 from gac_app.services.mirror.places import Place, Trouble
-from gac_app.storage import DeletedIds, Store
+from gac_app.storage import DeletedIds, Store, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -65,30 +65,29 @@ class Mirror:
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
-        self._first_delay_s = first_delay_s
         self._waiting: dict[str, LinesOf] = {}
         self._postponed: dict[str, LinesOf] = {}  # to wait again
         self._is_copying = False
         self._deletions: list[DeletedIds] = []  # to be marked
-        self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
-        self._changed = threading.Condition()
+        self._written: Recent[str, bytes] = Recent(MAX_WRITTEN)  # id -> digest of its last line
+        self._lock = threading.Lock()
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
-        self._is_closed = False
         self._may_read = False
         self._told_at = self._stepped_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="gac-mirror", daemon=True)
+        self._worker = Worker(
+            "gac-mirror", self._work, (first_delay_s, MAX_DELAY_S), lambda: POSTPONED_S if self._postponed else None
+        )
 
     def start(self) -> None:
         """Copy runs, votes and battles from now on, in the background."""
         self._store.observer = self
-        self._thread.start()
+        self._worker.start()
 
     def read(self) -> None:
         """Fill the database from the files, in the background."""
-        with self._changed:
-            self._may_read = True
-            self._changed.notify()
+        self._may_read = True
+        self._worker.wake()
 
     # --- called by the store; must not wait
 
@@ -99,15 +98,14 @@ class Mirror:
         self._put(battle_id, self._exports.battle_lines)
 
     def deleted(self, gone: DeletedIds) -> None:
-        with self._changed:
-            self._deletions.append(gone)
-            self._changed.notify()
+        self._deletions.append(gone)
+        self._worker.wake()
 
     def _put(self, key: str, lines_of: LinesOf) -> None:
-        with self._changed:
+        with self._lock:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting[key] = lines_of
-            self._changed.notify()
+        self._worker.wake()
 
     # --- called by others
 
@@ -134,36 +132,22 @@ class Mirror:
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Write pending lines, for at most `timeout_s`."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        if self._thread.ident:
-            self._thread.join(timeout_s)
+        self._worker.close(timeout_s)
         self._place.close()
 
     # --- in the mirror's thread
 
-    def _run(self) -> None:
-        delay_s = 0.0
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_closed, delay_s)
-                self._changed.wait_for(self._has_work, POSTPONED_S if self._postponed else None)
-                self._waiting = {**self._postponed, **self._waiting}
-                self._postponed = {}
-                is_last = self._is_closed
-            try:
-                self._catch_up()
-                delay_s = 0.0
-                self._trouble.over()
-            except Exception as error:  # of any kind: nobody would notice if this thread ended
-                self._trouble.note(error)
-                delay_s = min(2 * delay_s, MAX_DELAY_S) or self._first_delay_s
-            if is_last:
-                return
-
-    def _has_work(self) -> bool:
-        return bool(self._is_closed or self._waiting or self._deletions or (self._may_read and not self.is_restored))
+    def _work(self, _is_last: bool) -> bool:
+        with self._lock:
+            self._waiting = {**self._postponed, **self._waiting}
+            self._postponed = {}
+        try:
+            self._catch_up()
+        except Exception as error:  # of any kind: nobody would notice if this thread ended
+            self._trouble.note(error)
+            return False
+        self._trouble.over()
+        return True
 
     def _catch_up(self) -> None:
         """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
@@ -172,21 +156,21 @@ class Mirror:
             key, lines_of = found
             try:
                 lines = lines_of(key)
-                if lines and not self._is_closed and self._is_open(key):
+                if lines and not self._worker.is_closed and self._is_open(key):
                     self._postponed[key] = lines_of
                 else:
                     self._copy(lines)
             except DamagedError:
                 continue  # its owner is told on opening it
             except (OSError, StorageError):
-                with self._changed:
+                with self._lock:
                     self._waiting.setdefault(key, lines_of)
                 raise
-        if self._may_read and not self.is_restored and not self._is_closed:
+        if self._may_read and not self.is_restored and not self._worker.is_closed:
             self._restore()
 
     def _next(self) -> tuple[str, LinesOf] | None:
-        with self._changed:
+        with self._lock:
             key = next(iter(self._waiting), None)
             self._is_copying = key is not None
             return None if key is None else (key, self._waiting.pop(key))
@@ -199,7 +183,7 @@ class Mirror:
             self.deleted(gone)
             self.settle_deletions()
         result = import_indexed(self._exports, index, self._note_progress)
-        if self._is_closed:
+        if self._worker.is_closed:
             return
         logger.info("read from the mirror: %s", result)
         if result.num_bad:
@@ -218,7 +202,7 @@ class Mirror:
         self.progress = num_done, num
         time.sleep(min(MAX_REST_S, now - self._stepped_at))
         self._stepped_at = time.monotonic()
-        return not self._is_closed
+        return not self._worker.is_closed
 
     def _copy(self, lines: list[tuple[str, str]]) -> None:
         for key, line in lines:
@@ -227,9 +211,6 @@ class Mirror:
                 if self._written.get(key) != digest and not self._store.deleted_ids([key]):
                     self._append(line)
                     self._written[key] = digest
-                    self._written.move_to_end(key)
-                    if len(self._written) > MAX_WRITTEN:
-                        self._written.popitem(last=False)
 
     def _mark_gone(self) -> None:
         with self._file:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+
+from gac_app.recent import Recent
 
 _PROCESS_KEY = secrets.token_bytes(32)  # until there are those of a database
 _keys: dict[int, bytes] = {}  # by the period from which on they are used
@@ -73,16 +74,14 @@ class Allowance:
 
     def __init__(self, per_s: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s, self._burst, self._clock = per_s, burst, clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> tokens left, and when
+        self._left: Recent[str, tuple[float, float]] = Recent(MAX_NAMES)  # name -> tokens left, and when
 
     def take(self, name: str, cost: float = 1.0) -> float:
         """Take `cost` tokens. Returns 0, or the seconds until they are available."""
         now = self._clock()
-        left, then = self._left.pop(name, (self._burst, now))
+        left, then = self._left.get(name, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._per_s)
         cost = min(cost, self._burst)
         wait_s = max(0.0, cost - left) / self._per_s
         self._left[name] = (left if wait_s else left - cost), now
-        if len(self._left) > MAX_NAMES:
-            self._left.popitem(last=False)
         return wait_s

@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from gac_app.errors import StorageError
 from gac_app.storage.database.engine import REFUSALS, refusal, scrub
+from gac_app.storage.database.worker import Worker
 
 _log = logging.getLogger(__name__)
-_FIRST_DELAY_S, _MAX_DELAY_S = 0.05, 0.5  # between two attempts while the log is held
+_PAUSES_S = 0.05, 0.5  # while the log is held
 
 
 class _Deletion(NamedTuple):
@@ -32,58 +34,45 @@ class Scrubber:
 
     def __init__(self, engine: Engine, patience_s: float) -> None:
         self._engine, self._patience_s = engine, patience_s
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._waiting: list[_Deletion] = []
         self._is_due = False  # the log may hold something deleted
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name="gac-scrubber", daemon=True)
-        self._thread.start()
+        self._worker = Worker("gac-scrubber", self._scrub, _PAUSES_S)
+        self._worker.start()
 
     def add(self, deletion: Future[None]) -> None:
         """Scrub after a deletion that is committed; its future is done once the log is clean."""
-        with self._changed:
+        with self._lock:
             self._waiting.append(_Deletion(deletion, time.monotonic() + self._patience_s))
-            self._is_due = True
-            self._changed.notify()
+        self._worker.wake()
 
     def close(self) -> None:
         """Try a last time; what still waits then fails."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        self._thread.join()
+        self._worker.close()
 
-    def _run(self) -> None:
-        delay_s = 0.0
-        is_last = False
-        while not is_last:
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_closed, delay_s)
-                self._changed.wait_for(lambda: self._is_closed or self._is_due)
-                is_last, is_due, deletions = self._is_closed, self._is_due, self._waiting
-                self._waiting, self._is_due = [], False
-            error = self._attempt() if is_due else None
-            delay_s = 0.0 if error is None else min(2 * delay_s, _MAX_DELAY_S) or _FIRST_DELAY_S
-            self._answer(deletions, error, is_last)
-
-    def _attempt(self) -> Exception | None:
+    def _scrub(self, is_last: bool) -> bool:
+        """Scrub, and settle the futures of deletions; without success, of those that have waited long enough."""
+        with self._lock:
+            deletions, self._waiting = self._waiting, []
+        self._is_due = self._is_due or bool(deletions)
         try:
-            scrub(self._engine)
+            if self._is_due:
+                scrub(self._engine)
         except (*REFUSALS, TimeoutError) as error:
-            return error
-        return None
-
-    def _answer(self, deletions: list[_Deletion], error: Exception | None, is_last: bool) -> None:
-        """Settle the futures of deletions; without success, of those that have waited long enough."""
-        now = time.monotonic()
-        left = [one for one in deletions if error and one.deadline > now and not is_last]
+            self._give_up(deletions, refusal(error), is_last)
+            return False
+        self._is_due = False
         for one in deletions:
-            if error is None:
-                one.future.set_result(None)
-            elif one not in left:
-                _log.error("the log still holds something deleted: %s", refusal(error))
-                one.future.set_exception(refusal(error))
-        if error:
-            with self._changed:
-                self._waiting[:0] = left
-                self._is_due = True
+            one.future.set_result(None)
+        return True
+
+    def _give_up(self, deletions: list[_Deletion], error: StorageError, is_last: bool) -> None:
+        """Fail the futures of deletions that have waited long enough; the others go on waiting."""
+        now = time.monotonic()
+        left = [one for one in deletions if one.deadline > now and not is_last]
+        for one in deletions:
+            if one not in left:
+                _log.error("the log still holds something deleted: %s", error)
+                one.future.set_exception(error)
+        with self._lock:
+            self._waiting[:0] = left

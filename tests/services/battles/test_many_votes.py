@@ -15,7 +15,6 @@ import pytest
 
 from gac_app.arena.rating.votes import VoteFilter
 from gac_app.services.battles.standings import Standings
-from gac_app.services.garbage import collect_seldom
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.settings import Settings
@@ -102,8 +101,7 @@ def measure(folder: Path, num: int) -> dict[str, float]:
         assert import_files(Exports(store), [folder / "votes.jsonl"]) == ImportResult(num, 0, 0, 0)
 
     print(f"\n{num:,} votes")
-    usual = gc.get_threshold()
-    collect_seldom()  # as `import` and the start of a server do
+    gc.freeze()  # as `import` and the start of a server do
     take("import", import_all)
     print(f"{num / used['import']:,.0f} votes imported per second of the processor")
     take("first view", lambda: standings.leaderboard(ALICE))
@@ -118,7 +116,6 @@ def measure(folder: Path, num: int) -> dict[str, float]:
     again = Standings(store, NAMES, 20)
     take("reading all votes", again._read_news)
     assert again.rated("blind").num_votes == num
-    gc.set_threshold(*usual)
     store.close()
     return used
 
