@@ -25,7 +25,7 @@ def without_stubs() -> Iterator[None]:
     takes two fifths of the import's time and helps only editors. It gives up where a class has no file.
     """
 
-    def no_file(_: object) -> str:
+    def no_file(object: object) -> str:
         raise OSError
 
     getfile, inspect.getfile = inspect.getfile, no_file
