@@ -49,6 +49,7 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(_MAX_HEAD):
             target.sendall(data)
+        target.shutdown(socket.SHUT_WR)  # else the host would wait half a minute for streams that were left
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import Opener, Server, Watched, wait_for_start
+from tests.browser.conftest import Opener, Server, Watched
 from tests.browser.test_arena import BOX, ArenaServer, answered, serve_arena, to_arena
 from tests.browser.test_arrangement import LONG, boxes, overlap, overlaps
 from tests.ui.planted import PlantedEnsemble
@@ -66,14 +66,6 @@ def test_words_of_a_german_vote_fit_a_phone(serve_arena: ArenaServer, open_page:
     assert words.evaluate_all("all => all.filter((part) => part.scrollWidth > part.clientWidth + 1).length") == 0
 
 
-def test_an_earlier_turn_is_cut_and_not_scrolled(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=(*LONG, ""))), viewport=PHONE)
-    page.ask("hello " * 20)
-    page.ask("again")
-    page.page.wait_for_selector(".gac-turns li")
-    assert page.page.locator(".gac-turns").evaluate("list => list.scrollWidth <= list.clientWidth")
-
-
 def test_an_arena_answer_stays_in_its_card(serve_arena: ArenaServer, open_page: Opener) -> None:
     watched = open_page(serve_arena((*LONG, "")), viewport=PHONE)
     page = watched.page
@@ -91,6 +83,23 @@ def test_an_arena_answer_stays_in_its_card(serve_arena: ArenaServer, open_page: 
     assert page.evaluate(f"document.querySelector('{BOX}').offsetHeight") < 40, "the field is of one line again"
 
 
+def test_a_long_answer_begins_at_its_beginning_and_has_room(serve: Server, open_page: Opener) -> None:
+    """Opened again, and branched; earlier turns are cut and not scrolled."""
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport=PHONE)
+    page.ask("hello " * 20)
+    page.ask("again")
+    page.page.reload()
+    page.wait_for_tokens(len(LONG))
+    assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-body').scrollTop") == 0
+    assert page.page.locator(".gac-turns").evaluate("list => list.scrollWidth <= list.clientWidth")
+    page.click_token(1)
+    page.page.locator(".gac-branch").first.click()
+    page.page.wait_for_selector(".gac-of-branch")
+    page.wait_for_end()
+    [(_, top, _, bottom)] = boxes(page, ".gac-ensemble .gac-body")
+    assert bottom - top >= 110
+
+
 def test_other_settings_leave_the_prompt_its_line(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), viewport=PHONE)
     page.ask("hello")
@@ -102,15 +111,6 @@ def test_other_settings_leave_the_prompt_its_line(serve: Server, open_page: Open
     assert right - left > 150
     page.page.click(".gac-board .gac-keep summary")
     assert boxes(page, ".gac-keep-items")[0][0] >= 0
-
-
-def test_an_answer_opened_again_begins_at_its_beginning(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport=PHONE)
-    page.ask("hello")
-    page.page.reload()
-    wait_for_start(page.page)
-    page.wait_for_tokens(len(LONG))
-    assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-body').scrollTop") == 0
 
 
 def test_a_vote_shows_before_the_server_has_it(serve: Server, open_page: Opener) -> None:
