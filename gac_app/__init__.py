@@ -61,25 +61,18 @@ __all__ = [
     "load",
 ]
 
-_NAMES = {
-    "gac_app.config": "Config",
-    "gac_app.decoding.scoring": "Score",
-    "gac_app.decoding.trace": "Candidate FinishReason MemberTrace StepTrace TokenEvent",
-    "gac_app.errors": " ".join(name for name in __all__ if name.endswith("Error")),
-    "gac_app.library.answer": "Answer",
-    "gac_app.library.gac": "Gac load",
-    "gac_app.library.processor": "GacLogitsProcessor",
-    "gac_app.library.step": "Decoding Step",
-    "gac_app.models.message": "Message",
-    "gac_app.settings": "Settings",
-}
-_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+# Lightest first: a name is taken from the first that has it.
+_MODULES = (
+    *("config", "errors", "settings", "models.message", "decoding.trace", "decoding.scoring"),
+    *("library.answer", "library.step", "library.gac", "library.processor"),
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULE_OF[name]), name)
+    for module in _MODULES if name in __all__ else ():
+        if hasattr(found := import_module(f"gac_app.{module}"), name):
+            return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -71,15 +71,9 @@ def load_config(
         ConfigError: names the file, the key's path and the expected value.
     """
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes; this is not a configuration")
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
+        data = yaml.load(_text_of(path, str(path)), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply; this is not a configuration") from None
     if not isinstance(data, dict):
@@ -131,15 +125,7 @@ def _with_examples(members: Any, folder: Path) -> Any:
 
 def _examples_in(path: Path, view: Any) -> list[Example]:
     where, found = f"members.{view}.examples: {path}", list[Example]()
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{where}: larger than {MAX_CONFIG_BYTES:,} bytes; these are not worked examples")
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{where}: is not UTF-8 text") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_text_of(path, where).split("\n"), start=1):
         try:
             found += [Example.model_validate_json(line)] if line.strip() else []
         except ValidationError:
@@ -148,6 +134,18 @@ def _examples_in(path: Path, view: Any) -> list[Example]:
     if not found:
         raise ConfigError(f"{where}: has no examples; expected one a line")
     return found
+
+
+def _text_of(path: Path, where: str) -> str:
+    """The text of a file of the configuration. Raises ConfigError, which begins with `where`."""
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{where}: larger than {MAX_CONFIG_BYTES:,} bytes; this is not the right file")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where}: is not UTF-8 text") from None
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +165,3 @@ def _located(item: Any) -> str:
     if item["type"] == "extra_forbidden" and path in _GONE:
         return f"{path}: {_GONE[path]}"
     return f"{path}: {message_of(item)}" if path else message_of(item)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -68,16 +68,13 @@ def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ConfigError: a port is not a number, or a key's hash is invalid.
     """
-    overrides: dict[str, Any] = {}
-    if environ.get("GAC_CACHE"):
-        overrides["cache_dir"] = environ["GAC_CACHE"]
-    if environ.get("GAC_DATABASE_URL"):
-        overrides["database_url"] = environ["GAC_DATABASE_URL"]
+    named = {"cache_dir": "GAC_CACHE", "database_url": "GAC_DATABASE_URL"}
+    overrides: dict[str, Any] = {key: environ[name] for key, name in named.items() if environ.get(name)}
     if mirror := environ.get("GAC_MIRROR"):
         is_folder = mirror.startswith((".", "/", "~"))
         overrides["mirror"] = {"folder": mirror, "dataset": ""} if is_folder else {"folder": None, "dataset": mirror}
-    if listed := environ.get("GAC_API_KEYS"):
-        overrides["api"] = {"keys": _api_keys(listed)}
+    if hashes := _listed(environ, "GAC_API_KEYS"):
+        overrides["api"] = {"keys": _api_keys(hashes)}
     if server := _server(environ):
         overrides["server"] = server
     return overrides
@@ -96,8 +93,7 @@ def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[
     """
     if not is_space(environ):
         return {}
-    named = (name.strip() for name in environ.get("SPACE_HOST", "").split(","))  # several with a domain of its own
-    own = list(filter(None, named)) or ["*.hf.space"]
+    own = _listed(environ, "SPACE_HOST") or ["*.hf.space"]  # several with a domain of its own
     hosts = [*ServerConfig.model_fields["trusted_hosts"].default, *own]
     defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": hosts, "framed_by": SPACE_FRAMES}}
     if disk.is_dir() and os.access(disk, os.W_OK):
@@ -147,12 +143,16 @@ def database_url(config: Config) -> str:
     return f"sqlite:///{platformdirs.user_data_path('gac', ensure_exists=True) / 'gac.sqlite3'}"
 
 
-def _api_keys(listed: str) -> list[dict[str, str]]:
-    """Keys of the API from their hashes, separated by commas. A message must not quote what may be a key."""
-    hashes = [part.strip().lower() for part in listed.split(",") if part.strip()]
-    if any(re.fullmatch("[0-9a-f]{64}", one) is None for one in hashes):
+def _listed(environ: Mapping[str, str], name: str) -> list[str]:
+    """The parts of a variable, separated by commas."""
+    return [part for part in map(str.strip, environ.get(name, "").split(",")) if part]
+
+
+def _api_keys(hashes: list[str]) -> list[dict[str, str]]:
+    """Keys of the API from their hashes. A message must not quote what may be a key."""
+    if any(re.fullmatch("[0-9A-Fa-f]{64}", one) is None for one in hashes):
         raise ConfigError("GAC_API_KEYS: expected the SHA-256 of each key, 64 hexadecimal digits, separated by commas")
-    return [{"name": f"key {number}", "sha256": one} for number, one in enumerate(hashes, start=1)]
+    return [{"name": f"key {number}", "sha256": one.lower()} for number, one in enumerate(hashes, start=1)]
 
 
 def _server(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def _server(environ: Mapping[str, str]) -> dict[str, Any]:
             server["port"] = int(text)
             break
     for name, variable in (("trusted_hosts", "GAC_TRUSTED_HOSTS"), ("trusted_proxies", "GAC_TRUSTED_PROXIES")):
-        if listed := environ.get(variable):
-            server[name] = [part.strip() for part in listed.split(",") if part.strip()]
+        if environ.get(variable):
+            server[name] = _listed(environ, variable)
     if is_space(environ):
         server.setdefault("trusted_proxies", SPACE_PROXIES)
     return server

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
@@ -28,6 +28,7 @@ Alignment = Literal["paper", "prefix"]
 Speculation = Literal["off", "auto", "on"]
 Reproducible = Literal["off", "auto", "on"]
 Weights = str | dict[str, float]
+Bias = Annotated[float, Field(ge=-MAX_BIAS, le=MAX_BIAS)]
 RuleParams = dict[str, bool | int | float | str]
 
 # Setting that names a rule -> setting with its parameters. `decoding.rules` has the rules.
@@ -132,7 +133,7 @@ class Settings(Frozen):
     system_prompt: str = _setting(
         "", "System prompt", "Every member reads it before the conversation.", max_length=20_000,
         show=Shown("Advanced", words="system prompt", fault="Type at most 20,000 characters."))
-    stop: tuple[str, ...] = _setting(
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = _setting(
         (), "Stop strings", "One a line. Each ends the answer. \\n is a line break.", max_length=16,
         show=Shown("Advanced", fault="Type at most 16 stop strings of at most 200 characters each.",
                    option="Ends the answer; may be repeated."))
@@ -168,18 +169,11 @@ class Settings(Frozen):
         option="One member drafts and the others verify several tokens per pass; the text stays the same."))
     # What an answer may consist of; it acts on the combined distribution, before the other settings of sampling.
     json_schema: dict[str, Any] | None = _setting(None, show=Shown(words="JSON by a schema", option=None))
-    logit_bias: dict[int, float] = _setting(  # by ids of the member that answers alone, or of the union
+    logit_bias: dict[int, Bias] = _setting(  # by ids of the member that answers alone, or of the union
         {}, show=Shown(words="logit bias", option=None), max_length=MAX_BIASES)
     on_member_failure: Literal["stop", "drop"] = _setting("stop", show=Shown(option=None))
     step_timeout_s: float = _setting(120.0, gt=0.0, le=3600.0, show=Shown(option=None))
     # fmt: on
-
-    @field_validator("stop")
-    @classmethod
-    def _check_stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not text or len(text) > 200 for text in stop):
-            raise ValueError("each stop string needs 1 to 200 characters")
-        return stop
 
     @field_validator("json_schema")
     @classmethod
@@ -196,13 +190,6 @@ class Settings(Frozen):
             raise ValueError(f"has {num_chars:,} characters as JSON; at most {MAX_SCHEMA_CHARS:,} are taken")
         return schema
 
-    @field_validator("logit_bias")
-    @classmethod
-    def _check_bias(cls, bias: dict[int, float]) -> dict[int, float]:
-        if not all(-MAX_BIAS <= value <= MAX_BIAS for value in bias.values()):
-            raise ValueError(f"each bias must be a number from {-MAX_BIAS:g} to {MAX_BIAS:g}")
-        return bias
-
     @field_validator("temperature")
     @classmethod
     def _check_temperature(cls, temperature: float) -> float:
@@ -213,13 +200,9 @@ class Settings(Frozen):
     @field_validator("weights")
     @classmethod
     def _check_weights(cls, weights: Weights) -> Weights:
-        if isinstance(weights, dict):
-            if any(not math.isfinite(weight) or weight < 0 for weight in weights.values()):
-                raise ValueError("each weight must be a finite number of at least 0")
-            if sum(weights.values()) <= 0:
-                raise ValueError("at least one weight must be above 0")
-            if not math.isfinite(sum(weights.values())):
-                raise ValueError("the weights' sum must be finite")
+        given = weights.values() if isinstance(weights, dict) else (1.0,)
+        if not (min(given, default=0.0) >= 0 and 0 < sum(given) < math.inf):
+            raise ValueError("expected finite numbers of at least 0, and one at least above 0")
         return weights
 
     @property

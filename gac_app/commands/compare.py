@@ -47,7 +47,7 @@ def compare(
     """Answer every prompt of a file by the ensemble and by each member alone."""
     settled = load(config, mode=mode, **changes)
     warn(without_effect(settled.settings, changes))
-    prompts = parse_prompts(_read(file), _MAX_PROMPTS)
+    prompts = parse_prompts(sys.stdin.read() if file == "-" else read_text(Path(file), "prompts"), _MAX_PROMPTS)
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     failed, table = [], _table(settled)
     try:
@@ -64,10 +64,6 @@ def compare(
         Console(markup=False, highlight=False).print(table)
     if failed:
         raise GacError(f"{len(failed)} answers failed; the first: {failed[0]}")
-
-
-def _read(file: str) -> str:
-    return sys.stdin.read() if file == "-" else read_text(Path(file), "prompts")
 
 
 def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, Told]]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.options import ConfigOption, JsonOption, load, writing
 from gac_app.environment import database_url
 from gac_app.errors import RequestError
 from gac_app.services.exports.formats import Format
@@ -55,14 +55,11 @@ def export(
 
             people = (Origin.PEOPLE, *((Origin.COMPARE,) if source == "people" else ()))
             parts = exports.content(file_format, (Origin.REFERENCE,) if source == "reference" else people)
-        try:
-            with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
-                for part in parts:
-                    out.write(part)
-        except OSError as error:
-            if output is None:  # the reader has closed the pipe
-                raise
-            raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
+        with (
+            writing(output, "--output") if output else nullcontext(),  # a reader may close the pipe
+            output.open("wb") if output else nullcontext(sys.stdout.buffer) as out,
+        ):
+            out.writelines(parts)
 
 
 def import_lines(
@@ -104,12 +101,10 @@ def release(
         people = (one for one in store.battles.export() if one.origin == Origin.PEOPLE)
         battles = (one for one in people if one.battle_id not in open_ids)
         found = release_of(judged(battles), has_unconsented=unconsented, has_flagged=flagged, has_equal=equal)
-    try:
+    with writing(folder, "FOLDER"):
         folder.mkdir(parents=True)
         (folder / FILE).write_text("".join(found.lines()), "utf-8")
         (folder / CARD).write_text(card_of(found), "utf-8")
-    except OSError as error:
-        raise typer.BadParameter(f"{folder}: {error.strerror}", param_hint="FOLDER") from None
     left_out = ", ".join(f"{num:,} {why}" for why, num in found.left_out.most_common()) or "none"
     typer.echo(f"{len(found.rows):,} votes in {folder}; left out: {left_out}")
 

@@ -99,18 +99,13 @@ def _token(event: TokenEvent) -> dict[str, Any]:
         "text": event.text,
         "bytes": step.token.hex(),
         "ensembled": step.is_ensembled,
-        "prob": step.prob,
-        "gate_confidence": step.gate_confidence,
-        "winner": step.winner,
         "partial": step.is_partial,
         "drafted": step.is_drafted,
-        "drafted_by": step.drafted_by,
-        "drawn": step.drawn,
+        **_same(step, "prob", "gate_confidence", "winner", "drafted_by", "drawn"),
         "spellings": {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()},
         "members": {
-            member.member: {"weight": member.weight, "prob": member.prob, "num_read": member.num_read}
-            | ({"num_told": member.num_told, "missing": member.missing} if member.num_told else {})
-            for member in step.members
+            one.member: _same(one, "weight", "prob", "num_read", *(("num_told", "missing") if one.num_told else ()))
+            for one in step.members
         },
     }
 
@@ -118,20 +113,14 @@ def _token(event: TokenEvent) -> dict[str, Any]:
 def _finished(event: FinishedEvent) -> dict[str, Any]:
     return {
         "type": "finished",
-        "reason": event.reason.value,
-        "text": event.text,
-        "num_tokens": event.num_tokens,
-        "num_ensembled": event.num_ensembled,
-        "ttft_s": event.ttft_s,
-        "tokens_per_s": event.tokens_per_s,
-        "members": {
-            name: {"num_forwards": usage.num_forwards, "num_tokens_read": usage.num_tokens_read}
-            for name, usage in event.members.items()
-        },
-        "detail": event.detail,
-        "digest": event.digest,
-        "is_reproducible": event.is_reproducible,
+        **_same(event, "reason", "text", "num_tokens", "num_ensembled", "ttft_s", "tokens_per_s"),
+        "members": {name: _same(one, "num_forwards", "num_tokens_read") for name, one in event.members.items()},
+        **_same(event, "detail", "digest", "is_reproducible"),
     }
+
+
+def _same(one: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}
 
 
 def _summary(event: FinishedEvent) -> str:

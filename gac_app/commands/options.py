@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -48,12 +49,13 @@ OutOption = Annotated[
 ]
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write the file of an option. Raises BadParameter if that is impossible."""
+@contextmanager
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
+    """The block writes to the path of an option. Raises BadParameter where that is impossible."""
     try:
-        path.write_bytes(content)
+        yield
     except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--out") from None
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint=option) from None
 
 
 def load(path: Path | None, **changes: object) -> Config:

@@ -32,14 +32,8 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
         changes = {name: _parsed(name, value) for name, value in given.items() if value not in (None, [])}
         command(**values, changes=changes)
 
-    parameters = [
-        *(
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for name, parameter in own.items()
-            if name != "changes"
-        ),
-        *_parameters(options),
-    ]
+    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own.values()]
+    parameters = [*(parameter for parameter in kept if parameter.name != "changes"), *_parameters(options)]
     with_settings.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_settings.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_settings
@@ -81,17 +75,11 @@ def _parsed_weights(text: str) -> str | dict[str, float]:
     """A rule's name unchanged; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
     if "=" not in text:
         return text
-    weights = named_numbers(text)
-    if not weights:
-        raise RequestError("weights", f"expected a weight rule or NAME=NUMBER,NAME=NUMBER; got {text!r}")
-    return weights
-
-
-def named_numbers(text: str) -> dict[str, float]:
-    """Example: "a=2,b=1" -> {"a": 2.0, "b": 1.0}; {} for a text of another form."""
     pairs = [part.rpartition("=") for part in text.split(",")]
     try:
-        found = {name.strip(): float(number) for name, _, number in pairs}
+        weights = {name.strip(): float(number) for name, _, number in pairs}
     except ValueError:
-        return {}
-    return found if all(found) else {}
+        weights = {}
+    if not weights or not all(weights):
+        raise RequestError("weights", f"expected a weight rule or NAME=NUMBER,NAME=NUMBER; got {text!r}")
+    return weights

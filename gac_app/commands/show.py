@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from gac_app.charts import to_png, to_svg
-from gac_app.commands.options import write_file
+from gac_app.commands.options import writing
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.errors import GacError, RequestError
@@ -30,7 +30,8 @@ def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None
     if out:
         if not result.plots:
             raise RequestError("out", "there is no chart of this")
-        write_file(out, to_png(result.plots) if out.suffix == ".png" else to_svg(result.plots).encode())
+        with writing(out):
+            out.write_bytes(to_png(result.plots) if out.suffix == ".png" else to_svg(result.plots).encode())
     if result.failure:
         raise GacError(result.failure)
 

@@ -31,7 +31,7 @@ from gac_app.commands.options import (
     in_a_folder,
     load,
     warn_without_effect,
-    write_file,
+    writing,
 )
 from gac_app.commands.show import show
 from gac_app.config import Config
@@ -197,8 +197,9 @@ def registered_study(
         reporters = {part.task.name: Reporter(part.task.name) for part in study.parts}
         judged = study.run(ensemble, lambda name, progress: reporters[name](progress))
     plot = target.with_suffix(".svg")
-    write_file(plot, to_svg(plot_of(judged)).encode())
-    write_file(target, page_of(study, judged, f"python -m gac_app study {file.name}", plot.name).encode())
+    with writing(target, "--page"):
+        plot.write_text(to_svg(plot_of(judged)), "utf-8")
+        target.write_text(page_of(study, judged, f"python -m gac_app study {file.name}", plot.name), "utf-8")
     study.register.close()
     typer.echo(str(target))
 

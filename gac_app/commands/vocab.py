@@ -36,26 +36,28 @@ def vocab(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _facts(config: Config) -> dict[str, Any]:
     from gac_app.loading import load_ensemble
     from gac_app.vocab.mapping import VocabMapping
-    from gac_app.vocab.report import report
     from gac_app.vocab.union import UnionVocabulary
 
     with closing(load_ensemble(config)) as ensemble:
-        vocabularies = [member.mapping.vocabulary for member in ensemble.members.values()]
+        vocabularies = {name: member.mapping.vocabulary for name, member in ensemble.members.items()}
         started = time.monotonic()
-        union = UnionVocabulary.build(vocabularies)
-        for vocabulary in vocabularies:
+        union = UnionVocabulary.build(vocabularies.values())
+        for vocabulary in vocabularies.values():
             VocabMapping(vocabulary, union)
         build_s = time.monotonic() - started
-        found = report(vocabularies)
-    ends = [[v.end_texts.get(own) or f"the id {own}" for own in sorted(v.end_ids)] for v in vocabularies]
+    texts = [vocabulary.texts() for vocabulary in vocabularies.values()]
+    num_shared = len(set.intersection(*texts))
     return {
         "union_size": len(union),
         "build_s": round(build_s, 3),
         "members": [
-            {"name": name, "vocab_size": size, "num_shared": num_shared, "end_tokens": end_tokens}
-            for name, size, num_shared, end_tokens in zip(
-                config.member_names, found.sizes, found.num_shared, ends, strict=True
-            )
+            {
+                "name": name,
+                "vocab_size": len(vocabulary),
+                "num_shared": num_shared,
+                "end_tokens": [vocabulary.end_texts.get(own) or f"the id {own}" for own in sorted(vocabulary.end_ids)],
+            }
+            for name, vocabulary in vocabularies.items()
         ],
-        "overlap": [[round(share, 4) for share in row] for row in found.overlap],
+        "overlap": [[round(len(own & other) / len(own), 4) for other in texts] for own in texts],
     }
