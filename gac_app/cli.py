@@ -22,12 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(serve.serve)
-app.command()(generate.generate)
-app.command()(compare.compare)
-app.command()(vocab.vocab)
-app.command()(rules.rules)
-app.command()(bench.bench)
+for ordinary in (serve.serve, generate.generate, compare.compare, vocab.vocab, rules.rules, bench.bench):
+    app.command()(ordinary)
 for name, command in study_commands().items():
     app.command(name)(command)
 app.command("study")(registered_study)
@@ -36,10 +32,9 @@ app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(lm_eval.lm_eval)
-app.command()(fetch.fetch)
-app.command()(data.export)
+for ordinary in (fetch.fetch, data.export, data.release):
+    app.command()(ordinary)
 app.command("import")(data.import_lines)
-app.command()(data.release)
 app.add_typer(arena.app, name="arena")
 app.add_typer(data.app, name="db")
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gac_app.config import Config
-from gac_app.environment import cache_dir, read_config, with_plugins
+from gac_app.environment import cache_dir, with_plugins
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:  # torch loads when the configuration is checked
+    from pathlib import Path
+
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.member import Member
     from gac_app.models.backends import LoadModel
@@ -51,7 +51,7 @@ class _Nobody(Watcher):
 
 
 def load_ensemble(
-    config: Config | str | Path | None = None,
+    config: Config,
     watcher: Watcher | None = None,
     *,
     untried: list[Path] | None = None,
@@ -60,7 +60,6 @@ def load_ensemble(
     """Fetch and load all members, and unite their vocabularies.
 
     Args:
-        config: a configuration, its file, or None for GAC_CONFIG's or the default one.
         watcher: gets each member's progress.
         untried: gets the files that onnxruntime may compute faster than llama.cpp, so that nobody waits for that
             trial; None = they are tried now.
@@ -69,10 +68,7 @@ def load_ensemble(
     Raises:
         ConfigError, ModelLoadError, VocabularyError: from the first member that failed; the others are released.
     """
-    if isinstance(config, Config):
-        config = with_plugins(config)
-    else:
-        config = read_config(Path(config) if config else None, os.environ)
+    config = with_plugins(config)
     from gac_app.executors.members import new_member  # loads torch, so only after the configuration is checked
 
     places = planned(config)

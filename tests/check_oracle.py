@@ -11,6 +11,7 @@ quantised arithmetic against float32. Exits 1 if a run falls short.
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import typer
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import TokenEvent
+from gac_app.environment import read_config
 from gac_app.loading import load_ensemble
 from gac_app.settings import Settings
 
@@ -84,7 +86,7 @@ def main(
     ),
 ) -> None:
     """Print a line per run."""
-    with closing(load_ensemble(config)) as ensemble:
+    with closing(load_ensemble(read_config(config, os.environ))) as ensemble:
         is_float32 = all(member.backend == "transformers" for member in ensemble.config.members)
         bounds = FLOAT32 if is_float32 else QUANTISED
         comparisons = [compare(ensemble, run, bounds, is_whole=True) for run in expected_runs()]

@@ -10,15 +10,13 @@ import pytest
 
 from gac_app import bootstrap
 from gac_app.config import Config
-from gac_app.decoding.member import InlineMember
-from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyError
+from gac_app.errors import GacError, ModelLoadError, VocabularyError
 from gac_app.loading import load_ensemble
 from gac_app.models import factory
 from gac_app.models.onnx import parts
-from gac_app.services.members import Members
 from gac_app.services.runs.runs import RunService
 from tests.databases import database_in
-from tests.fakes import WAIT_S, FakeModel, ensemble_of
+from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import ALICE, SHORT, ended, listed, until
 
 
@@ -178,60 +176,6 @@ def test_vocabularies_that_do_not_unite_fail_all_members(
         service.close()
 
 
-def test_a_member_that_fails_to_load_closes_the_others(config: Config, loaded: dict[str, Any]) -> None:
-    loaded["b"] = ModelLoadError("b: no such file")
-    members = Members(config)
-
-    with pytest.raises(ModelLoadError, match="b: no such file"):
-        load_ensemble(config, members)
-
-    assert loaded["a"].is_closed
-    assert {state.name: state.phase for state in members.states()} == {"a": "ready", "b": "failed"}
-
-
-def test_an_ensemble_is_loaded_from_a_file_and_closed_whole(tmp_path: Path, loaded: dict[str, Any]) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(
-        f"members:\n- {{name: a, source: 'random:1'}}\n- {{name: b, source: 'random:2'}}\ncache_dir: {tmp_path}\n"
-    )
-
-    ensemble = load_ensemble(str(path))
-    assert list(ensemble.members) == ["a", "b"]
-    ensemble.close()
-
-    assert all(model.is_closed for model in loaded.values())
-
-
-def test_a_configuration_that_is_not_there_is_one_clear_message(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
-        load_ensemble(tmp_path / "nowhere.yaml")
-
-
-def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gac_app.models.sources import Progress
-
-    seen: list[str] = []
-    members = Members(config)
-
-    def load(member: Any, *, on_fetch: Any, on_load: Any, **_: Any) -> FakeModel:
-        def note() -> None:
-            if member.name == "a":
-                seen.append(members.of("a").words)
-
-        for progress in (Progress(21, 50), Progress(30, None), Progress(42_000_000, 10**8, 2_300_000)):
-            on_fetch(progress)
-            note()
-        on_load()
-        note()
-        return FakeModel(member.name)
-
-    monkeypatch.setattr(factory, "load_model", load)
-    load_ensemble(config, members).close()
-
-    assert seen == ["fetching 42 %", "fetching", "fetching 42 % · 2.3 MB/s · 25 s left", "loading"]
-    assert members.of("a").words == "ready"
-
-
 def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
 
@@ -252,11 +196,6 @@ def test_the_mirror_knows_which_battles_may_not_be_told(config: Config, loaded: 
     try:
         assert services.arena is not None
         assert services.runs.mirror is not None
-        assert services.runs.mirror._is_open == services.arena.battles.is_open
+        assert services.runs.mirror._is_open == services.runs._store.battles.is_open
     finally:
         services.close()
-
-
-def test_what_is_kept_is_told_of_members_that_have_a_thread() -> None:
-    ensemble = ensemble_of([FakeModel("a", 1)], member=InlineMember)
-    assert bootstrap.kept_by(ensemble) == {}

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from gac_app.cli import app
 from gac_app.config import Config
-from gac_app.decoding.rules import REGISTRIES, LinearRule, check_rules, combine_rules, plugin_code
+from gac_app.decoding.rules import REGISTRIES, LinearRule, combine_rules, plugin_code
 from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
 from gac_app.environment import read_config
-from gac_app.errors import ConfigError, MemberError, RequestError, VocabularyError
+from gac_app.errors import ConfigError, MemberError, RequestError
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.loading import load_ensemble
@@ -109,14 +109,6 @@ def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
     assert trimmed["parameters"]["least"]["default"] == 0.001
     table = CliRunner().invoke(app, ["rules", "--config", str(config_file)], env={"COLUMNS": "200"}).output
     assert "least = 0.001 (minimum 0, maximum 1)" in table
-
-
-def test_what_lists_the_rules_loads_the_plugins_itself(tmp_path: Path) -> None:
-    rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "only-listed")
-    (tmp_path / "listed.py").write_text(rule)
-    (tmp_path / "mine.yaml").write_text("members: [{name: m, source: 'random:1'}]\nplugins: [listed.py]\n")
-    result = CliRunner().invoke(app, ["rules", "--config", str(tmp_path / "mine.yaml"), "--json"])
-    assert "only-listed" in [rule["name"] for rule in json.loads(result.stdout)["combine"]]
 
 
 def test_rules_of_ones_own_are_in_python(config: Config) -> None:
@@ -247,11 +239,6 @@ def test_a_file_that_is_no_task_is_told(text: str, told: str, tmp_path: Path) ->
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(RequestError, match=rf"task: .*mine\.yaml: .*{re.escape(told)}"):
         read_task(tmp_path / "mine.yaml")
-
-
-def test_a_request_loads_no_plugin(config: Config) -> None:
-    with pytest.raises(RequestError, match="plugins"):
-        config.settings_from({"plugins": ["x.py"]})
 
 
 def test_the_guide_names_every_example() -> None:
@@ -403,11 +390,6 @@ def test_a_back_end_of_the_wrong_width_is_dropped(width: int) -> None:
     assert (end.num_tokens, [token.step.dropped for token in tokens]) == (3, [("b",)] * 3)  # type: ignore[union-attr]
 
 
-def test_a_vocabulary_that_lacks_its_end_token_is_told() -> None:
-    with pytest.raises(VocabularyError, match="the id 7 is beyond its 2 tokens"):
-        MemberVocabulary((b"a", b"b"), frozenset({7}), frozenset(), lambda _: [0])
-
-
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     for plugin in ("gone.py", "no_such_module_anywhere"):
         with pytest.raises(ConfigError, match=f"plugins: {plugin}"):
@@ -419,9 +401,3 @@ def test_an_unknown_rule_in_a_configuration_is_refused(tmp_path: Path) -> None:
     path.write_text("members: [{name: a, source: 'random:1'}]\nsettings: {combine: best}\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: settings\.combine: unknown combine rule 'best'"):
         read_config(path, {})
-
-
-def test_requests_are_checked_before_anything_is_loaded(config: Config) -> None:
-    with pytest.raises(RequestError, match=r"combine_params\.least"):
-        config.settings_from({"combine": "trimmed", "combine_params": {"least": 2}})
-    check_rules(config.settings)

@@ -37,13 +37,6 @@ def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: 
     assert "Traceback" not in done.stderr
 
 
-def test_a_rule_without_effect_is_warned_of(config: str) -> None:
-    arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "1", "--gate-rule", "margin"]
-    done = run_command(*arguments, "--mode", "alone")
-    assert "gate_rule: 'margin' has no effect, since one member answers alone" in done.stderr
-    assert "has no effect" not in run_command(*arguments, "--mode", "gate").stderr
-
-
 def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
     arguments = ["--mode", "every-step", "--weights", "posterior", "--max-new-tokens", "6", "--json"]
     done = run_command("generate", "hi", "--config", config, "--alignment", "prefix", *arguments)
@@ -87,40 +80,12 @@ def test_a_member_that_is_not_drawn_is_warned_of(config: str, more: list[str], i
     assert all(list(token["members"]) == [token["drawn"]] for token in tokens) is not is_warned
 
 
-def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
-    arguments = ["--mode", "every-step", "--alignment", "paper", "--max-new-tokens", "60", "--json", "--config", config]
-    plain, drafted = (
-        [
-            json.loads(line)
-            for line in run_command("generate", "hi", *arguments, "--speculation", way).stdout.splitlines()
-        ]
-        for way in ("off", "on")
-    )
-    assert plain[-1]["text"] == drafted[-1]["text"]
-    assert not any(token["drafted"] for token in plain[:-1])
-    assert any(token["drafted"] for token in drafted[:-1])
-
-
-def test_a_digest_is_one_line_after_the_answer(config: str) -> None:
-    plain, *proven = (
-        run_command("generate", "hi", "--config", config, "--max-new-tokens", "6", *more)
-        for more in ([], *(["--digest", "--reproducible", how] for how in ("on", "off")))
-    )
-    assert "digest" not in plain.stderr
-    assert [done.stdout for done in proven] == [plain.stdout] * 2
-    (first, word), (second, other_word) = (
-        done.stderr.splitlines()[-1].removeprefix("digest ").split(", ") for done in proven
-    )
-    assert len(bytes.fromhex(first)) == 8
-    assert (first, word, other_word) == (second, "reproducible", "not reproducible")
-
-
-def test_the_last_line_of_json_holds_the_digest(config: str) -> None:
-    arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "6", "--json"]
-    ends = [
-        json.loads(run_command(*arguments, *more).stdout.splitlines()[-1])
-        for more in ([], ["--reproducible", "on", "--temperature", "1"])
-    ]
-    assert [end["is_reproducible"] for end in ends] == [False, True]
-    assert len({end["digest"] for end in ends}) == 2
-    assert all(len(bytes.fromhex(end["digest"])) == 8 for end in ends)
+def test_a_digest_is_printed_as_in_json(config: str) -> None:
+    arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "6"]
+    for how, is_reproducible in (("on", True), ("off", False)):
+        told = run_command(*arguments, "--digest", "--reproducible", how)
+        [*_, end] = map(json.loads, run_command(*arguments, "--json", "--reproducible", how).stdout.splitlines())
+        assert (end["is_reproducible"], len(bytes.fromhex(end["digest"]))) == (is_reproducible, 8)
+        assert told.stdout.strip() == end["text"].strip()
+        words = "reproducible" if is_reproducible else "not reproducible"
+        assert told.stderr.splitlines()[-1] == f"digest {end['digest']}, {words}"

@@ -13,6 +13,7 @@ from gac_app.models.hardware import plan
 from gac_app.models.hardware.devices import Devices
 
 BASE = {"name": "a", "source": "random:1", "num_params": 1e6, "notice": "of the model"}
+SERVED = {**BASE, "name": "s", "server": {"url": "http://127.0.0.1:1", "api": "vllm"}}
 TERSE = {"name": "terse", "of": "a", "system_prompt": "Be terse."}
 
 
@@ -43,7 +44,9 @@ def test_examples_stand_in_the_file_or_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("view", "why"),
     [
-        ({**TERSE, "of": "x"}, "terse.of: 'x' is not a member with its own model; expected one of a"),
+        ({**TERSE, "of": "s"}, "terse.of: s runs on a server"),
+        ({**TERSE, "name": "b", "of": "terse"}, "b.of: 'terse' is not a member with its own model"),
+        ({**TERSE, "of": "x"}, "terse.of: 'x' is not a member with its own model; expected one of a, s"),
         ({"name": "t", "of": "a"}, "members.1: a view of a needs a system_prompt, examples or both"),
         ({"name": "t", "of": "a", "system_prompt": " "}, "members.1: a view of a needs a system_prompt, examples"),
         ({"name": "t", "of": "a", "examples": []}, "members.1: a view of a needs a system_prompt, examples or both"),
@@ -55,20 +58,9 @@ def test_examples_stand_in_the_file_or_beside_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_faulty_view_is_refused(view: dict[str, object], why: str, tmp_path: Path) -> None:
-    message = refusal(tmp_path, view)
+    message = refusal(tmp_path, view, SERVED, TERSE)
     assert why in message
     assert "\n" not in message
-
-
-def test_a_view_of_a_view_is_refused(tmp_path: Path) -> None:
-    assert "b.of: 'terse' is not a member with its own model" in refusal(
-        tmp_path, TERSE, {**TERSE, "name": "b", "of": "terse"}
-    )
-
-
-def test_a_view_of_a_served_member_is_refused(tmp_path: Path) -> None:
-    served = {**BASE, "name": "s", "server": {"url": "http://127.0.0.1:1", "api": "vllm"}}
-    assert "terse.of: s runs on a server" in refusal(tmp_path, served, {**TERSE, "of": "s"})
 
 
 @pytest.mark.parametrize(

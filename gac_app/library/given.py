@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from gac_app.decoding.distribution import MayDraft, ReadResult, distributions_of
-from gac_app.decoding.member import Member
+from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.models.base import Read, Sequence, Share
 from gac_app.models.hf import TokenizedModel
@@ -32,7 +32,7 @@ class GivenModel(TokenizedModel):
         """Nothing is cached here."""
 
 
-class GivenMember(Member):
+class GivenMember(InlineMember):
     """Every read of a sequence ends when logits are given for its share, whatever it reads: its caller gives those
     after the last id.
     """
@@ -74,21 +74,11 @@ class GivenMember(Member):
             self._end(share)
         return future
 
-    def skip_step(self, sequence: Sequence) -> None:
-        """Nothing is batched."""
-
-    def is_free_for(self, sequence: Sequence) -> bool:
-        """Never: nobody computes ahead."""
-        return False
-
     def fork(self, sequence: Sequence) -> Sequence:
         raise MemberError(self.name, "context", "is run by `generate`, so it cannot score texts")
 
     def free(self, sequence: Sequence) -> None:
         self._pending.pop(sequence.share[0], None)
-
-    def forget(self, namespace: str) -> None:
-        """Nothing is kept."""
 
     def close(self) -> None:
         """It is its caller's."""
