@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from gac_app.bench import prompts, reproducible, rules, start, steps, together, visitors
@@ -17,53 +16,45 @@ from gac_app.errors import ConfigError, GacError
 
 logger = logging.getLogger(__name__)
 
+Measure = Callable[[Workbench], list[Row]]
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """A function that gives rows. `name` is for `--only`; one that `is_long` runs only by its name."""
-
-    name: str
-    measure: Callable[[Workbench], list[Row]]
-    is_long: bool = False
-
-
-MEASUREMENTS = (
-    Measurement("start", start.measure),
-    Measurement("steps", steps.measure),
-    Measurement("rules", rules.measure),
-    Measurement("at-once", together.measure_many),
-    Measurement("reproducible", reproducible.measure),
-    Measurement("views", together.measure_views),
-    Measurement("prompts", prompts.measure, is_long=True),
-    Measurement("visitors", visitors.measure, is_long=True),
-)
+MEASUREMENTS: Mapping[str, Measure] = {
+    "start": start.measure,
+    "steps": steps.measure,
+    "rules": rules.measure,
+    "at-once": together.measure_many,
+    "reproducible": reproducible.measure,
+    "views": together.measure_views,
+    "prompts": prompts.measure,
+    "visitors": visitors.measure,
+}
+LONG = {"prompts", "visitors"}  # run only by their names
 
 
-def chosen(names: Sequence[str]) -> list[Measurement]:
+def chosen(names: Sequence[str]) -> dict[str, Measure]:
     """The measurements of these names; of none, all that are not long. Raises ConfigError for an unknown name."""
-    known = [measurement.name for measurement in MEASUREMENTS]
     for name in names:
-        if name not in known:
-            raise ConfigError(f"there is no measurement {name!r}; expected some of {', '.join(known)}")
-    return [one for one in MEASUREMENTS if (one.name in names if names else not one.is_long)]
+        if name not in MEASUREMENTS:
+            raise ConfigError(f"there is no measurement {name!r}; expected some of {', '.join(MEASUREMENTS)}")
+    return {name: measure for name, measure in MEASUREMENTS.items() if (name in names if names else name not in LONG)}
 
 
-def measure_all(measurements: Sequence[Measurement], config: Path | None, is_quick: bool) -> Iterator[Row]:
+def measure_all(measurements: Mapping[str, Measure], config: Path | None, is_quick: bool) -> Iterator[Row]:
     """The rows of all measurements, as they come."""
     path = config_path(config, os.environ)
     with closing(Workbench(path, read_config(path, os.environ), is_quick=is_quick)) as bench:
-        for measurement in measurements:
-            logger.info("measuring %s", measurement.name)
-            for row in _rows(measurement, bench):
+        for name, measure in measurements.items():
+            logger.info("measuring %s", name)
+            for row in _rows(name, measure, bench):
                 logger.info("%s: %s %s", row.name, row, row.note)
                 yield row
 
 
-def _rows(measurement: Measurement, bench: Workbench) -> list[Row]:
+def _rows(name: str, measure: Measure, bench: Workbench) -> list[Row]:
     """The rows of a measurement. If it fails, a failed row, so that the others still run."""
     try:
-        return measurement.measure(bench)
+        return measure(bench)
     except NotMeasured as reason:
-        return [Row(measurement.name, None, note=f"not measured: {reason}")]
+        return [Row(name, None, note=f"not measured: {reason}")]
     except GacError as error:
-        return [Row(measurement.name, None, note=f"failed: {error}", is_failed=True)]
+        return [Row(name, None, note=f"failed: {error}", is_failed=True)]

@@ -7,7 +7,7 @@ it, so that an ensemble's first token should take no longer than llama.cpp needs
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -15,7 +15,7 @@ from itertools import cycle, islice
 from statistics import median
 
 from gac_app.bench.rows import NotMeasured, Row, Target
-from gac_app.bench.workbench import PROMPTS, Workbench, interleaved, ms_per_token
+from gac_app.bench.workbench import PROMPTS, Workbench, interleaved
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError
 from gac_app.models.base import LOCAL, Model, Read, Share
@@ -140,4 +140,9 @@ def _paces(bench: Workbench, prompt: str) -> tuple[float, float, float]:
     before, during = marks[:_TOKENS_BEFORE], marks[_TOKENS_BEFORE - 1 :]
     if len(during) < _LEAST_TOKENS:
         raise GacError("the answer ended before the long prompt was read")
-    return ms_per_token(before), ms_per_token(during), reading.result()
+    return _ms_per_token(before), _ms_per_token(during), reading.result()
+
+
+def _ms_per_token(marks_s: Sequence[float]) -> float:
+    """Mean milliseconds between tokens with these times."""
+    return 1000 * (marks_s[-1] - marks_s[0]) / (len(marks_s) - 1)

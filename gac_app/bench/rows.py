@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate
-from math import comb
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, Self
@@ -41,9 +39,10 @@ def interval_of(values: Sequence[float]) -> tuple[float, float]:
     """Bounds of the median: order statistics, since each value is above it or below by the toss of a coin. The whole
     range of fewer than six values, which are too few for such bounds.
     """
+    from scipy.stats import binom
+
     ordered, num = sorted(values), len(values)
-    beyond = accumulate(comb(num, count) for count in range(num))  # of 2 ** num tosses, with at most so many heads
-    outer = max(0, sum(2 * tosses <= _UNSURE * 2**num for tosses in beyond) - 1)
+    outer = max(0, int(binom.ppf(_UNSURE / 2, num, 0.5)) - 1)
     return ordered[outer], ordered[num - 1 - outer]
 
 
@@ -92,9 +91,9 @@ class Row:
         return "open" if self.interval and any(map(self.target.is_met, self.interval)) else "missed"
 
     def as_json(self) -> dict[str, Any]:
-        fields = asdict(self)
-        del fields["is_failed"]
-        return {**fields, "target": str(self.target) if self.target else None, "verdict": self.verdict}
+        target = str(self.target) if self.target else None
+        shown = {name: value for name, value in asdict(self).items() if name != "is_failed"}
+        return {**shown, "target": target, "verdict": self.verdict}
 
     def __str__(self) -> str:
         if self.value is None:

@@ -45,24 +45,16 @@ def measure(bench: Workbench) -> list[Row]:
 
 
 def _start(config: Path) -> tuple[float, float]:
-    """Seconds to the page, and to readiness."""
-    started = time.monotonic()
-    with served(config) as (server, address):
-        wait_for(server, f"{address}/")
-        page_s = time.monotonic() - started
-        wait_for(server, f"{address}/readyz")
-        return page_s, time.monotonic() - started
-
-
-@contextmanager
-def served(config: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The application in its own process, which has just been started, with a database of its own; and its address."""
-    port = free_port()
+    """Seconds until the application, in its own process and with a database of its own, has a page; and is ready."""
+    started, port = time.monotonic(), free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "GAC_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.sqlite3'}"}
         command = ["-m", "gac_app", "serve", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
         with child_server(command, environment) as server:
-            yield server, f"http://127.0.0.1:{port}"
+            page_s, ready_s = (
+                wait_for(server, f"http://127.0.0.1:{port}{path}") - started for path in ("/", "/readyz")
+            )
+            return page_s, ready_s
 
 
 @contextmanager
@@ -81,15 +73,15 @@ def child_server(arguments: list[str], environment: dict[str, str] | None = None
             server.wait()
 
 
-def wait_for(server: subprocess.Popen[bytes], url: str) -> None:
-    """Wait until `url` answers 200. Raises GacError if the server ends before, or takes too long."""
+def wait_for(server: subprocess.Popen[bytes], url: str) -> float:
+    """Wait until `url` answers 200; the monotonic time then. Raises GacError if the server ends, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise GacError(f"the server ended with status {server.returncode} before it answered")
         with suppress(httpx.HTTPError):
             if httpx.get(url, timeout=5).is_success:
-                return
+                return time.monotonic()
         time.sleep(_POLL_S)
     raise GacError(f"the server did not answer within {START_TIMEOUT_S:.0f} s")
 

@@ -56,8 +56,8 @@ def _gate_rows(gate: str, full: list[Decoded], auto: list[Decoded], lazy: list[D
         Row.ratio("gate, auto: ms/token ÷ every step's", _ms(auto), _ms(full), Target("<=", 1.0), note),
         Row.ratio(
             "gate, lazy: member-seconds a token ÷ every step's",
-            [member_s(answer) for answer in lazy],
-            [member_s(answer) for answer in full],
+            [answer.member_s for answer in lazy],
+            [answer.member_s for answer in full],
             Target("<=", bound),
             f"ms/token {median(_ms(lazy)):.1f}",
         ),
@@ -72,11 +72,6 @@ def _passes(member: str, answers: Sequence[Decoded]) -> float:
     """A member's forward passes per token. The texts of two ways differ, and so do the drafts that are accepted."""
     ends = [answer.finished for answer in answers]
     return sum(end.members[member].num_forwards for end in ends) / sum(end.num_tokens for end in ends)
-
-
-def member_s(answer: Decoded) -> float:
-    """Seconds of all members' forward passes per token, including the prompt's."""
-    return sum(usage.seconds for usage in answer.finished.members.values()) / answer.finished.num_tokens
 
 
 def _bound(gate: str, lazy: Decoded, full: Decoded) -> float:

@@ -4,29 +4,19 @@ its next forward pass, so they do not cost a multiple.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
-from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gac_app.bench.rows import NotMeasured, Row, Target
-from gac_app.bench.steps import member_s
 from gac_app.bench.workbench import PROMPTS, Workbench, decode, interleaved
 from gac_app.config import Config
 from gac_app.member_config import MemberConfig
-from gac_app.services.runs.runs import RunService
-from gac_app.storage import Store
-
-if TYPE_CHECKING:  # it loads torch
-    from gac_app.decoding.ensemble import Ensemble
 
 NUM_AT_ONCE = 8
-RUN_TIMEOUT_S = 300.0
 _SYSTEM_PROMPTS = ("Answer in plain words.", "Think step by step.", "Be exact, and give examples.")
 
 
@@ -46,7 +36,7 @@ def measure_many(bench: Workbench) -> list[Row]:
         with ThreadPoolExecutor(number) as pool:
             answers = list(pool.map(decode, sessions))
         num_tokens = sum(answer.finished.num_tokens for answer in answers)
-        return num_tokens / (time.monotonic() - started), fmean(map(member_s, answers))
+        return num_tokens / (time.monotonic() - started), fmean(answer.member_s for answer in answers)
 
     ways = decoded, partial(decoded, gate_policy="lazy"), partial(decoded, number=1)
     auto, lazy, one = interleaved(range(1 if bench.is_quick else 3), *ways)
@@ -83,15 +73,3 @@ def with_three_views(config: Config) -> Config:
         for number, text in enumerate(_SYSTEM_PROMPTS, start=1)
     ]
     return Config(members=(gate, *views), plugins=config.plugins, cache_dir=config.cache_dir)
-
-
-@contextmanager
-def run_service(config: Config, ensemble: Ensemble) -> Iterator[RunService]:
-    """The service over a loaded ensemble, with a temporary database."""
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        closing(Store(f"sqlite:///{Path(folder) / 'bench.sqlite3'}")) as store,
-    ):
-        service = RunService(config, store)
-        service.members.use(ensemble)
-        yield service

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import logging
 import random
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from statistics import median, quantiles
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.together import RUN_TIMEOUT_S, run_service
 from gac_app.bench.workbench import PROMPTS, Workbench
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishReason
@@ -26,9 +30,15 @@ from gac_app.models.message import Message
 from gac_app.services.completions.completion_run import Question
 from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.completions.systems import System
+from gac_app.services.runs.runs import RunService
+from gac_app.storage import Store
+
+if TYPE_CHECKING:  # it loads torch
+    from gac_app.decoding.ensemble import Ensemble
 
 logger = logging.getLogger(__name__)
 
+RUN_TIMEOUT_S = 300.0
 NUMBERS = (1, 2, 4, 8, 16, 32)
 _PLACES = 16
 _LENGTHS = 16, 48  # tokens of an answer; they differ, so that visitors do not keep step
@@ -60,7 +70,7 @@ class Crowd:
 
     @property
     def p95_s(self) -> float:
-        return quantiles(self.waits_s, n=20, method="inclusive")[18] if len(self.waits_s) > 1 else self.waits_s[0]
+        return float(np.percentile(self.waits_s, 95))
 
 
 def measure(bench: Workbench) -> list[Row]:
@@ -82,6 +92,18 @@ def measure(bench: Workbench) -> list[Row]:
 def _row(number: int, crowd: Crowd) -> Row:
     waits = f"first token: median {median(crowd.waits_s):.2f} s, p95 {crowd.p95_s:.2f} s, {len(crowd.waits_s)} answers"
     return Row(f"{_CURVE}, {number}", crowd.tokens_per_s, "tokens/s", note=waits)
+
+
+@contextmanager
+def run_service(config: Config, ensemble: Ensemble) -> Iterator[RunService]:
+    """The service over a loaded ensemble, with a temporary database."""
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        closing(Store(f"sqlite:///{Path(folder) / 'bench.sqlite3'}")) as store,
+    ):
+        service = RunService(config, store)
+        service.members.use(ensemble)
+        yield service
 
 
 def with_places(config: Config) -> Config:

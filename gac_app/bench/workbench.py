@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -51,16 +50,15 @@ PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One answer, with the time of each token."""
+    """One answer, with the trace of each step."""
 
-    marks_s: list[float]
     steps: list[StepTrace]
     finished: FinishedEvent
 
     @property
     def ms_per_token(self) -> float:
-        """Mean time between tokens after the first, so without the prompt."""
-        return ms_per_token(self.marks_s)
+        """Mean time of the tokens after the first, so without the prompt."""
+        return 1000 / self.finished.tokens_per_s
 
     @property
     def overhead_ms(self) -> float:
@@ -68,29 +66,20 @@ class Decoded:
         waited_s = sum(max(member.seconds for member in step.members) for step in self.steps[1:])
         return self.ms_per_token - 1000 * waited_s / (len(self.steps) - 1)
 
+    @property
+    def member_s(self) -> float:
+        """Seconds of all members' forward passes per token, including the prompt's."""
+        return sum(usage.seconds for usage in self.finished.members.values()) / self.finished.num_tokens
+
 
 def decode(session: DecodingSession) -> Decoded:
     """Run a session to its end. Raises GacError if the answer is too short to time."""
-    marks: list[float] = []
-    steps: list[StepTrace] = []
-    finished: FinishedEvent | None = None
-    for event in session.events():
-        if isinstance(event, TokenEvent):
-            marks.append(time.monotonic())
-            steps.append(event.step)
-        else:
-            finished = event
-    assert finished is not None  # noqa: S101 (every session ends with it)
+    *events, end = session.events()
+    assert isinstance(end, FinishedEvent)  # noqa: S101 (every session ends with it)
+    steps = [event.step for event in events if isinstance(event, TokenEvent)]
     if len(steps) < MIN_TOKENS:
-        raise GacError(
-            f"an answer ended after {len(steps)} tokens, too few to time: {finished.detail or finished.text}"
-        )
-    return Decoded(marks, steps, finished)
-
-
-def ms_per_token(marks_s: Sequence[float]) -> float:
-    """Mean milliseconds between tokens with these times."""
-    return 1000 * (marks_s[-1] - marks_s[0]) / (len(marks_s) - 1)
+        raise GacError(f"an answer ended after {len(steps)} tokens, too few to time: {end.detail or end.text}")
+    return Decoded(steps, end)
 
 
 def interleaved(cases: Sequence[Case], *runs: Callable[[Case], Result]) -> list[list[Result]]:
@@ -117,13 +106,11 @@ class Workbench:
         self.is_quick = is_quick
         self.prompts = PROMPTS[:2] if is_quick else PROMPTS[:6]
         self.num_tokens = 16 if is_quick else 48
-        self._is_loaded = False
 
     @cached_property
     def ensemble(self) -> Ensemble:
         """The configuration's members, which have given an answer, so that none of those measured is the first."""
         ensemble = self.loaded(self.config)
-        self._is_loaded = True
         list(ensemble.generate(PROMPTS[-1], self.settings()))
         return ensemble
 
@@ -150,9 +137,8 @@ class Workbench:
         return run_child(module, str(self.path), json.dumps(self.is_quick))
 
     def close(self) -> None:
-        if self._is_loaded:
-            self.ensemble.close()
-            self._is_loaded = False
+        if loaded := self.__dict__.pop("ensemble", None):  # of the cached property
+            loaded.close()
 
 
 def run_child(module: str, *arguments: str) -> Any:

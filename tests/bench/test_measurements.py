@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.bench.measurements import MEASUREMENTS, Measurement, chosen, measure_all
+from gac_app.bench.measurements import MEASUREMENTS, chosen, measure_all
 from gac_app.bench.rows import NotMeasured, Row
 from gac_app.bench.workbench import Workbench
 from gac_app.errors import ConfigError, GacError
@@ -17,13 +17,9 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_names_differ() -> None:
-    assert len({measurement.name for measurement in MEASUREMENTS}) == len(MEASUREMENTS)
-
-
 def test_choosing_keeps_the_order_of_the_list() -> None:
-    assert [measurement.name for measurement in chosen(["at-once", "steps"])] == ["steps", "at-once"]
-    assert chosen([]) == list(MEASUREMENTS[:-2]), "those that take minutes run by name"
+    assert list(chosen(["at-once", "steps"])) == ["steps", "at-once"]
+    assert list(chosen([])) == list(MEASUREMENTS)[:-2], "those that take minutes run by name"
 
 
 def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
@@ -41,7 +37,7 @@ def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
     def breaks(bench: Workbench) -> list[Row]:
         raise GacError("planned")
 
-    named = [Measurement("lacks", lacks), Measurement("breaks", breaks), Measurement("works", works)]
+    named = {"lacks": lacks, "breaks": breaks, "works": works}
     lacking, broken, working = measure_all(named, config, is_quick=True)
     assert (lacking.value, lacking.verdict, lacking.note) == (None, "", "not measured: no browser")
     assert (broken.value, broken.verdict, broken.note) == (None, "failed", "failed: planned")
@@ -50,8 +46,11 @@ def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
 
 def test_a_configuration_that_a_variable_names_is_measured(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAC_CONFIG", str(config))
-    look = Measurement("look", lambda bench: [Row(",".join(bench.config.member_names), float(bench.path == config))])
-    [row] = measure_all([look], None, is_quick=True)
+
+    def look(bench: Workbench) -> list[Row]:
+        return [Row(",".join(bench.config.member_names), float(bench.path == config))]
+
+    [row] = measure_all({"look": look}, None, is_quick=True)
     assert (row.name, row.value) == ("a", 1.0)
 
 
@@ -62,5 +61,5 @@ def test_a_configurations_ensemble_is_loaded_once(config: Path) -> None:
         seen.append(bench.ensemble)
         return []
 
-    assert list(measure_all([Measurement("a", look), Measurement("b", look)], config, is_quick=True)) == []
+    assert list(measure_all({"a": look, "b": look}, config, is_quick=True)) == []
     assert seen[0] is seen[1]

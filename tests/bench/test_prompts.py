@@ -37,6 +37,10 @@ def test_llama_cpp_reads_in_as_large_parts_as_the_member() -> None:
     assert sum(model.num_read_at_once) == len(model.encode_chat([Message("user", "x" * 90)]))
 
 
+def test_a_pace_is_of_the_times_between_tokens() -> None:
+    assert prompts._ms_per_token([1.0, 1.5, 2.0]) == 500
+
+
 def test_an_answers_pace_is_timed_beside_a_prompt(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompts, "_NEIGHBOUR_CHARS", 2_000)
     models = [FakeModel("a", delay_s=0.005), FakeModel("b", 1, delay_s=0.005)]

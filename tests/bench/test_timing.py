@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.bench.workbench import decode, interleaved, ms_per_token
+from gac_app.bench.workbench import decode, interleaved
 from gac_app.errors import GacError
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel, FixedModel
@@ -19,15 +19,11 @@ def test_runs_take_turns() -> None:
     assert columns == [[("a", 1), ("a", 2)], [("b", 1), ("b", 2)]]
 
 
-def test_a_tokens_time_is_without_the_first() -> None:
-    assert ms_per_token([1.0, 1.5, 2.0]) == 500
-
-
 def test_a_step_is_its_slowest_members_pass_and_an_overhead(bench_of: BenchOf) -> None:
     bench = bench_of([FakeModel("quick"), FakeModel("slow", 1, delay_s=0.03)])
     answer = decode(bench.ensemble.session("hello", bench.settings()))
     passes_ms = [1000 * max(member.seconds for member in step.members) for step in answer.steps[1:]]
-    assert len(answer.marks_s) == answer.finished.num_tokens == bench.num_tokens
+    assert len(answer.steps) == answer.finished.num_tokens == bench.num_tokens
     assert min(passes_ms) >= 30
     assert answer.ms_per_token > 30
     assert answer.overhead_ms == pytest.approx(answer.ms_per_token - sum(passes_ms) / len(passes_ms))
