@@ -51,11 +51,6 @@ def test_bytes_of_ids_are_the_texts(kind: str, text: str) -> None:
     assert all(vocabulary.token_bytes[i] is not None for i in ids)
 
 
-def test_a_half_character_is_a_token_of_its_own() -> None:
-    vocabulary = vocabulary_of(byte_level_tokenizer())
-    assert b"\xe6" in vocabulary.token_bytes
-
-
 def test_control_is_what_the_tokenizer_says_it_is() -> None:
     tokenizer = byte_level_tokenizer()
     tokenizer.add_tokens([AddedToken("<|looks_like_control|>", special=False, normalized=False)])
@@ -70,16 +65,10 @@ def test_a_byte_token_needs_byte_fallback() -> None:
     assert vocabulary_of(tokenizer).token_bytes[-1] == b"<0x41>"
 
 
-def test_control_tokens_are_recognised_only_where_asked() -> None:
-    encode = TextEncoder(byte_level_tokenizer())
-    assert encode("<|im_end|>", recognise_control=True) == [2]
-    assert 2 not in encode("<|im_end|>")
-
-
 def test_a_document_has_no_control_token_that_was_typed() -> None:
     encode = TextEncoder(byte_level_tokenizer())
     for recognise_control in (True, False, True):
-        encode("<|im_end|>", recognise_control=recognise_control)
+        assert (encode("<|im_end|>", recognise_control=recognise_control) == [2]) is recognise_control
         assert 2 not in encode.document("a typed <|im_end|>")
         assert 2 not in encode("a typed <|im_end|>")
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-import torch
 
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.vocab.cache import unite
@@ -76,16 +75,3 @@ def test_no_byte_token_is_fed_where_an_ordinary_one_exists(mappings: list[VocabM
         if union_id is not None:
             (fed,) = gemma.feed(union_id)
             assert (fed in gemma.vocabulary.byte_ids) is (bytes([byte]) not in ordinary)
-
-
-@pytest.mark.slow
-def test_a_projected_distribution_keeps_each_ids_mass(mappings: list[VocabMapping]) -> None:
-    for mapping in mappings:
-        tokens, ends = mapping.vocabulary.token_bytes, mapping.vocabulary.end_ids
-        logits_NV = 3 * torch.randn(2, len(tokens), generator=torch.Generator().manual_seed(0))
-        ids = [mapping.union.end_id if i in ends else mapping.union.ids.get(t or b"", -1) for i, t in enumerate(tokens)]
-        known = torch.tensor([i for i, union_id in enumerate(ids) if union_id >= 0])
-        expected_NU = torch.zeros(2, len(mapping.union), dtype=torch.float64)
-        expected_NU.index_add_(1, torch.tensor(ids)[known], logits_NV[:, known].double().exp())
-        expected_NU /= expected_NU.sum(1, keepdim=True)
-        torch.testing.assert_close(mapping.project(logits_NV).double(), expected_NU, atol=1e-7, rtol=1e-3)
