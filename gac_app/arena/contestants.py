@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from gac_app.config import Config, ContestantConfig
 from gac_app.settings import Settings
 
 _USUAL = {"every step": "every-step", "gate": "gate"}  # name -> mode
-_BESIDE_A_MEMBER = "ensemble, "  # before a usual name that a member has
+_BESIDE_A_MEMBER = "ensemble, {}"  # a usual name that a member has
+# The names that the program gives ensembles, with their settings where these differ from the configuration's.
+NAMED = {form.format(name): {"mode": mode} for form in ("{}", _BESIDE_A_MEMBER) for name, mode in _USUAL.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +36,8 @@ def contestants_of(config: Config) -> tuple[Contestant, ...]:
     return tuple(Contestant(one.name, one.member or None, config.settings_from(one.settings)) for one in listed)
 
 
-def changes_named(name: str) -> dict[str, Any] | None:
-    """The settings of an ensemble that the program named, which differ from the configuration's; else None."""
-    mode = _USUAL.get(name.removeprefix(_BESIDE_A_MEMBER))
-    return {"mode": mode} if mode else None
-
-
 def _usual(config: Config) -> tuple[ContestantConfig, ...]:
-    alone = [ContestantConfig(name=name, member=name) for name in config.member_names]
-    together = _USUAL.items() if len(alone) > 1 else ()
-    # A member may have an ensemble's name.
-    taken = set(config.member_names)
-    ensembles = [
-        ContestantConfig(name=f"{_BESIDE_A_MEMBER if name in taken else ''}{name}", settings={"mode": mode})
-        for name, mode in together
-    ]
-    return (*alone, *ensembles)
+    members = config.member_names
+    ensembles = [_BESIDE_A_MEMBER.format(name) if name in members else name for name in _USUAL if len(members) > 1]
+    alone = [ContestantConfig(name=name, member=name) for name in members]
+    return (*alone, *(ContestantConfig(name=name, settings=NAMED[name]) for name in ensembles))

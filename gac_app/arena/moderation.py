@@ -82,9 +82,9 @@ class Moderator:
         self._max_per_hour, self._min_seconds = max_per_hour, min_seconds
         self._clock = clock
         self._salt = os.urandom(16)
-        self._visitors: _Recent[str, _Visitor] = _Recent(_Visitor, clock)
-        self._addresses: _Recent[str, _Address] = _Recent(_Address, clock)
-        self._prompts: _Recent[bytes, Counter[str]] = _Recent(Counter, clock)  # votes by address
+        self._visitors = _Recent(_Voter, clock)
+        self._addresses = _Recent(_Voter, clock)
+        self._prompts: _Recent[Counter[str]] = _Recent(Counter, clock)  # votes by address
         self._lock = threading.Lock()  # held for microseconds: visitors share an address
 
     def may_start(self, owner: str) -> bool:
@@ -101,37 +101,29 @@ class Moderator:
 
     def flags(self, cast: Cast) -> list[Flag]:
         """The flags of a new vote."""
+        digest, now = self._digest(cast), self._clock()
+        found: dict[Flag, bool] = {"fast": cast.seconds < self._min_seconds}
         with self._lock:
-            return self._flags(cast)
-
-    def _flags(self, cast: Cast) -> list[Flag]:
-        visitor, digest = self._visitors.of(cast.owner), self._digest(cast)
-        found: list[Flag] = []
-        if cast.seconds < self._min_seconds:
-            found.append("fast")
-        if visitor.judged[digest] > 0:
-            found.append("duplicate")
-        is_burst = _counted(visitor.voted, self._clock()) > BURST_VOTES
-        visitor.judged[digest] += 1
-        if cast.client:
-            address, prompt = self._addresses.of(cast.client), self._prompts.of(self._digest_of(cast.prompts[:1]))
-            is_burst |= _counted(address.voted, self._clock()) > ADDRESS_BURST_VOTES
-            address.note(cast, digest)
-            prompt[cast.client] += 1
-            if address.judged[digest] > SAME_PROMPT_VOTES or len(prompt) > SAME_PROMPT_ADDRESSES:
-                found.append("same-prompt")
-            if address.agrees(cast):
-                found.append("agreement")
-        return [*found, "burst"] if is_burst else found
+            visitor = self._visitors.of(cast.owner)
+            found["duplicate"] = visitor.judged[digest] > 0
+            is_burst = visitor.num_voted(now) > BURST_VOTES
+            visitor.note(cast, digest)
+            if cast.client:
+                address, prompt = self._addresses.of(cast.client), self._prompts.of(self._digest_of(cast.prompts[:1]))
+                is_burst |= address.num_voted(now) > ADDRESS_BURST_VOTES
+                address.note(cast, digest)
+                prompt[cast.client] += 1
+                is_same = address.judged[digest] > SAME_PROMPT_VOTES or len(prompt) > SAME_PROMPT_ADDRESSES
+                found |= {"same-prompt": is_same, "agreement": address.agrees(cast)}
+        return [flag for flag, has_it in {**found, "burst": is_burst}.items() if has_it]
 
     def undone(self, cast: Cast) -> None:
         """A vote was taken back or not stored, so it is as if it had never come."""
         digest = self._digest(cast)
         with self._lock:  # what was dropped meanwhile is not there
-            if visitor := self._visitors.known(cast.owner):
-                visitor.judged[digest] -= 1
-            if address := self._addresses.known(cast.client):
-                address.note(cast, digest, sign=-1)
+            for voter in (self._visitors.known(cast.owner), self._addresses.known(cast.client)):
+                if voter:
+                    voter.note(cast, digest, sign=-1)
             if prompt := self._prompts.known(self._digest_of(cast.prompts[:1])):
                 prompt -= Counter([cast.client])
 
@@ -139,36 +131,35 @@ class Moderator:
         with self._lock:
             self._visitors.drop(owner)
 
-    def _digest(self, cast: Cast) -> bytes:
+    def _digest(self, cast: Cast) -> str:
         return self._digest_of([*sorted(cast.pair), *cast.prompts])
 
-    def _digest_of(self, texts: Iterable[str]) -> bytes:
+    def _digest_of(self, texts: Iterable[str]) -> str:
         judged = "\n".join(map(_normalised, texts))
-        return hashlib.blake2b(judged.encode("utf-8", "replace"), key=self._salt, digest_size=16).digest()
+        return hashlib.blake2b(judged.encode("utf-8", "replace"), key=self._salt, digest_size=16).hexdigest()
 
 
-K = TypeVar("K")
 V = TypeVar("V")
 
 
-class _Recent(Generic[K, V]):
+class _Recent(Generic[V]):
     """Values by key since the first use of the key, at most a day ago; of `_MAX_KEPT` keys, those used last."""
 
     def __init__(self, new: Callable[[], V], clock: Callable[[], float]) -> None:
         self._new, self._clock = new, clock
-        self._values: Recent[K, tuple[float, V]] = Recent(_MAX_KEPT)
+        self._values: Recent[str, tuple[float, V]] = Recent(_MAX_KEPT)
 
-    def known(self, key: K) -> V | None:
+    def known(self, key: str) -> V | None:
         since, value = self._values.get(key, (0.0, None))
         return None if self._clock() > since + _DAY_S else value
 
-    def of(self, key: K) -> V:
+    def of(self, key: str) -> V:
         if self.known(key) is None:
             self._values[key] = self._clock(), self._new()
         self._values.move_to_end(key)
         return self._values[key][1]
 
-    def drop(self, key: K) -> None:
+    def drop(self, key: str) -> None:
         self._values.pop(key, None)
 
 
@@ -178,22 +169,28 @@ def _normalised(text: str) -> str:
     return "".join(filter(str.isalnum, plain)) or plain
 
 
-class _Visitor:
-    def __init__(self) -> None:
-        self.started: deque[float] = deque()
-        self.voted: deque[float] = deque()
-        self.judged: Counter[bytes] = Counter()  # how many votes on each stand
-
-
 @dataclass(slots=True)
-class _Address:
-    """The votes of an address. `tallies`: of each contestant, its votes, score and predicted score."""
+class _Voter:
+    """A visitor or an address.
 
+    Attributes:
+        started, voted: when it started battles and voted.
+        judged: how many votes stand on each pair of answers.
+        tallies: of each contestant, the votes, score and predicted score.
+    """
+
+    started: deque[float] = field(default_factory=deque)
     voted: deque[float] = field(default_factory=deque)
-    judged: Counter[bytes] = field(default_factory=Counter)
+    judged: Counter[str] = field(default_factory=Counter)
     tallies: dict[str, tuple[int, float, float]] = field(default_factory=dict)
 
-    def note(self, cast: Cast, digest: bytes, sign: int = 1) -> None:
+    def num_voted(self, now: float) -> int:
+        """Count a vote. Returns how many there are within `BURST_S`."""
+        _drop_before(self.voted, now - BURST_S)
+        self.voted.append(now)
+        return len(self.voted)
+
+    def note(self, cast: Cast, digest: str, sign: int = 1) -> None:
         """Count a vote, or take it back (`sign` -1)."""
         self.judged[digest] += sign
         for name, score, odds in cast.scores:
@@ -207,13 +204,6 @@ class _Address:
             if (total - predicted) * (score - odds) > 0 and surprise(num, total, predicted) > SURPRISE:
                 return True
         return False
-
-
-def _counted(times: deque[float], now: float) -> int:
-    """Add a time. Returns how many there are within `BURST_S`."""
-    _drop_before(times, now - BURST_S)
-    times.append(now)
-    return len(times)
 
 
 def _drop_before(times: deque[float], oldest: float) -> None:

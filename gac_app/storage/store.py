@@ -12,7 +12,6 @@ from gac_app.recent import Recent
 from gac_app.storage import studies
 from gac_app.storage.battles import changes as battle_changes
 from gac_app.storage.battles import queries as battle_queries
-from gac_app.storage.battles.imports import import_battles
 from gac_app.storage.battles.records import StoredBattle
 from gac_app.storage.battles.store import BattleStore
 from gac_app.storage.database import visitors
@@ -75,7 +74,7 @@ def _import_records(session: Session, runs: Sequence[Mapping[str, Any]], battles
     deleted = buried(session, [*(run["run_id"] for run in runs), *(battle.battle_id for battle in battles)])
     wanted_runs = [run for run in runs if run["run_id"] not in deleted]
     wanted = [battle for battle in battles if battle.battle_id not in deleted]
-    num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
+    num_new = sum(import_run(session, run) for run in wanted_runs) + battle_changes.import_battles(session, wanted)
     return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
 
 

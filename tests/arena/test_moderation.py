@@ -20,23 +20,16 @@ from gac_app.arena.moderation import (
     Moderator,
     surprise,
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clocks import HandClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def moderator(clock: Clock) -> Moderator:
+def moderator(clock: HandClock) -> Moderator:
     return Moderator(max_per_hour=2, min_seconds=2.0, clock=clock)
 
 
@@ -45,7 +38,7 @@ def cast(prompt: str = "x", owner: str = "o", client: str = "", **changes: Any) 
     return Cast(owner=owner, client=client, prompts=(prompt,), **fields)
 
 
-def test_odd_votes_of_a_visitor_are_flagged(moderator: Moderator, clock: Clock) -> None:
+def test_odd_votes_of_a_visitor_are_flagged(moderator: Moderator, clock: HandClock) -> None:
     assert moderator.flags(cast()) == []
     assert moderator.flags(cast(seconds=1.0)) == ["fast", "duplicate"]
     assert moderator.flags(cast(pair=("b", "a"))) == ["duplicate"]
@@ -59,7 +52,7 @@ def test_odd_votes_of_a_visitor_are_flagged(moderator: Moderator, clock: Clock) 
     assert moderator.flags(cast("later")) == []
 
 
-def test_a_visitor_s_battles_per_hour_are_limited(moderator: Moderator, clock: Clock) -> None:
+def test_a_visitor_s_battles_per_hour_are_limited(moderator: Moderator, clock: HandClock) -> None:
     for _ in range(2):
         assert moderator.may_start("o")
         moderator.started("o")
@@ -68,7 +61,7 @@ def test_a_visitor_s_battles_per_hour_are_limited(moderator: Moderator, clock: C
     assert moderator.may_start("o")
 
 
-def test_one_prompt_of_many_visitors_behind_one_address(moderator: Moderator, clock: Clock) -> None:
+def test_one_prompt_of_many_visitors_behind_one_address(moderator: Moderator, clock: HandClock) -> None:
     def votes(client: str) -> list[list[Flag]]:
         return [moderator.flags(cast(owner=f"{at}", client=client)) for at in range(SAME_PROMPT_VOTES + 1)]
 
@@ -80,7 +73,7 @@ def test_one_prompt_of_many_visitors_behind_one_address(moderator: Moderator, cl
     assert moderator.flags(cast(owner="8", client="school")) == []
 
 
-def test_one_prompt_from_many_addresses(moderator: Moderator, clock: Clock) -> None:
+def test_one_prompt_from_many_addresses(moderator: Moderator, clock: HandClock) -> None:
     """Whoever knows how a contestant answers it may vote from anywhere, on any pair, and write it differently."""
     spellings = ["Who made you?", "who  made you", "WHO MADE YOU!", "\uff37ho-made-you"]
 
@@ -98,7 +91,7 @@ def test_one_prompt_from_many_addresses(moderator: Moderator, clock: Clock) -> N
     assert vote(20) == []
 
 
-def test_a_burst_of_many_visitors_behind_one_address(moderator: Moderator, clock: Clock) -> None:
+def test_a_burst_of_many_visitors_behind_one_address(moderator: Moderator, clock: HandClock) -> None:
     for at in range(ADDRESS_BURST_VOTES):
         score = float(at % 2)
         assert moderator.flags(cast(f"{at}", f"{at}", "school", left_score=score)) == []
@@ -126,7 +119,7 @@ def test_twenty_votes_for_one_are_more_than_chance(moderator: Moderator) -> None
     assert moderator.flags(cast("z", "z", "home")) == []
 
 
-def test_only_votes_that_go_the_same_way_agree(moderator: Moderator, clock: Clock) -> None:
+def test_only_votes_that_go_the_same_way_agree(moderator: Moderator, clock: HandClock) -> None:
     for at in range(60):
         moderator.flags(cast(f"{at}", f"{at}", "home"))
     clock.now += 61
@@ -166,9 +159,9 @@ def test_what_is_taken_back_or_forgotten_leaves_nothing(moderator: Moderator) ->
     assert moderator.flags(cast(client="other")) == []
 
 
-def test_of_many_those_used_last_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_those_used_last_are_remembered(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moderation, "_MAX_KEPT", 2)
-    recent = moderation._Recent[str, list[int]](list, clock)
+    recent = moderation._Recent[list[int]](list, clock)
     for key in ("a", "b", "a", "c"):
         recent.of(key).append(1)
     assert [recent.known(key) for key in ("a", "b", "c")] == [[1, 1], None, [1]]

@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.arena.pacing import MIN_RATE, Pace, SideProgress, Tempo
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clocks import HandClock
 
 
 def tempo_of(**known: tuple[float, float]) -> Tempo:
@@ -32,7 +25,7 @@ HOST = tempo_of(fast=(500, 0.2), quick=(200, 0.4), slow=(50, 1.0))
 
 def watched(rates: tuple[float, float], lengths: tuple[int, int], ttfts: tuple[float, float]) -> list[tuple[int, int]]:
     """What is shown of both sides, looked at ten times a second for two minutes."""
-    clock = Clock()
+    clock = HandClock()
     pace = Pace(HOST, clock)
     shown = []
     for tick in range(1200):
@@ -71,7 +64,7 @@ def test_a_finished_answer_goes_on_as_evenly() -> None:
 
 def test_the_slow_side_is_not_shown_in_its_own_steps() -> None:
     """A slow model gives 25 characters a time, once every half second; what is shown grows evenly."""
-    clock = Clock()
+    clock = HandClock()
     pace = Pace(HOST, clock)
     shown = []
     for tick in range(200):
@@ -82,7 +75,7 @@ def test_the_slow_side_is_not_shown_in_its_own_steps() -> None:
 
 
 def test_two_short_answers_are_not_drawn_out() -> None:
-    clock = Clock()
+    clock = HandClock()
     pace = Pace(Tempo(["a", "b"]), clock)
     pace.advance([SideProgress(3, True), SideProgress(300, True)])
     clock.now += 300 / MIN_RATE
@@ -101,17 +94,8 @@ def test_the_tempo_is_that_of_the_slowest_contestant() -> None:
     assert (tempo.rate, tempo.start_s) == (pytest.approx(160, rel=0.01), pytest.approx(0.3, rel=0.01))
 
 
-def test_forty_characters_are_enough_to_tell() -> None:
-    tempo = Tempo(["a"])
-    for num_chars, seconds in ((39, 1.0), (40, 0.0), (40, -1.0)):
-        tempo.note("a", num_chars, seconds, 0.5)
-    assert (tempo.rate, tempo.start_s) == (MIN_RATE, 0.0)
-    tempo.note("a", 40, 1.0, 0.5)
-    assert (tempo.rate, tempo.start_s) == pytest.approx((0.8 * 40, 0.5))
-
-
 def test_seconds_count_from_what_was_first_shown() -> None:
-    clock = Clock()
+    clock = HandClock()
     pace = Pace(Tempo(["a", "b"]), clock)
     pace.advance([SideProgress(0, False), SideProgress(300, False)])
     clock.now += 5
@@ -122,16 +106,9 @@ def test_seconds_count_from_what_was_first_shown() -> None:
     assert pace.seconds == 2
 
 
-def test_the_newest_answer_is_three_tenths_of_a_rate() -> None:
-    tempo = Tempo(["a"])
-    tempo.note("a", 100, 1.0, 0.5)
-    tempo.note("a", 200, 1.0, 0.3)
-    assert (tempo.rate, tempo.start_s) == pytest.approx((0.8 * (0.7 * 100 + 0.3 * 200), 0.7 * 0.5 + 0.3 * 0.3))
-
-
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, 50), st.integers(0, 50)), max_size=40))
 def test_what_is_shown_only_grows_and_never_runs_ahead(ticks: list[tuple[float, int, int]]) -> None:
-    clock = Clock()
+    clock = HandClock()
     pace = Pace(tempo_of(), clock)
     nums = [0, 0]
     last = 0

@@ -16,8 +16,7 @@ from tests.browser.conftest import Opener, Site, served
 from tests.browser.contrast import hard_to_read
 from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
-from tests.services.lab.test_lab import store_in
-from tests.services.lab.test_strength import benchmark_data
+from tests.services.lab.test_lab import benchmark_data, store_in
 
 pytestmark = pytest.mark.browser
 

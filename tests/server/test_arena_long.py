@@ -29,7 +29,7 @@ from gac_app.services.battles.standings import Standings
 from gac_app.storage import Store
 from tests.databases import sql
 from tests.server.site import API, ROOT, START_S, Page, Visitor, free_port
-from tests.services.battles.test_standings import stored_vote
+from tests.ui.planted_votes import plant_vote
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -256,7 +256,7 @@ def test_five_patient_addresses_move_a_contestant_little(tmp_path: Path) -> None
             for _ in range(num_votes):
                 left, right = rng.sample(sorted(TASTE), 2)
                 outcome = "left" if rng.random() < win_probability(TASTE[left], TASTE[right]) else "right"
-                stored_vote(store, left, right, outcome, key, client=key[:24])
+                plant_vote(store, left, right, outcome, key, client=key[:24])
     store.close()
     before = target(tmp_path)
     with server(tmp_path) as (_, url):

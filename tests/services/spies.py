@@ -125,7 +125,7 @@ class Spies:
         battle = self.start()
         self.begun(battle)
         self.call("stop_battle", battle=battle)
-        self.arena.wait(ALICE, battle, 30.0)
+        self.arena.battles.find(ALICE, battle).last.over.wait(30.0)
         return self.by_length(battle, self.settled(battle))
 
     def vote_and_undo(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -17,38 +17,38 @@ PASSES = {"zyxone": 1.0, "zyxtwo": 1.0, "zyxthree": 2.0, "zyxfour": 1.3}
 
 
 def plant_vote(
-    store: Store, left: str, right: str, outcome: str, key: str = "c" * 64, *, passes: bool = True, **battle: Any
+    store: Store,
+    left: str,
+    right: str,
+    outcome: str,
+    key: str = "c" * 64,
+    *,
+    flags: Sequence[str] = (),
+    passes: bool = True,
+    **battle: Any,
 ) -> None:
-    """A blind vote that stands, with the facts that one has; `passes`: forward passes are known."""
-    battle_id = uuid.uuid4().hex
-    facts: dict[str, Any] = {"turn": 1}
-    for side, name in (("left", left), ("right", right)):
+    """A blind vote that stands for good, with the facts that one has; `passes`: forward passes are known."""
+    names, facts = {"left": left, "right": right}, dict[str, Any]({"turn": 1, "flags": list(flags)})
+    for side, name in names.items():
         cost = {"ms_per_token": 12 * PASSES.get(name, 1.0), "passes_per_token": PASSES.get(name, 1.0)}
         if not passes:
             del cost["passes_per_token"]
         facts[side] = {"chars": 300, "headings": 0, "lists": 1, "bold": 0, **cost}
     answer = {"messages": [], "text": "Yes.", "num_tokens": 2, "num_forwards": 2, "seconds": 0.1}
-    sides = {
-        side: {"contestant": name, "member": None, "settings": {}} for side, name in (("left", left), ("right", right))
-    }
+    sides = {side: {"contestant": name, "member": None, "settings": {}} for side, name in names.items()}
     new = NewBattle(
         **{
-            "battle_id": battle_id, "visitor_key": key, "left": left, "right": right, "origin": "people",
+            "battle_id": uuid.uuid4().hex, "visitor_key": key, **names, "origin": "people",
             "is_blind": True, "language": "en", "status": "answered",
-            "body": {"sides": sides, "turns": [{"prompt": "Yes?", "left": answer, "right": answer}]},
+            "body": {"sides": sides, "turns": [{"prompt": "Yes?", "left": answer, "right": answer}], "consent": True},
             **battle,
         }
     )  # fmt: skip
-    judge(store, new, outcome, facts)
-
-
-def judge(store: Store, new: NewBattle, outcome: str, facts: Mapping[str, Any]) -> None:
-    """A battle with a vote that stands for good."""
     row = NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)
 
     def write(session: Session) -> None:
         changes.start(session, new)
-        changes.judge(session, new.visitor_key, new.battle_id, row)
+        changes.judge(session, key, new.battle_id, row)
         changes.settle(session, new.battle_id)
 
     store.write(write).result()

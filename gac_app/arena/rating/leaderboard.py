@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,60 +107,59 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
     """
     wins_CC = votes.unweighed().wins_CC()
     meetings_CC = wins_CC + wins_CC.T
-    met, rated_C, problem = _rateable(votes, meetings_CC, listed, min_votes)
-    figures: dict[str, dict[str, Any]] = {}
-    effects: dict[str, Estimate] = {}
-    if not problem:
-        figures, effects = _figures(met, rated_C, controls_style)
+    rateable = _rateable(votes, listed, min_votes)
+    figures, effects = _figures(*rateable, controls_style) if rateable else ({}, {})
     lines = [
         _line(votes, code, listed, figures.get(name, {}))
         for code, name in enumerate(votes.names)
         if name in listed or meetings_CC[code].any()
     ]
+
+    def ranks(some: Votes) -> dict[str, int]:
+        """The ranks by some of the votes."""
+        rateable = _rateable(some, listed, min_votes)
+        return _ranks(*rateable, _ratings(rateable[0], controls_style)) if rateable else {}
+
     return Leaderboard(
         standings=tuple(sorted(lines, key=lambda line: (line.rating is None, -(line.rating or 0), line.name))),
-        problem=problem,
+        problem="" if rateable else f"Not enough votes: at least two contestants need {min_votes} each.",
         num_votes=len(votes),
         num_sessions=len(np.unique(votes.visitor_N)),
-        num_ties=int((votes.outcome_N == list(Outcome).index(Outcome.TIE)).sum()),
-        num_both_bad=int((votes.outcome_N == list(Outcome).index(Outcome.BOTH_BAD)).sum()),
+        num_ties=int(_is(Outcome.TIE, votes).sum()),
+        num_both_bad=int(_is(Outcome.BOTH_BAD, votes).sum()),
         left_bias=_left_bias(votes),
-        busiest=_busiest(
-            votes, lines, partial(_ranks, listed=listed, min_votes=min_votes, controls_style=controls_style)
-        ),
+        busiest=_busiest(votes, lines, ranks),
         names=votes.names,
-        wins=tuple(tuple(map(float, row)) for row in wins_CC),
-        meetings=tuple(tuple(map(int, row)) for row in meetings_CC),
+        wins=tuple(map(tuple, wins_CC.tolist())),
+        meetings=tuple(map(tuple, meetings_CC.astype(int).tolist())),
         style_effects=effects,
     )
 
 
-def _rateable(votes: Votes, meetings_CC: Floats, listed: Sequence[str], min_votes: int) -> tuple[Votes, Flags, str]:
-    """The votes between contestants that can be compared, which of these are rated, and why none is; "" if some are.
+def _rateable(votes: Votes, listed: Sequence[str], min_votes: int) -> tuple[Votes, Flags] | None:
+    """The votes between contestants that can be compared, and which of these are rated; None if fewer than two are.
 
     Can be compared: the group with most of today's contestants that have enough votes; of equal ones, with most votes.
     """
-    num_C = meetings_CC.sum(axis=1)
+    wins_CC = votes.unweighed().wins_CC()
+    num_C = (wins_CC + wins_CC.T).sum(axis=1)
     is_todays_C = np.array([name in listed for name in votes.names]) & (num_C >= min_votes)
-    met_C = group_worth_most(meetings_CC, is_todays_C + num_C / (1 + num_C.sum()))
+    met_C = group_worth_most(wins_CC, is_todays_C + num_C / (1 + num_C.sum()))
     names = tuple(name for name, has_met in zip(votes.names, met_C, strict=True) if has_met)
     met = votes.where(met_C[votes.sides_N2[:, 0]])
     met = replace(met, names=names, sides_N2=(np.cumsum(met_C) - 1)[met.sides_N2])
     rated_C = num_C[met_C] >= min_votes
-    if rated_C.sum() < 2:
-        return met, rated_C, f"Not enough votes: at least two contestants need {min_votes} each."
-    return met, rated_C, ""
+    return (met, rated_C) if rated_C.sum() >= 2 else None
 
 
-def _ranks(votes: Votes, *, listed: Sequence[str], min_votes: int, controls_style: bool) -> dict[str, int]:
+def _ratings(votes: Votes, controls_style: bool) -> Floats:
+    return StyleControl(votes).ratings_C if controls_style else rate(votes.wins_CC())
+
+
+def _ranks(votes: Votes, rated_C: Flags, rating_C: Floats) -> dict[str, int]:
     """The ranks of the rated contestants."""
-    wins_CC = votes.unweighed().wins_CC()
-    met, rated_C, problem = _rateable(votes, wins_CC + wins_CC.T, listed, min_votes)
-    if problem:
-        return {}
-    rating_C = (StyleControl(met).ratings_C if controls_style else rate(met.wins_CC()))[rated_C]
-    names = [name for name, is_rated in zip(met.names, rated_C, strict=True) if is_rated]
-    return {name: 1 + int((rating_C > rating).sum()) for name, rating in zip(names, rating_C, strict=True)}
+    rated = [(votes.names[at], rating_C[at]) for at in np.flatnonzero(rated_C)]
+    return {name: 1 + int((rating_C[rated_C] > rating).sum()) for name, rating in rated}
 
 
 def _busiest(votes: Votes, lines: Sequence[Standing], ranks: Callable[[Votes], dict[str, int]]) -> Busiest | None:
@@ -200,23 +198,24 @@ def _ranked(votes: Votes, rated_C: Flags, rating_C: Floats, rating_BC: Floats) -
     low_C, high_C = interval(rating_BC, rating_C, votes.session_N, votes.weight_N)
     ahead_CC = (rating_BC[:, :, None] > rating_BC[:, None, :]).mean(axis=0) >= _SURE
     ahead_CC &= rated_C[:, None] & rated_C[None, :]
-    figures = {}
-    for at in map(int, np.flatnonzero(rated_C)):
-        figures[votes.names[at]] = {
+    ranks = _ranks(votes, rated_C, rating_C)
+    return {
+        votes.names[at]: {
             "rating": float(rating_C[at]),
             "low": float(low_C[at]),
             "high": float(high_C[at]),
-            "rank": 1 + int((rating_C[rated_C] > rating_C[at]).sum()),
+            "rank": ranks[votes.names[at]],
             "rank_low": 1 + int(ahead_CC[:, at].sum()),
-            "rank_high": int(rated_C.sum()) - int(ahead_CC[at].sum()),
+            "rank_high": len(ranks) - int(ahead_CC[at].sum()),
         }
-    return figures
+        for at in np.flatnonzero(rated_C)
+    }
 
 
 def _line(votes: Votes, at: int, listed: Sequence[str], figures: dict[str, Any]) -> Standing:
     is_side_N2 = votes.sides_N2 == at
     on_left_N, on_right_N = is_side_N2[:, 0], is_side_N2[:, 1]
-    left, right, tie, bad = (votes.outcome_N == code for code in range(len(Outcome)))
+    left, right, tie, bad = (_is(outcome, votes) for outcome in Outcome)
     plays_N = on_left_N | on_right_N
     cost_K2 = votes.cost_N22[is_side_N2]
     costs = [float(one) if np.isfinite(one) else None for one in _means(cost_K2)]
@@ -234,6 +233,11 @@ def _line(votes: Votes, at: int, listed: Sequence[str], figures: dict[str, Any])
     )
 
 
+def _is(outcome: Outcome, votes: Votes) -> Flags:
+    is_it_N: Flags = votes.outcome_N == list(Outcome).index(outcome)
+    return is_it_N
+
+
 def _means(cost_K2: Floats) -> Floats:
     known_K2 = np.isfinite(cost_K2)
     sums_2 = np.where(known_K2, cost_K2, 0.0).sum(axis=0)
@@ -242,7 +246,7 @@ def _means(cost_K2: Floats) -> Floats:
 
 
 def _left_bias(votes: Votes) -> Estimate | None:
-    left_N, right_N = (votes.outcome_N == code for code in (0, 1))
+    left_N, right_N = (_is(outcome, votes) for outcome in (Outcome.LEFT, Outcome.RIGHT))
     decided_N = left_N | right_N
     if not decided_N.any():
         return None

@@ -137,24 +137,19 @@ class Votes:
 
     def _allowed(self, wanted: VoteFilter) -> Flags:
         origin = Origin.REFERENCE if wanted.source == "reference" else Origin.PEOPLE
-        keep_N: Flags = self.origin_N == _ORIGINS.index(origin)
         longest_N = self.style_N2F[:, :, 0].max(axis=1, initial=0)
-        if not wanted.has_flagged:
-            keep_N &= ~self.is_flagged_N
-        if wanted.language:
-            keep_N &= self.language_N == _code(self.languages, wanted.language)
-        if wanted.config_hash:
-            keep_N &= self.config_N == _code(self.configs, wanted.config_hash)
-        if wanted.min_chars:
-            keep_N &= longest_N >= wanted.min_chars
-        if wanted.max_chars:
-            keep_N &= longest_N <= wanted.max_chars
-        if wanted.turns:
-            keep_N &= (self.turn_N > 1) == (wanted.turns == "several")
-        if wanted.since:
-            keep_N &= self.at_N >= wanted.since.timestamp()
-        if wanted.before:
-            keep_N &= self.at_N < wanted.before.timestamp()
+        keep_N: Flags = self.origin_N == _ORIGINS.index(origin)
+        for allowed in (
+            wanted.has_flagged or ~self.is_flagged_N,
+            not wanted.language or self.language_N == _code(self.languages, wanted.language),
+            not wanted.config_hash or self.config_N == _code(self.configs, wanted.config_hash),
+            longest_N >= wanted.min_chars,
+            not wanted.max_chars or longest_N <= wanted.max_chars,
+            not wanted.turns or (self.turn_N > 1) == (wanted.turns == "several"),
+            wanted.since is None or self.at_N >= wanted.since.timestamp(),
+            wanted.before is None or self.at_N < wanted.before.timestamp(),
+        ):
+            keep_N &= allowed
         return keep_N
 
     def weighed(self) -> Votes:

@@ -32,6 +32,7 @@ from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.judging import Judge, refuse_judged
 from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.operator import Operator, has_battles_left
+from gac_app.services.battles.records import body_of
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
 from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys, voter_of
@@ -161,10 +162,6 @@ class ArenaService:
         if was_over:  # but not shown whole
             self._write_end(battle)
 
-    def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
-        """Wait until both answers have ended. Returns whether they have."""
-        return self.battles.find(visitor_key, battle_id).last.over.wait(timeout_s)
-
     def skip(self, visitor_key: str, battle_id: str) -> BattleView:
         """End a battle for good, without a vote."""
         with self.battles.changing(visitor_key, battle_id) as battle:
@@ -267,7 +264,7 @@ class ArenaService:
             visitor_key=visitor_key,
             left=battle.pair["left"].name,
             right=battle.pair["right"].name,
-            body=battle.body(self._runs.versions),
+            body=body_of(battle, self._runs.versions),
             origin=Origin.PEOPLE,
             is_blind=True,
             language=battle.language,
@@ -278,7 +275,7 @@ class ArenaService:
 
     def _write_end(self, battle: Battle) -> None:
         """Write the battle's final status and its whole record."""
-        self._write(battle, battle.status, battle.body(self._runs.versions))
+        self._write(battle, battle.status, body_of(battle, self._runs.versions))
 
     def _write(self, battle: Battle, status: str, body: dict[str, Any] | None = None) -> None:
         log_failure(self._store.battles.update(battle.id, status, body), f"battle {battle.id}")

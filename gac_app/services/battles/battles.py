@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.moderation import Cast
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishReason
-from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
@@ -30,7 +28,7 @@ class BattleRun(LiveRun):
     is_blind = True
 
     def __init__(self, battle: Battle, prompt: str) -> None:
-        self._pair = battle.pair
+        self._pair: dict[str, Contestant] = {**battle.pair}
         self.pace = Pace(battle.tempo)
         plan = RunPlan(
             prompt=prompt,
@@ -41,16 +39,15 @@ class BattleRun(LiveRun):
         super().__init__(plan, owner=battle.owner, keys=SIDES, member_names=())
 
     def alone_in(self, stream: str) -> str | None:
-        return self._pair[_side(stream)].member
+        return self._pair[stream].member
 
     def settings_of(self, stream: str) -> Settings:
-        return self._pair[_side(stream)].settings
+        return self._pair[stream].settings
 
     def feed(self, system_prompt: str) -> None:
         """Give each side its own history and its contestant's system prompt."""
         for key, stream in self.streams.items():
-            own = self._pair[_side(key)].settings.system_prompt
-            stream.messages = fed_messages(key, self.prompt, own, self.turns)
+            stream.messages = fed_messages(key, self.prompt, self.settings_of(key).system_prompt, self.turns)
 
     @property
     def has_failed(self) -> bool:
@@ -72,6 +69,10 @@ class BattleRun(LiveRun):
         if self.status != WAITING and not self.is_stopped:
             self.pace.advance(progress)
         return {side: min(self.pace.num_shown, one.num_chars) for side, one in zip(SIDES, progress, strict=True)}
+
+    def num_shown_at_end(self) -> dict[Side, int]:
+        """What it shows of its sides as an earlier turn."""
+        return self.num_shown() if self.is_stopped else {side: len(self.streams[side].text) for side in SIDES}
 
     def note_tempo(self, tempo: Tempo) -> None:
         """Tell the host's tempo how long the answers took."""
@@ -97,15 +98,8 @@ class BattleRun(LiveRun):
 
     def as_turn(self) -> Turn:
         """As `RunView`, with what was shown: a later answer must not tell of the rest."""
-        whole = super().as_turn()
-        if not self.is_stopped:
-            return whole
-        shown = self.num_shown()
+        whole, shown = super().as_turn(), self.num_shown_at_end()
         return replace(whole, answers={side: clean_text(self.streams[side].text[: shown[side]]) for side in SIDES})
-
-
-def _side(stream: str) -> Side:
-    return "left" if stream == "left" else "right"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -208,37 +202,3 @@ class Battle:
         if self.outcome is None:
             self.shown = None
         return True
-
-    # --- the stored form
-
-    def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
-        """The whole record, JSON-able; it is stored encrypted."""
-        sides = {side: side_record(one.name, one.member, one.settings) for side, one in self.pair.items()}
-        turns = [
-            {
-                "prompt": turn.prompt,
-                **({"shown": turn.num_shown()} if turn.is_stopped else {}),
-                **{side: answer_record(turn.streams[side]) for side in SIDES},
-            }
-            for turn in self.turns
-        ]
-        return {
-            "sides": sides,
-            "turns": turns,
-            "versions": dict(versions),
-            "consent": self.has_consent,
-            "left_odds": self.left_odds,
-            "shown_at": self.last.shown_at(),
-        }
-
-    def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
-        """The plain facts of a vote: only numbers."""
-        streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
-        return {
-            "turn": len(self.turns),
-            "early": not self.last.is_shown_whole(shown),
-            "stopped": any(turn.is_stopped for turn in self.turns),
-            "seconds": round(self.last.pace.seconds, 3),
-            "shown": dict(shown),
-            **{side: side_facts(streams[side], shown[side]) for side in SIDES},
-        }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 from gac_app.arena.moderation import Cast, Moderator
@@ -12,6 +11,7 @@ from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Outcome, outcome_of
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.battles.records import facts_of
 from gac_app.services.battles.views import BattleView, has_something_to_judge
 from gac_app.services.queue.shares import voter_of
 from gac_app.services.runs.runs import RunService
@@ -51,7 +51,7 @@ class Judge:
                     raise RequestError(
                         "vote", "there is nothing to judge yet; wait for the first words of both answers"
                     )
-                seen = battle.facts(shown)
+                seen = facts_of(battle, shown)
                 battle.shown = shown
             try:
                 self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
@@ -67,7 +67,7 @@ class Judge:
         with self._battles.changing(visitor_key, battle.id):
             if battle.is_void:
                 raise RequestError("vote", _FAILED)
-            facts = {**battle.facts(seen["shown"]), **{name: seen[name] for name in ("seconds", "early", "stopped")}}
+            facts = facts_of(battle, seen["shown"]) | {name: seen[name] for name in ("seconds", "early", "stopped")}
             self._forget_cast(battle)  # of a vote that was taken back on another server
             cast = _cast(battle, given, facts["seconds"])
             facts["flags"] = self._moderator.flags(cast)
@@ -79,7 +79,7 @@ class Judge:
 
             row = NewJudgement(position=battle.num_rows, kind=Kind.VOTE, outcome=given, facts=facts)
             write = self._submit(battle, visitor_key, row, count)
-        write.add_done_callback(partial(self._note_unwritten, cast))
+        write.add_done_callback(lambda done: self._moderator.undone(cast) if done.exception() else None)
         return write
 
     def undo(self, visitor_key: str, battle_id: str, ballot: int) -> BattleView:
@@ -151,10 +151,6 @@ class Judge:
         if battle.cast:
             self._moderator.undone(battle.cast)
             battle.cast = None
-
-    def _note_unwritten(self, cast: Cast, write: Future[None]) -> None:
-        if write.exception() is not None:
-            self._moderator.undone(cast)
 
     def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
         """Queue a judgement. Wait for it outside the battle's lock, so that the battle can be looked at meanwhile."""

@@ -16,7 +16,7 @@ from operator import attrgetter
 from gac_app.arena.outcomes import SIDES, Side
 from gac_app.errors import ElsewhereError, NotFoundError, RequestError, StorageError
 from gac_app.services.battles.battles import Battle
-from gac_app.services.battles.restored import OtherVersionError, is_shown, restored
+from gac_app.services.battles.records import OtherVersionError, is_shown, restored
 from gac_app.services.battles.views import BattleView, live_view, stored_view
 from gac_app.services.runs.live_run import LiveStream
 from gac_app.services.runs.runs import RunService

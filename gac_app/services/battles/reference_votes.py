@@ -50,7 +50,7 @@ def reference_battles(
         if any(one.error for one in given.values()):
             continue
         turn = {"prompt": prompt, **{side: _record(prompt, one) for side, one in given.items()}}
-        who = {side: side_record(name, by_name[name].member, by_name[name].settings) for side, name in sides.items()}
+        who = {side: side_record(by_name[name]) for side, name in sides.items()}
         facts = {"turn": 1, "early": False, "flags": [], **{side: _facts(one) for side, one in given.items()}}
         now = datetime.now(UTC).isoformat()
         vote = {"id": digest, "position": 0, "kind": Kind.VOTE, "outcome": reference_outcome(**given), "facts": facts}

@@ -89,7 +89,7 @@ def live_view(battle: Battle) -> BattleView:
     return BattleView(
         id=battle.id,
         phase=phase,
-        turns=(*(_turn_view(turn, _shown_of(turn), has_ended=True) for turn in battle.turns[:-1]), last),
+        turns=(*(_turn_view(turn, turn.num_shown_at_end(), has_ended=True) for turn in battle.turns[:-1]), last),
         queue_place=battle.last.queue_place,
         ballot=battle.num_rows,
         may_vote=is_saved
@@ -133,26 +133,22 @@ def _message(battle: Battle, phase: Phase) -> str:
     return STOPPED if any(battle.num_shown().values()) else NOT_BEGUN
 
 
-def _shown_of(turn: BattleRun) -> dict[Side, int]:
-    """What an earlier turn shows of its sides."""
-    return turn.num_shown() if turn.is_stopped else {side: len(turn.streams[side].text) for side in SIDES}
-
-
 def _turn_view(turn: BattleRun, shown: Mapping[Side, int], *, has_ended: bool) -> TurnView:
-    views = {}
-    for side in SIDES:
-        stream = turn.streams[side]
-        text, end, num = stream.text, stream.finished, shown[side]
-        is_over = has_ended or (end is not None and num >= len(text))
-        is_cut = is_over and end is not None and end.reason is FinishReason.LENGTH and num >= len(text)
-        views[side] = SideView(text=text[:num], is_over=is_over, is_cut=is_cut)
-    return TurnView(prompt=turn.prompt, left=views["left"], right=views["right"])
+    def view(side: Side) -> SideView:
+        text, end, num = turn.streams[side].text, turn.streams[side].finished, shown[side]
+        is_whole = num >= len(text)
+        is_over = has_ended or (end is not None and is_whole)
+        return _side_view(text[:num], end and end.reason, is_over=is_over, is_whole=is_whole)
+
+    return TurnView(prompt=turn.prompt, left=view("left"), right=view("right"))
+
+
+def _side_view(text: str, reason: str | None, *, is_over: bool, is_whole: bool) -> SideView:
+    return SideView(text=text, is_over=is_over, is_cut=is_over and is_whole and reason == FinishReason.LENGTH)
 
 
 def _told(battle: Battle, side: Side) -> ContestantView:
-    one = battle.pair[side]
-    answers = [answer_record(turn.streams[side]) for turn in battle.turns]
-    return _contestant(side_record(one.name, one.member, one.settings), answers)
+    return _contestant(side_record(battle.pair[side]), [answer_record(turn.streams[side]) for turn in battle.turns])
 
 
 def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
@@ -161,16 +157,16 @@ def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
     Args:
         why_not: though it is open; then no names are told.
     """
-    outcome, body = battle.outcome or None, battle.body
-    phase: Phase = "revealed" if outcome and not why_not else "interrupted"
+    body = battle.body
+    phase: Phase = "revealed" if battle.outcome and not why_not else "interrupted"
     if battle.status in ("void", "skipped"):
         phase = "void" if battle.status == "void" else "skipped"
     return BattleView(
         id=battle.battle_id,
         phase=phase,
-        turns=_stored_turns(battle),
+        turns=tuple(map(_stored_turn, body["turns"])),
         ballot=len(battle.judgements),
-        outcome=outcome,
+        outcome=battle.outcome or None,
         message={"void": VOID, "interrupted": why_not or UNJUDGED}.get(phase, ""),
         contestants={side: _contestant(body["sides"][side], [turn[side] for turn in body["turns"]]) for side in SIDES}
         if phase == "revealed"
@@ -178,19 +174,13 @@ def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
     )
 
 
-def _stored_turns(battle: StoredBattle) -> tuple[TurnView, ...]:
-    return tuple(
-        TurnView(prompt=turn["prompt"], left=_stored_side(turn, "left"), right=_stored_side(turn, "right"))
-        for turn in battle.body["turns"]
-    )
+def _stored_turn(turn: Mapping[str, Any]) -> TurnView:
+    def view(side: Side) -> SideView:
+        whole: str = turn[side]["text"]
+        text = whole[: turn["shown"][side]] if "shown" in turn else whole  # only a stopped turn has it
+        return _side_view(text, turn[side].get("finish_reason"), is_over=True, is_whole=text == whole)
 
-
-def _stored_side(turn: Mapping[str, Any], side: Side) -> SideView:
-    answer, shown = turn[side], turn.get("shown")  # only a stopped turn has it
-    whole = answer["text"]
-    text = whole[: shown[side]] if shown else whole
-    is_cut = text == whole and answer.get("finish_reason") == FinishReason.LENGTH
-    return SideView(text=text, is_over=True, is_cut=is_cut)
+    return TurnView(prompt=turn["prompt"], left=view("left"), right=view("right"))
 
 
 def _contestant(who: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> ContestantView:

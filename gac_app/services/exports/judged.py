@@ -17,7 +17,7 @@ class Judged:
     """A battle with its final vote.
 
     Attributes:
-        facts: of the vote; see `services.battles.Battle.facts`.
+        facts: of the vote; see `services.battles.records.facts_of`.
         reasons: by side.
         flags: why it does not count; empty = it does.
     """

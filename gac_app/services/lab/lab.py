@@ -186,21 +186,18 @@ class Lab:
         """Raise RequestError if the number of questions does not fit."""
         if chosen is None:
             return
-        if MIN_QUESTIONS <= num_questions <= self.max_questions and num_questions > len(chosen.questions):
-            raise RequestError("questions", f"{chosen.name} has {len(chosen.questions)}, not {num_questions}")
         if not MIN_QUESTIONS <= num_questions <= self.max_questions:
             raise RequestError("questions", f"expected {MIN_QUESTIONS} to {self.max_questions}")
+        if num_questions > len(chosen.questions):
+            raise RequestError("questions", f"{chosen.name} has {len(chosen.questions)}, not {num_questions}")
 
     def _set(self, study: type[Study], name: str, own: str) -> QuestionSet:
         if name == OWN:
             return own_questions(study, own)
-        fitting = [found for found in self.sets if found.fits(study)]
-        for found in fitting:
-            if found.name == name:
-                return found
-        raise RequestError(
-            "task", f"unknown task {name!r} for this study; expected {', '.join(s.name for s in fitting)}"
-        )
+        fitting = {found.name: found for found in self.sets if found.fits(study)}
+        if name not in fitting:
+            raise RequestError("task", f"unknown task {name!r} for this study; expected {', '.join(fitting)}")
+        return fitting[name]
 
     # --- in the study's thread
 
@@ -215,7 +212,7 @@ class Lab:
                 result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
             if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
                 raise _Cancelled
-            self.results.keep(visitor_key, result, self._config.member_names, is_own=is_own)
+            self.results.keep(visitor_key, result, is_own=is_own)
         except _Cancelled:
             error = "The study was cancelled."
         except GacError as reason:

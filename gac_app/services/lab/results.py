@@ -38,11 +38,11 @@ class LabResults:
         self, files: KeptResults, store: Store, may_edit_files: Callable[[str], bool], members: Sequence[str]
     ) -> None:
         self.files = files
-        self._members = set(members)
+        self._names, self._members = tuple(members), set(members)
         self._data: dict[str, Mapping[str, Any]] = {}  # of files' benchmarks, by id; only a result's name can change
         self._store = store
         self._may_edit_files = may_edit_files
-        self._benchmarks: list[Mapping[str, Any]] | None = None  # data of benchmarks, newest first; None = not read yet
+        self._benchmarks: list[tuple[str, Mapping[str, Any]]] | None = None  # visitors'; None = not read yet
         self._lock = threading.Lock()
 
     def of(self, visitor_key: str) -> list[ListedResult]:
@@ -69,17 +69,12 @@ class LabResults:
             raise NotFoundError("this result was kept by another version and cannot be shown") from None
         return KeptResult(listed.id, listed.created_at, tuple(listed.members), result, listed.name)
 
-    def keep(self, visitor_key: str, result: StudyResult, members: tuple[str, ...], *, is_own: bool) -> None:
+    def keep(self, visitor_key: str, result: StudyResult, *, is_own: bool) -> None:
         """Keep a result for its visitor. `is_own`: the questions were the visitor's. Raises StorageError."""
         # Figures on the operator's questions reveal nothing about a visitor, so they serve as advice for everybody.
         benchmark = None if is_own or result.study != "eval" else result.data
-        head = {
-            "name": "",
-            "study": result.study,
-            "heading": result.heading,
-            "members": members,
-            "benchmark": benchmark,
-        }
+        about = {"study": result.study, "heading": result.heading, "members": self._names}
+        head = {"name": "", **about, "benchmark": benchmark}
         settle(self._store.save_study(visitor_key, uuid.uuid4().hex, head, asdict(result)))
         self._forget()
 
@@ -103,25 +98,23 @@ class LabResults:
             settle(self._store.delete_study(visitor_key, result_id))
             self._forget()
 
-    def benchmarks(self, members: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        """Data of benchmarks on the operator's questions, newest first."""
-        listed = [one for one in self.files.list() if one.study == "eval" and set(one.members) == set(members)]
-        known = self._data
-        self._data = {one.id: known.get(one.id) or self.files.load(one.id).result.data for one in listed}
-        found = [(one.created_at, self._data[one.id]) for one in listed]
-        found += [
-            (head["created_at"], head["benchmark"]) for head in self._heads() if set(head["members"]) == set(members)
-        ]
+    def benchmarks(self) -> list[Mapping[str, Any]]:
+        """Data of benchmarks of these members on the operator's questions, newest first."""
+        listed = [one for one in self.files.list() if one.study == "eval" and set(one.members) == self._members]
+        self._data = {one.id: self._data.get(one.id) or self.files.load(one.id).result.data for one in listed}
+        found = [*((one.created_at, self._data[one.id]) for one in listed), *self._of_visitors()]
         return [data for _, data in sorted(found, key=lambda one: one[0], reverse=True)]
 
-    def _heads(self) -> Sequence[Mapping[str, Any]]:
+    def _of_visitors(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """When visitors ran benchmarks, and their data."""
         with self._lock:
             if self._benchmarks is None:
                 try:
-                    heads = [{**study.head, "created_at": _time(study)} for study in self._store.all_studies()]
+                    heads = [(_time(study), study.head) for study in self._store.all_studies()]
                 except StorageError:
                     return []
-                self._benchmarks = [head for head in heads if head.get("benchmark")]
+                own = [(at, head) for at, head in heads if set(head.get("members", ())) == self._members]
+                self._benchmarks = [(at, head["benchmark"]) for at, head in own if head.get("benchmark")]
             return self._benchmarks
 
     def _forget(self) -> None:

@@ -1,22 +1,28 @@
-"""Writes battles, which are encrypted like runs with their own keys, and their judgements, which are append-only."""
+"""Writes battles, which are encrypted like runs with their own keys, and their judgements, which are append-only.
+
+Battles that another database exported are imported: new ones all at once, new judgements of known ones singly.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+import orjson
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import get_owned, has_vote, key_of, owned, stored, stored_judgement, whole
-from gac_app.storage.battles.records import BATTLE_COLUMNS, Kind, NewBattle, NewJudgement, StoredBattle
-from gac_app.storage.battles.tables import Battle, Judgement
+from gac_app.storage.battles.records import BATTLE_COLUMNS, BattleRecord, Kind, NewBattle, NewJudgement, StoredBattle
+from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
 from gac_app.storage.database.database import server_of, when_written
-from gac_app.storage.database.encryption import destroy_keys, encrypt_json, new_key
-from gac_app.storage.database.visitors import own_visitor
+from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, new_key, new_keys
+from gac_app.storage.database.tables import Base, RunKey
+from gac_app.storage.database.visitors import imported_visitors, own_visitor
+from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 RUNNING, CONTINUING, ANSWERED = "running", "continuing", "answered"  # the second: with a turn that was answered before
@@ -25,22 +31,22 @@ _NEVER_JUDGED = ("void", "skipped")
 
 def start(session: Session, new: NewBattle) -> None:
     """Write a battle, which can be judged on this server."""
+    columns = _columns(new, new_key(session))
     visitor = own_visitor(session, new.visitor_key)
-    key = new_key(session)
-    columns = {name: getattr(new, name) for name in BATTLE_COLUMNS}
-    columns |= {"left": clean_text(new.left), "right": clean_text(new.right)}
-    session.add(
-        Battle(
-            id=new.battle_id,
-            visitor=visitor,
-            key_id=key.id,
-            server_id=server_of(session),
-            client=new.client,
-            has_consent=bool(new.body.get("consent")),
-            body=encrypt_json(key.key, new.body),
-            **columns,
-        )
-    )
+    session.add(Battle(visitor=visitor, server_id=server_of(session), client=new.client, **columns))
+
+
+def _columns(battle: BattleRecord, key: Key) -> dict[str, Any]:
+    """What a new battle and an imported one have in common."""
+    return {
+        **{name: getattr(battle, name) for name in BATTLE_COLUMNS},
+        "id": battle.battle_id,
+        "left": clean_text(battle.left),
+        "right": clean_text(battle.right),
+        "key_id": key.id,
+        "has_consent": bool(battle.body.get("consent")),
+        "body": encrypt_json(key.key, battle.body),
+    }
 
 
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any] | None = None) -> None:
@@ -125,7 +131,7 @@ def _append(session: Session, battle: Battle, new: NewJudgement) -> None:
         position=len(battle.judgements),
         kind=new.kind,
         outcome=new.outcome,
-        facts=json.dumps(new.facts, separators=(",", ":")).encode(),
+        facts=orjson.dumps(new.facts),
         body=None if new.body is None else encrypt_json(key_of(battle), new.body),
     )
     session.add(row)
@@ -149,3 +155,70 @@ def remove(session: Session, visitor_key: str, battle_id: str) -> None:
 def remove_all(session: Session, battle_ids: Sequence[str]) -> None:
     """Delete battles that have the keys of runs."""
     session.execute(delete(Battle).where(Battle.id.in_(battle_ids)))
+
+
+def import_battles(session: Session, battles: Sequence[StoredBattle]) -> int:
+    """Import battles or their new judgements. Returns the number of those of which anything was new."""
+    by_id = {battle.battle_id: battle for battle in battles}
+    known = set(session.scalars(select(Battle.id).where(Battle.id.in_(by_id))))
+    added = [battle for battle in by_id.values() if battle.battle_id not in known]
+    if added:
+        _add_all(session, added)
+    return len(added) + sum(_judge_again(session, by_id[battle_id]) for battle_id in known)
+
+
+def _add_all(session: Session, battles: Sequence[StoredBattle]) -> None:
+    visitor_ids = imported_visitors(session, (battle.visitor for battle in battles))
+    keys = _keys(session, battles)
+    rows: dict[type[Base], list[dict[str, Any]]] = {Battle: [], Judgement: [], StandingVote: []}
+    for battle in battles:
+        visitor_id = visitor_ids[battle.visitor]
+        key, run_id = keys[battle.battle_id]
+        more = {"visitor_id": visitor_id, "run_id": run_id, "created_at": datetime.fromisoformat(battle.created_at)}
+        rows[Battle].append({**_columns(battle, key), **more})
+        rows[Judgement] += [_judgement_row(battle.battle_id, judgement, key.key) for judgement in battle.judgements]
+        if vote := standing_votes.row_of(battle, battle.judgements):  # its address stays in the other database
+            rows[StandingVote].append({**vote, "battle_id": battle.battle_id, "visitor_id": visitor_id, "client": ""})
+    for table, found in rows.items():
+        if found:
+            session.execute(insert(table), found)
+
+
+def _keys(session: Session, battles: Sequence[StoredBattle]) -> dict[str, tuple[Key, str | None]]:
+    """By battle: its key, and the run that implied it, whose key it is then."""
+    run_ids = {battle.run_id for battle in battles if battle.run_id}
+    query = select(Run.id, RunKey.id, RunKey.key).join(RunKey, RunKey.id == Run.key_id).where(Run.id.in_(run_ids))
+    of_runs = {run_id: Key(key_id, key) for run_id, key_id, key in session.execute(query)}
+    alone = [battle.battle_id for battle in battles if battle.run_id not in of_runs]
+    own = dict(zip(alone, new_keys(session, len(alone)), strict=True))
+    return {
+        battle.battle_id: (own[battle.battle_id], None)
+        if battle.battle_id in own
+        else (of_runs[str(battle.run_id)], battle.run_id)
+        for battle in battles
+    }
+
+
+def _judge_again(session: Session, battle: StoredBattle) -> bool:
+    """Add the judgements that a battle here lacks. Returns whether there were any."""
+    row = session.get_one(Battle, battle.battle_id)
+    known = {judgement.id for judgement in row.judgements}
+    added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
+    if not added or len(known) + len(added) > len(battle.judgements):
+        return False  # nothing new, or it was judged here since, which counts
+    session.execute(insert(Judgement), [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
+    standing_votes.refresh(session, row, battle.judgements)
+    return True
+
+
+def _judgement_row(battle_id: str, judgement: Mapping[str, Any], key: bytes) -> dict[str, Any]:
+    return {
+        "id": judgement["id"],
+        "battle_id": battle_id,
+        "position": judgement["position"],
+        "kind": judgement["kind"],
+        "outcome": judgement["outcome"],
+        "facts": orjson.dumps(judgement["facts"]),
+        "body": None if judgement["body"] is None else encrypt_json(key, judgement["body"]),
+        "created_at": datetime.fromisoformat(judgement["created_at"]),
+    }

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from typing import Any
 
 import gradio as gr
 
-from gac_app.charts import to_svg
+from gac_app.charts import reworded, to_svg
 from gac_app.config import Config
-from gac_app.evaluation.studies import KeptResult, StudyResult, explained, to_csv
+from gac_app.evaluation.studies import KeptResult, StudyResult, Table, explained, to_csv
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.assets import component
-from gac_app.ui.lab.people import for_people
 from gac_app.ui.plots import PlotRow, in_language
 from gac_app.ui.requests import Fields, Reply, page_json, same
 from gac_app.ui.settings.names import systems_in_words
@@ -73,3 +73,30 @@ def _body_of(kept: KeptResult, result: StudyResult, config: Config) -> Reply:
         "words": {words[name]: sentence for name, sentence in about.items()},
         "asked": [asdict(question) for question in result.asked],
     }
+
+
+def for_people(result: StudyResult, config: Config) -> StudyResult:
+    """The result with its systems named for people, wherever it names them. Files keep the keys."""
+    keys = [row[0] for table in result.tables for row in table.rows]
+    keys += [answer.system for question in result.asked for answer in question.answers]
+    words = systems_in_words(dict.fromkeys(keys), config)
+    # In a sentence only what can be no word of it.
+    marked = sorted((key for key in words if set(key) & set(":@-+") and words[key] != key), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, marked)) or "(?!)")
+
+    def named(text: str) -> str:
+        return words.get(text) or pattern.sub(lambda found: words[found[0]], text)
+
+    def table_named(table: Table) -> Table:
+        rows = [[named(first), *others] for first, *others in table.rows]
+        return replace(table, columns=[named(column) for column in table.columns], rows=rows)
+
+    answers = [[replace(one, system=named(one.system)) for one in question.answers] for question in result.asked]
+    return replace(
+        result,
+        tables=[table_named(table) for table in result.tables],
+        remarks=[named(remark) for remark in result.remarks],
+        failure=named(result.failure),
+        plots=[reworded(plot, named) for plot in result.plots],
+        asked=[replace(question, answers=own) for question, own in zip(result.asked, answers, strict=True)],
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gac_app.arena.contestants import changes_named, contestants_of
+from gac_app.arena.contestants import NAMED, contestants_of
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import parse_system
@@ -38,7 +38,7 @@ def ensemble_in_words(settings: Settings, usual: Settings) -> str:
 
 def contestant_in_words(name: str, member: str | None, settings: Mapping[str, Any]) -> str:
     """A contestant of a battle, with the settings that it had there."""
-    if member is not None or changes_named(name) is None:
+    if member is not None or name not in NAMED:
         return name
     try:
         had = Settings.model_validate(settings)
@@ -53,9 +53,8 @@ def contestants_in_words(names: Iterable[str], config: Config) -> dict[str, str]
     listed = {one.name: one.settings for one in contestants_of(config)}
     found = {}
     for name in names:
-        changes = changes_named(name)
-        if changes is not None and name not in chosen:
-            settings = listed.get(name) or config.settings.model_copy(update=changes)
+        if name in NAMED and name not in chosen:
+            settings = listed.get(name) or config.settings.model_copy(update=NAMED[name])
             found[name] = ensemble_in_words(settings, config.settings)
     return _apart(found)
 

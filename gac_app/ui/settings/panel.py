@@ -56,5 +56,5 @@ def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any
         settings = config.settings_from(changes_from(config, values))
     except RequestError as error:
         return {**meaning, "summary": f"need a look: {error.message}"}
-    benchmarks = lab.results.benchmarks(config.member_names) if lab else ()
+    benchmarks = lab.results.benchmarks() if lab else ()
     return {**meaning, "summary": settings_in_words(settings), "advice": strength_advice(config, settings, benchmarks)}

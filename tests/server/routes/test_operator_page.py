@@ -13,9 +13,9 @@ from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
 from gac_app.ui.scripts import scripts
 from tests.services.battles.test_arena import Arena
-from tests.services.battles.test_operator import stored
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
+from tests.ui.planted_votes import plant_vote
 
 RIGHT = {"Authorization": "Bearer secret"}
 CALLS = (
@@ -41,7 +41,7 @@ def arena(house: House) -> Arena:
 def test_nothing_is_told_or_done_without_the_token(
     arena: Arena, method: str, path: str, body: Any, headers: dict[str, str]
 ) -> None:
-    stored(arena.store, ALICE, "school", ["fast"])
+    plant_vote(arena.store, "a", "b", "left", ALICE, client="school", flags=["fast"])
     answer = client_of(arena).request(method, f"/operator/{path}", json=body, headers=headers)
     assert answer.status_code == 401
     assert "school" not in answer.text
@@ -60,7 +60,7 @@ def test_guesses_are_slowed(arena: Arena) -> None:
 
 
 def test_each_call_answers_with_the_overview(arena: Arena) -> None:
-    stored(arena.store, ALICE, "school", ["fast"])
+    plant_vote(arena.store, "a", "b", "left", ALICE, client="school", flags=["fast"])
     client = client_of(arena)
     for method, path, body in CALLS:
         answer = client.request(method, f"/operator/{path}", json=body, headers=RIGHT)
@@ -94,7 +94,7 @@ def test_hostile_bodies_are_refused_in_a_sentence(arena: Arena, path: str, body:
 
 
 def test_the_document_tells_nothing_and_loads_its_modules(arena: Arena) -> None:
-    stored(arena.store, ALICE, "school", ["fast"])
+    plant_vote(arena.store, "a", "b", "left", ALICE, client="school", flags=["fast"])
     document = client_of(arena).get("/operator").text
     assert "school" not in document
     assert not any(mark in document for mark in ("<link", " src=", "@import", "url("))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,13 +9,12 @@ from typing import Any, cast
 import pytest
 
 from gac_app.arena.contestants import Contestant
-from gac_app.arena.outcomes import Outcome, Side
+from gac_app.arena.outcomes import Outcome
 from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.errors import NotFoundError
 from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
 from gac_app.services.battles.live_battles import LiveBattles
-from gac_app.services.battles.records import answer_record, side_facts, side_record
 from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
@@ -228,13 +226,6 @@ def test_names_are_told_once_the_vote_cannot_be_taken_back() -> None:
     assert (live_view(battle).phase, live_view(battle).contestants) == ("voted", None)
 
 
-def test_revealed_at_once_it_cannot_be_taken_back() -> None:
-    battle = battle_of()
-    end(add_turn(battle, "a", "b"))
-    battle.outcome, battle.is_revealed = Outcome.LEFT, True
-    assert (battle.undo_left_s, battle.is_told) == (0.0, True)
-
-
 @pytest.mark.parametrize("outcome", [None, Outcome.LEFT])
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_judgement_counts_once_it_is_stored(outcome: Outcome | None, fails: bool) -> None:
@@ -253,51 +244,6 @@ def test_a_judgement_counts_once_it_is_stored(outcome: Outcome | None, fails: bo
     assert (battle.unwritten, battle.is_undoing) == (None, False)
     assert battle.shown == ({"left": 1, "right": 1} if outcome else None)
     assert battle.note_row()
-
-
-def test_all_that_is_stored_of_a_battle() -> None:
-    battle = battle_of()
-    end(first := add_turn(battle, "abc", "de", 2, prompt="One?"))
-    first.is_stopping.set()
-    end(last := add_turn(battle, "fgh", "ij", prompt="Two?"))
-    body = battle.body({"gac": "1"})
-    begun_at, whole_at = body.pop("shown_at")
-    assert time.time() > begun_at
-    assert whole_at > begun_at
-    assert body == {
-        "sides": {
-            "left": side_record("gate", None, LEFT.settings),
-            "right": side_record("a", "a", RIGHT.settings),
-        },
-        "turns": [
-            {
-                "prompt": "One?",
-                "shown": {"left": 2, "right": 2},
-                "left": answer_record(first.streams["left"]),
-                "right": answer_record(first.streams["right"]),
-            },
-            {
-                "prompt": "Two?",
-                "left": answer_record(last.streams["left"]),
-                "right": answer_record(last.streams["right"]),
-            },
-        ],
-        "versions": {"gac": "1"},
-        "consent": True,
-        "left_odds": 0.5,
-    }
-    sides = {
-        side: side_facts([first.streams[side], last.streams[side]], num) for side, num in (("left", 3), ("right", 1))
-    }
-    assert battle.facts({"left": 3, "right": 1}) == {
-        "turn": 2,
-        "early": True,
-        "stopped": True,
-        "seconds": 1.235,
-        "shown": {"left": 3, "right": 1},
-        **sides,
-    }
-    assert not battle.facts({"left": 3, "right": 2})["early"]
 
 
 def test_the_tempo_is_told_how_fast_each_contestant_was() -> None:
@@ -325,16 +271,6 @@ def test_what_is_taken_out_is_the_owner_s() -> None:
     assert (live.all(), halted) == (others, [one.last])
     live.drop("ann")
     assert (live.all(), halted) == ([], [one.last, *(other.last for other in others)])
-
-
-@pytest.mark.parametrize(("side", "other"), [("left", "right"), ("right", "left")])
-def test_a_side_is_named_as_its_stream(side: Side, other: Side) -> None:
-    turn = add_turn(battle_of(), "a", "b")
-    assert turn.alone_in(side) != turn.alone_in(other)
-    assert turn.is_shown_whole({side: 1, other: 1}) is False, "it is not over"
-    end(turn)
-    assert turn.is_shown_whole({side: 1, other: 1})
-    assert not turn.is_shown_whole({side: 0, other: 1})
 
 
 def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def lengths(view: BattleView) -> list[int]:
 def stopped(arena: Arena, view: BattleView) -> BattleView:
     """The battle, stopped after its first words, once nothing goes on behind them."""
     arena.service.stop(ALICE, view.id)
-    assert arena.service.wait(ALICE, view.id, WAIT_S)
+    assert arena.service.battles.find(ALICE, view.id).last.over.wait(WAIT_S)
     return arena.service.battles.look(ALICE, view.id)
 
 
@@ -103,14 +103,6 @@ def test_what_a_vote_hid_stays_hidden_after_undo(house: House) -> None:
     assert [one["stopped"] for one in facts[1] if one] == [False, True]
 
 
-def test_another_server_shows_no_more_than_the_first(house: House) -> None:
-    arena = slow(house)
-    view = stopped(arena, arena.begun())
-    assert arena.store.flush()
-    there = Arena(house).service.battles.look(ALICE, view.id)
-    assert (there.phase, there.turns) == ("answered", view.turns)
-
-
 def test_whether_a_prompt_fits_depends_on_no_contestant(house: House) -> None:
     """One context is larger than the other: neither refusal nor limit tells whose answers it is."""
     models = [FakeModel("zyxone", 1, context_length=200), FakeModel("zyxtwo", 2)]
@@ -141,7 +133,7 @@ def test_stop_also_holds_answers_that_had_ended(house: House, monkeypatch: pytes
     arena = Arena(house)
     battle = arena.service.start(ALICE, "Go on").id
     until(lambda: arena.service.battles.look(ALICE, battle).may_vote, "for the first words")
-    assert arena.service.wait(ALICE, battle, WAIT_S)
+    assert arena.service.battles.find(ALICE, battle).last.over.wait(WAIT_S)
     until(lambda: any(lengths(arena.service.battles.look(ALICE, battle))), "for the first words")
     arena.service.stop(ALICE, battle)
     seen = arena.service.battles.look(ALICE, battle)

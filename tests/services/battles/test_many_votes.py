@@ -20,8 +20,8 @@ from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
-from tests.services.battles.test_standings import stored_vote
 from tests.services.house import ALICE
+from tests.ui.planted_votes import plant_vote
 
 NAMES = [f"contestant {number}" for number in range(12)]
 NUM_VISITORS = 5_000
@@ -107,7 +107,7 @@ def measure(folder: Path, num: int) -> dict[str, float]:
     take("first view", lambda: standings.leaderboard(ALICE))
     for name, (wanted, options) in FILTERS.items():
         take(name, lambda wanted=wanted, options=options: standings.leaderboard(ALICE, wanted, **options))  # type: ignore[misc]
-    stored_vote(store, NAMES[0], NAMES[1], "left")
+    plant_vote(store, NAMES[0], NAMES[1], "left", ALICE)
     take("reading one more vote", standings._read_news)
     assert len(standings._book.number_N) == num + 1
     store.delete_visitor(ALICE).result()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,39 +11,15 @@ from typing import Any
 import pytest
 
 from gac_app.arena.controls import Controls, controls_of
-from gac_app.arena.outcomes import SIDES, Origin
+from gac_app.arena.outcomes import Origin
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import line_of
-from gac_app.storage import NewBattle, Store
 from tests.databases import statements
 from tests.services.battles.test_arena import NAMES, Arena
-from tests.services.battles.test_standings import stored_vote
 from tests.services.house import ALICE, BOB, House
-from tests.storage.samples import new_id
-from tests.ui.planted_votes import judge
-
-
-def stored(
-    store: Store, key: str, client: str = "", flags: Sequence[str] = (), pair: tuple[str, str] = ("a", "b")
-) -> str:
-    """A vote for the left side; the battle's id."""
-    turn = {"prompt": "Hi", **{side: {"messages": [], "text": side} for side in SIDES}}
-    left, right = pair
-    sides = {side: {"contestant": name, "member": None, "settings": {}} for side, name in zip(SIDES, pair, strict=True)}
-    battle = NewBattle(
-        battle_id=new_id(),
-        visitor_key=key,
-        left=left,
-        right=right,
-        body={"sides": sides, "turns": [turn], "consent": True},
-        origin=Origin.PEOPLE,
-        is_blind=True,
-        client=client,
-    )
-    judge(store, battle, "left", {"flags": list(flags)})
-    return battle.battle_id
+from tests.ui.planted_votes import plant_vote
 
 
 def counted(arena: Arena) -> int:
@@ -54,9 +29,9 @@ def counted(arena: Arena) -> int:
 def crowd(arena: Arena) -> None:
     """Three fresh keys from one address, one vote flagged; one flagged vote and a plain one from elsewhere."""
     for number, flags in enumerate(([], ["burst", "agreement"], [])):
-        stored(arena.store, f"{number:064}", "school", flags)
-    stored(arena.store, ALICE, "home", ["fast"])
-    stored(arena.store, BOB, "elsewhere", pair=("b", "gate"))
+        plant_vote(arena.store, "a", "b", "left", f"{number:064}", client="school", flags=flags)
+    plant_vote(arena.store, "a", "b", "left", ALICE, client="home", flags=["fast"])
+    plant_vote(arena.store, "b", "gate", "left", BOB, client="elsewhere")
 
 
 def test_the_list_has_votes_with_their_flags(house: House) -> None:
@@ -82,8 +57,8 @@ def test_the_heaviest_and_most_one_sided_come_first(house: House) -> None:
     arena = Arena(house, arena={"min_votes": 1})
     for number in range(6):
         for pair in (("a", "b"), ("b", "a")) if number else (("a", "b"), ("a", "gate")):
-            stored(arena.store, f"{number:064}", f"home {number}", pair=pair)
-    stored(arena.store, "9" * 64, "flagged", ["fast"])
+            plant_vote(arena.store, *pair, "left", f"{number:064}", client=f"home {number}")
+    plant_vote(arena.store, "a", "b", "left", "9" * 64, client="flagged", flags=["fast"])
     seen = arena.service.operator.overview()
     assert [(one["name"], one["weight"], one["lead"]) for one in seen["bursts"][:2]] == [
         ("home 0", 1.0, 2),
@@ -131,25 +106,6 @@ def test_a_burst_is_dropped_and_restored_as_a_whole(house: House) -> None:
     assert counted(arena) == 4
     burst = next(one for one in operator.overview()["bursts"] if one["name"] == "school")
     assert (burst["flags"], burst["num_restored"]) == ({}, 3)
-
-
-def test_a_visitor_s_votes_are_dropped_by_pseudonym(house: House) -> None:
-    arena = Arena(house, arena={"min_votes": 1})
-    crowd(arena)
-    mine = next(one for one in arena.service.operator.overview()["visitors"] if one["flags"] == {"fast": 1})
-    assert arena.service.operator.judge({"by": "visitor", "name": mine["name"], "verdict": "restored"}) == 1
-    assert counted(arena) == 4
-    for by, name, verdict in (
-        ("visitor", "nobody", "dropped"),
-        ("visitor", "", "dropped"),
-        ("burst", mine["name"], "dropped"),
-    ):
-        with pytest.raises(NotFoundError):
-            arena.service.operator.judge({"by": by, "name": name, "verdict": verdict})
-    for by, name, verdict in (("visitor", mine["name"], "deleted"), ("address", "x", "dropped"), (None, {}, [])):
-        with pytest.raises(RequestError):
-            arena.service.operator.judge({"by": by, "name": name, "verdict": verdict})
-    assert counted(arena) == 4
 
 
 def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
@@ -261,16 +217,9 @@ def test_contestants_that_left_do_not_close_the_arena() -> None:
     assert controls.drawn(["a", "b", "c"]) == ["a", "b", "c"]
 
 
-def test_the_day_begins_at_midnight_in_utc(house: House) -> None:
-    arena = Arena(house)
-    stored(arena.store, ALICE)
-    assert arena.store.battles.num_started(datetime(2000, 1, 1, tzinfo=UTC)) == 1
-    assert arena.store.battles.num_started(datetime(3000, 1, 1, tzinfo=UTC)) == 0
-
-
 def test_the_overview_reads_votes_again_after_a_change(house: House) -> None:
     arena = Arena(house)
-    stored_vote(arena.store, *sorted(NAMES)[:2], "left", BOB, "address")
+    plant_vote(arena.store, *sorted(NAMES)[:2], "left", BOB, client="address")
     operator = arena.service.operator
     first = operator.overview()
     with statements(arena.store.engine) as told:

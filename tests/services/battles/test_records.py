@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import Side
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage
 from gac_app.models.message import Message
@@ -60,7 +61,7 @@ def test_what_is_stored_of_an_answer() -> None:
     }
     assert answer_record(StreamView("a", (Message("user", "Why?"),))) == {**fed, "text": ""}
     settings = Settings(seed=7)
-    assert side_record("gate", None, settings) == {
+    assert side_record(Contestant("gate", None, settings)) == {
         "contestant": "gate",
         "member": None,
         "settings": settings.model_dump(mode="json"),
@@ -88,7 +89,8 @@ def stored(status: str = "answered", judgements: tuple[dict[str, Any], ...] = ()
         "right": {"text": "jk"},
         **({"shown": shown} if shown else {}),
     }
-    sides = {"left": side_record("gate", None, Settings()), "right": side_record("a", "a", Settings())}
+    who = {"left": Contestant("gate", None, Settings()), "right": Contestant("a", "a", Settings())}
+    sides = {side: side_record(one) for side, one in who.items()}
     return StoredBattle(
         battle_id="b1",
         visitor="v",

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from gac_app.arena.rating.votes import VoteFilter
 from gac_app.errors import RequestError
-from gac_app.storage import NewBattle, Store
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.queue.shares import client_of, use_client_keys
 from gac_app.storage.battles.records import VoteRow
+from gac_app.storage.battles.tables import Battle
 from tests.services.battles.test_arena import NAMES, Arena
 from tests.services.house import ALICE, BOB, House
-from tests.storage.samples import new_id
-from tests.ui.planted_votes import judge
-
-
-def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = ALICE, client: str = "") -> None:
-    battle = NewBattle(
-        battle_id=new_id(),
-        visitor_key=key,
-        left=left,
-        right=right,
-        body={},
-        origin="people",
-        is_blind=True,
-        language="en",
-        client=client,
-    )
-    judge(store, battle, outcome, {})
+from tests.ui.planted_votes import plant_vote
 
 
 def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
@@ -63,8 +50,8 @@ def test_the_draw_goes_by_the_votes(house: House) -> None:
         for right in sorted(NAMES):
             if left < right and {left, right} != {"a", "gate"}:
                 for _ in range(4):
-                    stored_vote(arena.store, left, right, "left")
-                    stored_vote(arena.store, left, right, "right")
+                    plant_vote(arena.store, left, right, "left")
+                    plant_vote(arena.store, left, right, "right")
     pairs = [
         frozenset(one.name for one in arena.service._draw(None, arena.service._open("")).values()) for _ in range(200)
     ]
@@ -75,10 +62,10 @@ def test_the_draw_goes_by_the_votes(house: House) -> None:
 def test_many_votes_are_not_read_again_at_every_new_one(house: House) -> None:
     arena = Arena(house)
     standings = arena.service.standings
-    stored_vote(arena.store, "a", "b", "left")
+    plant_vote(arena.store, "a", "b", "left", ALICE)
     first = standings._votes()
     standings._rating_s = 100.0  # as if there were very many
-    stored_vote(arena.store, "a", "b", "left")
+    plant_vote(arena.store, "a", "b", "left", ALICE)
     assert standings._votes() is first
     standings._rating_s = 0.0
     assert len(standings._votes()) == 2
@@ -89,7 +76,7 @@ def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pyt
     arena = Arena(house, arena={"min_votes": 1})
     standings = arena.service.standings
     for outcome in ("left", "right"):
-        stored_vote(arena.store, "a", "b", outcome)
+        plant_vote(arena.store, "a", "b", outcome, ALICE)
     asked = [{}, {"own": True}, {"controls_style": True}, {"wanted": VoteFilter(has_flagged=True)}]
     first = [standings.leaderboard(ALICE, **options) for options in asked]
     assert len({id(board) for board in first}) == 4
@@ -98,7 +85,7 @@ def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pyt
     assert standings.leaderboard(BOB, own=True).num_votes == 0
     assert len(standings._boards) == 4
 
-    stored_vote(arena.store, "a", "b", "left")
+    plant_vote(arena.store, "a", "b", "left", ALICE)
     standings._rating_s = 0.0
     assert [standings.leaderboard(ALICE, **options).num_votes for options in asked] == [3, 3, 3, 3]
 
@@ -115,3 +102,33 @@ def test_a_vote_that_comes_while_votes_are_read_tells_no_name(house: House, monk
 
     monkeypatch.setattr(arena.store.battles, "votes", late)
     assert arena.service.standings.leaderboard(ALICE, own=True).num_votes == 0
+
+
+def test_an_address_is_one_after_a_restart(house: House) -> None:
+    for _ in range(2):
+        use_client_keys({})  # as in a process that begins
+        arena = Arena(house)
+        arena.answered(client=client_of("192.0.2.1"))
+    with arena.store.reading() as session:
+        names = set(session.scalars(select(Battle.client)))
+    assert names == {client_of("192.0.2.1")}
+    assert not any(name in line for line in Exports(arena.store).lines() for name in names)
+
+
+def test_a_class_behind_one_address_counts_as_one_visitor(house: House) -> None:
+    arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
+    for number in range(10):
+        for _ in range(3):
+            plant_vote(
+                arena.store, "a", "b", "left" if number % 2 else "right", f"{number:064}", client=f"home {number}"
+            )
+    for pupil in range(8):
+        key, client = f"{100 + pupil:064}", client_of("10.3.0.1")
+        for number in range(2):
+            view = arena.answered(key, f"Question {number} of {pupil}", client=client)
+            arena.service.judge.vote(key, view.id, "left", view.ballot)
+            arena.service.judge.reveal(key, view.id)
+    busiest = arena.service.standings.rated("blind").busiest
+    assert busiest is not None
+    assert (busiest.num_votes, busiest.num_visitors) == (16, 8), "some are flagged"
+    assert busiest.share == pytest.approx(1 / 11)

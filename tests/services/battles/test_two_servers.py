@@ -119,13 +119,6 @@ def test_a_vote_that_nobody_saw_stand_counts_a_minute_later(here: Arena, monkeyp
     assert counted(here) == [1] * 5
 
 
-def test_what_cannot_be_judged_any_more_is_told_everywhere(here: Arena, there: Arena) -> None:
-    view = here.answered()
-    here.service.skip(ALICE, view.id)
-    here.store.flush()
-    assert there.service.battles.newest(ALICE, 9)[1] == here.service.battles.newest(ALICE, 9)[1] == 1
-
-
 def test_a_battle_of_a_server_that_is_gone_is_judged_on_another(here: Arena, there: Arena) -> None:
     view = here.answered()
     here.runs.close()
@@ -153,7 +146,7 @@ def test_no_server_shows_an_answer_faster_than_it_is_read(
 ) -> None:
     monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1.0)
     view = here.service.start(ALICE, "Name three colours")
-    assert here.service.wait(ALICE, view.id, 10.0)
+    assert here.service.battles.find(ALICE, view.id).last.over.wait(10.0)
     here.store.flush()
     with pytest.raises(NotFoundError, match="Another server answers this battle"):
         there.service.battles.look(ALICE, view.id)

@@ -284,9 +284,9 @@ def test_a_result_is_its_visitor_s_who_names_and_deletes_it(tmp_path: Path) -> N
     assert lab.results.of(ALICE)[0].name == lab.results.load(ALICE, listed.id).name == "My first"
     with pytest.raises(RequestError, match="at most 100"):
         lab.results.rename(ALICE, listed.id, "x" * 101)
-    assert [data["n"] for data in lab.results.benchmarks(("b", "a"))] == [4], "members' figures advise everybody"
+    assert [data["n"] for data in lab.results.benchmarks()] == [4], "members' figures advise everybody"
     lab.results.delete(ALICE, listed.id)
-    assert (lab.results.of(ALICE), lab.results.benchmarks(("a", "b"))) == ([], [])
+    assert (lab.results.of(ALICE), lab.results.benchmarks()) == ([], [])
 
 
 def test_the_command_line_s_results_are_the_operator_s(tmp_path: Path) -> None:
@@ -337,3 +337,16 @@ def test_own_questions_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(RequestError, match=message):
         lab_of(random_pair(), tmp_path).start(ALICE, study, "own", number, own)
+
+
+def benchmark_data(task: str, **accuracies: float) -> dict[str, Any]:
+    best = max(accuracies.values())
+    systems = {
+        f"alone:{name}": {
+            "accuracy": accuracy,
+            "errors": 0,
+            "vs_best_member": None if accuracy == best else {"delta": accuracy - best, "p": 0.001},
+        }
+        for name, accuracy in accuracies.items()
+    }
+    return {"task": task, "n": 40, "systems": systems}

@@ -84,29 +84,6 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
         sql(path, f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", battle.battle_id)
 
 
-def test_what_does_not_stand_is_not_taken_back(store: Store) -> None:
-    battle = new_battle()
-    store.battles.start(battle)
-    undo = NewJudgement(position=0, kind="undo")
-    with pytest.raises(RequestError, match="judged already"):
-        store.battles.judge(ALICE, battle.battle_id, undo).result()
-    store.battles.judge(ALICE, battle.battle_id, VOTE).result()
-    store.battles.judge(ALICE, battle.battle_id, replace(undo, position=1)).result()
-    with pytest.raises(RequestError, match="judged already"):
-        store.battles.judge(ALICE, battle.battle_id, replace(undo, position=2)).result()
-
-
-def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
-    first, second = judged(store), judged(store, BOB)
-    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()
-    (row,) = store.battles.votes()
-    assert (row.battle_id, row.outcome) == (second.battle_id, "left")
-    assert store.battles.votes(ALICE) == []
-    assert store.battles.votes(BOB) == [row]
-    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=2, kind="vote", outcome="tie")).result()
-    assert [row.outcome for row in store.battles.votes()] == ["left", "tie"]
-
-
 def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
     doomed, kept = judged(store), judged(store, BOB)
     query = "SELECT key FROM battle JOIN run_key ON run_key.id = battle.key_id WHERE battle.id = ?"
@@ -122,16 +99,6 @@ def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
     assert store.battles.votes() == []
     with pytest.raises(NotFoundError):
         store.battles.update(kept.battle_id, "answered", BODY).result()
-
-
-def test_a_battle_that_a_run_implies_goes_with_it(store: Store, path: Path) -> None:
-    run = new_run()
-    store.start_run(run)
-    old = implied(store, run.run_id)
-    assert store.battles.load(ALICE, old.battle_id).run_id == run.run_id
-    store.delete_run(ALICE, run.run_id).result()
-    assert store.battles.votes() == []
-    assert sql(path, "SELECT count(*) FROM run_key WHERE is_used") == [(0,)]
 
 
 def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
@@ -252,15 +219,6 @@ def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: p
     store.battles.judge(ALICE, undone.battle_id, NewJudgement(position=1, kind="undo")).result()
     store.battles.judge(ALICE, kept.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
     assert store.battles.agreed() == [(kept.battle_id, 2)]
-
-
-def test_an_older_import_changes_nothing(store: Store) -> None:
-    battle = judged(store)
-    (old,) = store.battles.export()
-    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert store.import_records([], [replace(old, judgements=())]).result() == (0, 0)
-    assert store.import_records([], [old]).result() == (0, 0)
-    assert store.battles.votes() == []
 
 
 def test_what_was_judged_here_since_counts(store: Store, tmp_path: Path) -> None:

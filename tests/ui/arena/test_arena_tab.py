@@ -20,7 +20,6 @@ from gac_app.ui.compare.records import GATED
 from gac_app.ui.requests import replying
 from gac_app.ui.streaming import following
 from tests.fakes import WAIT_S
-from tests.services.house import until
 from tests.ui.planted import GATED as PLANTED_GATED
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
 
@@ -232,20 +231,6 @@ def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
     asked = {"prompt": "Where?", "again": ""}
     assert refusal(public, "start", **asked, consents=False).startswith("consent: this server keeps prompts")
     assert lines(public.follow("start", **asked, consents=True)[-1])[0]["run"]
-
-
-def test_a_void_battle_says_so_and_names_nobody(make: Callable[..., Tab]) -> None:
-    tab = make(failing="Small")
-    for _ in range(8):
-        state = lines(tab.follow("start", prompt="Where?", again="", consents=False)[-1])[-1]["state"]
-        if state["phase"] == "void":
-            break
-    assert state["message"] == "One of the two could not answer, so this battle does not count."
-    assert state["contestants"] is None
-    rows: list[dict[str, Any]] = []
-    # Void once one side has failed, written once both have ended.
-    until(lambda: rows.extend(one for one in tab.ask("own_battles")["battles"] if one["id"] == state["id"]) or rows)
-    assert rows[0]["names"] == []
 
 
 def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., Tab]) -> None:

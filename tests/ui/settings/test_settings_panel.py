@@ -12,8 +12,7 @@ from gac_app.settings import Settings, shown
 from gac_app.ui.settings.fields import fields_of, idle_of, spec_of
 from gac_app.ui.settings.panel import meaning_of
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
-from tests.services.lab.test_lab import store_in, study_pair
-from tests.services.lab.test_strength import benchmark_data
+from tests.services.lab.test_lab import benchmark_data, store_in, study_pair
 from tests.ui.planted import planted_config
 
 CONFIG = planted_config()
