@@ -48,11 +48,11 @@ class LiveBattles:
         """Keep a battle, and drop others to make room. Returns the one that is kept, which may have come before."""
         with self._lock:
             kept = self._battles.setdefault(battle.id, battle)
-            while len(self._battles) > KEPT_BATTLES and (one := self._next_out()):
+            while len(self._battles) > KEPT_BATTLES and (one := self._eviction_candidate()):
                 del self._battles[one.id]
             return kept
 
-    def _next_out(self) -> Battle | None:
+    def _eviction_candidate(self) -> Battle | None:
         """The finished battle to drop first: one that can no longer be judged, else the oldest of the browser that has
         most, of the address that has most. It comes back if its owner asks for it.
         """

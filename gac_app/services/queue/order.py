@@ -47,7 +47,7 @@ class FairOrder:
         self._had_s: dict[str, float] = {}
         self._seen_at: dict[str, float] = {}
 
-    def came(self, run: Queued, others: Iterable[Queued]) -> None:
+    def register(self, run: Queued, others: Iterable[Queued]) -> None:
         """Count a new run; `others` are waiting or running."""
         others = list(others)
         beside = [other for other in others if other.client == run.client]
@@ -64,7 +64,7 @@ class FairOrder:
         self._seen_at = {name: at for name, at in self._seen_at.items() if at >= oldest or name in here}
         self._had_s = {name: had_s for name, had_s in self._had_s.items() if name in self._seen_at}
 
-    def had(self, run: Queued, seconds: float) -> None:
+    def charge(self, run: Queued, seconds: float) -> None:
         """Charge a run's client and visitor for decoding time."""
         for name in (client_of(run), visitor_of(run)):
             self._had_s[name] = self._had_s.get(name, 0.0) + seconds
@@ -96,7 +96,7 @@ class FairOrder:
         return sorted(waiting, key=ranks.__getitem__)
 
 
-def who_gives_way(newcomer: Q, waiting: list[Q]) -> Q | None:
+def run_to_evict(newcomer: Q, waiting: list[Q]) -> Q | None:
     """The run that loses its place in a full queue: the last one of the client, and then the visitor, with most waiting
     runs. None if nobody has two more than the newcomer.
     """

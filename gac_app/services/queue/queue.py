@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Generic
 
 from gac_app.errors import BusyError
-from gac_app.services.queue.order import FairOrder, Q, client_of, visitor_of, who_gives_way
+from gac_app.services.queue.order import FairOrder, Q, client_of, visitor_of, run_to_evict
 
 OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
 
@@ -54,7 +54,7 @@ class RunQueue(Generic[Q]):
             on_taken()
             if displaced is not None:
                 self._waiting.remove(displaced)
-            self._order.came(run, [*self._waiting, *self._running])
+            self._order.register(run, [*self._waiting, *self._running])
             self._waiting.append(run)
             self._advance()
             return displaced
@@ -76,7 +76,7 @@ class RunQueue(Generic[Q]):
     def _displaced_by(self, run: Q) -> Q | None:
         if self._num_free > 0 or len(self._waiting) < self._max_waiting:
             return None
-        displaced = who_gives_way(run, self._waiting)
+        displaced = run_to_evict(run, self._waiting)
         if displaced is None:
             raise BusyError("The queue is full at the moment. Please try again in a minute.")
         return displaced
@@ -144,5 +144,5 @@ class RunQueue(Generic[Q]):
             self._work(run)
         finally:
             with self._lock:
-                self._order.had(run, time.monotonic() - self._running.pop(run))
+                self._order.charge(run, time.monotonic() - self._running.pop(run))
                 self._advance()

@@ -29,7 +29,7 @@ MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
 
 
-class Companion(Protocol):
+class DependentService(Protocol):
     """A service that uses a `RunService`, and must forget and stop with it."""
 
     def forget(self, visitor_key: str) -> None: ...
@@ -57,7 +57,7 @@ class History:
         runner: Runner,
         members: Members,
         mirror: Mirror | None,
-        companions: Sequence[Companion],
+        companions: Sequence[DependentService],
     ) -> None:
         self._config, self._store, self._runs, self._runner = config, store, runs, runner
         self._members, self._mirror, self._companions = members, mirror, companions

@@ -18,7 +18,7 @@ from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.audience import Audience
-from gac_app.services.runs.history import END_TIMEOUT_S, Companion, History
+from gac_app.services.runs.history import END_TIMEOUT_S, DependentService, History
 from gac_app.services.runs.live_run import LiveRun, RunPlan, is_elsewhere
 from gac_app.services.runs.live_runs import LiveRuns
 from gac_app.services.runs.metrics import Metrics
@@ -67,7 +67,7 @@ class RunService:
         self.versions = versions or {}
         self.members = members or Members(config)
         self.mirror = mirror
-        self.companions: list[Companion] = []
+        self.companions: list[DependentService] = []
         self.consents = Consents()
         self._store = store
         self._recorder = Recorder(store, self.config_hash, self.versions)

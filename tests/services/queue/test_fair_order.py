@@ -35,76 +35,76 @@ def run_of(client: str, visitor: str, came_at: float = 0.0) -> LiveRun:
 
 def test_who_has_had_less_time_is_next(order: FairOrder) -> None:
     first, second = run_of("office", "ann", 1), run_of("home", "bob", 2)
-    order.came(first, [])
-    order.came(second, [first])
+    order.register(first, [])
+    order.register(second, [first])
     assert order.in_order([first, second], []) == [first, second]
-    order.had(first, 5.0)
-    order.had(second, 4.0)
+    order.charge(first, 5.0)
+    order.charge(second, 4.0)
     assert order.in_order([first, second], []) == [second, first]
-    order.had(second, 2.0)
+    order.charge(second, 2.0)
     assert order.in_order([first, second], []) == [first, second], "4 s and 2 s add up"
 
 
 def test_visitors_of_one_client_get_equal_time_too(order: FairOrder) -> None:
     ann, bob = run_of("office", "ann", 1), run_of("office", "bob", 2)
-    order.came(ann, [])
-    order.came(bob, [ann])
-    order.had(ann, 5.0)
+    order.register(ann, [])
+    order.register(bob, [ann])
+    order.charge(ann, 5.0)
     assert order.in_order([ann, bob], []) == [bob, ann]
 
 
 def test_a_new_client_starts_level_with_who_had_least(order: FairOrder) -> None:
     most, least, new = run_of("mill", "ann", 1), run_of("home", "bob", 2), run_of("new", "cyd", 3)
-    order.came(most, [])
-    order.came(least, [most])
-    order.had(most, 90.0)
-    order.had(least, 30.0)
-    order.came(new, [most, least])
+    order.register(most, [])
+    order.register(least, [most])
+    order.charge(most, 90.0)
+    order.charge(least, 30.0)
+    order.register(new, [most, least])
     assert order.in_order([new, most, least], []) == [least, new, most], "a new name gains nothing"
-    order.had(new, 1.0)
+    order.charge(new, 1.0)
     assert order.in_order([new, most, least], []) == [least, new, most]
-    order.had(least, 2.0)
+    order.charge(least, 2.0)
     assert order.in_order([new, most, least], []) == [new, least, most]
 
 
 def test_a_new_visitor_starts_level_with_the_client_s_others(order: FairOrder) -> None:
     ann, elsewhere, new = run_of("office", "ann", 1), run_of("home", "bob", 2), run_of("office", "cyd", 3)
-    order.came(ann, [])
-    order.came(elsewhere, [ann])
-    order.had(ann, 30.0)
-    order.came(new, [ann, elsewhere])
+    order.register(ann, [])
+    order.register(elsewhere, [ann])
+    order.charge(ann, 30.0)
+    order.register(new, [ann, elsewhere])
     assert order.in_order([new, ann], []) == [ann, new]
 
 
 def test_coming_again_wipes_nothing_out(order: FairOrder) -> None:
     much, little = run_of("mill", "ann", 1), run_of("home", "bob", 2)
-    order.came(much, [])
-    order.came(little, [much])
-    order.had(much, 90.0)
-    order.had(little, 30.0)
+    order.register(much, [])
+    order.register(little, [much])
+    order.charge(much, 90.0)
+    order.charge(little, 30.0)
     again = run_of("mill", "ann", 0)
-    order.came(again, [little])
+    order.register(again, [little])
     assert order.in_order([again, little], []) == [little, again]
 
 
 def test_who_was_long_away_is_forgotten(order: FairOrder, clock: Clock) -> None:
     early, late = run_of("mill", "ann", 2), run_of("home", "bob", 1)
-    order.came(early, [])
-    order.had(early, 90.0)
+    order.register(early, [])
+    order.charge(early, 90.0)
     assert order.are_others(client_of(late))
     assert order.are_others(visitor_of(late))
     assert not order.are_others(client_of(early))
     clock.now_s += PRESENT_S + 1
-    order.came(late, [])
-    order.had(late, 1.0)
+    order.register(late, [])
+    order.charge(late, 1.0)
     assert not order.are_others(client_of(late))
-    order.came(early, [late])
+    order.register(early, [late])
     assert order.in_order([early, late], []) == [late, early], "level, so in the order of arrival"
 
 
 def test_who_runs_already_comes_after_who_does_not(order: FairOrder) -> None:
     running, next_one, other = run_of("mill", "ann", 1), run_of("mill", "ann", 2), run_of("home", "bob", 3)
     for run in (running, next_one, other):
-        order.came(run, [])
-    order.had(other, 50.0)
+        order.register(run, [])
+    order.charge(other, 50.0)
     assert order.in_order([next_one, other], [running]) == [other, next_one]

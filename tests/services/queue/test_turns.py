@@ -11,7 +11,7 @@ import pytest
 
 from gac_app.errors import BusyError
 from gac_app.services.queue import queue as queue_module
-from gac_app.services.queue.order import who_gives_way
+from gac_app.services.queue.order import run_to_evict
 from gac_app.services.queue.queue import OVERDUE_S, RunQueue
 from tests.services.house import until
 
@@ -236,4 +236,4 @@ def test_a_burst_of_runs_tells_only_those_that_move(desks: list[Desk], monkeypat
 )
 def test_who_gives_way_in_a_full_queue(newcomer: str, waiting: list[str], loser: int | None) -> None:
     runs = [Run(name) for name in waiting]
-    assert who_gives_way(Run(newcomer), runs) is (None if loser is None else runs[loser])
+    assert run_to_evict(Run(newcomer), runs) is (None if loser is None else runs[loser])
