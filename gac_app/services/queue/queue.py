@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Generic
 
 from gac_app.errors import BusyError
-from gac_app.services.queue.order import FairOrder, Q, client_of, visitor_of, run_to_evict
+from gac_app.services.queue.order import FairOrder, Q, client_of, run_to_evict, visitor_of
 
 OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
 
