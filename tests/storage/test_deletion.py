@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import shutil
-import sqlite3
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from gac_app.errors import NotFoundError, StorageError
+from gac_app.errors import NotFoundError
 from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
 from gac_app.storage.database import schema
 from gac_app.storage.runs import changes
@@ -164,23 +163,6 @@ def test_an_answer_that_comes_after_the_deletion_is_not_written(store: Store, pa
         with pytest.raises(NotFoundError):
             late.result()
     assert counts(path) == [1, 0, 0, 0, 0, 0]
-
-
-def test_a_deletion_says_so_while_a_reader_keeps_the_log(url: str, path: Path) -> None:
-    store = Store(url, retry_s=0.3)
-    run = new_run("xyzzy")
-    store.start_run(run).result()
-    (key,) = keys_of(path, run)
-    reader = sqlite3.connect(path, isolation_level=None)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM run").fetchall()
-    with pytest.raises(StorageError, match="still holds it"):
-        store.delete_run(ALICE, run.run_id).result()
-    assert listed(store, ALICE) == []
-    reader.close()
-    store.delete_visitor(ALICE).result()
-    assert occurrences(path, key) == 0
-    store.close()
 
 
 def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, path: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import RunStatus, Store
 from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
-from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run, token_event
+from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run
 
 
 def test_a_run_comes_back_whole(store: Store) -> None:
@@ -68,17 +68,6 @@ def test_it_is_all_there_after_a_restart(store: Store, url: str) -> None:
     reopened.close()
 
 
-def test_stored_texts_of_the_steps_join_to_the_answer(store: Store) -> None:
-    run = new_run()
-    pieces = ["Mäd", "", "chen ", "👩‍🚀", "\0", " fin"]
-    events = [token_event(piece, position) for position, piece in enumerate(pieces)]
-    store.start_run(run)
-    store.save_answer(run.run_id, answer("".join(pieces), events=events)).result()
-    (stored,) = store.load_run(ALICE, run.run_id).answers
-    assert "".join(event.text for event in stored.events) == "".join(pieces)
-    assert stored.finished.text == "".join(pieces).replace("\0", "\ufffd")
-
-
 def test_an_answer_saved_again_replaces_the_first(store: Store) -> None:
     run = new_run()
     store.start_run(run)
@@ -118,16 +107,6 @@ def test_a_list_is_newest_first_and_counted(store: Store) -> None:
     assert [summary.prompt for summary in runs] == [f"prompt {number}" for number in (4, 3, 2, 1, 0)]
     assert (runs[0].num_answers, runs[0].num_tokens, runs[0].num_ensembled) == (2, 2, 1)
     assert (runs[1].num_answers, runs[1].num_tokens, runs[1].num_ensembled) == (0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("search", "found"),
-    [("100%", ["100% sure"]), ("_", ["snake_case"]), ("SURE", ["100% sure"]), ("\\", ["back\\slash"]), ("%s%", [])],
-)
-def test_a_search_is_literal(store: Store, search: str, found: list[str]) -> None:
-    for prompt in ("100% sure", "snake_case", "back\\slash", "100 percent"):
-        store.start_run(new_run(prompt)).result()
-    assert [summary.prompt for summary in listed(store, ALICE, search)] == found
 
 
 def test_one_vote_a_run_replaced_and_undone(store: Store) -> None:

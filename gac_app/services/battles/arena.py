@@ -150,8 +150,8 @@ class ArenaService:
         return self._runs.following(self.battles.find(visitor_key, battle_id).last)
 
     def note_seen(self, visitor_key: str, battle_id: str) -> None:
-        """A page shows the battle, which continues for `Audience.unseen_s` without one."""
-        self._runs.audience.note_seen(self.battles.find(visitor_key, battle_id).last)
+        """A page shows the battle, which continues for a while without one."""
+        self.battles.find(visitor_key, battle_id).last.is_seen = True
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
         """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""

@@ -108,7 +108,7 @@ class LiveRun(RunView):
         self.requests: dict[str, Request] = {}  # by stream, until its session is opened
         self.sessions: list[Decodes] = []  # open ones
         self.branches = plan.branches
-        self.num_followers = self.num_departures = 0  # of pages; set by the audience
+        self.num_followers = self.num_departures = 0  # of pages; set by the runner
         self.is_seen = False  # a page has shown it
         self.is_stopping = threading.Event()  # sessions opened from now on end at once
         self.over = threading.Event()  # no more events will come

@@ -56,11 +56,6 @@ class LiveRuns(Generic[RunT]):
             raise NotFoundError("there is no such run")
         return run
 
-    def get(self, run_id: str) -> RunT | None:
-        """A run of any owner."""
-        with self._lock:
-            return self._runs.get(run_id)
-
     def of(self, owner: str) -> list[RunT]:
         with self._lock:
             return [run for run in self._runs.values() if hmac.compare_digest(run.owner, owner)]

@@ -7,8 +7,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
@@ -28,9 +28,11 @@ if TYPE_CHECKING:  # it loads torch, which the page need not wait for
 
 logger = logging.getLogger(__name__)
 
+UNSEEN_S = 15.0
+
 
 class Runner:
-    """Decodes runs in turn, and stops them.
+    """Decodes runs in turn, and stops them: also those that no page follows any more.
 
     Args:
         config: the number of runs at once, and the members' room for sequences.
@@ -38,6 +40,7 @@ class Runner:
 
     Attributes:
         on_ended: called with each run that has ended, in its thread.
+        unseen_s: how long a run that a page has shown continues without one, so that a page can be reloaded.
     """
 
     def __init__(self, config: Config, members: Members, metrics: Metrics) -> None:
@@ -46,6 +49,7 @@ class Runner:
         has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
         self._members, self.metrics = members, metrics
         self.on_ended: list[Callable[[LiveRun], None]] = []
+        self.unseen_s = UNSEEN_S
         self._queue: RunQueue[LiveRun] = RunQueue(
             self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting, num_spare=int(has_spare)
         )
@@ -98,6 +102,33 @@ class Runner:
         deadline = time.monotonic() + timeout_s
         for run in runs:
             run.over.wait(max(0.0, deadline - time.monotonic()))
+
+    @contextmanager
+    def following(self, run: LiveRun) -> Iterator[None]:
+        """A page follows the run until the block ends. Soon after the last page has left, the run ends.
+
+        A page that follows a run may not show it, because events may reach nobody. So a run that no page has reported
+        to show (`is_seen`) ends as soon as no page follows it.
+        """
+        with self._lock:
+            run.num_followers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                run.num_followers -= 1
+                run.num_departures += 1
+                is_left = not run.num_followers and not run.over.is_set()
+            if is_left and run.is_seen:
+                timer = threading.Timer(self.unseen_s, self._stop_unless_back, (run, run.num_departures))
+                timer.daemon = True
+                timer.start()
+            elif is_left:
+                self.stop(run)
+
+    def _stop_unless_back(self, run: LiveRun, num_departures: int) -> None:
+        if not run.num_followers and run.num_departures == num_departures:
+            self.stop(run)
 
     # --- in the run's threads
 

@@ -17,7 +17,6 @@ from gac_app.errors import RequestError
 from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
-from gac_app.services.runs.audience import Audience
 from gac_app.services.runs.history import END_TIMEOUT_S, DependentService, History
 from gac_app.services.runs.live_run import LiveRun, RunPlan, is_elsewhere
 from gac_app.services.runs.live_runs import LiveRuns
@@ -76,7 +75,6 @@ class RunService:
         self._runner = Runner(config, self.members, self.metrics)
         self._runs = LiveRuns()
         self.history = History(config, store, self._runs, self._runner, self.members, mirror, self.companions)
-        self.audience = Audience(self._runner.stop)
 
     def when_ended(self, tell: Callable[[LiveRun], None]) -> None:
         """`tell` is called with each run that has ended."""
@@ -260,14 +258,14 @@ class RunService:
     # --- streaming
 
     def following(self, run: RunView) -> AbstractContextManager[None]:
-        """A page follows the run until the block ends. Soon after the last page has left, the run ends."""
-        return self.audience.following(run) if isinstance(run, LiveRun) else nullcontext()
+        """See `Runner.following`."""
+        return self._runner.following(run) if isinstance(run, LiveRun) else nullcontext()
 
     def note_seen(self, visitor_key: str, run_id: str) -> None:
-        """A page shows the run, which then continues for `Audience.unseen_s` without one."""
+        """A page shows the run, which then continues for a while without one."""
         run = self.history.find(visitor_key, run_id)
         if isinstance(run, LiveRun):
-            self.audience.note_seen(run)
+            run.is_seen = True
 
     def num_beside(self, run: RunView) -> int:
         """The number of other runs that are decoding."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from gac_app.decoding.contexts import SessionStopped
-from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.trace import FinishedEvent, FinishReason
-from gac_app.errors import LimitError, ModelLoadError, NotFoundError, RequestError
+from gac_app.errors import LimitError, NotFoundError, RequestError
 from gac_app.models.message import Message
-from gac_app.services.completions.completion_run import CompletionRun, Document, Question, _Scoring
+from gac_app.services.completions.completion_run import CompletionRun, Document, Question
 from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.completions.systems import System, Systems
 from gac_app.services.runs.runs import RunService
@@ -73,77 +69,7 @@ def test_choices_of_a_prompt_stand_together() -> None:
     assert [last.settings_of(key).seed for key in ("0", "1")] == [2**63 - 1, 0]
 
 
-def test_a_request_of_each_kind_of_prompt() -> None:
-    asked: list[tuple[Any, ...]] = []
-
-    def noted(kind: str) -> Any:
-        def request(prompt: Any, settings: Settings, **more: Any) -> Any:
-            asked.append((kind, prompt, settings.seed, more))
-            return SimpleNamespace(ids=[[1, 2, 3], [1]], text=f"text of {kind}")
-
-        return request
-
-    ensemble = cast("Ensemble", SimpleNamespace(request=noted("chat"), raw_request=noted("document")))
-    run, known = CompletionRun(question(), "ann"), dict[Any, Any]()
-    for key in ("1", "2"):
-        run.request_of(key, ensemble, known)
-    assert asked == [
-        ("chat", HI, 8, {"alone": "a", "known": known}),
-        ("document", "text", 7, {"alone": "a"}),
-    ]
-    assert (run.num_prompt_tokens, run.texts) == ({"1": 3, "2": 3}, {"1": "text of chat", "2": "text of document"})
-
-    def refuse(*_: object, **__: object) -> None:
-        raise ModelLoadError("the chat template refuses these messages")
-
-    with pytest.raises(RequestError, match="prompt: the chat template refuses"):
-        run.request_of("0", cast("Ensemble", SimpleNamespace(request=refuse)), known)
-
-
 # --- scoring first
-
-
-class Session:
-    """Says one thing, unless it was stopped."""
-
-    is_stopped = False
-
-    def events(self) -> Any:
-        yield "stopped" if self.is_stopped else "said"
-
-    def stop(self) -> None:
-        self.is_stopped = True
-
-
-def test_a_document_is_scored_before_it_is_continued() -> None:
-    order: list[str] = []
-    session = Session()
-    scoring = _Scoring(lambda _: order.append("scored"), lambda: cast("Any", order.append("opened") or session))
-    assert list(scoring.events()) == ["said"]
-    assert (order, scoring.shares_read()) == (["scored", "opened"], {})
-    scoring.stop()
-    assert session.is_stopped
-
-
-def reason_of(scoring: _Scoring) -> FinishReason:
-    [end] = scoring.events()
-    assert isinstance(end, FinishedEvent)
-    assert (end.text, end.num_tokens) == ("", 0)
-    return end.reason
-
-
-def test_scoring_alone_ends_at_its_length_or_when_stopped() -> None:
-    assert reason_of(_Scoring(lambda _: None, lambda: None)) is FinishReason.LENGTH
-
-    def score(stopped: threading.Event) -> None:
-        if stopped.is_set():
-            raise SessionStopped
-
-    scoring = _Scoring(score, lambda: pytest.fail("it goes on"))
-    scoring.stop()
-    assert reason_of(scoring) is FinishReason.ABORT
-    late = _Scoring(lambda stopped: stopped.set(), lambda: cast("Any", Session()))
-    assert list(late.events()) == ["stopped"], "what was stopped meanwhile begins stopped"
 
 
 # --- runs of an asker

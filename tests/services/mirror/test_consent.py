@@ -32,11 +32,3 @@ def test_one_browser_that_says_no_is_enough(monkeypatch: pytest.MonkeyPatch) -> 
         assert not consents.has(owner)
         consents.set(ALICE, True, browser)
         assert consents.has(owner) is (browser == "phone")
-
-
-def test_whoever_spoke_first_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consent, "MAX_OWNERS", 2)
-    consents, keys = Consents(), [f"{number}" * 64 for number in range(3)]
-    for key in keys:
-        consents.set(key, True)
-    assert [consents.has(owner_of(key)) for key in keys] == [False, True, True]

@@ -16,7 +16,7 @@ from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE, BOB, House, answer
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
 
 HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
 
@@ -113,3 +113,17 @@ def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
     for bad in ("", "exe", "../../etc", None):
         with pytest.raises(RequestError, match="expected one of jsonl"):
             exports.everything(bad)  # type: ignore[arg-type]
+
+
+def test_runs_come_before_their_branches_and_battles(house: House, tmp_path: Path) -> None:
+    arena = Arena(house)
+    view = arena.answered()
+    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    first = answer(arena.runs)
+    ended(arena.runs.revise(ALICE, first.id, "Again?", SHORT))
+    lines = list(Exports(arena.store).lines())
+    assert [json.loads(line).get("parent_run_id") for line in lines] == [None, first.id, None]
+    other = Store(database_in(tmp_path / "other.db"))
+    imported(other, lines[::-1])
+    assert list(Exports(other).lines()) == lines
+    other.close()

@@ -138,6 +138,13 @@ KINDS: dict[str, tuple[int, tuple[str | int, ...], object]] = {
     "text among the facts": (BATTLE, ("judgements", 0, "facts", "more"), "what somebody wrote"),
     "a remark without reasons": (BATTLE, ("judgements", 1, "body"), {"comment": ""}),
     "an unknown reason": (BATTLE, ("judgements", 1, "body", "reasons"), {"left": [["clear"]]}),
+    "an outcome of another kind": (BATTLE, ("judgements", 0, "kind"), "verdict"),
+    "an outcome without a vote": (BATTLE, ("judgements", 1, "outcome"), "left"),
+    "a vote without an outcome": (BATTLE, ("judgements", 0, "outcome"), ""),
+    "a vote with a body": (BATTLE, ("judgements", 0, "body"), {"reasons": {}, "comment": ""}),
+    "a remark without a body": (BATTLE, ("judgements", 1, "body"), None),
+    "a list among the facts": (BATTLE, ("judgements", 0, "facts", "more"), ["x"]),
+    "a time after all zones": (BATTLE, ("created_at",), "9999-12-31T23:59:59-01:00"),
     "a position twice": (BATTLE, ("judgements", 1, "position"), 0),
     "names that are no text": (BATTLE, ("left",), {"a": 1}),
     "a name that is too long": (BATTLE, ("left",), "x" * 300),
@@ -160,6 +167,12 @@ def test_bad_lines_are_named_and_the_rest_comes_in(
     assert done == ImportResult(2, 0, 0, len(KINDS))
     assert "what somebody wrote" not in done.reasons
     everything_works(store)
+
+
+@pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5-08:00"])
+def test_a_moment_has_any_zone_and_other_facts_are_numbers(good: list[Json], moment: str) -> None:
+    line = changed(changed(good[BATTLE], ("created_at",), moment), ("judgements", 0, "facts", "more"), 2.5)
+    assert line_of(json.dumps(line).encode()) == line
 
 
 def test_a_bad_line_does_not_take_the_place_of_a_good_one(good: list[Json], store: Store, tmp_path: Path) -> None:

@@ -280,20 +280,3 @@ def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
     settled(mirror)
     assert [one.battle_id for one in arena.store.battles.export()] == [battle]
     house.close()
-
-
-def test_one_poisoned_line_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        battles = {voted(arena, consents=True), voted(arena, consents=True)}
-        settled(mirror)
-    (file,) = (tmp_path / "mirror").iterdir()
-    first, second = file.read_bytes().splitlines()
-    deep = b'{"run_id": ' + b"[" * 5000 + b"]" * 5000 + b"}"
-    huge = first.replace(b'"position": 0', b'"position": ' + b"9" * 400)
-    file.write_bytes(b"\n".join([deep, first, huge, second, b""]))
-    with opened(tmp_path, "two") as (arena, mirror):
-        settled(mirror)
-        assert {one.battle_id for one in arena.store.battles.export()} == battles
-    assert mirror.num_errors == 0
-    for number in (1, 3):
-        assert f"{file.name}, line {number}: invalid JSON" in caplog.text

@@ -143,20 +143,6 @@ def test_what_was_deleted_without_its_mark_stays_deleted(tmp_path: Path) -> None
     stays_deleted(tmp_path, lambda: House(tmp_path / "one.db"))
 
 
-def test_the_mirror_remembers_a_bounded_number_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror_module, "MAX_WRITTEN", 2)
-    with opened(tmp_path, "one") as (arena, mirror):
-        battles = [voted(arena, consents=True) for _ in range(4)]
-        for battle in battles[:3]:
-            arena.service.battles.delete(ALICE, battle)
-        settled(mirror)
-        assert len(mirror._written) <= 2
-        arena.service.judge.remark(ALICE, battles[3], {}, "as I said", 1)
-        settled(mirror)
-    assert set(ids(tmp_path)) <= set(battles)
-    assert lines(tmp_path)[-1]["battle_id"] == battles[3]
-
-
 def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = Full(tmp_path / "mirror")
     with opened(tmp_path, "one", place) as (arena, mirror):

@@ -69,14 +69,6 @@ def test_an_allowance_comes_back_up_to_the_burst() -> None:
     assert allowance.take("a", cost=1000) == 0, "what costs more than the burst takes all of it"
 
 
-def test_names_without_number_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "MAX_NAMES", 10)
-    allowance = Allowance(1, 1)
-    for number in range(100):
-        allowance.take(str(number))
-    assert len(allowance._left) == 10
-
-
 def test_a_read_counts_for_an_address_then_for_a_browser(house: House) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2)]
     service = house.service(models)

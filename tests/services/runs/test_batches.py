@@ -140,12 +140,6 @@ def test_batches_leave_a_place_to_whoever_asks(house: House) -> None:
     assert run.over.wait(WAIT_S)
 
 
-def test_with_a_single_place_batches_have_their_turn(house: House) -> None:
-    batch = Batches(house.service(server={"max_running": 1})).start(ALICE, "One?", SHORT)
-    until(lambda: batch.is_over)
-    assert batch.rows[0].error == ""
-
-
 def test_the_queue_knows_where_a_batch_comes_from(house: House) -> None:
     service = slow(house)
     batch = Batches(service).start(ALICE, "One?", LONG, client="an address")
@@ -207,3 +201,16 @@ def test_a_row_whose_answers_are_lost_says_so(house: House) -> None:
         batch = batches.start(ALICE, "One?", SHORT)
         until(lambda: batch.is_over)
     assert batch.rows[0].error == "answered, but not saved: the database could not take it"
+
+
+def test_all_addresses_have_a_number_of_places_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.runs.batches.MAX_BATCHES", 2)
+    monkeypatch.setattr("gac_app.services.runs.batches.KEPT_BATCHES", 0)
+    batches = Batches(slow(house))
+    short = batches.start(ALICE, "Me?", SHORT, client="home")
+    until(lambda: short.is_over)
+    for number in range(2):
+        batches.start(f"{number:064}", "One?", LONG, client=f"office {number}")
+    assert batches.look(ALICE) is None, "the oldest that is over is forgotten"
+    with pytest.raises(BusyError, match="Too many batches are"):
+        batches.start(BOB, "Me?", SHORT, client="mill")

@@ -73,3 +73,16 @@ def test_a_later_turn_run_again_begins_a_conversation(house: House) -> None:
     again = ended(service.rerun(ALICE, second.id))
 
     assert comparisons(service, again) == dict.fromkeys(first.streams)
+
+
+def test_what_cannot_be_the_same_again_is_not_compared(house: House) -> None:
+    service, others = house.service(), house.service([FakeModel("a", 1)])
+    first = answer(service, mode="every-step")
+    branch = ended(service.branch(ALICE, first.id, 0, first.streams["ensemble"].steps[0].top[1].token_id))
+    assert service.history.run_before(ALICE, ended(service.rerun(ALICE, branch.id))) is None
+    assert others.history.run_before(ALICE, ended(others.rerun(ALICE, first.id))) is None
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    again = ended(service.rerun(ALICE, second.id))
+    assert service.history.run_before(ALICE, again) is second
+    service.history.delete_run(ALICE, branch.id)
+    assert service.history.run_before(ALICE, again) is None, "it has lost a turn"

@@ -134,3 +134,17 @@ def test_nobody_revises_another_s_run(house: House) -> None:
             attempt()
     with pytest.raises(RequestError, match="expected one of"):
         service.regenerate(ALICE, run.id, "nobody")
+
+
+def test_the_run_beside_differs_in_its_settings_alone(house: House) -> None:
+    service, others = house.service(), house.service([FakeModel("a", 1)])
+    run = answer(service)
+    for prompt, changes, is_beside in (
+        (run.prompt, {"seed": 4}, True),
+        (run.prompt, {"max_new_tokens": 7}, False),
+        ("Other?", {"seed": 4}, False),
+    ):
+        other = ended(service.revise(ALICE, run.id, prompt, {**SHORT, **changes}))
+        assert service.history.run_beside(ALICE, other) is (run if is_beside else None)
+    of_others = ended(others.revise(ALICE, run.id, run.prompt, {**SHORT, "seed": 4}))
+    assert others.history.run_beside(ALICE, of_others) is None

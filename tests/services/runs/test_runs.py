@@ -13,10 +13,24 @@ from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import GacError, RequestError
 from gac_app.models.message import Message
+from gac_app.services.runs.history import MAX_NAME_CHARS
 from gac_app.services.runs.runs import RunService
-from gac_app.storage import RunStatus
+from gac_app.storage import HistoryFilter, RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of
-from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, listed, texts, until
+from tests.services.house import (
+    ALICE,
+    LONG,
+    SHORT,
+    VERSIONS,
+    House,
+    answer,
+    begun,
+    ended,
+    essence,
+    listed,
+    texts,
+    until,
+)
 
 
 def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) -> None:
@@ -107,6 +121,10 @@ def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
     assert (line.num_tokens, line.num_ensembled) == (ensemble.num_tokens, ensemble.num_ensembled)
     step = run.streams["member:b"].steps[3]
     assert essence(second.history.steps(ALICE, run.id, "member:b", 3)[0][3]) == essence(step)
+    with pytest.raises(RequestError, match="stream: expected one of ensemble, member:a, member:b"):
+        second.history.steps(ALICE, run.id, "member:c", 3)
+    row = second._store.load_run(ALICE, run.id)
+    assert (row.config_hash, row.versions) == (first.config_hash, VERSIONS)
 
 
 def test_replaying_stored_traces_rebuilds_the_text(house: House) -> None:
@@ -306,3 +324,13 @@ def test_nothing_starts_before_the_models_are_ready(house: House) -> None:
     with pytest.raises(GacError, match="a could not be loaded: its file is cut short"):
         service.start(ALICE, "Hello", {})
     service.close()
+
+
+def test_a_conversation_s_name_is_trimmed_and_has_a_limit(house: House) -> None:
+    service = house.service()
+    conversation_id = answer(service).conversation_id
+    for name, kept in (("n" * MAX_NAME_CHARS, "n" * MAX_NAME_CHARS), (" a\ud800 ", "a\ufffd")):
+        service.history.name_conversation(ALICE, conversation_id, name)
+        assert [one.name for one in service.history.conversations(ALICE, HistoryFilter())] == [kept]
+    with pytest.raises(RequestError, match="121 characters; at most 120"):
+        service.history.name_conversation(ALICE, conversation_id, "n" * (MAX_NAME_CHARS + 1))

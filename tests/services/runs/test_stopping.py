@@ -140,3 +140,20 @@ def test_two_visitors_at_once_stop_only_their_own(house: House) -> None:
     num_steps = len(other.streams["ensemble"].steps)
     until(lambda: len(other.streams["ensemble"].steps) > num_steps, "for the other run to go on")
     assert not other.over.is_set()
+
+
+def test_a_run_ends_soon_after_its_last_page_has_left(house: House) -> None:
+    service = house.service(slow_models())
+    unseen, shown = (begun(service.start(ALICE, "Go on", LONG)) for _ in range(2))
+    with service.following(unseen):
+        with service.following(unseen):
+            pass
+        assert not unseen.is_stopping.is_set()
+    assert ended(unseen).status == RunStatus.ABORTED, "no page has shown it"
+    service._runner.unseen_s = 0.1
+    service.note_seen(ALICE, shown.id)
+    with service.following(shown):
+        pass
+    with service.following(shown):
+        assert not shown.over.wait(0.3), "a page is back"
+    assert ended(shown).status == RunStatus.ABORTED

@@ -92,14 +92,21 @@ def test_a_vote_that_cannot_be_written_is_no_vote(house: House, broken: BrokenSt
     assert run.outcome is None
 
 
+@pytest.mark.parametrize("error", [StorageError("disk full"), ValueError("xyzzy")], ids=["written", "packed"])
 def test_a_run_that_lost_one_write_is_not_called_saved(
-    house: House, broken: BrokenStore, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    house: House,
+    broken: BrokenStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     broken.is_broken = False
 
     def refuse(run_id: str, answer: AnswerRecord) -> Future[None]:
+        if isinstance(error, ValueError):
+            raise error
         failed: Future[None] = Future()
-        failed.set_exception(StorageError("disk full"))
+        failed.set_exception(error)
         return failed
 
     monkeypatch.setattr(broken, "save_answer", refuse)
@@ -109,6 +116,7 @@ def test_a_run_that_lost_one_write_is_not_called_saved(
 
     assert broken.flush()
     assert run.is_saved is False, "whatever went well afterwards"
+    assert (f"run {run.id}" in caplog.text, "xyzzy" in caplog.text) == (True, False)
 
 
 def test_once_the_database_is_back_runs_are_saved_again(house: House, broken: BrokenStore) -> None:

@@ -40,15 +40,6 @@ def failing(times: int, error: Callable[[], Exception] = locked) -> Callable[[],
     return work
 
 
-def test_writes_are_done_in_order(writer: Writer) -> None:
-    done: list[int] = []
-    for number in range(5):
-        future = writer.submit(lambda number=number: done.append(number))  # type: ignore[misc]
-        assert not future.cancel()
-    assert writer.flush(WAIT_S)
-    assert (done, writer.num_errors) == ([0, 1, 2, 3, 4], 0)
-
-
 def test_what_may_succeed_later_is_tried_again(writer: Writer) -> None:
     assert writer.submit(failing(1)).result(WAIT_S) == 2
     assert writer.num_errors == 0
@@ -109,26 +100,6 @@ def test_so_many_writes_wait_and_no_more(writer: Writer, monkeypatch: pytest.Mon
     assert writer.num_errors == 1
     go_on.set()
     assert [future.result(WAIT_S) for future in waiting[:2]] == [1, 1]
-
-
-def test_a_flush_waits_no_longer_than_it_may(writer: Writer) -> None:
-    go_on = threading.Event()
-    writer.submit(lambda: go_on.wait(WAIT_S))
-    assert not writer.flush(0.01)
-    go_on.set()
-    assert writer.flush(WAIT_S)
-
-
-def test_closing_writes_what_is_queued_and_takes_nothing_more() -> None:
-    writer = Writer(retry_s=WAIT_S)
-    futures = [writer.submit(lambda number=number: number) for number in range(3)]  # type: ignore[misc]
-    writer.close(WAIT_S)
-    writer.close(WAIT_S)
-    assert [future.result(0) for future in futures] == [0, 1, 2]
-    with pytest.raises(StorageError, match="not saved: the store is closed"):
-        writer.submit(lambda: 1).result(0)
-    assert writer.num_errors == 1
-    assert writer.flush(WAIT_S)
 
 
 def test_what_the_database_does_not_take_by_the_end_fails() -> None:

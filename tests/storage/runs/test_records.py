@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.models.message import Message
-from gac_app.storage import HistoryFilter, Turn, fed_messages, stream_key
-from tests.storage.samples import summary
+from gac_app.storage import Turn, fed_messages
 
 TURNS = (
     Turn("r0", "One?", {"ensemble": "all", "member:a": "mine"}),
@@ -30,30 +29,3 @@ def test_a_stream_goes_on_from_its_own_answers(stream: str, answers: list[tuple[
     ]
     assert fed_messages(stream, "Now?", "", TURNS) == (*before, Message("user", "Now?"))
     assert fed_messages(stream, "Now?", "Be brief.", ()) == (Message("system", "Be brief."), Message("user", "Now?"))
-
-
-def test_a_stream_is_named_by_its_system() -> None:
-    assert (stream_key("ensemble", is_ensemble=True), stream_key("a", is_ensemble=False)) == ("ensemble", "member:a")
-    assert stream_key("ensemble", is_ensemble=False) == "member:ensemble"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "matches"),
-    [
-        (HistoryFilter(), True),
-        (HistoryFilter(outcome="tie"), True),
-        (HistoryFilter(outcome="ensemble"), False),
-        (HistoryFilter(outcome="voted"), True),
-        (HistoryFilter(outcome="none"), False),
-        (HistoryFilter(mode="gate"), True),
-        (HistoryFilter(mode="every-step"), False),
-        (HistoryFilter(member="a"), True),
-        (HistoryFilter(member="c"), False),
-        (HistoryFilter(mode="gate", member="c"), False),
-    ],
-)
-def test_a_filter_of_the_history(wanted: HistoryFilter, matches: bool) -> None:
-    assert wanted.matches(summary()) is matches
-    without = summary(outcome=None)
-    assert HistoryFilter(outcome="none").matches(without)
-    assert not HistoryFilter(outcome="voted").matches(without)

@@ -174,7 +174,7 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) 
     assert left(handlers.on("open")(event(key=KEY, run=run_id))) == run_id
     assert not run.over.wait(0.1), "it goes on after the page that found it, too"
 
-    service.audience.unseen_s = 0.05
+    service._runner.unseen_s = 0.05
     assert left(handlers.on("open")(event(key=KEY, run=run_id))) == run_id
     wait_until_over(service, run)
     assert run.status == "aborted"
@@ -183,7 +183,7 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) 
 
 def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None:
     service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
-    service.audience.unseen_s = 0.0
+    service._runner.unseen_s = 0.0
     handlers = handlers_of(service)
 
     async def two() -> Any:
