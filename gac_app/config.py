@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 from gac_app.errors import ConfigError, RequestError
 from gac_app.member_config import MemberConfig, RayConfig, RayShare, with_views
 from gac_app.settings import RULE_PARAMS, Settings
-from gac_app.validation import Frozen, message_of, path_of
+from gac_app.validation import Frozen, fault_of
 
 MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
@@ -183,7 +183,7 @@ class Config(Frozen):
         try:
             ray = RayConfig.model_validate({**self.ray.model_dump(), "address": ray_address or self.ray.address})
         except ValidationError as error:
-            raise ConfigError(f"ray.address: {message_of(error.errors()[0])}") from None
+            raise ConfigError(f"ray.address: {fault_of(error)[1]}") from None
         return self.model_copy(update={"members": members, "ray": ray})
 
     def knowing_rules(self, check_rules: Callable[[Settings], None]) -> Self:
@@ -271,8 +271,8 @@ class Config(Frozen):
         try:
             settings = Settings.model_validate({**default, **changes})
         except ValidationError as error:
-            first = error.errors()[0]
-            raise RequestError(path_of(first["loc"]) or "settings", message_of(first)) from None
+            place, message = fault_of(error)
+            raise RequestError(place or "settings", message) from None
         self.check_settings(settings)
         return settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 _GENERIC = ("dict[", "literal[", "tuple[", "list[", "constrained-")
 _TYPES = ("str", "int", "float", "bool")
@@ -32,6 +32,17 @@ def message_of(item: Any) -> str:
     elif item["type"] != "value_error" and isinstance(item.get("input"), str | int | float | bool | None):
         message += f" (got {shortened(repr(item['input']))})"
     return message
+
+
+def fault_of(error: ValidationError) -> tuple[str, str]:
+    """The first fault: its place, "" for the whole value, and the message."""
+    first = error.errors()[0]
+    return path_of(first["loc"]), message_of(first)
+
+
+def fault_in_words(error: ValidationError) -> str:
+    """The first fault as `place: message`."""
+    return ": ".join(filter(None, fault_of(error)))
 
 
 def shortened(text: str, most: int = _MAX_QUOTED_CHARS) -> str:

@@ -31,11 +31,12 @@ _LIMITS = re.findall(
 )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
 def test_links_and_files_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = {page.parent / target for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text)}
-    named = re.findall(r"`((?:gac_app|tests|configs|docs|scripts)/[\w./-]*\w)/?`", text)
+    links = {page.parent / target for target in re.findall(r"\]\((?!https?://|#|term:)([^)#]+)", text)}
+    folders = "configs|deploy|docs|examples|gac_app|scripts|static|tests"
+    named = re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]*\w", text)
     assert links
     assert [path for path in {*links, *(DOCS.parent / name for name in named)} if not path.exists()] == []
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from gac_app.errors import RequestError
-from gac_app.validation import Frozen, message_of, path_of
+from gac_app.validation import Frozen, fault_of
 
 Weight = Annotated[float, Field(ge=0.0, le=100.0)]
 
@@ -37,5 +37,5 @@ def controls_of(value: object) -> Controls:
     try:
         return Controls.model_validate_json(value) if isinstance(value, bytes) else Controls.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RequestError(path_of(first["loc"]) or "controls", message_of(first)) from None
+        place, message = fault_of(error)
+        raise RequestError(place or "controls", message) from None

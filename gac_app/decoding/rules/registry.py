@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gac_app.errors import ConfigError, GacError, RequestError, RuleError, is_interrupt, place_of
 from gac_app.settings import Settings
-from gac_app.validation import message_of, path_of
+from gac_app.validation import fault_of
 
 
 class Rule(BaseModel):
@@ -168,9 +168,8 @@ class Registry(Generic[RuleT]):
         try:
             return self.entry(name).rule.model_validate(dict(params))
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(part for part in (self.params_field, path_of(first["loc"])) if part)
-            raise RequestError(field, message_of(first)) from None
+            place, message = fault_of(error)
+            raise RequestError(f"{self.params_field}.{place}".rstrip("."), message) from None
         except BaseException as error:  # what a plug-in's own checks raise
             if isinstance(error, GacError) or is_interrupt(error):
                 raise

@@ -17,7 +17,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import effect_shown, questions_needed
 from gac_app.evaluation.running import System, parse_system
 from gac_app.evaluation.tasks import Question, Task, asked
-from gac_app.validation import Frozen, message_of, path_of
+from gac_app.validation import Frozen, fault_in_words
 
 
 class StudyTask(Frozen):
@@ -103,9 +103,7 @@ def read_protocol(path: Path) -> Protocol:
             raise RequestError("study", f"{path}: measure: there are no studies of pairs any more; remove this study")
         found = Protocol.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = path_of(first["loc"])
-        raise RequestError("study", f"{path}: {place + ': ' if place else ''}{message_of(first)}") from None
+        raise RequestError("study", f"{path}: {fault_in_words(error)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError("study", f"{path}: not a study ({' '.join(str(error).split())})") from None
     tasks = [

@@ -20,6 +20,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows, read_text
+from gac_app.validation import fault_in_words
 
 MAX_OWN_CHARS = 250_000  # of a visitor's questions
 _WHOLE = re.compile(r"[+-]?\d+")
@@ -131,9 +132,7 @@ def _question(line: str, field: str, where: str, number: int) -> Question:
     try:
         question = Question.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise RequestError(field, f"{where}: {key + ': ' if key else ''}{first['msg']}") from None
+        raise RequestError(field, f"{where}: {fault_in_words(error)}") from None
     if not (question.is_choice or question.answers):
         raise RequestError(field, f"{where}: needs 'answers', or 'choices' with the index 'answer' of the right one")
     return question if question.id else question.model_copy(update={"id": f"line-{number}"})

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.matching import Match
 from gac_app.evaluation.tasks.questions import Question, read_questions
-from gac_app.validation import message_of, path_of
+from gac_app.validation import fault_in_words
 
 _FOLDER = Path(__file__).parent / "task_files"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -147,9 +147,7 @@ def read_task(path: Path) -> Task:
     try:
         return Task.model_validate({"name": path.stem, **_merged(path)})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{path}: {path_of(first['loc'])}" if first["loc"] else str(path)
-        raise RequestError("task", f"{where}: {message_of(first)}") from None
+        raise RequestError("task", f"{path}: {fault_in_words(error)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise RequestError("task", f"{path}: not a task ({' '.join(str(error).split())})") from None
 
