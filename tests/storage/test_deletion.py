@@ -145,16 +145,6 @@ def test_a_deleted_visitor_leaves_no_row_and_no_byte(store: Store, path: Path) -
     assert len(listed(store, BOB)) == 5
 
 
-def test_branches_and_conversations_outlive_a_deleted_run(store: Store) -> None:
-    first = new_run()
-    branch = new_run(conversation_id=first.conversation_id, parent_run_id=first.run_id, branch_position=0)
-    store.start_run(first)
-    store.start_run(branch)
-    store.delete_run(ALICE, first.run_id).result()
-    (left,) = store.conversation_runs(ALICE, first.conversation_id)
-    assert (left.run_id, left.parent_run_id) == (branch.run_id, None)
-
-
 def test_an_answer_that_comes_after_the_deletion_is_not_written(store: Store, path: Path) -> None:
     run = new_run()
     store.start_run(run)

@@ -54,47 +54,12 @@ def test_the_writing_thread_packs_nothing(store: Store, monkeypatch: pytest.Monk
     assert len(threads) == 3, "steps, their outline, a study"
 
 
-def test_it_is_all_there_after_a_restart(store: Store, url: str) -> None:
-    run = new_run()
-    store.start_run(run)
-    store.save_answer(run.run_id, answer())
-    store.finish_run(run.run_id, RunStatus.ABORTED).result()
-    before = store.load_run(ALICE, run.run_id)
-    store.close()
-
-    reopened = Store(url)
-
-    assert reopened.load_run(ALICE, run.run_id) == before
-    reopened.close()
-
-
 def test_an_answer_saved_again_replaces_the_first(store: Store) -> None:
     run = new_run()
     store.start_run(run)
     store.save_answer(run.run_id, answer("half"))
     store.save_answer(run.run_id, answer("whole")).result()
     assert [stored.finished.text for stored in store.load_run(ALICE, run.run_id).answers] == ["whole"]
-
-
-def test_a_conversation_is_ordered_and_branches_have_parents(store: Store) -> None:
-    first = new_run("one")
-    second = new_run("two", conversation_id=first.conversation_id)
-    branch = new_run(
-        "three",
-        conversation_id=first.conversation_id,
-        parent_run_id=first.run_id,
-        branch_position=4,
-        swap=(b"a", b"\xff"),
-    )
-    for run in (first, second, branch):
-        store.start_run(run).result()
-    stored = store.conversation_runs(ALICE, first.conversation_id)
-    assert [(run.prompt, run.position) for run in stored] == [("one", 0), ("two", 1), ("three", 2)]
-    assert (stored[2].parent_run_id, stored[2].branch_position) == (first.run_id, 4)
-    assert [run.swap for run in stored] == [None, None, (b"a", b"\xff")]
-    assert {summary.swap for summary in listed(store, ALICE)} == {None, (b"a", b"\xff")}
-    branches = {summary.prompt: summary.branch_position for summary in listed(store, ALICE)}
-    assert branches == {"one": None, "two": None, "three": 4}
 
 
 def test_a_list_is_newest_first_and_counted(store: Store) -> None:
@@ -109,17 +74,6 @@ def test_a_list_is_newest_first_and_counted(store: Store) -> None:
     assert (runs[1].num_answers, runs[1].num_tokens, runs[1].num_ensembled) == (0, 0, 0)
 
 
-def test_one_vote_a_run_replaced_and_undone(store: Store) -> None:
-    run = new_run()
-    store.start_run(run)
-    for outcome in ("ensemble", "tie"):
-        store.vote(ALICE, run.run_id, outcome).result()
-        assert listed(store, ALICE)[0].outcome == outcome
-    store.undo_vote(ALICE, run.run_id).result()
-    store.undo_vote(ALICE, run.run_id).result()
-    assert store.load_run(ALICE, run.run_id).outcome is None
-
-
 def test_a_run_id_serves_once(store: Store) -> None:
     run = new_run("first")
     store.start_run(run).result()
@@ -127,27 +81,6 @@ def test_a_run_id_serves_once(store: Store) -> None:
         store.start_run(new_run("second", run_id=run.run_id)).result()
     assert store.load_run(ALICE, run.run_id).prompt == "first"
     assert store.num_errors == 1
-
-
-def test_another_s_run_looks_like_one_that_never_was(store: Store) -> None:
-    run = new_run("Alice's secret")
-    store.start_run(run).result()
-
-    def refusals(key: str, run_id: str) -> list[str]:
-        writes = (store.delete_run, store.undo_vote, lambda key, run_id: store.vote(key, run_id, "tie"))
-        messages = []
-        for attempt in (store.load_run, *(lambda *args, write=write: write(*args).result() for write in writes)):
-            with pytest.raises(NotFoundError) as refused:
-                attempt(key, run_id)
-            messages.append(str(refused.value))
-        return messages
-
-    assert refusals(BOB, run.run_id) == refusals(ALICE, new_id())
-    assert listed(store, BOB) == []
-    with pytest.raises(NotFoundError):
-        store.conversation_runs(BOB, run.conversation_id)
-    assert store.load_run(ALICE, run.run_id).outcome is None
-    assert store.num_errors == 0
 
 
 def test_nobody_writes_into_anothers_conversation(store: Store) -> None:
@@ -170,16 +103,6 @@ def test_keys_are_never_stored(store: Store, path: Path) -> None:
     data = path.read_bytes()
     assert b"sky blue" not in data, "nor is text, in the clear"
     assert ALICE.encode() not in data
-
-
-def test_what_is_shared_is_read_once_it_is_over(store: Store) -> None:
-    run = new_run()
-    store.start_run(run)
-    store.share_run(ALICE, run.run_id, True).result()
-    with pytest.raises(NotFoundError):
-        store.load_shared(run.run_id)
-    store.finish_run(run.run_id, RunStatus.FINISHED).result()
-    assert store.load_shared(run.run_id).prompt == run.prompt
 
 
 @pytest.mark.parametrize("text", ["2026-01-31T12:00:00.5+02:00", "0999-12-31T23:59:59Z", "9999-01-01T00:00:00-01:00"])

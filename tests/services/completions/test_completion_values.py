@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from gac_app.errors import LimitError, NotFoundError, RequestError
+from gac_app.errors import NotFoundError, RequestError
 from gac_app.models.message import Message
 from gac_app.services.completions.completion_run import CompletionRun, Document, Question
 from gac_app.services.completions.completions import Asker, Completions
@@ -58,17 +58,6 @@ def question(**changes: Any) -> Question:
     return Question(**{**fields, **changes})
 
 
-def test_choices_of_a_prompt_stand_together() -> None:
-    run = CompletionRun(question(), "ann")
-    assert list(run.streams) == ["0", "1", "2", "3"]
-    assert [run.prompt_of(key) for key in run.streams] == [HI, HI, Document("text"), Document("text")]
-    assert [run.settings_of(key).seed for key in run.streams] == [7, 8, 7, 8]
-    assert {run.alone_in(key) for key in run.streams} == {"a"}
-    assert (run.owner, run.conversation_id, run.num_at_once) == ("ann", "", 2)
-    last = CompletionRun(question(settings=Settings(seed=2**63 - 1)), "ann")
-    assert [last.settings_of(key).seed for key in ("0", "1")] == [2**63 - 1, 0]
-
-
 # --- scoring first
 
 
@@ -96,25 +85,6 @@ class Runs:
 
 def asker(key: str = ALICE, max_at_once: int | None = None) -> Asker:
     return Asker(visitor_key=key, client="office", max_at_once=max_at_once)
-
-
-def test_an_asker_has_so_many_requests_under_way() -> None:
-    runs = Runs()
-    completions = Completions(cast("RunService", runs))
-    assert runs.companions == [completions]
-    first, second = (completions.start(question(), asker(max_at_once=2)) for _ in range(2))
-    assert (first.client, first.owner == second.owner) == ("office", True)
-    with pytest.raises(LimitError, match="2 requests of yours are under way"):
-        completions.start(question(), asker(max_at_once=2))
-    completions.start(question(), asker())
-    completions.start(question(), asker(BOB, max_at_once=1))
-    first.over.set()
-    with pytest.raises(LimitError):
-        completions.start(question(), asker(max_at_once=2))
-    second.over.set()
-    completions.start(question(), asker(max_at_once=2))
-    completions.close()
-    assert [run.over.is_set() for run in runs.halted].count(False) == 3
 
 
 def test_what_is_refused_counts_no_more() -> None:

@@ -82,15 +82,6 @@ def test_only_what_visitors_agree_to_is_copied(tmp_path: Path) -> None:
     assert {line.get("battle_id") or line["run_id"] for line in lines(tmp_path)} == {run.id, battle}
 
 
-def test_a_battle_that_can_still_be_judged_is_not_told(tmp_path: Path) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        view = arena.answered(consents=True)
-        settled(mirror)
-        assert lines(tmp_path) == []
-        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-        until(lambda: lines(tmp_path), "for the battle's line")
-
-
 def ids(folder: Path) -> list[str]:
     """What the files tell of, line by line."""
     return [line.get("battle_id") or line["run_id"] for line in lines(folder) if "deleted" not in line]

@@ -112,18 +112,6 @@ def test_one_place_is_left_for_who_was_there(desks: list[Desk], max_running: int
     assert desk.taken[-1].queue_place == 0
 
 
-def test_a_place_goes_to_who_is_next(desks: list[Desk]) -> None:
-    desks.append(desk := Desk(max_running=1))
-    ann, bob, cyd = (desk.put(name) for name in ("x/ann", "y/bob", "z/cyd"))
-    assert desk.queue.remove(bob)
-    assert not desk.queue.remove(bob)
-    assert not desk.queue.remove(ann), "it has begun"
-    assert cyd.queue_place == 1
-    desk.end(ann)
-    assert (cyd.queue_place, bob.queue_place) == (0, 1)
-    assert not desk.queue.remove(cyd)
-
-
 def test_a_full_queue_takes_nobody_or_displaces_one(desks: list[Desk]) -> None:
     desks.append(desk := Desk(max_running=1, max_waiting=2))
     desk.put("x/ann")
@@ -136,14 +124,6 @@ def test_a_full_queue_takes_nobody_or_displaces_one(desks: list[Desk]) -> None:
     assert (bob.queue_place, second.queue_place, desk.queue.counts()) == (1, 2, (1, 2))
     with pytest.raises(BusyError):
         desk.put("z/cyd")
-
-
-def test_a_place_is_free_before_the_queue_is_full(desks: list[Desk]) -> None:
-    desks.append(desk := Desk(max_running=1, max_waiting=0))
-    assert desk.put("x/ann").queue_place == 0
-    assert desk.displaced is None
-    with pytest.raises(BusyError):
-        desk.put("y/bob")
 
 
 def test_who_has_had_less_of_the_time_is_next(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,46 +36,37 @@ def stored(steps: list[StepOutline]) -> list[StepOutline]:
     return [outline_from_json(outline_to_json(step)) for step in steps]
 
 
-@pytest.mark.parametrize("digests", [("1f", "2e"), ("", "2e"), ("1f", ""), ("", "")])
-def test_the_first_other_token_is_told(digests: tuple[str, str]) -> None:
-    found = compare(said(), said(("The", " sky", " was", " grey", "")), *digests)
-
-    assert (found.num_same, found.tokens, found.probs_from) == (2, (b" is", b" was"), None)
-    assert found.digests == ("different" if all(digests) else "unknown")
+OTHER = ("The", " sky", " was", " grey", "")
 
 
-@pytest.mark.parametrize("num", [1, 4])
-def test_an_answer_that_ended_sooner_has_no_more_tokens(num: int) -> None:
-    next_token = PIECES[num].encode()
-    assert compare(said(), said(PIECES[:num]), "1f", "2e").tokens == (next_token, None)
-    assert compare(said(PIECES[:num]), said(), "1f", "2e").tokens == (None, next_token)
-
-
-def test_other_probabilities_are_told_with_place_and_size() -> None:
-    now = moved(moved(said(), 3, prob=0.0003), 4, gate_confidence=-0.0001)
-
-    found = compare(said(), now, "1f", "2e")
-
-    assert (found.num_same, found.tokens, found.probs_from) == (5, None, 3)
-    assert found.most == pytest.approx(0.0003)
-
-
-def test_probabilities_before_another_token_are_told_too() -> None:
-    found = compare(said(), moved(said(("The", " sky", " was")), 1, prob=0.01), "1f", "2e")
-    assert (found.num_same, found.probs_from) == (2, 1)
-    assert found.most == pytest.approx(0.01)
-
-
-@pytest.mark.parametrize("digest", ["1f", ""])
-def test_digits_that_storage_drops_are_no_difference(digest: str) -> None:
-    live = moved(said(), 2, prob=1e-9)
-    for before, now in ((stored(live), live), (live, stored(live)), (stored(live), said())):
-        assert compare(before, now, digest, "2e") == Comparison("different" if digest else "unknown", len(PIECES))
-
-
-def test_another_confidence_of_the_gate_counts() -> None:
-    found = compare(said(), moved(said(), 1, gate_confidence=0.25), "1f", "2e")
-    assert (found.probs_from, found.most) == (1, 0.25)
+@pytest.mark.parametrize(
+    ("old", "new", "num_same", "tokens", "probs_from", "most"),
+    [
+        (said(), said(OTHER), 2, (b" is", b" was"), None, 0.0),
+        (said(), said(PIECES[:1]), 1, (b" sky", None), None, 0.0),
+        (said(PIECES[:4]), said(), 4, (None, b""), None, 0.0),
+        ([], [], 0, None, None, 0.0),
+        (said(), moved(moved(said(), 3, prob=0.0003), 4, gate_confidence=-0.0001), 5, None, 3, 0.0003),
+        (said(), moved(said(), 1, gate_confidence=0.25), 5, None, 1, 0.25),
+        (said(), moved(said(OTHER), 1, prob=0.01), 2, (b" is", b" was"), 1, 0.01),
+        (said(), moved(said(OTHER), 3, prob=0.01), 2, (b" is", b" was"), None, 0.0),
+        # Digits that storage drops are no difference.
+        (stored(moved(said(), 2, prob=1e-9)), moved(said(), 2, prob=1e-9), 5, None, None, 0.0),
+        (moved(said(), 2, prob=1e-9), stored(said()), 5, None, None, 0.0),
+    ],
+)
+def test_answers_are_compared_token_by_token(
+    old: list[StepOutline],
+    new: list[StepOutline],
+    num_same: int,
+    tokens: tuple[bytes | None, bytes | None] | None,
+    probs_from: int | None,
+    most: float,
+) -> None:
+    found = compare(old, new, "1f", "2e")
+    assert found == Comparison("different", num_same, tokens, probs_from, pytest.approx(most))
+    for digests in (("", "2e"), ("1f", ""), ("", "")):
+        assert compare(old, new, *digests).digests == "unknown"
 
 
 def stream(
@@ -114,8 +105,3 @@ def test_stored_answers_are_compared_without_their_steps(digest: str, digests: s
     assert end is not None
     before.events, before.stored = Unread(), (end, Unread() if digests == "equal" else stored(said()))
     assert compare_streams(before, now) == Comparison(digests, len(PIECES))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("num", [0, 1])
-def test_answers_that_part_at_once_have_nothing_in_common(num: int) -> None:
-    assert compare([], said()[:num], "", "2e") == Comparison("unknown", 0, (None, b"The") if num else None, None, 0.0)

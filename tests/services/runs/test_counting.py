@@ -62,18 +62,4 @@ def test_all_of_an_answer_is_counted() -> None:
     assert [found[f"{name}_count"] for name in histograms] == [1, 1, 1]
 
 
-def test_an_answer_without_tokens_has_no_times() -> None:
-    metrics = Metrics()
-    metrics.answered([stream(0, reason=FinishReason.ABORT, ttft_s=0.0, members={})])
-    assert figures(metrics) == {"request_success_total abort": 1}
-
-
-def test_a_value_is_shown_as_it_is_when_asked_for() -> None:
-    metrics, now = Metrics(), [3.0]
-    metrics.show("things", "How many.", lambda: now[0])
-    assert figures(metrics) == {"things": 3.0}
-    now[0] = 4.0
-    assert figures(metrics) == {"things": 4.0}
-
-
 # --- what is written of a run

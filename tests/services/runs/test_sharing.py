@@ -89,20 +89,6 @@ def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) 
     assert first.id not in RunLines(seen).value(is_last=True)
 
 
-@pytest.mark.parametrize("end", ["unshare", "delete"])
-def test_sharing_ends_when_the_owner_says_so(house: House, end: str) -> None:
-    service = house.service()
-    run = answer(service)
-    service.history.share(ALICE, run.id, True)
-    assert service.history.look(BOB, run.id).prompt == run.prompt
-    if end == "unshare":
-        service.history.share(ALICE, run.id, False)
-    else:
-        service.history.delete_run(ALICE, run.id)
-    with pytest.raises(NotFoundError):
-        service.history.look(BOB, run.id)
-
-
 def test_a_run_that_goes_on_is_not_shared(house: House) -> None:
     service = house.service()
     run = begun(service.start(ALICE, "Go on", LONG))

@@ -130,18 +130,6 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
     assert {line.status for line in listed(house.service(), ALICE)} == {RunStatus.INTERRUPTED}
 
 
-def test_two_visitors_at_once_stop_only_their_own(house: House) -> None:
-    service = house.service(slow_models(0.002))
-    mine, other = (begun(service.start(key * 64, "Go on", LONG)) for key in "ab")
-
-    service.stop("a" * 64, mine.id)
-
-    ended(mine)
-    num_steps = len(other.streams["ensemble"].steps)
-    until(lambda: len(other.streams["ensemble"].steps) > num_steps, "for the other run to go on")
-    assert not other.over.is_set()
-
-
 def test_a_run_ends_soon_after_its_last_page_has_left(house: House) -> None:
     service = house.service(slow_models())
     unseen, shown = (begun(service.start(ALICE, "Go on", LONG)) for _ in range(2))

@@ -18,7 +18,6 @@ from gac_app.executors.zero_gpu import on_zero_gpu, seconds_for
 from gac_app.services.runs.runs import RunService
 from gac_app.settings import Settings
 from tests.fakes import SOON_S, WAIT_S, ensemble_of
-from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, fake_models, until
 
 
@@ -90,13 +89,6 @@ def test_what_keeps_a_run_from_decoding_is_told(house: House) -> None:
     details = [stream.finished.detail for stream in run.streams.values() if stream.finished]
     assert details == ["this one alone", "you have no GPU time left", "you have no GPU time left"]
     assert run.status == "failed"
-
-
-def test_a_battle_is_decoded_together_too(house: House) -> None:
-    arena = Arena(house)
-    together(arena.runs)
-    view = arena.answered()
-    assert arena.service.judge.vote(ALICE, view.id, "left", view.ballot).phase == "voted"
 
 
 class GradioError(Exception):

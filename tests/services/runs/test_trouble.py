@@ -12,15 +12,13 @@ import pytest
 from gac_app.decoding.request import Request
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.executors import threads
 from gac_app.models.base import Share
-from gac_app.server.routes.health import member_reasons
 from gac_app.services.runs.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
 from tests.databases import database_in
 from tests.fakes import FakeModel, Fault
-from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts, until
+from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts
 
 
 class BrokenStore(Store):
@@ -207,21 +205,6 @@ def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
     runs = [service.start(ALICE, text, SHORT) for text in ("good one", "BAD", "good two", "BAD too")]
 
     assert [ended(run).status for run in runs] == [RunStatus.FINISHED, RunStatus.FAILED] * 2
-
-
-def test_a_host_is_unready_while_a_member_always_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "PROBE_S", 0.01)
-    models = fake_models()
-    service = house.service(models)
-    for state in service.members.states():
-        service.members.set(state.name, "ready")
-    assert member_reasons(service) == {}
-    models[1].fault = Fault("raise")
-    assert answer(service).status == RunStatus.FAILED
-    until(lambda: member_reasons(service) == {"b": "failed: RuntimeError: planned"})
-    models[1].fault = None
-    until(lambda: member_reasons(service) == {})
-    assert answer(service).status == RunStatus.FINISHED
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])

@@ -98,30 +98,6 @@ def parent(ensemble: FinishReason = STOP, alone: FinishReason = STOP, **settings
     return run
 
 
-@pytest.mark.parametrize(
-    ("key", "seeds"),
-    [("ensemble", {"ensemble": 5}), ("member:a", {"ensemble": 4, "member:a": 10})],
-)
-def test_one_answer_anew_has_the_next_seed(key: str, seeds: dict[str, int]) -> None:
-    run = parent()
-    plan = regenerated(run, key)
-    [(other, copied)] = plan.kept.items()
-    assert (plan.seeds, plan.settings, {key, other}) == (seeds, run.settings, {"ensemble", "member:a"})
-    assert (copied.name, list(copied.events)) == (run.streams[other].name, list(run.streams[other].events))
-    assert copied.events is not run.streams[other].events
-
-
-def test_an_answer_of_a_branch_begins_anew_where_it_does() -> None:
-    run = parent()
-    run.branch_position, run.swap = 1, (b" it", b" instead")
-    plan = regenerated(run, "member:a")
-    assert (plan.branch_position, plan.swap) == (1, (b" it", b" instead"))
-    assert plan.branches == {"member:a": Branch(tuple(run.streams["ensemble"].steps[:1]), b" instead")}
-    for position, swap in ((3, run.swap), (1, None), (None, run.swap)):
-        run.branch_position, run.swap = position, swap
-        assert regenerated(run, "member:a").branches == {}
-
-
 def test_after_the_largest_seed_comes_the_first() -> None:
     assert regenerated(parent(seed=2**63 - 1), "member:a").seeds["member:a"] == 0
     assert regenerated(parent(seed=2**63 - 2), "member:a").seeds["member:a"] == 2**63 - 1

@@ -85,17 +85,6 @@ def test_a_deletion_that_nobody_waits_for_is_scrubbed_later(url: str, path: Path
     store.close()
 
 
-def test_deletions_at_once_are_scrubbed_together(store: Store, path: Path) -> None:
-    runs = [stored(store, f"run {number}") for number in range(5)]
-    keys = keys_of(path, *runs)
-    with held(path):
-        deletions = [store.delete_run(ALICE, run.run_id) for run in runs]
-        store.flush()
-    for deletion in deletions:
-        deletion.result(WAIT_S)
-    assert not [key for key in keys if occurrences(path, key)]
-
-
 def test_each_deletion_is_scrubbed_after_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     scrubbed = list[object]()
     monkeypatch.setattr("gac_app.storage.database.scrubber.scrub", scrubbed.append)

@@ -77,14 +77,6 @@ def test_sorting_by_length_and_by_share_ensembled(store: Store) -> None:
     assert prompts(store, sort="most-ensembled") == [["bbb"], ["cc"], ["a"]]
 
 
-def test_a_damaged_run_is_listed_so_that_it_can_be_deleted(store: Store, path: Path) -> None:
-    run = keep(store, "one")
-    sql(path, "UPDATE run SET body = 'x'")
-    (found,) = store.list_conversations(ALICE, HistoryFilter())
-    assert [(item.run_id, item.status) for item in found.runs] == [(run.run_id, "damaged")]
-    assert store.run_ids_of(ALICE, run.conversation_id) == [run.run_id]
-
-
 def test_a_page_of_the_history_decrypts_its_own_runs_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         keep(store, f"run {number}")
