@@ -19,7 +19,7 @@ from gac_app.storage.database.database import Database, DeletedIds, deletes, rea
 from gac_app.storage.database.engine import scrub_if_idle
 from gac_app.storage.runs import changes, history, queries
 from gac_app.storage.runs.imports import import_run
-from gac_app.storage.runs.records import AnswerRecord, Imported
+from gac_app.storage.runs.records import AnswerRecord
 from gac_app.storage.runs.traces import packed
 from gac_app.storage.servers import STOP_S, Heartbeat
 from gac_app.storage.tombstones import buried, bury
@@ -67,15 +67,17 @@ def _tell_deleted(session: Session, ids: DeletedIds) -> None:
     when_written(session, lambda observer: observer.deleted(ids))
 
 
-def _import_records(session: Session, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle]) -> Imported:
-    """Import runs and battles in the format of exports, which must have been checked, in one transaction. What was
-    deleted here is withheld.
+def _import_records(
+    session: Session, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle]
+) -> tuple[int, int]:
+    """Import runs and battles in the format of exports, which must have been checked, in one transaction. Returns how
+    many were new, and how many were deleted here and so are withheld.
     """
     deleted = buried(session, [*(run["run_id"] for run in runs), *(battle.battle_id for battle in battles)])
     wanted_runs = [run for run in runs if run["run_id"] not in deleted]
     wanted = [battle for battle in battles if battle.battle_id not in deleted]
     num_new = sum(import_run(session, run) for run in wanted_runs) + battle_changes.import_battles(session, wanted)
-    return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
+    return num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted)
 
 
 class Store(Database):

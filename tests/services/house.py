@@ -28,6 +28,11 @@ def fake_models() -> list[FakeModel]:
     return [FakeModel("a", 1), FakeModel("b", 2)]
 
 
+def slow_models(delay_s: float = 0.002) -> list[FakeModel]:
+    """For runs that are looked at while they go on."""
+    return [FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)]
+
+
 class House:
     """Makes services that share one database file."""
 

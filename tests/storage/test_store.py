@@ -119,26 +119,23 @@ def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
     told: list[str] = []
 
     class Notes:
-        def changed_run(self, run_id: str) -> None:
-            told.append(f"run {run_id}")
-
-        def changed_battle(self, battle_id: str) -> None:
-            told.append(f"battle {battle_id}")
+        def changed(self, key: str) -> None:
+            told.append(key)
 
         def deleted(self, ids: DeletedIds) -> None: ...
 
     store.database.observer = Notes()
 
     def touch(session: Session) -> None:
-        when_written(session, lambda observer: observer.changed_run("a"))
+        when_written(session, lambda observer: observer.changed("a"))
         for name in ("b", "c"):
-            when_written(session, lambda observer, name=name: observer.changed_battle(name))
+            when_written(session, lambda observer, name=name: observer.changed(name))
 
     store.database.write(touch).result()
     store.database.write(lambda _: None).result()
-    assert told == ["run a", "battle b", "battle c"]
+    assert told == ["a", "b", "c"]
     run = new_run()
     store.start_run(run).result()
     told.clear()
     store.vote(ALICE, run.run_id, "tie").result()
-    assert told == [f"run {run.run_id}"]
+    assert told == [run.run_id]

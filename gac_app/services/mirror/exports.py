@@ -12,11 +12,9 @@ from gac_app.errors import RequestError
 from gac_app.services.exports.formats import Format, parts
 from gac_app.services.exports.judged import judged
 from gac_app.services.mirror.lines import Line, stamp_of, written_line
-from gac_app.storage import Imported, RunStatus, Store, StoredBattle
+from gac_app.storage import RunStatus, Store, StoredBattle
 
 logger = logging.getLogger(__name__)
-
-LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a run or battle -> ids and lines
 
 
 class Exports:
@@ -52,33 +50,33 @@ class Exports:
         chosen, battles = set(origins), self._store.battles.export()
         return _parts((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
 
-    def run_lines(self, run_id: str) -> list[tuple[str, str]]:
-        """The ids and lines of a run that has ended and of its battles, if its visitor agrees to publishing."""
-        run = self._store.exported_run(run_id)
-        if run is None or not run.get("consent") or run["status"] == RunStatus.RUNNING:
-            return []
-        battles = self._store.battles.of_run(run_id)
-        return [(run_id, _run_line(run)), *((one.battle_id, line) for one in battles for line in _battle_lines([one]))]
+    def lines_of(self, key: str) -> list[tuple[str, str]]:
+        """The ids and lines of a run that has ended and of its battles, or of a battle on which a vote stands, if the
+        visitor agrees to publishing.
+        """
+        if run := self._store.exported_run(key):
+            if not run.get("consent") or run["status"] == RunStatus.RUNNING:
+                return []
+            battles = self._store.battles.of_run(key)
+        else:
+            battle = self._store.battles.find(key)
+            battles = [battle] if battle and battle.outcome and battle.body.get("consent") else []
+        lines = [(one.battle_id, line) for one in battles for line in _battle_lines([one])]
+        return [(key, _run_line(run)), *lines] if run else lines
 
-    def battle_lines(self, battle_id: str) -> list[tuple[str, str]]:
-        """A battle on which a vote stands, as `run_lines` does a run."""
-        battle = self._store.battles.find(battle_id)
-        told = [battle] if battle and _may_be_told(battle) else []
-        return [(battle_id, line) for line in _battle_lines(told)]
-
-    def agreed(self) -> Iterator[tuple[str, LinesOf, str]]:
-        """The id of all that may be published, what gives its lines, and their stamp (see `stamp_of`)."""
+    def agreed(self) -> Iterator[tuple[str, str]]:
+        """The ids of all that may be published, and the stamps of their lines (see `stamp_of`)."""
         for run in self._store.agreed_runs():
-            yield run["run_id"], self.run_lines, stamp_of(run)
+            yield run["run_id"], stamp_of(run)
         for battle_id, num_judgements in self._store.battles.agreed():
-            yield battle_id, self.battle_lines, str(num_judgements)
+            yield battle_id, str(num_judgements)
 
     def check_storage(self) -> None:
         """Raise StorageError if the database cannot be written."""
         self._store.check()
 
-    def import_lines(self, lines: Sequence[Line]) -> Imported:
-        """Import lines in one transaction, without what was deleted here. Raises StorageError."""
+    def import_lines(self, lines: Sequence[Line]) -> tuple[int, int]:
+        """Import lines in one transaction: how many were new, how many deleted here. Raises StorageError."""
         runs = [line for line in lines if "run_id" in line and "battle_id" not in line]
         battles = [_battle(line) for line in lines if "battle_id" in line]
         return self._store.import_records(runs, battles).result()
@@ -93,11 +91,6 @@ def _parts(battles: Iterable[StoredBattle], wanted: Format) -> Iterator[bytes]:
     if wanted is Format.JSONL:
         return map(str.encode, _battle_lines(battles))
     return parts(judged(one for one in battles if any(_battle_lines([one]))), wanted)
-
-
-def _may_be_told(battle: StoredBattle) -> bool:
-    """Whether a vote stands, and its visitor agrees that it is handed on."""
-    return bool(battle.outcome and battle.body.get("consent"))
 
 
 def _run_line(run: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from hashlib import blake2b
 
 from gac_app.errors import DamagedError, StorageError
 from gac_app.recent import Recent
-from gac_app.services.mirror.exports import Exports, LinesOf
+from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import deletion_line, import_indexed, index_of
 from gac_app.services.mirror.places import Place, Trouble
 from gac_app.storage import DeletedIds, Store, Worker
@@ -65,8 +65,8 @@ class Mirror:
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
-        self._waiting: dict[str, LinesOf] = {}
-        self._postponed: dict[str, LinesOf] = {}  # to wait again
+        self._waiting: dict[str, None] = {}  # ids, in order
+        self._postponed: dict[str, None] = {}  # to wait again
         self._is_copying = False
         self._deletions: list[DeletedIds] = []  # to be marked
         self._written: Recent[str, bytes] = Recent(MAX_WRITTEN)  # id -> digest of its last line
@@ -91,20 +91,14 @@ class Mirror:
 
     # --- called by the store; must not wait
 
-    def changed_run(self, run_id: str) -> None:
-        self._put(run_id, self._exports.run_lines)
-
-    def changed_battle(self, battle_id: str) -> None:
-        self._put(battle_id, self._exports.battle_lines)
+    def changed(self, key: str) -> None:
+        with self._lock:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting[key] = None
+        self._worker.wake()
 
     def deleted(self, gone: DeletedIds) -> None:
         self._deletions.append(gone)
-        self._worker.wake()
-
-    def _put(self, key: str, lines_of: LinesOf) -> None:
-        with self._lock:
-            if len(self._waiting) < MAX_WAITING:
-                self._waiting[key] = lines_of
         self._worker.wake()
 
     # --- called by others
@@ -152,28 +146,29 @@ class Mirror:
     def _catch_up(self) -> None:
         """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
         self._mark_gone()
-        while found := self._next():
-            key, lines_of = found
+        while key := self._next():
             try:
-                lines = lines_of(key)
+                lines = self._exports.lines_of(key)
                 if lines and not self._worker.is_closed and self._is_open(key):
-                    self._postponed[key] = lines_of
+                    self._postponed[key] = None
                 else:
                     self._copy(lines)
             except DamagedError:
                 continue  # its owner is told on opening it
             except (OSError, StorageError):
                 with self._lock:
-                    self._waiting.setdefault(key, lines_of)
+                    self._waiting.setdefault(key)
                 raise
         if self._may_read and not self.is_restored and not self._worker.is_closed:
             self._restore()
 
-    def _next(self) -> tuple[str, LinesOf] | None:
+    def _next(self) -> str:
+        """The id that has waited longest; "" = there is none."""
         with self._lock:
-            key = next(iter(self._waiting), None)
-            self._is_copying = key is not None
-            return None if key is None else (key, self._waiting.pop(key))
+            key = next(iter(self._waiting), "")
+            self._is_copying = bool(key)
+            self._waiting.pop(key, None)
+            return key
 
     def _restore(self) -> None:
         self._told_at = self._stepped_at = time.monotonic()
@@ -188,9 +183,9 @@ class Mirror:
         logger.info("read from the mirror: %s", result)
         if result.num_bad:
             logger.warning("bad lines of the mirror were skipped: %s", result.reasons.replace("\n", "; "))
-        for key, lines_of, stamp in self._exports.agreed():
+        for key, stamp in self._exports.agreed():
             if index.lacks(key, stamp):
-                self._put(key, lines_of)
+                self.changed(key)
         self.is_restored = True
 
     def _note_progress(self, num_done: int, num: int) -> bool:

@@ -92,7 +92,7 @@ def _held(session: Session, battle: Battle) -> Battle:
 
 
 def _tell_changed(session: Session, battle_id: str) -> None:
-    when_written(session, lambda observer: observer.changed_battle(battle_id))
+    when_written(session, lambda observer: observer.changed(battle_id))
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:

@@ -36,11 +36,8 @@ class DeletedIds:
 class Observer(Protocol):
     """Is told of writes, in the writing thread, so it must not wait."""
 
-    def changed_run(self, run_id: str) -> None:
-        """A run has ended, or its vote was given, changed or taken back."""
-
-    def changed_battle(self, battle_id: str) -> None:
-        """A battle has ended, or was judged."""
+    def changed(self, key: str) -> None:
+        """A run or battle has ended, or was judged."""
 
     def deleted(self, ids: DeletedIds) -> None: ...
 

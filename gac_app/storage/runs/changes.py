@@ -72,7 +72,7 @@ def finish_run(session: Session, run_id: str, status: RunStatus) -> None:
 
 
 def _tell_changed(session: Session, run_id: str) -> None:
-    when_written(session, lambda observer: observer.changed_run(run_id))
+    when_written(session, lambda observer: observer.changed(run_id))
 
 
 def _get_run(session: Session, run_id: str) -> Run:

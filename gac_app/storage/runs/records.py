@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, StepOutline, TokenEvent
 from gac_app.models.message import Message
@@ -73,13 +73,6 @@ class NewRun(RunRecord):
     visitor_key: str
     turn_ids: tuple[str, ...] = ()
     has_consent: bool = False
-
-
-class Imported(NamedTuple):
-    """How many runs and battles of an import were new, and how many were withheld."""
-
-    num_new: int
-    num_withheld: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

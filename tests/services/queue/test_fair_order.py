@@ -7,22 +7,16 @@ import pytest
 from gac_app.services.queue.order import PRESENT_S, FairOrder, client_of, visitor_of
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.settings import Settings
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.clocks import HandClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def order(clock: Clock) -> FairOrder:
+def order(clock: HandClock) -> FairOrder:
     return FairOrder(clock)
 
 
@@ -87,14 +81,14 @@ def test_coming_again_wipes_nothing_out(order: FairOrder) -> None:
     assert order.in_order([again, little], []) == [little, again]
 
 
-def test_who_was_long_away_is_forgotten(order: FairOrder, clock: Clock) -> None:
+def test_who_was_long_away_is_forgotten(order: FairOrder, clock: HandClock) -> None:
     early, late = run_of("mill", "ann", 2), run_of("home", "bob", 1)
     order.register(early, [])
     order.charge(early, 90.0)
     assert order.are_others(client_of(late))
     assert order.are_others(visitor_of(late))
     assert not order.are_others(client_of(early))
-    clock.now_s += PRESENT_S + 1
+    clock.now += PRESENT_S + 1
     order.register(late, [])
     order.charge(late, 1.0)
     assert not order.are_others(client_of(late))

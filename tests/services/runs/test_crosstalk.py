@@ -7,15 +7,15 @@ import threading
 import pytest
 
 from gac_app.services.runs.runs import LiveRun
-from tests.fakes import WAIT_S, FakeModel
-from tests.services.house import SHORT, House, ended, fake_models, listed, texts
+from tests.fakes import WAIT_S
+from tests.services.house import SHORT, House, ended, fake_models, listed, slow_models, texts
 
 SAMPLED = {**SHORT, "temperature": 0.8}
 
 
 @pytest.mark.slow
 def test_ten_visitors_at_once_get_what_each_would_get_alone(house: House) -> None:
-    models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
+    models = slow_models()
     service = house.service(models, server={"max_running": 6, "max_waiting": 10})
     keys = [f"{number:064}" for number in range(10)]
     barrier = threading.Barrier(len(keys))

@@ -13,7 +13,7 @@ from gac_app.services.battles.records import side_facts
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.fakes import FakeModel
-from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, essence, texts
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, essence, slow_models, texts
 
 
 def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
@@ -99,7 +99,7 @@ def test_answers_that_ended_at_their_limit_go_on(house: House, changes: dict[str
 def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
     """Also of a stored run, an imported one, the member's chips, and the facts of a vote."""
     delay_s = 0.02
-    service = house.service([FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)])
+    service = house.service(slow_models(delay_s))
     run = answer(service)
     longer = ended(service.extend(ALICE, run.id))
     stored = house.service().history.find(ALICE, longer.id)

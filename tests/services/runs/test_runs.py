@@ -28,6 +28,7 @@ from tests.services.house import (
     ended,
     essence,
     listed,
+    slow_models,
     texts,
     until,
 )
@@ -206,7 +207,7 @@ def test_other_runs_that_decode_are_counted(house: House) -> None:
 
 
 def test_a_follow_up_to_a_running_answer_carries_its_text(house: House) -> None:
-    service = house.service([FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)])
+    service = house.service(slow_models())
     first = begun(service.start(ALICE, "First?", LONG), num_steps=5)
 
     second = service.start(ALICE, "Second?", LONG, first.conversation_id)

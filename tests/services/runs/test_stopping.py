@@ -10,11 +10,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors import threads
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, listed, texts, until
-
-
-def slow_models(delay_s: float = 0.005) -> list[FakeModel]:
-    return [FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)]
+from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, listed, slow_models, texts, until
 
 
 def test_a_stop_ends_and_frees_every_stream(house: House) -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.runs.runs import LiveRun, RunService
-from tests.fakes import FakeModel
-from tests.services.house import ALICE, BOB, LONG, SHORT, House, begun, ended, texts
+from tests.services.house import ALICE, BOB, LONG, SHORT, House, begun, ended, slow_models, texts
 
 
 def long_run(service: RunService) -> LiveRun:
@@ -17,12 +16,8 @@ def long_run(service: RunService) -> LiveRun:
     return run
 
 
-def slow(house: House) -> RunService:
-    return house.service([FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)])
-
-
 def test_a_run_is_stopped_by_its_owner_on_its_own_server(house: House) -> None:
-    here, there = slow(house), house.service()
+    here, there = house.service(slow_models()), house.service()
     run = long_run(here)
     for service, visitor in ((there, ALICE), (there, BOB), (here, BOB)):
         with pytest.raises(NotFoundError):
@@ -37,7 +32,7 @@ def test_a_run_is_stopped_by_its_owner_on_its_own_server(house: House) -> None:
 
 
 def test_a_run_is_empty_when_its_owner_dies(house: House) -> None:
-    here, there = slow(house), house.service()
+    here, there = house.service(slow_models()), house.service()
     run = long_run(here)
     here._store.close()
     seen = there.history.find(ALICE, run.id)
@@ -45,7 +40,7 @@ def test_a_run_is_empty_when_its_owner_dies(house: House) -> None:
 
 
 def test_a_conversation_waits_for_the_other_server(house: House) -> None:
-    here, there = slow(house), house.service()
+    here, there = house.service(slow_models()), house.service()
     run = long_run(here)
     with pytest.raises(RequestError, match="another server still writes"):
         there.start(ALICE, "And then?", {}, run.conversation_id)
@@ -57,7 +52,7 @@ def test_a_conversation_waits_for_the_other_server(house: House) -> None:
 
 
 def test_what_another_server_deleted_is_no_context(house: House) -> None:
-    here, there = slow(house), house.service()
+    here, there = house.service(slow_models()), house.service()
     first = ended(here.start(ALICE, "Remember 7412", SHORT))
     second = ended(here.start(ALICE, "And then?", SHORT, first.conversation_id))
     there.history.delete_run(ALICE, first.id)

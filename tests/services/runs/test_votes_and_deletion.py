@@ -11,11 +11,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended, listed, until
-
-
-def slow_models() -> list[FakeModel]:
-    return [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
+from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended, listed, slow_models, until
 
 
 def test_a_vote_is_kept_with_the_run(house: House) -> None:

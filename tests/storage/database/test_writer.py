@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage.database import writer as writer_module
@@ -21,28 +19,6 @@ def writer() -> Iterator[Writer]:
     writer = Writer(retry_s=WAIT_S)
     yield writer
     writer.close(WAIT_S)
-
-
-def locked() -> OperationalError:
-    return OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
-
-
-def failing(times: int, error: Callable[[], Exception] = locked) -> Callable[[], int]:
-    """Fails so often, then gives the number of its calls."""
-    calls: list[None] = []
-
-    def work() -> int:
-        calls.append(None)
-        if len(calls) <= times:
-            raise error()
-        return len(calls)
-
-    return work
-
-
-def test_what_may_succeed_later_is_tried_again(writer: Writer) -> None:
-    assert writer.submit(failing(1)).result(WAIT_S) == 2
-    assert writer.num_errors == 0
 
 
 @pytest.mark.parametrize(
@@ -67,22 +43,6 @@ def test_an_error_of_the_work_is_the_futures(
     assert "xyzzy" not in caplog.text
 
 
-def test_a_write_is_tried_at_least_once_and_until_its_deadline() -> None:
-    writer = Writer(retry_s=0.0)
-    assert writer.submit(failing(0)).result(WAIT_S) == 1
-    tried: list[None] = []
-
-    def fail() -> None:
-        tried.append(None)
-        raise locked()
-
-    with pytest.raises(StorageError, match="locked"):
-        writer.submit(fail).result(WAIT_S)
-    assert len(tried) == 1
-    assert writer.num_errors == 1
-    writer.close(WAIT_S)
-
-
 def test_so_many_writes_wait_and_no_more(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "_MAX_WAITING", 2)
     begun, go_on = threading.Event(), threading.Event()
@@ -100,13 +60,3 @@ def test_so_many_writes_wait_and_no_more(writer: Writer, monkeypatch: pytest.Mon
     assert writer.num_errors == 1
     go_on.set()
     assert [future.result(WAIT_S) for future in waiting[:2]] == [1, 1]
-
-
-def test_what_the_database_does_not_take_by_the_end_fails() -> None:
-    writer = Writer(retry_s=WAIT_S)
-    futures = [writer.submit(failing(10**9)) for _ in range(2)]
-    writer.close(0.01)
-    for future in futures:
-        with pytest.raises(StorageError, match="closed before the database took it"):
-            future.result(0)
-    assert writer.num_errors == 2
