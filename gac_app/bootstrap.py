@@ -6,7 +6,7 @@ import gc
 import importlib.metadata
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -65,7 +65,7 @@ def build_services(
         StorageError: the database cannot be opened.
         ConfigError: the lab's questions cannot be used.
     """
-    services = connect(config, Store(database_url(config)), _versions(), Members(config, tell), has_lab=gpu is None)
+    services = connect(config, Store(database_url(config)), versions_of(), Members(config, tell), has_lab=gpu is None)
     if gpu is None:
         threading.Thread(target=_get_ready, args=(config, services), name="load-members", daemon=True).start()
     else:
@@ -166,11 +166,10 @@ def kept_by(ensemble: Ensemble) -> dict[str, Any]:
     return {member.name: asdict(member.kept) for member in members}
 
 
-def _versions() -> dict[str, str]:
+def versions_of(packages: Iterable[str] = _VERSIONED) -> dict[str, str]:
+    """The versions of this program and of those packages that are installed."""
     found = {"gac": __version__}
-    for name in _VERSIONED:
-        try:
+    for name in packages:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # torch loads when the configuration is checked
     from gac_app.decoding.member import Member
     from gac_app.models.backends import LoadModel
     from gac_app.models.base import Model
-    from gac_app.models.hardware import Placement, Plan
+    from gac_app.models.hardware import Plan
     from gac_app.models.sources import Progress
     from gac_app.vocab.mapping import VocabMapping
 
@@ -119,8 +119,8 @@ def load_models(
         untried, in_hand: see `load_ensemble`.
         num_at_once: 0 = all; 1 = one after another, in this thread.
     """
-    unreachable: set[str] = set()
-    load_on_ray = _ray_loader(config)
+    told, load_on_ray = watcher or _Nobody(), _ray_loader(config)
+    shared: dict[str, Any] = {"cache_dir": cache_dir(config), "unreachable": set[str](), "untried": untried}
 
     def load(member: MemberConfig) -> Model:
         placement = places.placements[member.name]
@@ -128,10 +128,8 @@ def load_models(
             from gac_app.models.hf.loading import adopted
 
             return adopted(member, *in_hand[member.name], placement.num_threads)
-        told = watcher or _Nobody()
-        return _load_member(
-            config, member, placement, watcher=told, unreachable=unreachable, untried=untried, load_on_ray=load_on_ray
-        )
+        elsewhere = load_on_ray if member.ray else None
+        return _load_member(config, member, told, placement=placement, load_elsewhere=elsewhere, **shared)
 
     if num_at_once == 1:
         return list(map(load, config.loaded))
@@ -183,29 +181,17 @@ def _ray_loader(config: Config) -> LoadModel | None:
     return RayCluster(config, members, cache_dir(config)).load
 
 
-def _load_member(
-    config: Config,
-    member: MemberConfig,
-    placement: Placement,
-    *,
-    watcher: Watcher,
-    unreachable: set[str],
-    untried: list[Path] | None,
-    load_on_ray: LoadModel | None,
-) -> Model:
+def _load_member(config: Config, member: MemberConfig, watcher: Watcher, **how: Any) -> Model:
+    """Load a member, and tell the watcher. `how`: see `load_model`."""
     from gac_app.models.factory import load_model
 
     try:
         model = load_model(
             member,
-            placement=placement,
-            cache_dir=cache_dir(config),
             on_fetch=partial(watcher.set_fetching, member.name),
             on_load=lambda: watcher.set(member.name, "loading"),
-            unreachable=unreachable,
-            untried=untried,
-            load_elsewhere=load_on_ray if member.ray else None,
             wait=partial(watcher.wait, member.name),
+            **how,
         )
     except GacError as error:
         watcher.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gac_app import __version__
+from gac_app.bootstrap import versions_of
 from gac_app.models.hardware import available_cores
 
 _INSTRUCTION_SETS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
@@ -18,12 +17,7 @@ _PACKAGES = ("torch", "transformers", "llama-cpp-py-sync", "onnxruntime", "gradi
 
 def machine_facts() -> dict[str, Any]:
     """Cores, limits, processor, load, versions and date, as JSON values."""
-    versions = {"gac": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "none"
+    versions = {"python": platform.python_version(), **dict.fromkeys(_PACKAGES, "none"), **versions_of(_PACKAGES)}
     cpuinfo = _read("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
     words = set(cpuinfo.split())
