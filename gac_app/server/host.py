@@ -21,11 +21,9 @@ from starlette.types import ASGIApp
 
 from gac_app.config import Config, ServerConfig
 from gac_app.server.api.app import ApiPaths, api_app, is_of_api
-from gac_app.server.api.errors import error_of
-from gac_app.server.limits.bodies import RefusedError
+from gac_app.server.api.errors import answer_to, refusal_of
 from gac_app.server.limits.callers import Callers
-from gac_app.server.limits.request_limit import RequestLimit
-from gac_app.server.middleware import HeadAsGet, OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.middleware import Guard, HeadAsGet, ProxyGuard, RequestLimit, SecurityHeaders
 from gac_app.server.page.events import Admission, EventMiddleware
 from gac_app.server.page.gradio_page import GradioPage
 from gac_app.server.page.page_document import PageDocument
@@ -40,8 +38,6 @@ from gac_app.services.lab.lab import Lab
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.page import build_page, page_assets
-
-MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `middleware`
 
 # Features of Gradio that would otherwise be open: run recorder, monitor, error texts for everybody.
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
@@ -81,14 +77,9 @@ def create_host(
         lab, arena: None = the page has none.
         exports: of all votes, for the operator.
     """
-    completions = Completions(service) if config.api.is_open else None
-    api = partial(api_app, completions, config) if completions else None
-    host = bare_host(service, config.server, secrets, api)
-    host.router.routes.append(SCRIPT_ROUTE)
-    for router in _other_routes(service, config, arena, exports, secrets):
-        host.include_router(router)
-    blocks = build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
-    mount_page(host, blocks, page_assets())
+    api = partial(api_app, Completions(service), config) if config.api.is_open else None
+    host = bare_host(service, config.server, secrets, api, _other_routes(service, config, arena, exports, secrets))
+    mount_page(host, build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in)), page_assets())
     return host
 
 
@@ -100,31 +91,15 @@ def launch_page(
     secrets: HostSecrets = _NO_SECRETS,
 ) -> None:
     """Serve the same by Gradio's own `launch`, as ZeroGPU Spaces need it, until SIGINT or SIGTERM. Without a lab."""
-    admission = Admission(config.server.visitors_per_client)
-    routers = [health_routes(service), *_other_routes(service, config, arena, exports, secrets)]
-    sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
-
     # Gradio calls its own address when it starts.
     names = (*config.server.trusted_hosts, "localhost", config.server.host)
     trusted = config.server.model_copy(update={"trusted_hosts": names})
-
     blocks = build_page(service, None, arena, has_sign_in=bool(secrets.sign_in))
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        admission.page = GradioPage(blocks, app)  # before the first request
-        async with _running(service, admission):
-            yield
-
+    routers = _other_routes(service, config, arena, exports, secrets)
     blocks.launch(
         server_name=config.server.host,
         server_port=config.server.port,
-        app_kwargs={
-            "lifespan": lifespan,
-            "middleware": _middleware(trusted, admission, sign_in),
-            "max_body_size": MAX_BODY_BYTES,
-            "routes": [*sign_in_routes, SCRIPT_ROUTE, *(route for router in routers for route in router.routes)],
-        },
+        app_kwargs=_options(service, trusted, Admission(trusted.visitors_per_client), secrets, routers, page=blocks),
         prevent_thread_lock=True,
         ssr_mode=False,
         quiet=True,
@@ -147,14 +122,6 @@ def _other_routes(
     return [kept_route(service, only), metrics_route(service, only), *export, *page]
 
 
-@asynccontextmanager
-async def _running(service: RunService, admission: Admission) -> AsyncIterator[None]:
-    """What goes on while a host serves."""
-    service.read_mirror()
-    async with admission.sweeping():
-        yield
-
-
 def _wait_for_signal() -> None:
     is_over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -167,35 +134,18 @@ def bare_host(
     config: ServerConfig,
     secrets: HostSecrets = _NO_SECRETS,
     api: Callable[[Callers], ASGIApp] | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """The host without a page: its middleware and health routes.
+    """The host without a page: its middleware, its health routes, and others.
 
     Args:
         api: makes the API for programs, which counts requests with the page; None = there is none.
     """
-
     admission = Admission(config.visitors_per_client)
-    sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
-    api_host = api(admission.callers) if api else None
-    api_paths = [Middleware(ApiPaths, api=api_host)] if api_host else []
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with _running(service, admission):
-            yield
-        await run_in_threadpool(service.close)
-
-    host = FastAPI(
-        lifespan=lifespan,
-        middleware=_middleware(config, admission, sign_in, api_paths),
-        routes=[*sign_in_routes],
-        max_body_size=MAX_BODY_BYTES,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-    )
-    host.state.admission, host.state.api = admission, api_host
-    host.include_router(health_routes(service))
+    api_paths = [Middleware(ApiPaths, api=api(admission.callers))] if api else []
+    options = _options(service, config, admission, secrets, routers, api_paths)
+    host = FastAPI(**options, docs_url=None, redoc_url=None, openapi_url=None)
+    host.state.admission = admission
     return host
 
 
@@ -205,29 +155,48 @@ def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -
     host.state.admission.page = GradioPage(page, host.routes[-1].app)  # type: ignore[attr-defined]
 
 
-def _middleware(
-    config: ServerConfig, admission: Admission, sign_in: Sequence[Middleware] = (), api_paths: Sequence[Middleware] = ()
-) -> list[Middleware]:
-    """Outermost first; `sign_in` as `sign_in_parts` gives it."""
-    return [
+def _options(
+    service: RunService,
+    config: ServerConfig,
+    admission: Admission,
+    secrets: HostSecrets,
+    routers: Sequence[APIRouter],
+    api_paths: Sequence[Middleware] = (),
+    page: gradio.Blocks | None = None,
+) -> dict[str, Any]:
+    """Of the application. `page`: None = it is mounted later."""
+    sign_in_routes, sign_in = sign_in_parts(secrets.sign_in)
+    routes = [route for router in (health_routes(service), *routers) for route in router.routes]
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if page:
+            admission.page = GradioPage(page, app)  # before the first request
+        service.read_mirror()
+        async with admission.sweeping():
+            yield
+        await run_in_threadpool(service.close)
+
+    middleware = [  # outermost first
         Middleware(SecurityHeaders, framed_by=config.framed_by),
         Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
         Middleware(RequestLimit, callers=admission.callers, answer=_refused),
         Middleware(HeadAsGet),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
-        Middleware(OriginGuard, allowed_origins=config.allowed_origins),
+        Middleware(Guard, allowed_origins=config.allowed_origins, opened=SIGN_IN_ROUTES if sign_in else ()),
         # Present even when closed: otherwise Gradio would add its own, which reflects origins.
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), **_CORS),
         *api_paths,
-        Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,
         Middleware(EventMiddleware, admission=admission),
         Middleware(PageDocument, callers=admission.callers),
     ]
+    return {"lifespan": lifespan, "middleware": middleware, "routes": [*sign_in_routes, SCRIPT_ROUTE, *routes]}
 
 
-def _refused(refusal: RefusedError, path: str) -> Response:
+def _refused(error: Exception, path: str) -> Response:
     """In the form of the API, or of the page."""
+    refusal = refusal_of(error)
     if is_of_api(path):
-        return error_of(refusal, {}).response()
+        return answer_to(refusal)
     return JSONResponse({"error": refusal.message, "detail": refusal.message}, refusal.status, refusal.headers)

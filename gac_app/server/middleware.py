@@ -7,23 +7,40 @@ page needs are allowed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from gac_app.errors import GacError
+from gac_app.server.limits.bodies import RefusedError
+from gac_app.server.limits.callers import Callers, client_in
 
 logger = logging.getLogger(__name__)
 
 GRADIO_API = "/gradio_api/"
-# Bytes of a body by route of Gradio's client. Prompts use only the queue; settings may hold some thousand words.
-MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
-# Its routes: those, events' streams, and details on demand.
-PAGE_ROUTES = {*MAX_BODY_BYTES, "heartbeat", "startup-events", "app_id", "info", "theme.css"}
+# Routes of Gradio's client: those that change something, and all.
+POST_ROUTES = {"queue", "run", "component_server", "cancel", "reset"}
+PAGE_ROUTES = {*POST_ROUTES, "heartbeat", "startup-events", "app_id", "info", "theme.css"}
+# What a request costs its address, in ordinary ones, and the most bytes of its body, by how its path begins. A page
+# loads about a hundred files. Prompts use only the queue; settings may hold some thousand words.
+LIMITS = {
+    **dict.fromkeys(("/assets/", "/static/", "/scripts/", "/theme.css"), (0.1, 0)),
+    f"{GRADIO_API}run": (1.0, 300_000),
+    f"{GRADIO_API}component_server": (1.0, 20_000),
+    f"{GRADIO_API}cancel": (1.0, 2_000),
+    f"{GRADIO_API}reset": (1.0, 2_000),
+    "/operator": (1.0, 100_000),
+    "": (1.0, 1_000_000),
+}
+HEADERS_PER_REQUEST = 100  # reading so many takes as long as a request
+LATE_S = 0.5  # delay of a 429, so that retrying at once gains nothing
 _PREFIX = re.compile(r"(/\w[\w.~-]*)+/?", re.ASCII)  # the path under which a proxy shows the page
 # Headers in which proxies name the client and the requested address.
 FORWARDED = frozenset(
@@ -124,6 +141,50 @@ def _root_path(path: str, prefix: str) -> str:
     return "" if f"{path}/".startswith(f"{root_path}/") else root_path
 
 
+class RequestLimit:
+    """An address pays for each request, and for its body as it arrives, before anything reads or parses it. What it
+    cannot pay for is answered here, as is every RefusedError or GacError from further in.
+
+    Args:
+        callers: what each address has left.
+        answer: to an error, by the request's path.
+    """
+
+    def __init__(self, app: ASGIApp, callers: Callers, answer: Callable[[Exception, str], Response]) -> None:
+        self.app, self._callers, self._answer = app, callers, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        client, started = client_in(scope), list[Message]()
+        cost, max_bytes = next(limits for begin, limits in LIMITS.items() if scope["path"].startswith(begin))
+        num_bytes, is_whole = 0, False
+
+        async def paid() -> Message:
+            nonlocal num_bytes, is_whole
+            message = await receive()
+            size = len(message.get("body", b""))
+            self._callers.charge(client, num_bytes=size)
+            if (num_bytes := num_bytes + size) > max_bytes:
+                raise RefusedError(413, f"The request is too large; at most {max_bytes:,} bytes are taken.")
+            if message["type"] == "http.disconnect" and not is_whole:
+                raise RefusedError(400, "The request was cut off.")
+            is_whole = not message.get("more_body", False)
+            return message
+
+        try:
+            self._callers.charge(client, cost + len(scope["headers"]) / HEADERS_PER_REQUEST)
+            await self.app(scope, paid, with_start(send, started.append))
+        except (RefusedError, GacError) as error:
+            if started:
+                raise
+            answer = self._answer(error, scope["path"])
+            if answer.status_code == 429:
+                await asyncio.sleep(LATE_S)
+            await answer(scope, receive, send)
+
+
 class HeadAsGet:
     """Answers HEAD as GET, of which the server sends no body. Not Gradio's streams, which would stay open."""
 
@@ -136,27 +197,33 @@ class HeadAsGet:
         await self.app(scope, receive, send)
 
 
-class OriginGuard:
-    """Refuses requests from foreign pages: an Origin that is neither this host nor allowed (403).
+class Guard:
+    """Refuses foreign pages, paths that leave a folder, and Gradio's routes that the page does not use.
 
-    Requests without an Origin (navigation, curl) pass, since browsers send one with every request that changes state.
+    A page is foreign if its Origin is neither this host nor allowed. Requests without one pass (navigation, curl):
+    browsers send it with every request that changes state.
+
+    Args:
+        opened: routes of Gradio that are let through all the same.
     """
 
-    def __init__(self, app: ASGIApp, allowed_origins: tuple[str, ...] = ()) -> None:
-        self.app = app
-        self.allowed_origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+    def __init__(self, app: ASGIApp, allowed_origins: tuple[str, ...] = (), opened: tuple[str, ...] = ()) -> None:
+        self.app, self._opened = app, opened
+        self._allowed_origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and not self._is_allowed(Headers(scope=scope)):
-            await PlainTextResponse("Requests from other sites are refused.", status_code=403)(scope, receive, send)
-            return
+        if scope["type"] in ("http", "websocket"):
+            if not self._is_allowed(Headers(scope=scope)):
+                raise RefusedError(403, "Requests from other sites are refused.")
+            if scope["path"] not in self._opened:
+                _check_path(scope["path"])
         await self.app(scope, receive, send)
 
     def _is_allowed(self, headers: Headers) -> bool:
         # Servers disagree on which of several Origin or Host lines counts, so all must be valid.
         hosts = {host.lower() for host in headers.getlist("host")}
         return all(
-            origin.lower() in self.allowed_origins or {_host_of(origin)} == hosts
+            origin.lower() in self._allowed_origins or {_host_of(origin)} == hosts
             for origin in headers.getlist("origin")
         )
 
@@ -170,29 +237,9 @@ def _host_of(origin: str) -> str:
     return parts.netloc.lower() if parts.scheme in ("http", "https") else ""
 
 
-class ShutRoutes:
-    """Refuses paths that leave a folder (400), and Gradio's routes that the page does not use (403).
-
-    Args:
-        opened: paths that are let through all the same.
-    """
-
-    def __init__(self, app: ASGIApp, opened: tuple[str, ...] = ()) -> None:
-        self.app, self._opened = app, opened
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_checked = scope["type"] in ("http", "websocket") and scope["path"] not in self._opened
-        status = _refusal(scope["path"]) if is_checked else None
-        if status is not None:
-            await PlainTextResponse("Refused.", status_code=status)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-
-def _refusal(path: str) -> int | None:
-    """The status for refusing a path, or None."""
-    if path.startswith(GRADIO_API) and path.removeprefix(GRADIO_API).split("/")[0] not in PAGE_ROUTES:
-        return 403
-    if path.startswith(SHUT_ROUTES):
-        return 403
-    return 400 if "\\" in path or "\0" in path or "//" in path or ".." in path.split("/") else None
+def _check_path(path: str) -> None:
+    is_shut = path.startswith(GRADIO_API) and path.removeprefix(GRADIO_API).split("/")[0] not in PAGE_ROUTES
+    if is_shut or path.startswith(SHUT_ROUTES):
+        raise RefusedError(403, "Refused.")
+    if "\\" in path or "\0" in path or "//" in path or ".." in path.split("/"):
+        raise RefusedError(400, "Refused.")

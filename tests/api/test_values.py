@@ -14,7 +14,7 @@ from gac_app.decoding.trace import Candidate, FinishedEvent, FinishReason, Membe
 from gac_app.errors import BusyError, GacError, LimitError, NotFoundError, RequestError, TooLongError
 from gac_app.models.message import Message
 from gac_app.server.api.answers import chat_logprob, gac_answer, gac_step, token_text
-from gac_app.server.api.errors import ApiError, error_of, invalid
+from gac_app.server.api.errors import answer_to, body_of, invalid, refusal_of
 from gac_app.server.api.following import refuse_failed
 from gac_app.server.api.forms import usage_of
 from gac_app.server.api.requests import UNSUPPORTED, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
@@ -90,7 +90,7 @@ def test_a_completion_may_ask_for_the_prompt_alone() -> None:
     assert completion(prompt=["a"] * 64, n=2).num_choices == 2
 
 
-def fault(kind: type[BaseModel], **fields: Any) -> ApiError:
+def fault(kind: type[BaseModel], **fields: Any) -> RefusedError:
     with pytest.raises(ValidationError) as caught:
         kind.model_validate({"model": "gac", **fields})
     return invalid(caught.value, UNSUPPORTED)
@@ -109,7 +109,7 @@ def test_bad_requests_are_refused_by_their_field() -> None:
         (fault(TokenizeRequest), 400, "invalid_value", None, "body: expected a prompt or messages"),
         (fault(TokenizeRequest, prompt="a", messages=HI), 400, "invalid_value", None, "body: expected a prompt or"),
     ):
-        facts = error.body.error
+        facts = body_of(error).error
         assert (error.status, facts.code, facts.param, facts.type) == (status, code, param, "invalid_request_error")
         assert facts.message.startswith(message)
 
@@ -139,14 +139,13 @@ def test_a_number_is_no_truth_value(kind: type[BaseModel], fields: dict[str, Any
         (GacError("loading"), 503, "server_error", "unavailable", None, "5"),
         (RefusedError(429, "slowly", 2.1), 429, "rate_limit_error", None, None, "3"),
         (RefusedError(429, "slowly", 0.2), 429, "rate_limit_error", None, None, "1"),
-        (RefusedError(413, "too large", 2.0), 413, "invalid_request_error", None, None, None),
+        (RefusedError(413, "too large"), 413, "invalid_request_error", None, None, None),
     ],
 )
 def test_errors_in_the_form_of_openai(
     error: GacError | RefusedError, status: int, kind: str, code: str | None, param: str | None, retry: str | None
 ) -> None:
-    found = error_of(error, {"max_new_tokens": "max_tokens"})
-    response = found.response()
+    response = answer_to(refusal_of(error, {"max_new_tokens": "max_tokens"}))
     facts = json.loads(bytes(response.body))["error"]
     assert (response.status_code, facts["type"], facts["code"], facts["param"]) == (status, kind, code, param)
     assert response.headers.get("retry-after") == retry
@@ -155,10 +154,10 @@ def test_errors_in_the_form_of_openai(
 
 
 def test_who_needs_a_key_is_told_how_to_send_it() -> None:
-    response = ApiError(401, "a key", headers={"X-More": "1"}).response()
-    assert (response.headers["www-authenticate"], response.headers["x-more"]) == ("Bearer", "1")
+    response = answer_to(RefusedError(401, "a key"))
+    assert response.headers["www-authenticate"] == "Bearer"
     assert json.loads(bytes(response.body))["error"]["type"] == "authentication_error"
-    assert "www-authenticate" not in ApiError(403, "no").response().headers
+    assert "www-authenticate" not in answer_to(RefusedError(403, "no")).headers
 
 
 # --- answers
@@ -231,10 +230,10 @@ def test_each_prompt_counts_once_and_each_answer() -> None:
     ],
 )
 def test_an_answer_that_did_not_end_well_is_an_error(end: FinishedEvent | None, status: int, message: str) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(RefusedError) as caught:
         refuse_failed(end)
     assert (caught.value.status, str(caught.value)) == (status, message)
-    assert caught.value.response().headers.get("retry-after") == ("5" if status == 503 else None)
+    assert caught.value.headers.get("Retry-After") == ("5" if status == 503 else None)
     refuse_failed(ended(FinishReason.STOP))
     refuse_failed(ended(FinishReason.LENGTH))
 

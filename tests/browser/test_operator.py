@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from playwright.sync_api import Browser
 
 from gac_app.errors import BusyError
 from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import operator_page
-from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from tests.browser.conftest import WAIT_MS, Watched
 from tests.browser.test_axe import all_findings, with_axe
+from tests.server.fakes import host_with
 from tests.server.site import served
 from tests.services.battles.test_operator import stored
 from tests.ui.planted import Planted, planted_arena
@@ -35,10 +34,7 @@ def planted(tmp_path: Path) -> Planted:
 @pytest.fixture(params=[1280, 390])
 def opened(planted: Planted, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """The page as it comes, at two widths."""
-    host = FastAPI()
-    host.router.routes.append(SCRIPT_ROUTE)
-    host.include_router(operator_page(planted.arena.operator, OperatorOnly("secret")))
-    with served(host) as url:
+    with served(host_with(operator_page(planted.arena.operator, OperatorOnly("secret")))) as url:
         context = browser.new_context(viewport={"width": request.param, "height": 900}, locale="en")
         watched = Watched(context.new_page(), url)
         watched.page.set_default_timeout(WAIT_MS)

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import gradio
+from fastapi import APIRouter, FastAPI
 
+from gac_app.config import ServerConfig
 from gac_app.errors import StorageError
+from gac_app.server.host import bare_host
 
 
 @dataclass
@@ -48,6 +51,11 @@ class FakeService:
 
     def close(self) -> None:
         self.is_closed = True
+
+
+def host_with(*routers: APIRouter) -> FastAPI:
+    """A host with these routes, for clients of `http://localhost`."""
+    return bare_host(FakeService(), ServerConfig(), routers=routers)  # type: ignore[arg-type]
 
 
 def tiny_page() -> gradio.Blocks:

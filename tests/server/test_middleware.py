@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from gac_app.config import ServerConfig
-from gac_app.server.host import MAX_BODY_BYTES, bare_host
-from gac_app.server.middleware import ProxyGuard
+from gac_app.server.host import bare_host
+from gac_app.server.middleware import LIMITS, ProxyGuard
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService
 
@@ -172,7 +172,7 @@ def test_a_prompt_of_a_megabyte_is_refused_at_once(client: TestClient) -> None:
     tracemalloc.stop()
     assert answer.status_code == 413
     assert seconds < 1
-    assert peak_bytes < 4 * MAX_BODY_BYTES
+    assert peak_bytes < 4 * LIMITS[""][1]
 
 
 @pytest.mark.parametrize("length", [b"999999999999", b"-1", b"1e3", b"\xb2"])

@@ -24,7 +24,7 @@ from gac_app.server.api.access import Access
 from gac_app.server.api.answers import ChatChunk, ModelCard, ModelList
 from gac_app.server.api.chat import Chat
 from gac_app.server.api.description import ERRORS, document_of
-from gac_app.server.api.errors import ApiError, error_of
+from gac_app.server.api.errors import answer_to, refusal_of
 from gac_app.server.api.forms import answering_route
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 from gac_app.server.api.response_models import ResponseEvent, ResponseRequest
@@ -41,7 +41,6 @@ from gac_app.services.origin import originating
 PREFIX, OTHERS = "/v1/", ("/tokenize", "/detokenize", "/tokenizer_info")  # the API's paths
 _NAMED = re.compile(r"/models/(.+?)(/v1/completions|/tokenize|/detokenize|/tokenizer_info)")
 REQUEST_ID = "X-Request-Id"
-_ANY_SIZE = 2**63
 _BODIES = (ChatRequest, CompletionRequest, ResponseRequest, TokenizeRequest, DetokenizeRequest)
 _MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     *((body, "validation") for body in _BODIES),
@@ -74,7 +73,6 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
         description="Language models, and ensembles of them, in OpenAI's form.",
         middleware=[Middleware(RequestIds)],
         responses=ERRORS,
-        max_body_size=_ANY_SIZE,  # `read_body` refuses what is too large, in the API's form
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -83,8 +81,7 @@ def api_app(completions: Completions, config: Config, callers: Callers) -> ASGIA
         app.include_router(answering_route(form, completions, access))
     for routes in (_models_routes, token_routes):
         app.include_router(routes(completions, access))
-    app.state.access = access  # so that other ways in count with this one
-    for kind in (ApiError, GacError, RefusedError, HTTPException):
+    for kind in (GacError, RefusedError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _broken)
 
@@ -158,8 +155,8 @@ def _models_routes(completions: Completions, access: Access) -> APIRouter:
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
-    return error_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)).response()
+    return answer_to(refusal_of(error, _PARAMS_OF.get(request.url.path, _PARAMS)))
 
 
 async def _broken(_: Request, error: Exception) -> JSONResponse:
-    return ApiError(500, UNEXPECTED).response()
+    return answer_to(RefusedError(500, UNEXPECTED))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -33,39 +33,16 @@ class ErrorBody(BaseModel):
     error: ErrorFacts
 
 
-class ApiError(Exception):
-    """An answer that is an error.
-
-    Args:
-        retry_s: seconds before a retry; None = the same request fails again.
-        headers: others of the answer.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        code: str | None = None,
-        param: str | None = None,
-        retry_s: float | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-        self.status = status
-        self._headers = dict(headers or {})
-        if retry_s is not None:
-            self._headers["Retry-After"] = str(max(1, math.ceil(retry_s)))
-        if status == 401:
-            self._headers["WWW-Authenticate"] = "Bearer"
-        self.body = ErrorBody(error=ErrorFacts(message=message, type=kind, param=param, code=code))
-
-    def response(self) -> JSONResponse:
-        return JSONResponse(self.body.model_dump(), self.status, self._headers)
+def body_of(refusal: RefusedError) -> ErrorBody:
+    kind = _TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "server_error")
+    return ErrorBody(error=ErrorFacts(message=refusal.message, type=kind, param=refusal.param, code=refusal.code))
 
 
-def error_of(error: Exception, params: Mapping[str, str]) -> ApiError:
+def answer_to(refusal: RefusedError) -> JSONResponse:
+    return JSONResponse(body_of(refusal).model_dump(), refusal.status, refusal.headers)
+
+
+def refusal_of(error: Exception, params: Mapping[str, str] = MappingProxyType({})) -> RefusedError:
     """The answer to an error raised on purpose.
 
     Args:
@@ -73,27 +50,26 @@ def error_of(error: Exception, params: Mapping[str, str]) -> ApiError:
     """
     message = without_folders(str(error))
     match error:
-        case ApiError():
-            return error
         case RefusedError():
-            return ApiError(error.status, error.message, headers=error.headers)
+            return error
         case HTTPException():
-            message = "No such endpoint" if error.status_code == 404 else str(error.detail)
-            return ApiError(error.status_code, message, headers=error.headers)
+            refusal = RefusedError(error.status_code, "No such endpoint" if error.status_code == 404 else error.detail)
+            refusal.headers |= error.headers or {}
+            return refusal
         case RequestError():
             param = params.get(error.field, error.field)
             code = "context_length_exceeded" if isinstance(error, TooLongError) else "invalid_value"
-            return ApiError(400, f"{param}: {without_folders(error.message)}", code=code, param=param)
+            return RefusedError(400, f"{param}: {without_folders(error.message)}", code=code, param=param)
         case NotFoundError():
-            return ApiError(404, message, code="model_not_found", param="model")
+            return RefusedError(404, message, code="model_not_found", param="model")
         case LimitError():
-            return ApiError(429, message, code="rate_limit_exceeded", retry_s=RETRY_S)
+            return RefusedError(429, message, RETRY_S, code="rate_limit_exceeded")
         case BusyError():
-            return ApiError(503, message, code="queue_full", retry_s=RETRY_S)
-    return ApiError(503, message, code="unavailable", retry_s=RETRY_S)
+            return RefusedError(503, message, RETRY_S, code="queue_full")
+    return RefusedError(503, message, RETRY_S, code="unavailable")
 
 
-def invalid(error: ValidationError, unsupported: frozenset[str]) -> ApiError:
+def invalid(error: ValidationError, unsupported: frozenset[str]) -> RefusedError:
     """The answer to an invalid body, for its first fault.
 
     Args:
@@ -106,5 +82,5 @@ def invalid(error: ValidationError, unsupported: frozenset[str]) -> ApiError:
     param = path_of(first["loc"])
     if str(first["loc"][:1] and first["loc"][0]) in unsupported:
         message = f"{param}: is not supported here; leave it out"
-        return ApiError(400, message, code="unsupported_parameter", param=param)
-    return ApiError(400, f"{param or 'body'}: {message_of(first)}", code="invalid_value", param=param or None)
+        return RefusedError(400, message, code="unsupported_parameter", param=param)
+    return RefusedError(400, f"{param or 'body'}: {message_of(first)}", code="invalid_value", param=param or None)

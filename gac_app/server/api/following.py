@@ -12,8 +12,9 @@ from fastapi.sse import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
-from gac_app.server.api.errors import RETRY_S, ApiError
+from gac_app.server.api.errors import RETRY_S
 from gac_app.server.api.requests import Answered
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.services.completions.completion_run import CompletionRun, Question
 from gac_app.services.completions.completions import Asker, Completions
 from gac_app.services.runs.live_run import changes_of
@@ -50,7 +51,7 @@ async def until_over(following: Following, request: Request) -> None:
     """Wait for the run's end, or for the client to go away; then the run ends within a step.
 
     Raises:
-        ApiError: one of its streams failed.
+        RefusedError: one of its streams failed.
     """
     with following.leave:
         waits = [asyncio.create_task(_over(following.run)), asyncio.create_task(_gone(request))]
@@ -77,14 +78,14 @@ async def _gone(request: Request) -> None:
 
 
 def refuse_failed(end: FinishedEvent | None) -> None:
-    """Raise ApiError unless a stream has ended well."""
+    """Raise RefusedError unless a stream has ended well."""
     if end is None or end.reason is FinishReason.ABORT:
         detail = (end and end.detail) or "the request was ended before its answer was"
-        raise ApiError(503, detail, code="aborted", retry_s=RETRY_S)
+        raise RefusedError(503, detail, RETRY_S, code="aborted")
     if end.is_at_odds:
-        raise ApiError(400, end.detail, code="invalid_value")
+        raise RefusedError(400, end.detail, code="invalid_value")
     if end.reason is FinishReason.ERROR:
-        raise ApiError(500, end.detail, code="member_failed")
+        raise RefusedError(500, end.detail, code="member_failed")
 
 
 async def pieces_of(run: CompletionRun) -> AsyncGenerator[tuple[str, list[TokenEvent], FinishedEvent | None] | None]:

@@ -19,10 +19,11 @@ from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.server.api.access import Access
 from gac_app.server.api.answers import Usage, gac_answer
 from gac_app.server.api.description import described
-from gac_app.server.api.errors import ApiError
+from gac_app.server.api.errors import body_of as error_body
 from gac_app.server.api.following import RunStream, begin, pieces_of, refuse_failed, until_over
 from gac_app.server.api.reading import body_of
 from gac_app.server.api.requests import Answered
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.services.completions.completion_run import CompletionRun
 from gac_app.services.completions.completions import Asker, Completions
 
@@ -77,9 +78,9 @@ class Form(ABC, Generic[AskedT]):
     def end(self, key: str, end: FinishedEvent) -> Iterator[BaseModel]:
         """The chunks with which a choice ends."""
 
-    def failed(self, error: ApiError) -> BaseModel:
+    def failed(self, error: RefusedError) -> BaseModel:
         """The event of an error in a stream."""
-        return error.body
+        return error_body(error)
 
     def json(self, told: BaseModel) -> str:
         """A whole answer, or the data of an event."""
@@ -120,13 +121,13 @@ class Form(ABC, Generic[AskedT]):
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        except ApiError as error:
+        except RefusedError as error:
             yield self.sent(self.failed(error))
         if self.ends_with:
             yield format_sse_event(data_str=self.ends_with)
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """A stream's chunks, or comments. Raises ApiError where the run fails."""
+        """A stream's chunks, or comments. Raises RefusedError where the run fails."""
         fresh = set(self.run.streams)
         for key in self.run.streams:
             for chunk in self.begin(key):

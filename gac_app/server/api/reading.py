@@ -1,4 +1,4 @@
-"""Bodies of requests: read within a limit, and checked off the event loop where that takes long."""
+"""Bodies of requests, checked off the event loop where that takes long."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from gac_app.server.api.errors import ApiError, invalid
+from gac_app.server.api.errors import invalid
 from gac_app.server.api.requests import UNSUPPORTED
-from gac_app.server.limits.bodies import checked_body, read_body
+from gac_app.server.limits.bodies import RefusedError, checked_body
 from gac_app.server.limits.callers import Callers, client_in
-
-MAX_BODY_BYTES = 1_000_000
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -22,7 +20,7 @@ def body_of(kind: type[ModelT], callers: Callers) -> Callable[[Request], Awaitab
     """A dependency that gives a request's body as a model.
 
     Raises:
-        RefusedError, ApiError: it is too large, no JSON object, or not as the model wants it.
+        RefusedError: it is no JSON object, or not as the model wants it.
     """
 
     def parsed(sent: bytes) -> ModelT:
@@ -34,8 +32,7 @@ def body_of(kind: type[ModelT], callers: Callers) -> Callable[[Request], Awaitab
     async def body(request: Request) -> ModelT:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type not in ("application/json", ""):
-            raise ApiError(415, "the body has to be JSON, with Content-Type: application/json")
-        sent = await read_body(request.receive, MAX_BODY_BYTES)
-        return await callers.parsed(client_in(request.scope), sent, parsed)
+            raise RefusedError(415, "the body has to be JSON, with Content-Type: application/json")
+        return await callers.parsed(client_in(request.scope), await request.body(), parsed)
 
     return body

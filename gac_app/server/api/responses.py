@@ -10,7 +10,6 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
-from gac_app.server.api.errors import ApiError
 from gac_app.server.api.forms import Form, usage_of
 from gac_app.server.api.response_models import (
     IncompleteDetails,
@@ -23,6 +22,7 @@ from gac_app.server.api.response_models import (
     ResponseUsage,
     Status,
 )
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.services.completions.completion_run import CompletionRun
 
 
@@ -82,8 +82,8 @@ class Response(Form[ResponseRequest]):
         yield self._event("response.output_item.done", output_index=0, item=self._message(status, end.text))
         yield self._event(f"response.{status}", response=self.whole())
 
-    def failed(self, error: ApiError) -> ResponseEvent:
-        failed = ResponseError(message=error.body.error.message)
+    def failed(self, error: RefusedError) -> ResponseEvent:
+        failed = ResponseError(message=error.message)
         return self._event("response.failed", response=ResponseBody(status="failed", error=failed, **self._of_all))
 
     def json(self, told: BaseModel) -> str:

@@ -1,10 +1,10 @@
-"""Bodies of requests to Gradio's routes: read within a limit, and checked before use."""
+"""Refusals, and bodies of requests: checked before use."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -28,46 +28,35 @@ class RefusedError(Exception):
     Args:
         status: of the answer.
         message: for the sender, without text of the request.
-        retry_s: seconds before a retry, for status 429.
+        retry_s: seconds before a retry; None = the same request fails again.
+        code, param: the fault and the field, as the API tells them.
 
     Attributes:
         headers: of the answer.
     """
 
-    def __init__(self, status: int, message: str, retry_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_s: float | None = None,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status = status
-        self.message = message
-        self.retry_s = retry_s
-        self.headers = {"Retry-After": str(max(1, math.ceil(retry_s)))} if status == 429 else {}
-
-
-async def read_body(receive: Receive, max_bytes: int) -> bytes:
-    """The whole body. Raises RefusedError (413) if it is longer than `max_bytes`."""
-    parts: list[bytes] = []
-    num_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RefusedError(400, "The request was cut off.")
-        parts.append(message.get("body", b""))
-        num_bytes += len(parts[-1])
-        if num_bytes > max_bytes:
-            raise RefusedError(413, f"The request is too large; at most {max_bytes:,} bytes are taken.")
-        if not message.get("more_body", False):
-            return b"".join(parts)
+        self.status, self.message, self.code, self.param = status, message, code, param
+        self.headers = {} if retry_s is None else {"Retry-After": str(max(1, math.ceil(retry_s)))}
+        if status == 401:
+            self.headers["WWW-Authenticate"] = "Bearer"
 
 
 def replaying(body: bytes, receive: Receive) -> Receive:
     """A `receive` that replays a body already read, then continues with the original."""
-    is_given = False
+    read: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def replay() -> Message:
-        nonlocal is_given
-        if is_given:
-            return await receive()
-        is_given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(read, None) or await receive()
 
     return replay
 

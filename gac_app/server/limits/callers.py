@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -124,11 +125,37 @@ class Callers:
             raise RefusedError(429, "Too many requests; please wait a moment.", wait_s)
 
 
-def bearer_in(request: Request) -> str:
-    """What the one `Authorization` header has after `Bearer`; empty if there is none, or several."""
-    headers = request.headers.getlist("authorization")
-    scheme, _, secret = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
-    return secret.strip() if scheme.lower() == "bearer" else ""
+class Secrets:
+    """Knows some secrets, of which a request has to give one. An address may guess a few times.
+
+    Args:
+        name: of such a secret, for the refused.
+        needed: what those without one are told.
+        hashes: SHA-256 of each.
+        is_needed: otherwise requests without one pass too.
+    """
+
+    def __init__(self, name: str, needed: str, hashes: Iterable[str], *, is_needed: bool = True) -> None:
+        self._name, self._needed, self._hashes, self._is_needed = name, needed, frozenset(hashes), is_needed
+        self._guesses = Allowance(GUESSES_PER_S, GUESSES)
+
+    def hash_in(self, request: Request) -> str:
+        """The hash of the secret that the one `Authorization` header has after `Bearer`; "" if none is needed.
+
+        Raises:
+            RefusedError: 401 without a secret that is known; 429 after too many wrong ones of the address.
+        """
+        headers = request.headers.getlist("authorization")
+        scheme, _, given = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+        given = given.strip() if scheme.lower() == "bearer" else ""
+        # Hashes are compared, so that the time that this takes tells nothing.
+        if given and (found := hashlib.sha256(given.encode()).hexdigest()) in self._hashes:
+            return found  # first, so that nobody locks the owner out with wrong ones
+        if not self._is_needed:
+            return ""
+        if given and (wait_s := self._guesses.take(client_in(request.scope))):
+            raise RefusedError(429, f"too many wrong {self._name}s came from this address", wait_s)
+        raise RefusedError(401, self._needed, code="invalid_api_key")
 
 
 def client_in(scope: Scope) -> str:

@@ -14,18 +14,18 @@ from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gac_app.server.limits.bodies import (
     RefusedError,
     checked_body,
-    read_body,
     replaying,
     session_hash_of,
     visitor_key_in,
 )
 from gac_app.server.limits.callers import Caller, Callers, Quota, client_in, cookie_in, make_room, new_cookie
-from gac_app.server.middleware import GRADIO_API, MAX_BODY_BYTES, with_start
+from gac_app.server.middleware import GRADIO_API, POST_ROUTES, with_start
 from gac_app.server.page.gradio_page import GradioPage, PageEvent
 from gac_app.server.page.sessions import Session, Sessions
 from gac_app.ui.requests import HAS_LISTENER, MAX_EVENTS
@@ -147,7 +147,7 @@ class EventMiddleware:
 
     async def _pass_event(self, scope: Scope, receive: Receive, send: Send) -> None:
         route, _, rest = scope["path"].removeprefix(GRADIO_API).strip("/").partition("/")
-        if scope["method"] == "POST" and route in MAX_BODY_BYTES:
+        if scope["method"] == "POST" and route in POST_ROUTES:
             body, session = await self._checked(scope, receive, route)
             if route != "queue" or session is None:
                 await self.app(scope, replaying(body, receive), send)
@@ -165,7 +165,7 @@ class EventMiddleware:
     async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
         """The checked body of a request that changes something, and its session."""
         admission = self._admission
-        sent, callers = await read_body(receive, MAX_BODY_BYTES[kind]), admission.callers
+        sent, callers = await Request(scope, receive).body(), admission.callers
         body, value = await callers.parsed(client_in(scope), sent, checked_body)
         caller = callers.caller(scope, visitor_key_in(value))
         callers.admit(caller, len(body))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from gac_app.errors import GacError, RequestError, without_folders
-from gac_app.server.limits.callers import GUESSES, GUESSES_PER_S, bearer_in, client_in
+from gac_app.server.limits.callers import Secrets
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.queue.shares import Allowance
 from gac_app.services.runs.runs import RunService
 
 _CHUNK_BYTES = 2**18
@@ -28,22 +26,18 @@ class OperatorOnly:
         token: the operator's, not empty.
 
     Raises:
-        HTTPException: 401 for any other request; 429 after too many of its address.
+        RefusedError: 401 for any other request; 429 after too many wrong tokens of its address.
     """
 
     def __init__(self, token: str) -> None:
         if not token:
             raise ValueError("without a token nobody is the operator")
-        self._token = token.encode()
-        self._guesses = Allowance(GUESSES_PER_S, GUESSES)
+        self._secrets = Secrets(
+            "token", "this needs the operator's token", [hashlib.sha256(token.encode()).hexdigest()]
+        )
 
     async def __call__(self, request: Request) -> None:
-        if hmac.compare_digest(self._token, bearer_in(request).encode("utf-8", "replace")):
-            return  # first, so that nobody locks the operator out with wrong tokens
-        if wait_s := self._guesses.take(client_in(request.scope)):
-            headers = {"Retry-After": str(int(wait_s) + 1)}
-            raise HTTPException(429, "too many wrong tokens came from this address", headers)
-        raise HTTPException(401, "this needs the operator's token", {"WWW-Authenticate": "Bearer"})
+        self._secrets.hash_in(request)
 
 
 def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
@@ -74,13 +68,8 @@ def export_route(exports: Exports, operator: OperatorOnly) -> APIRouter:
 
     @router.get("/export")
     async def export(wanted: Annotated[str, Query(alias="format")] = "jsonl") -> Response:
-        try:
-            name, parts = exports.everything(wanted)
-            first = await run_in_threadpool(next, parts, b"")
-        except RequestError as error:
-            return PlainTextResponse(str(error), 400)
-        except GacError as error:
-            return PlainTextResponse(without_folders(str(error)), 503)
+        name, parts = exports.everything(wanted)
+        first = await run_in_threadpool(next, parts, b"")
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         chunks = _chunks(chain([first], parts))  # read as they are sent, in threads
         return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)

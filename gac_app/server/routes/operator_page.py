@@ -10,13 +10,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.folders import STATIC_DIR
-from gac_app.server.limits.bodies import RefusedError, checked_body, read_body
+from gac_app.server.limits.bodies import checked_body
 from gac_app.server.routes.operator import OperatorOnly
 from gac_app.services.battles.operator import Operator
 
-MAX_BODY_BYTES = 100_000
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
 
@@ -50,10 +48,7 @@ def operator_page(operator: Operator, only: OperatorOnly) -> APIRouter:
 
 async def _changed(operator: Operator, request: Request, change: Callable[[dict[str, Any]], object]) -> JSONResponse:
     """The answer after a change by the fields of a request."""
-    try:
-        _, fields = await run_in_threadpool(checked_body, await read_body(request.receive, MAX_BODY_BYTES))
-    except RefusedError as refusal:
-        return JSONResponse({"error": refusal.message}, refusal.status)
+    _, fields = await run_in_threadpool(checked_body, await request.body())
     return await _answer(operator, lambda: change(fields))
 
 
@@ -62,11 +57,7 @@ async def _answer(operator: Operator, act: Callable[[], object]) -> JSONResponse
         act()
         return operator.overview()
 
-    try:
-        return JSONResponse(await run_in_threadpool(work), headers=_NOT_KEPT)
-    except GacError as error:
-        status = 400 if isinstance(error, RequestError) else 404 if isinstance(error, NotFoundError) else 503
-        return JSONResponse({"error": without_folders(str(error))}, status, _NOT_KEPT)
+    return JSONResponse(await run_in_threadpool(work), headers=_NOT_KEPT)
 
 
 def _document() -> str:

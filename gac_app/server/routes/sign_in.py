@@ -62,16 +62,11 @@ class AccountMiddleware:
 
     async def _sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A sign-in that fails or is cancelled ends on the page. Its reason may quote the address: it is not logged."""
-        has_started = False
-
-        def note(_: Message) -> None:
-            nonlocal has_started
-            has_started = True
-
+        started: list[Message] = []
         try:
-            await self.app(scope, receive, with_start(send, note))
+            await self.app(scope, receive, with_start(send, started.append))
         except Exception as error:
-            if has_started:
+            if started:
                 raise
             logger.warning("signing in failed: %s", type(error).__name__)
             await RedirectResponse(FAILED)(scope, receive, send)

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gac_app.server import host
@@ -15,13 +17,12 @@ from gac_app.server.limits.bodies import (
     MAX_PARTS,
     RefusedError,
     checked_body,
-    read_body,
     replaying,
     session_hash_of,
     visitor_key_in,
 )
-from gac_app.server.middleware import MAX_BODY_BYTES
-from gac_app.server.page.events import Admission, EventMiddleware
+from gac_app.server.limits.callers import Callers
+from gac_app.server.middleware import LIMITS, RequestLimit
 from tests.fakes import config_of
 from tests.server.fakes import FakeService
 
@@ -42,44 +43,54 @@ class Sender:
         return {"type": "http.request", "body": PIECE, "more_body": True}
 
 
-async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    raise AssertionError("the request went through")
+def read(receive: Receive, path: str = "/gradio_api/cancel") -> tuple[list[bytes], list[Exception]]:
+    """The body, if it is whole, and what it is refused for."""
+    found, refused = list[bytes](), list[Exception]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(await Request(scope, receive).body())
+
+    def answer(error: Exception, path: str) -> Response:
+        refused.append(error)
+        return Response()
+
+    async def send(message: Message) -> None:
+        """To nobody."""
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "headers": [], "client": None}
+    asyncio.run(RequestLimit(app, Callers(64), answer)(scope, receive, send))
+    return found, refused
 
 
-@pytest.mark.parametrize(("route", "max_bytes"), MAX_BODY_BYTES.items())
-def test_an_endless_body_is_read_up_to_its_routes_limit(route: str, max_bytes: int) -> None:
-    sender, admission = Sender(), Admission(64)
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": f"/gradio_api/{route}", "headers": []}
-    with pytest.raises(RefusedError, match=f"{max_bytes:,}") as refused:
-        asyncio.run(EventMiddleware(nothing, admission)({**scope, "client": None}, sender.receive, None))  # type: ignore[arg-type]
-    assert refused.value.status == 413
-    assert sender.num_sent == max_bytes // len(PIECE) + 1
+@pytest.mark.parametrize(("begin", "max_bytes"), [(begin, of[1]) for begin, of in LIMITS.items()])
+def test_an_endless_body_is_read_up_to_its_routes_limit(begin: str, max_bytes: int) -> None:
+    sender = Sender()
+    found, [refused] = read(sender.receive, begin or "/v1/chat/completions")
+    assert (found, sender.num_sent) == ([], max_bytes // len(PIECE) + 1)
+    assert isinstance(refused, RefusedError)
+    assert (refused.status, f"at most {max_bytes:,}" in refused.message) == (413, True)
 
 
-def test_where_gradio_serves_it_has_the_hosts_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_gradio_serves_it_has_the_hosts_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     launched: dict[str, Any] = {}
     blocks = SimpleNamespace(launch=lambda **given: launched.update(given), close=lambda **_: None)
     monkeypatch.setattr(host, "build_page", lambda *_, **__: blocks)
     monkeypatch.setattr(host, "_wait_for_signal", lambda: None)
     host.launch_page(FakeService(), config_of(["a"]))  # type: ignore[arg-type]
-    assert launched["app_kwargs"]["max_body_size"] == host.MAX_BODY_BYTES >= max(MAX_BODY_BYTES.values())
+    assert RequestLimit in [middleware.cls for middleware in launched["app_kwargs"]["middleware"]]
     assert not any(launched[name] for name in ("run_history", "enable_monitoring", "show_error"))
 
 
 def test_a_body_as_long_as_allowed_is_whole() -> None:
     async def receive() -> Message:
-        return {"type": "http.request", "body": PIECE}
+        return {"type": "http.request", "body": PIECE * 2}
 
-    assert asyncio.run(read_body(receive, len(PIECE))) == PIECE
-    with pytest.raises(RefusedError) as refused:
-        asyncio.run(read_body(receive, len(PIECE) - 1))
-    assert refused.value.status == 413
+    assert read(receive) == ([PIECE * 2], [])
 
 
 def test_a_body_cut_off_is_refused() -> None:
-    with pytest.raises(RefusedError) as refused:
-        asyncio.run(read_body(Sender(3).receive, 10**6))
-    assert refused.value.status == 400
+    found, [refused] = read(Sender(1).receive)
+    assert (found, str(refused)) == ([], "The request was cut off.")
 
 
 def test_a_body_is_replayed_once() -> None:

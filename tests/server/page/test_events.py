@@ -15,8 +15,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from gac_app.server import middleware
 from gac_app.server.host import create_host
-from gac_app.server.limits import request_limit
 from gac_app.server.limits.bodies import checked_body
 from gac_app.server.limits.callers import REQUESTS_BURST
 from gac_app.server.page import events
@@ -42,7 +42,7 @@ def entered(host: FastAPI) -> Iterator[TestClient]:
 @pytest.fixture
 def client(host: FastAPI, entered: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A new browser from an address of its own."""
-    monkeypatch.setattr(request_limit, "LATE_S", 0.0)
+    monkeypatch.setattr(middleware, "LATE_S", 0.0)
     address = f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
     client = TestClient(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
     client.portal = entered.portal  # one event loop: Gradio's queue wakes up nobody in another

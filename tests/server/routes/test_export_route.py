@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server.host import HostSecrets, create_host
@@ -16,6 +15,7 @@ from gac_app.server.routes.operator import OperatorOnly, export_route
 from gac_app.services.mirror.exports import Exports
 from gac_app.storage import Store
 from tests.server.conftest import HERE
+from tests.server.fakes import host_with
 from tests.services.battles.test_arena import Arena
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
@@ -23,9 +23,7 @@ from tests.ui.planted import planted_arena
 
 
 def export_client(store: Store) -> TestClient:
-    host = FastAPI()
-    host.include_router(export_route(Exports(store), OperatorOnly("secret")))
-    return TestClient(host)
+    return TestClient(host_with(export_route(Exports(store), OperatorOnly("secret"))), base_url=HERE)
 
 
 def test_only_the_token_opens_it(house: House) -> None:

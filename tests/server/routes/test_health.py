@@ -5,7 +5,6 @@ import threading
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app import __version__
@@ -14,7 +13,7 @@ from gac_app.server.host import bare_host
 from gac_app.server.routes.operator import OperatorOnly, kept_route
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
-from tests.server.fakes import FakeService, FakeState
+from tests.server.fakes import FakeService, FakeState, host_with
 
 
 @pytest.fixture
@@ -69,9 +68,7 @@ def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeSe
 
 
 def test_what_members_keep_is_for_the_operator_alone(service: FakeService) -> None:
-    host = FastAPI()
-    host.include_router(kept_route(service, OperatorOnly("secret")))  # type: ignore[arg-type]
-    client = TestClient(host)
+    client = TestClient(host_with(kept_route(service, OperatorOnly("secret"))), base_url=HERE)  # type: ignore[arg-type]
     assert client.get("/operator/kept-prefixes").status_code == 401
     told = client.get("/operator/kept-prefixes", headers={"Authorization": "Bearer secret"})
     assert told.json() == service.members.kept()

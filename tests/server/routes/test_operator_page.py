@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server.routes.operator import OperatorOnly
-from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
+from gac_app.server.routes.operator_page import operator_page
 from gac_app.ui.scripts import scripts
+from tests.server.conftest import HERE
+from tests.server.fakes import host_with
 from tests.services.battles.test_arena import Arena
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
@@ -26,9 +27,7 @@ CALLS = (
 
 
 def client_of(arena: Arena) -> TestClient:
-    host = FastAPI()
-    host.include_router(operator_page(arena.service.operator, OperatorOnly("secret")))
-    return TestClient(host)
+    return TestClient(host_with(operator_page(arena.service.operator, OperatorOnly("secret"))), base_url=HERE)
 
 
 @pytest.fixture
@@ -47,16 +46,6 @@ def test_nothing_is_told_or_done_without_the_token(
     assert "school" not in answer.text
     assert arena.store.battles.verdicts() == {}
     arena.answered()
-
-
-def test_guesses_are_slowed(arena: Arena) -> None:
-    client = client_of(arena)
-    codes = [
-        client.get("/operator/overview", headers={"Authorization": f"Bearer {guess}"}).status_code
-        for guess in range(20)
-    ]
-    assert codes[0] == 401
-    assert codes[-1] == 429
 
 
 def test_each_call_answers_with_the_overview(arena: Arena) -> None:
@@ -82,7 +71,7 @@ def test_each_call_answers_with_the_overview(arena: Arena) -> None:
         ("controls", b'{"battles_per_day": 1e400}', 400),
         ("controls", b'{"weights": {"a": Infinity}}', 400),
         ("controls", b'{"x":' * 5000 + b"1" + b"}" * 5000, 400),
-        ("controls", b" " * (MAX_BODY_BYTES + 1), 413),
+        ("controls", b" " * 100_001, 413),
     ],
 )
 def test_hostile_bodies_are_refused_in_a_sentence(arena: Arena, path: str, body: bytes, code: int) -> None:

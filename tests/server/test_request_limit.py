@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.server import middleware
 from gac_app.server.host import create_host
-from gac_app.server.limits import request_limit
 from gac_app.server.limits.callers import BYTES_PER_REQUEST, Callers
 from gac_app.services.queue.shares import client_of
 from tests.server.conftest import HERE
@@ -45,7 +45,7 @@ class Poor(TestClient):
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_limit, "LATE_S", 0.0)
+    monkeypatch.setattr(middleware, "LATE_S", 0.0)
 
 
 KEYS = b",".join(b'"k%d":1' % number for number in range(23_000))
