@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, StepTrace
 
@@ -40,12 +40,31 @@ class Usage(BaseModel):
     total_tokens: int
 
 
-class TopLogprob(BaseModel):
+def logprob_of(prob: float) -> float:
+    return math.log(prob) if prob > 0 else LEAST_LOGPROB
+
+
+def token_text(token: bytes) -> str:
+    """A token as text; one that is none as OpenAI writes it: `bytes:\\xe4\\xbd`."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token)
+
+
+class Token(BaseModel):
+    """What is made of something that has a token. The end of an answer is an empty one."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    token: Annotated[str, BeforeValidator(token_text)]
+    bytes: Annotated[list[int], BeforeValidator(list)] = Field(validation_alias="token")
+
+
+class TopLogprob(Token):
     """A token that was likely. The end of an answer is an empty token."""
 
-    token: str
-    logprob: float
-    bytes: list[int]
+    logprob: Annotated[float, BeforeValidator(logprob_of)] = Field(validation_alias="prob")
 
 
 class TokenLogprob(TopLogprob):
@@ -64,24 +83,24 @@ class ChatLogprobs(BaseModel):
 class MemberShare(BaseModel):
     """A member that took part in a step: its weight, and its probability of the token."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     weight: float
     prob: float
 
 
-class GacStep(BaseModel):
+class GacStep(Token):
     """A step of the ensemble."""
 
-    token: str
-    bytes: list[int]
     prob: float
     gate_confidence: float
-    ensembled: bool = Field(description="Several members took part.")
+    ensembled: bool = Field(validation_alias="is_ensembled", description="Several members took part.")
     winner: str
-    drafted: bool = Field(description="The token is an accepted draft token.")
+    drafted: bool = Field(validation_alias="is_drafted", description="The token is an accepted draft token.")
     drafted_by: list[str] | None = Field(
         description="The members who drafted for this place, accepted or not; [] = prompt lookup; null = nobody."
     )
-    members: dict[str, MemberShare]
+    members: Annotated[dict[str, MemberShare], BeforeValidator(lambda members: {one.member: one for one in members})]
 
 
 class GacAnswer(BaseModel):
@@ -101,26 +120,36 @@ class AnswerMessage(BaseModel):
     refusal: None = None
 
 
-class ChatChoice(BaseModel):
-    """One answer."""
+class Choice(BaseModel):
+    """One of the answers."""
 
     index: int
-    message: AnswerMessage
-    finish_reason: FinishName
-    logprobs: ChatLogprobs | None = None
     gac: GacAnswer | None = None
 
 
-class ChatCompletion(BaseModel):
-    """`POST /v1/chat/completions`."""
+class ChatChoice(Choice):
+    """One answer."""
+
+    message: AnswerMessage
+    finish_reason: FinishName
+    logprobs: ChatLogprobs | None = None
+
+
+class Head(BaseModel):
+    """What all answers and chunks begin with."""
 
     id: str
-    object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
+    system_fingerprint: str
+
+
+class ChatCompletion(Head):
+    """`POST /v1/chat/completions`."""
+
+    object: Literal["chat.completion"] = "chat.completion"
     choices: list[ChatChoice]
     usage: Usage
-    system_fingerprint: str
 
 
 class Delta(BaseModel):
@@ -130,26 +159,20 @@ class Delta(BaseModel):
     content: str | None = None
 
 
-class ChatChunkChoice(BaseModel):
+class ChatChunkChoice(Choice):
     """What a chunk adds to one answer."""
 
-    index: int
     delta: Delta
     finish_reason: FinishName | None = None
     logprobs: ChatLogprobs | None = None
-    gac: GacAnswer | None = None
 
 
-class ChatChunk(BaseModel):
+class ChatChunk(Head):
     """An event of a streamed chat."""
 
-    id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
     choices: list[ChatChunkChoice]
     usage: Usage | None = None
-    system_fingerprint: str
 
 
 class TextLogprobs(BaseModel):
@@ -161,26 +184,20 @@ class TextLogprobs(BaseModel):
     text_offset: list[int]
 
 
-class TextChoice(BaseModel):
+class TextChoice(Choice):
     """One continuation, or what a chunk adds to it."""
 
-    index: int
     text: str
     finish_reason: FinishName | None
     logprobs: TextLogprobs | None = None
-    gac: GacAnswer | None = None
 
 
-class TextCompletion(BaseModel):
+class TextCompletion(Head):
     """`POST /v1/completions`, and each event of its stream."""
 
-    id: str
     object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
     choices: list[TextChoice]
     usage: Usage | None = None
-    system_fingerprint: str
 
 
 class TokenizeAnswer(BaseModel):
@@ -205,44 +222,13 @@ class TokenizerInfo(BaseModel):
     eos_token: str = Field(description="Plain text, which lm-eval puts before a text without a context.")
 
 
-def logprob_of(prob: float) -> float:
-    return math.log(prob) if prob > 0 else LEAST_LOGPROB
-
-
-def token_text(token: bytes) -> str:
-    """A token as text; one that is none as OpenAI writes it: `bytes:\\xe4\\xbd`."""
-    try:
-        return token.decode()
-    except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token)
-
-
 def chat_logprob(step: StepTrace, num_top: int) -> TokenLogprob:
-    top = [TopLogprob(**_told(one.token, one.prob)) for one in step.top[:num_top]]
-    return TokenLogprob(top_logprobs=top, **_told(step.token, step.prob))
-
-
-def _told(token: bytes, prob: float) -> dict[str, Any]:
-    return {"token": token_text(token), "logprob": logprob_of(prob), "bytes": list(token)}
-
-
-def gac_step(step: StepTrace) -> GacStep:
-    return GacStep(
-        token=token_text(step.token),
-        bytes=list(step.token),
-        prob=step.prob,
-        gate_confidence=step.gate_confidence,
-        ensembled=step.is_ensembled,
-        winner=step.winner,
-        drafted=step.is_drafted,
-        drafted_by=None if step.drafted_by is None else list(step.drafted_by),
-        members={one.member: MemberShare(weight=one.weight, prob=one.prob) for one in step.members},
-    )
+    return TokenLogprob.model_validate({"token": step.token, "prob": step.prob, "top_logprobs": step.top[:num_top]})
 
 
 def gac_answer(steps: list[StepTrace], end: FinishedEvent | None, *, has_steps: bool) -> GacAnswer:
     """The extension's part of a choice, or of a chunk of it: `end` is None before the last."""
-    told = [gac_step(step) for step in steps] if has_steps else []
+    told = [GacStep.model_validate(step) for step in steps] if has_steps else []
     if end is None:
         return GacAnswer(steps=told)
     return GacAnswer(steps=told, digest=end.digest, reproducible=end.is_reproducible, num_ensembled=end.num_ensembled)

@@ -22,8 +22,8 @@ from gac_app.config import Config
 from gac_app.errors import UNEXPECTED, GacError
 from gac_app.server.api.access import Access
 from gac_app.server.api.answers import ChatChunk, ModelCard, ModelList
+from gac_app.server.api.bodies import ERRORS, document_of
 from gac_app.server.api.chat import Chat
-from gac_app.server.api.description import ERRORS, document_of
 from gac_app.server.api.errors import answer_to, refusal_of
 from gac_app.server.api.forms import answering_route
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest

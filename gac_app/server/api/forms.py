@@ -4,7 +4,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -17,18 +17,17 @@ from pydantic import BaseModel
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.server.api.access import Access
-from gac_app.server.api.answers import Usage, gac_answer
-from gac_app.server.api.description import described
+from gac_app.server.api.answers import FINISH, Usage, gac_answer
+from gac_app.server.api.bodies import body_of, described
 from gac_app.server.api.errors import body_of as error_body
-from gac_app.server.api.following import RunStream, begin, pieces_of, refuse_failed, until_over
-from gac_app.server.api.reading import body_of
-from gac_app.server.api.requests import Answered
+from gac_app.server.api.following import RunStream, begin, pieces_of, tokens_in, until_over, well_ended
+from gac_app.server.api.requests import Answered, Sampling
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.services.completions.completion_run import CompletionRun
 from gac_app.services.completions.completions import Asker, Completions
 
 AskedT = TypeVar("AskedT", bound=Answered)
-ModelT = TypeVar("ModelT", bound=BaseModel)
+SampledT = TypeVar("SampledT", bound=Sampling)
 
 MANY_TOKENS = 8  # are written off the event loop
 
@@ -63,8 +62,8 @@ class Form(ABC, Generic[AskedT]):
         }
 
     @abstractmethod
-    def choice(self, key: str, tokens: Sequence[TokenEvent], end: FinishedEvent) -> BaseModel:
-        """A choice of the whole."""
+    def whole(self) -> BaseModel:
+        """The answer of a run that is over. Raises RefusedError if a stream failed."""
 
     def begin(self, key: str) -> Iterator[BaseModel]:
         """The chunks with which a choice begins."""
@@ -78,6 +77,10 @@ class Form(ABC, Generic[AskedT]):
     def end(self, key: str, end: FinishedEvent) -> Iterator[BaseModel]:
         """The chunks with which a choice ends."""
 
+    def last(self) -> Iterator[BaseModel]:
+        """The chunks after those of all choices."""
+        yield from ()
+
     def failed(self, error: RefusedError) -> BaseModel:
         """The event of an error in a stream."""
         return error_body(error)
@@ -90,67 +93,95 @@ class Form(ABC, Generic[AskedT]):
         """An event of a stream."""
         return format_sse_event(data_str=self.json(told))
 
-    def whole(self) -> BaseModel:
-        """The answer of a run that is over."""
-        return self.made(self.answer, self.choices(), usage=usage_of(self.run))
-
-    def choices(self) -> list[BaseModel]:
-        """Those of a run that is over."""
-        told = []
-        for key, stream in self.run.streams.items():
-            assert stream.finished is not None  # noqa: S101 (it is over)
-            tokens = [event for event in stream.events if isinstance(event, TokenEvent)]
-            told.append(self.choice(key, tokens, stream.finished))
-        return told
-
-    def made(self, kind: type[ModelT], choices: Sequence[BaseModel], **usage: Usage | None) -> ModelT:
-        """An answer or a chunk. The usage of a chunk that has none is told where a last chunk has it."""
-        if kind is self.chunk and not usage and self.asked.wants_usage:
-            usage = {"usage": None}
-        return kind(object=kind.model_fields["object"].default, choices=choices, **usage, **self.head)
-
-    def extension(self, tokens: Sequence[TokenEvent], end: FinishedEvent | None = None) -> dict[str, Any]:
-        """The choice's field `gac`, where it is asked for."""
-        if (gac := self.asked.gac) is None:
+    def extension(self, tokens: Sequence[TokenEvent], end: FinishedEvent | None) -> dict[str, Any]:
+        """The field `gac` of what has tokens or is the end, where it is asked for."""
+        if (gac := self.asked.gac) is None or not (tokens or end):
             return {}
         return {"gac": gac_answer([event.step for event in tokens], end, has_steps=gac.steps)}
 
     async def events(self) -> AsyncIterator[bytes]:
         """A stream. An error is the last event but the one that all streams end with."""
+        fresh = set(self.run.streams)
         try:
-            async with aclosing(self._chunks()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            for key in self.run.streams:
+                yield self._written(self.begin, key)
+            async with aclosing(pieces_of(self.run)) as pieces:
+                async for piece in pieces:
+                    if piece is None:
+                        yield KEEPALIVE_COMMENT
+                        continue
+                    key, tokens, end = piece
+                    # A first piece may have a prompt's scores, and a last one the whole answer.
+                    is_short = key not in fresh and len(tokens) < MANY_TOKENS and end is None
+                    fresh.discard(key)
+                    add = partial(self._written, self.add, key, tokens)
+                    if chunks := add() if is_short else await run_in_threadpool(add):
+                        yield chunks
+                    if end:
+                        yield await run_in_threadpool(self._written, self.end, key, well_ended(end))
+            for chunk in self.last():
+                yield self.sent(chunk)
         except RefusedError as error:
             yield self.sent(self.failed(error))
         if self.ends_with:
             yield format_sse_event(data_str=self.ends_with)
 
-    async def _chunks(self) -> AsyncGenerator[bytes]:
-        """A stream's chunks, or comments. Raises RefusedError where the run fails."""
-        fresh = set(self.run.streams)
-        for key in self.run.streams:
-            for chunk in self.begin(key):
-                yield self.sent(chunk)
-        async for piece in pieces_of(self.run):
-            if piece is None:
-                yield KEEPALIVE_COMMENT
-                continue
-            key, tokens, end = piece
-            # A first piece may have a prompt's scores, and a last one the whole answer.
-            is_short = key not in fresh and len(tokens) < MANY_TOKENS and end is None
-            fresh.discard(key)
-            add = partial(self._written, self.add, key, tokens)
-            if chunks := add() if is_short else await run_in_threadpool(add):
-                yield chunks
-            if end:
-                refuse_failed(end)
-                yield await run_in_threadpool(self._written, self.end, key, end)
-        if self.asked.wants_usage:
-            yield self.sent(self.made(self.chunk, [], usage=usage_of(self.run)))
-
     def _written(self, chunks_of: Callable[..., Iterator[BaseModel]], *of: Any) -> bytes:
         return b"".join(map(self.sent, chunks_of(*of)))
+
+
+class Choices(Form[SampledT]):
+    """The forms that have been there before responses."""
+
+    @abstractmethod
+    def whole_text(self, key: str, text: str) -> dict[str, Any]:
+        """The field of a choice that has the whole text of an answer."""
+
+    @abstractmethod
+    def piece(self, text: str | None) -> dict[str, Any]:
+        """The field of a chunk's choice that has some text; None = no more comes."""
+
+    @abstractmethod
+    def logprobs(self, key: str, tokens: Sequence[TokenEvent]) -> BaseModel | None:
+        """Those of tokens, where they are asked for."""
+
+    def whole(self) -> BaseModel:
+        choices = []
+        for key, stream in self.run.streams.items():
+            end, tokens = well_ended(stream.finished), tokens_in(stream.events)
+            said, logprobs = self.whole_text(key, end.text), self.logprobs(key, tokens)
+            choices.append(self.choice(key, said, tokens, end, logprobs))
+        return self._made(self.answer, choices, usage=usage_of(self.run))
+
+    def choice(
+        self,
+        key: str,
+        said: dict[str, Any],
+        tokens: Sequence[TokenEvent] = (),
+        end: FinishedEvent | None = None,
+        logprobs: BaseModel | None = None,
+    ) -> dict[str, Any]:
+        reason = end and FINISH[end.reason]
+        return {"index": int(key), **said, "finish_reason": reason, "logprobs": logprobs, **self.extension(tokens, end)}
+
+    def added(self, *choices: dict[str, Any], **usage: Usage | None) -> BaseModel:
+        """A chunk. If it has no usage, that is told where a last chunk has it."""
+        return self._made(self.chunk, choices, **(usage or ({"usage": None} if self.asked.wants_usage else {})))
+
+    def _made(self, kind: type[BaseModel], choices: Sequence[dict[str, Any]], **usage: Usage | None) -> BaseModel:
+        return kind(object=kind.model_fields["object"].default, choices=choices, **usage, **self.head)
+
+    def add(self, key: str, tokens: Sequence[TokenEvent]) -> Iterator[BaseModel]:
+        text = "".join(event.text for event in tokens)
+        if text or (tokens and (self.asked.num_top is not None or self.asked.gac)):
+            yield self.added(self.choice(key, self.piece(text), tokens, logprobs=self.logprobs(key, tokens)))
+
+    def end(self, key: str, end: FinishedEvent) -> Iterator[BaseModel]:
+        yield self.added(self.choice(key, self.piece(None), end=end))
+
+    def last(self) -> Iterator[BaseModel]:
+        if self.asked.wants_usage:
+            yield self.added(usage=usage_of(self.run))
 
 
 def usage_of(run: CompletionRun) -> Usage:
@@ -171,11 +202,12 @@ def answering_route(form: type[Form[Any]], completions: Completions, access: Acc
         asker: Annotated[Asker, Depends(access)],
         asked: Annotated[Answered, Depends(body_of(form.body, access.callers))],
     ) -> Response:
-        following = await work(asker.client, partial(begin, completions, asked, asker))
-        told = form(asked, following.run, completions.config_hash)
+        run = await work(asker.client, partial(begin, completions, asked, asker))
+        told = form(asked, run, completions.config_hash)
         if asked.stream:
-            return RunStream(following, told.events())
-        await until_over(following, request)
+            return RunStream(told.events(), completions.following(run))
+        with completions.following(run):
+            await until_over(run, request)
         whole = await work(asker.client, lambda: told.json(told.whole()))
         return Response(whole, media_type="application/json")
 

@@ -9,8 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from gac_app.models.message import Message
-from gac_app.server.api.asked.options import Bias, GacOptions, ResponseFormat, StreamOptions
-from gac_app.server.api.asked.value import Asked, No, One, Yes, described_as, few, like
+from gac_app.server.api.asked import (
+    Asked,
+    Bias,
+    GacOptions,
+    No,
+    One,
+    ResponseFormat,
+    StreamOptions,
+    Yes,
+    described_as,
+    few,
+    like,
+)
 from gac_app.services.completions.completion_run import Document, Prompt
 from gac_app.services.completions.systems import ENSEMBLE_NAME
 from gac_app.settings import MAX_BIASES, MAX_NEW_TOKENS
@@ -64,25 +75,9 @@ class Answered(Asked):
     def asked_prompts(self) -> tuple[Prompt, ...]:
         """What is to be answered."""
 
-    @property
-    def num_choices(self) -> int:
-        """Of each prompt."""
-        return 1
-
-    @property
-    def num_scored(self) -> int | None:
-        """How many likely tokens are told with the probability of each of the prompts' tokens; None = nothing is."""
-        return None
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether more than the prompt is asked for."""
-        return True
-
-    @property
-    def wants_usage(self) -> bool:
-        """Whether a stream ends with the usage."""
-        return False
+    def question(self) -> dict[str, Any]:
+        """What a `Question` has beside its system and settings."""
+        return {"prompts": self.asked_prompts()}
 
     def changes(self) -> dict[str, Any]:
         """The settings that differ from the system's."""
@@ -116,12 +111,17 @@ class Sampling(Answered):
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
 
     @property
-    def wants_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
+    @abstractmethod
+    def num_top(self) -> int | None:
+        """How many likely tokens are told with each of the answer; None = not even its probability."""
 
     @property
-    def num_choices(self) -> int:
-        return self.n or 1
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def question(self) -> dict[str, Any]:
+        return {**super().question(), "num_choices": self.n or 1}
 
     def changes(self) -> dict[str, Any]:
         names = ("top_k", "min_p", "repetition_penalty", "seed")
@@ -195,7 +195,6 @@ class ChatRequest(Sampling):
 
     @property
     def num_top(self) -> int | None:
-        """How many likely tokens of each step are told; None = not even the chosen one's probability."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
     def asked_prompts(self) -> tuple[Prompt, ...]:
@@ -227,7 +226,7 @@ class CompletionRequest(Sampling):
 
     @model_validator(mode="after")
     def _check_number(self) -> CompletionRequest:
-        if len(self.asked_prompts()) * self.num_choices > MAX_PROMPTS:
+        if len(self.asked_prompts()) * (self.n or 1) > MAX_PROMPTS:
             raise ValueError(f"prompts times n are more than {MAX_PROMPTS}")
         return self
 
@@ -236,12 +235,12 @@ class CompletionRequest(Sampling):
         return self.max_tokens or None
 
     @property
-    def num_scored(self) -> int | None:
-        return min(self.logprobs, MAX_TOP) if self.echo and self.logprobs is not None else None
+    def num_top(self) -> int | None:
+        return self.logprobs
 
-    @property
-    def is_answered(self) -> bool:
-        return self.max_tokens != 0
+    def question(self) -> dict[str, Any]:
+        num_top = min(self.logprobs, MAX_TOP) if self.echo and self.logprobs is not None else None
+        return {**super().question(), "num_top": num_top, "is_answered": self.max_tokens != 0}
 
     def asked_prompts(self) -> tuple[Prompt, ...]:
         prompt: Any = self.prompt

@@ -8,8 +8,7 @@ from pydantic import BaseModel, Field
 
 from gac_app.models.message import Message
 from gac_app.server.api.answers import GacAnswer
-from gac_app.server.api.asked.options import StreamOptions, TextFormat
-from gac_app.server.api.asked.value import Asked, No, described_as, like
+from gac_app.server.api.asked import Asked, No, StreamOptions, TextFormat, described_as, like
 from gac_app.server.api.requests import Answered, AskedRole, Ignored, Part, message_of
 from gac_app.services.completions.completion_run import Prompt
 

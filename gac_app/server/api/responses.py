@@ -10,6 +10,7 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
+from gac_app.server.api.following import tokens_in, well_ended
 from gac_app.server.api.forms import Form, usage_of
 from gac_app.server.api.response_models import (
     IncompleteDetails,
@@ -47,8 +48,10 @@ class Response(Form[ResponseRequest]):
             "top_p": run.settings.top_p,
         }
 
-    def choice(self, key: str, tokens: Sequence[TokenEvent], end: FinishedEvent) -> ResponseBody:
-        usage, status = usage_of(self.run), _status(end)
+    def whole(self) -> ResponseBody:
+        [stream] = self.run.streams.values()
+        end, usage = well_ended(stream.finished), usage_of(self.run)
+        status = _status(end)
         return ResponseBody(
             status=status,
             output=[self._message(status, end.text)],
@@ -56,13 +59,9 @@ class Response(Form[ResponseRequest]):
             usage=ResponseUsage(
                 input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=usage.total_tokens
             ),
-            **self.extension(tokens, end),
+            **self.extension(tokens_in(stream.events), end),
             **self._of_all,
         )
-
-    def whole(self) -> BaseModel:
-        [response] = self.choices()
-        return response
 
     def begin(self, key: str) -> Iterator[ResponseEvent]:
         begun = ResponseBody(status="in_progress", **self._of_all)

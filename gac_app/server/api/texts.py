@@ -6,25 +6,18 @@ import codecs
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gac_app.decoding.trace import FinishedEvent, TokenEvent
-from gac_app.server.api.answers import (
-    FINISH,
-    LEAST_LOGPROB,
-    FinishName,
-    TextChoice,
-    TextCompletion,
-    TextLogprobs,
-    logprob_of,
-    token_text,
-)
-from gac_app.server.api.forms import Form
+from pydantic import BaseModel
+
+from gac_app.decoding.trace import TokenEvent
+from gac_app.server.api.answers import LEAST_LOGPROB, TextCompletion, TextLogprobs, logprob_of, token_text
+from gac_app.server.api.forms import Choices
 from gac_app.server.api.requests import CompletionRequest
 from gac_app.services.completions.completion_run import CompletionRun
 
 _Scored = tuple[bytes, float | None, dict[str, float] | None]  # a token, its log-probability, likely ones there
 
 
-class Text(Form[CompletionRequest]):
+class Text(Choices[CompletionRequest]):
     """What follows a document, after the document itself where it is echoed. Its scores are not known at first, so no
     chunk begins it.
     """
@@ -37,27 +30,29 @@ class Text(Form[CompletionRequest]):
         self._begun: set[str] = set()
         self._offsets = {key: _Offsets() for key in run.streams}
 
-    def choice(self, key: str, tokens: Sequence[TokenEvent], end: FinishedEvent) -> TextChoice:
-        text = self.run.texts[key] + end.text if self.asked.echo else end.text
-        logprobs = self._logprobs(key, [*self._of_prompt(key), *map(self._of_step, tokens)])
-        return self._choice(key, text, FINISH[end.reason], logprobs=logprobs, **self.extension(tokens, end))
+    def whole_text(self, key: str, text: str) -> dict[str, Any]:
+        return {"text": self.run.texts[key] + text if self.asked.echo else text}
 
-    def add(self, key: str, tokens: Sequence[TokenEvent]) -> Iterator[TextCompletion]:
+    def piece(self, text: str | None) -> dict[str, Any]:
+        return {"text": text or ""}
+
+    def add(self, key: str, tokens: Sequence[TokenEvent]) -> Iterator[BaseModel]:
         if self.asked.echo and key not in self._begun:
-            self._begun.add(key)
-            yield self._chunk(key, self.run.texts[key], logprobs=self._logprobs(key, self._of_prompt(key)))
-        text, scored = "".join(event.text for event in tokens), list(map(self._of_step, tokens))
-        if text or (tokens and (self.asked.logprobs is not None or self.asked.gac)):
-            yield self._chunk(key, text, logprobs=self._logprobs(key, scored), **self.extension(tokens))
+            yield self.added(self.choice(key, self.piece(self.run.texts[key]), logprobs=self.logprobs(key, ())))
+        yield from super().add(key, tokens)
 
-    def end(self, key: str, end: FinishedEvent) -> Iterator[TextCompletion]:
-        yield self._chunk(key, "", FINISH[end.reason], logprobs=None, **self.extension([], end))
-
-    def _chunk(self, key: str, text: str, reason: FinishName | None = None, **extra: Any) -> TextCompletion:
-        return self.made(TextCompletion, [self._choice(key, text, reason, **extra)])
-
-    def _choice(self, key: str, text: str, reason: FinishName | None = None, **extra: Any) -> TextChoice:
-        return TextChoice(index=int(key), text=text, finish_reason=reason, **extra)
+    def logprobs(self, key: str, tokens: Sequence[TokenEvent]) -> TextLogprobs | None:
+        """Those of the prompt come first, once."""
+        scored = [*(() if key in self._begun else self._of_prompt(key)), *map(self._of_step, tokens)]
+        self._begun.add(key)
+        if self.asked.logprobs is None:
+            return None
+        return TextLogprobs(
+            tokens=[token_text(token) for token, _, _ in scored],
+            token_logprobs=[log_prob for _, log_prob, _ in scored],
+            top_logprobs=[top for _, _, top in scored] if self.asked.logprobs else None,
+            text_offset=[self._offsets[key].next(token) for token, _, _ in scored],
+        )
 
     def _of_prompt(self, key: str) -> list[_Scored]:
         scored: list[_Scored] = []
@@ -77,16 +72,6 @@ class Text(Form[CompletionRequest]):
         if log_prob is None or not self.asked.logprobs:
             return None
         return {token_text(one): value for one, value in top} | {token_text(token): log_prob}
-
-    def _logprobs(self, key: str, scored: Sequence[_Scored]) -> TextLogprobs | None:
-        if self.asked.logprobs is None:
-            return None
-        return TextLogprobs(
-            tokens=[token_text(token) for token, _, _ in scored],
-            token_logprobs=[log_prob for _, log_prob, _ in scored],
-            top_logprobs=[top for _, _, top in scored] if self.asked.logprobs else None,
-            text_offset=[self._offsets[key].next(token) for token, _, _ in scored],
-        )
 
 
 class _Offsets:

@@ -7,7 +7,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -16,8 +16,7 @@ from pydantic import BaseModel
 from gac_app.errors import ModelLoadError, RequestError
 from gac_app.server.api.access import Access
 from gac_app.server.api.answers import DetokenizeAnswer, TokenizeAnswer, TokenizerInfo, token_text
-from gac_app.server.api.description import described
-from gac_app.server.api.reading import body_of
+from gac_app.server.api.bodies import body_of, described
 from gac_app.server.api.requests import DetokenizeRequest, TokenizeRequest
 from gac_app.server.limits.callers import client_in
 from gac_app.services.completions.completion_run import Document, check_length
@@ -52,10 +51,6 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
         except ModelLoadError as error:
             raise RequestError("messages", str(error)) from None
 
-    async def answered(request: Request, answer: Callable[[], BaseModel]) -> Response:
-        told = await callers.work(client_in(request.scope), lambda: answer().model_dump_json())
-        return Response(told, media_type="application/json")
-
     def tokens_of(asked: TokenizeRequest, system: System) -> TokenizeAnswer:
         ids, most, strings = ids_of(asked, system), completions.context_length(system), None
         if asked.return_token_strs:
@@ -66,17 +61,15 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
         tokens = completions.ensemble().tokenizer(system.member).tokens(asked.tokens)
         return DetokenizeAnswer(prompt=b"".join(tokens).decode("utf-8", "replace"))
 
-    @router.post("/tokenize", response_model=TokenizeAnswer, **described(TokenizeRequest))
-    async def tokenize(
-        request: Request, asked: Annotated[TokenizeRequest, Depends(body_of(TokenizeRequest, callers))]
-    ) -> Response:
-        return await answered(request, partial(tokens_of, asked, named(asked, request)))
+    def add(kind: type[Any], answer: type[BaseModel], answer_to: Callable[[Any, System], BaseModel], path: str) -> None:
+        @router.post(path, name=path[1:], response_model=answer, **described(kind))
+        async def answered(request: Request, asked: Annotated[Any, Depends(body_of(kind, callers))]) -> Response:
+            answer = partial(answer_to, asked, named(asked, request))
+            told = await callers.work(client_in(request.scope), lambda: answer().model_dump_json())
+            return Response(told, media_type="application/json")
 
-    @router.post("/detokenize", response_model=DetokenizeAnswer, **described(DetokenizeRequest))
-    async def detokenize(
-        request: Request, asked: Annotated[DetokenizeRequest, Depends(body_of(DetokenizeRequest, callers))]
-    ) -> Response:
-        return await answered(request, partial(text_of, asked, named(asked, request)))
+    add(TokenizeRequest, TokenizeAnswer, tokens_of, "/tokenize")
+    add(DetokenizeRequest, DetokenizeAnswer, text_of, "/detokenize")
 
     @router.get("/tokenizer_info")
     async def tokenizer_info() -> TokenizerInfo:

@@ -1,16 +1,24 @@
-"""The API's OpenAPI document. Bodies are read by hand and streams are sent by hand, so FastAPI is told of both."""
+"""Bodies of requests, checked off the event loop where that takes long, and what FastAPI is told of them.
+
+Because bodies are read by hand and streams are sent by hand, FastAPI is told of both for the OpenAPI document.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from gac_app.server.api.errors import ErrorBody
+from gac_app.server.api.errors import ErrorBody, invalid
+from gac_app.server.api.requests import UNSUPPORTED
+from gac_app.server.limits.bodies import RefusedError, checked_body
+from gac_app.server.limits.callers import Callers, client_in
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}}
 _PLACE = "#/components/schemas/"
@@ -48,3 +56,25 @@ def document_of(
         found["$defs"][body]["properties"].get("model", {})["enum"] = list(names)
     document["components"]["schemas"] |= found["$defs"]
     return document
+
+
+def body_of(kind: type[ModelT], callers: Callers) -> Callable[[Request], Awaitable[ModelT]]:
+    """A dependency that gives a request's body as a model.
+
+    Raises:
+        RefusedError: it is no JSON object, or not as the model wants it.
+    """
+
+    def parsed(sent: bytes) -> ModelT:
+        try:
+            return kind.model_validate(checked_body(sent)[1])
+        except ValidationError as error:
+            raise invalid(error, UNSUPPORTED) from None
+
+    async def body(request: Request) -> ModelT:
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type not in ("application/json", ""):
+            raise RefusedError(415, "the body has to be JSON, with Content-Type: application/json")
+        return await callers.parsed(client_in(request.scope), await request.body(), parsed)
+
+    return body

@@ -1,10 +1,10 @@
-"""A value in a request, and the kinds of its fields."""
+"""What bodies of requests consist of: values, the kinds of their fields, and fields that have parts of their own."""
 
 from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gac_app.settings import Settings, Shown
+from gac_app.settings import MAX_BIAS, Settings, Shown
 
 
 def like(name: str) -> Any:
@@ -85,3 +85,72 @@ class Asked(BaseModel):
         unknown = given.keys() - {field.alias or name for name, field in cls.model_fields.items()}
         first = next((key for key in given if key in unknown), None)
         return {key: value for key, value in given.items() if key not in unknown or key == first}
+
+
+FormatName = Literal["text", "json_object", "json_schema"]
+SchemaName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+Bias = dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-MAX_BIAS, le=MAX_BIAS)]]
+
+
+class StreamOptions(Asked):
+    """How a stream is sent."""
+
+    include_usage: bool | None = Field(None, description="A last chunk without choices has the usage.")
+    include_obfuscation: No | None = None
+
+
+class GacOptions(Asked):
+    """The extension: how the ensemble decoded."""
+
+    steps: bool = Field(True, description="Each step: who took part, the winner, each member's probability.")
+    settings: dict[str, Any] = Field({}, max_length=40, description="Settings that differ from the model's.")
+
+
+class Schema(Asked):
+    """A JSON schema. Its description has no effect, and it always holds, strict or not."""
+
+    description: str | None = Field(None, max_length=10_000)
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class NamedSchema(Schema):
+    """A JSON schema. Its name and description have no effect, and it always holds, strict or not."""
+
+    name: SchemaName
+
+
+class Format(Asked):
+    """What an answer consists of: text, a JSON object, or JSON that follows a schema."""
+
+    type: FormatName
+    schema_field: ClassVar[str]  # which has the schema
+
+    @model_validator(mode="after")
+    def _check_schema(self) -> Format:
+        if (self.type == "json_schema") != (getattr(self, self.schema_field) is not None):
+            name = self.schema_field.rstrip("_")
+            raise ValueError(f"{name} has to be there with type json_schema, and only there")
+        return self
+
+    @property
+    def schema_of_text(self) -> dict[str, Any] | None:
+        """The setting `json_schema`; None = any text. A schema that is left out holds for every JSON value."""
+        if self.type != "json_schema":
+            return {"type": "object"} if self.type == "json_object" else None
+        given = getattr(self, self.schema_field)
+        return (given.schema_ if isinstance(given, NamedSchema) else given) or {}
+
+
+class ResponseFormat(Format):
+    """What a chat's answer consists of: text, a JSON object, or JSON that follows a schema."""
+
+    schema_field = "json_schema"
+    json_schema: NamedSchema | None = None
+
+
+class TextFormat(Schema, Format):
+    """The same for a response."""
+
+    schema_field = "schema_"
+    name: SchemaName | None = None
