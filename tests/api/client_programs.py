@@ -17,46 +17,6 @@ from typing import Any
 
 ASK = "Name three colours."
 CHAT: list[Any] = [{"role": "user", "content": ASK}]
-SCHEMA = {
-    "type": "object",
-    "properties": {"colour": {"type": "string", "maxLength": 12}, "is_warm": {"type": "boolean"}},
-    "required": ["colour", "is_warm"],
-    "additionalProperties": False,
-}
-LIMIT = {"max_tokens": 16}
-
-
-def openai(url: str, model: str) -> None:
-    from openai import AsyncOpenAI, OpenAI
-
-    options: dict[str, Any] = {"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0}
-    with OpenAI(**options) as client:
-        whole = client.chat.completions.create(model=model, messages=CHAT, temperature=0, **LIMIT)
-        said("sync", whole.choices[0].message.content)
-        stream = client.chat.completions.create(model=model, messages=CHAT, temperature=0, stream=True, **LIMIT)
-        said("stream", "".join(chunk.choices[0].delta.content or "" for chunk in stream))
-        said("responses", client.responses.create(model=model, input=ASK, max_output_tokens=16).output_text)
-
-    async def at_once() -> list[str]:
-        async with AsyncOpenAI(**options) as client:
-            asked = (client.chat.completions.create(model=model, messages=CHAT, **LIMIT) for _ in range(4))
-            return [one.choices[0].message.content or "" for one in await asyncio.gather(*asked)]
-
-    for text in asyncio.run(at_once()):
-        said("async", text)
-
-
-def structured(url: str, model: str) -> None:
-    from langchain_openai import ChatOpenAI
-    from openai import OpenAI
-
-    form: Any = {"type": "json_schema", "json_schema": {"name": "colour", "strict": True, "schema": SCHEMA}}
-    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        told = client.chat.completions.create(model=model, messages=CHAT, response_format=form, max_tokens=400)
-        check_colour("openai", json.loads(told.choices[0].message.content or ""))
-    chat = ChatOpenAI(base_url=f"{url}/v1", api_key="none", model=model, max_tokens=400, max_retries=0)  # type: ignore[arg-type]
-    shaped = chat.with_structured_output({"title": "Colour", **SCHEMA}, method="json_schema")
-    check_colour("langchain", shaped.invoke(ASK))
 
 
 def litellm(url: str, model: str) -> None:
@@ -133,55 +93,6 @@ def open_webui(url: str, model: str) -> None:
     asyncio.run(told())
 
 
-_TASK = """
-task: {name}
-dataset_path: json
-dataset_kwargs:
-  data_files: {{test: {data}}}
-output_type: {kind}
-test_split: test
-doc_to_text: "{{{{question}}}}"
-doc_to_target: {target}
-{options}
-"""
-_KINDS = {
-    "choices": ("multiple_choice", "answer", 'doc_to_choice: "{{choices}}"\nmetric_list: [{metric: acc}]'),
-    "texts": (
-        "generate_until",
-        '"{{choices[0]}}"',
-        "generation_kwargs: {until: [zzz], max_gen_toks: 16}\nmetric_list: [{metric: exact_match}]",
-    ),
-    "rolling": ("loglikelihood_rolling", '"{{question}}"', "metric_list: [{metric: bits_per_byte}]"),
-}
-
-
-def lm_eval(url: str, model: str) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = [{"question": f"{ask} the model of", "choices": ["all", "step"], "answer": 0} for ask in ("To", "In")]
-        (folder / "rows.json").write_text("\n".join(map(json.dumps, rows)))
-        for task, (kind, target, options) in _KINDS.items():
-            text = _TASK.format(name=task, data=folder / "rows.json", kind=kind, target=target, options=options)
-            (folder / f"{task}.yaml").write_text(text)
-        document = f"base_url={url}/v1/completions,model={model},tokenizer_backend=remote"
-        chat = f"base_url={url}/v1/chat/completions,model={model}"
-        _measured("local-completions", document, "choices,texts,rolling", folder)
-        _measured("local-chat-completions", chat, "texts", folder, "--apply_chat_template")
-
-
-def _measured(model: str, arguments: str, tasks: str, folder: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "lm_eval", "--model", model, "--model_args", arguments, "--tasks", tasks]
-    command += ["--include_path", str(folder), "--output_path", str(folder / model), *options]
-    environment = os.environ | {"OPENAI_API_KEY": "none", "HF_HOME": str(folder / "hf")}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    [results] = (folder / model).rglob("results*.json")
-    for task, values in json.loads(results.read_text())["results"].items():
-        figures = {name: value for name, value in values.items() if isinstance(value, float)}
-        assert figures, values
-        said(f"{model} {task}", str(figures))
-
-
 def schemathesis(url: str, model: str) -> None:
     """Random requests by the served schema, right ones and wrong ones: no 500, and every answer as the schema says."""
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -198,23 +109,13 @@ def schemathesis(url: str, model: str) -> None:
     said("tried", next(line for line in lines if line.strip()[:1].isdigit() and "generated" in line))
 
 
-def check_colour(what: str, value: Any) -> None:
-    assert isinstance(value, dict), value
-    assert isinstance(value["colour"], str), value
-    assert isinstance(value["is_warm"], bool), value
-    said(what, json.dumps(value))
-
-
 def said(what: str, text: Any) -> None:
     assert isinstance(text, str), (what, text)
     assert text.strip(), what
     print(f"  {what}: {text.strip()!r}", flush=True)
 
 
-PROGRAMS = {
-    program.__name__: program
-    for program in (openai, structured, litellm, llm, langchain, open_webui, lm_eval, schemathesis)
-}
+PROGRAMS = {program.__name__: program for program in (litellm, llm, langchain, open_webui, schemathesis)}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

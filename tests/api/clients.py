@@ -7,24 +7,17 @@ clients (`--environment`, kept for the next time), and runs `client_programs` in
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
-import time
 import venv
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
+from tests.server.site import serving
 
-from tests.server.site import ROOT, free_port, wait_until_up
-
-PACKAGES = ["openai", "litellm", "llm", "langchain-openai", "aiohttp", "lm_eval[api]"]
-PACKAGES += ["schemathesis>=4"]
-NAMES = ["openai", "structured", "litellm", "llm", "langchain", "open_webui", "lm_eval"]
-NAMES += ["schemathesis"]
+PACKAGES = ["litellm", "llm", "langchain-openai", "aiohttp", "schemathesis>=4"]
+NAMES = ["litellm", "llm", "langchain", "open_webui", "schemathesis"]
 PROGRAMS = Path(__file__).with_name("client_programs.py")
 CONFIG = """
 members:
@@ -41,29 +34,6 @@ def environment(folder: Path) -> Path:
         subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
         (folder / "made").touch()
     return python
-
-
-@contextmanager
-def server(config: Path | None = None) -> Iterator[tuple[str, int]]:
-    """The address and the id of a server's process, whose members are loaded."""
-    with tempfile.TemporaryDirectory() as name:
-        folder, port = Path(name), free_port()
-        (folder / "config.yaml").write_text(CONFIG)
-        command = [sys.executable, "-m", "gac_app", "serve", "--config", str(config or folder / "config.yaml")]
-        settings = os.environ | {"GAC_DATABASE_URL": f"sqlite:///{folder / 'runs'}"}
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, env=settings, stderr=log, stdout=log)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-                wait_until_up(client, folder / "log")
-                until = time.monotonic() + 180
-                while client.get("/readyz").status_code != 200:
-                    assert time.monotonic() < until, (folder / "log").read_text("utf-8", "replace")
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}", process.pid
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 def works(python: Path, name: str, url: str, model: str) -> bool:
@@ -83,8 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--environment", type=Path, default=Path(tempfile.gettempdir()) / "gac-clients")
     given = parser.parse_args(arguments)
     python = environment(given.environment)
-    with server(given.config) as (url, _):
-        return sum(not works(python, name, url, given.model) for name in given.names or NAMES)
+    with tempfile.TemporaryDirectory() as name:
+        config = given.config.read_text("utf-8") if given.config else CONFIG
+        with serving(Path(name), config) as (_, url):
+            return sum(not works(python, one, url, given.model) for one in given.names or NAMES)
 
 
 if __name__ == "__main__":

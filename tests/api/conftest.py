@@ -13,8 +13,6 @@ from tests.event_loops import loops_are_free as loops_are_free
 from tests.services.conftest import house as house
 from tests.services.house import House
 
-HERE = "http://localhost:7860"
-
 
 @pytest.fixture
 def site(house: House) -> Iterator[Callable[..., Site]]:
@@ -25,3 +23,12 @@ def site(house: House) -> Iterator[Callable[..., Site]]:
             return opened.enter_context(Site.over(house.service(models, **config_fields)))
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site of all tests of a file that need no other."""
+    house = House(tmp_path_factory.mktemp("site") / "gac.db")
+    with Site.over(house.service()) as here:
+        yield here
+    house.close()

@@ -13,15 +13,20 @@ import httpx
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from gac_app.server.api.access import _visitor_key
 from gac_app.server.api.app import api_app
 from gac_app.server.host import bare_host
 from gac_app.services.completions.completion_run import CompletionRun
-from gac_app.services.completions.completions import Asker, Completions
+from gac_app.services.completions.completions import Completions
 from gac_app.services.runs.runs import RunService
 
 HERE = "http://localhost:7860"
-ASK = [{"role": "user", "content": "Name three colours"}]
+PROMPT = "Name three colours"
+ASK = [{"role": "user", "content": PROMPT}]
+BODIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("/v1/chat/completions", {"messages": ASK, "max_tokens": 8}),
+    "text": ("/v1/completions", {"prompt": PROMPT, "max_tokens": 8}),
+    "response": ("/v1/responses", {"input": PROMPT, "max_output_tokens": 8}),
+}
 
 
 @dataclass
@@ -41,24 +46,19 @@ class Site:
         with TestClient(host, base_url=HERE, raise_server_exceptions=False) as client:
             yield cls(host, service, completions, client)
 
+    def ask(self, kind: str, **fields: Any) -> httpx.Response:
+        path, body = BODIES[kind]
+        return self.client.post(path, json={"model": "gac", **body, **fields})
+
     def chat(self, **fields: Any) -> httpx.Response:
-        return self.client.post("/v1/chat/completions", json=chat_body(**fields))
+        return self.ask("chat", **fields)
 
     def chat_with(self, headers: dict[str, str]) -> httpx.Response:
         return self.client.post("/v1/chat/completions", json=chat_body(), headers=headers)
 
-    def refusal(self, **fields: Any) -> tuple[int, dict[str, Any]]:
-        """Status and error of a chat that is refused."""
-        return refusal_of(self.chat(**fields))
-
     def client_from(self, address: str) -> TestClient:
         """A client at another address of a host that is up."""
         return TestClient(self.host, base_url=HERE, client=(address, 1), raise_server_exceptions=False)
-
-    def asker(self) -> Asker:
-        """Who the client is."""
-        [run] = self.completions._live.all()
-        return Asker(visitor_key=_visitor_key(f"address {run.client}"), client=run.client, max_at_once=None)
 
     @property
     def under_way(self) -> list[CompletionRun]:
@@ -70,7 +70,22 @@ class Site:
 
 
 def chat_body(**fields: Any) -> dict[str, Any]:
-    return {"model": "gac", "messages": ASK, "max_tokens": 8, **fields}
+    return {"model": "gac", **BODIES["chat"][1], **fields}
+
+
+def text_of(kind: str, whole: Any) -> str:
+    """What a whole answer says."""
+    if kind == "response":
+        return str(whole["output"][0]["content"][0]["text"])
+    choice = whole["choices"][0]
+    return str(choice["message"]["content"] if kind == "chat" else choice["text"])
+
+
+def streamed_text(kind: str, events: list[Any]) -> str:
+    if kind == "response":
+        return "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+    choices = [event["choices"][0] for event in events]
+    return "".join(one["delta"].get("content", "") if kind == "chat" else one["text"] for one in choices)
 
 
 def refusal_of(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
@@ -80,7 +95,8 @@ def refusal_of(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
 
 
 def events_of(answer: httpx.Response) -> list[Any]:
-    """The events of a stream, without the `[DONE]` that ends it."""
-    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line.startswith("data: ")]
-    assert lines.pop() == "[DONE]"
+    """The events of a stream, without the `[DONE]` that ends others than responses."""
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n") if line.startswith("data: ")]
+    if not answer.text.startswith("event: "):
+        assert lines.pop() == "[DONE]"
     return [json.loads(line) for line in lines]

@@ -54,23 +54,17 @@ def test_a_local_host_needs_no_key(site: Sites) -> None:
     assert here.chat_with({"Authorization": "Bearer anything"}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}, {"Authorization": "Bearer "}]
-)
-def test_a_public_host_needs_a_key(site: Sites, headers: dict[str, str]) -> None:
+def test_a_public_host_needs_a_key(site: Sites) -> None:
+    """Guesses are slowed as those of the operator's token are (`tests/server/routes/test_operator.py`)."""
     here = site(**PUBLIC)
-    for answer in (here.chat_with(headers), here.client.get("/v1/models", headers=headers)):
-        status, error = refusal_of(answer)
-        assert (status, error["code"], answer.headers["www-authenticate"]) == (401, "invalid_api_key", "Bearer")
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        for answer in (here.chat_with(headers), here.client.get("/v1/models", headers=headers)):
+            status, error = refusal_of(answer)
+            assert (status, error["code"], error["type"]) == (401, "invalid_api_key", "authentication_error")
+            assert answer.headers["www-authenticate"] == "Bearer"
+    guesses = [here.client.get("/v1/models", headers={"Authorization": f"Bearer {n}"}) for n in range(5)]
+    assert [guess.status_code for guess in guesses] == [401] * 3 + [429] * 2
     assert here.chat_with(OPEN).status_code == 200
-
-
-def test_wrong_keys_are_slowed(site: Sites) -> None:
-    here = site(**PUBLIC)
-    guesses = [here.client.get("/v1/models", headers={"Authorization": f"Bearer {n}"}) for n in range(8)]
-    assert [guess.status_code for guess in guesses] == [401] * 5 + [429] * 3
-    assert 1 <= int(guesses[-1].headers["retry-after"]) <= 31
-    assert here.client.get("/v1/models", headers=OPEN).status_code == 200
 
 
 def test_a_key_has_its_requests_a_minute(site: Sites) -> None:

@@ -13,7 +13,7 @@ import pytest
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace import TokenEvent
 from gac_app.services.queue.shares import client_of
-from tests.api.site import Site, events_of, refusal_of
+from tests.api.site import Site, refusal_of
 from tests.fakes import FakeModel, Fault
 from tests.services.house import until
 
@@ -22,7 +22,7 @@ TEXT = "the model of all"
 
 
 def ask(here: Site, **fields: Any) -> httpx.Response:
-    return here.client.post("/v1/completions", json={"model": "a", "prompt": TEXT, "max_tokens": 4, **fields})
+    return here.ask("text", **{"model": "a", "prompt": TEXT, "max_tokens": 4, **fields})
 
 
 def choice(here: Site, **fields: Any) -> dict[str, Any]:
@@ -42,8 +42,7 @@ def ids_of(here: Site, text: str = TEXT, model: str = "a") -> list[int]:
 
 
 @pytest.mark.parametrize("model", ["a", "gac/every-step"])
-def test_a_document_goes_on_as_in_the_engine(site: Sites, model: str) -> None:
-    here = site()
+def test_a_document_goes_on_as_in_the_engine(here: Site, model: str) -> None:
     settings = here.service.config.settings_from({"max_new_tokens": 4, "mode": "every-step"})
     alone = None if model.startswith("gac") else model
     *tokens, end = ensemble_of(here).generate(TEXT, settings, alone=alone, raw=True)
@@ -55,8 +54,7 @@ def test_a_document_goes_on_as_in_the_engine(site: Sites, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["a", "gac"])
-def test_text_and_ids_are_one_prompt(site: Sites, model: str) -> None:
-    here = site()
+def test_text_and_ids_are_one_prompt(here: Site, model: str) -> None:
     ids = ids_of(here, model=model)
     asked: list[Any] = [TEXT, ids, [TEXT], [ids]]
     texts = {choice(here, model=model, prompt=prompt, echo=True)["text"] for prompt in asked}
@@ -64,8 +62,7 @@ def test_text_and_ids_are_one_prompt(site: Sites, model: str) -> None:
     assert texts.pop().startswith(TEXT)
 
 
-def test_several_prompts_have_their_choices_in_order(site: Sites) -> None:
-    here = site()
+def test_several_prompts_have_their_choices_in_order(here: Site) -> None:
     answer = ask(here, prompt=["the", "a", "of"], n=2, temperature=1.0, seed=3).json()
     assert [one["index"] for one in answer["choices"]] == list(range(6))
     again = ask(here, prompt="a", n=2, temperature=1.0, seed=3).json()
@@ -75,8 +72,7 @@ def test_several_prompts_have_their_choices_in_order(site: Sites) -> None:
 
 @pytest.mark.parametrize("model", ["a", "gac/every-step", "gac/gate"])
 @pytest.mark.parametrize("alignment", ["prefix", "paper"])
-def test_an_echo_has_one_entry_a_token_and_the_new_one(site: Sites, model: str, alignment: str) -> None:
-    here = site()
+def test_an_echo_has_one_entry_a_token_and_the_new_one(here: Site, model: str, alignment: str) -> None:
     ids = ids_of(here, model=model)
     fields: dict[str, Any] = {
         "max_tokens": 1,
@@ -97,8 +93,7 @@ def test_an_echo_has_one_entry_a_token_and_the_new_one(site: Sites, model: str, 
 
 
 @pytest.mark.parametrize("model", ["a", "gac/every-step", "gac/gate"])
-def test_what_is_greedy_is_the_likeliest_of_an_echo(site: Sites, model: str) -> None:
-    here = site()
+def test_what_is_greedy_is_the_likeliest_of_an_echo(here: Site, model: str) -> None:
     options = {"gac": {"settings": {"alignment": "paper"}}}
     steps = choice(here, model=model, max_tokens=6, **options)["gac"]["steps"]
     ids, tokens = ids_of(here, model=model), [bytes(step["bytes"]) for step in steps]
@@ -114,8 +109,7 @@ def vocabulary(here: Site) -> tuple[bytes | None, ...]:
     return ensemble_of(here).members["a"].mapping.vocabulary.token_bytes
 
 
-def test_a_member_s_echo_adds_up_to_its_score(site: Sites) -> None:
-    here = site()
+def test_a_member_s_echo_adds_up_to_its_score(here: Site) -> None:
     context, more = "the model", " of all"
     told = choice(here, prompt=context + more, max_tokens=0, logprobs=1, echo=True)["logprobs"]
     [score] = ensemble_of(here).score(context, [more], alone="a", raw=True)
@@ -123,8 +117,7 @@ def test_a_member_s_echo_adds_up_to_its_score(site: Sites) -> None:
     assert sum(after) == pytest.approx(score.log_prob, abs=1e-4)
 
 
-def test_an_ensemble_s_echo_adds_up_to_its_score(site: Sites) -> None:
-    here = site()
+def test_an_ensemble_s_echo_adds_up_to_its_score(here: Site) -> None:
     told = choice(here, model="gac/every-step", max_tokens=0, logprobs=1, echo=True)["logprobs"]
     settings = here.service.config.settings_from({"mode": "every-step"})
     [score] = ensemble_of(here).score("the", [" model of all"], settings, raw=True)
@@ -143,8 +136,7 @@ def test_all_that_a_program_asks_is_read_in_its_share(site: Sites, model: str, a
     assert {share[0] for one in models for share in one.shares} == {client_of("testclient")}
 
 
-def test_nothing_may_be_asked_for(site: Sites) -> None:
-    here = site()
+def test_nothing_may_be_asked_for(here: Site) -> None:
     found = choice(here, max_tokens=0)
     assert (found["text"], found["finish_reason"]) == ("", "length")
     echoed = choice(here, max_tokens=0, echo=True, logprobs=0)
@@ -153,58 +145,22 @@ def test_nothing_may_be_asked_for(site: Sites) -> None:
 
 
 @pytest.mark.parametrize("model", ["a", "gac"])
-def test_an_empty_document_begins(site: Sites, model: str) -> None:
-    here = site()
+def test_an_empty_document_begins(here: Site, model: str) -> None:
     for prompt in ("", []):
         assert choice(here, model=model, prompt=prompt)["finish_reason"] == "length"
         assert ask(here, model=model, prompt=prompt, echo=True, logprobs=1).status_code == 200
 
 
-@pytest.mark.parametrize("fields", [{}, {"echo": True, "logprobs": 2}, {"echo": True, "logprobs": 1, "max_tokens": 0}])
-def test_a_stream_says_the_same(site: Sites, fields: dict[str, Any]) -> None:
-    here = site()
-    whole = choice(here, **fields)
-    chunks = [event["choices"][0] for event in events_of(ask(here, **fields, stream=True))]
-    assert "".join(chunk["text"] for chunk in chunks) == whole["text"]
-    assert [chunk["finish_reason"] for chunk in chunks] == [None] * (len(chunks) - 1) + [whole["finish_reason"]]
-    for name in ("tokens", "token_logprobs", "text_offset") if fields else ():
-        told = [one for chunk in chunks if chunk["logprobs"] for one in chunk["logprobs"][name]]
-        assert told == whole["logprobs"][name]
-
-
-@pytest.mark.parametrize("model", ["a", "gac"])
-def test_ids_outside_the_vocabulary_are_refused(site: Sites, model: str) -> None:
-    here = site()
-    for ids in ([1, 100_000], [-1], [2**70], [1.5], [[]] * 1000):
-        status, error = refusal_of(ask(here, model=model, prompt=ids))
-        assert (status, error["param"]) == (400, "prompt")
-        assert len(error["message"]) < 200
-
-
-def test_a_prompt_of_the_union_has_no_end(site: Sites) -> None:
-    here = site()
+def test_a_prompt_of_the_union_has_no_end(here: Site) -> None:
     status, error = refusal_of(ask(here, model="gac", prompt=[5, ensemble_of(here).union.end_id]))
     assert (status, error["param"]) == (400, "prompt")
 
 
-def test_half_a_character_may_end_a_prompt(site: Sites) -> None:
-    here = site()
+def test_half_a_character_may_end_a_prompt(here: Site) -> None:
     ids = [ensemble_of(here).union.ids[b"\xe6"]]
     assert choice(here, model="gac", prompt=ids, echo=True)["text"].startswith("�")
     told = choice(here, model="gac", prompt=ids * 2, echo=True, logprobs=1)["logprobs"]
     assert told["tokens"][:2] == ["bytes:\\xe6"] * 2
-
-
-def test_a_document_that_is_too_long_is_refused(site: Sites) -> None:
-    here = site()
-    for prompt in ("x" * 5000, [65] * 5000):
-        status, error = refusal_of(ask(here, prompt=prompt))
-        assert (status, error["param"], error["code"]) == (400, "prompt", "context_length_exceeded")
-
-
-def test_many_choices_are_refused(site: Sites) -> None:
-    status, error = refusal_of(ask(site(), prompt=["a"] * 100, n=2))
-    assert (status, error["type"]) == (400, "invalid_request_error")
 
 
 def test_scoring_ends_when_it_is_stopped(site: Sites) -> None:
@@ -233,8 +189,7 @@ def test_a_member_that_fails_while_it_scores_is_named(site: Sites) -> None:
 
 @pytest.mark.parametrize("model", ["a", "b", "gac"])
 @pytest.mark.parametrize("text", [TEXT, "日本 é\n  x", ""])
-def test_tokens_are_there_and_back(site: Sites, model: str, text: str) -> None:
-    here = site()
+def test_tokens_are_there_and_back(here: Site, model: str, text: str) -> None:
     asked = {"model": model, "prompt": text, "return_token_strs": True}
     found = here.client.post("/tokenize", json=asked).json()
     assert (found["count"], found["max_model_len"]) == (len(found["tokens"]), 4096)
@@ -243,8 +198,7 @@ def test_tokens_are_there_and_back(site: Sites, model: str, text: str) -> None:
     assert back == {"prompt": text}
 
 
-def test_the_union_s_tokens_are_the_longest(site: Sites) -> None:
-    here = site()
+def test_the_union_s_tokens_are_the_longest(here: Site) -> None:
     union = ensemble_of(here).union
     tokens = [union.token(token_id) for token_id in ids_of(here, model="gac")]
     rest = TEXT.encode()
@@ -253,8 +207,7 @@ def test_the_union_s_tokens_are_the_longest(site: Sites) -> None:
         rest = rest[len(token) :]
 
 
-def test_a_chat_is_tokenised_as_a_member_reads_it(site: Sites) -> None:
-    here = site()
+def test_a_chat_is_tokenised_as_a_member_reads_it(here: Site) -> None:
     chat = [{"role": "user", "content": "hello"}]
     found = here.client.post("/tokenize", json={"model": "b", "messages": chat}).json()
     usage = here.chat(model="b", messages=chat).json()["usage"]
@@ -262,8 +215,7 @@ def test_a_chat_is_tokenised_as_a_member_reads_it(site: Sites) -> None:
     assert refusal_of(here.client.post("/tokenize", json={"messages": chat}))[1]["param"] == "messages"
 
 
-def test_wrong_tokens_are_refused(site: Sites) -> None:
-    here = site()
+def test_wrong_tokens_are_refused(here: Site) -> None:
     status, error = refusal_of(here.client.post("/detokenize", json={"tokens": [10**6]}))
     assert (status, error["param"]) == (400, "tokens")
     assert refusal_of(here.client.post("/tokenize", json={}))[0] == 400

@@ -14,10 +14,10 @@ from gac_app.decoding.trace import Candidate, FinishedEvent, FinishReason, Membe
 from gac_app.errors import BusyError, GacError, LimitError, NotFoundError, RequestError, TooLongError
 from gac_app.models.message import Message
 from gac_app.server.api.answers import chat_logprob, gac_answer, token_text
-from gac_app.server.api.errors import answer_to, body_of, invalid, refusal_of
+from gac_app.server.api.errors import answer_to, refusal_of
 from gac_app.server.api.following import well_ended
 from gac_app.server.api.forms import usage_of
-from gac_app.server.api.requests import UNSUPPORTED, ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
+from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest
 from gac_app.server.api.response_models import ResponseRequest
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.services.completions.completion_run import CompletionRun, Document
@@ -86,43 +86,6 @@ def test_a_completion_may_ask_for_the_prompt_alone() -> None:
     assert answered == [True, False, True]
 
 
-def fault(kind: type[BaseModel], **fields: Any) -> RefusedError:
-    with pytest.raises(ValidationError) as caught:
-        kind.model_validate({"model": "gac", **fields})
-    return invalid(caught.value, UNSUPPORTED)
-
-
-def test_bad_requests_are_refused_by_their_field() -> None:
-    for error, status, code, param, message in (
-        (fault(ChatRequest), 400, "invalid_value", "messages", "messages: "),
-        (fault(ChatRequest, messages=HI, tools=[1]), 400, "unsupported_parameter", "tools", "tools: is not supported"),
-        (fault(ChatRequest, messages=HI, store=True), 400, "unsupported_parameter", "store", "store: is not supported"),
-        (fault(CompletionRequest, prompt="a", store=True), 400, "unsupported_parameter", "store", "store: is not"),
-        (fault(ChatRequest, messages=HI, top_logprobs=1), 400, "invalid_value", None, "body: top_logprobs needs"),
-        (fault(ChatRequest, messages=HI, n=17), 400, "invalid_value", "n", "n: "),
-        (fault(ChatRequest, messages=HI, stop=3), 400, "invalid_value", "stop", "stop: expected a text, or a list"),
-        (fault(CompletionRequest, prompt=["a"] * 65, n=2), 400, "invalid_value", None, "body: prompts times n"),
-        (fault(TokenizeRequest), 400, "invalid_value", None, "body: expected a prompt or messages"),
-        (fault(TokenizeRequest, prompt="a", messages=HI), 400, "invalid_value", None, "body: expected a prompt or"),
-    ):
-        facts = body_of(error).error
-        assert (error.status, facts.code, facts.param, facts.type) == (status, code, param, "invalid_request_error")
-        assert facts.message.startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields"),
-    [
-        (ChatRequest, {"messages": HI, "stream_options": {"include_obfuscation": 0}}),
-        (ChatRequest, {"messages": HI, "store": 0}),
-        (CompletionRequest, {"prompt": "a", "best_of": True}),
-        (TokenizeRequest, {"prompt": "a", "add_generation_prompt": 1}),
-    ],
-)
-def test_a_number_is_no_truth_value(kind: type[BaseModel], fields: dict[str, Any]) -> None:
-    assert fault(kind, **fields).status == 400
-
-
 @pytest.mark.parametrize(
     ("error", "status", "kind", "code", "param", "retry"),
     [
@@ -147,13 +110,6 @@ def test_errors_in_the_form_of_openai(
     assert response.headers.get("retry-after") == retry
     if isinstance(error, RequestError):
         assert facts["message"] == f"{param}: {error.message}"
-
-
-def test_who_needs_a_key_is_told_how_to_send_it() -> None:
-    response = answer_to(RefusedError(401, "a key"))
-    assert response.headers["www-authenticate"] == "Bearer"
-    assert json.loads(bytes(response.body))["error"]["type"] == "authentication_error"
-    assert "www-authenticate" not in answer_to(RefusedError(403, "no")).headers
 
 
 # --- answers

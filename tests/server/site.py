@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,16 +53,14 @@ def served(host: FastAPI, config: ServerConfig | None = None) -> Iterator[str]:
 
 
 def wait_until_up(client: httpx.Client, log: Path | None = None, within_s: float = START_S) -> None:
-    """Until the host answers; fails with its log."""
+    """Until the host is ready; fails with its log."""
     until = time.monotonic() + within_s
     while True:
         assert time.monotonic() < until, log.read_text("utf-8", "replace") if log else "the host did not come up"
-        try:
-            client.get("/healthz").raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
+        time.sleep(0.1)
+        with suppress(httpx.TransportError):
+            if client.get("/readyz").is_success:
+                return
 
 
 @dataclass
@@ -79,20 +78,39 @@ class Child:
 
 
 @contextmanager
-def child(folder: Path, num_tokens: int = 30, root: Path = ROOT) -> Iterator[Child]:
-    """`root` is the checkout whose version is served."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.server.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
-    log = folder / "log"
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=root, stderr=stderr, stdout=stderr)
+def process_of(command: Sequence[str], url: str, log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A host in a process of its own, once it is ready."""
+    with log.open("ab") as out:
+        process = subprocess.Popen([sys.executable, "-m", *command], stdout=out, stderr=out, **{"cwd": ROOT, **options})
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=url) as client:
             wait_until_up(client, log)
-        yield Child(f"http://127.0.0.1:{port}", process, log)
+        yield process
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def child(folder: Path, num_tokens: int = 30, root: Path = ROOT) -> Iterator[Child]:
+    """`root` is the checkout whose version is served."""
+    port = free_port()
+    url, log = f"http://127.0.0.1:{port}", folder / "log"
+    command = ["tests.server.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
+    with process_of(command, url, log, cwd=root) as process:
+        yield Child(url, process, log)
+
+
+@contextmanager
+def serving(folder: Path, config: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`serve` with a database in `folder`, and its address; `config` is the text of its configuration."""
+    port = free_port()
+    (folder / "config.yaml").write_text(config)
+    environ = os.environ | {"GAC_DATABASE_URL": f"sqlite:///{folder / 'gac.db'}"}
+    command = ["gac_app", "serve", "--config", str(folder / "config.yaml"), "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with process_of(command, url, folder / "log", env=environ) as process:
+        yield process, url
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,59 @@ class Page:
         """An event that goes past the queue and takes no input."""
         found = next(d for d in self.config["dependencies"] if not d["queue"] and d["backend_fn"] and not d["inputs"])
         return dict(found)
+
+
+class Tab:
+    """A page in some browser, and what its script sends.
+
+    Args:
+        http: reaches the host as the browser would.
+        key: the browser's; "" = a new one.
+    """
+
+    def __init__(self, http: httpx.Client, key: str = "") -> None:
+        self.http, self.key = http, key or secrets.token_hex(32)
+        self.open()
+
+    def open(self) -> None:
+        """Load the page anew."""
+        self.session = secrets.token_hex(5)
+        self.config = self.http.get("/config").json()
+        self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
+
+    def call(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
+        """Ask a function that a part of the page offers its script."""
+        body = {"component_id": self.parts[part], "fn_name": function, "session_hash": self.session}
+        answer = self.http.post(f"{API}/component_server", json={**body, "data": {"key": self.key, **fields}})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        assert "error" not in found, found
+        return found
+
+    def join(self, event: dict[str, Any], on_text: Callable[[], None] = lambda: None, **sent: Any) -> str:
+        """What the page is sent of an event; `on_text` is called with the first that comes."""
+        body = {"fn_index": event["id"], "session_hash": self.session, **sent}
+        self.http.post(f"{API}/queue/join", json=body).raise_for_status()
+        said = ""
+        with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": self.session}) as stream:
+            for line in stream.iter_lines():
+                said += line
+                if "process_generating" in line:
+                    on_text()
+                if "process_completed" in line:
+                    return said
+        raise AssertionError(said)
+
+    def run(self, prompt: str, on_text: Callable[[], None] = lambda: None, **changes: Any) -> str:
+        (event,) = [one for one in self.config["dependencies"] if any(name == "submit" for _, name in one["targets"])]
+        return self.join(event, on_text, data=[self.key, None, prompt, changes])
+
+    def history(self) -> list[dict[str, Any]]:
+        """The visitor's runs, the newest first."""
+        fields = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
+        found = self.call("gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **fields)
+        runs = [run for conversation in found["conversations"] for run in conversation["runs"]]
+        return sorted(runs, key=lambda run: run["created_at"], reverse=True)
 
 
 class Visitor:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from gac_app.config import Config
@@ -37,10 +38,11 @@ class SteadyEnsemble:
         self.num_tokens, self.config = num_tokens, config
         self.members: dict[str, Any] = {}
 
-    def request(self, *prompt: Any, **options: Any) -> None:
-        """Accepts any prompt."""
+    def request(self, *prompt: Any, **options: Any) -> SimpleNamespace:
+        """Accepts any prompt, of which it reads nothing."""
+        return SimpleNamespace(ids=[()], text="")
 
-    def open(self, request: None, *share: Any, **options: Any) -> SteadySession:
+    def open(self, request: SimpleNamespace, *share: Any, **options: Any) -> SteadySession:
         return SteadySession(self.num_tokens)
 
     def close(self) -> None:

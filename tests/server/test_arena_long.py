@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import re
 import secrets
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,7 @@ from gac_app.arena.rating.ratings import win_probability
 from gac_app.services.battles.standings import Standings
 from gac_app.storage import Store
 from tests.databases import sql
-from tests.server.site import API, ROOT, START_S, Page, Visitor, free_port
+from tests.server.site import API, START_S, Page, Visitor, serving
 from tests.ui.planted_votes import plant_vote
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -46,31 +42,6 @@ arena: {max_per_hour: 100000, min_seconds: 0.0}
 server: {max_running: 4, max_waiting: 40}
 lab: {is_open: false}
 """
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`serve` over members without weights, and its address."""
-    config, port = folder / "two.yaml", free_port()
-    config.write_text(CONFIG)
-    environ = {**os.environ, "GAC_DATABASE_URL": f"sqlite:///{folder / 'gac.db'}", "GAC_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-m", "gac_app", "serve", "--config", str(config), "--port", str(port)]
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
-    url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_S
-    try:
-        while True:
-            assert time.monotonic() < until, (folder / "log").read_text("utf-8", "replace")
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-        yield process, url
-    finally:
-        process.kill()
-        process.wait()
 
 
 class Judge(Visitor):
@@ -174,26 +145,6 @@ def stored_votes(folder: Path) -> dict[str, str]:
         store.close()
 
 
-@pytest.mark.long
-def test_of_a_crowd_nobody_sees_anothers_words(tmp_path: Path) -> None:
-    num_visitors, crowd_s = 20, 120.0
-    with server(tmp_path) as (_, url):
-        page = Page.of(url)
-        judges = [Judge(url, page, number) for number in range(num_visitors)]
-
-        async def crowd() -> None:
-            until_s = time.monotonic() + crowd_s
-            await asyncio.gather(*(judge.battles(until_s) for judge in judges))
-
-        asyncio.run(crowd())
-    voted = {battle: outcome for judge in judges for battle, outcome in judge.votes.items()}
-    refused = sum((judge.refused for judge in judges), Counter[int]())
-    print(f"{len(voted)} votes of {num_visitors} visitors in {crowd_s:.0f} s; refused for a moment: {dict(refused)}")
-    assert min(len(judge.votes) for judge in judges) > 0
-    assert stored_votes(tmp_path) == voted
-    check_own(tmp_path, judges)
-
-
 def check_own(folder: Path, judges: list[Judge]) -> None:
     """Each was shown and has stored what is its own, and that alone."""
     assert [word for judge in judges for word in judge.foreign] == []
@@ -210,7 +161,7 @@ def test_kill_9_between_click_and_answer_loses_no_vote(tmp_path: Path, num_kills
     """Votes come all the time; those without an answer may be there or not, the others are. Nobody sees another's."""
     voted: dict[str, str] = {}
     for _ in range(num_kills):
-        with server(tmp_path) as (process, url):
+        with serving(tmp_path, CONFIG) as (process, url):
             page = Page.of(url)
             judges = [Judge(url, page, number) for number in range(NUM_KILLED_VISITORS)]
 
@@ -259,7 +210,7 @@ def test_five_patient_addresses_move_a_contestant_little(tmp_path: Path) -> None
                 plant_vote(store, left, right, outcome, key, client=key[:24])
     store.close()
     before = target(tmp_path)
-    with server(tmp_path) as (_, url):
+    with serving(tmp_path, CONFIG) as (_, url):
         page, keys = Page.of(url), range(10)
         attackers = [Attacker(url, page, key, f"127.0.2.{1 + key // 2}") for key in keys]
         for one in attackers:

@@ -1,5 +1,4 @@
-"""Attacks on a host in a process of its own. A short form belongs to every run; `pytest -m long -s` takes minutes and
-shows what the attacks cost others.
+"""What attacks on a host in a process of its own cost others: `pytest -m long -s` takes minutes and shows it.
 
 `GAC_ATTACKED` names another checkout whose version is attacked instead.
 """
@@ -19,13 +18,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.hostile import Hostile
 from tests.server.site import ROOT, Child, Page, Visitor, child
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 NUM_HONEST = 20
-TOO_MUCH_MB = 1000  # an attack that got that far ends
 
 
 @pytest.fixture
@@ -44,34 +41,6 @@ async def honest(attacked: Child, page: Page, address: str = "", num: int = NUM_
     return list(await asyncio.gather(*(one(number) for number in range(1, num + 1))))
 
 
-@pytest.mark.parametrize("num_requests", [500, pytest.param(10_000, marks=pytest.mark.long)])
-def test_memory_after_hostile_requests(attacked: Child, num_requests: int) -> None:
-    page = Page.of(attacked.url)
-    asyncio.run(honest(attacked, page, num=min(NUM_HONEST, num_requests // 100)))
-    before_mb = attacked.rss_mb
-
-    async def attack(kind: str, num_requests: int, num_parallel: int) -> Hostile:
-        hostile = Hostile(attacked.url, page, kind)
-        for _ in range(10):
-            await hostile.attack(num_requests=num_requests // 10, num_parallel=num_parallel)
-            if attacked.rss_mb - before_mb > TOO_MUCH_MB:
-                break
-        return hostile
-
-    few = num_requests * 54 // 1000
-    for kind, num, num_parallel in (
-        ("refused_prompts", few, 12), ("long_sessions", few, 12), ("fresh_sessions", num_requests - 2 * few, 100),
-    ):  # fmt: skip
-        last_mb = attacked.rss_mb
-        hostile = asyncio.run(attack(kind, num, num_parallel))
-        print(f"{kind}: {dict(hostile.codes)}: {attacked.rss_mb - last_mb:+.0f} MB")
-    grown_mb = attacked.rss_mb - before_mb
-    print(f"in all {grown_mb:+.0f} MB after {before_mb:.0f} MB")
-    assert grown_mb < 100
-    asyncio.run(honest(attacked, page, num=5))
-
-
-@pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
     [
@@ -84,7 +53,6 @@ def test_first_tokens_beside_a_hostile_client(attacked: Child, kind: str) -> Non
     beside(attacked, kind, honest_address="")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs"])
 def test_first_tokens_at_the_address_of_a_hostile_client(attacked: Child, kind: str) -> None:
     beside(attacked, kind, honest_address="127.0.0.1")

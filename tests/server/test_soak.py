@@ -1,4 +1,4 @@
-"""Honest and hostile visitors of one host: nothing grows, every honest run ends.
+"""Honest and hostile visitors of one host, and programs: nothing grows, every honest run ends.
 
 Seconds of it belong to every run. `pytest -m long -s tests/server/test_soak.py` takes half an hour, or as long as
 `GAC_SOAK_MINUTES` says.
@@ -7,13 +7,16 @@ Seconds of it belong to every run. `pytest -m long -s tests/server/test_soak.py`
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import sqlite3
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 
+import httpx
 import pytest
 
 from tests.server.hostile import Hostile
@@ -22,7 +25,7 @@ from tests.server.site import Page, Visitor, child
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 MINUTES = float(os.environ.get("GAC_SOAK_MINUTES", "30"))
-KINDS = ("refused_prompts", "unheard_runs", "fresh_sessions", "many_keys", "one_event", "heard_runs")
+KINDS = ("refused_prompts", "long_sessions", "unheard_runs", "fresh_sessions", "many_keys", "one_event", "heard_runs")
 NUM_HONEST = 6
 MARKER = "soaked-marker"
 MAX_GROWTH_MB = 50  # a minute or more: from the second third of the time to the last
@@ -35,6 +38,17 @@ def usage(pid: int) -> tuple[float, int, int]:
     return memory / 1024, threads, len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+async def ask(client: httpx.AsyncClient, num_lines: int) -> int:
+    """The status of a program's chat: streamed, of which it reads so many lines, or whole (0)."""
+    chat = {"model": "gac", "messages": [{"role": "user", "content": MARKER}], "stream": num_lines > 0}
+    async with client.stream("POST", "/v1/chat/completions", json=chat) as answer:
+        async for _ in answer.aiter_lines():
+            num_lines -= 1
+            if num_lines == 0:
+                break
+        return answer.status_code
+
+
 @pytest.mark.parametrize("minutes", [0.2, pytest.param(MINUTES, marks=pytest.mark.long)])
 def test_nothing_grows_and_every_honest_run_ends(tmp_path: Path, minutes: float) -> None:
     with child(tmp_path) as host:
@@ -42,12 +56,22 @@ def test_nothing_grows_and_every_honest_run_ends(tmp_path: Path, minutes: float)
         until = time.monotonic() + 60 * minutes
         first_tokens: list[float] = []
         used: list[tuple[float, int, int]] = []
+        answers: Counter[int] = Counter()
 
         async def honest(number: int) -> None:
             while time.monotonic() < until:
                 async with Visitor(host.url, page, address=f"127.0.1.{number}") as visitor, visitor.heartbeat():
                     first_tokens.append(await visitor.first_token_s(MARKER))
                 await asyncio.sleep(2)
+
+        async def program(number: int) -> None:
+            transport = httpx.AsyncHTTPTransport(local_address=f"127.0.3.{number}")
+            async with httpx.AsyncClient(base_url=host.url, transport=transport, timeout=60) as client:
+                for num_lines in itertools.cycle((0, 100_000, 3)):  # whole, streamed, and left
+                    if time.monotonic() > until:
+                        return
+                    answers[await ask(client, num_lines)] += 1
+                    await asyncio.sleep(0.2)
 
         async def hostile() -> None:
             while time.monotonic() < until:
@@ -62,7 +86,8 @@ def test_nothing_grows_and_every_honest_run_ends(tmp_path: Path, minutes: float)
                 await asyncio.sleep(min(60, 6 * minutes))
 
         async def all_of_them() -> None:
-            await asyncio.gather(*(honest(number) for number in range(1, NUM_HONEST + 1)), hostile(), watch())
+            numbers = range(1, NUM_HONEST + 1)
+            await asyncio.gather(*map(honest, numbers), *map(program, numbers), hostile(), watch())
 
         asyncio.run(all_of_them())
         host.process.terminate()
@@ -78,6 +103,8 @@ def test_nothing_grows_and_every_honest_run_ends(tmp_path: Path, minutes: float)
     assert threads <= (10 if minutes >= 1 else 40)  # pools grow to their limit at first
     assert handles <= 10
     assert first_tokens
+    assert answers[200]
+    assert answers.keys() <= {200, 429, 503}
     assert MARKER not in log
     assert "Traceback" not in log
     assert not re.search(r"[0-9a-f]{64}", log)  # a visitor's key

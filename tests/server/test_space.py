@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,7 @@ import yaml
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.loading import load_ensemble
-from tests.server.site import API, ROOT, free_port
+from tests.server.site import ROOT, Tab, free_port
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -44,57 +43,21 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-class Browser:
-    """What the page's scripts send, through the proxy of a Space."""
+class Browser(Tab):
+    """Through the proxy of a Space."""
 
     def __init__(self, port: int, key: str = KEY) -> None:
-        self.key = key
-        forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
-        self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST, **forwarded}, timeout=WAIT_S
-        )
+        headers = {"Host": HOST, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+        self.port = port
+        super().__init__(httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=WAIT_S), key)
 
-    def open(self) -> httpx.Response:
-        self.session = secrets.token_hex(5)
-        page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
-        modules = re.search(r'<script type="module" src="\./(scripts/[^"]+)"', page.text)
-        assert modules, page.text[:2000]
+    def open(self) -> None:
+        self.page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
+        modules = re.search(r'<script type="module" src="\./(scripts/[^"]+)"', self.page.text)
+        assert modules, self.page.text[:2000]
         assert self.http.get(f"/{modules[1]}").is_success
-        self.config = self.http.get("/config").json()
-        self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
+        super().open()
         self.call("gac-consent", "set_consent", consents=False)  # which gives back what the mirror has of the visitor
-        return page
-
-    def call(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
-        """Ask a function that a part of the page offers its script."""
-        body = {"component_id": self.parts[part], "fn_name": function, "session_hash": self.session}
-        answer = self.http.post(f"{API}/component_server", json={**body, "data": {"key": self.key, **fields}})
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-        assert "error" not in found, found
-        return found
-
-    def run(self, prompt: str, on_text: Callable[[], None] = lambda: None, **changes: Any) -> str:
-        """What the page is sent of a run; `on_text` is called with the first that comes."""
-        (event,) = [one for one in self.config["dependencies"] if any(name == "submit" for _, name in one["targets"])]
-        body = {"fn_index": event["id"], "session_hash": self.session, "data": [self.key, None, prompt, changes]}
-        self.http.post(f"{API}/queue/join", json=body).raise_for_status()
-        said = ""
-        with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": self.session}) as stream:
-            for line in stream.iter_lines():
-                said += line
-                if "process_generating" in line:
-                    on_text()
-                if "process_completed" in line:
-                    break
-        return said
-
-    def history(self) -> list[dict[str, Any]]:
-        """The visitor's runs, the newest first."""
-        fields = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
-        found = self.call("gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **fields)
-        runs = [run for conversation in found["conversations"] for run in conversation["runs"]]
-        return sorted(runs, key=lambda run: run["created_at"], reverse=True)
 
 
 class Space:
@@ -149,19 +112,17 @@ class Space:
             ) as process,
         ):
             try:
-                browser = Browser(port)
 
                 def is_ready() -> bool:
                     assert process.poll() is None, log.read_text("utf-8")
                     try:
-                        answer = browser.http.get("/readyz")
+                        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", headers={"Host": HOST})
                     except httpx.TransportError:
                         return False
                     return answer.status_code == 200 and answer.json()["mirror"]["is_restored"]
 
                 until(is_ready, f"for the server: {log}")
-                browser.first_page = browser.open()  # type: ignore[attr-defined]
-                yield browser
+                yield Browser(port)
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(WAIT_S) is not None
             finally:
@@ -181,8 +142,7 @@ def digests(line: dict[str, Any]) -> dict[str, str]:
 
 def check_doors(browser: Browser) -> None:
     """A Space's own name and frame are let in, others are not."""
-    page = browser.first_page  # type: ignore[attr-defined]
-    assert page.status_code == 200
+    page = browser.page
     frames = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
     assert frames in page.headers["content-security-policy"]
     assert "SameSite=None; Secure; Partitioned" in page.headers["set-cookie"]

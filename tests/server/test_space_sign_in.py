@@ -57,23 +57,16 @@ def name_in(browser: Browser) -> str:
     return str(browser.call("gac-account", "who_is_signed_in")["name"])
 
 
-def another(browser: Browser, key: str) -> Browser:
-    """Another browser on the same Space."""
-    other = Browser(browser.http.base_url.port or 0, key)
-    other.open()
-    return other
-
-
 def test_visitors_with_and_without_an_account_come_back(tmp_path: Path) -> None:
     """Both to the same two servers: each takes ten seconds of a core to start."""
     with provided() as provider:
         space = Space(tmp_path, is_zero=False, more=provider.variables)
         with space.serving("first") as laptop:
             check_doors(laptop)
-            of_stranger = answers_and_keeps(space, another(laptop, STRANGER))
+            of_stranger = answers_and_keeps(space, Browser(laptop.port, STRANGER))
             own = signs_in_and_out(space, provider, laptop)
         with space.serving("second") as tablet:
-            comes_back(space, another(tablet, STRANGER), of_stranger)
+            comes_back(space, Browser(tablet.port, STRANGER), of_stranger)
             assert tablet.history() == []
             sign_in(tablet)
             comes_back(space, tablet, own)
@@ -85,7 +78,7 @@ def test_a_lent_gpu_answers_alike_and_lets_visitors_sign_in(tmp_path: Path) -> N
         space = Space(tmp_path, is_zero=True, more=provider.variables)
         with space.serving("first") as laptop:
             check_doors(laptop)
-            gives_the_same_answers(space, another(laptop, STRANGER))
+            gives_the_same_answers(space, Browser(laptop.port, STRANGER))
             signs_in_and_out(space, provider, laptop)
     check_no_name_is_kept(tmp_path)
 
@@ -111,7 +104,7 @@ def signs_in_and_out(space: Space, provider: Provider, laptop: Browser) -> str:
     laptop.call("gac-consent", "set_consent", consents=True)
     laptop.run("Signed in")
     (run,) = laptop.history()
-    phone = another(laptop, "d" * 64)
+    phone = Browser(laptop.port, "d" * 64)
     assert phone.history() == []
     sign_in(phone)
     phone.call("gac-consent", "set_consent", consents=True)

@@ -1,0 +1,64 @@
+"""What holds for chats, completions and responses alike: a stream says what the whole says, and who fails is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.api.site import BODIES, Site, events_of, refusal_of, streamed_text, text_of
+from tests.fakes import FakeModel, Fault
+from tests.services.house import until
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        *((kind, {}) for kind in BODIES),
+        ("chat", {"logprobs": True, "top_logprobs": 3, "gac": {}}),
+        ("text", {"echo": True, "logprobs": 2, "gac": {}}),
+        ("text", {"echo": True, "logprobs": 1, "max_tokens": 0}),
+    ],
+)
+def test_a_stream_says_the_same(here: Site, kind: str, fields: dict[str, Any]) -> None:
+    whole = here.ask(kind, **fields).json()
+    events = events_of(here.ask(kind, **fields, stream=True))
+    assert streamed_text(kind, events) == text_of(kind, whole)
+    if kind == "response":
+        assert events[-1]["response"]["output"][0]["content"] == whole["output"][0]["content"]
+        assert (events[-1]["type"], events[-1]["response"]["usage"]) == ("response.incomplete", whole["usage"])
+        return
+    [choice], choices = whole["choices"], [event["choices"][0] for event in events]
+    assert [one["finish_reason"] for one in choices] == [None] * (len(choices) - 1) + [choice["finish_reason"]]
+    assert (choices[-1].get("gac") or {}).get("digest") == (choice.get("gac") or {}).get("digest")
+    for name in choice["logprobs"] or ():
+        told = [entry for one in choices if one["logprobs"] for entry in one["logprobs"][name] or ()]
+        assert told == (choice["logprobs"][name] or [])
+    assert all("usage" not in event for event in events)
+    assert here.num_under_way == 0
+
+
+@pytest.mark.parametrize("kind", ["chat", "text"])
+def test_the_usage_comes_last_where_it_is_asked_for(here: Site, kind: str) -> None:
+    *others, last = events_of(here.ask(kind, stream=True, stream_options={"include_usage": True}))
+    assert all(event["usage"] is None and event["choices"] for event in others)
+    assert (last["choices"], last["usage"]) == ([], here.ask(kind).json()["usage"])
+    assert last["usage"]["total_tokens"] == last["usage"]["prompt_tokens"] + 8
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_member_that_fails_is_named(site: Callable[..., Site], kind: str, stream: bool) -> None:
+    here = site([FakeModel("a", 1), FakeModel("b", 2, fault=Fault("raise", from_read=3))])
+    answer = here.ask(kind, model="gac/every-step", stream=stream)
+    if stream:
+        *told, last = events_of(answer)
+        assert (answer.status_code, len(told) > 1) == (200, True)
+        error = last["response"]["error"] if kind == "response" else last["error"]
+    else:
+        status, error = refusal_of(answer)
+        assert status == 500
+    assert error["message"].startswith("b: ")
+    assert error["code"] == ("server_error" if stream and kind == "response" else "member_failed")
+    until(lambda: here.num_under_way == 0)  # a stream tells the failure before its run is over

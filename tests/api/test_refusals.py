@@ -1,0 +1,132 @@
+"""What cannot be answered is refused in one sentence, whole or streamed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.api.site import ASK, Site, chat_body, refusal_of
+
+JSON = {"Content-Type": "application/json"}
+UNSUPPORTED, INVALID, TOO_LONG = "unsupported_parameter", "invalid_value", "context_length_exceeded"
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", **fields}]}
+
+
+def form(schema: Any) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "param", "code"),
+    [
+        ("chat", {"tools": [{"type": "function"}]}, "tools", UNSUPPORTED),
+        ("chat", {"frequency_penalty": 0.5}, "frequency_penalty", UNSUPPORTED),
+        ("chat", {"best_of": 2}, "best_of", UNSUPPORTED),
+        ("chat", {"store": 0}, "store", UNSUPPORTED),
+        ("text", {"best_of": True}, "best_of", UNSUPPORTED),
+        ("text", {"store": True}, "store", UNSUPPORTED),
+        ("response", {"tools": [{"type": "web_search"}]}, "tools", UNSUPPORTED),
+        ("response", {"previous_response_id": "resp_1"}, "previous_response_id", UNSUPPORTED),
+        ("chat", {"colour": 1}, "colour", INVALID),
+        ("chat", message(content=[{"type": "image_url"}]), "messages.0.content", INVALID),
+        ("chat", {"messages": [{"role": "tool", "content": "4"}]}, "messages.0.role", INVALID),
+        ("chat", {"messages": []}, "messages", INVALID),
+        ("chat", message(content=" "), "messages", INVALID),
+        ("chat", message(content=None), "messages", INVALID),
+        ("response", {"input": " "}, "input", INVALID),
+        ("response", {"input": []}, "input", INVALID),
+        ("response", {"input": [{"role": "user", "content": "x"}] * 10_001}, "input", INVALID),
+        ("response", {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content", INVALID),
+        ("response", {"metadata": {"a": "x" * 513}}, "metadata.a", INVALID),
+        ("chat", message(content="x" * 5000), "messages", TOO_LONG),
+        ("text", {"prompt": "x" * 5000}, "prompt", TOO_LONG),
+        ("text", {"prompt": [65] * 5000}, "prompt", TOO_LONG),
+        ("response", {"input": "x" * 5000}, "input", TOO_LONG),
+        *(("text", {"prompt": ids}, "prompt", INVALID) for ids in ([1, 100_000], [-1], [2**70], [1.5], [[]] * 1000)),
+        ("text", {"prompt": ["a"] * 100, "n": 2}, None, INVALID),
+        ("chat", {"n": 1000}, "n", INVALID),
+        ("chat", {"stop": ["x"] * 10_000}, "stop", INVALID),
+        ("chat", {"stop": "x" * 300}, "stop", INVALID),
+        ("chat", {"max_tokens": 0}, "max_tokens", INVALID),
+        ("chat", {"max_tokens": "8"}, "max_tokens", INVALID),
+        ("response", {"max_output_tokens": 0}, "max_output_tokens", INVALID),
+        ("chat", {"temperature": -1}, "temperature", INVALID),
+        ("chat", {"temperature": 0.001}, "temperature", INVALID),
+        ("chat", {"top_logprobs": 3}, None, INVALID),
+        ("chat", {"top_logprobs": 21, "logprobs": True}, "top_logprobs", INVALID),
+        ("chat", {"stream_options": {"include_obfuscation": 0}}, "stream_options.include_obfuscation", INVALID),
+        ("chat", {"gac": {"settings": {"combine": "none such"}}}, "combine", INVALID),
+        ("chat", {"gac": {"settings": {"colour": 1}}}, "colour", INVALID),
+        ("chat", {"logit_bias": {str(number): 1 for number in range(1025)}}, "logit_bias", INVALID),
+        ("chat", {"response_format": {"type": "json_schema"}}, "response_format", INVALID),
+        ("chat", {"response_format": {**form({})["response_format"], "type": "json_object"}},
+         "response_format", INVALID),
+        ("chat", {"response_format": {"type": "grammar"}}, "response_format.type", INVALID),
+        ("chat", form([]), "response_format.json_schema.schema", INVALID),
+        ("response", {"text": {"format": {"type": "json_schema", "name": "one"}}}, "text.format", INVALID),
+        *(("chat", form(schema), "response_format", INVALID) for schema in (
+            {"type": "nope"}, {"$ref": "#"}, {"type": "string", "pattern": "("}, {"enum": ["x" * 70_000]},
+            {"type": "object", "properties": {f"p{number}": {} for number in range(1500)}},
+        )),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(here: Site, kind: str, fields: dict[str, Any], param: str | None, code: str) -> None:
+    for stream in (False, True):
+        status, error = refusal_of(here.ask(kind, **fields, stream=stream))
+        assert (status, error["type"], error["param"], error["code"]) == (400, "invalid_request_error", param, code)
+        assert len(error["message"]) < 250
+        assert "\n" not in error["message"]
+    assert here.num_under_way == 0
+
+
+def test_an_unknown_model_is_not_found(here: Site) -> None:
+    status, error = refusal_of(here.chat(model="gpt-9"))
+    assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"temperature": NaN}', b"\xff", b"[" * 100_000])
+def test_what_is_no_json_object_is_refused(here: Site, body: bytes) -> None:
+    status, error = refusal_of(here.client.post("/v1/chat/completions", content=body))
+    assert (status, error["type"]) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize("depth", [150, 3000, 100_000])
+def test_a_deep_schema_is_refused(here: Site, depth: int) -> None:
+    body = json.dumps(chat_body(**form({"deep": 0}))).replace("0}", "[" * depth + "]" * depth + "}")
+    assert refusal_of(here.client.post("/v1/chat/completions", content=body, headers=JSON))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "bias",
+    ['{"999999": 1}', '{"-1": 1}', '{"a": 1}', '{"1": 101}', '{"1": NaN}', '{"1": "5"}', '{"1": null}', "[1]", '"1"'],
+)
+def test_a_bad_bias_is_refused(here: Site, bias: str) -> None:
+    body = json.dumps(chat_body()).removesuffix("}") + f', "logit_bias": {bias}}}'
+    status, error = refusal_of(here.client.post("/v1/chat/completions", content=body, headers=JSON))
+    assert (status, "\n" in error["message"]) == (400, False)
+
+
+def test_what_is_no_request_is_told_in_the_api_s_form(here: Site) -> None:
+    path = "/v1/chat/completions"
+    for answer, status in (
+        (here.client.post(path, data={"model": "gac"}), 415),
+        (here.client.post(path, content=b"x" * 10_000_000), 413),
+        (here.client.get("/v1/nothing"), 404),
+        (here.client.get(path), 405),
+    ):
+        assert refusal_of(answer)[0] == status
+
+
+def test_where_no_token_is_left_it_is_the_requests_fault(here: Site) -> None:
+    pytest.importorskip("llguidance")
+    union = here.service.members.ensemble().union
+    bias = {str(union.ids[token]): -100 for token in union.tokens if b"true".startswith(token)}
+    fields = {"messages": ASK, "logit_bias": bias, **form({"const": True})}
+    status, error = refusal_of(here.chat(**fields))
+    assert (status, error["code"]) == (400, INVALID)
+    assert error["message"] in here.chat(**fields, stream=True).text
