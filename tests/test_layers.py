@@ -75,7 +75,7 @@ _ROOM_ORDERS = {
     "speculation loop scoring mixes ensemble together",
     "ui": "gradio_patches words scripts requests assets streaming plots members account consent settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
-    "server": "quiet_log json_log reporting limits middleware api page routes host serving",
+    "server": "logs limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",
     "storage": "text migrations database runs battles studies servers tombstones store",
     "evaluation": "tasks metrics running advising studies registered harness",

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
 from gac_app.environment import cache_dir
-from gac_app.server.reporting import StateLog
+from gac_app.server.logs import StateLog
 from gac_app.services.members import Members
 
 if TYPE_CHECKING:  # numpy loads with it

@@ -52,7 +52,7 @@ def serve(
 
 def run(config: Config, *, logs_json: bool = False) -> None:
     """Build the services and serve until told to stop. The log has no visitor's text."""
-    from gac_app.server.quiet_log import texts_kept_out
+    from gac_app.server.logs import texts_kept_out
 
     with texts_kept_out():
         _run(config, logs_json)
@@ -63,8 +63,7 @@ def _run(config: Config, logs_json: bool) -> None:
 
     # With the page and Gradio, this takes seconds; the loading of the members would slow it down.
     from gac_app.server.host import HostSecrets, create_host, launch_page
-    from gac_app.server.json_log import log_as_json, log_ended
-    from gac_app.server.reporting import StateLog
+    from gac_app.server.logs import StateLog, log_as_json, log_ended
     from gac_app.server.serving import serve_host
 
     gpu = _zero_gpu() if is_zero_gpu(os.environ) else None

@@ -28,8 +28,7 @@ from gac_app.server.page.events import Admission, EventMiddleware
 from gac_app.server.page.gradio_page import GradioPage
 from gac_app.server.page.page_document import PageDocument
 from gac_app.server.routes.health import health_routes
-from gac_app.server.routes.operator import OperatorOnly, export_route, kept_route, metrics_route
-from gac_app.server.routes.operator_page import operator_page
+from gac_app.server.routes.operator import OperatorOnly, export_route, kept_route, metrics_route, operator_page
 from gac_app.server.routes.script_route import SCRIPT_ROUTE
 from gac_app.server.routes.sign_in import SIGN_IN_ROUTES, sign_in_parts
 from gac_app.services.battles.arena import ArenaService

@@ -9,8 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from gac_app.errors import BusyError
-from gac_app.server.routes.operator import OperatorOnly
-from gac_app.server.routes.operator_page import operator_page
+from gac_app.server.routes.operator import OperatorOnly, operator_page
 from tests.browser.conftest import WAIT_MS, Watched
 from tests.browser.test_axe import all_findings, with_axe
 from tests.server.fakes import host_with

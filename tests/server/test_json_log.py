@@ -13,8 +13,7 @@ from fastapi.testclient import TestClient
 
 from gac_app.server.api.app import api_app
 from gac_app.server.host import bare_host
-from gac_app.server.json_log import JsonLines, log_ended
-from gac_app.server.quiet_log import QuietLog
+from gac_app.server.logs import JsonLines, QuietLog, log_ended
 from gac_app.services.completions.completions import Completions
 from gac_app.services.runs.runs import RunService
 from tests.server.conftest import HERE

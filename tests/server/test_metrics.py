@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gac_app.errors import RequestError
 from gac_app.server.host import HostSecrets, create_host
-from gac_app.server.json_log import log_ended
+from gac_app.server.logs import log_ended
 from gac_app.services.runs.runs import RunService
 from tests.fakes import FakeModel
 from tests.server.conftest import HERE

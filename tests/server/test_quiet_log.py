@@ -12,8 +12,8 @@ from gradio import queueing
 
 from gac_app.errors import GacError, MemberError, ModelLoadError, VocabularyError
 from gac_app.executors.batch_scheduler import BatchScheduler
-from gac_app.server import quiet_log
-from gac_app.server.quiet_log import PER_MINUTE, QuietLog, texts_kept_out
+from gac_app.server import logs
+from gac_app.server.logs import PER_MINUTE, QuietLog, texts_kept_out
 from gac_app.services.mirror.places import Place
 from tests.services.house import ALICE, House, until
 from tests.services.mirror.test_mirror import consenting_run, mirror_of, mirrored
@@ -127,7 +127,7 @@ def test_what_operators_must_know_stays(kept: Kept) -> None:
 
 def test_what_is_alike_is_logged_rarely_and_counted(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(quiet_log.time, "monotonic", lambda: now)
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
     logger = logger_with(kept, "uvicorn.error")
     for number in range(100):
         logger.warning("Invalid HTTP request received.")

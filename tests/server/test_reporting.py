@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from gac_app.server import reporting
+from gac_app.server import logs
 from gac_app.services.members import Members, MemberState
 from tests.fakes import config_of
 
@@ -15,8 +15,8 @@ def test_a_download_is_neither_silent_nor_a_flood(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(reporting.time, "monotonic", lambda: now)
-    log = reporting.StateLog()
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    log = logs.StateLog()
     with caplog.at_level(logging.INFO, "gac_app"):
         log.log(MemberState("a"))
         for tick in range(60):  # half a minute
@@ -34,7 +34,7 @@ def test_a_download_is_neither_silent_nor_a_flood(
 
 def test_every_change_of_phase_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "gac_app"):
-        members = Members(config_of(["a", "b"]), reporting.StateLog().log)
+        members = Members(config_of(["a", "b"]), logs.StateLog().log)
         members.set("a", "loading")
         members.set("b", "loading")
         members.set("a", "ready")

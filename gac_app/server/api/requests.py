@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gac_app.models.message import Message
 from gac_app.server.api.asked import (
@@ -24,7 +24,7 @@ from gac_app.server.api.asked import (
 )
 from gac_app.services.completions.completion_run import Document, Prompt
 from gac_app.services.completions.systems import ENSEMBLE_NAME
-from gac_app.settings import MAX_BIASES, MAX_NEW_TOKENS
+from gac_app.settings import MAX_BIASES, MAX_NEW_TOKENS, Settings
 
 MAX_CHOICES = 16
 MAX_PROMPTS = 128  # and choices of all of them
@@ -43,6 +43,10 @@ UNSUPPORTED = frozenset(
         *("background", "conversation", "include", "previous_response_id", "truncation"),
     }
 )
+
+
+def _by_id(bias: dict[str, float]) -> dict[int, float]:
+    return {int(token_id): value for token_id, value in bias.items()}
 
 
 class Answered(Asked):
@@ -80,9 +84,9 @@ class Answered(Asked):
         return {"prompts": self.asked_prompts()}
 
     def changes(self) -> dict[str, Any]:
-        """The settings that differ from the system's."""
-        given = {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
+        """The settings that differ from the system's: attributes of the same name, before those of the extension."""
         own = self.gac.settings if self.gac else {}
+        given = {name: getattr(self, name, None) for name in Settings.model_fields}
         return own | {name: value for name, value in given.items() if value is not None}
 
 
@@ -96,10 +100,12 @@ class Sampling(Answered):
     repetition_penalty: float | None = like("repetition_penalty")
     seed: int | None = like("seed")
     stop: Annotated[
-        str | Annotated[list[str], Field(max_length=16)] | None, described_as("a text, or a list of up to 16 texts")
+        str | Annotated[list[str], Field(max_length=16)] | None,
+        described_as("a text, or a list of up to 16 texts"),
+        AfterValidator(lambda stop: (stop,) if isinstance(stop, str) else stop and tuple(stop)),
     ] = None
     response_format: ResponseFormat | None = None
-    logit_bias: Annotated[Bias, Field(max_length=MAX_BIASES), few(MAX_BIASES)] | None = Field(
+    logit_bias: Annotated[Bias, Field(max_length=MAX_BIASES), few(MAX_BIASES), AfterValidator(_by_id)] | None = Field(
         None, description="By ids of the model's tokeniser. -100 rules a token out, 100 leaves only such tokens."
     )
     # What has no effect here.
@@ -123,13 +129,9 @@ class Sampling(Answered):
     def question(self) -> dict[str, Any]:
         return {**super().question(), "num_choices": self.n or 1}
 
-    def changes(self) -> dict[str, Any]:
-        names = ("top_k", "min_p", "repetition_penalty", "seed")
-        given = {name: getattr(self, name) for name in names}
-        given["json_schema"] = self.response_format and self.response_format.schema_of_text
-        given["logit_bias"] = self.logit_bias and {int(token_id): bias for token_id, bias in self.logit_bias.items()}
-        given["stop"] = (self.stop,) if isinstance(self.stop, str) else self.stop and tuple(self.stop)
-        return super().changes() | {name: value for name, value in given.items() if value is not None}
+    @property
+    def json_schema(self) -> dict[str, Any] | None:
+        return self.response_format and self.response_format.schema_of_text
 
 
 class Part(Asked):

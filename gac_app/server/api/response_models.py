@@ -64,10 +64,9 @@ class ResponseRequest(Answered):
     def max_new_tokens(self) -> int | None:
         return self.max_output_tokens
 
-    def changes(self) -> dict[str, Any]:
-        form = self.text and self.text.format
-        schema = form and form.schema_of_text
-        return super().changes() | ({} if schema is None else {"json_schema": schema})
+    @property
+    def json_schema(self) -> dict[str, Any] | None:
+        return self.text and self.text.format and self.text.format.schema_of_text
 
     def asked_prompts(self) -> tuple[Prompt, ...]:
         first = [Message("system", self.instructions)] if self.instructions else []

@@ -116,13 +116,11 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
     """uvicorn's protocol, with connections counted and limited by `connections`."""
 
     class LimitedProtocol(H11Protocol):
-        _counted_as: str | None = None
-        _deadline: asyncio.TimerHandle | None = None
-        _unread: asyncio.TimerHandle | None = None
-
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.conn = StrictConnection()
+            self._counted_as: str | None = None
+            self._limits: dict[str, asyncio.TimerHandle] = {}  # that end the connection
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -132,11 +130,11 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
                 transport.close()
                 return
             transport.set_write_buffer_limits(16_384)
-            self._expect_request()
+            self._limit("request", REQUEST_S)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._expect_nothing()
-            self._forget_unread()
+            self._lift("request")
+            self._lift("unread")
             if self._counted_as is not None:
                 connections.leave(self._counted_as, self.transport.abort)
                 self._counted_as = None
@@ -145,31 +143,26 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
         def data_received(self, data: bytes) -> None:
             if self._counted_as is None:
                 return
-            self._expect_request()
+            self._limit("request", REQUEST_S)
             super().data_received(data)
             if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-                self._expect_nothing()
+                self._lift("request")
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread = self.loop.call_later(UNREAD_S, self.transport.abort)
+            self._limit("unread", UNREAD_S)
 
         def resume_writing(self) -> None:
             super().resume_writing()
-            self._forget_unread()
+            self._lift("unread")
 
-        def _forget_unread(self) -> None:
-            if self._unread is not None:
-                self._unread.cancel()
-                self._unread = None
+        def _limit(self, name: str, seconds: float) -> None:
+            """End the connection so much later, unless that is foreseen already, or lifted before."""
+            if name not in self._limits:
+                self._limits[name] = self.loop.call_later(seconds, self.transport.abort)
 
-        def _expect_request(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
-
-        def _expect_nothing(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
+        def _lift(self, name: str) -> None:
+            if timer := self._limits.pop(name, None):
+                timer.cancel()
 
     return LimitedProtocol

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from gac_app.server.routes.operator import OperatorOnly
-from gac_app.server.routes.operator_page import operator_page
+from gac_app.server.routes.operator import OperatorOnly, operator_page
 from gac_app.ui.scripts import scripts
 from tests.server.conftest import HERE
 from tests.server.fakes import host_with

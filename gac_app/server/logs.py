@@ -1,7 +1,8 @@
-"""Keeps visitors' texts and repetitions out of the log."""
+"""The log: without visitors' texts and repetitions, as JSON if wanted, with the members' states and ended runs."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -11,13 +12,20 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import ConfigError, ModelLoadError, StorageError
 from gac_app.recent import Recent
+from gac_app.services.members import MemberState
+from gac_app.services.origin import ORIGIN, originating
+
+if TYPE_CHECKING:  # it loads the storage
+    from gac_app.services.runs.runs import LiveRun
 
 logger = logging.getLogger(__name__)
 
+FETCHING_S = 5.0  # between lines about one download
 PER_MINUTE = 5  # of similar warnings and errors
 MAX_KINDS = 1000
 _FOR_OPERATORS = (ConfigError, ModelLoadError, StorageError)  # their messages are ours and hold no visitor's text
@@ -97,3 +105,64 @@ def place_of(error: BaseException) -> str:
     places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
     why = f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and error.errno else ""
     return f"{type(error).__name__}{why}" + (" at " + ", called by ".join(places) if places else "")
+
+
+class JsonLines(logging.Formatter):
+    """A record as a JSON object; `QuietLog` has put an exception's type and places into its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        origin = ORIGIN.get()
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": origin.request_id or None,
+            "run_id": origin.run_id or None,
+            **getattr(record, "facts", {}),
+        }
+        return json.dumps({name: value for name, value in told.items() if value is not None}, ensure_ascii=False)
+
+
+def log_as_json() -> None:
+    """Write the log of this process as JSON."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonLines())
+
+
+def log_ended(run: LiveRun) -> None:
+    """Log a run that has ended: how, how long it took, how many tokens its answers have. These figures would tell who
+    answers a battle.
+    """
+    if run.is_blind:
+        return
+    ends = [stream.finished for stream in run.streams.values() if stream.finished]
+    facts = {
+        "status": run.status,
+        "reasons": sorted({end.reason.value for end in ends}),
+        "answers": len(ends),
+        "tokens": sum(end.num_decoded for end in ends),
+        "seconds": round(time.monotonic() - run.came_at, 3),
+    }
+    with originating(request_id=run.origin.request_id, run_id=run.id):  # this thread may be another run's
+        logger.info("a run ended", extra={"facts": facts})
+
+
+class StateLog:
+    """Logs a member's state when its phase changes, and a download's progress every few seconds."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, tuple[str, float]] = {}  # member -> phase, time
+
+    def log(self, state: MemberState) -> None:
+        now = time.monotonic()
+        phase, logged_s = self._logged.get(state.name, ("", 0.0))
+        if state.phase == phase and not (phase == "fetching" and now - logged_s >= FETCHING_S):
+            return
+        self._logged[state.name] = state.phase, now
+        words = (
+            f"{state.phase}: {state.detail}" if state.phase in ("failed", "waiting") and state.detail else state.words
+        )
+        if state.notice and state.phase == "fetching" != phase:
+            words += f" ({state.notice})"
+        logger.log(logging.ERROR if state.phase == "failed" else logging.INFO, "%s: %s", state.name, words)
