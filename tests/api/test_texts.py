@@ -166,7 +166,8 @@ def test_half_a_character_may_end_a_prompt(here: Site) -> None:
 def test_scoring_ends_when_it_is_stopped(site: Sites) -> None:
     models = [FakeModel("a", 1, fault=Fault("hang", from_read=2)), FakeModel("b", 2)]
     here = site(models)
-    thread = threading.Thread(target=lambda: ask(here, prompt="a " * 500, echo=True, logprobs=1))
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(ask(here, prompt="a " * 500, echo=True, logprobs=1)))
     thread.start()
     until(models[0].is_hanging.is_set)
     [run] = here.under_way
@@ -175,6 +176,8 @@ def test_scoring_ends_when_it_is_stopped(site: Sites) -> None:
     thread.join()
     assert len(models[0].batches) <= 5
     assert here.num_under_way == 0
+    status, error = refusal_of(answers[0])
+    assert (status, error["code"], answers[0].headers["retry-after"]) == (503, "aborted", "5")
 
 
 def test_a_member_that_fails_while_it_scores_is_named(site: Sites) -> None:

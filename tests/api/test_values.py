@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -15,12 +14,10 @@ from gac_app.errors import BusyError, GacError, LimitError, NotFoundError, Reque
 from gac_app.models.message import Message
 from gac_app.server.api.answers import chat_logprob, gac_answer, token_text
 from gac_app.server.api.errors import answer_to, refusal_of
-from gac_app.server.api.following import well_ended
-from gac_app.server.api.forms import usage_of
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest
 from gac_app.server.api.response_models import ResponseRequest
 from gac_app.server.limits.bodies import RefusedError
-from gac_app.services.completions.completion_run import CompletionRun, Document
+from gac_app.services.completions.completion_run import Document
 from gac_app.settings import MAX_BIASES
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -152,41 +149,6 @@ def test_a_step_as_the_api_tells_it() -> None:
     assert gac_answer([step], ended(), has_steps=True).model_dump() == {"steps": [told], **rest}
     assert gac_answer([step], ended(), has_steps=False).model_dump() == {"steps": [], **rest}
     assert gac_answer([step], None, has_steps=True).model_dump() == {"steps": [told], **dict.fromkeys(rest)}
-
-
-def run_of(num_choices: int, num_prompt_tokens: list[int]) -> CompletionRun:
-    keys = [str(number) for number in range(len(num_prompt_tokens))]
-    streams = {key: SimpleNamespace(finished=ended(num_tokens=10 + int(key))) for key in keys}
-    question = SimpleNamespace(num_choices=num_choices)
-    known = dict(zip(keys, num_prompt_tokens, strict=True))
-    return cast("CompletionRun", SimpleNamespace(streams=streams, question=question, num_prompt_tokens=known))
-
-
-def test_each_prompt_counts_once_and_each_answer() -> None:
-    assert usage_of(run_of(2, [3, 3, 5, 5])).model_dump() == {
-        "prompt_tokens": 8,
-        "completion_tokens": 46,
-        "total_tokens": 54,
-    }
-    assert usage_of(run_of(1, [3, 5])).prompt_tokens == 8
-
-
-@pytest.mark.parametrize(
-    ("end", "status", "message"),
-    [
-        (None, 503, "the request was ended before its answer was"),
-        (ended(FinishReason.ABORT), 503, "the request was ended before its answer was"),
-        (ended(FinishReason.ABORT, detail="others had their turn"), 503, "others had their turn"),
-        (ended(FinishReason.ERROR, detail="a: broke"), 500, "a: broke"),
-    ],
-)
-def test_an_answer_that_did_not_end_well_is_an_error(end: FinishedEvent | None, status: int, message: str) -> None:
-    with pytest.raises(RefusedError) as caught:
-        well_ended(end)
-    assert (caught.value.status, str(caught.value)) == (status, message)
-    assert caught.value.headers.get("Retry-After") == ("5" if status == 503 else None)
-    well_ended(ended(FinishReason.STOP))
-    well_ended(ended(FinishReason.LENGTH))
 
 
 @pytest.mark.parametrize(

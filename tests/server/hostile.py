@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,19 +22,26 @@ NUM_PARALLEL = 12
 LONG = 900_000
 JSON = {"Content-Type": "application/json"}
 KEYS = b",".join(b'"k%d":1' % number for number in range(70_000))
+BODIES = {
+    "surrogates": (f"{API}/queue/join", b'{"data":["' + b"\\ud800" * (LONG // 6) + b'"]}'),
+    "parts": (f"{API}/queue/join", b'{"data":[' + b"[]," * (LONG // 3) + b"[]]}"),
+    "unknown_keys": ("/v1/chat/completions", b"{" + KEYS + b"}"),
+    "wrong_ids": ("/detokenize", b'{"tokens":[' + b'"a",' * 180_000 + b'"a"]}'),
+    "deep": ("/v1/responses", b"[" * LONG),
+}
 
 
 class Hostile:
     """Sends requests of one kind, several at a time.
 
     Args:
-        kind: a method's name.
+        kind: a method's name, or one of `BODIES`.
         address: where they come from.
     """
 
     def __init__(self, url: str, page: Page, kind: str, address: str = "127.0.0.1") -> None:
         self.url, self.page, self.address = url, page, address
-        self.send = getattr(self, kind)
+        self.send = partial(self.raw, *BODIES[kind]) if kind in BODIES else getattr(self, kind)
         self.codes: Counter[object] = Counter()
         self.visitor = self.new_visitor()
         self.board = next(c["id"] for c in page.config["components"] if c["props"].get("elem_id") == "gac-board")
@@ -105,21 +113,6 @@ class Hostile:
         """What an ordinary neighbour does: one run after another, though as fast as it can."""
         await asyncio.sleep(NUM_PARALLEL * random.random())
         return await self.heard_runs()
-
-    async def surrogates(self) -> int:
-        return await self.raw(f"{API}/queue/join", b'{"data":["' + b"\\ud800" * (LONG // 6) + b'"]}')
-
-    async def parts(self) -> int:
-        return await self.raw(f"{API}/queue/join", b'{"data":[' + b"[]," * (LONG // 3) + b"[]]}")
-
-    async def unknown_keys(self) -> int:
-        return await self.raw("/v1/chat/completions", b"{" + KEYS + b"}")
-
-    async def wrong_ids(self) -> int:
-        return await self.raw("/detokenize", b'{"tokens":[' + b'"a",' * 180_000 + b'"a"]}')
-
-    async def deep(self) -> int:
-        return await self.raw("/v1/responses", b"[" * LONG)
 
     async def slow_bodies(self) -> int:
         async def pieces() -> AsyncIterator[bytes]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,16 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from gac_app.config import Config
-from gac_app.decoding.trace import (
-    Candidate,
-    Event,
-    FinishedEvent,
-    FinishReason,
-    MemberTrace,
-    StepTrace,
-    TokenEvent,
-)
+from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.member_config import MemberConfig
+from tests.ui.planted import PlantedEnsemble, PlantedSession
 
 NUM_MEMBERS = 4  # with the ensemble, five streams
 TOKENS_PER_S = 60
@@ -31,52 +23,30 @@ END_MARK = " end:"  # the last token: this mark and its time in milliseconds
 MEMBERS = tuple(f"Steady {number}" for number in range(1, NUM_MEMBERS + 1))
 
 
-class SteadyEnsemble:
-    """Replaces the ensemble. Every stream gives `num_tokens` words at `TOKENS_PER_S`."""
+class SteadyEnsemble(PlantedEnsemble):
+    """Every stream gives `num_tokens` words at `TOKENS_PER_S`."""
 
     def __init__(self, num_tokens: int, config: Config) -> None:
+        super().__init__(pause_s=1 / TOKENS_PER_S)
         self.num_tokens, self.config = num_tokens, config
-        self.members: dict[str, Any] = {}
 
-    def request(self, *prompt: Any, **options: Any) -> SimpleNamespace:
+    def request(self, *prompt: Any, **options: Any) -> Any:
         """Accepts any prompt, of which it reads nothing."""
         return SimpleNamespace(ids=[()], text="")
 
-    def open(self, request: SimpleNamespace, *share: Any, **options: Any) -> SteadySession:
-        return SteadySession(self.num_tokens)
-
-    def close(self) -> None:
-        """Nothing to release."""
+    def open(self, request: Any, *share: Any, **options: Any) -> SteadySession:
+        return SteadySession(self, words(self.num_tokens), self.config.settings, None, -1)  # type: ignore[arg-type]
 
 
-class SteadySession:
-    def __init__(self, num_tokens: int) -> None:
-        self._num_tokens = num_tokens
-        self._stopped = threading.Event()
+class SteadySession(PlantedSession):
+    def _step(self, position: int, piece: str) -> StepTrace:
+        return replace(_STEP, position=position, token=piece.encode())
 
-    def stop(self) -> None:
-        self._stopped.set()
 
-    def shares_read(self) -> dict[str, float]:
-        """No prompt is read."""
-        return {}
-
-    def events(self) -> Iterator[Event]:
-        started = time.monotonic()
-        text = ""
-        for position in range(self._num_tokens):
-            due_s = started + position / TOKENS_PER_S - time.monotonic()
-            if self._stopped.wait(max(0.0, due_s)):
-                yield self._end(FinishReason.ABORT, text, position)
-                return
-            is_last = position == self._num_tokens - 1
-            piece = f"{END_MARK}{1000 * time.time():.0f}" if is_last else f" word{position}"
-            text += piece
-            yield TokenEvent(piece, replace(_STEP, position=position, token=piece.encode()))
-        yield self._end(FinishReason.LENGTH, text, self._num_tokens)
-
-    def _end(self, reason: FinishReason, text: str, num_tokens: int) -> FinishedEvent:
-        return FinishedEvent(reason, text, num_tokens, num_tokens, 0.01, num_tokens / TOKENS_PER_S, {})
+def words(num: int) -> Iterator[str]:
+    for position in range(num - 1):
+        yield f" word{position}"
+    yield f"{END_MARK}{1000 * time.time():.0f}"
 
 
 def _step() -> StepTrace:

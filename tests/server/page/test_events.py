@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from fastapi.testclient import TestClient
 
 from gac_app.server import middleware
 from gac_app.server.host import create_host
-from gac_app.server.limits.bodies import checked_body
 from gac_app.server.limits.callers import REQUESTS_BURST
 from gac_app.server.page import events
 from tests.server.conftest import HERE
@@ -64,9 +62,7 @@ def states_of(host: FastAPI) -> dict[str, Any]:
     return states
 
 
-@pytest.mark.parametrize(
-    "session_hash", ["", "x" * 65, "x" * 80_000, "a b", "../..", "\ud800", "a\0", "é", None, 5, ["a"], {"a": 1}]
-)
+@pytest.mark.parametrize("session_hash", ["", "x" * 65, "a b", "\ud800", None, ["a"]])
 @pytest.mark.parametrize("route", ["queue/join", "run/predict", "component_server", "cancel"])
 def test_a_session_hash_of_another_form_goes_no_further(
     client: TestClient, host: FastAPI, body: dict[str, Any], route: str, session_hash: object
@@ -92,13 +88,7 @@ def test_a_stream_of_no_session_is_404_and_makes_none(client: TestClient, host: 
     assert len(states_of(host)) == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"data": [NaN]}', '{"data": [1e999]}', '{"data": [-Infinity]}', "[]", "5", "null", "", "{", "[" * 100_000,
-        '{"data": ' + "9" * 5000 + "}", '{"a": "\\ud800", "data": [NaN]}', '{"a": "\\ud800", "data": [1e999]}',
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("text", ['{"data": [NaN]}', "null", "", "[" * 100_000])
 @pytest.mark.parametrize("route", ["queue/join", "run/predict", "component_server", "cancel"])
 def test_what_is_no_proper_json_is_a_clear_400(client: TestClient, route: str, text: str) -> None:
     answer = client.post(f"{API}/{route}", content=text)
@@ -153,13 +143,6 @@ def test_a_function_that_there_is_not_is_404(client: TestClient, page: Page, cal
     sent = {"component_id": board, "fn_name": "inspect_step", "data": {"key": KEY}, "session_hash": "abc"}
     assert "error" in client.post(f"{API}/component_server", json=sent).json()
     assert client.post(f"{API}/component_server", json=sent | call).status_code == 404
-
-
-@pytest.mark.parametrize(("route", "size"), [("component_server", 30_000), ("run/predict", 400_000), ("cancel", 3000)])
-def test_what_needs_little_may_send_little(client: TestClient, body: dict[str, Any], route: str, size: int) -> None:
-    answer = client.post(f"{API}/{route}", json={**body, "data": ["x" * size]})
-    assert answer.status_code == 413
-    assert "at most" in answer.json()["detail"]
 
 
 def test_a_session_is_for_the_browser_that_began_it(client: TestClient, host: FastAPI, body: dict[str, Any]) -> None:
@@ -220,19 +203,6 @@ def test_a_visitor_that_never_stops_is_held_up_alone(
     neighbour = TestClient(host, base_url=HERE, client=client._transport.client)  # type: ignore[attr-defined]
     neighbour.get("/")
     assert neighbour.post(f"{API}/run/predict", json={**quick, "session_hash": "other"}).status_code == 200
-
-
-@pytest.mark.usefixtures("stopped_clock")
-def test_new_visitors_of_one_address_come_at_a_pace(client: TestClient, host: FastAPI, page: Page) -> None:
-    quick = {"fn_index": page.quick()["id"], "session_hash": "s"}
-    codes = []
-    for number in range(100):
-        session = f"s{number}"
-        data = [secrets.token_hex(32)]
-        codes.append(
-            client.post(f"{API}/run/predict", json={**quick, "session_hash": session, "data": data}).status_code
-        )
-    assert codes == [200] * 64 + [429] * 36
 
 
 def test_sessions_are_few_and_those_without_a_stream_make_room(client: TestClient, host: FastAPI, page: Page) -> None:
@@ -303,25 +273,6 @@ def test_an_untrusted_proxy_is_mentioned_once(tmp_path: Path, caplog: pytest.Log
     assert caplog.text.count("trusted_proxies") == 1
     assert "192.0.2.1" not in caplog.text
     service.close()
-
-
-def test_a_large_body_is_checked_off_the_event_loop(
-    client: TestClient, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One of half a megabyte, with a lone surrogate in it, takes tenths of a second."""
-    threads: list[tuple[int, str]] = []
-
-    def note(sent: bytes) -> Any:
-        threads.append((len(sent), threading.current_thread().name))
-        return checked_body(sent)
-
-    monkeypatch.setattr(events, "checked_body", note)
-    large = {**body, "data": [*body["data"], "\ud800", [[]] * 100_000]}
-    for sent in (body, large):
-        client.post(f"{API}/queue/join", content=json.dumps({**sent, "fn_index": -1}))
-    (_, loop), (size, other) = threads
-    assert size > 400_000
-    assert other != loop
 
 
 def test_a_call_s_reply_is_made_json_in_its_own_thread(
