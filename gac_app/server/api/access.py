@@ -33,7 +33,7 @@ class Access:
 
     async def __call__(self, request: Request) -> Asker:
         client = client_in(request.scope)
-        if not (found := self._secrets.hash_in(request)):
+        if not (found := await self._secrets(request)):
             return Asker(visitor_key=_visitor_key(f"address {client}"), client=client, max_at_once=None)
         key, allowance = self._keys[found]
         if wait_s := allowance.take(""):

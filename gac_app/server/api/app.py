@@ -49,13 +49,8 @@ _MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
 # The names that settings have in requests, by path.
 _PARAMS = {"max_new_tokens": "max_tokens", "json_schema": "response_format", "settings": "gac.settings"}
 _PARAMS_OF = {
-    "/v1/chat/completions": {**_PARAMS, "prompt": "messages"},
-    "/v1/responses": {
-        **_PARAMS,
-        "max_new_tokens": "max_output_tokens",
-        "json_schema": "text.format",
-        "prompt": "input",
-    },
+    "/v1/chat/completions": _PARAMS | {"prompt": "messages"},
+    "/v1/responses": _PARAMS | {"max_new_tokens": "max_output_tokens", "json_schema": "text.format", "prompt": "input"},
     "/detokenize": {"prompt": "tokens"},
 }
 

@@ -126,7 +126,7 @@ class Callers:
 
 
 class Secrets:
-    """Knows some secrets, of which a request has to give one. An address may guess a few times.
+    """A dependency of routes: requests have to give one of some secrets. An address may guess a few times.
 
     Args:
         name: of such a secret, for the refused.
@@ -139,7 +139,7 @@ class Secrets:
         self._name, self._needed, self._hashes, self._is_needed = name, needed, frozenset(hashes), is_needed
         self._guesses = Allowance(GUESSES_PER_S, GUESSES)
 
-    def hash_in(self, request: Request) -> str:
+    async def __call__(self, request: Request) -> str:
         """The hash of the secret that the one `Authorization` header has after `Bearer`; "" if none is needed.
 
         Raises:

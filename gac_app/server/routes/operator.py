@@ -27,7 +27,7 @@ _CHUNK_BYTES = 2**18
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
 
-class OperatorOnly:
+class OperatorOnly(Secrets):
     """A dependency of routes: passes requests whose one `Authorization` header is `Bearer TOKEN`.
 
     Args:
@@ -40,12 +40,7 @@ class OperatorOnly:
     def __init__(self, token: str) -> None:
         if not token:
             raise ValueError("without a token nobody is the operator")
-        self._secrets = Secrets(
-            "token", "this needs the operator's token", [hashlib.sha256(token.encode()).hexdigest()]
-        )
-
-    async def __call__(self, request: Request) -> None:
-        self._secrets.hash_in(request)
+        super().__init__("token", "this needs the operator's token", [hashlib.sha256(token.encode()).hexdigest()])
 
 
 def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
