@@ -51,7 +51,7 @@ def form(schema: Any) -> dict[str, Any]:
         ("text", {"prompt": ["a"] * 100, "n": 2}, None, INVALID),
         ("chat", {"n": 1000}, "n", INVALID),
         ("chat", {"stop": ["x"] * 10_000}, "stop", INVALID),
-        ("chat", {"stop": "x" * 300}, "stop", INVALID),
+        ("chat", {"stop": "x" * 300}, "stop.0", INVALID),
         ("chat", {"max_tokens": 0}, "max_tokens", INVALID),
         ("chat", {"max_tokens": "8"}, "max_tokens", INVALID),
         ("response", {"max_output_tokens": 0}, "max_output_tokens", INVALID),

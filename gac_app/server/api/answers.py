@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, StepTrace
 
@@ -58,7 +58,7 @@ class Token(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     token: Annotated[str, BeforeValidator(token_text)]
-    bytes: Annotated[list[int], BeforeValidator(list)] = Field(validation_alias="token")
+    bytes: Annotated[list[int], BeforeValidator(list)] = Field(validation_alias=AliasChoices("token"))
 
 
 class TopLogprob(Token):

@@ -131,7 +131,7 @@ class Sampling(Answered):
 
     @property
     def json_schema(self) -> dict[str, Any] | None:
-        return self.response_format and self.response_format.schema_of_text
+        return self.response_format.schema_of_text if self.response_format else None
 
 
 class Part(Asked):

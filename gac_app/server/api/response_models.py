@@ -66,7 +66,8 @@ class ResponseRequest(Answered):
 
     @property
     def json_schema(self) -> dict[str, Any] | None:
-        return self.text and self.text.format and self.text.format.schema_of_text
+        form = self.text and self.text.format
+        return form.schema_of_text if form else None
 
     def asked_prompts(self) -> tuple[Prompt, ...]:
         first = [Message("system", self.instructions)] if self.instructions else []
