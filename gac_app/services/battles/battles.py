@@ -28,7 +28,7 @@ class BattleRun(LiveRun):
     is_blind = True
 
     def __init__(self, battle: Battle, prompt: str) -> None:
-        self._pair: dict[str, Contestant] = {**battle.pair}
+        self._pair: dict[str, Contestant] = {side: battle.pair[side] for side in SIDES}
         self.pace = Pace(battle.tempo)
         plan = RunPlan(
             prompt=prompt,

@@ -138,7 +138,7 @@ def _turn_view(turn: BattleRun, shown: Mapping[Side, int], *, has_ended: bool) -
         text, end, num = turn.streams[side].text, turn.streams[side].finished, shown[side]
         is_whole = num >= len(text)
         is_over = has_ended or (end is not None and is_whole)
-        return _side_view(text[:num], end and end.reason, is_over=is_over, is_whole=is_whole)
+        return _side_view(text[:num], end.reason if end else None, is_over=is_over, is_whole=is_whole)
 
     return TurnView(prompt=turn.prompt, left=view("left"), right=view("right"))
 
