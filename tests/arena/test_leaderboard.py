@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -187,6 +188,16 @@ def test_many_votes_of_few_visitors_settle_no_rank() -> None:
     found += [row("a", "b", "right", 9) for _ in range(20)]
     lines = leaderboard_of(votes_of(found, "ab").filtered(VoteFilter()), "ab", min_votes=5).standings
     assert [(line.rank_low, line.rank_high) for line in lines] == [(1, 2), (1, 2)]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_votes_are_rated_in_two_seconds() -> None:
+    rng = np.random.default_rng(1)
+    votes, _ = simulated(np.linspace(0, 1.5, 10), [5] * 20_000, 0.0, rng)  # type: ignore[arg-type]
+    leaderboard_of(votes, (), min_votes=20)  # imports
+    started = time.thread_time()
+    leaderboard_of(votes.filtered(VoteFilter()), (), min_votes=20)
+    assert time.thread_time() - started < 2
 
 
 def covered(sizes: list[int], spread: float, seed: int, *, by_vote: bool, num_times: int = 200) -> float:

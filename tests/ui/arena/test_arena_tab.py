@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.services.battles.views import BattleView
 from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from gac_app.ui.compare.records import GATED
@@ -94,35 +92,6 @@ def test_a_battle_whose_page_leaves_at_once_ends(make: Callable[..., Tab]) -> No
     asyncio.run(leave())
     [battle] = tab.planted.arena.battles.all()
     assert battle.last.over.wait(WAIT_S)
-
-
-def test_a_battle_whose_page_left_while_it_began_ends(
-    make: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tab = endless(make)
-    begins, has_left = threading.Event(), threading.Event()
-    start, battles = tab.planted.arena.start, tab.planted.arena.battles.all
-
-    def start_late(*args: Any, **options: Any) -> BattleView:
-        begins.set()
-        assert has_left.wait(WAIT_S)
-        return start(*args, **options)
-
-    monkeypatch.setattr(tab.planted.arena, "start", start_late)
-
-    async def leave() -> None:
-        event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
-        coming = asyncio.ensure_future(anext(following(tab.handlers.stream, tab.handlers.start)(event)))
-        assert await asyncio.to_thread(begins.wait, WAIT_S)
-        coming.cancel()
-        await asyncio.wait([coming])
-        has_left.set()
-        async with asyncio.timeout(WAIT_S):
-            while not (found := battles()) or not found[0].last.over.is_set():
-                await asyncio.sleep(0.01)
-
-    asyncio.run(leave())
-    assert len(battles()) == 1
 
 
 def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
