@@ -77,7 +77,7 @@ def _get_ready(config: Config, services: Services) -> None:
     _load(config, services.runs.members, None)
     if services.arena:
         with suppress(StorageError):  # the next look at the leaderboard reads the votes again
-            services.arena.standings.prepare()
+            services.arena.standings.rated("blind")  # loads scipy and reads all votes
 
 
 def connect(

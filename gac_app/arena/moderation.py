@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from gac_app.recent import Recent
 
@@ -129,7 +129,7 @@ class Moderator:
 
     def forget(self, owner: str) -> None:
         with self._lock:
-            self._visitors.drop(owner)
+            self._visitors.pop(owner, None)
 
     def _digest(self, cast: Cast) -> str:
         return self._digest_of([*sorted(cast.pair), *cast.prompts])
@@ -142,25 +142,22 @@ class Moderator:
 V = TypeVar("V")
 
 
-class _Recent(Generic[V]):
+class _Recent(Recent[str, tuple[float, V]]):
     """Values by key since the first use of the key, at most a day ago; of `_MAX_KEPT` keys, those used last."""
 
     def __init__(self, new: Callable[[], V], clock: Callable[[], float]) -> None:
+        super().__init__(_MAX_KEPT)
         self._new, self._clock = new, clock
-        self._values: Recent[str, tuple[float, V]] = Recent(_MAX_KEPT)
 
     def known(self, key: str) -> V | None:
-        since, value = self._values.get(key, (0.0, None))
+        since, value = self.get(key, (0.0, None))
         return None if self._clock() > since + _DAY_S else value
 
     def of(self, key: str) -> V:
         if self.known(key) is None:
-            self._values[key] = self._clock(), self._new()
-        self._values.move_to_end(key)
-        return self._values[key][1]
-
-    def drop(self, key: str) -> None:
-        self._values.pop(key, None)
+            self[key] = self._clock(), self._new()
+        self.move_to_end(key)
+        return self[key][1]
 
 
 def _normalised(text: str) -> str:

@@ -174,21 +174,6 @@ def test_a_question_to_two_waits_for_the_models(serve_arena: ArenaServer, open_p
     answered(page)
 
 
-def test_what_a_new_server_refuses_two_waits(serve_arena: ArenaServer, open_page: Opener) -> None:
-    """The page has seen members ready; the server that has begun anew is loading them."""
-    site = serve_arena()
-    page = open_page(site).page
-    page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
-    to_arena(page)
-    with loading(site.service):
-        page.fill(BOX, "Where is Paris?")
-        page.press(BOX, "Enter")
-        page.wait_for_selector(".gac-arena-hint:has-text('Will be asked as soon as the models are ready')")
-        page.wait_for_selector(".gac-chips li[data-phase=loading]")
-    page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
-    answered(page)
-
-
 def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena(LONG, pause_s=0.02)).page
     to_arena(page)
@@ -317,28 +302,6 @@ def test_the_names_come_when_the_vote_is_final(
     page.click(".gac-vote[data-outcome=left]")
     page.wait_for_selector(".gac-arena-told:has-text('It is final')")
     assert len(names(page)) == 2
-
-
-def test_a_failed_side_voids_and_refusals_are_sentences(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena(failing="Small", public=True)).page
-    to_arena(page)
-    page.press(BOX, "Enter")
-    page.wait_for_selector(".gac-arena-note:text-is('Enter a prompt.')")
-    page.fill(BOX, "Where?")
-    page.click(".gac-arena-send")
-    page.wait_for_selector(".gac-arena-note:has-text('This server keeps prompts, answers and votes; please agree')")
-    page.check(".gac-arena-consent input")
-    page.click(".gac-arena-send")
-    for _ in range(10):
-        page.wait_for_selector(
-            ".gac-arena-told:has-text('does not count'), .gac-status:has-text('Both answers are there')"
-        )
-        if page.locator(".gac-arena-told:has-text('does not count')").count():
-            break
-        page.click(".gac-arena [data-act=again]")
-        page.wait_for_selector(".gac-arena .gac-status:has-text('Starting')", state="detached")
-    assert names(page) == []
-    assert page.locator(".gac-vote[data-outcome]").count() == 0
 
 
 @pytest.mark.parametrize("width", [1280, 390])

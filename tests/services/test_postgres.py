@@ -19,6 +19,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
+from gac_app.arena.rating.leaderboard import Leaderboard
+from gac_app.arena.rating.votes import VoteFilter
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult
 from gac_app.storage import Store, upgrade
@@ -119,13 +121,19 @@ def test_what_was_deleted_without_its_mark_stays_deleted(postgres: Postgres, tmp
     stays_deleted(tmp_path, lambda: PostgresHouse(url))
 
 
+def board_of(arena: Arena) -> Leaderboard:
+    """With flagged votes, as they are now."""
+    arena.service.standings._rating_s = 0.0
+    return arena.service.standings.leaderboard(ALICE, VoteFilter(has_flagged=True))
+
+
 def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, postgres: Postgres, tmp_path: Path) -> None:
     arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
     for key, outcome in ((ALICE, "left"), (BOB, "right")):
         view = arena.answered(key=key, prompt=HARD)
         voted = arena.service.judge.vote(key, view.id, outcome, view.ballot)
         undone = arena.service.judge.undo(key, view.id, voted.ballot)
-        assert arena.service.standings.rated("blind", has_flagged=True).num_votes == (key == BOB)
+        assert board_of(arena).num_votes == (key == BOB)
         voted = arena.service.judge.vote(key, view.id, "left", undone.ballot)
         arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
         arena.service.judge.reveal(key, view.id)
@@ -134,7 +142,7 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
     arena.runs.history.vote(ALICE, run.id, "ensemble")
     assert arena.service.battles.newest(ALICE, 9)[1] == 1
 
-    board = arena.service.standings.rated("blind", has_flagged=True)
+    board = board_of(arena)
     assert (board.num_votes, board.num_sessions) == (2, 2)
     exported = list(Exports(arena.store).lines())
     assert len(exported) == 1 + 2

@@ -109,19 +109,21 @@ class Votes:
         languages = sorted(self.languages[code] for code in np.unique(self.language_N))
         return tuple(languages), tuple(self.configs[code] for code in np.unique(self.config_N))
 
+    @property
+    def _columns(self) -> dict[str, Any]:
+        columns = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: one for name, one in columns.items() if isinstance(one, np.ndarray)}
+
     def where(self, keep_N: Flags) -> Votes:
         """The votes where the mask is true."""
-        columns = {one.name: getattr(self, one.name) for one in fields(self)}
-        kept: dict[str, Any] = {name: one[keep_N] for name, one in columns.items() if isinstance(one, np.ndarray)}
+        kept: dict[str, Any] = {name: one[keep_N] for name, one in self._columns.items()}
         return replace(self, **kept)
 
     def followed_by(self, later: Votes) -> Votes:
         """These votes and later ones, whose codes go on from these."""
-        pairs = {one.name: (getattr(self, one.name), getattr(later, one.name)) for one in fields(self)}
-        columns: dict[str, Any] = {
-            name: np.concatenate(pair) for name, pair in pairs.items() if isinstance(pair[0], np.ndarray)
-        }
-        return replace(later, **columns)
+        pairs = {name: (one, getattr(later, name)) for name, one in self._columns.items()}
+        joined: dict[str, Any] = {name: np.concatenate(pair) for name, pair in pairs.items()}
+        return replace(later, **joined)
 
     def filtered(self, wanted: VoteFilter) -> Votes:
         """The votes that a filter allows, each with its weight among them."""

@@ -62,18 +62,14 @@ class Standings:
             self._boards.move_to_end(key)
             return self._boards[key]
 
-    def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
+    def rated(self, source: Source) -> Leaderboard:
         """The leaderboard of one source, for the command line."""
-        return self.board_of(self._votes(is_fresh=True), VoteFilter(source=source, has_flagged=has_flagged))
+        return self.board_of(self._votes(), VoteFilter(source=source))
 
     def board_of(self, votes: Votes, wanted: VoteFilter | None = None, *, controls_style: bool = False) -> Leaderboard:
         """The leaderboard of given votes, filtered."""
         kept = votes.filtered(wanted or VoteFilter())
         return leaderboard_of(kept, self.listed, min_votes=self._min_votes, controls_style=controls_style)
-
-    def prepare(self) -> None:
-        """Load numpy and scipy and read all votes, for which the first look would wait. Raises StorageError."""
-        self.rated("blind")
 
     def choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The languages and the configurations to filter by."""
@@ -97,14 +93,13 @@ class Standings:
             self._drawing = votes, num_votes, dict(zip(names, ratings, strict=True))
         return self._drawing[1:]
 
-    def _votes(self, *, is_fresh: bool = False) -> Votes:
-        return self._current(is_fresh=is_fresh)[1]
+    def _votes(self) -> Votes:
+        return self._current()[1]
 
-    def _current(self, *, is_fresh: bool = False) -> tuple[Version, Votes]:
+    def _current(self) -> tuple[Version, Votes]:
         """The votes that count, of everybody, and their version."""
         with self._lock:
-            is_due = is_fresh or time.monotonic() > self._read_at + self._rating_s / _SHARE
-            if self._kept is None or is_due:
+            if self._kept is None or time.monotonic() > self._read_at + self._rating_s / _SHARE:
                 version = self._read_news()
                 if self._kept is None or version != self._kept[0]:
                     self._kept = version, self._book.without(version[-1])

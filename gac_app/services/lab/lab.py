@@ -89,17 +89,13 @@ class Lab:
         self.sets = question_sets(config)
         self.max_questions = config.lab.max_questions
         self.results = LabResults(KeptResults(folder / "results"), store, self._may_edit_files, config.member_names)
+        self.running: Running | None = None
         self.last_error = ""  # why the last study failed
         self._config = config
         self._folder = folder
         self._ensemble = ensemble
-        self._running: Running | None = None
         self._started: dict[str, list[float]] = {}  # by owner, by client: start times in the last hour; monotonic
         self._lock = threading.Lock()
-
-    @property
-    def running(self) -> Running | None:
-        return self._running
 
     def may_start(self, visitor_key: str) -> bool:
         """Whether this visitor may start studies: everybody may, but on a public host only the operator."""
@@ -136,10 +132,10 @@ class Lab:
         ensemble, stop = self._ensemble()
         running = Running(study, chosen.name if chosen else "", owner_of(visitor_key), stop)
         with self._lock:
-            if self._running:
-                raise BusyError(f"A study is running ({self._running.study.title}). Please try again when it is done.")
+            if self.running:
+                raise BusyError(f"A study is running ({self.running.study.title}). Please try again when it is done.")
             self._count(visitor_key, client)
-            self._running, self.last_error = running, ""
+            self.running, self.last_error = running, ""
         running.thread = threading.Thread(
             target=self._work, args=(running, ensemble, chosen, num_questions, visitor_key), name="lab", daemon=True
         )
@@ -149,7 +145,7 @@ class Lab:
         """Cancel the running study. Its answers are kept for the next one. Raises RequestError for another visitor's
         study.
         """
-        running = self._running
+        running = self.running
         if running and not self.may_cancel(visitor_key, running):
             raise RequestError("study", "was started by somebody else")
         if running:
@@ -157,7 +153,7 @@ class Lab:
 
     def close(self) -> None:
         """Cancel the running study, and wait for it briefly."""
-        if running := self._running:
+        if running := self.running:
             running.cancel()
             if running.thread:
                 running.thread.join(CLOSE_TIMEOUT_S)
@@ -220,4 +216,4 @@ class Lab:
         except BaseException:  # `SystemExit` too: nobody could start another study
             logger.exception("a study broke")
             error = "Something unexpected happened; the log of the server says what."
-        self.last_error, self._running = error, None
+        self.last_error, self.running = error, None

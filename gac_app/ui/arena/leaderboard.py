@@ -6,7 +6,7 @@ Nothing is computed until the tab is shown: then its script sends `wanted` and g
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -20,7 +20,7 @@ from gac_app.errors import GacError
 from gac_app.services.battles.arena import ArenaService
 from gac_app.ui.assets import called, component
 from gac_app.ui.plots import PlotRow
-from gac_app.ui.requests import Fields, Reply, page_json, refusal_json
+from gac_app.ui.requests import Fields, page_json, refusal_json
 from gac_app.ui.settings.names import contestants_in_words
 from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import TabContext, opened
@@ -34,43 +34,37 @@ def leaderboard_tab(context: TabContext) -> None:
     """Build the tab, where there is an arena."""
     if context.arena:
         with opened("leaderboard", word("tab.leaderboard"), called("arena/leaderboard", "showLeaderboard")):
-            LeaderboardTab(context.arena, context.service.config)
+            build_leaderboard(context.arena, context.service.config)
 
 
-class LeaderboardTab:
-    """Builds the tab inside the current Blocks."""
+def build_leaderboard(arena: ArenaService, config: Config) -> Callable[[gr.EventData], list[Any]]:
+    """Build the tab's components inside the current Blocks. Returns what handles `wanted`."""
+    page = component("leaderboard", "arena/leaderboard", events=["wanted"])
+    row = PlotRow("gac-rated-plots", len(_COSTS))
 
-    def __init__(self, arena: ArenaService, config: Config) -> None:
-        self._arena, self._config = arena, config
-        board = component("leaderboard", "arena/leaderboard", events=["wanted"])
-        self._row = PlotRow("gac-rated-plots", len(_COSTS))
-        board.wanted(self.show, outputs=[board, *self._row.plots], **QUIET)
-
-    def show(self, event: gr.EventData) -> list[Any]:
+    def show(event: gr.EventData) -> list[Any]:
         """The outputs: the standings for the filter, or an error."""
         try:
-            fields = Fields(event._data)
-            standings = self._arena.standings
-            board = standings.leaderboard(
-                fields.visitor_key,
-                filter_of(fields),
-                own=fields.flag("own"),
-                controls_style=fields.flag("controls_style"),
-            )
+            fields, standings = Fields(event._data), arena.standings
+            options = {name: fields.flag(name) for name in ("own", "controls_style")}
+            board = standings.leaderboard(fields.visitor_key, filter_of(fields), **options)
             (languages, configs), language = standings.choices(), fields.text("said_in")
         except GacError as error:
             return [refusal_json(error), *[gr.skip() for _ in _COSTS]]
-        words = contestants_in_words([one.name for one in board.standings], self._config)
+        words = contestants_in_words([one.name for one in board.standings], config)
         reply = {
-            **_board(board),
+            **asdict(board),
             "words": words,
-            "min_votes": self._config.arena.min_votes,
+            "min_votes": config.arena.min_votes,
             "languages": languages,
             "configs": configs,
-            "reading": self._arena.reading,
+            "reading": arena.reading,
             "at": time.monotonic(),  # by which equal replies differ: Gradio draws only what has changed
         }
-        return [page_json(reply), *self._row.showing(charts(board, words), language)]
+        return [page_json(reply), *row.showing(charts(board, words), language)]
+
+    page.wanted(show, outputs=[page, *row.plots], **QUIET)
+    return show
 
 
 def filter_of(fields: Fields) -> VoteFilter:
@@ -103,11 +97,3 @@ def _rated(one: Standing, cost: str, name: str) -> Rated | None:
     if value is None or one.rating is None or one.low is None or one.high is None:
         return None
     return Rated(name, value, one.rating, one.low, one.high)
-
-
-def _board(board: Leaderboard) -> Reply:
-    return {
-        **asdict(board),
-        "standings": [asdict(one) for one in board.standings],
-        "left_bias": board.left_bias and asdict(board.left_bias),
-    }

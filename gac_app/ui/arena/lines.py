@@ -11,7 +11,6 @@ No line names a contestant before the view does.
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Any
 
@@ -32,7 +31,7 @@ class BattleLines:
 
     def __init__(self, view: BattleView) -> None:
         self._num_sent = [0, 0]
-        self._state = ""
+        self._state: dict[str, Any] = {}
         earlier = [
             {"prompt": turn.prompt, "left": turn.left.text, "right": turn.right.text} for turn in view.turns[:-1]
         ]
@@ -46,10 +45,9 @@ class BattleLines:
             if new:
                 self._num_sent[index] = len(text)
                 self._text += page_line([index, new])
-        state = json.dumps(state_of(view), sort_keys=True)
-        if state != self._state:
+        if (state := state_of(view)) != self._state:
             self._state = state
-            self._text += page_line({"state": state_of(view)})
+            self._text += page_line({"state": state})
         return self._text
 
 

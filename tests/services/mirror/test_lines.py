@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gac_app.arena.rating.votes import VoteFilter
 from gac_app.errors import RequestError
 from gac_app.services.battles.standings import Standings
 from gac_app.services.exports.formats import Format
@@ -98,7 +99,7 @@ def everything_works(store: Store) -> None:
     for wanted in Format:
         content_of(store.battles.export(), wanted)
     standings = Standings(store, ["a", "b"], 1)
-    standings.rated("blind", has_flagged=True)
+    standings.leaderboard(ALICE, VoteFilter(has_flagged=True))
     standings.leaderboard(ALICE, controls_style=True)
     standings.for_drawing()
     standings.choices()

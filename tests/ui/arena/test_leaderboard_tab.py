@@ -15,7 +15,7 @@ from gac_app.arena.rating.votes import Source
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import Place
 from gac_app.storage import Store
-from gac_app.ui.arena.leaderboard import LeaderboardTab
+from gac_app.ui.arena.leaderboard import build_leaderboard
 from gac_app.ui.assets import markup_of
 from tests.services.house import until
 from tests.ui.planted import KEY, Planted, planted_arena
@@ -43,11 +43,11 @@ def ask(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
 def asking(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
     """The board and the charts of what is asked for."""
     with gr.Blocks():
-        tab = LeaderboardTab(planted.arena, planted.runs.config)
+        show = build_leaderboard(planted.arena, planted.runs.config)
 
     def asked(**changes: Any) -> tuple[dict[str, Any], list[Any]]:
         event = gr.EventData(None, {"key": KEY, **ALL, **changes})
-        board, *plots = tab.show(event)
+        board, *plots = show(event)
         return json.loads(board), plots
 
     return asked
