@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gac_app.decoding.distribution import MayDraft, ReadResult, Told, ToldDistribution
+from gac_app.decoding.distribution import MayDraft, PartialDistribution, ReadResult, Told
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read
@@ -81,7 +81,7 @@ class ToldMember(InlineMember):
         return future
 
 
-def told_of(logits_V: torch.Tensor, mapping: VocabMapping, num: int, teller: Teller) -> ToldDistribution:
+def told_of(logits_V: torch.Tensor, mapping: VocabMapping, num: int, teller: Teller) -> PartialDistribution:
     """A distribution of which `num` tokens are told at first."""
     questions = Questions(teller, torch.log_softmax(logits_V, 0))
-    return ToldDistribution(mapping, questions.more(num), questions)
+    return PartialDistribution(mapping, questions.more(num), questions)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gac_app.decoding.contexts import POLL_S, SessionStopped
-from gac_app.decoding.distribution import MayDraft, ReadResult, Told, ToldDistribution
+from gac_app.decoding.distribution import MayDraft, PartialDistribution, ReadResult, Told
 from gac_app.decoding.forward import failures_named
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
@@ -95,7 +95,7 @@ class RemoteMember(InlineMember):
             ends = range(len(ids) - len(told) + 1, len(ids) + 1)
             seconds = time.monotonic() - started
             distributions = [
-                ToldDistribution(self.mapping, one, _Step(self, read.sequence, ids[:end], seconds))
+                PartialDistribution(self.mapping, one, _Step(self, read.sequence, ids[:end], seconds))
                 for end, one in zip(ends, told, strict=True)
             ]
             return ReadResult(distributions, num_read, seconds=seconds)

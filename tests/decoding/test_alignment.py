@@ -6,15 +6,15 @@ from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import (
-    _beginnings,
-    _is_contested,
-    contested_ranges,
+    _are_contested,
+    contested_tokens,
     ends_there,
     goes_on,
     merge,
@@ -49,9 +49,10 @@ def member_step(
     return MemberStep(TokenDistribution(probs_U, partial_ids), num_read=1, seconds=0.0)
 
 
-def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:
-    expected = {"one": member_step(SPACES, one), "other": member_step(SPACES, other)}
-    return [SPACES.tokens[ids.start] for ids in contested_ranges(expected, weights, SPACES)]
+def contested_ranges(steps: dict[str, Any], weights: dict[str, float], union: UnionVocabulary) -> list[range]:
+    found = contested_tokens({name: step.distribution for name, step in steps.items()}, weights, union) or []
+    assert all(one.is_sure for one in found), "of whole distributions"
+    return [one.ids for one in found]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,9 @@ def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights
 def test_a_token_is_contested_where_one_ends_and_one_goes_on(
     one: dict[bytes, float], other: dict[bytes, float], tokens: list[bytes]
 ) -> None:
-    assert contested_tokens(one, other, EQUAL) == tokens
-    assert contested_tokens(other, one, EQUAL) == tokens
+    for pair in ((one, other), (other, one)):
+        steps = dict(zip(EQUAL, (member_step(SPACES, probs) for probs in pair), strict=True))
+        assert [SPACES.tokens[ids.start] for ids in contested_ranges(steps, EQUAL, SPACES)] == tokens
 
 
 def test_a_contested_token_takes_what_begins_with_it() -> None:
@@ -108,8 +110,10 @@ def test_a_contested_token_takes_what_begins_with_it() -> None:
 def test_when_members_cut_differently(
     cuts: list[tuple[float, float]], weights: list[float], is_contested: bool
 ) -> None:
-    assert _is_contested(cuts, weights) is is_contested
-    assert _is_contested(cuts[::-1], weights[::-1]) is is_contested
+    for order in (slice(None), slice(None, None, -1)):
+        bounds = [((np.array([ends]),) * 2, (np.array([begun - ends]),) * 2) for ends, begun in cuts[order]]
+        is_sure, may_be, _ = _are_contested(bounds, np.array(weights[order])[:, None])
+        assert (bool(is_sure[0]), bool(may_be[0])) == (is_contested, is_contested)
 
 
 def test_whether_a_token_ends_at_a_beginning() -> None:
@@ -124,18 +128,19 @@ def test_whether_a_token_ends_at_a_beginning() -> None:
     assert (goes_on(partial, ids), ends_there(partial, ids.start, 1.0)) == (True, False)
 
 
-def test_only_likely_or_partial_beginnings_are_looked_at() -> None:
+def test_only_likely_or_partial_beginnings_are_contested() -> None:
     union = UnionVocabulary([b"a", b"ab", b"b", b"ba", *(b"c%d" % number for number in range(8))])
     likely = {b"c%d" % number: 0.11 for number in range(7)} | {b"b": 0.1, b"ba": 0.03, b"a": 0.1}
-    for probs, partial, found in (
-        ({b"a": 0.0009, b"b": 0.9991}, {}, [b"b"]),
-        ({b"a": 0.002, b"b": 0.998}, {}, [b"a", b"b"]),
-        ({b"a": 0.0009, b"b": 0.9991}, {b"a": 0.0009}, [b"a", b"b"]),
-        (likely, {}, [b"a"]),  # the eight likeliest, the first of equals
-        ({b"": 0.5, b"c1": 0.5}, {}, []),  # nothing is longer
+    other = member_step(union, {b"ab": 0.0009, b"ba": 0.0009, b"": 0.9982})
+    for probs, partial, weight, found in (
+        ({b"a": 0.0008, b"b": 0.9992}, {}, 0.5, []),
+        ({b"a": 0.002, b"b": 0.998}, {}, 0.5, [b"a"]),
+        ({b"a": 0.0009, b"b": 0.9991}, {b"a": 0.0001}, 0.5, [b"a"]),
+        (likely, {}, 0.01, [b"a"]),  # the eight likeliest, the first of equals
     ):
-        beginnings = _beginnings([member_step(union, probs, partial)], union)
-        assert [(union.tokens[ids.start], len(ids)) for ids in beginnings] == [(token, 2) for token in found]
+        steps = {"one": member_step(union, probs, partial), "other": other}
+        ranges = contested_ranges(steps, {"one": weight, "other": 1 - weight}, union)
+        assert [union.tokens[ids.start] for ids in ranges] == found
 
 
 def test_a_beginning_inside_a_contested_one_is_part_of_it() -> None:

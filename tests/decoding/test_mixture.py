@@ -55,7 +55,8 @@ def test_all_that_is_told_is_so_of_the_whole(
     distributions = torch.softmax(logits, 1).round(decimals=decimals)
     weights = torch.softmax(logits[:, 0], 0).tolist()
     expected = {f"m{i}": member_step(probs_U) for i, probs_U in enumerate(distributions)}
-    mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()), ranges(lengths, size))
+    mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()))
+    mixture.contested = ranges(lengths, size)
     found, largest = mixture.argmax_id, mixture.largest(5)
     assert mixture.probs_U[found] >= mixture.probs_U.max() * (1 - 1e-6)
     values = mixture.probs_U.sort(descending=True).values
@@ -101,7 +102,8 @@ def test_a_contested_token_has_what_goes_to_it() -> None:
     counted = Counted()
     probs_U = torch.tensor([0.1, 0.3, 0.25, 0.35])
     expected = {"a": member_step(probs_U), "b": member_step(probs_U)}
-    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, counted, [range(2, 4)])
+    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, counted)
+    mixture.contested = [range(2, 4)]
     assert mixture.argmax_id == 2
     assert mixture.prob_of(2) == pytest.approx(0.6)
     assert (mixture.member_prob_of("a", 2), mixture.member_rank_of("a", 1)) == (pytest.approx(0.6), 2)
@@ -119,7 +121,8 @@ def test_a_nonlinear_rule_combines_contested_tokens() -> None:
     """Worked by hand: 0.2 and 0.8 of one, 0.6 and 0.4 of the other, once the last two tokens are one."""
     one, other = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.6, 0.1, 0.3])
     expected = {"a": member_step(one), "b": member_step(other)}
-    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, Combiner(Geometric()), [range(1, 3)])
+    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, Combiner(Geometric()))
+    mixture.contested = [range(1, 3)]
     first, second = (0.2 * 0.6) ** 0.5, (0.8 * 0.4) ** 0.5
     assert mixture.probs_U.tolist() == pytest.approx([first / (first + second), second / (first + second), 0])
     assert mixture.argmax_id == 1

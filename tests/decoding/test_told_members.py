@@ -10,8 +10,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment import contested_ranges, maybe_contested
-from gac_app.decoding.distribution import MemberStep, told_distribution
+from gac_app.decoding.alignment import contested_tokens
+from gac_app.decoding.distribution import TokenDistribution, partial_distribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember, Member
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
@@ -80,7 +80,7 @@ def choices(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 def assert_same(models: list[Model], sizes: list[int], wanted: int, how: dict[str, Any]) -> None:
     whole = decoded(told(models, [size and ALL for size in sizes]), **how)
-    with patch.object(told_distribution, "MORE", 30):
+    with patch.object(partial_distribution, "MORE", 30):
         some = decoded(told(models, sizes, [Teller(most_wanted=wanted) for _ in models]), **how)
     assert choices(*some) == choices(*whole)
     assert all(member.missing == 0 for step in some[0] for member in step.members)
@@ -118,24 +118,25 @@ def test_it_is_where_tokens_are_contested(seed: int, sizes: list[int], wanted: i
 def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None:
     models = [ToyModel(f"m{i}", toy) for i, toy in enumerate(toys(seed, 2, num_words=12))]
     union = UnionVocabulary.build(model.vocabulary for model in models)
-    steps, whole = {}, {}
+    partial: dict[str, TokenDistribution] = {}
+    whole: dict[str, TokenDistribution] = {}
     for model in models:
-        mapping = VocabMapping(model.vocabulary, union)
-        logits_V = model.toy.logits_V(b"a")
-        distribution = told_of(logits_V, mapping, num, Teller())
-        whole[model.name] = MemberStep(told_of(logits_V, mapping, len(logits_V), Teller()).estimate, 0, 0.0)
-        steps[model.name] = MemberStep(distribution, 0, 0.0)
-        exact, (low_U, high_U) = whole[model.name].distribution, distribution.bounds_U
+        mapping, logits_V = VocabMapping(model.vocabulary, union), model.toy.logits_V(b"a")
+        exact = whole[model.name] = told_of(logits_V, mapping, len(logits_V), Teller())
+        found = partial[model.name] = told_of(logits_V, mapping, num, Teller())
+        low_U, high_U = found.bounds_U
         assert bool((low_U <= exact.probs_U + 1e-6).all() and (exact.probs_U <= high_U + 1e-6).all())
         ranges = [union.extensions(token) for token in union.tokens]
-        bounds = zip(distribution.bounded_cuts(ranges), exact.cuts(ranges), strict=True)
-        for ((ends_low, ends_high), (beyond_low, beyond_high)), (ends, begun) in bounds:
-            assert ends_low - 1e-6 <= ends <= ends_high + 1e-6
-            assert beyond_low - 1e-6 <= begun - ends <= beyond_high + 1e-6
+        cuts = zip(found.cut_bounds(ranges), exact.cut_bounds(ranges), strict=True)
+        for (low_B, high_B), (exact_B, _) in cuts:
+            assert (low_B - 1e-6 <= exact_B).all()
+            assert (exact_B <= high_B + 1e-6).all()
     weights = {"m0": weight, "m1": 1 - weight}
-    exact_ranges, maybe = contested_ranges(whole, weights, union), maybe_contested(steps, weights, union)
+    surely, maybe = contested_tokens(whole, weights, union), contested_tokens(partial, weights, union)
+    assert surely is not None
     if maybe is not None:
-        assert {ids for ids, _, is_sure in maybe if is_sure} <= set(exact_ranges) <= {ids for ids, _, _ in maybe}
+        ranges_of_all = {one.ids for one in surely}
+        assert {one.ids for one in maybe if one.is_sure} <= ranges_of_all <= {one.ids for one in maybe}
 
 
 @FEW
@@ -165,7 +166,7 @@ def test_a_close_call_is_asked_again_in_two_steps() -> None:
     models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"the": 0.1, b"of": 0.2, b"a": 0.7})]
     size = len(models[1].vocabulary)
     ensemble, how = told(models, [0, 1], [Teller(), teller]), {"alignment": "paper", "max_new_tokens": 1}
-    with patch.object(told_distribution, "MORE", 2):
+    with patch.object(partial_distribution, "MORE", 2):
         steps, _ = decoded(ensemble, weights={"a": 1.0, "b": 5.0}, **how)
         assert (steps[0].token, teller.asked) == (b"a", [1])
         teller.asked.clear()

@@ -129,8 +129,8 @@ class Drawing(Sampler):
         super().__init__(settings)
         self._generator = torch.Generator().manual_seed(seed)
 
-    def choose(self, probs_U: torch.Tensor) -> int:
-        return int(torch.multinomial(probs_U[:-1], 1, generator=self._generator))
+    def certified_choice(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[int, list[int]]:
+        return int(torch.multinomial(low_U[:-1], 1, generator=self._generator)), []
 
 
 def drawing_stepper(ensemble: Ensemble, prompt: str, combiner: Combiner, weights: StepWeights, seed: int) -> Stepper:

@@ -224,9 +224,9 @@ class Covers:
         base, known = last.known_distribution, [cover.known_distribution for cover in self.live]
         share = last.weight / total if is_at_end else 0.0
         if share and not base.is_whole:
-            return MixedDistribution(base, share, added, partial_ids).made_of(known)
+            return MixedDistribution(base, share, added, partial_ids, parts=known)
         probs_U = base.probs_U * share if share else torch.zeros(len(self._union), device=base.device)
-        return TokenDistribution(with_added(probs_U, added), partial_ids).made_of(known)
+        return TokenDistribution(with_added(probs_U, added), partial_ids, parts=known)
 
     @property
     def _heaviest(self) -> Cover:

@@ -1,27 +1,25 @@
-"""The combined distribution of a step, computed on first access.
+"""The combined distribution of a step, and the choice from it.
 
-Two things save computing or asking for a whole distribution. They have nothing to do with each other:
+A choice is proven from bounds. Those of members that run here are equal: of a greedy mean, the members' likeliest
+tokens and a bound on all others mostly suffice, so that no whole vocabulary is combined, or goes from one GPU to
+another. Where a server told only a member's likeliest tokens, what the bounds leave open is asked for.
 
-- `_likely`, if the rule is linear: the members' top-k mostly suffice for the choice and the trace of a step (see
-  `TopKBounds`). `probs_U` is computed for sampling, for other rules, and where the top-k leave a doubt.
-- `bounds_U`, where a server told only a member's likeliest tokens: its distribution has bounds, and so has the mixture.
-  `proof.sure_choice` chooses from them, and asks the server for more by `know` and `widen`.
-
-Shape suffix: `U` the union vocabulary.
+Shape suffixes: `U` the union vocabulary, `C` candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
 
-from gac_app.decoding.alignment import MaybeContested, merge
-from gac_app.decoding.distribution import MemberStep, TopKBounds, rank_of, top_k
+from gac_app.decoding.alignment import Contested, contested_tokens, merge
+from gac_app.decoding.distribution import CLEARLY, MemberStep, TokenDistribution, rank_of, top_k
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.shipped.averaging import Mean
+from gac_app.vocab.union import UnionVocabulary
 
 
 class Mixture:
@@ -31,10 +29,9 @@ class Mixture:
         member_steps: of the members that take part, the gate first.
         weights: summing to 1; for a linear rule, its shares.
         combiner: makes one distribution of the members'.
-        contested: the ids of each contested token and of all tokens that begin with it. Their probability goes to the
-            contested token, in each member's distribution, before combining. No ranges overlap. Or what finds them,
-            on first access.
-        mergeable_U: see `merge`.
+        union: where tokens may be contested; None = nothing merges. The probability of all tokens that begin with a
+            contested one goes to that, in each member's distribution, before combining.
+        mergeable_U: see `merge`; tokens that keep their probability have no say in what is contested.
     """
 
     def __init__(
@@ -42,48 +39,79 @@ class Mixture:
         member_steps: Mapping[str, MemberStep],
         weights: Mapping[str, float],
         combiner: Combiner | None = None,
-        contested: list[range] | Callable[[], list[range]] = list,
+        union: UnionVocabulary | None = None,
         mergeable_U: torch.Tensor | None = None,
     ) -> None:
         self.member_steps = member_steps
         self.weights = weights
-        self._find_contested, self._mergeable_U = contested, mergeable_U
-        self._aligned_by_name: dict[str, torch.Tensor] = {}
         self._combiner = combiner or Combiner(Mean())
-
-    @cached_property
-    def _contested(self) -> list[range]:
-        return self._find_contested() if callable(self._find_contested) else self._find_contested
-
-    @cached_property
-    def probs_U(self) -> torch.Tensor:
-        if self._combiner.is_linear:  # for a mean, merging before and after are the same
-            probs = {name: member_step.distribution.probs_U for name, member_step in self.member_steps.items()}
-            return merge(self._combiner(probs, self.weights), self._contested, self._mergeable_U)
-        return self._combiner({name: self.aligned(name) for name in self.member_steps}, self.weights)
-
-    def under(self, allowed: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """What to choose from where a constraint allows some tokens only. A mean may be masked before combining or
-        after; any other rule sees no other tokens.
-
-        Args:
-            allowed: masks a member's distribution.
-        """
-        if self._combiner.is_linear:
-            return self.probs_U
-        return self._combiner({name: allowed(self.aligned(name)) for name in self.member_steps}, self.weights)
-
-    # --- what is known without asking for more
+        self._union, self._mergeable_U = union, mergeable_U
+        self._aligned_by_name: dict[str, torch.Tensor] = {}
+        self._merging = {name: given.masked(mergeable_U).distribution for name, given in member_steps.items()}
 
     @property
-    def is_bounded(self) -> bool:
-        """Whether some members' distributions are not whole, and bounds on theirs give bounds on this one."""
-        is_whole = all(given.distribution.is_whole for given in self.member_steps.values())
-        return not is_whole and (self._combiner.is_linear or len(self.member_steps) == 1)
+    def _distributions(self) -> dict[str, TokenDistribution]:
+        return {name: given.distribution for name, given in self.member_steps.items()}
 
-    def bounds_U(self, contested: SequenceOf[MaybeContested]) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def gate(self) -> MemberStep:
+        return next(iter(self.member_steps.values()))
+
+    # --- what merges
+
+    @property
+    def _may_be_contested(self) -> list[Contested] | None:
+        return contested_tokens(self._merging, self.weights, self._union) if self._union else []
+
+    @cached_property
+    def contested(self) -> list[range]:
+        """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
+        found = self._may_be_contested
+        if found is None or not all(one.is_sure for one in found):
+            self._merging = {name: TokenDistribution(d.probs_U, d.partial_ids) for name, d in self._merging.items()}
+            found = self._may_be_contested
+        return [one.ids for one in found or ()]
+
+    def is_contested(self, token_id: int) -> bool:
+        return any(token_id == ids.start for ids in self.contested)
+
+    # --- the choice
+
+    def choose(self, sampler: Sampler) -> int:
+        """The token that the answer's rules choose. Members are asked for more while that is uncertain.
+
+        Raises:
+            MemberError, RuleError, ConstraintError.
+        """
+        while not self.is_whole and self._is_bounded and not sampler.is_constrained:
+            doubts: list[int] = []
+            if (contested := self._may_be_contested) is not None:
+                chosen, doubts = sampler.certified_choice(*self._bounds_U(contested))
+                doubts += [own for ids, _, is_sure in contested if not is_sure and chosen in ids for own in ids]
+                if not doubts:
+                    self.contested = [one.ids for one in contested if one.is_sure]
+                    return chosen
+            if not (doubts and self._fetch_logprobs(doubts)) and not self._fetch_more():
+                break
+        if sampler.is_greedy:
+            return self.argmax_id
+        probs_U = self.probs_U if sampler.allowed_U() is None else self._under(sampler)
+        chosen, _ = sampler.certified_choice(probs_U, probs_U)
+        return chosen
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is known without asking."""
+        return all(distribution.is_whole for distribution in self._distributions.values())
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether bounds on the members' distributions give bounds on this one."""
+        return self._combiner.is_linear or len(self.member_steps) == 1
+
+    def _bounds_U(self, contested: list[Contested]) -> tuple[torch.Tensor, torch.Tensor]:
         """Between these is `probs_U`."""
-        bounds = {name: given.distribution.bounds_U for name, given in self.member_steps.items()}
+        bounds = {name: distribution.bounds_U for name, distribution in self._distributions.items()}
         low_U, high_U = (
             weighted_mean({name: pair[at].cpu() for name, pair in bounds.items()}, self.weights) for at in (0, 1)
         )
@@ -95,125 +123,124 @@ class Mixture:
             high_U[ids.start] = max(most, float(high_U[ids.start]))
         return low_U, high_U
 
-    def settle(self, contested: list[range]) -> None:
-        """The contested tokens are known now."""
-        self._contested = contested
-
-    def know(self, ids: list[int]) -> bool:
-        """Ask all members about these tokens. Returns whether more is known now. Raises MemberError."""
-        asked = [given.distribution.know(ids) for name, given in self.member_steps.items() if self.weights[name]]
+    def _fetch_logprobs(self, ids: list[int]) -> bool:
+        """Ask all members about these tokens. Returns whether more is known now."""
+        asked = [d.fetch_logprobs(ids) for name, d in self._distributions.items() if self.weights[name]]
         return any(asked)
 
-    def widen(self) -> bool:
-        """Ask the member whose unknown tokens may matter most for more of them. Returns whether more are known now.
+    def _fetch_more(self) -> bool:
+        """Ask the member whose unseen tokens may matter most for more. Returns whether more is known now."""
+        unseen = {name: self.weights[name] * d.unseen_mass for name, d in self._distributions.items()}
+        ordered = sorted((name for name in unseen if unseen[name] > 0), key=unseen.__getitem__, reverse=True)
+        return any(self._distributions[name].fetch_more() for name in ordered)
 
-        Raises:
-            MemberError: its server fails.
+    def _under(self, sampler: Sampler) -> torch.Tensor:
+        """What to choose from where a schema allows some tokens only. A mean may be masked before combining or after;
+        any other rule sees no other tokens.
         """
-        doubts = [(self.weights[name] * given.distribution.doubt, name) for name, given in self.member_steps.items()]
-        ordered = sorted((pair for pair in doubts if pair[0] > 0), reverse=True)
-        return any(self.member_steps[name].distribution.widen() for _, name in ordered)
+        if self._combiner.is_linear:
+            return self.probs_U
+        return self._combiner({name: sampler.allowed(self.aligned(name)) for name in self.member_steps}, self.weights)
+
+    # --- whole distributions
+
+    @cached_property
+    def probs_U(self) -> torch.Tensor:
+        if self._combiner.is_linear:  # for a mean, merging before and after are the same
+            probs = {name: distribution.probs_U for name, distribution in self._distributions.items()}
+            return merge(self._combiner(probs, self.weights), self.contested, self._mergeable_U)
+        return self._combiner({name: self.aligned(name) for name in self.member_steps}, self.weights)
+
+    def aligned(self, name: str) -> torch.Tensor:
+        """A member's distribution after merging into contested tokens, [U]."""
+        if name not in self._aligned_by_name:
+            probs_U = self.member_steps[name].distribution.probs_U
+            self._aligned_by_name[name] = (
+                merge(probs_U.clone(), self.contested, self._mergeable_U) if self.contested else probs_U
+            )
+        return self._aligned_by_name[name]
 
     @cached_property
     def estimate(self) -> Mixture:
         """A guess where some members' distributions are not whole."""
+        if self.is_whole or not self._is_bounded:
+            return self
         steps = {name: s._replace(distribution=s.distribution.estimate) for name, s in self.member_steps.items()}
-        estimate = Mixture(steps, self.weights, self._combiner, self._contested, self._mergeable_U)
-        return estimate if self.is_bounded else self
+        estimate = Mixture(steps, self.weights, self._combiner, self._union, self._mergeable_U)
+        estimate.contested = self.contested
+        return estimate
 
-    # ---
-
-    @property
-    def gate(self) -> MemberStep:
-        return next(iter(self.member_steps.values()))
+    # --- single values: exact ones of the candidates, and what the others have at most
 
     @property
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        known = self._likely.argmax_id if self._likely else None
-        return int(self.probs_U.argmax()) if known is None else known
-
-    def is_contested(self, token_id: int) -> bool:
-        return any(token_id == ids.start for ids in self._contested)
-
-    def prob_of(self, token_id: int) -> float:
-        known = self._likely.prob_of(token_id) if self._likely else None
-        return float(self.probs_U[token_id]) if known is None else known
+        if len(self.member_steps) == 1 and not self.contested:
+            return self.gate.distribution.argmax_id
+        (best, most), *others = self._likely or [(0, 0.0)]
+        if most > CLEARLY * max([self._most_of_others, *(prob for _, prob in others[:1])]):
+            return best
+        return int(self.probs_U.argmax())
 
     def largest(self, k: int) -> list[tuple[int, float]]:
         """The `k` likeliest tokens with their probabilities (above 0), likeliest first, among the members' top
         tokens.
         """
         k = min(k, len(self._top_ids))
-        known = self._likely.largest(k) if self._likely else None
-        if known is None:
-            ids = [token_id for token_id, _ in top_k(self.probs_U, k)]
-            known = [(token_id, prob) for token_id in ids if (prob := self.prob_of(token_id)) > 0]
-        return known
+        found = [pair for pair in self._likely[:k] if pair[1] > 0]
+        if found and (found[-1][1] >= self._most_of_others if len(found) == k else self._most_of_others == 0):
+            return found
+        ids = [token_id for token_id, _ in top_k(self.probs_U, k)]
+        return [(token_id, prob) for token_id in ids if (prob := self.prob_of(token_id)) > 0]
+
+    def prob_of(self, token_id: int) -> float:
+        known = self._candidates.get(token_id)
+        return float(self.probs_U[token_id]) if known is None else known
 
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
-        known = self._likely_of[name].prob_of(token_id) if self._are_all_merged else None
-        if known is None and not self._contested:
-            return self.member_steps[name].distribution.prob_of(token_id)
-        return float(self.aligned(name)[token_id]) if known is None else known
+        distribution = self.member_steps[name].distribution
+        within = next((ids for ids in self.contested if token_id in ids), None)
+        if within is None:
+            return distribution.prob_of(token_id)
+        if self._mergeable_U is not None:
+            return float(self.aligned(name)[token_id])
+        return distribution.prob_within(within) if token_id == within.start else 0.0
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
-        known = self._likely_of[name].rank_of(token_id) if self._are_all_merged else None
-        if known is None and not self._contested:
+        if not self.contested:
             return self.member_steps[name].distribution.rank_of(token_id)
-        return rank_of(token_id, self.aligned(name)) if known is None else known
-
-    def aligned(self, name: str) -> torch.Tensor:
-        """A member's distribution after merging into contested tokens, [U]."""
-        if name not in self._aligned_by_name:
-            probs_U = self.member_steps[name].distribution.probs_U
-            ranges, mergeable_U = self._contested, self._mergeable_U
-            self._aligned_by_name[name] = merge(probs_U.clone(), ranges, mergeable_U) if ranges else probs_U
-        return self._aligned_by_name[name]
-
-    @property
-    def _are_all_merged(self) -> bool:
-        """Whether all that begins with a contested token has merged into it, so that the top-k tell what they tell."""
-        return self._mergeable_U is None or not self._contested
+        return rank_of(token_id, self.aligned(name))
 
     @cached_property
-    def _likely(self) -> TopKBounds | None:
-        """The mixture's probabilities of the candidates; None if the rule is not linear."""
-        if not (self._combiner.is_linear and self._are_all_merged):
-            return None
-        probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
-        for name, weight in self.weights.items():
-            for token_id, prob in self._likely_of[name].probs.items():
-                probs[token_id] += weight * prob
-            most_beside += weight * self._likely_of[name].most_beside
-        return TopKBounds(probs, most_beside)
-
-    @cached_property
-    def _likely_of(self) -> dict[str, TopKBounds]:
-        """Each member's probabilities of the candidates. On GPUs that is one transfer for each member; otherwise whole
-        vocabularies would go between them, and each number of the trace would be a transfer.
+    def _candidates(self) -> dict[int, float]:
+        """The probabilities, by ascending id, of all members' top tokens and the contested tokens, without tokens that
+        merge into one of these; none if the rule is not linear. On GPUs that is one transfer for each member.
         """
-        found: dict[str, TopKBounds] = {}
-        for name, member_step in self.member_steps.items():
-            distribution = member_step.distribution
-            probs = dict(zip(self._candidates, distribution.at(self._candidates).tolist(), strict=True))
-            cuts = zip(self._contested, distribution.cuts(self._contested), strict=True)
-            probs.update({token_ids.start: total for token_ids, (_, total) in cuts})
-            found[name] = TopKBounds(probs, distribution.top[-1][1])
+        if not self._combiner.is_linear or (self._mergeable_U is not None and self.contested):
+            return {}
+        apart = {token_id for token_id in self._top_ids if not any(token_id in ids for ids in self.contested)}
+        ids_C = sorted(apart)
+        found = dict.fromkeys(sorted(apart | {ids.start for ids in self.contested}), 0.0)
+        for name, weight in self.weights.items():
+            distribution = self.member_steps[name].distribution
+            for token_id, prob in zip(ids_C, distribution.at(ids_C).tolist(), strict=True):
+                found[token_id] += weight * prob
+            for ids, (_, total) in zip(self.contested, distribution.cuts(self.contested), strict=True):
+                found[ids.start] += weight * total
         return found
 
     @cached_property
-    def _top_ids(self) -> set[int]:
-        return {token_id for member_step in self.member_steps.values() for token_id, _ in member_step.distribution.top}
+    def _likely(self) -> list[tuple[int, float]]:
+        """The candidates, likeliest first, the first of equals."""
+        return sorted(self._candidates.items(), key=lambda pair: -pair[1])
 
     @cached_property
-    def _candidates(self) -> list[int]:
-        """Ascending ids: all members' top tokens and the contested tokens, without tokens that merge into one of
-        these.
-        """
-        apart = {
-            token_id for token_id in self._top_ids if not any(token_id in contested for contested in self._contested)
-        }
-        return sorted(apart | {contested.start for contested in self._contested})
+    def _most_of_others(self) -> float:
+        """What any token has at most that is no candidate."""
+        return sum(weight * self.member_steps[name].distribution.top[-1][1] for name, weight in self.weights.items())
+
+    @cached_property
+    def _top_ids(self) -> set[int]:
+        return {token_id for distribution in self._distributions.values() for token_id, _ in distribution.top}

@@ -9,17 +9,15 @@ import math
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 import torch
 
-from gac_app.decoding.alignment import contested_ranges, ends_there, goes_on
+from gac_app.decoding.alignment import ends_there, goes_on
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
-from gac_app.decoding.loop.proof import sure_choice
 from gac_app.decoding.loop.tracing import TOP_K, Decision
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
@@ -112,9 +110,7 @@ class Stepper:
         shares = self._rules.shares({name: given.distribution for name, given in taking_part.items()})
         is_merged, sampler = self._is_aligned and len(taking_part) > 1, self._rules.sampler
         mergeable_U = sampler.mergeable_U(len(self._union)) if is_merged else None
-        merging = {name: given.masked(mergeable_U) for name, given in taking_part.items()}
-        contested = partial(contested_ranges, merging, shares, self._union) if is_merged else list[range]
-        mixture = Mixture(taking_part, shares, self._rules.combiner, contested, mergeable_U)
+        mixture = Mixture(taking_part, shares, self._rules.combiner, self._union if is_merged else None, mergeable_U)
         return StepView(asked, gate, mixture, sampler.allowed_U() if self._is_aligned else None)
 
     def feed(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
@@ -175,7 +171,7 @@ class Stepper:
         member_steps: dict[str, MemberStep] = {}
         while True:
             first, others = self._in_order_asked()
-            drawn = self._rules.drawn(list(self.alive))
+            drawn = self._rules.sampled_member(list(self.alive))
             others = [context for context in others if drawn in ("", context.name)]
             idle = others if settings.reads_along else []
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
@@ -237,18 +233,10 @@ class Stepper:
 
     def choose(self, mixture: Mixture, forced: int | None) -> int:
         """The token that the answer's rules choose, or the forced one. The sampler notes it."""
-        if forced is not None:
-            self._rules.sampler.note(forced)
-            return forced
-        if (sure := sure_choice(mixture, self._rules.sampler, self._union if self._is_aligned else None)) is not None:
-            self._rules.sampler.note(sure)
-            return sure
-        if not self._rules.settings.is_greedy:
-            sampler = self._rules.sampler
-            is_masked = sampler.allowed_U() is not None
-            return sampler.choose(mixture.under(sampler.allowed) if is_masked else mixture.probs_U)
-        # Of a member alone everything else is computed when the step is traced.
-        return mixture.gate.distribution.argmax_id if self._is_alone else mixture.argmax_id
+        sampler = self._rules.sampler
+        chosen = mixture.choose(sampler) if forced is None else forced
+        sampler.note(chosen)
+        return chosen
 
     # --- feed
 

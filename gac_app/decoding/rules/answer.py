@@ -29,16 +29,16 @@ class AnswerRules:
     sampler: Sampler
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def drawn(self, names: Sequence[str]) -> str:
+    def sampled_member(self, names: Sequence[str]) -> str:
         """The member that stands for all of `names` at this step; "" = none: members take part as the gate decides."""
         if not self.combiner.draws_one or len(names) == 1:
             return ""
-        return self.sampler.draw_member(self.combiner.shares(self.weights.of(names)))
+        return self.sampler.sample_member(self.combiner.shares(self.weights.of(names)))
 
     def asked_first(self, names: list[str]) -> list[str]:
         """Those of `names`, in the ensemble's order, whose distributions every step needs."""
-        drawn = self.drawn(names)
-        return [drawn] if drawn and self.gate.rule is None else self.gate.asked_first(names)
+        sampled = self.sampled_member(names)
+        return [sampled] if sampled and self.gate.rule is None else self.gate.asked_first(names)
 
     def shares(self, distributions: Mapping[str, TokenDistribution]) -> dict[str, float]:
         """The weight of each member that takes part, by name. Raises RuleError if the weight rule fails."""

@@ -72,21 +72,21 @@ class Gate:
         return GateView(distribution.top[0][0], confidence)
 
     def decision_on(self, asked: Sequence[TokenDistribution], *, is_stable: bool) -> GateDecision:
-        """The decision on the distributions of the members asked first; see `decide`."""
-        needed = asked if self.rule else [asked[0].estimate]  # for the trace, where all take part anyway
-        sure = self._sure_decision(needed, is_stable=is_stable)
-        return sure or self.decide([self.view(distribution) for distribution in needed], is_stable=is_stable)
-
-    def _sure_decision(self, asked: Sequence[TokenDistribution], *, is_stable: bool) -> GateDecision | None:
-        """The decision on distributions of which some are not whole; None if it depends on what is not known."""
+        """The decision on the distributions of the members asked first; see `decide`. From their bounds, where these
+        tell it.
+        """
+        if self.rule is None:  # for the trace: all take part anyway
+            asked = [asked[0].estimate]
         is_bounded = self._confidence_rule.reads_top and self.temperature == 1
-        if not is_bounded or all(distribution.is_whole for distribution in asked):
-            return None
-        known = [pair for distribution in asked if (pair := distribution.extremes())]
-        if len(known) < len(asked):
-            return None
-        low, high = (self.decide([self.view(pair[at]) for pair in known], is_stable=is_stable) for at in (0, 1))
-        return low if low.is_open == high.is_open else None
+        if is_bounded and not all(distribution.is_whole for distribution in asked):
+            bounds = [pair for distribution in asked if (pair := distribution.top2_bounds())]
+            if len(bounds) == len(asked):
+                low, high = (
+                    self.decide([self.view(d) for d in side], is_stable=is_stable) for side in zip(*bounds, strict=True)
+                )
+                if low.is_open == high.is_open:
+                    return low
+        return self.decide([self.view(distribution) for distribution in asked], is_stable=is_stable)
 
     def decide(self, views: Sequence[GateView], *, is_stable: bool) -> GateDecision:
         """Decide whether all members take part, or the gate alone.

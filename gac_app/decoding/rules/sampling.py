@@ -16,11 +16,15 @@ from gac_app.decoding.constraints import Constraint
 from gac_app.decoding.distribution import CLEARLY
 from gac_app.settings import Settings
 
-_NUM_BOUNDED = 4096  # tokens among which bounds decide top-p
+_NUM_LIKELY = 4096  # tokens; where more are likely, all are computed
 _LOW = 0.25  # temperature
 _UNLIKELY = 1e-3  # times as likely as the likeliest token
 _CHUNK = 8192  # random numbers computed at once, in the processor's nearest cache
 _NUM_SORTED_FIRST = 1024  # candidates sorted first; sorting all 258,000 costs as much as a small model's step
+
+# Probabilities at least and at most, and union ids, ascending, of the candidates, on the CPU; of a whole distribution
+# the bounds are one and the same tensor.
+Bounds = tuple[torch.Tensor, torch.Tensor, NDArray[np.int64]]
 
 
 class Sampler:
@@ -41,40 +45,56 @@ class Sampler:
         self._position = 0  # of the next token
         self._chosen: set[int] = set()
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is always chosen."""
+        return self._settings.is_greedy
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether there are constraints, which need whole distributions."""
+        return bool(self._constraints)
+
     def choose(self, probs_U: torch.Tensor) -> int:
-        """A union id. Raises ConstraintError if none is left."""
-        probs_U = self._penalised(probs_U)
-        for constraint in self._constraints:
-            probs_U = constraint(probs_U)
-        token_id = int(probs_U.argmax()) if self._settings.temperature == 0 else self._draw(probs_U)
+        """A union id, which is noted. Raises ConstraintError if none is left."""
+        token_id, _ = self.certified_choice(probs_U, probs_U)
         self.note(token_id)
         return token_id
 
-    def sure_choice(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[int | None, list[int]]:
-        """What `choose` would take from any distribution between these two, on the CPU; or None, and the tokens that
-        decide.
+    def certified_choice(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[int, list[int]]:
+        """What is chosen from any distribution between these two, and the tokens that decide where that is uncertain;
+        none where it is certain.
 
         Everything but the filters raises a token's key with its probability. So a token is chosen if its least key is
         above the largest key of each other.
-        """
-        if self._constraints:
-            return None, []
-        low_U, high_U = self._penalised(low_U), self._penalised(high_U)
-        if self._settings.temperature > 0:
-            low_U, high_U = self._tempered(low_U, high_U), self._tempered(high_U, high_U)
-            if self._has_filters:
-                low_U, high_U = self._filtered(low_U, high_U)
-            clocks_U = exponentials(self._settings.seed, self._position, np.arange(len(low_U)))
-            low_U, high_U = low_U / torch.from_numpy(clocks_U), high_U / torch.from_numpy(clocks_U)
-        best = int(low_U.argmax())
-        rivals = np.flatnonzero((high_U * CLEARLY >= low_U[best]).numpy()).tolist()
-        return (best, []) if rivals == [best] else (None, [best, *rivals])
 
-    def draw_member(self, shares: Mapping[str, float]) -> str:
+        Args:
+            low_U, high_U: of a whole distribution, one and the same tensor; otherwise on the CPU.
+
+        Raises:
+            ConstraintError: no token is left.
+        """
+        is_exact = low_U is high_U
+        low_U = self._penalised(low_U)
+        high_U = low_U if is_exact else self._penalised(high_U)
+        for constraint in self._constraints:
+            low_U = high_U = constraint(low_U)
+        if self._settings.temperature == 0:
+            best = int(low_U.argmax())
+            rivals = [] if is_exact else np.flatnonzero((high_U * CLEARLY >= low_U[best]).numpy()).tolist()
+        else:
+            low_C, high_C, ids_C = self._kept(low_U, high_U) if self._has_filters else self._contenders(low_U, high_U)
+            low_keys_C, high_keys_C = self._keys(low_C, ids_C), self._keys(high_C, ids_C)
+            at = int(low_keys_C.argmax())
+            best = int(ids_C[at])
+            rivals = [] if is_exact else ids_C[high_keys_C * CLEARLY >= low_keys_C[at]].tolist()
+        return best, [] if rivals in ([], [best]) else [best, *rivals]
+
+    def sample_member(self, shares: Mapping[str, float]) -> str:
         """The member that decides the next token alone, drawn with its share. The same one until a token is chosen."""
         # No token has these ids, so these random numbers are independent of the tokens'.
         ids_M = -1 - np.arange(len(shares))
-        keys_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._position, ids_M)
+        keys_M = np.array(list(shares.values())) / exponential_noise(self._settings.seed, self._position, ids_M)
         return list(shares)[int(keys_M.argmax())]
 
     def note(self, token_id: int) -> None:
@@ -124,115 +144,103 @@ class Sampler:
         penalised_U[written] = probs_U[written] ** self._settings.repetition_penalty
         return penalised_U
 
-    def _draw(self, probs_U: torch.Tensor) -> int:
-        """The candidate whose probability, divided by its exponential random number, is the largest."""
-        if self._has_filters:
-            probs_C, ids_C = self._candidates(self._tempered(probs_U, probs_U))
-        else:
-            probs_C, ids_C = self._contenders(probs_U)
-        return int(ids_C[int(self._keys(probs_C, ids_C).argmax())])
-
-    def _contenders(self, probs_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(tempered probabilities, union ids) of the tokens that may have the largest key, on the CPU, ids ascending.
+    def _contenders(self, low_U: torch.Tensor, high_U: torch.Tensor) -> Bounds:
+        """The tokens that may have the largest key.
 
         These are the likely tokens, and those whose random number is so small that they would win with the largest
         probability of the others. So the powers and logarithms of a quarter of a million tokens are not computed.
         """
-        largest = probs_U.max()
-        likely_C, most = _at_least(largest * _UNLIKELY, probs_U), largest.cpu()
-        if len(likely_C) > _NUM_BOUNDED:  # nothing to save
-            return self._tempered(probs_U.cpu(), most), torch.arange(len(probs_U))
-        best = self._keys(self._tempered(_values(probs_U, likely_C), most), likely_C).max()
-        largest_left = float(self._tempered(most * _UNLIKELY, most))
-        lucky = lucky_ids(self._settings.seed, self._position, len(probs_U), CLEARLY * largest_left / best)
-        ids_C = torch.from_numpy(np.union1d(likely_C.numpy(), lucky))
-        return self._tempered(_values(probs_U, ids_C), most), ids_C
+        least, most = low_U.max() * _UNLIKELY, high_U.max().cpu()
+        ids_C = _at_least(least, high_U)
+        if len(ids_C) > _NUM_LIKELY:  # nothing to save
+            ids_C = np.arange(len(high_U))
+        else:
+            best = self._keys(self._tempered(_values(low_U, ids_C), most), ids_C).max()
+            largest_left = float(self._tempered(least.cpu(), most))
+            lucky = lucky_ids(self._settings.seed, self._position, len(high_U), CLEARLY * largest_left / best)
+            ids_C = np.union1d(ids_C, lucky)
+        low_C = self._tempered(_values(low_U, ids_C), most)
+        return low_C, low_C if high_U is low_U else self._tempered(_values(high_U, ids_C), most), ids_C
 
-    def _keys(self, probs_C: torch.Tensor, ids_C: torch.Tensor) -> NDArray[np.float64]:
-        clocks_C = exponentials(self._settings.seed, self._position, ids_C.numpy())
-        keys_C: NDArray[np.float64] = probs_C.double().numpy() / clocks_C
+    def _keys(self, probs_C: torch.Tensor, ids_C: NDArray[np.int64]) -> NDArray[np.float64]:
+        """A token's probability, divided by its exponential random number: the largest is drawn."""
+        noise_C = exponential_noise(self._settings.seed, self._position, ids_C)
+        keys_C: NDArray[np.float64] = probs_C.double().numpy() / noise_C
         return keys_C
 
-    def _tempered(self, probs_U: torch.Tensor, highest_U: torch.Tensor) -> torch.Tensor:
+    def _tempered(self, probs: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
         if self._settings.temperature < _LOW:  # high powers would turn small float32 probabilities into 0
-            probs_U = probs_U / highest_U.max()
-        return probs_U ** (1 / self._settings.temperature)
+            probs = probs / most
+        return probs ** (1 / self._settings.temperature)
 
-    def _filtered(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Bounds after the filters: the upper one of a token is 0 if the filters surely leave it out, the lower one if
-        they may.
+    def _kept(self, low_U: torch.Tensor, high_U: torch.Tensor) -> Bounds:
+        """The tokens that the filters may keep. One that they may leave out has the lower bound 0."""
+        is_exact, highest = low_U is high_U, high_U.max()
+        low_U = self._tempered(low_U, highest)
+        high_U = low_U if is_exact else self._tempered(high_U, highest)
+        least, most, num = self._cutoffs(low_U, high_U)
+        ids_C = _at_least(least if is_exact else least / CLEARLY, high_U)
+        low_C = _values(low_U, ids_C)
+        if not is_exact:
+            return low_C * (low_C > CLEARLY * most), _values(high_U, ids_C), ids_C
+        last_C = np.flatnonzero((low_C == least).numpy())  # of equals the first ones stay
+        surplus_C = last_C[len(last_C) + num - len(ids_C) :]
+        low_C = torch.from_numpy(np.delete(low_C.numpy(), surplus_C))
+        return low_C, low_C, np.delete(ids_C, surplus_C)
+
+    def _cutoffs(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Bounds on the least probability that the filters keep, and how many they keep at most. The probabilities need
+        not sum to 1.
         """
-        settings = self._settings
-        if 0 < settings.top_k < len(low_U):
-            least, next_most = low_U.topk(settings.top_k).values[-1], high_U.topk(settings.top_k + 1).values[-1]
-            low_U, high_U = low_U * (low_U > CLEARLY * next_most), high_U * (CLEARLY * high_U >= least)
-        if settings.top_p < 1:
-            least_before_U, most_before_U = self._mass_before(low_U, high_U)
-            stays_U, may_stay_U = CLEARLY * most_before_U < settings.top_p, least_before_U < CLEARLY * settings.top_p
-            low_U, high_U = low_U * stays_U, high_U * may_stay_U
-        if settings.min_p > 0:
-            least, most = settings.min_p * low_U.max(), settings.min_p * high_U.max()
-            low_U, high_U = low_U * (low_U > CLEARLY * most), high_U * (CLEARLY * high_U >= least)
-        return low_U, high_U
+        top_k, is_exact = self._settings.top_k, low_U is high_U
+        least_sum = low_U.sum().cpu()
+        most_sum = least_sum if is_exact else high_U.sum()
+        if not is_exact and _LOW <= self._settings.temperature <= 1:  # a sum of powers of what sums to 1
+            most_sum = most_sum.clamp(max=1.0)
+        for count in (top_k or _NUM_SORTED_FIRST, len(low_U)):
+            low_C = _largest(low_U, count)
+            high_C = low_C if is_exact else _largest(high_U, count)
+            if top_k:  # top-p counts within what top-k left
+                low_C, high_C = low_C[:top_k], high_C[:top_k]
+                least_sum, most_sum = low_C.sum(), high_C.sum()
+            num_least, num_most = self._num_kept(high_C / least_sum), self._num_kept(low_C / most_sum)
+            if top_k or num_most < count:
+                break
+        return low_C[num_most - 1], high_C[num_least - 1], num_most
 
-    def _mass_before(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Bounds on the share that tokens likelier than each have."""
-        count = min(_NUM_BOUNDED, len(low_U))
-        lows, highs = low_U.topk(count).values.double(), high_U.topk(count).values.double()
-        below, above = (torch.cat([values.new_zeros(1), values.cumsum(0)]) for values in (lows, highs))
-        num_above_U = torch.searchsorted(-lows, -CLEARLY * high_U.double())
-        num_maybe_above_U = torch.searchsorted(-CLEARLY * highs, -low_U.double(), right=True)  # the token itself too
-        most_U = (above[num_maybe_above_U] - high_U) / low_U.sum()
-        if count < len(low_U):
-            most_U[num_maybe_above_U == count] = 1
-        total = float(high_U.sum())
-        if _LOW <= self._settings.temperature <= 1:  # a sum of powers of what sums to 1
-            total = min(total, 1.0)
-        return below[num_above_U] / total, most_U
+    def _num_kept(self, sorted_C: torch.Tensor) -> int:
+        """How many of these top-p and min-p keep, from the largest on."""
+        is_kept_C = sorted_C >= self._settings.min_p * sorted_C[0]
+        if self._settings.top_p < 1:
+            is_kept_C &= sorted_C.cumsum(0) - sorted_C < self._settings.top_p
+        return int(is_kept_C.sum())
 
     @property
     def _has_filters(self) -> bool:
         return self._settings.top_k > 0 or self._settings.top_p < 1 or self._settings.min_p > 0
 
-    def _candidates(self, probs_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(probabilities, union ids) after the filters, best first, on the CPU. Probabilities need not sum to 1."""
-        settings = self._settings
-        probs_U = probs_U / probs_U.sum()
-        count = min(settings.top_k or len(probs_U), len(probs_U))
-        num_sorted = min(count, _NUM_SORTED_FIRST)
-        probs_C, ids_C = probs_U.topk(num_sorted)
-        is_settled = num_sorted == count or (
-            settings.top_p < 1 and not settings.top_k and float(probs_C.sum()) > settings.top_p
-        )
-        if not is_settled and settings.min_p > 0 and (settings.top_p == 1 or not settings.top_k):
-            is_settled = bool(probs_C[-1] < settings.min_p * probs_C[0])
-        if not is_settled:
-            probs_C, ids_C = (sorted_C[:count] for sorted_C in probs_U.sort(descending=True, stable=True))
-        probs_C, ids_C = probs_C.cpu(), ids_C.cpu()
-        if settings.top_p < 1:
-            # top-p counts within what top-k left
-            mass_before_C = (probs_C.cumsum(0) - probs_C) / (probs_C.sum() if settings.top_k else 1)
-            keep_C = mass_before_C < settings.top_p
-            probs_C, ids_C = probs_C[keep_C], ids_C[keep_C]
-        if settings.min_p > 0:
-            keep_C = probs_C >= settings.min_p * probs_C[0]
-            probs_C, ids_C = probs_C[keep_C], ids_C[keep_C]
-        return probs_C, ids_C
+
+def _largest(values_U: torch.Tensor, count: int) -> torch.Tensor:
+    """So many of the largest values, descending, on the CPU."""
+    if count < len(values_U):
+        return values_U.topk(count).values.cpu()
+    return values_U.sort(descending=True).values.cpu()
 
 
-def _at_least(least: torch.Tensor, probs_U: torch.Tensor) -> torch.Tensor:
-    """The ids of values so large, ascending, on the CPU."""
+def _at_least(least: torch.Tensor, probs_U: torch.Tensor) -> NDArray[np.int64]:
+    """The ids of values so large, ascending."""
     if probs_U.device.type == "cpu":
-        return torch.from_numpy(np.flatnonzero((probs_U >= least).numpy()))  # numpy is faster
-    return (probs_U >= least).nonzero()[:, 0].cpu()
+        return np.flatnonzero((probs_U >= least).numpy())  # numpy is faster
+    found: NDArray[np.int64] = (probs_U >= least.to(probs_U.device)).nonzero()[:, 0].cpu().numpy()
+    return found
 
 
-def _values(probs_U: torch.Tensor, ids_C: torch.Tensor) -> torch.Tensor:
+def _values(probs_U: torch.Tensor, ids_C: NDArray[np.int64]) -> torch.Tensor:
     """Some values, on the CPU."""
-    return probs_U[ids_C.to(probs_U.device)].cpu()
+    return probs_U[torch.from_numpy(ids_C).to(probs_U.device)].cpu()
 
 
-def exponentials(seed: int, position: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+def exponential_noise(seed: int, position: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Exponentially distributed numbers, one per id; each depends on the seed, the position and its id alone."""
     uniform = ((_random_bits(_key(seed, position), ids) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     exponential: NDArray[np.float64] = -np.log(uniform)  # neither 0 nor 1

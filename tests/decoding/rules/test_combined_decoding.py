@@ -13,8 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import contested_ranges
-from gac_app.decoding.distribution.read_result import MemberStep
+from gac_app.decoding.alignment import contested_tokens
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.rules import combine_rules, gate_rules, weight_rules
@@ -47,8 +46,8 @@ def geometric(members: list[Toy], weights: list[float], text: bytes, union: Unio
     expected = [toy.probs(text) for toy in members]
     names = [str(index) for index in range(len(members))]
     probs_MU = torch.tensor([[probs.get(token, 0.0) for token in tokens_of(union)] for probs in expected])
-    known = [MemberStep(TokenDistribution(probs_U), 1, 0) for probs_U in probs_MU]
-    ranges = contested_ranges(dict(zip(names, known, strict=True)), dict(zip(names, weights, strict=True)), union)
+    known = {name: TokenDistribution(probs_U) for name, probs_U in zip(names, probs_MU, strict=True)}
+    ranges = [one.ids for one in contested_tokens(known, dict(zip(names, weights, strict=True)), union) or ()]
     product: dict[bytes, float] = {}
     for index, token in enumerate(tokens_of(union)):
         ids = next((ids for ids in ranges if index in ids), range(index, index + 1))

@@ -15,7 +15,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import draws_one
-from gac_app.decoding.rules.sampling import Sampler, exponentials
+from gac_app.decoding.rules.sampling import Sampler, exponential_noise
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.executors.threads import ThreadMember
@@ -71,10 +71,10 @@ def test_first_tokens_over_seeds_are_the_means() -> None:
 
 def test_a_draw_by_hand() -> None:
     """The member whose share, divided by its exponential number, is the largest."""
-    luck_a, luck_b = exponentials(7, 0, np.array([-1, -2]))
+    luck_a, luck_b = exponential_noise(7, 0, np.array([-1, -2]))
     sampler, even = Sampler(Settings(temperature=1.0, seed=7)), luck_a / (luck_a + luck_b)
     for share, name in ((even + 0.01, "a"), (even - 0.01, "b")):
-        assert sampler.draw_member({"a": share, "b": 1 - share}) == name
+        assert sampler.sample_member({"a": share, "b": 1 - share}) == name
 
 
 def test_a_token_takes_one_pass_of_one_member(fakes: Ensemble) -> None:

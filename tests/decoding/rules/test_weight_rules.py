@@ -145,7 +145,7 @@ class Broken(WeightRule):
 
 
 def test_weights_that_are_none_are_told() -> None:
-    with pytest.raises(RuleError, match="no finite number"):
+    with pytest.raises(RuleError, match="not a finite number"):
         StepWeights(PRIOR, Broken()).of(["a", "b"])
 
 
