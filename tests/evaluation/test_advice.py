@@ -15,12 +15,14 @@ from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.advising import Advice, Spending, advise, pasted, sentences
-from gac_app.evaluation.advising.advice import HeldOut
+from gac_app.evaluation.running import Spending, System, SystemReport
 from gac_app.evaluation.studies import Evaluator
+from gac_app.evaluation.studies.advice import pasted, sentences
+from gac_app.evaluation.studies.advising import Advice, Adviser, HeldOut
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.models.random_model import RandomModel, make_vocabulary
 from tests.evaluation.conftest import call
+from tests.evaluation.fakes import marked
 from tests.fakes import config_of, ensemble_of
 
 LETTERS = b"bcdefghijklmnopqrstuvwxyz"
@@ -55,7 +57,7 @@ class Knower(RandomModel):
 def advice_on(ensemble: Ensemble, folder: Path, spending: Spending | None = None) -> Advice:
     with closing(ensemble):
         ask = Evaluator(ensemble, TASK, QUESTIONS, folder)
-        return advise(ensemble, TASK, ask, QUESTIONS, spending or Spending(600), rules=["geometric"])
+        return Adviser(ask, QUESTIONS, spending or Spending(600), ["geometric"]).advise()
 
 
 def pair(first: Callable[[int], bool], second: Callable[[int], bool]) -> Ensemble:
@@ -68,9 +70,9 @@ def test_members_that_complete_each_other_are_mixed(tmp_path: Path) -> None:
     found = advice_on(ensemble, tmp_path)
     assert found.takes_ensemble
     assert found.judged
-    assert (sum(found.judged.right), len(found.judged.right)) == (20, 20)
-    assert 10 <= sum(found.judged.best_right) <= 11  # the others are guesses
-    assert found.judged.interval[0] > 0.15
+    assert (found.judged.chosen.num_right, len(found.judged.chosen.answers)) == (20, 20)
+    assert 10 <= found.judged.best.num_right <= 11  # the others are guesses
+    assert found.judged.comparison.interval[0] > 0.15
     assert isinstance(found.saved, tuple)
     assert found.saved[1] > 0.1
     verdict, gain, *_ = sentences(found, ensemble.config)
@@ -96,7 +98,7 @@ def test_a_member_beside_noise_is_used_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [30.0, 60.0, 120.0])
 def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path: Path) -> None:
     ensemble, now = pair(lambda n: n % 2 == 0, lambda n: n % 2 == 1), iter(range(10_000))
-    spending = Spending(seconds, lambda: float(next(now)))  # a second passes at each look
+    spending = Spending(seconds, lambda: next(now) / 2)  # half a second passes at each look
     found = advice_on(ensemble, tmp_path, spending)
     assert found.managed.seconds <= seconds
     assert found.managed.read < found.managed.development == 20
@@ -107,21 +109,18 @@ def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path:
         assert "no time to judge" in sentences(found, ensemble.config)[0]
 
 
+def held_out(right: str, best_right: str) -> HeldOut:
+    reports = (SystemReport(System(name), marked(marks)) for name, marks in (("e", right), ("alone:a", best_right)))
+    return HeldOut(*reports)
+
+
 def test_few_questions_show_nothing() -> None:
     """Five won and none lost: p = 2 / 2^5 = 0.0625. Six: 0.03125."""
-    assert not HeldOut([True] * 5, [False] * 5, 1.0).is_shown
-    assert HeldOut([True] * 6, [False] * 6, 1.0).is_shown
-    assert not HeldOut([False] * 6, [True] * 6, 1.0).is_shown
-    assert HeldOut([True] * 4, [True] * 4, 1.0).effect_shown is None
-    assert HeldOut([True] * 1742, [True] * 1742, 1.0).effect_shown == 0.03
-
-
-def test_equal_systems_are_seldom_told_apart() -> None:
-    """By McNemar's exact test at 5 %, of both directions."""
-    draw = torch.Generator().manual_seed(0)
-    right = torch.rand((400, 2, 40), generator=draw) < 0.5
-    shown = sum(HeldOut(mine.tolist(), others.tolist(), 1.0).is_shown for mine, others in right)
-    assert shown / 400 < 0.025
+    assert not held_out("xxxxx", ".....").is_shown
+    assert held_out("xxxxxx", "......").is_shown
+    assert not held_out("......", "xxxxxx").is_shown
+    assert held_out("xxxx", "xxxx").effect_shown is None
+    assert held_out("x" * 1742, "x" * 1742).effect_shown == 0.03
 
 
 @pytest.mark.parametrize(("taken", "share", "given"), [(1.0, 0.5, 4), (2.0, 0.5, 2), (6.0, 0.5, 1), (6.0, 0.0, 0)])

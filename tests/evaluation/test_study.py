@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from gac_app import cli
 from gac_app.evaluation import studies
-from gac_app.evaluation.studies.glossary import explained
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import StudyResult, Table, explained
 from gac_app.evaluation.studies.study import studies as found_studies
 from tests.evaluation.conftest import call
 

@@ -23,28 +23,6 @@ NUM_COMMON = 5_000  # paper, figure 2
 RARE_RANK = 50_000  # rare English words are the thousand after this rank
 NUM_STRESS = 1_000  # words of each language
 
-LANGUAGES = {
-    "French": "fr",
-    "German": "de",
-    "Spanish": "es",
-    "Portuguese": "pt",
-    "Italian": "it",
-    "Dutch": "nl",
-    "Swedish": "sv",
-    "Polish": "pl",
-    "Finnish": "fi",
-    "Hungarian": "hu",
-    "Turkish": "tr",
-    "Indonesian": "id",
-    "Vietnamese": "vi",
-    "Russian": "ru",
-    "Greek": "el",
-    "Arabic": "ar",
-    "Hebrew": "he",
-    "Hindi": "hi",
-    "Korean": "ko",
-    "Chinese": "zh",
-}
 _OWN = Path(__file__).with_name("consistency_words.yaml")
 NUM_EXAMPLES = 12  # of the tokens that only one member has
 
@@ -61,13 +39,14 @@ class WordSet:
 def word_sets() -> tuple[WordSet, ...]:
     """The common English words first, then rare words, twenty languages, code, numbers, chemistry and medicine."""
     english = _most_frequent("en", RARE_RANK + NUM_STRESS)
-    sets = [
+    own: dict[str, Any] = yaml.safe_load(_OWN.read_text(encoding="utf-8"))
+    languages: dict[str, str] = own.pop("languages")
+    return (
         WordSet("common English", english[:NUM_COMMON]),
         WordSet("rare English", english[RARE_RANK:]),
-        *(WordSet(language, _most_frequent(code, NUM_STRESS)) for language, code in LANGUAGES.items()),
-    ]
-    own: dict[str, str] = yaml.safe_load(_OWN.read_text(encoding="utf-8"))
-    return (*sets, *(WordSet(name, tuple(dict.fromkeys(text.split()))) for name, text in own.items()))
+        *(WordSet(language, _most_frequent(code, NUM_STRESS)) for language, code in languages.items()),
+        *(WordSet(name, tuple(dict.fromkeys(text.split()))) for name, text in own.items()),
+    )
 
 
 def _most_frequent(language: str, count: int) -> tuple[str, ...]:

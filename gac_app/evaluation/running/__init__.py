@@ -1,7 +1,8 @@
 """Systems that answer questions, and the cache of their answers. Knows no statistics and no page."""
 
 from gac_app.evaluation.running.answering import OutOfTimeError, answer
-from gac_app.evaluation.running.progress import StudyProgress
+from gac_app.evaluation.running.likelihood import Likelihoods
+from gac_app.evaluation.running.progress import Spending, StudyProgress
 from gac_app.evaluation.running.report import SystemReport, share_ensembled, summarise
 from gac_app.evaluation.running.result_cache import WITHOUT_EFFECT, Graded, ResultCache, result_cache_path
 from gac_app.evaluation.running.systems import (
@@ -25,9 +26,11 @@ from gac_app.evaluation.running.whole_files import replace_file
 __all__ = [
     "WITHOUT_EFFECT",
     "Graded",
+    "Likelihoods",
     "OutOfTimeError",
     "Point",
     "ResultCache",
+    "Spending",
     "StudyProgress",
     "System",
     "SystemReport",

@@ -3,9 +3,8 @@ A study is a class in a file of its own here (`study.py` says what it must give)
 """
 
 from gac_app.evaluation.studies.evaluator import Evaluator, check_room
-from gac_app.evaluation.studies.glossary import explained
 from gac_app.evaluation.studies.kept_results import KeptResult, KeptResults, Listed, is_result_id
-from gac_app.evaluation.studies.result import GivenAnswer, StudyResult, Table, result_from_json, to_csv
+from gac_app.evaluation.studies.result import GivenAnswer, StudyResult, Table, explained, result_from_json, to_csv
 from gac_app.evaluation.studies.study import EnsembleStudy, QuestionStudy, Study, studies
 
 __all__ = [

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
+import yaml
 from pydantic import Field
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.decoding.rules import combine_rules
 from gac_app.errors import RequestError
-from gac_app.evaluation.advising import MAX_FINAL, Advice, Spending, advise, alone, pasted, sentences, taken
-from gac_app.evaluation.running import StudyProgress, System, parse_system
+from gac_app.evaluation.metrics import questions_needed
+from gac_app.evaluation.running import Spending, System, parse_system
+from gac_app.evaluation.studies.advising import DISCORDANT, LEVEL, POWER, Advice, Adviser, HeldOut, alone
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, share
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task, halves
 
+_LITTLE = 0.03  # a gain worth looking for
 _SHOWN = 12  # settings of the table of likelihoods
 
 
@@ -52,8 +56,7 @@ class AdviceStudy(QuestionStudy):
         config = ask.ensemble.config
         self.check(config, ask.task, ask.questions, asked)
         spending = Spending(60 * self.minutes)
-        progress = _Overall(ask, spending, _num_steps(config, len(asked)))
-        advice = advise(ask.ensemble, ask.task, ask, asked, spending, rules=self._rules, on_read=progress.read)
+        advice = Adviser(ask, asked, spending, self._rules).advise()
         settings = pasted(advice, config)
         failure = f"answers failed and count as wrong; the first: {advice.failed[0]}" if advice.failed else ""
         return StudyResult(
@@ -72,47 +75,13 @@ class AdviceStudy(QuestionStudy):
         return [rule.strip() for rule in self.rules.split(",") if rule.strip()]
 
 
-class _Overall:
-    """Tells the progress of the whole study, although its stages ask again and again.
-
-    Args:
-        num_total: steps, if there is time for all.
-    """
-
-    def __init__(self, ask: Evaluator, spending: Spending, num_total: int) -> None:
-        self._tell, self._spending = ask.on_progress, spending
-        self._num_done, self._num_total = 0, num_total
-        ask.on_progress = self._answered
-
-    def read(self) -> None:
-        """A question's reference answer was read."""
-        self._num_done += 1
-        self._report(0, 0)
-
-    def _answered(self, progress: StudyProgress) -> None:
-        """An answer of a group came."""
-        self._report(progress.num_done, progress.num_failed)
-        if progress.num_done == progress.num_total:
-            self._num_done += progress.num_total
-
-    def _report(self, num_more: int, num_failed: int) -> None:
-        done, spent = self._num_done + num_more, self._spending.spent
-        in_time = done * self._spending.seconds / spent if spent else self._num_total
-        self._tell(StudyProgress(done, max(min(self._num_total, round(in_time)), done), 0, spent, num_failed))
-
-
-def _num_steps(config: Config, num_questions: int) -> int:
-    """Two reads and answers to the development half, a read and two answers to the other."""
-    half = num_questions // 2
-    return half * (2 + len(config.member_names) + MAX_FINAL) + (num_questions - half) * 3
-
-
 def _held_out(advice: Advice) -> Table:
     """The chosen setting and the best member on the questions that nothing was chosen by."""
-    judged, rows = advice.judged, []
-    for system, right in ((advice.chosen, judged.right), (advice.best, judged.best_right)) if judged else ():
-        ensembled = f"{judged.share_ensembled:.1%}" if judged and system == advice.chosen else NOT_KNOWN
-        rows.append([system.name, share(sum(right), len(right)), ensembled, figure(advice.times.get(system), 1)])
+    rows = []
+    for report in (advice.judged.chosen, advice.judged.best) if advice.judged else ():
+        ensembled = f"{report.share_ensembled:.1%}" if report.system == advice.chosen else NOT_KNOWN
+        right = share(report.num_right, len(report.answers))
+        rows.append([report.system.name, right, ensembled, figure(advice.times.get(report.system), 1)])
     return Table(("system", "accuracy (95 %)", "ensembled", "ms/token"), rows, "Held-out half, judged once")
 
 
@@ -136,16 +105,16 @@ def _data(advice: Advice, config: Config, settings: str) -> dict[str, Any]:
         "takes_ensemble": advice.takes_ensemble,
         "best_member": advice.best.alone,
         "setting": advice.chosen.name,
-        "settings": taken(advice.chosen if advice.takes_ensemble else advice.best, config),
+        "settings": taken(advice.taken, config),
         "yaml": settings,
         "gain": judged
         and {
-            "n": len(judged.right),
+            "n": len(judged.chosen.answers),
             "delta": judged.comparison.delta,
-            "ci": list(judged.interval),
+            "ci": list(judged.comparison.interval),
             "p": judged.comparison.p,
             "effect_shown": judged.effect_shown,
-            "share_ensembled": judged.share_ensembled,
+            "share_ensembled": judged.chosen.share_ensembled,
         },
         "bits_saved": None if isinstance(saved, str) else {"share": saved[0], "ci": list(saved[1:])},
         "ms_per_token": {system.name: time for system, time in advice.times.items()},
@@ -174,3 +143,95 @@ def _plots(advice: Advice) -> list[Spec]:
     }
     title = f"Reference answers of {len(read)} development questions"
     return line_charts(title, [Panel("steps ensembled, %", "bits per byte", series)])
+
+
+# --- in words, and as settings of a configuration
+
+
+def sentences(advice: Advice, config: Config) -> list[str]:
+    """The advice, most important first."""
+    best, judged = advice.best.alone, advice.judged
+    found = [_verdict(advice, config)]
+    if judged:
+        gain, num = judged.comparison, len(judged.chosen.answers)
+        low, high = (100 * end for end in gain.interval)
+        found.append(
+            f"Gain to expect over {best} alone: {100 * gain.delta:+.1f} points "
+            f"({low:+.1f} to {high:+.1f}), on {num} held-out questions; p {gain.p:.2g}."
+        )
+        if not judged.is_shown:
+            found.append(_what_more_takes(judged))
+    if isinstance(advice.saved, str):
+        found.append(f"Bits of reference answers saved: {advice.saved}.")
+    else:
+        saved, least, most = (100 * share for share in advice.saved)
+        found.append(
+            f"Bits of reference answers saved against {best} alone: {saved:.1f} % ({least:.1f} to {most:.1f}). "
+            "That counts where answers are sampled or texts scored; fewer bits need not be more right answers."
+        )
+    return [*found, *_cost(advice), _managed(advice)]
+
+
+def pasted(advice: Advice, config: Config) -> str:
+    """The part `settings` of a configuration that takes the advice, as YAML."""
+    settings = {"settings": taken(advice.taken, config)}
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def in_words(system: System, config: Config) -> str:
+    """What a setting does."""
+    settings = system.settings(config)
+    if system.alone:
+        return f"{system.alone} alone"
+    named = isinstance(settings.weights, dict)
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in config.weights(settings).items()) if named else ""
+    how = f"{settings.combine}, weights {weights or settings.weights}"
+    if settings.mode == "gate":
+        return f"{settings.gate} as the gate, all members where its confidence is below {settings.threshold:g}; {how}"
+    return f"all members at every step; {how}"
+
+
+def taken(system: System, config: Config) -> dict[str, Any]:
+    """The settings that make a system, of JSON's own types."""
+    if system.alone:
+        return {"members": [system.alone], "gate": system.alone}
+    settings = system.settings(config)
+    names = ("mode", "gate", *(["threshold"] if settings.mode == "gate" else []), "combine", "weights")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _verdict(advice: Advice, config: Config) -> str:
+    best, judged = advice.best.alone, advice.judged
+    setting = in_words(advice.chosen, config)
+    if judged is None:
+        return f"Use {best} alone: there was no time to judge a setting. The one to try with more minutes: {setting}."
+    if judged.is_shown:
+        return f"Take this setting, which answers more questions right than {best} alone: {setting}."
+    if judged.comparison.delta < 0 and judged.comparison.p < LEVEL:
+        return f"Use {best} alone: the setting chosen answers fewer questions right: {setting}."
+    return f"Use {best} alone: nothing is shown in favour of an ensemble. Judged was this setting: {setting}."
+
+
+def _what_more_takes(judged: HeldOut) -> str:
+    least = judged.effect_shown
+    shown = f"only a difference of {100 * least:.3g} points or more" if least else "no difference"
+    needed = 2 * questions_needed(_LITTLE, POWER, DISCORDANT, LEVEL)
+    little = f"{100 * _LITTLE:.0f} points"
+    return f"So few questions can show {shown}; {little} take about {needed:,} questions and more minutes."
+
+
+def _cost(advice: Advice) -> Iterator[str]:
+    if advice.judged:
+        yield f"Steps at which it asks all members: {advice.judged.chosen.share_ensembled:.0%}."
+    own = advice.times.get(advice.chosen)
+    slowest = max((time for system, time in advice.times.items() if system.alone and time), default=None)
+    if own and slowest:
+        yield f"Time a token, against the slowest member alone: {own / slowest:.2f} times."
+
+
+def _managed(advice: Advice) -> str:
+    done = advice.managed
+    return (
+        f"Took {timedelta(seconds=round(done.seconds))}; of {done.development} development questions read {done.read} "
+        f"and answered {done.answered}, of {done.held_out} held out answered {done.judged}."
+    )

@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import TypeAdapter
 
 from gac_app.charts import MEMBERS, OTHERS, Spec
@@ -20,6 +22,7 @@ from gac_app.evaluation.metrics import Comparison, wilson_interval
 from gac_app.evaluation.running import SystemReport
 from gac_app.validation import harmless
 
+_GLOSSARY = Path(__file__).with_name("glossary.yaml")
 NOT_KNOWN = "–"  # in a cell without a figure
 
 _N = r"([+-]?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)"
@@ -200,3 +203,25 @@ def colours_of(names: Sequence[str], members: Sequence[str]) -> dict[str, str]:
 def member_colour(name: str, members: Sequence[str]) -> str:
     """A member's colour on the page; "" if there is no such member."""
     return MEMBERS[members.index(name) % len(MEMBERS)] if name in members else ""
+
+
+def explained(result: StudyResult) -> dict[str, str]:
+    """The names in a result's tables, each with its meaning, for first-time readers."""
+    columns = [column for table in result.tables for column in table.columns]
+    systems = [row[0] for table in result.tables if table.columns[0] == "system" for row in table.rows]
+    glossary: dict[str, dict[str, str]] = yaml.safe_load(_GLOSSARY.read_text(encoding="utf-8"))
+    about_systems = glossary["systems"].items()
+    found = {name: about for name, about in about_systems if any(system.startswith(name) for system in systems)}
+    about_columns = glossary["columns"].items()
+    return found | {name: about for name, about in about_columns if any(_is_in(name, column) for column in columns)}
+
+
+def _is_in(name: str, column: str) -> bool:
+    """Whether a column has that name, whatever follows a space, a comma or a bracket."""
+    plain = column.removesuffix(" (95 %)")
+    return (
+        plain == name
+        or (column.startswith(name) and name.endswith(" "))
+        or plain.endswith(f", {name}")
+        or (name not in ("ECE", "nats") and plain.startswith((f"{name} ", f"{name},")))
+    )

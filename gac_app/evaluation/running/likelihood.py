@@ -9,18 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gac_app.errors import GacError, MemberError, RequestError, VocabularyError
-from gac_app.evaluation.running import System
+from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:  # it loads torch
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.scoring import Score
 
-NAMESPACE = "advice"  # of the prefix cache: the worked examples of a task are read once
-
 
 class Likelihoods:
     """The scores of systems on reference answers."""
+
+    namespace = "advice"  # of the prefix cache: the worked examples of a task are read once
 
     def __init__(self, ensemble: Ensemble, task: Task) -> None:
         self._ensemble, self._task, self.config = ensemble, task, ensemble.config
@@ -84,7 +84,7 @@ class Likelihoods:
             all_its = {name: float(name == system.alone) for name in self.config.member_names}
             settings = self.config.settings_from({"mode": "every-step", "combine": "mean", "weights": all_its})
         prompt, reference = task.prompt(question), task.reference(question)
-        [score] = self._ensemble.score(prompt, [reference], settings, raw=task.is_raw, namespace=NAMESPACE)
+        [score] = self._ensemble.score(prompt, [reference], settings, raw=task.is_raw, namespace=self.namespace)
         return replace(score, num_ensembled=0) if system.alone else score
 
 
