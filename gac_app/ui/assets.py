@@ -16,31 +16,29 @@ from gac_app.ui.requests import PageFunction, replying
 from gac_app.ui.scripts import addresses, bundle_of
 from gac_app.ui.words import translations
 
-_STYLES = (
-    "palette",
-    "frame",
-    "prompt",
-    "board",
-    "figures",
-    "tokens",
-    "rendered",
-    "keep",
-    "diff",
-    "inspector",
-    "votes",
-    "settings",
-    "lists",
-    "lab",
-    "batch",
-    "arena",
-)
+_STYLES = "palette frame prompt board figures tokens rendered keep diff inspector votes settings lists lab batch arena"
+
+# A variable of static/css/palette.css, which has light and dark values -> the parts of Gradio's theme that have it.
+_COLOURS = {
+    "page": "body_background_fill background_fill_secondary",
+    "ink": "body_text_color block_title_text_color button_secondary_text_color button_primary_background_fill "
+    "checkbox_background_color_selected checkbox_border_color_selected checkbox_label_text_color_selected slider_color "
+    "border_color_accent",
+    "ink-soft": "body_text_color_subdued block_label_text_color block_info_text_color input_placeholder_color "
+    "button_primary_background_fill_hover",
+    "card": "background_fill_primary block_background_fill input_background_fill button_primary_text_color "
+    "checkbox_label_background_fill",
+    "line": "border_color_primary block_border_color input_border_color button_secondary_background_fill_hover",
+    "well": "button_secondary_background_fill checkbox_label_background_fill_selected",
+    "focus": "input_border_color_focus",
+}
 
 
 def page_assets() -> dict[str, Any]:
     """Keyword arguments for `gr.mount_gradio_app` or `Blocks.launch`: theme, styles, head and words."""
     return {
         "theme": _theme(),
-        "css_paths": [STATIC_DIR / "css" / f"{name}.css" for name in _STYLES],
+        "css_paths": [STATIC_DIR / "css" / f"{name}.css" for name in _STYLES.split()],
         "head": '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">',
         "i18n": translations(),
     }
@@ -128,37 +126,6 @@ def _theme() -> gr.themes.Base:
         font=(fonts.Font("IBM Plex Sans"), "ui-sans-serif", "system-ui", "sans-serif"),
         font_mono=(fonts.Font("IBM Plex Mono"), "ui-monospace", "Consolas", "monospace"),
     )
-    # The names on the right are variables of static/css/palette.css, which has light and dark values.
-    colours = {
-        "body_background_fill": "var(--page)",
-        "body_text_color": "var(--ink)",
-        "body_text_color_subdued": "var(--ink-soft)",
-        "background_fill_primary": "var(--card)",
-        "background_fill_secondary": "var(--page)",
-        "block_background_fill": "var(--card)",
-        "block_label_text_color": "var(--ink-soft)",
-        "block_title_text_color": "var(--ink)",
-        "block_info_text_color": "var(--ink-soft)",
-        "border_color_primary": "var(--line)",
-        "block_border_color": "var(--line)",
-        "input_background_fill": "var(--card)",
-        "input_border_color": "var(--line)",
-        "input_border_color_focus": "var(--focus)",
-        "input_placeholder_color": "var(--ink-soft)",
-        "button_secondary_background_fill": "var(--well)",
-        "button_secondary_background_fill_hover": "var(--line)",
-        "button_secondary_text_color": "var(--ink)",
-        "button_primary_background_fill": "var(--ink)",
-        "button_primary_background_fill_hover": "var(--ink-soft)",
-        "button_primary_text_color": "var(--card)",
-        "checkbox_background_color_selected": "var(--ink)",
-        "checkbox_border_color_selected": "var(--ink)",
-        "checkbox_label_background_fill": "var(--card)",
-        "checkbox_label_background_fill_selected": "var(--well)",
-        "checkbox_label_text_color_selected": "var(--ink)",
-        "slider_color": "var(--ink)",
-        "border_color_accent": "var(--ink)",
-    }
-    return theme.set(
-        **colours, color_accent="var(--ink)", **{f"{name}_dark": colour for name, colour in colours.items()}
-    )
+    colours = {part: f"var(--{name})" for name, parts in _COLOURS.items() for part in parts.split()}
+    both = colours | {f"{part}_dark": colour for part, colour in colours.items()}
+    return theme.set(**both, color_accent="var(--ink)")

@@ -11,6 +11,7 @@ from gac_app.services.runs.batches import MAX_PROMPTS, Batches
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.assets import called, component
+from gac_app.ui.compare.board import voting
 from gac_app.ui.requests import Fields, PageFunction, Reply, client_here, started_by
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import QUIET
@@ -69,14 +70,7 @@ def batch_functions(service: RunService, batches: Batches) -> list[PageFunction]
     def batch_cancel(fields: Fields) -> None:
         batches.cancel(fields.visitor_key)
 
-    def batch_vote(fields: Fields) -> None:
-        outcome = fields.text("outcome")
-        if outcome:
-            service.history.vote(fields.visitor_key, fields.text("run"), outcome)
-        else:
-            service.history.undo_vote(fields.visitor_key, fields.text("run"))
-
-    return [batch_overview, batch_state, batch_runs, batch_cancel, batch_vote]
+    return [batch_overview, batch_state, batch_runs, batch_cancel, voting(service)]
 
 
 def _found(service: RunService, visitor_key: str, run_id: str) -> Reply:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, Route
 
-from tests.browser.conftest import Opener, Site, Watched, loading, served, wait_for_start
+from tests.browser.conftest import Opener, Site, loading, served, wait_for_start
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble, planted_arena
 
@@ -114,24 +114,29 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaSer
     assert any("zyx" in text for text in heard), "the search finds names where they are told"
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener, width: int) -> None:
-    page = open_page(serve_arena(), viewport={"width": width, "height": 900}).page
+def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener) -> None:
+    watched = open_page(serve_arena())
+    page = watched.page
+    page.focus("#gac-prompt textarea")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement === document.body"), "where keys are not typed"
     to_arena(page)
     page.focus(BOX)
     page.keyboard.type("Where is Paris?")
     page.keyboard.press("Enter")
     answered(page)
     assert texts(page) == ["# Paris\n\nIt is **the** capital <i>of</i> France."] * 2
-    boxes = [page.locator(".gac-battle-card").nth(side).bounding_box() for side in (0, 1)]
-    assert boxes[0]
-    assert boxes[1]
-    assert (boxes[0]["width"], boxes[0]["height"]) == (boxes[1]["width"], boxes[1]["height"])
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for _ in watched.at_widths(390, 1280):
+        boxes = page.locator(".gac-battle-card").evaluate_all("all => all.map((c) => [c.offsetWidth, c.offsetHeight])")
+        assert boxes[0] == boxes[1]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-    page.keyboard.press("Tab")  # out of the box, where arrows move the caret
+    page.keyboard.press("1")
+    assert page.input_value(BOX) == "1", "until then it is the next prompt"
+    page.keyboard.press("Escape")
     page.keyboard.press("1")
     page.wait_for_selector(".gac-arena-told:has-text('Your vote: A is better')")
+    assert page.input_value(BOX) == "1"
     page.keyboard.press("u")
     page.wait_for_selector(".gac-vote[data-outcome=left]")
     page.keyboard.press("ArrowRight")
@@ -191,6 +196,13 @@ def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open
     page.wait_for_selector(".gac-arena-told:has-text('Your vote: Both bad')")
 
 
+# Nothing lies over a field, where it stands in the window.
+IS_ON_TOP = """(box) => { const at = box.getBoundingClientRect();
+  return [0.1, 0.5, 0.9].every((share) => {
+    const y = at.top + share * at.height;
+    return y >= innerHeight || document.elementFromPoint(at.left + at.width / 2, y) === box; }); }"""
+
+
 def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Opener) -> None:
     site = serve_arena()
     page = open_page(site).page
@@ -199,9 +211,13 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     answered(page)
     page.click(".gac-vote[data-outcome=tie]")
     page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    comment = page.locator(".gac-arena-comment textarea")
+    for _ in range(2):
+        assert comment.evaluate(IS_ON_TOP)
+        comment.scroll_into_view_if_needed()
     page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
     page.check(".gac-arena-reasons [name=right][value=incorrect]", force=True)
-    page.fill(".gac-arena-reasons textarea", "Both <b>odd</b>")
+    comment.fill("Both <b>odd</b>")
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
     page.click(".gac-arena [data-act=reveal]")
     page.wait_for_selector(".gac-battle-card h3 bdi")
@@ -216,21 +232,15 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     page.click(".gac-arena-own li .gac-danger:text-is('Delete for good?')")
     page.wait_for_selector(".gac-arena-own p:text-is('None yet.')")
     page.wait_for_selector(".gac-arena[data-state=empty]")
-
-
-def test_the_same_reasons_are_kept_of_the_next_battle_too(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena()).page
-    to_arena(page)
-    for prompt in ("First", "Second"):
-        begin(page, prompt)
-        answered(page)
-        page.click(".gac-vote[data-outcome=tie]")
-        page.wait_for_selector(".gac-arena-reasons:not([hidden])")
-        page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
-        page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
-        page.focus(".gac-arena-reasons [name=left][value=clear]")
-        page.keyboard.press("r")
-        page.wait_for_selector(".gac-battle-card h3 bdi")
+    begin(page, "Second")
+    answered(page)
+    page.click(".gac-vote[data-outcome=tie]")
+    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
+    page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    page.focus(".gac-arena-reasons [name=left][value=clear]")
+    page.keyboard.press("r")
+    page.wait_for_selector(".gac-battle-card h3 bdi")
 
 
 def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, open_page: Opener) -> None:
@@ -304,9 +314,8 @@ def test_the_names_come_when_the_vote_is_final(
     assert len(names(page)) == 2
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page: Opener, width: int) -> None:
-    watched: Watched = open_page(serve_arena(public=True), viewport={"width": width, "height": 900})
+def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page: Opener) -> None:
+    watched = open_page(serve_arena(public=True))
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")
     with_axe(watched)
@@ -315,7 +324,8 @@ def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page
     page.check(".gac-arena-consent input")
     begin(page)
     answered(page)
-    assert all_findings(watched) == {}
+    for width in watched.at_widths(390, 1280):
+        assert all_findings(watched) == {}, width
     page.check(".gac-arena-views [value=rendered]", force=True)
     assert all_findings(watched, ".gac-battle-card") == {}
     page.click(".gac-vote[data-outcome=left]")
@@ -325,7 +335,8 @@ def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page
     page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")
-    assert all_findings(watched) == {}
+    for width in watched.at_widths(1280, 390):
+        assert all_findings(watched) == {}, width
 
 
 def test_a_host_that_does_not_answer_is_said(serve_arena: ArenaServer, open_page: Opener) -> None:

@@ -12,27 +12,7 @@ AWAITS = ".gac-hint:has-text('Will be asked as soon as the models are ready')"
 BOX, RUN = "#gac-prompt textarea", "#gac-prompt .submit-button"
 
 
-def test_a_question_waits_for_the_models(serve: Server, open_page: Opener) -> None:
-    site = serve()
-    with loading(site.service):
-        page = open_page(site)
-        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
-        page.page.fill(BOX, "early")
-        page.page.press(BOX, "Enter")
-        page.page.wait_for_selector(AWAITS)
-        assert page.page.locator(".gac-notice").is_hidden()
-        page.page.reload()
-        page.page.wait_for_selector(AWAITS)
-        assert page.page.input_value(BOX) == "early"
-    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
-    page.wait_for_end()
-    assert page.page.input_value(BOX) == ""
-    page.page.reload()
-    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
-    assert page.page.locator(AWAITS).count() == 0
-
-
-def test_a_question_that_waits_is_called_off(serve: Server, open_page: Opener) -> None:
+def test_a_question_waits_for_the_models_or_is_called_off(serve: Server, open_page: Opener) -> None:
     """By Stop, which stands where Run stood, by an edit, by clearing it; a double click is one click."""
     site = serve()
     with loading(site.service):
@@ -51,13 +31,23 @@ def test_a_question_that_waits_is_called_off(serve: Server, open_page: Opener) -
             page.page.wait_for_selector(AWAITS, state="detached")
             page.page.wait_for_selector(RUN)
         page.page.fill(BOX, "early")
-    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
-    page.page.wait_for_timeout(300)
-    assert page.page.locator("body.gac-has-run").count() == 0
+        page.page.press(BOX, "Enter")
+        page.page.wait_for_selector(AWAITS)
+        assert page.page.locator(".gac-notice").is_hidden()
+        page.page.reload()
+        page.page.wait_for_selector(AWAITS)
+        assert page.page.input_value(BOX) == "early"
+    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
+    page.wait_for_end()
+    assert page.page.input_value(BOX) == ""
+    page.page.reload()
+    page.page.wait_for_selector(".gac-asked h2:text-is('early')")
+    assert page.page.locator(AWAITS).count() == 0
 
 
 def test_what_a_new_server_refuses_waits_for_its_models(serve: Server, open_page: Opener) -> None:
-    """The page has seen members ready; the server that has begun anew is loading them."""
+    """The page has seen members ready; the server that has begun anew is loading them. Another press calls it off."""
+    waits, again = ".gac-status:has-text('Will be asked as soon as')", "button:text-is('Run again')"
     site = serve()
     page = open_page(site)
     page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
@@ -69,39 +59,14 @@ def test_what_a_new_server_refuses_waits_for_its_models(serve: Server, open_page
         assert page.page.locator(".gac-notice").is_hidden()
     page.page.wait_for_selector(".gac-asked h2:text-is('early')")
     page.wait_for_end()
-
-
-def test_a_run_again_waits_for_the_models(serve: Server, open_page: Opener) -> None:
-    """Refused by a server that has begun anew, then by the page, which knows by now; another press calls it off."""
-    waits, again = ".gac-status:has-text('Will be asked as soon as')", ".gac-asked button:text-is('Run again')"
-    site = serve()
-    page = open_page(site)
-    page.ask("hello")
-    with loading(site.service):
-        page.page.click(again)
-        page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
-        page.page.wait_for_selector(waits)
-        page.page.click(again)
-        page.page.wait_for_selector(waits, state="detached")
-        page.page.wait_for_timeout(700)  # a second click so soon is not meant
-        page.page.click(again)
-        page.page.wait_for_selector(waits)
-        assert page.page.locator(".gac-notice").is_hidden()
-    page.page.wait_for_selector(".gac-board.is-again .gac-again >> nth=2")
-    page.wait_for_end()
-
-
-def test_a_run_again_of_history_waits_for_the_models(serve: Server, open_page: Opener) -> None:
-    """On Compare, where it will be shown; another press calls it off."""
-    waits, again = ".gac-status:has-text('Will be asked as soon as')", ".gac-runs button:text-is('Run again')"
-    site = serve()
-    page = open_page(site)
-    page.ask("hello")
-    with loading(site.service):
-        for is_off in (False, True, False):
-            page.page.click("role=tab[name=History]")
-            page.page.click(again)
-            page.page.wait_for_selector(waits, state="detached" if is_off else "visible")
-        assert page.page.locator(".gac-notice").is_hidden()
-    page.page.wait_for_selector(".gac-board.is-again .gac-again >> nth=2")
-    page.wait_for_end()
+    for where, tab in ((".gac-asked", "Compare"), (".gac-runs", "History")):
+        page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+        with loading(site.service):
+            for is_off in (False, True, False):
+                page.page.click(f"role=tab[name={tab}]")
+                page.page.click(f"{where} {again} >> nth=0")
+                page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
+                page.page.wait_for_selector(waits, state="detached" if is_off else "visible")
+            assert page.page.locator(".gac-notice").is_hidden()
+        page.page.wait_for_selector(".gac-board.is-again .gac-again >> nth=2")
+        page.wait_for_end()

@@ -46,15 +46,15 @@ def with_axe(page: Watched) -> None:
     page.page.add_script_tag(content=axe.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Opener, width: int) -> None:
-    page = open_page(serve(), viewport={"width": width, "height": 900})
+def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
     page.page.wait_for_selector("p.loading", state="detached")  # Gradio's, while the page is put together
     with_axe(page)
     assert all_findings(page) == {}
     page.ask("hello")
     page.ask("and then?")
-    assert all_findings(page) == {}
+    for width in page.at_widths(390, 1280):
+        assert all_findings(page) == {}, width
     page.page.click(".gac-keep summary")
     assert all_findings(page, ".gac-keep") == {}
     page.page.click(".gac-asked button:visible:text-matches('^(Diff|Compare two answers)$')")
@@ -64,6 +64,8 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     page.click_token(1)
     page.page.wait_for_selector(".gac-inspector .gac-bars")
     assert all_findings(page, ".gac-inspector") == {}
+    for width in page.at_widths(390, 768, 1920, 1280):
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     for view in ("winner", "confidence"):
         page.page.check(f".gac-views input[value={view}]", force=True)
         assert hard_to_read(page) == {}, view
@@ -74,26 +76,30 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     page.page.click(".gac-settings summary:has-text('Advanced')")
     page.page.fill("#gac-set-max_new_tokens", "")
     page.page.wait_for_selector(".gac-field-note.is-fault")
-    assert all_findings(page, ".gac-settings") == {}
-    page.page.click(".gac-settings [data-act=close]")
-    assert all_findings(page) == {}
+    for width in page.at_widths(1280, 390):
+        assert all_findings(page, ".gac-settings") == {}, width
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_has_nothing_to_say_of_history_and_about(serve: Server, open_page: Opener, width: int) -> None:
-    page = open_page(serve(), viewport={"width": width, "height": 900})
+def test_axe_has_nothing_to_say_of_history_and_about(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
     with_axe(page)
     page.ask("hello")
-    page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-run-prompt")
-    page.page.click("[data-act=filters]")
-    page.page.check(".gac-choose input")
-    assert all_findings(page) == {}
-    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
-    page.page.click("[data-act=delete-all]")
-    page.page.wait_for_selector(".gac-dialog[open]")
-    assert all_findings(page, ".gac-dialog") == {}
-    page.page.keyboard.press("Escape")
-    page.page.click("role=tab[name=About]")
-    page.page.wait_for_selector(".gac-about")
-    assert all_findings(page) == {}
+    places = []
+    for tab, content in (("Compare", ".gac-board"), ("History", ".gac-history"), ("About", "#gac-about")):
+        page.page.click(f"role=tab[name={tab}]")
+        box = page.page.wait_for_selector(content).bounding_box()
+        assert box is not None
+        places.append((box["x"], box["width"]))
+        if tab == "History":
+            page.page.wait_for_selector(".gac-run-prompt")
+            page.page.click("[data-act=filters]")
+            page.page.check(".gac-choose input")
+        for width in page.at_widths(390, 1280) if tab != "Compare" else ():
+            assert all_findings(page) == {}, (tab, width)
+            assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+        if tab == "History":
+            page.page.click("[data-act=delete-all]")
+            page.page.wait_for_selector(".gac-dialog[open]")
+            assert all_findings(page, ".gac-dialog") == {}
+            page.page.keyboard.press("Escape")
+    assert len(set(places)) == 1, "every tab has the same place"

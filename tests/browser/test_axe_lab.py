@@ -22,8 +22,11 @@ def test_axe_has_nothing_to_say_of_the_lab_and_of_batches(site: Site, open_page:
     for width in page.at_widths(390, 1280):
         assert all_findings(page) == {}, width
     page.page.click("button[role=tab]:has-text('Batch')")
+    page.page.click(".gac-batch .gac-lab-run")
+    page.page.wait_for_selector(".gac-batch .gac-lab-note:text-is('Prompts are missing; give one a line.')")
     page.page.fill("[name=prompts]", "One?")
     page.page.click(".gac-batch .gac-lab-run")
     page.page.wait_for_selector(".gac-batch-table .gac-vote:text-is('Tie')")
     for width in page.at_widths(1280, 390):
         assert all_findings(page) == {}, width
+        assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

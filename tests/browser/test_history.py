@@ -26,7 +26,7 @@ def listed(page: Watched) -> list[str]:
     return page.page.locator(".gac-run-prompt").all_inner_texts()
 
 
-def test_conversations_are_grouped_searched_and_filtered(serve: Server, open_page: Opener) -> None:
+def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_page: Opener) -> None:
     page = with_history(serve(), open_page)
     assert listed(page) == ["gamma", "alpha", "beta"]
     assert page.page.locator(".gac-run-excerpt").all_inner_texts() == ["Paris is the capital."] * 3
@@ -43,33 +43,51 @@ def test_conversations_are_grouped_searched_and_filtered(serve: Server, open_pag
     page.page.click("text=Clear filters")
     page.page.select_option("[name=sort]", "oldest")
     page.page.wait_for_selector(".gac-conversations > li:first-child:has-text('alpha')")
-
-
-def test_a_conversation_is_named_starred_and_deleted(serve: Server, open_page: Opener) -> None:
-    page = with_history(serve(), open_page)
     page.page.click("role=button[name='Name this conversation: alpha']")
     page.page.keyboard.type("<b>Guitars</b>")
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector(".gac-conversation-head h2:text-is('<b>Guitars</b>')")
     page.page.click("role=button[name='Star: gamma']")
     page.page.wait_for_selector("[aria-label='Star: gamma'][aria-pressed=true]")
-    page.page.click('text="Filters"')
     page.page.check("text=Starred only")
-    page.page.wait_for_selector(".gac-conversation >> nth=0")
     page.page.wait_for_function("document.querySelectorAll('.gac-run-prompt').length === 1")
     assert listed(page) == ["gamma"]
     page.page.uncheck("text=Starred only")
     page.page.click("role=button[name='Delete this conversation: <b>Guitars</b>']")
     page.confirm_deletion()
     assert listed(page) == ["gamma"]
+    page.page.reload()
+    page.page.click(".gac-run-open")
+    page.page.wait_for_selector(".gac-asked h2:text-is('gamma')")
+    page.click_token(1)
+    page.page.wait_for_selector(".gac-branch")
 
 
-def test_chosen_runs_are_deleted_together(serve: Server, open_page: Opener) -> None:
+def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: Opener) -> None:
     page = with_history(serve(), open_page)
-    page.page.check("[aria-label='Choose: alpha']")
-    page.page.check("[aria-label='Choose: gamma']")
+    page.page.click(".gac-run-open:has-text('beta')")
+    page.page.wait_for_selector(".gac-turns:has-text('alpha')")
+    page.page.click("role=tab[name=History]")
+    page.page.click("role=button[name='Delete: alpha']")
+    page.confirm_deletion()
+    page.page.click("role=tab[name=Compare]")
+    assert page.text(".gac-turns") == "1 earlier turn was deleted. The conversation continues without it."
+    page.ask("and on")
+    assert "alpha" not in page.text("body")
+    assert "beta" in page.text(".gac-turns")
+    page.page.click("role=tab[name=History]")
+    for prompt in ("beta", "and on"):
+        page.page.check(f"[aria-label='Choose: {prompt}']")
     page.page.click("text=Delete 2 chosen runs")
     page.confirm_deletion()
-    assert listed(page) == ["beta"]
+    assert listed(page) == ["gamma"]
     page.page.click("role=tab[name=Compare]")
     page.page.wait_for_selector(".gac-empty")  # the run that it showed is gone
+    page.page.click("role=tab[name=History]")
+    page.page.click("text=Delete all my data")
+    page.page.click(".gac-dialog >> text=Keep")
+    assert listed(page) == ["gamma"]
+    page.page.click("text=Delete all my data")
+    page.page.click(".gac-dialog button[value=delete]")
+    page.page.wait_for_selector("text=All your data is deleted.")
+    assert listed(page) == []

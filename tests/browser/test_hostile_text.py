@@ -21,38 +21,25 @@ HOSTILE = (
 )
 
 
-def test_hostile_output_is_shown_as_text(serve: Server, open_page: Opener) -> None:
-    site = serve(PlantedEnsemble(pieces=(*HOSTILE, "")))
-    page = open_page(site)
-    page.ask("go on")
-    assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent") == "".join(HOSTILE)
-    assert page.page.locator(".gac-board :is(script, img, svg, a:not(.gac-skip))").count() == 0
+SPLIT = ("<scr", "ipt>al", "ert(1)</", "script>", "<im", "g src=x onerror=alert(2)>")
+FLOOD = ("مرحبا", " بالعالم", "\u202e dlrow", "\n", "z" + "\u0301" * 400, "x" * 3000)
 
 
-def test_a_tag_split_over_tokens_stays_text(serve: Server, open_page: Opener) -> None:
-    pieces = ("<scr", "ipt>al", "ert(1)</", "script>", "<im", "g src=x onerror=alert(2)>")
-    page = open_page(serve(PlantedEnsemble(pieces=pieces)))
-    page.ask("go on")
-    assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent") == "".join(pieces)
-
-
-def test_a_hostile_prompt_is_text_in_board_turns_and_history(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    prompt = "<img src=x onerror=alert(1)> ${alert(2)}"
-    page.ask(prompt)
-    page.ask("second")
-    assert page.text(".gac-turn-prompt") == prompt
+def test_hostile_text_is_shown_as_text_and_keeps_the_layout(serve: Server, open_page: Opener) -> None:
+    """Of members, also where a tag is split over tokens, and of the visitor, also in turns and History."""
+    ensemble, prompt = PlantedEnsemble(), "<img src=x onerror=alert(1)> ${alert(2)}"
+    page = open_page(serve(ensemble))
+    for pieces in (HOSTILE, SPLIT, FLOOD):
+        ensemble.pieces = ensemble.alone = pieces
+        page.ask(prompt if pieces is HOSTILE else f"then {pieces[0]}")
+        shown = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent")
+        assert shown == "".join(pieces)
+        assert page.page.locator(".gac-board :is(script, img, svg, a:not(.gac-skip))").count() == 0
+        assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.text(".gac-status").startswith("Finished")
+    assert page.page.locator(".gac-turn-prompt").first.inner_text() == prompt
     page.page.click("role=tab[name=History]")
     page.page.wait_for_selector(f".gac-run-prompt:text-is('{prompt}')")
-
-
-def test_right_to_left_and_combining_floods_keep_the_layout(serve: Server, open_page: Opener) -> None:
-    flood = "z" + "\u0301" * 400
-    page = open_page(serve(PlantedEnsemble(pieces=("مرحبا", " بالعالم", "\u202e dlrow", "\n", flood, "x" * 3000))))
-    page.ask("go on")
-    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.page.evaluate("getComputedStyle(document.querySelector('.gac-ensemble .gac-line')).direction") == "rtl"
-    assert page.text(".gac-status").startswith("Finished")
 
 
 def test_tokens_without_text_can_be_seen_and_inspected(serve: Server, open_page: Opener) -> None:

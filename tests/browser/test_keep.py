@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Opener, Server
+from tests.browser.conftest import Opener, Server, Watched
 from tests.services.house import until
 from tests.ui.planted import PlantedEnsemble
 
@@ -51,44 +51,36 @@ def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
     assert '<h1 dir="auto">hello</h1>' in Path(download.value.path()).read_text("utf-8")
 
 
-@pytest.mark.parametrize("view", ["gate", "rendered"])
-def test_a_saved_page_stands_alone_and_runs_nothing(
-    serve: Server, open_page: Opener, tmp_path: Path, view: str
-) -> None:
+def test_saved_pages_and_pictures_stand_alone(serve: Server, open_page: Opener, tmp_path: Path) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=HOSTILE)))
     page.ask("<b>hello</b>")
-    page.page.check(f".gac-views input[value={view}]", force=True)
+    for view in ("gate", "rendered"):
+        page.page.check(f".gac-views input[value={view}]", force=True)
+        page.page.click(".gac-keep summary")
+        saved = page.page.context.new_page()
+        dialogs: list[str] = []
+        saved.on("dialog", lambda dialog: dialogs.append(dialog.message))  # noqa: B023 (within this view)
+        saved.goto(saved_as(page, "HTML", tmp_path / "run.html").as_uri())
+        assert saved.inner_text("h1") == "<b>hello</b>"
+        assert saved.locator(":is(script, img, svg, a, iframe, link)").count() == 0
+        assert saved.locator("section").count() == 3
+        assert "<script>alert(2)</script>" in saved.inner_text(".ensemble")
+        assert view == "rendered" or saved.locator(".ensemble .gac-gate-0").count() > 0
+        assert dialogs == []
+        saved.close()
+        page.page.click(".gac-keep summary")
     page.page.click(".gac-keep summary")
-    with page.page.expect_download() as download:
-        page.page.click("text=Save as HTML")
-    path = tmp_path / "run.html"
-    download.value.save_as(path)
-    saved = page.page.context.new_page()
-    dialogs: list[str] = []
-    saved.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    saved.goto(path.as_uri())
-    assert saved.inner_text("h1") == "<b>hello</b>"
-    assert saved.locator(":is(script, img, svg, a, iframe, link)").count() == 0
-    assert saved.locator("section").count() == 3
-    assert "<script>alert(2)</script>" in saved.inner_text(".ensemble")
-    if view == "gate":
-        assert saved.locator(".ensemble .gac-gate-0").count() > 0
-    assert dialogs == []
-    saved.close()
-
-
-def test_a_picture_is_saved(serve: Server, open_page: Opener, tmp_path: Path) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=HOSTILE)))
-    page.ask("hello")
-    page.page.click(".gac-keep summary")
-    with page.page.expect_download() as download:
-        page.page.click("text=Save as PNG")
-    path = tmp_path / "run.png"
-    download.value.save_as(path)
-    data = path.read_bytes()
+    data = saved_as(page, "PNG", tmp_path / "run.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n")
     assert int.from_bytes(data[16:20], "big") == 2400
     assert len(set(data)) > 200, "more than a blank"
+
+
+def saved_as(page: Watched, kind: str, path: Path) -> Path:
+    with page.page.expect_download() as download:
+        page.page.click(f"text=Save as {kind}")
+    download.value.save_as(path)
+    return path
 
 
 def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_page: Opener) -> None:
@@ -181,8 +173,9 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.page.wait_for_selector(".gac-runs li:has-text('other settings best')")
 
 
-def test_the_prompt_is_edited_in_its_place(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
+def test_a_prompt_is_edited_in_its_place_and_one_answer_anew(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble()
+    page = open_page(serve(ensemble))
     page.ask("first")
     page.ask("secnod")
     page.page.click(".gac-asked >> text=Edit")
@@ -192,12 +185,6 @@ def test_the_prompt_is_edited_in_its_place(serve: Server, open_page: Opener) -> 
     page.wait_for_end()
     page.ask("third")
     assert page.page.locator(".gac-turn-prompt").all_inner_texts() == ["first", "second"]
-
-
-def test_one_answer_is_had_anew(serve: Server, open_page: Opener) -> None:
-    ensemble = PlantedEnsemble()
-    page = open_page(serve(ensemble))
-    page.ask("hello")
     before = ensemble.num_steps
     ensemble.alone = ("Rome", "")
     page.page.click("[aria-label='Regenerate: Large']")

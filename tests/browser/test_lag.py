@@ -1,7 +1,7 @@
 """The page keeps up with five streams of 60 tokens per second, from a server that speaks at a steady pace.
 
 The last token of each stream contains its time; a script checks at every frame whether it is shown. On a quiet machine
-`GAC_LAG_TOKENS=1000 pytest -s tests/browser/test_lag.py` prints the lag for the table of docs/performance.md.
+`GAC_LAG_TOKENS=1000 pytest -s -m long tests/browser/test_lag.py` prints the lag for the table of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.browser.conftest import wait_for_start
 from tests.server.site import child
 from tests.server.steady_ensemble import END_MARK, NUM_MEMBERS, TOKENS_PER_S
 
-pytestmark = [pytest.mark.browser, pytest.mark.process]
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.long]
 NUM_TOKENS = int(os.environ.get("GAC_LAG_TOKENS", "40"))
 LAGS = """([mark, count]) => new Promise((resolve) => {
   const lags = new Map();

@@ -37,64 +37,46 @@ def grounds_of_a_load(page: Any) -> set[str]:
     return set(page.evaluate("[...window.grounds]"))
 
 
-@pytest.mark.parametrize(("system", "chosen", "allowed"), [("light", "dark", DARK), ("dark", "light", LIGHT)])
-def test_the_chosen_theme_stays_without_a_flash(
-    serve: Server, open_page: Opener, system: str, chosen: str, allowed: set[str]
-) -> None:
-    page = open_page(serve(), is_new=True, color_scheme=system).page
-    page.select_option("select[name=theme]", chosen)
-    assert page.evaluate("document.body.classList.contains('dark')") == (chosen == "dark")
-    assert grounds_of_a_load(page) <= allowed
-    assert page.evaluate("document.body.classList.contains('dark')") == (chosen == "dark")
-    assert page.input_value("select[name=theme]") == chosen
-    assert "__theme" not in page.url
-    page.emulate_media(color_scheme=chosen)
-    page.emulate_media(color_scheme=system)  # the system changes, the choice does not
-    assert page.evaluate("document.body.classList.contains('dark')") == (chosen == "dark")
-    page.select_option("select[name=theme]", "system")
-    assert page.evaluate("document.body.classList.contains('dark')") == (system == "dark")
-
-
-@pytest.mark.parametrize(("system", "allowed"), [("light", LIGHT), ("dark", DARK)])
-def test_without_a_choice_the_system_s_theme_holds(
-    serve: Server, open_page: Opener, system: str, allowed: set[str]
-) -> None:
-    page = open_page(serve(), is_new=True, color_scheme=system).page
-    assert page.input_value("select[name=theme]") == "system"
-    assert grounds_of_a_load(page) <= {*allowed, "canvas light dark"}
-    other = "dark" if system == "light" else "light"
-    page.emulate_media(color_scheme=other)
-    page.wait_for_function(f"document.body.classList.contains('dark') === {'true' if other == 'dark' else 'false'}")
-
-
-def test_charts_follow_the_chosen_theme(site: Site, open_page: Opener) -> None:
-    page = open_page(site, color_scheme="light").page
-    run_calibration(page)
-    colours = """() => {
-      const label = document.querySelector('#gac-lab-plots svg.marks text');
-      return getComputedStyle(label).fill; }"""
-    light = page.evaluate(colours)
-    page.select_option("select[name=theme]", "dark")
-    page.wait_for_function(f"({colours})() !== '{light}'")
-    page.click("button[role=tab]:has-text('Compare')")
-    page.fill("#gac-prompt textarea", "hello")
-    page.press("#gac-prompt textarea", "Enter")
-    page.click(".gac-ensemble .gac-open")
-    page.wait_for_selector(".gac-figures dd")
-    drawn = "document.querySelector('.gac-plot canvas').toDataURL()"
-    dark = page.evaluate(drawn)
-    page.select_option("select[name=theme]", "light")
-    page.wait_for_function(f"drawn => {drawn} !== drawn", arg=dark)
-    page.select_option("select[name=theme]", "dark")
-    page.wait_for_function(f"drawn => {drawn} === drawn", arg=dark)
-
-
 MOVING = """() => [...document.querySelectorAll('*')].filter((part) => [null, '::before', '::after'].some((pseudo) => {
   const style = getComputedStyle(part, pseudo);
   const lasts = (times) => times.split(', ').some((time) => parseFloat(time) > 0);
   const isAnimated = style.animationName !== 'none' && lasts(style.animationDuration);
   return isAnimated || lasts(style.transitionDuration) || style.scrollBehavior === 'smooth';
 })).map((part) => part.outerHTML.slice(0, 90))"""
+
+
+IS_DARK = "document.body.classList.contains('dark')"
+
+
+@pytest.mark.parametrize(
+    ("system", "chosen", "of_system", "of_choice"), [("light", "dark", LIGHT, DARK), ("dark", "light", DARK, LIGHT)]
+)
+def test_the_theme_is_there_without_a_flash(
+    serve: Server, open_page: Opener, system: str, chosen: str, of_system: set[str], of_choice: set[str]
+) -> None:
+    """The system's, until one is chosen, which stays, also in a plot that is drawn already."""
+    watched = open_page(serve(), is_new=True, color_scheme=system)
+    page = watched.page
+    assert page.input_value("select[name=theme]") == "system"
+    assert grounds_of_a_load(page) <= {*of_system, "canvas light dark"}
+    watched.ask("hello")
+    page.click(".gac-ensemble .gac-open")
+    page.wait_for_selector(".gac-figures dd")
+    plot = "document.querySelector('.gac-plot canvas').toDataURL()"
+    drawn = page.evaluate(plot)
+    page.emulate_media(color_scheme=chosen)  # type: ignore[arg-type]
+    page.wait_for_function(f"{IS_DARK} === {str(chosen == 'dark').lower()}")
+    page.emulate_media(color_scheme=system)  # type: ignore[arg-type]
+    page.select_option("select[name=theme]", chosen)
+    page.wait_for_function(f"drawn => {plot} !== drawn", arg=drawn)
+    assert grounds_of_a_load(page) <= of_choice
+    assert page.input_value("select[name=theme]") == chosen
+    assert "__theme" not in page.url
+    page.emulate_media(color_scheme=chosen)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=system)  # type: ignore[arg-type]
+    assert page.evaluate(IS_DARK) == (chosen == "dark"), "the system changes, the choice does not"
+    page.select_option("select[name=theme]", "system")
+    assert page.evaluate(IS_DARK) == (system == "dark")
 
 
 def test_nothing_moves_for_who_wants_it_so(site: Site, open_page: Opener) -> None:

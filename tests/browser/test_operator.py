@@ -30,11 +30,10 @@ def planted(tmp_path: Path) -> Planted:
     return planted
 
 
-@pytest.fixture(params=[1280, 390])
-def opened(planted: Planted, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    """The page as it comes, at two widths."""
+@pytest.fixture
+def opened(planted: Planted, browser: Browser) -> Iterator[Watched]:
     with served(host_with(operator_page(planted.arena.operator, OperatorOnly("secret")))) as url:
-        context = browser.new_context(viewport={"width": request.param, "height": 900}, locale="en")
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en")
         watched = Watched(context.new_page(), url)
         watched.page.set_default_timeout(WAIT_MS)
         watched.listen()
@@ -62,8 +61,9 @@ def test_from_the_token_to_a_verdict(opened: Watched, planted: Planted) -> None:
     assert "3 votes · 3 flagged · 3 visitors" in burst.inner_text()
     assert "burst 3, agreement 3 · won: zyxone 3" in burst.inner_text()
     assert HOSTILE in page.inner_text("[data-by=pair]")
-    assert all_findings(opened) == {}
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for width in opened.at_widths(390, 1280):
+        assert all_findings(opened) == {}, width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     burst.get_by_role("button", name="Restore all").click()
     page.wait_for_selector(".gac-operator-counts:has-text('0 flagged')")

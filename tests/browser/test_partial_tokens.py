@@ -65,13 +65,6 @@ def test_partial_tokens_are_marked_and_explained(serve: Server, open_page: Opene
     assert "reads tokens 1 to 3 again, together: 日本" in inspect(page, 2)
 
 
-def test_the_same_text_cut_otherwise_is_no_difference(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=("Par", "is", ""), alone=(" Paris", ""))))
-    page.ask("hello")
-    assert page.page.locator(".gac-fork:visible:text('differs')").count() == 0
-    assert page.page.locator(".gac-legend-partial:visible").count() == 0
-
-
 CODE = [  # an answer, and which of its lines are code
     (("Sure:", "\n", "```", "python\nx", " = 1\n``", "`\nSo", "."), [1, 2, 3]),
     (("if x:\n", "  ", "  return"), [1]),
@@ -79,6 +72,10 @@ CODE = [  # an answer, and which of its lines are code
     (("- a\n    ", "- b\n    1. c"), []),
     ((" Two words.", "\n\n", " And", " more."), []),
     (("a", "    ", "b", "\n    ", "\n"), []),
+    (
+        ("So:\n``", "``\n```\nx = 1\n", "````\nUse ```a``` here.\n```b``` too\n~~~\ny\n~", "~~ \nDone."),
+        [1, 2, 3, 4, 7, 8, 9],
+    ),
 ]
 
 
@@ -92,20 +89,3 @@ def test_code_stands_in_a_block_of_its_own(serve: Server, open_page: Opener) -> 
         is_mono = page.page.evaluate(f"{lines}.map(line => getComputedStyle(line).fontFamily.includes('Mono'))")
         assert [index for index, is_code in enumerate(is_mono) if is_code] == code
         assert page.page.evaluate(f"{lines}.map(line => line.textContent).join('')") == "".join(answer)
-
-
-def test_a_run_made_with_other_settings_says_which(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    page.ask("hello")
-    assert not page.page.is_visible(".gac-ran-with")
-    page.page.click(".gac-summary")
-    page.page.get_by_label("Posterior: the member").check()
-    page.page.click(".gac-settings summary:has-text('Advanced')")
-    page.page.get_by_label("Paper: only equal tokens").check()
-    page.page.get_by_label("Stop strings").fill("END\n\\n\\n")
-    page.page.get_by_label("Stop strings").blur()
-    page.page.wait_for_selector("#gac-summary:has-text('posterior weights · paper alignment')")
-    page.page.wait_for_selector("#gac-summary:has-text('2 stop strings')")
-    page.page.wait_for_selector(".gac-ran-with:has-text('equal weights · prefix alignment')")
-    page.ask("again")
-    assert not page.page.is_visible(".gac-ran-with")

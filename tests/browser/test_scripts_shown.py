@@ -63,48 +63,23 @@ MARKS = """() => {
 
 
 def test_every_script_is_shown_as_it_is_written(serve: Server, open_page: Opener) -> None:
+    """In every view; a character of several tokens is one mark; each line reads in its own direction."""
     ensemble = BytesEnsemble([])
     page = open_page(serve(ensemble))
-    for seed in (1, 2, 3):
-        ensemble.tokens = cut_anywhere(ALL_SCRIPTS, seed)
+    for seed, max_bytes in ((1, 5), (2, 3)):
+        ensemble.tokens = cut_anywhere(ALL_SCRIPTS, seed, max_bytes)
         page.ask(f"say it in every script, cut {seed}")
         for view in VIEWS:
             page.page.check(f".gac-views input[value={view}]", force=True)
             assert page.page.evaluate(SHOWN) == [ALL_SCRIPTS, ALL_SCRIPTS, 0, 0], view
             shown, plain = page.page.evaluate(PLACES, ALL_SCRIPTS)
             assert shown == plain, view
-
-
-def test_a_character_of_several_tokens_is_one_mark(serve: Server, open_page: Opener) -> None:
-    ensemble = BytesEnsemble([])
-    page = open_page(serve(ensemble))
-    for seed in (1, 2):
-        ensemble.tokens = cut_anywhere(ALL_SCRIPTS, seed, max_bytes=3)
-        page.ask(f"say it in every script, cut {seed}")
         assert page.page.evaluate(MARKS) == {"split": [], "unmarked": [], "joined": ALL_SCRIPTS, "ends": 1}
-
-
-def test_lines_read_in_their_own_direction(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(BytesEnsemble(cut_anywhere(ALL_SCRIPTS))))
-    page.ask("say it in every script")
     directions = page.page.evaluate(
         "[...document.querySelectorAll('.gac-ensemble .gac-line')].map(l => getComputedStyle(l).direction)"
     )
     expected = ["rtl" if name in ("Arabic", "Hebrew") else "ltr" for name in SCRIPTS]
     assert directions[: len(SCRIPTS)] == expected
-
-
-def test_the_inspector_lists_the_tokens_of_one_character(serve: Server, open_page: Opener) -> None:
-    tokens = [b"a", *(bytes([byte]) for byte in "日".encode()), b" b", b""]
-    page = open_page(serve(BytesEnsemble(tokens)))
-    page.ask("one character")
-    page.click_token(2)
-    page.page.wait_for_selector(".gac-part >> nth=2")
-    assert page.page.locator(".gac-part").all_inner_texts() == ["2", "3", "4"]
-    page.page.click(".gac-part >> nth=1")
-    page.page.wait_for_selector(".gac-inspector h3:text-is('Token 3')")
-    assert "part of the character 日" in page.text(".gac-inspector")
-    assert page.page.locator(".gac-part[aria-current]").inner_text() == "3"
 
 
 def test_what_ends_a_turn_is_one_mark_and_no_text(serve: Server, open_page: Opener) -> None:
@@ -117,13 +92,15 @@ def test_what_ends_a_turn_is_one_mark_and_no_text(serve: Server, open_page: Open
 
 
 def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
+    page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", ""))))
     page.ask("hello")
     assert page.painted("gac-gate-0") == [" is", "\n capital"]
     assert page.painted("gac-winner") == page.painted("gac-doubt") == []
+    assert page.page.locator(".gac-fork:text('differs from token 2 on')").count() == 2
+    assert page.page.locator(".gac-overlay > .gac-fork").count() == 2
     page.page.check(".gac-views input[value=winner]", force=True)
     assert page.painted("gac-winner-0") == ["Paris is the\n capital."]
     page.page.check(".gac-views input[value=plain]", force=True)
     assert page.painted("gac") == []
     page.page.check(".gac-views input[value=confidence]", force=True)
-    assert page.painted("gac-doubt-2") == ["Paris is the\n capital."] * 3  # 60 % each
+    assert page.painted("gac-doubt-2") == ["Paris is the\n capital.", "Paris was", "Paris was"]  # 60 % each

@@ -53,10 +53,10 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
     assert run["prompt"] == "Two <b>?"
     assert [answer["name"] for answer in run["answers"]] == ["Ensemble", "a", "b"]
     assert all(answer["text"] and answer["reason"] for answer in run["answers"])
-    assert ask("batch_vote", run=run["id"], outcome="member:a") == {}
+    assert ask("vote_run", run=run["id"], outcome="member:a") == {}
     assert ask("batch_runs", runs=run["id"])["runs"][0]["outcome"] == "member:a"
-    assert ask("batch_vote", run=run["id"], outcome="") == {}
+    assert ask("vote_run", run=run["id"], outcome="") == {}
     assert ask("batch_runs", runs=run["id"])["runs"][0]["outcome"] is None
-    assert ask("batch_vote", run=run["id"], outcome="member:c")["error"]
+    assert ask("vote_run", run=run["id"], outcome="member:c")["error"]
     assert ask("batch_runs", OTHER_KEY, runs=run["id"])["runs"][0]["error"]
     assert ask("batch_state", OTHER_KEY) == {"batch": None}

@@ -85,26 +85,16 @@ def test_templates_hold_nothing_that_gradio_would_evaluate() -> None:
         assert not re.search(r"\$\{|\{\{|`", path.read_text("utf-8")), path
 
 
-def test_a_view_is_told_with_its_member() -> None:
+def test_members_names_notices_and_addresses_are_text() -> None:
+    """As the operator's file has them; an address only of the web."""
+    hostile = MemberConfig(
+        name="<img src=x onerror=alert(1)>", source="random:1", notice="<b>terms</b>", url='https://x/"><script>'
+    )
+    linked = MemberConfig(name="m", source="random:1", url="javascript:alert(1)")
     base = MemberConfig(name="a<b", source="random:1")
     view = MemberConfig(name="terse", source="random:1", of="a<b", system_prompt="Be terse.")
     with gr.Blocks():
-        told = build_about(Config(members=(base, view))).value
+        told = build_about(Config(members=(hostile, linked, base, view))).value
     assert '<strong>terse</strong> (<span data-t="about.view"></span> a&lt;b)' in told
-
-
-def test_hostile_names_in_the_configuration_are_text() -> None:
-    member = MemberConfig(
-        name="<img src=x onerror=alert(1)>", source="random:1", notice="<b>terms</b>", url='https://x/"><script>'
-    )
-    with gr.Blocks():
-        value = build_about(Config(members=(member,))).value
-    assert "<img" not in value
-    assert "<b>terms" not in value
-    assert "<script" not in value
-
-
-def test_links_of_members_are_web_addresses() -> None:
-    member = MemberConfig(name="m", source="random:1", url="javascript:alert(1)")
-    with gr.Blocks():
-        assert "javascript:" not in build_about(Config(members=(member,))).value
+    for markup in ("<img", "<b>terms", "<script", "javascript:"):
+        assert markup not in told

@@ -13,6 +13,7 @@ from functools import partial
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
 
+from gradio.queueing import Event
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,7 +27,7 @@ from gac_app.server.limits.bodies import (
 )
 from gac_app.server.limits.callers import Caller, Callers, Quota, client_in, cookie_in, make_room, new_cookie
 from gac_app.server.middleware import GRADIO_API, POST_ROUTES, with_start
-from gac_app.server.page.gradio_page import GradioPage, PageEvent
+from gac_app.server.page.gradio_page import GradioPage
 from gac_app.server.page.sessions import Session, Sessions
 from gac_app.ui.requests import HAS_LISTENER, MAX_EVENTS
 
@@ -74,7 +75,7 @@ class Admission:
             [((event, session), session.caller) for event, session in busy],
             caller,
             Quota(EVENTS_PER_VISITOR, self._events_per_client, MAX_EVENTS),
-            lambda pair: self.sessions.abandoned_s(pair[1], pair[0].came_at) > ABANDONED_S,
+            lambda pair: self.sessions.abandoned_s(pair[1], pair[0].enqueue_time) > ABANDONED_S,
             (
                 RefusedError(429, "Your runs before this one have to end first.", 2),
                 RefusedError(429, "There are too many runs at the moment; please try again soon.", 5),
@@ -107,11 +108,11 @@ class Admission:
             if session is None or self._is_overdue(event, session):
                 await self._end(event, session)
 
-    def _is_overdue(self, event: PageEvent, session: Session) -> bool:
-        most_s = ABANDONED_S if self.sessions.had_listener(session, event.came_at) else FIRST_LISTENER_S
-        return self.sessions.abandoned_s(session, event.came_at) > most_s
+    def _is_overdue(self, event: Event, session: Session) -> bool:
+        most_s = ABANDONED_S if self.sessions.had_listener(session, event.enqueue_time) else FIRST_LISTENER_S
+        return self.sessions.abandoned_s(session, event.enqueue_time) > most_s
 
-    async def _end(self, event: PageEvent, session: Session | None) -> None:
+    async def _end(self, event: Event, session: Session | None) -> None:
         """End an event that nobody listens to; what waits in its session does not begin any more."""
         assert self.page is not None  # noqa: S101 (no event without a page)
         if session:

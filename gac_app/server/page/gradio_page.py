@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import gradio
+from gradio import queueing
 
 from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.page.sessions import MAX_SESSIONS
 from gac_app.ui.requests import MAX_EVENTS
-
-
-@dataclass(frozen=True, slots=True)
-class PageEvent:
-    """A queued or running event. `came_at` is monotonic."""
-
-    id: str
-    session_hash: str
-    came_at: float
 
 
 class GradioPage:
@@ -64,19 +55,18 @@ class GradioPage:
         """Whether the session has, or had, a stream to listen to."""
         return session_hash in self._queue.pending_messages_per_session
 
-    def events(self) -> list[PageEvent]:
-        """The queued and running events, oldest first."""
-        events = self._queue.event_ids_to_events.values()
-        return [PageEvent(event._id, event.session_hash, event.enqueue_time) for event in events]
+    def events(self) -> list[queueing.Event]:
+        """The queued and running events, oldest first. Their `enqueue_time` is monotonic."""
+        return list(self._queue.event_ids_to_events.values())
 
-    async def end_event(self, event: PageEvent) -> None:
+    async def end_event(self, event: queueing.Event) -> None:
         """Remove an event without a listener from the queue; a running one ends at its next update. If it was the
         session's last, a late listener is told that there is nothing to wait for.
         """
         queue = self._queue
-        await queue.clean_events(event_id=event.id)
+        await queue.clean_events(event_id=event._id)
         pending = queue.pending_event_ids_session.get(event.session_hash, set())
-        pending.discard(event.id)
+        pending.discard(event._id)
         if not pending:
             queue.pending_event_ids_session.pop(event.session_hash, None)
             queue.pending_messages_per_session.pop(event.session_hash, None)

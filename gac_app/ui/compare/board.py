@@ -83,12 +83,17 @@ def board_functions(service: RunService, computing: Semaphore) -> list[PageFunct
     def read_turns(fields: Fields) -> Reply:
         return {"turns": whole_turns(service.history.look(fields.visitor_key, fields.text("run")))}
 
-    def vote_run(fields: Fields) -> None:
-        run_id, outcome = fields.text("run"), fields.text("outcome")
-        service.history.vote(fields.visitor_key, run_id, outcome)
-
-    def undo_vote(fields: Fields) -> None:
-        service.history.undo_vote(fields.visitor_key, fields.text("run"))
-
     shown_only = [inspect_step, read_tokens, find_forks, read_turns]
-    return [*shown_only, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]
+    return [*shown_only, seen_run, stop_run, saved_run, share_run, voting(service)]
+
+
+def voting(service: RunService) -> PageFunction:
+    """The function by which the script votes on a run."""
+
+    def vote_run(fields: Fields) -> None:
+        if outcome := fields.text("outcome"):
+            service.history.vote(fields.visitor_key, fields.text("run"), outcome)
+        else:
+            service.history.undo_vote(fields.visitor_key, fields.text("run"))
+
+    return vote_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from functools import partial
 from threading import Semaphore
 from typing import Any
@@ -108,9 +108,8 @@ class RunHandlers:
             return
         try:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
-                lines, turns = await self._threads.run(self._opened, key, run)
                 is_live = isinstance(run, LiveRun) and not run.is_settled
-                value = await self._threads.run(self._value, lines, is_live)
+                lines, value, turns = await self._threads.run(self._opened, key, run, is_live)
                 yield value, turns, run.conversation_id, prompt, ""
                 if isinstance(run, LiveRun) and is_live:
                     async with aclosing(_changes(run)) as changes:
@@ -120,30 +119,19 @@ class RunHandlers:
         except GacError as error:
             yield _notice(error)
 
-    def _value(self, lines: RunLines, is_live: bool) -> str:
-        if is_live:
-            return lines.value()
-        with self._computing:
-            return lines.value(is_last=True)
+    def _opened(self, key: str, run: RunView, is_live: bool) -> tuple[RunLines, str, str]:
+        """A run's lines, their first value, and the turns of its conversation."""
 
-    def _opened(self, key: str, run: RunView) -> tuple[RunLines, str]:
-        return self._lines(key, run), turns_beside(run, self._conversation(key, run))
-
-    def _lines(self, key: str, run: RunView) -> RunLines:
         def others() -> tuple[int, str]:
             study = self._lab.running if self._lab else None
             return self._service.num_beside(run), study.study.title if study else ""
 
-        return RunLines(
-            run, self._service.history.run_before(key, run), self._service.history.run_beside(key, run), others
-        )
-
-    def _conversation(self, key: str, run: RunView) -> list[RunView]:
-        """The runs of a run's conversation, in order."""
-        try:
-            return self._service.history.conversation(key, run.conversation_id)
-        except NotFoundError:  # not stored, because the database is unavailable; the answer continues
-            return []
+        history, runs = self._service.history, list[RunView]()
+        lines = RunLines(run, history.run_before(key, run), history.run_beside(key, run), others)
+        with suppress(NotFoundError):  # not stored, because the database is unavailable; the answer continues
+            runs = history.conversation(key, run.conversation_id)
+        with nullcontext() if is_live else self._computing:
+            return lines, lines.value(is_last=not is_live), turns_beside(run, runs)
 
 
 async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:

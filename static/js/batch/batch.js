@@ -127,7 +127,7 @@ class Batch {
       await expectHere();
       return this.trigger("open", { key: visitorKey(), run: run.id });
     }
-    const reply = await this.ask("batch_vote", { run: run.id, outcome });
+    const reply = await this.ask("vote_run", { run: run.id, outcome });
     this.say(reply.error ?? "");
     if (reply.error) return;
     const row = this.rows.find((candidate) => candidate.run?.id === run.id), at = [...row.root.querySelectorAll("button")].indexOf(document.activeElement);

@@ -44,7 +44,7 @@ export class Board {
     this.arrangement = new Arrangement(root, this.part("columns"), this.part("rows"), this.part("layouts"));
     this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextGated(1) });
     this.votes = new Votes(this.part("votes"),
-      (outcome) => this.server.vote_run(this.request({ outcome })), () => this.server.undo_vote(this.request({})));
+      (outcome) => this.server.vote_run(this.request({ outcome })));
     this.inspector = new Inspector(this.part("inspector"),
       (stream, position) => this.server.inspect_step(this.request(stream.key === BESIDE
         ? { run: this.run.beside.run, stream: "ensemble", position } : { stream: stream.key, position })), {

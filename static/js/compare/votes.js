@@ -8,9 +8,9 @@ import { rich, sentence, t } from "../page/words.js";
 const UNDO_S = 10;
 
 export class Votes {
-  /** `send(outcome)` and `undo()` give the server's reply. */
-  constructor(root, send, undo) {
-    Object.assign(this, { root, send, undo, options: [], outcome: null, timer: 0, isBusy: false });
+  /** `send(outcome)` gives the server's reply; no outcome takes the vote back. */
+  constructor(root, send) {
+    Object.assign(this, { root, send, options: [], outcome: null, timer: 0, isBusy: false });
   }
 
   start(run) {
@@ -78,7 +78,7 @@ export class Votes {
   }
 
   async takeBack() {
-    const reply = await answerTo(this.undo());
+    const reply = await answerTo(this.send(""));
     if (reply.error) {
       this.complain(reply.error);
       return;

@@ -61,10 +61,11 @@ def test_a_value_only_grows() -> None:
         say(run, "member:Small", piece, piece)
         values.append(lines.value())
     finish(run, "ensemble")
-    run.status = "finished"
+    run.status, run.is_saved, run.outcome = "aborted", False, "tie"
     values.append(lines.value(is_last=True))
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(values))
-    assert lines_of(values[-1])[-1] == {"done": {"status": "finished", "saved": None, "outcome": None}}
+    assert lines_of(values[-1])[-1] == {"done": {"status": "aborted", "saved": False, "outcome": "tie"}}
+    assert RunLines(run).value().splitlines()[0] != values[0].splitlines()[0], "opened again, it starts the board again"
 
 
 def test_each_token_comes_once_with_its_flags() -> None:
@@ -78,24 +79,6 @@ def test_each_token_comes_once_with_its_flags() -> None:
     assert [index for index, token in enumerate(tokens) if token[2] & 1] == list(GATED)
     assert [index for index, token in enumerate(tokens) if token[2] & 2] == [len(ANSWER) - 1]
     assert {token[3] for token in tokens} == {0}  # the planted winner is the first member
-
-
-def test_a_members_own_steps_are_never_marked_as_gated() -> None:
-    run = run_view()
-    say(run, "member:Small", *ANSWER)
-    tokens = [line for line in lines_of(RunLines(run).value()) if isinstance(line, list)]
-    assert not any(token[2] & 1 for token in tokens)
-
-
-def test_partial_tokens_are_flagged_and_settings_in_words() -> None:
-    run = run_view()
-    run.streams["ensemble"].events += [
-        TokenEvent("a", replace(planted_step(0, "a"), is_partial=True)),
-        TokenEvent("b", planted_step(1, "b")),
-    ]
-    header, *lines = lines_of(RunLines(run).value())
-    assert "prefix alignment" in header["run"]["settings"]
-    assert [bool(line[2] & 8) for line in lines if isinstance(line, list)] == [True, False]
 
 
 def test_the_first_divergence_is_told_once() -> None:
@@ -112,14 +95,6 @@ def test_the_first_divergence_is_told_once() -> None:
     assert forks == [{"fork": [2, 0]}, {"fork": [1, 2]}]
 
 
-def test_an_answer_that_only_ended_sooner_does_not_diverge() -> None:
-    run = run_view()
-    say(run, "ensemble", "a", "b")
-    say(run, "member:Small", "a")
-    finish(run, "member:Small")
-    assert "fork" not in RunLines(run).value()
-
-
 def test_markup_in_a_value_is_escaped_and_comes_back_whole() -> None:
     hostile = "<script>alert(1)</script>${alert(2)}{{alert(3)}}\u2028\n`"
     run = run_view(prompt=hostile)
@@ -131,44 +106,16 @@ def test_markup_in_a_value_is_escaped_and_comes_back_whole() -> None:
     assert next(line for line in lines if isinstance(line, list))[1] == hostile
 
 
-def test_the_same_run_opened_twice_starts_the_board_twice() -> None:
-    run = run_view()
-    first, second = RunLines(run).value(), RunLines(run).value()
-    assert first.splitlines()[0] != second.splitlines()[0]
-
-
-def test_an_end_tells_the_digest_and_whether_it_is_reproducible() -> None:
-    run = run_view()
-    say(run, "ensemble", *ANSWER)
-    ended = FinishedEvent(FinishReason.STOP, "", 7, 0, 0.1, 0.2, {}, digest="3f9a2c8100000000", is_reproducible=True)
-    run.streams["ensemble"].events.append(ended)
-    (end,) = ends_of(run)
-    assert (end["digest"], end["reproducible"], end["again"]) == ("3f9a2c8100000000", True, "")
-
-
-def test_a_rerun_is_compared_stream_by_stream() -> None:
-    before, run = run_view(), run_view()
-    for each, pieces in ((before, ("a", "b")), (run, ("a", "c"))):
-        say(each, "ensemble", *pieces)
-        say(each, "member:Small", "a", "b")
-        say(each, "member:Large", "x")
-    for each, streams in ((before, ["ensemble", "member:Small"]), (run, ["ensemble", "member:Small", "member:Large"])):
-        for stream in streams:
-            finish(each, stream)
-    assert [end["again"] for end in ends_of(run, before)] == [
-        'differs from the run before at token 2: "c" instead of "b"',
-        "same text as the run before, and the same probabilities to six digits",
-        "",  # the one before has not ended
-    ]
-    assert [end["again"] for end in ends_of(run)] == ["", "", ""]
-
-
-def test_a_stream_that_the_run_before_lacks_is_not_compared() -> None:
+def test_only_answers_that_both_ended_are_compared() -> None:
     before, run = run_view(), run_view()
     del before.streams["ensemble"]
-    say(run, "ensemble", "a")
-    finish(run, "ensemble")
-    assert [end["again"] for end in ends_of(run, before)] == [""]
+    for each in (before, run):
+        say(each, "member:Small", "a")
+        say(each, "member:Large", "x")
+    for each, stream in ((run, "ensemble"), (run, "member:Small"), (before, "member:Small"), (run, "member:Large")):
+        finish(each, stream)
+    same = "same text as the run before, and the same probabilities to six digits"
+    assert [end["again"] for end in ends_of(run, before)] == ["", same, ""]
 
 
 def test_a_long_answer_that_was_over_comes_as_tokens_and_text() -> None:
@@ -228,15 +175,6 @@ def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pyte
     so_far = lines.value()
     shares["Small"] = 1.0
     assert new(so_far) == [], "all have read the prompt"
-
-
-@pytest.mark.parametrize(("saved", "outcome"), [(True, "tie"), (False, None)])
-def test_the_last_line_says_how_the_run_ended(saved: bool, outcome: str | None) -> None:
-    run = run_view()
-    run.status, run.is_saved, run.outcome = "aborted", saved, outcome
-    assert lines_of(RunLines(run).value(is_last=True))[-1] == {
-        "done": {"status": "aborted", "saved": saved, "outcome": outcome}
-    }
 
 
 def test_all_of_a_token_and_of_an_end_is_told() -> None:

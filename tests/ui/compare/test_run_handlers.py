@@ -21,7 +21,6 @@ from tests.services.house import listed, until
 from tests.ui.planted import (
     ANSWER,
     KEY,
-    OTHER_KEY,
     PlantedEnsemble,
     planted_config,
     planted_service,
@@ -80,35 +79,22 @@ def test_a_page_is_told_of_changes_and_does_not_ask(tmp_path: Path, monkeypatch:
     service.close()
 
 
-def test_a_second_turn_shows_the_first(service: RunService) -> None:
-    handlers = handlers_of(service)
-    first = collect(handlers.run(KEY, None, "hello", {}))[0]
-    second = collect(handlers.run(KEY, first[2], "and then?", {}))[0]
-    assert second[2] == first[2]
-    assert [(turn["prompt"], turn["answer"]) for turn in json.loads(second[1])] == [("hello", "".join(ANSWER))]
-
-
 def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService) -> None:
     handlers = handlers_of(service)
-    for prompt, message in [("  ", "Enter a prompt"), (None, "has to be text"), (["x"], "has to be text")]:
-        updates = collect(handlers.run(KEY, None, prompt, {}))
-        assert len(updates) == 1
-        assert message in notice_of(updates[0])["message"]
-        assert updates[0][3] == gr.skip()
-    assert listed(service, KEY) == []
-
-
-def test_without_a_key_nothing_starts(service: RunService) -> None:
-    updates = collect(handlers_of(service).run("short", None, "hello", {}))
-    assert "reload the page" in notice_of(updates[0])["message"]
-
-
-def test_before_the_models_are_ready_a_friendly_word_is_said(tmp_path: Path) -> None:
-    service = planted_service(tmp_path)
+    for key, prompt, message in [
+        (KEY, "  ", "Enter a prompt"), (KEY, None, "has to be text"), (KEY, ["x"], "has to be text"),
+        ("short", "hello", "reload the page"),
+    ]:  # fmt: skip
+        [update] = collect(handlers.run(key, None, prompt, {}))
+        assert message in notice_of(update)["message"]
+        assert update[3] == gr.skip()
+    for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
+        assert notice_of(collect(handlers.on("open")(gr.EventData(None, data)))[-1])["message"]
     service.members._ensemble = None
-    updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
-    assert "still loading" in notice_of(updates[0])["message"]
-    service.close()
+    [update] = collect(handlers.run(KEY, None, "hello", {}))
+    assert "still loading" in notice_of(update)["message"]
+    assert notice_of(update)["passes"]
+    assert listed(service, KEY) == []
 
 
 def left(updates: Any, *, is_seen: Any = None) -> str:
@@ -199,57 +185,6 @@ def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None
 
     wait_until_over(service, asyncio.run(two()))
     service.close()
-
-
-def test_a_branch_takes_the_other_token(service: RunService) -> None:
-    handlers = handlers_of(service)
-    first = collect(handlers.run(KEY, None, "hello", {}))[0]
-    run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
-    updates = collect(handlers.on("branch")(event(key=KEY, run=run_id, position=1, token=7)))
-    lines = [json.loads(line) for line in updates[-1][0].splitlines()]
-    assert (lines[0]["run"]["parent"], lines[0]["run"]["branch_position"]) == (run_id, 1)
-    assert [line[1] for line in lines if isinstance(line, list) and line[0] == 0][:2] == ["Paris", " instead"]
-
-
-def test_anothers_run_is_not_opened_rerun_or_branched(service: RunService) -> None:
-    handlers = handlers_of(service)
-    first = collect(handlers.run(KEY, None, "hello", {}))[0]
-    run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
-    assert "no such run" in notice_of(opened(handlers, OTHER_KEY, run_id))["message"]
-    for updates in (
-        handlers.on("rerun")(event(key=OTHER_KEY, run=run_id)),
-        handlers.on("branch")(event(key=OTHER_KEY, run=run_id, position=1, token=7)),
-    ):
-        assert "no such run" in notice_of(collect(updates)[0])["message"]
-
-
-def test_a_stored_run_opens_whole(service: RunService) -> None:
-    handlers = handlers_of(service)
-    last = collect(handlers.run(KEY, None, "hello", {}))[-1]
-    run_id = json.loads(last[0].splitlines()[0])["run"]["id"]
-    shown = opened(handlers, KEY, run_id)
-
-    def tokens(value: str) -> list[Any]:
-        lines = [json.loads(line) for line in value.splitlines()]
-        return sorted(line for line in lines if isinstance(line, list))
-
-    assert tokens(shown[0]) == tokens(last[0])
-    assert shown[4] == ""
-
-
-def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
-    ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
-    service = planted_service(tmp_path, ensemble, max_running=1, max_waiting=0)
-    service.start(KEY, "first", {})
-    updates = collect(handlers_of(service).run(OTHER_KEY, None, "second", {}))
-    assert "queue is full" in notice_of(updates[0])["message"]
-    service.close()
-
-
-def test_odd_event_data_becomes_a_notice(service: RunService) -> None:
-    handlers = handlers_of(service)
-    for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
-        assert notice_of(collect(handlers.on("open")(gr.EventData(None, data)))[-1])["message"]
 
 
 def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -> None:
@@ -367,18 +302,15 @@ class Refusing(Spy):
     ],
 )
 def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call: tuple[Any, ...]) -> None:
+    for settings, changes in ((None, {}), ({"seed": 3}, {"seed": 3})):
+        asked: Any = Refusing()
+        collect(handlers_of(asked).run(KEY, "c", "p", settings))
+        assert asked.calls == [("start", KEY, "p", changes, "c", {"client": ""})]
     service: Any = Refusing()
     [update] = collect(handlers_of(service).on(handler)(event(key=KEY, **data)))
     assert service.calls == [(*call, {"client": ""})]
     assert (notice_of(update)["field"], notice_of(update)["message"]) == ("run", "is refused")
     assert [one == gr.skip() for one in update] == [True] * 4 + [False]
-
-
-@pytest.mark.parametrize(("settings", "changes"), [(None, {}), ({"seed": 3}, {"seed": 3})])
-def test_a_prompt_is_passed_on_with_settings(settings: Any, changes: dict[str, Any]) -> None:
-    service: Any = Refusing()
-    collect(handlers_of(service).run(KEY, "c", "p", settings))
-    assert service.calls == [("start", KEY, "p", changes, "c", {"client": ""})]
 
 
 def test_a_run_of_another_server_is_shown_as_such(tmp_path: Path) -> None:

@@ -25,19 +25,13 @@ def summary_of(**values: Any) -> str:
     return summary
 
 
-def test_defaults_change_nothing() -> None:
+def test_only_what_differs_from_the_defaults_is_a_change() -> None:
     assert changes_from(CONFIG, {}) == changes_from(CONFIG, DEFAULTS) == {}
-
-
-def test_only_what_differs_is_a_change() -> None:
     assert changes_from(CONFIG, {**DEFAULTS, "threshold": 0.7, "seed": 3}) == {"threshold": 0.7, "seed": 3}
     assert changes_from(CONFIG, {"threshold": 0.7}) == {"threshold": 0.7}
-
-
-def test_own_weights_count_where_they_are_chosen() -> None:
     own = {"Small": 3, "Large": 1}
     assert changes_from(CONFIG, {"weights": "own", "own_weights": own}) == {"weights": own}
-    assert changes_from(CONFIG, {"own_weights": own}) == {}
+    assert changes_from(CONFIG, {"own_weights": own}) == {}, "they count where they are chosen"
 
 
 @pytest.mark.parametrize(
@@ -143,9 +137,6 @@ def test_parameters_have_an_effect_where_their_rule_is_chosen() -> None:
     assert {"combine.power.exponent", "weights.posterior.decay"} < params == idle()
     assert params - idle(combine="power") == {"combine.power.exponent"}
     assert idle(combine="power", members=["Small"]) == params
-
-
-def test_a_parameter_of_a_lone_member_says_that_it_is_alone() -> None:
     reasons = idle_of(CONFIG, {**DEFAULTS, "members": ["Small"]})
     assert reasons["combine.power.exponent"] == reasons["combine"] == "Only one member takes part."
 
@@ -170,13 +161,6 @@ def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
 def test_every_field_is_known_to_the_settings() -> None:
     assert {field.name for field in fields_of(CONFIG)} | {"gate"} == set(DEFAULTS)
     assert next(item for item in spec_of(CONFIG) if item["name"] == "seed")["min"] == 0
-
-
-def test_a_summary_says_what_matters() -> None:
-    assert "gate Small · others asked below 50 %" in summary_of()
-    assert "others always asked" in summary_of(threshold=1.01)
-    assert "every step combined" in summary_of(mode="every-step")
-    assert "temperature 0.7" in summary_of(temperature=0.7)
 
 
 def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
