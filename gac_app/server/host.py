@@ -36,6 +36,7 @@ from gac_app.services.completions.completions import Completions
 from gac_app.services.lab.lab import Lab
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.runs.runs import RunService
+from gac_app.ui.assets import first_markup
 from gac_app.ui.page import build_page, page_assets
 
 # Features of Gradio that would otherwise be open: run recorder, monitor, error texts for everybody.
@@ -188,7 +189,7 @@ def _options(
         *api_paths,
         *sign_in,
         Middleware(EventMiddleware, admission=admission),
-        Middleware(PageDocument, callers=admission.callers),
+        Middleware(PageDocument, callers=admission.callers, first=first_markup()),
     ]
     return {"lifespan": lifespan, "middleware": middleware, "routes": [*sign_in_routes, SCRIPT_ROUTE, *routes]}
 

@@ -186,8 +186,10 @@ def _recommendation(found: SweepReport) -> list[str]:
         return [f"Too few questions to recommend a threshold; {ENOUGH_QUESTIONS} or more are needed."]
     if not (best := found.recommended):
         return ["No threshold tried reaches every step's 95 % interval."]
-    share = f"{best.share_ensembled:.1%} of the steps ensembled"
-    told = [f"Recommended: {best.system.name}, {share}, not below every step's 95 % interval."]
+    told = [
+        f"Recommended: {best.system.name}, {best.share_ensembled:.1%} of the steps ensembled, "
+        "not below every step's 95 % interval."
+    ]
     if found.sufficient_members:
         told.append(f"Not below it either, alone: {', '.join(found.sufficient_members)}.")
     return told

@@ -10,7 +10,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gac_app.recent import Recent
 from gac_app.server.limits.callers import Callers, client_in
-from gac_app.ui.assets import first_markup
 from gac_app.ui.requests import ACCOUNT
 
 PATHS = ("/", "/config")
@@ -24,13 +23,15 @@ _ADDRESS = ("host", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix
 class PageDocument:
     """Middleware: answers `PATHS` from memory; who is signed in has a document of their own, which names them.
 
+    Args:
+        first: markup for the beginning of the page's head.
+
     Raises:
         RefusedError: (429) where a client asks for too many that are not kept.
     """
 
-    def __init__(self, app: ASGIApp, callers: Callers) -> None:
-        self.app, self._callers = app, callers
-        self._first = first_markup().encode()
+    def __init__(self, app: ASGIApp, callers: Callers, first: str) -> None:
+        self.app, self._callers, self._first = app, callers, first.encode()
         self._kept: Recent[tuple[object, ...], list[Message]] = Recent(MAX_KEPT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

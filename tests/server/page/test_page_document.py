@@ -13,10 +13,10 @@ from starlette.middleware import Middleware
 
 from gac_app.server.limits.callers import Callers
 from gac_app.server.page.page_document import MAX_KEPT, PATHS, PageDocument
-from gac_app.ui.assets import first_markup
 from gac_app.ui.requests import ACCOUNT
 from tests.server.conftest import HERE
 
+FIRST = "<!-- first -->"
 WORDS = "é word" * 20_000
 FAULTS = {"broken": 500, "moved": 307, "missing": 404}
 
@@ -28,7 +28,7 @@ def written() -> Counter[str]:
 
 @pytest.fixture
 def client(written: Counter[str]) -> Iterator[TestClient]:
-    host = FastAPI(middleware=[Middleware(PageDocument, callers=Callers(64))])
+    host = FastAPI(middleware=[Middleware(PageDocument, callers=Callers(64), first=FIRST)])
 
     @host.get("/")
     @host.get("/config")
@@ -52,7 +52,7 @@ def client(written: Counter[str]) -> Iterator[TestClient]:
 def test_it_is_written_once_and_sent_whole(client: TestClient, written: Counter[str], path: str) -> None:
     for encoding in ("identity", "gzip, br", "br", "gzip"):
         answer = client.get(path, headers={"Accept-Encoding": encoding})
-        assert answer.text == f"<head>{first_markup()}{HERE}{path}{WORDS}"
+        assert answer.text == f"<head>{FIRST}{HERE}{path}{WORDS}"
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert ("gzip" in encoding) == (answer.headers.get("content-encoding") == "gzip")
     assert written.total() == 2, "compressed, and not"
