@@ -12,7 +12,7 @@ AWAITS = ".gac-hint:has-text('Will be asked as soon as the models are ready')"
 BOX, RUN = "#gac-prompt textarea", "#gac-prompt .submit-button"
 
 
-def test_a_question_waits_for_the_models_or_is_called_off(serve: Server, open_page: Opener) -> None:
+def test_a_question_waits_or_is_called_off(serve: Server, open_page: Opener) -> None:
     """By Stop, which stands where Run stood, by an edit, by clearing it; a double click is one click."""
     site = serve()
     with loading(site.service):

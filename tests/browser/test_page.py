@@ -102,7 +102,7 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
     page.page.wait_for_selector(f".gac-of-branch:has-text('{words}')")
 
 
-def test_a_run_goes_on_after_a_vote_and_a_reload_until_stopped(serve: Server, open_page: Opener) -> None:
+def test_a_live_run_outlives_a_vote_and_a_reload(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
     page.ask("first", and_wait=False)
     page.wait_for_tokens(6)
@@ -176,7 +176,7 @@ def test_back_and_forward_go_from_run_to_run_and_tab_to_tab(serve: Server, open_
     assert page.page.locator(".gac-turns .gac-turn-prompt").all_inner_texts() == ["first", "second"]
 
 
-def test_a_prompt_is_asked_by_keys_examples_and_after_a_reload(serve: Server, open_page: Opener) -> None:
+def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -> None:
     box = "#gac-prompt textarea"
     page = open_page(serve())
     page.page.fill(box, "   ")

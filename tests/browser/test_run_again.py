@@ -19,7 +19,7 @@ def said_again(page: Watched) -> list[str]:
     return page.page.locator(".gac-again").all_inner_texts()
 
 
-def test_a_digest_is_copied_whole_and_says_if_it_will_come_again(serve: Server, open_page: Opener) -> None:
+def test_a_digest_is_copied_and_says_if_it_comes_again(serve: Server, open_page: Opener) -> None:
     ensemble = PlantedEnsemble()
     page = open_page(serve(ensemble), permissions=["clipboard-read", "clipboard-write"])
     page.ask("hello")

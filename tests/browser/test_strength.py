@@ -39,7 +39,7 @@ def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
-def test_the_advice_comes_with_a_result_until_it_is_followed(lab: Lab, site: Site, open_page: Opener) -> None:
+def test_advice_comes_with_a_result_until_followed(lab: Lab, site: Site, open_page: Opener) -> None:
     watched = open_page(site)
     page = watched.page
     page.click("button[role=tab]:has-text('Lab')")

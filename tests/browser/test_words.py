@@ -211,7 +211,7 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
     assert page.evaluate(of_page, "seed 3180639050373192") == "Seed 3180639050373192"
 
 
-def test_a_language_without_a_table_is_english_and_a_choice_stays(serve: Server, open_page: Opener) -> None:
+def test_other_languages_are_english_and_a_choice_stays(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), locale="fr-FR")
     assert page.page.get_by_role("tab").first.inner_text() == "Compare"
     page.ask("hello")
