@@ -129,15 +129,23 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
 def test_a_run_ends_soon_after_its_last_page_has_left(house: House) -> None:
     service = house.service(slow_models())
     unseen, shown = (begun(service.start(ALICE, "Go on", LONG)) for _ in range(2))
+
+    def leave(unseen_s: float) -> None:
+        with service.following(shown):
+            service._runner.unseen_s = unseen_s
+
+    service._runner.unseen_s = 10 * WAIT_S
     with service.following(unseen):
         with service.following(unseen):
             pass
         assert not unseen.is_stopping.is_set()
     assert ended(unseen).status == RunStatus.ABORTED, "no page has shown it"
-    service._runner.unseen_s = 0.1
     service.note_seen(ALICE, shown.id)
-    with service.following(shown):
-        pass
+    leave(0.1)
     with service.following(shown):
         assert not shown.over.wait(0.3), "a page is back"
+    leave(0.1)
+    leave(10 * WAIT_S)
+    assert not shown.over.wait(0.3), "a page was back since"
+    leave(0.05)
     assert ended(shown).status == RunStatus.ABORTED
