@@ -70,13 +70,12 @@ def import_lines(
 
     For a mirror, give all files, oldest first: a file may mark entries of another file as deleted.
     """
-    from gac_app.services.mirror.exports import Exports
     from gac_app.services.mirror.files import import_files
 
     with closing(_store(config)) as store:
         gc.freeze()  # else collecting takes a quarter of the time
         gc.set_threshold(20_000)
-        done = import_files(Exports(store), files)
+        done = import_files(store, files)
     typer.echo(str(done))
     if done.num_bad:
         raise RequestError("import", f"some lines are bad and were skipped\n{done.reasons}")

@@ -1,9 +1,9 @@
-"""Exports and imports of votes and runs: a visitor's own, or everything for the operator."""
+"""Exports of votes and runs: a visitor's own, or everything for the operator."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -11,14 +11,14 @@ from gac_app.arena.outcomes import Origin
 from gac_app.errors import RequestError
 from gac_app.services.exports.formats import Format, parts
 from gac_app.services.exports.judged import judged
-from gac_app.services.mirror.lines import Line, stamp_of, written_line
+from gac_app.services.mirror.lines import stamp_of, written_line
 from gac_app.storage import RunStatus, Store, StoredBattle
 
 logger = logging.getLogger(__name__)
 
 
 class Exports:
-    """Writes stored runs and votes to files, and reads JSON Lines back.
+    """Writes stored runs and votes to files.
 
     Args:
         open_battles: gives the ids of battles that must not be exported yet.
@@ -71,16 +71,6 @@ class Exports:
         for battle_id, num_judgements in self._store.battles.agreed():
             yield battle_id, str(num_judgements)
 
-    def check_storage(self) -> None:
-        """Raise StorageError if the database cannot be written."""
-        self._store.check()
-
-    def import_lines(self, lines: Sequence[Line]) -> tuple[int, int]:
-        """Import lines in one transaction: how many were new, how many deleted here. Raises StorageError."""
-        runs = [line for line in lines if "run_id" in line and "battle_id" not in line]
-        battles = [_battle(line) for line in lines if "battle_id" in line]
-        return self._store.import_records(runs, battles).result()
-
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
     """A file of battles."""
@@ -114,7 +104,3 @@ def _battle_lines(battles: Iterable[StoredBattle]) -> Iterator[str]:
 def _as_line(battle: StoredBattle) -> dict[str, Any]:
     line = {field.name: getattr(battle, field.name) for field in fields(battle)}
     return {**line, "judgements": list(battle.judgements)}
-
-
-def _battle(line: Mapping[str, Any]) -> StoredBattle:
-    return StoredBattle(**{**line, "judgements": tuple(line["judgements"])})

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from gac_app.errors import RequestError, StorageError
-from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of, stamp_of
-from gac_app.storage import DeletedIds
+from gac_app.storage import DeletedIds, Store, StoredBattle
 
 _AT_ONCE, _BYTES_AT_ONCE = 2000, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
 _MAX_NAMED = 20  # bad lines
@@ -101,7 +102,7 @@ def deletion_line(gone: DeletedIds) -> str:
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
 
 
-def import_files(exports: Exports, paths: Sequence[Path]) -> ImportResult:
+def import_files(store: Store, paths: Sequence[Path]) -> ImportResult:
     """Import what the database lacks. Importing the same files again changes nothing.
 
     Args:
@@ -111,20 +112,20 @@ def import_files(exports: Exports, paths: Sequence[Path]) -> ImportResult:
         StorageError: the database failed; lines imported before stay.
         OSError: a file cannot be read.
     """
-    return import_indexed(exports, index_of(paths))
+    return import_indexed(store, index_of(paths))
 
 
 def _go_on(_num_done: int, _num: int) -> bool:
     return True
 
 
-def import_indexed(exports: Exports, index: Index, on_progress: OnProgress = _go_on) -> ImportResult:
+def import_indexed(store: Store, index: Index, on_progress: OnProgress = _go_on) -> ImportResult:
     """As `import_files`, of files that were read once."""
     places = sorted(place for key, place in index.places.items() if key not in index.deleted)
     num_new = num_gone = num_done = 0
     num_bad = index.bad.num
     for batch in _batches(places, index.bad):
-        new, gone = _import_batch(exports, batch, index.bad)
+        new, gone = _import_batch(store, batch, index.bad)
         num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
         if not on_progress(num_done, len(places)):
             break
@@ -133,17 +134,20 @@ def import_indexed(exports: Exports, index: Index, on_progress: OnProgress = _go
     return ImportResult(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
 
 
-def _import_batch(exports: Exports, batch: Sequence[tuple[_Place, Line]], bad: BadLines) -> tuple[int, int]:
+def _import_batch(store: Store, batch: Sequence[tuple[_Place, Line]], bad: BadLines) -> tuple[int, int]:
     """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
+    runs = [line for place, line in batch if not place.is_battle]
+    lines = [line for place, line in batch if place.is_battle]
+    battles = [StoredBattle(**{**line, "judgements": tuple(line["judgements"])}) for line in lines]
     try:
-        return exports.import_lines([line for _, line in batch])
+        return store.import_records(runs, battles).result()
     except StorageError as error:
-        exports.check_storage()  # raises if the database fails, not only these lines
+        store.check()  # raises if the database fails, not only these lines
         if len(batch) == 1:
             place, _ = batch[0]
             bad.note(place.path, place.number, str(error))
             return 0, 0
-    counts = [_import_batch(exports, [one], bad) for one in batch]
+    counts = [_import_batch(store, [one], bad) for one in batch]
     return sum(new for new, _ in counts), sum(gone for _, gone in counts)
 
 
@@ -166,14 +170,11 @@ def _batches(places: Sequence[_Place], bad: BadLines) -> Iterator[list[tuple[_Pl
 
 def _texts(places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:
     """The text of every place, in order; mostly places of one file follow each other."""
-    at = 0
-    while at < len(places):
-        with places[at].path.open("rb") as file:
-            path = places[at].path
-            while at < len(places) and places[at].path is path:
-                file.seek(places[at].offset)
-                yield places[at], file.readline(MAX_LINE_BYTES + 1)
-                at += 1
+    for path, here in groupby(places, attrgetter("path")):
+        with path.open("rb") as file:
+            for place in here:
+                file.seek(place.offset)
+                yield place, file.readline(MAX_LINE_BYTES + 1)
 
 
 def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
@@ -186,7 +187,7 @@ def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
             if num_done % _AT_ONCE == 0 and not on_progress(num_done, 0):
                 return index
             try:
-                line = cast("dict[str, Any]", line_of(text))
+                line = line_of(text)
             except RequestError as error:
                 index.bad.note(path, number, error.message)
                 continue

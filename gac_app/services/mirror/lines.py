@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -18,10 +18,9 @@ MAX_LINE_BYTES = 256 * 2**20  # four answers of 32,768 tokens fit
 _MAX_DEPTH = 24
 _MAX_REASON_CHARS = 160
 
-Line = RunLine | DamagedRun | BattleLine | Deletion
+Line = dict[str, Any]  # a run, a damaged run, a battle, or what is deleted
 
-_RUN, _DAMAGED = TypeAdapter(RunLine), TypeAdapter(DamagedRun)
-_BATTLE, _DELETION = TypeAdapter(BattleLine), TypeAdapter(Deletion)
+_RUN, _DAMAGED, _BATTLE, _DELETION = map(TypeAdapter[Line], (RunLine, DamagedRun, BattleLine, Deletion))
 
 
 def written_line(line: Mapping[str, Any]) -> str:
@@ -31,8 +30,8 @@ def written_line(line: Mapping[str, Any]) -> str:
 
 def checked_before(text: bytes) -> Line:
     """As `line_of`, of a text that it has taken. Battles, which it does not change, are not checked again."""
-    line: dict[str, Any] = orjson.loads(text)
-    return cast("BattleLine", line) if "battle_id" in line else _checked(line)
+    line: Line = orjson.loads(text)
+    return line if "battle_id" in line else _checked(line)
 
 
 def line_of(text: bytes) -> Line:
@@ -55,7 +54,7 @@ def stamp_of(line: Mapping[str, Any]) -> str:
     return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
 
 
-def _checked(line: dict[str, Any]) -> Line:
+def _checked(line: Line) -> Line:
     if not is_shallow(line, _MAX_DEPTH):
         raise RequestError("line", f"is nested more than {_MAX_DEPTH} levels deep")
     try:
@@ -63,9 +62,7 @@ def _checked(line: dict[str, Any]) -> Line:
             return _BATTLE.validate_python(line)
         if "deleted" in line:
             return _DELETION.validate_python(line)
-        if line.get("status") == RunStatus.DAMAGED:
-            return _DAMAGED.validate_python(line)
-        return _RUN.validate_python(line)
+        return (_DAMAGED if line.get("status") == RunStatus.DAMAGED else _RUN).validate_python(line)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         reason = f"{path_of(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"

@@ -177,7 +177,7 @@ class Mirror:
         if gone != DeletedIds():
             self.deleted(gone)
             self.settle_deletions()
-        result = import_indexed(self._exports, index, self._note_progress)
+        result = import_indexed(self._store, index, self._note_progress)
         if self._worker.is_closed:
             return
         logger.info("read from the mirror: %s", result)

@@ -14,7 +14,6 @@ from gac_app.storage import AnswerRecord, NewRun, Store
 
 logger = logging.getLogger(__name__)
 
-_GROWTH = 1.01  # of the answers' length, between two writes of what they have so far
 _NUM_THREADS = 4  # that pack answers, so that a long one holds up neither the next run nor, mostly, other answers
 
 

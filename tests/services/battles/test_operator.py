@@ -15,10 +15,10 @@ from gac_app.arena.outcomes import Origin
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.lines import line_of
 from tests.databases import statements
 from tests.services.battles.test_arena import NAMES, Arena
 from tests.services.house import ALICE, BOB, House
+from tests.services.mirror.test_exports import imported
 from tests.ui.planted_votes import plant_vote
 
 
@@ -115,7 +115,7 @@ def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
     arena.service.operator.judge({"by": "burst", "name": "home", "verdict": "restored"})
     lines = list(Exports(arena.store).lines())
     assert not any(client in line for line in lines for client in ("school", "elsewhere", '"client"'))
-    assert Exports(arena.store).import_lines([line_of(line.encode()) for line in lines]).num_new == 0
+    assert imported(arena.store, lines).num_new == 0
     rows = json.loads(b"".join(Exports(arena.store).content(Format.LMSYS, [Origin.PEOPLE])))
     assert sorted(row["flags"] for row in rows) == ["", "", "burst agreement dropped", "dropped", "dropped"]
 

@@ -60,7 +60,7 @@ def imported(store: Store, lines: list[str | bytes] | list[str]) -> ImportResult
     with NamedTemporaryFile() as file:
         file.writelines(line if isinstance(line, bytes) else line.encode() for line in lines)
         file.flush()
-        return import_files(Exports(store), [Path(file.name)])
+        return import_files(store, [Path(file.name)])
 
 
 def reveal_all(arena: Arena) -> None:

@@ -87,7 +87,7 @@ def changed(line: Json, path: tuple[str | int, ...], value: object) -> Json:
 def imported(store: Store, folder: Path, texts: list[str]) -> ImportResult:
     file = folder / "lines.jsonl"
     file.write_text("\n".join([*texts, ""]), errors="surrogatepass")
-    return import_files(Exports(store), [file])
+    return import_files(store, [file])
 
 
 def everything_works(store: Store) -> None:

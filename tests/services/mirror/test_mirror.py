@@ -220,11 +220,11 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
         settled(mirror)
     files = list((tmp_path / "mirror").iterdir())
     store = house.store()
-    assert import_files(Exports(store), files).num_new == len(lines(tmp_path)) - 1
+    assert import_files(store, files).num_new == len(lines(tmp_path)) - 1
     store.adopt(ALICE).result()
     assert store.load_run(ALICE, run.id).outcome == "tie"
     files[0].write_text(files[0].read_text() + "no json\n")
-    again = import_files(Exports(store), files)
+    again = import_files(store, files)
     assert (again.num_new, again.num_bad) == (0, 1)
     assert f"{files[0].name}, line {len(lines_of(files[0]))}: invalid JSON" in again.reasons
     store.close()
@@ -245,10 +245,10 @@ def test_an_import_counts_what_is_deleted_in_another_file(tmp_path: Path, house:
     deleted.write_text("\n".join(by_kind[True]) + "\n")
     num_kept = len(by_kind[False]) - 1
     store = house.store()
-    assert import_files(Exports(store), [told, deleted]) == ImportResult(num_kept, 0, 1, 0)
+    assert import_files(store, [told, deleted]) == ImportResult(num_kept, 0, 1, 0)
     store.close()
     own = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
-    assert import_files(Exports(own), [told]) == ImportResult(0, num_kept, 1, 0)
+    assert import_files(own, [told]) == ImportResult(0, num_kept, 1, 0)
     own.close()
 
 
