@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from gac_app.errors import ConfigError, RequestError
-from gac_app.member_config import MemberConfig, RayConfig, RayShare, with_views
+from gac_app.member_config import MemberConfig, RayConfig, RayShare, plugin_beside, with_views
 from gac_app.settings import RULE_PARAMS, Settings
 from gac_app.validation import Frozen, fault_of
 
@@ -140,7 +140,7 @@ class Config(Frozen):
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
     cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
     examples: tuple[str, ...] = ()  # prompts offered on the page
-    plugins: tuple[str, ...] = ()  # Python files (relative to this one) and modules that add rules
+    plugins: tuple[Annotated[str, BeforeValidator(plugin_beside)], ...] = ()  # Python files and modules that add rules
 
     _check_rules: Callable[[Settings], None] | None = PrivateAttr(None)
 

@@ -12,11 +12,8 @@ from pydantic import ValidationError
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError
-from gac_app.member_config import Example
-from gac_app.validation import message_of, path_of, shortened
-
-MAX_CONFIG_BYTES = 1_000_000
-
+from gac_app.member_config import FOLDER
+from gac_app.validation import message_of, path_of, shortened, text_of
 
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in names of files, and in messages
 
@@ -71,7 +68,9 @@ def load_config(
         ConfigError: names the file, the key's path and the expected value.
     """
     try:
-        data = yaml.load(_text_of(path, str(path)), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        data = yaml.load(text_of(path), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
@@ -87,7 +86,7 @@ def config_of(
     """Check the values of a configuration.
 
     Args:
-        folder: of relative plug-ins and sources.
+        folder: of relative plug-ins, sources, adapters and examples.
         overrides: see `load_config`.
         where: what messages begin with.
 
@@ -95,57 +94,14 @@ def config_of(
         ConfigError: names the key's path and the expected value.
     """
     merged = _merge(dict(data), overrides or {})
-    if "members" in merged:
-        merged["members"] = _with_examples(merged["members"], folder)
     try:
-        config = Config.model_validate(merged)
+        return Config.model_validate(merged, context={FOLDER: folder.absolute()})
     except ValidationError as error:
         items = error.errors()
         # A list with wrong items is also reported as too short; report only the items.
         deeper = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
         lines = [f"{where}{_located(item)}" for item in items if item["loc"] not in deeper]
         raise ConfigError("\n".join(lines)) from None
-    folder = folder.absolute()
-    plugins = tuple(str(folder / plugin) if plugin.endswith(".py") else plugin for plugin in config.plugins)
-    members = tuple(member.beside(folder) for member in config.members)
-    return config.model_copy(update={"plugins": plugins, "members": members})
-
-
-def _with_examples(members: Any, folder: Path) -> Any:
-    """The given members, with the examples that stand in files. Raises ConfigError."""
-    if not isinstance(members, list | tuple):
-        return members
-    return [
-        {**member, "examples": _examples_in(folder / member["examples"], member.get("name"))}
-        if isinstance(member, Mapping) and isinstance(member.get("examples"), str)
-        else member
-        for member in members
-    ]
-
-
-def _examples_in(path: Path, view: Any) -> list[Example]:
-    where, found = f"members.{view}.examples: {path}", list[Example]()
-    for number, line in enumerate(_text_of(path, where).split("\n"), start=1):
-        try:
-            found += [Example.model_validate_json(line)] if line.strip() else []
-        except ValidationError:
-            form = '{"question": "...", "answer": "..."}'
-            raise ConfigError(f"{where}, line {number}: invalid example {shortened(line)}; expected {form}") from None
-    if not found:
-        raise ConfigError(f"{where}: has no examples; expected one a line")
-    return found
-
-
-def _text_of(path: Path, where: str) -> str:
-    """The text of a file of the configuration. Raises ConfigError, which begins with `where`."""
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{where}: larger than {MAX_CONFIG_BYTES:,} bytes; this is not the right file")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{where}: is not UTF-8 text") from None
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

