@@ -15,7 +15,6 @@ from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import Task, load_task
 from gac_app.settings import Settings
-from tests.decoding.conftest import make
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
 from tests.fakes import config_of
 
@@ -56,12 +55,6 @@ def test_a_chat_goes_through_the_template(form: str, raw: bool, monkeypatch: pyt
     assert (given.is_right, asked_raw) == (True, [raw])
 
 
-def test_a_member_alone_is_asked_alone() -> None:
-    fake = FakeEnsemble({"Italy": " Rome"})
-    assert _ask(fake, "nq", 1, "alone:b").is_right
-    assert fake.asked[0][1] == "b"
-
-
 @pytest.mark.parametrize(
     ("failure", "error"),
     [
@@ -89,14 +82,3 @@ def test_the_choice_with_the_least_bits_per_byte_is_the_answer() -> None:
     assert given.log_probs == pytest.approx((-6 * math.log(2), -5.5 * math.log(2)))
     fake.bits = {" green": 1.0, " blue": 0.9}
     assert _ask(fake, "piqa", 0, "every-step").is_right
-
-
-@pytest.mark.parametrize("system", ["alone:m2", "every-step", "gate@0.5", "every-step+prefix", "every-step+posterior"])
-def test_the_engine_itself_answers_both_kinds(system: str) -> None:
-    with_random_members = make(1, 2)
-    for task, question in (("nq", CAPITALS[0]), ("arc_challenge", CHOICES[0])):
-        given = answer(with_random_members, load_task(task), question, parse_system(system, with_random_members.config))
-        assert given.error == ""
-        assert given.num_tokens > 0
-        assert 0 <= given.num_ensembled <= given.num_tokens
-        assert (given.num_ensembled == 0) == system.startswith("alone")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import cast
 
@@ -111,18 +110,6 @@ def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
     temperatures = [settings.temperature for _, _, settings in fake.asked]
     assert (temperatures.count(0.0), temperatures.count(0.7)) == (6, 6)
     assert len(list(tmp_path.iterdir())) == 2 + 4, "a cache for each system and each candidate"
-
-
-@pytest.mark.slow
-def test_the_command_shows_only_what_was_asked_for(folder: Path) -> None:
-    names = "every-step,vote+samples=2,mbr,lowest-perplexity"
-    done = call(folder, "eval", "--systems", names, "--json", task="nq", data="answers")
-    assert done.exit_code == 0, done.exception
-    found = json.loads(done.stdout)["systems"]
-    assert list(found) == names.split(",")
-    assert [found[name]["share_ensembled"] for name in names.split(",")[1:]] == [0, 0, 0]
-    again = call(folder, "eval", "--systems", names, "--json", task="nq", data="answers")
-    assert "60 of 60 answers, 60 from earlier runs" in again.stderr
 
 
 def test_where_systems_must_decode_rules_are_refused(folder: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
-from typer.testing import CliRunner, Result
 
-from gac_app.cli import app
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.metrics.calibration import (
     Bin,
@@ -31,9 +27,7 @@ from gac_app.evaluation.metrics.calibration import (
 from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.calibration import (
-    Calibrations,
     SystemCalibration,
-    _data,
     _plots,
     _scaling,
     _unfitted,
@@ -93,24 +87,6 @@ class TestErrors:
         assert bins == [Bin(3, pytest.approx(0.4), pytest.approx(2 / 3)), Bin(2, pytest.approx(0.85), 0.5)]
         assert calibration_error(bins) == pytest.approx((3 * (2 / 3 - 0.4) + 2 * 0.35) / 5)
 
-    def test_a_worked_example(self) -> None:
-        two_to_one = (math.log(2), 0.0)
-        found = calibration_of([ScoredChoices(two_to_one, 0), ScoredChoices(two_to_one, 1)])
-        assert (found.num_questions, found.accuracy) == (2, 0.5)
-        assert found.confidence == pytest.approx(2 / 3)
-        assert found.ece == pytest.approx(1 / 6)
-        assert found.nll == pytest.approx(-(math.log(2 / 3) + math.log(1 / 3)) / 2)
-
-    def test_each_error_has_bins_of_its_own_kind(self) -> None:
-        scored = [
-            ScoredChoices((math.log(odds), 0.0), answer) for odds, answer in ((1.2, 0), (1.4, 1), (9, 0), (12, 1))
-        ]
-        found = calibration_of(scored)
-        confidences_N, hits_N = np.array([1.2 / 2.2, 1.4 / 2.4, 0.9, 12 / 13]), np.array([1, 0, 1, 0])
-        assert found.ece == pytest.approx(calibration_error(equal_width_bins(confidences_N, hits_N)))
-        assert found.adaptive_ece == pytest.approx(calibration_error(equal_count_bins(confidences_N, hits_N)))
-        assert found.adaptive_ece != pytest.approx(found.ece)
-
     def test_questions_may_have_different_numbers_of_choices(self) -> None:
         found = calibration_of([ScoredChoices((0.0, 0.0), 0), ScoredChoices((0.0, 0.0, math.log(2)), 2)])
         # Places: 0 -> 1/2 and 1/4 (one right), 1 -> 1/2 and 1/4 (none), 2 -> 1/2 (right), each in bins of their own.
@@ -128,20 +104,8 @@ class TestErrors:
         fewer = calibration_of(_drawn(20, 1.0))
         assert fewer.chance_ece > 2 * calibrated.chance_ece
 
-    @given(LOGITS)
-    def test_errors_are_between_0_and_1(self, logits_NC: Any) -> None:
-        found = calibration_of(_scored(logits_NC))
-        for error in (found.ece, found.adaptive_ece, found.classwise_ece, found.chance_ece):
-            assert 0 <= error <= 1
-        assert sum(part.count for part in found.bins) == found.num_questions
-
 
 class TestTemperature:
-    @pytest.mark.slow
-    @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
-    def test_it_finds_by_how_much_logits_are_too_sharp(self, sharpness: float) -> None:
-        assert fit_temperature(_drawn(1_000, sharpness)) == pytest.approx(sharpness, rel=0.08)
-
     @pytest.mark.slow
     @given(LOGITS, st.integers(0, 5))
     def test_no_other_temperature_is_likelier(self, logits_NC: Any, seed: int) -> None:
@@ -180,28 +144,7 @@ SURE_OF_THE_FIRST = [
 SURE_OF_NONE = [Graded(question.id, log_probs=(-5.0,) * len(question.choices)) for question in QUESTIONS]
 
 
-@pytest.fixture
-def found() -> Calibrations:
-    answers = {System("alone:a", alone="a"): SURE_OF_THE_FIRST, System("every-step"): SURE_OF_NONE}
-    return calibrate_systems(QUESTIONS, answers)
-
-
 class TestStudy:
-    def test_figures_overall_and_by_domain(self, found: Calibrations) -> None:
-        alone = found["alone:a"]
-        assert alone.overall.accuracy == pytest.approx(2 / 3)
-        assert alone.overall.confidence == pytest.approx((0.75 + 0.75 + 0.6) / 3)
-        assert list(alone.domains) == ["sums", "words"]
-        assert alone.domains["sums"].ece == pytest.approx(0.25)
-        assert alone.domains["words"].ece == pytest.approx(0.4)
-        assert alone.scaling.num_fitted == 2
-        assert found["every-step"].domains["words"].confidence == pytest.approx(1 / 3)
-
-    def test_its_data_are_plain_json(self, found: Calibrations) -> None:
-        system = json.loads(json.dumps(_data(found)))["alone:a"]
-        assert {"ece", "classwise_ece", "adaptive_ece", "bins", "domains", "scaling"} <= set(system)
-        assert system["scaling"]["before"]["num_questions"] == 1
-
     def test_where_no_temperature_fits_none_is_told(self) -> None:
         always_right = [ScoredChoices((0.0, -1.0), 0)] * 4
         scaling = scale_temperature(always_right)
@@ -225,37 +168,3 @@ class TestStudy:
             check_choices(TASK, [Question(id="1", question="?", answers=("x",))] * 2)
         with pytest.raises(RequestError, match="expected 2 or more"):
             check_choices(TASK, QUESTIONS[:1])
-
-
-class TestCommand:
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        config = "members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n"
-        (tmp_path / "two.yaml").write_text(config)
-        lines = [question.model_dump_json() for question in QUESTIONS]
-        (tmp_path / "data.jsonl").write_text("\n".join(lines))
-        return tmp_path
-
-    def _call(self, folder: Path, command: str, *arguments: str) -> Result:
-        files = ("--config", str(folder / "two.yaml"), "--data", str(folder / "data.jsonl"))
-        return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
-
-    @pytest.mark.slow
-    def test_it_measures_and_draws_members_and_ensemble(self, folder: Path) -> None:
-        done = self._call(folder, "calibrate", "--task", "piqa", "--json", "--out", str(folder / "out.svg"))
-        facts = json.loads(done.stdout)
-        assert list(facts["systems"]) == ["alone:a", "alone:b", "every-step"]
-        assert facts["n"] == 3
-        assert "every-step" in (folder / "out.svg").read_text(encoding="utf-8")
-        printed = self._call(folder, "calibrate", "--task", "piqa", "--systems", "gate@0.5")
-        assert "ECE by domain" in printed.stdout
-        assert "sums" in printed.stdout
-
-    def test_it_takes_what_eval_has_asked_already(self, folder: Path) -> None:
-        assert self._call(folder, "eval", "--task", "piqa", "--systems", "alone:a,alone:b,every-step").exit_code == 0
-        done = self._call(folder, "calibrate", "--task", "piqa")
-        assert "piqa: 9 of 9 answers, 9 from earlier runs" in done.stderr
-
-    def test_a_task_without_choices_is_bad_input(self, folder: Path) -> None:
-        done = self._call(folder, "calibrate", "--task", "nq")
-        assert isinstance(done.exception, RequestError)

@@ -18,7 +18,6 @@ from gac_app.evaluation.metrics.consistency import (
     WordSet,
     _prefixes,
     compare_vocabularies,
-    pieces,
     word_sets,
 )
 from gac_app.vocab.tokens import MemberVocabulary
@@ -46,11 +45,6 @@ VOCABULARIES = {"x": _greedy("ab", " ab", " a"), "y": _greedy("ab", " abc", "bc"
 @pytest.fixture
 def report() -> ConsistencyReport:
     return compare_vocabularies(VOCABULARIES, [WordSet("few", ("ab", "abc", "c", "a"))])
-
-
-def test_pieces_are_bytes() -> None:
-    assert pieces(VOCABULARIES["x"], " abc") == (b" ab", b"c")
-    assert pieces(VOCABULARIES["y"], " abc") == (b" abc",)
 
 
 def test_shares_of_words_cut_alike(report: ConsistencyReport) -> None:

@@ -9,17 +9,6 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.metrics.permutation import share_saved
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("num_questions", [10, 30])
-def test_nothing_is_seldom_taken_for_something(num_questions: int) -> None:
-    """A bootstrap over 10 questions is wrong in 9 % of such draws."""
-    random, wrong = np.random.default_rng(1), 0
-    for difference_N in random.normal(0, 1, (400, num_questions)):
-        _, low, high = share_saved(list(10 - difference_N), [10.0] * num_questions)
-        wrong += low > 0 or high < 0
-    assert wrong <= 24
-
-
 def test_an_effect_is_found() -> None:
     random = np.random.default_rng(2)
     ours, others = 8 + random.normal(0, 1, 30), 10 + random.normal(0, 1, 30)

@@ -11,12 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gac_app.cli import app
-from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import compare, effect_shown, holm, questions_needed
 from gac_app.evaluation.registered import read_protocol
 from tests.evaluation.conftest import killed_with
-from tests.fakes import config_of
 
 THINGS = ["sky", "sea", "snow", "grass", "coal", "blood", "milk", "gold", "rust", "jade", "bone", "rose"]
 STUDY = """
@@ -153,12 +151,6 @@ def test_a_sparing_setting_is_judged_on_every_task(folder: Path) -> None:
     (folder / "study.yaml").write_text(choices.replace("gate@0, ", "") + "sparing: 0.01\n")
     done(folder)
     assert "No setting of the grid had at most 1% of the steps ensembled" in (folder / "study.md").read_text()
-
-
-def test_the_grid_is_each_gate_with_each_rule(folder: Path) -> None:
-    config: Config = config_of(["a", "b"])
-    names = [system.name for system in read_protocol(folder / "study.yaml").grid(config)]
-    assert names == ["every-step", "every-step+combine=geometric", "gate@0.5", "gate@0.5+combine=geometric"]
 
 
 @pytest.mark.parametrize(

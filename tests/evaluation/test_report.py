@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from gac_app.evaluation.metrics.statistics import wilson_interval
@@ -27,10 +25,6 @@ def test_systems_are_compared_with_the_best_member() -> None:
     assert weak.vs["every-step"].delta == -5 / 8
 
 
-def test_without_members_there_is_no_best_one() -> None:
-    assert summarise({BOTH: marked("x")})[BOTH].vs_best_member is None
-
-
 def test_failures_count_as_wrong_and_are_told() -> None:
     report = summarise({BOTH: marked("x!.!", num_tokens=2, seconds=1.0)})[BOTH]
     assert (report.accuracy, report.errors) == (0.25, ["b: broke"] * 2)
@@ -52,28 +46,3 @@ def test_scored_positions_have_no_first_token() -> None:
     report = summarise({BOTH: marked("x.", num_tokens=20, seconds=1.0)})[BOTH]
     assert report.ms_per_token == pytest.approx(50.0)
     assert report.member_seconds_per_answer is None
-
-
-def test_what_cannot_be_known_is_none() -> None:
-    report = summarise({BOTH: marked("!!")})[BOTH]
-    assert (report.ms_per_token, report.share_ensembled, len(report.errors)) == (None, 0.0, 2)
-    json.dumps(report.to_json(), allow_nan=False)
-
-
-def test_all_of_a_report_is_told() -> None:
-    given = marked("xxx.", num_tokens=5, num_ensembled=2, seconds=2.0, member_seconds=3.0)
-    found = summarise({STRONG: marked("x..!", num_tokens=4, seconds=1.0), BOTH: given}, against=[STRONG])
-    member, both = found.values()
-    assert both.to_json() == {
-        "accuracy": 0.75,
-        "ci": list(wilson_interval(3, 4)),
-        "errors": 0,
-        "share_ensembled": 0.4,
-        "ms_per_token": 400.0,
-        "seconds_per_answer": 2.0,
-        "member_seconds_per_answer": 3.0,
-        "vs_best_member": {"delta": 0.5, "p": 0.5},
-        "vs_alone:b": {"delta": 0.5, "p": 0.5},
-    }
-    assert (member.system, member.num_right, len(member.errors)) == (STRONG, 1, 1)
-    assert member.to_json()["vs_alone:b"] is None

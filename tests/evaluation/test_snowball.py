@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.running.result_cache import Graded
@@ -15,7 +10,6 @@ from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.studies.snowballing import is_said, judge_snowball, planted, spoilt_sentence, words_kept
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import load_task
-from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CONFIG
 
 NQ, GSM8K, BBH = load_task("nq"), load_task("gsm8k"), load_task("bbh")
@@ -39,11 +33,6 @@ SUMS = [
 )
 def test_a_sentence_is_spoilt_in_its_result(solution: str, spoilt: str) -> None:
     assert spoilt_sentence(solution) == spoilt
-
-
-@given(st.text())
-def test_any_solution_is_spoilt_or_left(solution: str) -> None:
-    assert spoilt_sentence(solution) != solution or not solution
 
 
 def test_prompts_end_in_what_is_planted() -> None:
@@ -80,29 +69,6 @@ def test_right_is_what_the_text_comes_to() -> None:
     assert is_said(BBH, Question(id="b", question="?", answers=("True",)), " No. So the answer is True.")
 
 
-def test_recovered_is_of_those_right_without_the_plant() -> None:
-    systems = [parse_system(name, CONFIG) for name in ("alone:a", "alone:b", "every-step")]
-    right, wrong, failed = Graded("q", text=" Rome"), Graded("q", text=" Oslo"), Graded("q", error="broke")
-    questions = [CAPITALS[1]] * 4
-    without = dict(
-        zip(systems, ([right, right, right, wrong], [wrong] * 4, [right, right, wrong, failed]), strict=True)
-    )
-    with_it = dict(zip(systems, ([right, wrong, wrong, wrong], [wrong] * 4, [right, right, right, wrong]), strict=True))
-    judged = judge_snowball(NQ, questions, without, with_it)
-    found = {one.name: json.loads(json.dumps(one.to_json())) for one in judged}
-    assert [found[s.name]["num_right_without"] for s in systems] == [3, 0, 2]
-    assert [found[s.name]["accuracy_planted"] for s in systems] == [0.25, 0.0, 0.75]
-    assert [found[s.name]["share_recovered"] for s in systems] == [pytest.approx(1 / 3), None, 1.0]
-    assert [found[s.name]["errors"] for s in systems] == [0, 0, 1]
-    assert found["every-step"]["vs_best_member"]["delta"] == 0.5
-    assert found["alone:b"]["ci_recovered"] is None
-    # Three of four answers have a word that is compared, the last one's failed in one of the runs; Rome stays once.
-    assert found["alone:a"]["kept_by_place"] == [{"first": 1, "last": 1, "num_words": 4, "share": 0.5}]
-    assert found["every-step"]["kept_by_place"] == [
-        {"first": 1, "last": 1, "num_words": 3, "share": pytest.approx(2 / 3)}
-    ]
-
-
 def test_what_is_left_of_an_answer_is_told_by_place() -> None:
     assert words_kept("Half of 48 is 24.", "Half of 49 is 24.") == [True, True, False, True, True]
     assert words_kept("a b c", "c a b") == [True, True, False]
@@ -118,8 +84,3 @@ def test_what_is_left_of_an_answer_is_told_by_place() -> None:
         (5, 8, 4, 1.0),
         (9, 16, 2, 1.0),
     ]
-
-
-def test_bad_input_is_told(folder: Path) -> None:
-    done = call(folder, "snowball", "--systems", "best-of-all", task="nq", data="answers")
-    assert isinstance(done.exception, RequestError)

@@ -18,14 +18,6 @@ def test_intervals_are_the_published_ones(num_right: int, num_questions: int, lo
     assert wilson_interval(num_right, num_questions) == pytest.approx((low, high), abs=5e-5)
 
 
-@given(st.integers(0, 500), st.integers(1, 500))
-def test_an_interval_holds_the_share(num_right: int, num_questions: int) -> None:
-    num_right = min(num_right, num_questions)
-    low, high = wilson_interval(num_right, num_questions)
-    assert 0 <= low <= num_right / num_questions + 1e-12
-    assert num_right / num_questions - 1e-12 <= high <= 1
-
-
 def test_one_against_nine_is_significant() -> None:
     mine = [True] * 1 + [False] * 9 + [True] * 20
     theirs = [False] * 1 + [True] * 9 + [True] * 20
@@ -36,11 +28,6 @@ def test_one_against_nine_is_significant() -> None:
 
 def test_what_both_get_right_or_wrong_tells_nothing() -> None:
     assert compare([True, False] * 50, [True, False] * 50).p == 1.0
-
-
-@pytest.mark.slow
-def test_a_large_set_does_not_overflow() -> None:
-    assert 0 < compare([True] * 1150 + [False] * 850, [False] * 1150 + [True] * 850).p < 1e-4
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))

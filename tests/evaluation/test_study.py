@@ -49,12 +49,6 @@ def test_names_in_a_result_are_explained_and_no_others() -> None:
     assert found["nats"].startswith("mean negative log-probability")
 
 
-def test_the_list_is_that_of_the_files_in_order() -> None:
-    names = [study.name for study in found_studies()]
-    assert names[:4] == ["advise", "eval", "sweep", "weights"]
-    assert names[4:8] == ["members", "calibrate", "snowball", "consistency"]
-
-
 def test_a_new_file_is_a_new_command(lengths: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found_studies()[-1].name == "lengths"
     app = cli.typer.Typer()

@@ -128,12 +128,3 @@ def test_a_plot_that_cannot_be_written_is_refused_first(folder: Path) -> None:
     assert done.exit_code == 2
     assert "Invalid value for '--out'" in done.stderr
     assert "answers" not in done.stderr
-
-
-def test_worked_examples_of_ones_own_are_another_task(folder: Path) -> None:
-    assert call(folder, "sweep", "--thresholds", "0.2", "--limit", "2").exit_code == 0
-    data = folder / "examples.jsonl"
-    data.write_text(json.dumps({"question": "Snow is", "choices": ["white", "hot"], "answer": 0}), encoding="utf-8")
-    done = call(folder, "sweep", "--thresholds", "0.2", "--limit", "2", "--examples", str(data))
-    assert done.exit_code == 0, done.exception
-    assert "from earlier runs" not in done.stderr

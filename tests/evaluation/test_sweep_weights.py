@@ -86,14 +86,6 @@ def test_where_questions_cannot_tell_weights_stay_even() -> None:
     assert Weights().run(ask, QUESTIONS).data["methods"]["tuned"]["weights"] == {"a": 0.5, "b": 0.5}
 
 
-def test_three_members_are_tried_on_a_grid() -> None:
-    ask: Any = oracle(config_of(["a", "b", "c"]), **{"0:0.25:0.75+paper": 0.4})
-    data = Weights(options="paper").run(ask, QUESTIONS).data
-    assert data["methods"]["tuned"]["weights"] == {"a": 0, "b": 0.25, "c": 0.75}
-    assert len(ask.calls[0]) == len(set(ask.calls[0])) == 16
-    assert {"alone:a", "alone:b", "alone:c", "every-step+paper"} < set(ask.calls[0])
-
-
 def test_what_has_no_weights_is_told() -> None:
     ask: Any = oracle(config_of(["a"]))
     with pytest.raises(RequestError, match="only one member"):
