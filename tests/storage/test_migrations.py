@@ -145,16 +145,6 @@ def test_killed_halfway_it_is_the_old_schema_never_half(url: str, path: Path) ->
     assert {"run", "answer", "trace", "vote"} <= tables(path)
 
 
-@pytest.mark.process
-def test_racing_starts_on_one_new_file_all_succeed(url: str) -> None:
-    code = "import sys; from gac_app.storage import Store; store = Store(sys.argv[1]); store.check(); store.close()"
-    racers = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [racer.communicate()[1] for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * 2, errors
-    assert not any("Traceback" in error for error in errors), errors
-    assert current_revision(url) == upgrade(url)
-
-
 def test_a_start_waits_for_another_s_transaction(url: str, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA journal_mode=WAL")

@@ -8,8 +8,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.models.random_model import make_vocabulary
 from gac_app.services.runs.runs import LiveRun
-from gac_app.storage import RunStatus
-from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel
+from tests.fakes import FakeModel, FixedModel
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence
 
 POSITION = 4
@@ -95,21 +94,6 @@ def test_an_answer_with_unknown_tokens_is_not_branched(house: House) -> None:
 
     with pytest.raises(RequestError, match="members do not know"):
         house.service([other]).branch(ALICE, parent.id, POSITION, alternative(parent)[0])
-
-
-def test_a_branch_that_waits_can_be_stopped(house: House) -> None:
-    model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
-    service = house.service([model], server={"max_running": 1})
-    parent = answer(service)
-    service.start(ALICE, "HANG", LONG)
-    assert model.is_hanging.wait(WAIT_S)
-    branched = service.branch(ALICE, parent.id, POSITION, alternative(parent)[0])
-    assert branched.status == "waiting"
-
-    service.stop(ALICE, branched.id)
-
-    assert ended(branched).status == RunStatus.ABORTED
-    assert all(stream.steps == [] for stream in branched.streams.values())
 
 
 @pytest.mark.parametrize("key", ["member:b", "ensemble"])

@@ -45,13 +45,3 @@ def test_ten_visitors_at_once_get_what_each_would_get_alone(house: House) -> Non
         assert [step.position for step in run.streams["ensemble"].steps] == list(range(10))
         answers.add(texts(run)["ensemble"])
     assert len(answers) == len(keys), "a marker each, an answer each"
-
-
-def test_two_runs_of_one_visitor_keep_their_own_settings(house: House) -> None:
-    service = house.service()
-    greedy = service.start("a" * 64, "Same prompt", SHORT)
-    warm = service.start("a" * 64, "Same prompt", {**SHORT, "temperature": 2.0, "max_new_tokens": 5})
-
-    assert len(ended(greedy).streams["ensemble"].steps) == 10
-    assert len(ended(warm).streams["ensemble"].steps) == 5
-    assert not texts(greedy)["ensemble"].startswith(texts(warm)["ensemble"])

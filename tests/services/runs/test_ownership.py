@@ -70,16 +70,3 @@ def test_the_owner_may_do_all_that_is_refused_to_others(house: House, name: str)
     run = answer(service)
 
     ATTEMPTS[name](service, ALICE, run)
-
-
-def test_deleting_everything_of_one_visitor_leaves_the_other_s(house: House) -> None:
-    service = house.service()
-    hers, his = answer(service, "Hers", ALICE), answer(service, "His", BOB)
-
-    service.history.delete_all(ALICE)
-
-    assert listed(service, ALICE) == []
-    with pytest.raises(NotFoundError):
-        service.history.find(ALICE, hers.id)
-    assert service.history.find(BOB, his.id) is his
-    assert [line.prompt for line in listed(service, BOB)] == ["His"]

@@ -69,6 +69,8 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
         "ensemble": True, "member:a": True, "member:b": False,
     }  # fmt: skip
     assert (anew.seeds, later.seeds, later.settings.seed) == ({"member:b": 4}, {"member:b": 5}, 3)
+    together = ended(service.regenerate(ALICE, later.id, "ensemble"))
+    assert together.seeds == {"member:b": 5, "ensemble": 4}
     service.close()
     service = house.service()
     stored = service.history.find(ALICE, later.id)

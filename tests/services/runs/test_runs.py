@@ -81,19 +81,6 @@ def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> N
     assert ended(run).is_settled
 
 
-def test_who_leaves_first_takes_nobody_along(house: House) -> None:
-    run = answer(house.service())
-    told: list[str] = []
-    first, second = run.telling(lambda: told.append("first")), run.telling(lambda: told.append("second"))
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    run.changed()
-    second.__exit__(None, None, None)
-    run.changed()
-    assert told == ["second"]
-
-
 def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
     first = house.service()
     run = answer(first, threshold=0.6, seed=7)

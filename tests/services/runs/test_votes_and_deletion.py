@@ -101,19 +101,6 @@ def test_deleting_everything_stops_and_forgets_what_runs_too(house: House) -> No
     service.history.delete_all(ALICE)  # nothing is left, and that is no error
 
 
-def test_a_conversation_outlives_a_deleted_run(house: House) -> None:
-    service = house.service()
-    first = answer(service, "First?")
-    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
-
-    service.history.delete_run(ALICE, second.id)
-    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
-
-    asked = [message.content for message in third.streams["ensemble"].messages if message.role == "user"]
-    assert asked == ["First?", "Third?"]
-    assert [run.id for run in service.history.conversation(ALICE, first.conversation_id)] == [first.id, third.id]
-
-
 def test_a_deleted_turn_is_gone_from_all_that_goes_on_from_it(house: House) -> None:
     service = house.service()
     first = answer(service, "a very private prompt")
