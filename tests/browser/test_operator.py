@@ -14,8 +14,8 @@ from tests.browser.conftest import WAIT_MS, Watched
 from tests.browser.test_axe import all_findings, with_axe
 from tests.server.fakes import host_with
 from tests.server.site import served
-from tests.services.battles.test_operator import stored
 from tests.ui.planted import Planted, planted_arena
+from tests.ui.planted_votes import plant_vote
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -24,9 +24,10 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 @pytest.fixture
 def planted(tmp_path: Path) -> Planted:
     planted = planted_arena(tmp_path)
+    flags, client = ["burst", "agreement"], "0123456789abcdef"
     for number in range(3):
-        stored(planted.store, f"{number:064}", "0123456789abcdef", ["burst", "agreement"], ("zyxone", HOSTILE))
-    stored(planted.store, "a" * 64, "fedc", pair=("zyxone", "zyxtwo"))
+        plant_vote(planted.store, "zyxone", HOSTILE, "left", f"{number:064}", client=client, flags=flags)
+    plant_vote(planted.store, "zyxone", "zyxtwo", "left", "a" * 64, client="fedc")
     return planted
 
 

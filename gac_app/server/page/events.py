@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
@@ -116,22 +116,15 @@ class Admission:
         """End an event that nobody listens to; what waits in its session does not begin any more."""
         assert self.page is not None  # noqa: S101 (no event without a page)
         if session:
-            session.announce(has_listener=False)
+            session.wake()
         await self.page.end_event(event)
 
 
 async def has_listener(session: Session) -> bool:
     """Whether a session has a listener, now or soon."""
-    if session.num_listeners:
-        return True
-    coming: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    session.waiting.add(coming)
-    try:
-        return await asyncio.wait_for(coming, FIRST_LISTENER_S)
-    except TimeoutError:
-        return False
-    finally:
-        session.waiting.discard(coming)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(session.heard.wait(), FIRST_LISTENER_S)
+    return session.num_listeners > 0
 
 
 class EventMiddleware:

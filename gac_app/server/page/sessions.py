@@ -28,7 +28,7 @@ class Session:
         num_streams: open streams of any kind.
         num_listeners: event streams among them.
         used_at, listened_at: times of the last use and the last listener; monotonic.
-        waiting: events that begin with the first listener, told whether one came.
+        heard: set while there is a listener; for events that wait for the first one.
     """
 
     hash: str
@@ -37,13 +37,13 @@ class Session:
     listened_at: float
     num_streams: int = 0
     num_listeners: int = 0
-    waiting: set[asyncio.Future[bool]] = field(default_factory=set)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def announce(self, has_listener: bool) -> None:
+    def wake(self) -> None:
         """Let waiting events begin, or end where nobody listens to them."""
-        for event in self.waiting:
-            if not event.done():
-                event.set_result(has_listener)
+        self.heard.set()
+        if not self.num_listeners:
+            self.heard.clear()
 
 
 class Sessions:
@@ -101,7 +101,7 @@ class Sessions:
         session.num_streams += 1
         session.num_listeners += listens
         if listens:
-            session.announce(has_listener=True)
+            session.wake()
 
     def close_stream(self, session: Session, *, listens: bool) -> None:
         session.num_streams -= 1
@@ -109,6 +109,7 @@ class Sessions:
         session.used_at = self._clock()
         if listens:
             session.listened_at = session.used_at
+            session.wake()
 
     def abandoned_s(self, session: Session, since: float) -> float:
         """Seconds since the last listener, counted from `since` at the earliest."""

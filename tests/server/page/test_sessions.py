@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gac_app.server.limits.bodies import RefusedError
+from gac_app.server.page.events import has_listener
 from gac_app.server.page.sessions import (
     KEPT_S,
     MAX_SESSIONS,
@@ -125,17 +126,27 @@ def test_sessions_in_use_make_no_room() -> None:
     kept.sessions.enter("of another address", BOB)
 
 
-async def _answers_of(has_listener: bool) -> tuple[bool, bool]:
-    session = Kept().sessions.enter("a", ALICE)
-    loop = asyncio.get_running_loop()
-    gone, waiting = loop.create_future(), loop.create_future()
-    gone.cancel()
-    session.waiting = {gone, waiting}
-    session.announce(has_listener)
-    session.announce(not has_listener)
-    return gone.cancelled(), await waiting
+def test_waiting_events_begin_with_a_listener_or_end() -> None:
+    async def answers() -> list[bool]:
+        sessions = Kept().sessions
+        session, found = sessions.enter("a", ALICE), list[bool]()
 
+        async def wait() -> None:
+            found.append(await has_listener(session))
 
-@pytest.mark.parametrize("has_listener", [True, False])
-def test_waiting_events_hear_what_came_first(has_listener: bool) -> None:
-    assert asyncio.run(_answers_of(has_listener)) == (True, has_listener)
+        for come in (lambda: sessions.open_stream(session, listens=False), session.wake,
+                     lambda: sessions.open_stream(session, listens=True), lambda: None):  # fmt: skip
+            waiting = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            come()
+            await asyncio.sleep(0.01)
+            found.append(waiting.done())
+        sessions.close_stream(session, listens=True)
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0.01)
+        found.append(waiting.done())
+        waiting.cancel()
+        return found
+
+    # A stream of another kind changes nothing; then both end, and whoever comes while somebody listens begins.
+    assert asyncio.run(answers()) == [False, False, False, True, True, True, True, True, False]

@@ -89,6 +89,13 @@ def test_what_cannot_be_looked_at_is_refused_in_words(service: RunService) -> No
     }
     assert "expected one of ensemble" in look(service, position=0, stream="member:none")["error"]
     assert look(service, OTHER_KEY, position=0) == {"error": "there is no such run"}
+    for fields, error in (
+        ({"first": -1}, "first: expected a whole number"),
+        ({"first": 0, "stream": "beside"}, "stream: expected one of"),
+        ({"first": 0, "stream": ["ensemble"]}, "stream: expected text"),
+    ):
+        assert error in call(service, "read_tokens", **fields)["error"]
+    assert call(service, "read_tokens", first=2**52) == {"tokens": []}
 
 
 def test_a_stored_run_is_shown_as_it_was(service: RunService) -> None:
@@ -116,20 +123,6 @@ def test_tokens_are_read_by_those_who_may_see_the_run(service: RunService, name:
     assert "error" not in call(service, name, OTHER_KEY, first=0)
 
 
-@pytest.mark.parametrize(
-    ("fields", "error"),
-    [
-        ({"first": -1}, "first: expected a whole number"),
-        ({"first": float("nan")}, "first: expected a whole number"),
-        ({"first": "0"}, "first: expected a whole number"),
-        ({"first": 0, "stream": "beside"}, "stream: expected one of"),
-        ({"first": 0, "stream": ["ensemble"]}, "stream: expected text"),
-    ],
-)
-def test_a_piece_that_is_none_is_refused_in_words(service: RunService, fields: dict[str, Any], error: str) -> None:
-    assert error in call(service, "read_tokens", **fields)["error"]
-
-
 def test_tokens_are_written_for_one_after_the_other(service: RunService, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several threads that compute would keep the interpreter's lock from the event loop for a second."""
     inside, most = set[int](), 0
@@ -151,10 +144,6 @@ def test_tokens_are_written_for_one_after_the_other(service: RunService, monkeyp
     with ThreadPoolExecutor(3) as browsers:
         list(browsers.map(read, ("ensemble", "member:Smol", "member:Gemma")))
     assert most <= 2, "one that writes, and one that has just written"
-
-
-def test_beyond_the_last_token_there_is_nothing(service: RunService) -> None:
-    assert call(service, "read_tokens", first=2**52) == {"tokens": []}
 
 
 def test_a_run_that_was_deleted_has_no_tokens_any_more(service: RunService) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,31 +111,25 @@ def left(updates: Any, *, is_seen: Any = None) -> str:
     return asyncio.run(leave())
 
 
-def test_a_run_that_nobody_follows_ends(tmp_path: Path) -> None:
-    ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
-    service = planted_service(tmp_path, ensemble)
-    run = service.history.find(KEY, left(handlers_of(service).run(KEY, None, "hello", {})))
-    wait_until_over(service, run)
-    assert run.status == "aborted"
-    before = ensemble.num_steps
-    time.sleep(0.1)
-    assert ensemble.num_steps == before
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[RunService]:
+    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
+    yield service
     service.close()
 
 
-def test_a_run_whose_page_left_while_it_began_ends(tmp_path: Path) -> None:
-    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
-    begins, has_left = threading.Event(), threading.Event()
+def test_a_run_whose_page_left_while_it_began_ends(endless: RunService, monkeypatch: pytest.MonkeyPatch) -> None:
+    begins, has_left, start = threading.Event(), threading.Event(), endless.start
 
     def start_late(*args: Any, **options: Any) -> Any:
         begins.set()
         assert has_left.wait(WAIT_S)
-        return RunService.start(service, *args, **options)
+        return start(*args, **options)
 
-    service.start = start_late  # type: ignore[method-assign]
+    monkeypatch.setattr(endless, "start", start_late)
 
     async def leave() -> None:
-        coming = asyncio.ensure_future(anext(handlers_of(service).run(KEY, None, "hello", {})))
+        coming = asyncio.ensure_future(anext(handlers_of(endless).run(KEY, None, "hello", {})))
         assert await asyncio.to_thread(begins.wait, WAIT_S)
         coming.cancel()
         await asyncio.wait([coming])
@@ -143,34 +137,30 @@ def test_a_run_whose_page_left_while_it_began_ends(tmp_path: Path) -> None:
         await asyncio.get_running_loop().shutdown_default_executor()
 
     asyncio.run(leave())
-    until(service._runs.all, "for the run to begin")
-    [run] = service._runs.all()
-    wait_until_over(service, run)
+    until(endless._runs.all, "for the run to begin")
+    [run] = endless._runs.all()
+    wait_until_over(endless, run)
     assert run.status == "aborted"
-    service.close()
 
 
-def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) -> None:
-    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
-    handlers = handlers_of(service)
-    run_id = left(handlers.run(KEY, None, "hello", {}), is_seen=service)
-    run: Any = service.history.find(KEY, run_id)
+def test_a_run_is_found_again_within_the_time_and_ends_after_it(endless: RunService) -> None:
+    handlers = handlers_of(endless)
+    run_id = left(handlers.run(KEY, None, "hello", {}), is_seen=endless)
+    run: Any = endless.history.find(KEY, run_id)
     assert not run.over.wait(0.2)
 
     assert left(handlers.on("open")(event(key=KEY, run=run_id))) == run_id
     assert not run.over.wait(0.1), "it goes on after the page that found it, too"
 
-    service._runner.unseen_s = 0.05
+    endless._runner.unseen_s = 0.05
     assert left(handlers.on("open")(event(key=KEY, run=run_id))) == run_id
-    wait_until_over(service, run)
+    wait_until_over(endless, run)
     assert run.status == "aborted"
-    service.close()
 
 
-def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None:
-    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
-    service._runner.unseen_s = 0.0
-    handlers = handlers_of(service)
+def test_a_run_goes_on_while_one_of_two_pages_follows_it(endless: RunService) -> None:
+    endless._runner.unseen_s = 0.0
+    handlers = handlers_of(endless)
 
     async def two() -> Any:
         first = handlers.run(KEY, None, "hello", {})
@@ -178,13 +168,12 @@ def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None
         second = handlers.on("open")(event(key=KEY, run=run_id))
         await anext(second)
         await first.aclose()  # type: ignore[attr-defined]
-        run: Any = service.history.find(KEY, run_id)
+        run: Any = endless.history.find(KEY, run_id)
         assert not run.over.wait(0.1)
         await second.aclose()  # type: ignore[attr-defined]
         return run
 
-    wait_until_over(service, asyncio.run(two()))
-    service.close()
+    wait_until_over(endless, asyncio.run(two()))
 
 
 def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -> None:
@@ -268,15 +257,6 @@ def test_nothing_of_a_run_is_read_or_written_on_the_event_loop(
     assert threading.main_thread() not in threads
 
 
-def test_a_run_that_is_damaged_is_named_in_a_notice(service: RunService) -> None:
-    handlers = handlers_of(service)
-    run_id = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
-    service._runs.remove(service._runs.all())
-    with service._store.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE outline SET steps = x'00'")
-    assert "can be deleted" in notice_of(opened(handlers, KEY, run_id))["message"]
-
-
 class Refusing(Spy):
     """Notes what it is asked, and refuses it."""
 
@@ -313,12 +293,10 @@ def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call:
     assert [one == gr.skip() for one in update] == [True] * 4 + [False]
 
 
-def test_a_run_of_another_server_is_shown_as_such(tmp_path: Path) -> None:
-    here = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
+def test_a_run_of_another_server_is_shown_as_such(endless: RunService, tmp_path: Path) -> None:
     there = planted_service(tmp_path)
-    run = here.start(KEY, "hello", {})
-    here._store.flush()
+    run = endless.start(KEY, "hello", {})
+    endless._store.flush()
     [update] = collect(handlers_of(there).on("open")(event(key=KEY, run=run.id)))
     assert json.loads(update[0].splitlines()[-1])["done"]["status"] == "elsewhere"
-    for service in (here, there):
-        service.close()
+    there.close()
