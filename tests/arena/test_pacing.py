@@ -89,6 +89,8 @@ def test_the_tempo_is_that_of_the_slowest_contestant() -> None:
     assert (tempo.rate, tempo.start_s) == (MIN_RATE, pytest.approx(0.1))
     tempo.note("b", 100, 1.0, 0.5)
     assert (tempo.rate, tempo.start_s) == pytest.approx((80.0, 0.5))
+    tempo.note("b", 200, 1.0, 0.3)  # the newest counts three tenths
+    assert (tempo.rate, tempo.start_s) == pytest.approx((0.8 * 130, 0.44))
     for _ in range(30):
         tempo.note("b", 200, 1.0, 0.3)
     assert (tempo.rate, tempo.start_s) == (pytest.approx(160, rel=0.01), pytest.approx(0.3, rel=0.01))

@@ -15,6 +15,7 @@ from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, Tok
 from gac_app.errors import NotFoundError
 from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
 from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.battles.records import body_of, facts_of
 from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
@@ -244,6 +245,17 @@ def test_a_judgement_counts_once_it_is_stored(outcome: Outcome | None, fails: bo
     assert (battle.unwritten, battle.is_undoing) == (None, False)
     assert battle.shown == ({"left": 1, "right": 1} if outcome else None)
     assert battle.note_row()
+
+
+def test_the_facts_of_a_vote_are_of_all_turns() -> None:
+    battle = battle_of()
+    end(first := add_turn(battle, "abc", "de", 2))
+    first.is_stopping.set()
+    end(add_turn(battle, "fgh", "ij"))
+    whole, early = (facts_of(battle, {"left": num, "right": 2}) for num in (3, 2))
+    told = [(one["turn"], one["stopped"], one["early"], one["seconds"]) for one in (whole, early)]
+    assert told == [(2, True, False, 1.235), (2, True, True, 1.235)]
+    assert [turn.get("shown") for turn in body_of(battle, {})["turns"]] == [{"left": 2, "right": 2}, None]
 
 
 def test_the_tempo_is_told_how_fast_each_contestant_was() -> None:

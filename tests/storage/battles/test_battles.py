@@ -78,6 +78,9 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
             store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
     with pytest.raises(NotFoundError):
         store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+    with pytest.raises(RequestError, match="judged already"):
+        store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=2, kind="undo")).result()
     assert store.num_errors == 0
     columns = "id, battle_id, position, kind, facts, created_at"
     with pytest.raises(sqlite3.IntegrityError):
