@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
+from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, get_origin
 
 import typer
@@ -21,7 +21,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """A command with an option for each setting that has one. They arrive in its keyword `changes`: name -> value of
     those that were given.
     """
-    own = inspect.signature(command, eval_str=True).parameters
+    own = signature(command, eval_str=True).parameters
     options = {
         _option_name(name): name for name, field in Settings.model_fields.items() if shown(field).option is not None
     }
@@ -32,11 +32,18 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
         changes = {name: _parsed(name, value) for name, value in given.items() if value not in (None, [])}
         command(**values, changes=changes)
 
-    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own.values()]
-    parameters = [*(parameter for parameter in kept if parameter.name != "changes"), *_parameters(options)]
-    with_settings.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_settings.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    own_options = [(one.name, one.annotation, one.default) for one in own.values() if one.name != "changes"]
+    sign(with_settings, [*own_options, *_options(options)])
     return with_settings
+
+
+def sign(command: Callable[..., None], options: Iterable[tuple[str, Any, Any]]) -> None:
+    """Give a command these options, each a name, a type and a default, from which typer makes its own."""
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind) for name, kind, default in options
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
 
 
 def help_of(name: str) -> str:
@@ -47,11 +54,10 @@ def help_of(name: str) -> str:
     return f"{how.option or field.description or ''} {labels}{'.' if labels else ''}".strip()
 
 
-def _parameters(options: dict[str, str]) -> Iterator[inspect.Parameter]:
+def _options(options: dict[str, str]) -> Iterator[tuple[str, Any, Any]]:
     for option, name in options.items():
         kind: Any = _type_of(name, Settings.model_fields[name])
-        annotation = Annotated[kind, typer.Option(help=help_of(name))]
-        yield inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        yield option, Annotated[kind, typer.Option(help=help_of(name))], None
 
 
 def _option_name(name: str) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from inspect import Parameter, Signature, getdoc
+from inspect import Parameter, getdoc
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +33,7 @@ from gac_app.commands.options import (
     warn_without_effect,
     writing,
 )
+from gac_app.commands.setting_options import sign
 from gac_app.commands.show import show
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
@@ -94,12 +95,7 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
         show(result, settled, as_json=as_json, out=out)
 
     command.__doc__ = getdoc(first)
-    options = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, kind, default in _options(first, others)
-    ]
-    command.__signature__ = Signature(options)  # type: ignore[attr-defined]
-    command.__annotations__ = {option.name: option.annotation for option in options}
+    sign(command, _options(first, others))
     return command
 
 
