@@ -33,9 +33,10 @@ def play(
     """Let a task's known answers judge every pair of contestants. These votes are kept apart from people's."""
     from gac_app.arena.contestants import contestants_of
     from gac_app.commands.studies import evaluating
+    from gac_app.evaluation.running import System
     from gac_app.evaluation.studies import check_room
     from gac_app.evaluation.tasks import asked, first_of_each_domain
-    from gac_app.services.battles.reference_votes import reference_battles, system_of
+    from gac_app.services.battles.reference_votes import reference_battles
     from gac_app.services.battles.standings import Standings
     from gac_app.services.runs.runs import config_hash_of
     from gac_app.storage import Store
@@ -45,7 +46,7 @@ def play(
     contestants = contestants_of(settled)
     protocol, questions = asked(task, data)
     chosen = first_of_each_domain(questions, limit)
-    systems = [system_of(one) for one in contestants]
+    systems = [System(one.name, alone=one.member, changes=one.settings.model_dump()) for one in contestants]
     with evaluating(settled, protocol, questions, parallel=parallel, fresh=False) as ask:
         answers = ask(systems, chosen)
     with closing(Store(database_url(settled), is_owner=False)) as store:

@@ -30,11 +30,11 @@ from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.judging import Judge, refuse_judged
-from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.operator import Operator, has_battles_left
 from gac_app.services.battles.records import body_of
 from gac_app.services.battles.standings import Standings
 from gac_app.services.battles.views import BattleView
+from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.queue.shares import has_client_keys, period_now, use_client_keys, voter_of
 from gac_app.services.runs.runs import RunService, checked_prompt
 from gac_app.services.settling import log_failure, settle
@@ -68,7 +68,7 @@ class ArenaService:
         arena, listed = runs.config.arena, [one.name for one in self.contestants]
         self._tempo = Tempo(listed)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
-        self.battles = LiveBattles(runs, store)
+        self.battles = VisitorBattles(runs, store)
         self.judge = Judge(runs, store, self.battles, self._moderator)
         self.standings = Standings(store, listed, arena.min_votes)
         self.operator = Operator(store, self.standings)

@@ -10,9 +10,9 @@ from gac_app.arena.moderation import Cast, Moderator
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Outcome, outcome_of, reasons_of
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.battles import Battle
-from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.records import facts_of
 from gac_app.services.battles.views import BattleView, has_something_to_judge
+from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.queue.shares import voter_of
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
@@ -29,7 +29,7 @@ class Judge:
     accepted until then. Judgements of one battle are taken one at a time.
     """
 
-    def __init__(self, runs: RunService, store: Store, battles: LiveBattles, moderator: Moderator) -> None:
+    def __init__(self, runs: RunService, store: Store, battles: VisitorBattles, moderator: Moderator) -> None:
         self._runs, self._store = runs, store
         self._battles, self._moderator = battles, moderator
 

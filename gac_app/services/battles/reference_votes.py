@@ -12,15 +12,10 @@ from itertools import combinations
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import Origin, Outcome
 from gac_app.arena.rating.style import style_of
-from gac_app.evaluation.running import Graded, System
+from gac_app.evaluation.running import Graded
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.services.battles.records import side_record
 from gac_app.storage import ANSWERED, Kind, StoredBattle
-
-
-def system_of(contestant: Contestant) -> System:
-    """A contestant as a system of the evaluation."""
-    return System(contestant.name, alone=contestant.member, changes=contestant.settings.model_dump())
 
 
 def reference_outcome(left: Graded, right: Graded) -> Outcome:

@@ -14,9 +14,9 @@ from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.errors import NotFoundError
 from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
-from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.records import body_of, facts_of
 from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
+from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
@@ -272,7 +272,7 @@ def test_the_tempo_is_told_how_fast_each_contestant_was() -> None:
 
 def test_what_is_taken_out_is_the_owner_s() -> None:
     halted: list[object] = []
-    live = LiveBattles(cast("RunService", SimpleNamespace(halt=halted.append)), cast("Store", None))
+    live = VisitorBattles(cast("RunService", SimpleNamespace(halt=halted.append)), cast("Store", None))
     for _ in range(3):
         battle = battle_of()
         add_turn(battle, "a", "b")
@@ -287,8 +287,8 @@ def test_what_is_taken_out_is_the_owner_s() -> None:
 
 def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settled ones first, then the oldest that is over of who has most; never one that goes on."""
-    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 3)
-    live = LiveBattles(cast("RunService", None), cast("Store", None))
+    monkeypatch.setattr("gac_app.services.battles.visitor_battles.KEPT_BATTLES", 3)
+    live = VisitorBattles(cast("RunService", None), cast("Store", None))
 
     ann = owner_of(ALICE)
 
@@ -319,8 +319,8 @@ def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_more_battles_than_are_kept_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 1)
-    live = LiveBattles(cast("RunService", None), cast("Store", None))
+    monkeypatch.setattr("gac_app.services.battles.visitor_battles.KEPT_BATTLES", 1)
+    live = VisitorBattles(cast("RunService", None), cast("Store", None))
     for _ in range(3):
         battle = battle_of()
         add_turn(battle, "a", "b")

@@ -9,16 +9,16 @@ import pytest
 
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.judging import Judge
-from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.standings import Standings
+from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.visitors import owner_of
 from tests.arena.samples import row, votes_of
 from tests.services.battles.test_battle_by_hand import add_turn, battle_of
 from tests.services.house import ALICE
 
 
-def kept(battle: Battle) -> LiveBattles:
-    live = LiveBattles(cast("Any", None), cast("Any", None))
+def kept(battle: Battle) -> VisitorBattles:
+    live = VisitorBattles(cast("Any", None), cast("Any", None))
     live.add(battle)
     return live
 

@@ -215,7 +215,7 @@ def test_no_turn_is_answered_by_members_that_are_not_here(house: House, here: Ar
 
 
 def test_a_battle_that_made_room_for_newer_ones_comes_back(here: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 1)
+    monkeypatch.setattr("gac_app.services.battles.visitor_battles.KEPT_BATTLES", 1)
     first = stored(here, "First")
     stored(here, "Second")
     assert [one.last.prompt for one in here.service.battles.all()] == ["Second"]

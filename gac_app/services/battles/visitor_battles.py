@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
@@ -29,9 +29,8 @@ KEPT_BATTLES = 128
 _LOOK_S = 1.0  # a page looks 10 to 20 times a second while answers are shown
 
 
-class LiveBattles:
-    """Battles of this process, oldest first, each accessible to its owner alone. Contestants' names are told only once
-    the vote can no longer change.
+class VisitorBattles:
+    """Each battle is its owner's alone. Contestants' names are told only once the vote can no longer change.
 
     Args:
         store: has the battles that are not in memory, and knows who judges each.
@@ -39,7 +38,7 @@ class LiveBattles:
 
     def __init__(self, runs: RunService, store: Store) -> None:
         self._runs, self._store = runs, store
-        self._battles: OrderedDict[str, Battle] = OrderedDict()
+        self._battles: dict[str, Battle] = {}  # of this process, oldest first
         self._lock = threading.Lock()
 
     # --- in memory
