@@ -74,12 +74,7 @@ def test_several_prompts_have_their_choices_in_order(here: Site) -> None:
 @pytest.mark.parametrize("alignment", ["prefix", "paper"])
 def test_an_echo_has_one_entry_a_token_and_the_new_one(here: Site, model: str, alignment: str) -> None:
     ids = ids_of(here, model=model)
-    fields: dict[str, Any] = {
-        "max_tokens": 1,
-        "logprobs": 1,
-        "echo": True,
-        "gac": {"settings": {"alignment": alignment}},
-    }
+    fields = {"max_tokens": 1, "logprobs": 1, "echo": True, "gac": {"settings": {"alignment": alignment}}}
     found = choice(here, model=model, prompt=ids, **fields)
     told = found["logprobs"]
     assert {len(values) for values in told.values()} == {len(ids) + 1}
@@ -109,20 +104,13 @@ def vocabulary(here: Site) -> tuple[bytes | None, ...]:
     return ensemble_of(here).members["a"].mapping.vocabulary.token_bytes
 
 
-def test_a_member_s_echo_adds_up_to_its_score(here: Site) -> None:
-    context, more = "the model", " of all"
-    told = choice(here, prompt=context + more, max_tokens=0, logprobs=1, echo=True)["logprobs"]
-    [score] = ensemble_of(here).score(context, [more], alone="a", raw=True)
+@pytest.mark.parametrize(("model", "alone", "context"), [("a", "a", "the model"), ("gac/every-step", None, "the")])
+def test_an_echo_adds_up_to_its_score(here: Site, model: str, alone: str | None, context: str) -> None:
+    told = choice(here, model=model, max_tokens=0, logprobs=1, echo=True)["logprobs"]
+    settings = here.service.config.settings_from({"mode": "every-step"})
+    [score] = ensemble_of(here).score(context, [TEXT.removeprefix(context)], settings, alone=alone, raw=True)
     after = [p for p, at in zip(told["token_logprobs"], told["text_offset"], strict=True) if at >= len(context)]
     assert sum(after) == pytest.approx(score.log_prob, abs=1e-4)
-
-
-def test_an_ensemble_s_echo_adds_up_to_its_score(here: Site) -> None:
-    told = choice(here, model="gac/every-step", max_tokens=0, logprobs=1, echo=True)["logprobs"]
-    settings = here.service.config.settings_from({"mode": "every-step"})
-    [score] = ensemble_of(here).score("the", [" model of all"], settings, raw=True)
-    assert told["tokens"][0] == "the"
-    assert sum(told["token_logprobs"][1:]) == pytest.approx(score.log_prob, abs=1e-4)
 
 
 @pytest.mark.parametrize("weights", ["average", "prompt-perplexity"])

@@ -117,12 +117,6 @@ def test_head_has_the_status_of_get(host: FastAPI, path: str) -> None:
     assert client.head(path).status_code == client.get(path).status_code
 
 
-def test_an_unknown_endpoint_is_told_as_openai_tells_it(host: FastAPI) -> None:
-    for answer in (Poor(host, 9).get("/v1/nothing"), Poor(host, 9).post("/v1/chat", json={})):
-        error = answer.json()["error"]
-        assert (answer.status_code, error["type"], error["message"]) == (404, "not_found_error", "No such endpoint")
-
-
 LONG = "x " * (MAX_PROMPT_CHARS // 2 + 1)
 MESSAGES = [{"role": "user", "content": "x"}, {"role": "user", "content": LONG[1:]}]
 

@@ -14,7 +14,7 @@ from gac_app.server.api.forms import Choices
 from gac_app.server.api.requests import CompletionRequest
 from gac_app.services.completions.completion_run import CompletionRun
 
-_Scored = tuple[bytes, float | None, dict[str, float] | None]  # a token, its log-probability, likely ones there
+_Scored = tuple[bytes, float | None, Sequence[tuple[bytes, float]]]  # a token, its log-probability, likely ones there
 
 
 class Text(Choices[CompletionRequest]):
@@ -43,35 +43,27 @@ class Text(Choices[CompletionRequest]):
 
     def logprobs(self, key: str, tokens: Sequence[TokenEvent]) -> TextLogprobs | None:
         """Those of the prompt come first, once."""
-        scored = [*(() if key in self._begun else self._of_prompt(key)), *map(self._of_step, tokens)]
+        prompt = () if key in self._begun else self.run.scores.get(key, ())
         self._begun.add(key)
-        if self.asked.logprobs is None:
+        if (num_top := self.asked.logprobs) is None:
             return None
+        scored: list[_Scored] = [(score.token, score.log_prob, score.top) for score in prompt]
+        for step in (event.step for event in tokens):
+            top = [(one.token, logprob_of(one.prob)) for one in step.top[:num_top]]
+            scored.append((step.token, logprob_of(step.prob), top))
         return TextLogprobs(
             tokens=[token_text(token) for token, _, _ in scored],
-            token_logprobs=[log_prob for _, log_prob, _ in scored],
-            top_logprobs=[top for _, _, top in scored] if self.asked.logprobs else None,
+            token_logprobs=[None if log_prob is None else max(log_prob, LEAST_LOGPROB) for _, log_prob, _ in scored],
+            top_logprobs=[_top(*one) for one in scored] if num_top else None,
             text_offset=[self._offsets[key].next(token) for token, _, _ in scored],
         )
 
-    def _of_prompt(self, key: str) -> list[_Scored]:
-        scored: list[_Scored] = []
-        for score in self.run.scores.get(key, ()):
-            top = [(token, max(log_prob, LEAST_LOGPROB)) for token, log_prob in score.top]
-            log_prob = None if score.log_prob is None else max(score.log_prob, LEAST_LOGPROB)
-            scored.append((score.token, log_prob, self._top(top, score.token, log_prob)))
-        return scored
 
-    def _of_step(self, event: TokenEvent) -> _Scored:
-        step, log_prob = event.step, logprob_of(event.step.prob)
-        top = [(one.token, logprob_of(one.prob)) for one in step.top[: self.asked.logprobs or 0]]
-        return step.token, log_prob, self._top(top, step.token, log_prob)
-
-    def _top(self, top: list[tuple[bytes, float]], token: bytes, log_prob: float | None) -> dict[str, float] | None:
-        """The likely tokens, the chosen one among them."""
-        if log_prob is None or not self.asked.logprobs:
-            return None
-        return {token_text(one): value for one, value in top} | {token_text(token): log_prob}
+def _top(token: bytes, log_prob: float | None, top: Sequence[tuple[bytes, float]]) -> dict[str, float] | None:
+    """The likely tokens, the chosen one among them."""
+    if log_prob is None:
+        return None
+    return {token_text(one): max(value, LEAST_LOGPROB) for one, value in (*top, (token, log_prob))}
 
 
 class _Offsets:

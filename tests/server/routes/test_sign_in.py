@@ -1,4 +1,7 @@
-"""Who signs in is the same visitor in every browser, and only the host's own signed cookie says who it is."""
+"""Only the host's own signed cookie says who is signed in, and what an account did is the account's.
+
+`tests.server.test_space` has the way through the provider, and the same account in several browsers.
+"""
 
 from __future__ import annotations
 
@@ -70,24 +73,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 def anna() -> str:
     """The number of an account."""
     return secrets.token_hex(8)
-
-
-def test_who_is_signed_in_finds_the_same_in_every_browser(host: Host, anna: str) -> None:
-    home, work = tab(host.url, cookie(anna)), tab(host.url, cookie(anna))
-    home.run("From home")
-    until(lambda: prompts(home) == ["From home"], "for the run")
-    assert prompts(work) == ["From home"]
-    assert prompts(tab(host.url, cookie("somebody else"))) == []
-    assert work.call("gac-account", "who_is_signed_in")["name"] == f"name-of-{anna}"
-
-
-def test_what_a_browser_did_before_stays_in_it(host: Host, anna: str) -> None:
-    before = tab(host.url)
-    before.run("Before")
-    until(lambda: prompts(before) == ["Before"], "for the run")
-    assert before.call("gac-account", "who_is_signed_in") == {"is_signed_in": False, "name": "", "left_s": None}
-    assert prompts(tab(host.url, cookie(anna), before.key)) == []
-    assert prompts(tab(host.url, key=before.key)) == ["Before"], "signed out again"
 
 
 @pytest.mark.parametrize(
