@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Annotated, Any
 
@@ -103,34 +103,28 @@ def operator_page(operator: Operator, only: OperatorOnly) -> APIRouter:
     async def page() -> HTMLResponse:
         return HTMLResponse(document, headers=_NOT_KEPT)
 
+    # In threads: the database may take seconds.
     @inside.get("/overview")
-    async def overview() -> JSONResponse:
-        return await _answer(operator, lambda: None)
+    def overview() -> JSONResponse:
+        return JSONResponse(operator.overview(), headers=_NOT_KEPT)
 
     @inside.post("/verdict")
-    async def verdict(request: Request) -> JSONResponse:
-        return await _changed(operator, request, operator.judge)
+    def verdict(fields: Annotated[dict[str, Any], Depends(_fields)]) -> JSONResponse:
+        operator.judge(fields)
+        return overview()
 
     @inside.post("/controls")
-    async def controls(request: Request) -> JSONResponse:
-        return await _changed(operator, request, operator.set)
+    def controls(fields: Annotated[dict[str, Any], Depends(_fields)]) -> JSONResponse:
+        operator.set(fields)
+        return overview()
 
     router.include_router(inside)
     return router
 
 
-async def _changed(operator: Operator, request: Request, change: Callable[[dict[str, Any]], object]) -> JSONResponse:
-    """The answer after a change by the fields of a request."""
-    _, fields = await run_in_threadpool(checked_body, await request.body())
-    return await _answer(operator, lambda: change(fields))
-
-
-async def _answer(operator: Operator, act: Callable[[], object]) -> JSONResponse:
-    def work() -> dict[str, Any]:
-        act()
-        return operator.overview()
-
-    return JSONResponse(await run_in_threadpool(work), headers=_NOT_KEPT)
+async def _fields(request: Request) -> dict[str, Any]:
+    """Those of a request's body."""
+    return (await run_in_threadpool(checked_body, await request.body()))[1]
 
 
 def _document() -> str:
