@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import random
 import secrets
 import sys
@@ -49,13 +48,11 @@ class Hostile:
     def new_visitor(self) -> Visitor:
         return Visitor(self.url, self.page, address=self.address)
 
-    async def attack(
-        self, *, num_requests: int = 10**9, seconds: float = 10**9, num_parallel: int = NUM_PARALLEL
-    ) -> None:
-        numbers, until = itertools.count(), time.monotonic() + seconds
+    async def attack(self, *, seconds: float, num_parallel: int = NUM_PARALLEL) -> None:
+        until = time.monotonic() + seconds
 
         async def one_after_another() -> None:
-            while next(numbers) < num_requests and time.monotonic() < until:
+            while time.monotonic() < until:
                 try:
                     self.codes[await self.send()] += 1
                 except httpx.HTTPError as error:

@@ -78,10 +78,12 @@ class Child:
 
 
 @contextmanager
-def process_of(command: Sequence[str], url: str, log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def process_of(
+    command: Sequence[str], url: str, log: Path, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A host in a process of its own, once it is ready."""
     with log.open("ab") as out:
-        process = subprocess.Popen([sys.executable, "-m", *command], stdout=out, stderr=out, **{"cwd": ROOT, **options})
+        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=env, stdout=out, stderr=out)
     try:
         with httpx.Client(base_url=url) as client:
             wait_until_up(client, log)
@@ -92,12 +94,11 @@ def process_of(command: Sequence[str], url: str, log: Path, **options: Any) -> I
 
 
 @contextmanager
-def child(folder: Path, num_tokens: int = 30, root: Path = ROOT) -> Iterator[Child]:
-    """`root` is the checkout whose version is served."""
+def child(folder: Path, num_tokens: int = 30) -> Iterator[Child]:
     port = free_port()
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     command = ["tests.server.steady_ensemble", str(port), str(folder / "runs"), str(num_tokens)]
-    with process_of(command, url, log, cwd=root) as process:
+    with process_of(command, url, log) as process:
         yield Child(url, process, log)
 
 

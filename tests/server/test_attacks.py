@@ -1,34 +1,24 @@
-"""What attacks on a host in a process of its own cost others: `pytest -m long -s` takes minutes and shows it.
-
-`GAC_ATTACKED` names another checkout whose version is attacked instead.
-"""
+"""What attacks on a host in a process of its own cost others: `pytest -m long -s` takes minutes and shows it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.server.hostile import BODIES
 from tests.server.site import ROOT, Child, Page, Visitor, child
 
 pytestmark = [pytest.mark.process, pytest.mark.long]
 
 NUM_HONEST = 20
-
-
-@pytest.fixture
-def attacked(tmp_path: Path) -> Iterator[Child]:
-    with child(tmp_path, root=Path(os.environ.get("GAC_ATTACKED", ROOT))) as attacked:
-        yield attacked
 
 
 async def honest(attacked: Child, page: Page, address: str = "", num: int = NUM_HONEST) -> list[float]:
@@ -42,24 +32,20 @@ async def honest(attacked: Child, page: Page, address: str = "", num: int = NUM_
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("kind", "honest_address"),
     [
-        *("unheard_runs", "heard_runs", "many_keys", "one_event"),
-        *("surrogates", "parts", "unknown_keys", "wrong_ids", "deep", "slow_bodies", "early_close", "new_hosts"),
-        "schemas",
+        *((kind, "") for kind in ("unheard_runs", "heard_runs", "many_keys", "one_event", *BODIES)),
+        *((kind, "") for kind in ("slow_bodies", "early_close", "new_hosts", "schemas")),
+        *((kind, "127.0.0.1") for kind in ("unheard_runs", "heard_runs")),
     ],
 )
-def test_first_tokens_beside_a_hostile_client(attacked: Child, kind: str) -> None:
-    beside(attacked, kind, honest_address="")
+def test_first_tokens_beside_a_hostile_client(tmp_path: Path, kind: str, honest_address: str) -> None:
+    """What it costs others, compared with an ordinary neighbour, at other addresses or at its own."""
+    with child(tmp_path) as attacked:
+        check_beside(attacked, kind, honest_address)
 
 
-@pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs"])
-def test_first_tokens_at_the_address_of_a_hostile_client(attacked: Child, kind: str) -> None:
-    beside(attacked, kind, honest_address="127.0.0.1")
-
-
-def beside(attacked: Child, kind: str, honest_address: str) -> None:
-    """What a hostile client costs others, compared with an ordinary neighbour."""
+def check_beside(attacked: Child, kind: str, honest_address: str) -> None:
     page = Page.of(attacked.url)
     asyncio.run(honest(attacked, page, honest_address))
 
