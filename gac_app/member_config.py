@@ -259,8 +259,9 @@ def scheme_of(source: str) -> str:
 
 def _beside(part: Any, info: ValidationInfo) -> Any:
     """A local path, relative to the folder of the configuration that is checked."""
-    is_path = part and isinstance(part, str) and info.context and not scheme_of(part)
-    return str(info.context[FOLDER] / Path(part).expanduser()) if is_path else part
+    if not (isinstance(part, str) and part and info.context) or scheme_of(part):
+        return part
+    return str(info.context[FOLDER] / Path(part).expanduser())
 
 
 def plugin_beside(plugin: Any, info: ValidationInfo) -> Any:
