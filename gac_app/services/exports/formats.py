@@ -136,13 +136,10 @@ _ROWS: dict[Format, Callable[[Iterable[Judged]], Iterator[Row]]] = {
 }
 
 
-def written(votes: Iterable[Judged], wanted: Format) -> bytes:
-    """A file of any format but `JSONL`. Raises GacError if a package for it is missing."""
-    return b"".join(parts(votes, wanted))
-
-
 def parts(votes: Iterable[Judged], wanted: Format) -> Iterator[bytes]:
-    """As `written`; formats of lines give one at a time, the others need all votes first."""
+    """A file of any format but `JSONL`: formats of lines give one at a time, the others need all votes first. Raises
+    GacError if a package for it is missing.
+    """
     rows = _ROWS[wanted](votes)
     if wanted is Format.CSV:
         yield _csv(list(rows)).encode()

@@ -43,29 +43,23 @@ class _Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class BadLines:
-    """Lines that were skipped; the first ones named, with number and reason."""
-
-    num: int = 0
-    _named: list[str] = field(default_factory=list)
-
-    def note(self, path: Path, number: int, reason: str) -> None:
-        self.num += 1
-        if len(self._named) < _MAX_NAMED:
-            self._named.append(f"{path.name}, line {number}: {reason}")
-
-    def __str__(self) -> str:
-        more = self.num - len(self._named)
-        return "\n".join([*self._named, *([f"and {more:,} more"] if more else [])])
-
-
-@dataclass(slots=True)
 class Index:
-    """What files hold. `places` by id; `bad` lines are none of these."""
+    """What files hold: `places` by id, ids that are marked as deleted, and bad lines, the first of them named."""
 
     places: dict[str, _Place] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
-    bad: BadLines = field(default_factory=BadLines)
+    num_bad: int = 0
+    _named: list[str] = field(default_factory=list)
+
+    def note_bad(self, path: Path, number: int, reason: str) -> None:
+        self.num_bad += 1
+        if len(self._named) < _MAX_NAMED:
+            self._named.append(f"{path.name}, line {number}: {reason}")
+
+    @property
+    def reasons(self) -> str:
+        more = self.num_bad - len(self._named)
+        return "\n".join([*self._named, *([f"and {more:,} more"] if more else [])])
 
     def unmarked(self, deleted: Collection[str]) -> DeletedIds:
         """What of the deleted the files tell without a line that says so."""
@@ -123,18 +117,18 @@ def import_indexed(store: Store, index: Index, on_progress: OnProgress = _go_on)
     """As `import_files`, of files that were read once."""
     places = sorted(place for key, place in index.places.items() if key not in index.deleted)
     num_new = num_gone = num_done = 0
-    num_bad = index.bad.num
-    for batch in _batches(places, index.bad):
-        new, gone = _import_batch(store, batch, index.bad)
+    num_bad = index.num_bad
+    for batch in _batches(places, index):
+        new, gone = _import_batch(store, batch, index)
         num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
         if not on_progress(num_done, len(places)):
             break
-    num_known = len(places) - (index.bad.num - num_bad) - num_new - num_gone
+    num_known = len(places) - (index.num_bad - num_bad) - num_new - num_gone
     num_withheld = len(index.places) - len(places) + num_gone
-    return ImportResult(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
+    return ImportResult(num_new, num_known, num_withheld, index.num_bad, index.reasons)
 
 
-def _import_batch(store: Store, batch: Sequence[tuple[_Place, Line]], bad: BadLines) -> tuple[int, int]:
+def _import_batch(store: Store, batch: Sequence[tuple[_Place, Line]], index: Index) -> tuple[int, int]:
     """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
     runs = [line for place, line in batch if not place.is_battle]
     lines = [line for place, line in batch if place.is_battle]
@@ -145,13 +139,13 @@ def _import_batch(store: Store, batch: Sequence[tuple[_Place, Line]], bad: BadLi
         store.check()  # raises if the database fails, not only these lines
         if len(batch) == 1:
             place, _ = batch[0]
-            bad.note(place.path, place.number, str(error))
+            index.note_bad(place.path, place.number, str(error))
             return 0, 0
-    counts = [_import_batch(store, [one], bad) for one in batch]
+    counts = [_import_batch(store, [one], index) for one in batch]
     return sum(new for new, _ in counts), sum(gone for _, gone in counts)
 
 
-def _batches(places: Sequence[_Place], bad: BadLines) -> Iterator[list[tuple[_Place, Line]]]:
+def _batches(places: Sequence[_Place], index: Index) -> Iterator[list[tuple[_Place, Line]]]:
     """The lines at places, as many together as a transaction takes."""
     batch: list[tuple[_Place, Line]] = []
     num_bytes = 0
@@ -159,7 +153,7 @@ def _batches(places: Sequence[_Place], bad: BadLines) -> Iterator[list[tuple[_Pl
         if hash(text) == place.digest:
             batch.append((place, checked_before(text)))
         else:
-            bad.note(place.path, place.number, "was changed while the file was read")
+            index.note_bad(place.path, place.number, "was changed while the file was read")
         num_bytes += len(text)
         if len(batch) >= _AT_ONCE or num_bytes >= _BYTES_AT_ONCE:
             yield batch
@@ -189,7 +183,7 @@ def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
             try:
                 line = line_of(text)
             except RequestError as error:
-                index.bad.note(path, number, error.message)
+                index.note_bad(path, number, error.message)
                 continue
             if gone := line.get("deleted"):
                 index.deleted.update(gone["runs"], gone["battles"])

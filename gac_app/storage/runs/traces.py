@@ -46,13 +46,10 @@ def packed(events: Sequence[TokenEvent]) -> Packed:
 
 def _packed(events: Sequence[TokenEvent], to_json: Callable[[TokenEvent], Any], num_in_part: int) -> bytes:
     starts = range(0, len(events), num_in_part)
-    parts = [_compressed(list(map(to_json, events[start : start + num_in_part]))) for start in starts]
+    values = ([to_json(event) for event in events[start : start + num_in_part]] for start in starts)
+    parts = [zlib.compress(json.dumps(part, separators=(",", ":")).encode()) for part in values]
     ends = list(accumulate(map(len, parts)))
     return b"".join((_HEAD.pack(_MARK, len(events)), struct.pack(f"<{len(ends)}I", *ends), *parts))
-
-
-def _compressed(values: list[Any]) -> bytes:
-    return zlib.compress(json.dumps(values, separators=(",", ":")).encode())
 
 
 def stored_events(load: Callable[[], bytes]) -> StoredSteps[TokenEvent]:
@@ -115,43 +112,29 @@ class StoredSteps(LazySequence[T]):
     """
 
     def __init__(self, load: Callable[[], bytes], make: Callable[[Any], T], num_in_part: int) -> None:
-        super().__init__(lambda: self._parts.num_values, self._read)
+        super().__init__(lambda: self._parts[0], self._read)
         self._load, self._make, self._num_in_part = load, make, num_in_part
         self._part: tuple[int, list[Any]] = (-1, [])  # the part read last, and its number
 
     @cached_property
-    def _parts(self) -> _Parts:
-        return _parts_of(self._load(), self._num_in_part)
+    def _parts(self) -> tuple[int, list[bytes]]:
+        """The number of values, and the packed parts."""
+        data = self._load()
+        with damage_named():
+            mark, num_values = _HEAD.unpack_from(data)
+            num_parts = -(-num_values // self._num_in_part)
+            ends = struct.unpack_from(f"<{num_parts}I", data, _HEAD.size)
+            start = _HEAD.size + 4 * num_parts
+            bounds = [start, *(start + end for end in ends)]
+            if mark != _MARK or bounds[-1] != len(data):
+                raise ValueError("it does not end where it says")
+            return num_values, [data[begin:end] for begin, end in pairwise(bounds)]
 
     def _read(self, position: int) -> T:
         number, index = divmod(position, self._num_in_part)
         known, values = self._part
         with damage_named():
             if known != number:
-                values = _unpacked(self._parts.compressed[number])
+                values = json.loads(zlib.decompress(self._parts[1][number]))
                 self._part = number, values
             return self._make(values[index])
-
-
-class _Parts(NamedTuple):
-    """The parts of packed values."""
-
-    num_values: int
-    compressed: list[bytes]
-
-
-def _parts_of(data: bytes, num_in_part: int) -> _Parts:
-    with damage_named():
-        mark, num_values = _HEAD.unpack_from(data)
-        num_parts = -(-num_values // num_in_part)
-        ends = struct.unpack_from(f"<{num_parts}I", data, _HEAD.size)
-        start = _HEAD.size + 4 * num_parts
-        bounds = [start, *(start + end for end in ends)]
-        if mark != _MARK or bounds[-1] != len(data):
-            raise ValueError("it does not end where it says")
-        return _Parts(num_values, [data[begin:end] for begin, end in pairwise(bounds)])
-
-
-def _unpacked(data: bytes) -> list[Any]:
-    values: list[Any] = json.loads(zlib.decompress(data))
-    return values

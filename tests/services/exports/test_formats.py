@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.services.exports.formats import Format, flat, written
+from gac_app.services.exports.formats import Format, flat, parts
 from gac_app.services.exports.judged import Judged, judged
 from gac_app.services.mirror.exports import content_of
 from gac_app.storage import StoredBattle
@@ -80,6 +80,10 @@ def battle(
 
 def votes(*battles: StoredBattle) -> list[Judged]:
     return list(judged(battles))
+
+
+def written(found: list[Judged], wanted: Format) -> bytes:
+    return b"".join(parts(found, wanted))
 
 
 def lines(data: bytes) -> list[dict[str, Any]]:

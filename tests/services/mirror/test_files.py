@@ -38,4 +38,4 @@ def test_an_index_says_when_it_is_told_to_stop(tmp_path: Path, monkeypatch: pyte
     assert told == [(2, 0), (4, 0)]
     whole = index_of([path, path])
     assert whole.deleted == {f"{n:032x}" for n in range(14)} - {f"{n:032x}" for n in range(5, 9)}
-    assert (whole.bad.num, str(whole.bad).splitlines()[0][:18]) == (2, "f.jsonl, line 6: i")
+    assert (whole.num_bad, whole.reasons.splitlines()[0][:18]) == (2, "f.jsonl, line 6: i")
