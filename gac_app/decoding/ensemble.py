@@ -187,12 +187,11 @@ class Ensemble:
         settings, members, ids = request.settings, request.members, request.ids
         if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
-        gate = Gate() if request.alone else make_gate(settings)
         mix = mix_of(request, self.config.weights(settings), share)
         is_fixed = is_reproducible(members, settings)
         forks = PromptForks(members, ids, settings.step_timeout_s, share, namespace, is_reproducible=is_fixed)
         with closing(forks):
-            scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), gate, mix, self._read_texts)
+            scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), mix, self._read_texts)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_pieces
             return [score(bytes_of(text)) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
@@ -239,7 +238,7 @@ class Ensemble:
             ids_at_once=FEW_AT_ONCE,
         )
         with closing(forks):
-            scorer = TextScorer(forks, make_gate(settings), mix, num_top)
+            scorer = TextScorer(forks, mix, num_top)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_tokens
             return [TokenScore(first, None)][: len(ids)] + (score(others) if others else [])
 
@@ -277,7 +276,7 @@ class Ensemble:
         )
         sampler = Sampler(settings, [constraint.fork() for constraint in request.constraints])
         gate, combiner = Gate() if request.alone else make_gate(settings), combiner_of(request.members, settings)
-        return AnswerRules(settings, gate, combiner, weights, sampler, stopped)
+        return AnswerRules(gate, combiner, weights, settings, sampler, stopped)
 
     def _with_policy(self, settings: Settings) -> Settings:
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they

@@ -11,7 +11,7 @@ from gac_app.decoding.member import Member
 from gac_app.decoding.request import Request
 from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, rules_key
 from gac_app.decoding.tokenizer import document_start
@@ -36,7 +36,8 @@ def mix_of(request: Request, prior: Mapping[str, float], share: Share, stopped: 
     needs_prompt = rule.needs_prompt and len(request.members) > 1
     bits = {m.name: prompt_bits(request, share, stopped, m.name) for m in request.members} if needs_prompt else {}
     weights = partial(StepWeights, prior, rule, bits.__getitem__)
-    return Mix(combiner_of(request.members, request.settings), weights, rules_key(request.settings))
+    gate = Gate() if request.alone else make_gate(request.settings)
+    return Mix(gate, combiner_of(request.members, request.settings), weights, rules_key(request.settings))
 
 
 def prompt_bits(request: Request, share: Share, stopped: threading.Event | None, name: str) -> float:
@@ -55,10 +56,10 @@ def prompt_bits(request: Request, share: Share, stopped: threading.Event | None,
 def _score_alone(member: Member, settings: Settings, text: str, share: Share, stopped: threading.Event | None) -> Score:
     """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
     is_fixed = is_reproducible([member], settings)
-    mix = Mix(combiner_of([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
+    mix = Mix(Gate(), combiner_of([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
     ids, timeout_s = [document_start(member)], settings.step_timeout_s
     with closing(PromptForks([member], ids, timeout_s, share, is_reproducible=is_fixed, stopped=stopped)) as forks:
-        scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
+        scorer = Scorer(forks, (), mix, ReadTexts())
         return scorer.by_pieces(bytes_of(text)) if text else Score(0.0, 0, 0, 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
@@ -23,17 +22,13 @@ from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.rules import weight_rules
-from gac_app.decoding.rules.combiner import Combiner, weighted_mean
-from gac_app.decoding.rules.shipped.averaging import Mean
-from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.rules.combiner import weighted_mean
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
-from tests.decoding.toy import drawing_stepper, toy_ensemble, toys
 from tests.examples import FEW
-from tests.fakes import FixedModel, config_of, ensemble_of
+from tests.fakes import config_of, ensemble_of
 
 SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
 EQUAL = {"one": 0.5, "other": 0.5}
@@ -73,19 +68,6 @@ def test_a_token_is_contested_where_one_ends_and_one_goes_on(
     for pair in ((one, other), (other, one)):
         steps = dict(zip(EQUAL, (member_step(SPACES, probs) for probs in pair), strict=True))
         assert [SPACES.tokens[ids.start] for ids in contested_ranges(steps, EQUAL, SPACES)] == tokens
-
-
-def test_a_contested_token_takes_what_begins_with_it() -> None:
-    one = {b"   ": 0.9, b"x": 0.1}
-    other = {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}
-    expected = {"one": member_step(SPACES, one), "other": member_step(SPACES, other)}
-    ranges = contested_ranges(expected, EQUAL, SPACES)
-    mixed_U = weighted_mean(
-        {name: merge(e.distribution.probs_U.clone(), ranges) for name, e in expected.items()}, EQUAL
-    )
-    assert float(mixed_U[SPACES.ids[b"   "]]) == pytest.approx(0.9)
-    assert float(mixed_U[SPACES.ids[b"    "]]) == 0
-    assert float(mixed_U[SPACES.ids[b"x"]]) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +125,6 @@ def test_only_likely_or_partial_beginnings_are_contested() -> None:
         assert [union.tokens[ids.start] for ids in ranges] == found
 
 
-def test_a_beginning_inside_a_contested_one_is_part_of_it() -> None:
-    union = UnionVocabulary([b"a", b"aa", b"aab", b"b", b"ba"])
-    one = member_step(union, {b"a": 0.4, b"aa": 0.1, b"b": 0.5})
-    other = member_step(union, {b"aab": 0.5, b"ba": 0.5})
-    assert contested_ranges({"one": one, "other": other}, EQUAL, union) == [range(3), range(3, 5)]
-
-
 def distributions(union: UnionVocabulary) -> st.SearchStrategy[MemberStep]:
     weights = st.lists(st.floats(0, 1) | st.just(0.0), min_size=len(union), max_size=len(union)).filter(any)
 
@@ -189,24 +164,6 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
     assert torch.equal(mixed_U, plain_U), "outside the ranges nothing changes"
 
 
-@given(
-    seed=st.integers(0, 500),
-    num=st.integers(2, 4),
-    how=st.sampled_from([{"mode": "every-step"}, {"mode": "gate", "threshold": 0.5}, {"weights": "posterior"}]),
-)
-def test_steps_are_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
-    ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
-    settings = ensemble.config.settings
-    weights = StepWeights(ensemble.config.weights(settings), weight_rules.of(settings))
-    with closing(drawing_stepper(ensemble, "ab", Combiner(Mean()), weights, seed)) as stepper:
-        for _ in range(10):
-            decision = stepper.step()
-            probs_U = decision.mixture.probs_U
-            assert float(probs_U.sum()) == pytest.approx(1, abs=1e-5)
-            assert float(probs_U.min()) >= 0
-            assert 0 < float(probs_U[decision.token_id]) <= 1 + 1e-6
-
-
 # --- where the alignments are one
 
 
@@ -236,29 +193,6 @@ def test_equal_vocabularies_decode_as_in_the_paper_at_first(seed: int) -> None:
         assert step.prob == pytest.approx(other.prob, abs=1e-6)
     else:
         assert len(paper) == len(prefix)
-
-
-def test_without_common_beginnings_no_token_is_partial() -> None:
-    ensemble = toy_ensemble(toys(5, 3, num_words=0))
-    paper, prefix = (decoded(ensemble, "ab", alignment=alignment) for alignment in ("paper", "prefix"))
-    assert [(s.token, s.prob, s.is_partial, s.spellings) for s in prefix] == [
-        (s.token, s.prob, False, {}) for s in paper
-    ]
-    assert len(paper) == 16
-
-
-def test_agreeing_members_write_what_both_want() -> None:
-    """The case that the alignment is for: apart, "   " and "    " lose to "x", which neither wants most."""
-    ensemble = ensemble_of(
-        [FixedModel("a", {b" ": 0.6, b"x": 0.4}), FixedModel("b", {b"    ": 0.55, b"x": 0.45})], member=InlineMember
-    )
-    assert decoded(ensemble, alignment="paper", max_new_tokens=3)[0].token == b"x"
-    steps = decoded(ensemble, alignment="prefix", max_new_tokens=5)
-    assert (steps[0].token, steps[0].is_partial) == (b" ", True)
-    assert steps[0].prob == pytest.approx(0.575)
-    assert [step.token for step in steps[:4]] == [b" "] * 4
-    assert [step.is_partial for step in steps[:4]] == [True, True, True, False]
-    assert [step.spellings["b"] for step in steps[:4]] == [(), (), (), (b"    ",)], "its one token, once it is complete"
 
 
 # --- the paper's alignment, as a slow and obvious loop

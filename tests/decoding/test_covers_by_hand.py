@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment import Boundary, Covers
+from gac_app.decoding.alignment import Covers
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
@@ -45,43 +45,6 @@ def told(covers: Covers) -> dict[bytes, float]:
     return {token: pytest.approx(prob) for token, prob in zip(UNION.tokens, probs, strict=False) if prob}
 
 
-def test_covers_told_letter_by_letter() -> None:
-    covers = covers_of()
-    assert (covers.is_settled, covers.last.end, covers.unread) == (True, 0, [covers.last])
-    learn(covers, {b"a": 0.3, b"ab": 0.5, b"abc": 0.1, b"b": 0.1})
-    assert covers.is_settled
-    assert told(covers) == {b"a": 0.3, b"ab": 0.5, b"abc": 0.1, b"b": 0.1}
-
-    assert covers.advance(b"a", is_partial=True) is covers.last
-    assert state(covers) == [(0, (), 1 / 0.9, True), (1, (3,), 0.3 / 0.9, False)]
-    assert (covers.unread, covers.likeliest.end, covers.is_settled) == ([covers.last], 0, False)
-    learn(covers, {b"b": 0.5, b"c": 0.5})
-    assert told(covers) == {b"b": 0.5 / 0.9 + 0.15 / 0.9, b"bc": 0.1 / 0.9, b"c": 0.15 / 0.9}
-
-    covers.advance(b"b", is_partial=True)  # ab 0.5, a + b 0.15, abc 0.1
-    assert state(covers) == [(0, (), 1 / 0.75, True), (2, (4,), 0.65 / 0.75, False)]
-    assert (covers.last.parent, covers.last.num_ids, covers.last.depth) == (covers.live[0].boundary, 1, 1)
-    assert covers.likeliest.end == 2
-    learn(covers, {b"d": 1.0})
-    assert told(covers) == {b"c": 0.1 / 0.75, b"d": 0.65 / 0.75}
-
-    assert covers.advance(b"c", is_partial=False) is covers.last
-    assert state(covers) == [(3, (5,), 1.0, False)]
-    assert covers.last.parent is not None
-    assert covers.last.parent.end == 0
-
-
-def test_a_token_that_is_known_to_end_is_the_only_one() -> None:
-    covers = covers_of()
-    learn(covers, {b"a": 0.1, b"ab": 0.9})
-    first = covers.advance(b"a", is_partial=False)
-    assert state(covers) == [(1, (3,), 1.0, False)]
-    learn(covers, {b"b": 1.0})
-    covers.advance(b"bc", is_partial=False)
-    assert state(covers) == [(3, (2, 1), 1.0, False)], "a token that it lacks, in two"
-    assert (covers.last.parent, covers.last.num_ids, covers.last.depth) == (first, 3, 2)
-
-
 def test_an_unlikely_end_is_not_read() -> None:
     covers = covers_of()
     learn(covers, {b"a": 0.01, b"ab": 0.98, b"abcd": 0.0005, b"b": 0.0095})
@@ -103,51 +66,6 @@ def test_of_bytes_that_no_token_fits_the_own_spelling_goes_on() -> None:
     learn(covers, {b"b": 1.0})
     covers.advance(b"d", is_partial=True)
     assert state(covers) == [(2, (3, 0), 1.0, False)], "from the likeliest boundary, before a"
-
-
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [
-        ({b"ab": 0.4, b"abc": 0.1, b"a": 0.5}, [(1, (1,), 2.0, True), (3, (4,), 0.8, True)]),
-        ({b"ab": 0.4, b"abc": 0.0004, b"a": 0.5}, [(3, (4,), 1.0, True)]),  # it does not go on
-        ({b"abc": 0.4, b"a": 0.6}, [(3, (4,), 1.0, True)]),  # it does not end
-    ],
-)
-def test_what_was_missed_leaves_its_last_boundaries(
-    before: dict[bytes, float], expected: list[tuple[int, tuple[int, ...], float, bool]]
-) -> None:
-    covers = covers_of()
-    learn(covers, {b"a": 1.0})
-    assert covers.leap(b"cab") == b""
-    assert state(covers) == [(1, (1,), 1.0, False), (3, (4,), 1.0, False)]
-    assert [boundary.num_ids for boundary in covers.unread] == [1, 2]
-    copy = covers.fork()
-    learn(covers, before, {b"d": 1.0})
-    assert state(covers) == expected
-    learn(copy, before, {b"d": 1.0})
-    assert state(copy) == expected
-    assert bytes(copy.text) == b"cab"
-
-
-def test_one_token_missed_is_weighed_against_what_was_read() -> None:
-    covers = covers_of()
-    learn(covers, {b"a": 0.25, b"ab": 0.75})
-    covers.leap(b"a")
-    assert [(cover.boundary.end, cover.distribution is None) for cover in covers.live] == [(0, False), (1, True)]
-    learn(covers, {b"c": 1.0})
-    assert state(covers) == [(0, (), 1.0, True), (1, (3,), 0.25, True)]
-    assert told(covers) == {b"b": 0.75, b"c": 0.25}
-
-
-def test_a_copy_of_covers_goes_its_own_way() -> None:
-    covers = covers_of()
-    learn(covers, {b"a": 0.3, b"ab": 0.7})
-    copy = covers.fork()
-    copy.advance(b"a", is_partial=True)
-    learn(copy, {b"b": 1.0})
-    assert (bytes(covers.text), state(covers)) == (b"", [(0, (), 1.0, True)])
-    covers.advance(b"ab", is_partial=False)
-    assert (bytes(copy.text), len(copy.live)) == (b"a", 2)
 
 
 def test_how_many_ids_an_answer_takes() -> None:
@@ -187,12 +105,6 @@ def test_only_the_new_end_of_what_is_missed_is_spelt(pieces: list[bytes]) -> Non
     while boundary.parent:
         boundary, ids = boundary.parent, boundary.ids + ids
     assert (ids, rest) == (mapping.spell(b"".join(pieces)), b"")
-
-
-def test_the_ids_of_boundaries_add_up() -> None:
-    first = Boundary(None, (1, 2), 3)
-    second = Boundary(first, (4,), 5)
-    assert [(b.depth, b.num_ids) for b in (first, second)] == [(0, 2), (1, 3)]
 
 
 @pytest.mark.parametrize(

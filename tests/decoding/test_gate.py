@@ -13,7 +13,6 @@ from gac_app.settings import Settings
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import FixedModel, config_of, ensemble_of
 
 SURE, UNSURE, OTHER = GateView(1, 0.9), GateView(1, 0.2), GateView(2, 0.6)
 EVERY_STEP, AGREEMENT = Gate(), Gate(Agreement())
@@ -75,29 +74,6 @@ def test_members_take_part_where_their_argmaxes_differ(alignment: str, speculati
             num_stable += is_stable
             is_stable = not step.spellings
     assert 0 < num_ensembled < num_stable
-
-
-def test_members_that_agree_leave_the_gate_to_itself() -> None:
-    models = [FixedModel("a", {b" the": 0.4, b"e": 0.3, b"t": 0.3}), FixedModel("b", {b" the": 0.9, b"e": 0.1})]
-    ensemble = ensemble_of(models, config_of(["a", "b"]))
-    steps = steps_of(ensemble, mode="agreement")
-    assert not any(step.is_ensembled for step in steps)
-    assert steps[0].prob == pytest.approx(0.4)
-
-
-@pytest.mark.slow
-def test_a_member_inside_its_token_comes_back() -> None:
-    num_back = 0
-    for seed in range(30):
-        for num in (2, 3):
-            ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=5))
-            steps = steps_of(ensemble, mode="agreement", alignment="prefix", max_new_tokens=30)
-            was_away = False
-            for step in steps:
-                num_back += was_away and step.is_ensembled
-                was_away = bool(step.spellings) and not step.is_ensembled
-                assert sum(member.weight for member in step.members) == pytest.approx(1)
-    assert num_back == 0, "the place behind a piece that somebody reads otherwise is not shared"
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 10.0])

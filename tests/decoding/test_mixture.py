@@ -14,7 +14,7 @@ from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.shipped.averaging import Geometric, Mean
+from gac_app.decoding.rules.shipped.averaging import Mean
 
 
 def top_row(probs_U: torch.Tensor, num_top: int) -> TokenDistribution:
@@ -87,44 +87,3 @@ def test_a_clear_argmax_is_told_by_the_members_top_tokens() -> None:
     assert float(mixture.probs_U[7]) == pytest.approx(0.455)
     assert float(mixture.probs_U[8]) == pytest.approx(0.0055)
     assert counted.num == 1, "made once"
-
-
-def test_a_token_that_is_no_argmax_may_be_that_of_all() -> None:
-    counted = Counted()
-    one, other = torch.zeros(10), torch.zeros(10)
-    one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
-    expected = {"a": member_step(one, num_top=1), "b": member_step(other, num_top=1)}
-    assert Mixture(expected, {"a": 0.5, "b": 0.5}, counted).argmax_id == 9
-    assert counted.num == 1
-
-
-def test_a_contested_token_has_what_goes_to_it() -> None:
-    counted = Counted()
-    probs_U = torch.tensor([0.1, 0.3, 0.25, 0.35])
-    expected = {"a": member_step(probs_U), "b": member_step(probs_U)}
-    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, counted)
-    mixture.contested = [range(2, 4)]
-    assert mixture.argmax_id == 2
-    assert mixture.prob_of(2) == pytest.approx(0.6)
-    assert (mixture.member_prob_of("a", 2), mixture.member_rank_of("a", 1)) == (pytest.approx(0.6), 2)
-    assert counted.num == 0
-
-
-def test_one_that_is_no_argmax_is_not_left_out_of_the_largest() -> None:
-    one, other = torch.zeros(10), torch.zeros(10)
-    one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
-    expected = {"a": member_step(one, num_top=1), "b": member_step(other, num_top=1)}
-    assert Mixture(expected, {"a": 0.6, "b": 0.4}).largest(2) == [(9, pytest.approx(0.4)), (0, pytest.approx(0.36))]
-
-
-def test_a_nonlinear_rule_combines_contested_tokens() -> None:
-    """Worked by hand: 0.2 and 0.8 of one, 0.6 and 0.4 of the other, once the last two tokens are one."""
-    one, other = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.6, 0.1, 0.3])
-    expected = {"a": member_step(one), "b": member_step(other)}
-    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, Combiner(Geometric()))
-    mixture.contested = [range(1, 3)]
-    first, second = (0.2 * 0.6) ** 0.5, (0.8 * 0.4) ** 0.5
-    assert mixture.probs_U.tolist() == pytest.approx([first / (first + second), second / (first + second), 0])
-    assert mixture.argmax_id == 1
-    assert mixture.member_prob_of("a", 1) == pytest.approx(0.8)
-    assert mixture.largest(2)[0] == (1, pytest.approx(second / (first + second)))

@@ -282,7 +282,7 @@ def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPa
     read_texts, calls = ReadTexts(), []
 
     def once(key: str, num_bytes: int) -> str:
-        return read_texts.once(key, num_bytes, lambda: calls.append(key) or key)[0]
+        return read_texts.get_or_compute(key, num_bytes, lambda: calls.append(key) or key)[0]
 
     for key in ("a", "b", "a", "c", "b", "a"):
         assert once(key, 4) == key
@@ -304,13 +304,13 @@ def test_what_several_ask_for_at_once_is_read_once(fails: bool) -> None:
         return "read"
 
     with ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(read_texts.once, "key", 4, read) for _ in range(3)]
+        asked = [pool.submit(read_texts.get_or_compute, "key", 4, read) for _ in range(3)]
         while not calls:
             time.sleep(0.001)
         waiting.set()
         if fails:
             assert {str(future.exception(WAIT_S)) for future in asked} == {"a: broke"}
-            assert read_texts.once("key", 4, lambda: "mended")[0] == "mended", "a failure is not kept"
+            assert read_texts.get_or_compute("key", 4, lambda: "mended")[0] == "mended", "a failure is not kept"
         else:
             assert {future.result(WAIT_S)[0] for future in asked} == {"read"}
             assert len(calls) == 1

@@ -14,7 +14,7 @@ from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.told_member import Teller, told_of
-from tests.vocab.vocabularies import vocabularies, vocabulary
+from tests.vocab.vocabularies import vocabularies
 
 members = st.lists(vocabularies(), min_size=1, max_size=3)
 
@@ -65,15 +65,6 @@ def test_tokens_as_likely_share_the_better_rank() -> None:
     assert [known.rank_of(token_id) for token_id in (1, 0, 2, 3)] == [1, 2, 2, 2]
     assert {known.rank_of(token_id) for token_id in range(4, 54)} == {5}
     assert {known.rank_of(token_id) for token_id in range(54, 154)} == {55}
-
-
-def test_more_than_there_is_gives_all_in_order() -> None:
-    vocab = vocabulary([b"a", b"b", b"c", b"d"])
-    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"]))
-    [known] = distributions_of(mapping, logits_of(vocab, 1).unsqueeze(0))
-    nested = [range(4), range(1, 4), range(1, 2)]
-    cuts = known.cuts(nested)
-    assert TokenDistribution(known.probs_U).cuts(nested[1:]) == cuts[1:] == known.cuts(nested[1:])
 
 
 @given(members, st.integers(0, 2**32))

@@ -14,7 +14,6 @@ from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.rules.shipped.weights import Posterior
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
-from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 
 GIVEN = {"a": 0.25, "b": 0.75}
@@ -151,23 +150,3 @@ def test_the_posterior_costs_a_bit_more_than_the_better_at_most(seed: int, text:
     assert math.exp(mixed.log_prob) == pytest.approx(sum(probs) / 2, rel=1e-4)
     bits = [-score.log_prob / math.log(2) for score in (mixed, first, second)]
     assert bits[0] <= min(bits[1:]) + 1 + 1e-4
-
-
-@pytest.mark.parametrize("weights", ["average", "posterior"])
-@pytest.mark.parametrize("seed", range(4))
-def test_a_branch_weighs_members_as_its_answer_did(weights: str, seed: int) -> None:
-    ensemble = make(1, 2, mode="every-step", weights=weights, alignment="prefix")
-    original = steps_of(ensemble, temperature=1.5, seed=seed)
-    for place, step in enumerate(original):
-        again = steps_of(ensemble, Branch(tuple(original[:place]), step.token), max_new_tokens=place + 1)
-        assert [m.weight for m in again[place].members] == pytest.approx([m.weight for m in step.members], abs=1e-4)
-
-
-def test_a_replayed_answer_teaches_the_posterior_the_same() -> None:
-    ensemble = make(1, 2, mode="every-step", weights="posterior", alignment="paper")
-    original = steps_of(ensemble)
-    again = steps_of(ensemble, Branch(tuple(original[:6]), original[6].token))
-    assert [m.weight for m in original[6].members] != pytest.approx([0.5, 0.5], abs=0.01)
-    for step, other in zip(original[6:], again[6:], strict=True):
-        assert other.token == step.token
-        assert [m.weight for m in other.members] == pytest.approx([m.weight for m in step.members], rel=1e-4)

@@ -137,7 +137,7 @@ def drawing_stepper(ensemble: Ensemble, prompt: str, combiner: Combiner, weights
     """Takes steps of the members of an ensemble, by tokens that are drawn."""
     settings = ensemble.config.settings.model_copy(update={"temperature": 1.0})
     contexts = [MemberContext(m, m.open(m.encode(prompt), LOCAL), is_aligned=True) for m in ensemble.members.values()]
-    rules = AnswerRules(settings, make_gate(settings), combiner, weights, Drawing(settings, seed))
+    rules = AnswerRules(make_gate(settings), combiner, weights, settings, Drawing(settings, seed))
     return Stepper(contexts, rules, Drafter(contexts, rules))
 
 

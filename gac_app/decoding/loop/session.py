@@ -126,8 +126,7 @@ class DecodingSession:
         Raises:
             MemberError, RuleError, ConstraintError.
         """
-        chosen = self._stepper.choose(view.mixture, token_id)
-        step = self._end_step(self._stepper.feed(view, chosen, is_forced=token_id is not None))
+        step = self._end_step(self._stepper.feed(view, token_id, is_forced=token_id is not None))
         self._show(step)
         return step
 

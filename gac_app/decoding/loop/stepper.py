@@ -1,22 +1,16 @@
-"""One decoding step of several members (paper, section 3): ask, align, combine, choose, feed.
-
-Shape suffix: `U` the union vocabulary.
-"""
+"""One decoding step of several members (paper, section 3): ask, align, combine, choose, feed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-import torch
-
 from gac_app.decoding.alignment import ends_there, goes_on
 from gac_app.decoding.contexts import MemberContext, SessionStopped
-from gac_app.decoding.distribution import MemberStep
+from gac_app.decoding.distribution import MemberStep, TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision
 from gac_app.decoding.rules.answer import AnswerRules
@@ -26,7 +20,6 @@ from gac_app.decoding.trace import StepTrace
 from gac_app.errors import MemberError
 
 _LIKELY = 0.01  # the gate's top tokens from this probability on are likely next pieces
-_LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
 
 T = TypeVar("T")
 
@@ -40,13 +33,13 @@ class StepView:
     Attributes:
         asked: the steps of the members asked, the gate first.
         mixture: of those that take part.
-        allowed_U: see `Constraint.allowed_U`.
+        allowed: the distributions of the members asked, without what the answer's constraints forbid.
     """
 
     asked: dict[str, MemberStep]
     gate: GateDecision
     mixture: Mixture
-    allowed_U: torch.Tensor | None
+    allowed: dict[str, TokenDistribution]
 
 
 class Stepper:
@@ -80,19 +73,19 @@ class Stepper:
             self._without_failing(lambda: self._rules.weights.prepare(list(self.alive)))
 
     def step(self, forced: int | None = None, num_left: int = 0) -> Decision:
-        """Take one step.
+        """Take one step: ask, mask, align, combine, choose, learn, feed.
 
         Args:
             forced: the token to feed, whatever the members say; None = the answer's rules choose.
             num_left: later steps at which the rules choose.
 
         Raises:
-            SessionStopped, MemberError, RuleError.
+            SessionStopped, MemberError, RuleError, ConstraintError.
         """
 
         def look_and_choose() -> tuple[StepView, int]:
             view = self.look(num_left if forced is None else 0)
-            return view, self.choose(view.mixture, forced)
+            return view, view.mixture.choose(self._rules.sampler) if forced is None else forced
 
         return self.feed(*self._without_failing(look_and_choose), is_forced=forced is not None)
 
@@ -107,27 +100,38 @@ class Stepper:
         """
         asked, gate = self._ask(num_left)
         taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
-        shares = self._rules.shares({name: given.distribution for name, given in taking_part.items()})
-        is_merged, sampler = self._is_aligned and len(taking_part) > 1, self._rules.sampler
-        mergeable_U = sampler.mergeable_U(len(self._union)) if is_merged else None
+        shares = self._rules.shares(list(taking_part), lambda name: taking_part[name].distribution)
+        is_merged = self._is_aligned and len(taking_part) > 1
+        mergeable_U = self._rules.sampler.mergeable_U(len(self._union)) if is_merged else None
         mixture = Mixture(taking_part, shares, self._rules.combiner, self._union if is_merged else None, mergeable_U)
-        return StepView(asked, gate, mixture, sampler.allowed_U() if self._is_aligned else None)
+        allowed_U = self._rules.sampler.allowed_U() if self._is_aligned else None
+        allowed = {name: given.masked(allowed_U).distribution for name, given in asked.items()}
+        return StepView(asked, gate, mixture, allowed)
 
-    def feed(self, view: StepView, token_id: int, *, is_forced: bool) -> Decision:
-        """The second half of a step: feed the token, which the sampler has noted."""
-        going_on, evidence, is_shared = self._without_failing(lambda: self._meaning_of(token_id, view))
-        self._learn(evidence, is_shared=is_shared)
+    def feed(self, view: StepView, token_id: int | None, *, is_forced: bool) -> Decision:
+        """The second half of a step.
+
+        Args:
+            token_id: None = the answer's rules choose.
+        """
+        chosen = view.mixture.choose(self._rules.sampler) if token_id is None else token_id
+        self._rules.sampler.note(chosen)
+        partial, evidence = self._without_failing(lambda: self._meaning_of(chosen, view))
+        is_shared = all(ends_there(view.allowed[name], chosen, prob) for name, prob in partial.items())
+        self._rules.weights.learn(evidence, is_shared=is_shared)
+        is_drafted, drafted_by = self._drafter.has_drafted(chosen), self._drafter.drafted_by
+        spellings = self._feed_members(chosen, partial)
         return Decision(
-            token_id,
+            chosen,
             view.mixture,
             view.gate,
-            is_drafted=self._drafter.has_drafted(token_id),
-            drafted_by=self._drafter.drafted_by,
-            spellings=self._feed_members(token_id, going_on),
+            spellings=spellings,
             dropped=self._dropped,
             evidence=evidence,
-            is_partial=bool(going_on),
+            is_partial=bool(partial),
             is_shared=is_shared,
+            is_drafted=is_drafted,
+            drafted_by=drafted_by,
             is_forced=is_forced,
         )
 
@@ -142,7 +146,8 @@ class Stepper:
         if self._is_aligned and (step.is_partial or not all(context.recall() for context in asked)):
             return self.step(token_id).spellings
         self._rules.sampler.note(token_id)
-        self._learn({m.member: m.prob for m in step.members} | step.evidence, is_shared=step.is_shared)
+        evidence = {m.member: m.prob for m in step.members} | step.evidence
+        self._rules.weights.learn(evidence, is_shared=step.is_shared)
         return self._feed_members(token_id, {})
 
     def prefetch(self) -> None:
@@ -229,54 +234,36 @@ class Stepper:
             except MemberError as error:
                 self._drop(error)
 
-    # --- choose
-
-    def choose(self, mixture: Mixture, forced: int | None) -> int:
-        """The token that the answer's rules choose, or the forced one. The sampler notes it."""
-        sampler = self._rules.sampler
-        chosen = mixture.choose(sampler) if forced is None else forced
-        sampler.note(chosen)
-        return chosen
-
     # --- feed
 
-    def _meaning_of(self, token_id: int, view: StepView) -> tuple[dict[str, float], dict[str, float], bool]:
-        """For the members that have not failed: `_partial_at`, `_evidence_of`, and whether all end with the token."""
-        asked = {name: given.masked(view.allowed_U) for name, given in view.asked.items() if name in self.alive}
-        going_on = self._partial_at(token_id, asked, view.mixture)
-        evidence = self._evidence_of(token_id, view.mixture, going_on)
-        is_shared = all(ends_there(asked[name].distribution, token_id, prob) for name, prob in going_on.items())
-        return going_on, evidence, is_shared
+    def _meaning_of(self, token_id: int, view: StepView) -> tuple[dict[str, float], dict[str, float]]:
+        """The members whose token may go on beyond this one, with their probability of its bytes; and the evidence:
+        each member's probability of the token, or of its bytes if its own may go on.
 
-    def _partial_at(self, token_id: int, asked: dict[str, MemberStep], mixture: Mixture) -> dict[str, float]:
-        """The members whose token may go on beyond this one, with their probability of its bytes."""
-        if not self._is_aligned or token_id == self._union.end_id:
-            return {}
-        ids = self._union.extensions(self._union.tokens[token_id])
-        is_contested = mixture.is_contested(token_id)
-        # A member that decided alone chose one of its own tokens.
-        alone = next(iter(mixture.member_steps)) if len(mixture.member_steps) == 1 else ""
-        return {
-            name: given.distribution.prob_within(ids)
-            for name, given in asked.items()
-            if is_contested
-            or token_id in given.distribution.partial_ids
-            or (name != alone and len(ids) > 1 and goes_on(given.distribution, ids))
-        }
-
-    def _evidence_of(self, token_id: int, mixture: Mixture, going_on: dict[str, float]) -> dict[str, float]:
-        """Each member's probability of the token, or of its bytes if its own may go on. A single member proves nothing,
-        so it has none, unless its token is partial. Nor has anybody where no weight would learn from it.
+        A single member proves nothing, so it has no evidence, unless its token is partial. Nor has anybody where no
+        weight would learn from it.
         """
-        if not going_on and (len(mixture.member_steps) == 1 or not self._rules.weights.has_memory):
-            return {}
-        steps = [(name, given.distribution) for name, given in mixture.member_steps.items() if name in self.alive]
-        return {name: going_on[name] if name in going_on else d.prob_of(token_id) for name, d in steps}
-
-    def _learn(self, probs: dict[str, float], *, is_shared: bool) -> None:
-        """Let the weights learn from each member's probability of the chosen token."""
-        log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
-        self._rules.weights.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) <= 1)
+        mixture, taking_part = view.mixture, view.mixture.member_steps
+        partial: dict[str, float] = {}
+        if self._is_aligned and token_id != self._union.end_id:
+            ids = self._union.extensions(self._union.tokens[token_id])
+            is_contested = mixture.is_contested(token_id)
+            # A member that decided alone chose one of its own tokens.
+            alone = next(iter(taking_part)) if len(taking_part) == 1 else ""
+            partial = {
+                name: distribution.prob_within(ids)
+                for name, distribution in view.allowed.items()
+                if name in self.alive
+                and (
+                    is_contested
+                    or token_id in distribution.partial_ids
+                    or (name != alone and len(ids) > 1 and goes_on(distribution, ids))
+                )
+            }
+        if not partial and (len(taking_part) == 1 or not self._rules.weights.has_memory):
+            return partial, {}
+        found = {name: given.distribution for name, given in taking_part.items() if name in self.alive}
+        return partial, {name: partial[name] if name in partial else d.prob_of(token_id) for name, d in found.items()}
 
     def _feed_members(self, token_id: int, going_on: dict[str, float]) -> Spellings:
         """Feed the token to every member."""

@@ -84,10 +84,10 @@ class Sampler:
             rivals = [] if is_exact else np.flatnonzero((high_U * CLEARLY >= low_U[best]).numpy()).tolist()
         else:
             low_C, high_C, ids_C = self._kept(low_U, high_U) if self._has_filters else self._contenders(low_U, high_U)
-            low_keys_C, high_keys_C = self._keys(low_C, ids_C), self._keys(high_C, ids_C)
-            at = int(low_keys_C.argmax())
+            keys_C = self._keys(low_C, ids_C)
+            at = int(keys_C.argmax())
             best = int(ids_C[at])
-            rivals = [] if is_exact else ids_C[high_keys_C * CLEARLY >= low_keys_C[at]].tolist()
+            rivals = [] if is_exact else ids_C[self._keys(high_C, ids_C) * CLEARLY >= keys_C[at]].tolist()
         return best, [] if rivals in ([], [best]) else [best, *rivals]
 
     def sample_member(self, shares: Mapping[str, float]) -> str:

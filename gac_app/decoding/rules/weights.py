@@ -12,6 +12,7 @@ from gac_app.errors import RuleError
 
 DistributionOf = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
+_LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
 _MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser may only have cut the text elsewhere
 
 
@@ -77,6 +78,11 @@ class StepWeights:
                 weights[name] *= math.exp(self._evidence.get(name, 0.0) - best)
         total = sum(weights.values())
         return {name: weight / total if total > 0 else 1 / len(weights) for name, weight in weights.items()}
+
+    def learn(self, probs: Mapping[str, float], *, is_shared: bool) -> None:
+        """As `note`, from probabilities. A single member proves nothing, so it counts as none."""
+        log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
+        self.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) <= 1)
 
     def note(self, log_probs: Mapping[str, float], *, is_shared: bool) -> None:
         """Update the evidence.

@@ -30,10 +30,9 @@ import numpy as np
 from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.distribution import TokenDistribution, Top
 from gac_app.decoding.member import Member, awaited
-from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
-from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, PromptForks, Score, log_mean, log_sum
+from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, PromptForks, log_mean, log_sum
 from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 
@@ -154,18 +153,6 @@ def _add_boundary(probs: TextProbs, start: int, log_probs_U: np.ndarray, text: b
             probs.log_ends[end] = np.logaddexp(probs.log_ends[end], reached + log_probs_U[ids.start])
 
 
-def mixed(
-    members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
-) -> Score:
-    """The score of the text under the ensemble of `members`, the gate first, by a linear rule."""
-    log_prob, num_steps, num_ensembled = 0.0, 0, 0
-    for segment in segments(members, num_bytes, gate, combiner, weights):
-        log_prob += segment.log_prob(segment.end)
-        num_steps += 1
-        num_ensembled += len(segment.members) > 1
-    return Score(log_prob, num_bytes, num_steps, num_ensembled)
-
-
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A part of a text in which each member counts as a whole.
@@ -186,21 +173,21 @@ class Segment:
         return log_mean(given, self.shares) if len(given) > 1 else next(iter(given.values()))
 
 
-def segments(
-    members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
-) -> Iterator[Segment]:
-    """The segments of a text. The weights learn from each."""
+def segments(members: Mapping[str, TextProbs], num_bytes: int, rules: StepRules) -> Iterator[Segment]:
+    """The segments of a text under the ensemble of `members`, the gate first, by a linear rule. The weights learn from
+    each.
+    """
     names = list(members)
-    asked_first = gate.asked_first(names)
+    asked_first = rules.gate.asked_first(names)
     cuts = _shared(members, num_bytes) if len(asked_first) > 1 else _own_cuts(members[names[0]])
     for start, end in pairwise([0, *cuts, num_bytes]):
         # A member at a boundary that its tokeniser would not have made cannot overrule the gate.
         views = [found for name in asked_first if (found := members[name].views.get(start))]
-        if views and not gate.decide(views, is_stable=True).is_open:
+        if views and not rules.gate.decide(views, is_stable=True).is_open:
             yield Segment(start, end, {names[0]: members[names[0]]}, {names[0]: 1.0})
             continue
-        yield Segment(start, end, members, combiner.shares(weights.of(names)))
-        weights.note({name: probs.between(start, end) for name, probs in members.items()}, is_shared=True)
+        yield Segment(start, end, members, rules.shares(names))
+        rules.weights.note({name: probs.between(start, end) for name, probs in members.items()}, is_shared=True)
 
 
 def _own_cuts(probs: TextProbs) -> list[int]:

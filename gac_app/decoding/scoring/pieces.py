@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import accumulate
 
 import numpy as np
+import torch
 
 from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member, awaited
-from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
-from gac_app.decoding.rules.weights import StepWeights
 from gac_app.models.base import Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -121,40 +121,46 @@ class PromptForks:
 
 @dataclass(frozen=True, slots=True)
 class PieceRead:
-    """The members' probabilities of one piece of a text.
+    """One piece of a text, a union token, as the members see it.
 
     Attributes:
         log_probs: of the piece, by member name, the gate first.
         views: in the same order, what the gate sees there.
         is_stable: whether all members read the previous piece as a token of their own.
-        mixed: its combined log-probability, if it was asked for.
+        distributions: by member name, where they are kept.
     """
 
+    token_id: int
     log_probs: dict[str, float]
     views: list[GateView]
     is_stable: bool
-    mixed: float | None = None
+    distributions: dict[str, TokenDistribution]
+
+    def mixed(self, rules: StepRules) -> tuple[float, dict[str, float]]:
+        """Its combined log-probability, -inf for what cannot be, and the shares of the members that took part. The
+        weights learn from it.
+        """
+        first, names = next(iter(self.log_probs)), list(self.log_probs)
+        if len(names) == 1 or not rules.gate.decide(self.views, is_stable=self.is_stable).is_open:
+            return self.log_probs[first], {first: 1.0}
+        shares = rules.shares(names, self.distributions.__getitem__)
+        learnt = {name: max(log_prob, LEAST_LOG_PROB) for name, log_prob in self.log_probs.items()}
+        rules.weights.note(learnt, is_shared=True)
+        if rules.combiner.is_linear:
+            return log_mean(self.log_probs, shares), shares
+        return log(float(self.combined_U(rules, shares)[self.token_id])), shares
+
+    def combined_U(self, rules: StepRules, shares: Mapping[str, float]) -> torch.Tensor:
+        """The combined distribution of the members with `shares`, [U]."""
+        return rules.combiner({name: self.distributions[name].probs_U for name in shares}, shares)
 
 
-def read_pieces(
-    forks: PromptForks,
-    pieces: SequenceOf[bytes],
-    gate: Gate,
-    mixing: tuple[Combiner, StepWeights] | None = None,
-) -> list[PieceRead]:
-    """Read `pieces`, which are union tokens. Many are read at once, since they are known.
-
-    Args:
-        mixing: if given, each piece is mixed as it is read, and the weights learn from it.
-    """
-    union, found = forks.members[0].mapping.union, []
-    for token_id, by_name, is_stable in read_steps(forks, [union.ids[piece] for piece in pieces]):
-        log_probs = {name: distribution.log_prob_of(token_id) for name, distribution in by_name.items()}
-        read = PieceRead(log_probs, [gate.view(distribution) for distribution in by_name.values()], is_stable)
-        if mixing and _opens(read, gate):
-            read = replace(read, mixed=_mixed_by_rule(token_id, by_name, log_probs, *mixing))
-        found.append(read)
-    return found
+def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], gate: Gate) -> Iterator[PieceRead]:
+    """Read `pieces`, which are union tokens. Many are read at once, since they are known."""
+    union = forks.members[0].mapping.union
+    for token_id, found, is_stable in read_steps(forks, [union.ids[piece] for piece in pieces]):
+        log_probs = {name: distribution.log_prob_of(token_id) for name, distribution in found.items()}
+        yield PieceRead(token_id, log_probs, [gate.view(d) for d in found.values()], is_stable, found)
 
 
 def read_steps(
@@ -174,24 +180,16 @@ def read_steps(
                 is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
 
 
-def score_pieces(
-    pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
-) -> Score:
+def score_pieces(pieces: Iterable[PieceRead], num_bytes: int, rules: StepRules) -> Score:
     """The probability of pieces that were read, one per step, with alignment `paper`."""
-    log_prob, num_ensembled = 0.0, 0
+    log_prob, num_steps, num_ensembled = 0.0, 0, 0
     for piece in pieces:
-        is_ensembled = _opens(piece, gate)
-        if not is_ensembled:
-            found = next(iter(piece.log_probs.values()))
-        else:
-            found = _mixed(piece.log_probs, combiner, weights) if piece.mixed is None else piece.mixed
-        log_prob += max(found, LEAST_LOG_PROB)
-        num_ensembled += is_ensembled
-    return Score(log_prob, num_bytes, len(pieces), num_ensembled)
-
-
-def _opens(piece: PieceRead, gate: Gate) -> bool:
-    return len(piece.log_probs) > 1 and gate.decide(piece.views, is_stable=piece.is_stable).is_open
+        found, shares = piece.mixed(rules)
+        is_exact = rules.combiner.is_linear or len(shares) == 1
+        log_prob += max(found, LEAST_LOG_PROB if is_exact else math.log(_LEAST_PROB))
+        num_steps += 1
+        num_ensembled += len(shares) > 1
+    return Score(log_prob, num_bytes, num_steps, num_ensembled)
 
 
 def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int]) -> list[list[TokenDistribution]]:
@@ -211,32 +209,9 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
     return distributions
 
 
-def _mixed(log_probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
-    """The combined log-probability of a token by a linear rule. The weights learn from it."""
-    shares = combiner.shares(weights.of(list(log_probs)))
-    learn(weights, log_probs)
-    return log_mean(log_probs, shares)
-
-
-def _mixed_by_rule(
-    token_id: int,
-    distributions: dict[str, TokenDistribution],
-    log_probs: dict[str, float],
-    combiner: Combiner,
-    weights: StepWeights,
-) -> float:
-    """The same by any rule."""
-    shares = combiner.shares(weights.of(list(log_probs), distributions.__getitem__))
-    learn(weights, log_probs)
-    if combiner.is_linear:
-        return log_mean(log_probs, shares)
-    probs = {name: distribution.probs_U for name, distribution in distributions.items()}
-    return math.log(max(float(combiner(probs, shares)[token_id]), _LEAST_PROB))
-
-
-def learn(weights: StepWeights, log_probs: Mapping[str, float]) -> None:
-    """Let the weights learn from each member's log-probability of a piece."""
-    weights.note({name: max(log_prob, LEAST_LOG_PROB) for name, log_prob in log_probs.items()}, is_shared=True)
+def log(prob: float) -> float:
+    """The natural logarithm; -inf of 0."""
+    return math.log(prob) if prob > 0 else -math.inf
 
 
 def log_mean(log_probs: Mapping[str, float], shares: Mapping[str, float]) -> float:

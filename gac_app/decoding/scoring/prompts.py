@@ -12,11 +12,10 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from gac_app.decoding.distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution, Top
 from gac_app.decoding.member import Member
-from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.scoring.bytes import Segment, distributions, read_by_all, segments
-from gac_app.decoding.scoring.pieces import FEW_AT_ONCE, PromptForks, learn, log_mean, read_steps
+from gac_app.decoding.scoring.pieces import FEW_AT_ONCE, PromptForks, log, read_pieces
 from gac_app.decoding.scoring.scorer import Mix
 from gac_app.models.base import Sequence
 
@@ -57,7 +56,7 @@ def score_ids(
     for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
         place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
         log_prob = -math.inf if place is None else distribution.log_prob_of(place)
-        top = tuple((union.token(at), _log(prob)) for at, prob in distribution.top_k(num_top))
+        top = tuple((union.token(at), log(prob)) for at, prob in distribution.top_k(num_top))
         scores.append(TokenScore(token, log_prob, top))
     return scores
 
@@ -71,15 +70,14 @@ class TextScorer:
     """
 
     forks: PromptForks
-    gate: Gate
     mix: Mix
     num_top: int
 
     def by_bytes(self, tokens: SequenceOf[bytes]) -> list[TokenScore]:
         """By the probability of their bytes."""
         text = b"".join(tokens)
-        found = read_by_all(self.forks, text, self.gate, num_top=_NUM_OF_EACH if self.num_top else 0)
-        parts = list(segments(found, len(text), self.gate, self.mix.combiner, self.mix.make_weights()))
+        found = read_by_all(self.forks, text, self.mix.gate, num_top=_NUM_OF_EACH if self.num_top else 0)
+        parts = list(segments(found, len(text), self.mix.rules()))
         log_probs = _log_probs(parts)
         bounds = list(accumulate(map(len, tokens), initial=0))
         within = iter(parts)
@@ -104,7 +102,7 @@ class TextScorer:
         for name, top in tops.items():
             for token_id, prob in top:
                 likely[token_id] = likely.get(token_id, 0.0) + prob * (part.shares[name] / total if total else 0.0)
-        told = {union.token(token_id): _log(prob) for token_id, prob in likely.items()}
+        told = {union.token(token_id): log(prob) for token_id, prob in likely.items()}
         # What begins as the text goes on is the text's token, whose bytes have a probability of their own.
         others = {other: value for other, value in told.items() if not (other and token.startswith(other))}
         best = sorted((others | {token: log_prob}).items(), key=lambda item: -item[1])
@@ -112,19 +110,16 @@ class TextScorer:
 
     def by_tokens(self, tokens: SequenceOf[bytes]) -> list[TokenScore]:
         """By their own probability."""
-        union, weights, scores = self.forks.members[0].mapping.union, self.mix.make_weights(), list[TokenScore]()
-        for token_id, found, is_stable in read_steps(self.forks, [union.ids[token] for token in tokens]):
-            views = [self.gate.view(distribution) for distribution in found.values()]
-            log_probs = {name: distribution.log_prob_of(token_id) for name, distribution in found.items()}
-            mixed, log_prob = next(iter(found.values())), next(iter(log_probs.values()))
-            if len(found) > 1 and self.gate.decide(views, is_stable=is_stable).is_open:
-                shares = self.mix.combiner.shares(weights.of(list(found), found.__getitem__))
-                probs = {name: distribution.probs_U for name, distribution in found.items()}
-                mixed = TokenDistribution(self.mix.combiner(probs, shares))
-                log_prob = log_mean(log_probs, shares) if self.mix.combiner.is_linear else mixed.log_prob_of(token_id)
-                learn(weights, log_probs)
-            top = tuple((union.token(at), _log(prob)) for at, prob in mixed.top_k(self.num_top))
-            scores.append(TokenScore(union.token(token_id), log_prob, top))
+        union, rules, scores = self.forks.members[0].mapping.union, self.mix.rules(), list[TokenScore]()
+        for piece in read_pieces(self.forks, tokens, self.mix.gate):
+            log_prob, shares = piece.mixed(rules)
+            top: Top = []
+            if self.num_top:
+                is_mixed, first = len(shares) > 1, next(iter(piece.distributions.values()))
+                mixed = TokenDistribution(piece.combined_U(rules, shares)) if is_mixed else first
+                top = mixed.top_k(self.num_top)
+            told = tuple((union.token(token_id), log(prob)) for token_id, prob in top)
+            scores.append(TokenScore(union.token(piece.token_id), log_prob, told))
         return scores
 
 
@@ -135,7 +130,3 @@ def _log_probs(parts: SequenceOf[Segment]) -> list[float]:
         before = log_probs[-1]
         log_probs += (before + part.log_prob(place) for place in range(part.start + 1, part.end + 1))
     return log_probs
-
-
-def _log(prob: float) -> float:
-    return math.log(prob) if prob > 0 else -math.inf

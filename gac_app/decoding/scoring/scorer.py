@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.bytes import mixed, read_by_all
+from gac_app.decoding.scoring.bytes import read_by_all, segments
 from gac_app.decoding.scoring.pieces import (
     PieceRead,
     PromptForks,
@@ -47,7 +48,7 @@ class ReadTexts:
         self._under_way: dict[Hashable, Future[tuple[Any, float]]] = {}
         self._lock = threading.Lock()
 
-    def once(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
+    def get_or_compute(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         """The result of `read`, or the cached one for this key, and the seconds it took.
 
         A caller that asks while another thread reads the same waits for that read, and shares its failure.
@@ -90,9 +91,14 @@ class Mix:
         key: identifies the rules and their parameters.
     """
 
+    gate: Gate
     combiner: Combiner
     make_weights: Callable[[], StepWeights]
     key: str
+
+    def rules(self) -> StepRules:
+        """At the start of a text."""
+        return StepRules(self.gate, self.combiner, self.make_weights())
 
     @property
     def needs_distributions(self) -> bool:
@@ -119,15 +125,15 @@ class Scorer:
 
     forks: PromptForks
     prompt_key: Hashable
-    gate: Gate
     mix: Mix
     read_texts: ReadTexts
 
     def by_bytes(self, text: bytes) -> Score:
         """The score with alignment `prefix`."""
-        probs, seconds = self._once(text, len(text), partial(read_by_all, self.forks, text, self.gate))
-        score = mixed(probs, len(text), self.gate, self.mix.combiner, self.mix.make_weights())
-        return replace(score, seconds=seconds)
+        probs, seconds = self._once(text, len(text), partial(read_by_all, self.forks, text, self.mix.gate))
+        parts = list(segments(probs, len(text), self.mix.rules()))
+        num_ensembled = sum(len(part.members) > 1 for part in parts)
+        return Score(sum(part.log_prob(part.end) for part in parts), len(text), len(parts), num_ensembled, seconds)
 
     def by_pieces(self, text: bytes) -> Score:
         """The score with alignment `paper`, of a member alone, or by rules that need whole distributions."""
@@ -135,21 +141,24 @@ class Scorer:
         cuts = [tuple(member_pieces(text, member.mapping)) for member in members]
         if len(members) > 1:
             cuts.append(tuple(longest_pieces(text, members[0].mapping.union)))
-        scores = []
-        for pieces in dict.fromkeys(cuts):
-            found, seconds = self._read_pieces(pieces, len(text))
-            score = score_pieces(found, len(text), self.gate, self.mix.combiner, self.mix.make_weights())
-            scores.append(replace(score, seconds=seconds))
+        scores = [self._score_of(pieces, len(text)) for pieces in dict.fromkeys(cuts)]
         best = max(scores, key=lambda score: score.log_prob)
         return replace(best, seconds=sum(score.seconds for score in scores))
 
-    def _read_pieces(self, pieces: tuple[bytes, ...], num_bytes: int) -> tuple[list[PieceRead], float]:
-        if len(self.forks.members) == 1 or not self.mix.needs_distributions:
-            return self._once(pieces, num_bytes, partial(read_pieces, self.forks, pieces, self.gate))
-        mixing = (self.mix.combiner, self.mix.make_weights())
-        read = partial(read_pieces, self.forks, pieces, self.gate, mixing)
-        return self._once((pieces, self.mix.key), num_bytes, read)
+    def _score_of(self, pieces: tuple[bytes, ...], num_bytes: int) -> Score:
+        """What was read is kept without its distributions; where these are needed, the score itself is."""
+
+        def read() -> Iterator[PieceRead]:
+            return read_pieces(self.forks, pieces, self.mix.gate)
+
+        score = partial(score_pieces, num_bytes=num_bytes, rules=self.mix.rules())
+        if len(self.forks.members) > 1 and self.mix.needs_distributions:
+            scored: Score
+            scored, seconds = self._once((pieces, self.mix.key), num_bytes, lambda: score(read()))
+            return replace(scored, seconds=seconds)
+        kept, seconds = self._once(pieces, num_bytes, lambda: [replace(one, distributions={}) for one in read()])
+        return replace(score(kept), seconds=seconds)
 
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         names = tuple(member.name for member in self.forks.members)
-        return self.read_texts.once((names, self.prompt_key, self.gate.key, cut), num_bytes, read)
+        return self.read_texts.get_or_compute((names, self.prompt_key, self.mix.gate.key, cut), num_bytes, read)

@@ -167,7 +167,7 @@ class InTurnDrafter(Drafter):
             return False
         distributions = {name: step.distribution for name, step in known.items()}
         try:
-            shares = self._rules.shares(distributions)
+            shares = self._rules.shares(list(distributions), distributions.__getitem__)
             probs_U = self._rules.combiner({name: d.probs_U for name, d in distributions.items()}, shares)
             gate = distributions.get(next(iter(self.alive)))
             is_certain = bool(

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from gac_app.decoding.alignment import contested_tokens
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.rules import combine_rules, gate_rules, weight_rules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.shipped.averaging import Geometric
 from gac_app.decoding.rules.weights import StepWeights
@@ -81,57 +80,6 @@ def test_geometric_under_prefix_equals_brute_force(seed: int, num: int, share: f
             text += union.token(decision.token_id)
             is_shared = not decision.is_partial
     assert num_compared
-
-
-# --- every rule, everywhere
-
-HOW: dict[str, dict[str, Any]] = {
-    "prefix": {"alignment": "prefix"},
-    "paper": {"alignment": "paper"},
-    "gate": {"mode": "gate", "threshold": 0.6},
-    "gate, drafts": {"mode": "gate", "threshold": 0.6, "speculation": "on"},
-    "drafts": {"speculation": "on"},
-    "sampling": {"temperature": 0.8, "seed": 3},
-    "sampling, drafts": {"temperature": 0.8, "seed": 3, "speculation": "on"},
-}
-
-
-@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
-@pytest.mark.parametrize("name", combine_rules.names)
-def test_every_combine_rule_decodes(name: str, how: dict[str, Any]) -> None:
-    steps = decoded(make(1, 2, 3), combine=name, **how)
-    assert any(step.is_ensembled for step in steps)
-    for step in steps:
-        assert 0 < step.prob <= 1 + 1e-6
-        assert sum(candidate.prob for candidate in step.top) <= 1 + 1e-4
-        assert sum(member.weight for member in step.members) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("name", combine_rules.names)
-def test_drafts_change_nothing(name: str) -> None:
-    plain, drafted = (
-        decoded(make(1, 2, 3), combine=name, speculation=speculation, temperature=temperature)
-        for temperature in (0.0,)
-        for speculation in ("off", "on")
-    )
-    assert [step.token for step in plain] == [step.token for step in drafted]
-    assert [step.prob for step in plain] == pytest.approx([step.prob for step in drafted], rel=1e-5)
-
-
-@pytest.mark.parametrize("name", gate_rules.names)
-def test_every_gate_rule_decides(name: str) -> None:
-    steps = decoded(make(1, 2, 3), mode="gate", gate_rule=name, threshold=0.3, max_new_tokens=30)
-    assert {step.is_ensembled for step in steps} == {True, False}
-    assert all(0 <= step.gate_confidence <= 1 + 1e-6 for step in steps)
-    assert all(step.is_ensembled == (step.gate_confidence < 0.3) for step in steps)
-
-
-@pytest.mark.parametrize("name", [name for name in weight_rules.names if name != "score"])
-def test_every_weight_rule_weighs(name: str) -> None:
-    steps = decoded(make(1, 2, 3), weights=name, alignment="paper")
-    weights = [tuple(member.weight for member in step.members) for step in steps]
-    assert (len(set(weights)) > 1) == (name in ("posterior", "entropy"))
-    assert (weights[0] == pytest.approx((1 / 3,) * 3)) == (name in ("average", "posterior"))
 
 
 # --- scoring

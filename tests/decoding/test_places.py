@@ -1,0 +1,98 @@
+"""What docs/engine.md names as the one place to change something is: no fast path goes round it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gac_app.decoding.speculation import Drafter
+from gac_app.models.base import Model
+from tests.decoding.answers import LETTERS, decoded
+from tests.decoding.test_told_members import told
+from tests.decoding.toy import ToyModel, toy_ensemble, toys
+
+DOCS = Path(__file__).parents[2] / "docs" / "engine.md"
+PLACES: list[tuple[str, str]] = re.findall(r"\| `([\w.]+)` of `([\w/]+)\.py` \|", DOCS.read_text("utf-8"))
+COMMON: dict[str, Any] = {"mode": "gate", "threshold": 0.7, "weights": {"m0": 0.6, "m1": 0.4}, "max_new_tokens": 12}
+SAMPLED: dict[str, Any] = {"temperature": 1.0, "seed": 3}
+SEEDS = (1, 2)
+PATHS = ("greedy", "sampled", "filtered", "told", "told and sampled", "scored", "drafted")
+
+
+def wrapped(change: Callable[..., Any]) -> Callable[[Any], Any]:
+    """What is planted in place of a function: it changes what the function gives."""
+    return lambda original: lambda *args, **kwargs: change(original(*args, **kwargs), *args)
+
+
+def without_some(ids_V: Any, union: Any, _: Any) -> Any:
+    is_long_V = np.array([own >= 0 and own % 3 == 0 and len(union.token(own)) > 1 for own in ids_V.tolist()])
+    return np.where(is_long_V, -1, ids_V).astype(np.int32)
+
+
+PLANTS: dict[str, Callable[[Any], Any]] = {
+    "UnionVocabulary.ids_of": wrapped(without_some),
+    "Gate.decide": wrapped(lambda decision, *_: replace(decision, is_open=not decision.is_open)),
+    "Combiner.shares": wrapped(lambda shares, *_: dict(zip(shares, [*list(shares.values())[::-1]], strict=True))),
+    "contested_tokens": wrapped(lambda *_: []),
+    "Mixture.choose": wrapped(lambda chosen, *_: max(0, chosen - 1)),
+    "_random_bits": wrapped(lambda bits, *_: ~bits),
+    "Schedules.of": wrapped(lambda *_: Drafter),
+}
+UNTOUCHED = {  # paths that do not need what is there
+    "contested_tokens": {"scored"},
+    "Mixture.choose": {"scored"},
+    "_random_bits": {"greedy", "told", "scored"},
+    "Schedules.of": {*PATHS} - {"drafted"},
+}
+
+
+def found_by(path: str) -> Any:
+    """Tokens and probabilities of some answers on this path; drafts count, too."""
+    how = {**COMMON, **(SAMPLED if path in ("sampled", "filtered", "told and sampled", "drafted") else {})}
+    how |= {"top_p": 0.9} if path == "filtered" else {}
+    how |= {"speculation": "on", "gate_policy": "lazy"} if path == "drafted" else {"speculation": "off"}
+    found: list[Any] = []
+    for seed in SEEDS:
+        members = toys(seed, 2, LETTERS, num_words=20)
+        models: list[Model] = [ToyModel(f"m{index}", toy) for index, toy in enumerate(members)]
+        ensemble = told(models, [5, 5]) if path.startswith("told") else toy_ensemble(members)
+        if path == "scored":
+            for alignment in ("prefix", "paper"):
+                settings = ensemble.config.settings_from({**how, "alignment": alignment})
+                found += [score.log_prob for score in ensemble.score("ab", ["ab a", "b é"], settings, raw=True)]
+        else:
+            steps, _ = decoded(ensemble, **how)
+            found += [(s.token, s.is_ensembled, [m.weight for m in s.members], s.is_drafted) for s in steps]
+    return found
+
+
+unchanged = cache(found_by)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("name", "module"), PLACES)
+def test_a_change_there_is_seen_on_every_path(
+    name: str, module: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = unchanged(path)
+    place = importlib.import_module(f"gac_app.{module.replace('/', '.')}")
+    *kinds, function = name.split(".")
+    holders = [getattr(place, *kinds)] if kinds else [m for m in [*sys.modules.values()] if hasattr(m, "__dict__")]
+    original = getattr(place if not kinds else holders[0], function)
+    for holder in holders:
+        if vars(holder).get(function) is original:
+            monkeypatch.setattr(holder, function, PLANTS[name](original))
+    assert (found_by(path) == before) == (path in UNTOUCHED.get(name, ()))
+
+
+def test_every_place_has_its_plant() -> None:
+    assert [name for name, _ in PLACES] == list(PLANTS)
