@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gac_app.bench.rows import Row, Target
@@ -75,6 +76,17 @@ def jobs_of(bench: Workbench) -> list[_Job]:
     ]
 
 
+def _decoded(
+    ensemble: Ensemble, job: _Job, namespace: str = "", branch: Branch | None = None
+) -> tuple[list[bytes], FinishedEvent]:
+    """An answer's tokens, and its end."""
+    settings = ensemble.config.settings_from(job.changes)
+    session = ensemble.session(list(job.messages), settings, alone=job.alone, branch=branch, namespace=namespace)
+    *events, end = session.events()
+    assert isinstance(end, FinishedEvent)  # noqa: S101 (every session ends with it)
+    return [event.step.token for event in events if isinstance(event, TokenEvent)], end
+
+
 class _Battery:
     """Gives every job's answer under all conditions.
 
@@ -84,53 +96,32 @@ class _Battery:
 
     def __init__(self, ensemble: Ensemble, jobs: Sequence[_Job], moments: random.Random) -> None:
         self.digests: dict[str, list[str]] = {}
-        self._tokens: dict[str, list[bytes]] = {}  # of the first answer
-        self._ensemble = ensemble
-        self._jobs = jobs
-        self._moments = moments
-        self._num_namespaces = 0
+        self._ensemble, self._jobs, self._moments = ensemble, jobs, moments
+        self._namespaces = (f"bench-{number}" for number in count(1))
 
     def run(self) -> None:
         """Give all answers in this process, under all conditions."""
         for job in self._jobs:
-            namespace = self._new_namespace()
-            text = self._answer(job, namespace)
+            namespace = next(self._namespaces)
+            tokens, text = self._answer(job, namespace)
             self._answer(job, namespace)  # with a warm cache
-            self._branch(job, namespace)
+            if len(tokens) > _BRANCH_AT:  # which leaves other text in the caches
+                _decoded(self._ensemble, job, namespace, Branch(token=tokens[_BRANCH_AT]))
             self._answer(job, namespace)
             self._follow_up(job, namespace, text)
         for num_others in COMPANY:
             self._run_beside(num_others)
 
-    def alone(self) -> list[tuple[str, str]]:
-        """Every job's name and digest, answered once."""
-        for job in self._jobs:
-            self._answer(job, "")
-        return [(name, digest) for name, [digest] in self.digests.items()]
-
-    def _answer(self, job: _Job, namespace: str, branch: Branch | None = None) -> str:
-        settings = self._ensemble.config.settings_from(job.changes)
-        session = self._ensemble.session(
-            list(job.messages), settings, alone=job.alone, branch=branch, namespace=namespace
-        )
-        *events, end = session.events()
-        assert isinstance(end, FinishedEvent)  # noqa: S101 (every session ends with it)
-        if branch is None:
-            self.digests.setdefault(job.name, []).append(end.digest)
-            self._tokens.setdefault(job.name, [event.step.token for event in events if isinstance(event, TokenEvent)])
-        return end.text
-
-    def _branch(self, job: _Job, namespace: str) -> None:
-        """A branch of the job's answer, which leaves other text in the caches."""
-        tokens = self._tokens[job.name]
-        if len(tokens) > _BRANCH_AT:
-            self._answer(job, namespace, Branch(token=tokens[_BRANCH_AT]))
+    def _answer(self, job: _Job, namespace: str) -> tuple[list[bytes], str]:
+        tokens, end = _decoded(self._ensemble, job, namespace)
+        self.digests.setdefault(job.name, []).append(end.digest)
+        return tokens, end.text
 
     def _follow_up(self, job: _Job, namespace: str, text: str) -> None:
         """The next turn, with the turn before cached and not."""
         messages = (*job.messages, Message("assistant", text), Message("user", FOLLOW_UP))
         turn = _Job(f"{job.name}, next turn", messages, job.alone, job.changes)
-        for where in (namespace, self._new_namespace()):
+        for where in (namespace, next(self._namespaces)):
             self._answer(turn, where)
             self._ensemble.forget(where)
 
@@ -147,14 +138,10 @@ class _Battery:
             for done in [pool.submit(answer, *each) for each in zip(shuffled, delays_s, strict=True)]:
                 done.result()
 
-    def _new_namespace(self) -> str:
-        self._num_namespaces += 1
-        return f"bench-{self._num_namespaces}"
-
 
 def digests_alone(bench: Workbench) -> list[tuple[str, str]]:
     """Every job's name and digest, as given by a fresh process."""
-    return _Battery(bench.ensemble, jobs_of(bench), random.Random(0)).alone()  # noqa: S311 (moments, not secrets)
+    return [(job.name, _decoded(bench.ensemble, job)[1].digest) for job in jobs_of(bench)]
 
 
 if __name__ == "__main__":

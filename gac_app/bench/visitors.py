@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -79,10 +80,9 @@ def measure(bench: Workbench) -> list[Row]:
     with closing(bench.loaded(config)) as ensemble, run_service(config, ensemble) as service:
         completions = Completions(service)
         crowds = {number: crowd_of(completions, config, number, _BEGIN_S, _COUNTED_S) for number in NUMBERS}
-    rows = [_row(number, crowd) for number, crowd in crowds.items()]
     pace = {number: crowd.tokens_per_s for number, crowd in crowds.items()}
     return [
-        *rows,
+        *(_row(number, crowd) for number, crowd in crowds.items()),
         Row(f"{_CURVE}, 8 ÷ 4", pace[8] / pace[4], target=Target(">=", 1.0)),
         Row(f"{_CURVE}, 32 ÷ 8", pace[32] / pace[8], target=Target(">=", 0.95)),
         Row("visitors: p95 of the first token, 16 ÷ 1", crowds[16].p95_s / crowds[1].p95_s, target=Target("<=", 4.0)),
@@ -122,7 +122,7 @@ def crowd_of(completions: Completions, config: Config, number: int, begin_s: flo
     with ThreadPoolExecutor(number) as pool:
         names = [f"{number}.{visitor}" for visitor in range(number)]  # of nobody before, so that nothing is kept
         visits = list(pool.map(partial(_visit, completions, config, begin_s, until_s), names))
-    answers = [answer for visit in visits for answer in visit]
+    answers = list(chain.from_iterable(visits))
     left_s = min(visit[-1].ended_s for visit in visits)  # until then, all were there
     num_tokens = sum(answer.tokens_within(from_s, left_s) for answer in answers)
     waits_s = [answer.first_s - answer.asked_s for answer in answers if answer.asked_s >= from_s]
@@ -136,14 +136,12 @@ def _visit(completions: Completions, config: Config, begin_s: float, until_s: fl
     random_ = random.Random(name)  # noqa: S311 (a simulation)
     time.sleep(random_.uniform(0.0, begin_s))
     asker = Asker(visitor_key=name.encode().hex().zfill(64), client=name, max_at_once=None)
-    answers: list[_Served] = []
+    answers = list[_Served]()
     while len(answers) < 2 or time.monotonic() < until_s:
         limits = {"mode": "gate", "temperature": 0, "stop": (), "max_new_tokens": random_.randint(*_LENGTHS)}
         settings = config.settings_from(limits)
-        text = f"{name}.{len(answers)} {random_.choice(PROMPTS)}"
-        question = Question(
-            system=System("ensemble", None, settings), settings=settings, prompts=((Message("user", text),),)
-        )
+        prompt = (Message("user", f"{name}.{len(answers)} {random_.choice(PROMPTS)}"),)
+        question = Question(system=System("ensemble", None, settings), settings=settings, prompts=(prompt,))
         answers.append(_answered(completions, question, asker))
     return answers
 

@@ -191,18 +191,16 @@ def fit_temperature(scored: Sequence[ScoredChoices]) -> float:
     """
     from scipy.optimize import brentq
 
-    low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
     if _excess(scored, MIN_TEMPERATURE) <= 0:
         return MIN_TEMPERATURE
     if _excess(scored, MAX_TEMPERATURE) >= 0:
         return MAX_TEMPERATURE
-    return math.exp(brentq(lambda log_temperature: _excess(scored, math.exp(log_temperature)), low, high))
+    bounds = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
+    return math.exp(brentq(lambda log_temperature: _excess(scored, math.exp(log_temperature)), *bounds))
 
 
 def _excess(scored: Sequence[ScoredChoices], temperature: float) -> float:
     """By how much the expected logits exceed those of the right choices; above 0, a higher temperature is likelier."""
-    excess = 0.0
-    for question in scored:
-        logits_C = question.logits(temperature)
-        excess += float(np.dot(np.exp(logits_C), logits_C) - logits_C[question.answer])
-    return excess
+    logits_NC = [question.logits(temperature) for question in scored]
+    pairs = zip(logits_NC, scored, strict=True)
+    return sum(float(np.dot(np.exp(logits_C), logits_C) - logits_C[one.answer]) for logits_C, one in pairs)

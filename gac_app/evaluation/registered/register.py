@@ -6,7 +6,6 @@ the members and the held-out questions, so that a study under another name canno
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.registered.protocol import Part, Protocol
-from gac_app.evaluation.running import WITHOUT_EFFECT, replace_file
+from gac_app.evaluation.running import digest_of, facts_of_members, replace_file
 
 
 class Register:
@@ -35,7 +34,9 @@ class Register:
         self._found: dict[str, Any] = self._read()
         asked_first = [[question.model_dump(mode="json") for question in part.development] for part in parts]
         settings = protocol.model_dump(mode="json", exclude={"tasks", "config"})
-        self._digest = _digest([settings, config.settings.model_dump(mode="json"), asked_first, _facts(config, parts)])
+        self._digest = digest_of(
+            [settings, config.settings.model_dump(mode="json"), asked_first, _facts(config, parts)]
+        )
         if self._found and self._found["digest"] != self._digest:
             raise RequestError(
                 "study",
@@ -107,7 +108,7 @@ class Register:
         return {"study": self._study, "digest": self._digest, "opened_at": now}
 
     def _record(self, part: Part) -> Path:
-        return self._folder / f"{_digest(_facts(self._config, [part]))}.json"
+        return self._folder / f"{digest_of(_facts(self._config, [part]))}.json"
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -126,13 +127,9 @@ class Register:
 def _facts(config: Config, parts: list[Part]) -> list[Any]:
     """What is asked of whom: the members as they answer, the tasks, and the held-out questions."""
     return [
-        [member.model_dump(mode="json", exclude=WITHOUT_EFFECT | member.unset) for member in config.members],
+        facts_of_members(config),
         [[part.task.model_dump(mode="json"), [q.model_dump(mode="json") for q in part.held_out]] for part in parts],
     ]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _now() -> str:

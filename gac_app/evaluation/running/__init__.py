@@ -3,8 +3,15 @@
 from gac_app.evaluation.running.answering import OutOfTimeError, answer
 from gac_app.evaluation.running.likelihood import Likelihoods
 from gac_app.evaluation.running.progress import Spending, StudyProgress
-from gac_app.evaluation.running.report import SystemReport, share_ensembled, summarise
-from gac_app.evaluation.running.result_cache import WITHOUT_EFFECT, Graded, ResultCache, result_cache_path
+from gac_app.evaluation.running.report import SystemReport, summarise
+from gac_app.evaluation.running.result_cache import (
+    Graded,
+    ResultCache,
+    digest_of,
+    facts_of_members,
+    replace_file,
+    result_cache_path,
+)
 from gac_app.evaluation.running.systems import (
     Point,
     System,
@@ -21,10 +28,8 @@ from gac_app.evaluation.running.systems import (
     system_at,
     with_whole_answers,
 )
-from gac_app.evaluation.running.whole_files import replace_file
 
 __all__ = [
-    "WITHOUT_EFFECT",
     "Graded",
     "Likelihoods",
     "OutOfTimeError",
@@ -37,7 +42,9 @@ __all__ = [
     "alone_and_every_step",
     "answer",
     "default_systems",
+    "digest_of",
     "even",
+    "facts_of_members",
     "members_alone",
     "parse_system",
     "parse_systems",
@@ -45,7 +52,6 @@ __all__ = [
     "replace_file",
     "result_cache_path",
     "rounded",
-    "share_ensembled",
     "simplex_grid",
     "suffix_of",
     "summarise",

@@ -49,7 +49,7 @@ class SystemReport:
     @property
     def share_ensembled(self) -> float:
         """Of the steps decoded or scored."""
-        return share_ensembled(self._given)
+        return sum(one.num_ensembled for one in self._given) / max(sum(one.num_tokens for one in self._given), 1)
 
     @property
     def ms_per_token(self) -> float | None:
@@ -89,11 +89,6 @@ class SystemReport:
             **{name: getattr(self, name) for name in costs},
             **{name: found and found.to_json() for name, found in against.items()},
         }
-
-
-def share_ensembled(answers: Sequence[Graded]) -> float:
-    """Of the steps of all answers together."""
-    return sum(answer.num_ensembled for answer in answers) / max(sum(answer.num_tokens for answer in answers), 1)
 
 
 def summarise(answers: Mapping[System, Sequence[Graded]], against: Sequence[System] = ()) -> dict[System, SystemReport]:

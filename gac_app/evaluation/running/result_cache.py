@@ -13,12 +13,11 @@ from typing import Any
 from gac_app import __version__
 from gac_app.config import Config
 from gac_app.decoding.rules import plugin_code
-from gac_app.errors import GacError
+from gac_app.errors import GacError, StorageError
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.running.whole_files import LineFile
 from gac_app.evaluation.tasks import Question, Task
 
-WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
+_WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
 _JUDGING = 2  # counts changes of how answers are judged
 
 
@@ -50,7 +49,7 @@ class ResultCache:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = LineFile(path)
+        self._path = path
         self.answers = {answer.question_id: answer for answer in self._read()}
 
     def add(self, answer: Graded) -> None:
@@ -58,15 +57,32 @@ class ResultCache:
         if answer.error:
             return
         self.answers[answer.question_id] = answer
-        self._file.append(json.dumps(asdict(answer)).encode())
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(json.dumps(asdict(answer)).encode() + b"\n")
 
     def _read(self) -> Iterator[Graded]:
-        for number, line in enumerate(self._file.read(), start=1):
+        data = self._path.read_bytes() if self._path.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self._path.open("r+b") as file:
+                file.truncate(len(whole))
+        for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 kept = json.loads(line)
                 yield Graded(**{**kept, "log_probs": tuple(kept["log_probs"])})
             except (ValueError, TypeError, KeyError):
-                raise GacError(f"{self._file.path.name}, line {number}: is damaged; --fresh starts over") from None
+                raise GacError(f"{self._path.name}, line {number}: is damaged; --fresh starts over") from None
+
+
+def facts_of_members(config: Config) -> list[dict[str, Any]]:
+    """What of the members may change an answer."""
+    return [member.model_dump(mode="json", exclude=_WITHOUT_EFFECT | member.unset) for member in config.members]
+
+
+def digest_of(facts: Any) -> str:
+    """Of JSON's own types."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def result_cache_path(
@@ -86,7 +102,7 @@ def result_cache_path(
         __version__,
         _JUDGING,
         [field.name for field in fields(Graded)],
-        [member.model_dump(mode="json", exclude=WITHOUT_EFFECT | member.unset) for member in config.members],
+        facts_of_members(config),
         list(engines),
         system.settings(config).model_dump(mode="json"),
         plugin_code(system.settings(config)),
@@ -98,6 +114,16 @@ def result_cache_path(
         facts.append(config.control_tokens)
     if system.rule:
         facts += [system.rule, [[c.alone, c.settings(config).model_dump(mode="json")] for c in system.candidates]]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^\w.@=+-]+", "_", f"{task.name}-{system.name}")[:80]
-    return folder / f"{readable}-{digest[:16]}.jsonl"
+    return folder / f"{readable}-{digest_of(facts)[:16]}.jsonl"
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file, or leave the old one. Its folder is created. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = path.with_suffix(".part")
+        work.write_text(text, encoding="utf-8")
+        work.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path.name}: cannot be written ({error.strerror})") from None
