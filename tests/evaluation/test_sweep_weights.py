@@ -10,8 +10,8 @@ import pytest
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import Graded, simplex_grid, suffix_of
-from gac_app.evaluation.studies.weights import Weights
+from gac_app.evaluation.running import Graded
+from gac_app.evaluation.studies.weights import Weights, simplex_grid, suffix_of
 from gac_app.evaluation.tasks import Question, first_of_each_domain, halves
 from tests.evaluation.fakes import CONFIG, FakeEnsemble, PlannedAsk, marked
 from tests.fakes import config_of

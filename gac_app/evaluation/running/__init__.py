@@ -13,19 +13,13 @@ from gac_app.evaluation.running.result_cache import (
     result_cache_path,
 )
 from gac_app.evaluation.running.systems import (
-    Point,
     System,
     alone_and_every_step,
     default_systems,
-    even,
     members_alone,
     parse_system,
     parse_systems,
     refuse_rules,
-    rounded,
-    simplex_grid,
-    suffix_of,
-    system_at,
     with_whole_answers,
 )
 
@@ -33,7 +27,6 @@ __all__ = [
     "Graded",
     "Likelihoods",
     "OutOfTimeError",
-    "Point",
     "ResultCache",
     "Spending",
     "StudyProgress",
@@ -43,7 +36,6 @@ __all__ = [
     "answer",
     "default_systems",
     "digest_of",
-    "even",
     "facts_of_members",
     "members_alone",
     "parse_system",
@@ -51,10 +43,6 @@ __all__ = [
     "refuse_rules",
     "replace_file",
     "result_cache_path",
-    "rounded",
-    "simplex_grid",
-    "suffix_of",
     "summarise",
-    "system_at",
     "with_whole_answers",
 ]

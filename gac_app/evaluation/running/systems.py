@@ -18,9 +18,8 @@ Baselines that ensemble whole answers by a rule (see `answering`):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
 from typing import Any, Literal, get_args
 
 from gac_app.config import Config
@@ -42,7 +41,6 @@ _PLAIN_OPTIONS: dict[str, dict[str, Any]] = {
     "score": {"weights": "score"},
     "posterior": {"weights": "posterior"},
 }
-Point = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,43 +193,3 @@ def _number(text: str, whole: str) -> float:
         return float(text)
     except ValueError:
         raise RequestError("systems", f"{whole!r}: {text!r} is not a number") from None
-
-
-def simplex_grid(num_weights: int, resolution: int) -> Iterator[Point]:
-    """All points whose weights are multiples of 1 / resolution.
-
-    Example: (2, 2) -> (0.0, 1.0), (0.5, 0.5), (1.0, 0.0)
-    """
-    last = resolution + num_weights - 1
-    for bars in combinations(range(last), num_weights - 1):  # among `resolution` stars in a row
-        yield tuple((bar - before - 1) / resolution for before, bar in pairwise((-1, *bars, last)))
-
-
-def suffix_of(options: str, config: Config) -> str:
-    """The end of a system's name. Raises RequestError if `options` are unknown, or set the weights."""
-    if not options:
-        return ""
-    if "weights" in parse_system(f"every-step+{options}", config).changes:
-        raise RequestError("options", f"{options!r}: sets the weights, which are what is compared")
-    return f"+{options}"
-
-
-def system_at(point: Point, config: Config, suffix: str = "") -> System:
-    """The ensemble with these weights at every step. If only one member has weight, that member alone."""
-    heard = [name for name, weight in zip(config.member_names, point, strict=True) if weight > 0]
-    if len(heard) == 1:
-        return parse_system(f"alone:{heard[0]}", config)
-    if point == even(len(config.member_names)):
-        is_default = config.settings.weights == "average"  # the shorter name, as `eval` would use it
-        return parse_system(("every-step" if is_default else "every-step+average") + suffix, config)
-    return parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{suffix}", config)
-
-
-def even(num_members: int) -> Point:
-    """Equal weights."""
-    return rounded((1 / num_members,) * num_members)
-
-
-def rounded(point: Point) -> Point:
-    """Rounded to hundredths, so that equal weights have equal names."""
-    return tuple(round(weight, 2) for weight in point)

@@ -25,14 +25,11 @@ from gac_app.evaluation.running import (
     StudyProgress,
     System,
     SystemReport,
-    even,
     members_alone,
     parse_system,
-    rounded,
-    simplex_grid,
-    system_at,
 )
 from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.studies.weights import even, rounded, simplex_grid, system_at
 from gac_app.evaluation.tasks import Question, halves
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -17,11 +17,12 @@ from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import Comparison
-from gac_app.evaluation.running import Graded, System, SystemReport, rounded, suffix_of, summarise, system_at
+from gac_app.evaluation.running import Graded, System, SystemReport, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, compared, failure, figure, share, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.thresholds import OPTIONS
+from gac_app.evaluation.studies.weights import rounded, suffix_of, system_at
 from gac_app.evaluation.tasks import Question, Task
 
 MAX_MEMBERS = 6  # 63 choices

@@ -16,26 +16,15 @@ optimistic: trust the held-out half.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import (
-    Graded,
-    Point,
-    System,
-    SystemReport,
-    even,
-    parse_system,
-    rounded,
-    simplex_grid,
-    suffix_of,
-    summarise,
-    system_at,
-)
+from gac_app.evaluation.running import Graded, System, SystemReport, parse_system, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, compared, failure, share, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
@@ -45,6 +34,7 @@ from gac_app.evaluation.tasks import Question, halves
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
+Point = tuple[float, ...]
 Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Graded]]]
 
 _TENTHS, _QUARTERS = 10, 4  # steps of the grid for two members, and for more
@@ -183,3 +173,46 @@ def _plots(
         "held-out half": Series(sorted(held_out)),
     }
     return line_charts(title, [Panel(f"weight of {names[0]}", "accuracy, %", series)])
+
+
+# --- points of the simplex, and their systems
+
+
+def simplex_grid(num_weights: int, resolution: int) -> Iterator[Point]:
+    """All points whose weights are multiples of 1 / resolution.
+
+    Example: (2, 2) -> (0.0, 1.0), (0.5, 0.5), (1.0, 0.0)
+    """
+    last = resolution + num_weights - 1
+    for bars in combinations(range(last), num_weights - 1):  # among `resolution` stars in a row
+        yield tuple((bar - before - 1) / resolution for before, bar in pairwise((-1, *bars, last)))
+
+
+def suffix_of(options: str, config: Config) -> str:
+    """The end of a system's name. Raises RequestError if `options` are unknown, or set the weights."""
+    if not options:
+        return ""
+    if "weights" in parse_system(f"every-step+{options}", config).changes:
+        raise RequestError("options", f"{options!r}: sets the weights, which are what is compared")
+    return f"+{options}"
+
+
+def system_at(point: Point, config: Config, suffix: str = "") -> System:
+    """The ensemble with these weights at every step. If only one member has weight, that member alone."""
+    heard = [name for name, weight in zip(config.member_names, point, strict=True) if weight > 0]
+    if len(heard) == 1:
+        return parse_system(f"alone:{heard[0]}", config)
+    if point == even(len(config.member_names)):
+        is_default = config.settings.weights == "average"  # the shorter name, as `eval` would use it
+        return parse_system(("every-step" if is_default else "every-step+average") + suffix, config)
+    return parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{suffix}", config)
+
+
+def even(num_members: int) -> Point:
+    """Equal weights."""
+    return rounded((1 / num_members,) * num_members)
+
+
+def rounded(point: Point) -> Point:
+    """Rounded to hundredths, so that equal weights have equal names."""
+    return tuple(round(weight, 2) for weight in point)

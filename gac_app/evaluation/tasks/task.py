@@ -24,6 +24,12 @@ from gac_app.evaluation.tasks.questions import Question, read_questions
 from gac_app.validation import fault_in_words
 
 _FOLDER = Path(__file__).parent / "task_files"
+_SAMPLES = Path(__file__).parents[1] / "samples"
+# The questions that come with the package: by name, the task that they follow, and their file.
+SAMPLES = {
+    name: (task, _SAMPLES / f"{name}.jsonl")
+    for name, task in {"trivia": "triviaqa", "sense": "arc_challenge", "sums": "gsm8k"}.items()
+}
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PLACEHOLDERS = {"header": ("domain",), "ask": ("question", "options"), "worked": ("answer",)}
 
