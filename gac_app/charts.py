@@ -15,17 +15,14 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from gac_app.folders import STATIC_DIR
+
 Point = tuple[float, float]
 Spec = dict[str, Any]  # of one panel, JSON-able; as wide as its container
 
 INK, SOFT, LINE, CARD = "var(--ink)", "var(--ink-soft)", "var(--line)", "var(--card)"
 MEMBERS = tuple(f"var(--w{index})" for index in range(6))
 OTHERS = (INK, "var(--gate-strong)", "var(--doubt-colour)", "var(--good)", SOFT)
-_LIGHT = {
-    **{"ink": "#1a1c20", "ink-soft": "#5b606a", "line": "#e2e2dc", "card": "#ffffff"},
-    **{"gate-strong": "#b26b00", "doubt-colour": "#8a4fd8", "good": "#1f7a4d"},
-    **{"w0": "#0072b2", "w1": "#d55e00", "w2": "#009e73", "w3": "#cc79a7", "w4": "#e69f00", "w5": "#56b4e9"},
-}
 _VERSION = "5.21"  # of Vega-Lite: Gradio's version
 _HEIGHT, _STILL_WIDTH, _PNG_SCALE = 260, 380, 2
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
@@ -200,7 +197,9 @@ def to_png(plots: Sequence[Spec]) -> bytes:
 
 def _still(plots: Sequence[Spec]) -> Spec:
     """Charts in one specification, with the light theme's colours and without interaction."""
-    text = re.sub(r"var\(--([\w-]+)\)", lambda found: _LIGHT.get(found[1], found[0]), json.dumps(list(plots)))
+    light_css = (STATIC_DIR / "css" / "palette.css").read_text("utf-8").partition(".dark")[0]
+    light = dict(re.findall(r"--([\w-]+): (#\w+);", light_css))
+    text = re.sub(r"var\(--([\w-]+)\)", lambda found: light.get(found[1], found[0]), json.dumps(list(plots)))
     panels: list[Spec] = json.loads(text, object_hook=_without_operation)
     config = {**panels[0]["config"], "background": "#ffffff"}
     panels = [{**panel, "width": _STILL_WIDTH} for panel in panels]
