@@ -73,7 +73,7 @@ _ROOM_ORDERS = {
     "remote factory",
     "decoding": "trace distribution constraints rules alignment forward member view tokenizer request contexts "
     "speculation loop scoring mixes ensemble together",
-    "ui": "gradio_patches words scripts requests assets streaming plots members account consent settings "
+    "ui": "gradio_patches words scripts requests assets streaming plots members settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
     "server": "logs limits middleware api page routes host serving",
     "arena": "outcomes controls contestants language pacing moderation rating drawing",

@@ -8,7 +8,6 @@ from gac_app.services.battles.arena import ArenaService
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import about_tab
-from gac_app.ui.account import build_account
 from gac_app.ui.arena.leaderboard import leaderboard_tab
 from gac_app.ui.arena.tab import arena_tab
 from gac_app.ui.assets import called, component, page_assets
@@ -17,7 +16,7 @@ from gac_app.ui.compare.tab import CompareTab
 from gac_app.ui.history_tab import history_tab
 from gac_app.ui.lab.tab import lab_tab
 from gac_app.ui.members import build_member_chips
-from gac_app.ui.requests import MAX_EVENTS
+from gac_app.ui.requests import MAX_EVENTS, Fields, Reply, same
 from gac_app.ui.settings.panel import build_settings_panel
 from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
@@ -27,6 +26,14 @@ __all__ = ["build_page", "page_assets"]
 # Beside Compare, in the order of the page.
 TABS = (arena_tab, leaderboard_tab, batch_tab, lab_tab, history_tab, about_tab)
 TITLE = "GaC side by side"
+
+
+def who_is_signed_in(fields: Fields) -> Reply:
+    """For the account menu, where visitors may sign in."""
+    account = fields.account
+    if account is None:
+        return {"is_signed_in": False, "name": "", "left_s": None}
+    return {"is_signed_in": True, **same(account, "name", "left_s")}
 
 
 def build_page(
@@ -42,7 +49,7 @@ def build_page(
             address = component("header", "page/address", events=["moved"])
             build_member_chips(service, page)
             if has_sign_in:
-                build_account()
+                component("account", "page/account", functions=[who_is_signed_in])
             component("look", "page/look")  # the choice of theme and language
         build_settings_panel(service.config, lab)
         with gr.Tabs(elem_id="gac-tabs") as tabs:

@@ -124,7 +124,7 @@ def test_batches_and_studies_wait_for_the_models(site: Site, open_page: Opener) 
     """Where a new server has to say that they load, and where the page knows it, also after a reload."""
     awaits, run = ".gac-lab-note:has-text('Will be asked as soon as')", ".gac-lab-run"
     page = open_page(site).page
-    page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    page.wait_for_selector(".gac-chips li >> nth=1")
 
     def to(tab: str, done: str = awaits) -> None:
         page.click(f"button[role=tab]:has-text('{tab}')")

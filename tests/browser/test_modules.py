@@ -30,12 +30,6 @@ ALONE = """async ([address, modules]) => {
 }"""
 
 
-def test_every_module_loads_by_itself(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    address = f"{page.url}scripts/{scripts().version}/js"
-    assert page.page.evaluate(ALONE, [address, MODULES]) == []
-
-
 PLOT = """async (address) => {
   let isWatching = null;
   window.MutationObserver = class { observe() { isWatching = true; } disconnect() { isWatching = false; } };
@@ -49,11 +43,6 @@ PLOT = """async (address) => {
   }
   return told;
 }"""
-
-
-def test_a_plot_that_left_the_page_watches_nothing(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(), is_new=True)
-    assert page.page.evaluate(PLOT, f"{page.url}scripts/{scripts().version}/js") == [True, False]
 
 
 COPY = """async (address) => {
@@ -70,12 +59,16 @@ COPY = """async (address) => {
 }"""
 
 
-def test_without_a_clipboard_a_selection_is_copied(serve: Server, open_page: Opener) -> None:
-    """As over plain HTTP."""
+def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) -> None:
+    """Each loads by itself; without a clipboard, as over plain HTTP, a selection is copied; a plot that left the page
+    watches nothing.
+    """
     page = open_page(serve(), is_new=True, permissions=["clipboard-read", "clipboard-write"])
-    told = page.page.evaluate(COPY, f"{page.url}scripts/{scripts().version}/js")
+    address = f"{page.url}scripts/{scripts().version}/js"
+    assert page.page.evaluate(ALONE, [address, MODULES]) == []
     copied = ["a <b>text</b>", True]
-    assert told == ["Copied", *copied, "The browser does not allow copying", *copied]
+    assert page.page.evaluate(COPY, address) == ["Copied", *copied, "The browser does not allow copying", *copied]
+    assert page.page.evaluate(PLOT, address) == [True, False]
 
 
 def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: Opener) -> None:

@@ -19,12 +19,10 @@ from gac_app.storage import Store
 from gac_app.ui import assets
 from gac_app.ui.words import said, tables
 from tests.browser.conftest import Opener, Server, Site, Watched, served
-from tests.browser.test_lab import site as lab_site
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.ui.planted_votes import plant_vote, plant_votes
 
 pytestmark = pytest.mark.browser
-site = lab_site
 
 # Everything that the page says, without names, what models and visitors wrote, and Gradio's hidden menu.
 ALL_SAID = """() => {
@@ -221,13 +219,3 @@ def test_other_languages_are_english_and_a_choice_stays(serve: Server, open_page
     page.page.wait_for_selector(".gac-asked h2:text('hello')")  # the run is still there
     page.page.reload()
     page.page.wait_for_selector("role=tab[name=Vergleich]")
-
-
-@pytest.mark.usefixtures("bracketed")
-def test_all_words_of_the_lab_but_results_are_listed(site: Site, open_page: Opener) -> None:
-    page = open_page(site)
-    page.page.click("role=tab[name=⟦Lab⟧]")
-    page.page.wait_for_selector(".gac-lab-study")
-    page.page.wait_for_selector(".gac-lab-about:text('⟦')")
-    page.page.evaluate("document.querySelectorAll('.gac-lab-protocol, [name=set]').forEach((part) => part.remove())")
-    assert unsaid(page) == set()

@@ -1,6 +1,6 @@
 // Who is signed in. Signing in and out are the host's, on addresses of Gradio's; both end on a page loaded anew.
 
-import { answerTo, BATTLE, writeKept } from "./browser.js";
+import { answerTo, BATTLE, takenFromAddress, writeKept } from "./browser.js";
 import { closeOnLeaving } from "./elements.js";
 import { t } from "./words.js";
 
@@ -25,7 +25,7 @@ export function start({ element, server }) {
     leave(isSignedIn);
   });
   closeOnLeaving(menu);
-  tellFailure(note);
+  if (takenFromAddress("sign-in") === "failed") note.textContent = t("account.failed");
   show();
 }
 
@@ -33,13 +33,4 @@ function leave(isSignedIn) {
   writeKept(BATTLE, ""); // the battle shown last is not the other visitor's
   window.parent?.postMessage({ type: "SET_SCROLLING", enabled: true }, "*"); // to huggingface.co, if that shows the page in a frame
   location.assign(`${isSignedIn ? "/logout" : "/login/huggingface"}?_target_url=/`);
-}
-
-/** Signing in failed: the address says so, and is tidied up. */
-function tellFailure(note) {
-  const here = new URL(location.href);
-  if (here.searchParams.get("sign-in") !== "failed") return;
-  note.textContent = t("account.failed");
-  here.searchParams.delete("sign-in");
-  history.replaceState(history.state, "", here);
 }

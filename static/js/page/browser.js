@@ -60,14 +60,16 @@ export async function copyBy(button, text, label) {
 
 export const BATTLE = "gac.battle"; // the battle shown last is kept under this key
 
+export const OF_TAB = "sessionStorage"; // what this tab alone keeps, also over a reload or a crash
+
 /** What this browser keeps under a key, or null. */
-export function keptText(key) {
-  try { return localStorage.getItem(key); } catch { return null; }
+export function keptText(key, where = "localStorage") {
+  try { return globalThis[where].getItem(key); } catch { return null; }
 }
 
 /** Keep it, where the browser may keep anything. */
-export function keepText(key, text) {
-  try { localStorage.setItem(key, text); } catch { /* storage is forbidden: not remembered then */ }
+export function keepText(key, text, where = "localStorage") {
+  try { globalThis[where].setItem(key, text); } catch { /* storage is forbidden: not remembered then */ }
 }
 
 /** The same as JSON. */
@@ -91,6 +93,15 @@ export function oncePerFrame(draw) {
       draw();
     });
   };
+}
+
+/** What the address names, once: then it no longer does. */
+export function takenFromAddress(name) {
+  const address = new URL(location.href), value = address.searchParams.get(name);
+  if (value === null) return null;
+  address.searchParams.delete(name);
+  history.replaceState(history.state, "", address);
+  return value;
 }
 
 export function parseJson(value, fallback) {

@@ -1,11 +1,11 @@
 // What is typed and not asked yet outlives a reload, a new connection and a crash of the tab.
 
-const DRAFT = "gac.draft"; // of this tab alone
+import { keepText, keptText, OF_TAB } from "./browser.js";
+
+const DRAFT = "gac.draft";
 const box = () => document.querySelector("#gac-prompt textarea");
 
-function keep(text) {
-  try { sessionStorage.setItem(DRAFT, text); } catch { /* storage is forbidden: not remembered then */ }
-}
+const keep = (text) => keepText(DRAFT, text, OF_TAB);
 
 /** It was asked. */
 export const forgetDraft = () => keep("");
@@ -14,6 +14,5 @@ export const forgetDraft = () => keep("");
 export function draft() {
   document.addEventListener("input", ({ target }) => { if (target === box()) keep(target.value); });
   addEventListener("pagehide", () => { if (box()) keep(box().value); });
-  const typed = box()?.value ?? "";
-  try { return typed || (sessionStorage.getItem(DRAFT) ?? ""); } catch { return typed; }
+  return box()?.value || (keptText(DRAFT, OF_TAB) ?? "");
 }

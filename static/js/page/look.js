@@ -1,6 +1,6 @@
 // Theme and language, as this browser was told to keep them; static/first.html reads both before anything is drawn.
 
-import { keepText, keptText } from "./browser.js";
+import { keepText, keptText, takenFromAddress } from "./browser.js";
 import { h } from "./elements.js";
 import { LANGUAGE, TABLES } from "./words.js";
 
@@ -30,10 +30,7 @@ function chooseTheme(choice, sign) {
     show();
   });
   IS_DARK.addEventListener("change", show); // after Gradio's own, which heeds the system alone
-  const address = new URL(location.href);
-  if (!isKept || !address.searchParams.has("__theme")) return;
-  address.searchParams.delete("__theme");
-  history.replaceState(history.state, "", address);
+  if (isKept) takenFromAddress("__theme");
 }
 
 function chooseLanguage(choice, sign) {

@@ -1,6 +1,7 @@
 // A question that is asked while members load: it is kept, also over a reload, and asked once they are ready. Whatever else
 // is asked for meanwhile waits too, as long as the page.
 
+import { keepText, keptText, OF_TAB } from "../page/browser.js";
 import { onLoaded } from "../page/loaded.js";
 import { areLoading, onFacts } from "./facts.js";
 
@@ -14,7 +15,7 @@ export class Awaited {
   /** `name`: of the prompt, in this tab's storage; `box()`: its field; `ask()`: asks what stands there; `onChange()`. */
   constructor(name, { box, ask, onChange }) {
     Object.assign(this, { key: `gac.awaited.${name}`, box, ask, onChange, other: null, pressedAt: -Infinity });
-    try { this.text = sessionStorage.getItem(this.key); } catch { this.text = null; }
+    this.text = keptText(this.key, OF_TAB) || null;
     document.addEventListener("input", ({ target }) => { if (this.text !== null && target === box() && target.value !== this.text) this.keep(null); });
     let isLoaded = false;
     onFacts(() => this.look(isLoaded));
@@ -56,10 +57,7 @@ export class Awaited {
   /** Keep a question, or nothing: null. */
   keep(text) {
     Object.assign(this, { text, other: null });
-    try {
-      if (text === null) sessionStorage.removeItem(this.key);
-      else sessionStorage.setItem(this.key, text);
-    } catch { /* storage is forbidden: a reload forgets it */ }
+    keepText(this.key, text ?? "", OF_TAB);
     this.onChange();
   }
 
