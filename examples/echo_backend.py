@@ -3,7 +3,7 @@
 import torch
 
 from gac_app.models.backends import LoadRequest, backend
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 from gac_app.vocab.tokens import MemberVocabulary
 
 _END = 256  # after the 256 bytes
@@ -18,8 +18,8 @@ _VOCABULARY = MemberVocabulary(
 class EchoModel(Model):
     """After `ab...a` it expects `b`: what followed the last place like this one."""
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        return [_logits_NV(read.sequence.ids, read.num_logits) for read in reads]
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        return [_logits_NV(request.ids, request.num_logits) for request in requests]
 
     def truncate(self, slot: int, length: int) -> None:
         """There is no cache: a real back end would drop all but the first `length` ids of the slot's."""
@@ -28,7 +28,7 @@ class EchoModel(Model):
         """A real back end would copy a slot's cache to another slot."""
 
 
-def _logits_NV(ids: list[int], num_logits: int) -> torch.Tensor:
+def _logits_NV(ids: tuple[int, ...], num_logits: int) -> torch.Tensor:
     logits_NV = torch.zeros(num_logits, len(_VOCABULARY))
     for row, end in enumerate(range(len(ids) - num_logits + 1, len(ids) + 1)):
         places = [place for place in range(1, end) if ids[place - 1] == ids[end - 1]]

@@ -20,7 +20,7 @@ from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Model, Read, Sequence, Share
+from gac_app.models.base import ForwardRequest, Model, Sequence, Share
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -90,25 +90,26 @@ class FakeModel(RandomModel):
         self._starts[sequence.slot] = []
         return sequence
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        self.batches.append(len(reads))
-        self.shares |= {read.sequence.share for read in reads}
-        self.num_read_at_once += [read.sequence.num_uncomputed for read in reads]
-        for read in reads:
-            assert 1 <= read.num_logits <= read.sequence.num_uncomputed, "a read of nothing"
-            assert len(read.sequence.ids) <= self.context_length, "more than the context holds"
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        self.batches.append(len(requests))
+        self.shares |= {request.sequence.share for request in requests}
+        for request in requests:
+            assert 1 <= request.num_logits <= len(request.ids), "a read of nothing"
+            assert len(request.ids) <= self.context_length, "more than the context holds"
+            self.take(request)
+            self.num_read_at_once.append(request.num_uncomputed)
         time.sleep(self.delay_s)
-        return super().read(reads)
+        return super().read(requests)
 
-    def _read_one(self, read: Read) -> torch.Tensor:
-        starts = self._starts[read.sequence.slot]
-        if starts[-1:] != [read.sequence.num_computed]:
-            starts.append(read.sequence.num_computed)
+    def _read_one(self, request: ForwardRequest) -> torch.Tensor:
+        starts = self._starts[request.sequence.slot]
+        if starts[-1:] != [request.start]:
+            starts.append(request.start)
         number = len(starts) - 1
-        logits_NV = super()._read_one(read)
+        logits_NV = super()._read_one(request)
         if self.fault is None or number < self.fault.from_read:
             return logits_NV
-        if self.fault.marker not in self.vocabulary.decode(read.sequence.ids):
+        if self.fault.marker not in self.vocabulary.decode(list(request.ids)):
             return logits_NV
         return self._fail(self.fault, logits_NV)
 
@@ -146,6 +147,11 @@ class FixedModel(RandomModel):
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
         return self._logits
+
+
+def after(sequence: Sequence, ids: SequenceOf[int] = (), num_logits: int = 1) -> ForwardRequest:
+    """For these ids after those that the sequence has computed, or after its prompt if it has computed none."""
+    return ForwardRequest(sequence, (*(sequence.ids or sequence.prompt), *ids), num_logits)
 
 
 def mapping_of(model: Model) -> VocabMapping:

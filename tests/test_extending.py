@@ -25,7 +25,7 @@ from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.loading import load_ensemble
 from gac_app.models.backends import LoadRequest, backend, check_backends, loader_of
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 from gac_app.models.random_model import RandomModel
 from gac_app.plugins import load_plugins
 from gac_app.settings import Settings
@@ -190,16 +190,15 @@ def test_a_back_end_takes_forty_lines_and_three_methods() -> None:
 @pytest.mark.parametrize("shape", [(2, 3), (1, 4)])
 def test_a_back_end_with_other_logits_is_told(shape: tuple[int, int]) -> None:
     class Wrong(RandomModel):
-        def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+        def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
             return [torch.zeros(shape)]
 
     vocabulary = MemberVocabulary((b"a", b"b", None), frozenset({2}), frozenset(), lambda _: [0])
     model = Wrong("wrong", vocabulary=vocabulary)
     sequence = model.new_sequence()
-    sequence.extend([0, 1])
     with pytest.raises(MemberError, match=re.escape(f"gave logits [({shape}, torch.float32)]; expected [((1, 3),")):
-        model.read([Read(sequence)])
-    assert sequence.num_computed == 0
+        model.read([ForwardRequest(sequence, (0, 1))])
+    assert sequence.ids == ()
 
 
 def test_a_back_end_that_there_is_not_is_told() -> None:
@@ -379,8 +378,8 @@ def test_a_back_end_is_registered_again() -> None:
 @pytest.mark.parametrize("width", [334, 340])
 def test_a_back_end_of_the_wrong_width_is_dropped(width: int) -> None:
     class Wrong(FakeModel):
-        def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-            return [torch.zeros(read.num_logits, width) for read in reads]
+        def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+            return [torch.zeros(request.num_logits, width) for request in requests]
 
     models = [FakeModel("a"), Wrong("b", 1)]
     settings = {"mode": "every-step", "max_new_tokens": 3, "on_member_failure": "drop"}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gac_app.decoding.distribution import MayDraft, PartialDistribution, ReadResult, Told
+from gac_app.decoding.distribution import PartialDistribution, ReadResult, Told
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 from gac_app.vocab.mapping import VocabMapping
 
 
@@ -70,11 +70,12 @@ class ToldMember(InlineMember):
         self._num = num
         self.teller = teller or Teller()
 
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
-        if read.with_logs:
-            return super().begin(read)
-        num_read = read.sequence.num_uncomputed
-        [logits_NV] = self.model.read([read])
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
+        if request.with_logs:
+            return super().read(request)
+        self.model.take(request)
+        num_read = request.num_uncomputed
+        [logits_NV] = self.model.read([request])
         future: Future[ReadResult] = Future()
         distributions = [told_of(logits_V.clone(), self.mapping, self._num, self.teller) for logits_V in logits_NV]
         future.set_result(ReadResult(distributions, num_read))

@@ -18,7 +18,7 @@ from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.workbench import PROMPTS, Workbench, interleaved
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError
-from gac_app.models.base import LOCAL, Model, Read, Share
+from gac_app.models.base import LOCAL, ForwardRequest, Model, Share
 from gac_app.models.message import Message
 
 ROUNDS = {1_000: 6, 4_000: 3, 16_000: 1}  # by characters: a long prompt takes minutes
@@ -107,8 +107,7 @@ def _read_s(model: Model, text: str, batch_size: int) -> float:
     sequence = model.new_sequence()
     started = time.monotonic()
     for start in range(0, len(ids), batch_size):
-        sequence.extend(ids[start : start + batch_size])
-        model.read([Read(sequence)])
+        model.read([ForwardRequest(sequence, tuple(ids[: start + batch_size]))])
     seconds = time.monotonic() - started
     model.free(sequence)
     return seconds

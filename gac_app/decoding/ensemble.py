@@ -150,7 +150,7 @@ class Ensemble:
         new_context = partial(
             MemberContext,
             is_aligned=settings.alignment == "prefix" and not is_one,
-            num_greedy=settings.max_new_tokens if is_one and settings.is_greedy else 0,
+            num_greedy=settings.max_new_tokens if is_one and settings.is_greedy and members[0].reads_ahead else 0,
             gives_way=settings.gate_policy == "auto" and settings.reads_along,
         )
         contexts: list[MemberContext] = []
@@ -220,7 +220,7 @@ class Ensemble:
         is_fixed = is_reproducible(members, settings)
         if request.alone is not None:
             [member] = members
-            sequence = member.open([], share, namespace, is_reproducible=is_fixed)
+            sequence = member.open(list(ids[:1]), share, namespace, is_reproducible=is_fixed)
             try:
                 return score_ids(member, sequence, list(ids), num_top, timeout_s, stopped)
             finally:

@@ -8,39 +8,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution import MayDraft, PendingRead, ReadResult, distributions_of
+from gac_app.decoding.distribution import ReadResult, distributions_of
 from gac_app.errors import GacError, MemberError, is_interrupt
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import ForwardRequest, Model
 from gac_app.vocab.mapping import VocabMapping
 
 
-def take_results(
-    model: Model, mapping: VocabMapping, reads: list[Read], may_draft: SequenceOf[MayDraft | None]
-) -> Iterator[ReadResult]:
-    """Compute all `reads` in one forward pass, then map each read's distributions into the union, one after another.
+def take_results(model: Model, mapping: VocabMapping, requests: list[ForwardRequest]) -> Iterator[ReadResult]:
+    """Compute all `requests` in one forward pass, then map each one's distributions into the union, one after another.
 
     On a CPU each is mapped when the caller asks for it, so that the session of an earlier one continues meanwhile.
-
-    Args:
-        may_draft: per read; None = no draft after it.
 
     Raises:
         MemberError: the model fails or gives NaN or infinite logits; `kind` says which.
     """
     started = time.monotonic()
-    counts = [read.sequence.num_uncomputed for read in reads]
     with failures_named(model):
-        is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
-        logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
+        for request in requests:
+            model.take(request)
+        counts = [request.num_uncomputed for request in requests]
+        is_fixed = len(requests) == 1 and requests[0].sequence.num_fixed is not None
+        logits = [_read_in_fixed_passes(model, *requests)] if is_fixed else model.read(requests)
     elsewhere_s = 0.0  # while the caller uses earlier results
     mapped = (
-        ReadResult(distributions_of(mapping, logits_NV, with_logs=read.with_logs), count, draft)
-        for read, logits_NV, count, draft in zip(reads, logits, counts, may_draft, strict=True)
+        ReadResult(distributions_of(mapping, logits_NV, with_logs=request.with_logs), count)
+        for request, logits_NV, count in zip(requests, logits, counts, strict=True)
     )
     for result in _checked(model, mapped):
         handed_over = time.monotonic()
@@ -63,38 +59,17 @@ def _checked(model: Model, results: Iterator[ReadResult]) -> Iterator[ReadResult
         yield result
 
 
-def draft_after(
-    result: ReadResult, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
-) -> PendingRead | None:
-    """The read of a member's draft after `result`; its ids are appended to the sequence. None = no draft."""
-    if may_draft is None:
-        return None
-    may_draft.is_over = True  # before the check: whoever finds it False is in time to turn it on
-    if not may_draft.is_on:
-        return None
-    ids = () if result.draft_id is None else mapping.feed(result.draft_id)
-    if not ids:  # END
-        return None
-    sequence.extend(list(ids))
-    return PendingRead(len(ids), may_draft=MayDraft(choose=may_draft.choose))
-
-
-def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:
-    """Read the first `num_ids` uncomputed ids, without a distribution. Raises MemberError as `take_results`."""
-    with failures_named(model):
-        model.read_chunk(sequence, num_ids)
-
-
-def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
+def _read_in_fixed_passes(model: Model, request: ForwardRequest) -> torch.Tensor:
     """The wanted logits, `[num_logits, V]`, computed in passes of the model's fixed chunk size."""
-    sequence = read.sequence
+    sequence = request.sequence
     found: list[torch.Tensor] = []
-    first_wanted = len(sequence.ids) - read.num_logits
-    while num_ids := min(model.fixed_chunk(sequence), sequence.num_uncomputed):
-        num_wanted = min(num_ids, sequence.num_computed + num_ids - first_wanted)
-        logits_NV = model.read_chunk(sequence, num_ids, max(1, num_wanted))
-        if num_wanted > 0:
-            found.append(logits_NV.clone() if sequence.num_uncomputed else logits_NV)  # the next pass overwrites them
+    first_wanted = len(request.ids) - request.num_logits
+    while (start := len(sequence.ids)) < len(request.ids):
+        num_ids = min(model.fixed_chunk(sequence), len(request.ids) - start)
+        num_wanted = min(num_ids, start + num_ids - first_wanted)
+        [logits_NV] = model.read([request.chunk(num_ids, max(1, num_wanted))])
+        if num_wanted > 0:  # the next pass overwrites them
+            found.append(logits_NV.clone() if start + num_ids < len(request.ids) else logits_NV)
     return found[0] if len(found) == 1 else torch.cat(found)
 
 

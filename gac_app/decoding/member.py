@@ -10,10 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution import MayDraft, ReadResult
-from gac_app.decoding.forward import draft_after, take_results
+from gac_app.decoding.distribution import ReadResult
+from gac_app.decoding.forward import take_results
 from gac_app.errors import MemberError
-from gac_app.models.base import Model, Read, Sequence, Share
+from gac_app.models.base import ForwardRequest, Model, Sequence, Share
 from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 
@@ -29,7 +29,10 @@ class Member(ABC):
         model: callers must leave its sequences alone: it may be computing in another thread.
         mapping: between its ids and the union's.
         failure: why no read succeeds at present; empty = as far as is known, they do.
+        reads_ahead: it computes while the session goes on, so it may read what nobody has asked for yet.
     """
+
+    reads_ahead = False
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         self.model = model
@@ -60,8 +63,8 @@ class Member(ABC):
 
     @abstractmethod
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        """A sequence with the prompt `ids`, uncomputed. This call or the first read raises MemberError if no slot is
-        free.
+        """A sequence for contexts that begin with the prompt `ids`. Nothing is computed. This call or the first read
+        raises MemberError if no slot is free.
 
         Args:
             share: who has asked for it; see `executors.shares`.
@@ -69,29 +72,13 @@ class Member(ABC):
             is_reproducible: its logits must not depend on what else runs or ran, at any cost.
         """
 
-    def read(
-        self,
-        sequence: Sequence,
-        num_logits: int = 1,
-        may_draft: MayDraft | None = None,
-        *,
-        with_logs: bool = False,
-    ) -> Future[ReadResult]:
-        """Compute the uncomputed ids. The future raises MemberError if the member fails.
+    @abstractmethod
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
+        """Begin what a request asks for. The reads of one sequence are computed in the order in which they began. One
+        that has not begun to be computed may be cancelled.
 
-        Args:
-            may_draft: whether the member may read its argmax token next; `ReadResult.draft` tells whether it does.
-            with_logs: the logarithms of the probabilities are wanted too, exactly.
+        The future raises MemberError if the member fails.
         """
-        return self.begin(Read(sequence, num_logits, with_logs), may_draft)
-
-    @abstractmethod
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
-        """As `read`."""
-
-    @abstractmethod
-    def skip_step(self, sequence: Sequence) -> None:
-        """The next step needs no read of this sequence, so no batch has to wait for it."""
 
     @abstractmethod
     def is_free_for(self, sequence: Sequence) -> bool:
@@ -99,7 +86,7 @@ class Member(ABC):
 
     @abstractmethod
     def fork(self, sequence: Sequence) -> Sequence:
-        """A second sequence with the same ids and cache."""
+        """A second sequence with the same cache."""
 
     @abstractmethod
     def free(self, sequence: Sequence) -> None:
@@ -133,7 +120,7 @@ class SharingMember(Member):
     """A member whose sequences are those of another member, `base`, which closes the model."""
 
     def __init__(self, base: Member) -> None:
-        self.base = base
+        self.base, self.reads_ahead = base, base.reads_ahead
         super().__init__(base.model, base.mapping)
 
     def why_unready(self, timeout_s: float) -> str:
@@ -142,11 +129,8 @@ class SharingMember(Member):
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return self.base.open(ids, share, namespace, is_reproducible=is_reproducible)
 
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
-        return self.base.begin(read, may_draft)
-
-    def skip_step(self, sequence: Sequence) -> None:
-        self.base.skip_step(sequence)
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
+        return self.base.read(request)
 
     def is_free_for(self, sequence: Sequence) -> bool:
         return self.base.is_free_for(sequence)
@@ -169,29 +153,17 @@ class InlineMember(Member):
 
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         sequence = self.model.new_sequence()
-        sequence.share = share
-        sequence.extend(ids)
+        sequence.prompt, sequence.share = tuple(ids), share
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence
 
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()
-        self._carry_out(read, may_draft, future)
-        return future
-
-    def _carry_out(self, read: Read, may_draft: MayDraft | None, future: Future[ReadResult]) -> None:
         try:
-            result = next(take_results(self.model, self.mapping, [read], [may_draft]))
+            future.set_result(next(take_results(self.model, self.mapping, [request])))
         except MemberError as error:
             future.set_exception(error)
-            return
-        result.draft = draft_after(result, read.sequence, may_draft, self.mapping)
-        if result.draft:
-            self._carry_out(Read(read.sequence), None, result.draft.future)  # nobody can have asked for another
-        future.set_result(result)
-
-    def skip_step(self, sequence: Sequence) -> None:
-        """Nothing is batched."""
+        return future
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Never: the calling thread would do these reads."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from gac_app.decoding.distribution import ReadResult
-from gac_app.decoding.forward import draft_after, failure_of, read_chunk, take_results
+from gac_app.decoding.forward import failure_of, failures_named, take_results
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache
 from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import ForwardRequest, Model, Sequence
 from gac_app.vocab.mapping import VocabMapping
-
-Add = Callable[[ReadCommand], None]
 
 
 class BatchComputer:
@@ -28,22 +26,19 @@ class BatchComputer:
         self._model, self._mapping, self._prefix_cache = model, mapping, prefix_cache
         self.is_doubtful = False
 
-    def compute(self, commands: list[ReadCommand], add: Add) -> float | None:
+    def compute(self, commands: list[ReadCommand]) -> float | None:
         """Compute one batch and deliver each result as soon as it is ready.
 
         If the batch fails, its undelivered reads are computed one by one, so that only the failing session ends.
 
-        Args:
-            add: called with the read of each draft that a member makes.
-
         Returns:
             Seconds of the forward pass; None if it failed.
         """
-        left = [(command, command.sequence.num_computed) for command in commands]
+        left = [(command, command.sequence.ids) for command in commands]
         try:
             for result in self._taken(commands):
-                self._deliver(*left[0], result, add)
-                left.pop(0)
+                command, _ = left.pop(0)
+                command.future.set_result(_whole(command, result))
         except GacError as error:
             failure = error
         else:
@@ -52,8 +47,8 @@ class BatchComputer:
         if len(commands) == 1 and not has_room:
             commands[0].future.set_exception(failure)
         else:
-            for command, length in left:
-                self._compute_alone(command, length)
+            for command, ids in left:
+                self._compute_alone(command, ids)
         return None
 
     def compute_chunk(self, command: ReadCommand, num_ids: int) -> float | None:
@@ -63,11 +58,11 @@ class BatchComputer:
             Seconds of the forward pass; None if it failed. Where memory was lacking and the prefix cache has freed
             some, the read is not done, and can be tried again.
         """
-        length, started = command.sequence.num_computed, time.monotonic()
+        started = time.monotonic()
         try:
-            read_chunk(self._model, command.sequence, num_ids)
-            self._prefix_cache.note(command.sequence, length)
-            command.num_read += command.sequence.num_computed - length
+            with failures_named(self._model):
+                self._model.read([command.request.chunk(num_ids)])
+            command.num_read += num_ids
         except GacError as error:
             if not self._has_more_room([command], error):
                 command.future.set_exception(error)
@@ -78,11 +73,11 @@ class BatchComputer:
 
     def probe(self) -> str:
         """Read one id. Returns why that fails, or an empty string; then the model is not doubtful."""
-        sequence, why = Sequence(NO_SLOT, [0]), ""
+        sequence, why = Sequence(NO_SLOT), ""
         try:
             self._prefix_cache.allocate_empty(sequence)
             try:
-                next(take_results(self._model, self._mapping, [Read(sequence)], [None]))
+                next(take_results(self._model, self._mapping, [ForwardRequest(sequence, (0,))]))
             finally:
                 self._prefix_cache.free(sequence)
         except MemberError as error:
@@ -93,15 +88,7 @@ class BatchComputer:
         return why
 
     def _taken(self, commands: list[ReadCommand]) -> Iterator[ReadResult]:
-        reads, may_draft = [command.read for command in commands], [command.may_draft for command in commands]
-        return take_results(self._model, self._mapping, reads, may_draft)
-
-    def _deliver(self, command: ReadCommand, length: int, result: ReadResult, add: Add) -> None:
-        self._prefix_cache.note(command.sequence, length)
-        result.draft = draft_after(result, command.sequence, command.may_draft, self._mapping)
-        if draft := result.draft:
-            add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft))
-        command.future.set_result(_whole(command, result))
+        return take_results(self._model, self._mapping, [command.request for command in commands])
 
     def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
         """Whether a failed forward pass lacked memory and the prefix cache could free some."""
@@ -111,11 +98,11 @@ class BatchComputer:
         _clear_frames(error)
         return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.evict_kept()
 
-    def _compute_alone(self, command: ReadCommand, length: int) -> None:
-        """Compute one read of a failed batch alone, after the `length` ids computed before."""
+    def _compute_alone(self, command: ReadCommand, ids: tuple[int, ...]) -> None:
+        """Compute one read of a failed batch alone, after the `ids` computed before."""
         self._prefix_cache.invalidate(command.sequence)
         try:
-            command.sequence.num_computed = length
+            command.sequence.ids = ids
             [result] = self._taken([command])
         except BaseException as error:  # deliver to the waiting session; keep the worker alive
             command.future.set_exception(failure_of(self._model, error))

@@ -22,7 +22,7 @@ from gac_app.decoding.forward import failure_of
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_computer import BatchComputer
 from gac_app.executors.batch_costs import BatchCosts
-from gac_app.executors.prefix_cache import NamespacedSequence, PrefixCache, chat_prefix_of
+from gac_app.executors.prefix_cache import PrefixCache, chat_prefix_of
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.shares import Shares
 from gac_app.models.base import Model, Sequence, Share
@@ -95,10 +95,6 @@ class BatchScheduler:
     def is_free_for(self, sequence: Sequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
         return self._shares.is_free_for(sequence)
-
-    def skip_step(self, sequence: Sequence) -> None:
-        """No batch waits for a read of this sequence."""
-        self._read_last.discard(id(sequence))
 
     def advance(self) -> None:
         """Compute one round: all pending steps, in as few batches as pay, and one chunk of one prefill.
@@ -178,9 +174,8 @@ class BatchScheduler:
             command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was freed"))
 
     def _compute(self, commands: list[ReadCommand]) -> None:
-        """Compute one batch, and queue the drafts after it."""
-        is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
-        seconds = self.computer.compute(commands, self.add)
+        is_stepping = all(command.request.num_uncomputed == 1 for command in commands)
+        seconds = self.computer.compute(commands)
         if is_stepping and seconds is not None:
             self._costs.note(len(commands), seconds)
 
@@ -214,29 +209,31 @@ class BatchScheduler:
 
     def _is_long_beside_others(self, command: ReadCommand) -> bool:
         """Whether others would wait for it: for a chunk of a prompt, or for a text to be scored."""
-        is_long = command.num_read > 0 or command.sequence.num_uncomputed >= LONG
+        is_long = command.num_read > 0 or command.request.num_uncomputed >= LONG
         return is_long and self._shares.are_others(command.sequence.share)
 
     def _begun(self) -> Iterator[ReadCommand]:
         """The reads to batch now, at most so many of each address. Reads that need a prefill join `_prefilling`.
 
-        A new sequence waits while another one of its namespace prefills, so that it can share that one's cache.
+        A new sequence waits while another one of its namespace prefills, so that it can share that one's cache. Reads
+        of one sequence are computed in order.
         """
         asked, self._asked = self._shares.in_order(self._asked), []
         quota, num_taken = self._shares.quota, Counter[Share]()
-        namespaces = self._prefilling_namespaces
+        namespaces, busy = self._prefilling_namespaces, {id(command.sequence) for command in self._prefilling}
         for command in asked:
-            namespace = command.new_namespace
+            namespace, is_busy = command.new_namespace, id(command.sequence) in busy
             address = command.sequence.share[:1]
             is_enough = num_taken[address] >= (1 if self._gives_way(command) else quota)
-            if namespace in namespaces or is_enough or self._is_put_off(command):
+            if namespace in namespaces or is_busy or is_enough or self._is_put_off(command):
                 self._asked.append(command)
-                if namespace in namespaces and isinstance(command.sequence, NamespacedSequence):
+                if namespace in namespaces:
                     command.sequence.waits_for = namespaces[namespace]
                 continue
             num_taken[address] += 1
             namespaces |= {namespace: command.sequence} if namespace else {}
             if self._is_wanted(command):
+                busy.add(id(command.sequence))
                 if self._can_be_batched(command):
                     yield command
                 else:
@@ -245,10 +242,10 @@ class BatchScheduler:
     @property
     def _prefilling_namespaces(self) -> dict[str, Sequence]:
         prefilling = [command.sequence for command in self._prefilling]
-        return {one.namespace: one for one in prefilling if isinstance(one, NamespacedSequence) and one.namespace}
+        return {one.namespace: one for one in prefilling if one.namespace}
 
     def _can_be_batched(self, command: ReadCommand) -> bool:
-        num_uncomputed = command.sequence.num_uncomputed
+        num_uncomputed = command.request.num_uncomputed
         if command.sequence.num_fixed is not None:
             return self._model.is_batch_invariant and num_uncomputed == 1
         is_short = not self._chunk_size(command) and num_uncomputed <= self._model.max_batched_ids
@@ -257,7 +254,7 @@ class BatchScheduler:
     def _chunk_size(self, command: ReadCommand) -> int:
         """Size of the next prefill chunk; 0 = compute all at once."""
         sequence = command.sequence
-        num_unwanted = sequence.num_uncomputed - command.read.num_logits
+        num_unwanted = command.request.num_uncomputed - command.request.num_logits
         if sequence.num_fixed is not None:
             num_ids = self._model.fixed_chunk(sequence)
         else:
@@ -276,7 +273,8 @@ class BatchScheduler:
         if not command.future.set_running_or_notify_cancel():
             return False
         try:
-            self.prefix_cache.allocate(command.read)
+            self.prefix_cache.allocate(command.request)
+            self._model.take(command.request)
         except BaseException as error:  # deliver to the waiting session; keep the worker alive
             command.future.set_exception(failure_of(self._model, error))
             return False
@@ -284,7 +282,7 @@ class BatchScheduler:
 
     def _batches(self, commands: list[ReadCommand]) -> Iterator[list[ReadCommand]]:
         """The reads in batches of the sizes that pay; steps only, since prompts cost more than their number tells."""
-        is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
+        is_stepping = all(command.request.num_uncomputed == 1 for command in commands)
         start = 0
         for size in self._costs.sizes(len(commands)) if is_stepping else [len(commands)]:
             if size:

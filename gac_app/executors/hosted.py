@@ -20,7 +20,7 @@ import torch
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import ModelLoadError
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import ForwardRequest, Model, Sequence
 from gac_app.models.factory import random_model
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
@@ -114,12 +114,12 @@ class ModelHost(Host):
 
     def step(self, asks: list[Ask]) -> list[np.ndarray | None]:
         with failures_named(self._model):
-            reads = [self._read(ask) for ask in asks]
-            known = [read for read in reads if read]
-            for read in known:
-                self._catch_up(read)
+            requests = [self._request(ask) for ask in asks]
+            known = [request for request in requests if request]
+            for request in known:
+                self._catch_up(request)
             logits = iter(self._model.read(known) if known else [])
-            return [next(logits).cpu().numpy() if read else None for read in reads]
+            return [next(logits).cpu().numpy() if request else None for request in requests]
 
     def copy(self, slot: int, other: int) -> None:
         self.free(other)
@@ -134,27 +134,28 @@ class ModelHost(Host):
     def close(self) -> None:
         self._model.close()
 
-    def _read(self, ask: Ask) -> Read | None:
+    def _request(self, ask: Ask) -> ForwardRequest | None:
         """What an ask comes to; None if the sequence has other ids before it."""
         sequence = self._held.get(ask.slot)
         if sequence is None:
             if ask.start:
                 return None
             sequence = self._held[ask.slot] = self._model.new_sequence()
-        if sequence.num_computed < ask.start or _checksum(sequence.ids[: ask.start]) != ask.checksum:
+        before = sequence.ids[: ask.start]
+        if len(before) < ask.start or _checksum(before) != ask.checksum:
             return None
-        sequence.rewrite(ask.start, ask.ids)
         sequence.num_fixed = ask.num_fixed
-        return Read(sequence, ask.num_logits)
+        return ForwardRequest(sequence, (*before, *ask.ids), ask.num_logits)
 
-    def _catch_up(self, read: Read) -> None:
+    def _catch_up(self, request: ForwardRequest) -> None:
         """Read a long sequence in the chunks in which it was read before."""
-        model, sequence = self._model, read.sequence
+        model, sequence = self._model, request.sequence
+        model.take(request)
         while True:
             size = model.chunk_size if sequence.num_fixed is None else model.fixed_chunk(sequence)
-            if sequence.num_uncomputed - read.num_logits < size:
+            if request.num_uncomputed - request.num_logits < size:
                 return
-            model.read_chunk(sequence, size)
+            model.read([request.chunk(size)])
 
 
 class HostedModel(Model):
@@ -171,10 +172,10 @@ class HostedModel(Model):
             setattr(self, name, value)
         self.device = torch.device("cpu")
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        found = self._host.step([_ask(read, read.sequence.num_computed) for read in reads])
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        found = self._host.step([_ask(request, request.start) for request in requests])
         if behind := [index for index, logits_NV in enumerate(found) if logits_NV is None]:
-            for index, logits_NV in zip(behind, self._host.step([_ask(reads[i], 0) for i in behind]), strict=True):
+            for index, logits_NV in zip(behind, self._host.step([_ask(requests[i], 0) for i in behind]), strict=True):
                 found[index] = logits_NV
         return [torch.tensor(logits_NV) for logits_NV in found if logits_NV is not None]
 
@@ -219,12 +220,13 @@ def hosted(request: LoadRequest) -> HostedModel:
     return model
 
 
-def _ask(read: Read, start: int) -> Ask:
-    ids, num_fixed = read.sequence.ids, read.sequence.num_fixed
-    return Ask(read.sequence.slot, start, _checksum(ids[:start]), ids[start:], read.num_logits, num_fixed)
+def _ask(request: ForwardRequest, start: int) -> Ask:
+    ids, sequence = request.ids, request.sequence
+    before = _checksum(ids[:start])
+    return Ask(sequence.slot, start, before, list(ids[start:]), request.num_logits, sequence.num_fixed)
 
 
-def _checksum(ids: list[int]) -> int:
+def _checksum(ids: tuple[int, ...]) -> int:
     return zlib.crc32(array("i", ids))
 
 

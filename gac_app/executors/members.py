@@ -9,7 +9,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member, SharingMember
 from gac_app.decoding.view import ViewMember
@@ -18,7 +18,7 @@ from gac_app.executors.prefix_cache import shared_prefix
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import BACKGROUND, Model, Read, Sequence, Share
+from gac_app.models.base import BACKGROUND, ForwardRequest, Model, Sequence, Share
 from gac_app.models.message import Message
 from gac_app.models.remote.model import RemoteModel
 from gac_app.vocab.mapping import VocabMapping
@@ -37,12 +37,12 @@ class BackgroundMember(SharingMember):
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return super().open(ids, self._share, namespace, is_reproducible=is_reproducible)
 
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
         if self._is_stopped:
             future: Future[ReadResult] = Future()
             future.set_exception(MemberError(self.name, "exception", "was stopped"))
             return future
-        return super().begin(read, may_draft)
+        return super().read(request)
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Never: the reads of other answers, of runs and of the study, come first."""
@@ -85,7 +85,7 @@ def with_views(loaded: list[Member], configs: SequenceOf[MemberConfig]) -> list[
     return [members[config.name] for config in configs]
 
 
-def _prefixes(view: ViewMember) -> list[list[int]]:
+def _prefixes(view: ViewMember) -> list[tuple[int, ...]]:
     """The ids that a view's chats and its documents begin with."""
     chats = shared_prefix(view.model, lambda text: view.encode([Message("user", text)]))
     return [prefix for prefix in (chats, shared_prefix(view.model, view.encode)) if prefix]

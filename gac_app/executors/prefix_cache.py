@@ -9,11 +9,11 @@ ended sessions are bounded in number and in ids (see `Kept`). All but `kept` is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError
-from gac_app.models.base import Model, Read, Sequence, num_common
+from gac_app.models.base import ForwardRequest, Model, Sequence, num_common
 from gac_app.models.message import Message
 
 NO_SLOT = -1  # slot of a sequence that has no KV cache yet
@@ -35,41 +35,21 @@ class Kept:
     max_bytes: int
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class NamespacedSequence(Sequence):
-    """A sequence that others of its namespace may continue from.
-
-    Attributes:
-        namespace: empty = it shares nothing.
-        cached: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
-        waits_for: the sequence whose prefill it waits for, to continue from it.
-    """
-
-    namespace: str = ""
-    cached: list[int] = field(default_factory=list)
-    waits_for: Sequence | None = None
-
-    @property
-    def progress(self) -> int:
-        waits_for = self.waits_for
-        return self.num_computed + (waits_for.num_computed if waits_for else 0)
-
-
-def chat_prefix_of(model: Model) -> list[int]:
+def chat_prefix_of(model: Model) -> tuple[int, ...]:
     """The ids that every chat begins with, such as a default system message; empty if too few to be worth sharing."""
     return shared_prefix(model, lambda text: model.encode_chat([Message("user", text)]))
 
 
-def shared_prefix(model: Model, encode: Callable[[str], list[int]]) -> list[int]:
+def shared_prefix(model: Model, encode: Callable[[str], list[int]]) -> tuple[int, ...]:
     """The ids that `encode` begins with, whatever the text."""
     if model.device.type != "cpu":
-        return []
+        return ()
     try:
-        one, other = map(encode, ("one", "another"))
+        one, other = (tuple(encode(text)) for text in ("one", "another"))
     except Exception:  # the template fails; chats will report it
-        return []
+        return ()
     prefix = one[: num_common(one, other)]
-    return prefix if len(prefix) >= MIN_SHARED else []
+    return prefix if len(prefix) >= MIN_SHARED else ()
 
 
 class PrefixCache:
@@ -79,15 +59,15 @@ class PrefixCache:
         chat_prefix: ids that sequences of all namespaces may share.
     """
 
-    def __init__(self, model: Model, chat_prefix: list[int]) -> None:
+    def __init__(self, model: Model, chat_prefix: tuple[int, ...]) -> None:
         self._model = model
-        self._prefixes: list[list[int]] = []  # the longest first
+        self._prefixes: list[tuple[int, ...]] = []  # the longest first
         self._max_kept = self._max_ids = 0
         self.add_view([chat_prefix] if chat_prefix else [])
-        self._live: list[NamespacedSequence] = []
-        self._kept: list[NamespacedSequence] = []  # oldest first
+        self._live: list[Sequence] = []
+        self._kept: list[Sequence] = []  # oldest first
 
-    def add_view(self, prefixes: list[list[int]]) -> None:
+    def add_view(self, prefixes: list[tuple[int, ...]]) -> None:
         """Make room for another kind of prompt, all of which begin with one of these."""
         self._prefixes = sorted([*self._prefixes, *prefixes], key=len, reverse=True)
         self._max_kept += MAX_KEPT
@@ -97,25 +77,25 @@ class PrefixCache:
     def kept(self) -> Kept:
         """What is kept of ended sessions. Safe to call from any thread."""
         kept, bytes_per_id = list(self._kept), self._model.bytes_per_id
-        num_ids = sum(len(sequence.cached) for sequence in kept)
+        num_ids = sum(len(sequence.ids) for sequence in kept)
         limits = self._max_kept, self._max_ids
         return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
-    def allocate(self, read: Read) -> None:
-        """Give a read's sequence a slot, and the prefix that another sequence of its namespace has computed.
+    def allocate(self, request: ForwardRequest) -> None:
+        """Give a request's sequence a slot, and the prefix that another sequence of its namespace has computed.
 
         Raises:
             MemberError: no more sequences can be held.
         """
-        sequence = read.sequence
-        if sequence.slot != NO_SLOT or not isinstance(sequence, NamespacedSequence):
+        sequence = request.sequence
+        if sequence.slot != NO_SLOT:
             return
         sequence.waits_for = None
-        donor, num_shared = self._donor(sequence, len(sequence.ids) - read.num_logits)
+        donor, num_shared = self._donor(request)
         if donor and num_shared >= MIN_SHARED:
-            self._continue_from(donor, sequence, num_shared)
+            self._continue_from(donor, request, num_shared)
         else:
-            self._allocate_with_prefix(sequence)
+            self._allocate_with_prefix(request)
         self._live.append(sequence)
 
     def fork(self, sequence: Sequence) -> Sequence:
@@ -128,40 +108,31 @@ class PrefixCache:
         if sequence.slot == NO_SLOT:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
-    def note(self, sequence: Sequence, start: int) -> None:
-        """Ids of a sequence were computed, from its id number `start` on."""
-        if isinstance(sequence, NamespacedSequence):
-            del sequence.cached[start:]
-            if len(sequence.cached) == start:  # otherwise the ids before are not trusted
-                sequence.cached += sequence.ids[start : sequence.num_computed]
-
     def invalidate(self, sequence: Sequence) -> None:
         """A forward pass of this sequence failed: no other sequence may continue from it."""
-        if isinstance(sequence, NamespacedSequence):
-            sequence.namespace = ""
-            sequence.cached.clear()
+        if sequence in self._live:
+            self._live.remove(sequence)
 
     def free(self, sequence: Sequence) -> None:
         """A session has ended: keep its sequence for the conversation's next turn, or free it."""
         if sequence.slot == NO_SLOT:
             return
-        if isinstance(sequence, NamespacedSequence) and sequence in self._live:
+        if sequence in self._live:
             self._live.remove(sequence)
-            if sequence.namespace and len(sequence.cached) >= MIN_SHARED:
+            if sequence.namespace and len(sequence.ids) >= MIN_SHARED:
                 self._kept.append(sequence)
                 while len(self._kept) > self._max_kept or self.kept.num_ids > self._max_ids:
                     self._model.free(self._kept.pop(0))
                 return
-            prefix = self._prefix_of(sequence.cached)
+            prefix = self._prefix_of(sequence.ids)
             is_last_with_it = prefix and not self._with_prefix(prefix)
             if is_last_with_it:
                 self._model.rewind(sequence, len(prefix))
-                del sequence.cached[len(prefix) :]
                 self._kept.insert(0, sequence)  # the first to be evicted
                 return
         self._model.free(sequence)
 
-    def forget(self, namespace: str, opened: Iterable[NamespacedSequence] = ()) -> None:
+    def forget(self, namespace: str, opened: Iterable[Sequence] = ()) -> None:
         """Drop this namespace and those below it ("a" of "a/b"). `opened` may have no slot yet."""
         for sequence in [*opened, *self._live, *self._kept]:
             if f"{sequence.namespace}/".startswith(f"{namespace}/"):
@@ -177,57 +148,54 @@ class PrefixCache:
             self._model.free(self._kept.pop())
         return had_any
 
-    def _donor(self, sequence: NamespacedSequence, most: int) -> tuple[NamespacedSequence | None, int]:
-        """The sequence with the longest common prefix, and that length, at most `most`. Kept ones are preferred: they
-        need no copy.
+    def _donor(self, request: ForwardRequest) -> tuple[Sequence | None, int]:
+        """The sequence with the longest common prefix, and how much of it the request can use. Kept ones are preferred:
+        they need no copy.
         """
-        donors = [donor for donor in [*self._live, *self._kept] if donor.namespace == sequence.namespace != ""]
-        shared = [(self._num_shared(donor, sequence, most), donor in self._kept, i) for i, donor in enumerate(donors)]
+        namespace = request.sequence.namespace
+        donors = [donor for donor in [*self._live, *self._kept] if donor.namespace == namespace != ""]
+        shared = [(self._num_shared(donor, request), donor in self._kept, i) for i, donor in enumerate(donors)]
         num_shared, _, index = max(shared, default=(0, False, -1))
         return (donors[index], num_shared) if shared else (None, 0)
 
-    def _num_shared(self, donor: NamespacedSequence, sequence: NamespacedSequence, most: int) -> int:
-        """The number of ids in a donor's KV cache that the sequence can use."""
-        num_same = min(num_common(donor.cached, sequence.ids), most)
-        if sequence.num_fixed is None or donor.num_fixed == sequence.num_fixed <= num_same:
+    def _num_shared(self, donor: Sequence, request: ForwardRequest) -> int:
+        """The number of ids in a donor's KV cache that the request can use."""
+        num_same = min(num_common(donor.ids, request.ids), len(request.ids) - request.num_logits)
+        own, other = request.sequence.num_fixed, donor.num_fixed
+        if own is None or other == own <= num_same:
             return num_same
-        num_prompt = min(num_same, donor.num_fixed or 0, sequence.num_fixed)
+        num_prompt = min(num_same, other or 0, own)
         return num_prompt - num_prompt % self._model.chunk_size
 
-    def _continue_from(self, donor: NamespacedSequence, sequence: NamespacedSequence, num_shared: int) -> None:
+    def _continue_from(self, donor: Sequence, request: ForwardRequest, num_shared: int) -> None:
         if donor in self._kept:
             self._kept.remove(donor)
-            held: Sequence = donor
+            held = donor
         else:
             held = self._with_room(lambda: self._model.fork(donor))
-        self._take(held, sequence, num_shared)
+        _take(held, request, num_shared)
 
-    def _take(self, held: Sequence, sequence: NamespacedSequence, num_shared: int) -> None:
-        """Let a sequence take over the slot of `held`, with the first `num_shared` ids."""
-        sequence.slot, sequence.num_computed = held.slot, num_shared
-        sequence.cached = sequence.ids[:num_shared]
-
-    def _allocate_with_prefix(self, sequence: NamespacedSequence) -> None:
+    def _allocate_with_prefix(self, request: ForwardRequest) -> None:
         """Give a sequence a slot, with its known prefix if another sequence has it and there is room for a copy."""
-        prefix = self._prefix_of(sequence.ids[:-1]) if sequence.num_fixed is None else []
+        prefix = self._prefix_of(request.ids[:-1]) if request.sequence.num_fixed is None else ()
         donors = self._with_prefix(prefix) if prefix else []
         if donors:
             try:
                 with failures_named(self._model):
-                    copied = self._model.fork(min(donors, key=lambda donor: len(donor.cached)))
+                    copied = self._model.fork(min(donors, key=lambda donor: len(donor.ids)))
             except MemberError:
                 pass  # no room for it
             else:
-                self._take(copied, sequence, len(prefix))
+                _take(copied, request, len(prefix))
                 return
-        self.allocate_empty(sequence)
+        self.allocate_empty(request.sequence)
 
-    def _prefix_of(self, ids: list[int]) -> list[int]:
+    def _prefix_of(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """The longest known prefix that these ids begin with; empty if there is none."""
-        return next((prefix for prefix in self._prefixes if ids[: len(prefix)] == prefix), [])
+        return next((prefix for prefix in self._prefixes if ids[: len(prefix)] == prefix), ())
 
-    def _with_prefix(self, prefix: list[int]) -> list[NamespacedSequence]:
-        return [one for one in [*self._live, *self._kept] if one.cached[: len(prefix)] == prefix]
+    def _with_prefix(self, prefix: tuple[int, ...]) -> list[Sequence]:
+        return [one for one in [*self._live, *self._kept] if one.ids[: len(prefix)] == prefix]
 
     def _with_room(self, make: Callable[[], Sequence]) -> Sequence:
         while True:
@@ -238,3 +206,8 @@ class PrefixCache:
                 if not self._kept:
                     raise
                 self._model.free(self._kept.pop(0))
+
+
+def _take(held: Sequence, request: ForwardRequest, num_shared: int) -> None:
+    """Let a request's sequence take over the slot of `held`, with its first ids."""
+    request.sequence.slot, request.sequence.ids = held.slot, request.ids[:num_shared]

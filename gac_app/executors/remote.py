@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gac_app.decoding.contexts import POLL_S, SessionStopped
-from gac_app.decoding.distribution import MayDraft, PartialDistribution, ReadResult, Told
+from gac_app.decoding.distribution import PartialDistribution, ReadResult, Told
 from gac_app.decoding.forward import failures_named
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import Read, Sequence, Share
+from gac_app.models.base import ForwardRequest, Sequence, Share
 from gac_app.models.remote.model import RemoteModel
 from gac_app.vocab.mapping import VocabMapping
 
@@ -46,15 +46,15 @@ class RemoteMember(InlineMember):
         with self._lock:
             return super().open(ids, share, namespace, is_reproducible=is_reproducible)
 
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
-        """See `Member`. It drafts nothing, and the server knows no shares."""
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
+        """See `Member`. The server knows no shares."""
         with self._lock:
             if self._closed.is_set():
                 refused: Future[ReadResult] = Future()
                 refused.set_exception(self._why_closed)
                 return refused
-            before = self._under_way.get(read.sequence.slot)
-            future = self._under_way[read.sequence.slot] = self._pool.submit(self._asked, read, before)
+            slot = request.sequence.slot
+            future = self._under_way[slot] = self._pool.submit(self._asked, request, self._under_way.get(slot))
         return future
 
     def fork(self, sequence: Sequence) -> Sequence:
@@ -82,23 +82,24 @@ class RemoteMember(InlineMember):
     def _why_closed(self) -> MemberError:
         return MemberError(self.name, "exception", "has been closed")
 
-    def _asked(self, read: Read, before: Future[ReadResult] | None) -> ReadResult:
+    def _asked(self, request: ForwardRequest, before: Future[ReadResult] | None) -> ReadResult:
         if before:
             wait([before])
         if self._closed.is_set():
             raise self._why_closed
         with self._failures_noted():
-            if read.with_logs:
-                return super().begin(read).result()
-            started, num_read, ids = time.monotonic(), read.sequence.num_uncomputed, list(read.sequence.ids)
-            told = self._remote.tell(read)
+            if request.with_logs:
+                return super().read(request).result()
+            self.model.take(request)
+            started, num_read, ids = time.monotonic(), request.num_uncomputed, list(request.ids)
+            told = self._remote.tell(request)
             ends = range(len(ids) - len(told) + 1, len(ids) + 1)
             seconds = time.monotonic() - started
             distributions = [
-                PartialDistribution(self.mapping, one, _Step(self, read.sequence, ids[:end], seconds))
+                PartialDistribution(self.mapping, one, _Step(self, request.sequence, ids[:end], seconds))
                 for end, one in zip(ends, told, strict=True)
             ]
-            return ReadResult(distributions, num_read, seconds=seconds)
+            return ReadResult(distributions, num_read, seconds)
 
     def ask_again(self, step: _Step, ask: Callable[[RemoteModel], T]) -> T:
         """Another question of a step, which the session's thread waits for. Raises MemberError, SessionStopped."""

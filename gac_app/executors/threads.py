@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
-from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import failure_of
 from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
-from gac_app.executors.prefix_cache import NO_SLOT, Kept, NamespacedSequence
+from gac_app.executors.prefix_cache import NO_SLOT, Kept
 from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import BACKGROUND, Model, Read, Sequence, Share
+from gac_app.models.base import BACKGROUND, ForwardRequest, Model, Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
@@ -51,13 +51,15 @@ _CLOSE = _CallCommand(lambda: None, Future())
 class ThreadMember(Member):
     """A member whose model is owned by one thread, which takes commands in order."""
 
+    reads_ahead = True
+
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
         self._commands: queue.SimpleQueue[ReadCommand | _CallCommand] = queue.SimpleQueue()
         self._why_closed = ""  # empty while commands are taken
         self._scheduler = BatchScheduler(model, mapping)  # the worker's
         self._lock = threading.RLock()  # a session that is collected frees its sequences, within `_put` too
-        self._opened = WeakSet[NamespacedSequence]()
+        self._opened = WeakSet[Sequence]()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
@@ -72,21 +74,18 @@ class ThreadMember(Member):
         return self._scheduler.prefix_cache.kept
 
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        """A sequence with `ids` uncomputed. It gets its slot with the first read, so this call never waits."""
+        """See `Member`. The sequence gets its slot with the first read, so this call never waits."""
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
-        sequence = NamespacedSequence(NO_SLOT, list(ids), num_fixed=num_fixed, share=share, namespace=namespace)
+        sequence = Sequence(NO_SLOT, tuple(ids), num_fixed=num_fixed, share=share, namespace=namespace)
         with self._lock:
             self._opened.add(sequence)
         return sequence
 
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
-        command = ReadCommand(read, Future(), may_draft)
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
+        command = ReadCommand(request, Future())
         self._put(command)
         time.sleep(0)  # lets the worker take the GIL
         return command.future
-
-    def skip_step(self, sequence: Sequence) -> None:
-        self._put(_CallCommand(lambda: self._scheduler.skip_step(sequence), Future()))
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Whether no other answer uses this member."""
@@ -104,7 +103,7 @@ class ThreadMember(Member):
             opened = list(self._opened)
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.forget(namespace, opened), Future()))
 
-    def add_view(self, prefixes: list[list[int]]) -> None:
+    def add_view(self, prefixes: list[tuple[int, ...]]) -> None:
         """See `PrefixCache`."""
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.add_view(prefixes), Future()))
 

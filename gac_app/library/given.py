@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution import MayDraft, ReadResult, distributions_of
+from gac_app.decoding.distribution import ReadResult, distributions_of
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import Read, Sequence, Share
+from gac_app.models.base import ForwardRequest, Sequence, Share
 from gac_app.models.hf import TokenizedModel
 from gac_app.vocab.mapping import VocabMapping
 
@@ -22,7 +22,7 @@ from gac_app.vocab.mapping import VocabMapping
 class GivenModel(TokenizedModel):
     """A model that computes nothing here."""
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
         raise NotImplementedError("its logits are given")
 
     def truncate(self, slot: int, length: int) -> None:
@@ -39,7 +39,7 @@ class GivenMember(InlineMember):
 
     def __init__(self, model: GivenModel, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
-        self._pending: dict[str, tuple[Sequence, Future[ReadResult]]] = {}
+        self._pending: dict[str, tuple[ForwardRequest, Future[ReadResult]]] = {}
         self._given: dict[str, torch.Tensor] = {}
 
     @contextmanager
@@ -54,8 +54,8 @@ class GivenMember(InlineMember):
             self._given.pop(share, None)
 
     def _end(self, share: str) -> None:
-        sequence, future = self._pending.pop(share)
-        num_read, sequence.num_computed = sequence.num_uncomputed, len(sequence.ids)
+        request, future = self._pending.pop(share)
+        num_read, request.sequence.ids = request.num_uncomputed, request.ids
         own_NV = self._given[share][None].to(torch.float32, copy=True)  # mapping writes into it
         result = ReadResult(distributions_of(self.mapping, own_NV), num_read)
         if not result.is_finite:
@@ -64,12 +64,12 @@ class GivenMember(InlineMember):
             future.set_result(result)
 
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        return Sequence(0, list(ids), share=share)
+        return Sequence(0, tuple(ids), share=share)
 
-    def begin(self, read: Read, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()
-        [share] = read.sequence.share
-        self._pending[share] = read.sequence, future
+        [share] = request.sequence.share
+        self._pending[share] = request, future
         if share in self._given:
             self._end(share)
         return future

@@ -4,7 +4,7 @@ Shape suffixes: `N` positions, `V` the model's vocabulary.
 
 Laws, tested over every back end (tests/models/test_laws.py):
 - reading a + b equals reading a, then b (to a tolerance that the back end states);
-- after a rewind the next distribution equals a fresh sequence's; a fork's equals its parent's;
+- whatever was read before, what a request gives equals what a fresh sequence gives for it; so does a fork's;
 - reading several sequences in one call equals reading each alone;
 - the bytes of `encode(text)` are the text's UTF-8 bytes, except bytes without a token in the model (SmolLM2 lacks six
   control characters and the lead bytes of the unassigned planes 4 to 11).
@@ -30,61 +30,74 @@ LOCAL: Share = ("local",)  # of whoever started the program: the command line, t
 BACKGROUND: Share = ("background",)  # of what a server does for itself; it waits for all others
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Sequence:
-    """One context inside one model: its ids, of which the first `num_computed` are in the model's KV cache.
+    """One context inside one model. `slot` and `ids` belong to whoever owns the model; other threads only look at them.
 
-    The ids after them are uncomputed until the next `Model.read`: prefill, one step, and catching up after idling are
-    the same call.
+    Attributes:
+        prompt: what it was opened with.
+        ids: in the model's KV cache.
+        namespace: sequences of one namespace continue from each other; empty = it shares nothing.
+        waits_for: the sequence whose prefill it waits for, to continue from it.
     """
 
     slot: int  # the model's own handle
-    ids: list[int] = field(default_factory=list)
-    num_computed: int = 0
+    prompt: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
     num_fixed: int | None = None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
     share: Share = BACKGROUND
     timeout_s: float = 120.0  # of a step that waits for its reads
     stopped: threading.Event = field(default_factory=threading.Event)  # nobody waits for its reads any more
-
-    @property
-    def uncomputed(self) -> list[int]:
-        return self.ids[self.num_computed :]
-
-    @property
-    def num_uncomputed(self) -> int:
-        return len(self.ids) - self.num_computed
+    namespace: str = ""
+    waits_for: Sequence | None = None
 
     @property
     def progress(self) -> int:
         """Changes while what it waits for is computed. Safe to read from any thread."""
-        return self.num_computed
-
-    def extend(self, ids: list[int]) -> None:
-        self.ids.extend(ids)
-
-    def rewrite(self, length: int, ids: list[int]) -> None:
-        """Replace all ids after the first `length`. Before the next read the model drops them from its KV cache."""
-        self.ids[length:] = ids
-        self.num_computed = min(self.num_computed, length)
+        waits_for = self.waits_for
+        return len(self.ids) + (len(waits_for.ids) if waits_for else 0)
 
 
-def num_common(ids: SequenceOf[int], others: SequenceOf[int]) -> int:
-    """Length of the common prefix of two lists of ids."""
-    pairs = zip(ids, others, strict=False)
-    return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))
+def num_common(ids: tuple[int, ...], others: tuple[int, ...]) -> int:
+    """Length of the common prefix, found by comparing slices: a loop over a long context would take a millisecond."""
+    low, high = 0, min(len(ids), len(others))
+    if ids[:high] == others[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if ids[low:middle] == others[low:middle] else (low, middle - 1)
+    return low
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """A request to compute a sequence's uncomputed ids and return the logits after the last `num_logits` of them.
+class ForwardRequest:
+    """Make a sequence's KV cache hold exactly `ids`, and give the logits after each of the last `num_logits` of them.
 
-    `num_logits` is at least 1 and at most `sequence.num_uncomputed`. `with_logs` is no model's matter: who asked wants
-    the probabilities' logarithms too.
+    A value: who asks never says what the cache holds so far. `num_logits` is at least 1 and at most the number of ids.
+    `with_logs` is no model's matter: who asked wants the probabilities' logarithms too.
     """
 
     sequence: Sequence
+    ids: tuple[int, ...]
     num_logits: int = 1
     with_logs: bool = False
+
+    @property
+    def start(self) -> int:
+        """Number of ids that are computed. Exact once the model has taken the request; before, a guess."""
+        return min(len(self.sequence.ids), len(self.ids) - self.num_logits)
+
+    @property
+    def uncomputed(self) -> tuple[int, ...]:
+        return self.ids[self.start :]
+
+    @property
+    def num_uncomputed(self) -> int:
+        return len(self.ids) - self.start
+
+    def chunk(self, num_ids: int, num_logits: int = 1) -> ForwardRequest:
+        """The request for the next `num_ids` ids alone."""
+        return ForwardRequest(self.sequence, self.ids[: len(self.sequence.ids) + num_ids], num_logits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +163,11 @@ class Model(ABC):
     # --- what a back end gives
 
     @abstractmethod
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        """Compute the uncomputed ids of every sequence in one forward pass, after the computed ones in their caches.
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        """Compute each request's `uncomputed` ids in one forward pass, after the `start` ids in its sequence's cache.
 
         Returns:
-            per read, float32 logits of shape [num_logits, V] on `device`, valid until the next call.
+            per request, float32 logits of shape [num_logits, V] on `device`, valid until the next call.
 
         Raises:
             anything: the pass failed. A cache may then hold some of the ids.
@@ -201,29 +214,40 @@ class Model(ABC):
         self._num_cached[slot] = 0
         return Sequence(slot)
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        """Compute the uncomputed ids of every sequence in one forward pass.
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        """Compute what the requests ask for in one forward pass.
 
         If the pass fails, its sequences are as before.
 
         Returns:
-            per read, float32 logits of shape [num_logits, V] on `device`, valid until the next call of `read`.
+            per request, float32 logits of shape [num_logits, V] on `device`, valid until the next call of `read`.
 
         Raises:
             MemberError: a sequence is longer than the context, or `forward` gave something else than was asked for.
             Whatever `forward` raises.
         """
-        for read in reads:
-            self.check_length(read.sequence.ids)
-        for read in reads:
-            self._drop_stale(read.sequence)
-            self._num_cached[read.sequence.slot] = len(read.sequence.ids)  # the most that a failed pass leaves
+        for request in requests:
+            self.check_length(request.ids)
+        for request in requests:
+            self.take(request)
+            self._drop_stale(request.sequence)
+            self._num_cached[request.sequence.slot] = len(request.ids)  # the most that a failed pass leaves
         self.take_threads()
-        logits = self.forward(reads)
-        self._check(reads, logits)
-        for read in reads:
-            read.sequence.num_computed = len(read.sequence.ids)
+        logits = self.forward(requests)
+        self._check(requests, logits)
+        for request in requests:
+            request.sequence.ids = request.ids
         return logits
+
+    def take(self, request: ForwardRequest) -> None:
+        """Keep of a sequence what the request goes on from. The KV cache follows with the next pass."""
+        sequence, num_kept = request.sequence, request.start
+        if sequence.ids[:num_kept] != request.ids[:num_kept]:
+            num_kept = num_common(sequence.ids, request.ids)
+        if num_kept < len(sequence.ids):
+            if sequence.num_fixed is not None and num_kept < sequence.num_fixed:
+                num_kept -= num_kept % self.chunk_size
+            sequence.ids = sequence.ids[:num_kept]
 
     def check_length(self, ids: SequenceOf[int]) -> None:
         """Raises MemberError if a sequence is longer than the context."""
@@ -231,23 +255,13 @@ class Model(ABC):
             what = f"{len(ids):,} tokens do not fit its context of {self.context_length:,}"
             raise MemberError(self.name, "context", what)
 
-    def read_chunk(self, sequence: Sequence, num_ids: int, num_logits: int = 1) -> torch.Tensor:
-        """Compute the first `num_ids` uncomputed ids of a sequence; logits as from `read`."""
-        rest = sequence.ids[sequence.num_computed + num_ids :]
-        del sequence.ids[sequence.num_computed + num_ids :]
-        try:
-            [logits_NV] = self.read([Read(sequence, num_logits)])
-        finally:
-            sequence.ids += rest
-        return logits_NV
-
     def fixed_chunk(self, sequence: Sequence) -> int:
         """Size of a sequence's next fixed chunk.
 
         Fixed chunks do not depend on load or caches: `chunk_size` ids of the prompt at a time, counted from its first
         id, then one id at a time. They make logits reproducible even if the model is not batch-invariant.
         """
-        start, num_prompt = sequence.num_computed, sequence.num_fixed or 0
+        start, num_prompt = len(sequence.ids), sequence.num_fixed or 0
         end = min(num_prompt, (start // self.chunk_size + 1) * self.chunk_size) if start < num_prompt else start + 1
         return end - start
 
@@ -261,11 +275,11 @@ class Model(ABC):
 
     def rewind(self, sequence: Sequence, length: int) -> None:
         """Keep only the first `length` ids."""
-        sequence.rewrite(length, [])
+        sequence.ids = sequence.ids[:length]
         self._drop_stale(sequence)
 
     def fork(self, sequence: Sequence) -> Sequence:
-        """A new sequence with the same ids and the same cache. Raises MemberError if no more can be held."""
+        """A new sequence with the same cache. Raises MemberError if no more can be held."""
         forked = self.new_sequence()
         try:
             self.copy(sequence.slot, forked.slot, self._num_cached[sequence.slot])
@@ -273,8 +287,8 @@ class Model(ABC):
             self.free(forked)
             raise
         self._num_cached[forked.slot] = self._num_cached[sequence.slot]
-        forked.extend(sequence.ids)
-        forked.num_computed, forked.share = sequence.num_computed, sequence.share
+        forked.prompt, forked.ids, forked.share = sequence.prompt, sequence.ids, sequence.share
+        forked.num_fixed = sequence.num_fixed
         return forked
 
     def free(self, sequence: Sequence) -> None:
@@ -285,12 +299,12 @@ class Model(ABC):
 
     def _drop_stale(self, sequence: Sequence) -> None:
         """Drop ids from the cache that the sequence no longer has, or of which only a part was computed."""
-        if self._num_cached[sequence.slot] > sequence.num_computed:
-            self.truncate(sequence.slot, sequence.num_computed)
-            self._num_cached[sequence.slot] = sequence.num_computed
+        if self._num_cached[sequence.slot] > len(sequence.ids):
+            self.truncate(sequence.slot, len(sequence.ids))
+            self._num_cached[sequence.slot] = len(sequence.ids)
 
-    def _check(self, reads: list[Read], logits: list[torch.Tensor]) -> None:
+    def _check(self, requests: list[ForwardRequest], logits: list[torch.Tensor]) -> None:
         found = [(tuple(logits_NV.shape), logits_NV.dtype) for logits_NV in logits]
-        expected = [((read.num_logits, len(self.vocabulary)), torch.float32) for read in reads]
+        expected = [((request.num_logits, len(self.vocabulary)), torch.float32) for request in requests]
         if found != expected:
             raise MemberError(self.name, "exception", f"its back end gave logits {found}; expected {expected}")

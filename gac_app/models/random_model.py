@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import torch
 
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 from gac_app.vocab.tokens import MemberVocabulary, bytes_of
 
 _WORDS = (
@@ -71,13 +71,13 @@ class RandomModel(Model):
         self._sharpness = sharpness
         self._cached: defaultdict[int, list[int]] = defaultdict(list)
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        return [self._read_one(read) for read in reads]
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        return [self._read_one(request) for request in requests]
 
-    def _read_one(self, read: Read) -> torch.Tensor:
-        sequence, cached = read.sequence, self._cached[read.sequence.slot]
-        cached += sequence.uncomputed
-        ends = range(len(cached) - read.num_logits + 1, len(cached) + 1)
+    def _read_one(self, request: ForwardRequest) -> torch.Tensor:
+        cached = self._cached[request.sequence.slot]
+        cached += request.uncomputed
+        ends = range(len(cached) - request.num_logits + 1, len(cached) + 1)
         return torch.stack([self._logits_V(cached[:end]) for end in ends])
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:

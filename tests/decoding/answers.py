@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution.read_result import PendingRead
+from gac_app.decoding.contexts.sequence_reads import IdsN, SequenceReads
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
@@ -37,14 +36,14 @@ def twins(**slow: Any) -> list[FakeModel]:
 
 
 @contextmanager
-def counted() -> Iterator[list[PendingRead]]:
-    """The passes that members began by themselves and that were what they had to read."""
-    found: list[PendingRead] = []
-    go_on = HeldSequence._accept
+def counted() -> Iterator[list[IdsN]]:
+    """The contexts that members had drafted when they were fed."""
+    found: list[IdsN] = []
+    go_on = SequenceReads.draft_ahead
 
-    def noted(self: HeldSequence, begun: PendingRead) -> None:
-        found.append(begun)
-        go_on(self, begun)
+    def noted(self: SequenceReads, ids: IdsN, num: int) -> None:
+        found.extend(end for _, end in self._draft if end == ids)
+        go_on(self, ids, num)
 
-    with patch.object(HeldSequence, "_accept", noted):
+    with patch.object(SequenceReads, "draft_ahead", noted):
         yield found

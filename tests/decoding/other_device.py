@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _DummyDeviceGuard
 
-from gac_app.models.base import Read
+from gac_app.models.base import ForwardRequest
 from gac_app.models.random_model import RandomModel
 
 KIND = "privateuseone"  # the one kind that torch lets a program add
@@ -128,5 +128,5 @@ class DeviceModel(RandomModel):
         super().__init__(name, seed, **options)
         self.device = torch.device(KIND, index)
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        return [Held(logits_NV, self.device) for logits_NV in super().forward(reads)]
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        return [Held(logits_NV, self.device) for logits_NV in super().forward(requests)]

@@ -16,7 +16,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.models.base import LOCAL, Read
+from gac_app.models.base import LOCAL, ForwardRequest
 from gac_app.models.random_model import RandomModel
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
@@ -66,13 +66,12 @@ class Afresh(RandomModel):
         self._logits_after = model._logits_V
         self.text = b""
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        (read,) = reads
-        ids = read.sequence.ids
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        (request,) = requests
+        ids = [*request.ids]
         self.text = self.vocabulary.decode(ids)
-        return [
-            torch.stack([self._logits_after(ids[:end]) for end in range(len(ids) + 1 - read.num_logits, len(ids) + 1)])
-        ]
+        ends = range(len(ids) + 1 - request.num_logits, len(ids) + 1)
+        return [torch.stack([self._logits_after(ids[:end]) for end in ends])]
 
 
 class Twin:

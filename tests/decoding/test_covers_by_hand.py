@@ -102,9 +102,7 @@ def test_only_the_new_end_of_what_is_missed_is_spelt(pieces: list[bytes]) -> Non
         assert all(len(call.args[0]) < 200 for call in spell.call_args_list)
         assert spell.call_count <= 2 * len(pieces)
     boundary, ids, rest = text.spelling()
-    while boundary.parent:
-        boundary, ids = boundary.parent, boundary.ids + ids
-    assert (ids, rest) == (mapping.spell(b"".join(pieces)), b"")
+    assert (boundary.path + ids, rest) == (mapping.spell(b"".join(pieces)), b"")
 
 
 @pytest.mark.parametrize(

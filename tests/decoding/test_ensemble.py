@@ -85,8 +85,8 @@ def test_a_branch_replays_takes_its_token_and_decodes(make_ensemble: MakeEnsembl
     # From there on it is what a prompt ending in those bytes would give.
     written = b"the" + b"".join(step.token for step in steps[:5])
     for context in session.contexts.values():  # which their tokenisers would cut just so
-        spelt = context.member.mapping.vocabulary.encode(written.decode())
-        assert spelt == context._held.sequence.ids[: len(spelt)]
+        spelt = tuple(context.member.mapping.vocabulary.encode(written.decode()))
+        assert spelt == context.reads.sequence.ids[: len(spelt)]
     again = ensemble.generate(written.decode(), ensemble.config.settings_from({"max_new_tokens": 7}), raw=True)
     assert [event.step.token for event in again if isinstance(event, TokenEvent)] == [step.token for step in steps[5:]]
 

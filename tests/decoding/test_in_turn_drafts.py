@@ -20,7 +20,7 @@ from gac_app.decoding.rules import CombineRule, combine_rules
 from gac_app.decoding.speculation.pace import Pace
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Read
+from gac_app.models.base import ForwardRequest
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
@@ -274,11 +274,11 @@ class _FailsOnDraft(FakeModel):
 
     num_failed = 0
 
-    def read(self, reads: list[Read]) -> list[object]:  # type: ignore[override]
-        if any(read.sequence.num_computed and read.num_logits > 1 for read in reads):
+    def read(self, requests: list[ForwardRequest]) -> list[object]:  # type: ignore[override]
+        if any(request.sequence.ids and request.num_logits > 1 for request in requests):
             type(self).num_failed += 1
             raise RuntimeError("planned")
-        return super().read(reads)  # type: ignore[return-value]
+        return super().read(requests)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("failure", ["stop", "drop"])

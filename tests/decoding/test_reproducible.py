@@ -18,10 +18,10 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import Candidate, FinishedEvent, MemberTrace, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, Read, Sequence
+from gac_app.models.base import LOCAL, ForwardRequest, Sequence
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
-from tests.fakes import ensemble_of, mapping_of, probs_of
+from tests.fakes import after, ensemble_of, mapping_of, probs_of
 
 PROMPTS = ["a token and a word", "all we can model from this, and not one answer by the vote together", "by"]
 GATED = {"mode": "gate", "threshold": 0.4}
@@ -43,15 +43,15 @@ class RoundingModel(RandomModel):
         super().__init__(name, seed)
         self._marks: dict[int, list[tuple[int, int]]] = {}
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        for read in reads:
-            sequence = read.sequence
-            marks = self._marks.setdefault(sequence.slot, [])
-            del marks[sequence.num_computed :]
-            marks += [(len(reads), sequence.num_uncomputed)] * sequence.num_uncomputed
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        for request in requests:
+            self.take(request)
+            marks = self._marks.setdefault(request.sequence.slot, [])
+            del marks[request.start :]
+            marks += [(len(requests), request.num_uncomputed)] * request.num_uncomputed
         found = []
-        for read, logits_NV in zip(reads, super().read(reads), strict=True):
-            digest = hashlib.sha256(repr(self._marks[read.sequence.slot]).encode()).digest()
+        for request, logits_NV in zip(requests, super().read(requests), strict=True):
+            digest = hashlib.sha256(repr(self._marks[request.sequence.slot]).encode()).digest()
             found.append(logits_NV + 1e-3 * digest[0] * torch.arange(logits_NV.shape[1]) / logits_NV.shape[1])
         return found
 
@@ -130,8 +130,8 @@ class OneBufferModel(RandomModel):
 
     chunk_size = 4
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        found = super().read(reads)
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        found = super().read(requests)
         self._buffer_NV = torch.zeros(8, found[0].shape[1]) if not hasattr(self, "_buffer_NV") else self._buffer_NV
         for logits_NV in found:
             self._buffer_NV[: len(logits_NV)] = logits_NV
@@ -142,7 +142,7 @@ def test_what_several_passes_computed_outlives_the_next_pass() -> None:
     def probs_NU(model: RandomModel) -> torch.Tensor:
         member = InlineMember(model, mapping_of(model))
         sequence = member.open(member.encode("all we can model from this"), LOCAL, is_reproducible=True)
-        return probs_of(member.read(sequence, 7).result())
+        return probs_of(member.read(after(sequence, num_logits=7)).result())
 
     assert probs_NU(OneBufferModel("a", 1)).equal(probs_NU(RandomModel("a", 1)))
 

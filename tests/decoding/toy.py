@@ -23,7 +23,7 @@ from gac_app.decoding.rules.gate import make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.speculation import Drafter
-from gac_app.models.base import LOCAL, Read
+from gac_app.models.base import LOCAL, ForwardRequest
 from gac_app.models.random_model import RandomModel
 from gac_app.settings import Settings
 from gac_app.vocab.mapping import VocabMapping
@@ -94,12 +94,13 @@ class ToyModel(RandomModel):
         self.toy = toy
         self.num_read = 0
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        for read in reads:
-            assert 1 <= read.num_logits <= read.sequence.num_uncomputed, "a read of nothing"
-            assert len(read.sequence.ids) <= self.context_length, "more than the context holds"
-            self.num_read += read.sequence.num_uncomputed
-        return super().read(reads)
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        for request in requests:
+            assert 1 <= request.num_logits <= len(request.ids), "a read of nothing"
+            assert len(request.ids) <= self.context_length, "more than the context holds"
+            self.take(request)
+            self.num_read += request.num_uncomputed
+        return super().read(requests)
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
         return self.toy.logits_V(self.vocabulary.decode(ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 
 import torch
@@ -10,8 +11,8 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import BACKGROUND, LOCAL, Read, Sequence
-from tests.fakes import FakeModel, mapping_of
+from gac_app.models.base import BACKGROUND, LOCAL, ForwardRequest, Sequence
+from tests.fakes import FakeModel, after, mapping_of
 
 LONG = "the model votes again and again, " * 3
 
@@ -21,10 +22,10 @@ class WatchedModel(FakeModel):
 
     on_pass: Callable[[int], None] | None = None
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
         if self.on_pass:
-            self.on_pass(sum(read.sequence.num_uncomputed for read in reads))
-        return super().read(reads)
+            self.on_pass(sum(request.num_uncomputed for request in requests))
+        return super().read(requests)
 
 
 class Desk:
@@ -43,12 +44,15 @@ class Desk:
     def open(self, text: str, *share: str) -> Sequence:
         sequence = self.model.new_sequence()
         sequence.share = share or LOCAL
-        sequence.extend(self.model.encode_raw(text))
+        sequence.prompt = tuple(self.model.encode_raw(text))
         return sequence
 
-    def ask(self, sequence: Sequence, num_logits: int = 1, *, is_background: bool = False) -> Future[ReadResult]:
+    def ask(
+        self, sequence: Sequence, ids: SequenceOf[int] = (), num_logits: int = 1, *, is_background: bool = False
+    ) -> Future[ReadResult]:
+        """Ask for these ids after those read before, or after the prompt."""
         sequence.share = BACKGROUND if is_background else sequence.share
-        command = ReadCommand(Read(sequence, num_logits), Future())
+        command = ReadCommand(after(sequence, ids, num_logits), Future())
         self.scheduler.add(command)
         return command.future
 

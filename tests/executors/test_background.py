@@ -30,13 +30,12 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
 @pytest.mark.parametrize("text", ["short", LONG])
 def test_it_waits_for_a_run_and_goes_on_after_it(desk: Desk, text: str) -> None:
     study, run = desk.ask(desk.open(text), is_background=True), desk.open("run")
-    for _ in range(5):
-        asked = desk.ask(run)
+    for number in range(5):
+        asked = desk.ask(run, [7] * (number > 0))
         desk.run()
         assert asked.done()
         assert not study.done(), "also between two steps, when nobody else asks"
         assert 0 < desk.scheduler.idle_s() < math.inf
-        run.extend([7])
     desk.scheduler.drop(run)
     assert desk.scheduler.idle_s() == 0
     desk.run()
@@ -76,8 +75,7 @@ def test_beside_a_run_it_has_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch
     desk.run()
     asked, began_s = desk.ask(study, is_background=True), clock.now_s
     while not asked.done():
-        run.extend([7])
-        desk.ask(run)
+        desk.ask(run, [7])
         desk.run()
     share = len(study.ids) / 100 / (clock.now_s - began_s)
     assert share == pytest.approx(0.1, rel=0.2), "it never waits in vain, and never takes more"
@@ -94,8 +92,7 @@ def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) 
             desk.scheduler._costs.note(size, cost)
     desk.ask(desk.open(text), is_background=True)
     desk.run()
-    one.extend([7])
-    desk.ask(one)
+    desk.ask(one, [7])
     assert desk.scheduler.max_wait_s() == pytest.approx(0.4), "half of what a shared pass saves"
 
 

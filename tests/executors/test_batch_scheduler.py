@@ -11,18 +11,18 @@ from gac_app.errors import MemberError
 from gac_app.models.base import LOCAL
 from gac_app.vocab.mapping import VocabMapping
 from tests.executors.desk import LONG, Desk
-from tests.fakes import FakeModel, Fault, mapping_of, probs_of
+from tests.fakes import FakeModel, Fault, after, mapping_of, probs_of
 
 
 def alone(text: str, num_logits: int = 1) -> ReadResult:
     model = FakeModel()
     member = InlineMember(model, mapping_of(model))
-    return member.read(member.open(member.encode(text), LOCAL), num_logits).result()
+    return member.read(after(member.open(member.encode(text), LOCAL), num_logits=num_logits)).result()
 
 
 def test_a_long_read_leaves_room_for_short_ones() -> None:
     desk = Desk()
-    long = desk.ask(desk.open(LONG), 3)
+    long = desk.ask(desk.open(LONG), num_logits=3)
     desk.scheduler.advance()
     short = desk.ask(desk.open("short"))
     desk.scheduler.advance()
@@ -100,9 +100,7 @@ def test_steps_share_a_pass_only_where_that_pays() -> None:
     desk.read_together(sequences, {1: 1.0, 2: 1.2, 3: 9.0})
     desk.model.batches.clear()
 
-    for sequence in sequences:
-        sequence.extend([65])
-    results = [desk.ask(sequence) for sequence in sequences]
+    results = [desk.ask(sequence, [65]) for sequence in sequences]
     desk.run()
 
     assert desk.model.batches == [2, 1]
@@ -122,8 +120,7 @@ def test_steps_come_between_the_chunks_of_long_reads() -> None:
     assert longer.done()
     assert not another.done()
 
-    stepping[0].extend([65])
-    next_step = desk.ask(stepping[0])
+    next_step = desk.ask(stepping[0], [65])
     desk.scheduler.advance()
     assert next_step.done()
     assert another.done()
@@ -155,13 +152,11 @@ def test_a_pass_waits_as_long_as_sharing_it_gains() -> None:
     desk.read_together(sequences, {1: 4.0, 2: 5.0, 3: 6.0})
     assert desk.scheduler.max_wait_s() == 0, "nobody has asked"
 
-    for sequence in sequences:
-        sequence.extend([65])
-    desk.ask(sequences[0])
+    desk.ask(sequences[0], [65])
     assert desk.scheduler.max_wait_s() == 0.5 * (4 + 5 - 6)
-    desk.ask(sequences[1])
+    desk.ask(sequences[1], [65])
     assert desk.scheduler.max_wait_s() == 0.5 * (5 + 4 - 6)
-    desk.scheduler.skip_step(sequences[2])
+    desk.ask(sequences[2], [65])
     assert desk.scheduler.max_wait_s() == 0, "all that are expected are there"
 
 

@@ -8,12 +8,11 @@ from typing import NoReturn
 import pytest
 import torch
 
-from gac_app.decoding.distribution import MayDraft, TokenDistribution
-from gac_app.errors import MemberError, RuleError
+from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, Read, Sequence
-from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, mapping_of
+from gac_app.models.base import LOCAL, ForwardRequest, Sequence
+from tests.fakes import WAIT_S, FakeModel, Fault, after, mapping_of
 from tests.services.house import until
 
 
@@ -28,9 +27,9 @@ class BreakingModel(FakeModel):
     marker = b"BAD"
     can_free = True
 
-    def _read_one(self, read: Read) -> torch.Tensor:
-        logits_NV = super()._read_one(read)
-        if self.error and self.marker in self.vocabulary.decode(read.sequence.ids):
+    def _read_one(self, request: ForwardRequest) -> torch.Tensor:
+        logits_NV = super()._read_one(request)
+        if self.error and self.marker in self.vocabulary.decode([*request.ids]):
             raise self.error
         return logits_NV
 
@@ -63,33 +62,20 @@ def open_text(member: ThreadMember, text: str) -> Sequence:
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: BreakingModel, error: BaseException) -> None:
-    busy = member.read(open_text(member, "HANG"))
+    busy = member.read(after(open_text(member, "HANG")))
     assert model.is_hanging.wait(WAIT_S)
     model.error = error
-    waiting = [member.read(open_text(member, text)) for text in ("good one", "BAD", "good two")]
+    waiting = [member.read(after(open_text(member, text))) for text in ("good one", "BAD", "good two")]
     model.released.set()
     busy.result(WAIT_S)
     with pytest.raises(MemberError, match=f"a: {type(error).__name__}"):
         waiting[1].result(WAIT_S)
-    for future in (waiting[0], waiting[2], member.read(open_text(member, "after"))):
+    for future in (waiting[0], waiting[2], member.read(after(open_text(member, "after")))):
         assert future.result(WAIT_S).num_read > 0
 
 
-@pytest.mark.parametrize("num", [1, 2])
-def test_a_draft_that_cannot_be_chosen_fails_nobody(member: ThreadMember, model: BreakingModel, num: int) -> None:
-    def refuse(_: TokenDistribution) -> NoReturn:
-        raise RuleError("greedy", "chooses nothing")
-
-    busy = member.read(open_text(member, "HANG"))
-    assert model.is_hanging.wait(WAIT_S)
-    reads = [member.read(open_text(member, "good"), 1, MayDraft(True, refuse)) for _ in range(num)]
-    model.released.set()
-    busy.result(WAIT_S)
-    assert [read.result(SOON_S).draft for read in reads] == [None] * num
-
-
 def test_a_member_that_hangs_in_a_pass_says_so(member: ThreadMember, model: BreakingModel) -> None:
-    hanging = member.read(open_text(member, "HANG"))
+    hanging = member.read(after(open_text(member, "HANG")))
     assert model.is_hanging.wait(WAIT_S)
     assert "one pass" in member.why_unready(0.0)
     assert not member.why_unready(WAIT_S)
@@ -100,7 +86,7 @@ def test_a_member_that_hangs_in_a_pass_says_so(member: ThreadMember, model: Brea
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-@pytest.mark.parametrize("place", ["allocate", "note"])
+@pytest.mark.parametrize("place", ["allocate", "compute_chunk"])
 def test_all_of_a_broken_round_are_told(
     member: ThreadMember, model: BreakingModel, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
 ) -> None:
@@ -108,13 +94,14 @@ def test_all_of_a_broken_round_are_told(
         raise error
 
     model.chunk_size = 4
-    cache = member._scheduler.prefix_cache
-    busy = member.read(open_text(member, "HANG"))
+    scheduler = member._scheduler
+    breaking = scheduler.prefix_cache if place == "allocate" else scheduler.computer
+    busy = member.read(after(open_text(member, "HANG")))
     assert model.is_hanging.wait(WAIT_S)
     sequences = [open_text(member, text) for text in ("one", "a longer prompt than a chunk")]
-    waiting = [member.read(sequence) for sequence in sequences]
+    waiting = [member.read(after(sequence)) for sequence in sequences]
     with monkeypatch.context() as patch:
-        patch.setattr(cache, place, fail)
+        patch.setattr(breaking, place, fail)
         model.released.set()
         busy.exception(WAIT_S)
         with pytest.raises(MemberError, match=rf"a: {type(error).__name__}"):
@@ -122,17 +109,17 @@ def test_all_of_a_broken_round_are_told(
         waiting[0].exception(WAIT_S)
     for sequence in sequences:
         member.free(sequence)
-    assert member.read(open_text(member, "after")).result(WAIT_S).num_read > 0
+    assert member.read(after(open_text(member, "after"))).result(WAIT_S).num_read > 0
 
 
 def test_a_call_that_breaks_is_answered(member: ThreadMember, model: BreakingModel) -> None:
     sequence = open_text(member, "freed in vain")
-    member.read(sequence).result(WAIT_S)
+    member.read(after(sequence)).result(WAIT_S)
     model.can_free = False
     member.free(sequence)
     with pytest.raises(MemberError, match="a: Ends"):
         member._call(lambda: model.free(sequence))
-    assert member.read(open_text(member, "after")).result(WAIT_S).num_read > 0
+    assert member.read(after(open_text(member, "after"))).result(WAIT_S).num_read > 0
     model.can_free = True
 
 
@@ -143,10 +130,9 @@ def test_a_call_behind_a_broken_round_is_answered(
         raise Ends
 
     sequence = open_text(member, "forked")
-    member.read(sequence).result(WAIT_S)
-    sequence.extend([70])
+    member.read(after(sequence)).result(WAIT_S)
     monkeypatch.setattr(member._scheduler.computer, "compute", fail)
-    waiting = member.read(sequence)
+    waiting = member.read(after(sequence, [70]))
     forked = member.fork(sequence)
     assert forked.slot != sequence.slot
     with pytest.raises(MemberError, match="a: Ends"):
@@ -157,7 +143,7 @@ def test_a_model_that_fails_always_is_not_ready_until_it_works(member: ThreadMem
     assert member.failure == ""
     model.error, model.marker = SystemExit(3), b""
     with pytest.raises(MemberError):
-        member.read(open_text(member, "one")).result(WAIT_S)
+        member.read(after(open_text(member, "one"))).result(WAIT_S)
     until(lambda: member.failure == "SystemExit: 3")
     model.error = None
     until(lambda: member.failure == "")
@@ -166,7 +152,7 @@ def test_a_model_that_fails_always_is_not_ready_until_it_works(member: ThreadMem
 def test_one_bad_prompt_does_not_make_a_member_unready(member: ThreadMember, model: BreakingModel) -> None:
     model.error = SystemExit(3)
     with pytest.raises(MemberError):
-        member.read(open_text(member, "BAD")).result(WAIT_S)
+        member.read(after(open_text(member, "BAD"))).result(WAIT_S)
     member._call(lambda: None)
     assert member.failure == ""
     assert model.num_held == 1, "the sequence of the trial is freed"

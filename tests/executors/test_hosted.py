@@ -16,11 +16,10 @@ from gac_app.errors import ModelLoadError
 from gac_app.executors.hosted import Host, HostedGguf, HostedRandom, HostedTransformers, ModelHost, hosted
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import ModelFiles, resolve
 from tests.executors.flaky_host import FlakyHost
-from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.fakes import FakeModel, after, config_of, ensemble_of
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.tiny_gguf import save_llama_gguf
@@ -59,19 +58,15 @@ def test_a_host_that_begins_anew_reads_the_same_chunks(num_fixed: int | None) ->
     model.chunk_size = 4
     sequence, ids = model.new_sequence(), list(range(65, 79))
     sequence.num_fixed = num_fixed
-    sequence.extend(ids[:-1])
-    model.read([Read(sequence)])
+    model.read([after(sequence, ids[:-1])])
 
     anew = FakeModel()
     anew.chunk_size = 4
     model._host = ModelHost(anew)
-    sequence.extend(ids[-1:])
-    [found_NV] = model.read([Read(sequence)])
+    [found_NV] = model.read([after(sequence, ids[-1:])])
 
     there = FakeModel()
-    plain = there.new_sequence()
-    plain.extend(ids)
-    assert torch.equal(found_NV, there.read([Read(plain)])[0])
+    assert torch.equal(found_NV, there.read([after(there.new_sequence(), ids)])[0])
     assert anew.num_read_at_once == ([4, 4, 4, 2] if num_fixed is None else [4, 4, 2, 1, 1, 1, 1])
 
 
@@ -98,10 +93,8 @@ def test_files_are_described_without_their_weights(llama_dir: Path, tmp_path: Pa
     assert isinstance(model, HostedTransformers)
     there = load_directory(llama_dir)
     model.use(ModelHost(there))
-    sequence, other = model.new_sequence(), there.new_sequence()
-    sequence.extend(model.encode_raw("the model"))
-    other.extend(there.encode_raw("the model"))
-    assert torch.equal(model.read([Read(sequence)])[0], there.read([Read(other)])[0])
+    found, expected = (one.read([after(one.new_sequence(), one.encode_raw("the model"))])[0] for one in (model, there))
+    assert torch.equal(found, expected)
 
 
 def test_a_gguf_file_is_described_by_llama_cpp(llama_dir: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 
 import pytest
@@ -15,11 +16,11 @@ from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.errors import MemberError
 from gac_app.executors.prefix_cache import MAX_KEPT, MIN_SHARED, Kept, chat_prefix_of
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, Read, Sequence
+from gac_app.models.base import LOCAL, ForwardRequest, Sequence
 from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
-from tests.fakes import WAIT_S, FakeModel, Fault, probs_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, probs_of
 
 PROMPT = list(range(65, 65 + 3 * MIN_SHARED))
 CHAT_PREFIX = PROMPT[: 2 * MIN_SHARED]
@@ -31,12 +32,12 @@ class CountingModel(FakeModel):
 
     num_read = 0
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        for read in reads:
-            self.num_read += read.sequence.num_uncomputed
-            num_computed = read.sequence.num_computed
-            assert self._cached[read.sequence.slot][:num_computed] == read.sequence.ids[:num_computed]
-        return super().read(reads)
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        for request in requests:
+            self.take(request)
+            self.num_read += request.num_uncomputed
+            assert tuple(self._cached[request.sequence.slot][: request.start]) == request.sequence.ids
+        return super().read(requests)
 
 
 class PrefixedModel(CountingModel):
@@ -49,9 +50,9 @@ class PrefixedModel(CountingModel):
     def encode_chat(self, messages: list[Message]) -> list[int]:
         return [*CHAT_PREFIX, *(70 + len(message.content) for message in messages)]
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        self.parts += [read.sequence.num_uncomputed for read in reads]
-        return super().read(reads)
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        self.parts += [request.num_uncomputed for request in requests]
+        return super().read(requests)
 
 
 class Desk:
@@ -62,8 +63,8 @@ class Desk:
         union = UnionVocabulary.build([model.vocabulary])
         self.member = ThreadMember(model, VocabMapping(model.vocabulary, union))
 
-    def read(self, sequence: Sequence, num_logits: int = 1) -> ReadResult:
-        return self.member.read(sequence, num_logits).result(WAIT_S)
+    def read(self, sequence: Sequence, ids: SequenceOf[int] = ()) -> ReadResult:
+        return self.member.read(after(sequence, ids)).result(WAIT_S)
 
     def opened(self, ids: list[int], namespace: str = NAMESPACE) -> tuple[Sequence, ReadResult]:
         sequence = self.member.open(ids, LOCAL, namespace)
@@ -72,9 +73,8 @@ class Desk:
     def fail(self, sequence: Sequence) -> None:
         """Let a pass of this sequence fail."""
         self.model.fault = Fault("nan")
-        sequence.extend([70])
         with pytest.raises(MemberError):
-            self.read(sequence)
+            self.read(sequence, [70])
         self.model.fault = None
 
     def settle(self) -> None:
@@ -99,15 +99,14 @@ def test_the_same_prompt_is_read_once_up_to_its_last_id(desk: Desk) -> None:
     assert torch.equal(probs_of(first), probs_of(second))
     assert (first.num_read, second.num_read) == (len(PROMPT), 1)
     for sequence, more in ((one, [70, 71]), (other, [72])):  # they go their own ways
-        sequence.extend(more)
-        assert torch.equal(probs_of(desk.read(sequence)), desk.expected(PROMPT + more))
+        assert torch.equal(probs_of(desk.read(sequence, more)), desk.expected(PROMPT + more))
 
 
 def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
     desk.model.fault = Fault("hang", marker=b"!!!!")
-    busy = desk.member.read(desk.member.open([33, 33, 33, 33], LOCAL))
+    busy = desk.member.read(after(desk.member.open([33, 33, 33, 33], LOCAL)))
     assert desk.model.is_hanging.wait(WAIT_S)
-    waiting = [desk.member.read(desk.member.open(PROMPT, LOCAL, NAMESPACE)) for _ in range(3)]
+    waiting = [desk.member.read(after(desk.member.open(PROMPT, LOCAL, NAMESPACE))) for _ in range(3)]
     desk.model.released.set()
 
     results = [future.result(WAIT_S) for future in waiting]
@@ -131,8 +130,7 @@ def test_an_unused_sequence_is_taken_over_before_one_is_copied(desk: Desk, monke
     num_held = desk.model.num_held
     desk.opened(PROMPT)
     assert desk.model.num_held == num_held
-    used.extend([70])
-    assert torch.equal(probs_of(desk.read(used)), desk.expected([*PROMPT, 70]))
+    assert torch.equal(probs_of(desk.read(used, [70])), desk.expected([*PROMPT, 70]))
 
 
 def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
@@ -167,8 +165,7 @@ def test_little_is_not_worth_a_copy(desk: Desk) -> None:
 
 def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT)
-    first.extend([70, 71])
-    desk.read(first)
+    desk.read(first, [70, 71])
     desk.member.free(first)
     turn = [*PROMPT, 70, 71, 80, 81]
 
@@ -181,13 +178,9 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
 
 def test_a_reading_is_not_given_for_ids_that_have_changed_since(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT)
-    first.rewrite(len(PROMPT) - 1, [90])
-    desk.read(first)
+    desk.member.read(ForwardRequest(first, (*PROMPT[:-1], 90))).result(WAIT_S)
     _, result = desk.opened([*PROMPT[:-1], 90])
     assert torch.equal(probs_of(result), desk.expected([*PROMPT[:-1], 90]))
-    first.rewrite(len(PROMPT) - 1, [91])  # not read yet: the cache still holds the 90
-    _, result = desk.opened([*PROMPT[:-1], 91])
-    assert torch.equal(probs_of(result), desk.expected([*PROMPT[:-1], 91]))
 
 
 def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
@@ -277,15 +270,15 @@ def test_kept_sequences_are_given_up_where_memory_ends(
     desk.settle()
     real, has_begun = desk.model.read, threading.Event()
 
-    def read(reads: list[Read]) -> list[torch.Tensor]:
+    def read(requests: list[ForwardRequest]) -> list[torch.Tensor]:
         has_begun.wait(WAIT_S)
         if desk.model.num_held > num_reads:
             raise error
-        return real(reads)
+        return real(requests)
 
     monkeypatch.setattr(desk.model, "read", read)
     others = [desk.member.open(PROMPT, LOCAL, f"visitor {number}") for number in range(num_reads)]
-    results = [desk.member.read(sequence) for sequence in others]
+    results = [desk.member.read(after(sequence)) for sequence in others]
     has_begun.set()
     for result in results:
         assert torch.equal(probs_of(result.result(WAIT_S)), desk.expected(PROMPT))
@@ -299,8 +292,7 @@ def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
 
     forked = desk.member.fork(live[1])
 
-    forked.extend([65])
-    assert torch.equal(probs_of(desk.member.read(forked).result(WAIT_S)), desk.expected([*PROMPT, 65]))
+    assert torch.equal(probs_of(desk.read(forked, [65])), desk.expected([*PROMPT, 65]))
 
 
 @pytest.fixture
@@ -351,7 +343,7 @@ def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
         opened.settle()
         assert opened.model.num_held == 1
     [kept] = opened.member._scheduler.prefix_cache._kept
-    assert (kept.namespace, kept.cached, opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
+    assert (kept.namespace, [*kept.ids], opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
     assert opened.model.num_read == len(CHAT_PREFIX) + 3 * (len(PROMPT) - len(CHAT_PREFIX))
 
 
@@ -374,10 +366,10 @@ def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
 
 def test_what_is_soon_read_is_no_chat_prefix() -> None:
     model = PrefixedModel("a", 1)
-    assert chat_prefix_of(model) == CHAT_PREFIX
+    assert [*chat_prefix_of(model)] == CHAT_PREFIX
     model.device = torch.device("cuda")
-    assert chat_prefix_of(model) == []
-    assert chat_prefix_of(FakeModel("a", 1)) == []
+    assert chat_prefix_of(model) == ()
+    assert chat_prefix_of(FakeModel("a", 1)) == ()
 
 
 @given(
@@ -391,7 +383,7 @@ def test_any_course_gives_what_a_fresh_sequence_gives(
 ) -> None:
     desk = Desk(CountingModel("a", 1, max_sequences=6))
     held: dict[int, Sequence] = {}
-    waiting: list[tuple[Sequence, list[int], Future[ReadResult]]] = []
+    waiting: list[tuple[list[int], Future[ReadResult]]] = []
     for place, act, number in plan:
         sequence = held.get(place)
         if sequence is None:
@@ -399,14 +391,15 @@ def test_any_course_gives_what_a_fresh_sequence_gives(
         elif act == "end":
             desk.member.free(held.pop(place))
             continue
-        elif act == "rewrite":
-            sequence.rewrite(min(number, len(sequence.ids) - 1), [100 + number])
-        else:
-            sequence.extend([80 + number])
-        waiting.append((sequence, list(sequence.ids), desk.member.read(sequence)))
-        waiting[-1][2].result(WAIT_S)
-    for _, ids, future in waiting:
-        assert torch.equal(probs_of(future.result()), desk.expected(ids))
+        ids = sequence.ids or sequence.prompt
+        if act == "rewrite":
+            ids = (*ids[: min(number, len(ids) - 1)], 100 + number)
+        elif act == "go on":
+            ids = (*ids, 80 + number)
+        waiting.append((list(ids), desk.member.read(ForwardRequest(sequence, ids))))
+        waiting[-1][1].result(WAIT_S)
+    for wanted, future in waiting:
+        assert torch.equal(probs_of(future.result()), desk.expected(wanted))
     for sequence in held.values():
         desk.member.free(sequence)
     desk.member.forget("alice")

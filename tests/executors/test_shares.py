@@ -11,10 +11,10 @@ import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors import batch_computer, batch_scheduler
-from gac_app.executors.prefix_cache import NO_SLOT, NamespacedSequence
+from gac_app.executors.prefix_cache import NO_SLOT
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.shares import PRESENT_S, Shares
-from gac_app.models.base import BACKGROUND, Read, Sequence, Share
+from gac_app.models.base import BACKGROUND, ForwardRequest, Sequence, Share
 from tests.executors.desk import LONG, Desk
 from tests.fakes import probs_of
 
@@ -55,8 +55,7 @@ class Town:
         for sequence in sequences:
             if id(sequence) not in waiting:
                 self.served[sequence.share[1]] += 1
-                sequence.extend([7])
-                self.desk.ask(sequence)
+                self.desk.ask(sequence, [7])
         self.desk.scheduler.advance()
 
 
@@ -127,7 +126,7 @@ def test_long_prompts_of_one_address_take_half_the_time(town: Town) -> None:
     while num_steps < 100:
         town.step([honest])
         num_steps += 1
-    assert any(prompt.num_computed for prompt in prompts)
+    assert any(prompt.ids for prompt in prompts)
     assert town.clock.now_s - began_s <= 2.3 * num_steps * ID_S
 
 
@@ -152,10 +151,9 @@ def test_texts_to_score_take_half_the_time_at_most(town: Town, share: Share) -> 
         town.step([honest])
         waiting = {id(command.sequence) for command in town.desk.scheduler._asked}
         for text in texts:
-            if id(text) not in waiting and not text.num_uncomputed:
-                text.extend([7] * 32)
-                town.desk.ask(text, num_logits=32)
-    assert sum(text.num_computed - 1 for text in texts) >= 32, "but they are read"
+            if id(text) not in waiting and text.ids:
+                town.desk.ask(text, [7] * 32, 32)
+    assert sum(len(text.ids) - 1 for text in texts) >= 32, "but they are read"
     assert town.clock.now_s - began_s < 2.5 * 600 * ID_S
 
 
@@ -217,7 +215,7 @@ def test_nothing_is_kept_of_who_has_left() -> None:
 
 def test_a_new_browser_starts_level_with_its_neighbours() -> None:
     shares = Shares(Clock().monotonic)
-    old, new = (ReadCommand(Read(Sequence(0, share=(MILL, name))), Future()) for name in ("old", "new"))
+    old, new = (ReadCommand(ForwardRequest(Sequence(0, share=(MILL, name)), (1,)), Future()) for name in ("old", "new"))
     shares.come(old.sequence)
     shares.charge([old], 5.0)
     shares.come(new.sequence)
@@ -228,7 +226,8 @@ def test_a_new_browser_starts_level_with_its_neighbours() -> None:
 
 def test_a_pass_is_shared_and_a_newcomer_has_the_least() -> None:
     shares = Shares(Clock().monotonic)
-    one, two, three, new = (ReadCommand(Read(Sequence(0, share=(name,))), Future()) for name in ("1", "2", "3", "new"))
+    requests = [ForwardRequest(Sequence(0, share=(name,)), (1,)) for name in ("1", "2", "3", "new")]
+    one, two, three, new = (ReadCommand(request, Future()) for request in requests)
     for command in (one, two, three):
         shares.come(command.sequence)
     shares.charge([one, two], 2.0)
@@ -266,7 +265,7 @@ def test_who_reads_nothing_for_a_while_holds_nobody_back(town: Town) -> None:
 
 def test_who_waits_for_a_resting_prompt_of_its_own_rests(town: Town) -> None:
     """Or the worker would go round and round without reading anything."""
-    prompts = [NamespacedSequence(NO_SLOT, town.desk.model.encode_raw(LONG), namespace="talk") for _ in range(2)]
+    prompts = [Sequence(NO_SLOT, tuple(town.desk.model.encode_raw(LONG)), namespace="talk") for _ in range(2)]
     for prompt in prompts:
         prompt.share = (MILL, "m")
     asked = [town.desk.ask(prompt) for prompt in prompts]

@@ -20,7 +20,7 @@ from gac_app.executors import threads
 from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import LOCAL, Sequence
-from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, mapping_of, probs_of
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, after, mapping_of, probs_of
 
 Make = Callable[[FakeModel], ThreadMember]
 
@@ -46,7 +46,7 @@ def open_text(member: ThreadMember | InlineMember, text: str) -> Sequence:
 
 def busy(member: ThreadMember, model: FakeModel) -> Future[ReadResult]:
     """Keeps the worker in a pass until `model.released` is set."""
-    pending = member.read(open_text(member, "HANG"))
+    pending = member.read(after(open_text(member, "HANG")))
     assert model.is_hanging.wait(WAIT_S)
     return pending
 
@@ -65,7 +65,7 @@ def test_waiting_reads_share_a_pass_and_give_the_same(make: Make) -> None:
     member = make(model)
     first = busy(member, model)
     texts = [f"text {number}" for number in range(5)]
-    waiting = [member.read(open_text(member, text)) for text in texts]
+    waiting = [member.read(after(open_text(member, text))) for text in texts]
     model.released.set()
 
     results = [future.result(WAIT_S) for future in waiting]
@@ -74,7 +74,7 @@ def test_waiting_reads_share_a_pass_and_give_the_same(make: Make) -> None:
     assert model.batches == [1, 5]
     inline = InlineMember(FakeModel(), mapping_of(model))
     for text, result in zip(texts, results, strict=True):
-        assert_equal(result, inline.read(open_text(inline, text)).result())
+        assert_equal(result, inline.read(after(open_text(inline, text))).result())
 
 
 def test_a_prompt_is_not_read_on_once_it_is_freed(make: Make) -> None:
@@ -83,12 +83,12 @@ def test_a_prompt_is_not_read_on_once_it_is_freed(make: Make) -> None:
     member = make(model)
     busy(member, model)
     sequence = open_text(member, "a prompt of several chunks")
-    asked = member.read(sequence)
+    asked = member.read(after(sequence))
     member.free(sequence)
     model.released.set()
     with pytest.raises(MemberError, match="the sequence was freed"):
         asked.result(WAIT_S)
-    assert sequence.num_computed <= model.chunk_size
+    assert len(sequence.ids) <= model.chunk_size
 
 
 def test_positions_and_forks_are_the_plain_members(make: Make) -> None:
@@ -97,13 +97,13 @@ def test_positions_and_forks_are_the_plain_members(make: Make) -> None:
         assert one.name == "a"
     ids = member.encode("the model votes again")
     threaded, plain = member.open(ids, LOCAL), inline.open(ids, LOCAL)
-    assert_equal(member.read(threaded, 3).result(WAIT_S), inline.read(plain, 3).result())
+    assert_equal(
+        member.read(after(threaded, num_logits=3)).result(WAIT_S), inline.read(after(plain, num_logits=3)).result()
+    )
 
     forked, plain_fork = member.fork(threaded), inline.fork(plain)
     for sequence, other in ((threaded, plain), (forked, plain_fork)):
-        sequence.extend([65])
-        other.extend([65])
-        assert_equal(member.read(sequence).result(WAIT_S), inline.read(other).result())
+        assert_equal(member.read(after(sequence, [65])).result(WAIT_S), inline.read(after(other, [65])).result())
 
 
 def test_a_sequence_can_be_forked_before_its_first_read(make: Make) -> None:
@@ -112,7 +112,7 @@ def test_a_sequence_can_be_forked_before_its_first_read(make: Make) -> None:
     sequence = member.open(ids, LOCAL)
     forked = member.fork(sequence)
     for one in (sequence, forked):
-        assert_equal(member.read(one).result(WAIT_S), inline.read(inline.open(ids, LOCAL)).result())
+        assert_equal(member.read(after(one)).result(WAIT_S), inline.read(after(inline.open(ids, LOCAL))).result())
 
 
 @pytest.mark.parametrize("kind", ["raise", "nan", "inf"])
@@ -122,7 +122,7 @@ def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> N
     busy(member, model)
     texts = ["good one", "BAD", "good two"]
     sequences = [open_text(member, text) for text in texts]
-    waiting = [member.read(sequence) for sequence in sequences]
+    waiting = [member.read(after(sequence)) for sequence in sequences]
     model.fault = Fault(kind, marker=b"BAD")  # type: ignore[arg-type]
     model.released.set()
 
@@ -136,12 +136,10 @@ def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> N
     assert model.batches == [1, 3, *([1, 1, 1, 1] if kind == "raise" else [1, 1])]
     inline = InlineMember(FakeModel(), mapping_of(model))
     plain = [open_text(inline, text) for text in texts]
-    assert_equal(good_one, inline.read(plain[0]).result())
-    assert_equal(good_two, inline.read(plain[2]).result())
+    assert_equal(good_one, inline.read(after(plain[0])).result())
+    assert_equal(good_two, inline.read(after(plain[2])).result())
     # The caches are whole, too: the next step is that of a sequence that saw no failure.
-    for sequence in (sequences[2], plain[2]):
-        sequence.extend([65])
-    assert_equal(member.read(sequences[2]).result(WAIT_S), inline.read(plain[2]).result())
+    assert_equal(member.read(after(sequences[2], [65])).result(WAIT_S), inline.read(after(plain[2], [65])).result())
 
 
 def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,15 +152,15 @@ def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr("gac_app.decoding.distribution.token_distribution.top_k", fail)
         with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
-            member.read(open_text(member, "late")).result(WAIT_S)
+            member.read(after(open_text(member, "late"))).result(WAIT_S)
 
-    assert member.read(open_text(member, "good")).result(WAIT_S).num_read > 0
+    assert member.read(after(open_text(member, "good"))).result(WAIT_S).num_read > 0
 
 
 def test_a_first_read_waits_for_others_no_longer_than_a_moment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     member = make(FakeModel())
     monkeypatch.setattr(member._scheduler, "max_wait_s", lambda: 10 * WAIT_S)
-    assert member.read(open_text(member, "alone")).result(SOON_S).num_read > 0
+    assert member.read(after(open_text(member, "alone"))).result(SOON_S).num_read > 0
 
 
 def test_a_wait_that_is_over_as_it_begins_ends(make: Make) -> None:
@@ -186,29 +184,29 @@ def test_a_cancelled_read_is_skipped(make: Make) -> None:
     member = make(model)
     busy(member, model)
     sequences = [open_text(member, text) for text in ("left", "kept")]
-    left, kept = (member.read(sequence) for sequence in sequences)
+    left, kept = (member.read(after(sequence)) for sequence in sequences)
     assert left.cancel()
     model.released.set()
 
     kept.result(WAIT_S)
 
     assert model.batches == [1, 1]
-    assert sequences[0].num_computed == 0
+    assert sequences[0].ids == ()
 
 
 def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:
     model = FakeModel(max_sequences=1)
     member = make(model)
     first, second = open_text(member, "first"), open_text(member, "second")
-    member.read(first).result(WAIT_S)
+    member.read(after(first)).result(WAIT_S)
 
     with pytest.raises(MemberError, match="holds as many sequences as it can"):
-        member.read(second).result(WAIT_S)
+        member.read(after(second)).result(WAIT_S)
 
     member.free(second)
     member.free(first)
     third = open_text(member, "third")
-    assert member.read(third).result(WAIT_S).num_read > 0
+    assert member.read(after(third)).result(WAIT_S).num_read > 0
     assert model.num_held == 1
 
 
@@ -217,7 +215,7 @@ def test_a_sequence_is_freed_after_its_read(make: Make) -> None:
     member = make(model)
     busy(member, model)
     sequence = open_text(member, "read, then freed")
-    result = member.read(sequence)
+    result = member.read(after(sequence))
     member.free(sequence)
     model.released.set()
 
@@ -231,7 +229,7 @@ def test_a_slow_member_delays_no_other(make: Make) -> None:
     slow_member, other = make(slow), make(FakeModel("b"))
     hung = busy(slow_member, slow)
 
-    assert other.read(open_text(other, "now")).result(WAIT_S).num_read > 0
+    assert other.read(after(open_text(other, "now"))).result(WAIT_S).num_read > 0
     assert not hung.done()
 
 
@@ -253,7 +251,7 @@ def test_a_call_to_a_hanging_member_is_given_up(make: Make, monkeypatch: pytest.
     model = hanging_model()
     member = make(model)
     sequence = open_text(member, "forked in vain")
-    member.read(sequence).result(WAIT_S)
+    member.read(after(sequence)).result(WAIT_S)
     busy(member, model)
 
     with pytest.raises(MemberError, match="did not answer in time") as caught:
@@ -268,7 +266,7 @@ def test_a_call_to_a_hanging_member_is_given_up(make: Make, monkeypatch: pytest.
 def test_close_finishes_what_was_asked_then_releases_the_model(make: Make) -> None:
     model = FakeModel(delay_s=0.02)
     member = make(model)
-    waiting = [member.read(open_text(member, f"text {number}")) for number in range(3)]
+    waiting = [member.read(after(open_text(member, f"text {number}"))) for number in range(3)]
 
     member.close()
 
@@ -297,7 +295,7 @@ def test_a_closed_member_refuses_at_once(make: Make) -> None:
     member.close()
 
     with pytest.raises(MemberError, match="a: has been closed"):
-        member.read(sequence).result(timeout=0)
+        member.read(after(sequence)).result(timeout=0)
     with pytest.raises(MemberError, match="a: has been closed"):
         member.fork(sequence)
 
@@ -330,4 +328,4 @@ def test_a_read_that_was_taken_is_answered_though_it_closes(make: Make, monkeypa
     monkeypatch.setattr(threads, "queue", SimpleNamespace(SimpleQueue=lambda: raced, Empty=queue.Empty))
     member = make(FakeModel())
     raced.close = member.close
-    assert member.read(open_text(member, "just in time")).result(SOON_S).num_read > 0
+    assert member.read(after(open_text(member, "just in time"))).result(SOON_S).num_read > 0

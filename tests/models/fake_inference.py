@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 from tests.models.loopback import serving
 
 NAME = "tiny"
@@ -58,8 +58,7 @@ class FakeInference:
     def logprobs(self, ids: list[int]) -> torch.Tensor:
         with self.lock:
             sequence = self.model.new_sequence()
-            sequence.extend(ids)
-            [logits_NV] = self.model.read([Read(sequence)])
+            [logits_NV] = self.model.read([ForwardRequest(sequence, tuple(ids))])
             self.model.free(sequence)
         return torch.log_softmax(logits_NV[0], 0)
 

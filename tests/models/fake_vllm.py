@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 
 
 @dataclass
@@ -106,8 +106,7 @@ class FakeVllm:
 
     def _output(self, ids: list[int], num: int) -> Any:
         sequence = self.model.new_sequence()
-        sequence.extend(ids)
-        [logits_NV] = self.model.read([Read(sequence)])
+        [logits_NV] = self.model.read([ForwardRequest(sequence, tuple(ids))])
         self.model.free(sequence)
         size = len(self.model.vocabulary)
         top = torch.log_softmax(logits_NV[-1], 0).topk(min(size if num < 0 else num, size, self.most_told))

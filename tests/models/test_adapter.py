@@ -19,8 +19,8 @@ from gac_app.decoding.trace import FinishedEvent
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import Read
 from gac_app.models.hf import adapter as adapters
+from tests.fakes import after
 from tests.models.conftest import load_directory
 
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
@@ -52,8 +52,7 @@ def test_a_member_with_an_adapter_is_pefts_own_model(llama_dir: Path, adapted: A
     prompt = model.encode_raw(TEXT)
     sequence, found, new = model.new_sequence(), list[int](), prompt
     for _ in range(20):
-        sequence.extend(new)
-        new = [int(model.read([Read(sequence)])[0][-1].argmax())]
+        new = [int(model.read([after(sequence, new)])[0][-1].argmax())]
         found += new
     ids_1N = torch.tensor([prompt])
     expected = adapted.generate(
@@ -62,9 +61,7 @@ def test_a_member_with_an_adapter_is_pefts_own_model(llama_dir: Path, adapted: A
     assert found == expected[0, len(prompt) :].tolist()
 
     def logits(one: Any) -> torch.Tensor:
-        sequence = one.new_sequence()
-        sequence.extend(prompt)
-        return one.read([Read(sequence, len(prompt))])[0]
+        return one.read([after(one.new_sequence(), prompt, len(prompt))])[0]
 
     with torch.inference_mode():
         torch.testing.assert_close(logits(model), adapted(ids_1N).logits[0], rtol=1e-4, atol=1e-4)

@@ -11,11 +11,11 @@ from gguf import GGUFReader
 import gac_app.models.hf.conversion as gguf_conversion
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import Read
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
+from tests.fakes import after
 from tests.models.tiny_gguf import save_llama_gguf
 
 TEXT = "The capital of France is Paris, def f(x): return 日本"
@@ -28,8 +28,7 @@ def gguf(llama_dir: Path, tmp_path: Path) -> Path:
 
 def logits_NV(model: TransformersModel, ids: list[int]) -> torch.Tensor:
     sequence = model.new_sequence()
-    sequence.extend(ids)
-    return model.read([Read(sequence, len(ids))])[0]
+    return model.read([after(sequence, ids, len(ids))])[0]
 
 
 @pytest.mark.slow

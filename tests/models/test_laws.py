@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
 from gac_app.executors.hosted import HostedRandom
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import ForwardRequest, Model, Sequence, num_common
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
 from gac_app.models.onnx.graph import write
@@ -27,6 +27,7 @@ from gac_app.models.random_model import RandomModel
 from gac_app.vocab.decoders import HARD_STRINGS
 from gac_app.vocab.tokens import MemberVocabulary
 from tests.executors.flaky_host import FlakyHost
+from tests.fakes import after
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
@@ -149,9 +150,8 @@ class Sequences:
         return self._open[-1]
 
     def read(self, sequence: Sequence, ids: tuple[int, ...], num_logits: int = 1) -> torch.Tensor:
-        """Distributions after the last ids, cloned: they outlive the next read."""
-        sequence.extend(list(ids))
-        return self._model.read([Read(sequence, num_logits)])[0].softmax(1).clone()
+        """Distributions after the last ids, which follow those read before, cloned: they outlive the next read."""
+        return self._model.read([after(sequence, ids, num_logits)])[0].softmax(1).clone()
 
     def fresh(self, ids: tuple[int, ...], num_logits: int = 1) -> torch.Tensor:
         sequence = self.new()
@@ -189,11 +189,10 @@ def test_the_distribution_depends_on_the_context(backend: Backend, sequences: Se
 
 def test_logits_are_float32_of_the_whole_vocabulary(backend: Backend, sequences: Sequences) -> None:
     sequence = sequences.new()
-    sequence.extend(list(backend.document[:5]))
-    (logits_NV,) = backend.model.read([Read(sequence, 3)])
+    (logits_NV,) = backend.model.read([after(sequence, backend.document[:5], 3)])
     assert logits_NV.dtype == torch.float32
     assert logits_NV.shape == (3, len(backend.model.vocabulary))
-    assert (sequence.num_uncomputed, sequence.num_computed) == (0, 5)
+    assert sequence.ids == backend.document[:5]
 
 
 @pytest.fixture(scope="module")
@@ -213,67 +212,36 @@ def test_reading_in_parts_is_reading_at_once(
     assert_near(sequences.read(sequence, ids[start:], 3), read_at_once, backend.bound)
 
 
-@pytest.mark.parametrize("length", [0, 1, 7, 25, -2])
-def test_after_a_rewind_it_is_a_fresh_sequence(backend: Backend, sequences: Sequences, length: int) -> None:
-    ids = backend.document
-    length %= len(ids)
-    sequence = sequences.new()
-    sequences.read(sequence, ids)
-    backend.model.rewind(sequence, length)
-    assert (sequence.ids, sequence.num_computed) == (list(ids[:length]), length)
-    other = ids[40:10:-1]
-    assert_near(sequences.read(sequence, other), sequences.fresh(ids[:length] + other), backend.bound)
-
-
-def test_pending_ids_can_be_rewound(backend: Backend, sequences: Sequences) -> None:
-    ids = backend.document
-    sequence = sequences.new()
-    sequences.read(sequence, ids[:10])
-    sequence.extend(list(ids[10:20]))
-    backend.model.rewind(sequence, 12)
-    assert (sequence.num_computed, sequence.uncomputed) == (10, list(ids[10:12]))
-    assert_near(sequences.read(sequence, ids[12:13]), sequences.fresh(ids[:13]), backend.bound)
-
-
 @pytest.mark.parametrize(
-    "lengths",
-    [(0,), (7,), (19,), (20,), (23,), (19, 3), (3, 9), (22, 8)],
-    ids=lambda lengths: "-".join(map(str, lengths)),
+    "lengths", [(0,), (1,), (7,), (25,), (-2,), (-2, 3), (3, 9), (22, 8)], ids=lambda one: "-".join(map(str, one))
 )
-def test_a_rewritten_tail_is_read_as_in_a_fresh_sequence(
+def test_a_request_gives_what_it_gives_a_fresh_sequence(
     backend: Backend, sequences: Sequences, lengths: tuple[int, ...]
 ) -> None:
-    """Twenty ids are cached, four are pending, and the tail is rewritten once or twice before the next read."""
-    ids, other = backend.document, backend.document[26:]
-    sequence = sequences.new()
-    sequences.read(sequence, ids[:20])
-    sequence.extend(list(ids[20:24]))
-    wanted = ids[:24]
+    """The end is read anew once or twice, from so many ids on; distributions of computed ids are asked for again."""
+    ids, other = backend.document, backend.document[::-1]
+    sequence, wanted = sequences.new(), ids
+    sequences.read(sequence, ids)
     for number, length in enumerate(lengths):
-        tail = other[number : number + 6]
-        sequence.rewrite(length, list(tail))
-        wanted = wanted[:length] + tail
-    num_computed = min(20, *lengths)
-    assert (sequence.ids, sequence.uncomputed) == (list(wanted), list(wanted[num_computed:]))
-    found_NV = sequences.read(sequence, (), 3)
-    assert (sequence.num_computed, sequence.num_uncomputed) == (len(wanted), 0)
-    rewound = sequences.new()
-    sequences.read(rewound, ids[:20])
-    backend.model.rewind(rewound, num_computed)
-    assert_near(found_NV, sequences.read(rewound, wanted[num_computed:], 3), FLOAT32)
-    if backend.bound < QUANTISED:  # else the twenty read at once weigh more than the few ids that are left of them
-        assert_near(found_NV, sequences.fresh(wanted, 3), backend.bound)
+        wanted = wanted[: length % len(ids)] + other[number : number + 6]
+        num_kept = num_common(sequence.ids, wanted)
+        [found_NV] = backend.model.read([ForwardRequest(sequence, wanted, 3)])
+        found_NV = found_NV.softmax(1).clone()
+        assert sequence.ids == wanted
+        if backend.bound < QUANTISED:  # else the ids read at once weigh more than the few that are left of them
+            assert_near(found_NV, sequences.fresh(wanted, 3), backend.bound)
+        [again_NV] = backend.model.read([ForwardRequest(sequence, wanted, len(wanted) - num_kept)])
+        assert_near(again_NV.softmax(1)[-3:], found_NV, backend.bound)
 
 
 def test_a_fork_is_its_parent_and_both_go_their_own_way(backend: Backend, sequences: Sequences) -> None:
     ids = backend.document
     parent = sequences.new()
     sequences.read(parent, ids[:-5])
-    parent.extend(list(ids[-5:-3]))  # pending ids are the child's too
     child = sequences.fork(parent)
-    assert (child.ids, child.num_computed) == (parent.ids, parent.num_computed)
-    assert_near(sequences.read(child, ids[-3:]), sequences.fresh(ids), backend.bound)
-    assert_near(sequences.read(parent, ids[:2]), sequences.fresh(ids[:-3] + ids[:2]), backend.bound)
+    assert child.ids == parent.ids
+    assert_near(sequences.read(child, ids[-5:]), sequences.fresh(ids), backend.bound)
+    assert_near(sequences.read(parent, ids[:2]), sequences.fresh(ids[:-5] + ids[:2]), backend.bound)
     sequences.free(parent)
     assert_near(sequences.read(child, ids[:1]), sequences.fresh(ids + ids[:1]), backend.bound)
 
@@ -282,10 +250,8 @@ def test_a_batch_is_its_parts(backend: Backend, sequences: Sequences) -> None:
     ids = backend.document
     contexts = [(ids[:20], 4), (ids[5:6], 1), (ids[8:30], 1)]
     expected = [sequences.fresh(context, num_logits) for context, num_logits in contexts]
-    reads = [Read(sequences.new(), num_logits) for _, num_logits in contexts]
-    for read, (context, _) in zip(reads, contexts, strict=True):
-        read.sequence.extend(list(context))
-    for found_NV, expected_NV in zip(backend.model.read(reads), expected, strict=True):
+    requests = [ForwardRequest(sequences.new(), *context) for context in contexts]
+    for found_NV, expected_NV in zip(backend.model.read(requests), expected, strict=True):
         assert_near(found_NV.softmax(1), expected_NV, backend.bound)
 
 
@@ -300,12 +266,11 @@ def test_a_text_beyond_the_context_fails_and_harms_nobody(backend: Backend, sequ
     model, ids = backend.model, backend.document
     long, other = sequences.new(), sequences.new()
     sequences.read(other, ids[:5])
-    long.extend([ids[0]] * (model.context_length + 1))
-    other.extend(list(ids[5:7]))
+    too_much = (ids[0],) * (model.context_length + 1)
     with pytest.raises(MemberError, match=r"tokens do not fit its context of [\d,]+$") as caught:
-        model.read([Read(other), Read(long)])
-    assert (caught.value.kind, long.num_computed, other.num_uncomputed) == ("context", 0, 2)
-    assert_near(sequences.read(other, ()), sequences.fresh(ids[:7]), backend.bound)
+        model.read([after(other, ids[5:7]), after(long, too_much)])
+    assert (caught.value.kind, long.ids, other.ids) == ("context", (), ids[:5])
+    assert_near(sequences.read(other, ids[5:7]), sequences.fresh(ids[:7]), backend.bound)
 
 
 def test_a_failed_pass_harms_nobody(backend: Backend, sequences: Sequences, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,16 +278,14 @@ def test_a_failed_pass_harms_nobody(backend: Backend, sequences: Sequences, monk
     model, ids = backend.model, backend.document
     one, other = sequences.new(), sequences.new()
     sequences.read(one, ids[:9])
-    one.extend(list(ids[9:12]))
-    other.extend(list(ids[3:7]))
     with monkeypatch.context() as patch:
         forward = model.forward
         patch.setattr(model, "forward", lambda reads: forward(reads) and pytest.fail("planted"))
         with pytest.raises(pytest.fail.Exception, match="planted"):
-            model.read([Read(one), Read(other)])
-    assert (one.num_computed, other.num_computed) == (9, 0)
-    assert_near(sequences.read(one, ()), sequences.fresh(ids[:12]), backend.bound)
-    assert_near(sequences.read(other, ()), sequences.fresh(ids[3:7]), backend.bound)
+            model.read([after(one, ids[9:12]), after(other, ids[3:7])])
+    assert (one.ids, other.ids) == (ids[:9], ())
+    assert_near(sequences.read(one, ids[9:12]), sequences.fresh(ids[:12]), backend.bound)
+    assert_near(sequences.read(other, ids[3:7]), sequences.fresh(ids[3:7]), backend.bound)
 
 
 def test_no_more_sequences_than_the_model_holds(model: Model, sequences: Sequences) -> None:
@@ -332,7 +295,7 @@ def test_no_more_sequences_than_the_model_holds(model: Model, sequences: Sequenc
             another()
         assert caught.value.kind == "context"
     sequences.free(held.pop())
-    assert sequences.new().ids == []
+    assert sequences.new().ids == ()
 
 
 def test_a_copy_that_fails_gives_its_place_back(

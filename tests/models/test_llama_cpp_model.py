@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.base import ModelFacts, Read, Sequence
+from gac_app.models.base import ModelFacts, Sequence
 from gac_app.models.llama_cpp import model as llama_cpp_model
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import HARD_STRINGS
+from tests.fakes import after
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.tiny_gguf import save_llama_gguf
@@ -43,8 +44,7 @@ def small(gguf: Path) -> Iterator[LlamaCppModel]:
 
 
 def read(model: LlamaCppModel, sequence: Sequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
-    sequence.extend(ids)
-    return model.read([Read(sequence, num_logits)])[0].softmax(1).clone()
+    return model.read([after(sequence, ids, num_logits)])[0].softmax(1).clone()
 
 
 def distance(one_NV: torch.Tensor, other_NV: torch.Tensor) -> float:
@@ -71,9 +71,7 @@ def test_model_and_tokeniser_are_those_of_transformers(directory: Path, small: L
     for text in ("The capital of France is", "Café naïve"):
         assert small.encode_raw(text) == other.encode_raw(text)
     ids = small.encode_raw("The capital of France is")
-    sequence = other.new_sequence()
-    sequence.extend(ids)
-    (expected_NV,) = other.read([Read(sequence, len(ids))])
+    (expected_NV,) = other.read([after(other.new_sequence(), ids, len(ids))])
     assert distance(read(small, small.new_sequence(), ids, len(ids)), expected_NV.softmax(1)) < 0.01
 
 
@@ -143,9 +141,8 @@ def test_gaps_between_steps_change_no_bit(gguf: Path, monkeypatch: pytest.Monkey
                 model.free(sequences[5])
             num_rows.clear()
             for token_id in range(50, 53):
-                for slot in slots:
-                    sequences[slot].extend([token_id + slot])
-                logits = [row_NV.clone() for row_NV in model.read([Read(sequences[slot]) for slot in slots])]
+                requests = [after(sequences[slot], [token_id + slot]) for slot in slots]
+                logits = [row_NV.clone() for row_NV in model.read(requests)]
             assert num_rows == [7 if len(slots) >= 5 else len(slots)] * 3
             waiting = read(model, sequences[3], [70, 71])
             return logits, waiting, read(model, model.new_sequence() if 5 not in slots else sequences[5], [80])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import Model, Sequence
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import layers as onnx_memory
@@ -26,6 +26,7 @@ from gac_app.models.onnx.layers import Chunk, OnnxLayers
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import compare_logits, distance
+from tests.fakes import after
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
@@ -62,8 +63,7 @@ def load(gguf: Path, directory: Path) -> OnnxModel:
 
 
 def read(model: Model, sequence: Sequence, ids: list[int], num_logits: int | None = None) -> np.ndarray[Any, Any]:
-    sequence.extend(ids)
-    return model.read([Read(sequence, num_logits or len(ids))])[0].numpy().copy()
+    return model.read([after(sequence, ids, num_logits or len(ids))])[0].numpy().copy()
 
 
 @pytest.mark.slow
@@ -99,11 +99,8 @@ def test_who_reads_along_changes_no_bit(model: OnnxModel, lengths: tuple[int, ..
     for number, sequence in enumerate((first, waiting, *others)):
         read(model, sequence, [*IDS, *IDS, *IDS[:25]] if sequence is first else IDS[number : 3 + 20 * number])
     sequences = [first, *others]
-    for sequence, length in zip(sequences, lengths, strict=True):
-        sequence.extend(IDS[:length])
-    together = [
-        found.numpy().copy() for found in model.read([Read(s, n) for s, n in zip(sequences, lengths, strict=True)])
-    ]
+    requests = [after(sequence, IDS[:length], length) for sequence, length in zip(sequences, lengths, strict=True)]
+    together = [found.numpy().copy() for found in model.read(requests)]
     later = read(model, waiting, IDS[5:8])
     for sequence, length, found in zip(sequences, lengths, together, strict=True):
         model.rewind(sequence, len(sequence.ids) - length)
@@ -141,18 +138,14 @@ def test_a_sequence_may_grow_to_the_end_beside_others(model: OnnxModel) -> None:
         read(model, greedy, IDS)
         assert len(greedy.ids) == start + 60
     read(model, greedy, IDS[:19])
-    greedy.extend([50])
-    patient.extend(IDS[:16])
-    model.read([Read(patient), Read(greedy)])
-    assert len(greedy.ids) == greedy.num_computed == 200
-    patient.extend([51, 52])
-    model.read([Read(patient)])
-    patient.extend(IDS[:5])
-    greedy.extend([50])
+    model.read([after(patient, IDS[:16]), after(greedy, [50])])
+    assert len(greedy.ids) == 200
+    model.read([after(patient, [51, 52])])
+    num_patient = len(patient.ids)
     with pytest.raises(MemberError, match="tokens do not fit its context") as caught:
-        model.read([Read(patient), Read(greedy)])
+        model.read([after(patient, IDS[:5]), after(greedy, [50])])
     assert caught.value.kind == "context"
-    assert (patient.num_uncomputed, greedy.num_computed) == (5, 200)
+    assert (len(patient.ids), len(greedy.ids)) == (num_patient, 200)
 
 
 def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,13 +159,12 @@ def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: 
 def test_a_failed_pass_leaves_every_cache_as_it_was(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
     sequence = model.new_sequence()
     read(model, sequence, IDS[:8])
-    sequence.extend([50, 51])
     with monkeypatch.context() as patch:
         patch.setattr(OnnxLayers, "_embed", fail)
         with pytest.raises(RuntimeError, match="no memory"):
-            model.read([Read(sequence)])
-    assert (sequence.num_computed, sequence.num_uncomputed) == (8, 2)
-    found, other = model.read([Read(sequence)])[0].numpy().copy(), model.new_sequence()
+            model.read([after(sequence, [50, 51])])
+    assert len(sequence.ids) == 8
+    found, other = read(model, sequence, [50, 51], 1), model.new_sequence()
     read(model, other, IDS[:8])
     assert np.array_equal(found, read(model, other, [50, 51], 1))
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gac_app.models.base import Model, Read
+from gac_app.models.base import ForwardRequest, Model
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import graph, trial
@@ -89,16 +89,16 @@ def test_another_model_is_told_by_its_logits(
 class ByBatch(OnnxModel):
     """Its last bits tell how many reads share a pass."""
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        return [logits_NV * (1 + len(reads) * 1e-6) for logits_NV in super().read(reads)]
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        return [logits_NV * (1 + len(requests) * 1e-6) for logits_NV in super().read(requests)]
 
 
 class ByChunk(OnnxModel):
     """Its last bits tell how many ids are read at once."""
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        num_ids = reads[0].sequence.num_uncomputed
-        return [logits_NV * (1 + num_ids * 1e-6) for logits_NV in super().read(reads)]
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        num_ids = requests[0].num_uncomputed
+        return [logits_NV * (1 + num_ids * 1e-6) for logits_NV in super().read(requests)]
 
 
 def test_what_shows_in_the_last_bits_is_told(llama: Path, tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_one_way_of_cutting_that_differs_is_enough(number: int) -> None:
     length = sum(map(sum, INVARIANT[number]))
 
     class ByOneLength(RandomModel):
-        def read(self, reads: list[Read]) -> list[torch.Tensor]:
-            is_whole = reads[0].sequence.num_uncomputed == length
-            return [logits_NV + is_whole for logits_NV in super().read(reads)]
+        def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+            is_whole = requests[0].num_uncomputed == length
+            return [logits_NV + is_whole for logits_NV in super().read(requests)]
 
     assert is_chunk_invariant(RandomModel("a", 1))
     assert not is_chunk_invariant(ByOneLength("a", 1))
@@ -137,9 +137,9 @@ def test_a_graph_that_is_slower_is_told() -> None:
 class Waiting(RandomModel):
     """A model that other work on the machine keeps waiting."""
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
         time.sleep(0.03)
-        return super().read(reads)
+        return super().read(requests)
 
 
 def test_other_load_on_the_machine_does_not_count() -> None:

@@ -8,24 +8,22 @@ import sys
 import pytest
 import torch
 
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Sequence
 from gac_app.models.random_model import RandomModel, make_vocabulary
+from tests.fakes import after
 
 _PRINT_ARGMAX = """
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import ForwardRequest
 from gac_app.models.random_model import RandomModel
 
 model = RandomModel("m", seed=5)
-sequence = model.new_sequence()
-sequence.extend(model.encode_raw("the answer"))
-print(model.read([Read(sequence)])[0].topk(3).indices.tolist())
+request = ForwardRequest(model.new_sequence(), tuple(model.encode_raw("the answer")))
+print(model.read([request])[0].topk(3).indices.tolist())
 """
 
 
 def logits_V(model: RandomModel, text: str) -> torch.Tensor:
-    sequence = model.new_sequence()
-    sequence.extend(model.encode_raw(text))
-    return model.read([Read(sequence)])[0][0]
+    return model.read([after(model.new_sequence(), model.encode_raw(text))])[0][0]
 
 
 @pytest.mark.process
@@ -68,4 +66,4 @@ def test_fixed_chunks_are_counted_from_the_first_id(num_fixed: int | None, sizes
     model = RandomModel("a", 1)
     model.chunk_size = 4
     for start, size in sizes.items():
-        assert model.fixed_chunk(Sequence(0, [1] * 20, start, num_fixed)) == size, start
+        assert model.fixed_chunk(Sequence(0, ids=(1,) * start, num_fixed=num_fixed)) == size, start

@@ -19,11 +19,12 @@ from gac_app.errors import MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import Model, Sequence
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.remote.model import MOST_UNKNOWN, RemoteModel, load_remote
 from gac_app.models.sources import resolve
 from gac_app.services.members import Members, MemberState
+from tests.fakes import after
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.fake_inference import KEY, NAME, FakeInference, served
@@ -65,8 +66,7 @@ def load(member: MemberConfig) -> RemoteModel:
 
 def probs_after(model: Model, text: str, num_logits: int = 1) -> torch.Tensor:
     sequence = model.new_sequence()
-    sequence.extend(model.encode_raw(text))
-    [logits_NV] = model.read([Read(sequence, num_logits)])
+    [logits_NV] = model.read([after(sequence, model.encode_raw(text), num_logits)])
     model.free(sequence)
     return torch.softmax(logits_NV, 1)
 
@@ -335,22 +335,18 @@ def test_fewer_than_asked_are_all_that_it_tells(directory: Path, url: str, fake:
 def test_a_model_that_was_changed_is_named(directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url))) as model:
         sequence = model.new_sequence()
-        sequence.extend([1, 2])
-        assert len(model.tell(Read(sequence))[0].ids) == 64
+        assert len(model.tell(after(sequence, [1, 2]))[0].ids) == 64
         fake.name = "another"
-        sequence.extend([3])
-        model.tell(Read(sequence))  # it is looked at once an answer
+        model.tell(after(sequence, [3]))  # it is looked at once an answer
         other = model.new_sequence()
-        other.extend([1])
         with pytest.raises(MemberError, match=f"far: {url} has another model .*another, not tiny.*: load that model"):
-            model.tell(Read(other))
+            model.tell(after(other, [1]))
 
 
 def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel) -> None:
     with closing(load(member_of(directory, url, "openai", top_logprobs=100_000))) as model:
         sequence = model.new_sequence()
-        sequence.extend(model.encode_raw(TEXT))
-        [told] = model.tell(Read(sequence))
+        [told] = model.tell(after(sequence, model.encode_raw(TEXT)))
     exact = probs_after(llama, TEXT)[0].log()
     for own, logprob in zip(told.ids, told.logprobs, strict=True):
         token = llama.vocabulary.token_bytes[own]

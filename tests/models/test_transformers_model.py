@@ -13,9 +13,10 @@ import torch
 
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import Sequence
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
+from tests.fakes import after
 from tests.models import tiny
 from tests.models.conftest import load_directory
 
@@ -29,8 +30,7 @@ def model(request: pytest.FixtureRequest) -> TransformersModel:
 
 
 def read(model: TransformersModel, sequence: Sequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
-    sequence.extend(ids)
-    return model.read([Read(sequence, num_logits)])[0]
+    return model.read([after(sequence, ids, num_logits)])[0]
 
 
 def fresh(model: TransformersModel, ids: list[int], num_logits: int = 1) -> torch.Tensor:
@@ -61,7 +61,7 @@ def test_a_pass_that_broke_midway_leaves_no_half_read_cache(save: Callable[[Path
     with pytest.raises(RuntimeError, match="planted"):
         read(model, sequence, ids[9:12])
     breaking.remove()
-    torch.testing.assert_close(model.read([Read(sequence)])[0], fresh(model, ids[:12]))
+    torch.testing.assert_close(read(model, sequence, ids[9:12]), fresh(model, ids[:12]))
 
 
 def test_an_id_outside_the_embedding_is_the_members_failure(model: TransformersModel) -> None:

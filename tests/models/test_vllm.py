@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from gac_app.errors import ConfigError, MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Read, Sequence
+from gac_app.models.base import ForwardRequest, Sequence
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.remote import vllm as vllm_member
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.remote.vllm import arguments_of, load_vllm
 from gac_app.models.sources import resolve
-from tests.fakes import WAIT_S
+from tests.fakes import WAIT_S, after
 from tests.models import tiny
 from tests.models.fake_vllm import FakeVllm
 
@@ -58,15 +59,14 @@ def load(source: Path, **options: object) -> RemoteModel:
     return load_vllm(LoadRequest(member, lambda: resolve(member, Path("unused"), lambda _: None), "cpu", 1, Path()))
 
 
-def told(model: RemoteModel, sequence: Sequence, num_logits: int = 1) -> list[int]:
-    """The likeliest token after each of the last ids."""
-    return [top.ids[0] for top in model.tell(Read(sequence, num_logits))]
+def told(model: RemoteModel, sequence: Sequence, ids: list[int], num_logits: int = 1) -> list[int]:
+    """The likeliest token after each of the last ids, of which these are new."""
+    return [top.ids[0] for top in model.tell(after(sequence, ids, num_logits))]
 
 
-def expected(llama: TransformersModel, ids: list[int], num_logits: int = 1) -> list[int]:
+def expected(llama: TransformersModel, ids: SequenceOf[int], num_logits: int = 1) -> list[int]:
     sequence = llama.new_sequence()
-    sequence.extend(ids)
-    [logits_NV] = llama.read([Read(sequence, num_logits)])
+    [logits_NV] = llama.read([after(sequence, ids, num_logits)])
     llama.free(sequence)
     return logits_NV.argmax(1).tolist()
 
@@ -76,8 +76,7 @@ def test_all_tokens_give_the_model_itself(model: RemoteModel, llama: Transformer
     assert model.context_length == 511, "vLLM wants room for a token of its own"
     top = model.ask(Sequence(0), IDS, len(model.vocabulary))
     sequence = llama.new_sequence()
-    sequence.extend(IDS)
-    [logits_NV] = llama.read([Read(sequence)])
+    [logits_NV] = llama.read([after(sequence, IDS)])
     llama.free(sequence)
     torch.testing.assert_close(torch.tensor(top.logprobs), logits_NV[0].log_softmax(0)[top.ids])
 
@@ -85,12 +84,10 @@ def test_all_tokens_give_the_model_itself(model: RemoteModel, llama: Transformer
 def test_a_sequence_is_one_request(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     sequence = model.new_sequence()
     for ids in (IDS, [9], [10, 11, 12]):
-        sequence.extend(ids)
-        assert told(model, sequence) == expected(llama, sequence.ids)
+        assert told(model, sequence, ids) == expected(llama, sequence.ids)
     assert [*fake.chunks.values()] == [[4, 1, 3]]
-    assert told(model, sequence) == expected(llama, sequence.ids), "the same ids are not sent again"
-    sequence.extend([13, 14])
-    assert told(model, sequence, 2) == expected(llama, sequence.ids, 2), "each position is asked for"
+    assert told(model, sequence, []) == expected(llama, sequence.ids), "the same ids are not sent again"
+    assert told(model, sequence, [13, 14], 2) == expected(llama, sequence.ids, 2), "each position is asked for"
     assert [*fake.chunks.values()] == [[4, 1, 3, 1, 1]]
     model.free(sequence)
 
@@ -98,16 +95,13 @@ def test_a_sequence_is_one_request(model: RemoteModel, llama: TransformersModel,
 def test_a_rewind_opens_it_anew(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     sequence, other = model.new_sequence(), model.new_sequence()
     for one in (sequence, other):
-        one.extend(IDS)
-        told(model, one)
-    sequence.rewrite(2, [30, 31])
-    assert told(model, sequence) == expected(llama, [5, 6, 30, 31])
+        told(model, one, IDS)
+    assert [model.tell(ForwardRequest(sequence, (*IDS[:2], 30, 31)))[0].ids[0]] == expected(llama, [5, 6, 30, 31])
     assert [*fake.chunks.values()] == [[4], [4], [4]]
     assert fake.num_open == 2
     model.free(sequence)
     again = model.new_sequence()
-    again.extend([40])
-    assert told(model, again) == expected(llama, [40])
+    assert told(model, again, [40]) == expected(llama, [40])
     assert fake.num_open == 2, "a freed sequence's request has ended"
 
 
@@ -115,12 +109,10 @@ def test_a_rewind_opens_it_anew(model: RemoteModel, llama: TransformersModel, fa
 def test_a_fault_changes_no_answer(fault: str, model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     sequence = model.new_sequence()
     sequence.timeout_s = 0.1
-    sequence.extend(IDS)
-    told(model, sequence)
+    told(model, sequence, IDS)
     fake.faults.append(fault)
     for own in (9, 10):
-        sequence.extend([own])
-        assert told(model, sequence) == expected(llama, sequence.ids)
+        assert told(model, sequence, [own]) == expected(llama, sequence.ids)
     anew = [[4, 1, 1]] if fault == "delay" else [[4, 1], [5, 1]]
     assert [*fake.chunks.values()] == anew
     assert fake.num_open == 1
@@ -128,17 +120,15 @@ def test_a_fault_changes_no_answer(fault: str, model: RemoteModel, llama: Transf
 
 def test_a_dead_engine_is_started_again(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     sequence = model.new_sequence()
-    sequence.extend(IDS)
-    told(model, sequence)
-    sequence.extend([9])
+    told(model, sequence, IDS)
     fake.is_dead, fake.why_not = True, "no memory"
     with pytest.raises(MemberError, match="far: vLLM, which computes far, failed: planned; see its log"):
-        told(model, sequence)
+        told(model, sequence, [9])
     assert "failed: no memory" in model.why_failing()
     fake.why_not = ""
     assert model.why_failing() == ""
     assert fake.num_started == 2
-    assert told(model, sequence) == expected(llama, [*IDS, 9])
+    assert told(model, sequence, [9]) == expected(llama, [*IDS, 9])
     assert model.why_failing() == ""
     assert fake.num_started == 2
 
@@ -146,9 +136,8 @@ def test_a_dead_engine_is_started_again(model: RemoteModel, llama: TransformersM
 def test_fewer_tokens_than_asked_are_an_error(model: RemoteModel, fake: FakeVllm) -> None:
     fake.most_told = 2
     sequence = model.new_sequence()
-    sequence.extend(IDS)
     with pytest.raises(MemberError, match="told of 2 tokens and was asked for 64"):
-        told(model, sequence)
+        told(model, sequence, IDS)
 
 
 def test_versions_without_streams_get_all_ids(fake: FakeVllm, directory: Path, llama: TransformersModel) -> None:
@@ -156,21 +145,19 @@ def test_versions_without_streams_get_all_ids(fake: FakeVllm, directory: Path, l
     with closing(load(directory)) as model:
         sequence = model.new_sequence()
         for ids in (IDS, [9]):
-            sequence.extend(ids)
-            assert told(model, sequence) == expected(llama, sequence.ids)
+            assert told(model, sequence, ids) == expected(llama, sequence.ids)
         assert fake.num_open == 0
 
 
 def test_closing_ends_a_wait(fake: FakeVllm, directory: Path) -> None:
     model = load(directory)
     sequence = model.new_sequence()
-    sequence.extend(IDS)
     fake.faults.append("lose")
     said: list[str] = []
 
     def ask() -> None:
         with pytest.raises(MemberError) as caught:
-            told(model, sequence)
+            told(model, sequence, IDS)
         said.append(str(caught.value))
 
     thread = threading.Thread(target=ask)
@@ -181,7 +168,7 @@ def test_closing_ends_a_wait(fake: FakeVllm, directory: Path) -> None:
     thread.join(WAIT_S)
     assert said
     with pytest.raises(MemberError, match="was closed"):
-        told(model, sequence)
+        told(model, sequence, IDS)
 
 
 def test_a_missing_vllm_is_said(directory: Path) -> None:

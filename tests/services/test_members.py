@@ -13,7 +13,7 @@ from gac_app.models.chat import ChatFormat
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import Progress
 from gac_app.services.members import Members, MemberState, Phase, facts_of, namespace_of
-from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of
 from tests.services.house import House, answer, until
 
 
@@ -85,7 +85,7 @@ def test_a_member_is_not_ready_while_it_hangs_in_a_pass() -> None:
     members.set("a", "ready")
     with closing(ensemble_of([model], config)) as ensemble:
         members.use(ensemble)
-        reading = ensemble.members["a"].read(ensemble.members["a"].open([1], LOCAL))
+        reading = ensemble.members["a"].read(after(ensemble.members["a"].open([1], LOCAL)))
         until(lambda: members.states() == [MemberState("a", "failed", detail="hangs: one pass takes more than 0.05 s")])
         model.released.set()
         reading.result(WAIT_S)

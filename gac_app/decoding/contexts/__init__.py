@@ -2,5 +2,6 @@
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.gathering import POLL_S, SessionStopped, gather
+from gac_app.decoding.contexts.sequence_reads import SampleFn
 
-__all__ = ["POLL_S", "MemberContext", "SessionStopped", "gather"]
+__all__ = ["POLL_S", "MemberContext", "SampleFn", "SessionStopped", "gather"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
-from gac_app.decoding.contexts.draft_places import DraftPlaces
+from gac_app.decoding.contexts.draft_positions import DraftPositions
 from gac_app.decoding.contexts.fed_text import FedText
-from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution import Choose, MemberStep, ReadResult, Stage
+from gac_app.decoding.contexts.sequence_reads import IdsN, SampleFn, SequenceReads
+from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.base import Sequence
@@ -32,15 +32,14 @@ class MemberContext:
 
     Args:
         member: whose context this is.
-        sequence: holds the prompt, with at least its last id uncomputed.
-        num_greedy: how many tokens the answer may have, each of them this member's argmax (see `HeldSequence`).
+        num_greedy: how many tokens the answer may have, each of them this member's argmax (see `SequenceReads`).
         gives_way: the member reads ahead of what is asked only while no other answer uses it.
 
     Attributes:
         text: what was fed; see `FedText`.
-        draft: union tokens that may follow; see `DraftPlaces`.
+        draft: union tokens that may follow; see `DraftPositions`.
         num_wanted: how many places of the draft `ask` is to make known. A pass reads the whole draft.
-        max_draft: tokens that `prefetch_and_draft` may read beyond all that was fed.
+        max_draft: tokens that `read_along` may read beyond all that was fed.
     """
 
     num_wanted = 1
@@ -59,12 +58,10 @@ class MemberContext:
         self._gives_way = gives_way
         self._is_aligned = is_aligned
         self.text = FedText(member.mapping)
-        self._held = HeldSequence(member, sequence, self.text.covers.last, num_greedy)
-        self._max_ids = member.model.context_length - self._held.num_prompt_ids  # after the prompt
-        self.draft = DraftPlaces(member.mapping, self.text, self._held, self._max_ids, is_aligned=is_aligned)
+        self.reads = SequenceReads(member, sequence, num_greedy)
+        self.draft = DraftPositions(self.text, self.reads, is_aligned=is_aligned)
         self._step: MemberStep | None = None  # what `take` returned, until a token is fed
         self._is_asked = False  # at this step
-        self._num_read, self._seconds = 0, 0.0  # that it took
 
     @property
     def name(self) -> str:
@@ -73,61 +70,53 @@ class MemberContext:
     @property
     def is_full(self) -> bool:
         """Whether the ids no longer fit the member's context, so that it cannot be asked."""
-        return not self.text.fits(self._max_ids)
+        return not self.text.fits(self.reads.max_ids)
 
     @property
     def prompt_tokens(self) -> IdsV:
         """The prompt in union ids; -1 for what is no text."""
-        return self.member.mapping.union_ids_V[self._held.sequence.ids[: self._held.num_prompt_ids]]
+        return self.member.mapping.union_ids_V[list(self.reads.sequence.prompt)]
 
     @property
     def share_read(self) -> float:
         """Of the prompt, 0 to 1; safe to call from any thread."""
-        return min(1.0, self._held.num_computed / max(1, self._held.num_prompt_ids))
+        sequence = self.reads.sequence
+        return min(1.0, len(sequence.ids) / max(1, len(sequence.prompt)))
 
     @property
     def progress(self) -> int:
         """Changes while what it has asked for is read."""
-        return self._held.sequence.progress
+        return self.reads.sequence.progress
 
     @property
     def usage(self) -> MemberUsage:
-        return self._held.usage
+        return self.reads.usage
 
     def ask(self) -> Future[ReadResult] | None:
         """Read what is uncomputed; None if there is nothing to read. `take` must follow once the read is over."""
-        if self._held.in_flight:
-            return self._held.in_flight
         self._catch_up()
-        self._held.fill_in(self.text.covers)  # before a read of the draft changes the cache
-        return None if self.is_read else self._held.reach(*self.draft.needed())
+        self.reads.fill_in(self.text.covers)
+        return None if self.is_read else self.reads.ensure_computed(*self.draft.needed())
 
     def take(self) -> MemberStep | None:
         """The member's step from the read that was asked for, which is over.
 
-        None = more has to be asked: the read was of a rejected draft, or had begun before the last tokens were fed; or
-        the boundary after an incomplete character is known only now.
+        None = more has to be asked: the read gave only a part, or the boundary after an incomplete character is known
+        only now.
 
         Raises:
             MemberError: the read has failed.
         """
         self.draft.invalidate()
-        result = None
-        if self._held.in_flight:
-            result = self._take_read()
-            if not result:
-                return None
-            self._num_read += result.num_read
-            self._seconds += result.seconds
-        if self.text.missed or not self._held.fill_in(self.text.covers):
+        self.reads.collect()
+        if self.text.missed or not self.reads.fill_in(self.text.covers):
             return None
         if self.text.rest:
             self.text.take_rest()
             if self.text.covers.unread:
                 return None
-        if not self._step or result:
-            distribution = self._step.distribution if self._step else self.text.covers.distribution()
-            self._step = MemberStep(distribution, self._num_read, self._seconds)
+        distribution = self._step.distribution if self._step else self.text.covers.distribution()
+        self._step = MemberStep(distribution, self.reads.num_read, self.reads.seconds)
         self._is_asked = True
         return self._step
 
@@ -150,29 +139,27 @@ class MemberContext:
             none if the member is now inside a token.
         """
         token = self.member.mapping.union.token(token_id)
-        self._held.num_greedy -= 1
-        self._num_read, self._seconds = 0, 0.0
         self.draft.advance(token_id)
         was_asked, self._is_asked, self._step = self._is_asked, False, None
-        if self._is_aligned and not (was_asked and token):
+        covers, boundary = self.text.covers, None
+        if is_missed := self._is_aligned and not (was_asked and token):
             self.text.miss(token)
+        else:
+            boundary = covers.advance(token, is_partial=is_partial)
+        self.reads.end_step((covers.unread or [covers.last])[0].num_ids)
+        if is_missed:
             return (token,)
-        boundary = self.text.covers.advance(token, is_partial=is_partial)
         vocabulary = self.member.mapping.vocabulary
         return tuple(vocabulary.token_bytes[own] or b"" for own in boundary.ids) if boundary else ()
 
-    def skip_step(self) -> None:
-        """Tell the member that, as far as is known, the next step needs no read."""
-        self._held.skip_step()
-
     def drop_draft(self) -> None:
-        """Drop the draft, including what a failed pass may have left of it."""
+        """Drop the draft, and what a failed pass left of it."""
         self.draft.clear()
-        self._held.forget_failed(self.text.covers.last)
+        self.reads.forget_failed()
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts in `usage`."""
-        self._held.close()
+        self.reads.close()
 
     # --- what is known, and what is to be read
 
@@ -189,9 +176,8 @@ class MemberContext:
     @property
     def num_uncomputed(self) -> int:
         """Ids to read, drafted ones included."""
-        boundary, draft_ids, num_rows = self.draft.needed()
-        end = self._held.num_prompt_ids + boundary.num_ids + len(draft_ids)
-        return max(num_rows, end - self._held.num_computed)
+        ids, num_wanted = self.draft.needed()
+        return max(num_wanted, len(self.reads.sequence.prompt) + len(ids) - len(self.reads.sequence.ids))
 
     def step_at(self, place: int) -> MemberStep | None:
         """The member's distribution at a place of the draft; None if it is not read yet."""
@@ -204,8 +190,8 @@ class MemberContext:
         """Let the pass that is due read these tokens too, up to the first that takes more than one id, if it has not
         begun and reads one id as it is. `made_by`: the members who drafted them.
         """
-        is_free = not self._held.stage and self.num_uncomputed == 1 and self.text.is_at_boundary
-        for token_id in tokens if is_free and not self._held.num_draft else ():
+        is_free = self.reads.is_idle and self.num_uncomputed == 1 and self.text.is_at_boundary
+        for token_id in tokens if is_free else ():
             if len(self.member.mapping.feed(token_id)) != 1 or not self.draft.has_room_for(token_id):
                 break
             self.draft.append(token_id)
@@ -213,28 +199,12 @@ class MemberContext:
 
     # --- passes that nobody waits for
 
-    def prefetch(self) -> Future[ReadResult] | None:
-        """Begin to read what is uncomputed, unless a pass is under way. Returns the pass that `ask` would find.
-
-        A pass that failed stays, so that `ask` finds it.
-        """
-        covers = self.text.covers
-        if in_flight := self._held.in_flight:
-            is_due = not self.text.missed and self._held.stage is Stage.DUE and self._held.last is covers.last
-            if is_due or not in_flight.done() or in_flight.exception():
-                return in_flight
-            self._take_read()
-            if self._held.in_flight:
-                return self._held.in_flight
-        if covers.unread and not self.text.missed:
-            boundary, ids, num_rows = self.draft.needed()
-        else:
-            boundary, ids, _ = self.text.spelling()
-            num_rows = min(1, len(ids))
-        in_flight = self._held.reach(boundary, ids, num_rows)
-        if not in_flight:
-            self._held.skip_step()
-        return in_flight
+    def prefetch(self) -> None:
+        """Begin to read what is uncomputed."""
+        if self.text.covers.unread and not self.text.missed:
+            self.reads.ensure_computed(*self.draft.needed())
+        elif self._likely_ids:
+            self.reads.ensure_computed(self._likely_ids)
 
     @property
     def may_read_ahead(self) -> bool:
@@ -244,54 +214,42 @@ class MemberContext:
     @property
     def is_alone(self) -> bool:
         """Whether no other answer uses the member, so that a longer pass delays nobody."""
-        return self.member.is_free_for(self._held.sequence)
+        return self.member.is_free_for(self.reads.sequence)
 
-    def prefetch_and_draft(self) -> Future[ReadResult] | None:
+    def read_along(self) -> None:
         """As `prefetch`, for a member that is not asked; it may draft up to `max_draft` tokens."""
-        if not self.may_read_ahead:
-            return None
-        in_flight = self.prefetch()
-        if in_flight and self.max_draft and in_flight.done() and not in_flight.exception():
-            self._take_read()
-            in_flight = self.prefetch()
-        if not in_flight and self.max_draft:
+        if self.may_read_ahead:
+            self.prefetch()
             self.extend_own_draft(self.max_draft)
-        return in_flight
 
-    def draft_by(self, new_choice: Callable[[], Choose]) -> None:
-        """Let the member draft other tokens than its argmax; see `HeldSequence.new_choice`."""
-        self._held.new_choice = new_choice
+    def draft_by(self, new_sample: Callable[[], SampleFn]) -> None:
+        """Let the member draft other tokens than its argmax; see `SequenceReads.new_sample`."""
+        self.reads.new_sample = new_sample
 
     def extend_own_draft(self, num: int) -> None:
         """Let the member read its own likely tokens: at most `num` beyond what was fed."""
-        if self._held.stage is Stage.DRAFT or self._has_read_all:
-            self._held.draft(num)
+        if num and (ids := self._all_ids) is not None:
+            self.reads.draft_ahead(ids, num)
 
     def next_draft_id(self) -> int | None:
-        """The member's likely token after all that was fed, if it has drafted just that; None = not known.
-
-        If it has drafted something else, it begins to read what is uncomputed.
-        """
-        if self._held.stage is not Stage.DRAFT:
-            return None
-        in_flight = self.prefetch()
-        if not in_flight or not in_flight.done() or in_flight.exception() or not self._has_read_all:
-            return None
-        return in_flight.result().draft_id
+        """The member's likely token after all that was fed, if it has drafted just that; None = not known."""
+        ids = self._all_ids
+        return None if ids is None else self.reads.drafted_after(ids)
 
     @property
-    def _has_read_all(self) -> bool:
-        """Whether a pass over everything fed, in its likely spelling, is done or under way."""
+    def _likely_ids(self) -> IdsN:
+        """The likely spelling of what was fed, as far as it is whole; () = nothing is missed."""
+        boundary, ids, _ = self.text.spelling()
+        return boundary.path + ids if ids else ()
+
+    @property
+    def _all_ids(self) -> IdsN | None:
+        """The likely spelling of all that was fed; None if the member may be inside a token or a character."""
         boundary, ids, rest = self.text.spelling()
-        if self._held.stage is Stage.REJECTED or self.text.rest or rest:
-            return False
-        return bool(self.text.missed or self.text.is_at_boundary) and self._held.holds(boundary, ids)
+        is_whole = not (self.text.rest or rest) and (self.text.missed or self.text.is_at_boundary)
+        return boundary.path + ids if is_whole else None
 
     def _catch_up(self) -> None:
         if self.text.missed:
             self.text.catch_up()
             self.draft.invalidate()
-
-    def _take_read(self) -> ReadResult | None:
-        covers = self.text.covers
-        return self._held.take((covers.unread or [covers.last])[0].num_ids)

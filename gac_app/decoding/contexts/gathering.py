@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 
 from gac_app.decoding.contexts.context import MemberContext
@@ -25,25 +25,18 @@ class _Wait:
 
     Args:
         timeout_s: for which a member may read nothing while it is waited for.
-        idle: contexts that prefetch meanwhile.
     """
 
-    def __init__(
-        self,
-        timeout_s: float,
-        stopped: threading.Event,
-        asked: SequenceOf[MemberContext],
-        idle: SequenceOf[MemberContext],
-    ) -> None:
-        self._timeout_s, self._stopped, self._asked, self._idle = timeout_s, stopped, asked, idle
+    def __init__(self, timeout_s: float, stopped: threading.Event, asked: SequenceOf[MemberContext]) -> None:
+        self._timeout_s, self._stopped, self._asked = timeout_s, stopped, asked
         self._progress = dict.fromkeys(asked, -1)
         self._seen_at = dict.fromkeys(asked, 0.0)  # when it last was another one
         self._note_progress()
 
     def until_done(self, future: Future[ReadResult], context: MemberContext) -> None:
         while not future.done():
-            self._wait(future)
-            if future.done():
+            with suppress(TimeoutError):
+                future.exception(POLL_S)
                 break
             if self._stopped.is_set():
                 future.cancel()
@@ -59,15 +52,6 @@ class _Wait:
             if (progress := context.progress) != self._progress[context]:
                 self._progress[context], self._seen_at[context] = progress, time.monotonic()
 
-    def _wait(self, future: Future[ReadResult]) -> None:
-        """Wait a moment, or until the future is done; idle contexts prefetch."""
-        if self._idle:
-            in_flight = [under_way for context in self._idle if (under_way := context.prefetch_and_draft())]
-            wait([future, *(under_way for under_way in in_flight if not under_way.done())], POLL_S, FIRST_COMPLETED)
-        else:
-            with suppress(TimeoutError):
-                future.exception(POLL_S)
-
 
 def gather(
     contexts: Iterable[MemberContext],
@@ -79,17 +63,16 @@ def gather(
     """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
-        idle: contexts of members that are not asked; they prefetch while the others are waited for.
+        idle: contexts of members that are not asked; they read along.
         meanwhile: called with the names of the members that have answered while others are still waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
     """
     asked = [(context, context.ask()) for context in contexts]
-    waiting = _Wait(timeout_s, stopped, [context for context, _ in asked], idle)
-    if not any(future and not future.done() for _, future in asked):  # nobody is waited for
-        for context in idle:
-            context.prefetch_and_draft()
+    waiting = _Wait(timeout_s, stopped, [context for context, _ in asked])
+    for context in idle:
+        context.read_along()
     steps: dict[str, MemberStep] = {}
     errors: dict[str, MemberError] = {}
     by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last

@@ -4,12 +4,8 @@ from gac_app.decoding.distribution.mixed_distribution import MixedDistribution, 
 from gac_app.decoding.distribution.partial_distribution import Ask, PartialDistribution, Told
 from gac_app.decoding.distribution.ranking import rank_of, top_k
 from gac_app.decoding.distribution.read_result import (
-    Choose,
-    MayDraft,
     MemberStep,
-    PendingRead,
     ReadResult,
-    Stage,
     distributions_of,
 )
 from gac_app.decoding.distribution.token_distribution import CLEARLY, BoundsB, TokenDistribution, Top
@@ -18,14 +14,10 @@ __all__ = [
     "CLEARLY",
     "Ask",
     "BoundsB",
-    "Choose",
-    "MayDraft",
     "MemberStep",
     "MixedDistribution",
     "PartialDistribution",
-    "PendingRead",
     "ReadResult",
-    "Stage",
     "TokenDistribution",
     "Told",
     "Top",

@@ -152,7 +152,7 @@ class Stepper:
 
     def prefetch(self) -> None:
         """Start the reads that the next step is sure to need."""
-        self._drafter.prefetch(*self._in_order_asked())
+        self._drafter.prefetch(self._in_order_asked()[0])
 
     def close(self) -> None:
         """Free the members' sequences."""

@@ -33,7 +33,7 @@ from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, PromptForks, log_mean, log_sum
-from gac_app.models.base import Sequence
+from gac_app.models.base import ForwardRequest, Sequence
 from gac_app.vocab.union import UnionVocabulary
 
 _IS_BOUNDARY = 0.9  # a place where a token ends with this probability is a boundary
@@ -75,7 +75,7 @@ def read_text(
     stopped: threading.Event | None,
     ids_at_once: int,
 ) -> TextProbs:
-    """Read `text` after the ids of `sequence`, at least the last of which is uncomputed.
+    """Read `text` after the prompt of `sequence`.
 
     Args:
         timeout_s: of one read.
@@ -128,15 +128,15 @@ def distributions(
     stopped: threading.Event | None,
     ids_at_once: int,
 ) -> Iterator[TokenDistribution]:
-    """The distribution before each of `ids`. Raises SessionStopped at the next read once `stopped` is set."""
+    """The distribution before each of `ids`, which follow the prompt. Raises SessionStopped once `stopped` is set."""
+    context = sequence.prompt
     for start in range(0, len(ids), ids_at_once):
         if stopped and stopped.is_set():
             raise SessionStopped
-        chunk = ids[start : start + ids_at_once]
-        sequence.extend(chunk[:-1])
-        result = awaited(member, sequence, member.read(sequence, num_logits=len(chunk), with_logs=True), timeout_s)
-        sequence.extend(chunk[-1:])
-        yield from result.distributions
+        chunk = tuple(ids[start : start + ids_at_once])
+        read = member.read(ForwardRequest(sequence, context + chunk[:-1], len(chunk), with_logs=True))
+        yield from awaited(member, sequence, read, timeout_s).distributions
+        context += chunk
 
 
 def _add_boundary(probs: TextProbs, start: int, log_probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:

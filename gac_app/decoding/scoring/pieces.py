@@ -15,7 +15,7 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
-from gac_app.models.base import Sequence, Share
+from gac_app.models.base import ForwardRequest, Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
@@ -76,7 +76,7 @@ class PromptForks:
 
     @contextmanager
     def sequences(self) -> Generator[list[Sequence], None, None]:
-        """A new sequence of each member that holds the prompt, with its last id uncomputed."""
+        """A new sequence of each member for what follows the prompt, of which all but the last id is computed."""
         if not self._read:
             self._read_prompt()
         forked: list[Sequence] = []
@@ -84,10 +84,9 @@ class PromptForks:
             for member, own, sequence in zip(self.members, self.ids, self._read, strict=True):
                 if sequence:
                     forked.append(member.fork(sequence))
-                    forked[-1].num_fixed = sequence.num_fixed
+                    forked[-1].prompt = tuple(own)
                 else:
-                    forked.append(member.open([], self.share, is_reproducible=self.is_reproducible))
-                forked[-1].extend(own[-1:])
+                    forked.append(member.open(own, self.share, is_reproducible=self.is_reproducible))
             yield forked
         finally:
             for member, sequence in zip(self.members, forked, strict=False):
@@ -102,7 +101,8 @@ class PromptForks:
             for member, own in zip(self.members, self.ids, strict=True)
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
-        for member, sequence, result in [(member, sequence, member.read(sequence)) for member, sequence in held]:
+        reads = [(m, sequence, m.read(ForwardRequest(sequence, sequence.prompt))) for m, sequence in held]
+        for member, sequence, result in reads:
             self.awaited(member, sequence, result)
 
     def awaited(self, member: Member, sequence: Sequence, result: Future[ReadResult]) -> ReadResult:
@@ -171,9 +171,12 @@ def read_steps(
     """
     is_stable = True
     with forks.sequences() as sequences:
+        contexts = [sequence.prompt for sequence in sequences]
         for start in range(0, len(token_ids), forks.ids_at_once):
             chunk = list(token_ids[start : start + forks.ids_at_once])
-            distributions = _read_chunk(forks, sequences, chunk)
+            spelt = [[member.mapping.feed(token_id) for token_id in chunk] for member in forks.members]
+            distributions = _read_chunk(forks, sequences, contexts, spelt)
+            contexts = [(*ids, *chain.from_iterable(own)) for ids, own in zip(contexts, spelt, strict=True)]
             for token_id, at_step in zip(chunk, zip(*distributions, strict=True), strict=True):
                 names = (member.name for member in forks.members)
                 yield token_id, dict(zip(names, at_step, strict=True)), is_stable
@@ -192,20 +195,23 @@ def score_pieces(pieces: Iterable[PieceRead], num_bytes: int, rules: StepRules) 
     return Score(log_prob, num_bytes, num_steps, num_ensembled)
 
 
-def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int]) -> list[list[TokenDistribution]]:
-    """Each member's distribution before each union token of `chunk`."""
+def _read_chunk(
+    forks: PromptForks,
+    sequences: list[Sequence],
+    contexts: list[tuple[int, ...]],
+    spelt: list[list[tuple[int, ...]]],
+) -> list[list[TokenDistribution]]:
+    """Each member's distribution before each union token of a chunk, which it spells so after its context."""
     asked = []
-    for member, sequence in zip(forks.members, sequences, strict=True):
-        spelt = [member.mapping.feed(token_id) for token_id in chunk]
-        ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_uncomputed - 1))
-        sequence.extend([own for ids in spelt[:-1] for own in ids])
-        read = member.read(sequence, num_logits=sequence.num_uncomputed, with_logs=True)
-        asked.append((member, read, ends, sequence, spelt[-1]))
+    for member, sequence, context, own in zip(forks.members, sequences, contexts, spelt, strict=True):
+        ends = list(accumulate((len(ids) for ids in own[:-1]), initial=0))
+        ids = (*context, *chain.from_iterable(own[:-1]))
+        read = member.read(ForwardRequest(sequence, ids, num_logits=ends[-1] + 1, with_logs=True))
+        asked.append((member, sequence, read, ends))
     distributions = []
-    for member, future, ends, sequence, last in asked:
+    for member, sequence, future, ends in asked:
         result = forks.awaited(member, sequence, future)
         distributions.append([result.distributions[end] for end in ends])
-        sequence.extend(list(last))
     return distributions
 
 

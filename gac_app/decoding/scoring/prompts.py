@@ -43,7 +43,7 @@ def score_ids(
     """A member's own ids.
 
     Args:
-        sequence: empty.
+        sequence: its prompt is the first of `ids`.
 
     Raises:
         SessionStopped: soon after `stopped` is set.
@@ -51,7 +51,6 @@ def score_ids(
     mapping, union = member.mapping, member.mapping.union
     tokens = [mapping.vocabulary.token_bytes[own] or b"" for own in ids]
     scores = [TokenScore(token, None) for token in tokens[:1]]
-    sequence.extend(ids[:1])
     found = distributions(member, sequence, ids[1:], timeout_s, stopped, FEW_AT_ONCE)
     for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
         place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)

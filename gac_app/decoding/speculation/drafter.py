@@ -64,9 +64,7 @@ class Drafter:
     def feed(self, token_id: int) -> None:
         """A token was decided, and fed to the contexts."""
 
-    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+    def prefetch(self, contexts: Iterable[MemberContext]) -> None:
         """Begin the passes that the next step is sure to need, so that members compute while this step is reported."""
-        for context in sorted(first, key=lambda context: -context.usage.seconds):  # the slowest first
+        for context in sorted(contexts, key=lambda context: -context.usage.seconds):  # the slowest first
             context.prefetch()
-        for context in others:
-            context.skip_step()

@@ -109,7 +109,7 @@ class InTurnDrafter(Drafter):
         self._step.argmaxes |= {name: given.distribution.argmax_id for name, given in steps.items()}
         return steps, errors + more
 
-    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+    def prefetch(self, contexts: Iterable[MemberContext]) -> None:
         """Do nothing: the next reads are decided when the next step asks."""
 
     @property

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from functools import partial
 
-from gac_app.decoding.contexts import MemberContext
-from gac_app.decoding.distribution import Choose, TokenDistribution
+from gac_app.decoding.contexts import MemberContext, SampleFn
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
@@ -86,7 +86,7 @@ class OverlappedDrafter(Drafter):
     def drafted_by(self) -> tuple[str, ...] | None:
         return next((context.draft.made_by for context in self.alive.values() if len(context.draft)), None)
 
-    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+    def prefetch(self, contexts: Iterable[MemberContext]) -> None:
         """See `Drafter`. The others read the draft token, if there is one, in the same pass as what they have to read;
         otherwise a draft from prompt lookup. The drafting member does not read that: it would draft less by itself.
         """
@@ -99,7 +99,7 @@ class OverlappedDrafter(Drafter):
         for context in self.alive.values() if draft else ():
             if context.member.model.is_chunk_invariant and context is not self._drafting:
                 context.add_draft(draft, made_by)
-        super().prefetch(first, others)
+        super().prefetch(contexts)
 
     def _meanwhile(self, answered: Iterable[str]) -> None:
         """Extend the draft while others compute, once the drafting member is done with this step."""
@@ -108,7 +108,7 @@ class OverlappedDrafter(Drafter):
             self._drafting.extend_own_draft(self._max_draft)
 
 
-def _choice(sampler: Sampler) -> Choose:
+def _choice(sampler: Sampler) -> SampleFn:
     """What would be chosen from one member's distributions alone, from the answer's end on."""
     forked = sampler.fork()
 

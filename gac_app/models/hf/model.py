@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.base import Read
+from gac_app.models.base import ForwardRequest
 from gac_app.models.hf.attention import Chunk
 from gac_app.models.hf.forward_passes import Cache, passes_for
 from gac_app.models.hf.tokenized import TokenizedModel
@@ -47,8 +47,8 @@ class TransformersModel(TokenizedModel):
         return weights
 
     @torch.inference_mode()
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        chunks = [Chunk(self._caches[read.sequence.slot], read.sequence.uncomputed, read.num_logits) for read in reads]
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        chunks = [Chunk(self._caches[one.sequence.slot], one.uncomputed, one.num_logits) for one in requests]
         return [logits_NV.to(self.device, torch.float32) for logits_NV in self._passes.run(chunks)]
 
     def truncate(self, slot: int, length: int) -> None:

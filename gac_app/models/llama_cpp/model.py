@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import Read
+from gac_app.models.base import ForwardRequest
 from gac_app.models.hardware import in_large_pages
 from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
 from gac_app.models.llama_cpp.library import load_weights
@@ -25,7 +25,7 @@ _CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to a multiple of it
 _WORTH_FILLING = 5  # from this many steps on, gaps between their slots are filled
 _NOBODY = -1  # index of the read that a filler belongs to
 
-_Row = tuple[int, int, int, int, bool]  # read, slot, position, id, is its distribution wanted
+_Row = tuple[int, int, int, int, bool]  # request, slot, position, id, is its distribution wanted
 
 
 class LlamaCppModel(GgufModel):
@@ -83,9 +83,9 @@ class LlamaCppModel(GgufModel):
 
     # --- forward passes
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        rows: list[list[np.ndarray[Any, Any]]] = [[] for _ in reads]
-        chunks = list(_chunks(reads, self._batch_tokens))
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        rows: list[list[np.ndarray[Any, Any]]] = [[] for _ in requests]
+        chunks = list(_chunks(requests, self._batch_tokens))
         for index, chunk in enumerate(chunks):
             fillers = self._fillers(chunk)
             is_last = index == len(chunks) - 1
@@ -117,7 +117,7 @@ class LlamaCppModel(GgufModel):
         return [(_NOBODY, slot, position, chunk[0][3], True) for slot, position in zip(gaps, positions, strict=True)]
 
     def _decode(self, chunk: list[_Row]) -> list[tuple[int, int]]:
-        """Run one chunk. Returns (row of the batch, index of the read) for each wanted distribution."""
+        """Run one chunk. Returns (row of the batch, index of the request) for each wanted distribution."""
         batch = self._batch
         batch.n_tokens = len(chunk)
         batch.token[0 : len(chunk)] = [token_id for *_, token_id, _ in chunk]
@@ -152,15 +152,15 @@ def _stacked(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
 
-def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:
-    """The uncomputed ids of all reads, in batches that fit.
+def _chunks(requests: list[ForwardRequest], batch_tokens: int) -> Iterator[list[_Row]]:
+    """The uncomputed ids of all requests, in batches that fit.
 
     Single steps share batches, in the order of their slots: llama.cpp computes only consecutive, ascending slots
     together (measured: steps in slots 1 and 0, or 0 and 2, take twice as long as one; in 0 and 1, 1.5 times). A longer
     read (a prefill, or a sequence catching up) is not batched with others: it would run through other kernels, and the
     same prompt would not always give the same text.
     """
-    rows = [_rows(owner, read) for owner, read in enumerate(reads)]
+    rows = [_rows(owner, request) for owner, request in enumerate(requests)]
     steps = sorted((row[0] for row in rows if len(row) == 1), key=_slot)
     for row in (*(row for row in rows if len(row) > 1), steps):
         yield from (row[start : start + batch_tokens] for start in range(0, len(row), batch_tokens))
@@ -170,10 +170,7 @@ def _slot(row: _Row) -> int:
     return row[1]
 
 
-def _rows(owner: int, read: Read) -> list[_Row]:
-    sequence = read.sequence
-    first_wanted = len(sequence.ids) - read.num_logits
-    return [
-        (owner, sequence.slot, position, sequence.ids[position], position >= first_wanted)
-        for position in range(sequence.num_computed, len(sequence.ids))
-    ]
+def _rows(owner: int, request: ForwardRequest) -> list[_Row]:
+    slot, first_wanted = request.sequence.slot, len(request.ids) - request.num_logits
+    numbered = enumerate(request.uncomputed, request.start)
+    return [(owner, slot, position, token_id, position >= first_wanted) for position, token_id in numbered]

@@ -9,6 +9,7 @@ import math
 import mmap
 import os
 import sys
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class Chunk:
 
     slot: int
     start: int
-    ids: list[int]
+    ids: SequenceOf[int]
     num_logits: int = 1
 
     @property

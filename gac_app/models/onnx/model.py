@@ -12,7 +12,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
-from gac_app.models.base import Read
+from gac_app.models.base import ForwardRequest
 from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
 from gac_app.models.llama_cpp.library import load_weights
 from gac_app.models.onnx.layers import MOST_SHARED, Chunk, FloatArray, OnnxLayers
@@ -49,21 +49,21 @@ class OnnxModel(GgufModel):
         if not length:  # otherwise later ids overwrite it
             self._layers.forget(slot)
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        found = {id(read): self._read_apart(read) for read in reads if read.sequence.num_uncomputed > MOST_SHARED}
-        steps = [read for read in reads if id(read) not in found]
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        found = {id(one): self._read_apart(one) for one in requests if one.num_uncomputed > MOST_SHARED}
+        steps = [one for one in requests if id(one) not in found]
         if steps:
-            steps.sort(key=lambda read: read.sequence.slot)
-            logits_NV, end = self._layers.read([_chunk(read) for read in steps]), 0
-            for read in steps:
-                end += read.num_logits
-                found[id(read)] = logits_NV[end - read.num_logits : end]
-        return [torch.from_numpy(found[id(read)]) for read in reads]
+            steps.sort(key=lambda one: one.sequence.slot)
+            logits_NV, end = self._layers.read([_chunk(one) for one in steps]), 0
+            for one in steps:
+                end += one.num_logits
+                found[id(one)] = logits_NV[end - one.num_logits : end]
+        return [torch.from_numpy(found[id(one)]) for one in requests]
 
-    def _read_apart(self, read: Read) -> FloatArray:
+    def _read_apart(self, request: ForwardRequest) -> FloatArray:
         """Read in parts, since a pass needs memory for its intermediate values."""
-        whole = _chunk(read)
-        num_unwanted = len(whole.ids) - read.num_logits
+        whole = _chunk(request)
+        num_unwanted = len(whole.ids) - request.num_logits
         parts = []
         for start in range(0, len(whole.ids), self.chunk_size):
             ids = whole.ids[start : start + self.chunk_size]
@@ -76,6 +76,5 @@ class OnnxModel(GgufModel):
         self._lib.llama_model_free(self._described)
 
 
-def _chunk(read: Read) -> Chunk:
-    sequence = read.sequence
-    return Chunk(sequence.slot, sequence.num_computed, sequence.uncomputed, read.num_logits)
+def _chunk(request: ForwardRequest) -> Chunk:
+    return Chunk(request.sequence.slot, request.start, request.uncomputed, request.num_logits)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import ForwardRequest, Model, Sequence
 from gac_app.models.child_process import BUSY_STATUS
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
@@ -118,10 +118,9 @@ def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
     """Logits of the first ids in one read, of short reads after them, and of the last ids."""
     sequence = model.new_sequence()
     first, short = (_read(model, sequence, cuts, ids) for cuts in (_FIRST, _SHORT))
-    num_between = len(ids) - sum(_LAST) - len(sequence.ids)
-    if num_between > 0:
-        sequence.extend(ids[len(sequence.ids) :][:num_between])
-        model.read([Read(sequence)])
+    num_before_last = len(ids) - sum(_LAST)
+    if num_before_last > len(sequence.ids):
+        model.read([ForwardRequest(sequence, tuple(ids[:num_before_last]))])
     last = _read(model, sequence, _LAST, ids)
     model.free(sequence)
     return [first, short, last]
@@ -131,8 +130,8 @@ def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int
     """Logits of the next ids of the sequence, read in parts of these lengths."""
     found = []
     for cut in cuts:
-        sequence.extend(ids[len(sequence.ids) :][:cut])
-        found.append(model.read([Read(sequence, cut)])[0].numpy().copy())
+        request = ForwardRequest(sequence, tuple(ids[: len(sequence.ids) + cut]), cut)
+        found.append(model.read([request])[0].numpy().copy())
     return np.concatenate(found)
 
 
@@ -143,9 +142,9 @@ def _last_logits(model: Model, cuts: tuple[int, ...], ids: list[int], num: int) 
     """Logits of the last `num` of these ids, read in parts of these lengths."""
     sequence, found = model.new_sequence(), []
     for cut in cuts:
-        sequence.extend(ids[len(sequence.ids) :][:cut])
-        num_wanted = min(cut, num - (len(ids) - len(sequence.ids)))
-        logits_NV = model.read([Read(sequence, max(1, num_wanted))])[0].numpy()
+        end = len(sequence.ids) + cut
+        num_wanted = min(cut, num - (len(ids) - end))
+        logits_NV = model.read([ForwardRequest(sequence, tuple(ids[:end]), max(1, num_wanted))])[0].numpy()
         if num_wanted > 0:
             found.append(logits_NV.copy())
     model.free(sequence)
@@ -170,13 +169,14 @@ def is_batch_invariant(model: Model) -> bool:
     sequences = []
     for start in starts:
         sequences.append(model.new_sequence())
-        sequences[-1].extend(_random_ids(model, start))
-        model.read([Read(sequences[-1])])
+        model.read([ForwardRequest(sequences[-1], tuple(_random_ids(model, start)))])
     together: list[list[FloatArray]] = [[] for _ in sequences]
     for step in range(2):
-        for sequence, start in zip(sequences, starts, strict=True):
-            sequence.extend(_random_ids(model, start + 2)[start + step :][:1])
-        for index, logits_NV in enumerate(model.read([Read(sequence) for sequence in sequences])):
+        ends = [start + step + 1 for start in starts]
+        requests = [
+            ForwardRequest(one, tuple(_random_ids(model, end))) for one, end in zip(sequences, ends, strict=True)
+        ]
+        for index, logits_NV in enumerate(model.read(requests)):
             together[index].append(logits_NV.numpy().copy())
     for sequence in sequences:
         model.free(sequence)
@@ -219,8 +219,7 @@ def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
 def _read_sequences(model: Model) -> list[Sequence]:
     """Sequences for the largest pass, each with a prompt."""
     first = model.new_sequence()
-    first.extend(_random_ids(model, _PROMPT_IDS))
-    model.read([Read(first)])
+    model.read([ForwardRequest(first, tuple(_random_ids(model, _PROMPT_IDS)))])
     return [first, *(model.fork(first) for _ in range(max(_SIZES) - 1))]
 
 
@@ -228,10 +227,11 @@ def _seconds(model: Model, sequences: list[Sequence]) -> float:
     """Seconds of a pass over one step of each, by the processor's clock: others may be busy on this machine, too."""
     marks = []
     for step in range(_STEPS):
-        for sequence in sequences:
-            sequence.extend([(1000 + 31 * sequence.slot + step) % len(model.vocabulary)])
+        requests = [
+            ForwardRequest(one, (*one.ids, (1000 + 31 * one.slot + step) % len(model.vocabulary))) for one in sequences
+        ]
         marks.append(_clock())
-        model.read([Read(sequence) for sequence in sequences])
+        model.read(requests)
     marks.append(_clock())
     for sequence in sequences:
         model.rewind(sequence, _PROMPT_IDS)

@@ -20,7 +20,7 @@ import torch
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.member_config import ServerConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import ForwardRequest, Model, Sequence
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
 from gac_app.models.remote.engine import AbsentError, BusyError, Engine, RefusedError, ServerError, TopLogprobs
@@ -47,25 +47,22 @@ class RemoteModel(Model):
     _identity: str  # of the model there
     _most_wanted = 1_000_000  # single tokens, as far as is known; more are refused
 
-    def forward(self, reads: list[Read]) -> list[torch.Tensor]:
-        return [self._logits_NV(read) for read in reads]
+    def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        return [self._logits_NV(request) for request in requests]
 
-    def _logits_NV(self, read: Read) -> torch.Tensor:
-        ids = read.sequence.ids
-        ends = range(len(ids) - read.num_logits + 1, len(ids) + 1)
-        return torch.stack([self._logits_V(read.sequence, ids[:end]) for end in ends])
+    def _logits_NV(self, request: ForwardRequest) -> torch.Tensor:
+        return torch.stack([self._logits_V(request.sequence, ids) for ids in _contexts(request)])
 
-    def tell(self, read: Read) -> list[TopLogprobs]:
+    def tell(self, request: ForwardRequest) -> list[TopLogprobs]:
         """In place of `Model.read`: the likeliest tokens after the last `num_logits` ids each. Raises MemberError."""
-        ids = list(read.sequence.ids)
-        self.check_length(ids)
-        sequence, ends = read.sequence, range(len(ids) - read.num_logits + 1, len(ids) + 1)
+        self.check_length(request.ids)
+        sequence = request.sequence
         with self._failures_named():
-            if not sequence.num_computed:
+            if not sequence.ids:
                 self._check_identity(sequence)
-            steps = [partial(self._server.step, sequence.slot, ids[:end], self._num_asked) for end in ends]
+            steps = [partial(self._server.step, sequence.slot, ids, self._num_asked) for ids in _contexts(request)]
             told = [self._known(self._patiently(sequence, step)) for step in steps]
-        sequence.num_computed = len(ids)
+        sequence.ids = request.ids
         return told
 
     def ask(self, sequence: Sequence, ids: list[int], num: int) -> TopLogprobs:
@@ -241,6 +238,12 @@ def _use_once_there(model: RemoteModel, server: Engine, request: LoadRequest, nu
         except AbsentError as error:
             if not request.wait(f"{error}; it is asked again until it answers"):
                 raise
+
+
+def _contexts(request: ForwardRequest) -> list[list[int]]:
+    """The ids before each of the wanted distributions."""
+    ids = list(request.ids)
+    return [ids[:end] for end in range(len(ids) - request.num_logits + 1, len(ids) + 1)]
 
 
 def _unknown(top: TopLogprobs) -> float:

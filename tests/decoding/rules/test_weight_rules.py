@@ -16,7 +16,7 @@ from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, 
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import RuleError
-from gac_app.models.base import Read
+from gac_app.models.base import ForwardRequest
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
@@ -105,11 +105,11 @@ class Scored(FakeModel):
     stop: Callable[[], None]
     num_passes = 0
 
-    def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        if reads[0].num_logits > 1:
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        if requests[0].num_logits > 1:
             self.num_passes += 1
             self.stop()
-        return super().read(reads)
+        return super().read(requests)
 
 
 def test_a_stopped_answer_reads_no_further_in_its_prompt() -> None:
