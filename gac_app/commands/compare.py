@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from gac_app.commands.options import ConfigOption, JsonOption, load, warn
 from gac_app.commands.setting_options import takes_settings
@@ -49,7 +49,8 @@ def compare(
     warn(without_effect(settled.settings, changes))
     prompts = parse_prompts(sys.stdin.read() if file == "-" else read_text(Path(file), "prompts"), _MAX_PROMPTS)
     logging.getLogger("gac_app").setLevel(logging.WARNING)
-    failed, table = [], _table(settled)
+    columns = [Column(name, overflow="fold") for name in ("Prompt", _ENSEMBLE, *settled.member_names)]
+    failed, table = [], Table(*columns, show_lines=True)
     try:
         for number, (prompt, answers) in enumerate(_answered(settled, prompts), start=1):
             print(f"{number} of {len(prompts)} prompts", file=sys.stderr, flush=True)
@@ -94,10 +95,3 @@ def _answer(ensemble: Ensemble, prompt: str, **how: Any) -> Told:
 
 def _shown(answer: Told) -> str:
     return f"[{answer['error']}]" if answer["error"] else str(answer["text"]).strip()
-
-
-def _table(config: Config) -> Table:
-    table = Table("Prompt", _ENSEMBLE, *config.member_names, show_lines=True)
-    for column in table.columns:
-        column.overflow = "fold"
-    return table

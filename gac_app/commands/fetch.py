@@ -49,9 +49,10 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
     found: dict[str, ModelFiles] = {}
     unreachable: set[str] = set()
     members, log = Members(config), StateLog()
+    console = Console(stderr=True, markup=False, highlight=False)
     # Names and notices come from a config, so they must not be taken for rich's markup.
     columns = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[words]}")]
-    with Progress(columns[0], BarColumn(), columns[1], console=_console()) as bars:
+    with Progress(columns[0], BarColumn(), columns[1], console=console) as bars:
         for member in config.members:
             if member.is_random or member.of:
                 continue  # random models have no files, views none of their own
@@ -70,10 +71,6 @@ def _fetch(config: Config) -> dict[str, ModelFiles]:
             if member.notice:
                 bars.console.print(f"{member.name}: {member.notice}")
     return found
-
-
-def _console() -> Console:
-    return Console(stderr=True, markup=False, highlight=False)
 
 
 def _size_bytes(path: Path) -> int:

@@ -14,7 +14,7 @@ from gac_app.commands.options import ConfigOption, JsonOption, load, warn
 from gac_app.commands.setting_options import takes_settings
 from gac_app.config import Config
 from gac_app.decoding.rules import without_effect
-from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 from gac_app.settings import RULE_PARAMS, Settings
 
@@ -64,24 +64,20 @@ def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **ho
     rules = _rules(how["settings"], how["alone"])
     with closing(load_ensemble(config)) as ensemble, closing(ensemble.generate(text, **how)) as events:
         for event in events:
-            print(_json_line(event, rules) if as_json else _shown(event), end="\n" if as_json else "", flush=True)
             finished = event
+            if as_json:
+                line = _token(event) if isinstance(event, TokenEvent) else {**_finished(event), "rules": rules}
+                print(json.dumps(line, ensure_ascii=False), flush=True)
+            elif isinstance(event, TokenEvent):
+                print(event.text, end="", flush=True)
     if isinstance(finished, FinishedEvent):
         if not as_json:
             print(f"\n{_summary(finished)}", file=sys.stderr)
             if with_digest:
-                print(_digest(finished), file=sys.stderr)
+                word = "reproducible" if finished.is_reproducible else "not reproducible"
+                print(f"digest {finished.digest}, {word}", file=sys.stderr)
         if finished.reason is FinishReason.ERROR:
             raise GacError(finished.detail)
-
-
-def _shown(event: Event) -> str:
-    return event.text if isinstance(event, TokenEvent) else ""
-
-
-def _json_line(event: Event, rules: dict[str, Any]) -> str:
-    line = _token(event) if isinstance(event, TokenEvent) else {**_finished(event), "rules": rules}
-    return json.dumps(line, ensure_ascii=False)
 
 
 def _rules(settings: Settings, alone: str | None) -> dict[str, Any]:
@@ -130,7 +126,3 @@ def _summary(event: FinishedEvent) -> str:
         f"[{event.reason.value}{why}: {event.num_tokens} tokens, {event.num_ensembled} ensembled, "
         f"{event.tokens_per_s:.1f} tokens/s; forward passes: {forwards}]"
     )
-
-
-def _digest(event: FinishedEvent) -> str:
-    return f"digest {event.digest}, {'reproducible' if event.is_reproducible else 'not reproducible'}"

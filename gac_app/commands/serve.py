@@ -47,18 +47,14 @@ def serve(
         return
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     settled = settled.model_copy(update={"server": settled.server.model_copy(update=given)})
-    run(settled, logs_json=log_format == "json")
-
-
-def run(config: Config, *, logs_json: bool = False) -> None:
-    """Build the services and serve until told to stop. The log has no visitor's text."""
     from gac_app.server.logs import texts_kept_out
 
-    with texts_kept_out():
-        _run(config, logs_json)
+    with texts_kept_out():  # the log has no visitor's text
+        _run(settled, log_format == "json")
 
 
 def _run(config: Config, logs_json: bool) -> None:
+    """Build the services and serve until told to stop."""
     from gac_app import bootstrap
 
     # With the page and Gradio, this takes seconds; the loading of the members would slow it down.

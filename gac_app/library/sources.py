@@ -35,7 +35,7 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
     changes = {key: value for key, value in changes.items() if value}
     if isinstance(source, Config):
         return source.model_copy(update=changes), {}
-    if source is None or _is_file(source):
+    if source is None or (isinstance(source, str | Path) and Path(source).suffix in (".yaml", ".yml")):
         config = read_config(None if source is None else Path(str(source)), os.environ)
         return config_of({**config.model_dump(), **changes}, Path()) if changes else config, {}
     overrides = environment_overrides(os.environ)
@@ -51,10 +51,6 @@ def described(source: Source, **changes: Any) -> tuple[Config, InHand]:
         if isinstance(item, tuple):
             in_hand[member["name"]] = item
     return config_of({"members": members, **changes}, Path(), overrides), in_hand
-
-
-def _is_file(source: Any) -> bool:
-    return isinstance(source, str | Path) and Path(source).suffix in (".yaml", ".yml")
 
 
 def _member(item: Any, taken: Sequence[str]) -> dict[str, Any]:
