@@ -23,9 +23,9 @@ from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import (
     FEW_AT_ONCE,
     PromptForks,
-    ReadTexts,
     Score,
     Scorer,
+    SingleFlightCache,
     TextScorer,
     TokenScore,
     prompt_key,
@@ -60,7 +60,7 @@ class Ensemble:
         self.are_apart = are_apart
         self._requests = Requests(self.members, config)
         self._schedules = Schedules()
-        self._read_texts = ReadTexts()
+        self._read_texts = SingleFlightCache()
 
     @property
     def union(self) -> UnionVocabulary:

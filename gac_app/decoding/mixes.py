@@ -13,7 +13,7 @@ from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, rules_key
+from gac_app.decoding.scoring import Mix, PromptForks, Score, Scorer, SingleFlightCache, rules_key
 from gac_app.decoding.tokenizer import document_start
 from gac_app.models.base import Share
 from gac_app.settings import Settings
@@ -59,7 +59,7 @@ def _score_alone(member: Member, settings: Settings, text: str, share: Share, st
     mix = Mix(Gate(), combiner_of([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
     ids, timeout_s = [document_start(member)], settings.step_timeout_s
     with closing(PromptForks([member], ids, timeout_s, share, is_reproducible=is_fixed, stopped=stopped)) as forks:
-        scorer = Scorer(forks, (), mix, ReadTexts())
+        scorer = Scorer(forks, (), mix, SingleFlightCache())
         return scorer.by_pieces(bytes_of(text)) if text else Score(0.0, 0, 0, 0)
 
 

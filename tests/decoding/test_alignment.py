@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import (
-    _are_contested,
-    contested_tokens,
+from gac_app.decoding.alignment.boundary_conflict import (
+    _are_conflicts,
+    boundary_conflicts,
     ends_there,
     goes_on,
     merge,
@@ -45,7 +45,7 @@ def member_step(
 
 
 def contested_ranges(steps: dict[str, Any], weights: dict[str, float], union: UnionVocabulary) -> list[range]:
-    found = contested_tokens({name: step.distribution for name, step in steps.items()}, weights, union) or []
+    found = boundary_conflicts({name: step.distribution for name, step in steps.items()}, weights, union) or []
     assert all(one.is_sure for one in found), "of whole distributions"
     return [one.ids for one in found]
 
@@ -94,7 +94,7 @@ def test_when_members_cut_differently(
 ) -> None:
     for order in (slice(None), slice(None, None, -1)):
         bounds = [((np.array([ends]),) * 2, (np.array([begun - ends]),) * 2) for ends, begun in cuts[order]]
-        is_sure, may_be, _ = _are_contested(bounds, np.array(weights[order])[:, None])
+        is_sure, may_be, _ = _are_conflicts(bounds, np.array(weights[order])[:, None])
         assert (bool(is_sure[0]), bool(may_be[0])) == (is_contested, is_contested)
 
 

@@ -97,7 +97,7 @@ def answer(toys: list[Toy], union: UnionVocabulary, constraints: Constraints) ->
         contested: list[bytes] = []
         for piece in union.tokens:  # in order, so that the shorter ones come first
             is_inside = any(piece.startswith(other) for other in contested)
-            if not is_inside and piece not in apart and is_contested(piece, merging, weights, union):
+            if not is_inside and piece not in apart and is_conflict(piece, merging, weights, union):
                 contested.append(piece)
         for piece in contested:
             inside = {p for p in mean if p.startswith(piece) and p not in apart}
@@ -125,7 +125,7 @@ def answer(toys: list[Toy], union: UnionVocabulary, constraints: Constraints) ->
         text += chosen
 
 
-def is_contested(piece: bytes, said: list[tuple[Probs, Probs]], weights: list[float], union: UnionVocabulary) -> bool:
+def is_conflict(piece: bytes, said: list[tuple[Probs, Probs]], weights: list[float], union: UnionVocabulary) -> bool:
     likely = {p for probs, _ in said for p in sorted(probs, key=lambda p: -probs[p])[:8] if probs[p] >= 0.001}
     if piece not in likely.union(*(part for _, part in said)) or not any(
         token.startswith(piece) and token != piece for token in union.tokens

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -237,17 +236,6 @@ def test_the_ends_of_the_scale_are_absolute() -> None:
         TokenBias(dict.fromkeys(range(4), -100))(probs_U)
 
 
-@pytest.mark.parametrize("mode", ["gate", "every-step", "agreement"])
-def test_a_bias_holds_at_every_step(mode: str) -> None:
-    ensemble = make(1, 2)
-    wanted, banned = ensemble.union.ids[b"model"], ensemble.union.end_id
-    steps, _ = decoded(ensemble, mode=mode, logit_bias={wanted: 100})
-    assert {step.token for step in steps} == {b"model"}
-    free, _ = decoded(ensemble, mode=mode)
-    steps, _ = decoded(ensemble, mode=mode, logit_bias={free[0].token_id: -100, banned: -100})
-    assert free[0].token not in {step.token for step in steps}
-
-
 def test_a_member_alone_has_ids_of_its_own() -> None:
     ensemble = make(1, 2)
     vocabulary = ensemble.members["m1"].mapping.vocabulary
@@ -278,11 +266,3 @@ def test_a_bias_that_is_none_is_refused(bias: dict[int, float]) -> None:
     with pytest.raises(RequestError) as refusal:
         ensemble.request("Hello", ensemble.config.settings_from({"logit_bias": bias}))
     assert refusal.value.field.startswith("logit_bias")
-
-
-def test_what_is_not_constrained_stays_greedy() -> None:
-    assert Settings().is_greedy
-    for is_biased, has_schema in product([False, True], repeat=2):
-        settings = Settings(logit_bias={1: 1} if is_biased else {}, json_schema={} if has_schema else None)
-        assert settings.is_constrained == (is_biased or has_schema) != settings.is_greedy
-        assert not Settings(**{**settings.model_dump(), "temperature": 1}).is_greedy

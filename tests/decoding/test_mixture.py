@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import merge
+from gac_app.decoding.alignment.boundary_conflict import merge
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
@@ -56,7 +56,7 @@ def test_all_that_is_told_is_so_of_the_whole(
     weights = torch.softmax(logits[:, 0], 0).tolist()
     expected = {f"m{i}": member_step(probs_U) for i, probs_U in enumerate(distributions)}
     mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()))
-    mixture.contested = ranges(lengths, size)
+    mixture.conflicts = ranges(lengths, size)
     found, largest = mixture.argmax_id, mixture.largest(5)
     assert mixture.probs_U[found] >= mixture.probs_U.max() * (1 - 1e-6)
     values = mixture.probs_U.sort(descending=True).values

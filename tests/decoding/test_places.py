@@ -42,13 +42,13 @@ PLANTS: dict[str, Callable[[Any], Any]] = {
     "UnionVocabulary.ids_of": wrapped(without_some),
     "Gate.decide": wrapped(lambda decision, *_: replace(decision, is_open=not decision.is_open)),
     "Combiner.shares": wrapped(lambda shares, *_: dict(zip(shares, [*list(shares.values())[::-1]], strict=True))),
-    "contested_tokens": wrapped(lambda *_: []),
+    "boundary_conflicts": wrapped(lambda *_: []),
     "Mixture.choose": wrapped(lambda chosen, *_: max(0, chosen - 1)),
     "_random_bits": wrapped(lambda bits, *_: ~bits),
     "Schedules.of": wrapped(lambda *_: Drafter),
 }
 UNTOUCHED = {  # paths that do not need what is there
-    "contested_tokens": {"scored"},
+    "boundary_conflicts": {"scored"},
     "Mixture.choose": {"scored"},
     "_random_bits": {"greedy", "told", "scored"},
     "Schedules.of": {*PATHS} - {"drafted"},

@@ -36,40 +36,22 @@ def reference(probs: list[float], settings: Settings) -> dict[int, float]:
     return {i: p / total for i, p in nucleus}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"temperature": 1.0},
-        {"temperature": 0.5},
-        {"temperature": 1.0, "top_k": 3},
-        {"temperature": 1.0, "top_p": 0.8},
-        {"temperature": 2.0, "top_p": 0.5, "top_k": 5},
-        {"temperature": 1.0, "min_p": 0.3},
-    ],
+@given(
+    seed=st.integers(0, 1000),
+    temperature=st.sampled_from([0.5, 1.0, 2.0]),
+    top_k=st.sampled_from([0, 3, 2000]),
+    top_p=st.sampled_from([0.3, 0.9, 1.0]),
+    min_p=st.sampled_from([0.0, 0.2]),
 )
-def test_draws_follow_the_filtered_distribution(changes: dict[str, Any]) -> None:
-    probs = torch.tensor([0.02, 0.31, 0.07, 0.18, 0.05, 0.26, 0.11])
-    settings = Settings(seed=3, **changes)
-    sampler = Sampler(settings)
-    num_draws = 4000
-    counts = torch.bincount(torch.tensor([sampler.choose(probs) for _ in range(num_draws)]), minlength=len(probs))
-    expected = reference(probs.tolist(), settings)
-    for token_id in range(len(probs)):
-        share = expected.get(token_id, 0.0)
-        bound = 4 * (share * (1 - share) / num_draws) ** 0.5  # four standard deviations
-        assert abs(float(counts[token_id]) / num_draws - share) <= bound
-
-
-@given(seed=st.integers(0, 1000), top_p=st.sampled_from([0.3, 0.9, 1.0]), min_p=st.sampled_from([0.0, 0.2]))
-def test_candidates_are_those_of_a_full_sort(seed: int, top_p: float, min_p: float) -> None:
-    logits = torch.randn(5000, generator=torch.Generator().manual_seed(seed)) * 2
-    probs = torch.softmax(logits, 0)
-    settings = Settings(temperature=1.0, top_p=top_p, min_p=min_p)
+def test_what_the_filters_keep_is_that_of_a_full_sort(
+    seed: int, temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    probs = torch.softmax(torch.randn(5000, generator=torch.Generator().manual_seed(seed)) * 2, 0)
+    settings = Settings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     probs_C, _, ids_C = Sampler(settings)._kept(probs, probs)
     # Where a sum meets a limit to the last bit of float32, one candidate more or less may be left.
     assert len(set(ids_C.tolist()) ^ set(reference(probs.tolist(), settings))) <= 1
-    assert torch.equal(probs_C, probs[ids_C])
+    assert probs_C.tolist() == pytest.approx((probs[ids_C] ** (1 / temperature)).tolist())
 
 
 def test_top_p_counts_within_all_that_top_k_left() -> None:
@@ -161,11 +143,3 @@ def test_a_draw_is_that_from_all_tokens(seed: int, spread: float, temperature: f
     probs = torch.softmax(logits, 0)
     keys = (probs.double() ** (1 / temperature)).numpy() / exponential_noise(seed, 0, np.arange(len(probs)))
     assert Sampler(Settings(temperature=temperature, seed=seed)).choose(probs) == int(keys.argmax())
-
-
-def test_an_improbable_token_is_drawn_where_its_number_is_small() -> None:
-    """Of many such tokens, together as likely as the likeliest one."""
-    probs = torch.cat([torch.tensor([0.5]), torch.full((9000,), 0.5 / 9000)])
-    drawn = [Sampler(Settings(temperature=1.0, seed=seed)).choose(probs) for seed in range(200)]
-    assert 70 < drawn.count(0) < 130
-    assert len(set(drawn)) > 190 - drawn.count(0)

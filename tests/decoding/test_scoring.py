@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scoring import scorer
 from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, Score, longest_pieces, member_pieces
-from gac_app.decoding.scoring.scorer import ReadTexts
+from gac_app.decoding.scoring.scorer import SingleFlightCache
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -90,20 +90,6 @@ def test_a_member_alone_scores_by_the_chain_rule(seed: int, text: str) -> None:
         (score,) = ensemble.score(PROMPT, [text], alone=name, raw=True)
         assert score.log_prob == pytest.approx(chain(toy, pieces), rel=LATITUDE)
         assert (score.num_bytes, score.num_steps, score.num_ensembled) == (len(text), len(pieces), 0)
-
-
-def test_members_of_one_vocabulary_score_the_mean_of_steps() -> None:
-    members = toys(3, 2, num_words=0)
-    for alignment in ("paper", "prefix"):
-        ensemble = toy_ensemble(members, alignment=alignment, weights={"m0": 1, "m1": 3})
-        (score,) = ensemble.score(PROMPT, ["abba"], raw=True)
-        texts = [PROMPT.encode() + b"abba"[:length] for length in range(4)]
-        probs = [
-            0.25 * members[0].probs(text)[piece] + 0.75 * members[1].probs(text)[piece]
-            for text, piece in zip(texts, (b"a", b"b", b"b", b"a"), strict=True)
-        ]
-        assert score.log_prob == pytest.approx(sum(map(math.log, probs)), rel=LATITUDE)
-        assert (score.num_steps, score.num_ensembled) == (4, 4)
 
 
 def test_under_the_paper_the_likeliest_cut_counts() -> None:
@@ -279,7 +265,7 @@ def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str, steady_cl
 
 def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer, "_MAX_KEPT_BYTES", 2 * scorer._OWN_BYTES + 10)
-    read_texts, calls = ReadTexts(), []
+    read_texts, calls = SingleFlightCache(), []
 
     def once(key: str, num_bytes: int) -> str:
         return read_texts.get_or_compute(key, num_bytes, lambda: calls.append(key) or key)[0]
@@ -294,7 +280,7 @@ def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_several_ask_for_at_once_is_read_once(fails: bool) -> None:
-    read_texts, calls, waiting = ReadTexts(), [], threading.Event()
+    read_texts, calls, waiting = SingleFlightCache(), [], threading.Event()
 
     def read() -> str:
         calls.append(1)
@@ -322,16 +308,3 @@ def test_scoring_gives_all_sequences_back() -> None:
     num_free = [len(model._free_slots) for model in models]
     ensemble.score("the model", ["votes", " for"], raw=True)
     assert [len(model._free_slots) for model in models] == num_free
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-@pytest.mark.parametrize("agree", [True, False])
-def test_where_members_agree_the_gates_own_probability_counts(alignment: str, agree: bool) -> None:
-    probs = {b" the": 0.6, b"e": 0.3, b"t": 0.1}
-    others = {b" the": 0.5, b"e": 0.1, b"t": 0.4} if agree else {b" the": 0.2, b"e": 0.1, b"t": 0.7}
-    ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", others)], config_of(["a", "b"]), InlineMember)
-    settings = ensemble.config.settings_from({"mode": "agreement", "alignment": alignment})
-    (score,) = ensemble.score("x", [" the the"], settings, raw=True)
-    each = probs[b" the"] if agree else (probs[b" the"] + others[b" the"]) / 2
-    assert score.log_prob == pytest.approx(2 * math.log(each), rel=LATITUDE)
-    assert score.num_ensembled == (0 if agree else 2)

@@ -35,7 +35,7 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
             1 + int((known.probs_U > known.probs_U[own]).sum()) for own in ids
         ]
         ranges = [range(start, min(start + 5, len(union))) for start in ids]
-        cuts = known.cuts(ranges)
+        cuts = known.prefix_masses(ranges)
         assert [ends for ends, _ in cuts] == [known.ends_at(ids.start) for ids in ranges]
         assert [begun for _, begun in cuts] == [known.prob_within(ids) for ids in ranges]
         assert [begun for _, begun in cuts] == pytest.approx([float(known.probs_U[list(ids)].sum()) for ids in ranges])
@@ -54,7 +54,7 @@ def test_a_share_and_added_tokens_are_a_whole(vocab: MemberVocabulary, seed: int
     assert mixed.at(list(ids)).tolist() == pytest.approx(probs_U.tolist(), rel=1e-4, abs=1e-6)
     assert [prob for _, prob in mixed.top] == pytest.approx([prob for _, prob in whole.top], rel=1e-4, abs=1e-6)
     ranges = [range(start, min(start + 5, len(union))) for start in ids]
-    for found, expected in zip(mixed.cuts(ranges), whole.cuts(ranges), strict=True):
+    for found, expected in zip(mixed.prefix_masses(ranges), whole.prefix_masses(ranges), strict=True):
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
     torch.testing.assert_close(mixed.probs_U, probs_U, rtol=1e-4, atol=1e-6)
 

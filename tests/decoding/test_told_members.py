@@ -10,7 +10,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment import contested_tokens
+from gac_app.decoding.alignment import boundary_conflicts
 from gac_app.decoding.distribution import TokenDistribution, partial_distribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember, Member
@@ -127,12 +127,12 @@ def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None
         low_U, high_U = found.bounds_U
         assert bool((low_U <= exact.probs_U + 1e-6).all() and (exact.probs_U <= high_U + 1e-6).all())
         ranges = [union.extensions(token) for token in union.tokens]
-        cuts = zip(found.cut_bounds(ranges), exact.cut_bounds(ranges), strict=True)
+        cuts = zip(found.prefix_mass_bounds(ranges), exact.prefix_mass_bounds(ranges), strict=True)
         for (low_B, high_B), (exact_B, _) in cuts:
             assert (low_B - 1e-6 <= exact_B).all()
             assert (exact_B <= high_B + 1e-6).all()
     weights = {"m0": weight, "m1": 1 - weight}
-    surely, maybe = contested_tokens(whole, weights, union), contested_tokens(partial, weights, union)
+    surely, maybe = boundary_conflicts(whole, weights, union), boundary_conflicts(partial, weights, union)
     assert surely is not None
     if maybe is not None:
         ranges_of_all = {one.ids for one in surely}

@@ -30,12 +30,6 @@ def learn(weights: StepWeights, probs: dict[str, float], *, is_shared: bool) -> 
     weights.note({name: math.log(max(prob, 1e-30)) for name, prob in probs.items()}, is_shared=is_shared)
 
 
-def test_fixed_weights_are_given_until_a_token_is_partial() -> None:
-    weights = StepWeights(GIVEN)
-    learn(weights, {"a": 0.5, "b": 0.1}, is_shared=True)
-    assert weights.of(["a", "b"]) == GIVEN
-
-
 def test_fixed_weights_follow_evidence_within_a_stretch_only() -> None:
     weights = StepWeights(GIVEN)
     learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)

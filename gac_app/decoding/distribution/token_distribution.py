@@ -27,7 +27,7 @@ NUM_TOP = 16  # this many of each member mostly suffice to find the argmax of th
 _MANY = 256  # tokens that may be likely
 
 Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
-Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
+PrefixMass = tuple[float, float]  # of tokens that begin alike: `ends_at` of the first, the probability of all
 BoundsU = tuple[torch.Tensor, torch.Tensor]  # at least, at most; by union id
 BoundsB = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # the same, by range of tokens
 
@@ -59,7 +59,7 @@ class TokenDistribution:
         self._probs_U = probs_U
         self._log_probs_U = log_probs_U
         self._parts = parts
-        self._cuts: dict[range, Cut] = {}
+        self._prefix_masses: dict[range, PrefixMass] = {}
 
     @property
     def num_told(self) -> int:
@@ -106,10 +106,10 @@ class TokenDistribution:
         """Ask for more of the likeliest tokens. Returns whether more are known now. Raises MemberError."""
         return False
 
-    def cut_bounds(self, ranges: SequenceOf[range]) -> tuple[BoundsB, BoundsB]:
+    def prefix_mass_bounds(self, ranges: SequenceOf[range]) -> tuple[BoundsB, BoundsB]:
         """Of each range of tokens: bounds on `ends_at` of its first, and on what goes on beyond that."""
         if self.is_whole or not ranges:
-            ends_B, totals_B = np.array(self.cuts(ranges)).reshape(-1, 2).T
+            ends_B, totals_B = np.array(self.prefix_masses(ranges)).reshape(-1, 2).T
             beyond_B = np.maximum(0, totals_B - ends_B)
             return (ends_B, ends_B), (beyond_B, beyond_B)
         starts = _starts(ranges)
@@ -256,15 +256,15 @@ class TokenDistribution:
 
     def prob_within(self, ids: range) -> float:
         """The probability of a range of tokens, which may not be empty."""
-        return self.cuts([ids])[0][1]
+        return self.prefix_masses([ids])[0][1]
 
-    def cuts(self, ranges: SequenceOf[range]) -> list[Cut]:
-        """The cut of each range of tokens; no range may be empty."""
-        if new := [ids for ids in ranges if ids not in self._cuts]:
-            self._cuts.update(zip(new, self._cuts_of(new), strict=True))
-        return [self._cuts[ids] for ids in ranges]
+    def prefix_masses(self, ranges: SequenceOf[range]) -> list[PrefixMass]:
+        """The mass of each range of tokens; no range may be empty."""
+        if new := [ids for ids in ranges if ids not in self._prefix_masses]:
+            self._prefix_masses.update(zip(new, self._prefix_masses_of(new), strict=True))
+        return [self._prefix_masses[ids] for ids in ranges]
 
-    def _cuts_of(self, ranges: SequenceOf[range]) -> Iterator[Cut]:
+    def _prefix_masses_of(self, ranges: SequenceOf[range]) -> Iterator[PrefixMass]:
         if not self.is_whole or self.device.type == "cpu":
             starts = _starts(ranges)
             values = np.concatenate([self.within(ids).numpy() for ids in ranges])

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import torch
 
-from gac_app.decoding.alignment import Contested, contested_tokens, merge
+from gac_app.decoding.alignment import BoundaryConflict, boundary_conflicts, merge
 from gac_app.decoding.distribution import CLEARLY, MemberStep, TokenDistribution, rank_of, top_k
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
 from gac_app.decoding.rules.sampling import Sampler
@@ -60,20 +60,20 @@ class Mixture:
     # --- what merges
 
     @property
-    def _may_be_contested(self) -> list[Contested] | None:
-        return contested_tokens(self._merging, self.weights, self._union) if self._union else []
+    def _possible_conflicts(self) -> list[BoundaryConflict] | None:
+        return boundary_conflicts(self._merging, self.weights, self._union) if self._union else []
 
     @cached_property
-    def contested(self) -> list[range]:
+    def conflicts(self) -> list[range]:
         """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
-        found = self._may_be_contested
+        found = self._possible_conflicts
         if found is None or not all(one.is_sure for one in found):
             self._merging = {name: TokenDistribution(d.probs_U, d.partial_ids) for name, d in self._merging.items()}
-            found = self._may_be_contested
+            found = self._possible_conflicts
         return [one.ids for one in found or ()]
 
-    def is_contested(self, token_id: int) -> bool:
-        return any(token_id == ids.start for ids in self.contested)
+    def is_conflict(self, token_id: int) -> bool:
+        return any(token_id == ids.start for ids in self.conflicts)
 
     # --- the choice
 
@@ -85,11 +85,11 @@ class Mixture:
         """
         while not self.is_whole and self._is_bounded and not sampler.is_constrained:
             doubts: list[int] = []
-            if (contested := self._may_be_contested) is not None:
-                chosen, doubts = sampler.certified_choice(*self._bounds_U(contested))
-                doubts += [own for ids, _, is_sure in contested if not is_sure and chosen in ids for own in ids]
+            if (conflicts := self._possible_conflicts) is not None:
+                chosen, doubts = sampler.certified_choice(*self._bounds_U(conflicts))
+                doubts += [own for ids, _, is_sure in conflicts if not is_sure and chosen in ids for own in ids]
                 if not doubts:
-                    self.contested = [one.ids for one in contested if one.is_sure]
+                    self.conflicts = [one.ids for one in conflicts if one.is_sure]
                     return chosen
             if not (doubts and self._fetch_logprobs(doubts)) and not self._fetch_more():
                 break
@@ -109,13 +109,13 @@ class Mixture:
         """Whether bounds on the members' distributions give bounds on this one."""
         return self._combiner.is_linear or len(self.member_steps) == 1
 
-    def _bounds_U(self, contested: list[Contested]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _bounds_U(self, conflicts: list[BoundaryConflict]) -> tuple[torch.Tensor, torch.Tensor]:
         """Between these is `probs_U`."""
         bounds = {name: distribution.bounds_U for name, distribution in self._distributions.items()}
         low_U, high_U = (
             weighted_mean({name: pair[at].cpu() for name, pair in bounds.items()}, self.weights) for at in (0, 1)
         )
-        for ids, most, is_sure in contested:
+        for ids, most, is_sure in conflicts:
             if is_sure:
                 merge(low_U, [ids])
                 high_U[ids.start : ids.stop] = 0
@@ -148,7 +148,7 @@ class Mixture:
     def probs_U(self) -> torch.Tensor:
         if self._combiner.is_linear:  # for a mean, merging before and after are the same
             probs = {name: distribution.probs_U for name, distribution in self._distributions.items()}
-            return merge(self._combiner(probs, self.weights), self.contested, self._mergeable_U)
+            return merge(self._combiner(probs, self.weights), self.conflicts, self._mergeable_U)
         return self._combiner({name: self.aligned(name) for name in self.member_steps}, self.weights)
 
     def aligned(self, name: str) -> torch.Tensor:
@@ -156,7 +156,7 @@ class Mixture:
         if name not in self._aligned_by_name:
             probs_U = self.member_steps[name].distribution.probs_U
             self._aligned_by_name[name] = (
-                merge(probs_U.clone(), self.contested, self._mergeable_U) if self.contested else probs_U
+                merge(probs_U.clone(), self.conflicts, self._mergeable_U) if self.conflicts else probs_U
             )
         return self._aligned_by_name[name]
 
@@ -167,7 +167,7 @@ class Mixture:
             return self
         steps = {name: s._replace(distribution=s.distribution.estimate) for name, s in self.member_steps.items()}
         estimate = Mixture(steps, self.weights, self._combiner, self._union, self._mergeable_U)
-        estimate.contested = self.contested
+        estimate.conflicts = self.conflicts
         return estimate
 
     # --- single values: exact ones of the candidates, and what the others have at most
@@ -175,10 +175,10 @@ class Mixture:
     @property
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        if len(self.member_steps) == 1 and not self.contested:
+        if len(self.member_steps) == 1 and not self.conflicts:
             return self.gate.distribution.argmax_id
         (best, most), *others = self._likely or [(0, 0.0)]
-        if most > CLEARLY * max([self._most_of_others, *(prob for _, prob in others[:1])]):
+        if most > CLEARLY * max([self._rest_upper_bound, *(prob for _, prob in others[:1])]):
             return best
         return int(self.probs_U.argmax())
 
@@ -188,7 +188,7 @@ class Mixture:
         """
         k = min(k, len(self._top_ids))
         found = [pair for pair in self._likely[:k] if pair[1] > 0]
-        if found and (found[-1][1] >= self._most_of_others if len(found) == k else self._most_of_others == 0):
+        if found and (found[-1][1] >= self._rest_upper_bound if len(found) == k else self._rest_upper_bound == 0):
             return found
         ids = [token_id for token_id, _ in top_k(self.probs_U, k)]
         return [(token_id, prob) for token_id in ids if (prob := self.prob_of(token_id)) > 0]
@@ -200,7 +200,7 @@ class Mixture:
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
         distribution = self.member_steps[name].distribution
-        within = next((ids for ids in self.contested if token_id in ids), None)
+        within = next((ids for ids in self.conflicts if token_id in ids), None)
         if within is None:
             return distribution.prob_of(token_id)
         if self._mergeable_U is not None:
@@ -209,7 +209,7 @@ class Mixture:
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
-        if not self.contested:
+        if not self.conflicts:
             return self.member_steps[name].distribution.rank_of(token_id)
         return rank_of(token_id, self.aligned(name))
 
@@ -218,16 +218,16 @@ class Mixture:
         """The probabilities, by ascending id, of all members' top tokens and the contested tokens, without tokens that
         merge into one of these; none if the rule is not linear. On GPUs that is one transfer for each member.
         """
-        if not self._combiner.is_linear or (self._mergeable_U is not None and self.contested):
+        if not self._combiner.is_linear or (self._mergeable_U is not None and self.conflicts):
             return {}
-        apart = {token_id for token_id in self._top_ids if not any(token_id in ids for ids in self.contested)}
+        apart = {token_id for token_id in self._top_ids if not any(token_id in ids for ids in self.conflicts)}
         ids_C = sorted(apart)
-        found = dict.fromkeys(sorted(apart | {ids.start for ids in self.contested}), 0.0)
+        found = dict.fromkeys(sorted(apart | {ids.start for ids in self.conflicts}), 0.0)
         for name, weight in self.weights.items():
             distribution = self.member_steps[name].distribution
             for token_id, prob in zip(ids_C, distribution.at(ids_C).tolist(), strict=True):
                 found[token_id] += weight * prob
-            for ids, (_, total) in zip(self.contested, distribution.cuts(self.contested), strict=True):
+            for ids, (_, total) in zip(self.conflicts, distribution.prefix_masses(self.conflicts), strict=True):
                 found[ids.start] += weight * total
         return found
 
@@ -237,7 +237,7 @@ class Mixture:
         return sorted(self._candidates.items(), key=lambda pair: -pair[1])
 
     @cached_property
-    def _most_of_others(self) -> float:
+    def _rest_upper_bound(self) -> float:
         """What any token has at most that is no candidate."""
         return sum(weight * self.member_steps[name].distribution.top[-1][1] for name, weight in self.weights.items())
 

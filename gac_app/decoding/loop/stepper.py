@@ -247,7 +247,7 @@ class Stepper:
         partial: dict[str, float] = {}
         if self._is_aligned and token_id != self._union.end_id:
             ids = self._union.extensions(self._union.tokens[token_id])
-            is_contested = mixture.is_contested(token_id)
+            is_conflict = mixture.is_conflict(token_id)
             # A member that decided alone chose one of its own tokens.
             alone = next(iter(taking_part)) if len(taking_part) == 1 else ""
             partial = {
@@ -255,7 +255,7 @@ class Stepper:
                 for name, distribution in view.allowed.items()
                 if name in self.alive
                 and (
-                    is_contested
+                    is_conflict
                     or token_id in distribution.partial_ids
                     or (name != alone and len(ids) > 1 and goes_on(distribution, ids))
                 )

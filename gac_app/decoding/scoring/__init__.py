@@ -2,15 +2,15 @@
 
 from gac_app.decoding.scoring.pieces import FEW_AT_ONCE, PromptForks, Score
 from gac_app.decoding.scoring.prompts import TextScorer, TokenScore, score_ids
-from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, prompt_key, rules_key
+from gac_app.decoding.scoring.scorer import Mix, Scorer, SingleFlightCache, prompt_key, rules_key
 
 __all__ = [
     "FEW_AT_ONCE",
     "Mix",
     "PromptForks",
-    "ReadTexts",
     "Score",
     "Scorer",
+    "SingleFlightCache",
     "TextScorer",
     "TokenScore",
     "prompt_key",

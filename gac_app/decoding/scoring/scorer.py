@@ -39,7 +39,7 @@ def prompt_key(ids: list[list[int]], *, is_reproducible: bool) -> bytes:
     return hashlib.sha256(repr((ids, is_reproducible)).encode()).digest()
 
 
-class ReadTexts:
+class SingleFlightCache:
     """A cache of recent reads, with the seconds that they took."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Scorer:
     forks: PromptForks
     prompt_key: Hashable
     mix: Mix
-    read_texts: ReadTexts
+    read_texts: SingleFlightCache
 
     def by_bytes(self, text: bytes) -> Score:
         """The score with alignment `prefix`."""

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment import contested_tokens
+from gac_app.decoding.alignment import boundary_conflicts
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.rules.combiner import Combiner
@@ -46,7 +46,7 @@ def geometric(members: list[Toy], weights: list[float], text: bytes, union: Unio
     names = [str(index) for index in range(len(members))]
     probs_MU = torch.tensor([[probs.get(token, 0.0) for token in tokens_of(union)] for probs in expected])
     known = {name: TokenDistribution(probs_U) for name, probs_U in zip(names, probs_MU, strict=True)}
-    ranges = [one.ids for one in contested_tokens(known, dict(zip(names, weights, strict=True)), union) or ()]
+    ranges = [one.ids for one in boundary_conflicts(known, dict(zip(names, weights, strict=True)), union) or ()]
     product: dict[bytes, float] = {}
     for index, token in enumerate(tokens_of(union)):
         ids = next((ids for ids in ranges if index in ids), range(index, index + 1))

@@ -17,7 +17,6 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.sampling import Sampler, exponential_noise
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.executors.threads import ThreadMember
 from gac_app.settings import Settings
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
@@ -63,12 +62,6 @@ def test_tokens_and_members_have_the_distribution_of_the_mean() -> None:
                         for one in "ab" for two in "ab"}) < 16.3  # fmt: skip
 
 
-def test_first_tokens_over_seeds_are_the_means() -> None:
-    ensemble = fixed()
-    found = Counter(answer(ensemble, seed=seed, max_new_tokens=1)[0][0].token for seed in range(300))
-    assert chi_squared(found, {token: (PROBS_A[token] + PROBS_B[token]) / 2 for token in PROBS_A}) < 13.8
-
-
 def test_a_draw_by_hand() -> None:
     """The member whose share, divided by its exponential number, is the largest."""
     luck_a, luck_b = exponential_noise(7, 0, np.array([-1, -2]))
@@ -86,12 +79,6 @@ def test_a_token_takes_one_pass_of_one_member(fakes: Ensemble) -> None:
     num_ids = {name: usage.num_tokens_read for name, usage in finished.members.items()}
     assert all(num_ids[name] > number for name, number in drawn.items()), "each has caught up on what others wrote"
     assert finished.num_ensembled == len(steps)
-
-
-def test_the_same_seed_draws_the_same_members_and_text(fakes: Ensemble) -> None:
-    (steps, one), (_, again), (others, _) = (answer(fakes, seed=seed) for seed in (3, 3, 4))
-    assert (one.digest, one.text) == (again.digest, again.text)
-    assert [step.drawn for step in steps] != [step.drawn for step in others]
 
 
 def test_the_gate_decides_alone_where_it_is_sure(fakes: Ensemble) -> None:
@@ -145,15 +132,3 @@ def test_another_is_drawn_where_the_drawn_one_is_lost(faulty: str, how: dict[str
     assert (finished.reason, steps[-1].dropped) == (FinishReason.LENGTH, (faulty,))
     assert faulty not in {step.drawn for step in steps if step.dropped}
     assert [model.num_held for model in models] == [0, 0, 0]
-
-
-def test_a_branch_replays_what_was_drawn(fakes: Ensemble) -> None:
-    steps, _ = answer(fakes)
-    branched, finished = answer(fakes, Branch(tuple(steps[:5]), b"e"))
-    assert [step.drawn for step in branched[:5]] == [step.drawn for step in steps[:5]]
-    assert finished.num_tokens == 24
-
-
-def test_a_stored_step_knows_who_was_drawn(fakes: Ensemble) -> None:
-    steps, _ = answer(fakes, max_new_tokens=2)
-    assert [step_from_json(step_to_json(step)).drawn for step in steps] == [step.drawn for step in steps]

@@ -35,8 +35,8 @@ BoolsB = npt.NDArray[np.bool_]
 FloatsB = npt.NDArray[np.float64]
 
 
-class Contested(NamedTuple):
-    """A token that is contested, or may be.
+class BoundaryConflict(NamedTuple):
+    """A token that is contested, or may be: some members' tokens end there, others' go on.
 
     Attributes:
         ids: it and all tokens that begin with it.
@@ -49,9 +49,9 @@ class Contested(NamedTuple):
     is_sure: bool
 
 
-def contested_tokens(
+def boundary_conflicts(
     distributions: Mapping[str, TokenDistribution], weights: Mapping[str, float], union: UnionVocabulary
-) -> list[Contested] | None:
+) -> list[BoundaryConflict] | None:
     """The contested tokens, and those that may be. None = the bounds of the distributions are too wide to tell.
 
     The ranges of those that surely are do not overlap; where the distributions are whole, all surely are.
@@ -68,25 +68,26 @@ def contested_tokens(
         maybe |= known[1]
     extensions = (union.extensions(union.tokens[token_id]) for token_id in sorted(maybe - {union.end_id}))
     beginnings = [ids for ids in extensions if len(ids) > 1]
-    cuts = [distribution.cut_bounds(beginnings) for distribution in distributions.values()]
-    is_sure_B, may_be_B, most_B = _are_contested(cuts, np.array([[weights[name]] for name in distributions]))
-    found: list[Contested] = []
+    masses = [distribution.prefix_mass_bounds(beginnings) for distribution in distributions.values()]
+    is_sure_B, may_be_B, most_B = _are_conflicts(masses, np.array([[weights[name]] for name in distributions]))
+    found: list[BoundaryConflict] = []
     for at in np.flatnonzero(may_be_B).tolist():
         ids = beginnings[at]
         outer = next((other for other in found if ids.start in other.ids), None)
         if not outer or not outer.is_sure:
             is_sure = bool(is_sure_B[at]) and ids.start in sure and not outer
-            found.append(Contested(ids, float(most_B[at]), is_sure))
+            found.append(BoundaryConflict(ids, float(most_B[at]), is_sure))
     return found
 
 
-def _are_contested(cuts: list[tuple[BoundsB, BoundsB]], weights_M1: FloatsB) -> tuple[BoolsB, BoolsB, FloatsB]:
-    """Which of the beginnings surely are contested, which may be, and the most that each has, from each member's cuts.
+def _are_conflicts(masses: list[tuple[BoundsB, BoundsB]], weights_M1: FloatsB) -> tuple[BoolsB, BoolsB, FloatsB]:
+    """Which of the beginnings surely are contested, which may be, and the most that each has, from what each
+    member has there.
 
     A beginning is contested where of the members that count not all surely end there, not all go on, and the largest
     odds to end there are ten times the smallest. Fewer members have a narrower range of odds.
     """
-    (ends_low, ends_high), (on_low, on_high) = np.array(cuts).transpose(1, 2, 0, 3)  # each [M, B]
+    (ends_low, ends_high), (on_low, on_high) = np.array(masses).transpose(1, 2, 0, 3)  # each [M, B]
     low, high = weights_M1 * (ends_low + on_low), weights_M1 * (ends_high + on_high)
     counts = (low >= _LEAST_SHARE * high.sum(0)) & (ends_low + on_low > 0)
     may_count = (high >= _LEAST_SHARE * low.sum(0)) & (ends_high + on_high > 0)
@@ -119,14 +120,14 @@ def goes_on(distribution: TokenDistribution, ids: range) -> bool:
         MemberError: its server was asked for more, and failed.
     """
     while not distribution.is_whole:
-        (least_end, most_end), (least_beyond, most_beyond) = distribution.cut_bounds([ids])
+        (least_end, most_end), (least_beyond, most_beyond) = distribution.prefix_mass_bounds([ids])
         if most_end[0] * (1 - _MAY_END) <= _MAY_END * least_beyond[0]:
             return True
         if least_end[0] * (1 - _MAY_END) > _MAY_END * most_beyond[0]:
             return False
         if not distribution.fetch_logprobs(ids) and not distribution.fetch_more():
             break
-    [(ends, begun_with_it)] = distribution.cuts([ids])
+    [(ends, begun_with_it)] = distribution.prefix_masses([ids])
     return ends <= _MAY_END * begun_with_it
 
 
