@@ -60,14 +60,6 @@ class Origin(StrEnum):
     REFERENCE = "reference"  # the known answers of a task
 
 
-def outcome_of(value: object) -> Outcome:
-    """The outcome named `value`. Raises RequestError if there is none."""
-    try:
-        return Outcome(value)  # type: ignore[arg-type]
-    except ValueError:
-        raise RequestError("outcome", f"expected one of {', '.join(Outcome)}") from None
-
-
 def reasons_of(values: object, side: Side) -> list[str]:
     """A side's reasons, each once, in the order of `Reason`. Raises RequestError if one is unknown."""
     if not isinstance(values, list | tuple) or not all(value in list(Reason) for value in values):

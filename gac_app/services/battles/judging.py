@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from gac_app.arena.moderation import Cast, Moderator
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Outcome, outcome_of, reasons_of
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Outcome, reasons_of
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.records import facts_of
@@ -40,7 +40,8 @@ class Judge:
             outcome: "left", "right", "tie" or "both-bad".
             ballot: `BattleView.ballot` of the view that was judged.
         """
-        given = outcome_of(outcome)
+        if outcome not in list(Outcome):
+            raise RequestError("outcome", f"expected one of {', '.join(Outcome)}")
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
                 refuse_judged(battle)
@@ -55,7 +56,7 @@ class Judge:
                 battle.shown = shown
             try:
                 self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
-                write = self._write_vote(battle, visitor_key, given, seen)
+                write = self._write_vote(battle, visitor_key, Outcome(outcome), seen)
             except BaseException:
                 battle.shown = None
                 raise
