@@ -68,11 +68,8 @@ class Admission:
         """If the caller, its client or all together have too many events, end one of theirs that waits for a listener.
         Raises RefusedError (429) if there is none.
         """
-        assert self.page is not None  # noqa: S101 (no event without a page)
-        known = {session.hash: session for session in self.sessions.all()}
-        busy = [(event, known[event.session_hash]) for event in self.page.events() if event.session_hash in known]
         for event, session in make_room(
-            [((event, session), session.caller) for event, session in busy],
+            [((event, session), session.caller) for event, session in self._events() if session],
             caller,
             Quota(EVENTS_PER_VISITOR, self._events_per_client, MAX_EVENTS),
             lambda pair: self.sessions.abandoned_s(pair[1], pair[0].enqueue_time) > ABANDONED_S,
@@ -100,13 +97,14 @@ class Admission:
 
     async def _sweep_once(self) -> None:
         self.sessions.drop_idle()
-        if self.page is None:
-            return
-        known = {session.hash: session for session in self.sessions.all()}
-        for event in self.page.events():
-            session = known.get(event.session_hash)
+        for event, session in self._events():
             if session is None or self._is_overdue(event, session):
                 await self._end(event, session)
+
+    def _events(self) -> list[tuple[Event, Session | None]]:
+        """The page's events, each with its session, if that is still there."""
+        known = {session.hash: session for session in self.sessions.all()}
+        return [(event, known.get(event.session_hash)) for event in self.page.events()] if self.page else []
 
     def _is_overdue(self, event: Event, session: Session) -> bool:
         most_s = ABANDONED_S if self.sessions.had_listener(session, event.enqueue_time) else FIRST_LISTENER_S

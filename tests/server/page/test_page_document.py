@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
 from starlette.middleware import Middleware
 
+from gac_app.server.limits.bodies import RefusedError
 from gac_app.server.limits.callers import Callers
 from gac_app.server.page.page_document import MAX_KEPT, PATHS, PageDocument
 from gac_app.ui.requests import ACCOUNT
@@ -75,6 +76,8 @@ def test_whoever_is_signed_in_gets_a_fresh_one(client: TestClient, written: Coun
     for _ in range(2):
         client.get("/", headers={"account": "somebody"})
     assert written.total() == 3
+    with pytest.raises(RefusedError):  # each is paid for
+        [client.get("/", headers={"account": "somebody"}) for _ in range(1000)]
 
 
 @pytest.mark.parametrize(("host", "status"), FAULTS.items())
