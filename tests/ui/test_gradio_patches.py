@@ -1,4 +1,4 @@
-"""What is changed inside Gradio; of other changes, effects are seen in tests/server: test_events and test_quiet_log."""
+"""What is changed inside Gradio; of other changes, effects are seen in tests/server: test_events and test_logs."""
 
 from __future__ import annotations
 

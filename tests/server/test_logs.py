@@ -1,10 +1,13 @@
-"""No text of a visitor's in the log, and no line over and over again."""
+"""No text of a visitor's in the log, no line over and over again, and as JSON the ids and figures of runs."""
 
 from __future__ import annotations
 
 import errno
+import io
+import json
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,13 @@ from gradio import queueing
 from gac_app.errors import GacError, MemberError, ModelLoadError, VocabularyError
 from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.server import logs
-from gac_app.server.logs import PER_MINUTE, QuietLog, texts_kept_out
+from gac_app.server.logs import PER_MINUTE, JsonLines, QuietLog, log_ended, texts_kept_out
+from gac_app.services.members import Members, MemberState
 from gac_app.services.mirror.places import Place
-from tests.services.house import ALICE, House, until
+from tests.api.site import Site
+from tests.fakes import config_of
+from tests.services.conftest import house as house
+from tests.services.house import ALICE, House, answer, until
 from tests.services.mirror.test_mirror import consenting_run, mirror_of, mirrored
 
 SECRET = "a secret prompt"
@@ -61,7 +68,7 @@ def test_no_logger_tells_what_an_exception_says(kept: Kept, name: str) -> None:
             logger.info("why: %d", SECRET)  # cannot be formatted
     assert len(kept.lines) == 15
     assert SECRET not in "".join(kept.lines)
-    assert kept.lines[0].startswith("it broke: VocabularyError at test_quiet_log.py:")
+    assert kept.lines[0].startswith("it broke: VocabularyError at test_logs.py:")
 
 
 def test_no_text_forges_a_line(kept: Kept) -> None:
@@ -139,3 +146,89 @@ def test_what_is_alike_is_logged_rarely_and_counted(kept: Kept, monkeypatch: pyt
     now += 61
     logger.warning("Invalid HTTP request received.")
     assert kept.lines[-1] == "Invalid HTTP request received. [and 95 more like it]"
+
+
+# --- as JSON
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """What is logged, as JSON."""
+    told = io.StringIO()
+    handler, logger = logging.StreamHandler(told), logging.getLogger("gac_app")
+    handler.setFormatter(JsonLines())
+    handler.addFilter(QuietLog())
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield told
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+def test_a_run_that_ends_is_a_record_with_its_ids(house: House, lines: io.StringIO) -> None:
+    service = house.service()
+    service.when_ended(log_ended)
+    chat = {"model": "gac", "messages": [{"role": "user", "content": SECRET}], "max_tokens": 4}
+    with Site.over(service) as here:
+        here.client.post("/v1/chat/completions", json=chat, headers={"X-Request-Id": "mine"}).raise_for_status()
+    [record] = [json.loads(line) for line in lines.getvalue().splitlines() if "a run ended" in line]
+    assert record["request_id"] == "mine"
+    assert len(record["run_id"]) == 32
+    assert (record["answers"], record["tokens"], record["reasons"]) == (1, 4, ["length"])
+    assert SECRET not in lines.getvalue()
+
+
+def test_a_run_of_the_page_has_no_request(house: House, lines: io.StringIO) -> None:
+    service = house.service()
+    service.when_ended(log_ended)
+    run = answer(service, SECRET)
+    [record] = map(json.loads, lines.getvalue().splitlines())
+    assert (record["run_id"], record["answers"]) == (run.id, 3)
+    assert "request_id" not in record
+
+
+def test_an_exception_is_told_without_its_message(lines: io.StringIO) -> None:
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        logging.getLogger("gac_app.test").exception("it broke")
+    [record] = map(json.loads, lines.getvalue().splitlines())
+    assert record["level"] == "error"
+    assert record["message"].startswith("it broke: ValueError at test_logs.py")
+    assert SECRET not in lines.getvalue()
+
+
+# --- states of members
+
+
+def test_a_download_is_neither_silent_nor_a_flood(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    log = logs.StateLog()
+    with caplog.at_level(logging.INFO, "gac_app"):
+        log.log(MemberState("a"))
+        for tick in range(60):  # half a minute
+            now = 100 + tick / 2
+            log.log(MemberState("a", "fetching", progress=tick / 100, bytes_per_s=2e6, notice="terms"))
+        log.log(MemberState("a", "loading"))
+        log.log(MemberState("a", "loading"))
+        log.log(MemberState("a", "failed", detail="no memory"))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[:3] == ["a: waiting", "a: fetching 0 % · 2.0 MB/s (terms)", "a: fetching 10 % · 2.0 MB/s"]
+    assert lines[-2:] == ["a: loading", "a: failed: no memory"]
+    assert len(lines) == 1 + 6 + 2
+    assert caplog.records[-1].levelname == "ERROR"
+
+
+def test_every_change_of_phase_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "gac_app"):
+        members = Members(config_of(["a", "b"]), logs.StateLog().log)
+        members.set("a", "loading")
+        members.set("b", "loading")
+        members.set("a", "ready")
+        members.set_failed("no memory")
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert told == "a: waiting b: waiting a: loading b: loading a: ready a: failed: no memory b: failed: no memory"
