@@ -14,6 +14,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -159,23 +160,22 @@ class RequestLimit:
             return
         client, started = client_in(scope), list[Message]()
         cost, max_bytes = next(limits for begin, limits in LIMITS.items() if scope["path"].startswith(begin))
-        num_bytes, is_whole = 0, False
+        num_bytes = 0
 
         async def paid() -> Message:
-            nonlocal num_bytes, is_whole
+            nonlocal num_bytes
             message = await receive()
             size = len(message.get("body", b""))
             self._callers.charge(client, num_bytes=size)
             if (num_bytes := num_bytes + size) > max_bytes:
                 raise RefusedError(413, f"The request is too large; at most {max_bytes:,} bytes are taken.")
-            if message["type"] == "http.disconnect" and not is_whole:
-                raise RefusedError(400, "The request was cut off.")
-            is_whole = not message.get("more_body", False)
             return message
 
         try:
             self._callers.charge(client, cost + len(scope["headers"]) / HEADERS_PER_REQUEST)
             await self.app(scope, paid, with_start(send, started.append))
+        except ClientDisconnect:
+            pass  # within its body: there is nobody to answer
         except (RefusedError, GacError) as error:
             if started:
                 raise
