@@ -46,11 +46,7 @@ class OperatorOnly(Secrets):
 def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
     """`GET /operator/kept-prefixes` with the operator's token: what each member keeps of ended runs, and its limits."""
     router = APIRouter(dependencies=[Depends(operator)])
-
-    @router.get("/operator/kept-prefixes")
-    async def kept_prefixes() -> dict[str, Any]:
-        return service.members.kept()
-
+    router.add_api_route("/operator/kept-prefixes", service.members.kept)
     return router
 
 
