@@ -139,6 +139,13 @@ def test_an_empty_document_begins(here: Site, model: str) -> None:
         assert ask(here, model=model, prompt=prompt, echo=True, logprobs=1).status_code == 200
 
 
+def test_what_cannot_be_has_the_least_probability(here: Site) -> None:
+    """JSON has no infinity."""
+    control = vocabulary(here).index(None)
+    told = choice(here, prompt=[65, control], echo=True, logprobs=1, max_tokens=0)["logprobs"]
+    assert (told["token_logprobs"], told["top_logprobs"][1][""]) == ([None, -9999.0], -9999.0)
+
+
 def test_a_prompt_of_the_union_has_no_end(here: Site) -> None:
     status, error = refusal_of(ask(here, model="gac", prompt=[5, ensemble_of(here).union.end_id]))
     assert (status, error["param"]) == (400, "prompt")
