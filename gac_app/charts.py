@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -62,17 +62,6 @@ class Panel:
     end: float | None = None  # of both axes; None = the largest value
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
-    """A rating with its 95 % interval, and its cost."""
-
-    name: str
-    cost: float
-    rating: float
-    low: float
-    high: float
-
-
 def line_charts(title: str, panels: Sequence[Panel]) -> list[Spec]:
     """A specification per panel; the first has the title."""
     return [_finished(*_drawn(panel), title if not number else "") for number, panel in enumerate(panels)]
@@ -99,15 +88,15 @@ def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[flo
     return [_finished(layers, cells, title, height=22 * len(rows))]
 
 
-def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
-    """Ratings with intervals over costs, a colour for each name."""
-    names = [point.name for point in points]
+def rated_costs(cost_label: str, rows: list[Spec]) -> Spec:
+    """Ratings with intervals over costs, a colour for each name. A row: `name`, `cost`, `rating`, `low`, `high`."""
+    names = [row["name"] for row in rows]
     colours = ((*MEMBERS, *OTHERS) * len(names))[: len(names)]
     scale = {"zero": False, "padding": _PADDING, "nice": False}
     tips = [_name("name"), _number("cost", title=cost_label, format=",.3~g")]
     tips += [_number(field, format=",.0f") for field in ("rating", "low", "high")]
     base = {
-        "x": _number("cost", title=cost_label, scale=_scale([point.cost for point in points], None)),
+        "x": _number("cost", title=cost_label, scale=_scale([row["cost"] for row in rows], None)),
         "color": _name("name", scale={"domain": names, "range": colours}, legend=_LEGEND),
         "tooltip": tips,
     }
@@ -116,7 +105,7 @@ def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
         {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {**base, **low}},
         {"mark": _DOT, "encoding": {**base, "y": _number("rating", scale=scale)}},
     ]
-    return _finished(layers, list(map(asdict, points)), "")
+    return _finished(layers, rows, "")
 
 
 def _name(field: str, **more: Any) -> Spec:

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gac_app.charts import MEMBERS, Panel, Rated, Series, heat_map, line_charts, rated_costs, to_png, to_svg
+from gac_app.charts import MEMBERS, Panel, Series, heat_map, line_charts, rated_costs, to_png, to_svg
 
 HOSTILE = '<script>alert("&")</script> var(--ink) var(--none)'
 SVG = "{http://www.w3.org/2000/svg}"
@@ -26,7 +26,9 @@ def test_a_chart_takes_the_pages_colours() -> None:
 
 
 def test_every_contestant_has_a_colour_in_the_legend() -> None:
-    plot = rated_costs("ms", [Rated(name, 1.0, 1000.0, 900.0, 1100.0) for name in "abcdefghijklm"])
+    plot = rated_costs(
+        "ms", [{"name": name, "cost": 1.0, "rating": 1e3, "low": 900.0, "high": 1100.0} for name in "abcdefghijklm"]
+    )
     scale = plot["layer"][0]["encoding"]["color"]["scale"]
     assert scale["domain"] == list("abcdefghijklm")
     assert len(set(scale["range"][:11])) == 11

@@ -12,9 +12,9 @@ from typing import Any, get_args
 
 import gradio as gr
 
-from gac_app.arena.rating.leaderboard import Leaderboard, Standing
+from gac_app.arena.rating.leaderboard import Leaderboard
 from gac_app.arena.rating.votes import Source, VoteFilter
-from gac_app.charts import Rated, Spec, rated_costs
+from gac_app.charts import Spec, rated_costs
 from gac_app.config import Config
 from gac_app.errors import GacError
 from gac_app.services.battles.arena import ArenaService
@@ -86,14 +86,12 @@ def charts(board: Leaderboard, words: Mapping[str, str]) -> list[Spec]:
     """Charts of rating over cost, for contestants that have both; none for fewer than two. `words`: for their names."""
     plots = []
     for field, label in _COSTS:
-        points = [found for one in board.standings if (found := _rated(one, field, words.get(one.name, one.name)))]
-        if len(points) > 1:
-            plots.append(rated_costs(label, points))
+        figures = {one.name: (getattr(one, field), one.rating, one.low, one.high) for one in board.standings}
+        rows = [
+            dict(zip(("name", "cost", "rating", "low", "high"), (words.get(name, name), *found), strict=True))
+            for name, found in figures.items()
+            if None not in found
+        ]
+        if len(rows) > 1:
+            plots.append(rated_costs(label, rows))
     return plots
-
-
-def _rated(one: Standing, cost: str, name: str) -> Rated | None:
-    value = getattr(one, cost)
-    if value is None or one.rating is None or one.low is None or one.high is None:
-        return None
-    return Rated(name, value, one.rating, one.low, one.high)
