@@ -30,10 +30,7 @@ ParallelOption = Annotated[int, typer.Option("--parallel", min=1, max=64, help="
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Ignore answers of earlier runs, which other commands may have made.")
 ]
-ReproducibleOption = Annotated[
-    Reproducible | None,
-    typer.Option(help=help_of("reproducible")),
-]
+ReproducibleOption = Annotated[Reproducible | None, typer.Option(help=help_of("reproducible"))]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
 
