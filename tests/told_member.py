@@ -73,8 +73,7 @@ class ToldMember(InlineMember):
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
         if request.with_logs:
             return super().read(request)
-        self.model.take(request)
-        num_read = request.num_uncomputed
+        num_read = self.model.take(request)
         [logits_NV] = self.model.read([request])
         future: Future[ReadResult] = Future()
         distributions = [told_of(logits_V.clone(), self.mapping, self._num, self.teller) for logits_V in logits_NV]

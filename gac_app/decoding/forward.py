@@ -28,35 +28,25 @@ def take_results(model: Model, mapping: VocabMapping, requests: list[ForwardRequ
     """
     started = time.monotonic()
     with failures_named(model):
-        for request in requests:
-            model.take(request)
-        counts = [request.num_uncomputed for request in requests]
+        counts = [model.take(request) for request in requests]
         is_fixed = len(requests) == 1 and requests[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *requests)] if is_fixed else model.read(requests)
+        mapped = (
+            distributions_of(mapping, logits_NV, with_logs=request.with_logs)
+            for request, logits_NV in zip(requests, logits, strict=True)
+        )
+        if model.device.type != "cpu":  # launch all work before the first check, which waits for the device
+            mapped = iter(list(mapped))
     elsewhere_s = 0.0  # while the caller uses earlier results
-    mapped = (
-        ReadResult(distributions_of(mapping, logits_NV, with_logs=request.with_logs), count)
-        for request, logits_NV, count in zip(requests, logits, counts, strict=True)
-    )
-    for result in _checked(model, mapped):
+    for count in counts:
+        with failures_named(model):
+            result = ReadResult(next(mapped), count)
+            if not result.is_finite:
+                raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
         handed_over = time.monotonic()
         result.seconds = handed_over - started - elsewhere_s
         yield result
         elsewhere_s += time.monotonic() - handed_over
-
-
-def _checked(model: Model, results: Iterator[ReadResult]) -> Iterator[ReadResult]:
-    if model.device.type != "cpu":
-        with failures_named(model):  # launch all work before the first check, which waits for the device
-            results = iter(list(results))
-    while True:
-        with failures_named(model):
-            result = next(results, None)
-            if result and not result.is_finite:
-                raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
-        if not result:
-            return
-        yield result
 
 
 def _read_in_fixed_passes(model: Model, request: ForwardRequest) -> torch.Tensor:

@@ -67,7 +67,7 @@ class Member(ABC):
         raises MemberError if no slot is free.
 
         Args:
-            share: who has asked for it; see `executors.shares`.
+            share: who has asked for it; see `executors.fair_queue`.
             namespace: sequences of one namespace share their prefixes; empty = this one shares nothing.
             is_reproducible: its logits must not depend on what else runs or ran, at any cost.
         """

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import failure_of, failures_named, take_results
 from gac_app.errors import GacError, MemberError
+from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache
-from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import ForwardRequest, Model, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
@@ -62,7 +62,7 @@ class BatchComputer:
         try:
             with failures_named(self._model):
                 self._model.read([command.request.chunk(num_ids)])
-            command.num_read += num_ids
+            command.num_read, command.num_new = command.num_read + num_ids, command.num_new - num_ids
         except GacError as error:
             if not self._has_more_room([command], error):
                 command.future.set_exception(error)

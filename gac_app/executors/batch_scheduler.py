@@ -1,10 +1,8 @@
-"""Decides which pending reads of one model share a forward pass, and in what order. Called in the model's thread only.
+"""Decides which pending reads of one model share a forward pass. Called in the model's thread only.
 
 Each round batches the pending steps, as far as that pays, and then computes one long read: a chunk of one prefill, or
-a text to be scored. So a step waits for at most one long read of another visitor. Where several addresses use the
-model, each gets equally many steps of a round, and after a long read it begins no other one for as long as that took.
-Background reads wait while other sequences are in use, but for a tenth of the time, so that they finish. None of this
-changes what a read gives.
+a text to be scored. So a step waits for at most one long read of another visitor. Whose turn it is, `FairQueue` says.
+None of this changes what a read gives.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
@@ -22,9 +20,8 @@ from gac_app.decoding.forward import failure_of
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_computer import BatchComputer
 from gac_app.executors.batch_costs import BatchCosts
-from gac_app.executors.prefix_cache import PrefixCache, chat_prefix_of
-from gac_app.executors.read_command import ReadCommand
-from gac_app.executors.shares import Shares
+from gac_app.executors.fair_queue import FairQueue, ReadCommand
+from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache, chat_prefix_of
 from gac_app.models.base import Model, Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
@@ -32,11 +29,8 @@ logger = logging.getLogger(__name__)
 
 _WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
-PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that took 1
-BACKGROUND_REST = 9.0  # and background reads after a pass that took 1
 CHUNK = 0.3, 64  # (target seconds, minimum tokens) of a prefill chunk
 SHORT_CHUNK = 0.1, 16  # the same while others are there
-LONG = 9  # ids: more than drafts have
 
 
 class BatchScheduler:
@@ -51,9 +45,7 @@ class BatchScheduler:
         self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
         self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
-        # Of sequences with reads that are not background, until they are dropped.
-        self._shares = Shares(lambda: time.monotonic())
-        self._rests_until: dict[Share, float] = {}  # prefills of an address, and background reads; monotonic
+        self._queue = FairQueue(lambda: time.monotonic())
         self._id_s = CHUNK[0] / model.chunk_size  # how long an id of the last chunk took
         self.pass_began_at: float | None = None  # monotonic; for any thread
 
@@ -65,43 +57,40 @@ class BatchScheduler:
     def idle_s(self) -> float:
         """Seconds until something can be computed if no read is added; infinity if nothing is pending."""
         namespaces = self._prefilling_namespaces
-        waiting = [*self._prefilling, *(one for one in self._asked if one.new_namespace not in namespaces)]
-        if not waiting:
-            return math.inf
-        if not all(map(self._is_put_off, waiting)):
-            return 0.0
-        return max(0.0, min(map(self._put_off_until, waiting)) - time.monotonic())
+        waiting = [*self._prefilling, *(one for one in self._asked if not _waits_for(one, namespaces))]
+        return min(map(self._queue.rest_s, waiting), default=math.inf)
 
     def add(self, command: ReadCommand) -> None:
         """Queue a read."""
         self._asked.append(command)
-        if not command.is_background:
-            self._shares.come(command.sequence)
+        self._queue.add(command)
 
     def refuse(self, share: Share) -> None:
         """Let all reads of a share fail."""
-        pending = (*self._asked, *self._prefilling)
-        self._refuse([command for command in pending if command.sequence.share[: len(share)] == share])
+        self._refuse([command for command in self._pending if command.sequence.share[: len(share)] == share])
 
     def max_wait_s(self) -> float:
         """Seconds to wait for the last round's sequences, so that their next steps join the pending ones."""
-        next_ones = [command for command in self._asked if not self._is_put_off(command)]
-        if not next_ones or not all(map(self._is_put_off, self._prefilling)):
-            return 0.0
         num_missing = len(self._read_last - {id(command.sequence) for command in self._asked})
-        num_steps = len({id(command.sequence) for command in next_ones})
-        return _WAIT_SHARE * self._costs.gain(num_steps, num_missing) if num_missing else 0.0
+        if not num_missing or not all(map(self._queue.rest_s, self._prefilling)):
+            return 0.0
+        num_steps = len({id(command.sequence) for command in self._asked if not self._queue.rest_s(command)})
+        return _WAIT_SHARE * self._costs.gain(num_steps, num_missing) if num_steps else 0.0
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
-        return self._shares.is_free_for(sequence)
+        return self._queue.is_free_for(sequence)
+
+    @property
+    def _pending(self) -> list[ReadCommand]:
+        return [*self._asked, *self._prefilling]
 
     def advance(self) -> None:
         """Compute one round: all pending steps, in as few batches as pay, and one chunk of one prefill.
 
         If the round breaks, all its reads fail.
         """
-        self._round = [*self._asked, *self._prefilling]
+        self._round = self._pending
         try:
             self._advance()
         except BaseException as error:  # whatever it is: those who wait are told, and the worker goes on
@@ -112,7 +101,7 @@ class BatchScheduler:
     def break_off(self, why: GacError) -> None:
         """Let all reads fail, those of a broken round too."""
         self.computer.is_doubtful = True
-        for command in {*self._round, *self._asked, *self._prefilling}:
+        for command in {*self._round, *self._pending}:
             self.prefix_cache.invalidate(command.sequence)
             with suppress(InvalidStateError):  # it is done, or nobody waits
                 command.future.set_exception(why)
@@ -121,10 +110,9 @@ class BatchScheduler:
 
     def _advance(self) -> None:
         for command in self._round:
-            if not command.is_background:
-                self._shares.come(command.sequence)  # it is still there
+            self._queue.add(command)  # it is still there
         short = list(self._begun())
-        long = next((one for one in self._shares.in_order(self._prefilling) if not self._is_put_off(one)), None)
+        long = next((one for one in self._queue.in_order(self._prefilling) if not self._queue.rest_s(one)), None)
         self._read_last = {id(command.sequence) for command in (*short, *([long] if long else []))}
         for group in self._batches(short):
             self._spend(group, partial(self._compute, group))
@@ -133,35 +121,28 @@ class BatchScheduler:
             self._spend([long], partial(self._prefill, long), is_long=True)
 
     def _spend(self, commands: list[ReadCommand], compute: Callable[[], None], *, is_long: bool = False) -> None:
-        """Compute, and charge the time to those whose reads these are. Then background and long reads rest."""
+        """Compute, and charge the time to those whose reads these are."""
         self.pass_began_at = begun_at = time.monotonic()
         try:
             compute()
         finally:
             self.pass_began_at = None
-        ended_at = time.monotonic()
-        self._shares.charge(commands, ended_at - begun_at)
-        for command in commands:
-            if rest := BACKGROUND_REST if command.is_background else PREFILL_REST * is_long:
-                self._rests_until[command.sequence.share[:1]] = ended_at + rest * (ended_at - begun_at)
+        self._queue.account(commands, time.monotonic() - begun_at, is_long=is_long)
 
     def finish(self, sequence: Sequence) -> None:
         """Compute all pending reads of a sequence, before something else is done with it."""
-        while left := [command for command in (*self._asked, *self._prefilling) if command.sequence is sequence]:
+        while left := [command for command in self._pending if command.sequence is sequence]:
             for command in left:
-                command.is_background = False  # another command waits for it
-            self._rests_until.pop(sequence.share[:1], None)
+                self._queue.wake(command)
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
         """A session has dropped the sequence. Compute its pending steps, but not its prefill."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
-        self._refuse([command for command in (*self._asked, *self._prefilling) if command.sequence is sequence])
+        self._refuse([command for command in self._pending if command.sequence is sequence])
         self._read_last.discard(id(sequence))
-        self._shares.leave(sequence)
-        now = time.monotonic()
-        self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}
+        self._queue.leave(sequence)
 
     def _refuse(self, commands: list[ReadCommand]) -> None:
         for command in commands:
@@ -174,7 +155,7 @@ class BatchScheduler:
             command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was freed"))
 
     def _compute(self, commands: list[ReadCommand]) -> None:
-        is_stepping = all(command.request.num_uncomputed == 1 for command in commands)
+        is_stepping = all(command.num_new == 1 for command in commands)
         seconds = self.computer.compute(commands)
         if is_stepping and seconds is not None:
             self._costs.note(len(commands), seconds)
@@ -192,48 +173,29 @@ class BatchScheduler:
         elif not command.future.done():
             self._prefilling.appendleft(command)  # the next round tries it again
 
-    # --- which reads, in which order
-
-    def _put_off_until(self, command: ReadCommand) -> float:
-        """When a read may be computed, monotonic; 0 = now."""
-        if not self._gives_way(command):
-            return 0.0
-        return self._rests_until.get(command.sequence.share[:1], 0.0)
-
-    def _is_put_off(self, command: ReadCommand) -> bool:
-        return self._put_off_until(command) > time.monotonic()
-
-    def _gives_way(self, command: ReadCommand) -> bool:
-        """Whether this read waits while its share rests."""
-        return bool(self._shares.present) if command.is_background else self._is_long_beside_others(command)
-
-    def _is_long_beside_others(self, command: ReadCommand) -> bool:
-        """Whether others would wait for it: for a chunk of a prompt, or for a text to be scored."""
-        is_long = command.num_read > 0 or command.request.num_uncomputed >= LONG
-        return is_long and self._shares.are_others(command.sequence.share)
+    # --- which reads
 
     def _begun(self) -> Iterator[ReadCommand]:
-        """The reads to batch now, at most so many of each address. Reads that need a prefill join `_prefilling`.
+        """The reads to batch now. Reads that need a prefill join `_prefilling`.
 
         A new sequence waits while another one of its namespace prefills, so that it can share that one's cache. Reads
         of one sequence are computed in order.
         """
-        asked, self._asked = self._shares.in_order(self._asked), []
-        quota, num_taken = self._shares.quota, Counter[Share]()
         namespaces, busy = self._prefilling_namespaces, {id(command.sequence) for command in self._prefilling}
-        for command in asked:
-            namespace, is_busy = command.new_namespace, id(command.sequence) in busy
-            address = command.sequence.share[:1]
-            is_enough = num_taken[address] >= (1 if self._gives_way(command) else quota)
-            if namespace in namespaces or is_busy or is_enough or self._is_put_off(command):
+        wanted = [command for command in self._asked if not command.future.cancelled()]
+        has_turn, self._asked = self._queue.new_round(), []
+        for command in self._queue.in_order(wanted):
+            sequence = command.sequence
+            if waits := _waits_for(command, namespaces):
+                sequence.waits_for = namespaces[sequence.namespace]
+            has_begun = not waits and id(sequence) not in busy and has_turn(command)
+            busy.add(id(sequence))
+            if not has_begun:
                 self._asked.append(command)
-                if namespace in namespaces:
-                    command.sequence.waits_for = namespaces[namespace]
                 continue
-            num_taken[address] += 1
-            namespaces |= {namespace: command.sequence} if namespace else {}
+            if sequence.slot == NO_SLOT:
+                namespaces[sequence.namespace] = sequence
             if self._is_wanted(command):
-                busy.add(id(command.sequence))
                 if self._can_be_batched(command):
                     yield command
                 else:
@@ -241,26 +203,23 @@ class BatchScheduler:
 
     @property
     def _prefilling_namespaces(self) -> dict[str, Sequence]:
-        prefilling = [command.sequence for command in self._prefilling]
-        return {one.namespace: one for one in prefilling if one.namespace}
+        return {command.sequence.namespace: command.sequence for command in self._prefilling}
 
     def _can_be_batched(self, command: ReadCommand) -> bool:
-        num_uncomputed = command.request.num_uncomputed
         if command.sequence.num_fixed is not None:
-            return self._model.is_batch_invariant and num_uncomputed == 1
-        is_short = not self._chunk_size(command) and num_uncomputed <= self._model.max_batched_ids
-        return is_short and not self._is_long_beside_others(command)
+            return self._model.is_batch_invariant and command.num_new == 1
+        is_short = not self._chunk_size(command) and command.num_new <= self._model.max_batched_ids
+        return is_short and not (command.is_long and self._queue.are_others(command))
 
     def _chunk_size(self, command: ReadCommand) -> int:
         """Size of the next prefill chunk; 0 = compute all at once."""
-        sequence = command.sequence
-        num_unwanted = command.request.num_uncomputed - command.request.num_logits
-        if sequence.num_fixed is not None:
-            num_ids = self._model.fixed_chunk(sequence)
+        num_unwanted = command.num_new - command.request.num_logits
+        if command.sequence.num_fixed is not None:
+            num_ids = self._model.fixed_chunk(command.sequence)
         else:
             num_ids = self._num_ids_within(*CHUNK)
             is_long = command.num_read > 0 or num_unwanted >= num_ids
-            if command.is_background or (is_long and self._shares.are_others(sequence.share)):
+            if command.is_background or (is_long and self._queue.are_others(command)):
                 num_ids = self._num_ids_within(*SHORT_CHUNK)
         return num_ids if num_unwanted >= num_ids else 0
 
@@ -274,7 +233,7 @@ class BatchScheduler:
             return False
         try:
             self.prefix_cache.allocate(command.request)
-            self._model.take(command.request)
+            command.num_new = self._model.take(command.request)
         except BaseException as error:  # deliver to the waiting session; keep the worker alive
             command.future.set_exception(failure_of(self._model, error))
             return False
@@ -282,9 +241,15 @@ class BatchScheduler:
 
     def _batches(self, commands: list[ReadCommand]) -> Iterator[list[ReadCommand]]:
         """The reads in batches of the sizes that pay; steps only, since prompts cost more than their number tells."""
-        is_stepping = all(command.request.num_uncomputed == 1 for command in commands)
+        is_stepping = all(command.num_new == 1 for command in commands)
         start = 0
         for size in self._costs.sizes(len(commands)) if is_stepping else [len(commands)]:
             if size:
                 yield commands[start : start + size]
             start += size
+
+
+def _waits_for(command: ReadCommand, namespaces: dict[str, Sequence]) -> bool:
+    """Whether it may continue from a sequence that prefills."""
+    sequence = command.sequence
+    return sequence.slot == NO_SLOT and sequence.namespace != "" and sequence.namespace in namespaces

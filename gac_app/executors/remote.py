@@ -90,8 +90,7 @@ class RemoteMember(InlineMember):
         with self._failures_noted():
             if request.with_logs:
                 return super().read(request).result()
-            self.model.take(request)
-            started, num_read, ids = time.monotonic(), request.num_uncomputed, list(request.ids)
+            started, num_read, ids = time.monotonic(), self.model.take(request), list(request.ids)
             told = self._remote.tell(request)
             ends = range(len(ids) - len(told) + 1, len(ids) + 1)
             seconds = time.monotonic() - started

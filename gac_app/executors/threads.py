@@ -22,8 +22,8 @@ from gac_app.decoding.forward import failure_of
 from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
+from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, Kept
-from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import BACKGROUND, ForwardRequest, Model, Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 

@@ -25,7 +25,7 @@ from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
-Share = tuple[str, ...]  # whose sequence it is, the outermost level first; see `executors.shares`
+Share = tuple[str, ...]  # whose sequence it is, the outermost level first; see `executors.fair_queue`
 LOCAL: Share = ("local",)  # of whoever started the program: the command line, the library
 BACKGROUND: Share = ("background",)  # of what a server does for itself; it waits for all others
 
@@ -84,16 +84,18 @@ class ForwardRequest:
 
     @property
     def start(self) -> int:
-        """Number of ids that are computed. Exact once the model has taken the request; before, a guess."""
-        return min(len(self.sequence.ids), len(self.ids) - self.num_logits)
+        """Number of ids that are computed, once the model has taken the request."""
+        return len(self.sequence.ids)
 
     @property
     def uncomputed(self) -> tuple[int, ...]:
-        return self.ids[self.start :]
+        """The ids after them."""
+        return self.ids[len(self.sequence.ids) :]
 
     @property
     def num_uncomputed(self) -> int:
-        return len(self.ids) - self.start
+        """Their number; before the model has taken the request, a guess."""
+        return max(self.num_logits, len(self.ids) - len(self.sequence.ids))
 
     def chunk(self, num_ids: int, num_logits: int = 1) -> ForwardRequest:
         """The request for the next `num_ids` ids alone."""
@@ -239,15 +241,19 @@ class Model(ABC):
             request.sequence.ids = request.ids
         return logits
 
-    def take(self, request: ForwardRequest) -> None:
-        """Keep of a sequence what the request goes on from. The KV cache follows with the next pass."""
-        sequence, num_kept = request.sequence, request.start
+    def take(self, request: ForwardRequest) -> int:
+        """Keep of a sequence what the request goes on from; the KV cache follows with the next pass. Returns the number
+        of ids that are left to compute.
+        """
+        sequence = request.sequence
+        num_kept = min(len(sequence.ids), len(request.ids) - request.num_logits)
         if sequence.ids[:num_kept] != request.ids[:num_kept]:
             num_kept = num_common(sequence.ids, request.ids)
         if num_kept < len(sequence.ids):
             if sequence.num_fixed is not None and num_kept < sequence.num_fixed:
                 num_kept -= num_kept % self.chunk_size
             sequence.ids = sequence.ids[:num_kept]
+        return len(request.ids) - len(sequence.ids)
 
     def check_length(self, ids: SequenceOf[int]) -> None:
         """Raises MemberError if a sequence is longer than the context."""

@@ -16,8 +16,8 @@ from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import BatchScheduler
+from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT
-from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import LOCAL, ForwardRequest, Sequence, Share
 from tests.fakes import FakeModel, Fault, mapping_of
 

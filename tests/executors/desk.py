@@ -10,7 +10,7 @@ import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors.batch_scheduler import BatchScheduler
-from gac_app.executors.read_command import ReadCommand
+from gac_app.executors.fair_queue import ReadCommand
 from gac_app.models.base import BACKGROUND, LOCAL, ForwardRequest, Sequence
 from tests.fakes import FakeModel, after, mapping_of
 

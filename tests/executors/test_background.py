@@ -10,7 +10,7 @@ import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
-from gac_app.executors import batch_scheduler, shares
+from gac_app.executors import batch_scheduler, fair_queue
 from gac_app.executors.members import in_background
 from gac_app.models.base import BACKGROUND
 from tests.executors.desk import LONG, Desk
@@ -19,8 +19,8 @@ from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
-    monkeypatch.setattr(batch_scheduler, "BACKGROUND_REST", 1e9)
-    monkeypatch.setattr(shares, "PRESENT_S", 1e9)
+    monkeypatch.setattr(fair_queue, "BACKGROUND_REST", 1e9)
+    monkeypatch.setattr(fair_queue, "PRESENT_S", 1e9)
     desk = Desk()
     desk.ask(desk.open("study"), is_background=True)  # the first one need not wait: then it is the others' turn
     desk.run()

@@ -17,7 +17,7 @@ from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.executors import threads
-from gac_app.executors.read_command import ReadCommand
+from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import LOCAL, Sequence
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, after, mapping_of, probs_of

@@ -95,7 +95,6 @@ class MemberContext:
     def ask(self) -> Future[ReadResult] | None:
         """Read what is uncomputed; None if there is nothing to read. `take` must follow once the read is over."""
         self._catch_up()
-        self.reads.fill_in(self.text.covers)
         return None if self.is_read else self.reads.ensure_computed(*self.draft.needed())
 
     def take(self) -> MemberStep | None:

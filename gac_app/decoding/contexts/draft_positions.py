@@ -75,6 +75,8 @@ class DraftPositions:
             self._reads.fill_in(self._text.covers)
             return [self._text.covers]
         if not self._covers:
+            if self._text.is_covered:
+                self._reads.fill_in(self._text.covers)
             present, rest = self._text.caught_up()
             if self._reads.fill_in(present) and rest:
                 present.advance(rest, is_partial=True)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 from gac_app.decoding.alignment import Covers
 from gac_app.decoding.distribution import ReadResult, TokenDistribution
@@ -87,10 +88,11 @@ class SequenceReads:
         to `collect` once it is over; None if all are known.
         """
         with self._lock:
-            ends = range(len(ids) - num_wanted + 1, len(ids) + 1)
-            first = next((end for end in ends if ids[:end] not in self._known), None)
-            self._asked = None if first is None else self._giving(ids[:first])
-            if first is not None and not self._asked:
+            first = len(ids) - num_wanted + 1
+            while first <= len(ids) and ids[:first] in self._known:
+                first += 1
+            self._asked = self._giving(ids[:first]) if first <= len(ids) else None
+            if first <= len(ids) and not self._asked:
                 self._cancel()
                 self._known = {at: found for at, found in self._known.items() if ids[: len(at)] == at}
                 self._asked = self._begin(ids, len(ids) - first + 1)
@@ -142,12 +144,15 @@ class SequenceReads:
             self._stop_drafting()
             for read in self._under_way:
                 if not read.future.cancel() and not read.future.done():
-                    self._count(read.num_new, 0.0)
+                    self._count(max(read.num_new, read.num_logits), 0.0)
         self.member.free(self.sequence)
 
     def _giving(self, ids: IdsN) -> _Read | None:
         """The read under way that gives the distribution after these ids."""
-        return next((read for read in self._under_way if read.gives(ids)), None)
+        for read in self._under_way:
+            if read.gives(ids):
+                return read
+        return None
 
     def _cancel(self) -> None:
         """Keep only the reads that are being computed."""
@@ -158,12 +163,12 @@ class SequenceReads:
 
     def _begin(self, ids: IdsN, num_logits: int) -> _Read:
         request = ForwardRequest(self.sequence, self.sequence.prompt + ids, num_logits)
-        read = _Read(ids, num_logits, request.num_uncomputed, self.member.read(request))
+        read = _Read(ids, num_logits, len(request.ids) - len(self.sequence.ids), self.member.read(request))
         self._under_way.append(read)
-        read.future.add_done_callback(lambda _: self._end(read))
+        read.future.add_done_callback(partial(self._end, read))
         return read
 
-    def _end(self, read: _Read) -> None:
+    def _end(self, read: _Read, _: Future[ReadResult]) -> None:
         """A read is over: note it, and go on drafting. In the member's thread."""
         with self._lock:
             self._note(read)

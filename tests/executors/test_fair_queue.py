@@ -11,9 +11,8 @@ import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors import batch_computer, batch_scheduler
+from gac_app.executors.fair_queue import PRESENT_S, FairQueue, ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT
-from gac_app.executors.read_command import ReadCommand
-from gac_app.executors.shares import PRESENT_S, Shares
 from gac_app.models.base import BACKGROUND, ForwardRequest, Sequence, Share
 from tests.executors.desk import LONG, Desk
 from tests.fakes import probs_of
@@ -200,42 +199,42 @@ def test_what_a_read_gives_does_not_depend_on_shares() -> None:
 
 
 def test_nothing_is_kept_of_who_has_left() -> None:
-    shares = Shares(Clock().monotonic)
+    queue = FairQueue(Clock().monotonic)
     sequences = [Sequence(number, share=("mill", str(number))) for number in range(3)]
     for sequence in sequences:
-        shares.come(sequence)
-        shares.come(sequence)
+        for _ in range(2):
+            queue.add(ReadCommand(ForwardRequest(sequence, (1,)), Future()))
     for sequence in sequences:
-        shares.leave(sequence)
-        shares.leave(sequence)
-    assert not shares.present
-    assert not shares._had_s
-    assert shares.is_free_for(sequences[0])
+        queue.leave(sequence)
+        queue.leave(sequence)
+    assert not queue.present
+    assert not queue._had_s
+    assert queue.is_free_for(sequences[0])
 
 
 def test_a_new_browser_starts_level_with_its_neighbours() -> None:
-    shares = Shares(Clock().monotonic)
+    queue = FairQueue(Clock().monotonic)
     old, new = (ReadCommand(ForwardRequest(Sequence(0, share=(MILL, name)), (1,)), Future()) for name in ("old", "new"))
-    shares.come(old.sequence)
-    shares.charge([old], 5.0)
-    shares.come(new.sequence)
-    assert shares.in_order([old, new]) == [old, new]
-    shares.charge([old], 0.1)
-    assert shares.in_order([old, new]) == [new, old]
+    queue.add(old)
+    queue.account([old], 5.0)
+    queue.add(new)
+    assert queue.in_order([old, new]) == [old, new]
+    queue.account([old], 0.1)
+    assert queue.in_order([old, new]) == [new, old]
 
 
 def test_a_pass_is_shared_and_a_newcomer_has_the_least() -> None:
-    shares = Shares(Clock().monotonic)
+    queue = FairQueue(Clock().monotonic)
     requests = [ForwardRequest(Sequence(0, share=(name,)), (1,)) for name in ("1", "2", "3", "new")]
     one, two, three, new = (ReadCommand(request, Future()) for request in requests)
     for command in (one, two, three):
-        shares.come(command.sequence)
-    shares.charge([one, two], 2.0)
-    shares.charge([three], 1.5)
-    assert shares.in_order([three, one, two]) == [one, two, three]
-    shares.come(new.sequence)
-    shares.charge([one, two], 0.5)
-    assert shares.in_order([three, two, one, new]) == [new, two, one, three]
+        queue.add(command)
+    queue.account([one, two], 2.0)
+    queue.account([three], 1.5)
+    assert queue.in_order([three, one, two]) == [one, two, three]
+    queue.add(new)
+    queue.account([one, two], 0.5)
+    assert queue.in_order([three, two, one, new]) == [new, two, one, three]
 
 
 def test_who_has_waited_long_is_still_counted(town: Town) -> None:
