@@ -42,24 +42,3 @@ def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
     assert (lacking.value, lacking.verdict, lacking.note) == (None, "", "not measured: no browser")
     assert (broken.value, broken.verdict, broken.note) == (None, "failed", "failed: planned")
     assert working.value == 1.0
-
-
-def test_a_configuration_that_a_variable_names_is_measured(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GAC_CONFIG", str(config))
-
-    def look(bench: Workbench) -> list[Row]:
-        return [Row(",".join(bench.config.member_names), float(bench.path == config))]
-
-    [row] = measure_all({"look": look}, None, is_quick=True)
-    assert (row.name, row.value) == ("a", 1.0)
-
-
-def test_a_configurations_ensemble_is_loaded_once(config: Path) -> None:
-    seen: list[object] = []
-
-    def look(bench: Workbench) -> list[Row]:
-        seen.append(bench.ensemble)
-        return []
-
-    assert list(measure_all({"a": look, "b": look}, config, is_quick=True)) == []
-    assert seen[0] is seen[1]

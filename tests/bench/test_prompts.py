@@ -11,11 +11,6 @@ from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel
 
 
-def test_a_prompt_has_as_many_characters_as_asked() -> None:
-    texts = {num: prompts.prompt_of(num) for num in prompts.ROUNDS}
-    assert {num: len(text) for num, text in texts.items()} == {num: num for num in texts}
-
-
 def test_first_tokens_are_held_against_llama_cpp(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     own_s, theirs_s = {None: 3.0, "a": 1.0, "b": 0.5}, {"a": 2.0, "b": 0.25}
     monkeypatch.setattr(prompts, "_first_token_s", lambda bench, text, alone=None: own_s[alone])

@@ -25,9 +25,3 @@ def test_what_runs_beside_an_answer_is_found_out(
     assert "several digests" in digests.note or not is_rounding
     num_jobs = len(reproducible.jobs_of(bench))
     assert digests.note.startswith(f"{2 * num_jobs} answers, "), "each, and the turn behind it"
-
-
-def test_answers_are_greedy_but_for_those_that_are_sampled(bench_of: BenchOf) -> None:
-    jobs = reproducible.jobs_of(bench_of([FakeModel("a", 0), FakeModel("b", 1)]))
-    assert {job.changes["temperature"] for job in jobs if "sampled" in job.name} == {0.8}
-    assert {job.changes["temperature"] for job in jobs if "sampled" not in job.name} == {0}

@@ -64,11 +64,6 @@ def test_tokens_of_one_member_only(report: ConsistencyReport) -> None:
     assert y.prefixes == {"x": PrefixCounts(num_tokens=2, num_unknown=0)}  # "_", "a"
 
 
-def test_of_three_one_owns_what_both_others_lack() -> None:
-    tokens = compare_vocabularies(VOCABULARIES | {"z": _greedy("bc")}, [WordSet("one", ("a",))]).tokens
-    assert [tokens[name].num_only for name in "xyz"] == [2, 1, 0]
-
-
 _TOKENS = st.sets(st.binary(min_size=1, max_size=4).map(lambda token: bytes(byte % 3 for byte in token)))
 
 

@@ -118,37 +118,18 @@ def test_the_seed_cuts_questions_that_share_nothing(folder: Path) -> None:
     assert (len(ids[0]), len(ids[1]), ids[0] & ids[1]) == (6, 6, set())
     other = protocol.model_copy(update={"seed": 1}).cut(part.questions)
     assert {question.id for question in other[0]} != ids[0]
-    few = protocol.model_copy(update={"questions": 4}).cut(part.questions)
-    assert [len(given) for given in few] == [2, 2]
+    for changes, counts in (
+        ({"questions": 4}, [2, 2]),
+        ({"development": 0.25}, [3, 9]),
+        ({"development": 0.01}, [1, 11]),
+        ({"development": 0.99}, [11, 1]),
+    ):
+        assert [len(given) for given in protocol.model_copy(update=changes).cut(part.questions)] == counts
 
 
-@pytest.mark.parametrize(("share", "counts"), [(0.25, [3, 9]), (0.01, [1, 11]), (0.99, [11, 1])])
-def test_a_share_of_the_questions_is_held_out(share: float, counts: list[int], folder: Path) -> None:
-    from gac_app.evaluation.registered.protocol import parts_of
-
-    (folder / "study.yaml").write_text(STUDY + f"development: {share}\n")
-    [part, _] = parts_of(read_protocol(folder / "study.yaml"))
-    assert [len(part.development), len(part.held_out)] == counts
-    assert part.development + part.held_out != part.questions
-    assert sorted(q.id for q in part.development + part.held_out) == sorted(THINGS)
-
-
-def test_a_sparing_setting_is_judged_on_every_task(folder: Path) -> None:
-    """Where it is wanted below what any setting does, none is judged."""
-    choices = STUDY.replace("[every-step, gate@0.5]", "[every-step, gate@0, gate@1]").replace(
-        "[mean, geometric]", "[mean]"
-    )
-    (folder / "study.yaml").write_text(choices + "sparing: 0.5\n")
-    done(folder)
-    page = (folder / "study.md").read_text()
-    assert "Sparing, one for all tasks: `gate@0`, the most accurate of the settings with at most 50%" in page
-    tests = page.split("Sparing,")[0]
-    assert all(tests.count(f"| {task} | gate@0 | alone:") == 1 for task in ("arc_challenge", "triviaqa"))
-    assert json.loads((folder / "study.register.json").read_text())["chosen"]["all tasks, sparing"] == "gate@0"
-    (folder / "study.yaml").rename(folder / "old.yaml")
-    (folder / "study.register.json").unlink()
-    shutil.rmtree(folder / "cache")
-    (folder / "study.yaml").write_text(choices.replace("gate@0, ", "") + "sparing: 0.01\n")
+def test_where_nothing_spares_as_much_none_is_judged(folder: Path) -> None:
+    one = STUDY.replace("[every-step, gate@0.5]", "[every-step]").replace("[mean, geometric]", "[mean]")
+    (folder / "study.yaml").write_text(one + "sparing: 0.01\n")
     done(folder)
     assert "No setting of the grid had at most 1% of the steps ensembled" in (folder / "study.md").read_text()
 

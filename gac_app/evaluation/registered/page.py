@@ -26,10 +26,9 @@ def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
     spared = [
-        (one, scored[one.sparing], compare(scored[one.sparing].is_right, scored[one.chosen].is_right))
+        (one, one.held_out[one.sparing], compare(one.held_out[one.sparing].is_right, one.held_out[one.chosen].is_right))
         for one in judged
         if one.sparing
-        for scored in [{score.system: score for score in one.held_out}]
     ]
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         run=run,
@@ -49,7 +48,7 @@ def plot_of(judged: Sequence[TaskResult]) -> list[Spec]:
         Panel(
             f"{one.part.task.name}: forward passes an answer",
             "accuracy, %",
-            {score.system.name: Series([(score.steps, 100 * score.accuracy)]) for score in one.held_out},
+            {score.system.name: Series([(score.steps, 100 * score.accuracy)]) for score in one.held_out.values()},
         )
         for one in judged
     ]

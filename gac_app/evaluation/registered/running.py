@@ -45,8 +45,8 @@ class TaskResult:
     """A task's answers. `best`: the member that was best on the development questions; `sparing`: see `StudyRun`."""
 
     part: Part
-    development: list[Scored]
-    held_out: list[Scored]
+    development: Mapping[System, Scored]
+    held_out: Mapping[System, Scored]
     chosen: System
     best: System
     sparing: System | None
@@ -106,8 +106,7 @@ class StudyRun:
         for name, ask in asks.items():
             ask.on_progress = partial(on_progress, name)
         first = {part.task.name: self._scored(asks[part.task.name], self.grid, part.development) for part in self.parts}
-        chosen = {name: self._best_of(found, self.grid) for name, found in first.items()}
-        best = {name: self._best_of(found, self.members) for name, found in first.items()}
+        chosen = {name: _best_of(found, self.grid) for name, found in first.items()}
         sparing = self._sparing(list(first.values()))
         also = {"all tasks, sparing": sparing.name} if sparing else {}
         self.register.open_held_out({name: system.name for name, system in chosen.items()} | also)
@@ -117,7 +116,7 @@ class StudyRun:
                 first[name],
                 self._scored(asks[name], [chosen[name], *([sparing] if sparing else [])], part.held_out),
                 chosen[name],
-                best[name],
+                _best_of(first[name], self.members),
                 sparing,
             )
             for part in self.parts
@@ -129,7 +128,7 @@ class StudyRun:
         member. Corrected for the number of tests."""
         found = []
         for one in judged:
-            scored = {score.system: score for score in one.held_out}
+            scored = one.held_out
             pairs = [(one.chosen, other) for other in (one.best, *self.rivals)]
             if one.sparing and one.sparing != one.chosen:
                 pairs.append((one.sparing, one.best))
@@ -141,15 +140,14 @@ class StudyRun:
     def _evaluator(self, ensemble: Ensemble, part: Part) -> Evaluator:
         return Evaluator(ensemble, part.task, part.questions, self._folder, parallel=self.protocol.parallel)
 
-    def _scored(self, ask: Evaluator, tried: Sequence[System], questions: Sequence[Question]) -> list[Scored]:
+    def _scored(self, ask: Evaluator, tried: Sequence[System], questions: Sequence[Question]) -> dict[System, Scored]:
         """Members, settings and rivals over these questions."""
         systems = list(dict.fromkeys([*self.members, *tried, *self.rivals]))
         given = ask(list(dict.fromkeys([*systems, *(c for system in systems for c in system.candidates)])), questions)
-        for system in systems:
-            if failed := SystemReport(system, given[system]).errors:
-                what = f"{ask.task.name}, {system.name}: {len(failed)} answers failed"
-                raise GacError(f"{what}; the first: {failed[0]}")
-        return [Scored(system, given[system], steps=self._steps(system, given) / len(questions)) for system in systems]
+        found = {one: Scored(one, given[one], steps=self._steps(one, given) / len(questions)) for one in systems}
+        for name, failed in [(one.system.name, one.errors) for one in found.values() if one.errors]:
+            raise GacError(f"{ask.task.name}, {name}: {len(failed)} answers failed; the first: {failed[0]}")
+        return found
 
     def _steps(self, system: System, given: Mapping[System, Sequence[Graded]]) -> int:
         """Forward passes for the steps of a system's answers, over all members; for a choice, of all candidates'."""
@@ -158,24 +156,13 @@ class StudyRun:
         others = 0 if system.alone else len(self.config.taking_part(system.settings(self.config))) - 1
         return sum(answer.num_tokens + others * answer.num_ensembled for answer in given[system])
 
-    def _best_of(self, found: Sequence[Scored], among: Sequence[System]) -> System:
-        """The most accurate; of equals the cheapest, then the first."""
-        scored = [score for score in found if score.system in among]
-        return max(scored, key=lambda score: (score.num_right, -score.steps)).system
-
-    def _sparing(self, found: Sequence[Sequence[Scored]]) -> System | None:
+    def _sparing(self, found: Sequence[Mapping[System, Scored]]) -> System | None:
         """See the class. `found`: each task's systems on the development questions."""
-        if self.protocol.sparing is None:
-            return None
-        by_task = [{score.system: score for score in scores} for scores in found]
-        within = [
-            system
-            for system in self.grid
-            if all(scores[system].share_ensembled <= self.protocol.sparing for scores in by_task)
-        ]
+        most = self.protocol.sparing or 0.0
+        within = [one for one in self.grid if most and all(scored[one].share_ensembled <= most for scored in found)]
 
         def rank(system: System) -> tuple[Fraction, float]:
-            scored = [scores[system] for scores in by_task]
+            scored = [by_system[system] for by_system in found]
             right = sum((Fraction(score.num_right, len(score.answers)) for score in scored), Fraction())
             return right, -sum(score.steps for score in scored)
 
@@ -196,3 +183,8 @@ class StudyRun:
             f"{num_answers:,} answers, about {num_steps:,} forward passes and "
             f"{num_steps * self.register.seconds_per_step[name] / 60:,.0f} minutes"
         )
+
+
+def _best_of(found: Mapping[System, Scored], among: Sequence[System]) -> System:
+    """The most accurate; of equals the cheapest, then the first."""
+    return max(among, key=lambda system: (found[system].num_right, -found[system].steps))

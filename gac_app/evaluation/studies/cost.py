@@ -165,11 +165,7 @@ class Cost(EnsembleStudy):
 
 def _ratios(rounds: Sequence[Round], slowest: str) -> dict[str, list[float]]:
     """By what is compared: a ratio per round."""
-    pairs = {
-        _EVERY_STEP: (_STEP, slowest),
-        _GATE: (_GATED, slowest),
-        _DRAFTS: (_STEP, _UNDRAFTED),
-    }
+    pairs = {_EVERY_STEP: (_STEP, slowest), _GATE: (_GATED, slowest), _DRAFTS: (_STEP, _UNDRAFTED)}
     ratios = {
         name: [found.answers[one].ms / found.answers[other].ms for found in rounds]
         for name, (one, other) in pairs.items()
@@ -179,10 +175,8 @@ def _ratios(rounds: Sequence[Round], slowest: str) -> dict[str, list[float]]:
 
 
 def _compared(ratios: Mapping[str, Sequence[float]]) -> Table:
-    rows = []
-    for name, found in ratios.items():
-        figures = (median(found), min(found), max(found)) if found else (None, None, None)
-        rows.append([name, *(figure(value, 2) for value in figures)])
+    measures = (median, min, max)
+    rows = [[name, *(figure(of(found) if found else None, 2) for of in measures)] for name, found in ratios.items()]
     return Table(("compared", "median", "least", "most"), rows, "Time, one against the other")
 
 
