@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from inspect import Parameter, getdoc
@@ -84,14 +84,7 @@ def _command(kinds: Sequence[Kind]) -> Callable[..., None]:
         kind = flagged[0] if flagged else first
         study = kind(**{name: given[name] for name in kind.model_fields})
         settled = load(config, reproducible=given.get("reproducible"))
-        if isinstance(study, EnsembleStudy):
-            result = _look_at(study, settled)
-        else:
-            shared = {name: given[name] for name, *_ in _COMMON}
-            task, data = given["task"], given["data"]
-            if data is None:
-                task, data = _sample(task)
-            result = put_questions(study, settled, task, data, **shared)
+        result = _look_at(study, settled) if isinstance(study, EnsembleStudy) else _put_questions(study, settled, given)
         show(result, settled, as_json=as_json, out=out)
 
     command.__doc__ = getdoc(first)
@@ -125,31 +118,19 @@ def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, An
     yield from _ENDING
 
 
-def _sample(name: str) -> tuple[str, Path]:
-    """The task and the file of questions that come with the package. Raises RequestError."""
-    if name not in SAMPLES:
-        raise RequestError("data", f"is missing; without it, task is one of {', '.join(SAMPLES)}, not {name!r}")
-    return SAMPLES[name]
-
-
-def put_questions(
-    study: QuestionStudy,
-    config: Config,
-    task: str,
-    data: Path,
-    *,
-    limit: int | None,
-    examples: Path | None,
-    parallel: int,
-    fresh: bool,
-) -> StudyResult:
-    """Run a study over a file's questions."""
+def _put_questions(study: QuestionStudy, config: Config, given: Mapping[str, Any]) -> StudyResult:
+    """Run a study over a file's questions, or over those that come with the package. `given`: the options."""
+    task, data, parallel = given["task"], given["data"], given["parallel"]
+    if data is None and task not in SAMPLES:
+        raise RequestError("data", f"is missing; without it, task is one of {', '.join(SAMPLES)}, not {task!r}")
     check_room(config, parallel)
     warn_without_effect(study.systems_of(config), config)
-    protocol, questions = asked(task, data, examples)
-    sample = first_of_each_domain(questions, limit)
+    if data is None:
+        task, data = SAMPLES[task]
+    protocol, questions = asked(task, data, given["examples"])
+    sample = first_of_each_domain(questions, given["limit"])
     study.check(config, protocol, questions, sample)
-    with evaluating(config, protocol, questions, parallel=parallel, fresh=fresh) as ask:
+    with evaluating(config, protocol, questions, parallel=parallel, fresh=given["fresh"]) as ask:
         return study.run(ask, sample)
 
 
