@@ -20,13 +20,8 @@ UNDER_PROMPT, IN_ARENA = "#gac-consent input", ".gac-arena-consent input"
 
 
 @pytest.fixture
-def is_mirrored() -> bool:
-    return True
-
-
-@pytest.fixture
-def mirrored(tmp_path: Path, is_mirrored: bool) -> Iterator[tuple[Planted, Site]]:
-    planted = planted_arena(tmp_path, is_mirrored=is_mirrored)
+def mirrored(tmp_path: Path) -> Iterator[tuple[Planted, Site]]:
+    planted = planted_arena(tmp_path, is_mirrored=True)
     with served(planted.runs, None, planted.arena) as site:
         yield planted, site
 
@@ -58,10 +53,3 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
     page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
     until(lambda: list(planted.store.battles.export()), "for the battle")
     assert [battle.body["consent"] for battle in planted.store.battles.export()] == [False]
-
-
-@pytest.mark.parametrize("is_mirrored", [False])
-def test_without_a_mirror_nothing_is_asked(mirrored: tuple[Planted, Site], open_page: Opener) -> None:
-    page = open_page(mirrored[1]).page
-    page.wait_for_selector("#gac-prompt textarea")
-    assert page.locator("#gac-consent").count() == 0

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import gradio as gr
+import pytest
 from gradio.utils import get_type_hints
 
 from gac_app.config import Config
@@ -47,6 +48,14 @@ def test_a_tab_is_there_where_there_is_something_to_show(tmp_path: Path) -> None
     )
     assert without[0] == "compare"
     assert [tab for tab in beside if tab not in without] == ["arena", "leaderboard"]
+    planted.runs.close()
+
+
+@pytest.mark.parametrize("is_mirrored", [True, False])
+def test_consent_is_asked_for_where_there_is_a_mirror(tmp_path: Path, is_mirrored: bool) -> None:
+    planted = planted_arena(tmp_path, is_mirrored=is_mirrored)
+    ids = {block.elem_id for block in build_page(planted.runs).blocks.values()}
+    assert ("gac-consent" in ids) == is_mirrored
     planted.runs.close()
 
 
