@@ -216,28 +216,22 @@ class Ensemble:
             SessionStopped: soon after `stopped` is set.
             MemberError, RuleError: a member or a rule fails.
         """
-        settings, members, timeout_s = request.settings, request.members, request.settings.step_timeout_s
-        is_fixed = is_reproducible(members, settings)
-        if request.alone is not None:
-            [member] = members
-            sequence = member.open(list(ids[:1]), share, namespace, is_reproducible=is_fixed)
-            try:
-                return score_ids(member, sequence, list(ids), num_top, timeout_s, stopped)
-            finally:
-                member.free(sequence)
-        mix = mix_of(request, self.config.weights(settings), share, stopped)
-        first, *others = (self.union.token(token_id) for token_id in ids) if ids else (b"",)
-        starts = [document_ids(member, first) for member in members]
-        forks = PromptForks(
+        settings, members = request.settings, request.members
+        new_forks = partial(
+            PromptForks,
             members,
-            starts,
-            timeout_s,
-            share,
-            is_reproducible=is_fixed,
+            timeout_s=settings.step_timeout_s,
+            share=share,
+            is_reproducible=is_reproducible(members, settings),
             stopped=stopped,
             ids_at_once=FEW_AT_ONCE,
         )
-        with closing(forks):
+        if request.alone is not None:
+            with closing(new_forks([list(ids[:1])], namespace=namespace)) as forks:
+                return score_ids(forks, ids, num_top)
+        mix = mix_of(request, self.config.weights(settings), share, stopped)
+        first, *others = (self.union.token(token_id) for token_id in ids) if ids else (b"",)
+        with closing(new_forks([document_ids(member, first) for member in members])) as forks:
             scorer = TextScorer(forks, mix, num_top)
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_tokens
             return [TokenScore(first, None)][: len(ids)] + (score(others) if others else [])

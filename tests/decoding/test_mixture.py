@@ -46,15 +46,16 @@ class Counted(Combiner):
     size=st.sampled_from([3, 20, 400]),
     sharpness=st.sampled_from([0.0, 0.1, 1.0, 5.0]),
     decimals=st.sampled_from([1, 7]),
+    num_top=st.sampled_from([1, 2, 8]),
     lengths=st.lists(st.integers(1, 12), max_size=6),
 )
 def test_all_that_is_told_is_so_of_the_whole(
-    seed: int, num: int, size: int, sharpness: float, decimals: int, lengths: list[int]
+    seed: int, num: int, size: int, sharpness: float, decimals: int, num_top: int, lengths: list[int]
 ) -> None:
     logits = sharpness * torch.randn(num, size, generator=torch.Generator().manual_seed(seed))
     distributions = torch.softmax(logits, 1).round(decimals=decimals)
     weights = torch.softmax(logits[:, 0], 0).tolist()
-    expected = {f"m{i}": member_step(probs_U) for i, probs_U in enumerate(distributions)}
+    expected = {f"m{i}": member_step(probs_U, num_top) for i, probs_U in enumerate(distributions)}
     mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()))
     mixture.conflicts = ranges(lengths, size)
     found, largest = mixture.argmax_id, mixture.largest(5)

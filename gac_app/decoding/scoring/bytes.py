@@ -17,23 +17,21 @@ Shape suffixes: `N` positions, `U` the union vocabulary.
 from __future__ import annotations
 
 import math
-import threading
 from array import array
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
-from gac_app.decoding.contexts import SessionStopped
-from gac_app.decoding.distribution import TokenDistribution, Top
-from gac_app.decoding.member import Member, awaited
+from gac_app.decoding.distribution import Top
+from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, PromptForks, log_mean, log_sum
-from gac_app.models.base import ForwardRequest, Sequence
+from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 
 _IS_BOUNDARY = 0.9  # a place where a token ends with this probability is a boundary
@@ -65,30 +63,19 @@ class TextProbs:
 
 
 def read_text(
-    member: Member,
-    sequence: Sequence,
-    text: bytes,
-    gate: Gate,
-    timeout_s: float | None,
-    *,
-    num_top: int,
-    stopped: threading.Event | None,
-    ids_at_once: int,
+    forks: PromptForks, member: Member, sequence: Sequence, text: bytes, gate: Gate, num_top: int
 ) -> TextProbs:
     """Read `text` after the prompt of `sequence`.
 
     Args:
-        timeout_s: of one read.
         num_top: tokens of each `tops`.
-        stopped: raises SessionStopped at the next read once it is set.
-        ids_at_once: of one read.
     """
     mapping, union = member.mapping, member.mapping.union
     ids = mapping.spell(text)
     nothing = array("d", [0.0, *[-math.inf] * len(text)])
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
-    found = distributions(member, sequence, list(ids), timeout_s, stopped, ids_at_once)
+    found = chain.from_iterable(forks.parts(member, sequence, [(own,) for own in ids]))
     for own, distribution in zip(ids, found, strict=True):
         _add_boundary(probs, start, distribution.log_probs_U.cpu().numpy(), text, union)
         probs.views[start] = gate.view(distribution)
@@ -106,37 +93,10 @@ def read_text(
 
 def read_by_all(forks: PromptForks, text: bytes, gate: Gate, num_top: int = 0) -> dict[str, TextProbs]:
     """As `read_text`, by every member at once, after the prompt; by name."""
-    read = partial(
-        read_text,
-        text=text,
-        gate=gate,
-        timeout_s=forks.timeout_s,
-        num_top=num_top,
-        stopped=forks.stopped,
-        ids_at_once=forks.ids_at_once,
-    )
+    read = partial(read_text, forks, text=text, gate=gate, num_top=num_top)
     with forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
         found = pool.map(read, forks.members, sequences)
         return {member.name: probs for member, probs in zip(forks.members, found, strict=True)}
-
-
-def distributions(
-    member: Member,
-    sequence: Sequence,
-    ids: list[int],
-    timeout_s: float | None,
-    stopped: threading.Event | None,
-    ids_at_once: int,
-) -> Iterator[TokenDistribution]:
-    """The distribution before each of `ids`, which follow the prompt. Raises SessionStopped once `stopped` is set."""
-    context = sequence.prompt
-    for start in range(0, len(ids), ids_at_once):
-        if stopped and stopped.is_set():
-            raise SessionStopped
-        chunk = tuple(ids[start : start + ids_at_once])
-        read = member.read(ForwardRequest(sequence, context + chunk[:-1], len(chunk), with_logs=True))
-        yield from awaited(member, sequence, read, timeout_s).distributions
-        context += chunk
 
 
 def _add_boundary(probs: TextProbs, start: int, log_probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import accumulate, chain
@@ -86,27 +86,42 @@ class PromptForks:
                     forked.append(member.fork(sequence))
                     forked[-1].prompt = tuple(own)
                 else:
-                    forked.append(member.open(own, self.share, is_reproducible=self.is_reproducible))
+                    forked.append(self._open(member, own))
             yield forked
         finally:
             for member, sequence in zip(self.members, forked, strict=False):
                 member.free(sequence)
 
+    def _open(self, member: Member, ids: list[int]) -> Sequence:
+        return member.open(ids, self.share, self.namespace, is_reproducible=self.is_reproducible)
+
     def _read_prompt(self) -> None:
         # The last id is read together with the text: only a read gives a distribution.
-        self._read = [
-            member.open(own[:-1], self.share, self.namespace, is_reproducible=self.is_reproducible)
-            if len(own) > 1
-            else None
-            for member, own in zip(self.members, self.ids, strict=True)
-        ]
+        prompts = zip(self.members, self.ids, strict=True)
+        self._read = [self._open(member, own[:-1]) if len(own) > 1 else None for member, own in prompts]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
         reads = [(m, sequence, m.read(ForwardRequest(sequence, sequence.prompt))) for m, sequence in held]
         for member, sequence, result in reads:
-            self.awaited(member, sequence, result)
+            self._awaited(member, sequence, result)
 
-    def awaited(self, member: Member, sequence: Sequence, result: Future[ReadResult]) -> ReadResult:
-        """Raises SessionStopped, or MemberError as `awaited` of a member."""
+    def parts(
+        self, member: Member, sequence: Sequence, pieces: SequenceOf[SequenceOf[int]]
+    ) -> Iterator[list[TokenDistribution]]:
+        """The member's distributions before each of some pieces of ids that follow the prompt, part by part: each part
+        is read at once.
+        """
+        context = sequence.prompt
+        for start in range(0, len(pieces), self.ids_at_once):
+            part = pieces[start : start + self.ids_at_once]
+            ends = list(accumulate(map(len, part[:-1]), initial=0))
+            ids = (*context, *chain.from_iterable(part[:-1]))
+            read = member.read(ForwardRequest(sequence, ids, num_logits=ends[-1] + 1, with_logs=True))
+            found = self._awaited(member, sequence, read).distributions
+            yield [found[end] for end in ends]
+            context = (*ids, *part[-1])
+
+    def _awaited(self, member: Member, sequence: Sequence, result: Future[ReadResult]) -> ReadResult:
+        """Raises SessionStopped, or MemberError as `awaited`."""
         if self.stopped and self.stopped.is_set():
             result.cancel()
             raise SessionStopped
@@ -157,30 +172,18 @@ class PieceRead:
 
 def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], gate: Gate) -> Iterator[PieceRead]:
     """Read `pieces`, which are union tokens. Many are read at once, since they are known."""
-    union = forks.members[0].mapping.union
-    for token_id, found, is_stable in read_steps(forks, [union.ids[piece] for piece in pieces]):
-        log_probs = {name: distribution.log_prob_of(token_id) for name, distribution in found.items()}
-        yield PieceRead(token_id, log_probs, [gate.view(d) for d in found.values()], is_stable, found)
-
-
-def read_steps(
-    forks: PromptForks, token_ids: SequenceOf[int]
-) -> Generator[tuple[int, dict[str, TokenDistribution], bool], None, None]:
-    """Each union token, the distribution of each member before it by name, the gate's first, and whether all members
-    read the token before as one of their own.
-    """
-    is_stable = True
-    with forks.sequences() as sequences:
-        contexts = [sequence.prompt for sequence in sequences]
-        for start in range(0, len(token_ids), forks.ids_at_once):
-            chunk = list(token_ids[start : start + forks.ids_at_once])
-            spelt = [[member.mapping.feed(token_id) for token_id in chunk] for member in forks.members]
-            distributions = _read_chunk(forks, sequences, contexts, spelt)
-            contexts = [(*ids, *chain.from_iterable(own)) for ids, own in zip(contexts, spelt, strict=True)]
-            for token_id, at_step in zip(chunk, zip(*distributions, strict=True), strict=True):
-                names = (member.name for member in forks.members)
-                yield token_id, dict(zip(names, at_step, strict=True)), is_stable
-                is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
+    members, ids = forks.members, forks.members[0].mapping.union.ids
+    fed = [[member.mapping.feed(ids[piece]) for piece in pieces] for member in members]
+    is_stable, remaining = True, zip(pieces, zip(*fed, strict=True), strict=True)
+    with forks.sequences() as sequences, ThreadPoolExecutor(len(members)) as pool:
+        readers = list(map(forks.parts, members, sequences, fed))
+        for _ in range(0, len(pieces), forks.ids_at_once):
+            found = zip(*pool.map(next, readers), strict=True)
+            for at_piece, (piece, own) in zip(found, remaining):  # noqa: B905 (more remain)
+                by_name = {member.name: distribution for member, distribution in zip(members, at_piece, strict=True)}
+                log_probs = {name: distribution.log_prob_of(ids[piece]) for name, distribution in by_name.items()}
+                yield PieceRead(ids[piece], log_probs, [gate.view(d) for d in at_piece], is_stable, by_name)
+                is_stable = all(len(one) == 1 for one in own)
 
 
 def score_pieces(pieces: Iterable[PieceRead], num_bytes: int, rules: StepRules) -> Score:
@@ -193,26 +196,6 @@ def score_pieces(pieces: Iterable[PieceRead], num_bytes: int, rules: StepRules) 
         num_steps += 1
         num_ensembled += len(shares) > 1
     return Score(log_prob, num_bytes, num_steps, num_ensembled)
-
-
-def _read_chunk(
-    forks: PromptForks,
-    sequences: list[Sequence],
-    contexts: list[tuple[int, ...]],
-    spelt: list[list[tuple[int, ...]]],
-) -> list[list[TokenDistribution]]:
-    """Each member's distribution before each union token of a chunk, which it spells so after its context."""
-    asked = []
-    for member, sequence, context, own in zip(forks.members, sequences, contexts, spelt, strict=True):
-        ends = list(accumulate((len(ids) for ids in own[:-1]), initial=0))
-        ids = (*context, *chain.from_iterable(own[:-1]))
-        read = member.read(ForwardRequest(sequence, ids, num_logits=ends[-1] + 1, with_logs=True))
-        asked.append((member, sequence, read, ends))
-    distributions = []
-    for member, sequence, future, ends in asked:
-        result = forks.awaited(member, sequence, future)
-        distributions.append([result.distributions[end] for end in ends])
-    return distributions
 
 
 def log(prob: float) -> float:

@@ -7,17 +7,14 @@ linear rule the probability of their bytes (see `bytes`), otherwise that of the 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 from gac_app.decoding.distribution import TokenDistribution, Top
-from gac_app.decoding.member import Member
-from gac_app.decoding.scoring.bytes import Segment, distributions, read_by_all, segments
-from gac_app.decoding.scoring.pieces import FEW_AT_ONCE, PromptForks, log, read_pieces
+from gac_app.decoding.scoring.bytes import Segment, read_by_all, segments
+from gac_app.decoding.scoring.pieces import PromptForks, log, read_pieces
 from gac_app.decoding.scoring.scorer import Mix
-from gac_app.models.base import Sequence
 
 _NUM_OF_EACH = 8  # likely tokens of each member among which the mixture's likeliest is looked for
 
@@ -37,26 +34,26 @@ class TokenScore:
     top: tuple[tuple[bytes, float], ...] = ()
 
 
-def score_ids(
-    member: Member, sequence: Sequence, ids: list[int], num_top: int, timeout_s: float, stopped: threading.Event
-) -> list[TokenScore]:
+def score_ids(forks: PromptForks, ids: SequenceOf[int], num_top: int) -> list[TokenScore]:
     """A member's own ids.
 
     Args:
-        sequence: its prompt is the first of `ids`.
+        forks: hold the first one, in that member.
 
     Raises:
-        SessionStopped: soon after `stopped` is set.
+        SessionStopped: soon after `forks.stopped` is set.
     """
+    [member] = forks.members
     mapping, union = member.mapping, member.mapping.union
     tokens = [mapping.vocabulary.token_bytes[own] or b"" for own in ids]
     scores = [TokenScore(token, None) for token in tokens[:1]]
-    found = distributions(member, sequence, ids[1:], timeout_s, stopped, FEW_AT_ONCE)
-    for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
-        place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
-        log_prob = -math.inf if place is None else distribution.log_prob_of(place)
-        top = tuple((union.token(at), log(prob)) for at, prob in distribution.top_k(num_top))
-        scores.append(TokenScore(token, log_prob, top))
+    with forks.sequences() as [sequence]:
+        found = chain.from_iterable(forks.parts(member, sequence, [(own,) for own in ids[1:]]))
+        for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
+            place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
+            log_prob = -math.inf if place is None else distribution.log_prob_of(place)
+            top = tuple((union.token(at), log(prob)) for at, prob in distribution.top_k(num_top))
+            scores.append(TokenScore(token, log_prob, top))
     return scores
 
 
