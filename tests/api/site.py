@@ -56,10 +56,6 @@ class Site:
     def chat_with(self, headers: dict[str, str]) -> httpx.Response:
         return self.client.post("/v1/chat/completions", json=chat_body(), headers=headers)
 
-    def client_from(self, address: str) -> TestClient:
-        """A client at another address of a host that is up."""
-        return TestClient(self.host, base_url=HERE, client=(address, 1), raise_server_exceptions=False)
-
     @property
     def under_way(self) -> list[CompletionRun]:
         return [run for run in self.completions._live.all() if not run.over.is_set()]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.api.site import Site, chat_body, refusal_of
+from fastapi.testclient import TestClient
+
+from tests.api.site import HERE, Site, chat_body, refusal_of
 
 
 def test_the_api_is_under_the_proxy_s_path(site: Callable[..., Site]) -> None:
     here = site(server={"trusted_proxies": ["10.0.0.9"]})
-    client = here.client_from("10.0.0.9")
+    client = TestClient(here.host, base_url=HERE, client=("10.0.0.9", 1))
     headers = {"X-Forwarded-Prefix": "/gac", "X-Forwarded-For": "192.0.2.7"}
     answer = client.post("/v1/chat/completions", json=chat_body(), headers=headers)
     assert answer.status_code == 200

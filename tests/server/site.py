@@ -71,11 +71,6 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
 
-    @property
-    def rss_mb(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
 
 @contextmanager
 def process_of(
