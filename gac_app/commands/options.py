@@ -21,7 +21,9 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Configuration file (YAML). Default: $GAC_CONFIG, else configs/default.yaml."),
 ]
-DataOption = Annotated[Path, typer.Option("--data", help="The questions: JSON Lines, one question a line.")]
+_DATA = typer.Option("--data", help="The questions: JSON Lines, one question a line.")
+DataOption = Annotated[Path, _DATA]
+DataOrSampleOption = Annotated[Path | None, _DATA]
 ExamplesOption = Annotated[Path | None, typer.Option("--examples", help="Questions to take worked examples from.")]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="At most so many questions, from each domain in turn.")

@@ -21,6 +21,7 @@ from gac_app.charts import to_svg
 from gac_app.commands.options import (
     ConfigOption,
     DataOption,
+    DataOrSampleOption,
     ExamplesOption,
     FreshOption,
     JsonOption,
@@ -97,11 +98,7 @@ def _options(first: Kind, others: Sequence[Kind]) -> Iterator[tuple[str, Any, An
     if first.sample:
         named = f"{_TASKS[first.needs]} Without --data, questions of the package: {', '.join(SAMPLES)}."
         yield "task", Annotated[str, typer.Option(help=named)], first.sample
-        yield (
-            "data",
-            Annotated[Path | None, typer.Option("--data", help="The questions: JSON Lines, one question a line.")],
-            None,
-        )
+        yield "data", DataOrSampleOption, None
     elif first.needs != "nothing":
         yield "task", Annotated[str, typer.Option(help=_TASKS[first.needs])], Parameter.empty
         yield "data", DataOption, Parameter.empty
