@@ -109,9 +109,9 @@ def test_replayed_steps_say_nothing_about_the_pace() -> None:
     )
     drafter = session._stepper._drafter
     assert isinstance(drafter, InTurnDrafter)
-    noted = drafter._pace.plain.num + drafter._pace.drafted.num
+    noted = drafter._costs.plain.num + drafter._costs.drafted.num
     events = session.events()
     for _ in range(20):
         next(events)
-    assert drafter._pace.plain.num + drafter._pace.drafted.num == noted
+    assert drafter._costs.plain.num + drafter._costs.drafted.num == noted
     events.close()

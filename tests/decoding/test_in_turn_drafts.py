@@ -17,7 +17,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import CombineRule, combine_rules
-from gac_app.decoding.speculation.pace import Pace
+from gac_app.decoding.speculation.draft_costs import DraftCosts
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import ForwardRequest
@@ -202,12 +202,12 @@ def test_a_step_is_plain_only_where_all_are_read_for_it(alignment: str) -> None:
     changes = {"mode": "every-step", "alignment": alignment, "max_new_tokens": 200, "speculation": "on"}
     minds, were_drafted = Random(3), []
 
-    def note(_: Pace, seconds: float, *, is_drafting: bool) -> None:
+    def note(_: DraftCosts, seconds: float, *, is_drafting: bool) -> None:
         were_drafted.append(is_drafting)
 
     with (
-        patch.object(Pace, "note_step", note),
-        patch.object(Pace, "is_measured", property(lambda _: minds.random() < 0.5)),
+        patch.object(DraftCosts, "note_step", note),
+        patch.object(DraftCosts, "is_measured", property(lambda _: minds.random() < 0.5)),
     ):
         *tokens, _ = ensemble.session("the model", ensemble.config.settings_from(changes), raw=True).events()
     steps = [event.step for event in tokens if isinstance(event, TokenEvent)][-len(were_drafted) :]
@@ -229,10 +229,10 @@ def test_helpers_never_need_more_passes_with_drafts(seeds: list[int], threshold:
 
 def test_nothing_is_left_of_a_rejected_draft(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rest of it would keep the next draft from being made, and the verifying member would read single tokens."""
-    monkeypatch.setattr(Pace, "goes_on", lambda _, survival, num_settled, *__: num_settled < 3)
-    monkeypatch.setattr(Pace, "acceptance", lambda *_: 1.0)
-    monkeypatch.setattr(Pace, "is_measured", True)
-    monkeypatch.setattr(Pace, "best_drafter", lambda _, names: names[0])
+    monkeypatch.setattr(DraftCosts, "goes_on", lambda _, survival, num_settled, *__: num_settled < 3)
+    monkeypatch.setattr(DraftCosts, "acceptance", lambda *_: 1.0)
+    monkeypatch.setattr(DraftCosts, "is_measured", True)
+    monkeypatch.setattr(DraftCosts, "best_drafter", lambda _, names: names[0])
     a, b = FakeModel("a", 7), FakeModel("b", 8)
     ensemble = ensemble_of([a, b], config_of(["a", "b"]), InlineMember)
     steps, _ = decode(ensemble, "on", mode="every-step", max_new_tokens=60)
@@ -247,13 +247,13 @@ def test_what_the_others_read_is_what_the_slowest_of_them_reads(monkeypatch: pyt
     session = ensemble.session("the model", ensemble.config.settings_from(changes), raw=True)
     drafter, found = session._stepper._drafter, list[tuple[int, int, int]]()
 
-    def note(_: Pace, survival: float, num_settled: float, share_asked: float, num_ids: int) -> bool:
+    def note(_: DraftCosts, survival: float, num_settled: float, share_asked: float, num_ids: int) -> bool:
         unread = [context.num_uncomputed for context in drafter.alive.values() if not context.is_known]
         found.append((num_ids, max(unread), min(unread)))
         return num_settled < 3
 
-    monkeypatch.setattr(Pace, "goes_on", note)
-    monkeypatch.setattr(Pace, "is_measured", True)
+    monkeypatch.setattr(DraftCosts, "goes_on", note)
+    monkeypatch.setattr(DraftCosts, "is_measured", True)
     list(session.events())
     assert all(num_ids == most for num_ids, most, _ in found)
     assert any(most > least for _, most, least in found)

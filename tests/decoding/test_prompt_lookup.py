@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.speculation import overlapped
+from gac_app.decoding.speculation.draft_costs import DraftCosts
 from gac_app.decoding.speculation.lookup import PromptLookup
-from gac_app.decoding.speculation.pace import PassCosts
 from gac_app.models.base import Model
 from tests.decoding.answers import LETTERS, decoded, facts
 from tests.decoding.toy import toy_ensemble, toys
@@ -75,11 +75,11 @@ def test_acceptance_is_learnt() -> None:
     assert lookup.guess(1)[1][0] < 0.1 < before
 
 
-def costs_of(seconds: dict[int, float]) -> PassCosts:
-    costs = PassCosts()
+def costs_of(seconds: dict[int, float]) -> DraftCosts:
+    costs = DraftCosts()
     for num_ids, each in seconds.items():
         for _ in range(3):
-            costs.note(num_ids, each)
+            costs.note_verifying(num_ids, each)
     return costs
 
 
@@ -137,7 +137,7 @@ def test_every_step_is_what_it_is_without(
     how = {**how, "max_new_tokens": max_new_tokens}
     expected = facts(*decoded(ensemble, speculation="off", **how))
     with (
-        patch.object(PassCosts, "best_length", lambda _, acceptances: min(length, len(acceptances))),
+        patch.object(DraftCosts, "best_length", lambda _, acceptances: min(length, len(acceptances))),
         patch.object(InlineMember, "is_free_for", lambda *_: True),
         patch.object(overlapped, "_MUCH_FASTER", 0.0 if is_drafting else 1e9),
     ):
@@ -157,7 +157,7 @@ def test_an_answer_that_repeats_itself_takes_fewer_passes(how: dict[str, Any]) -
     how = {**how, "max_new_tokens": 300}
     with closing(ensemble_of(models, config_of(["a", "b"]))) as ensemble:
         expected = facts(*decoded(ensemble, speculation="off", **how))
-        with patch.object(PassCosts, "best_length", lambda _, acceptances: len(acceptances)):
+        with patch.object(DraftCosts, "best_length", lambda _, acceptances: len(acceptances)):
             steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == expected
     assert finished.members["a"].num_forwards < 0.5 * len(steps)
@@ -169,7 +169,7 @@ def test_while_others_use_a_member_nothing_is_looked_up() -> None:
     models = [Parrot(name=name, seed=5) for name in "ab"]
     with (
         closing(ensemble_of(models, config_of(["a", "b"]))) as ensemble,
-        patch.object(PassCosts, "best_length", lambda _, acceptances: len(acceptances)),
+        patch.object(DraftCosts, "best_length", lambda _, acceptances: len(acceptances)),
     ):
         other = ensemble.session("x", ensemble.config.settings_from({"max_new_tokens": 20}), raw=True).events()
         next(other)

@@ -185,16 +185,16 @@ class MemberContext:
             return None
         return MemberStep(places[place].distribution(), 0, 0.0)
 
-    def add_draft(self, tokens: Iterable[int], made_by: tuple[str, ...]) -> None:
+    def add_draft(self, tokens: Iterable[int]) -> int:
         """Let the pass that is due read these tokens too, up to the first that takes more than one id, if it has not
-        begun and reads one id as it is. `made_by`: the members who drafted them.
+        begun and reads one id as it is. Returns the number of tokens added.
         """
         is_free = self.reads.is_idle and self.num_uncomputed == 1 and self.text.is_at_boundary
         for token_id in tokens if is_free else ():
             if len(self.member.mapping.feed(token_id)) != 1 or not self.draft.has_room_for(token_id):
                 break
             self.draft.append(token_id)
-            self.draft.made_by = made_by
+        return len(self.draft) if is_free else 0
 
     # --- passes that nobody waits for
 

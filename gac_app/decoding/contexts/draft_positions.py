@@ -20,12 +20,7 @@ class DraftPositions:
     Args:
         text: what comes before the draft.
         is_aligned: the member reads the draft's bytes, not each draft token by ids of its own.
-
-    Attributes:
-        made_by: who made the draft, by name, where the drafter says so; () = no member.
     """
-
-    made_by: tuple[str, ...] = ()
 
     def __init__(self, text: FedText, reads: SequenceReads, *, is_aligned: bool) -> None:
         self._mapping, self._text, self._reads = reads.member.mapping, text, reads
@@ -36,17 +31,13 @@ class DraftPositions:
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def begins_with(self, token_id: int) -> bool:
-        """Whether this is the first draft token."""
-        return self._tokens[:1] == [token_id]
-
     def append(self, token_id: int) -> None:
         """Add a draft token."""
         self._tokens.append(token_id)
 
     def advance(self, token_id: int) -> None:
         """A token was chosen: it is the first draft token, or the draft is dropped."""
-        if self.begins_with(token_id):
+        if self._tokens[:1] == [token_id]:
             del self._tokens[0]
         else:
             self._tokens.clear()

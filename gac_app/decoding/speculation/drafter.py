@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
 
 from gac_app.decoding.contexts import MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
@@ -17,6 +18,22 @@ from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.errors import MemberError
 
 Gathered = tuple[dict[str, MemberStep], list[MemberError]]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftToken:
+    """A token that is read before it is chosen.
+
+    Attributes:
+        drafted_by: the members that knew the place; () = the text itself (see `lookup`).
+        confidence: its probability, combined from these.
+        is_certain: no other member will be asked at this place.
+    """
+
+    token_id: int
+    drafted_by: tuple[str, ...]
+    confidence: float = 0.0
+    is_certain: bool = False
 
 
 class Drafter:
@@ -29,6 +46,7 @@ class Drafter:
     def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules) -> None:
         self.alive = {context.name: context for context in contexts}
         self._rules = rules
+        self._draft: list[DraftToken] = []
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         """A step begins: `first` are asked, then maybe the `others`.
@@ -54,15 +72,16 @@ class Drafter:
 
     def has_drafted(self, token_id: int) -> bool:
         """Whether this is the first draft token."""
-        return False
+        return bool(self._draft) and self._draft[0].token_id == token_id
 
     @property
     def drafted_by(self) -> tuple[str, ...] | None:
         """Whose the first draft token is; see `StepTrace`."""
-        return None
+        return self._draft[0].drafted_by if self._draft else None
 
     def feed(self, token_id: int) -> None:
         """A token was decided, and fed to the contexts."""
+        self._draft = self._draft[1:] if self.has_drafted(token_id) else []
 
     def prefetch(self, contexts: Iterable[MemberContext]) -> None:
         """Begin the passes that the next step is sure to need, so that members compute while this step is reported."""

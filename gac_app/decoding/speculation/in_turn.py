@@ -27,68 +27,42 @@ from dataclasses import dataclass, field
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.speculation.drafter import Drafter, Gathered
-from gac_app.decoding.speculation.pace import Pace
+from gac_app.decoding.speculation.draft_costs import DraftCosts
+from gac_app.decoding.speculation.drafter import Drafter, DraftToken, Gathered
 from gac_app.errors import ConstraintError, MemberError, RuleError
-
-
-@dataclass(frozen=True, slots=True)
-class _DraftToken:
-    """A token that is read before it is chosen.
-
-    Attributes:
-        confidence: its probability, combined from the members that knew the place.
-        is_certain: no other member will be asked at this place.
-        drafted_by: the members that knew the place.
-    """
-
-    token_id: int
-    confidence: float
-    is_certain: bool
-    drafted_by: tuple[str, ...]
 
 
 class InTurnDrafter(Drafter):
     """Asks members before a step needs them, in an order that saves passes.
 
     Args:
-        pace: measured costs and acceptance, shared with other sessions.
+        costs: measured costs and acceptance, shared with other sessions.
     """
 
-    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, pace: Pace) -> None:
+    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, costs: DraftCosts) -> None:
         super().__init__(contexts, rules)
         self._union = contexts[0].member.mapping.union
         self._sampler = rules.sampler  # a copy of it, which chooses draft tokens
-        self._pace = pace
-        self._draft: list[_DraftToken] = []
+        self._costs = costs
         self._is_drafting = False
         self._num_fed = 0
         self._num_verified = 0  # steps that asked members other than the gate
         self._step = _Step()
 
-    def has_drafted(self, token_id: int) -> bool:
-        return bool(self._draft) and self._draft[0].token_id == token_id
-
-    @property
-    def drafted_by(self) -> tuple[str, ...] | None:
-        return self._draft[0].drafted_by if self._draft else None
-
     def feed(self, token_id: int) -> None:
-        if self._draft:
-            token, is_accepted = self._draft[0], self.has_drafted(token_id)
-            if not token.is_certain:
-                self._pace.note_draft_token(token.confidence, is_accepted=is_accepted)
-            self._draft = self._draft[1:] if is_accepted else []
+        if self._draft and not self._draft[0].is_certain:
+            self._costs.note_draft_token(self._draft[0].confidence, is_accepted=self.has_drafted(token_id))
+        super().feed(token_id)
         if len(self._step.argmaxes) > 1:
             for name, argmax_id in self._step.argmaxes.items():
-                self._pace.note_argmax(name, is_chosen=argmax_id == token_id)
+                self._costs.note_argmax(name, is_chosen=argmax_id == token_id)
         self._num_fed += 1
         self._num_verified += self._step.is_verified
         if self._step.is_typical and self._step.argmaxes:  # a replayed step asks nobody
-            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_drafted)
+            self._costs.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_drafted)
         self._step = _Step()
-        self._is_drafting = self._pace.is_measured and (
-            self._rules.settings.speculation == "on" or self._pace.is_worth_drafting()
+        self._is_drafting = self._costs.is_measured and (
+            self._rules.settings.speculation == "on" or self._costs.is_worth_drafting()
         )
 
     def gather(self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()) -> Gathered:
@@ -119,7 +93,7 @@ class InTurnDrafter(Drafter):
     @property
     def _drafting(self) -> MemberContext:
         names = list(self.alive)
-        return self.alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
+        return self.alive[names[0] if self._is_gated else self._costs.best_drafter(names)]
 
     def _read(self, contexts: list[MemberContext]) -> Gathered:
         """Ask these members. A member that fails with a draft is asked again without it."""
@@ -140,12 +114,12 @@ class InTurnDrafter(Drafter):
 
     def _note_passes(self, unread: dict[str, int], steps: dict[str, MemberStep], seconds: float) -> None:
         if self._drafting.name not in unread:
-            self._pace.note_verifying(max(unread.values()), seconds)
+            self._costs.note_verifying(max(unread.values()), seconds)
         elif len(unread) == 1:
-            self._pace.draft.note(seconds)
+            self._costs.draft.note(seconds)
         elif max(unread.values()) == 1:
             for name in unread:
-                self._pace.note_plain_pass(name, steps[name].seconds)
+                self._costs.note_plain_pass(name, steps[name].seconds)
 
     # --- drafting
 
@@ -181,7 +155,7 @@ class InTurnDrafter(Drafter):
             return False
         if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self.alive.values()):
             return False
-        self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain, tuple(known)))
+        self._draft.append(DraftToken(token_id, tuple(known), min(1.0, float(probs_U[token_id])), is_certain))
         for context in self.alive.values():
             context.draft.append(token_id)
         return True
@@ -191,11 +165,11 @@ class InTurnDrafter(Drafter):
         survival, num_settled = 1.0, 1.0
         for token in self._draft:
             if not token.is_certain:
-                survival *= self._pace.acceptance(token.confidence)
+                survival *= self._costs.acceptance(token.confidence)
                 num_settled += survival
         share_asked = (self._num_verified + 1) / (self._num_fed + 1) if self._is_gated else 1.0
         num_ids = max(context.num_uncomputed for context in self.alive.values() if not context.is_known)
-        return self._pace.goes_on(survival, num_settled, share_asked, num_ids)
+        return self._costs.goes_on(survival, num_settled, share_asked, num_ids)
 
     def _drop_draft(self) -> None:
         self._draft = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gac_app.decoding.speculation.pace import Rate
+from gac_app.decoding.speculation.draft_costs import Rate
 from gac_app.vocab.union import IdsV
 
 _LEAST_MATCH = 2  # tokens that must have stood together before

@@ -20,9 +20,9 @@ from gac_app.decoding.contexts import MemberContext, SampleFn
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.sampling import Sampler
-from gac_app.decoding.speculation.drafter import Drafter, Gathered
+from gac_app.decoding.speculation.draft_costs import MAX_GUESS, DraftCosts
+from gac_app.decoding.speculation.drafter import Drafter, DraftToken, Gathered
 from gac_app.decoding.speculation.lookup import PromptLookup
-from gac_app.decoding.speculation.pace import MAX_GUESS, PassCosts
 from gac_app.errors import ConstraintError
 
 _MAX_DRAFT = 2  # tokens that the drafting member reads beyond those fed
@@ -36,7 +36,7 @@ class OverlappedDrafter(Drafter):
         costs: measured, shared with other sessions.
     """
 
-    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, costs: PassCosts) -> None:
+    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, costs: DraftCosts) -> None:
         super().__init__(contexts, rules)
         self._costs, self._lookup = costs, PromptLookup(contexts[0].prompt_tokens)
         if not rules.settings.is_greedy:
@@ -72,19 +72,14 @@ class OverlappedDrafter(Drafter):
         steps, errors = super().gather(contexts, idle)
         self._answered.update(steps)
         slowest = max(self.alive.values(), key=_pass_s)
-        if step := steps.get(slowest.name):
-            self._costs.note(step.num_read, step.seconds)
+        step = steps.get(slowest.name)
+        if step and 0 < step.num_read <= MAX_GUESS + 1:
+            self._costs.note_verifying(step.num_read, step.seconds)
         return steps, errors
 
     def feed(self, token_id: int) -> None:
+        super().feed(token_id)
         self._lookup.add(token_id)
-
-    def has_drafted(self, token_id: int) -> bool:
-        return any(context.draft.begins_with(token_id) for context in self.alive.values())
-
-    @property
-    def drafted_by(self) -> tuple[str, ...] | None:
-        return next((context.draft.made_by for context in self.alive.values() if len(context.draft)), None)
 
     def prefetch(self, contexts: Iterable[MemberContext]) -> None:
         """See `Drafter`. The others read the draft token, if there is one, in the same pass as what they have to read;
@@ -92,13 +87,13 @@ class OverlappedDrafter(Drafter):
         """
         guess, acceptances = self._lookup.guess(self._max_guess) if self._max_guess > 0 else ([], [])
         draft_id = self._drafting.next_draft_id() if self._drafting and self._can_offer else None
-        draft = [] if draft_id is None else [draft_id]
-        made_by = (self._drafting.name,) if self._drafting and draft else ()
+        draft, made_by = [] if draft_id is None else [draft_id], (self._drafting.name,) if self._drafting else ()
         if guess and not draft and all(context.is_alone for context in self.alive.values()):
-            draft = guess[: self._costs.best_length(acceptances)]
-        for context in self.alive.values() if draft else ():
-            if context.member.model.is_chunk_invariant and context is not self._drafting:
-                context.add_draft(draft, made_by)
+            draft, made_by = guess[: self._costs.best_length(acceptances)], ()
+        verifying = [c for c in self.alive.values() if c.member.model.is_chunk_invariant and c is not self._drafting]
+        num_taken = max((context.add_draft(draft) for context in verifying), default=0) if draft else 0
+        if num_taken:
+            self._draft = [DraftToken(token_id, made_by) for token_id in draft[:num_taken]]
         super().prefetch(contexts)
 
     def _meanwhile(self, answered: Iterable[str]) -> None:

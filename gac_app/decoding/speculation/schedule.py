@@ -11,10 +11,10 @@ from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.speculation.draft_costs import DraftCosts
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.speculation.overlapped import OverlappedDrafter
-from gac_app.decoding.speculation.pace import Pace, PassCosts
 from gac_app.settings import Settings
 
 NewDrafter = Callable[[list[MemberContext], AnswerRules], Drafter]
@@ -24,8 +24,7 @@ class Schedules:
     """Chooses the drafter for each answer of one ensemble. Keeps what was measured."""
 
     def __init__(self) -> None:
-        self._paces: dict[tuple[str, ...], Pace] = {}
-        self._costs: defaultdict[tuple[str, ...], PassCosts] = defaultdict(PassCosts)
+        self._costs: defaultdict[tuple[str, ...], DraftCosts] = defaultdict(DraftCosts)
 
     def of(
         self, members: SequenceOf[Member], settings: Settings, *, are_apart: bool, is_reproducible: bool
@@ -46,8 +45,9 @@ class Schedules:
         are_views = len({id(member.model) for member in members}) == 1  # no draft costs less than what it saves
         is_worth_trying = is_auto and is_exact and not is_overlap_better and not are_views
         is_wanted = settings.speculation == "on" or is_worth_trying
-        if is_wanted and not settings.reads_along and (is_invariant or not is_reproducible):
-            how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
-            return partial(InTurnDrafter, pace=self._paces.setdefault((*how, *(m.name for m in members)), Pace()))
-        names = tuple(member.name for member in members)
-        return partial(OverlappedDrafter, costs=self._costs[names]) if can_overlap else Drafter
+        in_turn = is_wanted and not settings.reads_along and (is_invariant or not is_reproducible)
+        if not in_turn and not can_overlap:
+            return Drafter
+        how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
+        costs = self._costs[(*how, *(member.name for member in members))]
+        return partial(InTurnDrafter if in_turn else OverlappedDrafter, costs=costs)

@@ -33,45 +33,8 @@ class Rate:
         return self.total / self.num if self.num else 0.0
 
 
-class PassCosts:
-    """Seconds of the slowest member's passes, by the ids that they read. Shared by the sessions of the same members."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[int, Rate] = {}
-
-    def note(self, num_ids: int, seconds: float) -> None:
-        """A pass over so many ids took this long. Longer passes than a draft's are not counted."""
-        if 0 < num_ids <= MAX_GUESS + 1:
-            self._seconds.setdefault(num_ids, Rate()).note(seconds)
-
-    def best_length(self, acceptances: list[float]) -> int:
-        """The number of draft tokens with which a token is expected to cost least.
-
-        A length that is hardly known counts as the one before, so that it gets tried, one token at a time.
-
-        Args:
-            acceptances: the probability of each draft token to be chosen after those before it.
-        """
-        seconds, survival, num_settled = self._mean(1), 1.0, 1.0
-        best, least = 0, seconds
-        for length, acceptance in enumerate(acceptances, 1):
-            known = self._mean(length + 1)
-            survival *= acceptance
-            num_settled += survival
-            seconds = max(seconds, known)
-            if seconds / num_settled < least:
-                best, least = length, seconds / num_settled
-            if not known:
-                break
-        return best
-
-    def _mean(self, num_ids: int) -> float:
-        rate = self._seconds.get(num_ids)
-        return rate.mean if rate and rate.num >= _FEW else 0.0
-
-
 @dataclass(slots=True)
-class Pace:
+class DraftCosts:
     """Shared by the sessions of the same members, so that each starts from what others have learnt.
 
     Attributes:
@@ -82,7 +45,7 @@ class Pace:
     plain: Rate = field(default_factory=Rate)
     drafted: Rate = field(default_factory=Rate)
     draft: Rate = field(default_factory=Rate)
-    _verify: dict[int, Rate] = field(default_factory=dict)  # by ids read: seconds of a pass of all others
+    _verify: dict[int, Rate] = field(default_factory=dict)  # by ids read: seconds of a pass of those who verify
     _passes: dict[str, Rate] = field(default_factory=dict)  # by member: seconds, in plain steps
     _agreement: dict[str, Rate] = field(default_factory=dict)  # by member: share of its argmaxes that were chosen
     _accepted: list[Rate] = field(default_factory=lambda: [Rate() for _ in range(_NUM_BINS + 1)])  # by confidence
@@ -160,3 +123,28 @@ class Pace:
         """Seconds of a pass over this many ids, or over the next smaller number seen so far."""
         known = [length for length, rate in list(self._verify.items()) if rate.num >= _FEW and length <= num_ids]
         return self._verify[max(known)].mean if known else 0.0
+
+    def best_length(self, acceptances: list[float]) -> int:
+        """The number of draft tokens, drafted at no cost, with which a token is expected to cost least.
+
+        A length that is hardly known counts as the one before, so that it gets tried, one token at a time.
+
+        Args:
+            acceptances: the probability of each draft token to be chosen after those before it.
+        """
+        seconds, survival, num_settled = self._known_s(1), 1.0, 1.0
+        best, least = 0, seconds
+        for length, acceptance in enumerate(acceptances, 1):
+            known = self._known_s(length + 1)
+            survival *= acceptance
+            num_settled += survival
+            seconds = max(seconds, known)
+            if seconds / num_settled < least:
+                best, least = length, seconds / num_settled
+            if not known:
+                break
+        return best
+
+    def _known_s(self, num_ids: int) -> float:
+        rate = self._verify.get(num_ids)
+        return rate.mean if rate and rate.num >= _FEW else 0.0
