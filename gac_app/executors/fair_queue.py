@@ -85,6 +85,11 @@ class FairQueue:
         since = self._clock() - PRESENT_S
         return Counter(self._in_use[key][:1] for key, seen_at in self._seen_at.items() if seen_at >= since)
 
+    def absent_s(self, sequence: Sequence) -> float:
+        """Seconds since a sequence last read or asked; 0 = it never has."""
+        now = self._clock()
+        return now - self._seen_at.get(id(sequence), now)
+
     def add(self, command: ReadCommand) -> None:
         """A sequence is in use, and asks for a read or waits for it. Background reads hold nobody back."""
         if command.is_background:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
+from gac_app.executors import batch_scheduler
+from gac_app.executors.batch_scheduler import MAX_WAIT_S
 from gac_app.models.base import LOCAL
 from gac_app.vocab.mapping import VocabMapping
 from tests.executors.desk import LONG, Desk
@@ -158,6 +162,23 @@ def test_a_pass_waits_as_long_as_sharing_it_gains() -> None:
     assert desk.scheduler.max_wait_s() == 0.5 * (5 + 4 - 6)
     desk.ask(sequences[2], [65])
     assert desk.scheduler.max_wait_s() == 0, "all that are expected are there"
+
+
+def test_nobody_waits_for_who_came_back_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a member that the gate rarely asks."""
+    now_s = 100.0
+    monkeypatch.setattr(batch_scheduler, "time", SimpleNamespace(monotonic=lambda: now_s))
+    desk = Desk()
+    often, rarely = desk.open("often"), desk.open("rarely")
+    desk.read_together([often, rarely], {1: 4.0, 2: 5.0})
+    now_s += MAX_WAIT_S / 2
+    desk.ask(often, [65])
+    assert desk.scheduler.max_wait_s() > 0
+    now_s += MAX_WAIT_S
+    desk.ask(rarely, [65])
+    desk.run()
+    desk.ask(often, [65])
+    assert desk.scheduler.max_wait_s() == 0
 
 
 def test_a_model_is_free_for_its_only_sequence_in_use() -> None:
