@@ -151,7 +151,7 @@ class Ensemble:
             MemberContext,
             is_aligned=settings.alignment == "prefix" and not is_one,
             num_greedy=settings.max_new_tokens if is_one and settings.is_greedy and members[0].reads_ahead else 0,
-            gives_way=settings.gate_policy == "auto" and settings.reads_along,
+            speculate_when_idle=settings.gate_policy == "auto" and settings.reads_along,
         )
         contexts: list[MemberContext] = []
         with ExitStack() as opened:  # where one has no room, it closes the others

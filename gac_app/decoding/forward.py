@@ -29,7 +29,7 @@ def take_results(model: Model, mapping: VocabMapping, requests: list[ForwardRequ
     started = time.monotonic()
     with failures_named(model):
         counts = [model.take(request) for request in requests]
-        is_fixed = len(requests) == 1 and requests[0].sequence.num_fixed is not None
+        is_fixed = len(requests) == 1 and requests[0].sequence.fixed_chunk_prompt_len is not None
         logits = [_read_in_fixed_passes(model, *requests)] if is_fixed else model.read(requests)
         mapped = (
             distributions_of(mapping, logits_NV, with_logs=request.with_logs)

@@ -56,8 +56,8 @@ class Member(ABC):
         """The member's own ids of a prompt."""
         return self.model.encode_raw(prompt) if isinstance(prompt, str) else self.model.encode_chat(list(prompt))
 
-    def num_fixed(self, ids: list[int], *, is_reproducible: bool) -> int | None:
-        """`Sequence.num_fixed` of a sequence with this prompt. An invariant model needs no fixed chunks."""
+    def fixed_chunk_prompt_len(self, ids: list[int], *, is_reproducible: bool) -> int | None:
+        """Of a sequence with this prompt; see `Sequence`. An invariant model needs no fixed chunks."""
         is_invariant = self.model.is_batch_invariant and self.model.is_chunk_invariant
         return len(ids) if is_reproducible and not is_invariant else None
 
@@ -154,7 +154,7 @@ class InlineMember(Member):
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         sequence = self.model.new_sequence()
         sequence.prompt, sequence.share = tuple(ids), share
-        sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
+        sequence.fixed_chunk_prompt_len = self.fixed_chunk_prompt_len(ids, is_reproducible=is_reproducible)
         return sequence
 
     def read(self, request: ForwardRequest) -> Future[ReadResult]:

@@ -210,7 +210,7 @@ class BatchScheduler:
         return {command.sequence.namespace: command.sequence for command in self._prefilling}
 
     def _can_be_batched(self, command: ReadCommand) -> bool:
-        if command.sequence.num_fixed is not None:
+        if command.sequence.fixed_chunk_prompt_len is not None:
             return self._model.is_batch_invariant and command.num_new == 1
         is_short = not self._chunk_size(command) and command.num_new <= self._model.max_batched_ids
         return is_short and not (command.is_long and self._queue.are_others(command))
@@ -218,7 +218,7 @@ class BatchScheduler:
     def _chunk_size(self, command: ReadCommand) -> int:
         """Size of the next prefill chunk; 0 = compute all at once."""
         num_unwanted = command.num_new - command.request.num_logits
-        if command.sequence.num_fixed is not None:
+        if command.sequence.fixed_chunk_prompt_len is not None:
             num_ids = self._model.fixed_chunk(command.sequence)
         else:
             num_ids = self._num_ids_within(*CHUNK)

@@ -49,7 +49,7 @@ class Ask(NamedTuple):
         start: how many of its ids come before `ids`.
         checksum: of those.
         num_logits: how many trailing positions are wanted.
-        num_fixed: see `Sequence`.
+        fixed_chunk_prompt_len: see `Sequence`.
     """
 
     slot: int
@@ -57,7 +57,7 @@ class Ask(NamedTuple):
     checksum: int
     ids: list[int]
     num_logits: int
-    num_fixed: int | None
+    fixed_chunk_prompt_len: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class ModelHost(Host):
         before = sequence.ids[: ask.start]
         if len(before) < ask.start or _checksum(before) != ask.checksum:
             return None
-        sequence.num_fixed = ask.num_fixed
+        sequence.fixed_chunk_prompt_len = ask.fixed_chunk_prompt_len
         return ForwardRequest(sequence, (*before, *ask.ids), ask.num_logits)
 
     def _catch_up(self, request: ForwardRequest) -> None:
@@ -152,7 +152,7 @@ class ModelHost(Host):
         model, sequence = self._model, request.sequence
         model.take(request)
         while True:
-            size = model.chunk_size if sequence.num_fixed is None else model.fixed_chunk(sequence)
+            size = model.chunk_size if sequence.fixed_chunk_prompt_len is None else model.fixed_chunk(sequence)
             if request.num_uncomputed - request.num_logits < size:
                 return
             model.read([request.chunk(size)])
@@ -223,7 +223,7 @@ def hosted(request: LoadRequest) -> HostedModel:
 def _ask(request: ForwardRequest, start: int) -> Ask:
     ids, sequence = request.ids, request.sequence
     before = _checksum(ids[:start])
-    return Ask(sequence.slot, start, before, list(ids[start:]), request.num_logits, sequence.num_fixed)
+    return Ask(sequence.slot, start, before, list(ids[start:]), request.num_logits, sequence.fixed_chunk_prompt_len)
 
 
 def _checksum(ids: tuple[int, ...]) -> int:

@@ -161,7 +161,7 @@ class PrefixCache:
     def _num_shared(self, donor: Sequence, request: ForwardRequest) -> int:
         """The number of ids in a donor's KV cache that the request can use."""
         num_same = min(num_common(donor.ids, request.ids), len(request.ids) - request.num_logits)
-        own, other = request.sequence.num_fixed, donor.num_fixed
+        own, other = request.sequence.fixed_chunk_prompt_len, donor.fixed_chunk_prompt_len
         if own is None or other == own <= num_same:
             return num_same
         num_prompt = min(num_same, other or 0, own)
@@ -177,7 +177,7 @@ class PrefixCache:
 
     def _allocate_with_prefix(self, request: ForwardRequest) -> None:
         """Give a sequence a slot, with its known prefix if another sequence has it and there is room for a copy."""
-        prefix = self._prefix_of(request.ids[:-1]) if request.sequence.num_fixed is None else ()
+        prefix = self._prefix_of(request.ids[:-1]) if request.sequence.fixed_chunk_prompt_len is None else ()
         donors = self._with_prefix(prefix) if prefix else []
         if donors:
             try:

@@ -75,8 +75,10 @@ class ThreadMember(Member):
 
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         """See `Member`. The sequence gets its slot with the first read, so this call never waits."""
-        num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
-        sequence = Sequence(NO_SLOT, tuple(ids), num_fixed=num_fixed, share=share, namespace=namespace)
+        fixed_chunk_prompt_len = self.fixed_chunk_prompt_len(ids, is_reproducible=is_reproducible)
+        sequence = Sequence(
+            NO_SLOT, tuple(ids), fixed_chunk_prompt_len=fixed_chunk_prompt_len, share=share, namespace=namespace
+        )
         with self._lock:
             self._opened.add(sequence)
         return sequence

@@ -44,7 +44,9 @@ class Sequence:
     slot: int  # the model's own handle
     prompt: tuple[int, ...] = ()
     ids: tuple[int, ...] = ()
-    num_fixed: int | None = None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
+    fixed_chunk_prompt_len: int | None = (
+        None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
+    )
     share: Share = BACKGROUND
     timeout_s: float = 120.0  # of a step that waits for its reads
     stopped: threading.Event = field(default_factory=threading.Event)  # nobody waits for its reads any more
@@ -250,7 +252,7 @@ class Model(ABC):
         if sequence.ids[:num_kept] != request.ids[:num_kept]:
             num_kept = num_common(sequence.ids, request.ids)
         if num_kept < len(sequence.ids):
-            if sequence.num_fixed is not None and num_kept < sequence.num_fixed:
+            if sequence.fixed_chunk_prompt_len is not None and num_kept < sequence.fixed_chunk_prompt_len:
                 num_kept -= num_kept % self.chunk_size
             sequence.ids = sequence.ids[:num_kept]
         return len(request.ids) - len(sequence.ids)
@@ -267,7 +269,7 @@ class Model(ABC):
         Fixed chunks do not depend on load or caches: `chunk_size` ids of the prompt at a time, counted from its first
         id, then one id at a time. They make logits reproducible even if the model is not batch-invariant.
         """
-        start, num_prompt = len(sequence.ids), sequence.num_fixed or 0
+        start, num_prompt = len(sequence.ids), sequence.fixed_chunk_prompt_len or 0
         end = min(num_prompt, (start // self.chunk_size + 1) * self.chunk_size) if start < num_prompt else start + 1
         return end - start
 
@@ -294,7 +296,7 @@ class Model(ABC):
             raise
         self._num_cached[forked.slot] = self._num_cached[sequence.slot]
         forked.prompt, forked.ids, forked.share = sequence.prompt, sequence.ids, sequence.share
-        forked.num_fixed = sequence.num_fixed
+        forked.fixed_chunk_prompt_len = sequence.fixed_chunk_prompt_len
         return forked
 
     def free(self, sequence: Sequence) -> None:

@@ -87,7 +87,7 @@ class Twin:
         plain = InlineMember(self._model, context.member.mapping)
         self._plain = MemberContext(plain, plain.open(prompt_ids, LOCAL), is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
-        feed, take, recall = context.feed, context.take, context.recall
+        feed, take, can_skip = context.feed, context.take, context.can_skip_forward
 
         def feed_both(token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
             spelling = self._plain.feed(token_id, is_partial=is_partial)
@@ -101,13 +101,13 @@ class Twin:
                 self._compare(found.distribution)
             return found
 
-        def recall_both() -> bool:
+        def skip_both() -> bool:
             self._plain.text.likely = context.text.likely
-            is_settled = self._plain.recall()
-            assert recall() == is_settled
+            is_settled = self._plain.can_skip_forward()
+            assert can_skip() == is_settled
             return is_settled
 
-        context.feed, context.take, context.recall = feed_both, take_the_same, recall_both  # type: ignore[method-assign]
+        context.feed, context.take, context.can_skip_forward = feed_both, take_the_same, skip_both  # type: ignore[method-assign]
 
     def _compare(self, distribution: TokenDistribution) -> None:
         wanted = None

@@ -81,12 +81,12 @@ def test_how_many_ids_an_answer_takes() -> None:
         (b"ab\xc3", 2, True),
         (b"dd", 2, True),
     ):
-        text.missed[:] = missed
+        text.pending_bytes[:] = missed
         assert text.fits(max_ids) is does_fit, (missed, max_ids)
     learn(covers, {b"a": 1.0})
     covers.advance(b"bc", is_partial=False)
     for missed, least in ((b"", 2), (b"abcd", 3)):
-        text.missed[:] = missed
+        text.pending_bytes[:] = missed
         assert (text.fits(least - 1), text.fits(least)) == (False, True)
 
 

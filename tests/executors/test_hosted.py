@@ -52,12 +52,12 @@ def test_no_message_changes_an_answer(seed: int, prompts: list[str]) -> None:
     assert digests[0] == digests[1]
 
 
-@pytest.mark.parametrize("num_fixed", [None, 10])
-def test_a_host_that_begins_anew_reads_the_same_chunks(num_fixed: int | None) -> None:
+@pytest.mark.parametrize("fixed_chunk_prompt_len", [None, 10])
+def test_a_host_that_begins_anew_reads_the_same_chunks(fixed_chunk_prompt_len: int | None) -> None:
     model = hosted_random("a", 0, ModelHost(FakeModel()))
     model.chunk_size = 4
     sequence, ids = model.new_sequence(), list(range(65, 79))
-    sequence.num_fixed = num_fixed
+    sequence.fixed_chunk_prompt_len = fixed_chunk_prompt_len
     model.read([after(sequence, ids[:-1])])
 
     anew = FakeModel()
@@ -67,7 +67,7 @@ def test_a_host_that_begins_anew_reads_the_same_chunks(num_fixed: int | None) ->
 
     there = FakeModel()
     assert torch.equal(found_NV, there.read([after(there.new_sequence(), ids)])[0])
-    assert anew.num_read_at_once == ([4, 4, 4, 2] if num_fixed is None else [4, 4, 2, 1, 1, 1, 1])
+    assert anew.num_read_at_once == ([4, 4, 4, 2] if fixed_chunk_prompt_len is None else [4, 4, 2, 1, 1, 1, 1])
 
 
 def test_another_model_is_refused() -> None:

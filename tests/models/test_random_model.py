@@ -59,11 +59,13 @@ def test_sharpness_makes_it_surer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_fixed", "sizes"),
+    ("fixed_chunk_prompt_len", "sizes"),
     [(10, {0: 4, 1: 3, 3: 1, 4: 4, 8: 2, 9: 1, 10: 1, 12: 1}), (8, {4: 4, 8: 1}), (None, {0: 1, 5: 1})],
 )
-def test_fixed_chunks_are_counted_from_the_first_id(num_fixed: int | None, sizes: dict[int, int]) -> None:
+def test_fixed_chunks_are_counted_from_the_first_id(fixed_chunk_prompt_len: int | None, sizes: dict[int, int]) -> None:
     model = RandomModel("a", 1)
     model.chunk_size = 4
     for start, size in sizes.items():
-        assert model.fixed_chunk(Sequence(0, ids=(1,) * start, num_fixed=num_fixed)) == size, start
+        assert (
+            model.fixed_chunk(Sequence(0, ids=(1,) * start, fixed_chunk_prompt_len=fixed_chunk_prompt_len)) == size
+        ), start

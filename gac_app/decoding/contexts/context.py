@@ -33,7 +33,7 @@ class MemberContext:
     Args:
         member: whose context this is.
         num_greedy: how many tokens the answer may have, each of them this member's argmax (see `SequenceReads`).
-        gives_way: the member reads ahead of what is asked only while no other answer uses it.
+        speculate_when_idle: the member reads ahead of what is asked only while no other answer uses it.
 
     Attributes:
         text: what was fed; see `FedText`.
@@ -52,10 +52,10 @@ class MemberContext:
         *,
         is_aligned: bool = False,
         num_greedy: int = 0,
-        gives_way: bool = False,
+        speculate_when_idle: bool = False,
     ) -> None:
         self.member = member
-        self._gives_way = gives_way
+        self._speculate_when_idle = speculate_when_idle
         self._is_aligned = is_aligned
         self.text = FedText(member.mapping)
         self.reads = SequenceReads(member, sequence, num_greedy)
@@ -108,10 +108,10 @@ class MemberContext:
         """
         self.draft.invalidate()
         self.reads.collect()
-        if self.text.missed or not self.reads.fill_in(self.text.covers):
+        if self.text.pending_bytes or not self.reads.fill_in(self.text.covers):
             return None
-        if self.text.rest:
-            self.text.take_rest()
+        if self.text.incomplete_utf8:
+            self.text.take_incomplete()
             if self.text.covers.unread:
                 return None
         distribution = self._step.distribution if self._step else self.text.covers.distribution()
@@ -119,7 +119,7 @@ class MemberContext:
         self._is_asked = True
         return self._step
 
-    def recall(self) -> bool:
+    def can_skip_forward(self) -> bool:
         """Catch up as `ask` does, without reading. Returns whether this is enough to feed a token that is not partial;
         then it is fed as if the member had been asked.
         """
@@ -200,7 +200,7 @@ class MemberContext:
 
     def prefetch(self) -> None:
         """Begin to read what is uncomputed."""
-        if self.text.covers.unread and not self.text.missed:
+        if self.text.covers.unread and not self.text.pending_bytes:
             self.reads.ensure_computed(*self.draft.needed())
         elif self._likely_ids:
             self.reads.ensure_computed(self._likely_ids)
@@ -208,7 +208,7 @@ class MemberContext:
     @property
     def may_read_ahead(self) -> bool:
         """Whether the member may read what it is not asked for."""
-        return not self._gives_way or self.is_alone
+        return not self._speculate_when_idle or self.is_alone
 
     @property
     def is_alone(self) -> bool:
@@ -245,10 +245,10 @@ class MemberContext:
     def _all_ids(self) -> IdsN | None:
         """The likely spelling of all that was fed; None if the member may be inside a token or a character."""
         boundary, ids, rest = self.text.spelling()
-        is_whole = not (self.text.rest or rest) and (self.text.missed or self.text.is_at_boundary)
+        is_whole = not (self.text.incomplete_utf8 or rest) and (self.text.pending_bytes or self.text.is_at_boundary)
         return boundary.path + ids if is_whole else None
 
     def _catch_up(self) -> None:
-        if self.text.missed:
+        if self.text.pending_bytes:
             self.text.catch_up()
             self.draft.invalidate()

@@ -56,7 +56,7 @@ class DraftPositions:
         """Whether the context can hold one more draft token, wherever the member's tokens end."""
         tokens = [*self._tokens, token_id]
         if self._is_aligned:
-            num_bytes = len(self._text.rest) + len(self._text.missed) + len(self._bytes_of(tokens))
+            num_bytes = len(self._text.incomplete_utf8) + len(self._text.pending_bytes) + len(self._bytes_of(tokens))
             return self._text.covers.surely_fits(num_bytes, self._reads.max_ids)
         return self._text.covers.last.num_ids + len(self._fed_as(tokens)) <= self._reads.max_ids
 

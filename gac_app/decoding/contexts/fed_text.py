@@ -13,26 +13,26 @@ class FedText:
 
     Attributes:
         covers: of what the member has read or was asked to read.
-        missed: bytes fed since the member was last asked.
-        rest: the incomplete character before them, which is in no cover yet.
+        pending_bytes: fed since the member was last asked.
+        incomplete_utf8: the incomplete character before them, which is in no cover yet.
         likely: pieces that may come next, according to another member; None = not known.
     """
 
     def __init__(self, mapping: VocabMapping) -> None:
         self.covers = Covers(mapping)
-        self.missed = bytearray()
-        self.rest = b""
+        self.pending_bytes = bytearray()
+        self.incomplete_utf8 = b""
         self.likely: list[bytes] | None = None
 
     @property
     def written(self) -> bytes:
         """All bytes."""
-        return bytes(self.covers.text) + self.rest + bytes(self.missed)
+        return bytes(self.covers.text) + self.incomplete_utf8 + bytes(self.pending_bytes)
 
     @property
     def is_covered(self) -> bool:
         """Whether the covers have all bytes."""
-        return not self.missed and not self.rest
+        return not self.pending_bytes and not self.incomplete_utf8
 
     @property
     def is_at_boundary(self) -> bool:
@@ -41,35 +41,37 @@ class FedText:
 
     def fits(self, max_ids: int) -> bool:
         """Whether the text takes at most `max_ids` of the member's ids."""
-        if not self.missed:
+        if not self.pending_bytes:
             return self.covers.last.num_ids <= max_ids
         base = self.covers.likeliest
-        if base.num_ids + len(self.covers.text) - base.end + len(self.missed) <= max_ids:
+        if base.num_ids + len(self.covers.text) - base.end + len(self.pending_bytes) <= max_ids:
             return True  # a byte takes at most one id
         base, ids, rest = self.spelling()
         return base.num_ids + len(ids) + len(rest) <= max_ids
 
     def miss(self, token: bytes) -> None:
         """Add a token that the member is not asked about."""
-        self.missed += token
-        if len(self.missed) >= 2 * _MOVING and not self.rest:
-            del self.missed[: self.covers.take_start(bytes(self.missed), _MOVING)]
+        self.pending_bytes += token
+        if len(self.pending_bytes) >= 2 * _MOVING and not self.incomplete_utf8:
+            del self.pending_bytes[: self.covers.take_start(bytes(self.pending_bytes), _MOVING)]
 
     def spelling(self) -> tuple[Boundary, tuple[int, ...], bytes]:
         """How the member would read what it has missed; see `Covers.spelling`."""
-        return self.covers.spelling(bytes(self.missed))
+        return self.covers.spelling(bytes(self.pending_bytes))
 
     def catch_up(self) -> None:
         """Put what was missed into the covers, except an incomplete character at its end."""
-        self.rest = self.covers.leap(bytes(self.missed), self.likely)
-        self.missed.clear()
+        self.incomplete_utf8 = self.covers.leap(bytes(self.pending_bytes), self.likely)
+        self.pending_bytes.clear()
 
-    def take_rest(self) -> None:
+    def take_incomplete(self) -> None:
         """Put the incomplete character into the covers, whose boundaries must be read."""
-        self.covers.advance(self.rest, is_partial=True)
-        self.rest = b""
+        self.covers.advance(self.incomplete_utf8, is_partial=True)
+        self.incomplete_utf8 = b""
 
     def caught_up(self) -> tuple[Covers, bytes]:
         """A copy of the covers after `catch_up`, and the incomplete character, without changing anything."""
         covers = self.covers.fork()
-        return covers, covers.leap(bytes(self.missed), self.likely) if self.missed else self.rest
+        return covers, covers.leap(
+            bytes(self.pending_bytes), self.likely
+        ) if self.pending_bytes else self.incomplete_utf8

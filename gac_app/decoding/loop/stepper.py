@@ -143,7 +143,7 @@ class Stepper:
         asked = [*first, *(others if step.is_ensembled else ())]
         if others and step.is_ensembled:
             self._tell_what_is_likely((candidate.token, candidate.prob) for candidate in step.members[0].top)
-        if self._is_aligned and (step.is_partial or not all(context.recall() for context in asked)):
+        if self._is_aligned and (step.is_partial or not all(context.can_skip_forward() for context in asked)):
             return self.step(token_id).spellings
         self._rules.sampler.note(token_id)
         evidence = {m.member: m.prob for m in step.members} | step.evidence
