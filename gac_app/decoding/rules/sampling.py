@@ -22,7 +22,7 @@ _UNLIKELY = 1e-3  # times as likely as the likeliest token
 _CHUNK = 8192  # random numbers computed at once, in the processor's nearest cache
 _NUM_SORTED_FIRST = 1024  # candidates sorted first; sorting all 258,000 costs as much as a small model's step
 
-# Probabilities at least and at most, and union ids, ascending, of the candidates, on the CPU; of a whole distribution
+# Probabilities at least and at most, and union ids, of the candidates, on the CPU; of a whole distribution
 # the bounds are one and the same tensor.
 Bounds = tuple[torch.Tensor, torch.Tensor, NDArray[np.int64]]
 
@@ -175,38 +175,27 @@ class Sampler:
 
     def _kept(self, low_U: torch.Tensor, high_U: torch.Tensor) -> Bounds:
         """The tokens that the filters may keep. One that they may leave out has the lower bound 0."""
-        is_exact, highest = low_U is high_U, high_U.max()
+        top_k, is_exact, highest = self._settings.top_k, low_U is high_U, high_U.max()
         low_U = self._tempered(low_U, highest)
         high_U = low_U if is_exact else self._tempered(high_U, highest)
-        least, most, num = self._cutoffs(low_U, high_U)
-        ids_C = _at_least(least if is_exact else least / CLEARLY, high_U)
-        low_C = _values(low_U, ids_C)
-        if not is_exact:
-            return low_C * (low_C > CLEARLY * most), _values(high_U, ids_C), ids_C
-        last_C = np.flatnonzero((low_C == least).numpy())  # of equals the first ones stay
-        surplus_C = last_C[len(last_C) + num - len(ids_C) :]
-        low_C = torch.from_numpy(np.delete(low_C.numpy(), surplus_C))
-        return low_C, low_C, np.delete(ids_C, surplus_C)
-
-    def _cutoffs(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Bounds on the least probability that the filters keep, and how many they keep at most. The probabilities need
-        not sum to 1.
-        """
-        top_k, is_exact = self._settings.top_k, low_U is high_U
         least_sum = low_U.sum().cpu()
         most_sum = least_sum if is_exact else high_U.sum()
         if not is_exact and _LOW <= self._settings.temperature <= 1:  # a sum of powers of what sums to 1
             most_sum = most_sum.clamp(max=1.0)
         for count in (top_k or _NUM_SORTED_FIRST, len(low_U)):
-            low_C = _largest(low_U, count)
-            high_C = low_C if is_exact else _largest(high_U, count)
+            low_C, ids_C = _largest(low_U, count)
+            high_C = low_C if is_exact else _largest(high_U, count)[0]
             if top_k:  # top-p counts within what top-k left
-                low_C, high_C = low_C[:top_k], high_C[:top_k]
                 least_sum, most_sum = low_C.sum(), high_C.sum()
-            num_least, num_most = self._num_kept(high_C / least_sum), self._num_kept(low_C / most_sum)
+            num_most = self._num_kept(low_C / most_sum)
             if top_k or num_most < count:
                 break
-        return low_C[num_most - 1], high_C[num_least - 1], num_most
+        if is_exact:
+            return low_C[:num_most], low_C[:num_most], ids_C[:num_most].numpy()
+        least, most = low_C[num_most - 1], high_C[self._num_kept(high_C / least_sum) - 1]
+        found_C = _at_least(least / CLEARLY, high_U)
+        low_C = _values(low_U, found_C)
+        return low_C * (low_C > CLEARLY * most), _values(high_U, found_C), found_C
 
     def _num_kept(self, sorted_C: torch.Tensor) -> int:
         """How many of these top-p and min-p keep, from the largest on."""
@@ -220,11 +209,13 @@ class Sampler:
         return self._settings.top_k > 0 or self._settings.top_p < 1 or self._settings.min_p > 0
 
 
-def _largest(values_U: torch.Tensor, count: int) -> torch.Tensor:
-    """So many of the largest values, descending, on the CPU."""
+def _largest(values_U: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """So many of the largest values, descending, and their ids, on the CPU."""
     if count < len(values_U):
-        return values_U.topk(count).values.cpu()
-    return values_U.sort(descending=True).values.cpu()
+        found = values_U.topk(count)
+        return found.values.cpu(), found.indices.cpu()
+    values, ids = values_U.sort(descending=True, stable=True)
+    return values[:count].cpu(), ids[:count].cpu()
 
 
 def _at_least(least: torch.Tensor, probs_U: torch.Tensor) -> NDArray[np.int64]:
