@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from gac_app.decoding.contexts import POLL_S, SessionStopped
@@ -33,7 +35,7 @@ class RemoteMember(InlineMember):
         super().__init__(model, mapping)
         self._remote = model
         self._pool = ThreadPoolExecutor(model.max_sequences, thread_name_prefix=f"ask-{model.name}")
-        self._under_way: dict[int, Future[ReadResult]] = {}  # the last read of each sequence, by its slot
+        self._tasks: dict[int, deque[Callable[[], None]]] = {}  # of each sequence that a thread serves, by its slot
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -48,13 +50,17 @@ class RemoteMember(InlineMember):
 
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
         """See `Member`. The server knows no shares."""
+        future: Future[ReadResult] = Future()
         with self._lock:
-            if self._closed.is_set():
-                refused: Future[ReadResult] = Future()
-                refused.set_exception(self._why_closed)
-                return refused
-            slot = request.sequence.slot
-            future = self._under_way[slot] = self._pool.submit(self._asked, request, self._under_way.get(slot))
+            if not self._closed.is_set():
+                slot, task = request.sequence.slot, partial(self._answer, request, future)
+                if slot in self._tasks:
+                    self._tasks[slot].append(task)
+                else:
+                    self._tasks[slot] = deque([task])
+                    self._pool.submit(self._serve, slot)
+                return future
+        future.set_exception(self._why_closed)
         return future
 
     def fork(self, sequence: Sequence) -> Sequence:
@@ -63,11 +69,10 @@ class RemoteMember(InlineMember):
 
     def free(self, sequence: Sequence) -> None:
         with self._lock:
-            last = self._under_way.pop(sequence.slot, None)
-        if last:
-            last.add_done_callback(lambda _: self._free(sequence))
-        else:
-            self._free(sequence)
+            if sequence.slot in self._tasks:
+                self._tasks[sequence.slot].append(partial(self._free, sequence))
+                return
+        self._free(sequence)
 
     def close(self) -> None:
         with self._lock:
@@ -82,9 +87,24 @@ class RemoteMember(InlineMember):
     def _why_closed(self) -> MemberError:
         return MemberError(self.name, "exception", "has been closed")
 
-    def _asked(self, request: ForwardRequest, before: Future[ReadResult] | None) -> ReadResult:
-        if before:
-            wait([before])
+    def _serve(self, slot: int) -> None:
+        """Do what is left to do of a sequence, in order."""
+        while True:
+            with self._lock:
+                if not self._tasks[slot]:
+                    del self._tasks[slot]
+                    return
+                task = self._tasks[slot].popleft()
+            task()
+
+    def _answer(self, request: ForwardRequest, future: Future[ReadResult]) -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(self._asked(request))
+            except BaseException as error:  # the session's to handle
+                future.set_exception(error)
+
+    def _asked(self, request: ForwardRequest) -> ReadResult:
         if self._closed.is_set():
             raise self._why_closed
         with self._failures_noted():

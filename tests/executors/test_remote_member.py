@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 import pytest
 import torch
 
 from gac_app.decoding.contexts import SessionStopped
+from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
@@ -83,43 +84,44 @@ def test_sequences_are_asked_at_once(model: FarModel, member: RemoteMember) -> N
         assert sequence.ids == sequence.prompt
 
 
-def test_reads_of_one_sequence_come_in_order(model: FarModel, member: RemoteMember) -> None:
-    model.fault = Fault("hang", marker=b"HANG")
-    sequence = member.open(member.encode("HANG"), LOCAL)
-    first = member.read(after(sequence))
-    assert model.is_hanging.wait(WAIT_S)
-    second = member.read(after(sequence, [65]))
-    assert not wait([second], 0.05).done
-    model.released.set()
-    assert second.result(WAIT_S).num_read == 1, "the first one has read the others"
-    assert first.result().num_read == len(member.encode("HANG"))
+Hanging = tuple[Sequence, Future[ReadResult]]
 
 
-def test_a_sequence_is_freed_after_its_read(model: FarModel, member: RemoteMember) -> None:
+@pytest.fixture
+def hanging(model: FarModel, member: RemoteMember) -> Hanging:
+    """A sequence, and its read, which hangs."""
     model.fault = Fault("hang", marker=b"HANG")
     sequence = member.open(member.encode("HANG"), LOCAL)
     pending = member.read(after(sequence))
     assert model.is_hanging.wait(WAIT_S)
+    return sequence, pending
+
+
+def test_reads_of_one_sequence_come_in_order(model: FarModel, member: RemoteMember, hanging: Hanging) -> None:
+    sequence, first = hanging
+    assert member.read(after(sequence, [65])).cancel(), "it has not begun"
+    last = member.read(after(sequence, [66]))
+    assert not wait([last], 0.05).done
+    model.released.set()
+    assert last.result(WAIT_S).num_read == 1, "the first one has read the others"
+    assert first.result().num_read == len(sequence.prompt)
+    assert len(model.num_read_at_once) == 2
+
+
+def test_a_sequence_is_freed_after_its_reads(model: FarModel, member: RemoteMember, hanging: Hanging) -> None:
+    sequence, _ = hanging
+    assert member.read(after(sequence, [65])).cancel()
     member.free(sequence)
     assert model.num_held == 1
     model.released.set()
-    wait([pending])
-    done = threading.Event()
-    pending.add_done_callback(lambda _: done.set())  # after the callback that frees
-    assert done.wait(WAIT_S)
-    assert model.num_held == 0
+    _until(lambda: model.num_held == 0)
     member.free(member.open([1], LOCAL))
     assert model.num_held == 0
 
 
-def test_after_closing_it_says_so(model: FarModel) -> None:
+def test_after_closing_it_says_so(model: FarModel, member: RemoteMember, hanging: Hanging) -> None:
     """As a `ThreadMember` does: to a read that waits, and to a new one."""
-    member = RemoteMember(model, mapping_of(model))
-    model.fault = Fault("hang", marker=b"HANG")
-    sequence = member.open(member.encode("HANG"), LOCAL)
-    member.read(after(sequence))
-    assert model.is_hanging.wait(WAIT_S)
-    waits = member.read(after(sequence))
+    waits = member.read(after(hanging[0]))
     member.close()
     model.released.set()
     for read in (waits, member.read(after(member.open([1], LOCAL)))):
