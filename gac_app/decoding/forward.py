@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution import ReadResult, distributions_of
+from gac_app.decoding.distribution import ReadResult, TokenDistribution, distributions_of
 from gac_app.errors import GacError, MemberError, is_interrupt
 from gac_app.models.base import ForwardRequest, Model
 from gac_app.vocab.mapping import VocabMapping
@@ -31,7 +31,7 @@ def take_results(model: Model, mapping: VocabMapping, requests: list[ForwardRequ
         counts = [model.take(request) for request in requests]
         is_fixed = len(requests) == 1 and requests[0].sequence.fixed_chunk_prompt_len is not None
         logits = [_read_in_fixed_passes(model, *requests)] if is_fixed else model.read(requests)
-        mapped = (
+        mapped: Iterator[list[TokenDistribution]] = (
             distributions_of(mapping, logits_NV, with_logs=request.with_logs)
             for request, logits_NV in zip(requests, logits, strict=True)
         )

@@ -129,45 +129,6 @@ def test_every_step_and_the_end_are_plain_decodings(
     assert_same(make(*seeds, sharpness=sharpness, context_length=context_length), **mode, **sampling, **how)
 
 
-@FEW
-@given(seeds=SEEDS, mode=MODES, sampling=SAMPLING, num_replayed=st.integers(0, 10), alignment=ALIGNMENT)
-def test_a_branch_goes_on_as_plain_decoding(
-    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], num_replayed: int, alignment: str
-) -> None:
-    ensemble = make(*seeds, sharpness=4.0)
-    how = {**mode, **sampling, "alignment": alignment}
-    steps, _ = decode(ensemble, "off", **how)  # type: ignore[arg-type]
-    branch = Branch(tuple(step for step in steps[:num_replayed] if step.token), b"e")
-    assert_same(ensemble, branch=branch, **how)
-
-
-@FEW
-@given(seeds=SEEDS, mode=MODES, temperature=st.sampled_from([0.0, 1.0]), alignment=ALIGNMENT)
-def test_contexts_hold_the_answer_and_no_draft(
-    seeds: list[int], mode: dict[str, object], temperature: float, alignment: str
-) -> None:
-    ensemble = make(*seeds, sharpness=4.0)
-    changes = {"max_new_tokens": 30, "alignment": alignment, "speculation": "on", "temperature": temperature, **mode}
-    session = ensemble.session("x", ensemble.config.settings_from(changes), raw=True)
-    written = b""
-    for event in session.events():
-        if isinstance(event, TokenEvent):
-            written += event.step.token
-            assert all(context.text.written == written for context in session.contexts.values())
-
-
-def test_an_answer_may_end_within_a_draft() -> None:
-    ends = 0
-    for seed in range(200):
-        steps, _ = decode(make(seed, seed + 100, sharpness=6.0), "on", max_new_tokens=40, mode="every-step")
-        if steps[-1].token == b"" and len(steps) > 1 and steps[-2].is_drafted:
-            assert_same(make(seed, seed + 100, sharpness=6.0), max_new_tokens=40, mode="every-step")
-            ends += 1
-        if ends == 2:
-            break
-    assert ends == 2, "no random answer ended right behind a draft"
-
-
 def twins(member: type[InlineMember] | type[ThreadMember] = InlineMember, **faults: Fault) -> Ensemble:
     """Members that agree on everything, so that every draft token is accepted."""
     models = [FakeModel(name, seed=7, fault=faults.get(name)) for name in ("a", "b", "c")]
@@ -321,19 +282,6 @@ def test_members_that_fail_together_are_told_in_order(place: int) -> None:
         (steps, end), (drafted, drafted_end) = ways
         assert [step.dropped for step in drafted] == [step.dropped for step in steps]
         assert drafted_end.detail == end.detail
-
-
-def test_a_stopped_session_frees_its_sequences() -> None:
-    ensemble = twins()
-    session = ensemble.session(
-        "x", ensemble.config.settings_from({"alignment": "paper", "speculation": "on", "mode": "every-step"}), raw=True
-    )
-    events = session.events()
-    for _ in range(10):
-        next(events)
-    session.stop()
-    assert [type(event) for event in events] == [FinishedEvent]
-    assert [member.model.num_held for member in ensemble.members.values()] == [0, 0, 0]  # type: ignore[attr-defined]
 
 
 def test_sampled_tokens_have_the_mixtures_distribution() -> None:

@@ -17,14 +17,12 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.speculation import overlapped
 from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import ForwardRequest, Model
 from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts, twins
-from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
 
@@ -111,16 +109,6 @@ def test_and_in_threads(seed: int, delays_ms: tuple[int, ...], how: dict[str, An
     with closing(ensemble_of(models)) as ensemble:
         assert_same(ensemble, **how)
     assert [model.num_held for model in models] == [0, 0, 0]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("anybody")
-@given(seed=st.integers(0, 1000), num_replayed=st.integers(0, 8))
-def test_a_branch_goes_on_from_another_token(seed: int, num_replayed: int) -> None:
-    ensemble = make(seed, seed + 1, sharpness=4.0)
-    steps, _ = decoded(ensemble, speculation="off")
-    branch = Branch(tuple(step for step in steps[:num_replayed] if step.token), b"e")
-    assert_same(ensemble, branch=branch)
 
 
 @dataclass
@@ -241,17 +229,6 @@ def test_nobody_drafts_where_that_may_show_or_cost(
     assert not any(step.is_drafted for step in steps)
 
 
-@pytest.mark.parametrize("are_apart", [True, False], ids=["apart", "in one place"])
-@pytest.mark.parametrize(
-    "how",
-    [{}, {"temperature": 1.0}, {"repetition_penalty": 1.3}, {"alignment": "paper"}, {"mode": "gate", "threshold": 0.5}],
-    ids=["argmax", "sampled", "penalty", "paper", "gate"],
-)
-def test_so_it_is_with_drafts_in_turn(how: dict[str, Any], are_apart: bool) -> None:
-    with closing(ensemble_of(twins(delay_s=0.002))) as ensemble:
-        assert_same(Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=are_apart), **how)
-
-
 @pytest.mark.parametrize("member", [InlineMember, ThreadMember])
 @pytest.mark.parametrize("faulty", ["a", "b"])
 @pytest.mark.parametrize("from_read", [1, 2, 3, 5])
@@ -272,17 +249,6 @@ def test_the_others_go_on_where_the_drafting_member_fails() -> None:
         steps, finished = decoded(ensemble, on_member_failure="drop")
     assert (len(steps), finished.reason) == (24, FinishReason.LENGTH)
     assert [member.member for member in steps[-1].members] == ["b", "c"]
-
-
-@pytest.mark.parametrize("num_tokens", [1, 2, 5])
-def test_a_session_that_is_closed_leaves_nothing_behind(num_tokens: int) -> None:
-    models = [FakeModel(name="a", seed=1, delay_s=0.004), FakeModel(name="b", seed=2, delay_s=0.01)]
-    with closing(ensemble_of(models)) as ensemble:
-        events = ensemble.session("the", ensemble.config.settings_from(EVERY_STEP), raw=True).events()
-        for _ in range(num_tokens):
-            next(events)
-        events.close()
-    assert [model.num_held for model in models] == [0, 0]
 
 
 def test_many_answers_share_passes_with_drafts() -> None:

@@ -194,3 +194,13 @@ def test_a_model_is_free_for_its_only_sequence_in_use() -> None:
     desk.scheduler.drop(other)
     assert desk.scheduler.is_free_for(one)
     assert not desk.scheduler.is_free_for(other)
+
+
+def test_reads_of_a_sequence_never_share_a_pass() -> None:
+    desk = Desk()
+    sequence = desk.open("one")
+    first, second = desk.ask(sequence), desk.ask(sequence, [65])
+    desk.run()
+    assert probs_of(first.result(0)).equal(probs_of(alone("one")))
+    assert probs_of(second.result(0)).equal(probs_of(alone("oneA")))
+    assert desk.model.batches == [1, 1]
