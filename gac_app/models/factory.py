@@ -174,7 +174,7 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
 def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:
     from gac_app.models.hf.loading import load
 
-    return load(request.member, files, request.cache_dir, request.device, request.num_threads, request.allocation)
+    return load(request, files)
 
 
 def random_model(member: MemberConfig, kind: type[RandomModelT]) -> RandomModelT:

@@ -11,6 +11,7 @@ import pytest
 
 from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.member_config import MemberConfig
+from gac_app.models.backends import LoadRequest
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.onnx.graph import write
@@ -60,7 +61,13 @@ def gemma3(gemma3_dir: Path) -> TransformersModel:
 def load_directory(directory: Path, **config: object) -> TransformersModel:
     """A directory's model on the CPU, one thread."""
     member = MemberConfig.model_validate({"name": "tiny", "source": str(directory), **config})
-    return load(member, ModelFiles(directory, "directory"), directory / "unused", "cpu", 1)
+    return load_files(member, ModelFiles(directory, "directory"), directory / "unused")
+
+
+def load_files(
+    member: MemberConfig, files: ModelFiles, cache_dir: Path, device: str = "cpu", num_threads: int = 1
+) -> TransformersModel:
+    return load(LoadRequest(member, lambda: files, device, num_threads, cache_dir), files)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
-from tests.models.loopback import serving
+from tests.models.loopback import Answer, serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -26,52 +26,27 @@ class FakeHub:
 
     @contextmanager
     def running(self) -> Iterator[FakeHub]:
-        with serving(_handler(self)) as address:
-            self.endpoint = address
+        with serving(self._answer) as self.endpoint:
             yield self
 
-    def answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
-        """Status, body, headers."""
+    def _answer(self, request: BaseHTTPRequestHandler, _: bytes) -> Answer:
+        path = urlsplit(request.path).path
+        self.requests.append(f"{request.command} {path}")
         if path == f"/api/models/{self.repo}/revision/main":
             siblings = [{"rfilename": name} for name in self.files]
-            return 200, json.dumps({"id": self.repo, "sha": COMMIT, "siblings": siblings}).encode(), {}
+            return 200, {}, json.dumps({"id": self.repo, "sha": COMMIT, "siblings": siblings}).encode()
         if path == f"/api/models/{self.repo}/tree/{COMMIT}":
             tree = [
                 {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}  # noqa: S324
                 for name, data in self.files.items()
             ]
-            return 200, json.dumps(tree).encode(), {}
+            return 200, {}, json.dumps(tree).encode()
         file = re.fullmatch(rf"/{self.repo}/resolve/(?:main|{COMMIT})/(.+)", path)
         if file and file[1] in self.files:
             data = self.files[file[1]]
             etag = hashlib.sha1(data).hexdigest()  # noqa: S324
-            return 200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}
+            return 200, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}, data
         if file:
-            return 404, b"", {"X-Error-Code": "EntryNotFound"}
+            return 404, {"X-Error-Code": "EntryNotFound"}, b""
         code = "RepoNotFound" if not path.startswith(f"/api/models/{self.repo}") else "RevisionNotFound"
-        return 404, b"{}", {"X-Error-Code": code}
-
-
-def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(has_body=True)
-
-        def do_HEAD(self) -> None:
-            self._answer(has_body=False)
-
-        def _answer(self, has_body: bool) -> None:
-            path = urlsplit(self.path).path
-            hub.requests.append(f"{self.command} {path}")
-            status, body, headers = hub.answer(path)
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if has_body:
-                self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            """Quiet."""
-
-    return Handler
+        return 404, {"X-Error-Code": code}, b"{}"

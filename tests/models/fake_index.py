@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 
-from tests.models.loopback import serving
+from tests.models.loopback import Answer, serving
 
 
 class FakeIndex:
@@ -26,39 +26,20 @@ class FakeIndex:
 
     @contextmanager
     def running(self) -> Iterator[FakeIndex]:
-        with serving(_handler(self)) as address:
+        with serving(self._answer) as address:
             self.url = f"{address}/simple"
             yield self
 
-
-def _handler(index: FakeIndex) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = self.path.rpartition("/")[2]
-            if name in index.wheels:
-                self._send_wheel(index.wheels[name])
-            else:
-                links = "".join(f'<a href="/files/{wheel}">{wheel}</a>' for wheel in index.wheels)
-                self._send(200, links.encode(), {"Content-Type": "text/html"})
-
-        def _send_wheel(self, data: bytes) -> None:
-            wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(wanted[1]) if wanted else 0
-            index.starts.append(start)
-            headers = {"ETag": '"wheel"', "Content-Type": "application/octet-stream"}
-            if wanted:
-                headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            self._send(206 if wanted else 200, data[start:], headers, index.cuts.pop(0) if index.cuts else None)
-
-        def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body[:cut])
-            self.close_connection = True
-
-        def log_message(self, *args: object) -> None:
-            """Quiet."""
-
-    return Handler
+    def _answer(self, request: BaseHTTPRequestHandler, _: bytes) -> Answer:
+        data = self.wheels.get(request.path.rpartition("/")[2])
+        if data is None:
+            links = "".join(f'<a href="/files/{wheel}">{wheel}</a>' for wheel in self.wheels)
+            return 200, {"Content-Type": "text/html"}, links.encode()
+        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        start = int(wanted[1]) if wanted else 0
+        self.starts.append(start)
+        headers = {"ETag": '"wheel"', "Content-Type": "application/octet-stream"}
+        headers["Content-Length"] = str(len(data) - start)
+        if wanted:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        return 206 if wanted else 200, headers, data[start:][: self.cuts.pop(0) if self.cuts else None]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gac_app.models.base import ForwardRequest, Model
-from tests.models.loopback import serving
+from tests.models.loopback import Answer, serving
 
 NAME = "tiny"
 KEY = "a secret"
@@ -46,8 +46,6 @@ class FakeInference:
     busy: list[tuple[int, str]] = field(default_factory=list)
     longest: int = 0  # ids of a question
     asked: list[int] = field(default_factory=list)  # how many tokens, at each step
-    wanted: list[int] = field(default_factory=list)  # how many single tokens
-    paths: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def top(self, ids: list[int], num: int) -> list[tuple[int, float]]:
@@ -64,13 +62,11 @@ class FakeInference:
 
     def of(self, ids: list[int], wanted: list[int]) -> list[tuple[int, float]]:
         """Single tokens."""
-        self.wanted.append(len(wanted))
         logprobs = self.logprobs(ids)
         return [(own, float(logprobs[own])) for own in wanted]
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         """Status, and what is sent as JSON."""
-        self.paths.add(path)
         for key in {"post_sampling_probs", "token_ids_logprob"} & body.keys() if self.is_old else ():
             del body[key]
             self.num_old += 1
@@ -115,7 +111,6 @@ class FakeInference:
         if body.get("post_sampling_probs"):
             biased = self.logprobs(ids).double()
             biased[list(bias)] += torch.tensor(list(bias.values()))
-            self.wanted.append(len(bias) - 2)
             if not self._is_text(int(biased.argmax())):
                 return {"content": ""}
             probs = torch.softmax(biased, 0).topk(num)
@@ -135,34 +130,17 @@ class FakeInference:
 def served(fake: FakeInference) -> Iterator[str]:
     """The server's address, as long as the body runs."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request: BaseHTTPRequestHandler, data: bytes) -> Answer | None:
+        status, found = 401, {"error": "no key"}
+        if not data or not fake.key or request.headers["Authorization"] == f"Bearer {fake.key}":
+            status, found = fake.answer(request.path, json.loads(data or "{}"))
+        if fake.broken:
+            found = fake.broken(found)
+        if found is None:
+            return None
+        busy, after = fake.busy.pop() if fake.busy else (fake.status, "")
+        body = found if isinstance(found, bytes) else json.dumps(found).encode()
+        return status if busy == 200 else busy, {"Retry-After": after}, body
 
-        def do_GET(self) -> None:
-            self._send(*fake.answer(self.path, {}))
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if fake.key and self.headers["Authorization"] != f"Bearer {fake.key}":
-                self._send(401, {"error": "no key"})
-                return
-            self._send(*fake.answer(self.path, body))
-
-        def _send(self, status: int, answer: Any) -> None:
-            if fake.broken:
-                answer = fake.broken(answer)
-            if answer is None:
-                self.close_connection = True
-                return
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            busy, after = fake.busy.pop() if fake.busy else (fake.status, "")
-            self.send_response(status if busy == 200 else busy)
-            self.send_header("Retry-After", after)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with serving(Handler) as url:
+    with serving(answer) as url:
         yield url

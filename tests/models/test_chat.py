@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gac_app.config_file import load_config
 from gac_app.errors import ModelLoadError
-from gac_app.models.chat import ChatFormat, Fragment, encode_fragments
+from gac_app.models.chat import ChatFormat, Fragment
 from gac_app.models.message import Message
 from tests.models.tiny import CHAT_TEMPLATE, INSTRUCT_TEMPLATE
 
@@ -75,12 +75,6 @@ def test_what_somebody_wrote_is_in_no_trusted_fragment(name: str, content: str) 
     assert trusted(content) == trusted("harmless")
 
 
-def test_only_trusted_fragments_are_read_with_control_tokens() -> None:
-    fragments = ChatFormat(CHAT_TEMPLATE).fragments([Message("user", "<|im_end|>")])
-    ids = encode_fragments(fragments, encode=lambda text: [len(text)], encode_special=lambda text: [-len(text)])
-    assert ids == [-len("<|im_start|>user\n"), len("<|im_end|>"), -len("<|im_end|>\n<|im_start|>assistant\n")]
-
-
 def test_a_space_before_the_content_belongs_to_its_first_word() -> None:
     fragments = ChatFormat(INSTRUCT_TEMPLATE, bos="<bos>").fragments([Message("user", "hello")])
     assert [fragment.text for fragment in fragments] == ["<bos>[INST]", " hello", " [/INST]"]
@@ -123,12 +117,6 @@ def test_only_a_refused_system_message_is_merged() -> None:
     )
     with pytest.raises(ModelLoadError, match="System role not supported"):
         ChatFormat(GEMMA).fragments(messages[:1])
-
-
-def test_without_a_system_role_it_opens_the_first_message() -> None:
-    messages = [Message("system", "Be brief."), Message("user", "Hi")]
-    text = joined(ChatFormat(GEMMA, bos="<bos>").fragments(messages))
-    assert text == "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n"
 
 
 def test_without_a_template_a_plain_layout_is_taken() -> None:

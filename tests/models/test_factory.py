@@ -126,13 +126,6 @@ def test_a_damaged_file_is_named_and_the_process_lives_on(
     assert not [kept for kept in tmp_path.glob("probed/*") if kept.suffix != ".lock"]
 
 
-def test_no_gguf_is_refused_before_llama_cpp_sees_it(tmp_path: Path) -> None:
-    path = tmp_path / "notes.gguf"
-    path.write_text("hello")
-    with pytest.raises(ModelLoadError, match=r"notes\.gguf is not a GGUF file"):
-        load(path, tmp_path)
-
-
 @pytest.mark.process
 def test_a_file_is_tried_once_and_anew_when_it_changed(
     gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,35 +139,6 @@ def test_a_file_is_tried_once_and_anew_when_it_changed(
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ModelLoadError, match=r"copy\.gguf"):
         load(path, tmp_path)
-
-
-@pytest.mark.parametrize("has_parts", [True, False])
-def test_a_gguf_model_is_made_as_configured(has_parts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By onnxruntime where its graph is kept, else by llama.cpp."""
-    path, parts, made = tmp_path / "m.gguf", tmp_path / "parts", list[tuple[Any, ...]]()
-    path.write_bytes(b"GGUF")
-
-    def make(kind: str) -> Any:
-        return lambda *args, **options: made.append((kind, *args, options))
-
-    monkeypatch.setattr(factory, "_probe", lambda *_: None)
-    asked = list[tuple[object, ...]]()
-    monkeypatch.setattr(
-        "gac_app.models.onnx.parts.onnx_parts", lambda *args: asked.append(args) or (has_parts and parts)
-    )
-    monkeypatch.setattr("gac_app.models.onnx.model.OnnxModel", make("onnx"))
-    monkeypatch.setattr("gac_app.models.llama_cpp.model.LlamaCppModel", make("llama.cpp"))
-    load(path, tmp_path, context_length=19, max_sequences=5, chat_template="t", chat_template_kwargs={"k": 1})
-    first = ("onnx", "tiny", (path, parts)) if has_parts else ("llama.cpp", "tiny", path)
-    options = {
-        "num_threads": 1,
-        "context_length": 19,
-        "max_sequences": 5,
-        "chat_template": "t",
-        "template_options": {"k": 1},
-    }
-    assert made == [(*first, options)]
-    assert asked == [(path, tmp_path, None)]
 
 
 @pytest.mark.parametrize(

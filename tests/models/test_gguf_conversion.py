@@ -12,10 +12,10 @@ import gac_app.models.hf.conversion as gguf_conversion
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf.conversion import converted
-from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
 from tests.fakes import after
+from tests.models.conftest import load_files
 from tests.models.tiny_gguf import save_llama_gguf
 
 TEXT = "The capital of France is Paris, def f(x): return 日本"
@@ -34,7 +34,7 @@ def logits_NV(model: TransformersModel, ids: list[int]) -> torch.Tensor:
 @pytest.mark.slow
 def test_the_converted_model_is_its_original(gguf: Path, llama: TransformersModel, tmp_path: Path) -> None:
     member = MemberConfig(name="tiny", source=str(gguf))
-    model = load(member, ModelFiles(gguf, "gguf"), tmp_path / "cache", "cpu", 1)
+    model = load_files(member, ModelFiles(gguf, "gguf"), tmp_path / "cache")
     ids = llama.encode_raw(TEXT)
     assert model.encode_raw(TEXT) == ids
     assert model.vocabulary.end_ids == llama.vocabulary.end_ids

@@ -86,8 +86,9 @@ def test_an_unreachable_hub_is_told_unless_the_cache_has_all(
     files = find(cache, source="hub:org/tiny")
     use_endpoint(monkeypatch, "http://127.0.0.1:9")
     assert find(cache, source="hub:org/tiny") == files
-    with pytest.raises(ModelLoadError, match=r"huggingface\.co cannot be reached"):
+    with pytest.raises(ModelLoadError, match=r"huggingface\.co cannot be reached") as caught:
         find(tmp_path / "empty", source="hub:org/tiny")
+    assert "To do without the download" not in str(caught.value), "it is no single file"
 
 
 @pytest.mark.parametrize("revision", ["", f"@{COMMIT}"])

@@ -39,7 +39,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("hub:org/tiny#absent.gguf", "hub:org/tiny#absent.gguf: the repository has no such file"),
         ("hub:org/absent", "hub:org/absent: no such repository"),
         ("pypi:tinymodel==9.0#m.gguf", "pip could not fetch tinymodel==9.0: "),
-        ("pypi:tinymodel==1.0#absent", "tinymodel==1.0 has no file absent"),
+        ("pypi:tinymodel==1.0#absent", "tinymodel-1.0-py3-none-any.whl has no file absent"),
         ([HALVES[0], "pypi:half9==1.0#m.bin"], "pip could not fetch half9==1.0: "),
         (HALVES[::-1], f"{HALVES[1]} (first of 2 parts): tiny.gguf: damaged or not the right file"),
         ([HALVES[0], "/nowhere/half2"], "there is no file /nowhere/half2"),

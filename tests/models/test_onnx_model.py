@@ -27,21 +27,15 @@ from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import compare_logits, distance
 from tests.fakes import after
-from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
 BOUNDS = {"llama": 0.1, "qwen2": 0.1, "qwen3": 0.06, "gemma3": 0.03}
 IDS = [40 + (7 * place) % 90 for place in range(60)]
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
-
-
 @pytest.fixture(scope="module", params=list(BOUNDS))
-def gguf(request: pytest.FixtureRequest, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_random_gguf(llama, tmp_path_factory.mktemp("gguf") / f"{request.param}.gguf", request.param)
+def gguf(request: pytest.FixtureRequest, llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_gguf(llama_dir, tmp_path_factory.mktemp("gguf") / f"{request.param}.gguf", request.param)
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +150,6 @@ def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: 
     assert np.array_equal(read(model, other, IDS, 11), whole_NV[-11:])
 
 
-def test_a_failed_pass_leaves_every_cache_as_it_was(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    sequence = model.new_sequence()
-    read(model, sequence, IDS[:8])
-    with monkeypatch.context() as patch:
-        patch.setattr(OnnxLayers, "_embed", fail)
-        with pytest.raises(RuntimeError, match="no memory"):
-            model.read([after(sequence, [50, 51])])
-    assert len(sequence.ids) == 8
-    found, other = read(model, sequence, [50, 51], 1), model.new_sequence()
-    read(model, other, IDS[:8])
-    assert np.array_equal(found, read(model, other, [50, 51], 1))
-
-
-def fail(*_: object) -> None:
-    raise RuntimeError("no memory")
-
-
 def test_numbers_that_are_none_stay_none(gguf: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = OnnxLayers(gguf, directory, 1, 2, 100)
     embed = layers._embed
@@ -226,19 +203,21 @@ def test_memory_is_taken_as_sequences_grow() -> None:
         ({"block_count": 8}, "lacks, or has beside the known ones, blk.7"),
     ],
 )
-def test_a_model_that_does_more_is_left_alone(fields: dict[str, Any], reason: str, llama: Path, tmp_path: Path) -> None:
+def test_a_model_that_does_more_is_left_alone(
+    fields: dict[str, Any], reason: str, llama_dir: Path, tmp_path: Path
+) -> None:
     with pytest.raises(Unsuited, match=reason):
-        architecture_of(save_random_gguf(llama, tmp_path / "other.gguf", "llama", fields))
+        architecture_of(save_random_gguf(llama_dir, tmp_path / "other.gguf", "llama", fields))
 
 
-def test_an_architecture_that_is_not_known_is_left_alone(llama: Path, tmp_path: Path) -> None:
+def test_an_architecture_that_is_not_known_is_left_alone(llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="architecture is phi3"):
-        architecture_of(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"))
+        architecture_of(save_random_gguf(llama_dir, tmp_path / "other.gguf", "phi3"))
 
 
-def test_narrow_heads_are_left_alone(llama: Path, tmp_path: Path) -> None:
+def test_narrow_heads_are_left_alone(llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="8 wide, no multiple of 16"):
-        architecture_of(save_llama_gguf(llama, tmp_path / "other.gguf", kind="Q8_0"))
+        architecture_of(save_llama_gguf(llama_dir, tmp_path / "other.gguf", kind="Q8_0"))
 
 
 @pytest.mark.slow
@@ -253,12 +232,6 @@ def test_the_default_models_are_these_models(
         closing(OnnxModel(name, (real_files[name], graph), context_length=1024, max_sequences=3)) as now,
     ):
         compare_logits(before, now, Layout.load(graph).window)
-
-
-def test_a_layout_is_what_was_saved(tmp_path: Path) -> None:
-    layout = Layout(2, 1, 16, 512, (1e6, 1e4), 100, 34, 64, 8, 2.5, (0, 1), 8)
-    layout.save(tmp_path)
-    assert Layout.load(tmp_path) == layout
 
 
 def test_a_file_cut_short_ends_an_answer_not_the_process(gguf: Path, directory: Path, tmp_path: Path) -> None:

@@ -27,27 +27,16 @@ from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import Unsuited
 from gac_app.models.hardware import Placement
 from gac_app.models.onnx import parts as onnx_parts
-from gac_app.models.onnx.graph import _is_row_alike_alone, write
+from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
-from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.parts import onnx_parts as parts_of
 from tests.fakes import WAIT_S
-from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture(scope="module")
-def gguf(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_random_gguf(llama, tmp_path_factory.mktemp("gguf") / "tiny.gguf", "gemma3")
-
-
-def load(gguf: Path, directory: Path) -> OnnxModel:
-    return OnnxModel("tiny", (gguf, directory), context_length=512, max_sequences=4)
+def gguf(llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_gguf(llama_dir, tmp_path_factory.mktemp("gguf") / "tiny.gguf", "gemma3")
 
 
 class Child:
@@ -80,7 +69,9 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
     assert child.num_runs == 1
     monkeypatch.setattr("gac_app.models.llama_cpp.library.probe", lambda *_: None)
     for backend, engine in (("auto", "onnxruntime cpu"), ("llama_cpp", "llama.cpp cpu")):
-        member = MemberConfig.model_validate({"name": "tiny", "source": str(gguf), "backend": backend})
+        member = MemberConfig.model_validate(
+            {"name": "tiny", "source": str(gguf), "backend": backend, "context_length": 19, "max_sequences": 5}
+        )
         model = factory.load_model(
             member,
             placement=Placement("cpu", 1, None),
@@ -89,7 +80,8 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
             on_load=lambda: None,
         )
         with closing(model):  # type: ignore[type-var]
-            assert model.engine == engine
+            assert (model.engine, model.num_threads) == (engine, 1)
+            assert (model.context_length, model.max_sequences) == (19, 5)
 
 
 @pytest.mark.slow
@@ -172,8 +164,8 @@ def test_a_trial_that_does_not_finish_is_no_verdict(
     assert again.num_runs == 1
 
 
-def test_trials_run_one_after_the_other(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [save_random_gguf(llama, tmp_path / f"{name}.gguf", "gemma3") for name in "ab"]
+def test_trials_run_one_after_the_other(llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [save_random_gguf(llama_dir, tmp_path / f"{name}.gguf", "gemma3") for name in "ab"]
     both = threading.Barrier(2)
     met: list[bool] = []
 
@@ -215,14 +207,14 @@ def test_a_trial_ends_soon_after_its_parent() -> None:
 
 
 @pytest.mark.process
-def test_the_child_says_why(llama: Path, tmp_path: Path) -> None:
+def test_the_child_says_why(llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="its architecture is phi3"):
-        onnx_parts._run_child(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"), tmp_path)
+        onnx_parts._run_child(save_random_gguf(llama_dir, tmp_path / "other.gguf", "phi3"), tmp_path)
 
 
 @pytest.mark.parametrize("trouble", ["large", "little memory", "float", "damaged", "no cache", "no onnxruntime"])
 def test_what_is_not_for_it_is_llama_cpps_without_a_trial(
-    trouble: str, gguf: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trouble: str, gguf: Path, llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = Child(write, monkeypatch)
     cache_dir = tmp_path / "cache"
@@ -231,7 +223,7 @@ def test_what_is_not_for_it_is_llama_cpps_without_a_trial(
     elif trouble == "little memory":
         monkeypatch.setattr(onnx_parts, "main_memory_bytes", lambda: 7 * gguf.stat().st_size)
     elif trouble == "float":
-        gguf = save_llama_gguf(llama, tmp_path / "float.gguf")
+        gguf = save_llama_gguf(llama_dir, tmp_path / "float.gguf")
     elif trouble == "damaged":
         gguf = tmp_path / "damaged.gguf"
         gguf.write_bytes(b"GGUF" + bytes(range(200)))
@@ -259,18 +251,3 @@ def test_long_lists_are_stepped_over_and_all_else_is_read(gguf: Path, monkeypatc
 
 def described(tensor: Any) -> tuple[Any, ...]:
     return tensor.name, tensor.tensor_type, tensor.shape.tolist(), tensor.data_offset
-
-
-@pytest.mark.parametrize("difference", [0.0, 1e-6])
-def test_rows_are_alike_to_the_last_bit_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
-) -> None:
-    class Session:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
-
-        def run(self, _: None, inputs: dict[str, Any]) -> list[Any]:
-            products = inputs["rows"][:, :64].copy()
-            return [products + np.float32(difference) if len(products) > 1 else products]
-
-    monkeypatch.setattr("gac_app.models.onnx.graph.onnxruntime.InferenceSession", Session)
-    assert _is_row_alike_alone(tmp_path) is (difference == 0.0)

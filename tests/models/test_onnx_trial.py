@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,21 +20,15 @@ from gac_app.models.onnx.layout import Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import INVARIANT, compare_logits, is_batch_invariant, is_chunk_invariant, judge_times
 from gac_app.models.random_model import RandomModel
-from tests.models import tiny
 from tests.models.tiny_gguf import save_random_gguf
 
 WINDOW = 80  # the texts' first 42 ids lie within it
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture(scope="module")
-def windowed(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def windowed(llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    return save_random_gguf(llama, path, "gemma3", {"attention.sliding_window": WINDOW}, ("Q8_0",))
+    return save_random_gguf(llama_dir, path, "gemma3", {"attention.sliding_window": WINDOW}, ("Q8_0",))
 
 
 @pytest.fixture
@@ -101,8 +94,8 @@ class ByChunk(OnnxModel):
         return [logits_NV * (1 + num_ids * 1e-6) for logits_NV in super().read(requests)]
 
 
-def test_what_shows_in_the_last_bits_is_told(llama: Path, tmp_path: Path) -> None:
-    gguf = save_random_gguf(llama, tmp_path / "tiny.gguf", "llama", quantisations=("Q8_0", "Q5_0", "Q4_1"))
+def test_what_shows_in_the_last_bits_is_told(llama_dir: Path, tmp_path: Path) -> None:
+    gguf = save_random_gguf(llama_dir, tmp_path / "tiny.gguf", "llama", quantisations=("Q8_0", "Q5_0", "Q4_1"))
     graph.write(gguf, tmp_path)
     for kind in (OnnxModel, ByBatch, ByChunk):
         with closing(load(gguf, tmp_path, kind)) as model:
@@ -184,14 +177,3 @@ def test_only_what_is_invariant_both_ways_may_be_slower(
     monkeypatch.setattr(trial, "_BUSY", 0.0)
     with pytest.raises(Unsuited, match="no faster"):
         trial.main(windowed, tmp_path)
-
-
-def test_the_text_of_a_trial_repeats_no_order() -> None:
-    model = SimpleNamespace(encode_raw=str.split)
-    words = trial._TEXT.split()
-    ids = trial._text_ids(model, 3 * len(words) + 5)  # type: ignore[arg-type]
-    turns = [ids[start : start + len(words)] for start in range(0, 3 * len(words), len(words))]
-    assert turns[0] == words
-    assert turns[1] == [words[2 * place % len(words)] for place in range(len(words))]
-    assert turns[2] == [words[3 * place % len(words)] for place in range(len(words))]
-    assert len(ids) == 3 * len(words) + 5

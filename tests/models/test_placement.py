@@ -335,12 +335,6 @@ def test_the_older_form_of_the_quota(tmp_path: Path) -> None:
     assert available_cores(tmp_path) == available_cores(tmp_path / "nothing")
 
 
-def test_this_machine_has_cores_and_memory() -> None:
-    devices = detect_devices()
-    assert devices.num_cores >= 1
-    assert devices.memory_bytes is None or devices.memory_bytes > GIB // 8
-
-
 @pytest.mark.parametrize(("is_lent", "expected"), [(False, [5, 6]), (True, [80, 80])])
 def test_a_gpu_has_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch, is_lent: bool, expected: list[int]) -> None:
     def free(index: int) -> tuple[int, int]:
@@ -370,12 +364,6 @@ def test_a_pair_for_gpus_takes_one_each(name: str, devices: str) -> None:
     assert devices_of(planned) == ["cuda:0", "cuda:1"]
     assert planned.warnings == ()
     assert planned.are_apart
-
-
-def test_the_papers_pair_spans_gpus() -> None:
-    config = load_config(next(path for path in CONFIGS if path.stem == "paper-70b"))
-    planned = plan(config.members, parse_devices("8x80GiB"))
-    assert devices_of(planned) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
 
 
 @pytest.mark.skipif(main_memory_bytes() is None, reason="this system does not tell its memory")

@@ -234,8 +234,9 @@ def test_a_wrong_local_file_is_named_and_left_alone(tmp_path: Path, cache: Path)
 
 
 def test_a_missing_path_says_what_is_expected(cache: Path) -> None:
-    with pytest.raises(ModelLoadError, match=r"there is no /nowhere/m\.gguf; expected a directory"):
+    with pytest.raises(ModelLoadError, match=r"there is no /nowhere/m\.gguf; expected a directory") as caught:
         find(cache, source="/nowhere/m.gguf")
+    assert "To do without the download" not in str(caught.value)
 
 
 def test_a_hash_is_computed_once_per_state_of_the_file(

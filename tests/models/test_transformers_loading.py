@@ -11,19 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-import gac_app.models.hf.loading as transformers_loading
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB
 from gac_app.models.hardware.needs import Allocation
-from gac_app.models.hf.loading import _dtype, _placed, _quantized, needed
-from gac_app.models.hf.model import TransformersModel
+from gac_app.models.hf.loading import _dtype, _placed, _quantized, adopted, needed
 from gac_app.models.message import Message
 from gac_app.models.sources import ModelFiles
 from tests.command_line import run_command
-from tests.models.conftest import load_directory
+from tests.models.conftest import load_directory, load_files
 
 EVIL = """
 from pathlib import Path
@@ -136,16 +134,16 @@ def test_weights_quantised_in_the_files_are_left_to_the_library(directory: Path)
 
 def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers patches its own classes while it loads; an overlap once left a model with a random head."""
-    load, lock = transformers_loading._load, threading.Lock()
+    load, lock = AutoModelForCausalLM.from_pretrained, threading.Lock()
 
-    def watched(*args: Any) -> TransformersModel:
+    def watched(*args: Any, **options: Any) -> Any:
         assert lock.acquire(blocking=False), "another load is under way"
         try:
-            return load(*args)
+            return load(*args, **options)
         finally:
             lock.release()
 
-    monkeypatch.setattr(transformers_loading, "_load", watched)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", watched)
     with ThreadPoolExecutor(4) as pool:
         models = list(pool.map(load_directory, [directory] * 4))
     heads = [model._model.get_output_embeddings().weight for model in models]
@@ -155,9 +153,8 @@ def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_model_for_a_lent_gpu_is_moved_to_it_whole(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[object] = []
     monkeypatch.setattr(PreTrainedModel, "to", lambda model, device: moved.append(device) or model)
-    model = transformers_loading.load(
-        MemberConfig(name="a", source=str(directory)), ModelFiles(directory, "directory"), directory, "cuda", 1
-    )
+    member = MemberConfig(name="a", source=str(directory))
+    model = load_files(member, ModelFiles(directory, "directory"), directory, "cuda")
     assert moved == ["cuda"]
     assert model.device.type == "cpu", "it was loaded there first"
 
@@ -167,10 +164,10 @@ def test_a_model_is_made_as_configured(llama_dir: Path) -> None:
     member = MemberConfig.model_validate(
         {"name": "tiny", "source": str(llama_dir), "chat_template_kwargs": {"word": "so "}, **config}
     )
-    loaded = transformers_loading.load(member, ModelFiles(llama_dir, "directory"), llama_dir, "cpu", 2)
+    loaded = load_files(member, ModelFiles(llama_dir, "directory"), llama_dir, num_threads=2)
     tokenizer = AutoTokenizer.from_pretrained(llama_dir)
-    adopted = transformers_loading.adopted(member, loaded._model.train(), tokenizer, 2)
-    for model in (loaded, adopted):
+    given = adopted(member, loaded._model.train(), tokenizer, 2)
+    for model in (loaded, given):
         assert (model.name, model.context_length, model.max_sequences, model.num_threads) == ("tiny", 77, 3, 2)
         assert model.vocabulary.decode(model.encode_chat([Message("user", "the end")])) == b"so the end"
         assert not model._model.training

@@ -17,7 +17,6 @@ from gac_app.models.hf.forward_passes import (
     Chunk,
     ForwardPasses,
     PackedPasses,
-    SinglePasses,
     passes_for,
 )
 from tests.examples import FEW
@@ -175,32 +174,3 @@ def test_no_pass_asks_a_tensor_for_its_value(bench: Bench) -> None:
         bench.passes.run([Chunk(cache, [5], 1) for cache in caches])
     assert recorder.operations
     assert not recorder.operations & WAITING
-
-
-def test_a_pass_that_broke_midway_leaves_every_cache_as_it_was(llama: Bench) -> None:
-    model = llama.passes._model  # type: ignore[attr-defined]
-    first, second = llama.passes.new_cache(), llama.passes.new_cache()
-    llama.run([Chunk(first, document(1, 9), 1), Chunk(second, document(2, 4), 1)])
-    breaking = model.model.layers[-1].register_forward_pre_hook(
-        lambda *_: (_ for _ in ()).throw(RuntimeError("planted"))
-    )
-    with pytest.raises(RuntimeError, match="planted"):
-        llama.run([Chunk(first, [5, 6], 1), Chunk(second, [7], 1)])
-    breaking.remove()
-    assert (first.length, second.length) == (9, 4)
-    found = llama.run([Chunk(first, [8], 1), Chunk(second, [9], 1)])
-    assert_near(found[0], llama.expected([*document(1, 9), 8])[-1:])
-    assert_near(found[1], llama.expected([*document(2, 4), 9])[-1:])
-
-
-def test_single_passes_give_the_same(llama: Bench) -> None:
-    passes = SinglePasses(build("Llama"))
-    first, second = passes.new_cache(), passes.new_cache()
-    with torch.inference_mode():
-        passes.run([Chunk(first, document(1, 9), 1), Chunk(second, document(2, 4), 1)])
-        first.rewind(5)
-        forked = first.fork()
-        found = passes.run([Chunk(first, [8, 3], 2), Chunk(second, [9], 1), Chunk(forked, [4], 1)])
-    assert_near(found[0], llama.expected([*document(1, 9)[:5], 8, 3])[-2:])
-    assert_near(found[1], llama.expected([*document(2, 4), 9])[-1:])
-    assert_near(found[2], llama.expected([*document(1, 9)[:5], 4])[-1:])

@@ -33,11 +33,6 @@ from tests.models.fake_vllm import FakeVllm
 IDS = [5, 6, 7, 8]
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_llama(tmp_path_factory.mktemp("vllm"))
-
-
 @pytest.fixture
 def fake(llama: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> FakeVllm:
     fake = FakeVllm(llama)
@@ -46,8 +41,8 @@ def fake(llama: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> FakeVllm:
 
 
 @pytest.fixture
-def model(fake: FakeVllm, directory: Path) -> Iterator[RemoteModel]:
-    with closing(load(directory)) as model:
+def model(fake: FakeVllm, llama_dir: Path) -> Iterator[RemoteModel]:
+    with closing(load(llama_dir)) as model:
         fake.chunks.clear()
         yield model
     assert fake.is_shut
@@ -140,17 +135,17 @@ def test_fewer_tokens_than_asked_are_an_error(model: RemoteModel, fake: FakeVllm
         told(model, sequence, IDS)
 
 
-def test_versions_without_streams_get_all_ids(fake: FakeVllm, directory: Path, llama: TransformersModel) -> None:
+def test_versions_without_streams_get_all_ids(fake: FakeVllm, llama_dir: Path, llama: TransformersModel) -> None:
     fake.StreamingInput = None
-    with closing(load(directory)) as model:
+    with closing(load(llama_dir)) as model:
         sequence = model.new_sequence()
         for ids in (IDS, [9]):
             assert told(model, sequence, ids) == expected(llama, sequence.ids)
         assert fake.num_open == 0
 
 
-def test_closing_ends_a_wait(fake: FakeVllm, directory: Path) -> None:
-    model = load(directory)
+def test_closing_ends_a_wait(fake: FakeVllm, llama_dir: Path) -> None:
+    model = load(llama_dir)
     sequence = model.new_sequence()
     fake.faults.append("lose")
     said: list[str] = []
@@ -171,39 +166,39 @@ def test_closing_ends_a_wait(fake: FakeVllm, directory: Path) -> None:
         told(model, sequence, IDS)
 
 
-def test_a_missing_vllm_is_said(directory: Path) -> None:
+def test_a_missing_vllm_is_said(llama_dir: Path) -> None:
     with pytest.raises(ModelLoadError, match="far: backend 'vllm' needs vLLM, which is not installed"):
-        load(directory)
+        load(llama_dir)
 
 
-def test_what_vllm_cannot_take_is_refused(fake: FakeVllm, directory: Path) -> None:
+def test_what_vllm_cannot_take_is_refused(fake: FakeVllm, llama_dir: Path) -> None:
     with pytest.raises(ConfigError, match="far: vLLM has no 8bit"):
-        load(directory, quantization="8bit")
+        load(llama_dir, quantization="8bit")
     for wrong, said in (
         ({"ray": {}}, "no two of them"),
         ({"max_memory": {"cuda:0": "1GiB"}}, "gpu_memory_utilization"),
         ({"backend": "auto", "vllm": {"seed": 1}}, "without backend: vllm"),
     ):
         with pytest.raises(ValueError, match=said):
-            load(directory, **wrong)  # type: ignore[arg-type]
+            load(llama_dir, **wrong)  # type: ignore[arg-type]
 
 
 def test_a_script_that_would_run_twice_is_refused(
-    fake: FakeVllm, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake: FakeVllm, llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "script.py").write_text("import gac_app\n")
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "script.py"), raising=False)
     with pytest.raises(ConfigError, match=r"far: vLLM starts a process .*script\.py: put its code below `if __name__"):
-        load(directory)
+        load(llama_dir)
     assert not fake.num_started
     (tmp_path / "script.py").write_text('if __name__ == "__main__": ...')
-    load(directory).close()
+    load(llama_dir).close()
 
 
-def test_the_engine_is_told_what_the_member_has(fake: FakeVllm, directory: Path) -> None:
-    load(directory, context_length=100, max_sequences=3, vllm={"enforce_eager": True, "max_logprobs": 5}).close()
+def test_the_engine_is_told_what_the_member_has(fake: FakeVllm, llama_dir: Path) -> None:
+    load(llama_dir, context_length=100, max_sequences=3, vllm={"enforce_eager": True, "max_logprobs": 5}).close()
     told = fake.arguments
-    assert (told["model"], told["max_model_len"], told["max_num_seqs"]) == (str(directory), 100, 6)
+    assert (told["model"], told["max_model_len"], told["max_num_seqs"]) == (str(llama_dir), 100, 6)
     assert (told["dtype"], told["enforce_eager"], told["max_logprobs"]) == ("float32", True, -1)
     assert fake.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0", "no worker that spins beside the engine"
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in os.environ
@@ -215,12 +210,12 @@ def test_the_engine_is_told_what_the_member_has(fake: FakeVllm, directory: Path)
 
 @pytest.mark.parametrize("settings", [{}, {"mode": "every-step"}, {"temperature": 0.8, "seed": 3}])
 def test_an_ensemble_with_it_writes_the_same(
-    settings: dict[str, Any], fake: FakeVllm, directory: Path, tmp_path: Path
+    settings: dict[str, Any], fake: FakeVllm, llama_dir: Path, tmp_path: Path
 ) -> None:
     other = {"name": "other", "source": str(tiny.save_gemma3(tmp_path / "other"))}
     texts = []
     for backend in ("vllm", "transformers"):
-        members = [{"name": "far", "source": str(directory), "backend": backend, "context_length": 511}, other]
+        members = [{"name": "far", "source": str(llama_dir), "backend": backend, "context_length": 511}, other]
         config = Config.model_validate({"members": members, "settings": {"max_new_tokens": 12, **settings}})
         with closing(load_ensemble(config)) as ensemble:
             *_, last = ensemble.generate("The capital", config.settings, raw=True)

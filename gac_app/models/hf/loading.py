@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
+from gac_app.models.backends import LoadRequest
 from gac_app.models.hardware import Allocation, Need
 from gac_app.models.hf.adapter import check_adapter, with_adapter
 from gac_app.models.hf.conversion import converted
@@ -24,71 +25,49 @@ from gac_app.models.sources import ModelFiles
 
 # transformers patches its own classes while it loads (tied weights, initialisation): two loads at once leave one model
 # with a random head.
-_LOADING = threading.Lock()
+_LOADING = threading.RLock()
 # A GPU that this process does not have yet (ZeroGPU). The model is moved there after loading, in this thread:
 # transformers would load straight to the device in its own threads, where the `spaces` package does not emulate the
 # GPU.
 LENT = "cuda"
 
 
-def load(
-    member: MemberConfig,
-    files: ModelFiles,
-    cache_dir: Path,
-    device: str | tuple[str, ...],
-    num_threads: int | None,
-    allocation: Allocation | None = None,
-) -> TransformersModel:
+def load(request: LoadRequest, files: ModelFiles) -> TransformersModel:
     """Load a member's model.
 
     Args:
-        member: its configuration; dtype "auto" is float32 on a CPU and the files' own on a GPU.
+        request: a member's dtype "auto" is float32 on a CPU and the files' own on a GPU. Without an allocation, it gets
+            as much of the device as it needs.
         files: the result of `sources.resolve`.
-        cache_dir: where a converted GGUF file is kept.
-        device: "cpu", "cuda:0", or several that accelerate spreads the layers over.
-        num_threads: CPU threads of one forward pass; None = torch's own choice.
-        allocation: its part of the GPUs; None = as much of `device` as it needs.
 
     Raises:
         ModelLoadError: the files are damaged, untrusted or do not fit; names the member and the reason.
     """
-    with _LOADING:
-        return _load(member, files, cache_dir, device, num_threads, allocation)
-
-
-def _load(
-    member: MemberConfig,
-    files: ModelFiles,
-    cache_dir: Path,
-    device: str | tuple[str, ...],
-    num_threads: int | None,
-    allocation: Allocation | None,
-) -> TransformersModel:
-    directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
-    check_files(member, directory)
-    if member.adapter:
-        check_adapter(member)
-    quantized = _quantized(member)
-    placed = _placed(member, directory, device, allocation)
+    member, device = request.member, request.device
     trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
-        model = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=_dtype(member, device),
-            use_safetensors=None if member.allow_pickle else True,
-            **placed,
-            **quantized,
-            **trusted,
-        )
+    with _LOADING:
+        directory = converted(files.path, request.cache_dir) if files.kind == "gguf" else files.path
+        check_files(member, directory)
         if member.adapter:
-            model = with_adapter(model, Path(member.adapter))
-    except torch.OutOfMemoryError as error:
-        raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
-    except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
-        with_it = f" with the adapter {member.adapter}" if member.adapter else ""
-        raise ModelLoadError(f"{member.name}: {directory}{with_it} cannot be loaded: {error}") from error
-    return _made(member, model.to(LENT) if device == LENT else model, tokenizer, num_threads)
+            check_adapter(member)
+        placed = {**_quantized(member), **_placed(member, directory, device, request.allocation)}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
+            model = AutoModelForCausalLM.from_pretrained(
+                directory,
+                dtype=_dtype(member, device),
+                use_safetensors=None if member.allow_pickle else True,
+                **placed,
+                **trusted,
+            )
+            if member.adapter:
+                model = with_adapter(model, Path(member.adapter))
+        except torch.OutOfMemoryError as error:
+            raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
+        except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
+            with_it = f" with the adapter {member.adapter}" if member.adapter else ""
+            raise ModelLoadError(f"{member.name}: {directory}{with_it} cannot be loaded: {error}") from error
+        return adopted(member, model.to(LENT) if device == LENT else model, tokenizer, request.num_threads)
 
 
 def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
@@ -101,7 +80,7 @@ def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
             model = _without_weights(member, directory)
         if (directory / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_pretrained(directory)
-    except Exception as error:  # as in `_load`
+    except Exception as error:  # as in `load`
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
     return model, tokenizer
 
@@ -109,17 +88,13 @@ def described(member: MemberConfig, directory: Path) -> tuple[Any, Any]:
 def needed(member: MemberConfig, directory: Path) -> Need:
     """What a member needs on GPUs. Raises ModelLoadError if its files cannot be used."""
     _check_trust(member, directory)
-    with _LOADING:
-        return _needed(member, directory)
-
-
-def _needed(member: MemberConfig, directory: Path) -> Need:
     try:
-        model = _without_weights(member, directory)
+        with _LOADING:
+            model = _without_weights(member, directory)
         sizes = [path.stat().st_size for path in directory.glob("*.safetensors")]
         # Weights that are quantised in the files have another layout.
         return need_of(member, model, sum(sizes) if hasattr(model.config, "quantization_config") else None)
-    except Exception as error:  # as in `_load`
+    except Exception as error:  # as in `load`
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
 
 
@@ -140,17 +115,7 @@ def adopted(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int |
     """
     if hasattr(model, "get_base_model"):  # PEFT's
         model = model.get_base_model()
-    return _made(member, model, tokenizer, num_threads)
-
-
-def _made(member: MemberConfig, model: Any, tokenizer: Any, num_threads: int | None) -> TransformersModel:
-    return TransformersModel(
-        member.name,
-        model.eval(),
-        tokenizer,
-        num_threads=num_threads,
-        **member.model_options,
-    )
+    return TransformersModel(member.name, model.eval(), tokenizer, num_threads=num_threads, **member.model_options)
 
 
 def check_files(member: MemberConfig, directory: Path) -> None:
@@ -209,7 +174,7 @@ def _placed(
     if allocation is None:
         return {"device_map": {"": device} if isinstance(device, str) else "auto"}
     if allocation.device_map is None:
-        need = _needed(member, directory)
+        need = needed(member, directory)
         found = need.allocate(allocation.limits, need.num_sequences) or need.allocate(allocation.limits, 1)
         if found is None:
             raise ModelLoadError(need.refusal(member.name, allocation.limits))

@@ -213,7 +213,7 @@ class GgufModel(Model):
 
 
 class DescribedGguf(GgufModel):
-    """One whose weights are not loaded here."""
+    """One whose weights llama.cpp does not load."""
 
     def __init__(self, name: str, path: Path, **options: Unpack[GgufOptions]) -> None:
         self._described = load_weights(path, vocab_only=True)

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 
 from gac_app.models.base import ForwardRequest
-from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
-from gac_app.models.llama_cpp.library import load_weights
+from gac_app.models.llama_cpp.gguf_model import DescribedGguf, GgufOptions
 from gac_app.models.onnx.layers import MOST_SHARED, Chunk, FloatArray, OnnxLayers
 
 
-class OnnxModel(GgufModel):
+class OnnxModel(DescribedGguf):
     """A GGUF file that has a graph.
 
     Args:
@@ -35,8 +34,7 @@ class OnnxModel(GgufModel):
 
     def __init__(self, name: str, files: tuple[Path, Path], **options: Unpack[GgufOptions]) -> None:
         path, directory = files
-        self._described = load_weights(path, vocab_only=True)
-        super().__init__(name, self._described, **options)
+        super().__init__(name, path, **options)
         self._layers = OnnxLayers(path, directory, self.num_threads or 1, self.max_sequences, self.context_length)
         self.context_length, self.bytes_per_id = self._layers.context_length, self._layers.bytes_per_id
         self.is_batch_invariant = self._layers.layout.is_batch_invariant
@@ -73,7 +71,7 @@ class OnnxModel(GgufModel):
 
     def close(self) -> None:
         self._layers.close()
-        self._lib.llama_model_free(self._described)
+        super().close()
 
 
 def _chunk(request: ForwardRequest) -> Chunk:

@@ -40,8 +40,13 @@ class HubSource:
         return cls(source, match["repo"], match["revision"], path)
 
 
-def cached_repository(source: HubSource, member: MemberConfig, cache_dir: Path) -> Path | None:
-    """The directory of a repository's snapshot, if the cache has it whole. Uses no network."""
+def cached_repository(text: str, member: MemberConfig, cache_dir: Path) -> Path | None:
+    """The directory of a repository's snapshot, if the cache has it whole. Uses no network.
+
+    Raises:
+        ModelLoadError: the source has another form.
+    """
+    source = HubSource.parse(text)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -51,15 +56,16 @@ def cached_repository(source: HubSource, member: MemberConfig, cache_dir: Path) 
         return None
 
 
-def fetch_repository(source: HubSource, member: MemberConfig, cache_dir: Path, progress: ProgressCallback) -> Path:
+def fetch_repository(text: str, member: MemberConfig, cache_dir: Path, progress: ProgressCallback) -> Path:
     """The directory of a repository's snapshot, fetched into the cache if needed.
 
     Raises:
         UnreachableError: the Hub does not answer.
         ModelLoadError: the repository cannot be fetched.
     """
-    if path := cached_repository(source, member, cache_dir):
+    if path := cached_repository(text, member, cache_dir):
         return path
+    source = HubSource.parse(text)
     from huggingface_hub import snapshot_download
 
     wanted = _wanted(source, member, cache_dir)

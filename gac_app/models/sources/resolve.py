@@ -33,21 +33,8 @@ _CHECKED_BACKENDS = {"auto", "llama_cpp", "transformers", "vllm"}
 Mirror = tuple[str, ...]  # the parts to join, mostly one
 
 
-def check_sha256(path: Path, expected: str, cache_dir: Path) -> None:
-    """Raise ModelLoadError, naming the file, unless its SHA-256 is `expected`.
-
-    The file is read only if its size or time has changed since it was last read.
-    """
-    found = sha256_of(path, cache_dir)
-    if found != expected:
-        size = path.stat().st_size
-        raise ModelLoadError(
-            f"{path.name}: damaged or not the right file: expected SHA-256 {expected}, found {found} ({size:,} bytes)"
-        )
-
-
-def sha256_of(path: Path, cache_dir: Path) -> str:
-    """The file's SHA-256 in hexadecimal, from the cache where the file is unchanged."""
+def _sha256_of(path: Path, cache_dir: Path) -> str:
+    """The file's SHA-256 in hexadecimal. It is read only if its size or time has changed since it was last read."""
     try:
         made = derived(path, cache_dir / "checked", lambda folder: (folder / _NAME).write_text(_sha256(path)), 1)
         return (made / _NAME).read_text()
@@ -86,10 +73,14 @@ def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallbac
             size = fetched.stat().st_size
             fetched.replace(path)
         report(Progress(size, size))
-    if len(paths) == 1:
-        paths[0].replace(target)
-    else:
-        _join(paths, folder / "joined").replace(target)
+    whole = paths[0]
+    if len(paths) > 1:
+        whole = folder / "joined"
+        with whole.open("wb") as into:
+            for path in paths:
+                with path.open("rb") as part_file:
+                    shutil.copyfileobj(part_file, into, 1 << 20)
+    whole.replace(target)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -110,14 +101,6 @@ def _of_whole(paths: list[Path], progress: ProgressCallback) -> ProgressCallback
         progress(Progress(sum(sizes) + part.num_bytes, total))
 
     return report
-
-
-def _join(paths: list[Path], into: Path) -> Path:
-    with into.open("wb") as whole:
-        for path in paths:
-            with path.open("rb") as part:
-                shutil.copyfileobj(part, whole, 1 << 20)
-    return into
 
 
 def resolve(
@@ -170,7 +153,7 @@ def _cached(member: MemberConfig, cache_dir: Path) -> ModelFiles | None:
             target.unlink(missing_ok=True)
     for mirror in filter(_is_repository, member.mirrors):
         with contextlib.suppress(ModelLoadError):  # reported when this mirror's turn comes
-            if path := hub.cached_repository(hub.HubSource.parse(mirror[0]), member, cache_dir):
+            if path := hub.cached_repository(mirror[0], member, cache_dir):
                 return _checked_directory(path, member)
     return None
 
@@ -183,7 +166,7 @@ def directory_here(member: MemberConfig, cache_dir: Path) -> Path | None:
     """
     for mirror in member.mirrors:
         if _is_repository(mirror):
-            path = hub.cached_repository(hub.HubSource.parse(mirror[0]), member, cache_dir)
+            path = hub.cached_repository(mirror[0], member, cache_dir)
         else:
             path = None if scheme_of(mirror[0]) else Path(mirror[0]).expanduser()
         if path and (path / "config.json").is_file():
@@ -198,8 +181,7 @@ def _from_mirror(
         raise ModelLoadError(f"{_named(mirror)}: skipped, its host did not answer before")
     try:
         if _is_repository(mirror):
-            source = hub.HubSource.parse(mirror[0])
-            return _checked_directory(hub.fetch_repository(source, member, cache_dir, progress), member)
+            return _checked_directory(hub.fetch_repository(mirror[0], member, cache_dir, progress), member)
         if len(mirror) == 1 and not scheme_of(mirror[0]):
             return _local(Path(mirror[0]).expanduser(), member, cache_dir)
         return _joined(member, mirror, cache_dir, progress)
@@ -248,8 +230,9 @@ def cached_path(member: MemberConfig, cache_dir: Path) -> Path:
 
 
 def _checked_file(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFiles:
-    if member.sha256:
-        check_sha256(path, member.sha256, cache_dir)
+    if member.sha256 and member.sha256 != (found := _sha256_of(path, cache_dir)):
+        what = f"expected SHA-256 {member.sha256}, found {found} ({path.stat().st_size:,} bytes)"
+        raise ModelLoadError(f"{path.name}: damaged or not the right file: {what}")
     with path.open("rb") as file:
         is_gguf = file.read(4) == b"GGUF"
     if not is_gguf and member.backend in _CHECKED_BACKENDS:
@@ -259,19 +242,15 @@ def _checked_file(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFil
 
 def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
     """Refuse a directory without a model, or with pickled weights, which can run code."""
-    if member.backend not in _CHECKED_BACKENDS:
-        return ModelFiles(path, "directory")
-    if not (path / "config.json").is_file():
-        raise ModelLoadError(f"{path} has no config.json, so it holds no model")
-    if member.is_elsewhere:
-        return ModelFiles(path, "directory")
-    has_safetensors = any(path.glob("*.safetensors"))
-    has_pickles = any(any(path.glob(pattern)) for pattern in hub.PICKLES)
-    if not has_safetensors and not (has_pickles and member.allow_pickle):
-        raise ModelLoadError(
-            f"{path} has no safetensors weights. Pickled ones (.bin) can run code and are refused "
-            "unless the config says 'allow_pickle: true' for this member"
-        )
+    if member.backend in _CHECKED_BACKENDS:
+        if not (path / "config.json").is_file():
+            raise ModelLoadError(f"{path} has no config.json, so it holds no model")
+        weights = ("*.safetensors", *(hub.PICKLES * member.allow_pickle))
+        if not member.is_elsewhere and not any(any(path.glob(pattern)) for pattern in weights):
+            raise ModelLoadError(
+                f"{path} has no safetensors weights. Pickled ones (.bin) can run code and are refused "
+                "unless the config says 'allow_pickle: true' for this member"
+            )
     return ModelFiles(path, "directory")
 
 
