@@ -183,7 +183,7 @@ def test_chat_goes_through_each_members_layout() -> None:
     settings = ensemble.config.settings_from({"max_new_tokens": 4, "system_prompt": "Be brief."})
     session = ensemble.session([Message("user", "hi"), Message("assistant", "yes"), Message("user", "why")], settings)
     context = next(iter(session.contexts.values()))
-    prompt = context.member.mapping.vocabulary.decode([*context.reads.sequence.ids])
+    prompt = context.member.mapping.vocabulary.decode([*context.reads.sequence.prompt])
     session.stop()
     list(session.events())
     assert prompt == b"Be brief.\n\nUser: hi\nAssistant: yes\nUser: why\nAssistant:"

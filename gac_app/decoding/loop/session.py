@@ -126,7 +126,7 @@ class DecodingSession:
         Raises:
             MemberError, RuleError, ConstraintError.
         """
-        step = self._end_step(self._stepper.feed(view, token_id, is_forced=token_id is not None))
+        step = self._end_step(self._stepper.feed(view, token_id))
         self._show(step)
         return step
 

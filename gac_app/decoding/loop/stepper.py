@@ -82,12 +82,8 @@ class Stepper:
         Raises:
             SessionStopped, MemberError, RuleError, ConstraintError.
         """
-
-        def look_and_choose() -> tuple[StepView, int]:
-            view = self.look(num_left if forced is None else 0)
-            return view, view.mixture.choose(self._rules.sampler) if forced is None else forced
-
-        return self.feed(*self._without_failing(look_and_choose), is_forced=forced is not None)
+        num_left = 0 if forced is not None else num_left
+        return self._without_failing(lambda: self.feed(self.look(num_left), forced))
 
     def look(self, num_left: int = 0) -> StepView:
         """The first half of a step: ask the members, and combine what they say. `feed` must follow.
@@ -108,13 +104,13 @@ class Stepper:
         allowed = {name: given.masked(allowed_U).distribution for name, given in asked.items()}
         return StepView(asked, gate, mixture, allowed)
 
-    def feed(self, view: StepView, token_id: int | None, *, is_forced: bool) -> Decision:
-        """The second half of a step.
+    def feed(self, view: StepView, forced: int | None) -> Decision:
+        """The second half of a step. Only its choice may fail in a way that another step mends.
 
         Args:
-            token_id: None = the answer's rules choose.
+            forced: see `step`.
         """
-        chosen = view.mixture.choose(self._rules.sampler) if token_id is None else token_id
+        chosen = view.mixture.choose(self._rules.sampler) if forced is None else forced
         self._rules.sampler.note(chosen)
         partial, evidence = self._without_failing(lambda: self._meaning_of(chosen, view))
         is_shared = all(ends_there(view.allowed[name], chosen, prob) for name, prob in partial.items())
@@ -132,7 +128,7 @@ class Stepper:
             is_shared=is_shared,
             is_drafted=is_drafted,
             drafted_by=drafted_by,
-            is_forced=is_forced,
+            is_forced=forced is not None,
         )
 
     def replay(self, step: StepTrace, token_id: int) -> Spellings:
