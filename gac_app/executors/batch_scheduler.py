@@ -45,7 +45,7 @@ class BatchScheduler:
         self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
         self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
-        self._is_late: set[int] = set()  # those that came back too late for a batch, such as members asked rarely
+        self._late: set[int] = set()  # those that came back too late for a batch, such as members asked rarely
         self._queue = FairQueue(lambda: time.monotonic())
         self._id_s = CHUNK[0] / model.chunk_size  # how long an id of the last chunk took
         self.pass_began_at: float | None = None  # monotonic; for any thread
@@ -63,8 +63,10 @@ class BatchScheduler:
 
     def add(self, command: ReadCommand) -> None:
         """Queue a read."""
-        key = id(command.sequence)
-        (self._is_late.add if self._queue.absent_s(command.sequence) > MAX_WAIT_S else self._is_late.discard)(key)
+        if self._queue.absent_s(command.sequence) > MAX_WAIT_S:
+            self._late.add(id(command.sequence))
+        else:
+            self._late.discard(id(command.sequence))
         self._asked.append(command)
         self._queue.add(command)
 
@@ -74,7 +76,7 @@ class BatchScheduler:
 
     def max_wait_s(self) -> float:
         """Seconds to wait for the last round's sequences, so that their next steps join the pending ones."""
-        num_missing = len(self._read_last - self._is_late - {id(command.sequence) for command in self._asked})
+        num_missing = len(self._read_last - self._late - {id(command.sequence) for command in self._asked})
         if not num_missing or not all(map(self._queue.rest_s, self._prefilling)):
             return 0.0
         num_steps = len({id(command.sequence) for command in self._asked if not self._queue.rest_s(command)})
@@ -145,7 +147,7 @@ class BatchScheduler:
             self.advance()
         self._refuse([command for command in self._pending if command.sequence is sequence])
         self._read_last.discard(id(sequence))
-        self._is_late.discard(id(sequence))
+        self._late.discard(id(sequence))
         self._queue.leave(sequence)
 
     def _refuse(self, commands: list[ReadCommand]) -> None:
