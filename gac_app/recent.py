@@ -17,7 +17,7 @@ class Recent(OrderedDict[K, V]):
         self._most = most
 
     def __setitem__(self, key: K, value: V) -> None:
+        self.pop(key, None)  # not `move_to_end`: another thread may drop the key before that
         super().__setitem__(key, value)
-        self.move_to_end(key)
         if len(self) > self._most:
             self.popitem(last=False)

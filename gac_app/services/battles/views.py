@@ -177,7 +177,7 @@ def stored_view(battle: StoredBattle, *, why_not: str = "") -> BattleView:
 def _stored_turn(turn: Mapping[str, Any]) -> TurnView:
     def view(side: Side) -> SideView:
         whole: str = turn[side]["text"]
-        text = whole[: turn["shown"][side]] if "shown" in turn else whole  # only a stopped turn has it
+        text = whole[: turn.get("shown", {}).get(side)]  # only a stopped turn has it
         return _side_view(text, turn[side].get("finish_reason"), is_over=True, is_whole=text == whole)
 
     return TurnView(prompt=turn["prompt"], left=view("left"), right=view("right"))

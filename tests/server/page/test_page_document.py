@@ -37,7 +37,7 @@ def client(written: Counter[str]) -> Iterator[TestClient]:
         written[request.headers["host"]] += 1
         if request.headers["host"] in FAULTS:
             return HTMLResponse("broken", FAULTS[request.headers["host"]])
-        return HTMLResponse(f"<head>{request.url}{WORDS}")
+        return HTMLResponse(f"<head>{request.url}{request.headers.get('account', '')}{WORDS}")
 
     @host.middleware("http")
     async def account(request: Request, call_next):  # type: ignore[no-untyped-def]
@@ -72,9 +72,8 @@ def test_each_address_has_its_own_and_few_are_kept(client: TestClient, written: 
 
 
 def test_whoever_is_signed_in_gets_a_fresh_one(client: TestClient, written: Counter[str]) -> None:
-    client.get("/")
-    for _ in range(2):
-        client.get("/", headers={"account": "somebody"})
+    for account in ("anna", "anna", ""):  # who comes next is not told of her
+        assert client.get("/", headers={"account": account}).text == f"<head>{FIRST}{HERE}/{account}{WORDS}"
     assert written.total() == 3
     with pytest.raises(RefusedError):  # each is paid for
         [client.get("/", headers={"account": "somebody"}) for _ in range(1000)]

@@ -174,3 +174,4 @@ def test_a_stopped_turn_shows_as_much_as_was_shown(side: Side, shown: str) -> No
     (first, last) = stored_view(stored(left=2, right=1)).turns
     assert getattr(last, side) == over(shown)
     assert first.left == over("ab", is_cut=True)
+    assert stored_view(stored(left=2)).turns[1].right == over("jk"), "as another program may have written it"
