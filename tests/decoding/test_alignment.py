@@ -21,14 +21,12 @@ from gac_app.decoding.alignment.boundary_conflict import (
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.combiner import weighted_mean
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
-from gac_app.models.random_model import RandomModel, make_vocabulary
+from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.examples import FEW
-from tests.fakes import config_of, ensemble_of
 
 SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
 EQUAL = {"one": 0.5, "other": 0.5}
@@ -178,21 +176,6 @@ def test_an_ensemble_of_one_is_the_same_under_both(seed: int, temperature: float
     ensemble = make(seed)
     paper, prefix = (decoded(ensemble, alignment=a, temperature=temperature) for a in ("paper", "prefix"))
     assert [(s.token, s.prob, s.is_partial) for s in prefix] == [(s.token, s.prob, False) for s in paper]
-
-
-@given(seed=st.integers(0, 500))
-def test_equal_vocabularies_decode_as_in_the_paper_at_first(seed: int) -> None:
-    """One vocabulary is not one way to cut: members may disagree where a token ends all the same."""
-    models = [RandomModel(name, seed=number, vocabulary=make_vocabulary(7)) for number, name in enumerate("ab", seed)]
-    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
-    paper, prefix = (decoded(ensemble, alignment=a) for a in ("paper", "prefix"))
-    for step, other in zip(paper, prefix, strict=False):
-        if other.is_partial:
-            break
-        assert step.token == other.token
-        assert step.prob == pytest.approx(other.prob, abs=1e-6)
-    else:
-        assert len(paper) == len(prefix)
 
 
 # --- the paper's alignment, as a slow and obvious loop

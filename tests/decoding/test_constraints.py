@@ -249,15 +249,6 @@ def test_a_member_alone_has_ids_of_its_own() -> None:
     assert (finished.reason, finished.text) == (FinishReason.STOP, "")  # type: ignore[union-attr]
 
 
-def test_a_bias_of_control_tokens_alone_changes_nothing() -> None:
-    ensemble = make(1, 2)
-    free, biased = (
-        list(ensemble.generate("Hello", ensemble.config.settings_from({"logit_bias": bias}), alone="m1"))[-1]
-        for bias in ({}, {257: 5})
-    )
-    assert biased.text == free.text  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize(
     "bias", [{-1: 1}, {10**6: 1}, {1: 100.5}, {1: float("nan")}, {1: float("inf")}, dict.fromkeys(range(1025), 1)]
 )
