@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,8 +45,15 @@ class Poor(TestClient):
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "LATE_S", 0.0)
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Those of refused requests, which are answered at once here."""
+    found: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+
+    monkeypatch.setattr(middleware, "asyncio", SimpleNamespace(sleep=sleep))
+    return found
 
 
 KEYS = b",".join(b'"k%d":1' % number for number in range(23_000))
@@ -77,9 +85,9 @@ def test_bodies_are_paid_for_whatever_they_hold(host: FastAPI, path: str, body: 
         *("/operator", "/v1/models", "/v1/openapi.json", "/v1/nothing", "/tokenizer_info"),
     ],
 )
-def test_every_route_is_paid_for(host: FastAPI, path: str) -> None:
+def test_every_route_is_paid_for(host: FastAPI, path: str, delays: list[float]) -> None:
     answer = Poor(host, 0.0).get(path)
-    assert answer.status_code == 429
+    assert (answer.status_code, delays) == (429, [middleware.LATE_S])
     assert int(answer.headers["retry-after"]) >= 1
     is_of_api = path.startswith("/v1") or path == "/tokenizer_info"
     assert isinstance(answer.json()["error"], dict if is_of_api else str)
