@@ -45,7 +45,7 @@ def logprob_of(prob: float) -> float:
 
 
 def token_text(token: bytes) -> str:
-    """A token as text; one that is none as OpenAI writes it: `bytes:\\xe4\\xbd`."""
+    """A token as text; where its bytes are not UTF-8, as OpenAI writes it: `bytes:\\xe4\\xbd`."""
     try:
         return token.decode()
     except UnicodeDecodeError:
@@ -53,7 +53,7 @@ def token_text(token: bytes) -> str:
 
 
 class Token(BaseModel):
-    """What is made of something that has a token. The end of an answer is an empty one."""
+    """A token as text and as bytes, made of any value that has a `token`. The end of an answer is an empty one."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -62,7 +62,7 @@ class Token(BaseModel):
 
 
 class TopLogprob(Token):
-    """A token that was likely. The end of an answer is an empty token."""
+    """A token that was likely."""
 
     logprob: Annotated[float, BeforeValidator(logprob_of)] = Field(validation_alias="prob")
 

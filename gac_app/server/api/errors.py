@@ -33,13 +33,13 @@ class ErrorBody(BaseModel):
     error: ErrorFacts
 
 
-def body_of(refusal: RefusedError) -> ErrorBody:
+def error_body(refusal: RefusedError) -> ErrorBody:
     kind = _TYPES.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "server_error")
     return ErrorBody(error=ErrorFacts(message=refusal.message, type=kind, param=refusal.param, code=refusal.code))
 
 
 def answer_to(refusal: RefusedError) -> JSONResponse:
-    return JSONResponse(body_of(refusal).model_dump(), refusal.status, refusal.headers)
+    return JSONResponse(error_body(refusal).model_dump(), refusal.status, refusal.headers)
 
 
 def refusal_of(error: Exception, params: Mapping[str, str] = MappingProxyType({})) -> RefusedError:

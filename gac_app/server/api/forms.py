@@ -19,7 +19,7 @@ from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.server.api.access import Access
 from gac_app.server.api.answers import FINISH, Usage, gac_answer
 from gac_app.server.api.bodies import body_of, described
-from gac_app.server.api.errors import body_of as error_body
+from gac_app.server.api.errors import error_body
 from gac_app.server.api.following import RunStream, begin, pieces_of, tokens_in, until_over, well_ended
 from gac_app.server.api.requests import Answered, Sampling
 from gac_app.server.limits.bodies import RefusedError
@@ -131,7 +131,7 @@ class Form(ABC, Generic[AskedT]):
 
 
 class Choices(Form[SampledT]):
-    """The forms that have been there before responses."""
+    """Answers that consist of `choices`: those of chats and completions."""
 
     @abstractmethod
     def whole_text(self, key: str, text: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@
 # Annotations are not postponed: FastAPI reads the dependencies in them, which are local.
 
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -64,8 +63,8 @@ def token_routes(completions: Completions, access: Access) -> APIRouter:
     def add(kind: type[Any], answer: type[BaseModel], answer_to: Callable[[Any, System], BaseModel], path: str) -> None:
         @router.post(path, name=path[1:], response_model=answer, **described(kind))
         async def answered(request: Request, asked: Annotated[Any, Depends(body_of(kind, callers))]) -> Response:
-            answer = partial(answer_to, asked, named(asked, request))
-            told = await callers.work(client_in(request.scope), lambda: answer().model_dump_json())
+            system = named(asked, request)
+            told = await callers.work(client_in(request.scope), lambda: answer_to(asked, system).model_dump_json())
             return Response(told, media_type="application/json")
 
     add(TokenizeRequest, TokenizeAnswer, tokens_of, "/tokenize")
