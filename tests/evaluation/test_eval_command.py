@@ -1,56 +1,21 @@
-"""`python -m gac_app eval`: what it prints, what it refuses, and, as a process of its own, a kill in the middle."""
+"""`python -m gac_app eval`: what it prints and what it refuses."""
 
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gac_app.errors import GacError
-from tests.command_line import run_command
-from tests.evaluation.conftest import call, killed_with
+from tests.evaluation.conftest import call
 
 SYSTEMS = "alone:a,every-step,gate@0.5+prefix"
 COST = ("ms_per_token", "seconds_per_answer", "member_seconds_per_answer")
 
 
-def _run(folder: Path, *arguments: str, cache: str = "cache") -> tuple[int, str, str]:
-    """Exit code, stdout and stderr, of a process."""
-    done = run_command("eval", *arguments, GAC_CACHE=str(folder / cache))
-    return done.returncode, done.stdout, done.stderr
-
-
-def _colours(folder: Path) -> list[str]:
-    files = ["--config", str(folder / "two.yaml"), "--data", str(folder / "choices.jsonl")]
-    return [*files, "--task", "arc_challenge", "--systems", SYSTEMS, "--parallel", "1"]
-
-
-def _without_cost(printed: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(printed)
-    for system in found["systems"].values():
-        for key in COST:
-            del system[key]
-    return found
-
-
 def _num_kept(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (folder / "cache" / "evaluation").glob("*.jsonl"))
-
-
-@pytest.mark.process
-def test_killed_in_the_middle_it_goes_on_to_the_same_figures(folder: Path) -> None:
-    code, whole, _ = _run(folder, *_colours(folder), "--json", cache="undisturbed")
-    assert code == 0
-    assert killed_with(5, folder, "eval", *_colours(folder), "--json").returncode == -signal.SIGKILL
-    assert _num_kept(folder) == 5
-    code, resumed, told = _run(folder, *_colours(folder), "--json")
-    assert code == 0
-    assert "5 of 18 answers, 5 from earlier runs" in told
-    assert _num_kept(folder) == 18, "nothing is asked twice"
-    assert _without_cost(resumed) == _without_cost(whole)
 
 
 @pytest.mark.slow
@@ -96,11 +61,6 @@ def test_a_failed_answer_fails_the_command(folder: Path) -> None:
 )
 def test_bad_input_is_told(folder: Path, arguments: list[str], files: dict[str, str], message: str) -> None:
     assert message in str(call(folder, "eval", *arguments, **files).exception)
-
-
-def test_bad_input_is_one_message_and_exit_code_2(folder: Path) -> None:
-    code, printed, told = _run(folder, *_colours(folder), "--task", "chess")
-    assert (code, printed, told.count("\n")) == (2, "", 1)
 
 
 def test_a_gate_rule_without_effect_is_warned_of(folder: Path) -> None:

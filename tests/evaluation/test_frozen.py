@@ -32,7 +32,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("advise", {"minutes": 1_000}, "trivia"),
     ("eval", {"against": "gate@0.3"}, "trivia"),
     ("eval", {"systems": "alone:a,agreement,every-step"}, "sense"),
-    ("sweep", {"gates": "a,b", "thresholds": "0.9,0.1"}, "trivia"),
+    ("sweep", {"gates": "a,b", "thresholds": "0.9,0.1,0.9"}, "trivia"),
     ("sweep", {"options": "paper"}, "sense"),
     ("weights", {}, "trivia"),
     ("members", {}, "trivia"),

@@ -7,17 +7,14 @@ from typing import cast
 
 import pytest
 
-from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.errors import MemberError, RequestError
+from gac_app.errors import MemberError
 from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.running.result_cache import Graded, ResultCache
 from gac_app.evaluation.running.systems import System, parse_system
-from gac_app.evaluation.studies.evaluator import Evaluator, check_room
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.tasks.task import load_task
-from gac_app.member_config import MemberConfig
 from tests.evaluation.fakes import CAPITALS, CONFIG, FakeEnsemble
-from tests.fakes import config_of
 
 SYSTEMS = [parse_system(name, CONFIG) for name in ("alone:a", "every-step")]
 RIGHT = {"France": " Paris", "Italy": " Rome", "Poland": " Krakow"}
@@ -97,18 +94,3 @@ def test_a_fault_of_ours_keeps_what_was_answered(tmp_path: Path) -> None:
 def test_the_time_left_is_judged_by_this_run_alone() -> None:
     assert StudyProgress(num_done=60, num_total=100, num_kept=50, seconds=20.0).seconds_left == 80.0
     assert StudyProgress(num_done=50, num_total=100, num_kept=50, seconds=1.0).seconds_left is None
-
-
-@pytest.mark.parametrize(("num_sequences", "fits"), [(8, True), (7, False)])
-def test_each_answer_has_room_for_two_sequences(num_sequences: int, fits: bool) -> None:
-    config = config_of(["a"])
-    config = config.model_copy(update={"members": (with_room(config, num_sequences),)})
-    if fits:
-        check_room(config, 4)
-    else:
-        with pytest.raises(RequestError, match="need max_sequences 8 of a"):
-            check_room(config, 4)
-
-
-def with_room(config: Config, num_sequences: int) -> MemberConfig:
-    return config.members[0].model_copy(update={"max_sequences": num_sequences})

@@ -30,15 +30,6 @@ def test_the_front_holds_the_best_at_every_price(points: list[tuple[float, float
     assert all((a < c) == (b < d) for a, b in front for c, d in front), "more gain costs more"
 
 
-def test_every_gate_meets_every_threshold() -> None:
-    curves = Thresholds(thresholds="0.5,0.2,0.5", gates="a,b", options="paper").curves(CONFIG)
-    assert {gate: [system.name for system in curve] for gate, curve in curves.items()} == {
-        "a": ["alone:a", "gate@0.2+paper", "gate@0.5+paper", "every-step+paper"],
-        "b": ["alone:b", "gate@0.2+gate=b+paper", "gate@0.5+gate=b+paper", "every-step+paper"],
-    }
-    assert curves["b"][1].settings(CONFIG).gate == "b"
-
-
 @pytest.mark.parametrize(
     ("changes", "culprit"),
     [

@@ -1,4 +1,4 @@
-"""Weights: where they are looked for, on which questions, and what is compared."""
+"""Weights and numbers of members: where they are looked for, on which questions, and what is compared."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import Graded
+from gac_app.evaluation.studies.members import plan_scaling
 from gac_app.evaluation.studies.weights import Weights, simplex_grid, suffix_of
 from gac_app.evaluation.tasks import Question, first_of_each_domain, halves
 from tests.evaluation.fakes import CONFIG, FakeEnsemble, PlannedAsk, marked
@@ -92,3 +93,9 @@ def test_what_has_no_weights_is_told() -> None:
         Weights().run(ask, QUESTIONS)
     with pytest.raises(RequestError, match="sets the weights"):
         suffix_of("posterior", CONFIG)
+
+
+@pytest.mark.parametrize("names", [["a"], list("abcdefg")])
+def test_too_few_or_too_many_members_are_not_compared(names: list[str]) -> None:
+    with pytest.raises(RequestError, match="needs 2 to 6 members"):
+        plan_scaling(config_of(names))
