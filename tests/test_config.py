@@ -37,6 +37,7 @@ CONFIG = Config.model_validate(
         ("mode", "sometimes"),
         ("repetition_penalty", 0.5),
         ("no_such_setting", 1),
+        ("system_prompt", "\ud800"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(field: str, value: Any) -> None:

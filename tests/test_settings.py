@@ -12,7 +12,6 @@ from gac_app.commands.setting_options import _parsed_weights, help_of
 from gac_app.errors import RequestError
 from gac_app.settings import RULE_PARAMS, SAMPLING, Settings, shown
 from gac_app.ui.settings.fields import fields_of
-from gac_app.ui.settings.wording import settings_in_words
 from tests.examples import another_value
 from tests.fakes import config_of
 
@@ -39,22 +38,6 @@ def test_a_setting_of_the_panel_has_a_field_with_a_title(name: str) -> None:
     assert found.label == FIELDS[name].title
     if get_origin(FIELDS[name].annotation) is Literal:
         assert {value for value, _ in found.choices} == set(get_args(FIELDS[name].annotation))
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("top_p", 0.9, "top-p 0.9"),
-        ("repetition_penalty", 1.2, "repetition penalty 1.2"),
-        ("gate_temperature", 2.0, "gate temperature 2"),
-        ("system_prompt", "Be brief.", "system prompt"),
-        ("reproducible", "on", "reproducible on"),
-    ],
-)
-def test_a_setting_that_is_not_the_default_is_in_the_summary(name: str, value: object, words: str) -> None:
-    said = settings_in_words(Settings(gate="a", temperature=0.7, **{name: value}))
-    assert words in said.split(" · ")
-    assert words not in settings_in_words(Settings(gate="a", temperature=0.7))
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLING - {"temperature", "seed"}))

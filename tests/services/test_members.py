@@ -14,7 +14,7 @@ from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import Progress
 from gac_app.services.members import Members, MemberState, Phase, facts_of, namespace_of
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of
-from tests.services.house import House, answer, until
+from tests.services.house import until
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,3 @@ def test_without_an_ensemble_there_is_nothing_to_ask() -> None:
 
 def test_namespaces_are_of_a_conversation_or_of_all() -> None:
     assert (namespace_of("ann", "c1"), namespace_of("ann", "")) == ("ann/c1", "ann")
-
-
-def test_the_cost_of_a_member_is_that_of_the_last_run(house: House) -> None:
-    service = house.service()
-    assert service.member_speeds() == {}
-    answer(service, "Go on")
-    assert set(service.member_speeds()) == {"a", "b"}

@@ -1,4 +1,4 @@
-"""Systems by name, choices of a run, and what scores before it answers: no model runs."""
+"""Systems by name, and runs of an asker: no model runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIG = config_of(
     {"seed": 3, "mode": "every-step"},
     arena={"contestants": [{"name": "bold", "settings": {"temperature": 1.0}}, {"name": "alone", "member": "a"}]},
 )
-ALICE, BOB = "a" * 64, "b" * 64
+ALICE = "a" * 64
 HI = (Message("user", "Hi"),)
 
 
@@ -58,9 +58,6 @@ def question(**changes: Any) -> Question:
     return Question(**{**fields, **changes})
 
 
-# --- scoring first
-
-
 # --- runs of an asker
 
 
@@ -70,7 +67,6 @@ class Runs:
     def __init__(self, *, refuses: bool = False) -> None:
         self.config, self.config_hash = CONFIG, "c"
         self.members = SimpleNamespace(ensemble=lambda: None, are_ready=False)
-        self.companions: list[Any] = []
         self.halted: list[Any] = []
         self.refuses = refuses
 

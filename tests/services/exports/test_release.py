@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
-from datetime import UTC, datetime
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +61,6 @@ def test_names_are_drawn_anew_and_days_are_all_of_the_time() -> None:
     ids = [{row["question_id"] for row in found.rows} for found in (first, second)]
     assert len(ids[0]) == 3
     assert not ids[0] & ids[1]
-
-
-def test_a_time_is_published_as_its_day() -> None:
-    one = agreed()
-    late = {**one.judgements[0], "created_at": "2026-03-04T23:59:58.900000+00:00"}
-    [row] = release_of(votes(replace(one, judgements=(late,)))).rows
-    assert row["tstamp"] == datetime(2026, 3, 4, tzinfo=UTC).timestamp()
 
 
 def test_rows_do_not_come_in_the_order_of_votes() -> None:

@@ -21,17 +21,6 @@ from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
 HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
 
 
-def test_an_own_file_tells_no_name_before_the_reveal(house: House) -> None:
-    arena = Arena(house)
-    view = arena.answered()
-    for _ in range(2):
-        assert list(arena.service.battles.own(ALICE)) == []
-        if not arena.store.battles.votes():
-            arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    arena.service.judge.reveal(ALICE, view.id)
-    assert len(content_of(arena.service.battles.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
-
-
 def judged_arena(house: House) -> Arena:
     """Two visitors' battles and a run with its vote, texts that are hard to move."""
     arena = Arena(house)

@@ -50,17 +50,6 @@ def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
     assert service.history.find(ALICE, batch.rows[0].run_id).status == "aborted"
 
 
-def test_whoever_waits_comes_between_two_prompts(house: House) -> None:
-    service = house.service([FakeModel("a", 1, delay_s=0.005), FakeModel("b", 2)], server={"max_running": 1})
-    batches = Batches(service)
-    batch = batches.start(ALICE, "One?\nTwo?", SHORT)
-    until(lambda: bool(batch.rows[0].run_id))
-    between = service.start(BOB, "Me?", SHORT)
-    until(lambda: bool(batch.rows[1].run_id))
-    assert between.over.is_set() or between.status != "waiting"
-    until(lambda: batch.is_over)
-
-
 def test_a_full_queue_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.services.runs.batches._RETRY_S", 0.01)
     service = house.service(
@@ -144,7 +133,8 @@ def test_the_queue_knows_where_a_batch_comes_from(house: House) -> None:
     service = slow(house)
     batch = Batches(service).start(ALICE, "One?", LONG, client="an address")
     until(lambda: bool(batch.rows[0].run_id))
-    assert service._runs.find(owner_of(ALICE), batch.rows[0].run_id).client == "an address"
+    run = service._runs.find(owner_of(ALICE), batch.rows[0].run_id)
+    assert (run.client, run.is_of_batch) == ("an address", True)
 
 
 def test_a_batch_that_nobody_shows_gives_way(house: House) -> None:

@@ -1,4 +1,4 @@
-"""What is counted of answers, and what a run's row is told of its writes: by hand."""
+"""What is counted of answers, by hand."""
 
 from __future__ import annotations
 
@@ -60,6 +60,3 @@ def test_all_of_an_answer_is_counted() -> None:
     sums = {name: pytest.approx(found[f"{name}_sum"]) for name in histograms}
     assert sums == dict(zip(histograms, (0.2, 0.8 / 3, 1.0), strict=True))
     assert [found[f"{name}_count"] for name in histograms] == [1, 1, 1]
-
-
-# --- what is written of a run

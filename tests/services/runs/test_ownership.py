@@ -21,6 +21,10 @@ ATTEMPTS: dict[str, Attempt] = {
     "branch": lambda service, key, run: service.branch(
         key, run.id, 1, run.streams["ensemble"].steps[1].top[1].token_id
     ),
+    "revise": lambda service, key, run: service.revise(key, run.id, "mine", SHORT),
+    "regenerate": lambda service, key, run: service.regenerate(key, run.id, "ensemble"),
+    "extend": lambda service, key, run: service.extend(key, run.id),
+    "compare": lambda service, key, run: service.compare(key, run.id, {"mode": "every-step"}),
     "rerun": lambda service, key, run: service.rerun(key, run.id),
     "delete": lambda service, key, run: service.history.delete_run(key, run.id),
     "conversation": lambda service, key, run: service.history.conversation(key, run.conversation_id),

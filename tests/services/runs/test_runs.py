@@ -246,18 +246,8 @@ BAD_REQUESTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("prompt", {"text": "x"}, {}),
     ("prompt", "x" * (MAX_PROMPT_CHARS + 1), {}),
     ("prompt", "many tokens " * 60, {}),  # more than the smallest context
-    *(("max_new_tokens", "x", {"max_new_tokens": bad}) for bad in (0, -1, 10**9, float("nan"), "abc", None)),
-    *(("temperature", "x", {"temperature": bad}) for bad in (float("inf"), -0.1, float("nan"), "hot")),
-    *(("threshold", "x", {"threshold": bad}) for bad in (-0.01, 1.02, float("nan"))),
-    *(("weights", "x", {"weights": bad}) for bad in ({"a": 0.0, "b": 0.0}, {"a": -1.0}, {"c": 1.0}, "best", "score")),
-    ("top_p", "x", {"top_p": 0.0}),
-    ("top_k", "x", {"top_k": -1}),
-    ("seed", "x", {"seed": -1}),
-    ("gate", "x", {"gate": "nobody"}),
-    ("mode", "x", {"mode": "sometimes"}),
-    ("stop", "x", {"stop": [""]}),
-    ("system_prompt", "x", {"system_prompt": "\ud800"}),
-    ("surprise", "x", {"surprise": 1}),
+    ("temperature", "x", {"temperature": -0.1}),  # others in tests/test_config.py
+    ("weights", "x", {"weights": "best"}),
 ]
 
 

@@ -8,7 +8,6 @@ from gac_app.decoding.trace.events import FinishedEvent
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import ENSEMBLE, alone_in, member_stream
 from gac_app.services.visitors import owner_of
-from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, House, answer, ended, fake_models, until
 
 PROMPT = "Name three colours that a model would vote for"
@@ -108,12 +107,3 @@ def test_deleting_drops_what_was_kept(house: House, is_whole_visitor: bool) -> N
     until(lambda: owners_kept(service) == {owner_of(BOB)}, "for the deleted run's sequences to be freed")
     service.history.delete_all(BOB)
     until(lambda: [model.num_held for model in models] == [0, 0])
-
-
-def test_kept_sequences_make_room_for_runs(house: House) -> None:
-    models = [FakeModel("a", 1, max_sequences=4), FakeModel("b", 2, max_sequences=4)]
-    service = house.service(models)
-    for number in range(4):
-        runs = [service.start(ALICE, f"{PROMPT} {number} {part}", {"max_new_tokens": 4}) for part in "xy"]
-        assert {ended(run).status for run in runs} == {"finished"}
-    assert all(model.num_held <= 4 for model in models)

@@ -32,6 +32,7 @@ def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
         lambda: service.history.find(BOB, run.id),
         lambda: service.history.vote(BOB, run.id, "tie"),
         lambda: service.rerun(BOB, run.id),
+        lambda: service.revise(BOB, run.id, "mine", SHORT),
         lambda: service.history.delete_run(BOB, run.id),
         lambda: service.history.share(BOB, run.id, False),
         lambda: service.history.look(BOB, first.id),

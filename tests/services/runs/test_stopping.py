@@ -60,22 +60,6 @@ def test_a_stop_is_heard_while_a_member_hangs(house: House, hung: str) -> None:
     until(lambda: hanging.num_held == 0, "for the slot to be freed")
 
 
-def test_a_run_after_a_stop_has_no_token_of_the_old_one(house: House) -> None:
-    service = house.service(slow_models())
-    expected = texts(answer(service, "The new one"))
-    old = begun(service.start(ALICE, "The old one", LONG))
-
-    service.stop(ALICE, old.id)
-    new = service.start(ALICE, "The new one", SHORT)
-
-    assert texts(ended(new)) == expected
-    num_old = {key: len(stream.events) for key, stream in ended(old).streams.items()}
-    assert new.id != old.id
-    assert num_old == {key: len(stream.events) for key, stream in old.streams.items()}, "the old one grows no more"
-    for key, stream in new.streams.items():
-        assert [step.position for step in stream.steps] == list(range(10)), key
-
-
 def test_stopping_what_is_over_changes_nothing(house: House) -> None:
     service = house.service()
     run = answer(service)

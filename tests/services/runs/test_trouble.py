@@ -182,20 +182,6 @@ def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any, st
     assert alone.reason is FinishReason.ERROR
 
 
-def test_where_all_members_fail_the_row_says_failed(house: House) -> None:
-    models = [FakeModel(name, seed, fault=Fault("nan")) for seed, name in enumerate("ab")]
-    service = house.service(models)
-
-    run = answer(service, on_member_failure="drop")
-
-    assert run.status == RunStatus.FAILED
-    assert listed(service, ALICE)[0].status == RunStatus.FAILED
-    for stream in run.streams.values():
-        assert (stream.steps, stream.text) == ([], "")
-        assert stream.finished is not None
-        assert "logits are not finite" in stream.finished.detail
-
-
 def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
     models = [
         FakeModel(name, seed, fault=Fault("raise", marker=b"BAD"), delay_s=0.001) for seed, name in enumerate("ab")

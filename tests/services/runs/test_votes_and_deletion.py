@@ -10,8 +10,8 @@ import pytest
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError
 from gac_app.storage import RunStatus
-from tests.fakes import WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended, listed, slow_models, until
+from tests.fakes import WAIT_S
+from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, listed, slow_models, until
 
 
 def test_a_vote_is_kept_with_the_run(house: House) -> None:
@@ -67,21 +67,6 @@ def test_deleting_a_running_run_leaves_nothing(house: House) -> None:
     service.close()
     assert listed(house.service(), ALICE) == []
     assert b"very private" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
-
-
-def test_deleting_a_run_that_waits_takes_it_out_of_the_queue(house: House) -> None:
-    model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
-    service = house.service([model], server={"max_running": 1})
-    running = service.start(BOB, "HANG", SHORT)
-    assert model.is_hanging.wait(WAIT_S)
-    waiting, last = (service.start(ALICE, text, SHORT) for text in ("deleted", "kept"))
-
-    service.history.delete_run(ALICE, waiting.id)
-
-    assert (waiting.over.is_set(), last.queue_place) == (True, 1)
-    model.released.set()
-    assert {ended(run).status for run in (running, last)} == {RunStatus.FINISHED}
-    assert [line.prompt for line in listed(service, ALICE)] == ["kept"]
 
 
 def test_deleting_everything_stops_and_forgets_what_runs_too(house: House) -> None:

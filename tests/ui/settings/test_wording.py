@@ -38,7 +38,9 @@ from gac_app.ui.settings.wording import settings_in_words
         ({"min_p": 0.05, "seed": 3}, "greedy · up to"),  # without a temperature they change nothing
         ({"stop": ("a",)}, "1 stop string"),
         ({"stop": ("a", "b"), "system_prompt": "Be brief."}, "2 stop strings · system prompt"),
+        ({"temperature": 0.7, "top_p": 0.9}, "temperature 0.7 · top-p 0.9"),
         ({"repetition_penalty": 1.2}, "repetition penalty 1.2"),
+        ({"gate_temperature": 2.0}, "gate temperature 2"),
         ({"reproducible": "on"}, "up to 256 tokens · reproducible on"),
         ({"reproducible": "off"}, "up to 256 tokens · reproducible off"),
     ],
@@ -48,7 +50,9 @@ def test_settings_are_said_in_words(changes: dict[str, Any], words: str) -> None
 
 
 def test_what_every_run_is_anyway_is_not_said() -> None:
-    assert "reproducible" not in settings_in_words(Settings(gate="Small"))
+    said = settings_in_words(Settings(gate="Small", temperature=0.7))
+    for word in ("reproducible", "top-p", "repetition penalty", "gate temperature", "system prompt"):
+        assert word not in said
 
 
 @pytest.mark.parametrize(
