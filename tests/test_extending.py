@@ -18,10 +18,9 @@ from typer.testing import CliRunner
 from gac_app.cli import app
 from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, LinearRule, combine_rules, plugin_code
-from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
+from gac_app.decoding.trace.events import TokenEvent
 from gac_app.environment import read_config
 from gac_app.errors import ConfigError, MemberError, RequestError
-from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.loading import load_ensemble
 from gac_app.models.backends import LoadRequest, backend, check_backends, loader_of
@@ -34,7 +33,6 @@ from gac_app.ui.settings.values import changes_from
 from gac_app.ui.settings.wording import settings_in_words
 from gac_app.vocab.tokens import MemberVocabulary
 from tests.command_line import run_command
-from tests.fakes import FakeModel, config_of, ensemble_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -119,14 +117,6 @@ def test_rules_of_ones_own_are_in_python(config: Config) -> None:
     assert all(len(step.members) == 3 for step in steps)
     assert len({step.members[0].weight for step in steps}) > 1
     assert score.log_prob < 0
-
-
-def test_rules_of_ones_own_are_in_the_lab(config: Config) -> None:
-    system = parse_system("gate@0.4+combine=trimmed+combine.least=0.01+gate-rule=second-thought", config)
-    settings = system.settings(config)
-    assert (settings.combine, settings.combine_params, settings.gate_rule) == (
-        "trimmed", {"least": 0.01}, "second-thought",
-    )  # fmt: skip
 
 
 def test_answers_of_an_older_version_of_a_plugin_are_not_kept(tmp_path: Path) -> None:
@@ -373,20 +363,6 @@ def test_a_back_end_is_registered_again() -> None:
         backend("again")(load)
     with pytest.raises(ConfigError, match="there is a back end 'auto' already"):
         backend("auto", replace=True)(load)
-
-
-@pytest.mark.parametrize("width", [334, 340])
-def test_a_back_end_of_the_wrong_width_is_dropped(width: int) -> None:
-    class Wrong(FakeModel):
-        def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-            return [torch.zeros(request.num_logits, width) for request in requests]
-
-    models = [FakeModel("a"), Wrong("b", 1)]
-    settings = {"mode": "every-step", "max_new_tokens": 3, "on_member_failure": "drop"}
-    with closing(ensemble_of(models, config_of(["a", "b"], settings))) as ensemble:
-        *tokens, end = ensemble.generate("Hello")
-    assert isinstance(end, FinishedEvent)
-    assert (end.num_tokens, [token.step.dropped for token in tokens]) == (3, [("b",)] * 3)  # type: ignore[union-attr]
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

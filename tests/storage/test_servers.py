@@ -111,6 +111,7 @@ def test_another_process_with_the_same_id_is_not_the_server(store: Store, url: s
     sql(path, "UPDATE server SET started_s = started_s - 100")
     second = Store(url)
     assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
+    assert second.load_run(ALICE, run.run_id).finished_at is not None
     second.close()
 
 

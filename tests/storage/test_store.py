@@ -62,18 +62,6 @@ def test_an_answer_saved_again_replaces_the_first(store: Store) -> None:
     assert [stored.finished.text for stored in store.load_run(ALICE, run.run_id).answers] == ["whole"]
 
 
-def test_a_list_is_newest_first_and_counted(store: Store) -> None:
-    started = [new_run(f"prompt {number}") for number in range(5)]
-    for run in started:
-        store.start_run(run).result()
-    store.save_answer(started[4].run_id, answer())
-    store.save_answer(started[4].run_id, answer(system="Smol", num_tokens=99)).result()
-    runs = listed(store, ALICE)
-    assert [summary.prompt for summary in runs] == [f"prompt {number}" for number in (4, 3, 2, 1, 0)]
-    assert (runs[0].num_answers, runs[0].num_tokens, runs[0].num_ensembled) == (2, 2, 1)
-    assert (runs[1].num_answers, runs[1].num_tokens, runs[1].num_ensembled) == (0, 0, 0)
-
-
 def test_a_run_id_serves_once(store: Store) -> None:
     run = new_run("first")
     store.start_run(run).result()

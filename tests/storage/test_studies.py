@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gac_app.errors import DamagedError, NotFoundError
+from gac_app.errors import DamagedError
 from gac_app.storage import Store
 from tests.databases import sql
 from tests.storage.samples import ALICE, BOB, new_id
@@ -40,22 +39,6 @@ def test_a_new_name_changes_nothing_else(store: Store, path: Path) -> None:
     store.rename_study(ALICE, study_id, "of today").result()
     found = store.load_study(ALICE, study_id)
     assert (found.head, found.body) == ({**HEAD, "name": "of today"}, BODY)
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda store, study_id: store.load_study(BOB, study_id),
-        lambda store, study_id: store.rename_study(BOB, study_id, "mine").result(),
-        lambda store, study_id: store.delete_study(BOB, study_id).result(),
-        lambda store, study_id: store.load_study(ALICE, study_id + "x"),
-    ],
-)
-def test_anothers_result_is_not_found(store: Store, path: Path, ask: Callable[[Store, str], object]) -> None:
-    (study_id,) = saved(store, path, ALICE)
-    with pytest.raises(NotFoundError, match="no such result"):
-        ask(store, study_id)
-    assert store.load_study(ALICE, study_id).head == HEAD
 
 
 def test_a_damaged_result_is_listed_without_a_head(store: Store, path: Path) -> None:

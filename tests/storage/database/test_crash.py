@@ -79,23 +79,6 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_ro
     assert all(seen.values())
 
 
-def test_running_runs_of_a_dead_process_are_interrupted(url: str) -> None:
-    server = Store(url)
-    run = new_run()
-    server.start_run(run).result()
-
-    command = Store(url, is_owner=False)
-    assert command.load_run(ALICE, run.run_id).status == RunStatus.RUNNING
-    command.close()
-
-    server.close()  # without having finished the run
-    successor = Store(url)
-    stored = successor.load_run(ALICE, run.run_id)
-    assert stored.status == RunStatus.INTERRUPTED
-    assert stored.finished_at is not None
-    successor.close()
-
-
 def test_closing_writes_what_waits(url: str) -> None:
     store = Store(url)
     runs = [new_run(f"prompt {number}") for number in range(50)]

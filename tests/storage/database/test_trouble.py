@@ -18,7 +18,6 @@ from sqlalchemy import text
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.engine import open_engine
-from tests.databases import sql
 from tests.fakes import SOON_S, WAIT_S
 from tests.storage.samples import ALICE, answer, listed, new_run
 
@@ -54,14 +53,6 @@ def locked(path: Path) -> Iterator[Callable[[], object]]:
     connection.execute("BEGIN IMMEDIATE")
     yield lambda: connection.execute("ROLLBACK")
     connection.close()
-
-
-def test_sqlite_is_set_up_as_it_should_be(new_url: str, path: Path) -> None:
-    store = Store(new_url)
-    store.start_run(new_run()).result()
-    assert path.with_name("gac.db-wal").exists()
-    assert sql(path, "PRAGMA journal_mode") == [("wal",)]
-    store.close()
 
 
 def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Path) -> None:
@@ -192,14 +183,6 @@ def test_refusals_and_logs_hold_no_visitor_s_text(url: str, caplog: pytest.LogCa
     assert "secret" not in str(refused.value)
     assert "a write was lost" in caplog.text
     assert "secret" not in caplog.text
-
-
-def test_a_bug_in_one_write_does_not_end_the_writing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(TypeError, match="set is not JSON"):
-        store.start_run(new_run(settings={"set": {1, 2}})).result()
-    assert store.num_errors == 1
-    assert "a write was lost: TypeError" in caplog.text
-    store.start_run(new_run()).result()
 
 
 def test_reads_beyond_the_connections_are_refused_soon(url: str) -> None:
