@@ -36,18 +36,6 @@ def test_systems_are_the_ensemble_its_modes_and_members() -> None:
         systems.find("gpt")
 
 
-def test_settings_of_a_request_go_before_the_systems() -> None:
-    systems = Systems(CONFIG)
-    gac, bold = systems.find("gac"), systems.find("gac/bold")
-    assert systems.settings_from(gac, {}) == CONFIG.settings
-    assert systems.settings_from(bold, {"seed": 5}) == bold.settings.model_copy(update={"seed": 5})
-    drawn = {systems.settings_from(bold, {"top_k": 4}).seed for _ in range(4)}
-    assert len(drawn) > 1, "without a seed one is drawn"
-    assert all(0 <= seed < 2**53 for seed in drawn)
-    with pytest.raises(RequestError, match="top_k"):
-        systems.settings_from(gac, {"top_k": -1})
-
-
 def question(**changes: Any) -> Question:
     fields: dict[str, Any] = {
         "system": System("a", "a", CONFIG.settings),
@@ -67,6 +55,7 @@ class Runs:
     def __init__(self, *, refuses: bool = False) -> None:
         self.config, self.config_hash = CONFIG, "c"
         self.members = SimpleNamespace(ensemble=lambda: None, are_ready=False)
+        self.companions: list[Any] = []
         self.halted: list[Any] = []
         self.refuses = refuses
 
