@@ -1,4 +1,4 @@
-"""A member alone drafts its argmax token; what gives no numbers is told of."""
+"""A result outlives its logits; what gives no numbers is told of."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_result_is_as_it_was_when_it_was_read() -> None:
     result = ReadResult(distributions_of(mapping, logits_NV), 1)
     logits_NV.fill_(torch.nan)  # a back end's buffer is soon overwritten
     assert torch.equal(probs_of(result), expected_NU)
-    assert result.draft_id == int(expected_NU[0].argmax())
+    assert result.distributions[0].argmax_id == int(expected_NU[0].argmax())
 
 
 def test_every_position_counts() -> None:
