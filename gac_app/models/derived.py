@@ -45,7 +45,8 @@ def derived(source: Path, folder: Path, make: Callable[[Path], object], format_n
             work_dir.mkdir()
             try:
                 make(work_dir)
-                sums = {path.relative_to(work_dir).as_posix(): _sum(path) for path in _files(work_dir)}
+                files = [path for path in sorted(work_dir.rglob("*")) if path.is_file()]
+                sums = {path.relative_to(work_dir).as_posix(): _sum(path) for path in files}
                 (work_dir / SUMS_FILE).write_text(json.dumps(sums), encoding="utf-8")
                 work_dir.replace(target)
             finally:
@@ -72,10 +73,6 @@ def _is_whole(directory: Path) -> bool:
         return all(list(_sum(directory / name)) == kept for name, kept in sums.items())
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def _files(directory: Path) -> list[Path]:
-    return [path for path in sorted(directory.rglob("*")) if path.is_file()]
 
 
 def _sum(path: Path) -> tuple[int, int]:

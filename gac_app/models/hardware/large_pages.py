@@ -28,8 +28,7 @@ from gac_app.models.hardware.devices import main_memory_bytes
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MOST_SHARE = 1 / 8  # of main memory; larger files stay mapped, since processes share a mapped file but not a copy
-_PAGES_AT_ONCE = 64  # copied, then moved
-_RUN_BYTES = 128 << 20  # the same for parts that fill no large page
+_RUN_BYTES = 128 << 20  # copied, then moved
 _FIXED_NO_REPLACE = 0x100000  # Linux constants that `mmap` does not name
 _MAY_MOVE, _TO_ADDRESS = 1, 2
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by file
@@ -58,11 +57,8 @@ def in_large_pages(file: Path, owner: object) -> Iterator[None]:
         if size := _large_page_bytes():
             pages, gaps = _filled(_by_page(_mapped(name), size), size)
             weakref.finalize(owner, _unmap, gaps).atexit = False
-            for start, end in _runs(pages, size):
-                _move(start, end, size)
-        for start, end in _mapped(name):
-            for part in range(start, end, _RUN_BYTES):
-                _move(part, min(end, part + _RUN_BYTES), mmap.PAGESIZE)
+            _move(_joined(pages, size), size)
+        _move(_mapped(name), mmap.PAGESIZE)
 
 
 @cache
@@ -122,22 +118,24 @@ def _take(gaps: list[Part]) -> bool:
     return True
 
 
-def _runs(pages: list[int], size: int) -> Iterator[Part]:
-    """Consecutive pages joined into runs: each run becomes a mapping, and Linux allows 65,530."""
-    start = end = 0
+def _joined(pages: list[int], size: int) -> list[Part]:
+    """Consecutive pages joined: each part becomes a mapping, and Linux allows 65,530."""
+    parts: list[Part] = []
     for page in pages:
-        if page != end or end - start == _PAGES_AT_ONCE * size:
-            if start < end:
-                yield start, end
-            start = page
-        end = page + size
-    if start < end:
-        yield start, end
+        start = parts.pop()[0] if parts and parts[-1][1] == page else page
+        parts.append((start, page + size))
+    return parts
 
 
-def _move(start: int, end: int, size: int) -> None:
-    """Move a run of pages of this size. It stays where it is if there is no memory for a copy."""
-    length = end - start
+def _move(parts: list[Part], size: int) -> None:
+    """Move parts to pages of this size. They stay where they are if there is no memory for a copy."""
+    run_bytes = max(size, _RUN_BYTES)
+    for start, end in parts:
+        for run in range(start, end, run_bytes):
+            _move_run(run, min(end - run, run_bytes), size)
+
+
+def _move_run(start: int, length: int, size: int) -> None:
     room = _map(None, length + size)
     if room is None:
         return

@@ -140,17 +140,11 @@ def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, i
     thread.
     """
     threads = {member.name: member.num_threads or 1 for member in members}
-    costs = _costs(members)
-    open_names = [member.name for member in members if member.num_threads is None]
-    for _ in range(num_cores - sum(threads.values()) if open_names else 0):
-        threads[max(open_names, key=lambda name: costs[name] / threads[name])] += 1
+    is_known = all(member.num_params for member in members)  # else all cost the same
+    costs = {m.name: m.num_params or 1.0 if is_known else 1.0 for m in members if m.num_threads is None}
+    for _ in range(num_cores - sum(threads.values()) if costs else 0):
+        threads[max(costs, key=lambda name: costs[name] / threads[name])] += 1
     return threads
-
-
-def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
-    """Relative cost of each member's forward pass on one core; equal if a member's parameters are unknown."""
-    params = {member.name: member.num_params for member in members}
-    return {name: num if num and all(params.values()) else 1.0 for name, num in params.items()}
 
 
 def _estimated(member: MemberConfig) -> Need | None:

@@ -119,7 +119,7 @@ class PackedCache(Cache):  # type: ignore[misc]
 class _PackedMask:
     """Masks of one kind of layer for each chunk; made once per pass, chunk and device."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, **options: Any) -> None:
         self._options = options
         self._local_size: int | None = options.get("local_size")  # a window; None = the layer sees everything
         self._made: dict[tuple[int, torch.device], torch.Tensor | None] = {}
@@ -143,10 +143,6 @@ class _PackedMask:
         """The model's own mask, for a pass that is not packed."""
         made: torch.Tensor | None = sdpa_mask(**self._options)
         return made
-
-
-def _mask(**options: Any) -> _PackedMask:
-    return _PackedMask(options)
 
 
 def _attention(
@@ -174,4 +170,4 @@ def _attention(
 def register() -> None:
     """Register the attention with transformers. Idempotent."""
     AttentionInterface.register(ATTENTION, _attention)
-    AttentionMaskInterface.register(ATTENTION, _mask)
+    AttentionMaskInterface.register(ATTENTION, _PackedMask)

@@ -33,12 +33,6 @@ def converted(gguf: Path, cache_dir: Path) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    model, tokenizer = _read(gguf)
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
-
-
-def _read(gguf: Path) -> tuple[Any, Any]:
     file: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     try:
         with _lists_read_once():
@@ -50,7 +44,8 @@ def _read(gguf: Path) -> tuple[Any, Any]:
     # With these two set, the model counts as quantised and refuses to be saved.
     model.hf_quantizer = None
     del model.config.quantization_config
-    return model, tokenizer
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
 @contextmanager

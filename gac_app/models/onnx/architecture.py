@@ -62,7 +62,7 @@ def architecture_of(gguf: Path) -> Architecture:
         return Architecture(read_gguf(gguf))
     except Unsuited:
         raise
-    except Exception as error:  # a header may contain anything
+    except Exception as error:  # a header may contain anything, and a file may be cut short
         raise Unsuited(f"{type(error).__name__}: {error}") from error
 
 

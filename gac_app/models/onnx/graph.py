@@ -90,9 +90,6 @@ class GraphBuilder:
     def reshaped(self, found: str, shape: list[int]) -> str:
         return self.add("Reshape", [found, self.constant(np.array(shape))])
 
-    def normed(self, rows: str, gamma: np.ndarray[Any, Any], epsilon: float) -> str:
-        return self.add("SimplifiedLayerNormalization", [rows, self.constant(gamma)], axis=-1, epsilon=epsilon)
-
     def added_and_normed(self, rows: str, others: str, gamma: np.ndarray[Any, Any], epsilon: float) -> tuple[str, str]:
         """The normalised sum, and the sum."""
         inputs = [rows, others, self.constant(gamma)]
@@ -267,7 +264,8 @@ class _Layers:
         return self._products(self._graph.add("Mul", [opened, up]), [f"{prefix}ffn_down.weight"])[0]
 
     def _normed(self, rows: str, name: str) -> str:
-        return self._graph.normed(rows, self._file.floats(name), self._file.epsilon)
+        gamma = self._graph.constant(self._file.floats(name))
+        return self._graph.add("SimplifiedLayerNormalization", [rows, gamma], axis=-1, epsilon=self._file.epsilon)
 
     def _added_and_normed(self, rows: str, others: str, name: str) -> tuple[str, str]:
         return self._graph.added_and_normed(rows, others, self._file.floats(name), self._file.epsilon)

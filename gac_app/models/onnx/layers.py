@@ -35,30 +35,6 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 _Kind = tuple[int, int, int]  # of a chunk: slot, number of ids, number of logits wanted
 
 
-class EmbeddingRows:
-    """The file's embeddings. They are read, not mapped: if the file is truncated, an answer fails and not the
-    process.
-    """
-
-    def __init__(self, gguf: Path, layout: Layout) -> None:
-        self._file = gguf.open("rb", buffering=0)
-        self._offset, self._row_bytes = layout.offset, layout.row_bytes
-        if gguf.stat().st_size < layout.offset + layout.num_rows * layout.row_bytes:
-            raise ValueError(f"{gguf.name} is shorter than it was")
-
-    def read(self, ids: list[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Rows by id, `[N, bytes]`. Raises OSError if the file was truncated."""
-        rows = np.empty((len(ids), self._row_bytes), np.uint8)
-        for row, token_id in zip(rows, ids, strict=True):
-            self._file.seek(self._offset + token_id * self._row_bytes)
-            if self._file.readinto(row.data) != self._row_bytes:
-                raise OSError("the model's file has been cut short; restart with the whole file")
-        return rows
-
-    def close(self) -> None:
-        self._file.close()
-
-
 def zeros(num_bytes: int) -> mmap.mmap:
     """Zeros that take memory when they are written to, in small pages. NumPy's own use pages of two megabytes."""
     if sys.platform == "win32":
@@ -111,7 +87,10 @@ class OnnxLayers:
     def __init__(self, gguf: Path, directory: Path, num_threads: int, num_slots: int, context_length: int) -> None:
         try:
             self.layout = layout = Layout.load(directory)
-            self._embeddings = EmbeddingRows(gguf, layout)
+            # Embeddings are read, not mapped: if the file is truncated, an answer fails and not the process.
+            self._file = gguf.open("rb", buffering=0)
+            if gguf.stat().st_size < layout.offset + layout.num_rows * layout.row_bytes:
+                raise ValueError(f"{gguf.name} is shorter than it was")
             with in_large_pages(directory / WEIGHTS_FILE, self):
                 self._session = _session(directory / GRAPH_FILE, num_threads)
         except Exception as error:  # a damaged file can fail anywhere in several libraries
@@ -177,13 +156,18 @@ class OnnxLayers:
 
     def close(self) -> None:
         """Close the file."""
-        self._embeddings.close()
+        self._file.close()
 
     def _embed(self, ids: list[int]) -> FloatArray:
-        """The input of the first layer, `[N, E]`."""
-        embeddings_NE: FloatArray = dequantize(self._embeddings.read(ids), self._kind)
-        scale = self.layout.scale
-        return embeddings_NE * np.float32(scale) if scale != 1 else embeddings_NE
+        """The input of the first layer, `[N, E]`. Raises OSError if the file was truncated."""
+        layout = self.layout
+        rows = np.empty((len(ids), layout.row_bytes), np.uint8)
+        for row, token_id in zip(rows, ids, strict=True):
+            self._file.seek(layout.offset + token_id * layout.row_bytes)
+            if self._file.readinto(row.data) != layout.row_bytes:
+                raise OSError("the model's file has been cut short; restart with the whole file")
+        embeddings_NE: FloatArray = dequantize(rows, self._kind)
+        return embeddings_NE * np.float32(layout.scale) if layout.scale != 1 else embeddings_NE
 
     def _near(self, chunks: list[Chunk]) -> int:
         """The first cached position that window layers get: 0, or one before their window.

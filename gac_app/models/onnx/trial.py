@@ -36,7 +36,7 @@ _TEXT = (  # models are compared by their logits on these words, since random id
 _FIRST, _SHORT = (24,), (7, 1, 9, 1)  # ids per read: long and short reads at the beginning,
 _LAST = (40, 1, 22, 1)  # and where window layers no longer see the beginning
 _OTHER = 0.06  # logits further apart belong to another model (see `distance`)
-INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts of the beginning, and of the rest
+INVARIANT = ((5, (1, 2, 1)), (70, (1, 1, 3)), (300, (1, 40, 1, 2)))  # ids of the beginning, and cuts of the rest
 _LEAST_LENGTH = 512  # ids of the context for this test
 _ROUNDS, _STEPS = 4, 3  # of timing; the fastest counts, because other load only slows them
 _SIZES = (1, 2, 4)  # steps in a pass
@@ -138,17 +138,11 @@ def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int
 # --- the same bits, whatever else is in the pass
 
 
-def _last_logits(model: Model, cuts: tuple[int, ...], ids: list[int], num: int) -> FloatArray:
-    """Logits of the last `num` of these ids, read in parts of these lengths."""
-    sequence, found = model.new_sequence(), []
-    for cut in cuts:
-        end = len(sequence.ids) + cut
-        num_wanted = min(cut, num - (len(ids) - end))
-        logits_NV = model.read([ForwardRequest(sequence, tuple(ids[:end]), max(1, num_wanted))])[0].numpy()
-        if num_wanted > 0:
-            found.append(logits_NV.copy())
-    model.free(sequence)
-    return np.concatenate(found)
+def _opened(model: Model, num_ids: int) -> Sequence:
+    """A sequence that holds random ids."""
+    sequence = model.new_sequence()
+    model.read([ForwardRequest(sequence, tuple(_random_ids(model, num_ids)))])
+    return sequence
 
 
 def is_chunk_invariant(model: Model) -> bool:
@@ -156,20 +150,25 @@ def is_chunk_invariant(model: Model) -> bool:
     return all(_is_equal_however_cut(model, before, rest) for before, rest in INVARIANT)
 
 
-def _is_equal_however_cut(model: Model, before: tuple[int, ...], rest: tuple[int, ...]) -> bool:
-    ids = _random_ids(model, sum(before) + sum(rest))
-    cut, whole = (_last_logits(model, cuts, ids, sum(rest)) for cuts in ((*before, *rest), (len(ids),)))
-    return np.array_equal(cut, whole)
+def _is_equal_however_cut(model: Model, num_before: int, rest: tuple[int, ...]) -> bool:
+    ids = _random_ids(model, num_before + sum(rest))
+    sequence, other = _opened(model, num_before), model.new_sequence()
+    cut_NV = _read(model, sequence, rest, ids)
+    [whole_NV] = model.read([ForwardRequest(other, tuple(ids), sum(rest))])
+    is_equal = np.array_equal(cut_NV, whole_NV.numpy())
+    model.free(sequence)
+    model.free(other)
+    return is_equal
 
 
 def is_batch_invariant(model: Model) -> bool:
     """Whether logits are equal to the last bit whatever else is in a pass: one sequence, some, or all."""
-    starts = [sum(before) for before, _ in INVARIANT]
-    alone = [_last_logits(model, (start, 1, 1), _random_ids(model, start + 2), 2) for start in starts]
-    sequences = []
+    starts, alone = [start for start, _ in INVARIANT], []
     for start in starts:
-        sequences.append(model.new_sequence())
-        model.read([ForwardRequest(sequences[-1], tuple(_random_ids(model, start)))])
+        sequence = _opened(model, start)
+        alone.append(_read(model, sequence, (1, 1), _random_ids(model, start + 2)))
+        model.free(sequence)
+    sequences = [_opened(model, start) for start in starts]
     together: list[list[FloatArray]] = [[] for _ in sequences]
     for step in range(2):
         ends = [start + step + 1 for start in starts]
@@ -218,8 +217,7 @@ def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
 
 def _read_sequences(model: Model) -> list[Sequence]:
     """Sequences for the largest pass, each with a prompt."""
-    first = model.new_sequence()
-    model.read([ForwardRequest(first, tuple(_random_ids(model, _PROMPT_IDS)))])
+    first = _opened(model, _PROMPT_IDS)
     return [first, *(model.fork(first) for _ in range(max(_SIZES) - 1))]
 
 

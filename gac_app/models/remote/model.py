@@ -24,7 +24,8 @@ from gac_app.models.base import ForwardRequest, Model, Sequence
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
 from gac_app.models.remote.engine import AbsentError, BusyError, Engine, RefusedError, ServerError, TopLogprobs
-from gac_app.models.remote.servers import PROBE, connect
+from gac_app.models.remote.servers import connect
+from gac_app.models.remote.transport import PROBE
 
 T = TypeVar("T")
 

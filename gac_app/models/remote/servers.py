@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import ServerConfig
-from gac_app.models.remote.engine import ANSWER_S, Engine, RefusedError, ServerError, TopLogprobs, checked
-from gac_app.models.remote.transport import Transport
-from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.models.remote.engine import ANSWER_S, RefusedError, ServerError, TopLogprobs, checked
+from gac_app.models.remote.transport import Server
 
 T = TypeVar("T")
 
-_FACTS = ("id", "root", "max_model_len")  # that a server tells of a model
-# Read by the server's tokeniser and by ours: words, digits, spaces, marks, other scripts.
-PROBE = "The quick brown fox, 1234 times:\n    def f(x): return x  # naïve café 日本語 русский"
 _FIELD = "completion_probabilities"
 _LIKELY = 64.0  # a bias that makes tokens likelier than all others, with logits still exact to five digits
 _LEAD = 40.0  # more, for the letter: it is surely taken, and float32 still has the shares of the others
@@ -29,45 +23,6 @@ _NO_SINGLE = "it does not tell of single tokens"
 _MOST_WANTED = 2048  # single tokens asked about at once
 _TRIES = 5
 _SURELY = 10_000.0  # a bias that no other logit reaches
-
-
-class Server(Engine):
-    """One inference server."""
-
-    def __init__(self, config: ServerConfig) -> None:
-        self._http, self.url, self._model = Transport(config), config.url, config.model
-
-    def use(self, vocabulary: MemberVocabulary) -> None:
-        super().use(vocabulary)
-        if self.tokenize(PROBE) != vocabulary.encode(PROBE):
-            raise ServerError(
-                f"{self.url} reads a text as other tokens than the member's files: "
-                "`source` should name the files of the model there"
-            )
-
-    @abstractmethod
-    def tokenize(self, text: str) -> list[int]:
-        """The server's ids of a text without control tokens. Raises ServerError."""
-
-    def identity(self) -> str:
-        """What the server says of its model; another text means another model. Raises ServerError."""
-        return self._of_model(lambda entry: json.dumps([entry.get(key) for key in _FACTS]))
-
-    def _of_model(self, take: Callable[[Any], T]) -> T:
-        """What `take` finds in the server's entry of the model: the one of the configuration's name, or the first one.
-
-        Raises:
-            ServerError.
-        """
-
-        def find(answer: Any) -> T:
-            return take(next(one for one in answer["data"] if not self._model or one["id"] == self._model))
-
-        return self._http.ask("/v1/models", None, find)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
 
 class LlamaServer(Server):
@@ -82,7 +37,7 @@ class LlamaServer(Server):
         # letter; what it tells comes before that bias.
         body = {"prompt": ids, "n_predict": 1, "n_probs": num, "temperature": 0, "cache_prompt": True}
         body["response_fields"] = [_FIELD]
-        return self._http.ask("/completion", body | {"logit_bias": [[self._letter, _SURELY]]}, take, wait_s)
+        return self.ask("/completion", body | {"logit_bias": [[self._letter, _SURELY]]}, take, wait_s)
 
     def logprobs_of(
         self, ids: list[int], wanted: list[int], known: tuple[int, float], wait_s: float = ANSWER_S
@@ -104,20 +59,20 @@ class LlamaServer(Server):
         bias.append([self._letter, _LIKELY + _LEAD])  # which it takes
         body = {"prompt": ids, "n_predict": 1, "n_probs": len(bias), "logit_bias": bias, "post_sampling_probs": True}
         rest = {"samplers": [], "temperature": 1.0, "cache_prompt": True, "response_fields": [_FIELD]}
-        return self._http.ask("/completion", body | rest, take, wait_s)
+        return self.ask("/completion", body | rest, take, wait_s)
 
     def tokenize(self, text: str) -> list[int]:
-        return self._http.ask("/tokenize", {"content": text, "add_special": False, "parse_special": False}, _tokens)
+        return self.ask("/tokenize", {"content": text, "add_special": False, "parse_special": False}, _tokens)
 
     def identity(self) -> str:
-        return self._http.ask("/props", None, lambda answer: str(answer.get("model_path")))
+        return self.ask("/props", None, lambda answer: str(answer.get("model_path")))
 
     @cached_property
     def _letter(self) -> int:
         return self.tokenize("a")[-1]
 
     def context_length(self) -> int:
-        return self._http.ask("/props", None, lambda answer: int(answer["default_generation_settings"]["n_ctx"]) - 1)
+        return self.ask("/props", None, lambda answer: int(answer["default_generation_settings"]["n_ctx"]) - 1)
 
 
 class VllmServer(Server):
@@ -137,13 +92,13 @@ class VllmServer(Server):
     ) -> T:
         """What `take` finds in the log-probabilities of the next token, by what the server calls tokens."""
         body = {"model": self._name, "prompt": ids, "max_tokens": 1, "temperature": 0, "logprobs": num, **more}
-        return self._http.ask(
+        return self.ask(
             "/v1/completions", body, lambda answer: take(answer["choices"][0]["logprobs"]["top_logprobs"][0]), wait_s
         )
 
     def tokenize(self, text: str) -> list[int]:
         body = {"model": self._name, "prompt": text, "add_special_tokens": False}
-        return self._http.ask("/tokenize", body, _tokens)
+        return self.ask("/tokenize", body, _tokens)
 
     def context_length(self) -> int:
         return self._of_model(lambda entry: int(entry["max_model_len"]) - 1)
@@ -177,7 +132,7 @@ class SglangServer(VllmServer):
 
     def _generated(self, ids: list[int], take: Callable[[Any], T], wait_s: float, **more: Any) -> T:
         body = {"input_ids": ids, "sampling_params": {"max_new_tokens": 1, "temperature": 0, "ignore_eos": True}}
-        return self._http.ask("/generate", body | {"return_logprob": True, **more}, take, wait_s)
+        return self.ask("/generate", body | {"return_logprob": True, **more}, take, wait_s)
 
     def context_length(self) -> int:
         return super().context_length() - 6  # it keeps these back

@@ -1,9 +1,11 @@
-"""One inference server over HTTP: JSON to and fro, and what its failures mean."""
+"""What all inference servers have alike: JSON over HTTP, what failures mean, and whose model they have."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -13,28 +15,60 @@ import httpx
 import orjson
 
 from gac_app.member_config import ServerConfig
-from gac_app.models.remote.engine import ANSWER_S, AbsentError, BusyError, RefusedError, ServerError
+from gac_app.models.remote.engine import ANSWER_S, AbsentError, BusyError, Engine, RefusedError, ServerError
+from gac_app.vocab.tokens import MemberVocabulary
 
 T = TypeVar("T")
 
+_FACTS = ("id", "root", "max_model_len")  # that a server tells of a model
+# Read by the server's tokeniser and by ours: words, digits, spaces, marks, other scripts.
+PROBE = "The quick brown fox, 1234 times:\n    def f(x): return x  # naïve café 日本語 русский"
 _CONNECT_S = 5.0
 _MOST_BYTES = 256_000_000  # of an answer; a whole vocabulary of 262,144 tokens takes 25 MB
 _MOST_TEXT = 200  # characters of a server's own message
 _BUSY = (429, 500, 502, 503, 504)  # it, or a proxy before it, may answer the same question later
 
 
-class Transport:
-    """Connections to one server, used by several threads at once."""
+class Server(Engine):
+    """One inference server."""
 
     def __init__(self, config: ServerConfig) -> None:
         key = os.environ.get(config.api_key_env, "")
-        self.url = config.url
+        self.url, self._model = config.url, config.model
         self._client = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
             trust_env=False,  # a proxy of the environment is not meant for it
         )
+
+    def use(self, vocabulary: MemberVocabulary) -> None:
+        super().use(vocabulary)
+        if self.tokenize(PROBE) != vocabulary.encode(PROBE):
+            raise ServerError(
+                f"{self.url} reads a text as other tokens than the member's files: "
+                "`source` should name the files of the model there"
+            )
+
+    @abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """The server's ids of a text without control tokens. Raises ServerError."""
+
+    def identity(self) -> str:
+        """What the server says of its model; another text means another model. Raises ServerError."""
+        return self._of_model(lambda entry: json.dumps([entry.get(key) for key in _FACTS]))
+
+    def _of_model(self, take: Callable[[Any], T]) -> T:
+        """What `take` finds in the server's entry of the model: the one of the configuration's name, or the first one.
+
+        Raises:
+            ServerError.
+        """
+
+        def find(answer: Any) -> T:
+            return take(next(one for one in answer["data"] if not self._model or one["id"] == self._model))
+
+        return self.ask("/v1/models", None, find)
 
     def close(self) -> None:
         """Close the connections."""
