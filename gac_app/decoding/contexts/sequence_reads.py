@@ -94,7 +94,6 @@ class SequenceReads:
             self._asked = self._giving(ids[:first]) if first <= len(ids) else None
             if first <= len(ids) and not self._asked:
                 self._cancel()
-                self._known = {at: found for at, found in self._known.items() if ids[: len(at)] == at}
                 self._asked = self._begin(ids, len(ids) - first + 1)
             if self.num_greedy > 1:
                 self.draft_ahead(ids, 1)
@@ -133,7 +132,8 @@ class SequenceReads:
         self.num_greedy -= 1
         self.num_read, self.seconds = 0, 0.0
         with self._lock:
-            self._known = {ids: found for ids, found in self._known.items() if len(ids) >= first}
+            for ids in [ids for ids in self._known if len(ids) < first]:  # a new dict would hash all the others
+                del self._known[ids]
 
     def close(self) -> None:
         """Free the sequence. A read under way is not waited for, but counts in `usage`. May be called again."""
@@ -157,9 +157,8 @@ class SequenceReads:
     def _cancel(self) -> None:
         """Keep only the reads that are being computed."""
         self._stop_drafting()
-        for read in list(self._under_way):
-            self._note(read)
-        self._under_way = [read for read in self._under_way if not (read.future.done() or read.future.cancel())]
+        begun = [read for read in self._under_way if not read.future.cancel()]
+        self._under_way = [read for read in begun if not (read.future.done() and read.future.exception())]
 
     def _begin(self, ids: IdsN, num_logits: int) -> _Read:
         request = ForwardRequest(self.sequence, self.sequence.prompt + ids, num_logits)
