@@ -162,20 +162,35 @@ def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: py
 def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
         settled(mirror)
-        faults = iter([OSError(5, "Input/output error")])
-        real = __import__("os").fsync
+        faults = [OSError(5, "Input/output error")]
 
-        def fsync(fd: int) -> None:
-            for fault in faults:
-                raise fault
-            real(fd)
+        def fsync(_: int) -> None:
+            if faults:
+                raise faults.pop()
 
         monkeypatch.setattr("gac_app.services.mirror.mirror.os.fsync", fsync)
         voted(arena, consents=True)
         settled(mirror)
+        assert not faults, "each line is synced to the disk"
     (file,) = (tmp_path / "mirror").iterdir()
     with file.open("rb") as content:
         assert all(line == b"\n" or json.loads(line) for line in content)
+
+
+def test_what_is_deleted_while_its_line_is_made_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Exports.lines_of
+
+    def lines_of(exports: Exports, key: str) -> list[tuple[str, str]]:
+        if found := made(exports, key):
+            arena.store.delete_battle(ALICE, key).result()
+            mirror.settle_deletions()
+        return found
+
+    monkeypatch.setattr(Exports, "lines_of", lines_of)
+    with opened(tmp_path, "one") as (arena, mirror):
+        voted(arena, consents=True)
+        settled(mirror)
+    assert [list(line) for line in lines(tmp_path)] == [["deleted"]]
 
 
 class Hub:
