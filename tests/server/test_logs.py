@@ -19,6 +19,7 @@ from gac_app.server import logs
 from gac_app.server.logs import PER_MINUTE, JsonLines, QuietLog, log_ended, texts_kept_out
 from gac_app.services.members import Members, MemberState
 from gac_app.services.mirror.places import Place
+from gac_app.services.origin import originating
 from tests.api.site import Site
 from tests.fakes import config_of
 from tests.services.conftest import house as house
@@ -180,9 +181,9 @@ def test_a_run_that_ends_is_a_record_with_its_ids(house: House, lines: io.String
 
 
 def test_a_run_of_the_page_has_no_request(house: House, lines: io.StringIO) -> None:
-    service = house.service()
-    service.when_ended(log_ended)
-    run = answer(service, SECRET)
+    run = answer(house.service(), SECRET)
+    with originating(request_id="another's", run_id="another"):  # in the thread of another run
+        log_ended(run)
     [record] = map(json.loads, lines.getvalue().splitlines())
     assert (record["run_id"], record["answers"]) == (run.id, 3)
     assert "request_id" not in record

@@ -64,7 +64,7 @@ class Standings:
 
     def rated(self, source: Source) -> Leaderboard:
         """The leaderboard of one source, for the command line."""
-        return self.board_of(self._votes(), VoteFilter(source=source))
+        return self.board_of(self._current()[1], VoteFilter(source=source))
 
     def board_of(self, votes: Votes, wanted: VoteFilter | None = None, *, controls_style: bool = False) -> Leaderboard:
         """The leaderboard of given votes, filtered."""
@@ -73,11 +73,11 @@ class Standings:
 
     def choices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The languages and the configurations to filter by."""
-        return self._votes().values()
+        return self._current()[1].values()
 
     def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
         """The number of blind votes of every pair, and the ratings of those that can be compared."""
-        votes = self._votes()
+        votes = self._current()[1]
         if self._drawing is None or self._drawing[0] is not votes:
             meetings_CC = votes.filtered(VoteFilter(has_flagged=True)).unweighed().wins_CC()
             meetings_CC = meetings_CC + meetings_CC.T
@@ -92,9 +92,6 @@ class Standings:
             ratings = rate(wins_CC[met_C][:, met_C]).tolist()
             self._drawing = votes, num_votes, dict(zip(names, ratings, strict=True))
         return self._drawing[1:]
-
-    def _votes(self) -> Votes:
-        return self._current()[1]
 
     def _current(self) -> tuple[Version, Votes]:
         """The votes that count, of everybody, and their version."""
