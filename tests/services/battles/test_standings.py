@@ -63,12 +63,12 @@ def test_many_votes_are_not_read_again_at_every_new_one(house: House) -> None:
     arena = Arena(house)
     standings = arena.service.standings
     plant_vote(arena.store, "a", "b", "left", ALICE)
-    first = standings._votes()
+    first = standings._current()[1]
     standings._rating_s = 100.0  # as if there were very many
     plant_vote(arena.store, "a", "b", "left", ALICE)
-    assert standings._votes() is first
+    assert standings._current()[1] is first
     standings._rating_s = 0.0
-    assert len(standings._votes()) == 2
+    assert len(standings._current()[1]) == 2
 
 
 def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
