@@ -110,6 +110,8 @@ class FairQueue:
         if self._in_use.pop(id(sequence), None) is not None:
             left = {share[:length] for share in self._in_use.values() for length in range(1, len(share) + 1)}
             self._had_s = {name: had_s for name, had_s in self._had_s.items() if name in left}
+            now = self._clock()
+            self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}
 
     def account(self, commands: list[ReadCommand], seconds: float, *, is_long: bool = False) -> None:
         """These reads took this long together. Background and long reads rest then."""
@@ -142,12 +144,7 @@ class FairQueue:
 
     def rest_s(self, command: ReadCommand) -> float:
         """Seconds until a read may be computed; 0 = now."""
-        until = self._rests_until.get(command.address)
-        if until is None:
-            return 0.0
-        rest_s = until - self._clock()
-        if rest_s <= 0:
-            del self._rests_until[command.address]
+        rest_s = self._rests_until.get(command.address, -math.inf) - self._clock()
         return rest_s if rest_s > 0 and self.gives_way(command) else 0.0
 
     def new_round(self) -> Callable[[ReadCommand], bool]:

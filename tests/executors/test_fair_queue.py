@@ -199,16 +199,21 @@ def test_what_a_read_gives_does_not_depend_on_shares() -> None:
 
 
 def test_nothing_is_kept_of_who_has_left() -> None:
-    queue = FairQueue(Clock().monotonic)
-    sequences = [Sequence(number, share=("mill", str(number))) for number in range(3)]
+    clock = Clock()
+    queue = FairQueue(clock.monotonic)
+    sequences = [Sequence(number, share=(f"mill {number}",)) for number in range(3)]
     for sequence in sequences:
+        command = ReadCommand(ForwardRequest(sequence, (1,)), Future())
         for _ in range(2):
-            queue.add(ReadCommand(ForwardRequest(sequence, (1,)), Future()))
+            queue.add(command)
+        queue.account([command], 1.0, is_long=True)
+    clock.now_s += 2.0
     for sequence in sequences:
         queue.leave(sequence)
         queue.leave(sequence)
     assert not queue.present
     assert not queue._had_s
+    assert not queue._rests_until
     assert queue.is_free_for(sequences[0])
 
 

@@ -97,8 +97,8 @@ class PromptForks:
 
     def _read_prompt(self) -> None:
         # The last id is read together with the text: only a read gives a distribution.
-        prompts = zip(self.members, self.ids, strict=True)
-        self._read = [self._open(member, own[:-1]) if len(own) > 1 else None for member, own in prompts]
+        for member, own in zip(self.members, self.ids, strict=True):  # where one has no room, the others are freed
+            self._read.append(self._open(member, own[:-1]) if len(own) > 1 else None)
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
         reads = [(m, sequence, m.read(ForwardRequest(sequence, sequence.prompt))) for m, sequence in held]
         for member, sequence, result in reads:
