@@ -206,28 +206,6 @@ def test_a_follow_up_to_a_running_answer_carries_its_text(house: House) -> None:
         assert first.streams[key].text.startswith(said.content)
 
 
-def test_a_follow_up_to_an_interrupted_run_goes_on(house: House) -> None:
-    service = house.service()
-    first = answer(service, "First?")
-    # A process that dies leaves a row without answers.
-    blocked = house.service([FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)])
-    lost = begun(blocked.start(ALICE, "Lost?", LONG, first.conversation_id))
-    blocked._store.close()
-    service.close()
-
-    service = house.service()
-    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
-
-    assert service.history.find(ALICE, lost.id).status == RunStatus.INTERRUPTED
-    with pytest.raises(RequestError, match="no steps"):
-        service.branch(ALICE, lost.id, 0, 1)
-    assert [m.content for m in third.streams["member:a"].messages] == [
-        "First?",
-        first.streams["member:a"].text,
-        "Third?",
-    ]
-
-
 def test_text_that_no_database_takes_is_cleaned_at_the_edge(house: House) -> None:
     service = house.service()
 
