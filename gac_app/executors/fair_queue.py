@@ -62,7 +62,7 @@ class ReadCommand:
 class FairQueue:
     """The sequences in use, and the time that each share has had since it came.
 
-    Who comes starts level with the one beside it that had least, so that a new name gains nothing.
+    A new name starts with the time of the one beside it that has had least, so that it gains nothing.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -75,8 +75,8 @@ def num_common(ids: tuple[int, ...], others: tuple[int, ...]) -> int:
 class ForwardRequest:
     """Make a sequence's KV cache hold exactly `ids`, and give the logits after each of the last `num_logits` of them.
 
-    A value: who asks never says what the cache holds so far. `num_logits` is at least 1 and at most the number of ids.
-    `with_logs` is no model's matter: who asked wants the probabilities' logarithms too.
+    A value: it does not say what the cache holds so far. `num_logits` is at least 1 and at most the number of ids.
+    `with_logs` asks for exact log-probabilities too; models ignore it.
     """
 
     sequence: Sequence
