@@ -37,6 +37,7 @@ class Sequence:
     Attributes:
         prompt: what it was opened with.
         ids: in the model's KV cache.
+        fixed_chunk_prompt_len: length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`).
         namespace: sequences of one namespace continue from each other; empty = it shares nothing.
         waits_for: the sequence whose prefill it waits for, to continue from it.
     """
@@ -44,9 +45,7 @@ class Sequence:
     slot: int  # the model's own handle
     prompt: tuple[int, ...] = ()
     ids: tuple[int, ...] = ()
-    fixed_chunk_prompt_len: int | None = (
-        None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
-    )
+    fixed_chunk_prompt_len: int | None = None
     share: Share = BACKGROUND
     timeout_s: float = 120.0  # of a step that waits for its reads
     stopped: threading.Event = field(default_factory=threading.Event)  # nobody waits for its reads any more

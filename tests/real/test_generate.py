@@ -75,7 +75,7 @@ def test_every_context_holds_the_shown_bytes_after_every_step(quantised: Ensembl
     settings = quantised.config.settings_from({"max_new_tokens": 24, "mode": "every-step", "alignment": alignment})
     session = quantised.session(prompt, settings, raw=True)
     for context in session.contexts.values():
-        prompt_bytes = context.member.mapping.vocabulary.decode([*context.reads.sequence.ids])
+        prompt_bytes = context.member.mapping.vocabulary.decode([*context.reads.sequence.prompt])
         assert prompt_bytes == prompt.encode()
     written, shown = b"", ""
     for event in session.events():

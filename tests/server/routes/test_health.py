@@ -70,6 +70,7 @@ def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeSe
 def test_what_members_keep_is_for_the_operator_alone(service: FakeService) -> None:
     client = TestClient(host_with(kept_route(service, OperatorOnly("secret"))), base_url=HERE)  # type: ignore[arg-type]
     assert client.get("/operator/kept-prefixes").status_code == 401
+    service.members.kept = lambda: {"large": {"num_ids": 1, "max_ids": 2}}  # since they are loaded now
     told = client.get("/operator/kept-prefixes", headers={"Authorization": "Bearer secret"})
     assert told.json() == service.members.kept()
 

@@ -43,7 +43,7 @@ def test_a_vote_that_breaks_off_can_be_given_again() -> None:
 def test_the_draw_goes_by_the_newest_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     standings = Standings(cast("Any", None), ["a", "b", "c"], min_votes=1)
     books = [votes_of([row("a", "b", "left", 1), row("b", "a", "left", 2, flags=["fast"])], "abc")]
-    monkeypatch.setattr(standings, "_votes", lambda: books[-1])
+    monkeypatch.setattr(standings, "_current", lambda: (None, books[-1]))
     first = standings.for_drawing()
     none = frozenset(("a", "c")), frozenset(("b", "c"))
     assert first[0] == {frozenset(("a", "b")): 2, **dict.fromkeys(none, 0)}, "flagged votes count, unrated"
