@@ -78,8 +78,9 @@ def test_an_arena_answer_stays_in_its_card(serve_arena: ArenaServer, open_page: 
     page.click(".gac-vote[data-outcome=left]")
     page.click("[data-act=reveal]")
     page.wait_for_selector(".gac-battle-facts:has-text('tokens')")
-    cards, bodies = boxes(watched, ".gac-battle-card"), boxes(watched, ".gac-battle-card .gac-body")
-    assert all(body[3] <= card[3] for card, body in zip(cards, bodies, strict=True))
+    bottom = "getBoundingClientRect().bottom"  # of both in one frame, since the page may still scroll
+    stays = f"(card) => card.querySelector('.gac-body').{bottom} <= card.{bottom}"
+    page.wait_for_function(f"[...document.querySelectorAll('.gac-battle-card')].every({stays})")
     assert page.evaluate(f"document.querySelector('{BOX}').offsetHeight") < 40, "the field is of one line again"
 
 
