@@ -27,7 +27,7 @@ class ReadCommand:
     """A read in the queue, and the future that gets its result.
 
     Attributes:
-        levels: its share and those around it, the outermost first.
+        levels: see `levels_of`.
         is_background: it yields to all other reads, unless somebody waits for it.
         num_new: ids still to be computed; a guess until it has begun.
         num_read, seconds: of the chunks computed so far.
@@ -44,9 +44,8 @@ class ReadCommand:
 
     def __post_init__(self) -> None:
         self.sequence, self.num_new = self.request.sequence, self.request.num_uncomputed
-        share = self.sequence.share
-        self.levels = [share[:length] for length in range(1, len(share) + 1)]
-        self.is_background = share[:1] == BACKGROUND
+        self.levels = levels_of(self.sequence.share)
+        self.is_background = self.address == BACKGROUND
 
     @property
     def address(self) -> Share:
@@ -57,6 +56,11 @@ class ReadCommand:
     def is_long(self) -> bool:
         """Whether others would wait for it: for a chunk of a prompt, or for a text to be scored."""
         return self.num_read > 0 or self.num_new >= LONG
+
+
+def levels_of(share: Share) -> list[Share]:
+    """The share and those around it, the outermost first."""
+    return [share[:length] for length in range(1, len(share) + 1)]
 
 
 class FairQueue:
@@ -108,7 +112,7 @@ class FairQueue:
         """A sequence is no longer in use."""
         self._seen_at.pop(id(sequence), None)
         if self._in_use.pop(id(sequence), None) is not None:
-            left = {share[:length] for share in self._in_use.values() for length in range(1, len(share) + 1)}
+            left = {name for share in self._in_use.values() for name in levels_of(share)}
             self._had_s = {name: had_s for name, had_s in self._had_s.items() if name in left}
             now = self._clock()
             self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}

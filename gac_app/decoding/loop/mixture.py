@@ -47,11 +47,8 @@ class Mixture:
         self._combiner = combiner or Combiner(Mean())
         self._union, self._mergeable_U = union, mergeable_U
         self._aligned_by_name: dict[str, torch.Tensor] = {}
+        self._distributions = {name: given.distribution for name, given in member_steps.items()}
         self._merging = {name: given.masked(mergeable_U).distribution for name, given in member_steps.items()}
-
-    @property
-    def _distributions(self) -> dict[str, TokenDistribution]:
-        return {name: given.distribution for name, given in self.member_steps.items()}
 
     @property
     def gate(self) -> MemberStep:
@@ -154,7 +151,7 @@ class Mixture:
     def aligned(self, name: str) -> torch.Tensor:
         """A member's distribution after merging into contested tokens, [U]."""
         if name not in self._aligned_by_name:
-            probs_U = self.member_steps[name].distribution.probs_U
+            probs_U = self._distributions[name].probs_U
             self._aligned_by_name[name] = (
                 merge(probs_U.clone(), self.conflicts, self._mergeable_U) if self.conflicts else probs_U
             )
@@ -199,7 +196,7 @@ class Mixture:
 
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
-        distribution = self.member_steps[name].distribution
+        distribution = self._distributions[name]
         within = next((ids for ids in self.conflicts if token_id in ids), None)
         if within is None:
             return distribution.prob_of(token_id)
@@ -210,7 +207,7 @@ class Mixture:
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
         if not self.conflicts:
-            return self.member_steps[name].distribution.rank_of(token_id)
+            return self._distributions[name].rank_of(token_id)
         return rank_of(token_id, self.aligned(name))
 
     @cached_property
@@ -224,7 +221,7 @@ class Mixture:
         ids_C = sorted(apart)
         found = dict.fromkeys(sorted(apart | {ids.start for ids in self.conflicts}), 0.0)
         for name, weight in self.weights.items():
-            distribution = self.member_steps[name].distribution
+            distribution = self._distributions[name]
             for token_id, prob in zip(ids_C, distribution.at(ids_C).tolist(), strict=True):
                 found[token_id] += weight * prob
             for ids, (_, total) in zip(self.conflicts, distribution.prefix_masses(self.conflicts), strict=True):
@@ -239,7 +236,7 @@ class Mixture:
     @cached_property
     def _rest_upper_bound(self) -> float:
         """What any token has at most that is no candidate."""
-        return sum(weight * self.member_steps[name].distribution.top[-1][1] for name, weight in self.weights.items())
+        return sum(weight * self._distributions[name].top[-1][1] for name, weight in self.weights.items())
 
     @cached_property
     def _top_ids(self) -> set[int]:
