@@ -196,6 +196,8 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     page.page.reload()
     wait_for_start(page.page)
     page.page.wait_for_function("document.querySelector('#gac-prompt textarea').value === 'half a question'")
+    page.page.wait_for_selector(".gac-asked h2")  # the run of the address, which may come before the draft is read
+    assert page.page.evaluate("sessionStorage.getItem('gac.draft')") == "half a question"
     page.page.click("#gac-prompt .submit-button")
     page.page.wait_for_selector(".gac-asked :text('half a question')")
     page.wait_for_end()

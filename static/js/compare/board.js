@@ -18,7 +18,7 @@ import { Votes } from "./votes.js";
 import { diffButton, remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
 import { hold } from "../page/address.js";
-import { Awaited, UNMEANT_MS } from "../settings/awaited.js";
+import { Awaited, QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
 import { theTip } from "../page/tip.js";
@@ -71,7 +71,7 @@ export class Board {
   // ---- what comes from the server
 
   start(run) {
-    if (this.isBusy) forgetDraft();
+    if (this.isBusy && this.asked === QUESTION) forgetDraft(); // a run that is opened asks nothing
     this.run = run;
     this.isBusy = false;
     this.done = null;
