@@ -3,7 +3,8 @@
 import torch
 
 from gac_app.models.backends import LoadRequest, backend
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
+from gac_app.models.sequence import ForwardRequest
 from gac_app.vocab.tokens import MemberVocabulary
 
 _END = 256  # after the 256 bytes

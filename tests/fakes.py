@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,8 +19,9 @@ from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import Member
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import ForwardRequest, Model, Sequence, Share
+from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
@@ -85,7 +85,7 @@ class FakeModel(RandomModel):
         """Ids of the longest sequence read; may be asked from any thread."""
         return max(map(len, list(self._cached.values())), default=0)
 
-    def new_sequence(self) -> Sequence:
+    def new_sequence(self) -> KVSequence:
         sequence = super().new_sequence()
         self._starts[sequence.slot] = []
         return sequence
@@ -149,7 +149,7 @@ class FixedModel(RandomModel):
         return self._logits
 
 
-def after(sequence: Sequence, ids: SequenceOf[int] = (), num_logits: int = 1) -> ForwardRequest:
+def after(sequence: KVSequence, ids: Sequence[int] = (), num_logits: int = 1) -> ForwardRequest:
     """For these ids after those that the sequence has computed, or after its prompt if it has computed none."""
     return ForwardRequest(sequence, (*(sequence.ids or sequence.prompt), *ids), num_logits)
 
@@ -159,14 +159,14 @@ def mapping_of(model: Model) -> VocabMapping:
     return VocabMapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
 
 
-def config_of(names: SequenceOf[str], settings: dict[str, Any] | None = None, **fields: Any) -> Config:
+def config_of(names: Sequence[str], settings: dict[str, Any] | None = None, **fields: Any) -> Config:
     """A configuration whose members have these names."""
     members = [{"name": n, "source": f"random:{seed}", "max_sequences": 64} for seed, n in enumerate(names)]
     return Config.model_validate({"members": members, "settings": settings or {}, **fields})
 
 
 def ensemble_of(
-    models: SequenceOf[Model],
+    models: Sequence[Model],
     config: Config | None = None,
     member: Callable[[Any, VocabMapping], Member] = ThreadMember,
 ) -> Ensemble:

@@ -24,8 +24,9 @@ from gac_app.errors import ConfigError, MemberError, RequestError
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.loading import load_ensemble
 from gac_app.models.backends import LoadRequest, backend, check_backends, loader_of
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import ForwardRequest
 from gac_app.plugins import load_plugins
 from gac_app.settings import Settings
 from gac_app.ui.settings.fields import spec_of

@@ -11,7 +11,8 @@ import torch
 from gac_app.decoding.distribution import PartialDistribution, ReadResult, Told
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
+from gac_app.models.sequence import ForwardRequest
 from gac_app.vocab.mapping import VocabMapping
 
 

@@ -18,8 +18,9 @@ from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.workbench import PROMPTS, Workbench, interleaved
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError
-from gac_app.models.base import LOCAL, ForwardRequest, Model, Share
+from gac_app.models.base import Model
 from gac_app.models.message import Message
+from gac_app.models.sequence import LOCAL, ForwardRequest, Share
 
 ROUNDS = {1_000: 6, 4_000: 3, 16_000: 1}  # by characters: a long prompt takes minutes
 _NEIGHBOUR_CHARS, _NEIGHBOUR_ROUNDS = 4_000, 3

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Unpack
@@ -35,8 +34,8 @@ from gac_app.decoding.speculation import Schedules
 from gac_app.decoding.tokenizer import Tokenizer
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
-from gac_app.models.base import LOCAL, Share
 from gac_app.models.message import Message
+from gac_app.models.sequence import LOCAL, Share
 from gac_app.settings import Settings
 from gac_app.vocab.tokens import bytes_of
 from gac_app.vocab.union import UnionVocabulary
@@ -54,7 +53,7 @@ class Ensemble:
         ...         print(event.text, end="", flush=True)
     """
 
-    def __init__(self, members: SequenceOf[Member], config: Config, *, are_apart: bool = True) -> None:
+    def __init__(self, members: Sequence[Member], config: Config, *, are_apart: bool = True) -> None:
         self.members = {member.name: member for member in members}
         self.config = config
         self.are_apart = are_apart
@@ -73,7 +72,7 @@ class Ensemble:
 
     def generate(
         self,
-        prompt: str | SequenceOf[Message],
+        prompt: str | Sequence[Message],
         settings: Settings | None = None,
         *,
         namespace: str = "",
@@ -94,7 +93,7 @@ class Ensemble:
 
     def session(
         self,
-        prompt: str | SequenceOf[Message],
+        prompt: str | Sequence[Message],
         settings: Settings | None = None,
         *,
         branch: Branch | None = None,
@@ -113,7 +112,7 @@ class Ensemble:
 
     def request(
         self,
-        prompt: str | SequenceOf[Message],
+        prompt: str | Sequence[Message],
         settings: Settings,
         *,
         known: Encoded | None = None,
@@ -129,7 +128,7 @@ class Ensemble:
         """
         return self._requests.checked(prompt, settings, known=known, **how)
 
-    def raw_request(self, prompt: str | SequenceOf[int], settings: Settings, *, alone: str | None = None) -> Request:
+    def raw_request(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None = None) -> Request:
         """The same for a document, which may be empty: its text, or ids of `tokenizer(alone)`."""
         return self._requests.raw(prompt, settings, alone=alone)
 
@@ -166,8 +165,8 @@ class Ensemble:
 
     def score(
         self,
-        prompt: str | SequenceOf[Message],
-        continuations: SequenceOf[str],
+        prompt: str | Sequence[Message],
+        continuations: Sequence[str],
         settings: Settings | None = None,
         *,
         namespace: str = "",
@@ -198,7 +197,7 @@ class Ensemble:
     def score_prompt(
         self,
         request: Request,
-        ids: SequenceOf[int],
+        ids: Sequence[int],
         share: Share,
         *,
         num_top: int,
@@ -236,7 +235,7 @@ class Ensemble:
             score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_tokens
             return [TokenScore(first, None)][: len(ids)] + (score(others) if others else [])
 
-    def check_room(self, prompt: SequenceOf[Message], num_new: int) -> None:
+    def check_room(self, prompt: Sequence[Message], num_new: int) -> None:
         """Raise RequestError unless every member has room for `prompt` and `num_new` tokens, or half its context if
         that is less. The message fits all members, and names none.
         """

@@ -14,7 +14,8 @@ import torch
 
 from gac_app.decoding.distribution import ReadResult, TokenDistribution, distributions_of
 from gac_app.errors import GacError, MemberError, is_interrupt
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
+from gac_app.models.sequence import ForwardRequest
 from gac_app.vocab.mapping import VocabMapping
 
 

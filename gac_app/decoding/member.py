@@ -7,17 +7,18 @@ that run members in parallel.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import take_results
 from gac_app.errors import MemberError
-from gac_app.models.base import ForwardRequest, Model, Sequence, Share
+from gac_app.models.base import Model
 from gac_app.models.message import Message
+from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
-Prompt = str | SequenceOf[Message]  # a raw document, or a chat
+Prompt = str | Sequence[Message]  # a raw document, or a chat
 
 
 class Member(ABC):
@@ -57,12 +58,12 @@ class Member(ABC):
         return self.model.encode_raw(prompt) if isinstance(prompt, str) else self.model.encode_chat(list(prompt))
 
     def fixed_chunk_prompt_len(self, ids: list[int], *, is_reproducible: bool) -> int | None:
-        """Of a sequence with this prompt; see `Sequence`. An invariant model needs no fixed chunks."""
+        """Of a sequence with this prompt; see `KVSequence`. An invariant model needs no fixed chunks."""
         is_invariant = self.model.is_batch_invariant and self.model.is_chunk_invariant
         return len(ids) if is_reproducible and not is_invariant else None
 
     @abstractmethod
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         """A sequence for contexts that begin with the prompt `ids`. Nothing is computed. This call or the first read
         raises MemberError if no slot is free.
 
@@ -81,15 +82,15 @@ class Member(ABC):
         """
 
     @abstractmethod
-    def is_free_for(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: KVSequence) -> bool:
         """Whether reads of this sequence that nobody waits for take time from nobody."""
 
     @abstractmethod
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         """A second sequence with the same cache."""
 
     @abstractmethod
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         """Free the sequence after its pending reads. With a namespace, it may stay in the prefix cache."""
 
     @abstractmethod
@@ -101,7 +102,7 @@ class Member(ABC):
         """Release the model."""
 
 
-def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
+def awaited(member: Member, sequence: KVSequence, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
     """The result of a read. Raises MemberError if it failed, or reads none of the sequence within `timeout_s`."""
     sequence.timeout_s = timeout_s or sequence.timeout_s
     while True:
@@ -126,19 +127,19 @@ class SharingMember(Member):
     def why_unready(self, timeout_s: float) -> str:
         return self.base.why_unready(timeout_s)
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         return self.base.open(ids, share, namespace, is_reproducible=is_reproducible)
 
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
         return self.base.read(request)
 
-    def is_free_for(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: KVSequence) -> bool:
         return self.base.is_free_for(sequence)
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         return self.base.fork(sequence)
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         self.base.free(sequence)
 
     def forget(self, namespace: str) -> None:
@@ -151,7 +152,7 @@ class SharingMember(Member):
 class InlineMember(Member):
     """Runs its model in the calling thread: the simplest implementation, for tests and for ZeroGPU."""
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         sequence = self.model.new_sequence()
         sequence.prompt, sequence.share = tuple(ids), share
         sequence.fixed_chunk_prompt_len = self.fixed_chunk_prompt_len(ids, is_reproducible=is_reproducible)
@@ -165,14 +166,14 @@ class InlineMember(Member):
             future.set_exception(error)
         return future
 
-    def is_free_for(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: KVSequence) -> bool:
         """Never: the calling thread would do these reads."""
         return False
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         return self.model.fork(sequence)
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         self.model.free(sequence)
 
     def forget(self, namespace: str) -> None:

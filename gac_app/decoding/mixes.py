@@ -15,7 +15,7 @@ from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import Mix, PromptForks, Score, Scorer, SingleFlightCache, rules_key
 from gac_app.decoding.tokenizer import document_start
-from gac_app.models.base import Share
+from gac_app.models.sequence import Share
 from gac_app.settings import Settings
 from gac_app.vocab.tokens import bytes_of
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -77,7 +76,7 @@ class Requests:
 
     def checked(
         self,
-        prompt: str | SequenceOf[Message],
+        prompt: str | Sequence[Message],
         settings: Settings | None,
         *,
         alone: str | None = None,
@@ -106,7 +105,7 @@ class Requests:
         ids = _encode(members, prompt, {} if known is None else known)
         return Request(settings, alone, members, prompt, ids, constraints)
 
-    def raw(self, prompt: str | SequenceOf[int], settings: Settings, *, alone: str | None) -> Request:
+    def raw(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None) -> Request:
         """The request of a document, which may be empty, as text or as ids: of the member that answers alone, or of the
         union.
 
@@ -166,7 +165,7 @@ def _text_of(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
 
 
-def _checked(prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
+def _checked(prompt: str | Sequence[Message], settings: Settings, raw: bool) -> Prompt:
     text = _text_of(prompt)
     if not text.strip() and not (raw and text):
         raise RequestError("prompt", "Enter a prompt")

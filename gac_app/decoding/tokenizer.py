@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 
 from gac_app.decoding.member import Member
 from gac_app.errors import RequestError, VocabularyError
@@ -38,7 +38,7 @@ class Tokenizer(ABC):
             RequestError: the text has none.
         """
 
-    def tokens(self, ids: SequenceOf[int]) -> list[bytes]:
+    def tokens(self, ids: Sequence[int]) -> list[bytes]:
         """The bytes of each id; none for control tokens. Raises RequestError for an id outside the vocabulary."""
         for token_id in ids:
             if not 0 <= token_id < self.size:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 
 from gac_app.decoding.member import Member, Prompt, SharingMember
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import Sequence, Share
 from gac_app.models.message import Message
+from gac_app.models.sequence import KVSequence, Share
 
 
 class ViewMember(SharingMember):
@@ -48,7 +48,7 @@ class ViewMember(SharingMember):
             return self.base.encode(_document(self.view) + prompt)
         return self.base.encode(_chat(self.view, prompt))
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         own = f"{namespace}/{self.name}" if namespace else ""
         return super().open(ids, share, own, is_reproducible=is_reproducible)
 
@@ -56,7 +56,7 @@ class ViewMember(SharingMember):
         """Nothing is kept here: the base forgets the namespaces below this one too."""
 
 
-def _chat(view: MemberConfig, messages: SequenceOf[Message]) -> list[Message]:
+def _chat(view: MemberConfig, messages: Sequence[Message]) -> list[Message]:
     """A chat with the view's system prompt before the visitor's, and its examples as the first turns."""
     has_system = bool(messages) and messages[0].role == "system"
     system = [view.system_prompt.strip(), *(message.content for message in messages[:has_system])]

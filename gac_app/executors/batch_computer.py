@@ -11,7 +11,8 @@ from gac_app.decoding.forward import failure_of, failures_named, take_results
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache
-from gac_app.models.base import ForwardRequest, Model, Sequence
+from gac_app.models.base import Model
+from gac_app.models.sequence import ForwardRequest, KVSequence
 from gac_app.vocab.mapping import VocabMapping
 
 
@@ -73,7 +74,7 @@ class BatchComputer:
 
     def probe(self) -> str:
         """Read one id. Returns why that fails, or an empty string; then the model is not doubtful."""
-        sequence, why = Sequence(NO_SLOT), ""
+        sequence, why = KVSequence(NO_SLOT), ""
         try:
             self._prefix_cache.allocate_empty(sequence)
             try:

@@ -22,7 +22,8 @@ from gac_app.executors.batch_computer import BatchComputer
 from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.fair_queue import FairQueue, ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache, chat_prefix_of
-from gac_app.models.base import Model, Sequence, Share
+from gac_app.models.base import Model
+from gac_app.models.sequence import KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class BatchScheduler:
         num_steps = len({id(command.sequence) for command in self._asked if not self._queue.rest_s(command)})
         return _WAIT_SHARE * self._costs.gain(num_steps, num_missing) if num_steps else 0.0
 
-    def is_free_for(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: KVSequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
         return self._queue.is_free_for(sequence)
 
@@ -134,14 +135,14 @@ class BatchScheduler:
             self.pass_began_at = None
         self._queue.account(commands, time.monotonic() - begun_at, is_long=is_long)
 
-    def finish(self, sequence: Sequence) -> None:
+    def finish(self, sequence: KVSequence) -> None:
         """Compute all pending reads of a sequence, before something else is done with it."""
         while left := [command for command in self._pending if command.sequence is sequence]:
             for command in left:
                 self._queue.wake(command)
             self.advance()
 
-    def drop(self, sequence: Sequence) -> None:
+    def drop(self, sequence: KVSequence) -> None:
         """A session has dropped the sequence. Compute its pending steps, but not its prefill."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
@@ -208,7 +209,7 @@ class BatchScheduler:
                     self._prefilling.append(command)
 
     @property
-    def _prefilling_namespaces(self) -> dict[str, Sequence]:
+    def _prefilling_namespaces(self) -> dict[str, KVSequence]:
         return {command.sequence.namespace: command.sequence for command in self._prefilling}
 
     def _can_be_batched(self, command: ReadCommand) -> bool:
@@ -255,7 +256,7 @@ class BatchScheduler:
             start += size
 
 
-def _waits_for(command: ReadCommand, namespaces: dict[str, Sequence]) -> bool:
+def _waits_for(command: ReadCommand, namespaces: dict[str, KVSequence]) -> bool:
     """Whether it may continue from a sequence that prefills."""
     sequence = command.sequence
     return sequence.slot == NO_SLOT and sequence.namespace != "" and sequence.namespace in namespaces

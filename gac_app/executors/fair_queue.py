@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from gac_app.decoding.distribution import ReadResult
-from gac_app.models.base import BACKGROUND, ForwardRequest, Sequence, Share
+from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Share
 
 PRESENT_S = 2.0  # a sequence holds others back so long after its last read; then it seems to wait for something else
 PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that took 1
@@ -35,7 +35,7 @@ class ReadCommand:
 
     request: ForwardRequest
     future: Future[ReadResult]
-    sequence: Sequence = field(init=False)
+    sequence: KVSequence = field(init=False)
     levels: list[Share] = field(init=False)
     is_background: bool = field(init=False)
     num_new: int = field(init=False)
@@ -76,7 +76,7 @@ class FairQueue:
         self._had_s: dict[Share, float] = {}  # of every level
         self._rests_until: dict[Share, float] = {}  # long reads of an address, and background reads
 
-    def is_free_for(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: KVSequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
         return self._in_use.keys() <= {id(sequence)}
 
@@ -89,7 +89,7 @@ class FairQueue:
         since = self._clock() - PRESENT_S
         return Counter(self._in_use[key][:1] for key, seen_at in self._seen_at.items() if seen_at >= since)
 
-    def absent_s(self, sequence: Sequence) -> float:
+    def absent_s(self, sequence: KVSequence) -> float:
         """Seconds since a sequence last read or asked; 0 = it never has."""
         now = self._clock()
         return now - self._seen_at.get(id(sequence), now)
@@ -108,7 +108,7 @@ class FairQueue:
                 self._had_s[name] = min(rivals, default=0.0)
         self._in_use[key] = command.sequence.share
 
-    def leave(self, sequence: Sequence) -> None:
+    def leave(self, sequence: KVSequence) -> None:
         """A sequence is no longer in use."""
         self._seen_at.pop(id(sequence), None)
         if self._in_use.pop(id(sequence), None) is not None:

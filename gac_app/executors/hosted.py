@@ -20,11 +20,12 @@ import torch
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import ModelLoadError
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import ForwardRequest, Model, Sequence
+from gac_app.models.base import Model
 from gac_app.models.factory import random_model
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import ForwardRequest, KVSequence
 from gac_app.vocab.tokens import MemberVocabulary
 
 # What this side says of itself as the model does.
@@ -49,7 +50,7 @@ class Ask(NamedTuple):
         start: how many of its ids come before `ids`.
         checksum: of those.
         num_logits: how many trailing positions are wanted.
-        fixed_chunk_prompt_len: see `Sequence`.
+        fixed_chunk_prompt_len: see `KVSequence`.
     """
 
     slot: int
@@ -106,7 +107,7 @@ class ModelHost(Host):
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._held: dict[int, Sequence] = {}  # by the asking side's slot
+        self._held: dict[int, KVSequence] = {}  # by the asking side's slot
 
     def facts(self) -> HostFacts:
         said = {name: getattr(self._model, name) for name in _SAID}

@@ -5,8 +5,7 @@ A study's forward passes wait while runs decode, and fail once it is stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from gac_app.decoding.distribution import ReadResult
@@ -18,9 +17,10 @@ from gac_app.executors.prefix_cache import shared_prefix
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import BACKGROUND, ForwardRequest, Model, Sequence, Share
+from gac_app.models.base import Model
 from gac_app.models.message import Message
 from gac_app.models.remote.model import RemoteModel
+from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 
@@ -34,7 +34,7 @@ class BackgroundMember(SharingMember):
         self._share = (*BACKGROUND, hex(id(self)))  # others may be in the background too
         self._is_stopped = False
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         return super().open(ids, self._share, namespace, is_reproducible=is_reproducible)
 
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
@@ -44,7 +44,7 @@ class BackgroundMember(SharingMember):
             return future
         return super().read(request)
 
-    def is_free_for(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: KVSequence) -> bool:
         """Never: the reads of other answers, of runs and of the study, come first."""
         return False
 
@@ -73,7 +73,7 @@ def new_member(model: Model, mapping: VocabMapping) -> Member:
     return RemoteMember(model, mapping) if isinstance(model, RemoteModel) else ThreadMember(model, mapping)
 
 
-def with_views(loaded: list[Member], configs: SequenceOf[MemberConfig]) -> list[Member]:
+def with_views(loaded: list[Member], configs: Sequence[MemberConfig]) -> list[Member]:
     """The loaded members, and the views of them, in the order of `configs`."""
     members = {member.name: member for member in loaded}
     for config in configs:

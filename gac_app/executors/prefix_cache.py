@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError
-from gac_app.models.base import ForwardRequest, Model, Sequence, num_common
+from gac_app.models.base import Model
 from gac_app.models.message import Message
+from gac_app.models.sequence import ForwardRequest, KVSequence, num_common
 
 NO_SLOT = -1  # slot of a sequence that has no KV cache yet
 # Ids; llama.cpp copies a cache of 4,096 places in the time of two or three (14 ms, however many are used).
@@ -64,8 +65,8 @@ class PrefixCache:
         self._prefixes: list[tuple[int, ...]] = []  # the longest first
         self._max_kept = self._max_ids = 0
         self.add_view([chat_prefix] if chat_prefix else [])
-        self._live: list[Sequence] = []
-        self._kept: list[Sequence] = []  # oldest first
+        self._live: list[KVSequence] = []
+        self._kept: list[KVSequence] = []  # oldest first
 
     def add_view(self, prefixes: list[tuple[int, ...]]) -> None:
         """Make room for another kind of prompt, all of which begin with one of these."""
@@ -98,22 +99,22 @@ class PrefixCache:
             self._allocate_with_prefix(request)
         self._live.append(sequence)
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         """A copy of a sequence. Raises MemberError if no slot is free."""
         self.allocate_empty(sequence)
         return self._with_room(lambda: self._model.fork(sequence))
 
-    def allocate_empty(self, sequence: Sequence) -> None:
+    def allocate_empty(self, sequence: KVSequence) -> None:
         """Give a sequence a slot with an empty KV cache. Raises MemberError if no slot is free."""
         if sequence.slot == NO_SLOT:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
-    def invalidate(self, sequence: Sequence) -> None:
+    def invalidate(self, sequence: KVSequence) -> None:
         """A forward pass of this sequence failed: no other sequence may continue from it."""
         if sequence in self._live:
             self._live.remove(sequence)
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         """A session has ended: keep its sequence for the conversation's next turn, or free it."""
         if sequence.slot == NO_SLOT:
             return
@@ -132,7 +133,7 @@ class PrefixCache:
                 return
         self._model.free(sequence)
 
-    def forget(self, namespace: str, opened: Iterable[Sequence] = ()) -> None:
+    def forget(self, namespace: str, opened: Iterable[KVSequence] = ()) -> None:
         """Drop this namespace and those below it ("a" of "a/b"). `opened` may have no slot yet."""
         for sequence in [*opened, *self._live, *self._kept]:
             if f"{sequence.namespace}/".startswith(f"{namespace}/"):
@@ -148,7 +149,7 @@ class PrefixCache:
             self._model.free(self._kept.pop())
         return had_any
 
-    def _donor(self, request: ForwardRequest) -> tuple[Sequence | None, int]:
+    def _donor(self, request: ForwardRequest) -> tuple[KVSequence | None, int]:
         """The sequence with the longest common prefix, and how much of it the request can use. Kept ones are preferred:
         they need no copy.
         """
@@ -158,7 +159,7 @@ class PrefixCache:
         num_shared, _, index = max(shared, default=(0, False, -1))
         return (donors[index], num_shared) if shared else (None, 0)
 
-    def _num_shared(self, donor: Sequence, request: ForwardRequest) -> int:
+    def _num_shared(self, donor: KVSequence, request: ForwardRequest) -> int:
         """The number of ids in a donor's KV cache that the request can use."""
         num_same = min(num_common(donor.ids, request.ids), len(request.ids) - request.num_logits)
         own, other = request.sequence.fixed_chunk_prompt_len, donor.fixed_chunk_prompt_len
@@ -167,7 +168,7 @@ class PrefixCache:
         num_prompt = min(num_same, other or 0, own)
         return num_prompt - num_prompt % self._model.chunk_size
 
-    def _continue_from(self, donor: Sequence, request: ForwardRequest, num_shared: int) -> None:
+    def _continue_from(self, donor: KVSequence, request: ForwardRequest, num_shared: int) -> None:
         if donor in self._kept:
             self._kept.remove(donor)
             held = donor
@@ -194,10 +195,10 @@ class PrefixCache:
         """The longest known prefix that these ids begin with; empty if there is none."""
         return next((prefix for prefix in self._prefixes if ids[: len(prefix)] == prefix), ())
 
-    def _with_prefix(self, prefix: tuple[int, ...]) -> list[Sequence]:
+    def _with_prefix(self, prefix: tuple[int, ...]) -> list[KVSequence]:
         return [one for one in [*self._live, *self._kept] if one.ids[: len(prefix)] == prefix]
 
-    def _with_room(self, make: Callable[[], Sequence]) -> Sequence:
+    def _with_room(self, make: Callable[[], KVSequence]) -> KVSequence:
         while True:
             try:
                 with failures_named(self._model):
@@ -208,6 +209,6 @@ class PrefixCache:
                 self._model.free(self._kept.pop(0))
 
 
-def _take(held: Sequence, request: ForwardRequest, num_shared: int) -> None:
+def _take(held: KVSequence, request: ForwardRequest, num_shared: int) -> None:
     """Let a request's sequence take over the slot of `held`, with its first ids."""
     request.sequence.slot, request.sequence.ids = held.slot, request.ids[:num_shared]

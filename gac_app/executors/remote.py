@@ -19,8 +19,8 @@ from gac_app.decoding.distribution import PartialDistribution, ReadResult, Told
 from gac_app.decoding.forward import failures_named
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import ForwardRequest, Sequence, Share
 from gac_app.models.remote.model import RemoteModel
+from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class RemoteMember(InlineMember):
         where = self.model.engine
         return f"{where} gave no answer in time for this step: see its load and its log, or raise step_timeout_s"
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         with self._lock:
             return super().open(ids, share, namespace, is_reproducible=is_reproducible)
 
@@ -63,11 +63,11 @@ class RemoteMember(InlineMember):
         future.set_exception(self._why_closed)
         return future
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         with self._lock:
             return super().fork(sequence)
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         with self._lock:
             if sequence.slot in self._tasks:
                 self._tasks[sequence.slot].append(partial(self._free, sequence))
@@ -157,7 +157,7 @@ class RemoteMember(InlineMember):
             if self.failure:
                 self._closed.wait(PROBE_S)
 
-    def _free(self, sequence: Sequence) -> None:
+    def _free(self, sequence: KVSequence) -> None:
         with self._lock:
             super().free(sequence)
 
@@ -171,7 +171,7 @@ class _Step:
     """
 
     member: RemoteMember
-    sequence: Sequence
+    sequence: KVSequence
     ids: list[int]
     seconds: float
 

@@ -24,7 +24,8 @@ from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, Kept
-from gac_app.models.base import BACKGROUND, ForwardRequest, Model, Sequence, Share
+from gac_app.models.base import Model
+from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class _CallCommand:
 
     function: Callable[[], Any]
     future: Future[Any]
-    sequence: Sequence | None = None
+    sequence: KVSequence | None = None
     is_last: bool = False  # the sequence is no longer wanted
 
 
@@ -59,7 +60,7 @@ class ThreadMember(Member):
         self._why_closed = ""  # empty while commands are taken
         self._scheduler = BatchScheduler(model, mapping)  # the worker's
         self._lock = threading.RLock()  # a session that is collected frees its sequences, within `_put` too
-        self._opened = WeakSet[Sequence]()
+        self._opened = WeakSet[KVSequence]()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
@@ -73,10 +74,10 @@ class ThreadMember(Member):
         """What the prefix cache keeps of ended sessions."""
         return self._scheduler.prefix_cache.kept
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         """See `Member`. The sequence gets its slot with the first read, so this call never waits."""
         fixed_chunk_prompt_len = self.fixed_chunk_prompt_len(ids, is_reproducible=is_reproducible)
-        sequence = Sequence(
+        sequence = KVSequence(
             NO_SLOT, tuple(ids), fixed_chunk_prompt_len=fixed_chunk_prompt_len, share=share, namespace=namespace
         )
         with self._lock:
@@ -89,15 +90,15 @@ class ThreadMember(Member):
         time.sleep(0)  # lets the worker take the GIL
         return command.future
 
-    def is_free_for(self, sequence: Sequence) -> bool:
+    def is_free_for(self, sequence: KVSequence) -> bool:
         """Whether no other answer uses this member."""
         return self._scheduler.is_free_for(sequence)
 
-    def fork(self, sequence: Sequence) -> Sequence:
-        forked: Sequence = self._call(lambda: self._scheduler.prefix_cache.fork(sequence), sequence)
+    def fork(self, sequence: KVSequence) -> KVSequence:
+        forked: KVSequence = self._call(lambda: self._scheduler.prefix_cache.fork(sequence), sequence)
         return forked
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.free(sequence), Future(), sequence, is_last=True))
 
     def forget(self, namespace: str) -> None:
@@ -130,7 +131,7 @@ class ThreadMember(Member):
                 return
         command.future.set_exception(MemberError(self.name, "exception", self._why_closed))
 
-    def _call(self, function: Callable[[], Any], sequence: Sequence | None = None) -> Any:
+    def _call(self, function: Callable[[], Any], sequence: KVSequence | None = None) -> Any:
         command = _CallCommand(function, Future(), sequence)
         self._put(command)
         try:

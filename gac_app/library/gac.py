@@ -24,7 +24,7 @@ from gac_app.library.room import Room
 from gac_app.library.sources import Source, described
 from gac_app.library.step import Decoding
 from gac_app.loading import load_ensemble
-from gac_app.models.base import LOCAL
+from gac_app.models.sequence import LOCAL
 from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
 

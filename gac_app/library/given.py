@@ -14,8 +14,8 @@ import torch
 from gac_app.decoding.distribution import ReadResult, distributions_of
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.models.base import ForwardRequest, Sequence, Share
 from gac_app.models.hf import TokenizedModel
+from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 
@@ -63,8 +63,8 @@ class GivenMember(InlineMember):
         elif future.set_running_or_notify_cancel():
             future.set_result(result)
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        return Sequence(0, tuple(ids), share=share)
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
+        return KVSequence(0, tuple(ids), share=share)
 
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()
@@ -74,10 +74,10 @@ class GivenMember(InlineMember):
             self._end(share)
         return future
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         raise MemberError(self.name, "context", "is run by `generate`, so it cannot score texts")
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         self._pending.pop(sequence.share[0], None)
 
     def close(self) -> None:

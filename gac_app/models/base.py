@@ -12,10 +12,9 @@ Laws, tested over every back end (tests/models/test_laws.py):
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import torch
@@ -23,84 +22,8 @@ import torch
 from gac_app.errors import MemberError
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
+from gac_app.models.sequence import ForwardRequest, KVSequence, num_common
 from gac_app.vocab.tokens import MemberVocabulary
-
-Share = tuple[str, ...]  # whose sequence it is, the outermost level first; see `executors.fair_queue`
-LOCAL: Share = ("local",)  # of whoever started the program: the command line, the library
-BACKGROUND: Share = ("background",)  # of what a server does for itself; it waits for all others
-
-
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class Sequence:
-    """One context inside one model. `slot` and `ids` belong to whoever owns the model; other threads only look at them.
-
-    Attributes:
-        prompt: what it was opened with.
-        ids: in the model's KV cache.
-        fixed_chunk_prompt_len: length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`).
-        namespace: sequences of one namespace continue from each other; empty = it shares nothing.
-        waits_for: the sequence whose prefill it waits for, to continue from it.
-    """
-
-    slot: int  # the model's own handle
-    prompt: tuple[int, ...] = ()
-    ids: tuple[int, ...] = ()
-    fixed_chunk_prompt_len: int | None = None
-    share: Share = BACKGROUND
-    timeout_s: float = 120.0  # of a step that waits for its reads
-    stopped: threading.Event = field(default_factory=threading.Event)  # nobody waits for its reads any more
-    namespace: str = ""
-    waits_for: Sequence | None = None
-
-    @property
-    def progress(self) -> int:
-        """Changes while what it waits for is computed. Safe to read from any thread."""
-        waits_for = self.waits_for
-        return len(self.ids) + (len(waits_for.ids) if waits_for else 0)
-
-
-def num_common(ids: tuple[int, ...], others: tuple[int, ...]) -> int:
-    """Length of the common prefix, found by comparing slices: a loop over a long context would take a millisecond."""
-    low, high = 0, min(len(ids), len(others))
-    if ids[:high] == others[:high]:
-        return high
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if ids[low:middle] == others[low:middle] else (low, middle - 1)
-    return low
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardRequest:
-    """Make a sequence's KV cache hold exactly `ids`, and give the logits after each of the last `num_logits` of them.
-
-    A value: it does not say what the cache holds so far. `num_logits` is at least 1 and at most the number of ids.
-    `with_logs` asks for exact log-probabilities too; models ignore it.
-    """
-
-    sequence: Sequence
-    ids: tuple[int, ...]
-    num_logits: int = 1
-    with_logs: bool = False
-
-    @property
-    def start(self) -> int:
-        """Number of ids that are computed, once the model has taken the request."""
-        return len(self.sequence.ids)
-
-    @property
-    def uncomputed(self) -> tuple[int, ...]:
-        """The ids after them."""
-        return self.ids[len(self.sequence.ids) :]
-
-    @property
-    def num_uncomputed(self) -> int:
-        """Their number; before the model has taken the request, a guess."""
-        return max(self.num_logits, len(self.ids) - len(self.sequence.ids))
-
-    def chunk(self, num_ids: int, num_logits: int = 1) -> ForwardRequest:
-        """The request for the next `num_ids` ids alone."""
-        return ForwardRequest(self.sequence, self.ids[: len(self.sequence.ids) + num_ids], num_logits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +132,13 @@ class Model(ABC):
         """
         return encode_fragments(self.chat.fragments(messages), self.vocabulary.encode, self.encode_control)
 
-    def new_sequence(self) -> Sequence:
+    def new_sequence(self) -> KVSequence:
         """An empty sequence. Raises MemberError if no more can be held."""
         if not self._free_slots:
             raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
         slot = heappop(self._free_slots)  # the lowest, since some back ends compute adjacent slots together
         self._num_cached[slot] = 0
-        return Sequence(slot)
+        return KVSequence(slot)
 
     def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
         """Compute what the requests ask for in one forward pass.
@@ -256,13 +179,13 @@ class Model(ABC):
             sequence.ids = sequence.ids[:num_kept]
         return len(request.ids) - len(sequence.ids)
 
-    def check_length(self, ids: SequenceOf[int]) -> None:
+    def check_length(self, ids: Sequence[int]) -> None:
         """Raises MemberError if a sequence is longer than the context."""
         if len(ids) > self.context_length:
             what = f"{len(ids):,} tokens do not fit its context of {self.context_length:,}"
             raise MemberError(self.name, "context", what)
 
-    def fixed_chunk(self, sequence: Sequence) -> int:
+    def fixed_chunk(self, sequence: KVSequence) -> int:
         """Size of a sequence's next fixed chunk.
 
         Fixed chunks do not depend on load or caches: `chunk_size` ids of the prompt at a time, counted from its first
@@ -280,12 +203,12 @@ class Model(ABC):
         if self.num_threads and torch.get_num_threads() != self.num_threads:
             torch.set_num_threads(self.num_threads)
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
+    def rewind(self, sequence: KVSequence, length: int) -> None:
         """Keep only the first `length` ids."""
         sequence.ids = sequence.ids[:length]
         self._drop_stale(sequence)
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         """A new sequence with the same cache. Raises MemberError if no more can be held."""
         forked = self.new_sequence()
         try:
@@ -298,13 +221,13 @@ class Model(ABC):
         forked.fixed_chunk_prompt_len = sequence.fixed_chunk_prompt_len
         return forked
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         """Free the sequence's memory. The sequence must not be used afterwards."""
         self.truncate(sequence.slot, 0)
         del self._num_cached[sequence.slot]
         heappush(self._free_slots, sequence.slot)
 
-    def _drop_stale(self, sequence: Sequence) -> None:
+    def _drop_stale(self, sequence: KVSequence) -> None:
         """Drop ids from the cache that the sequence no longer has, or of which only a part was computed."""
         if self._num_cached[sequence.slot] > len(sequence.ids):
             self.truncate(sequence.slot, len(sequence.ids))

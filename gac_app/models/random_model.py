@@ -10,7 +10,8 @@ from collections import defaultdict
 
 import torch
 
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
+from gac_app.models.sequence import ForwardRequest
 from gac_app.vocab.tokens import MemberVocabulary, bytes_of
 
 _WORDS = (

@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _DummyDeviceGuard
 
-from gac_app.models.base import ForwardRequest
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import ForwardRequest
 
 KIND = "privateuseone"  # the one kind that torch lets a program add
 

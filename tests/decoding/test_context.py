@@ -16,8 +16,8 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.models.base import LOCAL, ForwardRequest
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import LOCAL, ForwardRequest
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys

@@ -20,7 +20,7 @@ from gac_app.decoding.rules import CombineRule, combine_rules
 from gac_app.decoding.speculation.draft_costs import DraftCosts
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import ForwardRequest
+from gac_app.models.sequence import ForwardRequest
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys

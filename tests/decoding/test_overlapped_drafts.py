@@ -21,7 +21,8 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.speculation import overlapped
 from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
+from gac_app.models.sequence import ForwardRequest
 from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts, twins
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of

@@ -19,7 +19,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, ForwardRequest
+from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make

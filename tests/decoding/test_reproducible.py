@@ -18,9 +18,9 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import Candidate, FinishedEvent, MemberTrace, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, ForwardRequest, Sequence
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
 from tests.fakes import after, ensemble_of, mapping_of, probs_of
 
 PROMPTS = ["a token and a word", "all we can model from this, and not one answer by the vote together", "by"]
@@ -55,7 +55,7 @@ class RoundingModel(RandomModel):
             found.append(logits_NV + 1e-3 * digest[0] * torch.arange(logits_NV.shape[1]) / logits_NV.shape[1])
         return found
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         forked = super().fork(sequence)
         self._marks[forked.slot] = list(self._marks.get(sequence.slot, []))
         return forked

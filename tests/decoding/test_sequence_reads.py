@@ -18,7 +18,7 @@ from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT
-from gac_app.models.base import LOCAL, ForwardRequest, Sequence, Share
+from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence, Share
 from tests.fakes import FakeModel, Fault, mapping_of
 
 CONTEXT_LENGTH, MAX_SEQUENCES = 40, 4
@@ -34,19 +34,19 @@ class ByHand(InlineMember):
         super().__init__(model, mapping_of(model))
         self.scheduler = BatchScheduler(model, self.mapping)
 
-    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        return Sequence(NO_SLOT, tuple(ids), share=share, namespace=namespace)
+    def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
+        return KVSequence(NO_SLOT, tuple(ids), share=share, namespace=namespace)
 
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
         command = ReadCommand(request, Future())
         self.scheduler.add(command)
         return command.future
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         self.scheduler.finish(sequence)
         return self.scheduler.prefix_cache.fork(sequence)
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         self.scheduler.drop(sequence)
         self.scheduler.prefix_cache.free(sequence)
 

@@ -23,8 +23,8 @@ from gac_app.decoding.rules.gate import make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.speculation import Drafter
-from gac_app.models.base import LOCAL, ForwardRequest
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.executors.fair_queue import ReadCommand
-from gac_app.models.base import BACKGROUND, LOCAL, ForwardRequest, Sequence
+from gac_app.models.sequence import BACKGROUND, LOCAL, ForwardRequest, KVSequence
 from tests.fakes import FakeModel, after, mapping_of
 
 LONG = "the model votes again and again, " * 3
@@ -41,14 +40,14 @@ class Desk:
         self.model.chunk_size = 4
         self.scheduler = BatchScheduler(self.model, mapping_of(self.model))
 
-    def open(self, text: str, *share: str) -> Sequence:
+    def open(self, text: str, *share: str) -> KVSequence:
         sequence = self.model.new_sequence()
         sequence.share = share or LOCAL
         sequence.prompt = tuple(self.model.encode_raw(text))
         return sequence
 
     def ask(
-        self, sequence: Sequence, ids: SequenceOf[int] = (), num_logits: int = 1, *, is_background: bool = False
+        self, sequence: KVSequence, ids: Sequence[int] = (), num_logits: int = 1, *, is_background: bool = False
     ) -> Future[ReadResult]:
         """Ask for these ids after those read before, or after the prompt."""
         sequence.share = BACKGROUND if is_background else sequence.share
@@ -56,7 +55,7 @@ class Desk:
         self.scheduler.add(command)
         return command.future
 
-    def read_together(self, sequences: list[Sequence], seconds: dict[int, float]) -> None:
+    def read_together(self, sequences: list[KVSequence], seconds: dict[int, float]) -> None:
         """Read what is pending, and let passes over so many sequences have taken so long."""
         for sequence in sequences:
             self.ask(sequence)

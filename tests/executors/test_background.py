@@ -12,7 +12,7 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import batch_scheduler, fair_queue
 from gac_app.executors.members import in_background
-from gac_app.models.base import BACKGROUND
+from gac_app.models.sequence import BACKGROUND
 from tests.executors.desk import LONG, Desk
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 

@@ -12,7 +12,7 @@ from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.executors import batch_scheduler
 from gac_app.executors.batch_scheduler import MAX_WAIT_S
-from gac_app.models.base import LOCAL
+from gac_app.models.sequence import LOCAL
 from gac_app.vocab.mapping import VocabMapping
 from tests.executors.desk import LONG, Desk
 from tests.fakes import FakeModel, Fault, after, mapping_of, probs_of

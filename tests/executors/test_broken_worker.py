@@ -11,7 +11,7 @@ import torch
 from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, ForwardRequest, Sequence
+from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
 from tests.fakes import WAIT_S, FakeModel, Fault, after, mapping_of
 from tests.services.house import until
 
@@ -33,7 +33,7 @@ class BreakingModel(FakeModel):
             raise self.error
         return logits_NV
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         if not self.can_free:
             raise Ends
         super().free(sequence)
@@ -56,7 +56,7 @@ def member(model: BreakingModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Th
     member.close()
 
 
-def open_text(member: ThreadMember, text: str) -> Sequence:
+def open_text(member: ThreadMember, text: str) -> KVSequence:
     return member.open(member.encode(text), LOCAL)
 
 

@@ -13,7 +13,7 @@ from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors import batch_computer, batch_scheduler
 from gac_app.executors.fair_queue import PRESENT_S, FairQueue, ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT
-from gac_app.models.base import BACKGROUND, ForwardRequest, Sequence, Share
+from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Share
 from tests.executors.desk import LONG, Desk
 from tests.fakes import probs_of
 
@@ -36,19 +36,19 @@ class Town:
         self.desk = Desk(self._passes)
         self.served: Counter[str] = Counter()  # steps by browser
         self.longest = 0  # ids of a pass
-        self._held: list[Sequence] = []
+        self._held: list[KVSequence] = []
 
     def _passes(self, num_ids: int) -> None:
         self.clock.now_s += ID_S * num_ids
         self.longest = max(self.longest, num_ids)
 
-    def begin(self, *share: str, text: str = "x") -> Sequence:
+    def begin(self, *share: str, text: str = "x") -> KVSequence:
         sequence = self.desk.open(text, *share)
         self._held.append(sequence)  # the scheduler knows sequences by identity until they are dropped
         self.desk.ask(sequence)
         return sequence
 
-    def step(self, sequences: list[Sequence]) -> None:
+    def step(self, sequences: list[KVSequence]) -> None:
         """A round, after which those who have been served ask again."""
         waiting = {id(command.sequence) for command in self.desk.scheduler._asked}
         for sequence in sequences:
@@ -66,7 +66,7 @@ def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
     return Town(clock)
 
 
-def rounds(town: Town, sequences: list[Sequence], number: int) -> Counter[str]:
+def rounds(town: Town, sequences: list[KVSequence], number: int) -> Counter[str]:
     for _ in range(3):
         town.step(sequences)
     town.served.clear()
@@ -201,7 +201,7 @@ def test_what_a_read_gives_does_not_depend_on_shares() -> None:
 def test_nothing_is_kept_of_who_has_left() -> None:
     clock = Clock()
     queue = FairQueue(clock.monotonic)
-    sequences = [Sequence(number, share=(f"mill {number}",)) for number in range(3)]
+    sequences = [KVSequence(number, share=(f"mill {number}",)) for number in range(3)]
     for sequence in sequences:
         command = ReadCommand(ForwardRequest(sequence, (1,)), Future())
         for _ in range(2):
@@ -219,7 +219,9 @@ def test_nothing_is_kept_of_who_has_left() -> None:
 
 def test_a_new_browser_starts_level_with_its_neighbours() -> None:
     queue = FairQueue(Clock().monotonic)
-    old, new = (ReadCommand(ForwardRequest(Sequence(0, share=(MILL, name)), (1,)), Future()) for name in ("old", "new"))
+    old, new = (
+        ReadCommand(ForwardRequest(KVSequence(0, share=(MILL, name)), (1,)), Future()) for name in ("old", "new")
+    )
     queue.add(old)
     queue.account([old], 5.0)
     queue.add(new)
@@ -230,7 +232,7 @@ def test_a_new_browser_starts_level_with_its_neighbours() -> None:
 
 def test_a_pass_is_shared_and_a_newcomer_has_the_least() -> None:
     queue = FairQueue(Clock().monotonic)
-    requests = [ForwardRequest(Sequence(0, share=(name,)), (1,)) for name in ("1", "2", "3", "new")]
+    requests = [ForwardRequest(KVSequence(0, share=(name,)), (1,)) for name in ("1", "2", "3", "new")]
     one, two, three, new = (ReadCommand(request, Future()) for request in requests)
     for command in (one, two, three):
         queue.add(command)
@@ -269,7 +271,7 @@ def test_who_reads_nothing_for_a_while_holds_nobody_back(town: Town) -> None:
 
 def test_who_waits_for_a_resting_prompt_of_its_own_rests(town: Town) -> None:
     """Or the worker would go round and round without reading anything."""
-    prompts = [Sequence(NO_SLOT, tuple(town.desk.model.encode_raw(LONG)), namespace="talk") for _ in range(2)]
+    prompts = [KVSequence(NO_SLOT, tuple(town.desk.model.encode_raw(LONG)), namespace="talk") for _ in range(2)]
     for prompt in prompts:
         prompt.share = (MILL, "m")
     asked = [town.desk.ask(prompt) for prompt in prompts]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 import pytest
@@ -16,8 +15,8 @@ from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.errors import MemberError
 from gac_app.executors.prefix_cache import MAX_KEPT, MIN_SHARED, Kept, chat_prefix_of
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, ForwardRequest, Sequence
 from gac_app.models.message import Message
+from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.fakes import WAIT_S, FakeModel, Fault, after, probs_of
@@ -63,14 +62,14 @@ class Desk:
         union = UnionVocabulary.build([model.vocabulary])
         self.member = ThreadMember(model, VocabMapping(model.vocabulary, union))
 
-    def read(self, sequence: Sequence, ids: SequenceOf[int] = ()) -> ReadResult:
+    def read(self, sequence: KVSequence, ids: Sequence[int] = ()) -> ReadResult:
         return self.member.read(after(sequence, ids)).result(WAIT_S)
 
-    def opened(self, ids: list[int], namespace: str = NAMESPACE) -> tuple[Sequence, ReadResult]:
+    def opened(self, ids: list[int], namespace: str = NAMESPACE) -> tuple[KVSequence, ReadResult]:
         sequence = self.member.open(ids, LOCAL, namespace)
         return sequence, self.read(sequence)
 
-    def fail(self, sequence: Sequence) -> None:
+    def fail(self, sequence: KVSequence) -> None:
         """Let a pass of this sequence fail."""
         self.model.fault = Fault("nan")
         with pytest.raises(MemberError):
@@ -326,9 +325,9 @@ def test_a_prompt_that_is_the_chat_prefix_is_read_whole(opened: Desk) -> None:
 def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy may hold all that the other one has read."""
     held = [opened.opened([*PROMPT, *[90] * more], f"visitor {more}")[0] for more in (2, 1, 3)]
-    copied, real = list[Sequence](), opened.model.fork
+    copied, real = list[KVSequence](), opened.model.fork
 
-    def fork(sequence: Sequence) -> Sequence:
+    def fork(sequence: KVSequence) -> KVSequence:
         copied.append(sequence)
         return real(sequence)
 
@@ -382,7 +381,7 @@ def test_any_course_gives_what_a_fresh_sequence_gives(
     plan: list[tuple[int, str, int]],
 ) -> None:
     desk = Desk(CountingModel("a", 1, max_sequences=6))
-    held: dict[int, Sequence] = {}
+    held: dict[int, KVSequence] = {}
     waiting: list[tuple[list[int], Future[ReadResult]]] = []
     for place, act, number in plan:
         sequence = held.get(place)

@@ -20,10 +20,10 @@ from gac_app.executors import remote
 from gac_app.executors.members import in_background, new_member
 from gac_app.executors.remote import RemoteMember
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, ForwardRequest, Sequence
 from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.engine import TopLogprobs
 from gac_app.models.remote.model import RemoteModel
+from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of, probs_of
 
 TEXT = "the token of a model"
@@ -50,7 +50,7 @@ class FarModel(FakeModel, RemoteModel):
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [TopLogprobs(ids, logprobs, logprobs[-1]) for ids, logprobs in pairs]
 
-    def ask(self, sequence: Sequence, ids: list[int], num: int) -> TopLogprobs:
+    def ask(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
         self.is_hanging.set()
         self.released.wait(WAIT_S)
         raise MemberError(self.name, "exception", "planned")
@@ -84,7 +84,7 @@ def test_sequences_are_asked_at_once(model: FarModel, member: RemoteMember) -> N
         assert sequence.ids == sequence.prompt
 
 
-Hanging = tuple[Sequence, Future[ReadResult]]
+Hanging = tuple[KVSequence, Future[ReadResult]]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import LOCAL, Sequence
+from gac_app.models.sequence import LOCAL, KVSequence
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, after, mapping_of, probs_of
 
 Make = Callable[[FakeModel], ThreadMember]
@@ -40,7 +40,7 @@ def make() -> Iterator[Make]:
         member.close()
 
 
-def open_text(member: ThreadMember | InlineMember, text: str) -> Sequence:
+def open_text(member: ThreadMember | InlineMember, text: str) -> KVSequence:
     return member.open(member.encode(text), LOCAL)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
+from gac_app.models.sequence import ForwardRequest
 from tests.models.loopback import Answer, serving
 
 NAME = "tiny"

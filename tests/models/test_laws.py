@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
 from gac_app.executors.hosted import HostedRandom
-from gac_app.models.base import ForwardRequest, Model, Sequence, num_common
+from gac_app.models.base import Model
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import ForwardRequest, KVSequence, num_common
 from gac_app.vocab.decoders import HARD_STRINGS
 from gac_app.vocab.tokens import MemberVocabulary
 from tests.executors.flaky_host import FlakyHost
@@ -139,17 +140,17 @@ class Sequences:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._open: list[Sequence] = []
+        self._open: list[KVSequence] = []
 
-    def new(self) -> Sequence:
+    def new(self) -> KVSequence:
         self._open.append(self._model.new_sequence())
         return self._open[-1]
 
-    def fork(self, sequence: Sequence) -> Sequence:
+    def fork(self, sequence: KVSequence) -> KVSequence:
         self._open.append(self._model.fork(sequence))
         return self._open[-1]
 
-    def read(self, sequence: Sequence, ids: tuple[int, ...], num_logits: int = 1) -> torch.Tensor:
+    def read(self, sequence: KVSequence, ids: tuple[int, ...], num_logits: int = 1) -> torch.Tensor:
         """Distributions after the last ids, which follow those read before, cloned: they outlive the next read."""
         return self._model.read([after(sequence, ids, num_logits)])[0].softmax(1).clone()
 
@@ -159,7 +160,7 @@ class Sequences:
         self.free(sequence)
         return probs_NV
 
-    def free(self, sequence: Sequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         self._open.remove(sequence)
         self._model.free(sequence)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gac_app.models.base import ForwardRequest, Sequence
 from gac_app.models.llama_cpp.model import _chunks
+from gac_app.models.sequence import ForwardRequest, KVSequence
 
 
 def request(slot: int, ids: tuple[int, ...], num_computed: int = 0) -> ForwardRequest:
-    return ForwardRequest(Sequence(slot, ids=ids[:num_computed]), ids)
+    return ForwardRequest(KVSequence(slot, ids=ids[:num_computed]), ids)
 
 
 def slots_of(*requests: ForwardRequest, batch_tokens: int = 512) -> list[list[int]]:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gac_app.models.base import ModelFacts, Sequence
+from gac_app.models.base import ModelFacts
 from gac_app.models.llama_cpp import model as llama_cpp_model
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
+from gac_app.models.sequence import KVSequence
 from gac_app.vocab.decoders import HARD_STRINGS
 from tests.fakes import after
 from tests.models import tiny
@@ -42,7 +43,7 @@ def small(gguf: Path) -> Iterator[LlamaCppModel]:
         yield model
 
 
-def read(model: LlamaCppModel, sequence: Sequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
+def read(model: LlamaCppModel, sequence: KVSequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
     return model.read([after(sequence, ids, num_logits)])[0].softmax(1).clone()
 
 
@@ -100,7 +101,7 @@ def test_the_files_facts_are_told(directory: Path, tmp_path: Path) -> None:
 
 
 def test_what_else_is_in_the_cache_changes_no_bit(gguf: Path) -> None:
-    def steps(model: LlamaCppModel, others: list[Sequence]) -> list[torch.Tensor]:
+    def steps(model: LlamaCppModel, others: list[KVSequence]) -> list[torch.Tensor]:
         sequence = model.new_sequence()
         found = [read(model, sequence, [40, 41, 42, 43, 44])]
         for token_id in range(50, 60):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import Model, Sequence
+from gac_app.models.base import Model
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import layers as onnx_memory
@@ -26,6 +26,7 @@ from gac_app.models.onnx.layers import Chunk, OnnxLayers
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import compare_logits, distance
+from gac_app.models.sequence import KVSequence
 from tests.fakes import after
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
@@ -56,7 +57,7 @@ def load(gguf: Path, directory: Path) -> OnnxModel:
     return OnnxModel("tiny", (gguf, directory), context_length=200, max_sequences=4)
 
 
-def read(model: Model, sequence: Sequence, ids: list[int], num_logits: int | None = None) -> np.ndarray[Any, Any]:
+def read(model: Model, sequence: KVSequence, ids: list[int], num_logits: int | None = None) -> np.ndarray[Any, Any]:
     return model.read([after(sequence, ids, num_logits or len(ids))])[0].numpy().copy()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gac_app.models.base import ForwardRequest, Model
+from gac_app.models.base import Model
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import graph, trial
@@ -20,6 +20,7 @@ from gac_app.models.onnx.layout import Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import INVARIANT, compare_logits, is_batch_invariant, is_chunk_invariant, judge_times
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import ForwardRequest
 from tests.models.tiny_gguf import save_random_gguf
 
 WINDOW = 80  # the texts' first 42 ids lie within it

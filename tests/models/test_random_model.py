@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from gac_app.models.base import Sequence
 from gac_app.models.random_model import RandomModel, make_vocabulary
+from gac_app.models.sequence import KVSequence
 from tests.fakes import after
 
 _PRINT_ARGMAX = """
@@ -67,5 +67,5 @@ def test_fixed_chunks_are_counted_from_the_first_id(fixed_chunk_prompt_len: int 
     model.chunk_size = 4
     for start, size in sizes.items():
         assert (
-            model.fixed_chunk(Sequence(0, ids=(1,) * start, fixed_chunk_prompt_len=fixed_chunk_prompt_len)) == size
+            model.fixed_chunk(KVSequence(0, ids=(1,) * start, fixed_chunk_prompt_len=fixed_chunk_prompt_len)) == size
         ), start

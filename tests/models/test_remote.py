@@ -19,9 +19,10 @@ from gac_app.errors import MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import Model, Sequence
+from gac_app.models.base import Model
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.remote.model import MOST_UNKNOWN, RemoteModel, load_remote
+from gac_app.models.sequence import KVSequence
 from gac_app.models.sources import resolve
 from gac_app.services.members import Members, MemberState
 from tests.fakes import after
@@ -31,7 +32,7 @@ from tests.models.fake_inference import KEY, NAME, FakeInference, served
 
 APIS = ["llama-server", "vllm", "sglang"]
 TEXT = "The capital of France is"
-STEP = Sequence(0)
+STEP = KVSequence(0)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +184,7 @@ def test_a_step_waits_for_a_busy_server_while_it_can(
     is_date: bool, is_stopped: bool, directory: Path, url: str, fake: FakeInference
 ) -> None:
     after = formatdate(time.time() + 3600, usegmt=True) if is_date else "3600"
-    step = Sequence(0, timeout_s=7200 if is_stopped else 60)
+    step = KVSequence(0, timeout_s=7200 if is_stopped else 60)
     if is_stopped:
         step.stopped.set()
     with closing(load(member_of(directory, url))) as model:

@@ -13,9 +13,9 @@ import torch
 
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import Sequence
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
+from gac_app.models.sequence import KVSequence
 from tests.fakes import after
 from tests.models import tiny
 from tests.models.conftest import load_directory
@@ -29,7 +29,7 @@ def model(request: pytest.FixtureRequest) -> TransformersModel:
     return found
 
 
-def read(model: TransformersModel, sequence: Sequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
+def read(model: TransformersModel, sequence: KVSequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
     return model.read([after(sequence, ids, num_logits)])[0]
 
 

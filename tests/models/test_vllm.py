@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from gac_app.errors import ConfigError, MemberError, ModelLoadError
 from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import ForwardRequest, Sequence
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.remote import vllm as vllm_member
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.remote.vllm import arguments_of, load_vllm
+from gac_app.models.sequence import ForwardRequest, KVSequence
 from gac_app.models.sources import resolve
 from tests.fakes import WAIT_S, after
 from tests.models import tiny
@@ -54,12 +53,12 @@ def load(source: Path, **options: object) -> RemoteModel:
     return load_vllm(LoadRequest(member, lambda: resolve(member, Path("unused"), lambda _: None), "cpu", 1, Path()))
 
 
-def told(model: RemoteModel, sequence: Sequence, ids: list[int], num_logits: int = 1) -> list[int]:
+def told(model: RemoteModel, sequence: KVSequence, ids: list[int], num_logits: int = 1) -> list[int]:
     """The likeliest token after each of the last ids, of which these are new."""
     return [top.ids[0] for top in model.tell(after(sequence, ids, num_logits))]
 
 
-def expected(llama: TransformersModel, ids: SequenceOf[int], num_logits: int = 1) -> list[int]:
+def expected(llama: TransformersModel, ids: Sequence[int], num_logits: int = 1) -> list[int]:
     sequence = llama.new_sequence()
     [logits_NV] = llama.read([after(sequence, ids, num_logits)])
     llama.free(sequence)
@@ -69,7 +68,7 @@ def expected(llama: TransformersModel, ids: SequenceOf[int], num_logits: int = 1
 def test_all_tokens_give_the_model_itself(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     assert model.engine == "vLLM fake cpu"
     assert model.context_length == 511, "vLLM wants room for a token of its own"
-    top = model.ask(Sequence(0), IDS, len(model.vocabulary))
+    top = model.ask(KVSequence(0), IDS, len(model.vocabulary))
     sequence = llama.new_sequence()
     [logits_NV] = llama.read([after(sequence, IDS)])
     llama.free(sequence)

@@ -8,9 +8,10 @@ import pytest
 
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
-from gac_app.models.base import LOCAL, ModelFacts
+from gac_app.models.base import ModelFacts
 from gac_app.models.chat import ChatFormat
 from gac_app.models.random_model import RandomModel
+from gac_app.models.sequence import LOCAL
 from gac_app.models.sources import Progress
 from gac_app.services.members import Members, MemberState, Phase, facts_of, namespace_of
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of

@@ -15,8 +15,7 @@ Shape suffix: `U` the union vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -131,7 +130,7 @@ class Covers:
         self.live.append(Cover(self._child(before), ended_weight / total))
         return self.last
 
-    def leap(self, piece: bytes, likely: SequenceOf[bytes] | None = None) -> bytes:
+    def leap(self, piece: bytes, likely: Sequence[bytes] | None = None) -> bytes:
         """Append a `piece` that was written while the member was not asked, spelt as its tokeniser would.
 
         The last two boundaries of that spelling remain. Only the last remains if none of the `likely` next pieces could
@@ -191,7 +190,7 @@ class Covers:
         lengths = (cover.boundary.num_ids + len(self.text) - cover.boundary.end for cover in self.live)
         return max(lengths) + num_more <= max_ids  # a byte takes at most one id
 
-    def learn(self, distributions: SequenceOf[TokenDistribution]) -> None:
+    def learn(self, distributions: Sequence[TokenDistribution]) -> None:
         """Take the distributions of the unread boundaries."""
         unread = [cover for cover in self.live if cover.distribution is None]
         for cover, distribution in zip(unread, distributions, strict=True):

@@ -11,7 +11,7 @@ from gac_app.decoding.contexts.sequence_reads import IdsN, SampleFn, SequenceRea
 from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
-from gac_app.models.base import Sequence
+from gac_app.models.sequence import KVSequence
 from gac_app.vocab.union import IdsV
 
 
@@ -48,7 +48,7 @@ class MemberContext:
     def __init__(
         self,
         member: Member,
-        sequence: Sequence,
+        sequence: KVSequence,
         *,
         is_aligned: bool = False,
         num_greedy: int = 0,

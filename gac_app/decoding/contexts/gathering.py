@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -27,7 +26,7 @@ class _Wait:
         timeout_s: for which a member may read nothing while it is waited for.
     """
 
-    def __init__(self, timeout_s: float, stopped: threading.Event, asked: SequenceOf[MemberContext]) -> None:
+    def __init__(self, timeout_s: float, stopped: threading.Event, asked: Sequence[MemberContext]) -> None:
         self._timeout_s, self._stopped, self._asked = timeout_s, stopped, asked
         self._progress = dict.fromkeys(asked, -1)
         self._seen_at = dict.fromkeys(asked, 0.0)  # when it last was another one
@@ -57,7 +56,7 @@ def gather(
     contexts: Iterable[MemberContext],
     timeout_s: float,
     stopped: threading.Event,
-    idle: SequenceOf[MemberContext],
+    idle: Sequence[MemberContext],
     meanwhile: Callable[[Iterable[str]], None],
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
     """Ask all `contexts` at once. Returns their steps by member name, and the errors.

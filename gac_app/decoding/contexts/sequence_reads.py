@@ -13,7 +13,7 @@ from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.errors import GacError
-from gac_app.models.base import ForwardRequest, Sequence
+from gac_app.models.sequence import ForwardRequest, KVSequence
 
 IdsN = tuple[int, ...]  # the member's own, after the prompt
 _MAX_KNOWN = 32  # distributions; each may take a megabyte
@@ -60,7 +60,7 @@ class SequenceReads:
 
     new_sample: Callable[[], SampleFn] | None = None
 
-    def __init__(self, member: Member, sequence: Sequence, num_greedy: int = 0) -> None:
+    def __init__(self, member: Member, sequence: KVSequence, num_greedy: int = 0) -> None:
         self.member, self.sequence, self.num_greedy = member, sequence, num_greedy
         self.max_ids = member.model.context_length - len(sequence.prompt)
         self.usage = MemberUsage()

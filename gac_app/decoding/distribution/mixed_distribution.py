@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -25,7 +24,7 @@ class MixedDistribution(TokenDistribution):
         share: float,
         added: dict[int, float],
         partial_ids: dict[int, float],
-        parts: SequenceOf[TokenDistribution] = (),
+        parts: Sequence[TokenDistribution] = (),
     ) -> None:
         super().__init__(None, partial_ids, parts=[base, *parts])
         self._base, self._share, self._added = base, share, added

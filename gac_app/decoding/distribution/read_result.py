@@ -5,7 +5,7 @@ Shape suffixes: `N` positions, `V` the member's own vocabulary, `U` the union.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class ReadResult:
         seconds: of the forward pass, which other sequences may have shared.
     """
 
-    distributions: SequenceOf[TokenDistribution]
+    distributions: Sequence[TokenDistribution]
     num_read: int
     seconds: float = 0.0
 

@@ -9,8 +9,7 @@ Shape suffixes: `U` the union vocabulary, `C` a few of its ids, `B` ranges of th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
 from itertools import accumulate
@@ -53,7 +52,7 @@ class TokenDistribution:
         probs_U: torch.Tensor | None,
         partial_ids: dict[int, float] | None = None,
         log_probs_U: torch.Tensor | None = None,
-        parts: SequenceOf[TokenDistribution] = (),
+        parts: Sequence[TokenDistribution] = (),
     ) -> None:
         self.partial_ids = partial_ids or {}
         self._probs_U = probs_U
@@ -106,7 +105,7 @@ class TokenDistribution:
         """Ask for more of the likeliest tokens. Returns whether more are known now. Raises MemberError."""
         return False
 
-    def prefix_mass_bounds(self, ranges: SequenceOf[range]) -> tuple[BoundsB, BoundsB]:
+    def prefix_mass_bounds(self, ranges: Sequence[range]) -> tuple[BoundsB, BoundsB]:
         """Of each range of tokens: bounds on `ends_at` of its first, and on what goes on beyond that."""
         if self.is_whole or not ranges:
             ends_B, totals_B = np.array(self.prefix_masses(ranges)).reshape(-1, 2).T
@@ -258,13 +257,13 @@ class TokenDistribution:
         """The probability of a range of tokens, which may not be empty."""
         return self.prefix_masses([ids])[0][1]
 
-    def prefix_masses(self, ranges: SequenceOf[range]) -> list[PrefixMass]:
+    def prefix_masses(self, ranges: Sequence[range]) -> list[PrefixMass]:
         """The mass of each range of tokens; no range may be empty."""
         if new := [ids for ids in ranges if ids not in self._prefix_masses]:
             self._prefix_masses.update(zip(new, self._prefix_masses_of(new), strict=True))
         return [self._prefix_masses[ids] for ids in ranges]
 
-    def _prefix_masses_of(self, ranges: SequenceOf[range]) -> Iterator[PrefixMass]:
+    def _prefix_masses_of(self, ranges: Sequence[range]) -> Iterator[PrefixMass]:
         if not self.is_whole or self.device.type == "cpu":
             starts = _starts(ranges)
             values = np.concatenate([self.within(ids).numpy() for ids in ranges])
@@ -278,6 +277,6 @@ class TokenDistribution:
             yield prob - self.partial_ids.get(ids.start, 0.0), total
 
 
-def _starts(ranges: SequenceOf[range]) -> list[int]:
+def _starts(ranges: Sequence[range]) -> list[int]:
     """Where each range begins among the values of all, range after range."""
     return list(accumulate(map(len, ranges[:-1]), initial=0))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -201,9 +200,7 @@ class Stepper:
         for context in self.contexts.values():
             context.text.likely = likely
 
-    def _collect(
-        self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()
-    ) -> dict[str, MemberStep]:
+    def _collect(self, contexts: Sequence[MemberContext], idle: Sequence[MemberContext] = ()) -> dict[str, MemberStep]:
         """Ask these members. A member that fails is dropped if the settings say so; otherwise the session ends.
 
         Args:

@@ -31,7 +31,7 @@ from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, PromptForks, log_mean, log_sum
-from gac_app.models.base import Sequence
+from gac_app.models.sequence import KVSequence
 from gac_app.vocab.union import UnionVocabulary
 
 _IS_BOUNDARY = 0.9  # a place where a token ends with this probability is a boundary
@@ -63,7 +63,7 @@ class TextProbs:
 
 
 def read_text(
-    forks: PromptForks, member: Member, sequence: Sequence, text: bytes, gate: Gate, num_top: int
+    forks: PromptForks, member: Member, sequence: KVSequence, text: bytes, gate: Gate, num_top: int
 ) -> TextProbs:
     """Read `text` after the prompt of `sequence`.
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
@@ -25,7 +24,7 @@ from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
-from gac_app.models.base import ForwardRequest, Sequence, Share
+from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
@@ -72,14 +71,14 @@ class PromptForks:
     is_reproducible: bool = False
     stopped: threading.Event | None = None
     ids_at_once: int = IDS_AT_ONCE
-    _read: list[Sequence | None] = field(init=False, default_factory=list)  # None: there is nothing to continue from
+    _read: list[KVSequence | None] = field(init=False, default_factory=list)  # None: there is nothing to continue from
 
     @contextmanager
-    def sequences(self) -> Generator[list[Sequence], None, None]:
+    def sequences(self) -> Generator[list[KVSequence], None, None]:
         """A new sequence of each member for what follows the prompt, of which all but the last id is computed."""
         if not self._read:
             self._read_prompt()
-        forked: list[Sequence] = []
+        forked: list[KVSequence] = []
         try:
             for member, own, sequence in zip(self.members, self.ids, self._read, strict=True):
                 if sequence:
@@ -92,7 +91,7 @@ class PromptForks:
             for member, sequence in zip(self.members, forked, strict=False):
                 member.free(sequence)
 
-    def _open(self, member: Member, ids: list[int]) -> Sequence:
+    def _open(self, member: Member, ids: list[int]) -> KVSequence:
         return member.open(ids, self.share, self.namespace, is_reproducible=self.is_reproducible)
 
     def _read_prompt(self) -> None:
@@ -105,7 +104,7 @@ class PromptForks:
             self._awaited(member, sequence, result)
 
     def parts(
-        self, member: Member, sequence: Sequence, pieces: SequenceOf[SequenceOf[int]]
+        self, member: Member, sequence: KVSequence, pieces: Sequence[Sequence[int]]
     ) -> Iterator[list[TokenDistribution]]:
         """The member's distributions before each of some pieces of ids that follow the prompt, part by part: each part
         is read at once.
@@ -120,7 +119,7 @@ class PromptForks:
             yield [found[end] for end in ends]
             context = (*ids, *part[-1])
 
-    def _awaited(self, member: Member, sequence: Sequence, result: Future[ReadResult]) -> ReadResult:
+    def _awaited(self, member: Member, sequence: KVSequence, result: Future[ReadResult]) -> ReadResult:
         """Raises SessionStopped, or MemberError as `awaited`."""
         if self.stopped and self.stopped.is_set():
             result.cancel()
@@ -170,7 +169,7 @@ class PieceRead:
         return rules.combiner({name: self.distributions[name].probs_U for name in shares}, shares)
 
 
-def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], gate: Gate) -> Iterator[PieceRead]:
+def read_pieces(forks: PromptForks, pieces: Sequence[bytes], gate: Gate) -> Iterator[PieceRead]:
     """Read `pieces`, which are union tokens. Many are read at once, since they are known."""
     members, ids = forks.members, forks.members[0].mapping.union.ids
     fed = [[member.mapping.feed(ids[piece]) for piece in pieces] for member in members]

@@ -7,7 +7,7 @@ linear rule the probability of their bytes (see `bytes`), otherwise that of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 
@@ -34,7 +34,7 @@ class TokenScore:
     top: tuple[tuple[bytes, float], ...] = ()
 
 
-def score_ids(forks: PromptForks, ids: SequenceOf[int], num_top: int) -> list[TokenScore]:
+def score_ids(forks: PromptForks, ids: Sequence[int], num_top: int) -> list[TokenScore]:
     """A member's own ids.
 
     Args:
@@ -69,7 +69,7 @@ class TextScorer:
     mix: Mix
     num_top: int
 
-    def by_bytes(self, tokens: SequenceOf[bytes]) -> list[TokenScore]:
+    def by_bytes(self, tokens: Sequence[bytes]) -> list[TokenScore]:
         """By the probability of their bytes."""
         text = b"".join(tokens)
         found = read_by_all(self.forks, text, self.mix.gate, num_top=_NUM_OF_EACH if self.num_top else 0)
@@ -104,7 +104,7 @@ class TextScorer:
         best = sorted((others | {token: log_prob}).items(), key=lambda item: -item[1])
         return tuple(best[: self.num_top])
 
-    def by_tokens(self, tokens: SequenceOf[bytes]) -> list[TokenScore]:
+    def by_tokens(self, tokens: Sequence[bytes]) -> list[TokenScore]:
         """By their own probability."""
         union, rules, scores = self.forks.members[0].mapping.union, self.mix.rules(), list[TokenScore]()
         for piece in read_pieces(self.forks, tokens, self.mix.gate):
@@ -119,7 +119,7 @@ class TextScorer:
         return scores
 
 
-def _log_probs(parts: SequenceOf[Segment]) -> list[float]:
+def _log_probs(parts: Sequence[Segment]) -> list[float]:
     """Of the first bytes of a text, by their number."""
     log_probs = [0.0]
     for part in parts:

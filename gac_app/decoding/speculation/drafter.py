@@ -8,8 +8,7 @@ chooses one. The drafter here does not draft.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gac_app.decoding.contexts import MemberContext, gather
@@ -43,12 +42,12 @@ class Drafter:
         alive: the contexts of all members that have not failed, by name, the gate first.
     """
 
-    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules) -> None:
+    def __init__(self, contexts: Sequence[MemberContext], rules: AnswerRules) -> None:
         self.alive = {context.name: context for context in contexts}
         self._rules = rules
         self._draft: list[DraftToken] = []
 
-    def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
+    def begin_step(self, first: Sequence[MemberContext], others: Sequence[MemberContext], num_left: int) -> None:
         """A step begins: `first` are asked, then maybe the `others`.
 
         Args:
@@ -56,7 +55,7 @@ class Drafter:
                 be forced.
         """
 
-    def gather(self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()) -> Gathered:
+    def gather(self, contexts: Sequence[MemberContext], idle: Sequence[MemberContext] = ()) -> Gathered:
         """The steps of these members, by name, and what failed.
 
         Args:

@@ -20,8 +20,7 @@ they would without a draft.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gac_app.decoding.contexts import MemberContext
@@ -39,7 +38,7 @@ class InTurnDrafter(Drafter):
         costs: measured costs and acceptance, shared with other sessions.
     """
 
-    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, costs: DraftCosts) -> None:
+    def __init__(self, contexts: Sequence[MemberContext], rules: AnswerRules, costs: DraftCosts) -> None:
         super().__init__(contexts, rules)
         self._union = contexts[0].member.mapping.union
         self._sampler = rules.sampler  # a copy of it, which chooses draft tokens
@@ -65,7 +64,7 @@ class InTurnDrafter(Drafter):
             self._rules.settings.speculation == "on" or self._costs.is_worth_drafting()
         )
 
-    def gather(self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()) -> Gathered:
+    def gather(self, contexts: Sequence[MemberContext], idle: Sequence[MemberContext] = ()) -> Gathered:
         """See `Drafter`; more may be read than the step needs. `idle` is not used."""
         drafter = self._drafting
         self._step.is_verified |= any(context is not drafter for context in contexts)

@@ -12,8 +12,7 @@ the same bits as two passes, so drafts do not change the answer. No draft delays
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from gac_app.decoding.contexts import MemberContext, SampleFn
@@ -36,7 +35,7 @@ class OverlappedDrafter(Drafter):
         costs: measured, shared with other sessions.
     """
 
-    def __init__(self, contexts: SequenceOf[MemberContext], rules: AnswerRules, costs: DraftCosts) -> None:
+    def __init__(self, contexts: Sequence[MemberContext], rules: AnswerRules, costs: DraftCosts) -> None:
         super().__init__(contexts, rules)
         self._costs, self._lookup = costs, PromptLookup(contexts[0].prompt_tokens)
         if not rules.settings.is_greedy:
@@ -47,7 +46,7 @@ class OverlappedDrafter(Drafter):
         self._can_offer = False
         self._answered: set[str] = set()  # those done with this step
 
-    def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
+    def begin_step(self, first: Sequence[MemberContext], others: Sequence[MemberContext], num_left: int) -> None:
         self._drafting, self._max_draft = None, min(_MAX_DRAFT, num_left)
         self._max_guess = min(MAX_GUESS, num_left - 1)
         self._answered.clear()
@@ -66,7 +65,7 @@ class OverlappedDrafter(Drafter):
                 self._drafting = fastest
                 fastest.max_draft = self._max_draft if is_idle else 0
 
-    def gather(self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()) -> Gathered:
+    def gather(self, contexts: Sequence[MemberContext], idle: Sequence[MemberContext] = ()) -> Gathered:
         if contexts:
             self._meanwhile(())
         steps, errors = super().gather(contexts, idle)

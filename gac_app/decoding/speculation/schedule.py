@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gac_app.decoding.contexts import MemberContext
@@ -27,7 +26,7 @@ class Schedules:
         self._costs: defaultdict[tuple[str, ...], DraftCosts] = defaultdict(DraftCosts)
 
     def of(
-        self, members: SequenceOf[Member], settings: Settings, *, are_apart: bool, is_reproducible: bool
+        self, members: Sequence[Member], settings: Settings, *, are_apart: bool, is_reproducible: bool
     ) -> NewDrafter:
         """`auto` drafts only where the text stays the same, and in turn only where drafts cannot overlap.
 

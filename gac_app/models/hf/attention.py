@@ -9,7 +9,7 @@ Shape suffixes: `A` attention heads, `H` key-value heads, `N` positions, `D` a h
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -82,7 +82,7 @@ class Chunk:
     """
 
     cache: Any
-    ids: SequenceOf[int]
+    ids: Sequence[int]
     num_logits: int
     start: int = 0
     end: int = field(init=False)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.base import ForwardRequest
 from gac_app.models.hf.attention import Chunk
 from gac_app.models.hf.forward_passes import Cache, passes_for
 from gac_app.models.hf.tokenized import TokenizedModel
+from gac_app.models.sequence import ForwardRequest
 
 _REWINDABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 

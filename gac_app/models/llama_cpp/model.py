@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import ForwardRequest
 from gac_app.models.hardware import in_large_pages
 from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
 from gac_app.models.llama_cpp.library import load_weights
+from gac_app.models.sequence import ForwardRequest
 
 BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
 _CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to a multiple of it

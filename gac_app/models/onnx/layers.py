@@ -9,7 +9,7 @@ import math
 import mmap
 import os
 import sys
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Chunk:
 
     slot: int
     start: int
-    ids: SequenceOf[int]
+    ids: Sequence[int]
     num_logits: int = 1
 
     @property

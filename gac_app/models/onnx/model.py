@@ -12,9 +12,9 @@ from typing import Unpack
 import numpy as np
 import torch
 
-from gac_app.models.base import ForwardRequest
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf, GgufOptions
 from gac_app.models.onnx.layers import MOST_SHARED, Chunk, FloatArray, OnnxLayers
+from gac_app.models.sequence import ForwardRequest
 
 
 class OnnxModel(DescribedGguf):

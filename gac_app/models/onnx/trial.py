@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gac_app.models.base import ForwardRequest, Model, Sequence
+from gac_app.models.base import Model
 from gac_app.models.child_process import BUSY_STATUS
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
@@ -28,6 +28,7 @@ from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layers import FloatArray
 from gac_app.models.onnx.layout import Layout
 from gac_app.models.onnx.model import OnnxModel
+from gac_app.models.sequence import ForwardRequest, KVSequence
 
 _TEXT = (  # models are compared by their logits on these words, since random ids tell little. Their number is a prime.
     "The history of the town begins in the ninth century, when monks built a small chapel by the river. Who asks the "
@@ -126,7 +127,7 @@ def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
     return [first, short, last]
 
 
-def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
+def _read(model: Model, sequence: KVSequence, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
     """Logits of the next ids of the sequence, read in parts of these lengths."""
     found = []
     for cut in cuts:
@@ -138,7 +139,7 @@ def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int
 # --- the same bits, whatever else is in the pass
 
 
-def _opened(model: Model, num_ids: int) -> Sequence:
+def _opened(model: Model, num_ids: int) -> KVSequence:
     """A sequence that holds random ids."""
     sequence = model.new_sequence()
     model.read([ForwardRequest(sequence, tuple(_random_ids(model, num_ids)))])
@@ -215,13 +216,13 @@ def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
     return took_s, takes_s
 
 
-def _read_sequences(model: Model) -> list[Sequence]:
+def _read_sequences(model: Model) -> list[KVSequence]:
     """Sequences for the largest pass, each with a prompt."""
     first = _opened(model, _PROMPT_IDS)
     return [first, *(model.fork(first) for _ in range(max(_SIZES) - 1))]
 
 
-def _seconds(model: Model, sequences: list[Sequence]) -> float:
+def _seconds(model: Model, sequences: list[KVSequence]) -> float:
     """Seconds of a pass over one step of each, by the processor's clock: others may be busy on this machine, too."""
     marks = []
     for step in range(_STEPS):

@@ -20,12 +20,13 @@ import torch
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.member_config import ServerConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.base import ForwardRequest, Model, Sequence
+from gac_app.models.base import Model
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
 from gac_app.models.remote.engine import AbsentError, BusyError, Engine, RefusedError, ServerError, TopLogprobs
 from gac_app.models.remote.servers import connect
 from gac_app.models.remote.transport import PROBE
+from gac_app.models.sequence import ForwardRequest, KVSequence
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class RemoteModel(Model):
         sequence.ids = request.ids
         return told
 
-    def ask(self, sequence: Sequence, ids: list[int], num: int) -> TopLogprobs:
+    def ask(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
         """The `num` likeliest tokens after these ids of a sequence; fewer, or none, where the server tells no more.
 
         Raises:
@@ -84,7 +85,7 @@ class RemoteModel(Model):
         return TopLogprobs([], [], 0.0)
 
     def tell_of(
-        self, sequence: Sequence, ids: list[int], wanted: list[int], known: tuple[int, float]
+        self, sequence: KVSequence, ids: list[int], wanted: list[int], known: tuple[int, float]
     ) -> list[float] | None:
         """See `Server.logprobs_of`. Raises MemberError."""
         with self._failures_named():
@@ -106,7 +107,7 @@ class RemoteModel(Model):
         except ServerError as error:
             raise MemberError(self.name, "exception", str(error)) from error
 
-    def _patiently(self, sequence: Sequence, ask: Callable[[float], T]) -> T:
+    def _patiently(self, sequence: KVSequence, ask: Callable[[float], T]) -> T:
         """The answer to a step's question, which is given its time. A busy server is asked again after growing pauses.
 
         Raises:
@@ -123,14 +124,14 @@ class RemoteModel(Model):
                         raise
                 pause_s *= 2
 
-    def _check_identity(self, sequence: Sequence) -> None:
+    def _check_identity(self, sequence: KVSequence) -> None:
         """Raises ServerError if the server has another model than at the start."""
         now = self._patiently(sequence, lambda _: self._server.identity())
         if now != self._identity:
             what = f"{self._server.url} has another model than when this program started ({now}, not {self._identity})"
             raise ServerError(f"{what}: load that model there, or start this program again")
 
-    def _logits_V(self, sequence: Sequence, ids: list[int]) -> torch.Tensor:
+    def _logits_V(self, sequence: KVSequence, ids: list[int]) -> torch.Tensor:
         with self._failures_named():
             top = self._top_of(sequence, ids)
         unknown, num_others = _unknown(top), len(self.vocabulary) - len(top.ids)
@@ -139,7 +140,7 @@ class RemoteModel(Model):
         logits_V[top.ids] = torch.tensor(top.logprobs)
         return logits_V
 
-    def _top_of(self, sequence: Sequence, ids: list[int]) -> TopLogprobs:
+    def _top_of(self, sequence: KVSequence, ids: list[int]) -> TopLogprobs:
         num, size = self._num_asked, len(self.vocabulary)
         top = self._asked(sequence, ids, num)
         while _unknown(top) > MOST_UNKNOWN and len(top.ids) >= num < size:
@@ -150,7 +151,7 @@ class RemoteModel(Model):
                 break
         return top
 
-    def _asked(self, sequence: Sequence, ids: list[int], num: int) -> TopLogprobs:
+    def _asked(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
         return self._known(self._patiently(sequence, partial(self._server.next_tokens, ids, num)))
 
     def _known(self, top: TopLogprobs) -> TopLogprobs:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.loop import Branch
     from gac_app.decoding.request import Encoded, Request
-    from gac_app.models.base import Share
+    from gac_app.models.sequence import Share
 
 
 class Decodes(Protocol):

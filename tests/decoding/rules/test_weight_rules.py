@@ -16,7 +16,7 @@ from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, 
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import RuleError
-from gac_app.models.base import ForwardRequest
+from gac_app.models.sequence import ForwardRequest
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 

@@ -12,7 +12,7 @@ import pytest
 from gac_app.decoding.request import Request
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.models.base import Share
+from gac_app.models.sequence import Share
 from gac_app.services.runs.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
