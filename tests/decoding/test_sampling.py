@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac_app.decoding.rules.combiner import weighted_mean
@@ -52,6 +52,29 @@ def test_what_the_filters_keep_is_that_of_a_full_sort(
     # Where a sum meets a limit to the last bit of float32, one candidate more or less may be left.
     assert len(set(ids_C.tolist()) ^ set(reference(probs.tolist(), settings))) <= 1
     assert probs_C.tolist() == pytest.approx((probs[ids_C] ** (1 / temperature)).tolist())
+
+
+@given(
+    seed=st.integers(0, 1000),
+    temperature=st.sampled_from([0.0, 0.1, 0.2, 0.7, 1.5]),
+    top_k=st.sampled_from([0, 0, 3]),
+    top_p=st.sampled_from([1.0, 0.9, 0.5]),
+    min_p=st.sampled_from([0.0, 0.05, 0.5]),
+    num_known=st.integers(0, 5),
+)
+@example(seed=0, temperature=0.7, top_k=0, top_p=1.0, min_p=0.0, num_known=0)
+@example(seed=381, temperature=1.5, top_k=0, top_p=0.9, min_p=0.05, num_known=1)
+def test_a_sure_choice_is_that_of_all_between_its_bounds(
+    seed: int, temperature: float, top_k: int, top_p: float, min_p: float, num_known: int
+) -> None:
+    """Of so many likeliest tokens the probability is known, of the others what is left at most."""
+    probs = torch.softmax(torch.randn(40, generator=torch.Generator().manual_seed(seed)) * 2, 0)
+    known = probs.topk(num_known).indices
+    low, high = torch.zeros(40), (1 - probs[known].sum()).clamp(max=probs[known].min() if num_known else 1).repeat(40)
+    low[known] = high[known] = probs[known]
+    sampler = Sampler(Settings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed))
+    sure, rivals = sampler.certified_choice(low, high)
+    assert sampler.certified_choice(probs, probs)[0] in (rivals or [sure])
 
 
 def test_top_p_counts_within_all_that_top_k_left() -> None:

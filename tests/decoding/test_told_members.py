@@ -106,6 +106,7 @@ def test_the_choice_is_that_of_whole_vocabularies(
 
 @FEW
 @given(seed=st.integers(0, 10_000), sizes=SIZES, wanted=WANTED, how=HOW)
+@example(0, [2, 0, 0], 0, {"mode": "every-step", "weights": "average", "temperature": 0.2, "min_p": 0.05, "seed": 0})
 def test_it_is_where_tokens_are_contested(seed: int, sizes: list[int], wanted: int, how: dict[str, Any]) -> None:
     models: list[Model] = [
         ToyModel(f"m{i}", toy) for i, toy in enumerate(toys(seed, len(sizes), LETTERS, num_words=30))

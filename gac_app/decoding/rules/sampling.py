@@ -156,8 +156,8 @@ class Sampler:
             ids_C = np.arange(len(high_U))
         else:
             best = self._keys(self._tempered(_values(low_U, ids_C), most), ids_C).max()
-            largest_left = float(self._tempered(least.cpu(), most))
-            lucky = lucky_ids(self._settings.seed, self._position, len(high_U), CLEARLY * largest_left / best)
+            limit = CLEARLY * float(self._tempered(least.cpu(), most)) / best if best > 0 else 1.0
+            lucky = lucky_ids(self._settings.seed, self._position, len(high_U), limit)
             ids_C = np.union1d(ids_C, lucky)
         low_C = self._tempered(_values(low_U, ids_C), most)
         return low_C, low_C if high_U is low_U else self._tempered(_values(high_U, ids_C), most), ids_C
@@ -187,22 +187,23 @@ class Sampler:
             high_C = low_C if is_exact else _largest(high_U, count)[0]
             if top_k:  # top-p counts within what top-k left
                 least_sum, most_sum = low_C.sum(), high_C.sum()
-            num_most = self._num_kept(low_C / most_sum)
-            if top_k or num_most < count:
+            num_kept, least = self._num_kept(low_C / most_sum), self._settings.min_p * low_C[0]
+            if top_k or num_kept < count or low_C[-1] < least:
                 break
         if is_exact:
-            return low_C[:num_most], low_C[:num_most], ids_C[:num_most].numpy()
-        least, most = low_C[num_most - 1], high_C[self._num_kept(high_C / least_sum) - 1]
+            num_kept = min(num_kept, int((low_C >= least).sum()))
+            return low_C[:num_kept], low_C[:num_kept], ids_C[:num_kept].numpy()
+        least = torch.maximum(least, low_C[num_kept - 1])  # what has less is surely left out
+        most = torch.maximum(self._settings.min_p * high_C[0], high_C[self._num_kept(high_C / least_sum) - 1])
         found_C = _at_least(least / CLEARLY, high_U)
         low_C = _values(low_U, found_C)
         return low_C * (low_C > CLEARLY * most), _values(high_U, found_C), found_C
 
     def _num_kept(self, sorted_C: torch.Tensor) -> int:
-        """How many of these top-p and min-p keep, from the largest on."""
-        is_kept_C = sorted_C >= self._settings.min_p * sorted_C[0]
-        if self._settings.top_p < 1:
-            is_kept_C &= sorted_C.cumsum(0) - sorted_C < self._settings.top_p
-        return int(is_kept_C.sum())
+        """How many of these top-p keeps, from the largest on."""
+        if self._settings.top_p == 1:
+            return len(sorted_C)
+        return int((sorted_C.cumsum(0) - sorted_C < self._settings.top_p).sum())
 
     @property
     def _has_filters(self) -> bool:
