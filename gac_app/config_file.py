@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,45 +12,7 @@ from pydantic import ValidationError
 from gac_app.config import Config
 from gac_app.errors import ConfigError
 from gac_app.member_config import FOLDER
-from gac_app.validation import message_of, path_of, shortened, text_of
-
-_UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in names of files, and in messages
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML: no aliases (they can expand without bound), no duplicate keys (one would win silently), no object
-    tags, no values that Python's own types refuse.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            value = super().construct_object(node, deep)
-        except (AttributeError, LookupError, ValueError):  # what PyYAML passes on for 2001-99-99 and `!!int x`
-            raise _at(node, f"is not a valid {node.tag.rpartition(':')[2]}") from None
-        if isinstance(value, int) and abs(value) >= 2**64:
-            raise _at(node, "is a number beyond 64 bits")
-        if isinstance(value, str) and _UNUSABLE.search(value):
-            raise _at(node, "holds a zero byte or half a character")
-        return value
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.YAMLError(f"a key must be plain text (line {key.start_mark.line + 1})")
-            if key.value in seen:
-                raise yaml.YAMLError(f"duplicate key {key.value!r} (line {key.start_mark.line + 1})")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _at(node: yaml.Node, problem: str) -> yaml.YAMLError:
-    return yaml.YAMLError(f"{shortened(repr(node.value))} {problem} (line {node.start_mark.line + 1})")
+from gac_app.validation import message_of, path_of, text_of, yaml_of
 
 
 def load_config(
@@ -68,13 +29,11 @@ def load_config(
         ConfigError: names the file, the key's path and the expected value.
     """
     try:
-        data = yaml.load(text_of(path), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        data = yaml_of(text_of(path))
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply; this is not a configuration") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
     return config_of(_merge(dict(defaults or {}), data), path.parent, overrides, where=f"{path}: ")

@@ -1,16 +1,19 @@
-"""Base of values that pydantic checks once, its error messages in one sentence, and checks of texts and JSON."""
+"""Base of values that pydantic checks once, its error messages in one sentence, and checks of texts, JSON and YAML."""
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 _GENERIC = ("dict[", "literal[", "tuple[", "list[", "constrained-")
 _TYPES = ("str", "int", "float", "bool")
 _MAX_QUOTED_CHARS = 80
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in names of files, and in messages
 MAX_FILE_BYTES = 1_000_000  # of a configuration, and of examples
 
 
@@ -78,3 +81,47 @@ def is_shallow(value: Any, max_levels: int) -> bool:
 def harmless(cell: str) -> str:
     """A cell with an apostrophe in front if a spreadsheet would take it for a formula."""
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML: no aliases (they can expand without bound), no duplicate keys (one would win silently), no object
+    tags, no values that Python's own types refuse.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (AttributeError, LookupError, ValueError):  # what PyYAML passes on for 2001-99-99 and `!!int x`
+            raise _at(node, f"is not a valid {node.tag.rpartition(':')[2]}") from None
+        if isinstance(value, int) and abs(value) >= 2**64:
+            raise _at(node, "is a number beyond 64 bits")
+        if isinstance(value, str) and _UNUSABLE.search(value):
+            raise _at(node, "holds a zero byte or half a character")
+        return value
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"a key must be plain text (line {key.start_mark.line + 1})")
+            if key.value in seen:
+                raise yaml.YAMLError(f"duplicate key {key.value!r} (line {key.start_mark.line + 1})")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _at(node: yaml.Node, problem: str) -> yaml.YAMLError:
+    return yaml.YAMLError(f"{shortened(repr(node.value))} {problem} (line {node.start_mark.line + 1})")
+
+
+def yaml_of(text: str) -> Any:
+    """The values of a YAML text. Raises yaml.YAMLError, also for duplicate keys, aliases and too deep nesting."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None

@@ -216,6 +216,7 @@ def test_a_task_of_ones_own_is_measured(config_file: Path, tmp_path: Path) -> No
         ("ask: 3", "about: Field required"),
         ("about: x\nkind: sorting", "kind: "),
         ("- 1", "not a task"),
+        ("ask: x\nask: y", "duplicate key 'ask' (line 2)"),
         ("{", "not a task"),
         ("", "not a task"),
         ("extends: nope", "extends: unknown task 'nope'; expected arc_challenge"),

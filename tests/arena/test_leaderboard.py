@@ -182,12 +182,18 @@ def test_one_visitor_s_own_votes_have_intervals_too() -> None:
     assert first.high - first.low > 20  # type: ignore[operator]
 
 
-def test_many_votes_of_few_visitors_settle_no_rank() -> None:
-    """Were votes resampled instead of visitors, a would surely be ahead of b."""
+@pytest.mark.parametrize("controls_style", [False, True])
+def test_many_votes_of_few_visitors_settle_no_rank(controls_style: bool) -> None:
+    """Were votes resampled instead of visitors, a would surely be ahead of b, and the left side of the right one."""
     found = [row("a", "b", "left", visitor) for visitor, num in enumerate((50, 20)) for _ in range(num)]
     found += [row("a", "b", "right", 9) for _ in range(20)]
-    lines = leaderboard_of(votes_of(found, "ab").filtered(VoteFilter()), "ab", min_votes=5).standings
-    assert [(line.rank_low, line.rank_high) for line in lines] == [(1, 2), (1, 2)]
+    votes = votes_of(found, "ab").filtered(VoteFilter())
+    whole = leaderboard_of(votes, "ab", min_votes=5, controls_style=controls_style)
+    assert [(line.rank_low, line.rank_high) for line in whole.standings] == [(1, 2), (1, 2)]
+    first, second = (line.rating or 0 for line in whole.standings)
+    assert first - second == pytest.approx(400 * np.log10(2), abs=1), "two visitors against one"
+    assert whole.left_bias is not None
+    assert (whole.left_bias.low, whole.left_bias.high) == (0, 1)
 
 
 @pytest.mark.slow

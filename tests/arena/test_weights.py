@@ -66,10 +66,11 @@ def test_equal_weights_are_one_each_and_others_sum_to_fewer() -> None:
 
 def test_votes_weigh_by_the_votes_that_are_counted() -> None:
     found = [row("a", "b", "left", 1) for _ in range(5)] + [row("a", "b", "left", 2)]
-    found += [row("a", "b", "left", 3)._replace(client="home"), row("a", "b", "left", 4, flags=["fast"])]
+    found += [row("a", "b", "left", 3)._replace(client="home")]
+    found += [row("a", "b", "left", 2, flags=["fast"]) for _ in range(9)]
     votes = votes_of(found)
-    assert votes.address_N.tolist() == [-2] * 5 + [-3, 0, -5]
-    assert votes.weight_N.tolist() == [1.0] * 8
+    assert votes.address_N.tolist() == [-2] * 5 + [-3, 0] + [-3] * 9
+    assert set(votes.weight_N) == {1.0}
     ratio = votes.filtered(VoteFilter()).weight_N
     assert len(ratio) == 7
     assert ratio[:5].sum() / ratio[5] == pytest.approx(5)
@@ -102,6 +103,16 @@ def test_without_its_busiest_address_votes_are_counted_whole() -> None:
     assert [line.rank is not None for line in board.standings] == [True] * 3
     assert board.busiest is not None
     assert (board.busiest.num_votes, board.busiest.ranks) == (2, {})
+
+
+def test_without_the_busiest_address_weights_are_new() -> None:
+    """Who votes nine times there and once at home has one whole vote at home."""
+    found = [row("a", "b", "left", 1)._replace(client="one")] * 9 + [row("b", "a", "left", 1)._replace(client="home")]
+    found += [row("a", "b", outcome, 2)._replace(client="other") for outcome in ("left", "tie")]
+    board = leaderboard_of(votes_of(found, "ab").filtered(VoteFilter()), "ab", min_votes=2)
+    assert [line.name for line in board.standings] == ["a", "b"]
+    assert board.busiest is not None
+    assert board.busiest.ranks == {"a": 2, "b": 1}
 
 
 def test_an_address_without_which_nothing_is_rated() -> None:

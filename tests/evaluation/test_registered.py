@@ -142,6 +142,7 @@ def test_where_nothing_spares_as_much_none_is_judged(folder: Path) -> None:
         (STUDY + "measure: bits-of-pairs\n", "there are no studies of pairs any more; remove this study"),
         (STUDY + "effect: 0.5\n", "discordant: is less than the effect"),
         (STUDY + "colour: red\n", "colour: unknown key"),
+        (STUDY + "parallel: 2\n", "duplicate key 'parallel'"),
         (STUDY.replace("triviaqa", "arc_challenge"), "arc_challenge needs 'choices'"),
         (STUDY.replace("gate@0.5", "gate"), "unknown system 'gate'; expected alone:MEMBER"),
     ],

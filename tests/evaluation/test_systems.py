@@ -9,6 +9,7 @@ import pytest
 from gac_app.errors import RequestError
 from gac_app.evaluation.running.systems import default_systems, parse_system, parse_systems
 from tests.evaluation.fakes import CONFIG
+from tests.fakes import config_of
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,9 @@ def test_by_default_members_every_step_and_the_gate() -> None:
 def test_more_settings_win() -> None:
     settings = parse_system("gate@0.5", CONFIG).settings(CONFIG, max_new_tokens=7)
     assert (settings.max_new_tokens, settings.threshold) == (7, 0.5)
+
+
+@pytest.mark.parametrize("name", ["every-step", "alone:a", "gate@0.5+on-member-failure=drop"])
+def test_no_system_drops_a_member(name: str) -> None:
+    dropping = config_of(["a", "b"], {"on_member_failure": "drop"})
+    assert parse_system(name, dropping).settings(dropping).on_member_failure == "stop"

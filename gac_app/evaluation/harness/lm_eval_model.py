@@ -186,9 +186,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
     # --- the ensemble
 
     def _settings(self, **changes: Any) -> Settings:
-        # Without a dropped member it would be another system.
-        fixed = {"temperature": 0.0, "on_member_failure": "stop"}
-        return self._system.settings(self._ensemble.config, **{**fixed, **changes})
+        return self._system.settings(self._ensemble.config, **{"temperature": 0.0, **changes})
 
     def _score(self, context: str, continuations: Sequence[str], settings: Settings) -> list[Score]:
         prompt = _prompt(context)

@@ -17,7 +17,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import effect_shown, questions_needed
 from gac_app.evaluation.running import System, parse_system
 from gac_app.evaluation.tasks import Question, Task, asked
-from gac_app.validation import Frozen, fault_in_words
+from gac_app.validation import Frozen, fault_in_words, text_of, yaml_of
 
 
 class StudyTask(Frozen):
@@ -98,13 +98,13 @@ class Part:
 def read_protocol(path: Path) -> Protocol:
     """A study's file; its paths become those beside it. Raises RequestError."""
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = yaml_of(text_of(path))
         if isinstance(given, dict) and "measure" in given:
             raise RequestError("study", f"{path}: measure: there are no studies of pairs any more; remove this study")
         found = Protocol.model_validate(given)
     except ValidationError as error:
         raise RequestError("study", f"{path}: {fault_in_words(error)}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise RequestError("study", f"{path}: not a study ({' '.join(str(error).split())})") from None
     tasks = [
         StudyTask(

@@ -109,7 +109,7 @@ def answer(
     is_over: Callable[[], bool] = lambda: False,
 ) -> Graded:
     """The system's answer, judged. If a member fails, or prompt or choices do not fit, `error` says so. Decoding is
-    greedy unless the system samples. Members are never dropped midway, because that would be another system.
+    greedy unless the system samples.
 
     Args:
         candidates: the answers of the system's candidates, if it has any.
@@ -124,7 +124,6 @@ def answer(
         temperature=system.changes.get("temperature", 0.0),
         stop=task.stop,
         max_new_tokens=task.max_new_tokens,
-        on_member_failure="stop",
     )
     if is_over():
         raise OutOfTimeError

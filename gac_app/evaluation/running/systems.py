@@ -62,8 +62,11 @@ class System:
     candidates: tuple[System, ...] = ()
 
     def settings(self, config: Config, **more: Any) -> Settings:
-        """The configuration's settings with this system's changes, and `more`. Raises RequestError."""
-        return config.settings_from({**self.changes, **more})
+        """The configuration's settings with this system's changes, and `more`. Raises RequestError.
+
+        A member that fails ends the answer: without it, it would be another system.
+        """
+        return config.settings_from({**self.changes, **more, "on_member_failure": "stop"})
 
     def without_effect(self, config: Config) -> list[str]:
         """For each rule in the system's name that has no effect: a sentence with the reason."""

@@ -250,9 +250,7 @@ class Adviser:
     def _ms_per_token(self, system: System) -> float | None:
         """Of the tokens after the first, one answer at a time. None if no answer has a second token."""
         ensemble, task = self._ask.ensemble, self._ask.task
-        settings = system.settings(
-            self._config, temperature=0.0, max_new_tokens=_TIMED_TOKENS, on_member_failure="stop"
-        )
+        settings = system.settings(self._config, temperature=0.0, max_new_tokens=_TIMED_TOKENS)
         seconds, num_later = 0.0, 0
         for question in self._development[:2]:
             prompt = task.prompt(question)

@@ -145,9 +145,7 @@ class Cost(EnsembleStudy):
 
     def _answered(self, ensemble: Ensemble, system: System, prompt: str, num_tokens: int) -> Timed:
         """One greedy answer. Raises GacError if a member fails."""
-        settings = system.settings(
-            ensemble.config, temperature=0.0, stop=(), max_new_tokens=num_tokens, on_member_failure="stop"
-        )
+        settings = system.settings(ensemble.config, temperature=0.0, stop=(), max_new_tokens=num_tokens)
         *_, end = ensemble.generate(prompt, settings, alone=system.alone)
         assert isinstance(end, FinishedEvent)  # noqa: S101 (every session ends with it)
         if end.reason not in (FinishReason.LENGTH, FinishReason.STOP):

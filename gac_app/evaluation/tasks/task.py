@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.matching import Match
 from gac_app.evaluation.tasks.questions import Question, read_questions
-from gac_app.validation import fault_in_words
+from gac_app.validation import fault_in_words, text_of, yaml_of
 
 _FOLDER = Path(__file__).parent / "task_files"
 _SAMPLES = Path(__file__).parents[1] / "samples"
@@ -154,7 +154,7 @@ def read_task(path: Path) -> Task:
         return Task.model_validate({"name": path.stem, **_merged(path)})
     except ValidationError as error:
         raise RequestError("task", f"{path}: {fault_in_words(error)}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, AttributeError) as error:
+    except (ValueError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise RequestError("task", f"{path}: not a task ({' '.join(str(error).split())})") from None
 
 
@@ -175,7 +175,7 @@ def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, li
 
 def _merged(path: Path) -> dict[str, Any]:
     """A file's keys, completed by those of the built-in task that it `extends`."""
-    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = yaml_of(text_of(path))
     base = data.pop("extends", None)
     if base and base not in task_names():
         raise RequestError("task", f"{path}: extends: unknown task {base!r}; expected {', '.join(task_names())}")
