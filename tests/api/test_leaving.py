@@ -40,3 +40,4 @@ def test_a_stream_that_waits_is_kept_open(site: Sites, monkeypatch: pytest.Monke
     answer = here.chat(stream=True, max_tokens=2)
     assert ": ping" in answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-store", "no")

@@ -38,6 +38,12 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.wait_for_selector(".gac-run-prompt >> nth=2")
     page.page.fill(".gac-search", "")
     page.page.click('text="Filters"')
+    yesterday, today = page.page.evaluate("[-864e5, 0].map((ms) => new Date(Date.now() + ms).toLocaleDateString('sv'))")
+    page.page.fill("[name=to]", yesterday)
+    page.page.wait_for_selector("text=No run matches.")
+    for name in ("to", "from"):  # a day named is included
+        page.page.fill(f"[name={name}]", today)
+        page.page.wait_for_selector(".gac-run-prompt >> nth=2")
     page.page.select_option("[name=outcome]", "voted")
     page.page.wait_for_selector("text=No run matches.")
     page.page.click("text=Clear filters")

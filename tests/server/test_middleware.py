@@ -81,6 +81,11 @@ def test_a_foreign_origin_is_refused_and_never_reflected(client: TestClient, ori
         assert not _credentials(answer.headers)
 
 
+def test_an_origin_that_fits_one_of_two_hosts_is_refused(client: TestClient) -> None:
+    headers = [("Host", HERE.removeprefix("http://")), ("Host", "evil.example"), ("Origin", "http://evil.example")]
+    assert client.get("/config", headers=headers).status_code == 403
+
+
 @pytest.mark.parametrize("origin", [HERE, "HTTP://LOCALHOST:7860", "https://friend.example"])
 def test_own_and_allowed_origins_pass(client: TestClient, origin: str) -> None:
     answer = client.get("/config", headers={"Origin": origin})

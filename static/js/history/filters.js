@@ -4,7 +4,6 @@ import { h, shortName } from "../page/elements.js";
 import { t } from "../page/words.js";
 
 const SEARCH_MS = 250;
-const DAY_MS = 24 * 3600 * 1000;
 
 /** A vote in words. */
 export const outcomeWords = (outcome) => (outcome.startsWith("member:") ? t("vote.best", { name: shortName(outcome.slice(7)) }) : t(`outcome.${outcome}`));
@@ -51,7 +50,7 @@ export class HistoryFilters {
     const { search, outcome, mode, member, from, to, sort, starred } = this.fields;
     return {
       search: search.value, outcome: outcome.value, mode: mode.value, member: member.value, sort: sort.value, is_starred: starred.checked,
-      since: startOf(from.value), before: startOf(to.value, DAY_MS),
+      since: startOf(from.value), before: startOf(to.value, 1),
     };
   }
 
@@ -61,7 +60,10 @@ export class HistoryFilters {
   }
 }
 
-function startOf(day, later = 0) {
+/** When a day begins, or a later one; a day may have 23 or 25 hours. */
+function startOf(day, daysLater = 0) {
   const at = new Date(`${day}T00:00`);
-  return Number.isNaN(at.getTime()) ? "" : new Date(at.getTime() + later).toISOString();
+  if (Number.isNaN(at.getTime())) return "";
+  at.setDate(at.getDate() + daysLater);
+  return at.toISOString();
 }
