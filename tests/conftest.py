@@ -16,8 +16,8 @@ from tests.clocks import steady_clock as steady_clock
 
 gc.disable()  # while modules are imported and tests collected: nothing of that goes away
 
-# Of each law, others for each commit (scripts/test); --fast draws fewer, --hypothesis-profile=thorough more. No
-# deadline: a busy machine is no failure.
+# Of each law, others each time; scripts/test --fast draws fewer, --hypothesis-profile=thorough more. No deadline: a
+# busy machine is no failure.
 settings.register_profile("brief", max_examples=6, deadline=None)
 settings.register_profile("quick", max_examples=12, deadline=None)
 settings.register_profile("thorough", max_examples=150, deadline=None)

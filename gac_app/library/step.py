@@ -31,7 +31,7 @@ class Step:
     def __init__(self, view: StepView) -> None:
         self._view = view
         self.weights = dict(view.mixture.weights)
-        self.is_ensembled = len(view.mixture.member_steps) > 1 or bool(view.gate.drawn)
+        self.is_ensembled = view.is_ensembled
         self.confidence = view.gate.confidence
 
     @cached_property
@@ -39,7 +39,7 @@ class Step:
         """By member, of those that take part, the gate first: what is combined, [U]. With alignment `prefix`, the
         probability of contested tokens has been added up.
         """
-        return {name: self._view.mixture.aligned(name).clone() for name in self._view.mixture.member_steps}
+        return {name: self._view.mixture.aligned(name).clone() for name in self._view.mixture.distributions}
 
     @cached_property
     def own_probs(self) -> dict[str, torch.Tensor]:

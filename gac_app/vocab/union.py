@@ -35,6 +35,7 @@ class UnionVocabulary:
         self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
         self.extensions = lru_cache(_MAX_REMEMBERED)(self._extensions)
         self.after = lru_cache(_MAX_REMEMBERED)(self._after)
+        self.token = (*self.tokens, b"").__getitem__  # the bytes of a union token; none for END
 
     @classmethod
     def build(cls, vocabularies: Iterable[MemberVocabulary]) -> UnionVocabulary:
@@ -64,10 +65,6 @@ class UnionVocabulary:
     @property
     def end_id(self) -> int:
         return len(self.tokens)
-
-    def token(self, token_id: int) -> bytes:
-        """The bytes of a union token; none for END."""
-        return self.tokens[token_id] if token_id < len(self.tokens) else b""
 
     def _extensions(self, prefix: bytes) -> range:
         """Ids of the tokens that begin with `prefix`, a token equal to it included: neighbours, as ids are ranks.

@@ -107,7 +107,7 @@ def test_replayed_steps_say_nothing_about_the_pace() -> None:
         raw=True,
         branch=Branch(tuple(steps[:20])),
     )
-    drafter = session._stepper._drafter
+    drafter = session._drafter
     assert isinstance(drafter, InTurnDrafter)
     noted = drafter._costs.plain.num + drafter._costs.drafted.num
     events = session.events()

@@ -206,7 +206,7 @@ def test_what_the_others_read_is_what_the_slowest_of_them_reads(monkeypatch: pyt
     ensemble = make(1, 2, 3, sharpness=4.0)
     changes = {"mode": "every-step", "alignment": "paper", "speculation": "on", "max_new_tokens": 60}
     session = ensemble.session("the model", ensemble.config.settings_from(changes), raw=True)
-    drafter, found = session._stepper._drafter, list[tuple[int, int, int]]()
+    drafter, found = session._drafter, list[tuple[int, int, int]]()
 
     def note(_: DraftCosts, survival: float, num_settled: float, share_asked: float, num_ids: int) -> bool:
         unread = [context.num_uncomputed for context in drafter.alive.values() if not context.is_known]

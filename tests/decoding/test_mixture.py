@@ -10,22 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.boundary_conflict import merge
-from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.shipped.averaging import Mean
 
 
-def top_row(probs_U: torch.Tensor, num_top: int) -> TokenDistribution:
+def known(probs_U: torch.Tensor, num_top: int = 8) -> TokenDistribution:
     top = probs_U.topk(min(num_top, len(probs_U)))
     distribution = TokenDistribution(probs_U)
     distribution.top = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
     return distribution
-
-
-def member_step(probs_U: torch.Tensor, num_top: int = 8) -> MemberStep:
-    return MemberStep(top_row(probs_U, num_top), 1, 0.0)
 
 
 class Counted(Combiner):
@@ -55,7 +50,7 @@ def test_all_that_is_told_is_so_of_the_whole(
     logits = sharpness * torch.randn(num, size, generator=torch.Generator().manual_seed(seed))
     distributions = torch.softmax(logits, 1).round(decimals=decimals)
     weights = torch.softmax(logits[:, 0], 0).tolist()
-    expected = {f"m{i}": member_step(probs_U, num_top) for i, probs_U in enumerate(distributions)}
+    expected = {f"m{i}": known(probs_U, num_top) for i, probs_U in enumerate(distributions)}
     mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()))
     mixture.conflicts = ranges(lengths, size)
     found, largest = mixture.argmax_id, mixture.largest(5)
@@ -83,7 +78,7 @@ def test_a_clear_argmax_is_told_by_the_members_top_tokens() -> None:
     counted = Counted()
     sure, other = torch.full((100,), 0.001), torch.full((100,), 0.01)
     sure[7] = 0.9
-    mixture = Mixture({"a": member_step(sure), "b": member_step(other)}, {"a": 0.5, "b": 0.5}, counted)
+    mixture = Mixture({"a": known(sure), "b": known(other)}, {"a": 0.5, "b": 0.5}, counted)
     assert (mixture.argmax_id, counted.num) == (7, 0)
     assert float(mixture.probs_U[7]) == pytest.approx(0.455)
     assert float(mixture.probs_U[8]) == pytest.approx(0.0055)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
-from gac_app.decoding.loop.tracing import Decision, trace_of
+from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.vocab.union import UnionVocabulary
@@ -20,20 +22,18 @@ TOP_OF_ONE = (Candidate(0, b"a", 0.5), Candidate(1, b"b", 0.25), Candidate(3, b"
 TOP_OF_OTHER = (Candidate(1, b"b", 0.75), Candidate(0, b"a", 0.25))
 
 
+def traced(gate: GateDecision, token_id: int, weights: dict[str, float], **fed: Any) -> StepTrace:
+    """Both are asked; those with weights take part."""
+    asked = {"one": ONE, "other": OTHER}
+    mixture = Mixture({name: asked[name].distribution for name in weights}, weights)
+    return trace_of(StepView(asked, gate, mixture), token_id=token_id, position=7, union=UNION, **fed)
+
+
 def test_a_step_of_two_members() -> None:
-    mixture = Mixture({"one": ONE, "other": OTHER}, {"one": 0.75, "other": 0.25})
-    decision = Decision(
-        0,
-        mixture,
-        GateDecision(is_open=True, confidence=0.375),
-        spellings={"other": (b"a", b"b")},
-        dropped=("third",),
-        evidence={"one": 0.5},
-        is_shared=False,
-        is_drafted=True,
-        drafted_by=("one",),
-    )
-    assert trace_of(decision, UNION, 7) == StepTrace(
+    fed: dict[str, Any] = {"spellings": {"other": (b"a", b"b")}, "dropped": ("third",), "is_shared": False}
+    fed |= {"is_drafted": True, "drafted_by": ("one",), "is_partial": True, "evidence": {"one": 0.5}, "is_forced": True}
+    decision = GateDecision(is_open=True, confidence=0.375)
+    assert traced(decision, 0, {"one": 0.75, "other": 0.25}, **fed) == StepTrace(
         position=7,
         token_id=0,
         token=b"a",
@@ -46,27 +46,18 @@ def test_a_step_of_two_members() -> None:
             MemberTrace("one", 0.75, 0.5, 1, TOP_OF_ONE, 3, 0.5),
             MemberTrace("other", 0.25, 0.25, 2, TOP_OF_OTHER, 1, 0.25),
         ),
-        spellings={"other": (b"a", b"b")},
-        dropped=("third",),
-        is_shared=False,
-        is_drafted=True,
-        drafted_by=("one",),
+        **fed,
     )
 
 
-def test_evidence_is_kept_of_a_partial_token_alone() -> None:
-    mixture = Mixture({"one": ONE, "other": OTHER}, {"one": 0.5, "other": 0.5})
-    evidence = {"one": 0.75, "other": 0.25}
-    for is_partial in (True, False):
-        decision = Decision(1, mixture, GateDecision(True), evidence=evidence, is_partial=is_partial, is_forced=True)
-        step = trace_of(decision, UNION, 0)
-        assert (step.is_partial, step.evidence, step.is_forced) == (is_partial, evidence if is_partial else {}, True)
-        assert (step.winner, step.gate_confidence) == ("other", 0.5)
+def test_without_a_gate_rule_the_confidence_is_the_largest() -> None:
+    step = traced(GateDecision(True), 1, {"one": 0.5, "other": 0.5})
+    assert (step.winner, step.gate_confidence) == ("other", 0.5)
 
 
 @pytest.mark.parametrize(("drawn", "is_ensembled"), [("", False), ("other", True)])
 def test_a_step_of_one_member(drawn: str, is_ensembled: bool) -> None:
-    step = trace_of(Decision(1, Mixture({"other": OTHER}, {"other": 1.0}), GateDecision(True, None, drawn)), UNION, 0)
+    step = traced(GateDecision(True, None, drawn), 1, {"other": 1.0})
     assert (step.drawn, step.is_ensembled, step.winner) == (drawn, is_ensembled, "other")
     assert (step.gate_confidence, step.prob, step.top) == (0.75, 0.75, TOP_OF_OTHER)
     assert step.members == (MemberTrace("other", 1.0, 0.75, 1, TOP_OF_OTHER, 1, 0.25),)

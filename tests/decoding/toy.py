@@ -15,7 +15,7 @@ from gac_app.decoding.alignment.covers import Covers
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.distribution import distributions_of
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.stepper import Stepper
+from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
@@ -134,12 +134,12 @@ class Drawing(Sampler):
         return int(torch.multinomial(low_U[:-1], 1, generator=self._generator)), []
 
 
-def drawing_stepper(ensemble: Ensemble, prompt: str, combiner: Combiner, weights: StepWeights, seed: int) -> Stepper:
-    """Takes steps of the members of an ensemble, by tokens that are drawn."""
+def drawing(ensemble: Ensemble, prompt: str, combiner: Combiner, weights: StepWeights, seed: int) -> DecodingSession:
+    """A session of the members of an ensemble, by tokens that are drawn."""
     settings = ensemble.config.settings.model_copy(update={"temperature": 1.0})
     contexts = [MemberContext(m, m.open(m.encode(prompt), LOCAL), is_aligned=True) for m in ensemble.members.values()]
     rules = AnswerRules(make_gate(settings), combiner, weights, settings, Drawing(settings, seed))
-    return Stepper(contexts, rules, Drafter(contexts, rules))
+    return DecodingSession(contexts, rules, Drafter(contexts, rules))
 
 
 def model_of(ensemble: Ensemble, name: str) -> ToyModel:

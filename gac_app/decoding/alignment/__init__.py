@@ -5,8 +5,8 @@ from gac_app.decoding.alignment.boundary_conflict import (
     BoundaryConflict,
     boundary_conflicts,
     ends_there,
-    goes_on,
     merge,
+    partial_probs,
 )
 from gac_app.decoding.alignment.covers import Covers
 
@@ -16,6 +16,6 @@ __all__ = [
     "Covers",
     "boundary_conflicts",
     "ends_there",
-    "goes_on",
     "merge",
+    "partial_probs",
 ]

@@ -131,6 +131,32 @@ def goes_on(distribution: TokenDistribution, ids: range) -> bool:
     return ends <= _MAY_END * begun_with_it
 
 
+def partial_probs(
+    token_id: int,
+    distributions: Mapping[str, TokenDistribution],
+    union: UnionVocabulary,
+    is_contested: bool,
+    alone: str,
+) -> dict[str, float]:
+    """The members whose token may go on beyond this one, by name, with their probability of its bytes.
+
+    Args:
+        is_contested: all of them may then go on.
+        alone: a member that chose one of its own tokens; "" = none.
+
+    Raises:
+        MemberError: a server was asked for more, and failed.
+    """
+    ids = union.extensions(union.tokens[token_id])
+    return {
+        name: distribution.prob_within(ids)
+        for name, distribution in distributions.items()
+        if is_contested
+        or token_id in distribution.partial_ids
+        or (name != alone and len(ids) > 1 and goes_on(distribution, ids))
+    }
+
+
 def ends_there(distribution: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
     """Whether a member's token surely ends with this one.
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 _BLOCK = 512  # values; about the root of a vocabulary
-_FEW = 1024  # values that sort quickly
 
 
 def top_k(probs_U: torch.Tensor, k: int) -> list[tuple[int, float]]:
@@ -19,12 +18,18 @@ def top_k(probs_U: torch.Tensor, k: int) -> list[tuple[int, float]]:
 
     Which of equal values come first is not defined.
     """
-    if probs_U.device.type == "cpu" and len(probs_U) >= 4 * _BLOCK * k:
+    num_blocked = len(probs_U) // _BLOCK * _BLOCK
+    if probs_U.is_cpu and num_blocked >= 4 * _BLOCK * k:
         values = probs_U.numpy()
-        maxima = values[: len(values) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).max(1)
-        ids = np.flatnonzero(values >= np.partition(maxima, -k)[-k])
-        if k <= len(ids) <= _FEW:  # otherwise many values are equal, or they are NaN
-            ids_K = ids[np.argsort(-values[ids], kind="stable")[:k]]
+        blocks = values[:num_blocked].reshape(-1, _BLOCK)
+        maxima = blocks.max(1)
+        least = np.partition(maxima, -k)[-k]
+        at = (maxima >= least).nonzero()[0]
+        if k <= len(at) <= 2 * k:  # otherwise many values are equal, or they are NaN
+            rows, columns = (blocks[at] >= least).nonzero()
+            after = num_blocked + (values[num_blocked:] >= least).nonzero()[0]
+            ids = np.concatenate((at[rows] * _BLOCK + columns, after))
+            ids_K = ids[(-values[ids]).argsort(kind="stable")[:k]]
             return list(zip(ids_K.tolist(), values[ids_K].tolist(), strict=True))
     top = probs_U.topk(min(k, len(probs_U)))
     return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
@@ -32,4 +37,5 @@ def top_k(probs_U: torch.Tensor, k: int) -> list[tuple[int, float]]:
 
 def rank_of(token_id: int, probs_U: torch.Tensor) -> int:
     """The number of values larger than this id's, plus 1."""
-    return int((probs_U > probs_U[token_id]).sum()) + 1
+    is_larger_U = probs_U > probs_U[token_id]
+    return 1 + int(np.count_nonzero(is_larger_U.numpy()) if probs_U.is_cpu else is_larger_U.sum())

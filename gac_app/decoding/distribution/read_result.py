@@ -48,10 +48,6 @@ class MemberStep(NamedTuple):
     num_read: int
     seconds: float
 
-    def masked(self, mask_U: torch.Tensor | None) -> MemberStep:
-        """With its distribution masked; None = as it is."""
-        return self if mask_U is None else self._replace(distribution=self.distribution.masked(mask_U))
-
 
 @torch.inference_mode()
 def distributions_of(

@@ -9,7 +9,7 @@ Shape suffixes: `U` the union vocabulary, `C` a few of its ids, `B` ranges of th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import cached_property
 from itertools import accumulate
@@ -209,8 +209,12 @@ class TokenDistribution:
         top = [(token_id, (prob / most) ** (1 / temperature) / total) for token_id, prob in self.top]
         return TokenDistribution(powers_U / total)._with_top(top)
 
-    def masked(self, mask_U: torch.Tensor) -> TokenDistribution:
-        """What it gives to the tokens whose mask is 1; the others get nothing, and the sum is less than 1."""
+    def masked(self, mask_U: torch.Tensor | None) -> TokenDistribution:
+        """What it gives to the tokens whose mask is 1; the others get nothing, and the sum is less than 1. None = as
+        it is.
+        """
+        if mask_U is None:
+            return self
         partial_ids = {token_id: prob for token_id, prob in self.partial_ids.items() if mask_U[token_id]}
         return TokenDistribution(self.probs_U * mask_U.to(self.device), partial_ids)
 
@@ -226,12 +230,13 @@ class TokenDistribution:
             found, most_C = (bound_U.numpy()[ids] for bound_U in self.bounds_U)
             if (found == most_C).all():
                 return found
-        if self.device.type == "cpu":
-            found = self.probs_U.numpy()[ids]
+        probs_U = self.probs_U
+        if probs_U.is_cpu:
+            found = probs_U.numpy()[ids]
         elif (known := dict(self.top)).keys() >= set(ids):
             found = np.array([known[token_id] for token_id in ids], np.float32)
         else:
-            found = self.probs_U[torch.tensor(ids, device=self.device)].cpu().numpy()
+            found = probs_U[torch.tensor(ids, device=probs_U.device)].cpu().numpy()
         return found
 
     def within(self, ids: range) -> torch.Tensor:
@@ -244,9 +249,9 @@ class TokenDistribution:
 
     def rank_of(self, token_id: int) -> int:
         """The number of likelier tokens, plus 1."""
-        known = dict(self.top)
-        if token_id in known:
-            return 1 + sum(prob > known[token_id] for prob in known.values())
+        for found, prob in self.top:
+            if found == token_id:
+                return 1 + [likely for _, likely in self.top].index(prob)
         return rank_of(token_id, self.probs_U)
 
     def ends_at(self, token_id: int) -> float:
@@ -259,22 +264,27 @@ class TokenDistribution:
 
     def prefix_masses(self, ranges: Sequence[range]) -> list[PrefixMass]:
         """The mass of each range of tokens; no range may be empty."""
-        if new := [ids for ids in ranges if ids not in self._prefix_masses]:
-            self._prefix_masses.update(zip(new, self._prefix_masses_of(new), strict=True))
-        return [self._prefix_masses[ids] for ids in ranges]
+        masses = self._prefix_masses
+        if new := [ids for ids in ranges if ids not in masses]:
+            for ids, prob, total in zip(new, *self._firsts_and_sums(new), strict=True):
+                masses[ids] = prob - self.partial_ids.get(ids.start, 0.0), total
+        return [masses[ids] for ids in ranges]
 
-    def _prefix_masses_of(self, ranges: Sequence[range]) -> Iterator[PrefixMass]:
-        if not self.is_whole or self.device.type == "cpu":
+    def _firsts_and_sums(self, ranges: Sequence[range]) -> tuple[list[float], list[float]]:
+        probs_U = self.probs_U if self.is_whole else None
+        if probs_U is None or probs_U.is_cpu:
             starts = _starts(ranges)
-            values = np.concatenate([self.within(ids).numpy() for ids in ranges])
-            firsts, sums = values[starts].tolist(), np.add.reduceat(values, starts).tolist()
-        else:  # one transfer from the device
-            total_U = torch.cat([self.probs_U.new_zeros(1, dtype=torch.float64), self.probs_U.double().cumsum(0)])
-            bounds = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device)
-            sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
-            firsts, sums = torch.stack([self.probs_U[bounds[:, 0]].double(), sums_B]).tolist()
-        for ids, prob, total in zip(ranges, firsts, sums, strict=True):
-            yield prob - self.partial_ids.get(ids.start, 0.0), total
+            if probs_U is None:
+                values = self.at([token_id for ids in ranges for token_id in ids])
+            else:
+                values = np.concatenate([probs_U.numpy()[ids.start : ids.stop] for ids in ranges])
+            return values[starts].tolist(), np.add.reduceat(values, starts).tolist()
+        # one transfer from the device
+        total_U = torch.cat([probs_U.new_zeros(1, dtype=torch.float64), probs_U.double().cumsum(0)])
+        bounds = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device)
+        sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
+        firsts, sums = torch.stack([probs_U[bounds[:, 0]].double(), sums_B]).tolist()
+        return firsts, sums
 
 
 def _starts(ranges: Sequence[range]) -> list[int]:

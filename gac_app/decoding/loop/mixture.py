@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from gac_app.decoding.alignment import BoundaryConflict, boundary_conflicts, merge
-from gac_app.decoding.distribution import CLEARLY, MemberStep, TokenDistribution, rank_of, top_k
+from gac_app.decoding.distribution import CLEARLY, TokenDistribution, rank_of, top_k
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.shipped.averaging import Mean
@@ -26,7 +27,7 @@ class Mixture:
     """The combined distribution of a step; for one member, its own.
 
     Args:
-        member_steps: of the members that take part, the gate first.
+        distributions: of the members that take part, the gate first.
         weights: summing to 1; for a linear rule, its shares.
         combiner: makes one distribution of the members'.
         union: where tokens may be contested; None = nothing merges. The probability of all tokens that begin with a
@@ -36,38 +37,35 @@ class Mixture:
 
     def __init__(
         self,
-        member_steps: Mapping[str, MemberStep],
+        distributions: Mapping[str, TokenDistribution],
         weights: Mapping[str, float],
         combiner: Combiner | None = None,
         union: UnionVocabulary | None = None,
         mergeable_U: torch.Tensor | None = None,
     ) -> None:
-        self.member_steps = member_steps
+        self.distributions = distributions
         self.weights = weights
         self._combiner = combiner or Combiner(Mean())
         self._union, self._mergeable_U = union, mergeable_U
         self._aligned_by_name: dict[str, torch.Tensor] = {}
-        self._distributions = {name: given.distribution for name, given in member_steps.items()}
-        self._merging = {name: given.masked(mergeable_U).distribution for name, given in member_steps.items()}
-
-    @property
-    def gate(self) -> MemberStep:
-        return next(iter(self.member_steps.values()))
 
     # --- what merges
-
-    @property
-    def _possible_conflicts(self) -> list[BoundaryConflict] | None:
-        return boundary_conflicts(self._merging, self.weights, self._union) if self._union else []
 
     @cached_property
     def conflicts(self) -> list[range]:
         """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
-        found = self._possible_conflicts
+        found = self._possible_conflicts()
         if found is None or not all(one.is_sure for one in found):
-            self._merging = {name: TokenDistribution(d.probs_U, d.partial_ids) for name, d in self._merging.items()}
-            found = self._possible_conflicts
+            for distribution in self.distributions.values():
+                _ = distribution.probs_U  # asks for all of it
+            found = self._possible_conflicts()
         return [one.ids for one in found or ()]
+
+    def _possible_conflicts(self) -> list[BoundaryConflict] | None:
+        if self._union is None:
+            return []
+        merging = {name: known.masked(self._mergeable_U) for name, known in self.distributions.items()}
+        return boundary_conflicts(merging, self.weights, self._union)
 
     def is_conflict(self, token_id: int) -> bool:
         return any(token_id == ids.start for ids in self.conflicts)
@@ -82,7 +80,7 @@ class Mixture:
         """
         while not self.is_whole and self._is_bounded and not sampler.is_constrained:
             doubts: list[int] = []
-            if (conflicts := self._possible_conflicts) is not None:
+            if (conflicts := self._possible_conflicts()) is not None:
                 chosen, doubts = sampler.certified_choice(*self._bounds_U(conflicts))
                 doubts += [own for ids, _, is_sure in conflicts if not is_sure and chosen in ids for own in ids]
                 if not doubts:
@@ -99,16 +97,16 @@ class Mixture:
     @property
     def is_whole(self) -> bool:
         """Whether all of it is known without asking."""
-        return all(distribution.is_whole for distribution in self._distributions.values())
+        return all(distribution.is_whole for distribution in self.distributions.values())
 
     @property
     def _is_bounded(self) -> bool:
         """Whether bounds on the members' distributions give bounds on this one."""
-        return self._combiner.is_linear or len(self.member_steps) == 1
+        return self._combiner.is_linear or len(self.distributions) == 1
 
     def _bounds_U(self, conflicts: list[BoundaryConflict]) -> tuple[torch.Tensor, torch.Tensor]:
         """Between these is `probs_U`."""
-        bounds = {name: distribution.bounds_U for name, distribution in self._distributions.items()}
+        bounds = {name: distribution.bounds_U for name, distribution in self.distributions.items()}
         low_U, high_U = (
             weighted_mean({name: pair[at].cpu() for name, pair in bounds.items()}, self.weights) for at in (0, 1)
         )
@@ -122,14 +120,14 @@ class Mixture:
 
     def _fetch_logprobs(self, ids: list[int]) -> bool:
         """Ask all members about these tokens. Returns whether more is known now."""
-        asked = [d.fetch_logprobs(ids) for name, d in self._distributions.items() if self.weights[name]]
+        asked = [d.fetch_logprobs(ids) for name, d in self.distributions.items() if self.weights[name]]
         return any(asked)
 
     def _fetch_more(self) -> bool:
         """Ask the member whose unseen tokens may matter most for more. Returns whether more is known now."""
-        unseen = {name: self.weights[name] * d.unseen_mass for name, d in self._distributions.items()}
+        unseen = {name: self.weights[name] * d.unseen_mass for name, d in self.distributions.items()}
         ordered = sorted((name for name in unseen if unseen[name] > 0), key=unseen.__getitem__, reverse=True)
-        return any(self._distributions[name].fetch_more() for name in ordered)
+        return any(self.distributions[name].fetch_more() for name in ordered)
 
     def _under(self, sampler: Sampler) -> torch.Tensor:
         """What to choose from where a schema allows some tokens only. A mean may be masked before combining or after;
@@ -137,24 +135,24 @@ class Mixture:
         """
         if self._combiner.is_linear:
             return self.probs_U
-        return self._combiner({name: sampler.allowed(self.aligned(name)) for name in self.member_steps}, self.weights)
+        return self._combiner({name: sampler.allowed(self.aligned(name)) for name in self.distributions}, self.weights)
 
     # --- whole distributions
 
     @cached_property
     def probs_U(self) -> torch.Tensor:
         if self._combiner.is_linear:  # for a mean, merging before and after are the same
-            probs = {name: distribution.probs_U for name, distribution in self._distributions.items()}
+            probs = {name: distribution.probs_U for name, distribution in self.distributions.items()}
             return merge(self._combiner(probs, self.weights), self.conflicts, self._mergeable_U)
-        return self._combiner({name: self.aligned(name) for name in self.member_steps}, self.weights)
+        return self._combiner({name: self.aligned(name) for name in self.distributions}, self.weights)
 
     def aligned(self, name: str) -> torch.Tensor:
         """A member's distribution after merging into contested tokens, [U]."""
+        if not self.conflicts:
+            return self.distributions[name].probs_U
         if name not in self._aligned_by_name:
-            probs_U = self._distributions[name].probs_U
-            self._aligned_by_name[name] = (
-                merge(probs_U.clone(), self.conflicts, self._mergeable_U) if self.conflicts else probs_U
-            )
+            probs_U = self.distributions[name].probs_U.clone()
+            self._aligned_by_name[name] = merge(probs_U, self.conflicts, self._mergeable_U)
         return self._aligned_by_name[name]
 
     @cached_property
@@ -162,8 +160,8 @@ class Mixture:
         """A guess where some members' distributions are not whole."""
         if self.is_whole or not self._is_bounded:
             return self
-        steps = {name: s._replace(distribution=s.distribution.estimate) for name, s in self.member_steps.items()}
-        estimate = Mixture(steps, self.weights, self._combiner, self._union, self._mergeable_U)
+        guesses = {name: distribution.estimate for name, distribution in self.distributions.items()}
+        estimate = Mixture(guesses, self.weights, self._combiner, self._union, self._mergeable_U)
         estimate.conflicts = self.conflicts
         return estimate
 
@@ -172,10 +170,10 @@ class Mixture:
     @property
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        if len(self.member_steps) == 1 and not self.conflicts:
-            return self.gate.distribution.argmax_id
+        if len(self.distributions) == 1 and not self.conflicts:
+            return next(iter(self.distributions.values())).argmax_id
         (best, most), *others = self._likely or [(0, 0.0)]
-        if most > CLEARLY * max([self._rest_upper_bound, *(prob for _, prob in others[:1])]):
+        if most > CLEARLY * max([self._rest_upper_bound, *[prob for _, prob in others[:1]]]):
             return best
         return int(self.probs_U.argmax())
 
@@ -196,48 +194,49 @@ class Mixture:
 
     def member_prob_of(self, name: str, token_id: int) -> float:
         """A member's probability of the token, including what merges into it."""
-        distribution = self._distributions[name]
-        within = next((ids for ids in self.conflicts if token_id in ids), None)
-        if within is None:
+        distribution = self.distributions[name]
+        within = [ids for ids in self.conflicts if token_id in ids]
+        if not within:
             return distribution.prob_of(token_id)
         if self._mergeable_U is not None:
             return float(self.aligned(name)[token_id])
-        return distribution.prob_within(within) if token_id == within.start else 0.0
+        return distribution.prob_within(within[0]) if token_id == within[0].start else 0.0
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """The number of tokens that the member finds likelier, plus 1."""
         if not self.conflicts:
-            return self._distributions[name].rank_of(token_id)
+            return self.distributions[name].rank_of(token_id)
         return rank_of(token_id, self.aligned(name))
 
     @cached_property
     def _candidates(self) -> dict[int, float]:
-        """The probabilities, by ascending id, of all members' top tokens and the contested tokens, without tokens that
-        merge into one of these; none if the rule is not linear. On GPUs that is one transfer for each member.
+        """The probabilities of all members' top tokens and of the contested tokens, without tokens that merge into one
+        of these; none if the rule is not linear. On GPUs that is one transfer for each member.
         """
         if not self._combiner.is_linear or (self._mergeable_U is not None and self.conflicts):
             return {}
-        apart = {token_id for token_id in self._top_ids if not any(token_id in ids for ids in self.conflicts)}
-        ids_C = sorted(apart)
-        found = dict.fromkeys(sorted(apart | {ids.start for ids in self.conflicts}), 0.0)
+        apart, contested = self._top_ids, [ids.start for ids in self.conflicts]
+        for ids in self.conflicts:
+            apart = apart.difference(ids)
+        ids_C = [*apart, *contested]
+        probs_C = np.zeros(len(ids_C))
         for name, weight in self.weights.items():
-            distribution = self._distributions[name]
-            for token_id, prob in zip(ids_C, distribution.at(ids_C).tolist(), strict=True):
-                found[token_id] += weight * prob
-            for ids, (_, total) in zip(self.conflicts, distribution.prefix_masses(self.conflicts), strict=True):
-                found[ids.start] += weight * total
-        return found
+            distribution = self.distributions[name]
+            totals = [total for _, total in distribution.prefix_masses(self.conflicts)]
+            probs_C += weight * np.array([*distribution.at(ids_C[: len(apart)]).tolist(), *totals])
+        return dict(zip(ids_C, probs_C.tolist(), strict=True))
 
     @cached_property
     def _likely(self) -> list[tuple[int, float]]:
         """The candidates, likeliest first, the first of equals."""
-        return sorted(self._candidates.items(), key=lambda pair: -pair[1])
+        by_prob = sorted([(-prob, token_id) for token_id, prob in self._candidates.items()])
+        return [(token_id, -negative) for negative, token_id in by_prob]
 
     @cached_property
     def _rest_upper_bound(self) -> float:
         """What any token has at most that is no candidate."""
-        return sum(weight * self._distributions[name].top[-1][1] for name, weight in self.weights.items())
+        return sum([weight * self.distributions[name].top[-1][1] for name, weight in self.weights.items()])
 
     @cached_property
     def _top_ids(self) -> set[int]:
-        return {token_id for distribution in self._distributions.values() for token_id, _ in distribution.top}
+        return {token_id for distribution in self.distributions.values() for token_id, _ in distribution.top}

@@ -1,4 +1,6 @@
-"""One prompt's run, from prefill to finish: step by step until there is a reason to end."""
+"""One prompt's run, from prefill to finish, step by step (paper, section 3): ask, mask, align, combine, choose, feed,
+trace.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,17 @@ import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
 
+from gac_app.decoding.alignment import ends_there, partial_probs
 from gac_app.decoding.contexts import MemberContext, SessionStopped
-from gac_app.decoding.loop.stepper import Stepper, StepView
+from gac_app.decoding.distribution import TokenDistribution
+from gac_app.decoding.loop.members import Members
+from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.text import TextStream
-from gac_app.decoding.loop.threads import one_torch_thread
-from gac_app.decoding.loop.tracing import Decision, trace_of
+from gac_app.decoding.loop.threads import on_one_torch_thread
+from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
@@ -47,10 +54,13 @@ class DecodingSession:
         branch: Branch | None = None,
         is_reproducible: bool = False,
     ) -> None:
-        self._stopped = rules.stopped
-        self._stepper = Stepper(contexts, rules, drafter)
+        self._members = Members(contexts, rules, drafter)
+        self._rules, self._settings, self._drafter = rules, rules.settings, drafter
         self._union = contexts[0].member.mapping.union
-        self._settings = rules.settings
+        self._is_aligned = rules.settings.alignment == "prefix" and len(contexts) > 1
+        for context in contexts if self._is_aligned else ():
+            context.text.covers.allowed_after = rules.sampler.allowed_U
+        self._is_stable = True  # every member read the last token as one of its own
         self._branch = branch or Branch()
         self._text = TextStream(stop_strings)
         self._started = time.monotonic()
@@ -67,7 +77,7 @@ class DecodingSession:
     @property
     def contexts(self) -> dict[str, MemberContext]:
         """By member name, the gate first."""
-        return self._stepper.contexts
+        return self._members.contexts
 
     def shares_read(self) -> dict[str, float]:
         """By name, the share of the prompt that each member has read, 0 to 1. Safe to call from any thread."""
@@ -75,17 +85,16 @@ class DecodingSession:
 
     def stop(self) -> None:
         """End the session with ABORT. The text so far stays."""
-        self._stopped.set()
+        self._rules.stopped.set()
 
     def events(self) -> Generator[Event, None, None]:
         """Token events, then one finished event. Closing the generator frees the members' sequences."""
         try:
-            self._stepper.prepare()
             for step in self._branch.steps:
                 if self._reason is None:
-                    yield from self._replay(step)
+                    yield from self._show(self._replay(step))
             while self._reason is None:
-                yield from self._step()
+                yield from self._show(self._step())
         except SessionStopped:
             self._reason = FinishReason.ABORT
         except (MemberError, RuleError, ConstraintError) as error:
@@ -93,7 +102,7 @@ class DecodingSession:
             if isinstance(error, RuleError) and error.place:
                 logger.warning("%s (%s)", error, error.place)
         finally:
-            self._stepper.close()
+            self._members.close()
         yield from self._text.release()
         yield self._finished()
 
@@ -109,14 +118,12 @@ class DecodingSession:
         """Whether the answer has come to its end."""
         return self._reason is not None
 
-    @one_torch_thread()
+    @on_one_torch_thread
     def look(self) -> StepView:
         """What the next step chooses from. `feed` must follow. Raises SessionStopped, MemberError, RuleError."""
-        if not self._num_tokens:
-            self._stepper.prepare()
-        return self._stepper.look()
+        return self._look()
 
-    @one_torch_thread()
+    @on_one_torch_thread
     def feed(self, view: StepView, token_id: int | None = None) -> StepTrace:
         """End the step.
 
@@ -126,42 +133,134 @@ class DecodingSession:
         Raises:
             MemberError, RuleError, ConstraintError.
         """
-        step = self._end_step(self._stepper.feed(view, token_id))
+        step = self._end_step(view, self._advance(view, token_id))
         self._show(step)
         return step
 
     def end(self) -> FinishedEvent:
         """Free the members' sequences, and sum up."""
-        self._stepper.close()
+        self._members.close()
         self._text.release()
         return self._finished()
 
     # --- one step
 
-    @one_torch_thread()
-    def _step(self) -> list[TokenEvent]:
-        """Take a step; returns the events that may be shown."""
+    @on_one_torch_thread
+    def _step(self) -> StepTrace:
         token = self._branch.token if self._num_tokens == len(self._branch.steps) else None
-        forced = None if token is None else self._id_of(token)
-        decision = self._stepper.step(forced, num_left=self._settings.max_new_tokens - self._num_tokens - 1)
-        return self._show(self._end_step(decision))
+        num_left = 0 if token is not None else self._settings.max_new_tokens - self._num_tokens - 1
+        return self._end_step(*self._advanced(None if token is None else self._id_of(token), num_left))
 
-    def _end_step(self, decision: Decision) -> StepTrace:
-        """Count a step, and begin the reads of the next one."""
-        self._count(decision.token_id, is_ensembled=decision.is_ensembled)
+    def _advanced(self, forced: int | None, num_left: int = 0) -> tuple[StepView, dict[str, Any]]:
+        """Look and advance, without the members that fail."""
+
+        def advanced() -> tuple[StepView, dict[str, Any]]:
+            view = self._look(num_left)
+            return view, self._advance(view, forced)
+
+        return self._members.without_failing(advanced)
+
+    def _look(self, num_left: int = 0) -> StepView:
+        """The first half of a step: ask the members, and combine what they say.
+
+        Args:
+            num_left: later steps at which the rules choose.
+        """
+        rules = self._rules
+        asked, gate = self._members.ask(num_left, is_stable=self._is_stable)
+        taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
+        distributions = {name: step.distribution for name, step in taking_part.items()}
+        shares = rules.shares(list(distributions), distributions.__getitem__)
+        union = self._union if self._is_aligned and len(distributions) > 1 else None
+        mergeable_U = rules.sampler.mergeable_U(len(union)) if union else None
+        return StepView(asked, gate, Mixture(distributions, shares, rules.combiner, union, mergeable_U))
+
+    def _advance(self, view: StepView, forced: int | None) -> dict[str, Any]:
+        """The second half: choose, learn, feed. Only the choice may fail in a way that another step mends. Returns what
+        the trace tells of it.
+        """
+        rules, drafter = self._rules, self._drafter
+        token_id = view.mixture.choose(rules.sampler) if forced is None else forced
+        allowed_U = rules.sampler.allowed_U() if self._is_aligned else None
+        rules.sampler.note(token_id)
+        allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}
+        partial, evidence = self._members.without_failing(lambda: self._meaning_of(token_id, view, allowed))
+        is_shared = all(ends_there(allowed[name], token_id, prob) for name, prob in partial.items())
+        rules.weights.learn(evidence, is_shared=is_shared)
+        is_drafted, drafted_by = drafter.has_drafted(token_id), drafter.drafted_by
+        spellings = self._feed_members(token_id, partial)
+        return {
+            "token_id": token_id,
+            "spellings": spellings,
+            "dropped": self._members.dropped,
+            "evidence": evidence if partial else {},
+            "is_partial": bool(partial),
+            "is_shared": is_shared,
+            "is_drafted": is_drafted,
+            "drafted_by": drafted_by,
+            "is_forced": forced is not None,
+        }
+
+    def _end_step(self, view: StepView, fed: dict[str, Any]) -> StepTrace:
+        """Count a step, and begin the reads that the next one is sure to need."""
+        self._count(fed["token_id"], is_ensembled=view.is_ensembled)
         self._ttft_s = self._ttft_s or time.monotonic() - self._started
         if self._reason is None:
-            self._stepper.prefetch()
-        return trace_of(decision, self._union, self._num_tokens - 1)
+            self._drafter.prefetch(self._members.in_order_asked()[0])
+        return trace_of(view, position=self._num_tokens - 1, union=self._union, **fed)
 
-    @one_torch_thread()
-    def _replay(self, step: StepTrace) -> list[TokenEvent]:
-        """Feed a token of another answer's step."""
+    def _meaning_of(
+        self, token_id: int, view: StepView, allowed: dict[str, TokenDistribution]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """The members whose token may go on beyond this one, with their probability of its bytes; and the evidence:
+        each member's probability of the token, or of its bytes if its own may go on.
+
+        A single member proves nothing, so it has no evidence, unless its token is partial. Nor has anybody where no
+        weight would learn from it.
+
+        Args:
+            allowed: the distributions of the members asked, without what the answer's constraints forbid.
+        """
+        alive, known, partial = self._members.alive, view.mixture.distributions, {}
+        if self._is_aligned and token_id != self._union.end_id:
+            asked = {name: distribution for name, distribution in allowed.items() if name in alive}
+            # A member that decided alone chose one of its own tokens.
+            alone = next(iter(known)) if len(known) == 1 else ""
+            partial = partial_probs(token_id, asked, self._union, view.mixture.is_conflict(token_id), alone)
+        if not partial and (len(known) == 1 or not self._rules.weights.has_memory):
+            return partial, {}
+        found = {name: distribution for name, distribution in known.items() if name in alive}
+        return partial, {name: partial[name] if name in partial else d.prob_of(token_id) for name, d in found.items()}
+
+    def _feed_members(self, token_id: int, partial: dict[str, float]) -> dict[str, tuple[bytes, ...]]:
+        """Feed the token to every member. Returns the pieces of members that spell it otherwise, by name."""
+        alive, token = self._members.alive, self._union.token(token_id)
+        fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in alive.items()}
+        self._drafter.feed(token_id)
+        spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}
+        self._is_stable = not spellings
+        return spellings
+
+    @on_one_torch_thread
+    def _replay(self, step: StepTrace) -> StepTrace:
+        """In place of `step` of another answer: feed its token, and bring weights and contexts to where it left them.
+        Members are asked only where they may be inside a token of theirs.
+        """
         token_id, position = self._id_of(step.token), self._num_tokens
-        spellings = self._stepper.replay(step, token_id)
-        self._count(token_id, is_ensembled=step.is_ensembled)
+        first, others = self._members.in_order_asked()
+        asked = [*first, *(others if step.is_ensembled else ())]
+        if others and step.is_ensembled:
+            self._members.tell_likely((candidate.token, candidate.prob) for candidate in step.members[0].top)
         self._num_replayed += 1
-        return self._show(replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True))
+        if self._is_aligned and (step.is_partial or not all(context.can_skip_forward() for context in asked)):
+            spellings = self._advanced(token_id)[1]["spellings"]
+        else:
+            self._rules.sampler.note(token_id)
+            evidence = {member.member: member.prob for member in step.members} | step.evidence
+            self._rules.weights.learn(evidence, is_shared=step.is_shared)
+            spellings = self._feed_members(token_id, {})
+        self._count(token_id, is_ensembled=step.is_ensembled)
+        return replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True)
 
     def _show(self, step: StepTrace) -> list[TokenEvent]:
         self._digest.add(step)
@@ -181,7 +280,7 @@ class DecodingSession:
             return FinishReason.STOP, ""
         if self._num_tokens >= self._settings.max_new_tokens:
             return FinishReason.LENGTH, f"the limit of {self._settings.max_new_tokens} new tokens"
-        for name, context in self._stepper.alive.items():
+        for name, context in self._members.alive.items():
             if context.is_full:
                 length = context.member.model.context_length
                 return FinishReason.LENGTH, f"the context of {name} is full ({length:,} tokens)"

@@ -1,10 +1,11 @@
-"""From a step's decision to its `StepTrace`: ranks, top tokens, the member that carried the token."""
+"""From a step to its `StepTrace`: ranks, top tokens, the member that carried the token."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
+from gac_app.decoding.distribution import MemberStep, Top
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
@@ -14,73 +15,64 @@ TOP_K = 8  # tokens shown of a distribution
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What a step chose, and from what.
+class StepView:
+    """What a step chooses from.
 
     Attributes:
-        spellings, dropped, evidence, is_partial, is_shared, is_drafted, drafted_by, is_forced: see `StepTrace`.
+        asked: the steps of the members asked, the gate first.
+        mixture: of those that take part.
     """
 
-    token_id: int
-    mixture: Mixture
+    asked: dict[str, MemberStep]
     gate: GateDecision
-    spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
-    dropped: tuple[str, ...] = ()
-    evidence: Mapping[str, float] = field(default_factory=dict)
-    is_partial: bool = False
-    is_shared: bool = True
-    is_drafted: bool = False
-    drafted_by: tuple[str, ...] | None = None
-    is_forced: bool = False
+    mixture: Mixture
 
     @property
     def is_ensembled(self) -> bool:
-        """Whether several members decided, or one drawn to stand for all."""
-        return len(self.mixture.member_steps) > 1 or bool(self.gate.drawn)
+        """Whether several members decide, or one drawn to stand for all."""
+        return len(self.mixture.distributions) > 1 or bool(self.gate.drawn)
 
 
-def trace_of(decision: Decision, union: UnionVocabulary, position: int) -> StepTrace:
-    """The trace of a step."""
-    mixture, gate = decision.mixture.estimate, decision.gate
-    members = tuple(_member(name, decision, union) for name in mixture.member_steps)
+def trace_of(view: StepView, *, token_id: int, position: int, union: UnionVocabulary, **fed: Any) -> StepTrace:
+    """The trace of a step.
+
+    Args:
+        fed: the other fields of `StepTrace`.
+    """
+    mixture = view.mixture.estimate
+    members = tuple([_member(name, view, token_id, union) for name in mixture.distributions])
     top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)
+    confidence = view.gate.confidence
     return StepTrace(
         position=position,
-        token_id=decision.token_id,
-        token=union.token(decision.token_id),
-        prob=mixture.prob_of(decision.token_id),
+        token_id=token_id,
+        token=union.token(token_id),
+        prob=mixture.prob_of(token_id),
         top=top,
-        gate_confidence=mixture.gate.distribution.top[0][1] if gate.confidence is None else gate.confidence,
-        is_ensembled=decision.is_ensembled,
+        gate_confidence=members[0].top[0].prob if confidence is None else confidence,
+        is_ensembled=view.is_ensembled,
         winner=max(members, key=lambda member: member.weight * member.prob).member,
         members=members,
-        spellings=decision.spellings,
-        dropped=decision.dropped,
-        is_partial=decision.is_partial,
-        is_shared=decision.is_shared,
-        evidence=dict(decision.evidence) if decision.is_partial else {},
-        is_forced=decision.is_forced,
-        is_drafted=decision.is_drafted,
-        drafted_by=decision.drafted_by,
-        drawn=gate.drawn,
+        drawn=view.gate.drawn,
+        **fed,
     )
 
 
-def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
-    mixture, given = decision.mixture.estimate, decision.mixture.member_steps[name].distribution
-    member_step = mixture.member_steps[name]
+def _member(name: str, view: StepView, token_id: int, union: UnionVocabulary) -> MemberTrace:
+    mixture, step = view.mixture.estimate, view.asked[name]
+    distribution = mixture.distributions[name]
     return MemberTrace(
         member=name,
         weight=mixture.weights[name],
-        prob=mixture.member_prob_of(name, decision.token_id),
-        rank=mixture.member_rank_of(name, decision.token_id),
-        top=_candidates(member_step.distribution.top_k(TOP_K), union),
-        num_read=member_step.num_read,
-        seconds=member_step.seconds,
-        num_told=given.num_told,
-        missing=given.missing,
+        prob=mixture.member_prob_of(name, token_id),
+        rank=mixture.member_rank_of(name, token_id),
+        top=_candidates(distribution.top_k(TOP_K), union),
+        num_read=step.num_read,
+        seconds=step.seconds,
+        num_told=distribution.num_told,
+        missing=distribution.missing,
     )
 
 
-def _candidates(top: list[tuple[int, float]], union: UnionVocabulary) -> tuple[Candidate, ...]:
-    return tuple(Candidate(token_id, union.token(token_id), prob) for token_id, prob in top)
+def _candidates(top: Top, union: UnionVocabulary) -> tuple[Candidate, ...]:
+    return tuple([Candidate(token_id, union.token(token_id), prob) for token_id, prob in top])

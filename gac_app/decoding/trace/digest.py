@@ -25,32 +25,27 @@ class StepDigest:
         self._hash = hashlib.sha256()
         if settings and settings.is_constrained:
             constraints = [settings.json_schema, sorted(settings.logit_bias.items())]
-            self._add(json.dumps(constraints).encode())
+            self._hash.update(_sized(json.dumps(constraints).encode()))
 
     def add(self, step: StepTrace) -> None:
         """Add a step. Of a replayed step only the token counts, since its values belong to another answer."""
-        self._add(step.token)
-        if step.is_forced:
-            return
-        self._add_probs([step.prob, step.gate_confidence])
-        self._add_candidates(step.top)
-        for member in step.members:
-            self._add(member.member.encode())
-            self._add_probs([member.weight, member.prob])
-            self._add_candidates(member.top)
+        found = _sized(step.token)
+        if not step.is_forced:
+            found += struct.pack("<2d", step.prob, step.gate_confidence) + _candidates(step.top)
+            for member in step.members:
+                found += _sized(member.member.encode()) + struct.pack("<2d", member.weight, member.prob)
+                found += _candidates(member.top)
+        self._hash.update(found)
 
     @property
     def hex(self) -> str:
         return self._hash.hexdigest()[:NUM_HEX]
 
-    def _add(self, data: bytes) -> None:
-        self._hash.update(struct.pack("<I", len(data)) + data)
 
-    def _add_probs(self, probs: Iterable[float]) -> None:
-        for prob in probs:
-            self._hash.update(struct.pack("<d", prob))
+def _sized(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
 
-    def _add_candidates(self, candidates: Iterable[Candidate]) -> None:
-        for candidate in candidates:
-            self._add(candidate.token)
-            self._add_probs([candidate.prob])
+
+def _candidates(top: Iterable[Candidate]) -> bytes:
+    parts = [struct.pack(f"<I{len(token)}sd", len(token), token, prob) for _, token, prob in top]
+    return b"".join(parts)

@@ -16,8 +16,7 @@ class FinishReason(StrEnum):
     ERROR = "error"  # a member failed and the settings say stop, or none was left; or no token was
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A union token and its probability in a distribution. Empty bytes stand for END."""
 
     token_id: int

@@ -5,7 +5,6 @@ alignment has to come first.
 from __future__ import annotations
 
 import math
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.errors import RequestError
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
-from tests.decoding.toy import Toy, drawing_stepper, toy_ensemble, toys
+from tests.decoding.toy import Toy, drawing, toy_ensemble, toys
 
 LEAST = 1e-30
 
@@ -68,17 +67,17 @@ def test_geometric_under_prefix_equals_brute_force(seed: int, num: int, share: f
     union, text = ensemble.union, b"ab"
     weights = [share, *[(1 - share) / (num - 1)] * (num - 1)]
     given_weights = StepWeights(dict(zip(ensemble.members, weights, strict=True)))
-    with closing(drawing_stepper(ensemble, "ab", Combiner(Geometric()), given_weights, seed)) as stepper:
-        is_shared, num_compared = True, 0  # all members are at the end of a token of theirs
-        for _ in range(8):
-            decision = stepper.step()
-            if is_shared:
-                wanted = geometric(members, weights, text, union)
-                found = decision.mixture.probs_U.tolist()
-                assert found == pytest.approx([wanted.get(t, 0.0) for t in tokens_of(union)], abs=1e-5)
-                num_compared += 1
-            text += union.token(decision.token_id)
-            is_shared = not decision.is_partial
+    session = drawing(ensemble, "ab", Combiner(Geometric()), given_weights, seed)
+    is_shared, num_compared = True, 0  # all members are at the end of a token of theirs
+    for _ in range(8):
+        view = session.look()
+        if is_shared:
+            wanted = geometric(members, weights, text, union)
+            found = view.mixture.probs_U.tolist()
+            assert found == pytest.approx([wanted.get(t, 0.0) for t in tokens_of(union)], abs=1e-5)
+            num_compared += 1
+        step = session.feed(view)
+        text, is_shared = text + step.token, not step.is_partial
     assert num_compared
 
 
