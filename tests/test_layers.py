@@ -72,7 +72,7 @@ _ROOM_ORDERS = {
     "models": "message chat sequence base random_model child_process derived sources hardware backends gguf "
     "llama_cpp onnx hf remote factory",
     "decoding": "trace distribution constraints rules alignment forward member view tokenizer request contexts "
-    "speculation loop scoring mixes ensemble together",
+    "speculation loop scoring ensemble together",
     "ui": "gradio_patches words scripts requests assets streaming plots members settings "
     "compare tabs about_tab batch_tab history_tab lab arena page",
     "server": "logs limits middleware api page routes host serving",

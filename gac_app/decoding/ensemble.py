@@ -6,16 +6,16 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack
 
 from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.mixes import combiner_of, is_of_bytes, is_reproducible, mix_of, prompt_bits
 from gac_app.decoding.request import Encoded, How, Request, Requests, document_ids
-from gac_app.decoding.rules import combine_rules, weight_rules
-from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
+from gac_app.decoding.rules.answer import AnswerRules, StepRules
+from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
@@ -25,13 +25,12 @@ from gac_app.decoding.scoring import (
     Score,
     Scorer,
     SingleFlightCache,
-    TextScorer,
     TokenScore,
-    prompt_key,
+    bits_per_byte,
     score_ids,
 )
 from gac_app.decoding.speculation import Schedules
-from gac_app.decoding.tokenizer import Tokenizer
+from gac_app.decoding.tokenizer import Tokenizer, document_start
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
@@ -140,9 +139,11 @@ class Ensemble:
         self, request: Request, share: Share, *, branch: Branch | None = None, namespace: str = ""
     ) -> DecodingSession:
         """A new session over a request; see `session`."""
-        settings, members = self._with_policy(request.settings), request.members
-        rules = self._rules(request, settings, share)
-        is_fixed = is_reproducible(members, settings)
+        settings, members, stopped = self._with_policy(request.settings), request.members, threading.Event()
+        sampler = Sampler(settings, [constraint.fork() for constraint in request.constraints])
+        step = self._rules(request, share, stopped)
+        rules = AnswerRules(step.gate, step.combiner, step.weights, settings, sampler, stopped)
+        is_fixed = _is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_fixed)
         # A member alone has nothing to align with: it decodes as its own library does.
         is_one = len(members) == 1
@@ -183,16 +184,13 @@ class Ensemble:
             MemberError, RuleError: a member or a rule fails.
         """
         request = self._requests.checked(prompt, settings, may_be_empty=True, **how)
-        settings, members, ids = request.settings, request.members, request.ids
+        settings, members = request.settings, request.members
         if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
-        mix = mix_of(request, self.config.weights(settings), share)
-        is_fixed = is_reproducible(members, settings)
-        forks = PromptForks(members, ids, settings.step_timeout_s, share, namespace, is_reproducible=is_fixed)
-        with closing(forks):
-            scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), mix, self._read_texts)
-            score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_pieces
-            return [score(bytes_of(text)) if text else Score(0.0, 0, 0, 0) for text in continuations]
+        rules = self._rules_along(request, share)
+        with closing(_forks(members, request.ids, settings, share, namespace=namespace)) as forks:
+            scorer = Scorer(forks, rules, settings, self._read_texts)
+            return [scorer.score(bytes_of(text)) for text in continuations]
 
     def score_prompt(
         self,
@@ -204,7 +202,7 @@ class Ensemble:
         namespace: str,
         stopped: threading.Event,
     ) -> list[TokenScore]:
-        """How probable each token of a document is; see `scoring.prompts`.
+        """How probable each token of a document is; see `scoring`.
 
         Args:
             request: from `raw_request`.
@@ -216,24 +214,15 @@ class Ensemble:
             MemberError, RuleError: a member or a rule fails.
         """
         settings, members = request.settings, request.members
-        new_forks = partial(
-            PromptForks,
-            members,
-            timeout_s=settings.step_timeout_s,
-            share=share,
-            is_reproducible=is_reproducible(members, settings),
-            stopped=stopped,
-            ids_at_once=FEW_AT_ONCE,
-        )
+        forks_of = partial(_forks, members, settings=settings, share=share, stopped=stopped, ids_at_once=FEW_AT_ONCE)
         if request.alone is not None:
-            with closing(new_forks([list(ids[:1])], namespace=namespace)) as forks:
+            with closing(forks_of([list(ids[:1])], namespace=namespace)) as forks:
                 return score_ids(forks, ids, num_top)
-        mix = mix_of(request, self.config.weights(settings), share, stopped)
-        first, *others = (self.union.token(token_id) for token_id in ids) if ids else (b"",)
-        with closing(new_forks([document_ids(member, first) for member in members])) as forks:
-            scorer = TextScorer(forks, mix, num_top)
-            score = scorer.by_bytes if is_of_bytes(settings, members, mix) else scorer.by_tokens
-            return [TokenScore(first, None)][: len(ids)] + (score(others) if others else [])
+        rules = self._rules_along(request, share, stopped)
+        first = self.union.token(ids[0]) if ids else b""
+        with closing(forks_of([document_ids(member, first) for member in members])) as forks:
+            scores = Scorer(forks, rules, settings, self._read_texts).tokens(ids[1:], num_top)
+            return [TokenScore(first, None)][: len(ids)] + scores
 
     def check_room(self, prompt: Sequence[Message], num_new: int) -> None:
         """Raise RequestError unless every member has room for `prompt` and `num_new` tokens, or half its context if
@@ -260,16 +249,29 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
-    def _rules(self, request: Request, settings: Settings, share: Share) -> AnswerRules:
-        stopped = threading.Event()
-        weights = StepWeights(
-            self.config.weights(settings),
-            weight_rules.of(settings),
-            partial(prompt_bits, request, share, stopped),
+    def _rules(self, request: Request, share: Share, stopped: threading.Event | None) -> StepRules:
+        """At the start of a text. `share`: in which a rule that needs it reads the prompt."""
+        settings, members = request.settings, request.members
+
+        def prompt_bits(name: str) -> float:
+            member = self.members[name]
+            start = [document_start(member)]
+            with closing(_forks([member], start, settings, share, stopped=stopped)) as forks:
+                return bits_per_byte(forks, request.text)
+
+        mappings = {member.name: member.mapping for member in members}
+        return StepRules(
+            Gate() if request.alone else make_gate(settings),
+            Combiner(combine_rules.of(settings), mappings, draws_one=draws_one(settings)),
+            StepWeights(self.config.weights(settings), weight_rules.of(settings), prompt_bits),
         )
-        sampler = Sampler(settings, [constraint.fork() for constraint in request.constraints])
-        gate, combiner = Gate() if request.alone else make_gate(settings), combiner_of(request.members, settings)
-        return AnswerRules(gate, combiner, weights, settings, sampler, stopped)
+
+    def _rules_along(self, request: Request, share: Share, stopped: threading.Event | None = None) -> StepRules:
+        """The rules of given texts. One that needs the prompt reads it before texts take sequences."""
+        rules, names = self._rules(request, share, stopped), [member.name for member in request.members]
+        if len(names) > 1:
+            rules.weights.prepare(names)
+        return rules
 
     def _with_policy(self, settings: Settings) -> Settings:
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
@@ -278,3 +280,14 @@ class Ensemble:
         is_lazy = not self.are_apart or settings.speculation == "on"
         is_changed = is_lazy and settings.gate_policy == "auto"
         return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
+
+
+def _forks(members: list[Member], ids: list[list[int]], settings: Settings, share: Share, **how: Any) -> PromptForks:
+    is_fixed = _is_reproducible(members, settings)
+    return PromptForks(members, ids, settings.step_timeout_s, share, is_reproducible=is_fixed, **how)
+
+
+def _is_reproducible(members: list[Member], settings: Settings) -> bool:
+    if settings.reproducible == "auto":
+        return all(member.model.is_batch_invariant for member in members)
+    return settings.reproducible == "on"

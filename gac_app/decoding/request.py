@@ -136,11 +136,7 @@ class Requests:
             yield self._grammars.of(settings.json_schema)
         if settings.logit_bias:
             tokenizer = self.tokenizer(alone)
-            for token_id in settings.logit_bias:
-                if not 0 <= token_id < tokenizer.size:
-                    raise RequestError(
-                        "logit_bias", f"unknown token id {token_id}; expected 0 to {tokenizer.size - 1:,}"
-                    )
+            tokenizer.tokens(settings.logit_bias, "logit_bias")
             bias = {tokenizer.in_union(token_id): value for token_id, value in settings.logit_bias.items()}
             yield TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
 

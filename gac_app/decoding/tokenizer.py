@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from gac_app.decoding.member import Member
 from gac_app.errors import RequestError, VocabularyError
@@ -38,12 +38,16 @@ class Tokenizer(ABC):
             RequestError: the text has none.
         """
 
-    def tokens(self, ids: Sequence[int]) -> list[bytes]:
-        """The bytes of each id; none for control tokens. Raises RequestError for an id outside the vocabulary."""
+    def tokens(self, ids: Iterable[int], field: str = "prompt") -> list[bytes]:
+        """The bytes of each id; none for control tokens. Raises RequestError, naming `field`, for an id outside the
+        vocabulary.
+        """
+        tokens = []
         for token_id in ids:
             if not 0 <= token_id < self.size:
-                raise RequestError("prompt", f"unknown token id {token_id}; expected 0 to {self.size - 1:,}")
-        return [self._token(token_id) for token_id in ids]
+                raise RequestError(field, f"unknown token id {token_id}; expected 0 to {self.size - 1:,}")
+            tokens.append(self._token(token_id))
+        return tokens
 
     @abstractmethod
     def in_union(self, token_id: int) -> int | None:
@@ -82,15 +86,10 @@ class UnionTokenizer(Tokenizer):
         self.start = [union.end_id]
 
     def encode(self, text: str, *, is_document: bool = False) -> list[int]:
-        data, ids, longest = bytes_of(text), [], self._union.max_token_bytes
-        start = 0
-        while start < len(data):
-            try:
-                ids.append(self._union.longest(data[start : start + longest]))
-            except VocabularyError as error:
-                raise RequestError("prompt", str(error)) from None
-            start += len(self._union.token(ids[-1]))
-        return ids
+        try:
+            return self._union.cut(bytes_of(text))
+        except VocabularyError as error:
+            raise RequestError("prompt", str(error)) from None
 
     def in_union(self, token_id: int) -> int | None:
         return token_id

@@ -88,6 +88,14 @@ class UnionVocabulary:
                 return token_id
         raise VocabularyError(f"no token begins the bytes {text[:8]!r}")
 
+    def cut(self, text: bytes) -> list[int]:
+        """The ids of a text, each of the longest token that fits, from its beginning on. Raises VocabularyError."""
+        ids, start = list[int](), 0
+        while start < len(text):
+            ids.append(self.longest(text[start : start + self.max_token_bytes]))
+            start += len(self.tokens[ids[-1]])
+        return ids
+
     def _after(self, token_id: int, num_bytes: int) -> tuple[int, bool]:
         """What `longest` finds after so many bytes of a token, and whether the token goes on beyond that."""
         rest = self.tokens[token_id][num_bytes:]

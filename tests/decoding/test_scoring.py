@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.scoring import scorer
-from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, Score, longest_pieces, member_pieces
-from gac_app.decoding.scoring.scorer import SingleFlightCache
+from gac_app.decoding.rules.weights import LEAST_LOG_PROB
+from gac_app.decoding.scoring import Score, SingleFlightCache, single_flight
+from gac_app.decoding.scoring.pieces import spelt_by
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -48,12 +48,13 @@ def test_bits_per_byte_by_hand() -> None:
 
 
 def test_pieces_by_hand() -> None:
-    toy = Toy((b"a", b"ab", b"b", b"ba"), seed=0)
     union = UnionVocabulary([b"a", b"b", b"ab", b"abba"])
-    mapping = VocabMapping(toy.vocabulary, union)
-    assert member_pieces(b"abba", mapping) == [b"ab", b"b", b"a"], "ba is no union token, so it is cut further"
-    assert longest_pieces(b"ababba", union) == [b"ab", b"abba"]
-    assert longest_pieces(b"", union) == []
+    model = ToyModel("m", Toy((b"a", b"ab", b"b", b"ba"), seed=0))
+    member = InlineMember(model, VocabMapping(model.vocabulary, union))
+    found = [union.token(token_id) for token_id in spelt_by(member, b"abba")]
+    assert found == [b"ab", b"b", b"a"], "ba is no union token, so it is cut further"
+    assert union.cut(b"ababba") == [union.ids[b"ab"], union.ids[b"abba"]]
+    assert union.cut(b"") == []
 
 
 @pytest.mark.parametrize("nats", [30, 60, 120, 700])
@@ -264,7 +265,7 @@ def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str, steady_cl
 
 
 def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "_MAX_KEPT_BYTES", 2 * scorer._OWN_BYTES + 10)
+    monkeypatch.setattr(single_flight, "_MAX_KEPT_BYTES", 2 * single_flight._OWN_BYTES + 10)
     read_texts, calls = SingleFlightCache(), []
 
     def once(key: str, num_bytes: int) -> str:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gac_app.config import Config
-from gac_app.decoding.scoring.pieces import Score
+from gac_app.decoding.scoring import Score
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, MemberUsage
 from gac_app.evaluation.running import Graded, System
 from gac_app.evaluation.tasks.questions import Question

@@ -16,7 +16,7 @@ import pytest
 
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.scoring.pieces import Score
+from gac_app.decoding.scoring import Score
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage
 from gac_app.evaluation.registered import Protocol, StudyRun, page_of, plot_of
 from gac_app.evaluation.studies import EnsembleStudy, Evaluator, StudyResult, explained, studies, to_csv

@@ -76,7 +76,7 @@ class PlainScores(FakeEnsemble):
     """A word is worth 1 bit to member a and 3 bits to b."""
 
     def score(self, prompt, continuations, settings, *, alone, raw):  # type: ignore[no-untyped-def]
-        from gac_app.decoding.scoring.pieces import Score
+        from gac_app.decoding.scoring import Score
 
         bits = {"a": 1, "b": 3, "c": 3}[alone]
         return [Score(-math.log(2) * bits * len(text.split()), len(text), 2, 0) for text in continuations]

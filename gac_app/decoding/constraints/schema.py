@@ -124,11 +124,8 @@ class SchemaConstraint(Constraint):
         num_kept = bisect_right(ends, num_bytes) - 1
         matcher.rollback(len(self._noted) - num_kept)
         begun = self._union.token(self._noted[num_kept]) if num_kept < len(self._noted) else b""
-        rest = begun[: num_bytes - ends[num_kept]]
-        while rest:
-            token_id = self._union.longest(rest)
+        for token_id in self._union.cut(begun[: num_bytes - ends[num_kept]]):
             matcher.consume_token(token_id)
-            rest = rest[len(self._union.token(token_id)) :]
         return matcher
 
     def note(self, token_id: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.sampling import Sampler
-from gac_app.decoding.rules.weights import DistributionOf, StepWeights
+from gac_app.decoding.rules.weights import LEAST_LOG_PROB, DistributionOf, StepWeights
 from gac_app.settings import Settings
 
 
@@ -31,6 +31,38 @@ class StepRules:
             RuleError: a rule fails.
         """
         return self.combiner.shares(self.weights.of(names, distribution_of))
+
+    def shares_along(
+        self,
+        log_probs: Mapping[str, float],
+        views: Mapping[str, GateView],
+        distribution_of: DistributionOf | None = None,
+        *,
+        is_stable: bool = True,
+    ) -> dict[str, float]:
+        """As `shares`, of the members that take part in a step along a given text. The weights learn from it.
+
+        Args:
+            log_probs: of the step's part of the text, by the names of all members, the gate first.
+            views: what the gate sees, by the names of members that can begin a token there.
+            is_stable: see `Gate.decide`.
+        """
+        names = list(log_probs)
+        seen = [views[name] for name in self.gate.asked_first(names) if name in views]
+        if len(names) == 1 or (seen and not self.gate.decide(seen, is_stable=is_stable).is_open):
+            return {names[0]: 1.0}
+        shares = self.shares(names, distribution_of)
+        self.weights.note({name: max(one, LEAST_LOG_PROB) for name, one in log_probs.items()}, is_shared=True)
+        return shares
+
+    def restarted(self) -> StepRules:
+        """These rules at the start of another text."""
+        return StepRules(self.gate, self.combiner, self.weights.restarted())
+
+    @property
+    def needs_distributions(self) -> bool:
+        """Whether the probability of a text needs whole distributions."""
+        return not self.combiner.is_linear or self.weights.needs_distributions
 
 
 @dataclass(frozen=True, slots=True)

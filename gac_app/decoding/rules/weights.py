@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 
 from gac_app.decoding.distribution import TokenDistribution
@@ -12,6 +13,7 @@ from gac_app.errors import RuleError
 
 DistributionOf = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
+LEAST_LOG_PROB = -9999.0  # of a text that cannot be, so that none is impossible
 _LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
 _MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser may only have cut the text elsewhere
 
@@ -42,6 +44,12 @@ class StepWeights:
         self._read_prompt = read_prompt
         self._prompt_bits: dict[str, float] = {}
         self._evidence: dict[str, float] = {}  # log-probability of the chosen pieces
+
+    def restarted(self) -> StepWeights:
+        """These weights at the start of another text after the prompt."""
+        other = copy(self)
+        other._evidence = {}
+        return other
 
     @property
     def needs_distributions(self) -> bool:

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,7 +31,8 @@ from gac_app.decoding.distribution import Top
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
-from gac_app.decoding.scoring.pieces import LEAST_LOG_PROB, PromptForks, log_mean, log_sum
+from gac_app.decoding.rules.weights import LEAST_LOG_PROB
+from gac_app.decoding.scoring.pieces import PromptForks, log_mean, log_sum
 from gac_app.models.sequence import KVSequence
 from gac_app.vocab.union import UnionVocabulary
 
@@ -113,48 +115,31 @@ def _add_boundary(probs: TextProbs, start: int, log_probs_U: np.ndarray, text: b
             probs.log_ends[end] = np.logaddexp(probs.log_ends[end], reached + log_probs_U[ids.start])
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A part of a text in which each member counts as a whole.
-
-    Attributes:
-        members: those that count: all, or the gate alone.
-        shares: theirs, by name.
-    """
+class Segment(NamedTuple):
+    """A part of a text in which each member counts as a whole. `shares`: of the members that take part, by name."""
 
     start: int
     end: int
-    members: Mapping[str, TextProbs]
-    shares: Mapping[str, float]
-
-    def log_prob(self, place: int) -> float:
-        """Log-probability of the bytes up to `place`, given those before the segment."""
-        given = {name: self.members[name].between(self.start, place) for name in self.shares}
-        return log_mean(given, self.shares) if len(given) > 1 else next(iter(given.values()))
+    shares: dict[str, float]
 
 
 def segments(members: Mapping[str, TextProbs], num_bytes: int, rules: StepRules) -> Iterator[Segment]:
     """The segments of a text under the ensemble of `members`, the gate first, by a linear rule. The weights learn from
     each.
     """
-    names = list(members)
-    asked_first = rules.gate.asked_first(names)
-    cuts = _shared(members, num_bytes) if len(asked_first) > 1 else _own_cuts(members[names[0]])
+    gate, *_ = members.values()
+    is_by_all = len(rules.gate.asked_first(list(members))) > 1
+    places = range(1, num_bytes) if is_by_all else gate.views
+    cutting = members.values() if is_by_all else [gate]
+    cuts = [place for place in places if place and all(probs.is_boundary(place) for probs in cutting)]
     for start, end in pairwise([0, *cuts, num_bytes]):
+        log_probs = {name: probs.between(start, end) for name, probs in members.items()}
         # A member at a boundary that its tokeniser would not have made cannot overrule the gate.
-        views = [found for name in asked_first if (found := members[name].views.get(start))]
-        if views and not rules.gate.decide(views, is_stable=True).is_open:
-            yield Segment(start, end, {names[0]: members[names[0]]}, {names[0]: 1.0})
-            continue
-        yield Segment(start, end, members, rules.shares(names))
-        rules.weights.note({name: probs.between(start, end) for name, probs in members.items()}, is_shared=True)
+        views = {name: probs.views[start] for name, probs in members.items() if start in probs.views}
+        yield Segment(start, end, rules.shares_along(log_probs, views))
 
 
-def _own_cuts(probs: TextProbs) -> list[int]:
-    """The places within the text where the gate's own tokens end, and where it would expect them to."""
-    return [place for place in probs.views if place and probs.is_boundary(place)]
-
-
-def _shared(members: Mapping[str, TextProbs], num_bytes: int) -> list[int]:
-    """The boundaries within the text that all members share."""
-    return [i for i in range(1, num_bytes) if all(probs.is_boundary(i) for probs in members.values())]
+def log_prob_in(members: Mapping[str, TextProbs], segment: Segment, place: int) -> float:
+    """Log-probability of the bytes up to `place`, given those before the segment."""
+    given = {name: members[name].between(segment.start, place) for name in segment.shares}
+    return log_mean(given, segment.shares)

@@ -1,117 +1,66 @@
-"""Scores texts that follow a prompt, and caches the members' probabilities for a while.
+"""How probable a given text is to the ensemble, or to a member alone, and each token of a prompt.
 
-Scoring the text again with other weights, thresholds or gates then needs no forward pass.
+With alignment `paper` an ensemble decodes tokens, not texts: several sequences of union tokens may give the same text.
+The score is the probability of one of them, a lower bound on the text's probability: the likeliest among each member's
+tokenisation and the one by longest union tokens. For a member alone it is its own tokenisation. For alignment `prefix`
+and a linear rule see `bytes`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
-import time
-from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.answer import StepRules
-from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
-from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.bytes import read_by_all, segments
-from gac_app.decoding.scoring.pieces import (
-    PieceRead,
-    PromptForks,
-    Score,
-    longest_pieces,
-    member_pieces,
-    read_pieces,
-    score_pieces,
-)
+from gac_app.decoding.rules.weights import LEAST_LOG_PROB
+from gac_app.decoding.scoring.bytes import Segment, TextProbs, log_prob_in, read_by_all, segments
+from gac_app.decoding.scoring.pieces import PieceRead, PromptForks, log, read_pieces, spelt_by
+from gac_app.decoding.scoring.single_flight import SingleFlightCache
 from gac_app.settings import RULE_PARAMS, Settings
+from gac_app.vocab.tokens import bytes_of
+from gac_app.vocab.union import UnionVocabulary
 
-_MAX_KEPT_BYTES = 500_000  # of text; each takes about a hundred bytes of memory
-_OWN_BYTES = 20  # that an entry without text counts
+_LEAST_PROB = 1e-38  # about float32's least, 87 nats: of what rules make of whole distributions
+_NUM_OF_EACH = 8  # likely tokens of each member among which the mixture's likeliest is looked for
+_PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
 
-
-def prompt_key(ids: list[list[int]], *, is_reproducible: bool) -> bytes:
-    """Identifies a prompt, in the ids of each member, and how it is read. A digest, since prompts may be long."""
-    return hashlib.sha256(repr((ids, is_reproducible)).encode()).digest()
-
-
-class SingleFlightCache:
-    """A cache of recent reads, with the seconds that they took."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[Any, float, int]] = {}  # (what was read, seconds, bytes), oldest first
-        self._num_bytes = 0
-        self._under_way: dict[Hashable, Future[tuple[Any, float]]] = {}
-        self._lock = threading.Lock()
-
-    def get_or_compute(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
-        """The result of `read`, or the cached one for this key, and the seconds it took.
-
-        A caller that asks while another thread reads the same waits for that read, and shares its failure.
-        """
-        with self._lock:
-            if kept := self._kept.get(key):
-                return kept[:2]
-            others = self._under_way.get(key)
-            if others is None:
-                mine = self._under_way[key] = Future[tuple[Any, float]]()
-        if others is not None:
-            return others.result()
-        started = time.monotonic()
-        try:
-            found = read(), time.monotonic() - started
-        except BaseException as error:
-            with self._lock:
-                del self._under_way[key]
-            mine.set_exception(error)
-            raise
-        with self._lock:
-            del self._under_way[key]
-            self._keep(key, (*found, num_bytes + _OWN_BYTES))
-        mine.set_result(found)
-        return found
-
-    def _keep(self, key: Hashable, kept: tuple[Any, float, int]) -> None:
-        self._kept[key] = kept
-        self._num_bytes += kept[2]
-        while self._num_bytes > _MAX_KEPT_BYTES:
-            self._num_bytes -= self._kept.pop(next(iter(self._kept)))[2]
+Top = tuple[tuple[bytes, float], ...]  # tokens with their log-probabilities, the best first
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
-    """How the members' distributions become one.
+class Score:
+    """Of a text that follows a prompt."""
 
-    Attributes:
-        make_weights: makes the weights at the start of a text.
-        key: identifies the rules and their parameters.
-    """
-
-    gate: Gate
-    combiner: Combiner
-    make_weights: Callable[[], StepWeights]
-    key: str
-
-    def rules(self) -> StepRules:
-        """At the start of a text."""
-        return StepRules(self.gate, self.combiner, self.make_weights())
+    log_prob: float  # natural logarithm
+    num_bytes: int
+    num_steps: int
+    num_ensembled: int
+    seconds: float = field(default=0.0, compare=False)  # of the forward passes that read the text
 
     @property
-    def needs_distributions(self) -> bool:
-        """Whether the mixture's probability needs whole distributions, so that it is computed while the text is
-        read.
-        """
-        return not self.combiner.is_linear or self.make_weights().needs_distributions
+    def bits_per_byte(self) -> float:
+        return -self.log_prob / math.log(2) / self.num_bytes if self.num_bytes else 0.0
 
 
-def rules_key(settings: Settings) -> str:
-    """A key that differs between settings whose rules mix differently."""
-    fields = {"gate", "members", *RULE_PARAMS, *RULE_PARAMS.values()}
-    return settings.model_dump_json(include=fields | {"mode", "threshold", "gate_temperature"})
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """A token of a prompt.
+
+    Attributes:
+        token: its bytes; none for a control token.
+        log_prob: natural logarithm, -inf for what cannot be; None for the first token.
+        top: the likeliest tokens at its place.
+    """
+
+    token: bytes
+    log_prob: float | None
+    top: Top = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,45 +69,172 @@ class Scorer:
 
     Args:
         forks: the prompt, and the members that take part, the gate first.
-        prompt_key: identifies the prompt in `read_texts`.
+        rules: at the start of a text.
+        settings: which chose the rules.
+        read_texts: what was read of texts before.
     """
 
     forks: PromptForks
-    prompt_key: Hashable
-    mix: Mix
+    rules: StepRules
+    settings: Settings
     read_texts: SingleFlightCache
 
-    def by_bytes(self, text: bytes) -> Score:
-        """The score with alignment `prefix`."""
-        probs, seconds = self._once(text, len(text), partial(read_by_all, self.forks, text, self.mix.gate))
-        parts = list(segments(probs, len(text), self.mix.rules()))
-        num_ensembled = sum(len(part.members) > 1 for part in parts)
-        return Score(sum(part.log_prob(part.end) for part in parts), len(text), len(parts), num_ensembled, seconds)
+    @property
+    def _is_of_bytes(self) -> bool:
+        """Whether texts are scored by their bytes."""
+        is_mixed = len(self.forks.members) > 1
+        return self.settings.alignment == "prefix" and is_mixed and not self.rules.needs_distributions
 
-    def by_pieces(self, text: bytes) -> Score:
-        """The score with alignment `paper`, of a member alone, or by rules that need whole distributions."""
+    @property
+    def _union(self) -> UnionVocabulary:
+        return self.forks.members[0].mapping.union
+
+    def score(self, text: bytes) -> Score:
+        """How probable the text is."""
+        if not text:
+            return Score(0.0, 0, 0, 0)
+        if self._is_of_bytes:
+            return self._by_bytes(text)
         members = self.forks.members
-        cuts = [tuple(member_pieces(text, member.mapping)) for member in members]
+        cuts = [spelt_by(member, text) for member in members]
         if len(members) > 1:
-            cuts.append(tuple(longest_pieces(text, members[0].mapping.union)))
-        scores = [self._score_of(pieces, len(text)) for pieces in dict.fromkeys(cuts)]
+            cuts.append(tuple(self._union.cut(text)))
+        scores = [self._of_pieces(ids, len(text)) for ids in dict.fromkeys(cuts)]
         best = max(scores, key=lambda score: score.log_prob)
         return replace(best, seconds=sum(score.seconds for score in scores))
 
-    def _score_of(self, pieces: tuple[bytes, ...], num_bytes: int) -> Score:
+    def tokens(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
+        """How probable each of these union tokens is.
+
+        Args:
+            num_top: likely tokens told at each place.
+        """
+        if not ids:
+            return []
+        return self._tokens_by_bytes(ids, num_top) if self._is_of_bytes else self._tokens_by_pieces(ids, num_top)
+
+    # --- by bytes, see `bytes`
+
+    def _by_bytes(self, text: bytes) -> Score:
+        members, seconds = self._once(text, len(text), partial(read_by_all, self.forks, text, self.rules.gate))
+        parts = list(segments(members, len(text), self.rules.restarted()))
+        num_ensembled = sum(len(part.shares) > 1 for part in parts)
+        log_prob = sum(log_prob_in(members, part, part.end) for part in parts)
+        return Score(log_prob, len(text), len(parts), num_ensembled, seconds)
+
+    def _tokens_by_bytes(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
+        tokens = [self._union.token(token_id) for token_id in ids]
+        text = b"".join(tokens)
+        members = read_by_all(self.forks, text, self.rules.gate, num_top=_NUM_OF_EACH if num_top else 0)
+        log_probs, part_at = [0.0], list[Segment]()  # of the first bytes, by their number; of each byte
+        for part in segments(members, len(text), self.rules.restarted()):
+            before, places = log_probs[-1], range(part.start + 1, part.end + 1)
+            log_probs += (before + log_prob_in(members, part, place) for place in places)
+            part_at += [part] * len(places)
+        scores = []
+        for token, (start, end) in zip(tokens, pairwise(accumulate(map(len, tokens), initial=0)), strict=True):
+            log_prob = log_probs[end] - log_probs[start]
+            top = self._top(members, part_at[start], start, token, log_prob)[:num_top] if num_top else ()
+            scores.append(TokenScore(token, log_prob, top))
+        return scores
+
+    def _top(self, members: dict[str, TextProbs], part: Segment, place: int, token: bytes, log_prob: float) -> Top:
+        """The likely tokens at a place, of the members that take part and have a boundary there. Where no member has
+        one, the text's token is the only one known.
+        """
+        tops = {name: members[name].tops[place] for name in part.shares if place in members[name].tops}
+        total = sum(part.shares[name] for name in tops)
+        likely: dict[int, float] = {}
+        for name, top in tops.items():
+            for token_id, prob in top:
+                likely[token_id] = likely.get(token_id, 0.0) + prob * (part.shares[name] / total if total else 0.0)
+        # What begins as the text goes on is the text's token, whose bytes have a probability of their own.
+        others = {
+            other: value
+            for other, value in _told(self._union, likely.items())
+            if not (other and token.startswith(other))
+        }
+        return tuple(sorted((others | {token: log_prob}).items(), key=lambda item: -item[1]))
+
+    # --- by pieces
+
+    def _of_pieces(self, ids: tuple[int, ...], num_bytes: int) -> Score:
         """What was read is kept without its distributions; where these are needed, the score itself is."""
-
-        def read() -> Iterator[PieceRead]:
-            return read_pieces(self.forks, pieces, self.mix.gate)
-
-        score = partial(score_pieces, num_bytes=num_bytes, rules=self.mix.rules())
-        if len(self.forks.members) > 1 and self.mix.needs_distributions:
+        read = partial(read_pieces, self.forks, ids, self.rules.gate)
+        score = partial(self._score_of, num_bytes=num_bytes)
+        if len(self.forks.members) > 1 and self.rules.needs_distributions:
             scored: Score
-            scored, seconds = self._once((pieces, self.mix.key), num_bytes, lambda: score(read()))
+            scored, seconds = self._once((ids, _rules_key(self.settings)), num_bytes, lambda: score(read()))
             return replace(scored, seconds=seconds)
-        kept, seconds = self._once(pieces, num_bytes, lambda: [replace(one, distributions={}) for one in read()])
+        kept, seconds = self._once(ids, num_bytes, lambda: [replace(one, distributions={}) for one in read()])
         return replace(score(kept), seconds=seconds)
 
+    def _score_of(self, pieces: Iterable[PieceRead], num_bytes: int) -> Score:
+        """The probability of pieces that were read, one per step."""
+        rules, log_prob, num_steps, num_ensembled = self.rules.restarted(), 0.0, 0, 0
+        for piece in pieces:
+            shares = piece.shares(rules)
+            is_exact = rules.combiner.is_linear or len(shares) == 1
+            log_prob += max(piece.log_prob(rules, shares), LEAST_LOG_PROB if is_exact else math.log(_LEAST_PROB))
+            num_steps += 1
+            num_ensembled += len(shares) > 1
+        return Score(log_prob, num_bytes, num_steps, num_ensembled)
+
+    def _tokens_by_pieces(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
+        rules, scores = self.rules.restarted(), []
+        for piece in read_pieces(self.forks, ids, rules.gate):
+            shares = piece.shares(rules)
+            mixed = next(iter(piece.distributions.values()))
+            if num_top and len(shares) > 1:
+                mixed = TokenDistribution(piece.combined_U(rules, shares))
+            top = _told(self._union, mixed.top_k(num_top)) if num_top else ()
+            scores.append(TokenScore(self._union.token(piece.token_id), piece.log_prob(rules, shares), top))
+        return scores
+
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
-        names = tuple(member.name for member in self.forks.members)
-        return self.read_texts.get_or_compute((names, self.prompt_key, self.mix.gate.key, cut), num_bytes, read)
+        key = self.forks.key, self.rules.gate.key, cut
+        return self.read_texts.get_or_compute(key, num_bytes, read)
+
+
+def _rules_key(settings: Settings) -> str:
+    """A key that differs between settings whose rules mix differently."""
+    fields = {"gate", "members", *RULE_PARAMS, *RULE_PARAMS.values()}
+    return settings.model_dump_json(include=fields | {"mode", "threshold", "gate_temperature"})
+
+
+def _told(union: UnionVocabulary, top: Iterable[tuple[int, float]]) -> Top:
+    return tuple((union.token(token_id), log(prob)) for token_id, prob in top)
+
+
+def score_ids(forks: PromptForks, ids: Sequence[int], num_top: int) -> list[TokenScore]:
+    """How probable each of a member's own ids is.
+
+    Args:
+        forks: hold the first one, in that member.
+
+    Raises:
+        SessionStopped: soon after `forks.stopped` is set.
+    """
+    [member] = forks.members
+    mapping, union = member.mapping, member.mapping.union
+    tokens = [mapping.vocabulary.token_bytes[own] or b"" for own in ids]
+    scores = [TokenScore(token, None) for token in tokens[:1]]
+    with forks.sequences() as [sequence]:
+        found = chain.from_iterable(forks.parts(member, sequence, [(own,) for own in ids[1:]]))
+        for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
+            place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
+            log_prob = -math.inf if place is None else distribution.log_prob_of(place)
+            scores.append(TokenScore(token, log_prob, _told(union, distribution.top_k(num_top))))
+    return scores
+
+
+def bits_per_byte(forks: PromptForks, text: str) -> float:
+    """Of a text under a member alone; of a long one, its end counts. Nothing of it is cached.
+
+    Args:
+        forks: hold what is before the text, in that member.
+    """
+    [member], data, gate = forks.members, bytes_of(text[-_PROMPT_CHARS_READ:]), Gate()
+    read = read_pieces(forks, spelt_by(member, data), gate) if data else ()
+    log_prob = sum(max(piece.log_probs[member.name], LEAST_LOG_PROB) for piece in read)
+    return Score(log_prob, len(data), 0, 0).bits_per_byte

@@ -79,7 +79,7 @@ def test_the_better_reader_of_the_prompt_counts_more() -> None:
 def test_nothing_is_kept_of_a_prompt_read_for_weights() -> None:
     ensemble = make(1, 2, mode="every-step", weights="prompt-perplexity")
     assert list(ensemble.generate("what a visitor wrote", raw=True))
-    assert ensemble._read_texts._kept == {}
+    assert ensemble._read_texts._reads == {}
 
 
 def test_a_prompt_read_for_weights_takes_no_more_room() -> None:
