@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 
-_START = 3  # bytes
 _MAX_REMEMBERED = 20_000  # prefixes, and rests of tokens; answers ask for the same ones repeatedly
 
 IdsV = np.ndarray[Any, np.dtype[np.int32]]
@@ -33,6 +32,7 @@ class UnionVocabulary:
     def __init__(self, tokens: Iterable[bytes]) -> None:
         # Unlike a set, a dict keeps its order, and sorting a sorted list is fast.
         self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
+        self.ids = {token: token_id for token_id, token in enumerate(self.tokens)}
         self.extensions = lru_cache(_MAX_REMEMBERED)(self._extensions)
         self.after = lru_cache(_MAX_REMEMBERED)(self._after)
         self.token = (*self.tokens, b"").__getitem__  # the bytes of a union token; none for END
@@ -82,10 +82,15 @@ class UnionVocabulary:
 
     def longest(self, text: bytes) -> int:
         """The id of the longest token that `text` begins with. Raises VocabularyError if there is none."""
-        for end in range(min(len(text), self._most_bytes.get(text[:_START], _START - 1)), 0, -1):
-            token_id = self.ids.get(text[:end])
-            if token_id is not None:
-                return token_id
+        found, beginning = bisect_right(self.tokens, text) - 1, text
+        while found >= 0:
+            token = self.tokens[found]
+            if beginning.startswith(token):
+                return found
+            # A token that begins the text also begins all tokens sorted between it and the text, this one included.
+            num_equal = next(place for place, (a, b) in enumerate(zip(beginning, token, strict=False)) if a != b)
+            beginning = beginning[:num_equal]
+            found = bisect_right(self.tokens, beginning, hi=found) - 1
         raise VocabularyError(f"no token begins the bytes {text[:8]!r}")
 
     def cut(self, text: bytes) -> list[int]:
@@ -106,17 +111,3 @@ class UnionVocabulary:
     def max_token_bytes(self) -> int:
         """Length of the longest token."""
         return max(map(len, self.tokens), default=0)
-
-    @cached_property
-    def _most_bytes(self) -> dict[bytes, int]:
-        """Length of the longest token by its first `_START` bytes, so that `longest` tries few lengths."""
-        most: dict[bytes, int] = {}
-        for token in self.tokens:
-            start = token[:_START]
-            most[start] = max(most.get(start, 0), len(token))
-        return most
-
-    @cached_property
-    def ids(self) -> dict[bytes, int]:
-        """Union id per byte string."""
-        return {token: token_id for token_id, token in enumerate(self.tokens)}

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.vocab.vocabularies import ALL_BYTES, vocabularies, vocabulary
@@ -43,6 +44,23 @@ def test_ids_are_ranks_and_end_is_the_last() -> None:
     assert union.tokens == (b"a", b"ab", b"b")
     assert union.ids == {b"a": 0, b"ab": 1, b"b": 2}
     assert (union.end_id, len(union), union.token(1), union.token(3)) == (3, 4, b"ab", b"")
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=5).map(str.encode)), st.text("abc", max_size=9).map(str.encode))
+def test_the_longest_token_is_found_where_there_is_one(tokens: list[bytes], text: bytes) -> None:
+    union = UnionVocabulary(tokens)
+    if beginnings := [token for token in tokens if text.startswith(token)]:
+        assert union.token(union.longest(text)) == max(beginnings, key=len)
+    else:
+        with pytest.raises(VocabularyError, match="no token begins"):
+            union.longest(text)
+
+
+def test_no_table_is_left_for_the_first_answer() -> None:
+    union = UnionVocabulary([b"a", b"ab"])
+    made = {*vars(union)}
+    assert (union.longest(b"abc"), union.ids[b"ab"], union.after(1, 0)) == (1, 1, (1, False))
+    assert {*vars(union)} == made
 
 
 @given(st.lists(vocabularies(), min_size=1, max_size=3))
