@@ -19,12 +19,9 @@ from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models.base import Model
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
-from gac_app.models.onnx import layers as onnx_memory
-from gac_app.models.onnx.architecture import architecture_of
+from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE, Layout, architecture_of
 from gac_app.models.onnx.graph import write
-from gac_app.models.onnx.layers import Chunk, OnnxLayers
-from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
-from gac_app.models.onnx.model import OnnxModel
+from gac_app.models.onnx.model import OnnxModel, zeros
 from gac_app.models.onnx.trial import compare_logits, distance
 from gac_app.models.sequence import KVSequence
 from tests.fakes import after
@@ -151,20 +148,19 @@ def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: 
     assert np.array_equal(read(model, other, IDS, 11), whole_NV[-11:])
 
 
-def test_numbers_that_are_none_stay_none(gguf: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layers = OnnxLayers(gguf, directory, 1, 2, 100)
-    embed = layers._embed
-    for lost in (np.nan, np.inf, -np.inf):
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_stay_none(model: OnnxModel, lost: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    embed = model._embed
 
-        def broken(ids: list[int], lost: float = lost) -> np.ndarray[Any, Any]:
-            embeddings_NE = embed(ids)
-            embeddings_NE[-1, 3] = lost
-            return embeddings_NE
+    def broken(ids: list[int]) -> np.ndarray[Any, Any]:
+        embeddings_NE = embed(ids)
+        embeddings_NE[-1, 3] = lost
+        return embeddings_NE
 
-        monkeypatch.setattr(layers, "_embed", broken)
-        whole, damaged = layers.read([Chunk(0, 0, [50]), Chunk(1, 0, [50])])
-        assert np.isfinite(whole).all()
-        assert np.isnan(damaged).all()
+    monkeypatch.setattr(model, "_embed", broken)
+    whole, damaged = model.read([after(model.new_sequence(), [50]) for _ in range(2)])
+    assert np.isfinite(whole.numpy()).all()
+    assert np.isnan(damaged.numpy()).all()
 
 
 @pytest.mark.parametrize("name", [GRAPH_FILE, "layers.bin", "layout.json"])
@@ -186,9 +182,9 @@ def test_no_room_for_sequences_is_told(gguf: Path, directory: Path, tmp_path: Pa
 def test_memory_is_taken_as_sequences_grow() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    zeros = np.frombuffer(onnx_memory.zeros(1 << 30), np.float32).reshape(1 << 14, 1 << 14)
-    zeros[::1024, 0] = 1
-    assert float(zeros[:, :4].sum()) == 16
+    memory = np.frombuffer(zeros(1 << 30), np.float32).reshape(1 << 14, 1 << 14)
+    memory[::1024, 0] = 1
+    assert float(memory[:, :4].sum()) == 16
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
 
 
@@ -253,7 +249,7 @@ def test_a_sequence_that_is_freed_gives_its_memory_back(gguf: Path, directory: P
         sequences = [model.new_sequence() for _ in range(3)]
         for sequence in sequences:
             read(model, sequence, IDS, 1)
-        caches = model._layers._caches
+        caches = model._caches
         kept = caches[:, :, 1].copy()
         model.free(sequences[0])
         model.free(sequences[2])

@@ -27,8 +27,8 @@ from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import Unsuited
 from gac_app.models.hardware import Placement
 from gac_app.models.onnx import parts as onnx_parts
+from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE
 from gac_app.models.onnx.graph import _is_row_alike_alone, write
-from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
 from gac_app.models.onnx.parts import onnx_parts as parts_of
 from tests.fakes import WAIT_S
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf

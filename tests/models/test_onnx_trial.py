@@ -15,8 +15,7 @@ from gac_app.models.base import Model
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import graph, trial
-from gac_app.models.onnx.architecture import Architecture
-from gac_app.models.onnx.layout import Layout
+from gac_app.models.onnx.architecture import Architecture, Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import INVARIANT, compare_logits, is_batch_invariant, is_chunk_invariant, judge_times
 from gac_app.models.random_model import RandomModel
@@ -48,12 +47,12 @@ def right(_: Architecture) -> None:
 
 def scaled(file: Architecture) -> None:
     """Embeddings of another size."""
-    file.family = replace(file.family, scales_embeddings=False)
+    file.layout = replace(file.layout, scale=1.0)
 
 
 def all_seeing(file: Architecture) -> None:
     """What lies beyond the window is seen: the first ids tell nothing of it."""
-    file.window = 512
+    file.layout = replace(file.layout, window=512)
 
 
 @pytest.mark.parametrize("wrong", [right, scaled, all_seeing])

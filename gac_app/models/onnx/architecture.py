@@ -1,4 +1,4 @@
-"""The architecture of a GGUF file, for the architectures that a graph can express."""
+"""The architecture of a GGUF file, for the architectures that a graph can express, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
+from pydantic import TypeAdapter
 
 from gac_app.models.gguf import Blocks, Unsuited, blocks_of, read_gguf
-from gac_app.models.onnx.layout import Layout
 
+GRAPH_FILE, WEIGHTS_FILE, _LAYOUT_FILE = "layers.onnx", "layers.bin", "layout.json"
 _LOCAL_ROPE_THETA = 10_000.0  # rotary base of Gemma 3's sliding-window layers
 _HEAD_STEP = 16  # onnxruntime's attention rotates heads whose width is a multiple of this
 _KNOWN_FIELDS = {
@@ -56,6 +57,43 @@ _FAMILIES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Facts of a file that are kept beside its graph, for running it.
+
+    Attributes:
+        num_layers, num_heads, head_width: of the caches, so heads are those for keys and values.
+        context_length: the model's training length.
+        rope_theta: bases of rotary embeddings; one table each.
+        num_rows, row_bytes, offset, kind: place and quantisation of the embeddings in the file.
+        scale: of embeddings.
+        sliding_layers, window: sliding-window layers, and how many ids each sees, the current one included.
+        is_batch_invariant, is_chunk_invariant: see `Model`; measured on this machine.
+    """
+
+    num_layers: int
+    num_heads: int
+    head_width: int
+    context_length: int
+    rope_theta: tuple[float, ...]
+    num_rows: int
+    row_bytes: int
+    offset: int
+    kind: int
+    scale: float
+    sliding_layers: tuple[int, ...]
+    window: int
+    is_batch_invariant: bool = False
+    is_chunk_invariant: bool = False
+
+    def save(self, directory: Path) -> None:
+        (directory / _LAYOUT_FILE).write_bytes(TypeAdapter(Layout).dump_json(self))
+
+    @classmethod
+    def load(cls, directory: Path) -> Layout:
+        return TypeAdapter(Layout).validate_json((directory / _LAYOUT_FILE).read_bytes())
+
+
 def architecture_of(gguf: Path) -> Architecture:
     """The architecture of a file. Raises Unsuited if no graph can be made of it."""
     try:
@@ -71,13 +109,12 @@ class Architecture:
 
     Attributes:
         family: facts that the file does not tell.
-        num_queries, num_heads: heads for queries, and for keys and values.
-        width, head_width: of a hidden state, and of a head.
-        window: ids that sliding-window layers see; 0 = there are none.
+        num_queries: heads for queries.
+        width: of a hidden state.
         epsilon: for normalisation.
         output_name: the tensor of the output layer, which may be the embeddings.
         num_tokens: size of the logits.
-        sliding_layers: sliding-window layers.
+        layout: what is needed to run the graph.
     """
 
     def __init__(self, reader: GGUFReader) -> None:
@@ -92,37 +129,55 @@ class Architecture:
         own = {name.removeprefix(prefix) for name in self._fields if name.startswith(prefix)}
         if unknown := own - known:
             raise Unsuited(f"it has a field {min(unknown)}")
-        self.num_layers = int(self._of("block_count"))
         self.num_queries = int(self._of("attention.head_count"))
-        self.num_heads = int(self._of("attention.head_count_kv", self.num_queries))
         self.width = int(self._of("embedding_length"))
-        self.head_width = int(self._of("attention.key_length", self.width // self.num_queries))
+        head_width = int(self._of("attention.key_length", self.width // self.num_queries))
         turned, of_values = self._of("rope.dimension_count"), self._of("attention.value_length")
-        if {turned, of_values} - {None, self.head_width}:
+        if {turned, of_values} - {None, head_width}:
             raise Unsuited("its heads are of several widths")
-        if self.head_width % _HEAD_STEP:
-            raise Unsuited(f"its heads are {self.head_width} wide, no multiple of {_HEAD_STEP}")
-        self.window = int(self._of("attention.sliding_window", 0))
+        if head_width % _HEAD_STEP:
+            raise Unsuited(f"its heads are {head_width} wide, no multiple of {_HEAD_STEP}")
         self.epsilon = float(self._of("attention.layer_norm_rms_epsilon"))
         self.output_name = "output.weight" if "output.weight" in self._tensors else "token_embd.weight"
-        self.sliding_layers = tuple(layer for layer in range(self.num_layers) if (layer + 1) % self.family.global_every)
-        self._check_tensors()
+        num_layers = int(self._of("block_count"))
+        self._check_tensors(num_layers)
         self.num_tokens = int(self._tensors[self.output_name].shape[-1])
+        self.layout = self._laid_out(num_layers, head_width)
+
+    def _laid_out(self, num_layers: int, head_width: int) -> Layout:
+        embeddings, family = self._tensors["token_embd.weight"], self.family
+        num_rows, row_bytes = embeddings.data.reshape(int(embeddings.shape[-1]), -1).view(np.uint8).shape
+        sliding_layers = tuple(layer for layer in range(num_layers) if (layer + 1) % family.global_every)
+        theta = float(self._of("rope.freq_base", 10_000.0))
+        return Layout(
+            num_layers=num_layers,
+            num_heads=int(self._of("attention.head_count_kv", self.num_queries)),
+            head_width=head_width,
+            context_length=int(self._of("context_length")),
+            rope_theta=(theta, _LOCAL_ROPE_THETA) if sliding_layers else (theta,),
+            num_rows=num_rows,
+            row_bytes=row_bytes,
+            offset=int(embeddings.data_offset),
+            kind=embeddings.tensor_type.value,
+            scale=math.sqrt(self.width) if family.scales_embeddings else 1.0,
+            sliding_layers=sliding_layers,
+            window=int(self._of("attention.sliding_window", 0)),
+        )
 
     def _of(self, name: str, default: Any = None) -> Any:
         """A field of the architecture."""
         found = self._fields.get(f"{self._name}.{name}")
         return default if found is None else found.contents()
 
-    def _check_tensors(self) -> None:
+    def _check_tensors(self, num_layers: int) -> None:
         matrices = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
         needed = {f"{name}.weight" for name in matrices | {"attn_norm", "ffn_norm"}}
         optional = {f"{name}.bias" for name in ("attn_q", "attn_k", "attn_v")}
         norms = ("attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm")
         optional |= {f"{name}.weight" for name in norms}
-        names = {f"blk.{i}.{name}" for i in range(self.num_layers) for name in needed}
+        names = {f"blk.{i}.{name}" for i in range(num_layers) for name in needed}
         names |= {"token_embd.weight", "output_norm.weight"}
-        allowed = {f"blk.{i}.{name}" for i in range(self.num_layers) for name in optional} | {"output.weight"}
+        allowed = {f"blk.{i}.{name}" for i in range(num_layers) for name in optional} | {"output.weight"}
         if wrong := (names - self._tensors.keys()) | (self._tensors.keys() - names - allowed):
             raise Unsuited(f"it lacks, or has beside the known ones, {min(wrong)}")
         for name, tensor in self._tensors.items():
@@ -142,24 +197,3 @@ class Architecture:
     def blocks(self, name: str) -> Blocks:
         """A matrix."""
         return blocks_of(np.asarray(self._tensors[name].data), self._tensors[name].tensor_type)
-
-    @property
-    def layout(self) -> Layout:
-        """What `OnnxLayers` needs to run the graph."""
-        embeddings = self._tensors["token_embd.weight"]
-        theta = float(self._of("rope.freq_base", 10_000.0))
-        num_rows, row_bytes = embeddings.data.reshape(int(embeddings.shape[-1]), -1).view(np.uint8).shape
-        return Layout(
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            head_width=self.head_width,
-            context_length=int(self._of("context_length")),
-            rope_theta=(theta, _LOCAL_ROPE_THETA) if self.sliding_layers else (theta,),
-            num_rows=num_rows,
-            row_bytes=row_bytes,
-            offset=int(embeddings.data_offset),
-            kind=embeddings.tensor_type.value,
-            scale=math.sqrt(self.width) if self.family.scales_embeddings else 1.0,
-            sliding_layers=self.sliding_layers,
-            window=self.window,
-        )

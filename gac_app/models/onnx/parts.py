@@ -22,8 +22,7 @@ from gac_app.models.derived import derived, kept
 from gac_app.models.gguf import Unsuited
 from gac_app.models.hardware import main_memory_bytes
 from gac_app.models.llama_cpp.library import BINDING
-from gac_app.models.onnx.architecture import architecture_of
-from gac_app.models.onnx.layout import GRAPH_FILE
+from gac_app.models.onnx.architecture import GRAPH_FILE, architecture_of
 
 logger = logging.getLogger(__name__)
 

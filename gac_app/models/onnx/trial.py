@@ -24,10 +24,10 @@ from gac_app.models.base import Model
 from gac_app.models.child_process import BUSY_STATUS
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
+from gac_app.models.onnx.architecture import Layout
 from gac_app.models.onnx.graph import write
-from gac_app.models.onnx.layers import FloatArray
-from gac_app.models.onnx.layout import Layout
 from gac_app.models.onnx.model import OnnxModel
+from gac_app.models.onnx.passes import FloatArray
 from gac_app.models.sequence import ForwardRequest, KVSequence
 
 _TEXT = (  # models are compared by their logits on these words, since random ids tell little. Their number is a prime.
@@ -85,7 +85,12 @@ def compare_logits(before: Model, now: Model, window: int) -> None:
         window: of sliding-window layers, in ids; 0 = there are none.
     """
     ids = _text_ids(now, min(_num_compared(window), now.context_length))
-    apart = max(map(distance, _compared_logits(before, ids), _compared_logits(now, ids)))
+    num_short = sum(_FIRST + _SHORT)
+    cuts = {sum(_FIRST): _FIRST, num_short: _SHORT, len(ids): _LAST}
+    apart = max(
+        distance(*(_logits_of(model, ids[:num_ids], lengths) for model in (before, now)))
+        for num_ids, lengths in cuts.items()
+    )
     if not apart <= _OTHER:
         raise Unsuited(f"it gives other logits, by {apart:.3f} of their length")
 
@@ -115,28 +120,47 @@ def _text_ids(model: Model, num_ids: int) -> list[int]:
     return model.encode_raw(text)[:num_ids]
 
 
-def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
-    """Logits of the first ids in one read, of short reads after them, and of the last ids."""
-    sequence = model.new_sequence()
-    first, short = (_read(model, sequence, cuts, ids) for cuts in (_FIRST, _SHORT))
-    num_before_last = len(ids) - sum(_LAST)
-    if num_before_last > len(sequence.ids):
-        model.read([ForwardRequest(sequence, tuple(ids[:num_before_last]))])
-    last = _read(model, sequence, _LAST, ids)
-    model.free(sequence)
-    return [first, short, last]
-
-
-def _read(model: Model, sequence: KVSequence, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
-    """Logits of the next ids of the sequence, read in parts of these lengths."""
-    found = []
+def _logits_of(model: Model, ids: list[int], cuts: tuple[int, ...]) -> FloatArray:
+    """Logits of a new sequence's last ids, read in parts of these lengths, after all ids before them at once."""
+    sequence, end, found = model.new_sequence(), len(ids) - sum(cuts), []
+    if end:
+        model.read([ForwardRequest(sequence, tuple(ids[:end]))])
     for cut in cuts:
-        request = ForwardRequest(sequence, tuple(ids[: len(sequence.ids) + cut]), cut)
-        found.append(model.read([request])[0].numpy().copy())
+        end += cut
+        found.append(model.read([ForwardRequest(sequence, tuple(ids[:end]), cut)])[0].numpy().copy())
+    model.free(sequence)
     return np.concatenate(found)
 
 
 # --- the same bits, whatever else is in the pass
+
+
+def is_chunk_invariant(model: Model) -> bool:
+    """Whether logits are equal to the last bit however a sequence's ids are cut into passes."""
+    for num_before, rest in INVARIANT:
+        ids = _random_ids(model, num_before + sum(rest))
+        cut_NV, sequence = _logits_of(model, ids, rest), model.new_sequence()
+        [whole_NV] = model.read([ForwardRequest(sequence, tuple(ids), sum(rest))])
+        is_equal = np.array_equal(cut_NV, whole_NV.numpy())
+        model.free(sequence)
+        if not is_equal:
+            return False
+    return True
+
+
+def is_batch_invariant(model: Model) -> bool:
+    """Whether logits are equal to the last bit whatever else is in a pass: one sequence, some, or all."""
+    starts = [start for start, _ in INVARIANT]
+    alone = [_logits_of(model, _random_ids(model, start + 2), (1, 1)) for start in starts]
+    sequences = [_opened(model, start) for start in starts]
+    together: list[list[FloatArray]] = [[] for _ in sequences]
+    for step in (1, 2):
+        ids = (tuple(_random_ids(model, start + step)) for start in starts)
+        for found, logits_NV in zip(together, model.read(list(map(ForwardRequest, sequences, ids))), strict=True):
+            found.append(logits_NV.numpy().copy())
+    for sequence in sequences:
+        model.free(sequence)
+    return all(np.array_equal(one, np.concatenate(others)) for one, others in zip(alone, together, strict=True))
 
 
 def _opened(model: Model, num_ids: int) -> KVSequence:
@@ -144,43 +168,6 @@ def _opened(model: Model, num_ids: int) -> KVSequence:
     sequence = model.new_sequence()
     model.read([ForwardRequest(sequence, tuple(_random_ids(model, num_ids)))])
     return sequence
-
-
-def is_chunk_invariant(model: Model) -> bool:
-    """Whether logits are equal to the last bit however a sequence's ids are cut into passes."""
-    return all(_is_equal_however_cut(model, before, rest) for before, rest in INVARIANT)
-
-
-def _is_equal_however_cut(model: Model, num_before: int, rest: tuple[int, ...]) -> bool:
-    ids = _random_ids(model, num_before + sum(rest))
-    sequence, other = _opened(model, num_before), model.new_sequence()
-    cut_NV = _read(model, sequence, rest, ids)
-    [whole_NV] = model.read([ForwardRequest(other, tuple(ids), sum(rest))])
-    is_equal = np.array_equal(cut_NV, whole_NV.numpy())
-    model.free(sequence)
-    model.free(other)
-    return is_equal
-
-
-def is_batch_invariant(model: Model) -> bool:
-    """Whether logits are equal to the last bit whatever else is in a pass: one sequence, some, or all."""
-    starts, alone = [start for start, _ in INVARIANT], []
-    for start in starts:
-        sequence = _opened(model, start)
-        alone.append(_read(model, sequence, (1, 1), _random_ids(model, start + 2)))
-        model.free(sequence)
-    sequences = [_opened(model, start) for start in starts]
-    together: list[list[FloatArray]] = [[] for _ in sequences]
-    for step in range(2):
-        ends = [start + step + 1 for start in starts]
-        requests = [
-            ForwardRequest(one, tuple(_random_ids(model, end))) for one, end in zip(sequences, ends, strict=True)
-        ]
-        for index, logits_NV in enumerate(model.read(requests)):
-            together[index].append(logits_NV.numpy().copy())
-    for sequence in sequences:
-        model.free(sequence)
-    return all(np.array_equal(one, np.concatenate(others)) for one, others in zip(alone, together, strict=True))
 
 
 def _random_ids(model: Model, num_ids: int) -> list[int]:
@@ -206,7 +193,9 @@ def judge_times(took_s: list[float], takes_s: list[float], *, is_invariant: bool
 
 def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
     """Seconds of passes of one, two and four steps, measured in turn."""
-    sequences = {model: _read_sequences(model) for model in (before, now)}
+    sequences = {model: [_opened(model, _PROMPT_IDS)] for model in (before, now)}
+    for model, held in sequences.items():
+        held += [model.fork(held[0]) for _ in range(max(_SIZES) - 1)]
     times: dict[tuple[Model, int], list[float]] = {}
     for _ in range(_ROUNDS):
         for size in _SIZES:
@@ -214,12 +203,6 @@ def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
                 times.setdefault((model, size), []).append(_seconds(model, held[:size]))
     took_s, takes_s = ([min(times[model, size]) for size in _SIZES] for model in (before, now))
     return took_s, takes_s
-
-
-def _read_sequences(model: Model) -> list[KVSequence]:
-    """Sequences for the largest pass, each with a prompt."""
-    first = _opened(model, _PROMPT_IDS)
-    return [first, *(model.fork(first) for _ in range(max(_SIZES) - 1))]
 
 
 def _seconds(model: Model, sequences: list[KVSequence]) -> float:
