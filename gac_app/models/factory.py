@@ -62,7 +62,7 @@ def load_model(
     if member.is_random:
         on_load()  # there may be nothing to fetch
     request = LoadRequest(
-        member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.allocation, wait
+        member, fetch, placement.device, placement.num_threads, cache_dir, untried, placement.limits, wait
     )
     if member.server:
         from gac_app.models.remote.model import load_remote

@@ -73,12 +73,14 @@ def test_a_model_larger_than_a_gpu_is_divided_evenly(need_32b: Callable[..., Nee
     need = need_32b(context_length=8192)
     placement = plan([member()], parse_devices("3x48GiB"), {"Qwen": need}).placements["Qwen"]
     assert placement.device == ("cuda:0", "cuda:1")
-    assert placement.allocation
-    assert placement.allocation.device_map
-    taken = placement.allocation.taken
+    taken = placement.taken
     assert max(taken.values()) < 1.1 * min(taken.values())
     assert sum(taken.values()) == pytest.approx(need.most + need.workspace, rel=0.001)
-    layers = [placement.allocation.device_map[f"model.layers.{index}"] for index in range(64)]
+    divided = need.divide(placement.limits, need.num_sequences)
+    assert divided
+    device_map, again = divided
+    assert again == taken, "as when it is loaded"
+    layers = [device_map[f"model.layers.{index}"] for index in range(64)]
     assert layers == sorted(layers)
 
 
@@ -108,26 +110,25 @@ NEEDS = st.builds(small_need, st.integers(1, 8), st.booleans(), st.sampled_from(
 def test_layers_are_divided_within_the_rooms_or_not_at_all(need: Need, parts: list[float], num_sequences: int) -> None:
     held = need.weights + num_sequences * need.cache
     limits = {f"cuda:{index}": int(part * held) + need.workspace for index, part in enumerate(parts)}
-    allocation = need.allocate(limits, num_sequences)
-    if allocation is None:
+    divided = need.divide(limits, num_sequences)
+    if divided is None:
         assert max(limits.values()) < 1.2 * held + need.workspace, "one has room for all"
         return
-    assert allocation.device_map
-    assert set(allocation.device_map.values()) <= limits.keys()
-    assert all(taken <= limits[name] for name, taken in allocation.taken.items())
-    assert sum(allocation.taken.values()) >= 0.99 * held
-    assert need.allocate(limits, num_sequences) == allocation, "each time the same"
+    device_map, taken = divided
+    assert set(device_map.values()) <= limits.keys()
+    assert all(size <= limits[name] for name, size in taken.items())
+    assert sum(taken.values()) >= 0.99 * held
+    assert need.divide(limits, num_sequences) == divided, "each time the same"
 
 
 def test_what_has_no_room_on_gpus_may_go_to_main_memory() -> None:
     need = small_need(8, False, "none")
     half = need.workspace + (need.weights + need.cache) // 2
-    assert need.allocate({"cuda:0": half}, 1) is None
-    allocation = need.allocate({"cuda:0": half, "cpu": GIB}, 1)
-    assert allocation
-    assert allocation.device_map
-    assert set(allocation.device_map.values()) == {"cuda:0", "cpu"}
-    assert allocation.taken["cuda:0"] <= half
+    assert need.divide({"cuda:0": half}, 1) is None
+    divided = need.divide({"cuda:0": half, "cpu": GIB}, 1)
+    assert divided
+    assert set(divided[0].values()) == {"cuda:0", "cpu"}
+    assert divided[1]["cuda:0"] <= half
 
 
 def test_only_members_that_transformers_runs_are_looked_at(llama_dir: Path, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB
-from gac_app.models.hardware.needs import Allocation
 from gac_app.models.hf.loading import _dtype, _placed, _quantized, adopted, needed
 from gac_app.models.message import Message
 from gac_app.models.sources import ModelFiles
@@ -100,23 +99,14 @@ def test_dtype_is_the_configs_and_logits_are_float32(directory: Path, dtype: str
     assert model._model.dtype == getattr(torch, dtype)
 
 
-def test_a_model_goes_where_the_plan_says(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    member = MemberConfig(name="a", source=str(directory))
-    assert _placed(member, directory, "cuda:1", None) == {"device_map": {"": "cuda:1"}}
-    allocation = Allocation({"cuda:1": GIB, "cuda:3": GIB}, {}, {"model": "cuda:1", "lm_head": "cuda:3"})
-    assert _placed(member, directory, ("cuda:1", "cuda:3"), allocation) == {"device_map": allocation.device_map}
-
-
-def test_where_files_come_after_the_plan_the_seat_decides(directory: Path) -> None:
+def test_a_model_goes_where_the_plan_leaves_room(directory: Path) -> None:
     member = MemberConfig(name="a", source=str(directory), max_sequences=2)
     need = needed(member, directory)
-    whole = Allocation({"cuda:1": need.most}, {})
-    assert _placed(member, directory, "cuda:1", whole) == {"device_map": {"": "cuda:1"}}
-    least = Allocation({"cuda:1": need.least}, {})
-    assert _placed(member, directory, "cuda:1", least) == {"device_map": {"": "cuda:1"}}
+    for limits in ({}, {"cuda:1": need.most}, {"cuda:1": need.least}):
+        assert _placed(member, directory, "cuda:1", limits) == {"device_map": {"": "cuda:1"}}
     with pytest.raises(ModelLoadError, match=r"a: needs at least 0\.5 GiB \(weights 0\.0, cache 0\.0 for one of 2 seq"):
-        _placed(member, directory, "cuda:1", Allocation({"cuda:1": need.least - 1}, {}))
-    halves = Allocation(dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights), {})
+        _placed(member, directory, "cuda:1", {"cuda:1": need.least - 1})
+    halves = dict.fromkeys(("cuda:1", "cuda:3"), need.workspace + need.weights)
     found = _placed(member, directory, ("cuda:1", "cuda:3"), halves)["device_map"]
     assert set(found.values()) == {"cuda:1", "cuda:3"}
 
@@ -127,9 +117,8 @@ def test_weights_quantised_in_the_files_are_left_to_the_library(directory: Path)
     (directory / "config.json").write_text(json.dumps(config))
     member = MemberConfig(name="a", source=str(directory))
     assert needed(member, directory).weights == (directory / "model.safetensors").stat().st_size
-    allocation = Allocation({"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB}, {})
-    limits = {1: GIB, 3: GIB, "cpu": GIB}
-    assert _placed(member, directory, ("cuda:1", "cuda:3"), allocation) == {"device_map": "auto", "max_memory": limits}
+    found = _placed(member, directory, ("cuda:1", "cuda:3"), {"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB})
+    assert found == {"device_map": "auto", "max_memory": {1: GIB, 3: GIB, "cpu": GIB}}
 
 
 def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

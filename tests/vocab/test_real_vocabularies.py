@@ -60,9 +60,9 @@ def test_sizes_and_what_the_members_share(vocabularies: list[MemberVocabulary], 
 def test_union_tokens_come_back_from_both_as_the_same_bytes(mappings: list[VocabMapping]) -> None:
     for mapping in mappings:
         vocabulary, union = mapping.vocabulary, mapping.union
-        for union_id, token in enumerate(union.tokens):
+        for union_id in range(0, union.end_id, 23):  # all take half a minute
             ids = list(mapping.feed(union_id))
-            assert vocabulary.decode(ids) == token
+            assert vocabulary.decode(ids) == union.token(union_id)
             assert vocabulary.end_ids.isdisjoint(ids)
         assert mapping.feed(union.end_id) == ()
 

@@ -2,12 +2,11 @@
 
 from gac_app.models.hardware.devices import available_cores, detect_devices, main_memory_bytes, parse_devices
 from gac_app.models.hardware.large_pages import in_large_pages
-from gac_app.models.hardware.needs import CPU, Allocation, ByDevice, Need
+from gac_app.models.hardware.needs import CPU, ByDevice, Need
 from gac_app.models.hardware.placement import Placement, Plan, plan
 
 __all__ = [
     "CPU",
-    "Allocation",
     "ByDevice",
     "Need",
     "Placement",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import Devices
-from gac_app.models.hardware.needs import CPU, Allocation, Need, gib
+from gac_app.models.hardware.needs import CPU, ByDevice, Need, gib
 
 RAY = "Ray"
 CUDA = "cuda:"
@@ -21,7 +21,8 @@ class Allocations:
 
     Attributes:
         names: devices by member.
-        refusals: by member, why it has no allocation.
+        taken: by member that runs on GPUs, the bytes that it is expected to use of each device.
+        refusals: by member, why it does not fit.
     """
 
     def __init__(
@@ -39,7 +40,8 @@ class Allocations:
         self._is_whole = is_whole
         self.names: dict[str, tuple[str, ...]] = {}
         self.refusals: dict[str, str] = {}
-        self._allocations: dict[str, Allocation] = {}
+        self.taken: dict[str, ByDevice] = {}
+        self._given: dict[str, ByDevice] = {}
 
         def order(member: MemberConfig) -> tuple[bool, int, int]:
             need = self._needs[member.name]
@@ -60,17 +62,15 @@ class Allocations:
         num_sequences = need.num_sequences if self._is_whole else 1
         tries = [self._limits(member, gpus) for gpus in ([own] if own else self._choices())]
         with_room = [limits for limits in tries if not self._without_room(limits, member)]
-        allocation = next((found for limits in with_room if (found := need.allocate(limits, num_sequences))), None)
-        limits = allocation.limits if allocation else (with_room or tries)[-1]
+        fitting = ((limits, need.divide(limits, num_sequences)) for limits in with_room)
+        limits, found = next(((limits, found) for limits, found in fitting if found), ((with_room or tries)[-1], None))
         self.names[name] = tuple(gpu for gpu in limits if gpu != CPU)
-        if allocation is None:
+        if found is None:
             self.refusals[name] = need.refusal(name, limits) if with_room else self._without_room(limits, member)
             return
-        if member.gpu_share:
-            allocation = replace(allocation, taken=limits)
-        self._allocations[name] = allocation
+        self._given[name], self.taken[name] = limits, limits if member.gpu_share else found[1]
         for gpu in self.names[name]:
-            self._left[gpu] -= allocation.taken.get(gpu, 0)
+            self._left[gpu] -= self.taken[name].get(gpu, 0)
             self._num_on[gpu] += 1
 
     def _choices(self) -> Iterator[tuple[str, ...]]:
@@ -95,21 +95,17 @@ class Allocations:
         what = f"{member.name}: vLLM takes {member.gpu_share:g} of each GPU, and {there} free"
         return f"{what}; use a smaller vllm: {{gpu_memory_utilization: ...}}" if full else ""
 
-    def allocation_of(self, name: str) -> Allocation | None:
-        """Its limits are what the others leave."""
-        allocation = self._allocations.get(name)
-        if allocation is None:
-            return None
-        left = {gpu: self._left[gpu] + allocation.taken.get(gpu, 0) for gpu in allocation.limits if gpu != CPU}
-        return replace(
-            allocation, limits={gpu: min(room, left.get(gpu, room)) for gpu, room in allocation.limits.items()}
-        )
+    def limits_of(self, name: str) -> ByDevice:
+        """What the others leave of its devices; empty for a member without GPUs."""
+        taken = self.taken.get(name, {})
+        left = {gpu: self._left[gpu] + taken.get(gpu, 0) for gpu in taken if gpu != CPU}
+        return {gpu: min(room, left.get(gpu, room)) for gpu, room in self._given.get(name, {}).items()}
 
     def warnings(self) -> Iterator[str]:
         """Who has room for fewer sequences than it may hold."""
         if self._is_whole:
             return
-        for name in self._allocations:
+        for name in self.taken:
             need, gpus = self._needs[name], self.names[name]
             wanted, left = (need.num_sequences - 1) * need.cache, sum(self._left[gpu] for gpu in gpus)
             if wanted > left:

@@ -10,27 +10,10 @@ from gac_app.models.hardware.devices import GIB
 
 CPU = "cpu"
 ByDevice = Mapping[str, int]  # bytes
-Spread = Callable[
-    [ByDevice], tuple[Mapping[str, str], ByDevice] | None
-]  # limits -> device by module, weights by device
+DeviceMap = Mapping[str, str]  # transformers' module names -> devices; "" = the whole model
+Spread = Callable[[ByDevice], tuple[DeviceMap, ByDevice] | None]  # limits -> the modules' devices, weights by device
 # Layers are divided evenly, up to these times an equal part. With the last one the first GPUs are filled.
 _UNEVEN = (1.05, 1.2, 1.5, math.inf)
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """The part of each device that a member has.
-
-    Attributes:
-        limits: bytes that it may use, by device.
-        taken: bytes that it is expected to use, by device.
-        device_map: transformers' module names -> devices, "" = the whole model. None = unknown before its files are
-            here, or left to transformers.
-    """
-
-    limits: ByDevice
-    taken: ByDevice
-    device_map: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +26,8 @@ class Need:
         num_sequences: held at once.
         context_length: of one sequence; 0 = unknown, as the whole need is estimated from the number of parameters.
         workspace: on every device: activations, logits, and CUDA's own.
-        spread: divides the weights among devices; None = they can be cut anywhere.
+        spread: divides the weights among devices; None = they can be cut anywhere, and the device map is left to
+            transformers.
         instead: settings with which the least is less -> how much that is.
     """
 
@@ -65,14 +49,14 @@ class Need:
         """On one device, with one sequence."""
         return self.weights + self.cache + self.workspace
 
-    def allocate(self, limits: ByDevice, num_sequences: int) -> Allocation | None:
-        """Its part of these devices, with room for so many sequences; None = it does not fit. Main memory (`cpu`) gets
-        the layers for which the others have no room.
+    def divide(self, limits: ByDevice, num_sequences: int) -> tuple[DeviceMap, ByDevice] | None:
+        """Its modules among these devices, with room for so many sequences, and the bytes that it takes of each; None =
+        it does not fit. Main memory (`cpu`) gets the layers for which the others have no room.
         """
         caches = num_sequences * self.cache
         beside = {name: max(0, room - self.workspace) for name, room in limits.items() if name != CPU}
         if len(beside) == 1 and limits[name := next(iter(beside))] >= (size := self.weights + caches + self.workspace):
-            return Allocation(limits, {name: size}, {"": name} if self.context_length else None)
+            return {"": name}, {name: size}
         # Each layer has its part of the caches.
         share = self.weights / (self.weights + caches) if self.weights else 1.0
         if CPU not in limits and self.weights > share * sum(beside.values()):
@@ -84,11 +68,12 @@ class Need:
         for budgets in tries:
             if found := (self.spread or self._filled)(budgets):
                 device_map, weights = found
-                held = {name: int(size / share) + self.workspace * (name != CPU) for name, size in weights.items()}
-                return Allocation(limits, held, device_map or None)
+                return device_map, {
+                    name: int(size / share) + self.workspace * (name != CPU) for name, size in weights.items()
+                }
         return None
 
-    def _filled(self, budgets: ByDevice) -> tuple[Mapping[str, str], ByDevice] | None:
+    def _filled(self, budgets: ByDevice) -> tuple[DeviceMap, ByDevice] | None:
         left, filled = self.weights, {}
         for name, budget in budgets.items():
             filled[name] = min(left, budget)

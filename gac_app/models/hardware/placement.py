@@ -7,13 +7,13 @@ Pure arithmetic on needs and hardware: it needs neither GPUs nor weights.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.allocations import RAY, Allocations, listed
 from gac_app.models.hardware.devices import GIB, Devices
-from gac_app.models.hardware.needs import CPU, Allocation, ByDevice, Need, gib
+from gac_app.models.hardware.needs import CPU, ByDevice, Need, gib
 
 # What is estimated from a number of parameters: caches beside the weights, activations, and CUDA's own memory.
 CACHE_PART = 0.15
@@ -30,14 +30,16 @@ class Placement:
         device: several GPUs share its layers.
         num_threads: on the CPU.
         size_bytes: needed with all its sequences; None = unknown.
-        allocation: its part of the GPUs; None = it needs none, or does not fit.
+        limits, taken: bytes that it may use of its GPUs, and is expected to use; empty = it needs none, or does not
+            fit.
         refusal: why it cannot be loaded; "" = as far as is known, it can.
     """
 
     device: str | tuple[str, ...]
     num_threads: int
     size_bytes: int | None
-    allocation: Allocation | None = None
+    limits: ByDevice = field(default_factory=dict)
+    taken: ByDevice = field(default_factory=dict)
     refusal: str = ""
 
     @property
@@ -70,11 +72,7 @@ class Plan:
             (name, ", ".join(listed(placement.device)), gib(placement.size_bytes), str(placement.num_threads))
             for name, placement in self.placements.items()
         ]
-        taken = [
-            (name, place.allocation.taken)
-            for name, place in self.placements.items()
-            if place.allocation and place.size_bytes
-        ]
+        taken = [(name, place.taken) for name, place in self.placements.items() if place.taken and place.size_bytes]
         gpus = [("GPU", "free", "of it for")] * bool(taken)
         for gpu, free in self.gpus.items():
             if parts := [f"{name} {gib(held[gpu])}" for name, held in taken if gpu in held]:
@@ -101,7 +99,9 @@ def plan(members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, 
     own = [member for member in members if not member.of]
     if len(own) < len(members):
         placed = plan(own, devices, needs)
-        of_views = {m.name: replace(placed.placements[m.of], size_bytes=0, allocation=None) for m in members if m.of}
+        of_views = {
+            m.name: replace(placed.placements[m.of], size_bytes=0, limits={}, taken={}) for m in members if m.of
+        }
         found = placed.placements | of_views
         return replace(placed, placements={member.name: found[member.name] for member in members}, are_apart=False)
     known = {member.name: (needs or {}).get(member.name) or _estimated(member) for member in own}
@@ -125,12 +125,12 @@ def _placement(member: MemberConfig, allocations: Allocations, need: Need | None
     size_bytes = need.most if need else None
     if names == (CPU,) and member.num_params:
         size_bytes = int(member.num_params * _bytes_per_param(member, on_gpu=False) * (1 + CACHE_PART)) + RUNTIME_BYTES
-    allocation = allocations.allocation_of(name)
-    if allocation and member.gpu_share:
-        size_bytes = sum(allocation.taken.values())
+    taken = allocations.taken.get(name, {})
+    if taken and member.gpu_share:
+        size_bytes = sum(taken.values())
     device = names[0] if len(names) == 1 else names
-    threads = member.num_threads or num_threads
-    return Placement(device, threads, size_bytes, allocation, allocations.refusals.get(name, ""))
+    refusal, limits = allocations.refusals.get(name, ""), allocations.limits_of(name)
+    return Placement(device, member.num_threads or num_threads, size_bytes, limits, taken, refusal)
 
 
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
-from gac_app.models.hardware import Allocation, Need
+from gac_app.models.hardware import ByDevice, Need
 from gac_app.models.hf.adapter import check_adapter, with_adapter
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.memory import need_of
@@ -36,8 +36,8 @@ def load(request: LoadRequest, files: ModelFiles) -> TransformersModel:
     """Load a member's model.
 
     Args:
-        request: a member's dtype "auto" is float32 on a CPU and the files' own on a GPU. Without an allocation, it gets
-            as much of the device as it needs.
+        request: a member's dtype "auto" is float32 on a CPU and the files' own on a GPU. Without limits, it gets as
+            much of the device as it needs.
         files: the result of `sources.resolve`.
 
     Raises:
@@ -50,7 +50,7 @@ def load(request: LoadRequest, files: ModelFiles) -> TransformersModel:
         check_files(member, directory)
         if member.adapter:
             check_adapter(member)
-        placed = {**_quantized(member), **_placed(member, directory, device, request.allocation)}
+        placed = {**_quantized(member), **_placed(member, directory, device, request.limits)}
         try:
             tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
             model = AutoModelForCausalLM.from_pretrained(
@@ -165,26 +165,20 @@ def _dtype(member: MemberConfig, device: str | tuple[str, ...]) -> Any:
     return torch.float32 if device == "cpu" else "auto"
 
 
-def _placed(
-    member: MemberConfig, directory: Path, device: str | tuple[str, ...], allocation: Allocation | None
-) -> dict[str, Any]:
+def _placed(member: MemberConfig, directory: Path, device: str | tuple[str, ...], limits: ByDevice) -> dict[str, Any]:
     """from_pretrained's arguments for one device, or for several. Raises ModelLoadError where it does not fit."""
     if device == LENT:
         return {}
-    if allocation is None:
+    if not limits:
         return {"device_map": {"": device} if isinstance(device, str) else "auto"}
-    if allocation.device_map is None:
-        need = needed(member, directory)
-        found = need.allocate(allocation.limits, need.num_sequences) or need.allocate(allocation.limits, 1)
-        if found is None:
-            raise ModelLoadError(need.refusal(member.name, allocation.limits))
-        allocation = found
-    if allocation.device_map is not None:
-        return {"device_map": dict(allocation.device_map)}
-    limits = {
-        int(name.removeprefix("cuda:")) if ":" in name else name: room for name, room in allocation.limits.items()
-    }
-    return {"device_map": "auto", "max_memory": limits}
+    need = needed(member, directory)
+    found = need.divide(limits, need.num_sequences) or need.divide(limits, 1)
+    if found is None:
+        raise ModelLoadError(need.refusal(member.name, limits))
+    if device_map := found[0]:
+        return {"device_map": dict(device_map)}
+    rooms = {int(name.removeprefix("cuda:")) if ":" in name else name: room for name, room in limits.items()}
+    return {"device_map": "auto", "max_memory": rooms}
 
 
 def _quantized(member: MemberConfig) -> dict[str, Any]:
