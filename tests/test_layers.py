@@ -69,8 +69,8 @@ HEAVY: dict[str, set[str]] = {
 
 # The rooms and top modules of a package, lowest first: each imports only what stands before it.
 _ROOM_ORDERS = {
-    "models": "message chat sequence base random_model child_process derived sources hardware backends gguf "
-    "llama_cpp onnx hf remote factory",
+    "models": "message chat sequence pass_costs base random_model child_process derived sources hardware backends "
+    "gguf llama_cpp onnx hf remote factory",
     "decoding": "trace distribution constraints rules alignment forward member view tokenizer request contexts "
     "speculation loop scoring ensemble together",
     "ui": "gradio_patches words scripts requests assets streaming plots members settings "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -29,7 +30,7 @@ from gac_app.decoding.scoring import (
     bits_per_byte,
     score_ids,
 )
-from gac_app.decoding.speculation import Schedules
+from gac_app.decoding.speculation import DraftCosts, Speculator, when_to_draft
 from gac_app.decoding.tokenizer import Tokenizer, document_start
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
@@ -57,7 +58,7 @@ class Ensemble:
         self.config = config
         self.are_apart = are_apart
         self._requests = Requests(self.members, config)
-        self._schedules = Schedules()
+        self._draft_costs = defaultdict[tuple[str, ...], DraftCosts](DraftCosts)
         self._read_texts = SingleFlightCache()
 
     @property
@@ -144,7 +145,6 @@ class Ensemble:
         step = self._rules(request, share, stopped)
         rules = AnswerRules(step.gate, step.combiner, step.weights, settings, sampler, stopped)
         is_fixed = _is_reproducible(members, settings)
-        new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_fixed)
         # A member alone has nothing to align with: it decodes as its own library does.
         is_one = len(members) == 1
         new_context = partial(
@@ -162,7 +162,11 @@ class Ensemble:
                 opened.callback(contexts[-1].close)
             opened.pop_all()
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
-        return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_fixed)
+        when = when_to_draft(members, settings, are_apart=self.are_apart, is_reproducible=is_fixed)
+        how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
+        costs = self._draft_costs[(*how, *(member.name for member in members))]
+        speculator = Speculator(contexts, rules, when, costs)
+        return DecodingSession(contexts, rules, speculator, stop_strings, branch, is_fixed)
 
     def score(
         self,

@@ -38,14 +38,17 @@ def take_results(model: Model, mapping: VocabMapping, requests: list[ForwardRequ
         )
         if model.device.type != "cpu":  # launch all work before the first check, which waits for the device
             mapped = iter(list(mapped))
-    elsewhere_s = 0.0  # while the caller uses earlier results
-    for count in counts:
+    elsewhere_s, num_logits = 0.0, 0  # while the caller uses earlier results
+    for request, count in zip(requests, counts, strict=True):
         with failures_named(model):
             result = ReadResult(next(mapped), count)
             if not result.is_finite:
                 raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
         handed_over = time.monotonic()
         result.seconds = handed_over - started - elsewhere_s
+        num_logits += request.num_logits
+        if request is requests[-1] and num_logits == sum(counts) and not is_fixed:
+            model.costs.note(num_logits, result.seconds)
         yield result
         elsewhere_s += time.monotonic() - handed_over
 

@@ -102,21 +102,6 @@ class Member(ABC):
         """Release the model."""
 
 
-def awaited(member: Member, sequence: KVSequence, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
-    """The result of a read. Raises MemberError if it failed, or reads none of the sequence within `timeout_s`."""
-    sequence.timeout_s = timeout_s or sequence.timeout_s
-    while True:
-        progress = sequence.progress
-        try:
-            return future.result(timeout_s)
-        except MemberError as error:
-            raise MemberError(member.name, error.kind, error.message) from error  # a view fails as itself
-        except TimeoutError:
-            if sequence.progress == progress:
-                future.cancel()
-                raise MemberError(member.name, "timeout", member.why_late) from None
-
-
 class SharingMember(Member):
     """A member whose sequences are those of another member, `base`, which closes the model."""
 

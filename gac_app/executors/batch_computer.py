@@ -27,30 +27,25 @@ class BatchComputer:
         self._model, self._mapping, self._prefix_cache = model, mapping, prefix_cache
         self.is_doubtful = False
 
-    def compute(self, commands: list[ReadCommand]) -> float | None:
+    def compute(self, commands: list[ReadCommand]) -> None:
         """Compute one batch and deliver each result as soon as it is ready.
 
         If the batch fails, its undelivered reads are computed one by one, so that only the failing session ends.
-
-        Returns:
-            Seconds of the forward pass; None if it failed.
         """
         left = [(command, command.sequence.ids) for command in commands]
         try:
             for result in self._taken(commands):
                 command, _ = left.pop(0)
                 command.future.set_result(_whole(command, result))
+            return
         except GacError as error:
             failure = error
-        else:
-            return result.seconds
         has_room = self._has_more_room([command for command, _ in left], failure)
         if len(commands) == 1 and not has_room:
             commands[0].future.set_exception(failure)
         else:
             for command, ids in left:
                 self._compute_alone(command, ids)
-        return None
 
     def compute_chunk(self, command: ReadCommand, num_ids: int) -> float | None:
         """Compute the next chunk of a prefill.

@@ -19,7 +19,6 @@ from functools import partial
 from gac_app.decoding.forward import failure_of
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_computer import BatchComputer
-from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.fair_queue import FairQueue, ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache, chat_prefix_of
 from gac_app.models.base import Model
@@ -41,7 +40,6 @@ class BatchScheduler:
         self.prefix_cache = PrefixCache(model, chat_prefix_of(model))
         self._model = model
         self.computer = BatchComputer(model, mapping, self.prefix_cache)
-        self._costs = BatchCosts()
         self._asked: list[ReadCommand] = []  # not begun
         self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
         self._round: list[ReadCommand] = []  # what the round under way began with
@@ -81,7 +79,7 @@ class BatchScheduler:
         if not num_missing or not all(map(self._queue.rest_s, self._prefilling)):
             return 0.0
         num_steps = len({id(command.sequence) for command in self._asked if not self._queue.rest_s(command)})
-        return _WAIT_SHARE * self._costs.gain(num_steps, num_missing) if num_steps else 0.0
+        return _WAIT_SHARE * self._model.costs.gain(num_steps, num_missing) if num_steps else 0.0
 
     def is_free_for(self, sequence: KVSequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
@@ -121,7 +119,7 @@ class BatchScheduler:
         long = next((one for one in self._queue.in_order(self._prefilling) if not self._queue.rest_s(one)), None)
         self._read_last = {id(command.sequence) for command in (*short, *([long] if long else []))}
         for group in self._batches(short):
-            self._spend(group, partial(self._compute, group))
+            self._spend(group, partial(self.computer.compute, group))
         if long:
             self._prefilling.remove(long)
             self._spend([long], partial(self._prefill, long), is_long=True)
@@ -161,17 +159,11 @@ class BatchScheduler:
                     continue
             command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was freed"))
 
-    def _compute(self, commands: list[ReadCommand]) -> None:
-        is_stepping = all(command.num_new == 1 for command in commands)
-        seconds = self.computer.compute(commands)
-        if is_stepping and seconds is not None:
-            self._costs.note(len(commands), seconds)
-
     def _prefill(self, command: ReadCommand) -> None:
         """Compute the next chunk of a prefill, or the remaining ids if they are fewer."""
         num_ids = self._chunk_size(command)
         if not num_ids:
-            self._compute([command])
+            self.computer.compute([command])
             return
         seconds = self.computer.compute_chunk(command, num_ids)
         if seconds is not None:
@@ -250,7 +242,7 @@ class BatchScheduler:
         """The reads in batches of the sizes that pay; steps only, since prompts cost more than their number tells."""
         is_stepping = all(command.num_new == 1 for command in commands)
         start = 0
-        for size in self._costs.sizes(len(commands)) if is_stepping else [len(commands)]:
+        for size in self._model.costs.sizes(len(commands)) if is_stepping else [len(commands)]:
             if size:
                 yield commands[start : start + size]
             start += size

@@ -22,6 +22,7 @@ import torch
 from gac_app.errors import MemberError
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
+from gac_app.models.pass_costs import PassCosts
 from gac_app.models.sequence import ForwardRequest, KVSequence, num_common
 from gac_app.vocab.tokens import MemberVocabulary
 
@@ -82,6 +83,7 @@ class Model(ABC):
         self.context_length = context_length
         self.chat = chat or ChatFormat(None)
         self.num_threads = num_threads
+        self.costs = PassCosts()
         self.max_sequences = max_sequences
         self._free_slots = list(range(max_sequences))
         self._num_cached: dict[int, int] = {}  # ids in the KV cache, by slot: the computed ones, and perhaps stale ones

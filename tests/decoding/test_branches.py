@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from tests.decoding.answers import LETTERS, decoded, facts
@@ -107,11 +106,10 @@ def test_replayed_steps_say_nothing_about_the_pace() -> None:
         raw=True,
         branch=Branch(tuple(steps[:20])),
     )
-    drafter = session._drafter
-    assert isinstance(drafter, InTurnDrafter)
-    noted = drafter._costs.plain.num + drafter._costs.drafted.num
+    costs = session._speculator._costs
+    noted = costs.plain.num + costs.drafted.num
     events = session.events()
     for _ in range(20):
         next(events)
-    assert drafter._costs.plain.num + drafter._costs.drafted.num == noted
+    assert costs.plain.num + costs.drafted.num == noted
     events.close()

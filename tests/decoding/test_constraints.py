@@ -17,7 +17,7 @@ from gac_app.decoding.constraints import Grammars, TokenBias
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.speculation import overlapped
+from gac_app.decoding.speculation import speculator
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import ConstraintError, RequestError
 from gac_app.models.base import Model
@@ -55,7 +55,7 @@ def test_an_answer_follows_its_schema_in_every_mode(ensemble: Ensemble, how: dic
 @given(seed=st.integers(0, 100), how=HOW)
 def test_drafts_and_policies_change_nothing_of_it(ensemble: Ensemble, seed: int, how: dict[str, Any]) -> None:
     how |= {"json_schema": LIGHT, "logit_bias": {seed: 5.0}, "max_new_tokens": LONG}
-    with patch.object(Model, "is_chunk_invariant", True), patch.object(overlapped, "_MUCH_FASTER", 0.0):
+    with patch.object(Model, "is_chunk_invariant", True), patch.object(speculator, "_MUCH_FASTER", 0.0):
         found = [
             decoded(ensemble, **{**how, "speculation": speculation, "gate_policy": policy})[1]
             for speculation, policy in (("off", "lazy"), ("on", "lazy"), ("auto", "eager"))

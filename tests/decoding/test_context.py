@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
@@ -20,8 +20,7 @@ from gac_app.models.random_model import RandomModel
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
-from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+from tests.decoding.toy import model_of, toy_ensemble, toys
 
 HOW = st.sampled_from(
     [
@@ -141,40 +140,39 @@ def session_of(ensemble: Ensemble, prompt: str, branch: Branch | None = None, **
 
 
 @pytest.mark.slow
-@given(
-    seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
-    prompt=st.text(min_size=1, max_size=10),
-    temperature=st.sampled_from([0.0, 1.0]),
-    how=HOW,
-)
-def test_contexts_of_members_with_many_words_are_true(
-    seeds: list[int], prompt: str, temperature: float, how: dict[str, Any]
-) -> None:
-    finished = follow(session_of(make(*seeds), prompt, temperature=temperature, **how), prompt)
-    assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
-
-
+@settings(max_examples=4 * settings().max_examples)
 @given(
     seed=st.integers(0, 1000),
     num=st.integers(2, 4),
+    has_words=st.booleans(),
+    context_length=st.sampled_from([4096, 4096, 10, 14, 17, 24]),
+    fails_at=st.sampled_from([None, None, b"ba", b"aab"]),
+    num_replayed=st.sampled_from([0, 0, 1, 5, 10]),
     temperature=st.sampled_from([0.0, 1.0]),
     how=HOW,
 )
-def test_contexts_that_disagree_at_every_cut_are_true(
-    seed: int, num: int, temperature: float, how: dict[str, Any]
+def test_contexts_are_true(
+    seed: int,
+    num: int,
+    has_words: bool,
+    context_length: int,
+    fails_at: bytes | None,
+    num_replayed: int,
+    temperature: float,
+    how: dict[str, Any],
 ) -> None:
-    ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=8))
-    finished = follow(session_of(ensemble, "ab é", temperature=temperature, seed=seed, **how), "ab é")
-    assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
-
-
-@given(seed=st.integers(0, 1000), context_length=st.integers(10, 24), how=HOW)
-def test_a_full_context_ends_the_answer_and_is_never_overrun(
-    seed: int, context_length: int, how: dict[str, Any]
-) -> None:
-    """The toys refuse to read more than they hold."""
-    ensemble = toy_ensemble(toys(seed, 3, LETTERS, num_words=8), context_length=context_length)
-    finished = follow(session_of(ensemble, "ab é", temperature=1.0, seed=seed, max_new_tokens=40, **how), "ab é")
+    """Of members with many words, or that disagree at every cut; that fail; after a replayed answer. No context is
+    overrun: the toys refuse to read more than they hold.
+    """
+    if has_words:
+        ensemble = make(*range(seed, seed + num), context_length=context_length)
+    else:
+        ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length)
+        model_of(ensemble, f"m{seed % num}").fails_at = fails_at
+    how = {**how, "temperature": temperature, "seed": seed, "max_new_tokens": 30, "on_member_failure": "drop"}
+    original = [event for event in session_of(ensemble, "ab é", **how).events() if isinstance(event, TokenEvent)]
+    steps = tuple(event.step for event in original if event.step.token)[:num_replayed]
+    finished = follow(session_of(ensemble, "ab é", Branch(steps, b"a") if num_replayed else None, **how), "ab é")
     assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH), finished.detail
 
 
@@ -186,37 +184,6 @@ def test_a_longer_spelling_overruns_no_context(seed: int, context_length: int, t
     )
     finished = follow(session, "ab é")
     assert (finished.reason, finished.detail[-7:]) == (FinishReason.LENGTH, "tokens)")
-
-
-@pytest.mark.slow
-@given(
-    seeds=st.lists(st.integers(0, 50), min_size=3, max_size=4, unique=True),
-    culprit=st.integers(0, 2),
-    from_read=st.integers(0, 5),
-    how=HOW,
-)
-def test_the_contexts_left_after_a_member_is_dropped_are_true(
-    seeds: list[int], culprit: int, from_read: int, how: dict[str, Any]
-) -> None:
-    models = [FakeModel(f"m{seed}", seed) for seed in seeds]
-    models[culprit].fault = Fault("nan", from_read)
-    config = config_of([model.name for model in models], {"on_member_failure": "drop", **how})
-    ensemble = ensemble_of(models, config, InlineMember)
-    finished = follow(session_of(ensemble, "the model"), "the model")
-    assert (finished.reason, finished.num_tokens) == (FinishReason.LENGTH, 20)
-
-
-@pytest.mark.slow
-@given(seed=st.integers(0, 1000), num_replayed=st.integers(1, 10), temperature=st.sampled_from([0.0, 1.0]), how=HOW)
-def test_a_replayed_answer_leaves_contexts_true(
-    seed: int, num_replayed: int, temperature: float, how: dict[str, Any]
-) -> None:
-    ensemble = toy_ensemble(toys(seed, 3, LETTERS, num_words=8))
-    original = session_of(ensemble, "ab é", temperature=temperature, seed=seed, **how)
-    steps = tuple(event.step for event in original.events() if isinstance(event, TokenEvent) and event.step.token)
-    branch = Branch(steps[:num_replayed], b"a")
-    finished = follow(session_of(ensemble, "ab é", branch, temperature=temperature, **how), "ab é")
-    assert finished.num_tokens >= min(num_replayed, len(steps)) + 1
 
 
 @pytest.mark.parametrize("mode", ["every-step", "gate"])

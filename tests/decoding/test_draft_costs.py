@@ -4,39 +4,59 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate
+from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, pays
+from gac_app.decoding.speculation.proposers import DraftToken
+from tests.decoding.conftest import make
 
 
-def costs_of(draft_s: float, verify_s: dict[int, float]) -> DraftCosts:
-    costs = DraftCosts()
-    costs.draft.note(draft_s)
-    for num_ids, seconds in verify_s.items():
-        for _ in range(5):
-            costs.note_verifying(num_ids, seconds)
-    return costs
-
-
-def length_of(costs: DraftCosts, acceptance: float) -> int:
+def length_of(acceptance: float, pass_s: dict[int, float], draft_s: float = 0.01) -> int:
     """How long a draft grows whose every token is accepted with this probability."""
     survival, num_settled = 1.0, 1.0
     for length in range(1, 50):
         survival *= acceptance
         num_settled += survival
-        if not costs.goes_on(survival, num_settled, 1.0, num_ids=1 + length):
+        now_s, longer_s = (pass_s[min(num_ids, max(pass_s))] for num_ids in (length + 1, length + 2))
+        if not pays(now_s, longer_s, survival, num_settled, draft_s):
             return length
     return 50
 
 
 def test_drafts_are_the_longer_the_likelier_they_are_accepted() -> None:
-    lengths = [length_of(costs_of(0.01, {2: 0.05}), acceptance) for acceptance in (0.1, 0.5, 0.8, 0.99)]
+    lengths = [length_of(acceptance, {2: 0.05}) for acceptance in (0.1, 0.5, 0.8, 0.99)]
     assert lengths == sorted(lengths)
     assert lengths[0] == 1
     assert lengths[-1] > 4
 
 
 def test_a_draft_ends_before_a_length_that_is_dear() -> None:
-    assert length_of(costs_of(0.02, {2: 0.1, 3: 0.1}), 0.95) > 2
-    assert length_of(costs_of(0.02, {2: 0.1, 3: 0.1, 4: 0.2}), 0.95) == 2
+    assert length_of(0.95, {2: 0.1, 3: 0.1}, 0.02) > 2
+    assert length_of(0.95, {2: 0.1, 3: 0.1, 4: 0.2}, 0.02) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "confidences", "expected"),
+    [
+        ({}, [1.0], 0),
+        ({1: 50.0}, [0.9, 0.9], 1),
+        ({1: 50.0, 2: 55.0}, [0.9, 0.9, 0.9], 2),
+        ({1: 50.0, 2: 55.0, 3: 75.0}, [0.9, 0.9], 2),
+        ({1: 50.0, 2: 55.0, 3: 100.0}, [0.9, 0.9], 1),
+        ({1: 50.0, 2: 55.0}, [0.09], 0),
+        ({1: 50.0, 2: 55.0}, [0.11], 1),
+        ({1: 50.0, 2: 110.0}, [0.99], 0),
+    ],
+)
+def test_a_text_drafts_the_length_that_pays(seconds: dict[int, float], confidences: list[float], expected: int) -> None:
+    """Of 50 a token alone; 55 / 1.9, then 75 / 2.71 or 100 / 2.71. A length that is not known is tried, one by one."""
+    ensemble = make(1, 2)
+    settings = ensemble.config.settings
+    session = ensemble.session("the", settings, raw=True)
+    contexts = list(session.contexts.values())
+    for num_ids, each in seconds.items():
+        for _ in range(2):
+            contexts[1].member.model.costs.note(num_ids, each)
+    draft = [DraftToken(5, (), confidence) for confidence in confidences]
+    assert session._speculator._best_length(draft, contexts) == expected
 
 
 def test_acceptance_is_learnt_by_confidence() -> None:
@@ -47,12 +67,6 @@ def test_acceptance_is_learnt_by_confidence() -> None:
     assert costs.acceptance(0.9) < 0.1
     assert costs.acceptance(0.5) == pytest.approx(0.5), "others are as they were"
     assert 0 <= costs.acceptance(1.0) <= 1
-
-
-def learn(costs: DraftCosts, name: str, seconds: float, agreement: list[bool]) -> None:
-    costs.note_plain_pass(name, seconds)
-    for is_chosen in agreement:
-        costs.note_argmax(name, is_chosen=is_chosen)
 
 
 def decode(costs: DraftCosts, num_tokens: int, plain_s: float, drafted_s: float) -> list[bool]:
@@ -71,26 +85,6 @@ def test_old_values_lose_half_their_weight_after_64() -> None:
     assert rate.mean == 1.0
     rate.note(0.0)
     assert rate.mean == 32 / 33
-
-
-def test_the_best_drafter_worked_by_hand() -> None:
-    """Of drafts of two tokens, fast's cost (2 + 10) / 1.75; slow's, of one token, (10 + 2) / 2."""
-    costs = DraftCosts()
-    learn(costs, "fast", 1.0, [True, False])
-    learn(costs, "middling", 2.0, [False])
-    learn(costs, "slow", 10.0, [True])
-    assert costs.best_drafter(["fast", "middling", "slow"]) == "slow"
-    assert costs.best_drafter(["middling", "fast"]) == "fast"
-    costs.note_plain_pass("new", 0.1)
-    assert costs.best_drafter(["middling", "new"]) == "middling", "nobody has seen what it drafts"
-
-
-def test_three_passes_of_a_length_are_trusted() -> None:
-    costs = DraftCosts()
-    assert not costs.goes_on(1.0, 1.0, 1.0, 2), "there is nothing to gain"
-    for has_enough in (False, False, True):
-        costs.note_verifying(2, 0.1)
-        assert costs.goes_on(1.0, 1.0, 1.0, 2) is has_enough
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gac_app.decoding.speculation import Drafter
 from gac_app.models.base import Model
 from tests.decoding.answers import LETTERS, decoded
 from tests.decoding.test_told_members import told
@@ -45,13 +44,13 @@ PLANTS: dict[str, Callable[[Any], Any]] = {
     "boundary_conflicts": wrapped(lambda *_: []),
     "Mixture.choose": wrapped(lambda chosen, *_: max(0, chosen - 1)),
     "_random_bits": wrapped(lambda bits, *_: ~bits),
-    "Schedules.of": wrapped(lambda *_: Drafter),
+    "when_to_draft": wrapped(lambda *_: "never"),
 }
 UNTOUCHED = {  # paths that do not need what is there
     "boundary_conflicts": {"scored"},
     "Mixture.choose": {"scored"},
     "_random_bits": {"greedy", "told", "scored"},
-    "Schedules.of": {*PATHS} - {"drafted"},
+    "when_to_draft": {*PATHS} - {"drafted"},
 }
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from random import Random
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.read_result import ReadResult
@@ -21,9 +17,6 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
-from tests.decoding.answers import LETTERS
-from tests.decoding.conftest import make
-from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of
 
 ALIGNMENTS = ["paper", "prefix"]
@@ -35,58 +28,6 @@ def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> tuple[
     *tokens, finished = ensemble.generate(prompt, ensemble.config.settings_from(how), raw=True)
     assert isinstance(finished, FinishedEvent)
     return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
-
-
-def facts(steps: list[StepTrace]) -> list[Any]:
-    """All but what a step cost."""
-    return [
-        (s.token, s.prob, s.is_ensembled, s.spellings, [(m.member, m.weight, m.prob, m.top) for m in s.members])
-        for s in steps
-    ]
-
-
-def assert_same_when_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
-    lazy, lazy_end = decoded(ensemble, prompt, gate_policy="lazy", **how)
-    for policy in ("eager", "auto"):
-        steps, end = decoded(ensemble, prompt, gate_policy=policy, **how)
-        assert facts(steps) == facts(lazy)
-        assert (end.text, end.digest, end.reason) == (lazy_end.text, lazy_end.digest, lazy_end.reason)
-
-
-def free_at_times(draws: Random) -> Any:
-    """Members in the calling thread that nobody else uses now and then."""
-    return patch.object(InlineMember, "is_free_for", lambda *_: draws.random() < 0.5)
-
-
-@pytest.mark.slow
-@given(
-    seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
-    prompt=st.text(min_size=1, max_size=10),
-    threshold=st.floats(0.1, 0.9),
-    temperature=st.sampled_from([0.0, 1.0]),
-    alignment=st.sampled_from(ALIGNMENTS),
-    draws=st.randoms(use_true_random=False),
-)
-def test_eager_auto_and_lazy_see_and_choose_the_same(
-    seeds: list[int], prompt: str, threshold: float, temperature: float, alignment: str, draws: Random
-) -> None:
-    how = {"alignment": alignment, "threshold": threshold, "temperature": temperature, "max_new_tokens": 24}
-    with free_at_times(draws):
-        assert_same_when_lazy(make(*seeds), prompt, **how)
-
-
-@pytest.mark.slow
-@given(
-    seed=st.integers(0, 1000),
-    threshold=st.floats(0.1, 0.9),
-    num=st.integers(2, 4),
-    draws=st.randoms(use_true_random=False),
-)
-def test_what_is_spelt_anew_when_more_comes_is_read_anew(seed: int, threshold: float, num: int, draws: Random) -> None:
-    """Members that cut at every place otherwise: what they read ahead is often not what they would have read."""
-    ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=8))
-    with free_at_times(draws):
-        assert_same_when_lazy(ensemble, "ab é", threshold=threshold, temperature=1.0, seed=seed, max_new_tokens=24)
 
 
 @pytest.fixture
@@ -103,14 +44,6 @@ def threaded() -> Iterator[Any]:
         for model in models:
             model.released.set()
         ensemble.close()
-
-
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
-@pytest.mark.parametrize("delay_s", [0.0, 0.003])
-def test_members_that_lag_behind_the_gate_give_the_same(threaded: Any, alignment: str, delay_s: float) -> None:
-    models = [FakeModel("a", 1), FakeModel("b", 2, delay_s=delay_s), FakeModel("c", 3)]
-    how = {"threshold": 0.5, "max_new_tokens": 40, "alignment": alignment}
-    assert_same_when_lazy(threaded(models), "the model", **how)
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)

@@ -22,7 +22,7 @@ from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.speculation import Drafter
+from gac_app.decoding.speculation import Speculator
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
@@ -87,7 +87,13 @@ class Toy:
 
 
 class ToyModel(RandomModel):
-    """A toy as a model."""
+    """A toy as a model.
+
+    Attributes:
+        fails_at: bytes; it fails in each pass over a text that holds them.
+    """
+
+    fails_at: bytes | None = None
 
     def __init__(self, name: str, toy: Toy, context_length: int = 4096) -> None:
         super().__init__(name, vocabulary=toy.vocabulary, context_length=context_length)
@@ -100,6 +106,8 @@ class ToyModel(RandomModel):
             assert len(request.ids) <= self.context_length, "more than the context holds"
             self.take(request)
             self.num_read += request.num_uncomputed
+            if self.fails_at and self.fails_at in self.vocabulary.decode([*request.ids]):
+                raise RuntimeError("planned")
         return super().read(requests)
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
@@ -139,7 +147,7 @@ def drawing(ensemble: Ensemble, prompt: str, combiner: Combiner, weights: StepWe
     settings = ensemble.config.settings.model_copy(update={"temperature": 1.0})
     contexts = [MemberContext(m, m.open(m.encode(prompt), LOCAL), is_aligned=True) for m in ensemble.members.values()]
     rules = AnswerRules(make_gate(settings), combiner, weights, settings, Drawing(settings, seed))
-    return DecodingSession(contexts, rules, Drafter(contexts, rules))
+    return DecodingSession(contexts, rules, Speculator(contexts, rules))
 
 
 def model_of(ensemble: Ensemble, name: str) -> ToyModel:

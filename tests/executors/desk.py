@@ -62,7 +62,7 @@ class Desk:
         self.run()
         for size, cost in seconds.items():
             for _ in range(5):
-                self.scheduler._costs.note(size, cost)
+                self.scheduler._model.costs.note(size, cost)
 
     def run(self) -> None:
         while not self.scheduler.is_idle:

@@ -89,7 +89,7 @@ def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) 
     desk.run()
     for size, cost in {1: 1.0, 2: 1.2}.items():
         for _ in range(5):
-            desk.scheduler._costs.note(size, cost)
+            desk.scheduler._model.costs.note(size, cost)
     desk.ask(desk.open(text), is_background=True)
     desk.run()
     desk.ask(one, [7])

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from gac_app.decoding.contexts.draft_positions import DraftPositions
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.sequence_reads import IdsN, SampleFn, SequenceReads
-from gac_app.decoding.distribution import MemberStep, ReadResult
+from gac_app.decoding.distribution import MemberStep, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.sequence import KVSequence
@@ -82,11 +82,6 @@ class MemberContext:
         """Of the prompt, 0 to 1; safe to call from any thread."""
         sequence = self.reads.sequence
         return min(1.0, len(sequence.ids) / max(1, len(sequence.prompt)))
-
-    @property
-    def progress(self) -> int:
-        """Changes while what it has asked for is read."""
-        return self.reads.sequence.progress
 
     @property
     def usage(self) -> MemberUsage:
@@ -178,18 +173,18 @@ class MemberContext:
         ids, num_wanted = self.draft.needed()
         return max(num_wanted, len(self.reads.sequence.prompt) + len(ids) - len(self.reads.sequence.ids))
 
-    def step_at(self, place: int) -> MemberStep | None:
+    def distribution_at(self, place: int) -> TokenDistribution | None:
         """The member's distribution at a place of the draft; None if it is not read yet."""
         places = self.draft.known()
-        if place >= len(places) or places[place].unread:
-            return None
-        return MemberStep(places[place].distribution(), 0, 0.0)
+        return None if place >= len(places) or places[place].unread else places[place].distribution()
 
     def add_draft(self, tokens: Iterable[int]) -> int:
         """Let the pass that is due read these tokens too, up to the first that takes more than one id, if it has not
-        begun and reads one id as it is. Returns the number of tokens added.
+        begun and reads one id as it is. Returns the number of tokens added. In fixed chunks, a draft would take a pass
+        for each id.
         """
-        is_free = self.reads.is_idle and self.num_uncomputed == 1 and self.text.is_at_boundary
+        is_fixed = self.reads.sequence.fixed_chunk_prompt_len is not None
+        is_free = not is_fixed and self.reads.is_idle and self.num_uncomputed == 1 and self.text.is_at_boundary
         for token_id in tokens if is_free else ():
             if len(self.member.mapping.feed(token_id)) != 1 or not self.draft.has_room_for(token_id):
                 break

@@ -1,8 +1,7 @@
-"""Waiting for the members that a step asks."""
+"""Waiting for members."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -10,7 +9,9 @@ from contextlib import suppress
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
+from gac_app.decoding.member import Member
 from gac_app.errors import MemberError
+from gac_app.models.sequence import KVSequence
 
 POLL_S = 0.1  # seconds between checks whether the session was stopped
 
@@ -19,45 +20,39 @@ class SessionStopped(Exception):  # noqa: N818 (not an error: it was asked for)
     """The session was stopped while it waited for a member."""
 
 
-class _Wait:
-    """Waits for the members of a step.
+class Wait:
+    """Waits for reads of sequences, as long as each may take and until it is stopped (see `KVSequence`)."""
 
-    Args:
-        timeout_s: for which a member may read nothing while it is waited for.
-    """
-
-    def __init__(self, timeout_s: float, stopped: threading.Event, asked: Sequence[MemberContext]) -> None:
-        self._timeout_s, self._stopped, self._asked = timeout_s, stopped, asked
-        self._progress = dict.fromkeys(asked, -1)
-        self._seen_at = dict.fromkeys(asked, 0.0)  # when it last was another one
+    def __init__(self, sequences: Iterable[KVSequence]) -> None:
+        self._progress = dict.fromkeys(sequences, -1)
+        self._seen_at = dict.fromkeys(self._progress, 0.0)  # when it last was another one
         self._note_progress()
 
-    def until_done(self, future: Future[ReadResult], context: MemberContext) -> None:
-        while not future.done():
-            with suppress(TimeoutError):
-                future.exception(POLL_S)
-                break
-            if self._stopped.is_set():
+    def until_done(self, future: Future[ReadResult], member: Member, sequence: KVSequence) -> None:
+        """Raises SessionStopped; MemberError if nothing of the sequence is read within its `timeout_s`."""
+        while True:
+            if sequence.stopped.is_set():
                 future.cancel()
                 raise SessionStopped
+            with suppress(TimeoutError):
+                future.exception(POLL_S)
+                return
             self._note_progress()
-            if time.monotonic() - self._seen_at[context] > self._timeout_s:
+            if time.monotonic() - self._seen_at[sequence] > sequence.timeout_s:
                 future.cancel()
-                raise MemberError(context.name, "timeout", context.member.why_late)
+                raise MemberError(member.name, "timeout", member.why_late)
 
     def _note_progress(self) -> None:
-        """Of all members, since each may read a long prompt between others' steps."""
-        for context in self._asked:
-            if (progress := context.progress) != self._progress[context]:
-                self._progress[context], self._seen_at[context] = progress, time.monotonic()
+        """Of all sequences, since each may read a long prompt between others' steps."""
+        for sequence, before in self._progress.items():
+            if (progress := sequence.progress) != before:
+                self._progress[sequence], self._seen_at[sequence] = progress, time.monotonic()
 
 
 def gather(
     contexts: Iterable[MemberContext],
-    timeout_s: float,
-    stopped: threading.Event,
-    idle: Sequence[MemberContext],
-    meanwhile: Callable[[Iterable[str]], None],
+    idle: Sequence[MemberContext] = (),
+    meanwhile: Callable[[Iterable[str]], None] = lambda answered: None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
     """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
@@ -66,10 +61,10 @@ def gather(
         meanwhile: called with the names of the members that have answered while others are still waited for.
 
     Raises:
-        SessionStopped: as soon as `stopped` is set.
+        SessionStopped: soon after the answer is stopped.
     """
     asked = [(context, context.ask()) for context in contexts]
-    waiting = _Wait(timeout_s, stopped, [context for context, _ in asked])
+    waiting = Wait([context.reads.sequence for context, _ in asked])
     for context in idle:
         context.read_along()
     steps: dict[str, MemberStep] = {}
@@ -80,7 +75,7 @@ def gather(
             member_step = None
             while member_step is None:
                 if future:
-                    waiting.until_done(future, context)
+                    waiting.until_done(future, context.member, context.reads.sequence)
                 member_step = context.take()
                 future = None if member_step else context.ask()
             steps[context.name] = member_step

@@ -11,7 +11,7 @@ from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.tracing import TOP_K
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
-from gac_app.decoding.speculation import Drafter
+from gac_app.decoding.speculation import Speculator
 from gac_app.errors import MemberError
 
 _LIKELY = 0.01  # the gate's top tokens from this probability on are likely next pieces
@@ -24,24 +24,24 @@ class Members:
 
     Args:
         contexts: the gate's first; `close` closes them.
-        drafter: asks them, and knows which of them have not failed.
+        speculator: asks them, and knows which of them have not failed.
 
     Attributes:
         contexts: of all, by name.
         dropped: names of those that have failed.
     """
 
-    def __init__(self, contexts: list[MemberContext], rules: AnswerRules, drafter: Drafter) -> None:
+    def __init__(self, contexts: list[MemberContext], rules: AnswerRules, speculator: Speculator) -> None:
         self.contexts = {context.name: context for context in contexts}
         self.dropped: tuple[str, ...] = ()
         self._union = contexts[0].member.mapping.union
         self._rules = rules
-        self._drafter = drafter
+        self._speculator = speculator
 
     @property
     def alive(self) -> dict[str, MemberContext]:
         """Those that have not failed."""
-        return self._drafter.alive
+        return self._speculator.alive
 
     def ask(self, num_left: int, *, is_stable: bool) -> tuple[dict[str, MemberStep], GateDecision]:
         """The steps of the members asked, the gate first, and the gate's decision.
@@ -63,7 +63,7 @@ class Members:
             return self._collect(list(self.alive.values())), GateDecision(is_open=True)
         self.without_failing(lambda: rules.weights.prepare(list(self.alive)))
         first, others = self.in_order_asked()
-        self._drafter.begin_step(first, others, 0 if settings.asks_lazily else num_left)
+        self._speculator.begin_step(first, others, num_left)
         member_steps: dict[str, MemberStep] = {}
         while True:
             drawn = rules.sampled_member(list(self.alive))
@@ -113,7 +113,7 @@ class Members:
         Args:
             idle: prefetch while the others are waited for.
         """
-        member_steps, errors = self._drafter.gather(contexts, idle)
+        member_steps, errors = self._speculator.gather(contexts, idle)
         for error in sorted(errors, key=lambda error: list(self.contexts).index(error.member)):
             self._drop(error)
         return member_steps

@@ -20,7 +20,7 @@ from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import on_one_torch_thread
 from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.speculation import Drafter
+from gac_app.decoding.speculation import Speculator
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
 from gac_app.errors import ConstraintError, MemberError, RuleError
 
@@ -40,7 +40,7 @@ class DecodingSession:
 
     Args:
         contexts: of the members taking part, the gate first; the session closes them.
-        drafter: asks the members.
+        speculator: asks the members.
         stop_strings: each ends the answer and is never shown.
         is_reproducible: the members' distributions do not depend on what else runs or ran.
     """
@@ -49,13 +49,13 @@ class DecodingSession:
         self,
         contexts: list[MemberContext],
         rules: AnswerRules,
-        drafter: Drafter,
+        speculator: Speculator,
         stop_strings: tuple[str, ...] = (),
         branch: Branch | None = None,
         is_reproducible: bool = False,
     ) -> None:
-        self._members = Members(contexts, rules, drafter)
-        self._rules, self._settings, self._drafter = rules, rules.settings, drafter
+        self._members = Members(contexts, rules, speculator)
+        self._rules, self._settings, self._speculator = rules, rules.settings, speculator
         self._union = contexts[0].member.mapping.union
         self._is_aligned = rules.settings.alignment == "prefix" and len(contexts) > 1
         for context in contexts if self._is_aligned else ():
@@ -179,7 +179,7 @@ class DecodingSession:
         """The second half: choose, learn, feed. Only the choice may fail in a way that another step mends. Returns what
         the trace tells of it.
         """
-        rules, drafter = self._rules, self._drafter
+        rules, speculator = self._rules, self._speculator
         token_id = view.mixture.choose(rules.sampler) if forced is None else forced
         allowed_U = rules.sampler.allowed_U() if self._is_aligned else None
         rules.sampler.note(token_id)
@@ -187,7 +187,7 @@ class DecodingSession:
         partial, evidence = self._members.without_failing(lambda: self._meaning_of(token_id, view, allowed))
         is_shared = all(ends_there(allowed[name], token_id, prob) for name, prob in partial.items())
         rules.weights.learn(evidence, is_shared=is_shared)
-        is_drafted, drafted_by = drafter.has_drafted(token_id), drafter.drafted_by
+        is_drafted, drafted_by = speculator.has_drafted(token_id), speculator.drafted_by
         spellings = self._feed_members(token_id, partial)
         return {
             "token_id": token_id,
@@ -206,7 +206,7 @@ class DecodingSession:
         self._count(fed["token_id"], is_ensembled=view.is_ensembled)
         self._ttft_s = self._ttft_s or time.monotonic() - self._started
         if self._reason is None:
-            self._drafter.prefetch(self._members.in_order_asked()[0])
+            self._speculator.prefetch(self._members.in_order_asked()[0])
         return trace_of(view, position=self._num_tokens - 1, union=self._union, **fed)
 
     def _meaning_of(
@@ -236,7 +236,7 @@ class DecodingSession:
         """Feed the token to every member. Returns the pieces of members that spell it otherwise, by name."""
         alive, token = self._members.alive, self._union.token(token_id)
         fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in alive.items()}
-        self._drafter.feed(token_id)
+        self._speculator.feed(token_id)
         spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}
         self._is_stable = not spellings
         return spellings

@@ -15,11 +15,12 @@ from itertools import accumulate, chain
 import numpy as np
 import torch
 
-from gac_app.decoding.contexts import SessionStopped
+from gac_app.decoding.contexts import Wait
 from gac_app.decoding.distribution import ReadResult, TokenDistribution
-from gac_app.decoding.member import Member, awaited
+from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
+from gac_app.errors import MemberError
 from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 
 IDS_AT_ONCE, FEW_AT_ONCE = 32, 10  # or pieces: longer texts are read in parts; few where others wait for them
@@ -65,7 +66,7 @@ class PromptForks:
         try:
             for member, own, sequence in zip(self.members, self.ids, self._read, strict=True):
                 if sequence:
-                    forked.append(member.fork(sequence))
+                    forked.append(self._stoppable(member.fork(sequence)))
                     forked[-1].prompt = tuple(own)
                 else:
                     forked.append(self._open(member, own))
@@ -75,7 +76,11 @@ class PromptForks:
                 member.free(sequence)
 
     def _open(self, member: Member, ids: list[int]) -> KVSequence:
-        return member.open(ids, self.share, self.namespace, is_reproducible=self.is_reproducible)
+        return self._stoppable(member.open(ids, self.share, self.namespace, is_reproducible=self.is_reproducible))
+
+    def _stoppable(self, sequence: KVSequence) -> KVSequence:
+        sequence.timeout_s, sequence.stopped = self.timeout_s, self.stopped or sequence.stopped
+        return sequence
 
     def _read_prompt(self) -> None:
         # The last id is read together with the text: only a read gives a distribution.
@@ -83,8 +88,9 @@ class PromptForks:
             self._read.append(self._open(member, own[:-1]) if len(own) > 1 else None)
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
         reads = [(m, sequence, m.read(ForwardRequest(sequence, sequence.prompt))) for m, sequence in held]
-        for member, sequence, result in reads:
-            self._awaited(member, sequence, result)
+        waiting = Wait(sequence for _, sequence, _ in reads)
+        for member, sequence, read in reads:
+            self._result(waiting, member, sequence, read)
 
     def parts(
         self, member: Member, sequence: KVSequence, pieces: Sequence[Sequence[int]]
@@ -98,16 +104,17 @@ class PromptForks:
             ends = list(accumulate(map(len, part[:-1]), initial=0))
             ids = (*context, *chain.from_iterable(part[:-1]))
             read = member.read(ForwardRequest(sequence, ids, num_logits=ends[-1] + 1, with_logs=True))
-            found = self._awaited(member, sequence, read).distributions
+            found = self._result(Wait([sequence]), member, sequence, read).distributions
             yield [found[end] for end in ends]
             context = (*ids, *part[-1])
 
-    def _awaited(self, member: Member, sequence: KVSequence, result: Future[ReadResult]) -> ReadResult:
-        """Raises SessionStopped, or MemberError as `awaited`."""
-        if self.stopped and self.stopped.is_set():
-            result.cancel()
-            raise SessionStopped
-        return awaited(member, sequence, result, self.timeout_s)
+    def _result(self, waiting: Wait, member: Member, sequence: KVSequence, read: Future[ReadResult]) -> ReadResult:
+        """Raises SessionStopped, MemberError."""
+        try:
+            waiting.until_done(read, member, sequence)
+            return read.result()
+        except MemberError as error:
+            raise MemberError(member.name, error.kind, error.message) from error  # a view fails as itself
 
     def close(self) -> None:
         """Free the prompt's memory."""

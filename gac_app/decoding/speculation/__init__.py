@@ -1,6 +1,7 @@
 """Speculative decoding: who drafts, and who verifies the draft. Does not know how steps follow one another."""
 
-from gac_app.decoding.speculation.drafter import Drafter
-from gac_app.decoding.speculation.schedule import Schedules
+from gac_app.decoding.speculation.draft_costs import DraftCosts
+from gac_app.decoding.speculation.schedule import when_to_draft
+from gac_app.decoding.speculation.speculator import Speculator
 
-__all__ = ["Drafter", "Schedules"]
+__all__ = ["DraftCosts", "Speculator", "when_to_draft"]

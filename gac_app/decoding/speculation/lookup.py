@@ -8,9 +8,12 @@ Shape suffix: `N` tokens so far.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gac_app.decoding.speculation.draft_costs import Rate
+from gac_app.decoding.speculation.proposers import DraftToken
 from gac_app.vocab.union import IdsV
 
 _LEAST_MATCH = 2  # tokens that must have stood together before
@@ -33,8 +36,7 @@ class PromptLookup:
         self._guess: list[int] = []
         self._match = 0  # length of what stood before
 
-    def add(self, token_id: int) -> None:
-        """A token was chosen."""
+    def note(self, token_id: int) -> None:
         if self._guess:
             self._accepted[self._bin(0)].note(self._guess[0] == token_id)
         if self._num == len(self._tokens):
@@ -43,8 +45,12 @@ class PromptLookup:
         self._num += 1
         self._guess = []
 
-    def guess(self, most: int) -> tuple[list[int], list[float]]:
-        """Up to `most` tokens that may follow, and the probability of each to be chosen after those before it."""
+    def propose(self, draft: Sequence[DraftToken], most: int) -> list[DraftToken]:
+        """Nothing while there is a draft; the guess is made anyway, so that its acceptance is learnt."""
+        self._guess = self._guessed(most) if most > 0 else []
+        return [] if draft else [DraftToken(own, (), self._acceptance(at)) for at, own in enumerate(self._guess)]
+
+    def _guessed(self, most: int) -> list[int]:
         tokens_N = self._tokens[: self._num]
         ends = np.flatnonzero(tokens_N[:-1] == tokens_N[-1:])
         self._match = 1
@@ -54,15 +60,13 @@ class PromptLookup:
                 break
             ends, self._match = longer, self._match + 1
         if not len(ends) or self._match < _LEAST_MATCH:
-            return [], []
+            return []
         period = self._num - 1 - int(ends[-1])  # past the match's end, repeat with this period
-        found = tokens_N[ends[-1] + 1 + np.arange(most) % period].tolist()
-        self._guess = found[: found.index(-1)] if -1 in found else found
-        return self._guess, [self._acceptance(place) for place in range(len(self._guess))]
+        found: list[int] = tokens_N[ends[-1] + 1 + np.arange(most) % period].tolist()
+        return found[: found.index(-1)] if -1 in found else found
 
     def _bin(self, place: int) -> int:
         return min(self._match - _LEAST_MATCH + place, len(_EXPECTED) - 1)
 
     def _acceptance(self, place: int) -> float:
-        seen = self._accepted[self._bin(place)]
-        return (seen.total + _PRIOR * _EXPECTED[self._bin(place)]) / (seen.num + _PRIOR)
+        return self._accepted[self._bin(place)].mean_with(_EXPECTED[self._bin(place)], _PRIOR)

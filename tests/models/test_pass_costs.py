@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.executors import batch_costs
-from gac_app.executors.batch_costs import BatchCosts
+from gac_app.models import pass_costs
+from gac_app.models.pass_costs import PassCosts
 
 
-def learned(seconds: dict[int, float]) -> BatchCosts:
-    costs = BatchCosts()
+def learned(seconds: dict[int, float]) -> PassCosts:
+    costs = PassCosts()
     for size, cost in seconds.items():
         for _ in range(5):
             costs.note(size, cost)
@@ -17,7 +17,7 @@ def learned(seconds: dict[int, float]) -> BatchCosts:
 
 
 def test_what_is_not_known_is_tried_together() -> None:
-    assert BatchCosts().sizes(6) == [6]
+    assert PassCosts().sizes(6) == [6]
     assert learned({1: 1.0}).sizes(6) == [6]
     assert learned({1: 1.0, 2: 1.5}).sizes(2) == [2]
 
@@ -44,7 +44,7 @@ def test_what_a_pass_together_gains() -> None:
     assert costs.gain(1, 1) == 0, "they are read in passes of their own"
     assert costs.gain(3, 1) == 7
     assert costs.gain(2, 2) == 7
-    assert BatchCosts().gain(2, 2) == 0
+    assert PassCosts().gain(2, 2) == 0
 
 
 def test_a_single_slow_pass_changes_nothing() -> None:
@@ -55,15 +55,15 @@ def test_a_single_slow_pass_changes_nothing() -> None:
 
 def test_what_was_too_dear_is_tried_again() -> None:
     costs = learned({1: 10, 2: 25})
-    tried = [costs.sizes(2) for _ in range(2 * batch_costs._AGAIN)]
+    tried = [costs.sizes(2) for _ in range(2 * pass_costs._AGAIN)]
     assert tried.count([2]) == 2
-    for _ in range(batch_costs._PLANNED):
+    for _ in range(pass_costs._PLANNED):
         costs.note(2, 11)
     assert costs.sizes(2) == [2]
 
 
 def test_two_passes_of_a_size_are_trusted() -> None:
-    costs = BatchCosts()
+    costs = PassCosts()
     for _ in range(2):
         costs.note(1, 10)
     costs.note(2, 25)
@@ -75,7 +75,7 @@ def test_two_passes_of_a_size_are_trusted() -> None:
 def test_a_plan_holds_for_some_passes() -> None:
     costs = learned({1: 10, 2: 25})
     assert costs.sizes(2) == [1, 1]
-    for _ in range(10, batch_costs._PLANNED - 1):
+    for _ in range(10, pass_costs._PLANNED - 1):
         costs.note(2, 11)
         assert costs.sizes(2) == [1, 1]
     costs.note(2, 11)
@@ -84,8 +84,8 @@ def test_a_plan_holds_for_some_passes() -> None:
 
 def test_single_steps_are_no_tries() -> None:
     costs = learned({1: 10, 2: 25})
-    for _ in range(2 * batch_costs._AGAIN):
+    for _ in range(2 * pass_costs._AGAIN):
         assert costs.sizes(1) == [1]
-    tried = [costs.sizes(2) for _ in range(batch_costs._AGAIN - 1)]
-    assert tried[:-1] == [[1, 1]] * (batch_costs._AGAIN - 2)
+    tried = [costs.sizes(2) for _ in range(pass_costs._AGAIN - 1)]
+    assert tried[:-1] == [[1, 1]] * (pass_costs._AGAIN - 2)
     assert tried[-1] == [2]
