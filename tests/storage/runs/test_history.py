@@ -67,6 +67,18 @@ def test_filters_by_vote_mode_member_date_and_star(store: Store) -> None:
     assert prompts(store, is_starred=True) == [["plain"]]
     assert prompts(store, since=now) == prompts(store, before=now - timedelta(hours=1)) == []
     assert len(prompts(store, since=now - timedelta(hours=1), before=now)) == 3
+    began = store.load_run(ALICE, starred.run_id).created_at
+    assert prompts(store, since=began) == [["plain"]], "days that follow each other share no run"
+    assert sorted(prompts(store, before=began)) == [["all"], ["tied"]]
+
+
+def test_a_run_continues_no_run_of_another_conversation(store: Store) -> None:
+    """An import may name any run."""
+    secret = keep(store, "Bob's", visitor_key=BOB)
+    mine = keep(store, "mine")
+    later = keep(store, "and?", conversation_id=mine.conversation_id, turn_ids=(secret.run_id, mine.run_id))
+    found = store.load_run(ALICE, later.run_id)
+    assert ([turn.prompt for turn in found.turns], found.num_deleted_turns) == (["mine"], 1)
 
 
 def test_sorting_by_length_and_by_share_ensembled(store: Store) -> None:
