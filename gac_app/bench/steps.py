@@ -8,13 +8,16 @@ every step. A lazy gate asks them only at ensembled steps, so that the members c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import count
 from statistics import median
 from typing import Any
 
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.workbench import Decoded, Workbench, decode, interleaved
+from gac_app.config import Config
 
 
 def measure(bench: Workbench) -> list[Row]:
@@ -42,8 +45,30 @@ def measure(bench: Workbench) -> list[Row]:
             Target("<=", 0.05),
             f"{median(overheads):.2f} ms a step",
         ),
+        Row("Python calls of a step of two random members", num_calls(), "calls", Target("<=", 800)),
         *_gate_rows(bench.config.settings.gate, full, auto, lazy),
     ]
+
+
+def num_calls() -> float:
+    """Of a step that asks two members in this thread and draws a token: the same on every machine."""
+    from gac_app.decoding.member import InlineMember
+    from gac_app.loading import unite
+    from gac_app.models.base import Model
+    from gac_app.models.random_model import RandomModel
+
+    models: list[Model] = [RandomModel("a", 1), RandomModel("b", 2)]
+    config = Config.model_validate({"members": [{"name": model.name, "source": "random:0"} for model in models]})
+    settings = config.settings_from({"mode": "every-step", "temperature": 0.7, "max_new_tokens": 64, "stop": ()})
+    events = unite(models, config, InlineMember, are_apart=False).generate("the vote", settings, raw=True)
+    next(events)
+    calls = count()
+    sys.setprofile(lambda _, event, __: next(calls) if event == "call" else None)
+    try:
+        num_events = sum(1 for _ in events)
+    finally:
+        sys.setprofile(None)
+    return next(calls) / num_events
 
 
 def _gate_rows(gate: str, full: list[Decoded], auto: list[Decoded], lazy: list[Decoded]) -> list[Row]:

@@ -21,15 +21,13 @@ SIX_DIGITS = st.floats(min_value=0, max_value=1e6).map(round_float)
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
-    """Any value of a type, every field of its dataclasses filled: a field added later is tested unasked."""
+    """Any value of a type, every field filled: a field added later is tested unasked."""
     if hint is float:
         return SIX_DIGITS
     if hint is str:
         return st.text(st.characters(), max_size=8)
-    if dataclasses.is_dataclass(hint):
-        hints = get_type_hints(hint)
-        fields = {field.name: values_of(hints[field.name]) for field in dataclasses.fields(hint)}
-        return st.builds(hint, **fields)  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(hint) or hasattr(hint, "_fields"):
+        return st.builds(hint, **{name: values_of(part) for name, part in get_type_hints(hint).items()})
     if get_origin(hint) is tuple:
         return st.lists(values_of(get_args(hint)[0]), max_size=3).map(tuple)
     if get_origin(hint) is dict:

@@ -66,8 +66,8 @@ def boundary_conflicts(
             return None
         sure |= known[0]
         maybe |= known[1]
-    extensions = (union.extensions(union.tokens[token_id]) for token_id in sorted(maybe - {union.end_id}))
-    beginnings = [ids for ids in extensions if len(ids) > 1]
+    tokens = [union.tokens[token_id] for token_id in sorted(maybe - {union.end_id})]
+    beginnings = [ids for ids in map(union.extensions, tokens) if len(ids) > 1]
     masses = [distribution.prefix_mass_bounds(beginnings) for distribution in distributions.values()]
     is_sure_B, may_be_B, most_B = _are_conflicts(masses, np.array([[weights[name]] for name in distributions]))
     found: list[BoundaryConflict] = []

@@ -86,6 +86,8 @@ class Covers:
     @property
     def unread(self) -> list[Boundary]:
         """The boundaries whose distributions are needed before anything else."""
+        if self.live[-1].distribution is not None:  # unread ones come last
+            return []
         return [cover.boundary for cover in self.live if cover.distribution is None]
 
     @property

@@ -18,7 +18,7 @@ def top_k(probs_U: torch.Tensor, k: int) -> list[tuple[int, float]]:
 
     Which of equal values come first is not defined.
     """
-    num_blocked = len(probs_U) // _BLOCK * _BLOCK
+    num_blocked = probs_U.shape[0] // _BLOCK * _BLOCK
     if probs_U.is_cpu and num_blocked >= 4 * _BLOCK * k:
         values = probs_U.numpy()
         blocks = values[:num_blocked].reshape(-1, _BLOCK)
@@ -31,7 +31,7 @@ def top_k(probs_U: torch.Tensor, k: int) -> list[tuple[int, float]]:
             ids = np.concatenate((at[rows] * _BLOCK + columns, after))
             ids_K = ids[(-values[ids]).argsort(kind="stable")[:k]]
             return list(zip(ids_K.tolist(), values[ids_K].tolist(), strict=True))
-    top = probs_U.topk(min(k, len(probs_U)))
+    top = probs_U.topk(min(k, probs_U.shape[0]))
     return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
 
 

@@ -43,9 +43,11 @@ class TokenDistribution:
 
     Attributes:
         member: who is asked for more of it, where a server computes it; a view is another one than its base.
+        is_whole: all probabilities are known, or nobody can tell more.
     """
 
     member = ""
+    is_whole = True
 
     def __init__(
         self,
@@ -71,11 +73,6 @@ class TokenDistribution:
         return max((part.missing for part in self._parts), default=0.0)
 
     # --- bounds: what is known without asking
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all probabilities are known, or nobody can tell more."""
-        return True
 
     @property
     def unseen_mass(self) -> float:

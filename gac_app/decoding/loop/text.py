@@ -17,6 +17,9 @@ class TextStream:
 
     def __init__(self, stop_strings: tuple[str, ...] = ()) -> None:
         self._stop_strings = stop_strings
+        # What stop strings begin with, the longest first.
+        begun = {stop[:length] for stop in stop_strings for length in range(1, len(stop))}
+        self._begun = sorted(begun, key=len, reverse=True)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held: list[str] = []  # what each token adds
         self._steps: list[StepTrace] = []  # theirs
@@ -64,11 +67,7 @@ class TextStream:
 
     def _num_undecided(self, held: str) -> int:
         """Length of the longest end of the held text with which a stop string begins."""
-        longest = max((len(stop) - 1 for stop in self._stop_strings), default=0)
-        for length in range(min(longest, len(held)), 0, -1):
-            if any(stop.startswith(held[-length:]) for stop in self._stop_strings):
-                return length
-        return 0
+        return next((len(begun) for begun in self._begun if held.endswith(begun)), 0)
 
     def _cut(self, stop_at: int) -> None:
         """Keep only the first `stop_at` characters of the held text. Later tokens keep their steps, without text."""

@@ -27,6 +27,9 @@ class GateDecision:
     drawn: str = ""
 
 
+_LARGEST = MaxProb()  # the confidence where there is no gate rule
+
+
 class GateView(NamedTuple):
     """What a gate needs of a member's distribution: its argmax, and the rule's confidence."""
 
@@ -51,11 +54,7 @@ class Gate:
     @property
     def key(self) -> str:
         """Identifies how the gate computes its confidence. The threshold is not part of it."""
-        return f"{self._confidence_rule!r} {self.temperature}"
-
-    @property
-    def _confidence_rule(self) -> GateRule:
-        return self.rule or MaxProb()
+        return f"{self.rule or _LARGEST!r} {self.temperature}"
 
     def asked_first(self, names: list[str]) -> list[str]:
         """Those of `names`, in the ensemble's order, whose distributions the decision needs."""
@@ -63,7 +62,7 @@ class Gate:
 
     def view(self, distribution: TokenDistribution) -> GateView:
         """Raises RuleError if the rule fails or gives no valid confidence."""
-        rule = self._confidence_rule
+        rule = self.rule or _LARGEST
         scaled = distribution if self.temperature == 1 else distribution.tempered(self.temperature)
         with rule.failures_named():
             confidence = float(rule(scaled))
@@ -77,7 +76,7 @@ class Gate:
         """
         if self.rule is None:  # for the trace: all take part anyway
             asked = [asked[0].estimate]
-        is_bounded = self._confidence_rule.reads_top and self.temperature == 1
+        is_bounded = (self.rule or _LARGEST).reads_top and self.temperature == 1
         if is_bounded and not all(distribution.is_whole for distribution in asked):
             bounds = [pair for distribution in asked if (pair := distribution.top2_bounds())]
             if len(bounds) == len(asked):

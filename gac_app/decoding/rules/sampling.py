@@ -6,6 +6,7 @@ Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -19,6 +20,7 @@ from gac_app.settings import Settings
 _NUM_LIKELY = 4096  # tokens; where more are likely, all are computed
 _LOW = 0.25  # temperature
 _UNLIKELY = 1e-3  # times as likely as the likeliest token
+_WEYL = np.uint64(0x9E3779B97F4A7C15)  # the step of SplitMix64
 _CHUNK = 8192  # random numbers computed at once, in the processor's nearest cache
 _NUM_SORTED_FIRST = 1024  # candidates sorted first; sorting all 258,000 costs as much as a small model's step
 
@@ -112,8 +114,10 @@ class Sampler:
 
     def allowed_U(self, num_bytes: int | None = None) -> torch.Tensor | None:
         """See `Constraint.allowed_U`; a schema alone has one."""
-        masks = (constraint.allowed_U(num_bytes) for constraint in self._constraints)
-        return next((mask_U for mask_U in masks if mask_U is not None), None)
+        for constraint in self._constraints:
+            if (mask_U := constraint.allowed_U(num_bytes)) is not None:
+                return mask_U
+        return None
 
     def mergeable_U(self, size: int) -> torch.Tensor | None:
         """1 for the tokens that may merge with others: allowed, and without a bias, which is theirs alone. None = all.
@@ -150,7 +154,8 @@ class Sampler:
         These are the likely tokens, and those whose random number is so small that they would win with the largest
         probability of the others. So the powers and logarithms of a quarter of a million tokens are not computed.
         """
-        least, most = low_U.max() * _UNLIKELY, high_U.max().cpu()
+        highest = low_U.max()
+        least, most = highest * _UNLIKELY, (highest if high_U is low_U else high_U.max()).cpu()
         ids_C = _at_least(least, high_U)
         if len(ids_C) > _NUM_LIKELY:  # nothing to save
             ids_C = np.arange(len(high_U))
@@ -234,7 +239,9 @@ def _values(probs_U: torch.Tensor, ids_C: NDArray[np.int64]) -> torch.Tensor:
 
 def exponential_noise(seed: int, position: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Exponentially distributed numbers, one per id; each depends on the seed, the position and its id alone."""
-    uniform = ((_random_bits(_key(seed, position), ids) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    bits = _random_bits(ids.astype(np.uint64) * _WEYL, _key(seed, position))
+    bits ^= bits >> np.uint64(31)
+    uniform = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     exponential: NDArray[np.float64] = -np.log(uniform)  # neither 0 nor 1
     return exponential
 
@@ -243,24 +250,30 @@ def lucky_ids(seed: int, position: int, num_ids: int, limit: float) -> NDArray[n
     """Of the first `num_ids` ids, ascending, those whose exponential number is below `limit`, and a few more."""
     if limit >= 1:
         return np.arange(num_ids)
-    # -log(u) is at least 1 - u
-    key, least = _key(seed, position), np.uint64(max(0, int((1 - limit) * 2.0**52) - 1) << 12)
-    chunks = (np.arange(start, min(start + _CHUNK, num_ids)) for start in range(0, num_ids, _CHUNK))
-    return np.concatenate([ids[_random_bits(key, ids) >= least] for ids in chunks])
+    # -log(u) is at least 1 - u. Only the 31 highest bits are compared, which no further shift changes.
+    key, least = _key(seed, position), np.uint64(max(0, int((1 - limit) * 2.0**52) - 1) >> 21 << 33)
+    weyl_U, starts = _weyl(num_ids), range(0, num_ids, _CHUNK)
+    found = [start + (_random_bits(weyl_U[start : start + _CHUNK], key) >= least).nonzero()[0] for start in starts]
+    return np.concatenate(found)
 
 
 def _key(seed: int, position: int) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(f"{seed} {position}".encode(), digest_size=8).digest(), "big"))
 
 
-def _random_bits(key: np.uint64, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """64 bits per id, from SplitMix64 (Steele et al. 2014): number `id` is its output after `id` steps."""
-    bits = ids.astype(np.uint64)
-    bits *= np.uint64(0x9E3779B97F4A7C15)
-    bits += key
+@lru_cache(maxsize=4)
+def _weyl(num_ids: int) -> NDArray[np.uint64]:
+    """The multiples of `_WEYL`, one per id: the same at every step."""
+    return np.arange(num_ids, dtype=np.uint64) * _WEYL
+
+
+def _random_bits(weyl: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
+    """64 bits for each multiple of `_WEYL`, from SplitMix64 (Steele et al. 2014) without its last shift: number `id` is
+    its output after `id` steps.
+    """
+    bits = weyl + key
     bits ^= bits >> np.uint64(30)
     bits *= np.uint64(0xBF58476D1CE4E5B9)
     bits ^= bits >> np.uint64(27)
     bits *= np.uint64(0x94D049BB133111EB)
-    bits ^= bits >> np.uint64(31)
     return bits
