@@ -275,12 +275,15 @@ def test_kept_sequences_are_given_up_where_memory_ends(
             raise error
         return real(requests)
 
+    freed: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(True))
     monkeypatch.setattr(desk.model, "read", read)
     others = [desk.member.open(PROMPT, LOCAL, f"visitor {number}") for number in range(num_reads)]
     results = [desk.member.read(after(sequence)) for sequence in others]
     has_begun.set()
     for result in results:
         assert torch.equal(probs_of(result.result(WAIT_S)), desk.expected(PROMPT))
+    assert freed, "what torch keeps of the device's memory"
 
 
 def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
