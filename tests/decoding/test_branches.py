@@ -60,6 +60,18 @@ def test_also_where_members_cut_inside_each_others_tokens(
     assert_goes_on(toy_ensemble(toys(seed, num_members, LETTERS)), num, is_forced=False, how=how)
 
 
+@given(seed=st.integers(0, 200), how=HOW, filters=st.sampled_from([{}, {"top_k": 2}, {"top_p": 0.6}, {"min_p": 0.3}]))
+def test_the_gates_choice_is_what_it_writes_alone(seed: int, how: dict[str, Any], filters: dict[str, Any]) -> None:
+    """Members that read each token at once: inside a token of its own, a gate alone would read on differently."""
+    ensemble, how = toy_ensemble(toys(seed, 2, LETTERS)), {**how, **filters, "alignment": "paper"}
+    whole, _ = decoded(ensemble, **how)
+    assert all((step.gate_choice is not None) == step.is_ensembled for step in whole)
+    for at, step in enumerate(whole):
+        if step.is_ensembled:
+            alone = {**how, "mode": "gate", "threshold": 0.0, "max_new_tokens": at + 1}
+            assert decoded(ensemble, Branch(stored(whole[:at])), **alone)[0][at].token == step.gate_choice
+
+
 def test_a_penalty_remembers_what_was_replayed_and_forced() -> None:
     """Of three tokens the two that were written are punished; whoever forgets one writes it again."""
     probs = {b" the": 0.5, b"e": 0.3, b"t": 0.2}

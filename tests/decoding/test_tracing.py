@@ -12,7 +12,7 @@ from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.gate import GateDecision
-from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.trace import Candidate, MemberTrace, StepOutline, StepTrace, TokenEvent, is_changed
 from gac_app.vocab.union import UnionVocabulary
 
 UNION = UnionVocabulary([b"a", b"b", b"c"])
@@ -48,6 +48,16 @@ def test_a_step_of_two_members() -> None:
         ),
         **fed,
     )
+
+
+@pytest.mark.parametrize(
+    ("token", "gate_choice", "expected"),
+    [(b"a", None, False), (b"a", b"a", False), (b"a", b"b", True), (b"a", b"ab", False), (b"ab", b"a", True),
+     (b"a", b"", True), (b"", b"a", True), (b"", b"", False)],
+)  # fmt: skip
+def test_the_beginning_of_the_gates_choice_is_no_change(token: bytes, gate_choice: bytes | None, expected: bool) -> None:
+    step = StepTrace(0, 0, token, 1.0, (), 1.0, True, "one", (), gate_choice=gate_choice)
+    assert is_changed(step) == is_changed(StepOutline.of(TokenEvent("", step))) == expected
 
 
 def test_without_a_gate_rule_the_confidence_is_the_largest() -> None:

@@ -94,6 +94,17 @@ class Mixture:
         chosen, _ = sampler.certified_choice(probs_U, probs_U)
         return chosen
 
+    def gate_choice(self, sampler: Sampler, chosen: int) -> int | None:
+        """What the gate alone would choose, among its likeliest tokens and the chosen one; None where it is alone, or
+        constraints would need all its tokens. Asks nobody.
+        """
+        if len(self.distributions) == 1 or sampler.is_constrained:
+            return None
+        gate = next(iter(self.estimate.distributions.values()))
+        known = dict(gate.top)
+        known.setdefault(chosen, gate.prob_of(chosen))
+        return sampler.choice_among(known)
+
     @property
     def is_whole(self) -> bool:
         """Whether all of it is known without asking."""

@@ -181,6 +181,8 @@ class DecodingSession:
         """
         rules, speculator = self._rules, self._speculator
         token_id = view.mixture.choose(rules.sampler) if forced is None else forced
+        is_led = forced is None and next(iter(view.mixture.distributions)) == self._settings.gate
+        gate_choice = view.mixture.gate_choice(rules.sampler, token_id) if is_led else None
         allowed_U = rules.sampler.allowed_U() if self._is_aligned else None
         rules.sampler.note(token_id)
         allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}
@@ -199,6 +201,7 @@ class DecodingSession:
             "is_drafted": is_drafted,
             "drafted_by": drafted_by,
             "is_forced": forced is not None,
+            "gate_choice": None if gate_choice is None else self._union.token(gate_choice),
         }
 
     def _end_step(self, view: StepView, fed: dict[str, Any]) -> StepTrace:

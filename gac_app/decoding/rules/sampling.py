@@ -92,6 +92,26 @@ class Sampler:
             rivals = [] if is_exact else ids_C[self._keys(high_C, ids_C) * CLEARLY >= keys_C[at]].tolist()
         return best, [] if rivals in ([], [best]) else [best, *rivals]
 
+    def choice_among(self, probs: Mapping[int, float]) -> int:
+        """What is chosen from a distribution of which only these tokens count, in microseconds; without constraints."""
+        settings, written = self._settings, self._chosen
+        penalised = {
+            token_id: prob**settings.repetition_penalty if token_id in written else prob
+            for token_id, prob in probs.items()
+        }
+        ids = sorted(penalised, key=lambda token_id: (-penalised[token_id], token_id))
+        if settings.temperature == 0:
+            return ids[0]
+        ids_C = np.array(ids[: settings.top_k or None])
+        powers_C = (np.array([penalised[token_id] for token_id in ids_C]) / penalised[ids[0]]) ** (
+            1 / settings.temperature
+        )
+        is_kept_C = powers_C >= settings.min_p
+        if settings.top_p < 1:
+            is_kept_C &= powers_C.cumsum() - powers_C < settings.top_p * powers_C.sum()
+        keys_C = is_kept_C * powers_C / exponential_noise(settings.seed, self._position, ids_C)
+        return int(ids_C[keys_C.argmax()])
+
     def sample_member(self, shares: Mapping[str, float]) -> str:
         """The member that decides the next token alone, drawn with its share. The same one until a token is chosen."""
         # No token has these ids, so these random numbers are independent of the tokens'.

@@ -65,6 +65,8 @@ class StepTrace:
     # draft, or who made it is not known.
     drafted_by: tuple[str, ...] | None = None
     drawn: str = ""  # the member that was drawn to stand for all that take part; "" = they all did
+    # What the gate alone would have chosen where several members took part; b"" = END. None = it decided, or not known.
+    gate_choice: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,13 @@ class StepOutline(NamedTuple):
     winner: str
     prob: float
     gate_confidence: float
+    gate_choice: bytes | None = None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the gate alone would have written something else; the token may be the beginning of what it chose."""
+        chosen, token = self.gate_choice, self.token
+        return chosen is not None and chosen != token and not (token and chosen.startswith(token))
 
     @classmethod
     def of(cls, event: TokenEvent) -> StepOutline:
@@ -101,6 +110,7 @@ class StepOutline(NamedTuple):
             winner=step.winner,
             prob=step.prob,
             gate_confidence=step.gate_confidence,
+            gate_choice=step.gate_choice,
         )
 
 

@@ -2,7 +2,8 @@
 
 The only loss is precision: probabilities and seconds keep six digits. Bytes are hexadecimal, candidates are `[token_id,
 hex, prob]`, and fields that have their default are left out. An outline is `[text, token, flags, winner, prob,
-gate_confidence]`; its token is null if the text has the same bytes.
+gate_confidence]`; its token is null if the text has the same bytes. The gate's choice follows if it is known, null if it
+is the token.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def step_from_json(data: Json) -> StepTrace:
         "spellings": {name: tuple(map(bytes.fromhex, pieces)) for name, pieces in data.get("spellings", {}).items()},
         "dropped": tuple(data.get("dropped", ())),
         "drafted_by": tuple(data["drafted_by"]) if "drafted_by" in data else None,
+        "gate_choice": bytes.fromhex(data["gate_choice"]) if "gate_choice" in data else None,
     }
     return StepTrace(**(data | given))
 
@@ -58,14 +60,18 @@ def outline_to_json(outline: StepOutline) -> list[Any]:
     text, token = outline.text, outline.token
     flags = outline.is_ensembled | outline.is_forced << 1 | outline.is_partial << 2 | outline.is_drawn << 3
     written = None if text.encode("utf-8", "replace") == token else token.hex()
-    return [text, written, flags, outline.winner, round_float(outline.prob), round_float(outline.gate_confidence)]
+    probs = round_float(outline.prob), round_float(outline.gate_confidence)
+    chosen = outline.gate_choice
+    known = [] if chosen is None else [None if chosen == token else chosen.hex()]
+    return [text, written, flags, outline.winner, *probs, *known]
 
 
 def outline_from_json(data: list[Any]) -> StepOutline:
-    text, written, flags, winner, prob, confidence = data
+    text, written, flags, winner, prob, confidence, *known = data
     token = text.encode() if written is None else bytes.fromhex(written)
     is_ensembled, is_forced, is_partial, is_drawn = flags & 1 > 0, flags & 2 > 0, flags & 4 > 0, flags & 8 > 0
-    return StepOutline(text, token, is_ensembled, is_forced, is_partial, is_drawn, winner, prob, confidence)
+    chosen = next((token if other is None else bytes.fromhex(other) for other in known), None)
+    return StepOutline(text, token, is_ensembled, is_forced, is_partial, is_drawn, winner, prob, confidence, chosen)
 
 
 def usage_to_json(members: dict[str, MemberUsage]) -> Json:

@@ -210,6 +210,7 @@ class Step(TypedDict):
     is_drafted: NotRequired[bool]
     drafted_by: NotRequired[list[Name]]
     drawn: NotRequired[Name]
+    gate_choice: NotRequired[Hex]
 
 
 class Usage(TypedDict):

@@ -96,6 +96,8 @@ def test_a_piece_of_a_long_outline_reads_one_part(unpacked: list[bytes]) -> None
         {"is_forced": True, "is_partial": True},
         {"is_ensembled": True, "is_drawn": True, "winner": ""},
         {"prob": 0.123456, "gate_confidence": 1.0},
+        {"gate_choice": "é".encode()},
+        {"gate_choice": b""},
     ],
 )
 def test_every_value_of_an_outline_is_written(changes: dict[str, object]) -> None:
