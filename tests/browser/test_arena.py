@@ -146,7 +146,7 @@ def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener)
     page.keyboard.press("1")
     page.keyboard.press("u")
     assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It is final."
-    page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
+    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
 
     page.locator(".gac-battle-card .gac-text").first.focus()
     page.keyboard.press("ArrowRight")
@@ -286,7 +286,7 @@ def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page:
     assert len(texts(page)) == 4
     page.click(".gac-vote[data-outcome=left]")
     page.click(".gac-arena [data-act=reveal]")
-    page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
+    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     before = names(page)
     page.click(".gac-arena [data-act=again]")
     page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
@@ -332,7 +332,7 @@ def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page
     page.wait_for_selector(".gac-arena-reasons:not([hidden])")
     assert all_findings(watched, ".gac-arena-reasons") == {}
     page.click(".gac-arena [data-act=reveal]")
-    page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
+    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")
     for width in watched.at_widths(1280, 390):

@@ -66,7 +66,7 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     assert all_findings(page, ".gac-inspector") == {}
     for width in page.at_widths(390, 768, 1920, 1280):
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
-    for view in ("winner", "confidence"):
+    for view in ("changes", "confidence"):
         page.page.check(f".gac-views input[value={view}]", force=True)
         assert hard_to_read(page) == {}, view
     page.page.check(".gac-layouts input[value=stacked]", force=True)

@@ -54,7 +54,7 @@ def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
 def test_saved_pages_and_pictures_stand_alone(serve: Server, open_page: Opener, tmp_path: Path) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=HOSTILE)))
     page.ask("<b>hello</b>")
-    for view in ("gate", "rendered"):
+    for view in ("changes", "rendered"):
         page.page.check(f".gac-views input[value={view}]", force=True)
         page.page.click(".gac-keep summary")
         saved = page.page.context.new_page()
@@ -65,7 +65,7 @@ def test_saved_pages_and_pictures_stand_alone(serve: Server, open_page: Opener, 
         assert saved.locator(":is(script, img, svg, a, iframe, link)").count() == 0
         assert saved.locator("section").count() == 3
         assert "<script>alert(2)</script>" in saved.inner_text(".ensemble")
-        assert view == "rendered" or saved.locator(".ensemble .gac-gate-0").count() > 0
+        assert view == "rendered" or saved.locator(".ensemble .gac-changed").count() > 0
         assert dialogs == []
         saved.close()
         page.page.click(".gac-keep summary")

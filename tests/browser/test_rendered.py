@@ -71,8 +71,8 @@ def test_markdown_is_rendered_and_code_can_be_copied(serve: Server, open_page: O
     assert shown.inner_html() == live
     page.leave_fields()
     page.page.keyboard.press("n")
-    page.page.wait_for_selector(".gac-inspector h3:text-is('Token 2')")
-    assert page.page.locator(".gac-views input:checked").get_attribute("value") == "gate"
+    page.page.wait_for_selector(".gac-inspector h3:text-is('Token 5')")
+    assert page.page.locator(".gac-views input:checked").get_attribute("value") == "changes"
 
 
 def test_hostile_markdown_makes_no_element_that_acts(serve: Server, open_page: Opener) -> None:

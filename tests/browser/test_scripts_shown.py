@@ -10,7 +10,7 @@ from tests.ui.scripts import ALL_SCRIPTS, SCRIPTS, BytesEnsemble, cut_anywhere
 
 pytestmark = pytest.mark.browser
 
-VIEWS = ("gate", "winner", "confidence", "plain")
+VIEWS = ("changes", "confidence")
 
 # What a copy of the whole answer gives, and what stands there.
 SHOWN = """() => {
@@ -94,13 +94,12 @@ def test_what_ends_a_turn_is_one_mark_and_no_text(serve: Server, open_page: Open
 def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", ""))))
     page.ask("hello")
-    assert page.painted("gac-gate-0") == [" is", "\n capital"]
-    assert page.painted("gac-winner") == page.painted("gac-doubt") == []
+    assert (page.painted("gac-asked"), page.painted("gac-changed"), page.painted("gac-doubt")) == (
+        [" is", "\n"],
+        [" capital"],
+        [],
+    )
     assert page.page.locator(".gac-fork:text('differs from token 2 on')").count() == 2
     assert page.page.locator(".gac-overlay > .gac-fork").count() == 2
-    page.page.check(".gac-views input[value=winner]", force=True)
-    assert page.painted("gac-winner-0") == ["Paris is the\n capital."]
-    page.page.check(".gac-views input[value=plain]", force=True)
-    assert page.painted("gac") == []
     page.page.check(".gac-views input[value=confidence]", force=True)
     assert page.painted("gac-doubt-2") == ["Paris is the\n capital.", "Paris was", "Paris was"]  # 60 % each

@@ -35,6 +35,7 @@ OTHER_KEY = "b" * 64
 MEMBERS = ("Small", "Large")
 ANSWER = ("Paris", " is", " the", "\n", " capital", ".", "")
 GATED = (1, 3, 4)  # positions at which the planted gate asks
+CHANGED = 4  # of these the one at which it alone would have written " instead"
 DRAFTED: dict[int, tuple[str, ...]] = {2: ("Large",), 5: ()}  # the first of them is accepted
 
 
@@ -227,6 +228,7 @@ def planted_step(position: int, piece: str, *, alone: str | None = None, is_forc
         is_forced=is_forced,
         is_drafted=alone is None and position == min(DRAFTED),
         drafted_by=None if alone else DRAFTED.get(position),
+        gate_choice=(b" instead" if position == CHANGED else piece.encode()) if is_gated else None,
     )
 
 

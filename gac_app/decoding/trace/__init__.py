@@ -13,6 +13,7 @@ from gac_app.decoding.trace.events import (
     StepOutline,
     StepTrace,
     TokenEvent,
+    is_changed,
 )
 from gac_app.decoding.trace.serialise import (
     Json,
@@ -37,6 +38,7 @@ __all__ = [
     "StepOutline",
     "StepTrace",
     "TokenEvent",
+    "is_changed",
     "outline_from_json",
     "outline_to_json",
     "round_float",

@@ -91,12 +91,6 @@ class StepOutline(NamedTuple):
     gate_confidence: float
     gate_choice: bytes | None = None
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether the gate alone would have written something else; the token may be the beginning of what it chose."""
-        chosen, token = self.gate_choice, self.token
-        return chosen is not None and chosen != token and not (token and chosen.startswith(token))
-
     @classmethod
     def of(cls, event: TokenEvent) -> StepOutline:
         step = event.step
@@ -112,6 +106,12 @@ class StepOutline(NamedTuple):
             gate_confidence=step.gate_confidence,
             gate_choice=step.gate_choice,
         )
+
+
+def is_changed(step: StepTrace | StepOutline) -> bool:
+    """Whether the gate alone would have written something else; the token may be the beginning of what it chose."""
+    token, chosen = step.token, step.gate_choice
+    return chosen is not None and chosen != token and not (token and chosen.startswith(token))
 
 
 @dataclass(frozen=True, slots=True)

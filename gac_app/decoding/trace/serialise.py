@@ -2,8 +2,8 @@
 
 The only loss is precision: probabilities and seconds keep six digits. Bytes are hexadecimal, candidates are `[token_id,
 hex, prob]`, and fields that have their default are left out. An outline is `[text, token, flags, winner, prob,
-gate_confidence]`; its token is null if the text has the same bytes. The gate's choice follows if it is known, null if it
-is the token.
+gate_confidence]`; its token is null if the text has the same bytes. If the gate's choice is known, it follows: null if
+it is the token.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ r"""A run -> the lines that the board's script reads (static/js/stream.js parses
 One JSON value a line, append-only; all streams of a run are multiplexed:
 
     {"run": {...}}                                          first; a new one starts the board afresh
-    [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
+    [stream, text, flags, winner, prob, confidence, change] flags: see below; winner: member or -1; change: if the gate
+                                                            alone would have written something else, that and the token
     {"rest": [stream, text]}                                of a long answer that was over: more tokens, to be asked for
     {"fork": [stream, position]}                            where a member's text first left the ensemble's
     {"end": [stream, {"reason", "detail", ...figures}]}     again: the comparison with the repeated run, in words, or ""
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gac_app.decoding.trace import FinishedEvent, StepOutline
+from gac_app.decoding.trace import FinishedEvent, StepOutline, is_changed
 from gac_app.services.runs.comparison import compare_streams
 from gac_app.services.runs.live_run import LiveRun, is_elsewhere
 from gac_app.services.runs.runs import RunView
@@ -30,7 +31,7 @@ from gac_app.ui.compare.wording import comparison_in_words
 from gac_app.ui.requests import page_line, same
 from gac_app.ui.settings.wording import beside_in_words, settings_in_words
 
-GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
+GATED, END, FORCED, PARTIAL, DRAWN, COMPARED = 1, 2, 4, 8, 16, 32  # compared with what the gate alone would write
 PIECE = 1024  # tokens of a stream that are sent at once, as many as are stored together
 ELSEWHERE = "elsewhere"  # the status of a run that another server answers
 MAX_ASKED = 4 * PIECE  # tokens in a reply to the page
@@ -156,7 +157,7 @@ def streams_of(run: RunView, beside: RunView | None) -> dict[str, StreamView]:
 
 
 def token_record(step: StepOutline, names: Sequence[str], key: str) -> list[Any]:
-    """A token for the page's scripts: text, flags, winner, prob, confidence.
+    """A token for the page's scripts: text, flags, winner, prob, confidence, and any change of what the gate wanted.
 
     Args:
         names: of the members; the winner is an index into them.
@@ -164,8 +165,15 @@ def token_record(step: StepOutline, names: Sequence[str], key: str) -> list[Any]
     """
     flags = GATED * (step.is_ensembled and key in (ENSEMBLE, BESIDE)) | END * (not step.token)
     flags |= FORCED * step.is_forced | PARTIAL * step.is_partial | DRAWN * step.is_drawn
+    flags |= COMPARED * (step.gate_choice is not None)
+    change = [[_word(step.gate_choice or b""), _word(step.token)]] if is_changed(step) else []
     winner = names.index(step.winner) if step.winner in names else -1
-    return [step.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
+    return [step.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4), *change]
+
+
+def _word(token: bytes) -> str:
+    """A token in a sentence: without the space before a word; "" = END."""
+    return label_of(token.strip(b" ") or token) if token else ""
 
 
 def _figures(event: FinishedEvent) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[st
     """Another run, how it asks, and the differences between its settings and these."""
     others, own = (settings_in_words(each).split(" · ") for each in (other, settings))
     there, here = ([part for part in a if part not in b] for a, b in ((others, own), (own, others)))
-    asks = {"mode": other.mode, "threshold": other.threshold}
+    asks = {"mode": other.mode, "gate": other.gate, "threshold": other.threshold}
     return {"run": run_id, **asks, "there": " · ".join(there), "here": " · ".join(here)}
 
 

@@ -3,7 +3,7 @@
 
 import { candidateBars } from "./candidates.js";
 import { coverLine, opennessNote } from "./covers.js";
-import { swapped } from "./hints.js";
+import { changed, swapped } from "./hints.js";
 import { BESIDE } from "./stream.js";
 import { weightsAt } from "./weights.js";
 import { answerTo } from "../page/browser.js";
@@ -76,13 +76,14 @@ export class Inspector {
   }
 
   body(stream, step) {
-    const isEnsemble = stream.member < 0, isCombined = isEnsemble && step.members.length > 1;
+    const { change } = stream.tokens[step.position], isEnsemble = stream.member < 0, isCombined = isEnsemble && step.members.length > 1;
     const branch = isEnsemble && stream.key !== BESIDE && this.run.is_own ? (candidate) => this.actions.onBranch(step.position, candidate.id) : null;
     return [
       this.head(step.position),
       h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.is_end ? t("end") : step.label }),
         h("span", { text: probability(step.prob) })),
       h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step, this.run) : t("inspector.alone") }),
+      change ? h("p", { class: "gac-verdict", text: changed(change, this.run.gate) }) : null,
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
       draftLine(step),
       this.partsOf(step),

@@ -57,5 +57,5 @@ export class Marks {
   }
 }
 
-/** The token of a mark that says most: the first that the gate asked about, else the first. */
-export const mainToken = (mark) => mark.tokens.find((token) => token.isGated) ?? mark.tokens[0];
+/** The token of a mark that says most: the first that the others changed, or that they were asked about, else the first. */
+export const mainToken = ({ tokens }) => tokens.find((token) => token.change) ?? tokens.find((token) => token.isGated) ?? tokens[0];

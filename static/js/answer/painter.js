@@ -4,20 +4,20 @@
 
 export const CAN_PAINT = typeof Highlight === "function" && "highlights" in CSS;
 const DOUBT_LEVELS = 5;
-export const KINDS_OF_VIEW = { gate: ["gate", "partial", "forced"], winner: ["winner", "partial", "forced"], confidence: ["doubt"], plain: [], rendered: [] };
+export const KINDS_OF_VIEW = { changes: ["changed", "asked", "forced"], confidence: ["doubt"], plain: [], rendered: [] };
 
 const KNOWN = {}; // kind -> name -> highlight: the page's, of which each painter takes away its own
 
 export class Painter {
   constructor() {
-    Object.assign(this, { runs: new Set(), view: "gate" });
+    Object.assign(this, { runs: new Set(), view: "changes" });
     if (CAN_PAINT) {
       this.hovered = CSS.highlights.get("gac-hover") ?? new Highlight();
       CSS.highlights.set("gac-hover", this.hovered);
     }
   }
 
-  /** Paint marks of `text` that are new, or its last one anew; `isEnsemble`: members alone have neither gate nor winner. */
+  /** Paint marks of `text` that are new, or its last one anew; `isEnsemble`: members alone ask nobody. */
   paint(marks, text, isEnsemble) {
     if (!CAN_PAINT) return;
     const changed = new Set();
@@ -80,12 +80,10 @@ export class Painter {
 
 /** By kind, the name of the highlight that a mark belongs to, or null. */
 export function namesOf({ tokens }, isEnsemble) {
-  const winner = tokens.findLast((token) => token.winner >= 0)?.winner ?? -1, who = winner < 0 ? "all" : winner % 6;
-  const doubt = Math.round((1 - Math.min(...tokens.map((token) => token.prob))) * DOUBT_LEVELS);
+  const doubt = Math.round((1 - Math.min(...tokens.map((token) => token.prob))) * DOUBT_LEVELS), isChanged = tokens.some((token) => token.change);
   return {
-    gate: isEnsemble && tokens.some((token) => token.isGated) ? `gac-gate-${who}` : null,
-    winner: isEnsemble && winner >= 0 ? `gac-winner-${who}` : null,
-    partial: isEnsemble && tokens.at(-1).isPartial ? "gac-partial" : null,
+    changed: isChanged ? "gac-changed" : null,
+    asked: isEnsemble && !isChanged && tokens.some((token) => token.isGated) ? "gac-asked" : null,
     forced: tokens.some((token) => token.isForced) ? "gac-forced" : null,
     doubt: doubt > 0 ? `gac-doubt-${doubt}` : null,
   };

@@ -2,7 +2,7 @@
 // gac_app/ui/compare/records.py writes them and describes each line.
 
 export const BESIDE = "beside"; // the ensemble's answer of another run
-const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16;
+const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16, COMPARED = 32;
 
 export class StreamReader {
   /** `onRun(header)` starts a board; `onLine(line)` is called once for each line after it. */
@@ -32,12 +32,13 @@ export class Stream {
     Object.assign(this, { index, key, member, tokens: [], whole: null, numGated: 0, numDecoded: 0, end: null, firstAt: 0, lastAt: 0, startedAt: 0 });
   }
 
-  add([, text, flags, winner, prob, confidence]) {
+  /** `change`: what the gate alone would have written, and what was; "" is the end. */
+  add([, text, flags, winner, prob, confidence, change = null]) {
     const now = performance.now();
     const token = {
-      index: this.tokens.length, text, winner, prob, confidence,
+      index: this.tokens.length, text, winner, prob, confidence, change,
       isGated: Boolean(flags & GATED), isEnd: Boolean(flags & END), isForced: Boolean(flags & FORCED), isPartial: Boolean(flags & PARTIAL),
-      isDrawn: Boolean(flags & DRAWN),
+      isDrawn: Boolean(flags & DRAWN), isCompared: Boolean(flags & COMPARED),
     };
     if (token.isGated) this.numGated += 1;
     if (!token.isForced) {

@@ -44,7 +44,6 @@ export class TokenText {
     const numWritten = Math.min(this.numAhead, token.text.length);
     this.numAhead -= numWritten;
     this.unwritten += token.text.slice(numWritten);
-    if (token.isPartial && this.isEnsemble) this.root.classList.add("has-partial");
     for (const mark of this.marks.add(token)) this.changed.add(mark);
   }
 
@@ -71,7 +70,7 @@ export class TokenText {
   showBreak(mark) {
     if (!this.isEnsemble || !mark.tokens.some((token) => token.isGated)) return;
     const text = this.marks.text.slice(mark.start, mark.end);
-    if (/^\s*\n\s*$/u.test(text)) this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index });
+    if (/^\s*\n\s*$/u.test(text)) this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index, "data-kind": mark.tokens.some((token) => token.change) ? "changed" : "asked" });
   }
 
   /** The answer is over. What gave no text ended it. */

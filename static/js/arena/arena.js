@@ -178,7 +178,7 @@ class Arena {
     this.part("arena-cards").replaceChildren(...this.cards.map((card) => card.root));
     this.form.elements.prompt.value = "";
     this.form.elements.prompt.style.height = "";
-    if (["gate", "winner", "confidence"].includes(this.root.dataset.view)) this.setView("plain");
+    if (["changes", "confidence"].includes(this.root.dataset.view)) this.setView("plain");
     this.showViews();
     if (PHONE.matches && !run.turns.length) this.part("arena-asked").scrollIntoView(); // both cards in sight
   }

@@ -4,7 +4,7 @@ import { hintOf } from "../answer/hints.js";
 import { Inspector } from "../answer/inspector.js";
 import { Painter } from "../answer/painter.js";
 import { BESIDE, Stream, StreamReader } from "../answer/stream.js";
-import { viewOf } from "../answer/views.js";
+import { VIEWS } from "../answer/views.js";
 import { tellRefused, tellShown } from "./address.js";
 import { Arrangement, placeBeside } from "./arrangement.js";
 import { askedParts, tellSettings } from "./asked.js";
@@ -42,7 +42,7 @@ export class Board {
     });
     this.status = new StatusLine(this.part("status"));
     this.arrangement = new Arrangement(root, this.part("columns"), this.part("rows"), this.part("layouts"));
-    this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextGated(1) });
+    this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextChange(1) });
     this.votes = new Votes(this.part("votes"),
       (outcome) => this.server.vote_run(this.request({ outcome })));
     this.inspector = new Inspector(this.part("inspector"),
@@ -55,7 +55,7 @@ export class Board {
         onShown: () => this.placeInspector(),
       });
     listenToKeys(root, {
-      onGated: (step) => this.nextGated(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run?.is_own) && this.votes.onKey(key),
+      onChange: (step) => this.nextChange(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run?.is_own) && this.votes.onKey(key),
     });
     setInterval(() => this.refresh(), STATUS_MS / 2);
   }
@@ -97,8 +97,8 @@ export class Board {
     this.root.classList.toggle("is-again", run.is_again);
     this.root.classList.toggle("is-pair", Boolean(run.beside) && run.streams.length === 2);
     this.cards = null;
-    this.setView(viewOf(run));
-    this.toolbar.start(run, this.root.dataset.view);
+    this.setView(VIEWS[0]);
+    this.toolbar.start(this.root.dataset.view);
     const memberOf = (key) => (key === BESIDE ? -1 : run.members.indexOf(key.replace(/^member:/, "")));
     this.streams = run.streams.map((key, index) => new Stream(index, key, memberOf(key)));
     this.cards = this.streams.map((stream) => this.card(stream, run));
@@ -126,7 +126,7 @@ export class Board {
     if (Array.isArray(line)) {
       const token = this.streams[line[0]].add(line);
       this.cards[line[0]].append(token);
-      if (token.isGated) this.toolbar.next.disabled = false;
+      if (token.change) this.toolbar.next.disabled = false;
     } else if (line.rest) {
       this.rest.add(...line.rest);
     } else if (line.end) {
@@ -170,13 +170,13 @@ export class Board {
 
   /** What is chosen is a token, which the Rendered view has none of. */
   showTokens() {
-    this.setView(viewOf(this.run));
+    this.setView(VIEWS[0]);
     this.toolbar.check(this.root.dataset.view);
   }
 
   hint(stream, index, rect, isSpoken = false) {
     if (index === null) return this.tip.hide();
-    const text = hintOf(stream, index, stream.key === BESIDE ? { ...this.run, mode: this.run.beside.mode } : this.run, this.cards[stream.index].tokens.partsOf(index).length);
+    const text = hintOf(stream, index, stream.key === BESIDE ? { ...this.run, mode: this.run.beside.mode, gate: this.run.beside.gate } : this.run, this.cards[stream.index].tokens.partsOf(index).length);
     if (!isSpoken || !this.inspector.isOpen) this.tip.show(text, rect);
     if (isSpoken) this.part("spoken").textContent = `${stream.tokens[index].text} ${text}`;
   }
@@ -202,12 +202,11 @@ export class Board {
     this.inspect(stream, index);
   }
 
-  nextGated(step) {
-    if (!this.run) return false;
-    const gated = this.streams[0].tokens.filter((token) => token.isGated).map((token) => token.index);
-    if (!gated.length) return false;
+  nextChange(step) {
+    const changes = this.run ? this.streams[0].tokens.filter((token) => token.change).map((token) => token.index) : [];
+    if (!changes.length) return false;
     const from = this.place?.stream.index === 0 ? this.place.index : this.ensemble.tokens.cursor ?? (step > 0 ? -1 : Infinity);
-    const next = step > 0 ? gated.find((index) => index > from) ?? gated[0] : gated.findLast((index) => index < from) ?? gated.at(-1);
+    const next = step > 0 ? changes.find((index) => index > from) ?? changes[0] : changes.findLast((index) => index < from) ?? changes.at(-1);
     this.arrangement.showCard(0);
     if (this.root.dataset.view === "rendered") this.showTokens();
     this.ensemble.tokens.focus(next);

@@ -1,12 +1,13 @@
-// The ensemble's card: a member's, with a legend, the gate's confidence and what the ensemble cost.
+// The ensemble's card: a member's, with a verdict, a legend, the gate's confidence and what the ensemble cost.
 
 import { CAN_PAINT } from "../answer/painter.js";
 import { ConfidencePlot } from "../answer/plot.js";
 import { BESIDE } from "../answer/stream.js";
+import { changesIn, runVerdict } from "../answer/verdict.js";
 import { addFork, Card, MemberCard, offerMore } from "./card.js";
 import { h, shortName } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
-import { rich, saidParts, t, term } from "../page/words.js";
+import { rich, saidParts, t } from "../page/words.js";
 
 const MIN_TIMED = 8; // tokens; the speed of a shorter answer says little
 
@@ -15,12 +16,12 @@ class EnsembleCard extends Card {
   constructor(stream, run, painter, actions, how = { ...run, words: run.beside?.here }) {
     super(stream, labelOf(how), painter, actions);
     this.root.classList.add("gac-ensemble");
-    this.run = run;
-    this.share = h("span", { class: "gac-speed" });
-    this.subline.append(this.share);
+    Object.assign(this, { run, how });
+    this.outcome = h("p", { class: "gac-outcome" });
+    this.subline.append(this.outcome);
     this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
-    this.foot.prepend(legend(how));
+    this.foot.prepend(legend());
     this.details.prepend(this.plot.root, this.figures);
   }
 
@@ -35,31 +36,35 @@ class EnsembleCard extends Card {
 
   refresh(others = []) {
     super.refresh();
-    const { numGated, tokens, end } = this.stream, total = tokens.length;
-    if (!total) return;
-    this.share.replaceChildren(...rich("card.ensembled", { gated: numGated, total, share: percent(numGated / total), ensembled: this.ensembled ??= term("ensembled", t("ensembled")) }));
-    if (!end || this.hasCost) return;
-    const cost = this.cost(others); // known once all are over
-    if (this.figures.children.length && !cost) return;
-    this.hasCost = Boolean(cost);
+    const { tokens, end } = this.stream;
+    if (!end || this.hasCost || tokens.length < end.tokens) return;
+    const costs = this.costs(others); // known once all are over
+    if (this.figures.children.length && !costs) return;
+    this.hasCost = Boolean(costs);
+    this.speed.textContent = "";
+    const changes = changesIn(this.tokens.marks, tokens), { mode, gate } = this.how, { members, streams } = this.run;
+    const alone = members.filter((name) => streams.includes(`member:${name}`)); // those who took part; two ensembles have none
+    const asked = (alone.length ? alone : members).filter((name) => name !== gate);
+    this.outcome.textContent = tokens.length ? runVerdict({ ...changes, mode, gate: shortName(gate), others: asked.map(shortName), cost: costs?.[0] }) : "";
     const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
     const figures = [
+      tokens.length ? ["card.asked", t("card.asked.of", { gated: changes.asked, total: tokens.length, share: percent(changes.asked / tokens.length) })] : null,
       usage.length ? ["card.passes", summed(([passes]) => number(passes))] : null,
       usage.length ? ["card.member-seconds", summed(([, spent]) => seconds(spent))] : null,
       end.replayed ? null : ["card.first-token", seconds(end.ttft_s)],
-      cost,
+      end.tokens_per_s ? ["card.tempo", t("card.speed", { speed: number(end.tokens_per_s, 1) })] : null,
+      costs ? ["card.cost", costs.map((cost) => t("card.cost.of", cost)).join("; ")] : null,
     ];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
   }
 
   /** Time per token against each member's alone, the slowest first; null until all are over, where an answer is too short
    * to time, and where some of it was decoded in an earlier run, which has been as fast as the machine then was. */
-  cost(others) {
+  costs(others) {
     const all = [this.stream, ...others];
     if (!others.length || this.run.is_partly_kept || all.some(({ end }) => !end || end.replayed || end.tokens < MIN_TIMED || end.tokens_per_s <= 0)) return null;
-    const [slowest, ...faster] = others.toSorted((one, other) => one.end.tokens_per_s - other.end.tokens_per_s).map(({ name, end }) =>
+    return others.toSorted((one, other) => one.end.tokens_per_s - other.end.tokens_per_s).map(({ name, end }) =>
       ({ name: shortName(name), ratio: number(end.tokens_per_s / this.stream.end.tokens_per_s, 1) }));
-    return ["card.cost", [t("card.cost.slowest", slowest), ...faster.map((member) => t("card.cost.other", member))].join("; ")];
   }
 }
 
@@ -74,12 +79,11 @@ class BesideCard extends EnsembleCard {
 /** An ensemble's name: where there are two, how its settings differ. */
 export const labelOf = ({ words }) => saidParts(words) || t("ensemble");
 
-function legend(run) {
+function legend() {
+  const sample = (key) => h("i", { class: `gac-sample is-${key}`, text: t(`legend.${key}`) });
   return h("p", { class: "gac-legend" },
-    run.mode === "every-step" ? null : h("span", { class: "gac-legend-gate" }, ...rich(`legend.${run.mode}`, { sample: h("i", { class: "gac-sample", text: t("legend.marked") }) })),
-    h("span", { class: "gac-legend-winner" }, ...rich("legend.winner")),
+    h("span", { class: "gac-legend-changes" }, sample("changed"), sample("asked")),
     h("span", { class: "gac-legend-doubt" }, h("i", { text: t("legend.sure") }), h("i", { text: t("legend.unsure") })),
-    h("span", { class: "gac-legend-partial" }, ...rich("legend.partial", { sample: h("i", { class: "gac-sample-partial", text: t("legend.partial.sample") }) })),
     CAN_PAINT ? null : h("span", { text: t("legend.cannot-mark") }));
 }
 

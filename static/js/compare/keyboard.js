@@ -6,7 +6,7 @@ import { QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 
 const AGAIN_MS = 60, MAX_AGAIN = 50;
 
-export function listenToKeys(element, { onGated, onClose, onVote }) {
+export function listenToKeys(element, { onChange, onClose, onVote }) {
   document.addEventListener("keydown", (event) => {
     if (!element.isConnected || !element.offsetParent || event.defaultPrevented) return;
     if (event.altKey || event.ctrlKey || event.metaKey) return;
@@ -16,7 +16,7 @@ export function listenToKeys(element, { onGated, onClose, onVote }) {
     }
     if (event.target.matches?.("#gac-prompt textarea")) leaveField(event);
     if (event.target.closest?.("input:not([type=radio]), textarea, select, [contenteditable], dialog")) return;
-    const isDone = event.key.toLowerCase() === "n" ? onGated(event.shiftKey ? -1 : 1) : !event.repeat && onVote(event.key);
+    const isDone = event.key.toLowerCase() === "n" ? onChange(event.shiftKey ? -1 : 1) : !event.repeat && onVote(event.key);
     if (isDone) event.preventDefault();
   });
 }

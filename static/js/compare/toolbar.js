@@ -1,4 +1,4 @@
-// The choice of the view, and the way to the next gated token.
+// The choice of the view, and the way to the next change.
 
 import { viewChoices, VIEWS } from "../answer/views.js";
 
@@ -15,9 +15,8 @@ export class Toolbar {
     this.views.querySelector(`[value=${view}]`).checked = true;
   }
 
-  start(run, view) {
+  start(view) {
     this.check(view);
     this.next.disabled = true;
-    this.next.hidden = run.mode === "every-step";
   }
 }

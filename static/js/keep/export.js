@@ -51,7 +51,7 @@ function articleOf(board, turns) {
   const { run, cards, root } = board, view = root.dataset.view, names = titlesOf(board);
   return h("article", { class: "run" }, ...turns.map(turnCopy),
     h("header", {}, h("h1", { dir: "auto", text: run.prompt }), ...originOf(run).map((text) => h("p", { text }))),
-    legendOf(run, view),
+    legendOf(view),
     h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
       h("h2", {}, card.stream.member < 0 ? null : h("i", { class: `swatch w${card.stream.member % 6}` }), h("bdi", { text: names[index] })),
       h("p", { class: "figures", text: figuresOf(card.stream) }),
@@ -65,11 +65,7 @@ const turnCopy = (turn) => h("div", { class: "turn" },
     h("h2", {}, h("bdi", { text: name })), cut ? h("p", { class: "figures", text: cut }) : null,
     h("div", { class: "text" }, ...text.split("\n").map((line) => h("div", { class: "line", dir: "auto", text: line })))))));
 
-function legendOf(run, view) {
-  if (!["gate", "winner", "confidence"].includes(view)) return null;
-  const who = view === "confidence" ? [] : run.members.map((name, index) => h("span", {}, h("i", { class: `swatch w${index % 6}` }), " ", h("bdi", { text: name }), " "));
-  return h("p", { class: "legend" }, `${t(`export.legend.${view}`)} `, ...who);
-}
+const legendOf = (view) => (view === "rendered" ? null : h("p", { class: "legend", text: t(`export.legend.${view}`) }));
 
 function renderedCopy(card) {
   const copy = new Rendered("");

@@ -14,18 +14,16 @@ body { margin: 0; background: #fff; }
 .answers { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); align-items: start; }
 .answer { min-width: 0; padding: 12px 16px; border: 1px solid #e2e2dc; border-radius: 10px; }
 .answer .figures { margin: 0 0 6px; }
-.text { white-space: pre-wrap; line-height: 1.75; text-underline-offset: 4px; }
+.text { white-space: pre-wrap; line-height: 1.75; }
 .line { min-height: 1.75em; text-align: start; unicode-bidi: isolate; }
 .line.code, .run code { font-family: "IBM Plex Mono", ui-monospace, monospace; font-size: 0.9em; }
 .line.code { padding: 0 8px; border-inline-start: 3px solid #e2e2dc; background: #f0f0ec; }
 .swatch { display: inline-block; width: 16px; height: 0; vertical-align: 4px; }
-.gac-gate-all { background: #ffe9b3; }
+.gac-changed { background: #ffc44d; }
+.gac-asked { background: #fff5dc; }
 .gac-forced { color: #5b606a; }
 .swapped { outline: 1.5px solid #5b606a; border-radius: 3px; color: #1a1c20; }
-.gac-partial { border-top: 2px dotted #5b606a; }
 ${EXPORT_COLOURS.map((colour, i) => `
-.gac-gate-${i} { background: #ffe9b3; text-decoration: underline ${EXPORT_LINES[i]} ${colour} 2px; }
-.gac-winner-${i} { background: ${colour}2b; text-decoration: underline ${EXPORT_LINES[i]} ${colour} 2px; }
 .swatch.w${i} { border-top: 3px ${EXPORT_LINES[i] === "wavy" ? "solid" : EXPORT_LINES[i]} ${colour}; }`).join("")}
 ${[1, 2, 3, 4, 5].map((level) => `.gac-doubt-${level} { background: rgb(138 79 216 / ${level * 11}%); }`).join("\n")}
 .rendered :is(p, ul, ol, blockquote, pre) { margin: 0 0 0.7em; }

@@ -108,4 +108,4 @@ const ended = (words) => (/[.!?…]$/u.test(words) ? words : `${words}.`);
 export const saidParts = (line) => shortNames((line ?? "").split(" · ").map(said).join(" · "));
 
 /** A word that explains itself: glossary.js has the lines. */
-export const term = (name, text = name) => h("button", { type: "button", class: "gac-term", "data-term": name, text });
+const term = (name, text) => h("button", { type: "button", class: "gac-term", "data-term": name, text });

@@ -180,11 +180,18 @@ def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pyte
 def test_all_of_a_token_and_of_an_end_is_told() -> None:
     event = TokenEvent("é", replace(planted_step(1, "é"), prob=0.123456, gate_confidence=0.98765, winner="Large"))
     outline = StepOutline.of(event)
-    gated, end, forced, partial, drawn = 1, 2, 4, 8, 16
-    assert token_record(outline, MEMBERS, "ensemble") == ["é", gated, 1, 0.1235, 0.9877]
-    assert token_record(outline, MEMBERS, "member:Large") == ["é", 0, 1, 0.1235, 0.9877]
+    gated, end, forced, partial, drawn, compared = 1, 2, 4, 8, 16, 32
+    assert token_record(outline, MEMBERS, "ensemble") == ["é", gated | compared, 1, 0.1235, 0.9877]
+    assert token_record(outline, MEMBERS, "member:Large") == ["é", compared, 1, 0.1235, 0.9877]
+    changed = [outline._replace(gate_choice=chosen) for chosen in (None, b" rich", b"", " élan".encode())]
+    assert [token_record(one, MEMBERS, "ensemble")[5:] for one in changed] == [
+        [],
+        [["rich", "é"]],
+        [["", "é"]],
+        [[" élan".strip(), "é"]],
+    ]
     assert token_record(outline, ("Small",), "ensemble")[2] == -1
-    every = outline._replace(token=b"", is_forced=True, is_partial=True, is_drawn=True)
+    every = outline._replace(token=b"", gate_choice=None, is_forced=True, is_partial=True, is_drawn=True)
     assert token_record(every, MEMBERS, BESIDE)[1] == gated | forced | partial | drawn | end
     run = run_view()
     usage = {"Small": MemberUsage(3, 9, 0.5)}

@@ -1,0 +1,83 @@
+"""Whether it helped, in one sentence above the answer, and which words were changed."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Opener, Server
+from tests.ui.planted import PlantedEnsemble
+
+pytestmark = pytest.mark.browser
+
+TEXT = ("Paris", " is", " the", "\n", " capital", " of", " France", ".", "")
+
+
+def test_a_sentence_says_what_was_changed_and_where(serve: Server, open_page: Opener) -> None:
+    """Nothing moves when it comes. Its words are the marks' and the tip's."""
+    page = open_page(serve(PlantedEnsemble(pieces=TEXT, pause_s=0.02)))
+    for width in page.at_widths(1280, 1920, 390):
+        page.ask(f"hello {width}", and_wait=False)
+        page.wait_for_tokens(2)
+        top = page.page.locator(".gac-ensemble .gac-body").bounding_box()
+        page.wait_for_end()
+        page.page.wait_for_selector(".gac-outcome:text-matches('^Large changed 1 of 6 words\\\\.')")
+        assert page.page.locator(".gac-ensemble .gac-body").bounding_box() == top
+        assert (page.painted("gac-changed"), page.painted("gac-asked")) == ([" capital"], [" is", "\n"])
+        page.page.mouse.move(*page.place_of(4))
+        page.page.wait_for_selector("#gac-tip:text-is('Small: “instead” → together: “capital”')")
+        page.leave_fields()
+        page.page.keyboard.press("n")
+        page.page.wait_for_selector(".gac-inspector h3:text-is('Token 5')")
+        assert "Small: “instead” → together: “capital”" in page.text(".gac-inspector")
+        page.page.keyboard.press("Escape")
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def random_figures(draw: random.Random) -> dict[str, Any]:
+    asked, words = draw.choice((0, 1, 28)), draw.randint(0, 51)
+    changed = draw.randint(0, asked)
+    cost = draw.choice((None, {"ratio": f"{draw.uniform(0.5, 9):.1f}", "name": "Qwen"}))
+    return {
+        "asked": asked,
+        "changed": changed,
+        "isKnown": not asked or draw.random() < 0.8,
+        "words": words,
+        "changedWords": draw.randint(0, min(changed, words)),
+        "mode": draw.choice(("gate", "every-step", "agreement")),
+        "gate": "Qwen",
+        "others": draw.choice((["SmolLM2"], ["SmolLM2", "Gemma"])),
+        "cost": cost,
+    }
+
+
+def is_true(told: str, of: dict[str, Any]) -> bool:
+    """Whether a sentence says no more than its figures, and all of what counts."""
+    cost = re.search(r" ([\d.]+) times as long per token as Qwen alone\.$", told)
+    if (cost and cost[1]) != (of["cost"] and of["cost"]["ratio"]):
+        return False
+    what = told[: cost.start()] if cost else told
+    who = "SmolLM2" if len(of["others"]) == 1 else "The others"
+    if not of["asked"]:
+        return what in (f"Qwen wrote this alone and never asked {who[0].lower() * (who != 'SmolLM2') or 'S'}{who[1:]}.",
+                        "All members wanted the same tokens.")  # fmt: skip
+    if not of["isKnown"]:
+        return bool(re.match(rf"{of['asked']} tokens? (was|were) decided together\.$", what))
+    if not of["changed"]:
+        return bool(re.search(rf" {of['asked']} times?\b.* nothing\.$", what))
+    if of["changedWords"]:
+        return bool(re.match(rf"{who} changed {of['changedWords']} of {of['words']} words?\.$", what))
+    return bool(re.match(rf"{who} changed {of['changed']} tokens? and no word\.$", what))
+
+
+def test_every_sentence_is_true_of_its_figures(serve: Server, open_page: Opener) -> None:
+    draw = random.Random(1)
+    figures = [random_figures(draw) for _ in range(500)]
+    page = open_page(serve())
+    told = page.page.evaluate(f"{json.dumps(figures)}.map(one => gac['answer/verdict'].runVerdict(one))")
+    assert [(one, of) for one, of in zip(told, figures, strict=True) if not is_true(one, of)] == []
+    assert len({re.sub(r"[\d.]+|SmolLM2|[Tt]he others", "", one) for one in told}) > 12
