@@ -13,7 +13,7 @@ from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.request import Encoded, How, Request, Requests, document_ids
+from gac_app.decoding.request import How, Request, Requests, document_ids
 from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules, StepRules
 from gac_app.decoding.rules.combiner import Combiner
@@ -31,17 +31,16 @@ from gac_app.decoding.scoring import (
     score_ids,
 )
 from gac_app.decoding.speculation import DraftCosts, Speculator, when_to_draft
-from gac_app.decoding.tokenizer import Tokenizer, document_start
+from gac_app.decoding.tokenizer import document_start
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.models.sequence import LOCAL, Share
 from gac_app.settings import Settings
 from gac_app.vocab.tokens import bytes_of
-from gac_app.vocab.union import UnionVocabulary
 
 
-class Ensemble:
+class Ensemble(Requests):
     """Members that share one union vocabulary.
 
     Args:
@@ -54,16 +53,10 @@ class Ensemble:
     """
 
     def __init__(self, members: Sequence[Member], config: Config, *, are_apart: bool = True) -> None:
-        self.members = {member.name: member for member in members}
-        self.config = config
+        super().__init__(members, config)
         self.are_apart = are_apart
-        self._requests = Requests(self.members, config)
         self._draft_costs = defaultdict[tuple[str, ...], DraftCosts](DraftCosts)
         self._read_texts = SingleFlightCache()
-
-    @property
-    def union(self) -> UnionVocabulary:
-        return next(iter(self.members.values())).mapping.union
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -107,34 +100,8 @@ class Ensemble:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
             share: names whose sessions get equal parts of the members' time, the outermost level first.
         """
-        request = self._requests.checked(prompt, settings, **how)
+        request = self.request(prompt, settings, **how)
         return self.open(request, share, branch=branch, namespace=namespace)
-
-    def request(
-        self,
-        prompt: str | Sequence[Message],
-        settings: Settings,
-        *,
-        known: Encoded | None = None,
-        **how: Unpack[How],
-    ) -> Request:
-        """What `open` takes: checked and tokenised, but nothing is held yet.
-
-        Args:
-            known: the ids of requests that were made before, so that no member tokenises a prompt twice; grows.
-
-        Raises:
-            RequestError: prompt or settings do not fit.
-        """
-        return self._requests.checked(prompt, settings, known=known, **how)
-
-    def raw_request(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None = None) -> Request:
-        """The same for a document, which may be empty: its text, or ids of `tokenizer(alone)`."""
-        return self._requests.raw(prompt, settings, alone=alone)
-
-    def tokenizer(self, alone: str | None = None) -> Tokenizer:
-        """A member's tokeniser; None = the union's."""
-        return self._requests.tokenizer(alone)
 
     def open(
         self, request: Request, share: Share, *, branch: Branch | None = None, namespace: str = ""
@@ -187,7 +154,7 @@ class Ensemble:
             RequestError: prompt or settings do not fit.
             MemberError, RuleError: a member or a rule fails.
         """
-        request = self._requests.checked(prompt, settings, may_be_empty=True, **how)
+        request = self.request(prompt, settings, may_be_empty=True, **how)
         settings, members = request.settings, request.members
         if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")

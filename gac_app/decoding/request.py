@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -62,40 +62,45 @@ class Request:
 
 
 class Requests:
-    """Checks what is asked of an ensemble.
+    """Members that share one union vocabulary, and the requests that fit them.
 
-    Args:
+    Attributes:
         members: by name.
         config: has the default settings.
     """
 
-    def __init__(self, members: Mapping[str, Member], config: Config) -> None:
-        self._members = members
-        self._config = config
-        self._grammars = Grammars(self._union)
+    def __init__(self, members: Sequence[Member], config: Config) -> None:
+        self.members = {member.name: member for member in members}
+        self.config = config
+        self._grammars = Grammars(self.union)
 
-    def checked(
+    @property
+    def union(self) -> UnionVocabulary:
+        return next(iter(self.members.values())).mapping.union
+
+    def request(
         self,
         prompt: str | Sequence[Message],
-        settings: Settings | None,
+        settings: Settings | None = None,
         *,
         alone: str | None = None,
         raw: bool = False,
         may_be_empty: bool = False,
         known: Encoded | None = None,
     ) -> Request:
-        """The request.
+        """What `Ensemble.open` takes: checked and tokenised, but nothing is held yet.
 
         Args:
+            settings: None = the configuration's.
             alone, raw: see `How`.
             may_be_empty: an empty raw prompt is allowed; it is the beginning of a document.
-            known: see `Ensemble.request`.
+            known: the ids of requests that were made before, so that no member tokenises a prompt twice; grows.
 
         Raises:
             RequestError: prompt or settings do not fit, naming the field.
         """
-        settings = settings or self._config.settings
-        self._config.check_settings(settings)
+        settings = settings or self.config.settings
+        self.config.check_settings(settings)
         check_rules(settings)
         members, constraints = self._taking_part(settings, alone), tuple(self._constraints(settings, alone))
         if raw and may_be_empty and not prompt:
@@ -105,7 +110,7 @@ class Requests:
         ids = _encode(members, prompt, {} if known is None else known)
         return Request(settings, alone, members, prompt, ids, constraints)
 
-    def raw(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None) -> Request:
+    def raw_request(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None = None) -> Request:
         """The request of a document, which may be empty, as text or as ids: of the member that answers alone, or of the
         union.
 
@@ -113,22 +118,22 @@ class Requests:
             RequestError: prompt or settings do not fit, naming the field.
         """
         if isinstance(prompt, str):
-            return self.checked(prompt, settings, alone=alone, raw=True, may_be_empty=True)
-        empty = self.checked("", settings, alone=alone, raw=True, may_be_empty=True)
+            return self.request(prompt, settings, alone=alone, raw=True, may_be_empty=True)
+        empty = self.request("", settings, alone=alone, raw=True, may_be_empty=True)
         if not prompt:
             return empty
         members = empty.members
         data = b"".join(self.tokenizer(alone).tokens(prompt))
         text = data.decode("utf-8", "replace")
-        if alone is None and self._union.end_id in prompt[1:]:  # as the first it is the start of the document
-            raise RequestError("prompt", f"{self._union.end_id} ends an answer, so no prompt can have it")
+        if alone is None and self.union.end_id in prompt[1:]:  # as the first it is the start of the document
+            raise RequestError("prompt", f"{self.union.end_id} ends an answer, so no prompt can have it")
         ids = [list(prompt)] if alone is not None else [document_ids(member, data) for member in members]
         _check_lengths(members, ids)
         return replace(empty, prompt=text, ids=ids)
 
-    def tokenizer(self, alone: str | None) -> Tokenizer:
-        """Of a member, or of the union."""
-        return UnionTokenizer(self._union) if alone is None else MemberTokenizer(self._members[alone])
+    def tokenizer(self, alone: str | None = None) -> Tokenizer:
+        """A member's tokeniser; None = the union's."""
+        return UnionTokenizer(self.union) if alone is None else MemberTokenizer(self.members[alone])
 
     def _constraints(self, settings: Settings, alone: str | None) -> Iterator[Constraint]:
         """In the order in which they act. Raises RequestError: they do not fit the members."""
@@ -140,20 +145,16 @@ class Requests:
             bias = {tokenizer.in_union(token_id): value for token_id, value in settings.logit_bias.items()}
             yield TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
 
-    @property
-    def _union(self) -> UnionVocabulary:
-        return next(iter(self._members.values())).mapping.union
-
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is not None:
-            if alone not in self._members:
-                raise RequestError("alone", f"{alone!r} is not a member; expected one of {', '.join(self._members)}")
-            return [self._members[alone]]
-        weights = self._config.weights(settings)
+            if alone not in self.members:
+                raise RequestError("alone", f"{alone!r} is not a member; expected one of {', '.join(self.members)}")
+            return [self.members[alone]]
+        weights = self.config.weights(settings)
         is_gated = settings.mode != "every-step"
         # A member without weight cannot change a step, so it is not asked. The gate decides who is.
-        names = [name for name in self._members if weights[name] > 0 or (is_gated and name == settings.gate)]
-        return [self._members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
+        names = [name for name in self.members if weights[name] > 0 or (is_gated and name == settings.gate)]
+        return [self.members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
 
 
 def _text_of(prompt: Prompt) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.request import Encoded, Requests, document_ids, document_start
+from gac_app.decoding.request import Encoded, document_ids, document_start
 from gac_app.errors import RequestError, TooLongError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
@@ -22,13 +22,9 @@ def ensemble(context_length: int = 64, **settings: Any) -> Ensemble:
     return ensemble_of(models, config_of(["a", "b", "c"], settings), InlineMember)
 
 
-def requests_of(one: Ensemble) -> Requests:
-    return Requests(one.members, one.config)
-
-
-def names(requests: Requests, alone: str | None = None, **settings: Any) -> list[str]:
-    config = requests._config
-    return [m.name for m in requests.checked("Hi", config.settings_from(settings), alone=alone).members]
+def names(requests: Ensemble, alone: str | None = None, **settings: Any) -> list[str]:
+    config = requests.config
+    return [m.name for m in requests.request("Hi", config.settings_from(settings), alone=alone).members]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +38,7 @@ def names(requests: Requests, alone: str | None = None, **settings: Any) -> list
     ],
 )
 def test_who_takes_part_the_gate_first(settings: dict[str, Any], expected: list[str]) -> None:
-    requests = requests_of(ensemble())
+    requests = ensemble()
     assert names(requests, **settings) == expected
     assert names(requests, "b", **settings) == ["b"]
     with pytest.raises(RequestError, match="alone: 'd' is not a member; expected one of a, b, c"):
@@ -50,8 +46,8 @@ def test_who_takes_part_the_gate_first(settings: dict[str, Any], expected: list[
 
 
 def test_a_chat_has_the_settings_system_prompt_or_its_own() -> None:
-    requests = requests_of(ensemble())
-    brief = requests._config.settings_from({"system_prompt": "Be brief."})
+    requests = ensemble()
+    brief = requests.config.settings_from({"system_prompt": "Be brief."})
     own = [Message("system", "Be long."), *HI]
     for prompt, settings, expected in (
         ("Hi", None, HI),
@@ -59,7 +55,7 @@ def test_a_chat_has_the_settings_system_prompt_or_its_own() -> None:
         (HI, brief, [Message("system", "Be brief."), *HI]),
         (own, brief, own),
     ):
-        request = requests.checked(prompt, settings, alone=None)
+        request = requests.request(prompt, settings, alone=None)
         assert request.prompt == expected
         assert request.ids == [member.encode(expected) for member in request.members]
         assert request.text == "".join(message.content for message in expected)
@@ -68,16 +64,16 @@ def test_a_chat_has_the_settings_system_prompt_or_its_own() -> None:
 
 def test_a_chat_is_tokenised_once_for_all_who_ask_together() -> None:
     one = ensemble()
-    requests, known = requests_of(one), dict[Any, Any]()
-    first = requests.checked("Hi", None, alone=None, known=known)
+    known = dict[Any, Any]()
+    first = one.request("Hi", None, alone=None, known=known)
     assert set(known) == {(name, tuple(HI)) for name in "abc"}
     kept: Encoded = {(name, tuple(HI)): [7, 8] for name in "abc"}
-    again = requests.checked("Hi", None, alone="b", known=kept)
+    again = one.request("Hi", None, alone="b", known=kept)
     assert (again.ids, again.alone) == ([[7, 8]], "b")
     assert again.ids[0] is not kept["b", tuple(HI)]
     first.ids[0].append(5)
     assert known["a", tuple(HI)] == first.ids[0][:-1]
-    raw = requests.checked("Hi", None, alone="a", raw=True, known={("a", ()): [9]})
+    raw = one.request("Hi", None, alone="a", raw=True, known={("a", ()): [9]})
     assert raw.ids == [one.members["a"].encode("Hi")], "of a raw prompt nothing is known"
 
 
@@ -95,14 +91,13 @@ def test_a_chat_is_tokenised_once_for_all_who_ask_together() -> None:
 )
 def test_a_prompt_that_does_not_fit_is_refused(prompt: Any, raw: bool, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        requests_of(ensemble()).checked(prompt, None, alone=None, raw=raw)
+        ensemble().request(prompt, None, alone=None, raw=raw)
 
 
 def test_a_raw_prompt_may_be_blank_and_a_document_empty() -> None:
     one = ensemble()
-    requests = requests_of(one)
-    assert requests.checked(" \n", None, alone="a", raw=True).ids == [one.members["a"].encode(" \n")]
-    empty = requests.checked("", None, alone=None, raw=True, may_be_empty=True)
+    assert one.request(" \n", None, alone="a", raw=True).ids == [one.members["a"].encode(" \n")]
+    empty = one.request("", None, alone=None, raw=True, may_be_empty=True)
     assert (empty.prompt, empty.ids) == ("", [document_start(member) for member in empty.members])
     ends = [min(member.mapping.vocabulary.end_ids) for member in empty.members]
     assert [ids or [end] for ids, end in zip((m.encode("") for m in empty.members), ends, strict=True)] == empty.ids
@@ -110,41 +105,40 @@ def test_a_raw_prompt_may_be_blank_and_a_document_empty() -> None:
 
 def test_a_prompt_leaves_room_for_a_token() -> None:
     one = ensemble(context_length=16)
-    requests = requests_of(one)
     text = "x" * 64
     num = len(one.members["a"].encode(text[:15]))
     longest = next(n for n in range(1, 64) if len(one.members["a"].encode(text[:n])) == 15)
     assert num <= 15
-    assert len(requests.checked(text[:longest], None, alone="a", raw=True).ids[0]) == 15
+    assert len(one.request(text[:longest], None, alone="a", raw=True).ids[0]) == 15
     longer = next(n for n in range(1, 65) if len(one.members["a"].encode(text[:n])) == 16)
     with pytest.raises(TooLongError, match="prompt: is 16 tokens long for a, whose context holds 16; shorten it"):
-        requests.checked(text[:longer], None, alone="a", raw=True)
+        one.request(text[:longer], None, alone="a", raw=True)
 
 
 def test_a_document_by_ids_is_read_by_every_member() -> None:
     one = ensemble()
-    requests, settings = requests_of(one), one.config.settings
+    settings = one.config.settings
     union = one.members["a"].mapping.union
-    ids = requests.tokenizer(None).encode("the end é")
-    request = requests.raw(ids, settings, alone=None)
+    ids = one.tokenizer(None).encode("the end é")
+    request = one.raw_request(ids, settings, alone=None)
     assert (request.prompt, request.alone) == ("the end é", None)
     assert request.ids == [member.encode("the end é") for member in request.members]
-    alone = requests.raw([5, 6], settings, alone="b")
+    alone = one.raw_request([5, 6], settings, alone="b")
     assert (alone.ids, alone.prompt) == (
         [[5, 6]],
         one.members["b"].mapping.vocabulary.decode([5, 6]).decode("utf-8", "replace"),
     )
-    assert requests.raw([], settings, alone=None).ids == requests.raw("", settings, alone=None).ids
+    assert one.raw_request([], settings, alone=None).ids == one.raw_request("", settings, alone=None).ids
     with pytest.raises(RequestError, match=f"prompt: {union.end_id} ends an answer, so no prompt can have it"):
-        requests.raw([*ids, union.end_id], settings, alone=None)
+        one.raw_request([*ids, union.end_id], settings, alone=None)
     half = union.ids.get(b"\xc3")
     if half is not None:
-        cut = requests.raw([*ids, half], settings, alone=None)
+        cut = one.raw_request([*ids, half], settings, alone=None)
         assert cut.ids == [document_ids(member, b"the end \xc3\xa9\xc3") for member in cut.members]
         assert cut.text == "the end é\ufffd"
 
 
 def test_settings_are_checked_with_the_prompt() -> None:
-    requests = requests_of(ensemble())
+    requests = ensemble()
     with pytest.raises(RequestError, match="gate"):
-        requests.checked("Hi", Settings(gate="nobody", mode="gate"), alone=None)
+        requests.request("Hi", Settings(gate="nobody", mode="gate"), alone=None)
