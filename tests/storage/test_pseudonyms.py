@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
+import gac_app
 from gac_app.storage.database.visitors import is_pseudonym_of, new_pseudonym
 from tests.storage.samples import ALICE, BOB
 
@@ -16,3 +21,14 @@ def test_only_the_key_tells_whose_they_are() -> None:
 def test_what_is_no_pseudonym_is_nobody_s() -> None:
     for other in ("7", "", "f" * 32, "é" * 40):
         assert not is_pseudonym_of(ALICE, other)
+
+
+def test_keys_are_compared_in_constant_time() -> None:
+    secret = re.compile(r"(\w*\.)*(owner|proof|visitor_key)|(owner_of|_proof)\(.*\)")
+    for folder in ("services", "storage", "server", "ui"):
+        for path in (Path(gac_app.__file__).parent / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+                    continue
+                sides = [node.left, *node.comparators]
+                assert not any(secret.fullmatch(ast.unparse(side)) for side in sides), f"{path}: {ast.unparse(node)}"

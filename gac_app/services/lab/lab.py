@@ -7,6 +7,7 @@ cancel it.
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
 import time
@@ -103,8 +104,11 @@ class Lab:
         is_open = not self._config.is_public if open_to == "auto" else open_to == "visitors"
         return is_open or self._is_operator(visitor_key)
 
+    def is_mine(self, visitor_key: str, running: Running) -> bool:
+        return hmac.compare_digest(running.owner, owner_of(visitor_key))
+
     def may_cancel(self, visitor_key: str, running: Running) -> bool:
-        return running.owner == owner_of(visitor_key) or self._is_operator(visitor_key)
+        return self.is_mine(visitor_key, running) or self._is_operator(visitor_key)
 
     def start(
         self, visitor_key: str, study_name: str, set_name: str, num_questions: int, own: str = "", *, client: str = ""

@@ -109,6 +109,6 @@ def _running(running: Running, lab: Lab, visitor_key: str) -> Reply:
         "title": running.study.title,
         "set": running.set_name,
         **same(running, "round", "num_done", "num_total", "seconds_left"),
-        "is_mine": running.owner == owner_of(visitor_key),
+        "is_mine": lab.is_mine(visitor_key, running),
         "may_cancel": lab.may_cancel(visitor_key, running),
     }
