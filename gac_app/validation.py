@@ -39,11 +39,11 @@ def message_of(item: Any) -> str:
     return message
 
 
-def text_of(path: Path) -> str:
+def text_of(path: Path, max_bytes: float = MAX_FILE_BYTES) -> str:
     """The text of a file that the operator names. Raises ValueError."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ValueError(f"{path}: larger than {MAX_FILE_BYTES:,} bytes; this is not the right file")
+        if path.stat().st_size > max_bytes:
+            raise ValueError(f"{path}: larger than {max_bytes:,} bytes; this is not the right file")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -15,7 +15,6 @@ from gac_app.errors import ConfigError
 from gac_app.evaluation.metrics.consistency import (
     ConsistencyReport,
     PrefixCounts,
-    WordSet,
     _prefixes,
     compare_vocabularies,
     word_sets,
@@ -44,7 +43,7 @@ VOCABULARIES = {"x": _greedy("ab", " ab", " a"), "y": _greedy("ab", " abc", "bc"
 
 @pytest.fixture
 def report() -> ConsistencyReport:
-    return compare_vocabularies(VOCABULARIES, [WordSet("few", ("ab", "abc", "c", "a"))])
+    return compare_vocabularies(VOCABULARIES, {"few": ("ab", "abc", "c", "a")})
 
 
 def test_shares_of_words_cut_alike(report: ConsistencyReport) -> None:
@@ -75,7 +74,7 @@ def test_prefixes_equal_the_obvious_search(own: set[bytes], other: set[bytes]) -
 
 @pytest.mark.slow
 def test_word_sets_are_complete() -> None:
-    sets = {words.name: words.words for words in word_sets()}
+    sets = word_sets()
     languages = list(sets)[2:22]
     assert (languages[0], languages[-1]) == ("French", "Chinese")
     assert [len(sets[name]) for name in ("common English", "rare English")] == [5_000, 1_000]
@@ -90,7 +89,7 @@ def test_word_sets_are_complete() -> None:
 
 def test_the_report_is_plain_json() -> None:
     odd = MemberVocabulary((b"\xff", b"<b>"), frozenset(), frozenset(), lambda text: [0] * len(text))
-    facts = json.loads(json.dumps(compare_vocabularies({"o": odd, **VOCABULARIES}, [WordSet("s", ("a",))]).to_json()))
+    facts = json.loads(json.dumps(compare_vocabularies({"o": odd, **VOCABULARIES}, {"s": ("a",)}).to_json()))
     assert facts["members"] == ["o", "x", "y"]
     assert facts["tokens"]["o"]["examples"] == ["<b>", "\\xff"]
     assert facts["sets"][0]["pairs"][2] == {"members": ["x", "y"], "at_start": 1.0, "after_space": 0.0}

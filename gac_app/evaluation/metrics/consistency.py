@@ -8,7 +8,7 @@ stress test.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import combinations
@@ -27,26 +27,18 @@ _OWN = Path(__file__).with_name("consistency_words.yaml")
 NUM_EXAMPLES = 12  # of the tokens that only one member has
 
 
-@dataclass(frozen=True, slots=True)
-class WordSet:
-    """Words of one kind."""
-
-    name: str
-    words: tuple[str, ...]
-
-
 @cache
-def word_sets() -> tuple[WordSet, ...]:
-    """The common English words first, then rare words, twenty languages, code, numbers, chemistry and medicine."""
+def word_sets() -> dict[str, tuple[str, ...]]:
+    """By kind: common English words first, then rare ones, twenty languages, code, numbers, chemistry, medicine."""
     english = _most_frequent("en", RARE_RANK + NUM_STRESS)
     own: dict[str, Any] = yaml.safe_load(_OWN.read_text(encoding="utf-8"))
     languages: dict[str, str] = own.pop("languages")
-    return (
-        WordSet("common English", english[:NUM_COMMON]),
-        WordSet("rare English", english[RARE_RANK:]),
-        *(WordSet(language, _most_frequent(code, NUM_STRESS)) for language, code in languages.items()),
-        *(WordSet(name, tuple(dict.fromkeys(text.split()))) for name, text in own.items()),
-    )
+    return {
+        "common English": english[:NUM_COMMON],
+        "rare English": english[RARE_RANK:],
+        **{language: _most_frequent(code, NUM_STRESS) for language, code in languages.items()},
+        **{name: tuple(dict.fromkeys(text.split())) for name, text in own.items()},
+    }
 
 
 def _most_frequent(language: str, count: int) -> tuple[str, ...]:
@@ -127,15 +119,17 @@ class ConsistencyReport:
         return {"members": list(self.tokens), **facts}
 
 
-def compare_vocabularies(vocabularies: Mapping[str, MemberVocabulary], sets: Iterable[WordSet]) -> ConsistencyReport:
+def compare_vocabularies(
+    vocabularies: Mapping[str, MemberVocabulary], sets: Mapping[str, Sequence[str]]
+) -> ConsistencyReport:
     """Compare every pair of members, at least two, on every set.
 
     Args:
         vocabularies: by member name.
-        sets: none of them empty.
+        sets: words by kind, none of them empty.
     """
     return ConsistencyReport(
-        sets=tuple(_compare(vocabularies, words) for words in sets),
+        sets=tuple(_compare(vocabularies, name, words) for name, words in sets.items()),
         tokens=_token_facts({name: vocabulary.texts() for name, vocabulary in vocabularies.items()}),
     )
 
@@ -145,14 +139,13 @@ def pieces(vocabulary: MemberVocabulary, text: str) -> tuple[bytes, ...]:
     return tuple(vocabulary.token_bytes[token] or b"" for token in vocabulary.encode(text))
 
 
-def _compare(vocabularies: Mapping[str, MemberVocabulary], words: WordSet) -> SetConsistency:
-    num_words = len(words.words)
-    at_start = {name: [pieces(own, word) for word in words.words] for name, own in vocabularies.items()}
-    after_space = {name: [pieces(own, f" {word}") for word in words.words] for name, own in vocabularies.items()}
+def _compare(vocabularies: Mapping[str, MemberVocabulary], kind: str, words: Sequence[str]) -> SetConsistency:
+    at_start = {name: [pieces(own, word) for word in words] for name, own in vocabularies.items()}
+    after_space = {name: [pieces(own, f" {word}") for word in words] for name, own in vocabularies.items()}
     return SetConsistency(
-        name=words.name,
-        num_words=num_words,
-        tokens_per_word={name: sum(map(len, cut)) / num_words for name, cut in after_space.items()},
+        name=kind,
+        num_words=len(words),
+        tokens_per_word={name: sum(map(len, cut)) / len(words) for name, cut in after_space.items()},
         pairs=tuple(
             PairShare(pair, _share_equal(at_start, pair), _share_equal(after_space, pair))
             for pair in combinations(vocabularies, 2)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
 from gac_app.errors import RequestError
+from gac_app.validation import text_of
 
 
 def read_text(path: Path, field: str) -> str:
     """A file's text. Raises RequestError, naming `field`, if it cannot be read or is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RequestError(field, f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise RequestError(field, f"{path}: is not UTF-8 text") from None
+        return text_of(path, math.inf)
+    except ValueError as error:
+        raise RequestError(field, str(error)) from None
 
 
 def csv_headings(text: str) -> list[str]:

@@ -14,7 +14,6 @@ import pytest
 from gac_app.charts import to_svg
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
-from gac_app.evaluation.metrics.consistency import WordSet
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.members import in_background
 from gac_app.models.random_model import RandomModel
@@ -51,7 +50,7 @@ def study_pair() -> tuple[Ensemble, Callable[[], None]]:
 def test_every_study_gives_a_result_that_is_kept(
     study: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (WordSet("some words", ("sea", "sky", "snow")),)
+    words = {"some words": ("sea", "sky", "snow")}
     monkeypatch.setattr("gac_app.evaluation.studies.vocabularies.word_sets", lambda: words)
     monkeypatch.setattr("gac_app.evaluation.studies.cost._MAX_ROUNDS", 1)
     lab = lab_of(random_pair(), tmp_path)
