@@ -99,6 +99,7 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     page.click(TAB)
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
     assert page.locator(".gac-rank-table tbody tr").count() == 4
+    assert re.match(r"zyx(three|four) is .* than zyx(one|two)\b.* intervals ", page.inner_text(".gac-rank-verdict"))
     checks = page.locator(".gac-rank-filters .gac-check").evaluate_all("all => all.map((check) => check.offsetTop)")
     assert len(set(checks)) == 1, "all filters stand in one line"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -81,3 +81,48 @@ def test_every_sentence_is_true_of_its_figures(serve: Server, open_page: Opener)
     told = page.page.evaluate(f"{json.dumps(figures)}.map(one => gac['answer/verdict'].runVerdict(one))")
     assert [(one, of) for one, of in zip(told, figures, strict=True) if not is_true(one, of)] == []
     assert len({re.sub(r"[\d.]+|SmolLM2|[Tt]he others", "", one) for one in told}) > 12
+
+
+def compared(draw: random.Random) -> dict[str, Any]:
+    n = draw.choice((4, 6, 40, 3000))
+    wins = draw.randint(0, n)
+    losses = draw.choice((0, draw.randint(0, n - wins)))
+    return {
+        "rival": "Qwen",
+        "wins": wins,
+        "losses": losses,
+        "n": n,
+        "what": f"{n} votes",
+        "tried": draw.choice((1, 10)),
+    }
+
+
+def test_no_more_is_said_of_a_comparison_than_its_votes_show(serve: Server, open_page: Opener) -> None:
+    """By the same exact test of another library, corrected for the best of several."""
+    from scipy.stats import binomtest
+
+    draw = random.Random(2)
+    figures = [compared(draw) for _ in range(300)]
+    page = open_page(serve())
+    told = page.page.evaluate(f"{json.dumps(figures)}.map(one => gac['answer/verdict'].comparedVerdict(one))")
+
+    def is_shown(wins: int, losses: int, tried: int) -> bool:
+        return bool(wins + losses) and binomtest(wins, wins + losses).pvalue * tried < 0.05
+
+    for sentence, of in zip(told, figures, strict=True):
+        wins, losses, n, tried = of["wins"], of["losses"], of["n"], of["tried"]
+        if is_shown(wins, losses, tried):
+            order = "Better" if wins > losses else "Worse"
+            assert sentence == f"{order} than Qwen here: {wins:,} to {losses:,} where the two differ."
+            continue
+        least = next(net for net in range(1, 20) if is_shown(net, 0, tried))  # no smaller difference can be shown
+        what = f"a difference below {-(-100 * least // n)} points" if least <= n else "any difference"
+        assert sentence == f"No better than Qwen here; {n} votes cannot tell {what}."
+    intervals = [{"name": "It", "low": low, "high": low + 10} for low in (0, 5, 20)]
+    rival = json.dumps({"name": "Qwen", "low": 12, "high": 18})
+    rated = page.page.evaluate(f"{json.dumps(intervals)}.map(one => gac['answer/verdict'].ratedVerdict(one, {rival}))")
+    assert rated == [
+        "It is worse than Qwen: their intervals are apart.",
+        "It is no better than Qwen so far: their intervals overlap.",
+        "It is better than Qwen: their intervals are apart.",
+    ]

@@ -94,18 +94,16 @@ class Sampler:
 
     def choice_among(self, probs: Mapping[int, float]) -> int:
         """What is chosen from a distribution of which only these tokens count, in microseconds; without constraints."""
-        settings, written = self._settings, self._chosen
-        penalised = {
-            token_id: prob**settings.repetition_penalty if token_id in written else prob
-            for token_id, prob in probs.items()
-        }
-        ids = sorted(penalised, key=lambda token_id: (-penalised[token_id], token_id))
+        settings, ids_C = self._settings, np.fromiter(probs, np.int64)
+        probs_C = np.fromiter(probs.values(), np.float64)
+        if settings.repetition_penalty != 1:
+            probs_C[np.isin(ids_C, list(self._chosen))] **= settings.repetition_penalty
+        order_C = np.lexsort((ids_C, -probs_C))  # the first of equals
         if settings.temperature == 0:
-            return ids[0]
-        ids_C = np.array(ids[: settings.top_k or None])
-        powers_C = (np.array([penalised[token_id] for token_id in ids_C]) / penalised[ids[0]]) ** (
-            1 / settings.temperature
-        )
+            return int(ids_C[order_C[0]])
+        order_C = order_C[: settings.top_k or None]
+        ids_C, probs_C = ids_C[order_C], probs_C[order_C]
+        powers_C = (probs_C / probs_C[0]) ** (1 / settings.temperature)
         is_kept_C = powers_C >= settings.min_p
         if settings.top_p < 1:
             is_kept_C &= powers_C.cumsum() - powers_C < settings.top_p * powers_C.sum()

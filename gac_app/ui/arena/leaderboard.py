@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import gradio as gr
 
+from gac_app.arena.contestants import contestants_of
 from gac_app.arena.rating.leaderboard import Leaderboard
 from gac_app.arena.rating.votes import Source, VoteFilter
 from gac_app.charts import Spec, rated_costs
@@ -55,6 +56,7 @@ def build_leaderboard(arena: ArenaService, config: Config) -> Callable[[gr.Event
         reply = {
             **asdict(board),
             "words": words,
+            "alone": [one.name for one in contestants_of(config) if one.member],
             "min_votes": config.arena.min_votes,
             "languages": languages,
             "configs": configs,

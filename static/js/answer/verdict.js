@@ -28,3 +28,30 @@ export function runVerdict({ asked, changed, isKnown, words, changedWords, mode,
         : changedWords ? t("helped.words", { who, changed: changedWords, n: words }) : t("helped.tokens", { who, n: changed });
   return [what, cost ? t("helped.cost", cost) : ""].filter(Boolean).join(" ");
 }
+
+const MAX_P = 0.05;
+
+/** Of answers to the same questions, or of votes: `wins`, `losses`: how often only `system`, only `rival` was right or
+ * preferred, of `n`, called `what`; `tried`: of how many systems it is the best. By an exact sign test. */
+export function comparedVerdict({ rival, wins, losses, n, what, tried = 1 }) {
+  const least = Math.ceil(Math.log2((2 * tried) / MAX_P)), values = { rival, wins, losses, what, points: Math.ceil((100 * least) / n) };
+  if (tried * signTest(wins, losses) < MAX_P) return t(wins > losses ? "helped.better" : "helped.worse", values);
+  return t(least > n ? "helped.few" : "helped.same", values);
+}
+
+/** How likely it is that equals part so far, either way. */
+function signTest(wins, losses) {
+  const n = wins + losses;
+  let sum = 0, logTerm = -n * Math.LN2;
+  for (let k = 0; k <= Math.min(wins, losses); k += 1) {
+    sum += Math.exp(logTerm);
+    logTerm += Math.log((n - k) / (k + 1));
+  }
+  return Math.min(1, 2 * sum);
+}
+
+/** Of ratings with their intervals. */
+export function ratedVerdict(system, rival) {
+  const order = system.low > rival.high ? "above" : system.high < rival.low ? "below" : "level";
+  return t(`helped.rated.${order}`, { system: system.name, rival: rival.name });
+}

@@ -1,5 +1,6 @@
 // The Leaderboard: asks for the standings when it is looked at or a filter changes, and draws them.
 
+import { ratedVerdict } from "../answer/verdict.js";
 import { addressed, addressOf, follow, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
 import { h, shortNames } from "../page/elements.js";
@@ -75,6 +76,7 @@ class Leaderboard {
     this.offer("config", board.configs);
     const sessions = this.form.elements.source.value === "reference" ? "rank.questions.n" : "rank.sessions.n";
     const counts = [t("rank.votes.n", { n: board.num_votes }), t(sessions, { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
+    this.part("verdict").textContent = verdictOf(board);
     note.replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
     table.hidden = !board.standings.length;
     table.replaceChildren(standingsOf(board, (name) => { tell({ contestant: name }); this.mark(); }));
@@ -100,6 +102,13 @@ function readingOf({ reading }) {
   if (!reading) return [];
   const [done, n] = reading;
   return [h("b", { text: n ? t("rank.reading.n", { done: number(done), n }) : t("rank.reading") }), " "];
+}
+
+/** How the best ensemble is rated against the best member alone; "" while either is not. */
+function verdictOf(board) {
+  const called = calledBy(board), rated = board.standings.filter((one) => one.rating !== null && one.is_listed), isAlone = ({ name }) => board.alone.includes(name);
+  const [system, rival] = [rated.find((one) => !isAlone(one)), rated.find(isAlone)].map((one) => one && { ...one, name: called(one.name) });
+  return system && rival ? ratedVerdict(system, rival) : "";
 }
 
 /** What people call a contestant. */

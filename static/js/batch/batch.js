@@ -1,7 +1,7 @@
 // The Batch tab: prompts are sent, the table fills as they are answered, and is found again after a reload.
 
 import { batchCsv, batchJsonl, BatchRow } from "./rows.js";
-import { isWanted, outcomeOptions, totalsOf } from "./totals.js";
+import { isWanted, outcomeOptions, totalsOf, verdictOf } from "./totals.js";
 import { expectHere } from "../compare/compare.js";
 import { asking, download, onceAtATime, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { h, memberName } from "../page/elements.js";
@@ -139,7 +139,9 @@ class Batch {
   /** Say what the answers come to, and show the rows that are wanted. `isSifted` = false: a vote hides no row. */
   sum(isSifted = true) {
     const { answers, vote } = this.filter.elements;
-    this.part(".gac-batch-totals").textContent = totalsOf(this.rows.map((row) => row.run).filter(Boolean), this.names);
+    const runs = this.rows.map((row) => row.run).filter(Boolean), isOver = this.rows.every((row) => row.isSettled);
+    this.part(".gac-batch-totals").textContent = totalsOf(runs, this.names);
+    this.part(".gac-outcome").textContent = isOver ? verdictOf(runs, this.names) : "";
     if (isSifted) for (const row of this.rows) row.root.hidden = !isWanted(row.run, answers.value, vote.value);
   }
 

@@ -1,5 +1,6 @@
 // What a batch's answers come to, and which of its rows are wanted.
 
+import { comparedVerdict } from "../answer/verdict.js";
 import { h, shortName } from "../page/elements.js";
 import { t } from "../page/words.js";
 
@@ -21,6 +22,16 @@ export function totalsOf(runs, names) {
   const without = runs.filter((run) => !run.outcome).length;
   return [t("batch.total", { n: runs.length }), t("batch.split.n", { n: runs.filter(isSplit).length }),
     ...votes.map(([words, n]) => `${words}: ${n}`), t("batch.without-vote.n", { n: without })].join(" · ");
+}
+
+/** What the ensemble wrote that no member did, and whether it was preferred to the member preferred most. */
+export function verdictOf(runs, names) {
+  if (!runs.length) return "";
+  const own = runs.filter(({ answers: [ensemble, ...alone] }) => alone.every((answer) => plain(answer) !== plain(ensemble))).length;
+  const votes = (outcome) => runs.filter((run) => run.outcome === outcome).length, voted = runs.filter((run) => run.outcome).length;
+  const [rival] = names.slice(1).toSorted((one, other) => votes(`member:${other}`) - votes(`member:${one}`));
+  const told = voted ? comparedVerdict({ rival: shortName(rival), wins: votes("ensemble"), losses: votes(`member:${rival}`), n: voted, what: t("rank.votes.n", { n: voted }) }) : "";
+  return [t("helped.batch", { own, n: runs.length }), told].filter(Boolean).join(" ");
 }
 
 /** `answers`: "" for any, "split", "same"; `vote`: "" for any, "voted", "not-voted", an outcome. */
