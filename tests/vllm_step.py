@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import gac_app
-from gac_app.models.remote.vllm import VllmEngine
+from gac_app.models.remote.vllm_engine import VllmEngine
 from tests.models import tiny
 
 NUM_TOKENS = 60

@@ -1,6 +1,6 @@
 """A connection that carries the messages of `hosted.py` between two processes, for where a call of Ray takes too long.
 
-A message is a head of JSON, whose length comes first, and then arrays of float32 as they are. The far end listens on a
+A message is a head of JSON, and then arrays of float32 as they are; nothing is unpickled. The far end listens on a
 port, and takes whoever knows its key: it sends random bytes, and wants their keyed digest.
 """
 
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,8 @@ Answer = Callable[[dict[str, Any]], tuple[dict[str, Any], Arrays]]
 
 _GREET_S = 5.0  # for proving the key
 _AGAIN_S = 0.1  # until a connection is accepted again
-_LENGTH = struct.Struct("!I")
 _NUM_RANDOM = 32
 _MAX_HEAD_BYTES = 64 << 20
-
-
-class ClosedError(OSError):
-    """The other end is gone."""
 
 
 def listen(address: str, key: bytes, answer: Answer) -> int:
@@ -39,12 +35,12 @@ def listen(address: str, key: bytes, answer: Answer) -> int:
     Args:
         answer: a message's head -> the reply's, and its arrays. May be called by several threads.
     """
-    listener = socket.create_server((address, 0), family=_family(address))
+    listener = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
 
     def accept() -> None:
         while True:
             try:
-                connection, _ = listener.accept()
+                connection = _over(listener.accept()[0], _GREET_S)
                 threading.Thread(target=_serve, args=(connection, key, answer), name="gac-channel", daemon=True).start()
             except (OSError, RuntimeError):  # too many open files, or threads: some may end
                 time.sleep(_AGAIN_S)
@@ -54,22 +50,18 @@ def listen(address: str, key: bytes, answer: Answer) -> int:
     return port
 
 
-def _serve(connection: socket.socket, key: bytes, answer: Answer) -> None:
-    with connection, suppress(OSError, ValueError):  # peer disconnected or failed authentication
-        connection.settimeout(_GREET_S)
-        challenge = os.urandom(_NUM_RANDOM)
-        connection.sendall(challenge)
-        if not hmac.compare_digest(_received(connection, _NUM_RANDOM), _proof(key, challenge)):
+def _serve(connection: Connection, key: bytes, answer: Answer) -> None:
+    with connection, suppress(OSError, EOFError, ValueError):  # peer disconnected or failed authentication
+        connection.send_bytes(challenge := os.urandom(_NUM_RANDOM))
+        if not hmac.compare_digest(connection.recv_bytes(_NUM_RANDOM), _proof(key, challenge)):
             return
-        connection.settimeout(None)
-        _speed_up(connection)
-        while True:
-            head, arrays = answer(_received_head(connection))
+        while connection.poll(None):
+            head, arrays = answer(orjson.loads(connection.recv_bytes(_MAX_HEAD_BYTES)))
             shapes = [None if array is None else array.shape for array in arrays]
-            _send_head(connection, {**head, "shapes": shapes})
+            connection.send_bytes(orjson.dumps({**head, "shapes": shapes}))
             for array in arrays:
                 if array is not None:
-                    connection.sendall(np.ascontiguousarray(array, np.float32).data.cast("B"))
+                    connection.send_bytes(np.ascontiguousarray(array, np.float32).data)
 
 
 class Channel:
@@ -83,72 +75,41 @@ class Channel:
     """
 
     def __init__(self, address: str, port: int, key: bytes, look_s: float) -> None:
-        self._socket = socket.create_connection((address, port), _GREET_S)
-        _speed_up(self._socket)
+        self._look_s = look_s
+        self._connection = _over(socket.create_connection((address, port), _GREET_S), look_s)
+        self.close = self._connection.close
         try:
-            self._socket.sendall(_proof(key, bytes(_received(self._socket, _NUM_RANDOM))))
-        except BaseException:
+            if not self._connection.poll(_GREET_S):
+                raise TimeoutError
+            self._connection.send_bytes(_proof(key, self._connection.recv_bytes(_NUM_RANDOM)))
+        except BaseException as error:
             self.close()
-            raise
-        self._socket.settimeout(look_s)
+            raise ConnectionError("the other end has not greeted") from error
 
     def ask(self, head: dict[str, Any], on_silence: Callable[[], None]) -> tuple[dict[str, Any], Arrays]:
         """The answer to a message. After any error the channel is of no use. Raises OSError."""
-        _send_head(self._socket, head)
-        told = _received_head(self._socket, on_silence)
-        arrays: Arrays = []
-        for shape in told["shapes"]:
-            array = None if shape is None else np.empty(shape, np.float32)
-            if array is not None:
-                _receive(self._socket, array.data.cast("B"), on_silence)
-            arrays.append(array)
-        return told, arrays
+        try:
+            self._connection.send_bytes(orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY))
+            while not self._connection.poll(self._look_s):
+                on_silence()
+            told = orjson.loads(self._connection.recv_bytes(_MAX_HEAD_BYTES))
+            return told, [None if shape is None else self._array(shape) for shape in told["shapes"]]
+        except EOFError as error:
+            raise ConnectionError("the other end has closed the connection") from error
 
-    def close(self) -> None:
-        self._socket.close()
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+    def _array(self, shape: list[int]) -> np.ndarray:
+        return np.frombuffer(self._connection.recv_bytes(), np.float32).reshape(shape)
 
 
-def _speed_up(connection: socket.socket) -> None:
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _over(found: socket.socket, within_s: float) -> Connection:
+    """A connection over a socket. A message that has begun, and does not go on within this time, is an OSError."""
+    found.settimeout(None)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    seconds = int(within_s)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        found.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, int(1e6 * (within_s - seconds))))
+    return Connection(found.detach())
 
 
 def _proof(key: bytes, challenge: bytes) -> bytes:
     return hmac.digest(key, challenge, "sha256")
-
-
-def _send_head(connection: socket.socket, head: dict[str, Any]) -> None:
-    body = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
-    connection.sendall(_LENGTH.pack(len(body)) + body)
-
-
-def _received_head(connection: socket.socket, on_silence: Callable[[], None] | None = None) -> dict[str, Any]:
-    [length] = _LENGTH.unpack(_received(connection, _LENGTH.size, on_silence))
-    if length > _MAX_HEAD_BYTES:
-        raise ValueError(f"a message of {length:,} bytes")
-    head: dict[str, Any] = orjson.loads(_received(connection, length, on_silence))
-    return head
-
-
-def _received(connection: socket.socket, length: int, on_silence: Callable[[], None] | None = None) -> bytearray:
-    found = bytearray(length)
-    _receive(connection, memoryview(found), on_silence)
-    return found
-
-
-def _receive(connection: socket.socket, into: memoryview, on_silence: Callable[[], None] | None) -> None:
-    """Fill `into`."""
-    while into:
-        try:
-            num = connection.recv_into(into)
-        except TimeoutError:
-            if on_silence is None:
-                raise
-            on_silence()
-            continue
-        if not num:
-            raise ClosedError("the other end has closed the connection")
-        into = into[num:]

@@ -25,6 +25,7 @@ from gac_app.models.factory import random_model
 from gac_app.models.hf import TokenizedModel
 from gac_app.models.llama_cpp.gguf_model import DescribedGguf
 from gac_app.models.random_model import RandomModel
+from gac_app.models.remote.model import without_weights
 from gac_app.models.sequence import ForwardRequest, KVSequence
 from gac_app.vocab.tokens import MemberVocabulary
 
@@ -209,13 +210,7 @@ def hosted(request: LoadRequest) -> HostedModel:
     member = request.member
     if member.is_random:
         return random_model(member, HostedRandom)
-    files = request.fetch()
-    if files.kind == "gguf":
-        model: HostedModel = HostedGguf(member.name, files.path, **member.model_options)
-    else:
-        from gac_app.models.hf.loading import described
-
-        model = HostedTransformers(member.name, *described(member, files.path), **member.model_options)
+    model = without_weights(request, HostedGguf, HostedTransformers)
     if member.end_tokens == "configured":
         model.vocabulary = model.vocabulary.as_configured
     return model

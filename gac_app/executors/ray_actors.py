@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from gac_app.errors import GacError, MemberError
-from gac_app.executors.channel import Arrays, Channel, ClosedError, listen
+from gac_app.executors.channel import Arrays, Channel, listen
 from gac_app.executors.hosted import Ask, Host, HostFacts, ModelHost
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
@@ -197,7 +197,7 @@ class RayHost(Host):
         except self._ray.exceptions.GetTimeoutError as error:
             raise self._lost(f"{self._address} does not answer; see whether it and the network are up") from error
         except self._ray.exceptions.RayError as error:
-            raise ClosedError("the actor has died") from error
+            raise ConnectionError("the actor has died") from error
 
     def _await(self, within_s: float) -> None:
         """Wait until the actor, which was given up or has died, is loaded again."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gac_app.executors.channel import Arrays, Channel, ClosedError, listen
+from gac_app.executors.channel import Arrays, Channel, listen
 from tests.fakes import WAIT_S
 
 HOME, KEY = "127.0.0.1", b"k" * 32
@@ -93,16 +93,16 @@ def test_silence_is_told_until_the_answer_comes() -> None:
     assert len(silences) >= 3
 
 
-def cut(said: bytes) -> int:
-    """The port of an end that greets, says something, and is gone."""
+def cut(said: bytes, *, is_gone: bool) -> int:
+    """The port of an end that greets, says something, and is gone or silent."""
     server = socket.create_server((HOME, 0))
 
     def serve() -> None:
         connection, _ = server.accept()
         with server, connection:
-            connection.sendall(b"0" * 32)
-            connection.sendall(said)
-            connection.shutdown(socket.SHUT_WR)
+            connection.sendall(framed(b"0" * 32) + said)
+            if is_gone:
+                connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):
                 pass
 
@@ -111,10 +111,19 @@ def cut(said: bytes) -> int:
     return port
 
 
-HALF = b'{"shapes":[[1,9]]}'
+def framed(message: bytes) -> bytes:
+    return len(message).to_bytes(4, "big") + message
 
 
-@pytest.mark.parametrize("said", [b"", b"\0", b"\0\0\0\x09{", len(HALF).to_bytes(4, "big") + HALF + b"0" * 20])
-def test_an_end_that_is_gone_is_told(said: bytes) -> None:
-    with closing(Channel(HOME, cut(said), KEY, WAIT_S)) as channel, pytest.raises(ClosedError):
+HALF = framed(b'{"shapes":[[1,9]]}') + framed(b"0" * 36)[:-16]
+
+
+@pytest.mark.parametrize(("said", "is_gone"), [(b"", True), (HALF, True), (HALF, False)])
+def test_an_end_that_is_gone_is_told(said: bytes, is_gone: bool) -> None:
+    """One that is silent amid a message too."""
+    port = cut(said, is_gone=is_gone)
+    with (
+        closing(Channel(HOME, port, KEY, WAIT_S if is_gone else 0.05)) as channel,
+        pytest.raises(OSError, match=r"closed|end of file|unavailable"),
+    ):
         channel.ask({}, fail)

@@ -65,6 +65,24 @@ class Engine(ABC):
     def next_tokens(self, ids: list[int], num: int, wait_s: float = ANSWER_S) -> TopLogprobs:
         """The `num` likeliest tokens after `ids`, or fewer. Raises ServerError, after `wait_s` at the latest."""
 
+    def _checked(self, told: list[tuple[int, float]], num: int) -> TopLogprobs:
+        """The `num` likeliest of some ids with their log-probabilities. Raises ValueError, ServerError."""
+        if not told:
+            raise ValueError("no tokens")
+        if any(math.isnan(logprob) or logprob > 1e-3 for _, logprob in told):
+            raise ValueError(f"no logarithms of probabilities: {told[:3]}")
+        told = sorted(told, key=lambda pair: -pair[1])[:num]  # some add the token that they took
+        ids, logprobs = [own for own, _ in told], [logprob for _, logprob in told]
+        if len(set(ids)) < len(ids) or math.fsum(map(math.exp, logprobs)) > 1.01:
+            raise ValueError(f"no distribution: {told[:3]}")
+        if outside := [own for own in ids if not 0 <= own < len(self._vocabulary)]:
+            size = len(self._vocabulary)
+            raise ServerError(
+                f"{self.url} told of the id {outside[0]:,}, and the member's files have {size:,} tokens: "
+                "`source` should name the files of the model there"
+            )
+        return TopLogprobs(ids, logprobs, logprobs[-1])
+
     def step(self, slot: int, ids: list[int], num: int, wait_s: float) -> TopLogprobs:
         """As `next_tokens`, for the sequence in a slot, whose next `ids` mostly go on from these."""
         return self.next_tokens(ids, num, wait_s)
@@ -99,16 +117,3 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of it."""
-
-
-def checked(told: list[tuple[int, float]], num: int) -> TopLogprobs:
-    """The `num` likeliest of some ids with their log-probabilities. Raises ValueError."""
-    if not told:
-        raise ValueError("no tokens")
-    if any(math.isnan(logprob) or logprob > 1e-3 for _, logprob in told):
-        raise ValueError(f"no logarithms of probabilities: {told[:3]}")
-    told = sorted(told, key=lambda pair: -pair[1])[:num]  # some add the token that they took
-    ids, logprobs = [own for own, _ in told], [logprob for _, logprob in told]
-    if len(set(ids)) < len(ids) or math.fsum(map(math.exp, logprobs)) > 1.01:
-        raise ValueError(f"no distribution: {told[:3]}")
-    return TopLogprobs(ids, logprobs, logprobs[-1])

@@ -63,7 +63,7 @@ class RemoteModel(Model):
             if not sequence.ids:
                 self._check_identity(sequence)
             steps = [partial(self._server.step, sequence.slot, ids, self._num_asked) for ids in _contexts(request)]
-            told = [self._known(self._patiently(sequence, step)) for step in steps]
+            told = [self._patiently(sequence, step) for step in steps]
         sequence.ids = request.ids
         return told
 
@@ -77,7 +77,7 @@ class RemoteModel(Model):
         with self._failures_named():
             try:
                 if num <= self._most_told:
-                    return self._asked(sequence, ids, num)
+                    return self._patiently(sequence, partial(self._server.next_tokens, ids, num))
             except RefusedError:
                 if num <= self._num_asked:
                     raise
@@ -132,37 +132,17 @@ class RemoteModel(Model):
             raise ServerError(f"{what}: load that model there, or start this program again")
 
     def _logits_V(self, sequence: KVSequence, ids: list[int]) -> torch.Tensor:
-        with self._failures_named():
-            top = self._top_of(sequence, ids)
-        unknown, num_others = _unknown(top), len(self.vocabulary) - len(top.ids)
+        num, size = self._num_asked, len(self.vocabulary)
+        more = top = self.ask(sequence, ids, num)
+        while more.ids and _unknown(top) > MOST_UNKNOWN and len(top.ids) >= num < size:
+            num = min(_TIMES_MORE * num, size)
+            more = self.ask(sequence, ids, num)
+            top = more if more.ids else top
+        unknown, num_others = _unknown(top), size - len(top.ids)
         rest = math.log(unknown / num_others) if unknown > 0 and num_others else _NOTHING
-        logits_V = torch.full((len(self.vocabulary),), rest)
+        logits_V = torch.full((size,), rest)
         logits_V[top.ids] = torch.tensor(top.logprobs)
         return logits_V
-
-    def _top_of(self, sequence: KVSequence, ids: list[int]) -> TopLogprobs:
-        num, size = self._num_asked, len(self.vocabulary)
-        top = self._asked(sequence, ids, num)
-        while _unknown(top) > MOST_UNKNOWN and len(top.ids) >= num < size:
-            num = min(_TIMES_MORE * num, size)
-            try:
-                top = self._asked(sequence, ids, num)
-            except RefusedError:  # its limit
-                break
-        return top
-
-    def _asked(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
-        return self._known(self._patiently(sequence, partial(self._server.next_tokens, ids, num)))
-
-    def _known(self, top: TopLogprobs) -> TopLogprobs:
-        """Raises ServerError if the member has no such tokens."""
-        if outside := [own for own in top.ids if not 0 <= own < len(self.vocabulary)]:
-            size = len(self.vocabulary)
-            raise ServerError(
-                f"{self._server.url} told of the id {outside[0]:,}, and the member's files have {size:,} tokens: "
-                "`source` should name the files of the model there"
-            )
-        return top
 
     def truncate(self, slot: int, length: int) -> None:
         """Nothing is kept here. What an engine keeps beyond `length` ids, it drops when it is asked."""
@@ -181,7 +161,7 @@ class RemoteModel(Model):
         """Ask one thing. Why that fails; empty = it does not."""
         try:
             self._server.revive()
-            self._known(self._server.next_tokens([0], self._num_asked))
+            self._server.next_tokens([0], self._num_asked)
         except ServerError as error:
             return str(error)
         return ""
@@ -194,7 +174,7 @@ class RemoteModel(Model):
         self._most_told, self._identity = len(self.vocabulary), engine.identity()
         self.context_length = min(self.context_length, engine.context_length())
         self.device = torch.device("cpu")  # the model has no weights, and is on none
-        self._known(engine.next_tokens(self.encode_raw(PROBE), self._num_asked))
+        engine.next_tokens(self.encode_raw(PROBE), self._num_asked)
 
 
 class RemoteGguf(RemoteModel, DescribedGguf):
@@ -211,25 +191,31 @@ def load_remote(request: LoadRequest, config: ServerConfig) -> RemoteModel:
     Raises:
         ModelLoadError: the server cannot be reached or has another model, or the files cannot be used.
     """
-    member, server = request.member, connect(config)
-    model: RemoteModel
+    server = connect(config)
     try:
-        files = request.fetch()
-        if files.kind == "gguf":
-            model = RemoteGguf(member.name, files.path, **member.model_options)
-        else:
-            from gac_app.models.hf.loading import described
-
-            model = RemoteTransformers(member.name, *described(member, files.path), **member.model_options)
+        model: RemoteModel = without_weights(request, RemoteGguf, RemoteTransformers)
         _use_once_there(model, server, request, config.top_logprobs)
         model.engine = f"{config.api} {server.url}"
-    except ServerError as error:
+    except BaseException as error:
         server.close()
-        raise ModelLoadError(f"{member.name}: {error}") from error
-    except BaseException:
-        server.close()
+        if isinstance(error, ServerError):
+            raise ModelLoadError(f"{request.member.name}: {error}") from error
         raise
     return model
+
+
+def without_weights(request: LoadRequest, of_gguf: Callable[..., T], of_transformers: Callable[..., T]) -> T:
+    """A member's model that is computed elsewhere: tokeniser and chat layout of its files. Raises ModelLoadError.
+
+    Args:
+        of_gguf, of_transformers: subclasses of `DescribedGguf` and `TokenizedModel`.
+    """
+    member, files = request.member, request.fetch()
+    if files.kind == "gguf":
+        return of_gguf(member.name, files.path, **member.model_options)
+    from gac_app.models.hf.loading import described
+
+    return of_transformers(member.name, *described(member, files.path), **member.model_options)
 
 
 def _use_once_there(model: RemoteModel, server: Engine, request: LoadRequest, num_asked: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gac_app.errors import ModelLoadError
 from gac_app.member_config import ServerConfig
-from gac_app.models.remote.engine import ANSWER_S, RefusedError, ServerError, TopLogprobs, checked
+from gac_app.models.remote.engine import ANSWER_S, RefusedError, ServerError, TopLogprobs
 from gac_app.models.remote.transport import Server
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class LlamaServer(Server):
     def next_tokens(self, ids: list[int], num: int, wait_s: float = ANSWER_S) -> TopLogprobs:
         def take(answer: Any) -> TopLogprobs:
             top = answer[_FIELD][0]["top_logprobs"]
-            return checked([(int(token["id"]), float(token["logprob"])) for token in top], num)
+            return self._checked([(int(token["id"]), float(token["logprob"])) for token in top], num)
 
         # It tells nothing where the token that it takes itself is an end token or a part of a character. So it takes a
         # letter; what it tells comes before that bias.
@@ -84,7 +84,7 @@ class VllmServer(Server):
         for _ in range(_TRIES):
             told = self._completed(ids, num, _by_id, wait_s, return_tokens_as_token_ids=True)
             if len(told) >= num:
-                return checked(list(told.items()), num)
+                return self._checked(list(told.items()), num)
         raise ServerError(f"{self.url} told of {len(told):,} tokens and was asked for {num:,}")
 
     def _completed(
@@ -115,7 +115,7 @@ class SglangServer(VllmServer):
     def next_tokens(self, ids: list[int], num: int, wait_s: float = ANSWER_S) -> TopLogprobs:
         def take(answer: Any) -> TopLogprobs:
             top = answer["meta_info"]["output_top_logprobs"][0]
-            return checked([(int(own), float(logprob)) for logprob, own, *_ in top], num)
+            return self._checked([(int(own), float(logprob)) for logprob, own, *_ in top], num)
 
         return self._generated(ids, take, wait_s, top_logprobs_num=num)
 
@@ -144,7 +144,7 @@ class OpenAiServer(VllmServer):
     def next_tokens(self, ids: list[int], num: int, wait_s: float = ANSWER_S) -> TopLogprobs:
         def take(texts: dict[str, float]) -> TopLogprobs:
             known = [(own, float(x)) for text, x in texts.items() if (own := self._id_of(text)) is not None]
-            told = checked(known, num)
+            told = self._checked(known, num)
             # A text that is no token's, or several tokens', hides how likely a token is.
             return told if len(known) >= num else told._replace(most=0.0)
 
