@@ -43,7 +43,7 @@ _SAID = (
 )
 
 
-class Ask(NamedTuple):
+class SlotRead(NamedTuple):
     """A read of one sequence.
 
     Attributes:
@@ -83,11 +83,11 @@ class Host(ABC):
         """The model's facts, once it is loaded."""
 
     @abstractmethod
-    def step(self, asks: list[Ask]) -> list[np.ndarray | None]:
+    def step(self, reads: list[SlotRead]) -> list[np.ndarray | None]:
         """Compute some sequences in one forward pass.
 
         Returns:
-            per ask, float32 logits of shape [num_logits, V]; None = the ids before are others, and nothing was done.
+            per read, float32 logits of shape [num_logits, V]; None = the ids before are others, and nothing was done.
         """
 
     @abstractmethod
@@ -114,9 +114,9 @@ class ModelHost(Host):
         said = {name: getattr(self._model, name) for name in _SAID}
         return HostFacts(said, _digest(self._model.vocabulary))
 
-    def step(self, asks: list[Ask]) -> list[np.ndarray | None]:
+    def step(self, reads: list[SlotRead]) -> list[np.ndarray | None]:
         with failures_named(self._model):
-            requests = [self._request(ask) for ask in asks]
+            requests = [self._request(read) for read in reads]
             known = [request for request in requests if request]
             for request in known:
                 self._catch_up(request)
@@ -136,18 +136,18 @@ class ModelHost(Host):
     def close(self) -> None:
         self._model.close()
 
-    def _request(self, ask: Ask) -> ForwardRequest | None:
-        """What an ask comes to; None if the sequence has other ids before it."""
-        sequence = self._held.get(ask.slot)
+    def _request(self, read: SlotRead) -> ForwardRequest | None:
+        """What a read comes to; None if the sequence has other ids before it."""
+        sequence = self._held.get(read.slot)
         if sequence is None:
-            if ask.start:
+            if read.start:
                 return None
-            sequence = self._held[ask.slot] = self._model.new_sequence()
-        before = sequence.ids[: ask.start]
-        if len(before) < ask.start or _checksum(before) != ask.checksum:
+            sequence = self._held[read.slot] = self._model.new_sequence()
+        before = sequence.ids[: read.start]
+        if len(before) < read.start or _checksum(before) != read.checksum:
             return None
-        sequence.fixed_chunk_prompt_len = ask.fixed_chunk_prompt_len
-        return ForwardRequest(sequence, (*before, *ask.ids), ask.num_logits)
+        sequence.fixed_chunk_prompt_len = read.fixed_chunk_prompt_len
+        return ForwardRequest(sequence, (*before, *read.ids), read.num_logits)
 
     def _catch_up(self, request: ForwardRequest) -> None:
         """Read a long sequence in the chunks in which it was read before."""
@@ -175,9 +175,11 @@ class HostedModel(Model):
         self.device = torch.device("cpu")
 
     def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-        found = self._host.step([_ask(request, request.start) for request in requests])
+        found = self._host.step([_slot_read(request, request.start) for request in requests])
         if behind := [index for index, logits_NV in enumerate(found) if logits_NV is None]:
-            for index, logits_NV in zip(behind, self._host.step([_ask(requests[i], 0) for i in behind]), strict=True):
+            for index, logits_NV in zip(
+                behind, self._host.step([_slot_read(requests[i], 0) for i in behind]), strict=True
+            ):
                 found[index] = logits_NV
         return [torch.tensor(logits_NV) for logits_NV in found if logits_NV is not None]
 
@@ -216,10 +218,12 @@ def hosted(request: LoadRequest) -> HostedModel:
     return model
 
 
-def _ask(request: ForwardRequest, start: int) -> Ask:
+def _slot_read(request: ForwardRequest, start: int) -> SlotRead:
     ids, sequence = request.ids, request.sequence
     before = _checksum(ids[:start])
-    return Ask(sequence.slot, start, before, list(ids[start:]), request.num_logits, sequence.fixed_chunk_prompt_len)
+    return SlotRead(
+        sequence.slot, start, before, list(ids[start:]), request.num_logits, sequence.fixed_chunk_prompt_len
+    )
 
 
 def _checksum(ids: tuple[int, ...]) -> int:

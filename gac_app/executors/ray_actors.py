@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.channel import Arrays, Channel, listen
-from gac_app.executors.hosted import Ask, Host, HostFacts, ModelHost
+from gac_app.executors.hosted import Host, HostFacts, ModelHost, SlotRead
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
@@ -79,7 +79,7 @@ class MemberActor:
 
         def carry_out(host: ModelHost) -> Arrays:
             if what == "step":
-                return host.step([Ask(*ask) for ask in arguments])
+                return host.step([SlotRead(*read) for read in arguments])
             (host.copy if what == "copy" else host.free)(*arguments)
             return []
 
@@ -134,14 +134,14 @@ class RayHost(Host):
     def facts(self) -> HostFacts:
         """Waits as long as loading takes."""
         try:
-            return self._met(self._checked(self._ray.get(self._actor.facts.remote())))
+            return self._met(self._ray.get(self._actor.facts.remote()))
         except self._ray.exceptions.RayTaskError as error:
             raise MemberError(self._name, "exception", f"{first_line(error.cause)} (in its actor)") from error
         except self._ray.exceptions.RayError as error:
             raise self._lost(f"its actor died while it loaded: {first_line(error)}; see Ray's logs") from error
 
-    def step(self, asks: list[Ask]) -> Arrays:
-        return self._asked("step", *map(tuple, asks))
+    def step(self, reads: list[SlotRead]) -> Arrays:
+        return self._asked("step", *map(tuple, reads))
 
     def copy(self, slot: int, other: int) -> None:
         self._asked("copy", slot, other)
@@ -204,7 +204,7 @@ class RayHost(Host):
         deadline, ref = time.monotonic() + within_s, self._actor.facts.remote()
         while time.monotonic() < deadline:
             try:
-                self._met(self._checked(self._ray.get(ref, timeout=_RETRY_S)))
+                self._met(self._ray.get(ref, timeout=_RETRY_S))
                 self._why_down = ""
                 return
             except self._ray.exceptions.GetTimeoutError:
@@ -217,12 +217,9 @@ class RayHost(Host):
                 raise self._lost(why)
         raise self._lost(self._why_down or f"its actor on {self._address} died and did not come back; see Ray's logs")
 
-    def _checked(self, result: Any) -> Any:
-        if isinstance(result, _Refusal):
-            raise MemberError(self._name, *result)
-        return result
-
-    def _met(self, told: Met) -> HostFacts:
+    def _met(self, told: Met | _Refusal) -> HostFacts:
+        if isinstance(told, _Refusal):
+            raise MemberError(self._name, *told)
         facts, node_id, self._where = told
         self._hang_up()
         try:

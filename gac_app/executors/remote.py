@@ -36,7 +36,7 @@ class RemoteMember(InlineMember):
         self._remote = model
         self._pool = ThreadPoolExecutor(model.max_sequences, thread_name_prefix=f"ask-{model.name}")
         self._tasks: dict[int, deque[Callable[[], None]]] = {}  # of each sequence that a thread serves, by its slot
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a session that is collected frees its sequences, within `read` too
         self._closed = threading.Event()
 
     @property
@@ -111,7 +111,7 @@ class RemoteMember(InlineMember):
             if request.with_logs:
                 return super().read(request).result()
             started, num_read, ids = time.monotonic(), self.model.take(request), list(request.ids)
-            told = self._remote.tell(request)
+            told = self._remote.read_partial(request)
             ends = range(len(ids) - len(told) + 1, len(ids) + 1)
             seconds = time.monotonic() - started
             distributions = [
@@ -176,7 +176,7 @@ class _Step:
     seconds: float
 
     def more(self, num: int) -> Told:
-        return self.member.ask_again(self, lambda model: model.ask(self.sequence, self.ids, num))
+        return self.member.ask_again(self, lambda model: model.fetch_more(self.sequence, self.ids, num))
 
     def about(self, wanted: list[int], known: tuple[int, float]) -> list[float] | None:
-        return self.member.ask_again(self, lambda model: model.tell_of(self.sequence, self.ids, wanted, known))
+        return self.member.ask_again(self, lambda model: model.fetch_logprobs(self.sequence, self.ids, wanted, known))

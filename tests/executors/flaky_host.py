@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 
 from gac_app.errors import MemberError
-from gac_app.executors.hosted import Ask, Host, HostFacts, ModelHost
+from gac_app.executors.hosted import Host, HostFacts, ModelHost, SlotRead
 from gac_app.models.base import Model
 
 
@@ -24,21 +24,21 @@ class FlakyHost(Host):
         self._make, self._share = make, share
         self._random = random.Random(seed)
         self._host = ModelHost(make())
-        self._sent: list[list[Ask]] = []
+        self._sent: list[list[SlotRead]] = []
 
     def facts(self) -> HostFacts:
         return self._host.facts()
 
-    def step(self, asks: list[Ask]) -> list[np.ndarray | None]:
+    def step(self, reads: list[SlotRead]) -> list[np.ndarray | None]:
         if self._is_hit():
             self._host = ModelHost(self._make())
         if self._is_hit():  # its result is lost, and it is sent again
-            self._host.step(asks)
+            self._host.step(reads)
         if self._sent and self._is_hit():
             with suppress(MemberError):
                 self._host.step(self._random.choice(self._sent))
-        self._sent.append(asks)
-        return self._host.step(asks)
+        self._sent.append(reads)
+        return self._host.step(reads)
 
     def copy(self, slot: int, other: int) -> None:
         if not self._is_hit():

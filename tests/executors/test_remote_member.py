@@ -24,6 +24,7 @@ from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.engine import TopLogprobs
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of, probs_of
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of, probs_of
 
 TEXT = "the token of a model"
@@ -42,7 +43,7 @@ class FarModel(FakeModel, RemoteModel):
         super().__post_init__()
         self._meeting = threading.Barrier(self.num_meeting)
 
-    def tell(self, request: ForwardRequest) -> list[TopLogprobs]:
+    def read_partial(self, request: ForwardRequest) -> list[TopLogprobs]:
         self._meeting.wait(WAIT_S)
         [logits_NV] = self.read([request])
         logprobs_NV = torch.log_softmax(logits_NV, 1)
@@ -50,7 +51,7 @@ class FarModel(FakeModel, RemoteModel):
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [TopLogprobs(ids, logprobs, logprobs[-1]) for ids, logprobs in pairs]
 
-    def ask(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
+    def fetch_more(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
         self.is_hanging.set()
         self.released.wait(WAIT_S)
         raise MemberError(self.name, "exception", "planned")
@@ -116,6 +117,20 @@ def test_a_sequence_is_freed_after_its_reads(model: FarModel, member: RemoteMemb
     model.released.set()
     _until(lambda: model.num_held == 0)
     member.free(member.open([1], LOCAL))
+    assert model.num_held == 0
+
+
+def test_garbage_is_freed_within_a_call(model: FarModel, member: RemoteMember) -> None:
+    """A session may be collected wherever memory is taken, in the thread that holds the lock too."""
+    sequence = member.open([1], LOCAL)
+
+    def free() -> None:
+        with member._lock:
+            member.free(sequence)
+
+    thread = threading.Thread(target=free, daemon=True)
+    thread.start()
+    thread.join(SOON_S)
     assert model.num_held == 0
 
 

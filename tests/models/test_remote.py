@@ -190,7 +190,7 @@ def test_a_step_waits_for_a_busy_server_while_it_can(
     with closing(load(member_of(directory, url))) as model:
         fake.busy = [(503, after)]
         with pytest.raises(MemberError, match="/completion answered 503"):
-            model.ask(step, [1], 2)
+            model.fetch_more(step, [1], 2)
 
 
 @pytest.mark.parametrize("absent", [{"busy": [(503, "")] * 3}, {"broken": lambda _: None}])
@@ -267,11 +267,11 @@ def test_a_limit_is_asked_once(directory: Path, url: str, fake: FakeInference) -
     with closing(load(member_of(directory, url))) as model:
         fake.asked.clear()
         ids = model.encode_raw(TEXT)
-        assert [len(model.ask(STEP, ids, num).ids) for num in (64, 100, 64, 100)] == [64, 0, 64, 0]
+        assert [len(model.fetch_more(STEP, ids, num).ids) for num in (64, 100, 64, 100)] == [64, 0, 64, 0]
         assert fake.asked == [64, 64]
         fake.most = 2
         with pytest.raises(MemberError, match="/completion answered 400"):
-            model.ask(STEP, ids, 64)
+            model.fetch_more(STEP, ids, 64)
 
 
 @pytest.mark.parametrize("api", [*APIS, "openai"])
@@ -281,10 +281,10 @@ def test_single_tokens_are_told(api: str, directory: Path, url: str, fake: FakeI
         [letter] = model.encode_raw("a")
         wanted = [2, 5, 6, 7, letter, 200, 201]  # an end token, and parts of characters
         first = int(logprobs.argmax())
-        told = model.tell_of(STEP, [1, 2], wanted, (first, float(logprobs[first])))
+        told = model.fetch_logprobs(STEP, [1, 2], wanted, (first, float(logprobs[first])))
         assert told is None if api in ("vllm", "openai") else told == pytest.approx(logprobs[wanted].tolist(), abs=1e-4)
         if told:
-            alone = [model.tell_of(STEP, [1, 2], [own], (2, float(logprobs[2]))) for own in (200, 201)]
+            alone = [model.fetch_logprobs(STEP, [1, 2], [own], (2, float(logprobs[2]))) for own in (200, 201)]
             assert alone == [pytest.approx([float(logprobs[own])], abs=1e-4) for own in (200, 201)]
 
 
@@ -294,7 +294,7 @@ def test_single_tokens_have_probabilities(prob: object, directory: Path, url: st
         told = [{"id": 5, "prob": 0.5}, {"id": 6, "prob": prob}]
         fake.broken = lambda _: {"completion_probabilities": [{"top_probs": told}]}
         with pytest.raises(MemberError, match=r"told of no logarithms of probabilities: \[(69|nan)"):
-            model.tell_of(STEP, [1, 2], [6], (5, -0.5))
+            model.fetch_logprobs(STEP, [1, 2], [6], (5, -0.5))
 
 
 def test_llama_server_tells_of_half_its_tokens(
@@ -305,49 +305,51 @@ def test_llama_server_tells_of_half_its_tokens(
     half = range(len(logprobs) // 2)
     known = int(logprobs.argmax()), float(logprobs.max())
     with closing(load(member_of(directory, url))) as model:
-        assert model.tell_of(STEP, [1, 2], [*half], known) == pytest.approx(logprobs[: len(half)].tolist(), abs=1e-4)
-        assert model.tell_of(STEP, [1, 2], [*half, len(half)], known) is None
+        assert model.fetch_logprobs(STEP, [1, 2], [*half], known) == pytest.approx(
+            logprobs[: len(half)].tolist(), abs=1e-4
+        )
+        assert model.fetch_logprobs(STEP, [1, 2], [*half, len(half)], known) is None
 
 
 @pytest.mark.parametrize("api", ["llama-server", "sglang"])
 def test_old_versions_tell_of_no_single_tokens(api: str, directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url, api))) as model:
         fake.is_old = True
-        assert [model.tell_of(STEP, [1, 2], [5, 6], (7, -0.5)) for _ in range(2)] == [None, None]
+        assert [model.fetch_logprobs(STEP, [1, 2], [5, 6], (7, -0.5)) for _ in range(2)] == [None, None]
         assert fake.num_old == 1, "it is asked once"
 
 
 def test_an_answer_spoilt_by_its_batch_is_asked_again(directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url, "vllm"))) as model:
-        right = model.ask(STEP, [1, 2], 64)
+        right = model.fetch_more(STEP, [1, 2], 64)
         fake.num_spoilt = 2
-        assert model.ask(STEP, [1, 2], 64) == right
+        assert model.fetch_more(STEP, [1, 2], 64) == right
         fake.num_spoilt = 100
         with pytest.raises(MemberError, match=f"far: {url} told of 2 tokens and was asked for 64"):
-            model.ask(STEP, [1, 2], 64)
+            model.fetch_more(STEP, [1, 2], 64)
 
 
 def test_fewer_than_asked_are_all_that_it_tells(directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url))) as model:
         fake.broken = lambda answer: {"completion_probabilities": [{"top_logprobs": [{"id": 5, "logprob": -1}]}]}
-        assert model.ask(STEP, [1], 64) == ([5], [-1.0], -1.0)
+        assert model.fetch_more(STEP, [1], 64) == ([5], [-1.0], -1.0)
 
 
 def test_a_model_that_was_changed_is_named(directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url))) as model:
         sequence = model.new_sequence()
-        assert len(model.tell(after(sequence, [1, 2]))[0].ids) == 64
+        assert len(model.read_partial(after(sequence, [1, 2]))[0].ids) == 64
         fake.name = "another"
-        model.tell(after(sequence, [3]))  # it is looked at once an answer
+        model.read_partial(after(sequence, [3]))  # it is looked at once an answer
         other = model.new_sequence()
         with pytest.raises(MemberError, match=f"far: {url} has another model .*another, not tiny.*: load that model"):
-            model.tell(after(other, [1]))
+            model.read_partial(after(other, [1]))
 
 
 def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel) -> None:
     with closing(load(member_of(directory, url, "openai", top_logprobs=100_000))) as model:
         sequence = model.new_sequence()
-        [told] = model.tell(after(sequence, model.encode_raw(TEXT)))
+        [told] = model.read_partial(after(sequence, model.encode_raw(TEXT)))
     exact = probs_after(llama, TEXT)[0].log()
     for own, logprob in zip(told.ids, told.logprobs, strict=True):
         token = llama.vocabulary.token_bytes[own]

@@ -55,7 +55,7 @@ def load(source: Path, **options: object) -> RemoteModel:
 
 def told(model: RemoteModel, sequence: KVSequence, ids: list[int], num_logits: int = 1) -> list[int]:
     """The likeliest token after each of the last ids, of which these are new."""
-    return [top.ids[0] for top in model.tell(after(sequence, ids, num_logits))]
+    return [top.ids[0] for top in model.read_partial(after(sequence, ids, num_logits))]
 
 
 def expected(llama: TransformersModel, ids: Sequence[int], num_logits: int = 1) -> list[int]:
@@ -68,7 +68,7 @@ def expected(llama: TransformersModel, ids: Sequence[int], num_logits: int = 1) 
 def test_all_tokens_give_the_model_itself(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     assert model.engine == "vLLM fake cpu"
     assert model.context_length == 511, "vLLM wants room for a token of its own"
-    top = model.ask(KVSequence(0), IDS, len(model.vocabulary))
+    top = model.fetch_more(KVSequence(0), IDS, len(model.vocabulary))
     sequence = llama.new_sequence()
     [logits_NV] = llama.read([after(sequence, IDS)])
     llama.free(sequence)
@@ -90,7 +90,9 @@ def test_a_rewind_opens_it_anew(model: RemoteModel, llama: TransformersModel, fa
     sequence, other = model.new_sequence(), model.new_sequence()
     for one in (sequence, other):
         told(model, one, IDS)
-    assert [model.tell(ForwardRequest(sequence, (*IDS[:2], 30, 31)))[0].ids[0]] == expected(llama, [5, 6, 30, 31])
+    assert [model.read_partial(ForwardRequest(sequence, (*IDS[:2], 30, 31)))[0].ids[0]] == expected(
+        llama, [5, 6, 30, 31]
+    )
     assert [*fake.chunks.values()] == [[4], [4], [4]]
     assert fake.num_open == 2
     model.free(sequence)

@@ -1,8 +1,8 @@
 """Models whose forward passes a server computes. Their vocabulary comes from the model's own files.
 
 A server tells the likeliest tokens. The probability of all others is known, but not how it is divided. A decoder asks
-for as many as its choice needs (`tell`, `ask`). Whoever wants logits gets equal shares for the others: more tokens are
-asked for until these have at most `MOST_UNKNOWN`, or the server tells no more.
+for as many as its choice needs (`read_partial`, `fetch_more`, `fetch_logprobs`). Whoever wants logits gets equal shares
+for the others: more tokens are asked for until these have at most `MOST_UNKNOWN`, or the server tells no more.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RemoteModel(Model):
     def _logits_NV(self, request: ForwardRequest) -> torch.Tensor:
         return torch.stack([self._logits_V(request.sequence, ids) for ids in _contexts(request)])
 
-    def tell(self, request: ForwardRequest) -> list[TopLogprobs]:
+    def read_partial(self, request: ForwardRequest) -> list[TopLogprobs]:
         """In place of `Model.read`: the likeliest tokens after the last `num_logits` ids each. Raises MemberError."""
         self.check_length(request.ids)
         sequence = request.sequence
@@ -67,7 +67,7 @@ class RemoteModel(Model):
         sequence.ids = request.ids
         return told
 
-    def ask(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
+    def fetch_more(self, sequence: KVSequence, ids: list[int], num: int) -> TopLogprobs:
         """The `num` likeliest tokens after these ids of a sequence; fewer, or none, where the server tells no more.
 
         Raises:
@@ -84,10 +84,10 @@ class RemoteModel(Model):
                 self._most_told = num - 1
         return TopLogprobs([], [], 0.0)
 
-    def tell_of(
+    def fetch_logprobs(
         self, sequence: KVSequence, ids: list[int], wanted: list[int], known: tuple[int, float]
     ) -> list[float] | None:
-        """See `Server.logprobs_of`. Raises MemberError."""
+        """See `Engine.logprobs_of`. Raises MemberError."""
         with self._failures_named():
             try:
                 if len(wanted) <= self._most_wanted:
@@ -133,10 +133,10 @@ class RemoteModel(Model):
 
     def _logits_V(self, sequence: KVSequence, ids: list[int]) -> torch.Tensor:
         num, size = self._num_asked, len(self.vocabulary)
-        more = top = self.ask(sequence, ids, num)
+        more = top = self.fetch_more(sequence, ids, num)
         while more.ids and _unknown(top) > MOST_UNKNOWN and len(top.ids) >= num < size:
             num = min(_TIMES_MORE * num, size)
-            more = self.ask(sequence, ids, num)
+            more = self.fetch_more(sequence, ids, num)
             top = more if more.ids else top
         unknown, num_others = _unknown(top), size - len(top.ids)
         rest = math.log(unknown / num_others) if unknown > 0 and num_others else _NOTHING
