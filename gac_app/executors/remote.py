@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from gac_app.decoding.contexts import POLL_S, SessionStopped
@@ -23,19 +22,19 @@ from gac_app.models.remote.model import RemoteModel
 from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 PROBE_S = 5.0  # between two questions to a server that fails
 
 
 class RemoteMember(InlineMember):
-    """A member whose reads are questions to its server. Those of one sequence are asked in order."""
+    """A member whose reads are questions to its server. A thread for each slot asks those of one sequence in order."""
 
     def __init__(self, model: RemoteModel, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
         self._remote = model
-        self._pool = ThreadPoolExecutor(model.max_sequences, thread_name_prefix=f"ask-{model.name}")
-        self._tasks: dict[int, deque[Callable[[], None]]] = {}  # of each sequence that a thread serves, by its slot
+        self._threads = defaultdict[int, ThreadPoolExecutor](lambda: ThreadPoolExecutor(1, f"ask-{model.name}"))
         self._lock = threading.RLock()  # a session that is collected frees its sequences, within `read` too
         self._closed = threading.Event()
 
@@ -50,34 +49,26 @@ class RemoteMember(InlineMember):
 
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
         """See `Member`. The server knows no shares."""
-        future: Future[ReadResult] = Future()
-        with self._lock:
-            if not self._closed.is_set():
-                slot, task = request.sequence.slot, partial(self._answer, request, future)
-                if slot in self._tasks:
-                    self._tasks[slot].append(task)
-                else:
-                    self._tasks[slot] = deque([task])
-                    self._pool.submit(self._serve, slot)
-                return future
-        future.set_exception(self._why_closed)
-        return future
+        try:
+            return self._asking(request.sequence, self._asked, request)
+        except MemberError as error:
+            future: Future[ReadResult] = Future()
+            future.set_exception(error)
+            return future
 
     def fork(self, sequence: KVSequence) -> KVSequence:
         with self._lock:
             return super().fork(sequence)
 
     def free(self, sequence: KVSequence) -> None:
-        with self._lock:
-            if sequence.slot in self._tasks:
-                self._tasks[sequence.slot].append(partial(self._free, sequence))
-                return
-        self._free(sequence)
+        with suppress(MemberError, RuntimeError):  # closed, or the program ends
+            self._asking(sequence, self._free, sequence)
 
     def close(self) -> None:
         with self._lock:
             self._closed.set()
-            self._pool.shutdown(wait=False)
+            for thread in self._threads.values():
+                thread.shutdown(wait=False)
         super().close()
 
     def refuse(self, share: Share) -> None:
@@ -87,22 +78,12 @@ class RemoteMember(InlineMember):
     def _why_closed(self) -> MemberError:
         return MemberError(self.name, "exception", "has been closed")
 
-    def _serve(self, slot: int) -> None:
-        """Do what is left to do of a sequence, in order."""
-        while True:
-            with self._lock:
-                if not self._tasks[slot]:
-                    del self._tasks[slot]
-                    return
-                task = self._tasks[slot].popleft()
-            task()
-
-    def _answer(self, request: ForwardRequest, future: Future[ReadResult]) -> None:
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(self._asked(request))
-            except BaseException as error:  # the session's to handle
-                future.set_exception(error)
+    def _asking(self, sequence: KVSequence, ask: Callable[[A], T], about: A) -> Future[T]:
+        """A call in the thread of the sequence, after those before it. Raises MemberError after closing."""
+        with self._lock:
+            if self._closed.is_set():
+                raise self._why_closed
+            return self._threads[sequence.slot].submit(ask, about)
 
     def _asked(self, request: ForwardRequest) -> ReadResult:
         if self._closed.is_set():
@@ -122,9 +103,7 @@ class RemoteMember(InlineMember):
 
     def ask_again(self, step: _Step, ask: Callable[[RemoteModel], T]) -> T:
         """Another question of a step, which the session's thread waits for. Raises MemberError, SessionStopped."""
-        if self._closed.is_set():
-            raise self._why_closed
-        started, future = time.monotonic() - step.seconds, self._pool.submit(ask, self._remote)
+        started, future = time.monotonic() - step.seconds, self._asking(step.sequence, ask, self._remote)
         while not wait([future], POLL_S).done:
             if step.sequence.stopped.is_set():
                 raise SessionStopped
