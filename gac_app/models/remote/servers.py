@@ -81,11 +81,16 @@ class VllmServer(Server):
     def next_tokens(self, ids: list[int], num: int, wait_s: float = ANSWER_S) -> TopLogprobs:
         # A batch with another client's question about single tokens tells too little of all others (seen with 0.32).
         # So this class has no such question, and asks again.
+        def take(top: dict[str, float]) -> tuple[int, TopLogprobs | None]:
+            told = [(int(token.removeprefix("token_id:")), float(logprob)) for token, logprob in top.items()]
+            return len(told), self._checked(told, num) if len(told) >= num else None
+
+        num_told = 0
         for _ in range(_TRIES):
-            told = self._completed(ids, num, _by_id, wait_s, return_tokens_as_token_ids=True)
-            if len(told) >= num:
-                return self._checked(list(told.items()), num)
-        raise ServerError(f"{self.url} told of {len(told):,} tokens and was asked for {num:,}")
+            num_told, found = self._completed(ids, num, take, wait_s, return_tokens_as_token_ids=True)
+            if found:
+                return found
+        raise ServerError(f"{self.url} told of {num_told:,} tokens and was asked for {num:,}")
 
     def _completed(
         self, ids: list[int], num: int, take: Callable[[dict[str, float]], T], wait_s: float, **more: Any
@@ -187,11 +192,6 @@ def connect(config: ServerConfig) -> Server:
     if config.api_key_env and not os.environ.get(config.api_key_env):
         raise ModelLoadError(f"the environment variable {config.api_key_env} should hold the key of {config.url}")
     return _SERVERS[config.api](config)
-
-
-def _by_id(top: dict[str, float]) -> dict[int, float]:
-    """Of tokens that are told as `token_id:5`."""
-    return {int(token.removeprefix("token_id:")): float(logprob) for token, logprob in top.items()}
 
 
 def _single(logprobs: dict[int, float], wanted: list[int]) -> list[float]:
