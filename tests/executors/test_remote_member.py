@@ -23,6 +23,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.engine import TopLogprobs
 from gac_app.models.remote.model import RemoteModel
+from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of, probs_of
 
 TEXT = "the token of a model"
