@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 
 from gac_app.decoding.contexts.draft_positions import DraftPositions
 from gac_app.decoding.contexts.fed_text import FedText
-from gac_app.decoding.contexts.sequence_reads import IdsN, SampleFn, SequenceReads
+from gac_app.decoding.contexts.sequence_reads import IdsN, SequenceReads
 from gac_app.decoding.distribution import MemberStep, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
@@ -39,11 +39,9 @@ class MemberContext:
         text: what was fed; see `FedText`.
         draft: union tokens that may follow; see `DraftPositions`.
         num_wanted: how many places of the draft `ask` is to make known. A pass reads the whole draft.
-        max_draft: tokens that `read_along` may read beyond all that was fed.
     """
 
     num_wanted = 1
-    max_draft = 0
 
     def __init__(
         self,
@@ -209,16 +207,6 @@ class MemberContext:
     def is_alone(self) -> bool:
         """Whether no other answer uses the member, so that a longer pass delays nobody."""
         return self.member.is_free_for(self.reads.sequence)
-
-    def read_along(self) -> None:
-        """As `prefetch`, for a member that is not asked; it may draft up to `max_draft` tokens."""
-        if self.may_read_ahead:
-            self.prefetch()
-            self.extend_own_draft(self.max_draft)
-
-    def draft_by(self, new_sample: Callable[[], SampleFn]) -> None:
-        """Let the member draft other tokens than its argmax; see `SequenceReads.new_sample`."""
-        self.reads.new_sample = new_sample
 
     def extend_own_draft(self, num: int) -> None:
         """Let the member read its own likely tokens: at most `num` beyond what was fed."""

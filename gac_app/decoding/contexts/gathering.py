@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -51,22 +51,19 @@ class Wait:
 
 def gather(
     contexts: Iterable[MemberContext],
-    idle: Sequence[MemberContext] = (),
-    meanwhile: Callable[[Iterable[str]], None] = lambda answered: None,
+    meanwhile: Callable[[Collection[str]], None] = lambda answered: None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
     """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
-        idle: contexts of members that are not asked; they read along.
-        meanwhile: called with the names of the members that have answered while others are still waited for.
+        meanwhile: called while members are waited for, with the names of those that have answered; first with none.
 
     Raises:
         SessionStopped: soon after the answer is stopped.
     """
     asked = [(context, context.ask()) for context in contexts]
     waiting = Wait([context.reads.sequence for context, _ in asked])
-    for context in idle:
-        context.read_along()
+    meanwhile(())
     steps: dict[str, MemberStep] = {}
     errors: dict[str, MemberError] = {}
     by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -73,9 +73,10 @@ class Speculator:
         if when == "overlapped":
             self._proposers = [self._own, PromptLookup(contexts[0].prompt_tokens)]
             for context in contexts if not rules.settings.is_greedy else ():
-                context.draft_by(partial(_choice, rules.sampler))
+                context.reads.new_sample = partial(_choice, rules.sampler)
         elif when == "in turn":
             self._proposers = [KnownPlaces(self.alive, rules)]
+        self._idle: Sequence[MemberContext] = ()  # of members that this step has not asked
         self._answered: set[str] = set()  # those done with this step
         self._is_drafting = False  # in turn
         self._verified = Rate()  # steps that asked members other than the one that drafts
@@ -97,7 +98,7 @@ class Speculator:
         """The steps of these members, by name, and what failed.
 
         Args:
-            idle: of members that are not asked; they prefetch meanwhile.
+            idle: of members that are not asked; they read along.
 
         Raises:
             SessionStopped: soon after the answer is stopped.
@@ -106,9 +107,8 @@ class Speculator:
         if errors:
             failed = {error.member for error in errors}
             contexts = [context for context in contexts if context.name not in failed]
-        if contexts and self._own.context:
-            self._meanwhile(())
-        steps, more = self._ask(contexts, idle)
+        self._idle = idle
+        steps, more = self._ask(contexts)
         self._answered.update(steps)
         self._step.is_asked = True
         return steps, errors + more
@@ -126,7 +126,8 @@ class Speculator:
         """A token was decided, and fed to the contexts."""
         if self._when == "in turn":
             self._learn(token_id)
-        self._draft = self._draft[1:] if self.has_drafted(token_id) else []
+        if self._draft:
+            self._draft = self._draft[1:] if self.has_drafted(token_id) else []
         for proposer in self._proposers:
             proposer.note(token_id)
 
@@ -144,10 +145,10 @@ class Speculator:
         """Of the first proposer that has something. All are asked, so that they learn."""
         return next(filter(None, [proposer.propose(draft, most) for proposer in self._proposers]), [])
 
-    def _ask(self, contexts: Sequence[MemberContext], idle: Sequence[MemberContext] = ()) -> Gathered:
+    def _ask(self, contexts: Sequence[MemberContext]) -> Gathered:
         """Ask these members. A member that fails with a draft is asked again without it."""
         started = time.monotonic()
-        steps, errors = gather(contexts, idle, self._meanwhile)
+        steps, errors = gather(contexts, self._meanwhile)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
             self._draft = []
             for context in self.alive.values():
@@ -163,8 +164,6 @@ class Speculator:
 
     def _choose_own(self, first: Sequence[MemberContext], others: Sequence[MemberContext]) -> None:
         """Let the fastest member draft while it would wait, where that is of use."""
-        for context in self.alive.values():
-            context.max_draft = 0
         fastest, *slower = sorted(self.alive.values(), key=_pass_s)
         is_idle = fastest not in first
         self._own.is_for_others = is_idle or not others
@@ -173,17 +172,18 @@ class Speculator:
         is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
         if self._num_left and is_useful and is_faster and fastest.usage.num_forwards and fastest.may_read_ahead:
             self._own.context = fastest
-            fastest.max_draft = self._max_own if is_idle else 0
 
-    @property
-    def _max_own(self) -> int:
-        return min(_MAX_OWN, self._num_left)
-
-    def _meanwhile(self, answered: Iterable[str]) -> None:
-        """These members have answered; others are still waited for. The drafting one goes on once it is done."""
+    def _meanwhile(self, answered: Collection[str]) -> None:
+        """These members have answered; others are still waited for. The drafting one goes on once this step needs no
+        pass of it.
+        """
+        for context in () if answered else self._idle:
+            if context.may_read_ahead:
+                context.prefetch()
         self._answered.update(answered)
-        if self._own.context and self._own.context.name in self._answered:
-            self._own.context.extend_own_draft(self._max_own)
+        own = self._own.context
+        if own and (own.name in self._answered or own in self._idle):
+            own.extend_own_draft(min(_MAX_OWN, self._num_left))
 
     def _draft_overlapped(self) -> None:
         """Let the pass that is due read a draft, of those who have not drafted it."""
