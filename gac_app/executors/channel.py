@@ -82,7 +82,7 @@ class Channel:
             if not self._connection.poll(_GREET_S):
                 raise TimeoutError
             self._connection.send_bytes(_proof(key, self._connection.recv_bytes(_NUM_RANDOM)))
-        except BaseException as error:
+        except (OSError, EOFError) as error:
             self.close()
             raise ConnectionError("the other end has not greeted") from error
 

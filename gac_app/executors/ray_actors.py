@@ -66,12 +66,12 @@ class MemberActor:
         """Loads the model, and listens."""
         import ray
 
-        address = ray.util.get_node_ip_address()
-        facts = self._done(lambda host: host.facts())
-        if isinstance(facts, _Refusal):
-            return facts
-        self._where = self._where or (address, listen(address, self._key, self._answer))
-        return Met(facts, ray.get_runtime_context().get_node_id(), self._where)
+        def meet(host: ModelHost) -> Met:
+            address = ray.util.get_node_ip_address()
+            self._where = self._where or (address, listen(address, self._key, self._answer))
+            return Met(host.facts(), ray.get_runtime_context().get_node_id(), self._where)
+
+        return self._done(meet)
 
     def _answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
         """What a message comes to: its result, or why there is none."""
@@ -83,10 +83,7 @@ class MemberActor:
             (host.copy if what == "copy" else host.free)(*arguments)
             return []
 
-        try:
-            found = self._done(carry_out)
-        except Exception as error:  # the asking side names it
-            found = _Refusal("exception", f"{first_line(error)} (in its actor)")
+        found = self._done(carry_out)
         return ({"refusal": tuple(found)}, []) if isinstance(found, _Refusal) else ({"refusal": None}, found)
 
     def pulse(self) -> None:
@@ -102,6 +99,8 @@ class MemberActor:
         except GacError as error:
             message = getattr(error, "message", str(error).removeprefix(f"{self._member.name}: "))
             return _Refusal(getattr(error, "kind", "exception"), f"{message} (on {ray.util.get_node_ip_address()})")
+        except Exception as error:  # the asking side names it
+            return _Refusal("exception", f"{first_line(error)} (in its actor)")
 
     def _load(self) -> Model:
         load_plugins(self._plugins, Path())
@@ -135,8 +134,6 @@ class RayHost(Host):
         """Waits as long as loading takes."""
         try:
             return self._met(self._ray.get(self._actor.facts.remote()))
-        except self._ray.exceptions.RayTaskError as error:
-            raise MemberError(self._name, "exception", f"{first_line(error.cause)} (in its actor)") from error
         except self._ray.exceptions.RayError as error:
             raise self._lost(f"its actor died while it loaded: {first_line(error)}; see Ray's logs") from error
 
