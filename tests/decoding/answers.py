@@ -17,10 +17,14 @@ LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")  # whose characters members may c
 EVERY_STEP: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 24}
 
 
-def decoded(ensemble: Ensemble, branch: Branch | None = None, **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
+def decoded(
+    ensemble: Ensemble, branch: Branch | None = None, *, prompt: str = "ab é", alone: str | None = None, **how: Any
+) -> tuple[list[StepTrace], FinishedEvent]:
     settings = ensemble.config.settings_from({**EVERY_STEP, **how})
-    *events, finished = ensemble.session("ab é", settings, raw=True, branch=branch).events()
+    *events, finished = ensemble.session(prompt, settings, raw=True, alone=alone, branch=branch).events()
     assert isinstance(finished, FinishedEvent)
+    assert "".join(event.text for event in events if isinstance(event, TokenEvent)) == finished.text
+    assert len(events) == finished.num_tokens
     return [event.step for event in events if isinstance(event, TokenEvent)], finished
 
 

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
-import pytest
-
-from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.models.random_model import RandomModel
-from gac_app.vocab.mapping import VocabMapping
-from gac_app.vocab.union import UnionVocabulary
-
-MakeEnsemble = Callable[..., Ensemble]
+from tests.fakes import config_of, ensemble_of
 
 
-def make(*seeds: int, sharpness: float = 3.0, context_length: int = 4096, **settings: object) -> Ensemble:
+def make(*seeds: int, sharpness: float = 3.0, context_length: int = 4096, **settings: Any) -> Ensemble:
     """Members named m<seed>; the first is the gate."""
     models = [RandomModel(f"m{s}", s, sharpness=sharpness, context_length=context_length) for s in seeds]
-    union = UnionVocabulary.build(model.vocabulary for model in models)
-    config = Config.model_validate(
-        {"members": [{"name": m.name, "source": "random:0"} for m in models], "settings": settings}
-    )
-    return Ensemble([InlineMember(model, VocabMapping(model.vocabulary, union)) for model in models], config)
-
-
-@pytest.fixture
-def make_ensemble() -> MakeEnsemble:
-    return make
+    return ensemble_of(models, config_of([model.name for model in models], settings), InlineMember)

@@ -1,4 +1,4 @@
-"""Which tokens are contested, what is left exclusive, and where both alignments are one and the same."""
+"""Which tokens are contested, and what is left exclusive."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from hypothesis import strategies as st
 from gac_app.decoding.alignment.boundary_conflict import (
     _are_conflicts,
     boundary_conflicts,
-    ends_there,
-    goes_on,
+    extends_beyond,
     merge,
+    surely_ends,
 )
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
-from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.rules.combiner import weighted_mean
-from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
+from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
 from tests.examples import FEW
 
 SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
-EQUAL = {"one": 0.5, "other": 0.5}
 
 
 def member_step(
@@ -46,26 +44,6 @@ def contested_ranges(steps: dict[str, Any], weights: dict[str, float], union: Un
     found = boundary_conflicts({name: step.distribution for name, step in steps.items()}, weights, union) or []
     assert all(one.is_sure for one in found), "of whole distributions"
     return [one.ids for one in found]
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "tokens"),
-    [
-        ({b"   ": 0.9, b"x": 0.1}, {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}, [b"   "]),
-        ({b"\xe6": 0.8, b"x": 0.2}, {"日".encode(): 0.3, "本".encode(): 0.3, b"x": 0.4}, [b"\xe6"]),
-        ({b"   ": 0.9, b"x": 0.1}, {b"   ": 0.8, b"x": 0.2}, []),  # both end there
-        ({b"    ": 0.9, b"x": 0.1}, {b"    ": 0.8, b"x": 0.2}, []),  # both go on
-        ({b"   ": 0.9, b"x": 0.1}, {b"x": 0.999, b"    ": 0.001}, []),  # the other has no say in it
-        ({b"": 0.9, b"x": 0.1}, {b"x": 1.0}, []),  # nothing begins with END
-    ],
-    ids=["three spaces and four", "a byte and its character", "both end", "both go on", "not heard", "end"],
-)
-def test_a_token_is_contested_where_one_ends_and_one_goes_on(
-    one: dict[bytes, float], other: dict[bytes, float], tokens: list[bytes]
-) -> None:
-    for pair in ((one, other), (other, one)):
-        steps = dict(zip(EQUAL, (member_step(SPACES, probs) for probs in pair), strict=True))
-        assert [SPACES.tokens[ids.start] for ids in contested_ranges(steps, EQUAL, SPACES)] == tokens
 
 
 @pytest.mark.parametrize(
@@ -99,13 +77,13 @@ def test_when_members_cut_differently(
 def test_whether_a_token_ends_at_a_beginning() -> None:
     given_step = member_step(SPACES, {b"   ": 0.08, b"    ": 0.82, b"x": 0.1}).distribution
     ids = SPACES.extensions(b"   ")
-    assert (len(ids), goes_on(given_step, ids)) == (2, True)
-    assert not goes_on(member_step(SPACES, {b"   ": 0.11, b"    ": 0.79}).distribution, ids)
+    assert (len(ids), extends_beyond(given_step, ids)) == (2, True)
+    assert not extends_beyond(member_step(SPACES, {b"   ": 0.11, b"    ": 0.79}).distribution, ids)
     for share, does_end in ((0.91, True), (0.89, False)):
         distribution = member_step(SPACES, {b"   ": share, b"    ": 1 - share}).distribution
-        assert ends_there(distribution, ids.start, 1.0) is does_end
+        assert surely_ends(distribution, ids.start, 1.0) is does_end
     partial = member_step(SPACES, {b"   ": 1.0}, {b"   ": 0.95}).distribution  # what goes on does not end
-    assert (goes_on(partial, ids), ends_there(partial, ids.start, 1.0)) == (True, False)
+    assert (extends_beyond(partial, ids), surely_ends(partial, ids.start, 1.0)) == (True, False)
 
 
 def test_only_likely_or_partial_beginnings_are_contested() -> None:
@@ -162,22 +140,6 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
     assert torch.equal(mixed_U, plain_U), "outside the ranges nothing changes"
 
 
-# --- where the alignments are one
-
-
-def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> list[StepTrace]:
-    settings = ensemble.config.settings_from({"max_new_tokens": 16, "mode": "every-step", **how})
-    events = ensemble.generate(prompt, settings, raw=True)
-    return [event.step for event in events if isinstance(event, TokenEvent)]
-
-
-@given(seed=st.integers(0, 50), temperature=st.sampled_from([0.0, 1.0]))
-def test_an_ensemble_of_one_is_the_same_under_both(seed: int, temperature: float) -> None:
-    ensemble = make(seed)
-    paper, prefix = (decoded(ensemble, alignment=a, temperature=temperature) for a in ("paper", "prefix"))
-    assert [(s.token, s.prob, s.is_partial) for s in prefix] == [(s.token, s.prob, False) for s in paper]
-
-
 # --- the paper's alignment, as a slow and obvious loop
 
 
@@ -227,7 +189,8 @@ def feed(model: RandomModel, token: bytes) -> list[int]:
 )
 def test_paper_is_project_mean_argmax_feed(seeds: list[int], raw_weights: list[int]) -> None:
     given_weights = {f"m{seed}": weight for seed, weight in zip(seeds, raw_weights, strict=False)}
-    steps = decoded(make(*seeds), alignment="paper", weights=given_weights, max_new_tokens=10)
+    how: dict[str, Any] = {"alignment": "paper", "weights": given_weights, "max_new_tokens": 10}
+    steps, _ = decoded(make(*seeds), prompt="the model", **how)
     models = [RandomModel(f"m{seed}", seed) for seed in seeds]
     weights = [weight / sum(given_weights.values()) for weight in given_weights.values()]
     wanted = paper_loop(models, "the model", weights, 10)

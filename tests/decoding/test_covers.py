@@ -76,7 +76,7 @@ def check(told: Told) -> Expected:
     distribution, wanted = told.covers.distribution(), told.expected()
     assert float(distribution.probs_U.sum()) == pytest.approx(1)
     if wanted.mass == 0:  # told to end where none of its tokens can: it goes on from there by its own spelling
-        assert [cover.boundary.end for cover in told.covers.live] == [len(told.covers.text)]
+        assert [cover.boundary.end for cover in told.covers.beam] == [len(told.covers.text)]
         return wanted
     assert distance(distribution.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
     if wanted.untracked == 0:
@@ -152,10 +152,10 @@ def test_a_member_not_asked_goes_by_its_own_spelling(told: Told, letters: list[i
     missed = b"".join(alphabet[number % len(alphabet)] for number in letters)
     text = bytes(told.covers.text) + missed
 
-    rest = told.covers.leap(missed)
+    rest = told.covers.resync(missed)
     learn(told.covers, told.toy, told.mapping)
-    start = told.covers.live[0].boundary.end  # what stands before the first boundary left is not in doubt
-    ends = {cover.boundary.end for cover in told.covers.live}
+    start = told.covers.beam[0].boundary.end  # what stands before the first boundary left is not in doubt
+    ends = {cover.boundary.end for cover in told.covers.beam}
     assert bytes(told.covers.text) + rest == text
     if rest:
         told.covers.advance(rest, is_partial=True)
@@ -181,7 +181,7 @@ def test_the_last_token_missed_is_weighed_where_that_matters() -> None:
     ):
         covers = Covers(mapping)
         learn(covers, toy, mapping)
-        assert covers.leap(b"aab", likely) == b""
+        assert covers.resync(b"aab", likely) == b""
         assert len(covers.unread) == num_unread
         assert covers.unread[-1].end == 3
         assert toy.cut(b"aab") == [b"a", b"ab"]

@@ -37,7 +37,7 @@ def learn(covers: Covers, *probs: dict[bytes, float]) -> None:
 
 def state(covers: Covers) -> list[tuple[int, tuple[int, ...], float, bool]]:
     """(where it ends, its ids, weight, whether it is read) of each cover."""
-    return [(c.boundary.end, c.boundary.ids, pytest.approx(c.weight), c.distribution is not None) for c in covers.live]
+    return [(c.boundary.end, c.boundary.ids, pytest.approx(c.weight), c.distribution is not None) for c in covers.beam]
 
 
 def told(covers: Covers) -> dict[bytes, float]:

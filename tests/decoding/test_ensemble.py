@@ -13,7 +13,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
-from tests.decoding.conftest import MakeEnsemble
+from tests.decoding.conftest import make
 from tests.fakes import FixedModel, config_of
 
 
@@ -32,8 +32,8 @@ def test_a_control_token_that_is_kept_ends_the_answer(keeps: bool, text: str, pr
     assert end.reason is (FinishReason.STOP if keeps else FinishReason.LENGTH)
 
 
-def test_refused_and_unfinished_sessions_hold_no_sequences(make_ensemble: MakeEnsemble) -> None:
-    ensemble = make_ensemble(1, 2)
+def test_refused_and_unfinished_sessions_hold_no_sequences() -> None:
+    ensemble = make(1, 2)
     model = ensemble.members["m1"].model
     num_free = len(model._free_slots)
     events = ensemble.session("the", raw=True).events()
@@ -43,15 +43,15 @@ def test_refused_and_unfinished_sessions_hold_no_sequences(make_ensemble: MakeEn
     assert len(model._free_slots) == num_free
 
 
-def test_a_branch_of_other_members_is_refused(make_ensemble: MakeEnsemble) -> None:
+def test_a_branch_of_other_members_is_refused() -> None:
     with pytest.raises(RequestError, match="do not know"):
-        make_ensemble(1).check_branch(Branch((), b"no such token"))
+        make(1).check_branch(Branch((), b"no such token"))
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_a_member_without_weight_is_not_asked(make_ensemble: MakeEnsemble, alignment: str) -> None:
+def test_a_member_without_weight_is_not_asked(alignment: str) -> None:
     how = {"alignment": alignment, "max_new_tokens": 12}
-    three, two = make_ensemble(1, 2, 3), make_ensemble(1, 2, 3)
+    three, two = make(1, 2, 3), make(1, 2, 3)
     del two.members["m3"]
     settings = three.config.settings_from({**how, "mode": "every-step", "weights": {"m1": 1, "m2": 1}})
     answers = [list(ensemble.generate("the", settings, raw=True))[-1] for ensemble in (three, two)]

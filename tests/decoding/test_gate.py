@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.rules.gate import Gate, GateView, make_gate
 from gac_app.decoding.rules.shipped.gates import Agreement, Margin, MaxProb
-from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 from gac_app.settings import Settings
-from tests.decoding.answers import LETTERS
+from tests.decoding.answers import LETTERS, decoded
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 
@@ -47,20 +48,13 @@ def test_settings_name_the_gate() -> None:
     assert make_gate(Settings(mode="agreement")).asked_first(["a", "b"]) == ["a", "b"]
 
 
-def steps_of(ensemble: object, **how: object) -> list[StepTrace]:
-    settings = ensemble.config.settings_from({"max_new_tokens": 24, **how})  # type: ignore[attr-defined]
-    *tokens, finished = ensemble.generate("a b", settings, raw=True)  # type: ignore[attr-defined]
-    assert isinstance(finished, FinishedEvent)
-    return [event.step for event in tokens if isinstance(event, TokenEvent)]
-
-
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 @pytest.mark.parametrize("speculation", ["off", "on"])
 def test_members_take_part_where_their_argmaxes_differ(alignment: str, speculation: str) -> None:
     num_ensembled = num_stable = 0
     for seed in range(6):
         how = {"mode": "agreement", "alignment": alignment, "speculation": speculation}
-        steps = steps_of(toy_ensemble(toys(seed, 2, LETTERS, num_words=5)), **how)
+        steps, _ = decoded(toy_ensemble(toys(seed, 2, LETTERS, num_words=5)), prompt="a b", **how)
         is_stable = True
         for step in steps:
             names = [member.member for member in step.members]
@@ -86,21 +80,12 @@ def test_a_gate_s_temperature_divides_its_logits(temperature: float) -> None:
     assert scaled.probs_U.tolist() == pytest.approx(torch.softmax(logits / temperature, 0).tolist())
 
 
-def test_a_warm_gate_asks_more_often_and_shows_why() -> None:
-    ensembled = []
-    for temperature in (0.5, 1.0, 3.0):
-        how = {"mode": "gate", "threshold": 0.6, "gate_temperature": temperature}
-        steps = [step for seed in range(6) for step in steps_of(make(seed, seed + 50, sharpness=4.0), **how)]
-        assert all(step.is_ensembled == (step.gate_confidence < 0.6) for step in steps)
-        ensembled.append(sum(step.is_ensembled for step in steps) / len(steps))
-    assert ensembled[0] < ensembled[1] < ensembled[2]
-
-
 def test_drafting_and_scoring_know_the_temperature() -> None:
     ensemble = make(1, 2, sharpness=4.0)
-    how = {"mode": "gate", "threshold": 0.6, "gate_temperature": 2.0}
-    plain, drafted = (steps_of(ensemble, **how, speculation=speculation) for speculation in ("off", "on"))
+    how: dict[str, Any] = {"mode": "gate", "threshold": 0.6, "gate_temperature": 2.0}
+    plain, drafted = (decoded(ensemble, **how, speculation=speculation)[0] for speculation in ("off", "on"))
     assert [(s.token, s.gate_confidence) for s in plain] == [(s.token, s.gate_confidence) for s in drafted]
+    assert all(step.is_ensembled == (step.gate_confidence < 0.6) for step in plain)
     warm = ensemble.score("the", [" model"], ensemble.config.settings_from(how), raw=True)[0]
     cold = ensemble.score("the", [" model"], ensemble.config.settings_from({**how, "gate_temperature": 0.1}), raw=True)[
         0

@@ -6,26 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
+from tests.decoding.answers import decoded
 from tests.decoding.conftest import make
 from tests.examples import FEW
 from tests.fakes import FixedModel, config_of, ensemble_of
 
 SEEDS = st.lists(st.integers(0, 50), min_size=1, max_size=4, unique=True)
 ALIGNMENTS = st.sampled_from(["paper", "prefix"])
-
-
-def run(ensemble: Ensemble, prompt: str = "the model", **how: object) -> tuple[list[StepTrace], FinishedEvent]:
-    changes = {key: value for key, value in how.items() if key != "alone"}
-    settings = ensemble.config.settings_from({"max_new_tokens": 16, **changes})
-    *tokens, finished = ensemble.generate(prompt, settings, alone=how.get("alone"), raw=True)  # type: ignore[arg-type]
-    assert isinstance(finished, FinishedEvent)
-    assert "".join(event.text for event in tokens) == finished.text
-    assert len(tokens) == finished.num_tokens
-    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
 
 
 def tokens_of(steps: list[StepTrace]) -> list[bytes]:
@@ -36,8 +26,8 @@ def tokens_of(steps: list[StepTrace]) -> list[bytes]:
 @given(seeds=SEEDS)
 def test_threshold_zero_is_the_gate_alone(seeds: list[int]) -> None:
     ensemble = make(*seeds)
-    gated, finished = run(ensemble, mode="gate", threshold=0)
-    alone, _ = run(ensemble, alone=f"m{seeds[0]}")
+    gated, finished = decoded(ensemble, mode="gate", threshold=0)
+    alone, _ = decoded(ensemble, alone=f"m{seeds[0]}")
     assert tokens_of(gated) == tokens_of(alone)
     assert finished.num_ensembled == 0
     assert all(usage.num_forwards == 0 for name, usage in finished.members.items() if name != f"m{seeds[0]}")
@@ -49,15 +39,15 @@ def test_of_equals_all_take_the_first(tokens: tuple[bytes, ...]) -> None:
     probs = dict.fromkeys(tokens, 1 / len(tokens))
     ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", probs)], config_of(["a", "b"]), InlineMember)
     ways: list[dict[str, object]] = [{"alone": "a"}, {"mode": "gate", "threshold": 0}, {"mode": "every-step"}]
-    assert {tokens_of(run(ensemble, **how)[0])[0] for how in ways} == {min(tokens)}
+    assert {tokens_of(decoded(ensemble, **how)[0])[0] for how in ways} == {min(tokens)}
 
 
 @FEW
 @given(seeds=SEEDS, alignment=ALIGNMENTS)
 def test_a_threshold_above_one_is_every_step(seeds: list[int], alignment: str) -> None:
     ensemble = make(*seeds, alignment=alignment)
-    gated, finished = run(ensemble, mode="gate", threshold=1.01)
-    every, _ = run(ensemble, mode="every-step")
+    gated, finished = decoded(ensemble, mode="gate", threshold=1.01)
+    every, _ = decoded(ensemble, mode="every-step")
     assert tokens_of(gated) == tokens_of(every)
     num_forwards = [usage.num_forwards for usage in finished.members.values()]
     if alignment == "paper":
@@ -67,13 +57,13 @@ def test_a_threshold_above_one_is_every_step(seeds: list[int], alignment: str) -
 
 
 @FEW
-@given(seed=st.integers(0, 50))
-def test_an_ensemble_of_one_is_that_member_alone(seed: int) -> None:
-    ensemble = make(seed)
+@given(seed=st.integers(0, 50), temperature=st.sampled_from([0.0, 1.0]), alignment=ALIGNMENTS)
+def test_an_ensemble_of_one_is_that_member_alone(seed: int, temperature: float, alignment: str) -> None:
+    ensemble, how = make(seed), {"temperature": temperature, "alignment": alignment}
     for mode in ("gate", "every-step"):
-        steps, finished = run(ensemble, mode=mode)
-        alone, _ = run(ensemble, alone=f"m{seed}")
-        assert [(s.token, s.prob) for s in steps] == [(s.token, s.prob) for s in alone]
+        steps, finished = decoded(ensemble, mode=mode, **how)
+        alone, _ = decoded(ensemble, alone=f"m{seed}", temperature=temperature, alignment="paper")
+        assert [(s.token, s.prob, s.is_partial) for s in steps] == [(s.token, s.prob, False) for s in alone]
         assert finished.num_ensembled == 0
 
 
@@ -89,7 +79,7 @@ def test_the_combined_distribution_lies_between_its_members(
 ) -> None:
     ensemble = make(*seeds, alignment=alignment)
     given_weights = {f"m{seed}": weight for seed, weight in zip(seeds, weights, strict=False)}
-    steps, finished = run(ensemble, threshold=threshold, weights=given_weights)
+    steps, finished = decoded(ensemble, mode="gate", threshold=threshold, weights=given_weights)
     for step in steps:
         probs = [member.prob for member in step.members]
         assert min(probs) - 1e-6 <= step.prob <= max(probs) + 1e-6
@@ -143,14 +133,14 @@ def test_all_contexts_hold_the_same_bytes_after_every_step(
 
 
 def test_member_order_changes_nothing_every_step() -> None:
-    forward, _ = run(make(1, 2, 3), mode="every-step")
-    backward, _ = run(make(3, 2, 1), mode="every-step")
+    forward, _ = decoded(make(1, 2, 3), mode="every-step")
+    backward, _ = decoded(make(3, 2, 1), mode="every-step")
     assert tokens_of(forward) == tokens_of(backward)
 
 
 def test_end_finishes_and_is_a_step_without_text() -> None:
     for seed in range(200):
-        steps, finished = run(make(seed), max_new_tokens=60)
+        steps, finished = decoded(make(seed), max_new_tokens=60)
         if finished.reason is FinishReason.STOP:
             assert steps[-1].token == b""
             assert all(step.token for step in steps[:-1])
@@ -160,7 +150,7 @@ def test_end_finishes_and_is_a_step_without_text() -> None:
 
 def test_a_full_context_finishes_with_the_member_named() -> None:
     ensemble = make(1, 2, context_length=24)
-    _, finished = run(ensemble, max_new_tokens=500)
+    _, finished = decoded(ensemble, mode="gate", max_new_tokens=500)
     assert finished.reason is FinishReason.LENGTH
     assert "24" in finished.detail
     assert "m1" in finished.detail or "m2" in finished.detail

@@ -62,16 +62,23 @@ def test_all_that_is_told_is_so_of_the_whole(
     for name, probs_U in zip(expected, distributions, strict=True):
         merged_U = merge(probs_U.clone(), ranges(lengths, size))
         for token_id in range(0, size, 7):
-            prob = mixture.member_prob_of(name, token_id)
+            prob, rank = mixture.prob_and_rank_of(name, token_id)
             assert prob == pytest.approx(float(merged_U[token_id]), rel=1e-6)
             num_larger = [int((merged_U > prob * factor).sum()) for factor in (1 + 1e-6, 1 - 1e-6)]
-            assert num_larger[0] < mixture.member_rank_of(name, token_id) <= num_larger[1] + 1
+            assert num_larger[0] < rank <= num_larger[1] + 1
 
 
 def ranges(lengths: list[int], size: int) -> list[range]:
     """Next to each other with gaps of one, as many as there is room for."""
     starts = [sum(lengths[:index]) + index for index in range(len(lengths))]
     return [range(i, i + length) for i, length in zip(starts, lengths, strict=True) if i + length <= size]
+
+
+def test_tokens_as_likely_share_the_better_rank() -> None:
+    """The first twenty or so are known by the top, the others are counted."""
+    distribution = TokenDistribution(torch.tensor([0.2, 0.3, 0.2, 0.2, *[0.001] * 50, *[0.0005] * 100]))
+    ranks = [Mixture({"m": distribution}, {"m": 1.0}).prob_and_rank_of("m", token_id)[1] for token_id in range(154)]
+    assert ranks == [2, 1, 2, 2, *[5] * 50, *[55] * 100]
 
 
 def test_a_clear_argmax_is_told_by_the_members_top_tokens() -> None:

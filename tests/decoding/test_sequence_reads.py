@@ -218,7 +218,7 @@ def test_a_step_is_charged_for_the_reads_that_it_uses_first() -> None:
     assert (reads.num_read, reads.usage.num_tokens_read) == (3, 3)
     reads.end_step(0)
     covers = Covers(member.mapping)
-    covers.live[0].boundary = Boundary(None, (97,), 1)
+    covers.beam[0].boundary = Boundary(None, (97,), 1)
     assert reads.fill_in(covers)
     assert reads.num_read == 0
 

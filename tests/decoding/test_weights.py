@@ -9,21 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.rules.shipped.weights import Posterior
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.trace.events import StepTrace, TokenEvent
+from tests.decoding.answers import decoded
 from tests.decoding.toy import toy_ensemble, toys
 
 GIVEN = {"a": 0.25, "b": 0.75}
 LEAST = 1e-6  # a member is ruled out by no piece
-
-
-def steps_of(ensemble: Ensemble, branch: Branch | None = None, **how: object) -> list[StepTrace]:
-    settings = ensemble.config.settings_from({"max_new_tokens": 12, **how})
-    events = ensemble.session("ab", settings, raw=True, branch=branch).events()
-    return [event.step for event in events if isinstance(event, TokenEvent)]
 
 
 def learn(weights: StepWeights, probs: dict[str, float], *, is_shared: bool) -> None:
@@ -47,21 +39,6 @@ def test_a_member_that_decides_alone_proves_nothing() -> None:
         weights.note({}, is_shared=True)
     assert fixed.of(["a", "b"]) == GIVEN
     assert posterior.of(["a", "b"]) == pytest.approx({"a": 0.15 / 0.225, "b": 0.075 / 0.225})
-
-
-def test_posterior_weights_multiply_by_every_probability() -> None:
-    weights = StepWeights(GIVEN, Posterior())
-    learn(weights, {"a": 0.9, "b": 0.1}, is_shared=True)
-    learn(weights, {"a": 0.5, "b": 0.25}, is_shared=False)
-    a, b = 0.25 * 0.9 * 0.5, 0.75 * 0.1 * 0.25
-    assert weights.of(["a", "b"]) == pytest.approx({"a": a / (a + b), "b": b / (a + b)})
-
-
-def test_old_evidence_decays() -> None:
-    weights = StepWeights(GIVEN, Posterior(decay=0.5))
-    learn(weights, {"a": 0.81, "b": 0.01}, is_shared=True)
-    learn(weights, {"a": 1.0, "b": 1.0}, is_shared=True)
-    assert weights.of(["a", "b"]) == pytest.approx({"a": 0.25 * 0.9 / 0.3, "b": 0.75 * 0.1 / 0.3})
 
 
 def test_no_single_piece_rules_a_member_out() -> None:
@@ -101,8 +78,9 @@ def test_a_trace_shows_the_posterior_of_its_probabilities(
 ) -> None:
     how: dict[str, Any] = {"weights": "posterior", "weight_params": {"decay": decay}, "alignment": alignment}
     evidence = dict.fromkeys((f"m{i}" for i in range(num)), 0.0)
-    ensemble = toy_ensemble(toys(seed, num), mode="gate", threshold=threshold)
-    for step in steps_of(ensemble, temperature=1.0, seed=seed, **how):
+    ensemble = toy_ensemble(toys(seed, num))
+    how |= {"mode": "gate", "threshold": threshold}
+    for step in decoded(ensemble, prompt="ab", **how, temperature=1.0, seed=seed, max_new_tokens=12)[0]:
         if not step.is_ensembled:
             continue
         raw = {name: math.exp(log_prob - max(evidence.values())) for name, log_prob in evidence.items()}
@@ -121,7 +99,7 @@ def test_at_boundaries_that_all_share_the_given_weights_count(seed: int, num: in
     weights = ensemble.config.weights(ensemble.config.settings)
     given_weights = {name: weight for name, weight in weights.items() if weight}  # the others take no part
     is_shared = True
-    for step in steps_of(ensemble, temperature=1.0, seed=seed, alignment="prefix"):
+    for step in decoded(ensemble, prompt="ab", temperature=1.0, seed=seed, alignment="prefix")[0]:
         if is_shared:
             assert {m.member: m.weight for m in step.members} == pytest.approx(given_weights)
         is_shared = not step.is_partial

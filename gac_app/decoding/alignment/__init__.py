@@ -4,9 +4,9 @@ from gac_app.decoding.alignment.boundary import Boundary
 from gac_app.decoding.alignment.boundary_conflict import (
     BoundaryConflict,
     boundary_conflicts,
-    ends_there,
     merge,
     partial_probs,
+    surely_ends,
 )
 from gac_app.decoding.alignment.covers import Covers
 
@@ -15,7 +15,7 @@ __all__ = [
     "BoundaryConflict",
     "Covers",
     "boundary_conflicts",
-    "ends_there",
     "merge",
     "partial_probs",
+    "surely_ends",
 ]

@@ -113,7 +113,7 @@ def _least(odds_MB: FloatsB, where: BoolsB) -> FloatsB:
     return found
 
 
-def goes_on(distribution: TokenDistribution, ids: range) -> bool:
+def extends_beyond(distribution: TokenDistribution, ids: range) -> bool:
     """Whether a member's tokens go on beyond the first token of `ids`; all of `ids` begin with it.
 
     Raises:
@@ -153,11 +153,11 @@ def partial_probs(
         for name, distribution in distributions.items()
         if is_contested
         or token_id in distribution.partial_ids
-        or (name != alone and len(ids) > 1 and goes_on(distribution, ids))
+        or (name != alone and len(ids) > 1 and extends_beyond(distribution, ids))
     }
 
 
-def ends_there(distribution: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
+def surely_ends(distribution: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
     """Whether a member's token surely ends with this one.
 
     Args:

@@ -61,7 +61,7 @@ class Covers:
 
     Attributes:
         text: the answer so far.
-        live: those that still count, the last boundary last. Unread ones come last; if there are several, each is one
+        beam: those that still count, the last boundary last. Unread ones come last; if there are several, each is one
             id after the other.
         allowed_after: gives the tokens that the answer's constraints allow after its first bytes; see
             `Constraint.allowed_U`. A token that they forbid is in no cover.
@@ -69,9 +69,9 @@ class Covers:
 
     def __init__(self, mapping: VocabMapping) -> None:
         self.text = bytearray()
-        self.live = [Cover(Boundary(parent=None, ids=(), end=0))]
+        self.beam = [Cover(Boundary(parent=None, ids=(), end=0))]
         self.allowed_after: Callable[[int], torch.Tensor | None] = lambda num_bytes: None
-        self._has_leapt = False  # their weights are still to be computed
+        self._has_resynced = False  # their weights are still to be computed
         self._mapping = mapping
         self._union = mapping.union
 
@@ -79,21 +79,21 @@ class Covers:
         """An independent copy."""
         forked = Covers(self._mapping)
         forked.text = bytearray(self.text)
-        forked.live = [replace(cover) for cover in self.live]
-        forked.allowed_after, forked._has_leapt = self.allowed_after, self._has_leapt
+        forked.beam = [replace(cover) for cover in self.beam]
+        forked.allowed_after, forked._has_resynced = self.allowed_after, self._has_resynced
         return forked
 
     @property
     def unread(self) -> list[Boundary]:
         """The boundaries whose distributions are needed before anything else."""
-        if self.live[-1].distribution is not None:  # unread ones come last
+        if self.beam[-1].distribution is not None:  # unread ones come last
             return []
-        return [cover.boundary for cover in self.live if cover.distribution is None]
+        return [cover.boundary for cover in self.beam if cover.distribution is None]
 
     @property
     def last(self) -> Boundary:
         """The last boundary."""
-        return self.live[-1].boundary
+        return self.beam[-1].boundary
 
     @property
     def likeliest(self) -> Boundary:
@@ -103,7 +103,7 @@ class Covers:
     @property
     def is_settled(self) -> bool:
         """Whether the member is known to be at the end of one of its tokens: the last boundary, and no other."""
-        return len(self.live) == 1 and self.last.end == len(self.text)
+        return len(self.beam) == 1 and self.last.end == len(self.text)
 
     def advance(self, piece: bytes, *, is_partial: bool) -> Boundary | None:
         """Append `piece` to the answer. All boundaries must have been read. Returns the boundary at the new end, if
@@ -114,10 +114,10 @@ class Covers:
                 that go on are dropped.
         """
         self.text += piece
-        if not is_partial and len(self.live) == 1 and self.last.end == len(self.text) - len(piece):
+        if not is_partial and len(self.beam) == 1 and self.last.end == len(self.text) - len(piece):
             return self._settle(self._child(self.last))
-        ended = [(cover, self._prob_to_end(cover)) for cover in self.live]
-        going_on = [] if not is_partial else [(cover, self._prob_beyond(cover)) for cover in self.live]
+        ended = [(cover, self._prob_to_end(cover)) for cover in self.beam]
+        going_on = [] if not is_partial else [(cover, self._prob_beyond(cover)) for cover in self.beam]
         ended_weight = sum(prob for _, prob in ended)
         total = ended_weight + sum(prob for _, prob in going_on)
         if total <= 0:
@@ -126,13 +126,13 @@ class Covers:
         before = max(ended, key=lambda pair: pair[1])[0].boundary
         if not is_partial:
             return self._settle(self._child(before))
-        self.live = [replace(c, weight=c.weight / total) for c, prob in going_on if prob > NEGLIGIBLE * total]
-        if ended_weight < WORTH_READING * total and self.live:
+        self.beam = [replace(c, weight=c.weight / total) for c, prob in going_on if prob > NEGLIGIBLE * total]
+        if ended_weight < WORTH_READING * total and self.beam:
             return None
-        self.live.append(Cover(self._child(before), ended_weight / total))
+        self.beam.append(Cover(self._child(before), ended_weight / total))
         return self.last
 
-    def leap(self, piece: bytes, likely: Sequence[bytes] | None = None) -> bytes:
+    def resync(self, piece: bytes, likely: Sequence[bytes] | None = None) -> bytes:
         """Append a `piece` that was written while the member was not asked, spelt as its tokeniser would.
 
         The last two boundaries of that spelling remain. Only the last remains if none of the `likely` next pieces could
@@ -142,25 +142,25 @@ class Covers:
         Args:
             likely: pieces; None = not known.
         """
-        base = self._heaviest if piece else self.live[-1]
+        base = self._heaviest if piece else self.beam[-1]
         boundary, ids, rest = self.spelling(piece)
         self.text += piece
         del self.text[len(self.text) - len(rest) :]
         if not ids:
             base.weight = 1.0
-            self.live = [base]
+            self.beam = [base]
             return rest
         last_bytes = self._mapping.vocabulary.decode(list(ids[-1:]))
         if likely is not None and not any(self._mapping.spans(last_bytes, rest or following) for following in likely):
             self._settle(Boundary(boundary, ids, len(self.text)))
             return rest
         before = Cover(Boundary(boundary, ids[:-1], len(self.text) - len(last_bytes))) if len(ids) > 1 else base
-        self.live = [before, Cover(Boundary(before.boundary, ids[-1:], len(self.text)))]
-        self._has_leapt = True
+        self.beam = [before, Cover(Boundary(before.boundary, ids[-1:], len(self.text)))]
+        self._has_resynced = True
         return rest
 
     def take_start(self, piece: bytes, num_kept: int) -> int:
-        """As `leap`, but only up to a place where the tokeniser cuts in any case: at least the last `num_kept` bytes
+        """As `resync`, but only up to a place where the tokeniser cuts in any case: at least the last `num_kept` bytes
         are left, and no character and no run of white space is cut. Returns how many bytes of `piece` were taken.
         """
         base, ids, _ = self.spelling(piece)
@@ -189,40 +189,40 @@ class Covers:
 
     def surely_fits(self, num_more: int, max_ids: int) -> bool:
         """Whether the answer and so many more bytes take at most `max_ids` ids, however the members cut them."""
-        lengths = (cover.boundary.num_ids + len(self.text) - cover.boundary.end for cover in self.live)
+        lengths = (cover.boundary.num_ids + len(self.text) - cover.boundary.end for cover in self.beam)
         return max(lengths) + num_more <= max_ids  # a byte takes at most one id
 
     def learn(self, distributions: Sequence[TokenDistribution]) -> None:
         """Take the distributions of the unread boundaries."""
-        unread = [cover for cover in self.live if cover.distribution is None]
+        unread = [cover for cover in self.beam if cover.distribution is None]
         for cover, distribution in zip(unread, distributions, strict=True):
             cover.distribution = distribution
-        if self._has_leapt:
-            self._has_leapt = False
-            self._weigh(*self.live)
+        if self._has_resynced:
+            self._has_resynced = False
+            self._weigh(*self.beam)
 
     def _weigh(self, before: Cover, last: Cover) -> None:
         before.weight = 1.0
         ended, beyond = self._prob_to_end(before), self._prob_beyond(before)
         if beyond <= NEGLIGIBLE * (ended + beyond) or ended <= 0:
             last.weight = 1.0
-            self.live = [last]
+            self.beam = [last]
         else:
             before.weight, last.weight = 1 / (ended + beyond), ended / (ended + beyond)
 
     def distribution(self) -> TokenDistribution:
         """The distribution of the next piece. Needs all boundaries read."""
-        last = self.live[-1]
+        last = self.beam[-1]
         if self.is_settled:
             return last.known_distribution
         is_at_end = last.boundary.end == len(self.text)
         left_over: dict[int, float] = {}
         partial_ids: dict[int, float] = {}
-        for cover in self.live[:-1] if is_at_end else self.live:
+        for cover in self.beam[:-1] if is_at_end else self.beam:
             self._add_longer(cover, left_over, partial_ids)
         total = sum(left_over.values(), last.weight if is_at_end else 0.0)
         added, partial_ids = ({own: prob / total for own, prob in probs.items()} for probs in (left_over, partial_ids))
-        base, known = last.known_distribution, [cover.known_distribution for cover in self.live]
+        base, known = last.known_distribution, [cover.known_distribution for cover in self.beam]
         share = last.weight / total if is_at_end else 0.0
         if share and not base.is_whole:
             return MixedDistribution(base, share, added, partial_ids, parts=known)
@@ -231,10 +231,10 @@ class Covers:
 
     @property
     def _heaviest(self) -> Cover:
-        return self.live[0] if len(self.live) == 1 else max(self.live, key=self._share)
+        return self.beam[0] if len(self.beam) == 1 else max(self.beam, key=self._share)
 
     def _share(self, cover: Cover) -> float:
-        """The share of the covers through this boundary; of one that is to be read after a leap, no more than 1."""
+        """The share of the covers through this boundary; of one that is to be read after a resync, no more than 1."""
         is_at_end = cover.boundary.end == len(self.text)
         return cover.weight if is_at_end or cover.distribution is None else self._prob_beyond(cover)
 
@@ -288,5 +288,5 @@ class Covers:
 
     def _settle(self, boundary: Boundary) -> Boundary:
         """Keep this boundary alone."""
-        self.live = [Cover(boundary)]
+        self.beam = [Cover(boundary)]
         return boundary

@@ -52,7 +52,7 @@ class MemberContext:
         num_greedy: int = 0,
         speculate_when_idle: bool = False,
     ) -> None:
-        self.member = member
+        self.member, self.name = member, member.name
         self._speculate_when_idle = speculate_when_idle
         self._is_aligned = is_aligned
         self.text = FedText(member.mapping)
@@ -60,10 +60,6 @@ class MemberContext:
         self.draft = DraftPositions(self.text, self.reads, is_aligned=is_aligned)
         self._step: MemberStep | None = None  # what `take` returned, until a token is fed
         self._is_asked = False  # at this step
-
-    @property
-    def name(self) -> str:
-        return self.member.name
 
     @property
     def is_full(self) -> bool:

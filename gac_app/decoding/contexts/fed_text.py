@@ -61,7 +61,7 @@ class FedText:
 
     def catch_up(self) -> None:
         """Put what was missed into the covers, except an incomplete character at its end."""
-        self.incomplete_utf8 = self.covers.leap(bytes(self.pending_bytes), self.likely)
+        self.incomplete_utf8 = self.covers.resync(bytes(self.pending_bytes), self.likely)
         self.pending_bytes.clear()
 
     def take_incomplete(self) -> None:
@@ -72,6 +72,6 @@ class FedText:
     def caught_up(self) -> tuple[Covers, bytes]:
         """A copy of the covers after `catch_up`, and the incomplete character, without changing anything."""
         covers = self.covers.fork()
-        return covers, covers.leap(
+        return covers, covers.resync(
             bytes(self.pending_bytes), self.likely
         ) if self.pending_bytes else self.incomplete_utf8

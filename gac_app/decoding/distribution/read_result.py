@@ -49,7 +49,6 @@ class MemberStep(NamedTuple):
     seconds: float
 
 
-@torch.inference_mode()
 def distributions_of(
     mapping: VocabMapping, logits_NV: torch.Tensor, *, with_logs: bool = False
 ) -> list[TokenDistribution]:

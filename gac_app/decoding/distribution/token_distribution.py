@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gac_app.decoding.distribution.ranking import rank_of, top_k
+from gac_app.decoding.distribution.ranking import top_k
 from gac_app.vocab.mapping import ProbsC
 
 CLEARLY = 1.0001  # times as likely: more than rounding errors between equal values
@@ -244,13 +244,6 @@ class TokenDistribution:
         """The probability of one token."""
         return float(self.at([token_id])[0])
 
-    def rank_of(self, token_id: int) -> int:
-        """The number of likelier tokens, plus 1."""
-        for found, prob in self.top:
-            if found == token_id:
-                return 1 + [likely for _, likely in self.top].index(prob)
-        return rank_of(token_id, self.probs_U)
-
     def ends_at(self, token_id: int) -> float:
         """Probability that the member's own next boundary is right after this token."""
         return self.prob_of(token_id) - self.partial_ids.get(token_id, 0.0)
@@ -262,6 +255,8 @@ class TokenDistribution:
     def prefix_masses(self, ranges: Sequence[range]) -> list[PrefixMass]:
         """The mass of each range of tokens; no range may be empty."""
         masses = self._prefix_masses
+        if not ranges:
+            return []
         if new := [ids for ids in ranges if ids not in masses]:
             for ids, prob, total in zip(new, *self._firsts_and_sums(new), strict=True):
                 masses[ids] = prob - self.partial_ids.get(ids.start, 0.0), total

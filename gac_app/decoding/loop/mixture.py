@@ -203,21 +203,25 @@ class Mixture:
         known = self._candidates.get(token_id)
         return float(self.probs_U[token_id]) if known is None else known
 
-    def member_prob_of(self, name: str, token_id: int) -> float:
-        """A member's probability of the token, including what merges into it."""
+    def prob_and_rank_of(self, name: str, token_id: int) -> tuple[float, int]:
+        """A member's probability of the token, including what merges into it, and the number of tokens that it finds
+        likelier, plus 1.
+        """
         distribution = self.distributions[name]
         within = [ids for ids in self.conflicts if token_id in ids]
-        if not within:
-            return distribution.prob_of(token_id)
-        if self._mergeable_U is not None:
-            return float(self.aligned(name)[token_id])
-        return distribution.prob_within(within[0]) if token_id == within[0].start else 0.0
-
-    def member_rank_of(self, name: str, token_id: int) -> int:
-        """The number of tokens that the member finds likelier, plus 1."""
-        if not self.conflicts:
-            return self.distributions[name].rank_of(token_id)
-        return rank_of(token_id, self.aligned(name))
+        if self._mergeable_U is not None and self.conflicts:
+            prob = float(self.aligned(name)[token_id])
+        elif within:
+            prob = distribution.prob_within(within[0]) if token_id == within[0].start else 0.0
+        else:
+            prob = distribution.prob_of(token_id)
+        top = distribution.top
+        if self._mergeable_U is not None or prob < top[-1][1]:
+            return prob, rank_of(token_id, self.aligned(name))
+        for ids in self.conflicts:
+            top = [pair for pair in top if pair[0] not in ids]
+        known = [likely for _, likely in top] + [total for _, total in distribution.prefix_masses(self.conflicts)]
+        return prob, 1 + len([likely for likely in known if likely > prob])
 
     @cached_property
     def _candidates(self) -> dict[int, float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from gac_app.decoding.alignment import ends_there, partial_probs
+from gac_app.decoding.alignment import partial_probs, surely_ends
 from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.loop.members import Members
@@ -119,9 +119,23 @@ class DecodingSession:
         return self._reason is not None
 
     @on_one_torch_thread
-    def look(self) -> StepView:
-        """What the next step chooses from. `feed` must follow. Raises SessionStopped, MemberError, RuleError."""
-        return self._look()
+    def look(self, num_left: int = 0) -> StepView:
+        """The first half of a step: ask the members, and combine what they say. `feed` must follow.
+
+        Args:
+            num_left: later steps at which the rules choose.
+
+        Raises:
+            SessionStopped, MemberError, RuleError.
+        """
+        rules = self._rules
+        asked, gate = self._members.ask(num_left, is_stable=self._is_stable)
+        taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
+        distributions = {name: step.distribution for name, step in taking_part.items()}
+        shares = rules.shares(list(distributions), distributions.__getitem__)
+        union = self._union if self._is_aligned and len(distributions) > 1 else None
+        mergeable_U = rules.sampler.mergeable_U(len(union)) if union else None
+        return StepView(asked, gate, Mixture(distributions, shares, rules.combiner, union, mergeable_U))
 
     @on_one_torch_thread
     def feed(self, view: StepView, token_id: int | None = None) -> StepTrace:
@@ -155,25 +169,10 @@ class DecodingSession:
         """Look and advance, without the members that fail."""
 
         def advanced() -> tuple[StepView, dict[str, Any]]:
-            view = self._look(num_left)
+            view = self.look(num_left)
             return view, self._advance(view, forced)
 
         return self._members.without_failing(advanced)
-
-    def _look(self, num_left: int = 0) -> StepView:
-        """The first half of a step: ask the members, and combine what they say.
-
-        Args:
-            num_left: later steps at which the rules choose.
-        """
-        rules = self._rules
-        asked, gate = self._members.ask(num_left, is_stable=self._is_stable)
-        taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
-        distributions = {name: step.distribution for name, step in taking_part.items()}
-        shares = rules.shares(list(distributions), distributions.__getitem__)
-        union = self._union if self._is_aligned and len(distributions) > 1 else None
-        mergeable_U = rules.sampler.mergeable_U(len(union)) if union else None
-        return StepView(asked, gate, Mixture(distributions, shares, rules.combiner, union, mergeable_U))
 
     def _advance(self, view: StepView, forced: int | None) -> dict[str, Any]:
         """The second half: choose, learn, feed. Only the choice may fail in a way that another step mends. Returns what
@@ -187,7 +186,7 @@ class DecodingSession:
         rules.sampler.note(token_id)
         allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}
         partial, evidence = self._members.without_failing(lambda: self._meaning_of(token_id, view, allowed))
-        is_shared = all(ends_there(allowed[name], token_id, prob) for name, prob in partial.items())
+        is_shared = all(surely_ends(allowed[name], token_id, prob) for name, prob in partial.items())
         rules.weights.learn(evidence, is_shared=is_shared)
         is_drafted, drafted_by = speculator.has_drafted(token_id), speculator.drafted_by
         spellings = self._feed_members(token_id, partial)

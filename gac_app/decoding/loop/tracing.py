@@ -61,11 +61,12 @@ def trace_of(view: StepView, *, token_id: int, position: int, union: UnionVocabu
 def _member(name: str, view: StepView, token_id: int, union: UnionVocabulary) -> MemberTrace:
     mixture, step = view.mixture.estimate, view.asked[name]
     distribution = mixture.distributions[name]
+    prob, rank = mixture.prob_and_rank_of(name, token_id)
     return MemberTrace(
         member=name,
         weight=mixture.weights[name],
-        prob=mixture.member_prob_of(name, token_id),
-        rank=mixture.member_rank_of(name, token_id),
+        prob=prob,
+        rank=rank,
         top=_candidates(distribution.top_k(TOP_K), union),
         num_read=step.num_read,
         seconds=step.seconds,

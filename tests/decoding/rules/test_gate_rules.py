@@ -38,10 +38,6 @@ def test_certain_is_certain(name: str) -> None:
     assert gate_rules.make(name, {})(distribution(0, 1, 0)) == pytest.approx(1)
 
 
-def test_the_entropy_rule_among_equals() -> None:
-    assert Entropy()(distribution(0.25, 0.25, 0.25, 0.25, 0)) == pytest.approx(0.25)
-
-
 def test_a_vocabulary_of_one_has_no_second_token() -> None:
     assert Margin()(distribution(1.0)) == 1
 

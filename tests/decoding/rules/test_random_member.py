@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,16 +13,17 @@ import numpy as np
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.sampling import Sampler, exponential_noise
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.threads import ThreadMember
 from gac_app.settings import Settings
+from tests.decoding.answers import decoded
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
 
-PLAIN: dict[str, Any] = {"temperature": 1.0, "alignment": "paper", "mode": "every-step", "combine": "random-member"}
+PLAIN: dict[str, Any] = {"temperature": 1.0, "alignment": "paper", "combine": "random-member"}
+answer = partial(decoded, **PLAIN)
 PROBS_A = {b" the": 0.7, b"e": 0.2, b"t": 0.1}
 PROBS_B = {b" the": 0.3, b"e": 0.1, b"t": 0.6}
 
@@ -29,13 +31,6 @@ PROBS_B = {b" the": 0.3, b"e": 0.1, b"t": 0.6}
 def fixed() -> Ensemble:
     models = [FixedModel("a", PROBS_A), FixedModel("b", PROBS_B)]
     return ensemble_of(models, config_of(["a", "b"]), InlineMember)
-
-
-def answer(ensemble: Ensemble, branch: Branch | None = None, **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
-    settings = ensemble.config.settings_from({"max_new_tokens": 24, **PLAIN, **how})
-    *events, finished = ensemble.session("the model", settings, raw=True, branch=branch).events()
-    assert isinstance(finished, FinishedEvent)
-    return [event.step for event in events if isinstance(event, TokenEvent)], finished
 
 
 @pytest.fixture(params=[InlineMember, ThreadMember])

@@ -12,7 +12,7 @@ import torch
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import WeightInputs, WeightRule
-from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, PromptPerplexity, Score
+from gac_app.decoding.rules.shipped.weights import Average, Entropy, PromptPerplexity
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import RuleError
@@ -21,11 +21,6 @@ from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 PRIOR = {"a": 0.25, "b": 0.75}
-
-
-@pytest.mark.parametrize("rule", [Average(), Score(), Posterior()])
-def test_the_prior_counts_before_anything_is_seen(rule: WeightRule) -> None:
-    assert StepWeights(PRIOR, rule).of(["a", "b"]) == PRIOR
 
 
 def test_entropy_by_hand() -> None:
