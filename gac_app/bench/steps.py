@@ -2,7 +2,7 @@
 
 Members run at the same time, so a step should take little longer than its slowest member: 1.008 to 1.016 times in the
 paper, and less if a member drafts while it would wait. "Alone" means with the same threads, through the same engine.
-With the default gate the others read along while nobody else uses them, so that a token takes at most as long as at
+With the default gate the others read along while nobody waits for them, so that a token takes at most as long as at
 every step. A lazy gate asks them only at ensembled steps, so that the members compute least.
 """
 

@@ -78,7 +78,8 @@ class BatchScheduler:
         num_missing = len(self._read_last - self._late - {id(command.sequence) for command in self._asked})
         if not num_missing or not all(map(self._queue.rest_s, self._prefilling)):
             return 0.0
-        num_steps = len({id(command.sequence) for command in self._asked if not self._queue.rest_s(command)})
+        awaited = (command for command in self._asked if command.sequence.is_awaited)
+        num_steps = len({id(command.sequence) for command in awaited if not self._queue.rest_s(command)})
         return _WAIT_SHARE * self._model.costs.gain(num_steps, num_missing) if num_steps else 0.0
 
     def is_free_for(self, sequence: KVSequence) -> bool:
@@ -117,7 +118,8 @@ class BatchScheduler:
             self._queue.add(command)  # it is still there
         short = list(self._begun())
         long = next((one for one in self._queue.in_order(self._prefilling) if not self._queue.rest_s(one)), None)
-        self._read_last = {id(command.sequence) for command in (*short, *([long] if long else []))}
+        began = [*short, *([long] if long else [])]
+        self._read_last = {id(command.sequence) for command in began if command.sequence.is_awaited}
         for group in self._batches(short):
             self._spend(group, partial(self.computer.compute, group))
         if long:

@@ -135,8 +135,12 @@ class FairQueue:
         self._rests_until.pop(command.address, None)
 
     def in_order(self, commands: Iterable[ReadCommand]) -> list[ReadCommand]:
-        """Those whose share had least come first, level by level; equals keep their order."""
-        return sorted(commands, key=lambda command: [self._had_s.get(name, 0.0) for name in command.levels])
+        """Awaited ones come first; then those whose share had least, level by level. Equals keep their order."""
+
+        def key(command: ReadCommand) -> tuple[bool, list[float]]:
+            return not command.sequence.is_awaited, [self._had_s.get(name, 0.0) for name in command.levels]
+
+        return sorted(commands, key=key)
 
     def are_others(self, command: ReadCommand) -> bool:
         """Whether another outermost name is present."""
@@ -147,7 +151,9 @@ class FairQueue:
         return bool(self.present) if command.is_background else command.is_long and self.are_others(command)
 
     def rest_s(self, command: ReadCommand) -> float:
-        """Seconds until a read may be computed; 0 = now."""
+        """Seconds until a read may be computed; 0 = now; infinity = while others are present."""
+        if command.is_background and not command.sequence.is_awaited and self.present:
+            return math.inf
         rest_s = self._rests_until.get(command.address, -math.inf) - self._clock()
         return rest_s if rest_s > 0 and self.gives_way(command) else 0.0
 
@@ -158,12 +164,17 @@ class FairQueue:
         counts = self._count_present()
         quota = min(counts.values()) if len(counts) > 1 else math.inf
         num_taken = Counter[Share]()
+        is_awaited = False
 
         def has_turn(command: ReadCommand) -> bool:
+            nonlocal is_awaited
+            if is_awaited and not command.sequence.is_awaited:
+                return False
             num = num_taken[command.address]
             if num >= quota or (num and self.gives_way(command)) or self.rest_s(command):
                 return False
             num_taken[command.address] += 1
+            is_awaited |= command.sequence.is_awaited
             return True
 
         return has_turn

@@ -20,6 +20,7 @@ class KVSequence:
         fixed_chunk_prompt_len: length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`).
         namespace: sequences of one namespace continue from each other; empty = it shares nothing.
         waits_for: the sequence whose prefill it waits for, to continue from it.
+        is_awaited: somebody waits for its reads, or soon will; otherwise they are computed when nothing else is to do.
     """
 
     slot: int  # the model's own handle
@@ -31,6 +32,7 @@ class KVSequence:
     stopped: threading.Event = field(default_factory=threading.Event)  # nobody waits for its reads any more
     namespace: str = ""
     waits_for: KVSequence | None = None
+    is_awaited: bool = True
 
     @property
     def progress(self) -> int:

@@ -100,16 +100,38 @@ class Alone:
         return len(model.batches)
 
 
-def test_by_default_a_member_reads_along_while_it_is_free(threaded: Any) -> None:
+def test_a_member_reads_along_and_drafts_only_while_alone(threaded: Any) -> None:
     assert Settings().gate_policy == "auto"
     answer = Alone(threaded([FakeModel("a", 1), FakeModel("b", 2)]))
-    assert answer.num_passes() > 0
+    answer.num_passes()
+    [sequence] = list(answer.member._opened)
+    assert sequence.is_awaited
     other = answer.member.open(answer.member.encode("another"), LOCAL)
     answer.member.read(after(other)).result(WAIT_S)
-    assert answer.num_passes() == 0, "also while the other one asks for nothing"
+    assert 0 < answer.num_passes() <= 5, "without drafts"
+    assert not sequence.is_awaited
     answer.member.free(other)
-    assert answer.num_passes() > 0
+    answer.num_passes()
+    assert sequence.is_awaited
     answer.events.close()
+
+
+def test_awaited_reads_come_before_those_that_read_along(threaded: Any) -> None:
+    model = FakeModel("b", 2, Fault("hang", marker=b"HANG"))
+    member = threaded([FakeModel("a", 1), model]).members["b"]
+    texts = ["HANG", "along", "wanted", "asked"]
+    busy, along, wanted, asked = (member.open(member.encode(text), LOCAL) for text in texts)
+    along.is_awaited = asked.is_awaited = False
+    reads = [member.read(after(sequence)) for sequence in (busy, along, wanted, asked)]
+    assert model.is_hanging.wait(WAIT_S)
+    asked.is_awaited = True
+    at: list[int] = []
+    for read in reads:
+        read.add_done_callback(lambda _: at.append(len(model.batches)))
+    model.released.set()
+    for read in reads:
+        read.result(WAIT_S)
+    assert (model.batches, at) == ([1, 2, 1], [1, 2, 2, 3])
 
 
 def test_whoever_uses_only_the_gate_keeps_nobody_from_it(threaded: Any) -> None:
@@ -136,6 +158,17 @@ class Unheard(InlineMember):
         under_way: Future[ReadResult] = Future()
         under_way.set_running_or_notify_cancel()
         return under_way
+
+
+def test_a_read_that_is_asked_for_is_awaited(threaded: Any) -> None:
+    member = threaded([FakeModel("a", 1)]).members["a"]
+    context = MemberContext(member, member.open(member.encode("the model"), LOCAL))
+    context.reads.sequence.is_awaited = False
+    asked = context.ask()
+    assert asked
+    assert context.reads.sequence.is_awaited
+    asked.result(WAIT_S)
+    context.close()
 
 
 @pytest.mark.parametrize("is_aligned", [False, True])

@@ -133,16 +133,17 @@ def test_a_study_gets_the_same_and_gives_way_to_runs() -> None:
     ensemble.close()
 
 
-def test_nobody_reads_along_in_a_study() -> None:
-    """The study's other answers, and runs, need the members."""
-    models, config = pair()
-    how = config.settings_from({"mode": "gate", "threshold": 0.0, "max_new_tokens": 20})
-    ensemble = ensemble_of(models, config)
-    background, _ = in_background(ensemble)
-    *_, finished = background.generate("study", how)
-    assert isinstance(finished, FinishedEvent)
-    assert finished.members["b"].num_forwards == 0
-    ensemble.close()
+def test_a_study_reads_along_only_while_no_run_decodes(desk: Desk) -> None:
+    """Each pass would delay those that it waits for."""
+    study, run = desk.open("study"), desk.open("run")
+    study.is_awaited = False
+    desk.ask(run)
+    desk.run()
+    asked = desk.ask(study, is_background=True)
+    assert desk.scheduler.idle_s() == math.inf
+    desk.scheduler.drop(run)
+    desk.run()
+    assert asked.done()
 
 
 def test_a_study_that_is_stopped_ends_while_a_run_goes_on() -> None:

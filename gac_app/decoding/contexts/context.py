@@ -83,6 +83,7 @@ class MemberContext:
 
     def ask(self) -> Future[ReadResult] | None:
         """Read what is uncomputed; None if there is nothing to read. `take` must follow once the read is over."""
+        self.reads.sequence.is_awaited = True
         self._catch_up()
         return None if self.is_read else self.reads.ensure_computed(*self.draft.needed())
 
@@ -203,6 +204,12 @@ class MemberContext:
     def is_alone(self) -> bool:
         """Whether no other answer uses the member, so that a longer pass delays nobody."""
         return self.member.is_free_for(self.reads.sequence)
+
+    def read_along(self) -> None:
+        """As `prefetch`, for a member that is not asked. While others use it, it reads when nobody waits for it."""
+        self.reads.sequence.is_awaited = is_free = self.may_read_ahead
+        if is_free or self.member.reads_ahead:
+            self.prefetch()
 
     def extend_own_draft(self, num: int) -> None:
         """Let the member read its own likely tokens: at most `num` beyond what was fed."""

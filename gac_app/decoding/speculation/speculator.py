@@ -178,8 +178,7 @@ class Speculator:
         pass of it.
         """
         for context in () if answered else self._idle:
-            if context.may_read_ahead:
-                context.prefetch()
+            context.read_along()
         self._answered.update(answered)
         own = self._own.context
         if own and (own.name in self._answered or own in self._idle):

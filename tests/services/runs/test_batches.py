@@ -12,7 +12,7 @@ from gac_app.services.runs.batches import GIVES_WAY_S, MAX_OF_CLIENT, UNHEARD_S,
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 from tests.clocks import HandClock
-from tests.fakes import WAIT_S, FakeModel
+from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
 
 
@@ -118,15 +118,6 @@ def test_a_batch_called_off_takes_no_place(house: House) -> None:
     first, *_ = of_invented_keys(batches, "one address")
     first.end("called off")
     batches.start(BOB, "Me?", SHORT, client="one address")
-
-
-def test_batches_leave_a_place_to_whoever_asks(house: House) -> None:
-    service = slow(house)
-    batches = of_invented_keys(Batches(service), "one address")
-    until(lambda: all(batch.rows[0].run_id for batch in batches))
-    run = service.start(BOB, "Me?", SHORT, client="another")
-    assert run.status == "running"
-    assert run.over.wait(WAIT_S)
 
 
 def test_the_queue_knows_where_a_batch_comes_from(house: House) -> None:
