@@ -95,6 +95,8 @@ class RemoteMember(InlineMember):
             told = self._remote.read_partial(request)
             ends = range(len(ids) - len(told) + 1, len(ids) + 1)
             seconds = time.monotonic() - started
+            if num_read == request.num_logits:
+                self.model.costs.note(num_read, seconds)
             distributions = [
                 PartialDistribution(self.mapping, one, _Step(self, request.sequence, ids[:end], seconds))
                 for end, one in zip(ends, told, strict=True)

@@ -104,8 +104,10 @@ def test_reads_of_one_sequence_come_in_order(model: FarModel, member: RemoteMemb
     assert not wait([last], 0.05).done
     model.released.set()
     assert last.result(WAIT_S).num_read == 1, "the first one has read the others"
+    member.read(after(sequence, [67])).result(WAIT_S)
+    assert model.costs.seconds(1) > 0, "drafts that such members verify are as long as pays"
     assert first.result().num_read == len(sequence.prompt)
-    assert len(model.num_read_at_once) == 2
+    assert len(model.num_read_at_once) == 3
 
 
 def test_a_sequence_is_freed_after_its_reads(model: FarModel, member: RemoteMember, hanging: Hanging) -> None:
