@@ -91,7 +91,7 @@ def load_auto(request: LoadRequest) -> Model:
             from gac_app.models.onnx.parts import onnx_parts
 
             return _gguf_model(request, files, onnx_parts(files.path, request.cache_dir, request.untried))
-    return _transformers_model(request, files)
+    return load_transformers(request, files)
 
 
 def load_llama_cpp(request: LoadRequest) -> Model:
@@ -103,9 +103,11 @@ def load_llama_cpp(request: LoadRequest) -> Model:
     return _gguf_model(request, files, None)
 
 
-def load_transformers(request: LoadRequest) -> Model:
+def load_transformers(request: LoadRequest, files: ModelFiles | None = None) -> Model:
     """Any files by transformers."""
-    return _transformers_model(request, _fetched(request))
+    from gac_app.models.hf.loading import load
+
+    return load(request, files or _fetched(request))
 
 
 def known_needs(members: Iterable[MemberConfig], cache_dir: Path) -> dict[str, Need]:
@@ -163,12 +165,6 @@ def _gguf_model(request: LoadRequest, files: ModelFiles, parts: Path | None) -> 
 
     name, options = request.member.name, {"num_threads": request.num_threads, **request.member.model_options}
     return OnnxModel(name, (files.path, parts), **options) if parts else LlamaCppModel(name, files.path, **options)
-
-
-def _transformers_model(request: LoadRequest, files: ModelFiles) -> Model:
-    from gac_app.models.hf.loading import load
-
-    return load(request, files)
 
 
 def random_model(member: MemberConfig, kind: type[RandomModelT]) -> RandomModelT:

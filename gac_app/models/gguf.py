@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType
+from gguf.quants import Q4_K
 
 _MOST_ITEMS = 1024  # longer lists belong to a vocabulary and are skipped
 _Bytes = np.ndarray[Any, Any]  # of uint8
@@ -154,13 +155,10 @@ def _q5_1(data: _Bytes) -> Blocks:
 
 
 def _scales_of_k(data: _Bytes) -> tuple[_Floats, _Floats]:
-    """Of the eight blocks in each of Q4_K's and Q5_K's: scales and least values, six bits each in 12 bytes."""
-    packed = data[..., 4:16]
-    low, mid, high = packed[..., :4], packed[..., 4:8], packed[..., 8:]
-    scales = np.concatenate([low & 63, (high & 15) | ((low >> 6) << 4)], axis=-1)
-    least = np.concatenate([mid & 63, (high >> 4) | ((mid >> 6) << 4)], axis=-1)
-    rows = (len(data), -1)
-    return (_half(data[..., :2]) * scales).reshape(rows), -(_half(data[..., 2:4]) * least).reshape(rows)
+    """Of the eight blocks in each of Q4_K's and Q5_K's: scales and least values."""
+    factors = (numbers.reshape(*data.shape[:2], 8) for numbers in Q4_K.get_scale_min(data[..., 4:16].reshape(-1, 12)))
+    scales, least = (_half(data[..., at : at + 2]) * factor for at, factor in zip((0, 2), factors, strict=True))
+    return scales.reshape(len(data), -1), -least.reshape(len(data), -1)
 
 
 def _lower_of_k(data: _Bytes) -> _Bytes:

@@ -161,11 +161,11 @@ def passes_for(name: str, model: Any) -> ForwardPasses:
     own_attention = model.config._attn_implementation
     try:
         with torch.inference_mode():
-            expected = _read_singly(single)
+            expected = _probed(single, 1)
             register()
             model.set_attn_implementation(ATTENTION)
             packed = PackedPasses(model)
-            distance = _distance(_read_packed(packed), expected)
+            distance = _distance(_probed(packed, 2), expected)
         reason = f"off by {distance:.2f}"
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         distance, reason = 1.0, f"{type(error).__name__}: {error}"
@@ -190,17 +190,14 @@ def _may_pack(model: Any) -> bool:
     )
 
 
-def _read_singly(passes: SinglePasses) -> list[torch.Tensor]:
-    return passes.run([Chunk(passes.new_cache(), [*ids, *ids], 2 * len(ids)) for ids in _PROBE_IDS])
-
-
-def _read_packed(passes: PackedPasses) -> list[torch.Tensor]:
-    caches = [passes.new_cache() for _ in _PROBE_IDS]
-    halves = [
-        passes.run([Chunk(cache, list(ids), len(ids)) for cache, ids in zip(caches, _PROBE_IDS, strict=True)])
-        for _ in range(2)
+def _probed(passes: ForwardPasses, num_reads: int) -> list[torch.Tensor]:
+    """Logits of two short sequences, each twice its ids, read at once or in two parts."""
+    caches, times = [passes.new_cache() for _ in _PROBE_IDS], 2 // num_reads
+    parts = [
+        passes.run([Chunk(cache, ids * times, len(ids) * times) for cache, ids in zip(caches, _PROBE_IDS, strict=True)])
+        for _ in range(num_reads)
     ]
-    return [torch.cat(parts) for parts in zip(*halves, strict=True)]
+    return [torch.cat(logits) for logits in zip(*parts, strict=True)]
 
 
 def _distance(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
