@@ -80,6 +80,10 @@ def windowed(folder: Path) -> Model:
     return with_graph(save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3"), folder)
 
 
+def windowed_llama_cpp(folder: Path) -> Model:
+    return llama_cpp(save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3"))
+
+
 def with_graph(path: Path, folder: Path) -> OnnxModel:
     directory = folder / "onnx"
     directory.mkdir()
@@ -104,12 +108,12 @@ BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "transformers, one after the other": (saved(tiny.save_gpt_neo), FLOAT32),
     "llama.cpp, byte level": (gguf(tiny.save_llama), HALF_CACHE),
     "llama.cpp, space first": (gguf(tiny.save_spaced_llama), HALF_CACHE),
+    "llama.cpp, sliding window": (windowed_llama_cpp, QUANTISED),
     "onnxruntime, llama": (quantised, ROUNDED),
     "onnxruntime, sliding window": (windowed, ROUNDED),
 }
 ONNX = " by onnxruntime"
-REAL = ["SmolLM2-135M-Instruct", "Gemma-3-270M"]
-REAL += [name + ONNX for name in REAL]
+REAL = ["SmolLM2-135M-Instruct", "Gemma-3-270M" + ONNX]  # each vocabulary and each engine once
 
 
 @pytest.fixture(scope="module", params=[*BUILD, *(pytest.param(name, marks=pytest.mark.real) for name in REAL)])
