@@ -90,10 +90,6 @@ def of_more_layers(weights: Weights) -> Weights:
     return {**weights, **{name.replace("layers.1", "layers.2"): value.clone() for name, value in weights.items()}}
 
 
-def under_other_names(weights: Weights) -> Weights:
-    return {name.replace("base_model.model.", ""): value for name, value in weights.items()}
-
-
 def not_a_number(weights: Weights) -> Weights:
     return {name: value * float("nan") for name, value in weights.items()}
 
@@ -104,7 +100,6 @@ def not_a_number(weights: Weights) -> Weights:
     [
         (without_half, "of another model: 14 weights are missing and 0 have no place, such as base_model"),
         (of_more_layers, "of another model: 0 weights are missing and 14 have no place"),
-        (under_other_names, "of another model: 28 weights are missing and 28 have no place"),
         (not_a_number, "has values that are no numbers"),
     ],
 )

@@ -45,27 +45,41 @@ def devices_of(planned: Plan) -> list[str | tuple[str, ...]]:
     return [placement.device for placement in planned.placements.values()]
 
 
-def test_a_full_gpu_is_passed_over() -> None:
-    eight_gb = {"num_params": 8e9, "dtype": "bfloat16"}  # 17.6 GiB
-    members = [member("a", **eight_gb), member("b"), member("c", **eight_gb)]
-    assert devices_of(plan(members, machine(24, 24, 24))) == ["cuda:0", "cuda:2", "cuda:1"], "the largest first"
-    assert devices_of(plan(members, machine(24, 24))) == ["cuda:0", "cuda:0", "cuda:1"]
-    assert devices_of(plan(members, machine(8, 24, 48))) == ["cuda:2", "cuda:0", "cuda:1"]
+EIGHT_GB = {"num_params": 8e9, "dtype": "bfloat16"}  # 17.6 GiB
+LARGE = {"num_params": 70e9, "dtype": "bfloat16"}
+PAIR = ("cuda:1", "cuda:2")
 
 
-def test_a_large_member_spans_gpus_of_its_own() -> None:
-    large = [member(name, 70e9, dtype="bfloat16") for name in "ab"]
-    planned = plan(large, machine(*[80] * 8))
-    assert devices_of(planned) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
-    assert planned.warnings == ()
+@pytest.mark.parametrize(
+    ("configs", "gpus", "devices"),
+    [
+        ([EIGHT_GB, {}, EIGHT_GB], (24, 24, 24), ["cuda:0", "cuda:2", "cuda:1"]),  # the largest first
+        ([EIGHT_GB, {}, EIGHT_GB], (24, 24), ["cuda:0", "cuda:0", "cuda:1"]),  # a full one is passed over
+        ([EIGHT_GB, {}, EIGHT_GB], (8, 24, 48), ["cuda:2", "cuda:0", "cuda:1"]),
+        ([LARGE, LARGE], (80,) * 8, [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]),
+        ([{}, {"device": "cuda:0"}, {"device": PAIR}, {"device": "cpu"}], (80,) * 3, ["cuda:2", "cuda:0", PAIR, "cpu"]),
+        ([{"max_memory": {"cuda:1": "70GiB", "cpu": "100GiB"}}], (80, 80), ["cuda:1"]),
+        ([{"backend": "llama_cpp"}, {"source": "random:1"}], (80,), ["cpu", "cpu"]),
+        ([{"num_params": None}] * 2, (80, 80), ["cuda:0", "cuda:1"]),
+    ],
+)
+def test_members_are_where_there_is_room_or_the_config_says(
+    configs: list[dict[str, Any]], gpus: tuple[int, ...], devices: list[str | tuple[str, ...]]
+) -> None:
+    planned = plan([member(str(number), **config) for number, config in enumerate(configs)], machine(*gpus))
+    assert devices_of(planned) == devices
+    assert (planned.refusals, planned.warnings) == ([], ())
+    assert ("?" in str(planned)) is (configs[0].get("num_params", 1) is None)
+    cores = {device: place.num_threads for device, place in zip(devices, planned.placements.values(), strict=True)}
+    assert cores.get("cpu", 8) == (8 if devices.count("cpu") < 2 else 4), "only those on the CPU share its cores"
 
 
 def test_quantization_shrinks_a_member() -> None:
     sizes = [
         plan([member("a", 70e9, quantization=q)], machine(80)).placements["a"].size_bytes for q in ("8bit", "4bit")
     ]
-    assert sizes == pytest.approx([70e9 * 1.1 * 1.15 + GIB // 2, 70e9 * 0.6 * 1.15 + GIB // 2], abs=100)
     assert devices_of(plan([member("a", 70e9, quantization="4bit")], machine(80))) == ["cuda:0"]
+    assert sizes == pytest.approx([70e9 * 1.1 * 1.15 + GIB // 2, 70e9 * 0.6 * 1.15 + GIB // 2], abs=100)
 
 
 def test_what_does_not_fit_is_refused_with_figures() -> None:
@@ -89,19 +103,6 @@ def test_members_get_less_for_caches_where_not_all_fit() -> None:
     )
 
 
-def test_the_config_decides_where_it_says_so() -> None:
-    members = [
-        member("a"),
-        member("b", device="cuda:0"),
-        member("c", device=("cuda:1", "cuda:2")),
-        member("d", device="cpu"),
-    ]
-    planned = plan(members, machine(80, 80, 80))
-    assert devices_of(planned) == ["cuda:2", "cuda:0", ("cuda:1", "cuda:2"), "cpu"]
-    limits = member("e", max_memory={"cuda:1": "70GiB", "cpu": "100GiB"})
-    assert devices_of(plan([limits], machine(80, 80))) == ["cuda:1"]
-
-
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     assert plan([member("a", device="cuda:3")], machine(80)).refusals == ["a: cuda:3 not here; there are 1 GPUs"]
     assert "not assumed" in plan([member("a", device="cuda:9")], parse_devices("2x24GiB")).refusals[0]
@@ -109,11 +110,10 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 
 
 def test_a_limit_of_memory_is_not_exceeded() -> None:
-    eight = {"num_params": 8e9, "dtype": "bfloat16"}  # 17.6 GiB
-    assert plan([member("a", **eight, max_memory={"cuda:0": "18GiB"})], machine(80)).refusals == []
-    refused = plan([member("a", **eight, max_memory={"cuda:0": "9GiB"})], machine(80)).refusals
+    assert plan([member("a", **EIGHT_GB, max_memory={"cuda:0": "18GiB"})], machine(80)).refusals == []
+    refused = plan([member("a", **EIGHT_GB, max_memory={"cuda:0": "9GiB"})], machine(80)).refusals
     assert "cuda:0 has 9.0 GiB free" in refused[0]
-    spread = plan([member("a", **eight, max_memory={"cuda:0": "9GiB", "cpu": "30GiB"})], machine(80))
+    spread = plan([member("a", **EIGHT_GB, max_memory={"cuda:0": "9GiB", "cpu": "30GiB"})], machine(80))
     assert spread.refusals == []
     with pytest.raises(ValidationError, match="max_memory"):
         member("a", max_memory={"cuda:0": "much"})
@@ -181,11 +181,6 @@ def test_without_gpus_cores_are_shared_by_cost(
     assert [(placement.device, placement.num_threads) for placement in placements] == [("cpu", num) for num in threads]
 
 
-def test_only_members_on_the_cpu_share_its_cores() -> None:
-    planned = plan([member("a"), member("b", device="cpu")], machine(80, num_cores=8))
-    assert [placement.num_threads for placement in planned.placements.values()] == [1, 8]
-
-
 def test_more_threads_than_cores_are_warned_of() -> None:
     planned = plan([member("a", num_threads=6), member("b", num_threads=6)], machine(num_cores=8))
     assert [placement.num_threads for placement in planned.placements.values()] == [6, 6]
@@ -205,23 +200,12 @@ def test_quantised_files_need_less_of_a_cpu_than_repositories(source: object) ->
     assert 0 < sizes[0] < sizes[1]
 
 
-def test_llama_cpp_and_random_members_stay_on_the_cpu() -> None:
-    members = [member("a", backend="llama_cpp"), member("b", source="random:1")]
-    assert devices_of(plan(members, machine(80))) == ["cpu", "cpu"]
-
-
 @pytest.mark.parametrize(
     ("gpus", "cores", "are_apart"), [((), 2, True), ((), 1, False), ((80, 80), 1, True), ((80,), 8, False)]
 )
 def test_members_are_apart_on_devices_or_cores_of_their_own(gpus: tuple[int, ...], cores: int, are_apart: bool) -> None:
     devices = machine(*gpus, num_cores=cores)
     assert plan([member("a", 1e9), member("b", 1e9)], devices).are_apart == are_apart
-
-
-def test_a_member_of_unknown_size_takes_its_turn() -> None:
-    planned = plan([member("a", None), member("b", None)], machine(80, 80))
-    assert devices_of(planned) == ["cuda:0", "cuda:1"]
-    assert "?" in str(planned)
 
 
 SIZES = st.lists(st.integers(1, 80), max_size=6)
