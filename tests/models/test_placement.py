@@ -27,6 +27,7 @@ from gac_app.models.hardware.devices import (
     main_memory_bytes,
     parse_devices,
 )
+from gac_app.models.hardware.needs import Need
 from gac_app.models.hardware.placement import Plan, plan
 
 CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
@@ -117,6 +118,13 @@ def test_a_limit_of_memory_is_not_exceeded() -> None:
     assert spread.refusals == []
     with pytest.raises(ValidationError, match="max_memory"):
         member("a", max_memory={"cuda:0": "much"})
+
+
+def test_what_a_member_leaves_of_its_devices_is_the_others() -> None:
+    need = Need(20 * GIB, spread=lambda _: ({"": "cuda:0"}, {"cuda:0": 20 * GIB}))  # placed first
+    members = [member("a", device=("cuda:0", "cuda:1")), member("b", **EIGHT_GB, device="cuda:1")]
+    a, b = plan(members, machine(24, 24), {"a": need}).placements.values()
+    assert a.limits == {"cuda:0": 24 * GIB, "cuda:1": 24 * GIB - b.taken["cuda:1"]}
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

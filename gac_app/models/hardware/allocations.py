@@ -97,9 +97,9 @@ class Allocations:
 
     def limits_of(self, name: str) -> ByDevice:
         """What the others leave of its devices; empty for a member without GPUs."""
-        taken = self.taken.get(name, {})
-        left = {gpu: self._left[gpu] + taken.get(gpu, 0) for gpu in taken if gpu != CPU}
-        return {gpu: min(room, left.get(gpu, room)) for gpu, room in self._given.get(name, {}).items()}
+        limits, taken = self._given.get(name, {}), self.taken.get(name, {})
+        left = {gpu: self._left[gpu] + taken.get(gpu, 0) for gpu in limits if gpu != CPU}
+        return {gpu: min(room, left.get(gpu, room)) for gpu, room in limits.items()}
 
     def warnings(self) -> Iterator[str]:
         """Who has room for fewer sequences than it may hold."""
