@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from gac_app.errors import ModelLoadError, VocabularyError
 from gac_app.models.base import Model, ModelFacts
@@ -35,6 +35,7 @@ class LlamaCppTokenizer:
     def __init__(self, vocab: Any) -> None:
         self._ffi, self._lib = library()
         self._vocab = vocab
+        self.bos, self.eos = self._lib.llama_vocab_bos(vocab), self._lib.llama_vocab_eos(vocab)  # below 0: none
         self._is_sentencepiece = self._lib.llama_vocab_type(vocab) == self._lib.LLAMA_VOCAB_TYPE_SPM
         self.vocabulary = self._read_vocabulary()
 
@@ -59,18 +60,11 @@ class LlamaCppTokenizer:
 
     def with_bos(self, ids: list[int]) -> list[int]:
         """`ids` after a BOS if the model wants one."""
-        bos = self._lib.llama_vocab_bos(self._vocab)
-        wants_bos = self._lib.llama_vocab_get_add_bos(self._vocab) and bos >= 0
-        return [bos, *ids] if wants_bos and ids[:1] != [bos] else ids
+        wants_bos = self._lib.llama_vocab_get_add_bos(self._vocab) and self.bos >= 0
+        return [self.bos, *ids] if wants_bos and ids[:1] != [self.bos] else ids
 
-    def special_texts(self) -> tuple[str, str]:
-        """The texts of BOS and EOS, for chat templates."""
-        return (
-            self._special_text(self._lib.llama_vocab_bos(self._vocab)),
-            self._special_text(self._lib.llama_vocab_eos(self._vocab)),
-        )
-
-    def _special_text(self, token_id: int) -> str:
+    def text_of(self, token_id: int) -> str:
+        """How a control token is written; empty without one."""
         if token_id < 0:
             return ""
         text: bytes = self._ffi.string(self._lib.llama_vocab_get_text(self._vocab, token_id))
@@ -96,7 +90,7 @@ class LlamaCppTokenizer:
                 end_ids.add(token_id)
         # llama.cpp counts fill-in-the-middle marks as end tokens; they end no answer.
         end_ids -= {lib.llama_vocab_fim_pad(vocab), lib.llama_vocab_fim_rep(vocab), lib.llama_vocab_fim_sep(vocab)}
-        texts, configured = {i: self._special_text(i) for i in end_ids}, frozenset({lib.llama_vocab_eos(vocab)})
+        texts, configured = {i: self.text_of(i) for i in end_ids}, frozenset({self.eos})
         return MemberVocabulary(tuple(pieces), frozenset(end_ids), frozenset(byte_ids), self, configured, texts)
 
     def _tokenize(self, text: str, recognise_control: bool) -> list[int]:
@@ -124,16 +118,6 @@ class LlamaCppTokenizer:
         tokens = self.vocabulary.token_bytes
         id_of_byte = {tokens[token_id]: token_id for token_id in self.vocabulary.byte_ids}
         return [id_of_byte[bytes([byte])] for byte in SPACE_MARK.encode()]
-
-
-class GgufOptions(TypedDict, total=False):
-    """The options of a `GgufModel`."""
-
-    num_threads: int
-    context_length: int | None
-    max_sequences: int
-    chat_template: str | None
-    template_options: Mapping[str, Any]
 
 
 class GgufModel(Model):
@@ -166,9 +150,9 @@ class GgufModel(Model):
         template_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._ffi, self._lib = library()
-        self._tokenizer = LlamaCppTokenizer(self._lib.llama_model_get_vocab(described))
+        self._tokenizer = own = LlamaCppTokenizer(self._lib.llama_model_get_vocab(described))
         try:
-            check_round_trip(self._tokenizer.vocabulary)
+            check_round_trip(own.vocabulary)
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
         template = self._own_template(described) if chat_template is None else chat_template
@@ -176,10 +160,10 @@ class GgufModel(Model):
         trained_for = self._lib.llama_model_n_ctx_train(described) or wanted  # 0 where only the vocabulary was loaded
         super().__init__(
             name,
-            self._tokenizer.vocabulary,
+            own.vocabulary,
             context_length=min(wanted, trained_for),
             max_sequences=max_sequences,
-            chat=ChatFormat(template, *self._tokenizer.special_texts(), template_options),
+            chat=ChatFormat(template, own.text_of(own.bos), own.text_of(own.eos), template_options),
             num_threads=num_threads,
         )
         self.about = self._facts(described)
@@ -215,7 +199,7 @@ class GgufModel(Model):
 class DescribedGguf(GgufModel):
     """One whose weights llama.cpp does not load."""
 
-    def __init__(self, name: str, path: Path, **options: Unpack[GgufOptions]) -> None:
+    def __init__(self, name: str, path: Path, **options: Any) -> None:
         self._described = load_weights(path, vocab_only=True)
         super().__init__(name, self._described, **options)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models.hardware import in_large_pages
-from gac_app.models.llama_cpp.gguf_model import GgufModel, GgufOptions
+from gac_app.models.llama_cpp.gguf_model import GgufModel
 from gac_app.models.llama_cpp.library import load_weights
 from gac_app.models.sequence import ForwardRequest
 
@@ -46,7 +46,7 @@ class LlamaCppModel(GgufModel):
     engine = "llama.cpp cpu"
     max_batched_ids = 1  # longer reads are not batched with others (see `_chunks`)
 
-    def __init__(self, name: str, path: Path, **options: Unpack[GgufOptions]) -> None:
+    def __init__(self, name: str, path: Path, **options: Any) -> None:
         with in_large_pages(path, self):
             self.weights = load_weights(path)
         super().__init__(name, self.weights, **options)

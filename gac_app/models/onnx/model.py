@@ -13,7 +13,7 @@ import mmap
 import os
 import sys
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from gguf.quants import dequantize
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.hardware import in_large_pages
-from gac_app.models.llama_cpp.gguf_model import DescribedGguf, GgufOptions
+from gac_app.models.llama_cpp.gguf_model import DescribedGguf
 from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.passes import Chunk, FloatArray, Kind, Pass
 from gac_app.models.sequence import ForwardRequest
@@ -51,7 +51,7 @@ class OnnxModel(DescribedGguf):
     engine = "onnxruntime cpu"
     max_batched_ids = MOST_SHARED  # a longer read has a pass of its own
 
-    def __init__(self, name: str, files: tuple[Path, Path], **options: Unpack[GgufOptions]) -> None:
+    def __init__(self, name: str, files: tuple[Path, Path], **options: Any) -> None:
         gguf, directory = files
         super().__init__(name, gguf, **options)
         try:

@@ -130,18 +130,17 @@ def _error(source: HubSource, error: Exception) -> ModelLoadError:
     if isinstance(error, errors.DryRunError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     said = f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"
-    if isinstance(error, errors.GatedRepoError):
-        reason = "this repository asks for permission: accept its terms on huggingface.co and set HF_TOKEN"
-    elif isinstance(error, errors.RepositoryNotFoundError):
-        reason = "no such repository on huggingface.co, or a private one (then set HF_TOKEN)"
-    elif isinstance(error, errors.RevisionNotFoundError):
-        reason = "the repository has no such revision"
-    elif isinstance(error, errors.RemoteEntryNotFoundError):
-        reason = "the repository has no such file"
-    elif isinstance(error, errors.HfHubHTTPError):
-        reason = f"huggingface.co refused {said}"
-    elif isinstance(error, errors.HTTPError | errors.LocalEntryNotFoundError | ConnectionError):
+    reasons = {  # by kind, an error's own before those that it inherits from
+        errors.GatedRepoError: (
+            "this repository asks for permission: accept its terms on huggingface.co and set HF_TOKEN"
+        ),
+        errors.RepositoryNotFoundError: "no such repository on huggingface.co, or a private one (then set HF_TOKEN)",
+        errors.RevisionNotFoundError: "the repository has no such revision",
+        errors.RemoteEntryNotFoundError: "the repository has no such file",
+        errors.HfHubHTTPError: f"huggingface.co refused {said}",
+    }
+    reason = next((reason for kind, reason in reasons.items() if isinstance(error, kind)), "")
+    if not reason and isinstance(error, errors.HTTPError | errors.LocalEntryNotFoundError | ConnectionError):
         return UnreachableError(SCHEME, f"{source.source}: huggingface.co cannot be reached {said}")
-    else:  # FileMetadataError if another server answers, a full disk
-        reason = f"the download failed {said}"
-    return ModelLoadError(f"{source.source}: {reason}")
+    # FileMetadataError if another server answers, a full disk
+    return ModelLoadError(f"{source.source}: {reason or f'the download failed {said}'}")
