@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 
 BUSY_STATUS = 75  # of a child that can tell nothing now, but may later; EX_TEMPFAIL of sysexits.h
 
@@ -28,3 +30,10 @@ def run_module(module: str, *arguments: object, timeout_s: float) -> str:
     if done.returncode != 0:
         raise ChildFailed(done)
     return done.stdout
+
+
+def leave_with(parent: int) -> None:
+    """End this process soon after its parent, whose next child would write to the same directory."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

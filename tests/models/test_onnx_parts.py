@@ -193,8 +193,7 @@ def test_who_does_not_wait_for_a_trial_gets_llama_cpp(
 
 @pytest.mark.process
 def test_a_trial_ends_soon_after_its_parent() -> None:
-    module = "gac_app.models.onnx.trial"
-    child = f"import sys; from {module} import _leave_with; _leave_with(int(sys.argv[1]))"
+    child = "import sys; from gac_app.models.child_process import leave_with; leave_with(int(sys.argv[1]))"
     parent = (
         "import os, subprocess, sys;"
         f"print(subprocess.Popen([sys.executable, '-c', {child!r}, str(os.getpid())], stdout=2).pid)"

