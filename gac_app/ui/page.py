@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gradio as gr
 
 from gac_app.services.battles.arena import ArenaService
@@ -23,8 +25,6 @@ from gac_app.ui.words import word
 
 __all__ = ["build_page", "page_assets"]
 
-# Beside Compare, in the order of the page.
-TABS = (arena_tab, leaderboard_tab, batch_tab, lab_tab, history_tab, about_tab)
 TITLE = "GaC side by side"
 
 
@@ -34,6 +34,14 @@ def who_is_signed_in(fields: Fields) -> Reply:
     if account is None:
         return {"is_signed_in": False, "name": "", "left_s": None}
     return {"is_signed_in": True, **same(account, "name", "left_s")}
+
+
+def _tabs_within(tab_id: str, title: str, context: TabContext, *tabs: Callable[[TabContext], None]) -> gr.Tabs:
+    """A tab with others within."""
+    with opened(tab_id, title), gr.Tabs() as within:
+        for build_tab in tabs:
+            build_tab(context)
+    return within
 
 
 def build_page(
@@ -50,15 +58,19 @@ def build_page(
             build_member_chips(service, page)
             if has_sign_in:
                 component("account", "page/account", functions=[who_is_signed_in])
-            component("look", "page/look")  # the choice of theme and language
         build_settings_panel(service.config, lab)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
             with opened("compare", word("tab.compare"), called("compare/compare", "show")):
                 compare = CompareTab(service, lab)
             context = TabContext(service, lab, arena, compare, tabs)
-            for build_tab in TABS:
-                build_tab(context)
-        address.moved(None, None, tabs, js=called("page/address", "addressedTab"), api_visibility="private")
+            within: dict[str, gr.Tabs] = {}
+            if arena:
+                within["contests"] = _tabs_within("contests", word("tab.contests"), context, arena_tab, leaderboard_tab)
+            within["experiments"] = _tabs_within("experiments", word("tab.experiments"), context, batch_tab, lab_tab)
+            history_tab(context)
+            about_tab(context)
+        choose = called("page/address", "addressedTab", *within)
+        address.moved(None, None, [tabs, *within.values()], js=choose, api_visibility="private")
         compare.ask_on(page.load, called("page/draft", "draft"))
         page.load(None, js=called("page/loaded", "tellLoaded"), api_visibility="private")
     page.queue(max_size=MAX_EVENTS)

@@ -1,4 +1,4 @@
-"""How a tab of the page is opened, and what tabs are built with. `page.TABS` lists them."""
+"""How a tab of the page is opened, and what tabs are built with."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class TabContext:
 
 @contextmanager
 def opened(tab_id: str, title: str, on_show: str = "") -> Iterator[None]:
-    """A tab inside the current `gr.Tabs`, with what the block builds.
+    """A tab inside the current `gr.Tabs`, with what the block builds. Where these are within another tab, choosing that
+    one shows this one too, if it was the last one chosen there.
 
     Args:
         tab_id: of the tab in Gradio.
@@ -51,4 +52,6 @@ def opened(tab_id: str, title: str, on_show: str = "") -> Iterator[None]:
         yield
     element.select(None, js=called("page/address", "tellTab", tab_id), api_visibility="private")
     if on_show:
-        element.select(None, js=on_show, api_visibility="private")
+        outer = element.parent and element.parent.parent
+        for chosen in (element, outer) if isinstance(outer, gr.Tab) else (element,):
+            chosen.select(None, js=on_show, api_visibility="private")

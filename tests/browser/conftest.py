@@ -135,6 +135,11 @@ class Watched:
         if and_wait:
             self.wait_for_end()
 
+    def choose(self, words: str) -> None:
+        """Choose from the menu beside the prompt."""
+        self.page.click(".gac-asked .gac-keep summary")
+        self.page.click(f".gac-asked button:text-is('{words}')")
+
     def wait_for_end(self) -> None:
         self.page.wait_for_selector("body:not(.gac-is-live)")
 
@@ -194,6 +199,15 @@ class Watched:
     def leave_fields(self) -> None:
         """Put the focus where keys are not typed."""
         self.page.evaluate("document.activeElement.blur()")
+
+
+WITHIN = {"Battle": "Arena", "Leaderboard": "Arena", "Batch": "Experiments", "Lab": "Experiments"}
+
+
+def to_tab(page: Page, name: str) -> None:
+    """Choose a tab, and before it the one that it is within."""
+    for tab in filter(None, (WITHIN.get(name), name)):
+        page.click(f"button[role=tab]:visible:text-is('{tab}')")
 
 
 @pytest.fixture(scope="session")

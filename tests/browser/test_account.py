@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Opener, Site, Watched, served
+from tests.browser.conftest import Opener, Site, Watched, served, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 from tests.server.fake_provider import SECRET, Provider, offering_sign_in, provided
 from tests.ui.planted import planted_arena
@@ -40,7 +40,7 @@ def act(page: Page, shown: str) -> None:
 def prompts(page: Page) -> list[str]:
     """Of the visitor's History."""
     page.set_viewport_size({"width": 1280, "height": 844})  # else the tab is in a menu
-    page.click("button[role=tab]:has-text('History')")
+    to_tab(page, "History")
     page.wait_for_selector(".gac-run-prompt")
     return page.locator(".gac-run-prompt").all_inner_texts()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, Route
 
-from tests.browser.conftest import Opener, Site, loading, served, wait_for_start
+from tests.browser.conftest import Opener, Site, loading, served, to_tab, wait_for_start
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble, planted_arena
 
@@ -37,7 +37,7 @@ def serve_arena(tmp_path: Path) -> Iterator[ArenaServer]:
 
 
 def to_arena(page: Page) -> None:
-    page.click("button[role=tab]:has-text('Arena')")
+    to_tab(page, "Battle")
     page.wait_for_selector(BOX, state="visible")
 
 

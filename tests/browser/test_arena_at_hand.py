@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Opener, Site, served
+from tests.browser.conftest import Opener, Site, served, to_tab
 from tests.browser.test_arena import ArenaServer, answered, begin, serve_arena, to_arena
 from tests.ui.planted import PlantedEnsemble, planted_arena
 from tests.ui.planted_votes import plant_votes
@@ -53,7 +53,7 @@ CUT_NAMES = """() => [...document.querySelectorAll("#gac-rated-plots svg .role-l
 def test_matrix_and_charts_show_names_whole(voted: Site, open_page: Opener) -> None:
     watched = open_page(voted, viewport={"width": 390, "height": 844})
     page = watched.page
-    page.click("button[role=tab]:has-text('Leaderboard')")
+    to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-matrix th bdi")
     for width in watched.at_widths(390, 1280):
         num_lines = page.locator(".gac-rank-matrix th bdi, .gac-rank-table tbody th bdi").evaluate_all(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.browser.conftest import Opener, Server, Watched, wait_for_start
@@ -44,11 +46,13 @@ def test_nothing_moves_from_first_load_to_the_vote(serve: Server, open_page: Ope
         page.page.wait_for_selector("#gac-prompt textarea")
         assert boxes(page, ".gac-empty")[0][3] <= boxes(page, "#gac-dock")[0][1], "all of the explanation is in sight"
         page.ask(f"hello at {width}")
-        assert len(boxes(page, ".gac-card")) == (1 if width == 390 else num_members + 1)
+        assert len(boxes(page, ".gac-card")) == num_members + 1
+        parts = [*boxes(page, ".gac-card"), *boxes(page, ".gac-votes")]
         if width != 390:
             check_columns(page)
-        parts = [*boxes(page, ".gac-card"), *boxes(page, ".gac-votes"), *boxes(page, "#gac-dock")]
+            parts += boxes(page, "#gac-dock")
         assert overlaps(parts) == []
+        page.page.hover(".gac-vote >> nth=1")  # which scrolls a phone
         votes = boxes(page, ".gac-votes")
         page.page.click(".gac-vote >> nth=1")
         page.page.wait_for_selector(".gac-votes.is-voted button:visible")  # to take it back
@@ -73,7 +77,6 @@ def check_columns(page: Watched) -> None:
 
 
 def test_the_inspector_stands_beside_what_it_explains(serve: Server, open_page: Opener) -> None:
-    """Beside each column, an expanded answer, and answers one below the other, which is remembered."""
     page = open_page(serve(PlantedEnsemble(pieces=LONG)))
     page.ask("hello")
     before = boxes(page, ".gac-card")
@@ -88,47 +91,24 @@ def test_the_inspector_stands_beside_what_it_explains(serve: Server, open_page: 
         assert not overlap(inspector(index), before[index])
         assert boxes(page, ".gac-card") == before
         page.page.keyboard.press("Escape")
-    page.page.click(".gac-ensemble >> text=Expand")
-    assert len(boxes(page, ".gac-card")) == 1
-    panel = inspector()
-    assert not overlap(panel, boxes(page, ".gac-ensemble .gac-text")[0])
-    assert not overlap(panel, boxes(page, ".gac-ensemble .gac-icon")[1])
-    page.page.keyboard.press("Escape")
-    page.page.keyboard.press("Escape")
-    assert len(boxes(page, ".gac-card")) == 3
-    page.page.check(".gac-layouts input[value=stacked]", force=True)
-    lefts = {left for left, *_ in boxes(page, ".gac-card")}
-    assert len(lefts) == 1
-    page.page.reload()
-    page.wait_for_tokens(len(LONG))
-    assert {left for left, *_ in boxes(page, ".gac-card")} == lefts
-    assert not overlap(inspector(), boxes(page, ".gac-ensemble .gac-text")[0])
 
 
-def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_page: Opener) -> None:
+def test_answers_are_as_tall_as_their_text_on_a_phone(serve: Server, open_page: Opener) -> None:
     site = serve(PlantedEnsemble(pieces=("One", " thing", ""), alone=("Quite", " another", "")))
     page = open_page(site, viewport={"width": 390, "height": 844}, has_touch=True)
-    page.ask("hello")
-    assert len(boxes(page, ".gac-card")) == 1
-    assert "One thing" in page.text(".gac-card")
-    page.page.click(".gac-rows [role=tab] >> nth=2")
-    assert page.text(".gac-card.is-shown h3") == "Large"
-    assert "Quite another" in page.text(".gac-card.is-shown")
-    page.page.keyboard.press("ArrowUp")
-    assert page.text(".gac-card.is-shown h3") == "Small"
-    assert height_of(page, ".gac-card.is-shown .gac-body") > 300, "the answer has the screen"
-    check_nothing_covered(page)
-    page.page.tap(".gac-card.is-shown .gac-open")
-    assert height_of(page, ".gac-card.is-shown .gac-body") > 300, "details make the card longer"
-    page.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    check_nothing_covered(page)
-    page.page.tap(".gac-card.is-shown .gac-open")
-    page.page.tap(".gac-card.is-shown >> text=Expand")
-    assert height_of(page, ".gac-card.is-expanded .gac-body") > 600
-    page.page.tap(".gac-card.is-shown >> text=Shrink")
-    page.page.check(".gac-layouts input[value=stacked]", force=True)
-    assert min(bottom - top for _, top, _, bottom in boxes(page, ".gac-body")) > 200
-    small = """() => [...document.querySelectorAll('button, [role=tab], .gac-segments label')]
+    page.ask("hello " * 20)
+    cards = boxes(page, ".gac-card")
+    assert len({left for left, *_ in cards}) == 1
+    assert all(bottom - top < 180 for _, top, _, bottom in cards[1:]), "two words need no box of half a screen"
+    assert all(above[3] <= below[1] for above, below in pairwise(cards)), "all of a card stands above the next"
+    assert all(right <= 390 for _, _, right, _ in boxes(page, ".gac-vote")), "votes wrap"
+    [(_, top, _, bottom)] = boxes(page, ".gac-asked h2")
+    page.page.tap(".gac-asked h2")
+    assert boxes(page, ".gac-asked h2")[0][3] - top > 2 * (bottom - top), "the whole prompt, once it is tapped"
+    page.page.tap(".gac-details summary")
+    parts = [box for part in (".gac-card", ".gac-votes") for box in boxes(page, part)]
+    assert overlaps(parts) == []
+    small = """() => [...document.querySelectorAll('button, summary, [role=tab], .gac-segments label')]
       .filter((e) => e.checkVisibility({ visibilityProperty: true }))
       .filter((e) => !e.matches('.gac-term, .gac-fork, .visually-hidden *'))
       .filter((e) => e.closest('.gac-board, #gac-dock, #gac-tabs'))
@@ -136,15 +116,13 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
     assert page.page.evaluate(small) == []
 
 
-def height_of(page: Watched, selector: str) -> float:
-    [(_, top, _, bottom)] = boxes(page, selector)
-    return bottom - top
-
-
-def check_nothing_covered(page: Watched) -> None:
-    parts = [box for part in (".gac-card", ".gac-rows", ".gac-votes") for box in boxes(page, part)]
-    assert overlaps(parts) == []
-    assert overlaps([*boxes(page, ".gac-foot"), *boxes(page, ".gac-votes")]) == []
+def test_lines_are_read_with_ease_on_a_wide_screen(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport={"width": 1920, "height": 1000})
+    page.ask("hello")
+    for left, _, right, _ in boxes(page, ".gac-text"):
+        assert right - left < 700
+    text, card = boxes(page, ".gac-ensemble .gac-text")[0], boxes(page, ".gac-ensemble")[0]
+    assert text[0] - card[0] == pytest.approx(card[2] - text[2], abs=1), "in the middle"
 
 
 def test_a_second_click_on_run_has_no_effect(serve: Server, open_page: Opener) -> None:
@@ -158,7 +136,7 @@ def test_a_second_click_on_run_has_no_effect(serve: Server, open_page: Opener) -
 
 
 def click_twice(page: Watched) -> None:
-    page.page.wait_for_selector(".gac-chips li")
+    page.page.wait_for_selector(".gac-chips li", state="attached")
     docked = "Math.abs(document.querySelector('#gac-dock').getBoundingClientRect().bottom - innerHeight) < 1"
     page.page.wait_for_function(docked)
     page.page.fill("#gac-prompt textarea", "hello")
@@ -201,16 +179,12 @@ def test_figures_plot_and_digest_fold_behind_details(serve: Server, open_page: O
     page.ask("hello")
     parts = [".gac-plot", ".gac-figures", ".gac-proof"]
     assert [boxes(page, part) for part in parts] == [[], [], []]
-    page.page.click(".gac-ensemble .gac-open")
+    page.page.click(".gac-details summary")
     page.page.wait_for_selector(".gac-figures dt:has-text('time per token in this run')")  # a member ended last
     cost = page.page.locator(".gac-figures dd").last.inner_text()
     assert cost == "this answer: 7.4 × its slowest member alone (Small); 7.4 × Large alone"  # 59 to 8 tokens
-    assert [len(boxes(page, part)) for part in parts] == [1, 1, 3]
+    assert [len(boxes(page, part)) for part in parts] == [1, 1, 1]
     assert page.text(".gac-plot figcaption").endswith("asks below 50 %")
-    page.page.reload()
-    page.page.wait_for_selector(".gac-ensemble .gac-open[aria-expanded=true]")
-    page.page.click(".gac-card >> nth=1 >> .gac-open")
-    assert boxes(page, ".gac-details") == []
 
 
 def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: Opener) -> None:
@@ -225,7 +199,7 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.page.wait_for_selector(tip.format("1: probability 60 % · Small alone"))
     page.page.hover(".gac-ensemble [data-term=gate] >> nth=0")
     page.page.wait_for_selector("#gac-tip:has-text('one member that writes alone')")
-    page.page.click(".gac-ensemble .gac-open")
+    page.page.click(".gac-details summary")
     told = page.page.locator(".gac-figures div")
     assert told.all_inner_texts()[:2] == [
         "forward passes\n9 Small + 3 Large",
@@ -240,7 +214,8 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.wait_for_end()
     assert len(told.all_inner_texts()) == 2, "what was replayed took no time"
     address = page.page.url
-    page.page.click(".gac-card >> nth=1 >> .gac-anew")
+    page.page.click(".gac-card >> nth=1 >> summary")
+    page.page.click(".gac-card >> nth=1 >> text=Regenerate")
     page.page.wait_for_function("address => location.href !== address", arg=address)
     page.wait_for_end()
     assert "Branched at token 2" in page.text(".gac-of-branch")

@@ -47,10 +47,10 @@ def test_a_question_waits_or_is_called_off(serve: Server, open_page: Opener) -> 
 
 def test_what_a_new_server_refuses_waits_for_its_models(serve: Server, open_page: Opener) -> None:
     """The page has seen members ready; the server that has begun anew is loading them. Another press calls it off."""
-    waits, again = ".gac-status:has-text('Will be asked as soon as')", "button:text-is('Run again')"
+    waits = ".gac-status:has-text('Will be asked as soon as')"
     site = serve()
     page = open_page(site)
-    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1", state="attached")
     with loading(site.service):
         page.page.fill(BOX, "early")
         page.page.press(BOX, "Enter")
@@ -59,12 +59,16 @@ def test_what_a_new_server_refuses_waits_for_its_models(serve: Server, open_page
         assert page.page.locator(".gac-notice").is_hidden()
     page.page.wait_for_selector(".gac-asked h2:text-is('early')")
     page.wait_for_end()
-    for where, tab in ((".gac-asked", "Compare"), (".gac-runs", "History")):
-        page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    in_history = ".gac-runs button:text-is('Run again') >> nth=0"
+    for tab, run_again in (
+        ("Compare", lambda: page.choose("Run again")),
+        ("History", lambda: page.page.click(in_history)),
+    ):
+        page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1", state="attached")
         with loading(site.service):
             for is_off in (False, True, False):
                 page.page.click(f"role=tab[name={tab}]")
-                page.page.click(f"{where} {again} >> nth=0")
+                run_again()
                 page.page.wait_for_selector(".gac-chips li[data-phase=loading]")
                 page.page.wait_for_selector(waits, state="detached" if is_off else "visible")
             assert page.page.locator(".gac-notice").is_hidden()

@@ -57,7 +57,7 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
         assert all_findings(page, ".gac-board") == {}, width
     page.page.click(".gac-keep summary")
     assert all_findings(page, ".gac-keep") == {}
-    page.page.click(".gac-asked button:visible:text-matches('^(Diff|Compare two answers)$')")
+    page.page.click(".gac-asked button:text-is('Compare two answers')")
     page.page.wait_for_selector(".gac-diff[open]")
     assert all_findings(page, ".gac-diff") == {}
     page.page.keyboard.press("Escape")
@@ -69,11 +69,9 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     for view in ("changes", "confidence"):
         page.page.check(f".gac-views input[value={view}]", force=True)
         assert hard_to_read(page) == {}, view
-    page.page.check(".gac-layouts input[value=stacked]", force=True)
-    assert all_findings(page, ".gac-board") == {}
     page.page.keyboard.press("Escape")
     page.page.click(".gac-summary")
-    page.page.click(".gac-settings summary:has-text('Advanced')")
+    page.page.click(".gac-settings summary:has-text('Research')")
     page.page.fill("#gac-set-max_new_tokens", "")
     page.page.wait_for_selector(".gac-field-note.is-fault")
     for width in page.at_widths(1280, 390):
@@ -85,7 +83,7 @@ def test_axe_has_nothing_to_say_of_history_and_about(serve: Server, open_page: O
     with_axe(page)
     page.ask("hello")
     places = []
-    for tab, content in (("Compare", ".gac-board"), ("History", ".gac-history"), ("About", "#gac-about")):
+    for tab, content in (("Compare", ".gac-board"), ("History", ".gac-history"), ("?", "#gac-about")):
         page.page.click(f"role=tab[name={tab}]")
         box = page.page.wait_for_selector(content).bounding_box()
         assert box is not None

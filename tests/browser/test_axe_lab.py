@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import Opener, Site
+from tests.browser.conftest import Opener, Site, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 from tests.browser.test_lab import run_calibration
 from tests.browser.test_lab import site as lab_site
@@ -21,7 +21,7 @@ def test_axe_has_nothing_to_say_of_the_lab_and_of_batches(site: Site, open_page:
     page.page.locator(".gac-lab-questions summary").first.click()
     for width in page.at_widths(390, 1280):
         assert all_findings(page) == {}, width
-    page.page.click("button[role=tab]:has-text('Batch')")
+    to_tab(page.page, "Batch")
     page.page.click(".gac-batch .gac-lab-run")
     page.page.wait_for_selector(".gac-batch .gac-lab-note:text-is('Prompts are missing; give one a line.')")
     page.page.fill("[name=prompts]", "One?")

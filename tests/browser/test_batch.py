@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Route
 
 from gac_app.ui.scripts import LATER
-from tests.browser.conftest import Opener, Server, Site, wait_for_start
+from tests.browser.conftest import Opener, Server, Site, to_tab, wait_for_start
 from tests.browser.test_lab import site as lab_site
 
 pytestmark = pytest.mark.browser
@@ -19,7 +19,7 @@ site = lab_site
 def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_page: Opener) -> None:
     page, asked = open_page(site).page, list[str]()
     page.on("request", lambda request: asked.append(request.post_data or ""))
-    page.click("button[role=tab]:has-text('Batch')")
+    to_tab(page, "Batch")
     page.wait_for_selector(".gac-batch-table th:text-is('Ensemble')", state="attached")
     assert sum("batch_overview" in body for body in asked) == 1
     page.fill("[name=prompts]", "One?\n<b>Two?</b>")
@@ -51,13 +51,13 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
     page.wait_for_selector(".gac-votes.is-voted")
     page.reload()
     wait_for_start(page)
-    page.click("button[role=tab]:has-text('Batch')")
+    to_tab(page, "Batch")
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
 
 
 def test_a_batch_is_called_off(site: Site, open_page: Opener) -> None:
     page = open_page(site).page
-    page.click("button[role=tab]:has-text('Batch')")
+    to_tab(page, "Batch")
     page.fill("[name=prompts]", "\n".join(f"Question {number}?" for number in range(30)))
     page.click(".gac-batch .gac-lab-run")
     page.wait_for_selector(".gac-batch .gac-lab-progress:has-text('of 30 prompts')")
@@ -71,7 +71,7 @@ def test_no_batch_is_begun_before_the_tab_can_take_it(serve: Server, open_page: 
     held: list[Route] = []
     page.route(f"**/{LATER}", lambda route: held.append(route))
     with page.expect_request(f"**/{LATER}"):
-        page.click("button[role=tab]:has-text('Batch')")
+        to_tab(page, "Batch")
     page.wait_for_selector(".gac-batch .gac-lab-run:disabled")
     while not held:
         page.wait_for_timeout(20)

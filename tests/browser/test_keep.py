@@ -118,7 +118,7 @@ def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_pa
 def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", " the", "\n", " capital", ""))))
     page.ask("hello")
-    page.page.click(".gac-asked >> text=Diff")
+    page.choose("Compare two answers")
     assert page.text(".gac-diff [role=status]") == "The same for 6 characters, then they differ."
     assert page.page.locator(".gac-diff del").all_inner_texts() == ["is", "."]
     assert page.page.locator(".gac-diff ins").all_inner_texts() == ["was"]
@@ -127,7 +127,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.page.wait_for_selector(".gac-diff :text('The two are the same.')")
     page.page.click(".gac-diff >> text=Close")
     page.ask("again")
-    page.page.click(".gac-asked >> text=Diff")
+    page.choose("Compare two answers")
     page.page.wait_for_selector(".gac-diff[open]")
     assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 6
     page.page.click(".gac-diff >> text=Close")
@@ -135,7 +135,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.page.click("role=button[name='Delete: hello']")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
-    page.page.click(".gac-asked >> text=Diff")
+    page.choose("Compare two answers")
     page.page.wait_for_selector(".gac-diff[open]")
     assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 3, "nothing is kept of what is deleted"
 
@@ -160,11 +160,11 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.page.keyboard.press("2")
     page.page.wait_for_selector(f".gac-votes:has-text('Your choice: {before}')")
     page.page.click(".gac-settings [data-act=close]")
-    page.page.click(".gac-asked >> text='Compare settings'")
+    page.choose("Compare settings")
     page.page.click(".gac-others button:has-text('Geometric mean')")
     page.page.wait_for_selector(".gac-card h3:has-text('geometric mean')")
     page.wait_for_end()
-    page.page.click(".gac-asked >> text=Diff")
+    page.choose("Compare two answers")
     page.page.wait_for_selector(".gac-diff :text('The two are the same.')")
     page.page.click(".gac-diff >> text=Close")
     page.page.go_back()
@@ -178,7 +178,7 @@ def test_a_prompt_is_edited_in_its_place_and_one_answer_anew(serve: Server, open
     page = open_page(serve(ensemble))
     page.ask("first")
     page.ask("secnod")
-    page.page.click(".gac-asked >> text=Edit")
+    page.choose("Edit prompt")
     page.page.fill(".gac-edit", "second")
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector(".gac-asked h2:text-is('second')")
@@ -187,7 +187,8 @@ def test_a_prompt_is_edited_in_its_place_and_one_answer_anew(serve: Server, open
     assert page.page.locator(".gac-turn-prompt").all_inner_texts() == ["first", "second"]
     before = ensemble.num_steps
     ensemble.alone = ("Rome", "")
-    page.page.click("[aria-label='Regenerate: Large']")
+    page.page.click(".gac-card >> nth=2 >> summary")
+    page.page.click(".gac-card >> nth=2 >> text=Regenerate")
     page.page.wait_for_selector("text=Another version of this run.")
     page.wait_for_end()
     assert page.page.locator(".gac-text").all_inner_texts()[2].startswith("Rome")

@@ -14,7 +14,7 @@ from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
-from tests.browser.conftest import Opener, Site, loading, served
+from tests.browser.conftest import Opener, Site, loading, served, to_tab
 from tests.browser.contrast import MEASURE
 from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
@@ -39,7 +39,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def run_calibration(page: Page, questions: int = 4) -> None:
-    page.click("button[role=tab]:has-text('Lab')")
+    to_tab(page, "Lab")
     page.click(".gac-lab-study:has-text('Calibration')")
     page.fill("[name=questions]", str(questions))
     page.click(".gac-lab-run")
@@ -51,7 +51,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener) -> Non
     page = open_page(site, viewport={"width": 390, "height": 900}).page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.post_data or ""))
-    page.click("button[role=tab]:has-text('Lab')")
+    to_tab(page, "Lab")
     page.wait_for_selector(".gac-lab-study")
     assert sum("lab_overview" in body for body in asked) == 1
     run_calibration(page)
@@ -80,7 +80,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener) -> Non
     assert page.inner_text(".gac-lab-head h2").startswith("Calibration:"), "though its title comes late"
     page.unroute_all(behavior="wait")
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.click("button[role=tab]:has-text('Compare')")
+    to_tab(page, "Compare")
     page.go_back()
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
     page.goto(f"{site.url}?tab=lab")
@@ -127,10 +127,10 @@ def test_batches_and_studies_wait_for_the_models(site: Site, open_page: Opener) 
     """Where a new server has to say that they load, and where the page knows it, also after a reload."""
     awaits, run = ".gac-lab-note:has-text('Will be asked as soon as')", ".gac-lab-run"
     page = open_page(site).page
-    page.wait_for_selector(".gac-chips li >> nth=1")
+    page.wait_for_selector(".gac-chips li >> nth=1", state="attached")
 
     def to(tab: str, done: str = awaits) -> None:
-        page.click(f"button[role=tab]:has-text('{tab}')")
+        to_tab(page, tab)
         page.wait_for_selector(f".gac-{tab.lower()} {done}")
 
     with loading(site.service, "slow"):
@@ -171,7 +171,7 @@ def test_own_questions_from_a_file_the_browser_reads(site: Site, open_page: Open
     page = open_page(site).page
     file = tmp_path / "mine.csv"
     file.write_text("question,choices,answer\n" + "\n".join(f"Is {n} even?,yes|no,yes" for n in range(5)))
-    page.click("button[role=tab]:has-text('Lab')")
+    to_tab(page, "Lab")
     page.click(".gac-lab-study:has-text('Benchmark')")
     page.select_option("[name=set]", "own")
     page.fill("[name=questions]", "20")
@@ -189,14 +189,14 @@ def test_own_questions_from_a_file_the_browser_reads(site: Site, open_page: Open
 def test_a_study_is_called_off_and_another_visitor_only_sees_it(site: Site, open_page: Opener) -> None:
     mine, theirs = open_page(site).page, open_page(site).page
     for page in (mine, theirs):
-        page.click("button[role=tab]:has-text('Lab')")
+        to_tab(page, "Lab")
         page.wait_for_selector(".gac-lab-study")
     mine.click(".gac-lab-study:has-text('Benchmark')")
     mine.fill("[name=questions]", "40")
     mine.click(".gac-lab-run")
     mine.wait_for_selector(".gac-lab-progress:has-text('Benchmark (trivia): ')")
-    theirs.click("button[role=tab]:has-text('About')")
-    theirs.click("button[role=tab]:has-text('Lab')")
+    to_tab(theirs, "?")
+    to_tab(theirs, "Lab")
     theirs.wait_for_selector(".gac-lab-progress:has-text('Benchmark (trivia): ')")
     assert not theirs.is_visible("[data-act=cancel]")
     assert theirs.is_disabled(".gac-lab-run")

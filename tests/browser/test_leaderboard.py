@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Opener, Site, served
+from tests.browser.conftest import Opener, Site, served, to_tab
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import Planted, planted_arena
 from tests.ui.planted_votes import plant_vote, plant_votes
 
 pytestmark = pytest.mark.browser
-TAB = "button[role=tab]:has-text('Leaderboard')"
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_the_first_look_says_what_it_waits_for(planted: Planted, site: Site, ope
         plant_vote(planted.store, "zyxone", "zyxtwo", "left", language=language)
     page = open_page(site).page
     page.evaluate(NOTES)
-    page.click(TAB)
+    to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-note:has-text('2 votes')")
     assert "Counting the votes…" in page.evaluate("[...notes]")
     assert page.locator(".gac-rank-filters [name=language] option").all_inner_texts()[-2:] == [
@@ -74,7 +73,7 @@ def test_known_answers_and_the_most_active_address_are_told(planted: Planted, si
         outcome = "left" if number % 3 else "right"
         plant_vote(planted.store, "zyxone", "zyxtwo", outcome, f"{number % 3:x}" * 64, origin="reference", passes=False)
     page = open_page(site).page
-    page.click(TAB)
+    to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-table b")
     assert page.locator(".gac-rank-busiest").count() == 0
     page.select_option(".gac-rank-filters [name=source]", "reference")
@@ -85,7 +84,7 @@ def test_known_answers_and_the_most_active_address_are_told(planted: Planted, si
     for number in range(20):
         plant_vote(planted.store, "zyxone", "zyxfour", "left", f"{number:064}", client="one")
     page.reload()
-    page.click(TAB)
+    to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-busiest:has-text('20 votes, 20 visitors')")
     told = page.inner_text(".gac-rank-busiest")
     assert re.search(r"Without its votes, (all ranks are the same|\w+ would be number \d instead of \d)", told)
@@ -96,7 +95,7 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     watched = open_page(site)
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")
-    page.click(TAB)
+    to_tab(page, "Leaderboard")
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
     assert page.locator(".gac-rank-table tbody tr").count() == 4
     assert re.match(r"zyx(three|four) is .* than zyx(one|two)\b.* intervals ", page.inner_text(".gac-rank-verdict"))
@@ -134,8 +133,7 @@ def test_on_a_phone_ratings_are_read_without_scrolling(planted: Planted, site: S
     watched = open_page(site, viewport={"width": 390, "height": 844})
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")
-    page.click(".overflow-menu > button")
-    page.locator(TAB).last.click()
+    to_tab(page, "Leaderboard")
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
     for name in (LONG, "zyxone"):
         head, rating = page.evaluate(IN_SIGHT, name)

@@ -60,14 +60,14 @@ def test_the_theme_is_there_without_a_flash(
     assert page.input_value("select[name=theme]") == "system"
     assert grounds_of_a_load(page) <= {*of_system, "canvas light dark"}
     watched.ask("hello")
-    page.click(".gac-ensemble .gac-open")
+    page.click(".gac-details summary")
     page.wait_for_selector(".gac-figures dd")
     plot = "document.querySelector('.gac-plot canvas').toDataURL()"
     drawn = page.evaluate(plot)
     page.emulate_media(color_scheme=chosen)  # type: ignore[arg-type]
     page.wait_for_function(f"{IS_DARK} === {str(chosen == 'dark').lower()}")
     page.emulate_media(color_scheme=system)  # type: ignore[arg-type]
-    page.select_option("select[name=theme]", chosen)
+    page.select_option("select[name=theme]", chosen, force=True)
     page.wait_for_function(f"drawn => {plot} !== drawn", arg=drawn)
     assert grounds_of_a_load(page) <= of_choice
     assert page.input_value("select[name=theme]") == chosen
@@ -75,7 +75,7 @@ def test_the_theme_is_there_without_a_flash(
     page.emulate_media(color_scheme=chosen)  # type: ignore[arg-type]
     page.emulate_media(color_scheme=system)  # type: ignore[arg-type]
     assert page.evaluate(IS_DARK) == (chosen == "dark"), "the system changes, the choice does not"
-    page.select_option("select[name=theme]", "system")
+    page.select_option("select[name=theme]", "system", force=True)
     assert page.evaluate(IS_DARK) == (system == "dark")
 
 

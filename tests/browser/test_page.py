@@ -254,7 +254,7 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     site.service.members.set("Small", "ready")
     site.service.members.set("Large", "ready", facts=facts)
     site.service.members._ensemble = ensemble
-    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1", state="attached")
     page.page.wait_for_selector(".gac-notice", state="hidden")  # what it said is over
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-asked h2:text-is('too early')")

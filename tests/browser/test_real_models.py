@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from gac_app.ui.compare.run_handlers import PERIOD_S
-from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
+from tests.browser.conftest import Opener, Site, Watched, served, to_tab, wait_for_start
 from tests.browser.test_arena import begin, leave_fields, names, overheard, texts, to_arena
 from tests.browser.test_leaderboard import wait_for_record
 
@@ -140,5 +140,5 @@ def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> 
     page.wait_for_selector(".gac-arena .gac-inspector:not([hidden]) .gac-bars")
     page.keyboard.press("Escape")
 
-    page.click("button[role=tab]:has-text('Leaderboard')")
+    to_tab(page, "Leaderboard")
     wait_for_record(page, winner, "1 / 0 / 0 / 0")

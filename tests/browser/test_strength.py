@@ -12,7 +12,7 @@ from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
-from tests.browser.conftest import Opener, Site, served
+from tests.browser.conftest import Opener, Site, served, to_tab
 from tests.browser.contrast import hard_to_read
 from tests.databases import database_in
 from tests.fakes import FakeModel, config_of, ensemble_of
@@ -42,14 +42,14 @@ def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
 def test_advice_comes_with_a_result_until_followed(lab: Lab, site: Site, open_page: Opener) -> None:
     watched = open_page(site)
     page = watched.page
-    page.click("button[role=tab]:has-text('Lab')")
+    to_tab(page, "Lab")
     page.wait_for_selector(".gac-lab-study")
     data = benchmark_data("trivia", **{WEAK: 0.4, STRONG: 0.8})
     lab.results.files.keep(StudyResult("eval", "trivia: 40 questions", [], data), (WEAK, STRONG))
-    page.click("button[role=tab]:has-text('Compare')")
-    page.click("button[role=tab]:has-text('Lab')")
+    to_tab(page, "Compare")
+    to_tab(page, "Lab")
     page.wait_for_selector(".gac-lab-kept li")
-    page.click("button[role=tab]:has-text('Compare')")
+    to_tab(page, "Compare")
     page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), {WEAK} lags behind {STRONG} by 50 %.')")
     for _ in watched.at_widths(390, 1280):
         assert hard_to_read(watched) == {}

@@ -79,7 +79,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
     page.page.wait_for_selector(".gac-of-branch")
     page.wait_for_end()
     page.page.click(".gac-keep summary")
-    page.page.click(".gac-asked button:text('⟦Diff⟧')")
+    page.page.click(".gac-asked button:text('⟦Compare two answers⟧')")
     page.page.wait_for_selector("dialog.gac-diff[open]")
     assert unsaid(page) == set()
     page.page.keyboard.press("Escape")
@@ -98,7 +98,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
     page.page.wait_for_selector(".gac-run-prompt")
     page.page.click("[data-act=filters]")
     assert unsaid(page) == set()
-    page.page.click("role=tab[name=⟦Batch⟧]")
+    page.page.click("role=tab[name=⟦Experiments⟧]")
     page.page.fill("[name=prompts]", "One?\nTwo?")
     page.page.click(".gac-batch .gac-lab-run")
     page.page.wait_for_selector(".gac-batch-table .gac-vote:text-is('⟦Tie⟧') >> nth=1")
@@ -181,16 +181,16 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
 
     look("start")
     page.locator(".gac-examples button").first.click()
-    page.wait_for_function("document.querySelector('#gac-prompt textarea').value.startsWith('Was ist')")
-    watched.ask("Hallo")
+    page.wait_for_selector(".gac-asked h2:text-matches('^Was ist')")
+    watched.wait_for_end()
     watched.click_token(1)
     page.click(".gac-summary")
     page.wait_for_selector(".gac-settings .gac-field-note", state="attached")
     look("settings")
     page.click(".gac-settings [data-act=close]")
     for tab, ready in (
-        ("Arena", ".gac-arena"), ("Rangliste", "#gac-rated-plots svg.marks >> nth=1"), ("Stapel", ".gac-batch"),
-        ("Verlauf", ".gac-run-prompt"), ("Info", ".gac-about"), ("Labor", ".gac-lab-study"),
+        ("Arena", ".gac-arena"), ("Rangliste", "#gac-rated-plots svg.marks >> nth=1"), ("Experimente", ".gac-batch"),
+        ("Verlauf", ".gac-run-prompt"), ("?", ".gac-about"), ("Experimente", ".gac-batch"), ("Labor", ".gac-lab-study"),
     ):  # fmt: skip
         page.click(f"role=tab[name={tab}]")
         page.wait_for_selector(ready)
@@ -214,7 +214,7 @@ def test_other_languages_are_english_and_a_choice_stays(serve: Server, open_page
     assert page.page.get_by_role("tab").first.inner_text() == "Compare"
     page.ask("hello")
     with page.page.expect_navigation():
-        page.page.select_option("select[name=language]", "de")
+        page.page.select_option("select[name=language]", "de", force=True)
     page.page.wait_for_selector("#gac-prompt .submit-button:text('Fragen')")
     page.page.wait_for_selector(".gac-asked h2:text('hello')")  # the run is still there
     page.page.reload()

@@ -47,7 +47,7 @@ def test_a_tab_is_there_where_there_is_something_to_show(tmp_path: Path) -> None
         for arena in (None, planted.arena)
     )
     assert without[0] == "compare"
-    assert [tab for tab in beside if tab not in without] == ["arena", "leaderboard"]
+    assert [tab for tab in beside if tab not in without] == ["contests", "arena", "leaderboard"]
     planted.runs.close()
 
 

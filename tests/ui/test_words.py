@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from itertools import product
 from typing import Any
 
 import pytest
@@ -16,8 +15,7 @@ from gac_app.services.lab.studies import STUDIES
 from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import SAMPLING, Settings
 from gac_app.ui.compare.wording import comparison_in_words
-from gac_app.ui.settings.fields import Field, fault_in, fields_of, idle_of
-from gac_app.ui.settings.values import values_of
+from gac_app.ui.settings.fields import Field, fault_in, fields_of
 from gac_app.ui.settings.wording import settings_in_words
 from gac_app.ui.words import WORDS_DIR, tables
 from tests.examples import another_value
@@ -112,10 +110,6 @@ class TextsOf(HTMLParser):
 # --- what the server says
 
 CONFIG = planted_config()
-VARIANTS: dict[str, list[Any]] = {
-    "mode": ["gate", "every-step", "agreement"], "threshold": [0.5, 1.01], "temperature": [0, 1],
-    "weights": ["average", "posterior", "own"],
-}  # fmt: skip
 SETTINGS: list[dict[str, Any]] = [
     {}, {"mode": "every-step"}, {"mode": "agreement", "combine": "unite"},
     {"threshold": 1.01, "gate_temperature": 2},
@@ -140,10 +134,6 @@ def what_the_server_says() -> set[str]:
     said = set()
     for field in fields_of(CONFIG):
         said |= {field.label, field.info, field.always, fault_in(field), *(text for _, text in field.choices)}
-    values = values_of(CONFIG, CONFIG.settings)
-    for found in product(*VARIANTS.values()):
-        said |= set(idle_of(CONFIG, {**values, **dict(zip(VARIANTS, found, strict=True))}).values())
-    said |= set(idle_of(CONFIG, {**values, "members": ["Small"]}).values())
     for changes in SETTINGS:
         said |= set(settings_in_words(Settings(gate="Small", **changes)).split(" · "))
     said |= {comparison_in_words(comparison) for comparison in COMPARISONS}

@@ -40,7 +40,7 @@ MAX_LISTED = 100  # of the visitor's battles
 def arena_tab(context: TabContext) -> None:
     """Build the tab, where there is an arena."""
     if context.arena:
-        with opened("arena", word("tab.arena"), called("arena/arena", "showArena")):
+        with opened("arena", word("tab.battles"), called("arena/arena", "showArena")):
             build_arena(context.arena, context.service.config)
 
 

@@ -13,6 +13,7 @@ from gac_app.decoding.rules import REGISTRIES, Entry, Registry
 from gac_app.settings import Group, Need, Settings, shown
 
 OWN_WEIGHTS = "own"
+MAIN = ("max_new_tokens", "system_prompt", "mode", "threshold", "temperature")  # the others stand under Research
 
 Kind = Literal["members", "choice", "number", "whole", "share", "weights", "lines", "text"]
 Choices = tuple[tuple[str, str], ...]
@@ -36,7 +37,7 @@ class Field:
     """
 
     name: str
-    group: Group
+    is_main: bool
     kind: Kind
     label: str
     info: str
@@ -50,42 +51,36 @@ class Field:
 
 def fields_of(config: Config) -> tuple[Field, ...]:
     """The fields, in the order of the panel."""
-    return tuple(
-        one
-        for group in get_args(Group)
-        for name, info in Settings.model_fields.items()
-        if shown(info).group == group
-        for one in _fields_of(config, name, group, info)
-    )
+    fields = Settings.model_fields
+    names = [*MAIN, *(name for group in get_args(Group) for name in fields if shown(fields[name]).group == group)]
+    return tuple(one for name in dict.fromkeys(names) for one in _fields_of(config, name, fields[name]))
 
 
-def _fields_of(config: Config, name: str, group: Group, info: FieldInfo) -> Iterator[Field]:
+def _fields_of(config: Config, name: str, info: FieldInfo) -> Iterator[Field]:
     """A setting's field, and those that belong to it."""
     registry = REGISTRY_OF.get(name)
     if registry is None:
-        yield _field(name, group, info)
+        yield _field(name, info)
         return
     choices = _rule_choices(registry)
     if name == "weights":
         has_scores = all(member.score is not None for member in config.members)
         choices = (*(pair for pair in choices if has_scores or pair[0] != "score"), (OWN_WEIGHTS, "Custom"))
-    yield _field(name, group, info, choices)
+    yield _field(name, info, choices)
     if name == "weights":
-        yield Field("own_weights", group, "weights", "Custom weights", "Only their proportions matter.")
+        yield Field("own_weights", False, "weights", "Custom weights", "Only their proportions matter.")
     for entry in registry:
         for param_name, param in params_of(entry, registry).items():
-            yield _field(param_name, group, param, is_of=(name, entry.name))
+            yield _field(param_name, param, is_of=(name, entry.name))
 
 
-def _field(
-    name: str, group: Group, info: FieldInfo, choices: Choices = (), is_of: tuple[str, str] | None = None
-) -> Field:
+def _field(name: str, info: FieldInfo, choices: Choices = (), is_of: tuple[str, str] | None = None) -> Field:
     how, choices = shown(info), choices or _choices_of(info)
     label = info.title or name.rpartition(".")[2].replace("_", " ").capitalize()
     kind: Kind = "members" if name == "members" else "choice" if choices else _kind_of(info)
     need = "members" if is_of else how.need
     about = info.description or ""
-    return Field(name, group, kind, label, about, choices, how.above_one, how.fault, is_of, need, _bounds(info))
+    return Field(name, name in MAIN, kind, label, about, choices, how.above_one, how.fault, is_of, need, _bounds(info))
 
 
 def _rule_choices(registry: Registry[Any]) -> Choices:
@@ -158,35 +153,29 @@ def fault_in(field: Field) -> str:
             return "Choose one of these."
 
 
-def idle_of(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
-    """Fields without effect on the next run -> why."""
+def idle_of(config: Config, values: Mapping[str, Any]) -> list[str]:
+    """Fields without effect on the next run, which the panel leaves out."""
     unmet, fields = _unmet(values), fields_of(config)
     needs = {"gate": shown(Settings.model_fields["gate"]).need, **{one.name: one.need for one in fields}}
-    idle = {name: unmet[need] for name, need in needs.items() if need in unmet}
-    labels = {(registry.field, entry.name): entry.label for registry in REGISTRIES for entry in registry}
-    for one in fields:
-        if one.name in idle:
-            continue
-        if one.is_of and values.get(one.is_of[0]) != one.is_of[1]:
-            idle[one.name] = f"Only with “{labels[one.is_of]}”."
-        elif one.name == "own_weights" and values.get("weights") != OWN_WEIGHTS:
-            idle[one.name] = "Only with custom weights."
-    return idle
+    idle = {name for name, need in needs.items() if need in unmet}
+    idle |= {one.name for one in fields if one.is_of and values.get(one.is_of[0]) != one.is_of[1]}
+    if values.get("weights") != OWN_WEIGHTS:
+        idle.add("own_weights")
+    return sorted(idle)
 
 
-def _unmet(values: Mapping[str, Any]) -> dict[Need, str]:
-    """Needs that the panel's values do not meet -> why."""
+def _unmet(values: Mapping[str, Any]) -> set[Need]:
+    """Needs that the panel's values do not meet."""
     mode, threshold = values.get("mode"), values.get("threshold")
-    unmet: dict[Need, str] = {}
+    unmet: set[Need] = set()
     if values.get("members") and len(values["members"]) == 1:
-        unmet |= dict.fromkeys(("members", "gate", "threshold", "confidence"), "Only one member takes part.")
+        unmet |= {"members", "gate", "threshold", "confidence"}
     elif mode == "every-step":
-        every = "Only in modes with a gate."
-        unmet |= dict.fromkeys(("gate", "threshold", "confidence"), every)
+        unmet |= {"gate", "threshold", "confidence"}
     elif mode == "agreement":
-        unmet |= dict.fromkeys(("threshold", "confidence"), "Only in the gate mode.")
+        unmet |= {"threshold", "confidence"}
     elif isinstance(threshold, int | float) and threshold > 1:
-        unmet["confidence"] = "Only with a threshold of at most 100 %."
+        unmet.add("confidence")
     if values.get("temperature") == 0:
-        unmet["draw"] = "Only with temperature above 0."
+        unmet.add("draw")
     return unmet

@@ -10,8 +10,6 @@ import { LANGUAGE, LOCALE, said, t } from "../page/words.js";
 const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
 const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000, AGAIN_MS = 10_000;
 
-const PHONE = matchMedia("(max-width: 640px)");
-
 let leaderboard = null;
 
 export function start(part) {
@@ -26,9 +24,6 @@ class Leaderboard {
   constructor({ element, props, trigger, watch }) {
     const root = element.querySelector(".gac-leaderboard"), form = root.querySelector("form");
     Object.assign(this, { root, form, trigger, again: 0 }); // again: a timer, while votes are still being read
-    const fold = () => { root.querySelector(".gac-rank-fold").open = !PHONE.matches; }; // where they would fill the screen
-    fold();
-    PHONE.addEventListener("change", fold);
     form.addEventListener("change", () => this.ask());
     form.addEventListener("submit", (event) => event.preventDefault());
     watch("value", () => this.draw(parseJson(props.value, null)));

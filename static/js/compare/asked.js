@@ -6,15 +6,12 @@ import { openOthers } from "../settings/others.js";
 import { settings } from "../settings/settings.js";
 import { saidParts, t } from "../page/words.js";
 
-/** `ask(event, fields)` starts something; `keep`: more buttons. */
+/** `ask(event, fields)` starts something; `keep`: the menu. */
 export function askedParts(run, ask, keep) {
-  const act = (text, title, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, title, onclick });
+  const act = (text, title, onclick) => h("button", { type: "button", class: "gac-icon", text, title, onclick });
   return [
-    h("h2", { dir: "auto", text: run.prompt }),
-    run.is_own ? act(t("run-again"), t("run-again.title"), () => ask("rerun", { run: run.id }), "gac-wide") : null,
-    canCompare(run) ? act(t("others"), t("others.title"), (event) => compareSettings(event.target, run, ask), "gac-wide") : null,
-    run.is_own ? act(t("edit"), t("edit.title"), (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
-    ...keep,
+    h("h2", { dir: "auto", text: run.prompt, onclick: ({ target }) => target.classList.toggle("is-whole") }), // cut on a phone, until it is tapped
+    keep,
     run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: t("asked.shared") }),
     run.parent || run.swap ? h("p", { class: "gac-small gac-of-branch" }, h("span", { text: `${branchWords(run)} ` }),
       run.parent ? act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent })) : null) : null,
@@ -26,9 +23,9 @@ export function askedParts(run, ask, keep) {
 /** Whether the ensemble can be asked again with other settings; the beginning of a branch was given. */
 export const canCompare = (run) => run.is_own && run.branch_position === null && run.members.length > 1 && run.streams.includes("ensemble");
 
-/** Have other settings chosen, and the two answers side by side. `within`: an element of the board. */
-export const compareSettings = (within, run, ask) =>
-  openOthers(within.closest(".gac-board").querySelector(".gac-others"), run, (chosen) => ask("compare", { run: run.id, settings: chosen }));
+/** Have other settings chosen, and the two answers side by side. `root`: of the board. */
+export const compareSettings = (root, run, ask) =>
+  openOthers(root.querySelector(".gac-others"), run, (chosen) => ask("compare", { run: run.id, settings: chosen }));
 
 /** What a run is that was made from an earlier one: a branch, which swapped a token, or the prompt asked again. */
 export function branchWords({ branch_position: position, swap }) {
@@ -47,14 +44,13 @@ export function tellSettings(root, run) {
 }
 
 /** A field in the prompt's place: Enter asks, Escape leaves it as it was. */
-export function editPrompt(button, run, ask) {
-  const root = button.closest(".gac-asked"), title = root.querySelector("h2");
+export function editPrompt(root, run, ask) {
+  const title = root.querySelector("h2");
   const field = h("textarea", { class: "gac-edit", rows: "2", "aria-label": t("edit.prompt"), dir: "auto" });
   field.value = run.prompt;
   const end = () => {
     form.replaceWith(title);
-    button.hidden = false;
-    if (button.offsetParent) button.focus();
+    root.querySelector(".gac-keep summary").focus();
   };
   const send = () => {
     if (!field.value.trim()) return;
@@ -72,6 +68,5 @@ export function editPrompt(button, run, ask) {
     else end();
   });
   title.replaceWith(form);
-  button.hidden = true;
   field.focus();
 }

@@ -15,7 +15,7 @@ import { Rest } from "./rest.js";
 import { awaitSaving, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage } from "./status.js";
 import { Toolbar } from "./toolbar.js";
 import { Votes } from "./votes.js";
-import { diffButton, remember } from "../keep/diff.js";
+import { remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
 import { hold } from "../page/address.js";
 import { Awaited, QUESTION, UNMEANT_MS } from "../settings/awaited.js";
@@ -41,7 +41,7 @@ export class Board {
       onChange: () => this.refresh(true),
     });
     this.status = new StatusLine(this.part("status"));
-    this.arrangement = new Arrangement(root, this.part("columns"), this.part("rows"), this.part("layouts"));
+    this.arrangement = new Arrangement(root, this.part("columns"));
     this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextChange(1) });
     this.votes = new Votes(this.part("votes"),
       (outcome) => this.server.vote_run(this.request({ outcome })));
@@ -80,7 +80,6 @@ export class Board {
     this.startedAt = performance.now() - 1000 * (run?.age_s ?? 0);
     this.reading = new Reading();
     this.root.dataset.state = run ? "run" : "empty";
-    this.root.classList.remove("has-expanded");
     this.part("stage").hidden = !run;
     this.part("empty").hidden = Boolean(run);
     this.inspector.clear(run);
@@ -105,10 +104,10 @@ export class Board {
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
     this.part("answers").dataset.count = this.cards.length;
-    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), [diffButton(this), keepMenu(this)]));
+    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), keepMenu(this)));
     this.part("votes").hidden = !run.is_own;
     if (run.is_own) this.votes.start(run);
-    this.arrangement.start(this.cards);
+    this.arrangement.start();
   }
 
   card(stream, run) {
@@ -116,8 +115,6 @@ export class Board {
       onVisit: (index) => { if (this.inspector.isOpen) this.inspect(stream, index, true); },
       onInspect: (index) => this.inspect(stream, index),
       onHint: (index, rect, isSpoken) => this.hint(stream, index, rect, isSpoken),
-      onExpand: () => this.expand(this.cards[stream.index]),
-      onDetails: () => this.arrangement.toggleDetails(),
     };
     return newCard(stream, run, this.painter, { ...actions, onAsk: (event, fields) => this.ask(event, { run: run.id, ...fields }) });
   }
@@ -207,35 +204,21 @@ export class Board {
     if (!changes.length) return false;
     const from = this.place?.stream.index === 0 ? this.place.index : this.ensemble.tokens.cursor ?? (step > 0 ? -1 : Infinity);
     const next = step > 0 ? changes.find((index) => index > from) ?? changes[0] : changes.findLast((index) => index < from) ?? changes.at(-1);
-    this.arrangement.showCard(0);
     if (this.root.dataset.view === "rendered") this.showTokens();
     this.ensemble.tokens.focus(next);
     this.inspect(this.streams[0], next);
     return true;
   }
 
-  expand(card) {
-    const isOn = !card.root.classList.contains("is-expanded");
-    for (const other of this.cards) other.expand(isOn && other === card);
-    this.root.classList.toggle("has-expanded", isOn);
-    if (this.inspector.isOpen) this.placeInspector();
-  }
-
-  /** Closes the topmost thing that is open; false if nothing was. */
+  /** Closes the inspector; false if it was not open. */
   close() {
-    const expanded = this.cards?.find((card) => card.root.classList.contains("is-expanded"));
-    if (this.inspector.isOpen) {
-      const { stream, index } = this.place;
-      this.inspector.close();
-      this.ensemble.plot.select(null);
-      this.cards[stream.index].tokens.select(null);
-      this.cards[stream.index].tokens.focus(index);
-      this.place = null;
-    } else if (expanded) {
-      this.expand(expanded);
-    } else {
-      return false;
-    }
+    if (!this.inspector.isOpen) return false;
+    const { stream, index } = this.place;
+    this.inspector.close();
+    this.ensemble.plot.select(null);
+    this.cards[stream.index].tokens.select(null);
+    this.cards[stream.index].tokens.focus(index);
+    this.place = null;
     return true;
   }
 

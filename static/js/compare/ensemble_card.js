@@ -5,10 +5,12 @@ import { ConfidencePlot } from "../answer/plot.js";
 import { BESIDE } from "../answer/stream.js";
 import { changesIn, runVerdict } from "../answer/verdict.js";
 import { addFork, Card, MemberCard, offerMore } from "./card.js";
+import { copyBy } from "../page/browser.js";
 import { h, shortName } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
 import { rich, saidParts, t } from "../page/words.js";
 
+const DIGITS_SHOWN = 8; // of a digest
 const MIN_TIMED = 8; // tokens; the speed of a shorter answer says little
 
 class EnsembleCard extends Card {
@@ -21,8 +23,9 @@ class EnsembleCard extends Card {
     this.subline.append(this.outcome);
     this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
+    this.proof = h("p", { class: "gac-proof" });
     this.foot.prepend(legend());
-    this.details.prepend(this.plot.root, this.figures);
+    this.foot.append(h("details", { class: "gac-details" }, h("summary", { text: t("card.details") }), this.plot.root, this.figures, this.proof));
   }
 
   name() {
@@ -56,6 +59,18 @@ class EnsembleCard extends Card {
       costs ? ["card.cost", costs.map((cost) => t("card.cost.of", cost)).join("; ")] : null,
     ];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
+  }
+
+  finish(end) {
+    super.finish(end);
+    if (end.digest && this.tokens.count > 0) this.prove(end);
+  }
+
+  /** The digest of the answer's steps, and whether it can be had again. */
+  prove({ digest, reproducible }) {
+    const text = t("card.digest", { digits: digest.slice(0, DIGITS_SHOWN) }), proof = reproducible ? "card.reproducible" : "card.not-reproducible";
+    const button = h("button", { type: "button", class: "gac-fork", text, title: t("card.digest.title", { digest }), onclick: () => copyBy(button, digest, text) });
+    this.proof.append(h("span", {}, button, " · ", h("span", { text: t(proof), title: t(`${proof}.title`) })));
   }
 
   /** Time per token against each member's alone, the slowest first; null until all are over, where an answer is too short

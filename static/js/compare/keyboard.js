@@ -1,6 +1,7 @@
-// Keys that work anywhere on the Compare tab, except while somebody types; and Enter in the prompt.
+// Keys that work anywhere on the Compare tab, except while somebody types, and ? on all; and Enter in the prompt.
 
 import { STOP_TIMEOUT_MS } from "./status.js";
+import { goTo } from "../page/address.js";
 import { leaveField } from "../page/elements.js";
 import { QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 
@@ -8,8 +9,9 @@ const AGAIN_MS = 60, MAX_AGAIN = 50;
 
 export function listenToKeys(element, { onChange, onClose, onVote }) {
   document.addEventListener("keydown", (event) => {
-    if (!element.isConnected || !element.offsetParent || event.defaultPrevented) return;
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!element.isConnected || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "?" && !event.target.closest?.("input, textarea, select, [contenteditable], dialog")) goTo("about");
+    if (!element.offsetParent) return;
     if (event.key === "Escape" && onClose()) {
       event.preventDefault();
       return;

@@ -30,6 +30,7 @@ export class Votes {
   render() {
     const voted = this.options.find((option) => option.outcome === this.outcome);
     this.root.classList.toggle("is-voted", Boolean(voted));
+    this.root.style.minHeight = voted ? `${this.root.getBoundingClientRect().height}px` : ""; // what stands below stays
     if (voted) {
       this.message = h("span", { role: "status" }, ...rich("vote.chosen", { name: h("b", {}, h("bdi", { text: voted.member === null ? voted.name : shortName(voted.name) })) }));
       this.undoButton = h("button", { type: "button", class: "gac-button", hidden: true, onclick: () => this.takeBack() });

@@ -1,19 +1,19 @@
 // The history's list: conversations, and in each its runs.
 
 import { outcomeWords } from "./filters.js";
-import { h } from "../page/elements.js";
+import { h, menu } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
 import { t } from "../page/words.js";
 
 const MAX_NAME_CHARS = 120;
 
-const iconButton = (text, label, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, "aria-label": label, onclick });
+const item = (text, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, onclick });
 
 /** `actions`: {onOpen(run), onRerun(run), onDeleteRun(run), onDelete(conversation), onName(conversation, name), onStar(conversation, isOn), onChoose()}. */
 export function conversationItem(conversation, actions) {
   const { runs, num_runs: count, name } = conversation, first = runs[0];
   const title = name || first.prompt.slice(0, 60) || t("history.unnamed");
-  const star = iconButton("", "", () => {
+  const star = item("", () => {
     conversation.is_starred = !conversation.is_starred;
     draw();
     actions.onStar(conversation);
@@ -24,17 +24,17 @@ export function conversationItem(conversation, actions) {
     star.setAttribute("aria-pressed", String(conversation.is_starred));
   };
   draw();
-  const rename = iconButton(t(name ? "rename" : "history.name"), t("history.name.of", { title }), () => askName(rename, conversation, actions));
+  const rename = item(t(name ? "rename" : "history.name"), () => askName(rename.closest(".gac-keep"), conversation, actions));
   const isGroup = count > 1 || Boolean(name);
   const shown = runs.length < count ? t("history.some-turns", { some: runs.length, n: count }) : t("count.turns", { n: count });
   const head = isGroup ? h("header", { class: "gac-conversation-head" },
-    star, h("h2", { dir: "auto", text: name || first.prompt || t("history.unnamed") }), h("span", { class: "gac-small", text: shown }), h("span", { class: "gac-spacer" }), rename,
-    iconButton(t("history.delete-turns"), t("history.delete-turns.of", { title }), () => actions.onDelete(conversation), "gac-danger")) : null;
+    star, h("h2", { dir: "auto", text: name || first.prompt || t("history.unnamed") }), h("span", { class: "gac-small", text: shown }), h("span", { class: "gac-spacer" }),
+    menu({ text: "⋯", "aria-label": t("more.of", { name: title }) }, rename, item(t("history.delete-turns"), () => actions.onDelete(conversation), "gac-danger"))) : null;
   return h("li", { class: "gac-conversation" }, head,
-    h("ol", { class: "gac-runs" }, ...runs.map((run) => runItem(run, isGroup ? [] : [star, rename], actions))));
+    h("ol", { class: "gac-runs" }, ...runs.map((run) => runItem(run, isGroup ? {} : { star, rename }, actions))));
 }
 
-function runItem(run, more, actions) {
+function runItem(run, { star, rename }, actions) {
   const outcome = run.outcome ? outcomeWords(run.outcome) : null;
   const facts = [
     moment(run.created_at),
@@ -52,9 +52,8 @@ function runItem(run, more, actions) {
       h("span", { class: "gac-run-prompt", dir: "auto", text: run.status === "damaged" ? t("history.damaged") : run.prompt }),
       run.excerpt ? h("span", { class: "gac-run-excerpt", dir: "auto", text: run.excerpt }) : null,
       h("span", { class: "gac-small", text: facts.join(" · ") })),
-    ...more,
-    iconButton(t("run-again"), t("run-again.of", { label }), () => actions.onRerun(run)),
-    iconButton(t("delete"), t("delete.of", { label }), () => actions.onDeleteRun(run), "gac-danger"));
+    star,
+    menu({ text: "⋯", "aria-label": t("more.of", { name: label }) }, ...[rename, item(t("run-again"), () => actions.onRerun(run)), item(t("delete"), () => actions.onDeleteRun(run), "gac-danger")].filter(Boolean)));
 }
 
 function branchFact({ branch_position: position, swap }) {
@@ -62,17 +61,18 @@ function branchFact({ branch_position: position, swap }) {
   return t(swap ? "history.branch.swapped" : "history.branch", { token: position + 1, before, now });
 }
 
-/** A field in the button's place. Enter or leaving it keeps the name, Escape the old one. */
-function askName(button, conversation, actions) {
+/** A field in the menu's place. Enter or leaving it keeps the name, Escape the old one. */
+function askName(place, conversation, actions) {
   const field = h("input", { type: "text", class: "gac-search gac-name-field", maxlength: MAX_NAME_CHARS, "aria-label": t("history.name.field"), placeholder: t("history.name") });
   field.value = conversation.name;
   let isOver = false;
   const end = (isKept) => {
     if (isOver) return;
     isOver = true;
-    field.replaceWith(button);
+    field.replaceWith(place);
+    place.open = false;
     if (isKept && field.value.trim() !== conversation.name) actions.onName(conversation, field.value.trim());
-    else button.focus();
+    else place.querySelector("summary").focus();
   };
   field.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
@@ -80,7 +80,7 @@ function askName(button, conversation, actions) {
     if (event.key === "Escape") end(false);
   });
   field.addEventListener("blur", () => end(true));
-  button.replaceWith(field);
+  place.replaceWith(field);
   field.focus();
   field.select();
 }

@@ -1,8 +1,6 @@
-// The answers that can be compared, and the button for it, which loads what compares them.
+// The answers that can be compared, and what compares them, which is loaded when it is wanted.
 
 import { BESIDE } from "../answer/stream.js";
-import { h } from "../page/elements.js";
-import { t } from "../page/words.js";
 
 const MAX_REMEMBERED = 24;
 const remembered = new Map(); // run and stream -> {who, prompt, text, run}: answers that were on the board
@@ -22,10 +20,6 @@ export function remember(board) {
 /** Of runs that were deleted nothing is kept; `runs`: their ids, or null for all. */
 export function forgetAnswers(runs) {
   for (const [id, answer] of remembered) if (!runs || runs.includes(answer.run)) remembered.delete(id);
-}
-
-export function diffButton(board) {
-  return h("button", { type: "button", class: "gac-icon gac-wide", text: t("diff"), title: t("diff.title"), onclick: () => openDiff(board) });
 }
 
 /** Load what compares, and open it. */

@@ -5,7 +5,7 @@ import { openDiff } from "./diff.js";
 import { markdownOf, pageOf, pictureOf } from "./export.js";
 import { addressOf } from "../page/address.js";
 import { answerTo, copy, copyBy, download } from "../page/browser.js";
-import { closeOnLeaving, h } from "../page/elements.js";
+import { h, menu } from "../page/elements.js";
 import { said, t } from "../page/words.js";
 
 export function keepMenu(board) {
@@ -18,12 +18,11 @@ export function keepMenu(board) {
     }
   } });
   const isLinked = run.is_own && board.root.dataset.sharing === "on";
-  // What stands beside the menu where there is room.
-  const other = (text, act) => h("button", { type: "button", class: "gac-icon gac-narrow", text, onclick: (event) => { menu.open = false; act(event); } });
+  const other = (text, act) => h("button", { type: "button", class: "gac-icon", text, onclick: () => { kept.open = false; act(); } });
   const ask = (event, fields) => board.ask(event, fields);
-  const narrow = [run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
-    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null,
-    run.is_own ? other(t("edit.prompt"), (event) => editPrompt(event.target, run, ask)) : null, other(t("diff.compare"), () => openDiff(board))];
+  const others = [run.is_own ? other(t("edit.prompt"), () => editPrompt(board.part("asked"), run, ask)) : null,
+    run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
+    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null, other(t("diff.compare"), () => openDiff(board))];
   const scope = new Scope(board);
   const keep = (name, fileOf) => item(t(name), async () => {
     await board.rest.loaded;
@@ -31,18 +30,13 @@ export function keepMenu(board) {
     download(content, `${fileName(run)}.${ending}`);
     return t("keep.saved");
   });
-  const menu = h("details", { class: "gac-keep" },
-    h("summary", { class: "gac-icon", text: t("more") }),
-    h("div", { class: "gac-keep-items" },
-      ...narrow, scope.root,
-      item(t("keep.markdown"), async () => { await copy(markdownOf(board, await scope.turns())); return t("keep.copied"); }),
-      keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
-      keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
-      isLinked ? item(t("keep.share"), () => share(board, scope.isAll)) : null,
-      note));
-  closeOnLeaving(menu);
-  menu.addEventListener("toggle", () => { if (menu.open && run.is_shared) note.replaceChildren(linkNote(board)); });
-  return menu;
+  const kept = menu({ text: t("more") }, ...others, scope.root,
+    item(t("keep.markdown"), async () => { await copy(markdownOf(board, await scope.turns())); return t("keep.copied"); }),
+    keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
+    keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
+    isLinked ? item(t("keep.share"), () => share(board, scope.isAll)) : null, note);
+  kept.addEventListener("toggle", () => { if (kept.open && run.is_shared) note.replaceChildren(linkNote(board)); });
+  return kept;
 }
 
 /** Of what is kept: this turn, or all turns up to it, where there are earlier ones. */

@@ -6,7 +6,9 @@ import { onLoaded } from "./loaded.js";
 const FIRST_TAB = "compare";
 const TAB_OF = { study: "lab", contestant: "leaderboard" }; // where else they are not named; a run is on every tab
 const NAMES = ["run", "tab", ...Object.keys(TAB_OF)];
-const TABS = (globalThis.gradio_config?.components ?? []).filter(({ type }) => type === "tabitem").map(({ props }) => props.id);
+const WITHIN = { contests: ["arena", "leaderboard"], experiments: ["batch", "lab"] }; // tabs within others, the last one chosen first
+const TABS = (globalThis.gradio_config?.components ?? []).filter(({ type }) => type === "tabitem").map(({ props }) => props.id).filter((id) => !(id in WITHIN));
+const groupOf = (tab) => Object.keys(WITHIN).find((group) => WITHIN[group].includes(tab));
 
 const followers = new Map();
 const shown = named();
@@ -66,20 +68,34 @@ addEventListener("popstate", () => {
   for (const [name, show] of followers) if (shown[name] !== before[name]) show(shown[name]);
 });
 
+let move = () => {};
+
 export function start({ trigger }) {
-  follow("tab", () => trigger("moved"));
+  move = () => trigger("moved");
+  follow("tab", move);
   onLoaded(() => {
-    if (shown.tab !== FIRST_TAB) trigger("moved");
+    if (shown.tab !== FIRST_TAB) move();
     else tell({}, false); // a tab that is not there
   });
 }
 
-/** For Gradio: the tab to choose. */
-export const addressedTab = () => ({ selected: shown.tab, __type__: "update" });
+/** For Gradio: the tab to choose, and in each of the `groups`. */
+export function addressedTab(...groups) {
+  const group = groupOf(shown.tab), chosen = (selected) => ({ selected, __type__: "update" });
+  return [chosen(group ?? shown.tab), ...groups.map((name) => (name === group ? chosen(shown.tab) : { __type__: "update" }))];
+}
 
-/** Called by Gradio when a tab is chosen; it chooses the first one before the page is there. */
+/** Called by Gradio when a tab is chosen; it chooses the first ones before the page is there. */
 export function tellTab(tab) {
-  if (isComing && tab === FIRST_TAB) return;
+  if (isComing && tab !== shown.tab && tab !== groupOf(shown.tab)) return;
   isComing = false;
+  const group = groupOf(tab);
+  if (group) WITHIN[group].sort((one, other) => (other === tab) - (one === tab));
+  tell({ tab: WITHIN[tab]?.[0] ?? tab });
+}
+
+/** Show a tab. */
+export function goTo(tab) {
   tell({ tab });
+  move();
 }

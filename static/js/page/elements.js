@@ -47,6 +47,13 @@ export function wholeName(name, index) {
   return short;
 }
 
+/** A menu: what opens it, by its properties, and what it holds. */
+export function menu(summary, ...items) {
+  const root = h("details", { class: "gac-keep" }, h("summary", { class: "gac-icon", ...summary }), h("div", { class: "gac-keep-items" }, ...items));
+  closeOnLeaving(root);
+  return root;
+}
+
 /** A menu, a `details`, closes by Escape and by a click elsewhere. */
 export function closeOnLeaving(menu) {
   const onClick = (event) => { if (!menu.contains(event.target)) menu.open = false; };

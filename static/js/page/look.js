@@ -5,25 +5,22 @@ import { h } from "./elements.js";
 import { LANGUAGE, TABLES } from "./words.js";
 
 const THEME_KEY = "gac.theme", LANGUAGE_KEY = "gac.language";
-const SIGNS = { system: "◐", light: "☀", dark: "☾" };
 const IS_DARK = matchMedia("(prefers-color-scheme: dark)");
 
-export function start({ element }) {
-  chooseTheme(element.querySelector("[name=theme]"), element.querySelector(".gac-look-theme"));
-  chooseLanguage(element.querySelector("[name=language]"), element.querySelector(".gac-look-language"));
+export function startLook(element) {
+  chooseTheme(element.querySelector("[name=theme]"));
+  chooseLanguage(element.querySelector("[name=language]"));
 }
 
-function chooseTheme(choice, sign) {
-  const kept = keptText(THEME_KEY), isKept = kept in SIGNS;
+function chooseTheme(choice) {
+  const kept = keptText(THEME_KEY), isKept = ["system", "light", "dark"].includes(kept);
   // Charts and Gradio's own parts follow the class.
   const show = () => {
     const isDark = choice.value === "system" ? IS_DARK.matches : choice.value === "dark";
     document.body.classList.toggle("dark", isDark);
     document.documentElement.style.colorScheme = isDark ? "dark" : "light";
-    sign.textContent = SIGNS[choice.value];
   };
   choice.value = isKept ? kept : "system";
-  sign.textContent = SIGNS[choice.value];
   if (isKept) show();
   choice.addEventListener("change", () => {
     keepText(THEME_KEY, choice.value);
@@ -33,10 +30,9 @@ function chooseTheme(choice, sign) {
   if (isKept) takenFromAddress("__theme");
 }
 
-function chooseLanguage(choice, sign) {
+function chooseLanguage(choice) {
   choice.replaceChildren(...Object.entries(TABLES).map(([name, words]) => h("option", { value: name, lang: name, text: words["language.name"] })));
   choice.value = LANGUAGE;
-  sign.textContent = LANGUAGE.toUpperCase();
   choice.addEventListener("change", () => {
     keepText(LANGUAGE_KEY, choice.value);
     location.reload(); // the run is in the address, the settings are in the browser

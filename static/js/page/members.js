@@ -1,9 +1,9 @@
-// One chip per member: how far it is on its way to being ready.
+// One chip per member: how far it is on its way to being ready, until all are.
 
 import { parseJson } from "./browser.js";
 import { h, memberName, tellNames } from "./elements.js";
 import { said, saidParts, t } from "./words.js";
-import { tellFacts } from "../settings/facts.js";
+import { areReady, tellFacts } from "../settings/facts.js";
 import { openMember } from "../settings/settings.js";
 
 const LATER_MS = 1000; // a server that says one thing and another server that says otherwise are not asked all the time
@@ -20,6 +20,7 @@ export function start({ element, props, trigger, watch }) {
     tellFacts(states);
     tellNames(states.map(({ name }) => name));
     chips.replaceChildren(...states.map(chip));
+    chips.hidden = areReady(); // then they say nothing
     notes.replaceChildren(...states.flatMap(notesOf));
   };
   watch("value", draw);

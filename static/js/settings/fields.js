@@ -1,5 +1,5 @@
-// One control for each kind of setting. A field shows a value, says what is chosen, and where it has no effect or what
-// is wrong with it.
+// One control for each kind of setting. A field shows a value, says what is chosen or what is wrong with it, and
+// goes where it has no effect.
 
 import { h, wholeName } from "../page/elements.js";
 import { LOCALE, said, t } from "../page/words.js";
@@ -11,7 +11,7 @@ export class SettingField {
   constructor(spec, onChange) {
     Object.assign(this, { spec, onChange });
     this.id = `gac-set-${spec.name}`;
-    this.note = h("p", { class: "gac-field-note", id: `${this.id}-note`, role: "status" });
+    this.note = h("p", { class: "gac-field-note is-fault", id: `${this.id}-note`, role: "status" });
     this.controls = this.build();
     const info = spec.info ? h("p", { class: "gac-small", id: `${this.id}-info`, text: said(spec.info) }) : null;
     this.root = h("fieldset", { class: "gac-field", "data-name": spec.name, "data-kind": spec.kind },
@@ -28,13 +28,11 @@ export class SettingField {
     return [this.input];
   }
 
-  /** Why it has no effect, or what is wrong, or neither. */
+  /** Whether it has an effect, and what is wrong. */
   tell(idle, fault) {
-    this.root.disabled = Boolean(idle);
-    this.root.hidden = Boolean(idle && this.spec.is_of); // a parameter of a rule that is not chosen
-    this.note.textContent = said(idle || fault);
-    this.note.classList.toggle("is-fault", !idle && Boolean(fault));
-    for (const input of this.inputs) input.setAttribute("aria-invalid", String(!idle && Boolean(fault)));
+    this.root.hidden = idle.includes(this.spec.name);
+    this.note.textContent = said(fault);
+    for (const input of this.inputs) input.setAttribute("aria-invalid", String(Boolean(fault)));
   }
 }
 

@@ -66,9 +66,8 @@ export class MembersField extends SettingField {
     card.root.scrollIntoView({ block: "nearest" });
   }
 
-  tell(idle, fault, all) {
+  tell(idle, fault) {
     super.tell(idle, fault);
-    for (const { isOn, isGate } of this.cards) isGate.disabled = Boolean(all.gate) || !isOn.checked;
-    if (all.gate && !fault) this.note.textContent = t("member.gate-idle", { why: said(all.gate) });
+    for (const { isOn, isGate } of this.cards) isGate.closest("label").hidden = idle.includes("gate") || !isOn.checked;
   }
 }

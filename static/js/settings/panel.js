@@ -20,8 +20,8 @@ export class SettingsPanel {
     this.values = { ...first.defaults, ...this.fitting(Object(readKept(SETTINGS_KEY, {})), first.members) };
     this.fields = new Map(first.spec.filter(({ kind }) => kind in KINDS).map((spec) =>
       [spec.name, new KINDS[spec.kind]({ ...spec, members: first.members }, (value, name = spec.name) => this.set(name, value))]));
-    this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes(), () => shippedPresets(first.spec, this.defaults, this.changes()));
-    dialog.querySelector(".gac-settings-groups").replaceChildren(...["Ensemble", "Sampling", "Advanced"].map((name) => this.group(name)));
+    this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes(), () => shippedPresets(this.defaults, this.changes()));
+    dialog.querySelector(".gac-settings-groups").replaceChildren(...this.groups());
     dialog.querySelector("[data-act=close]").addEventListener("click", () => this.close());
     dialog.addEventListener("close", () => this.closed());
     dialog.addEventListener("keydown", (event) => {
@@ -32,11 +32,11 @@ export class SettingsPanel {
     this.show();
   }
 
-  group(name) {
-    const fields = [...this.fields.values()].filter(({ spec }) => spec.group === name).map(({ root }) => root);
-    if (name !== "Advanced") return h("section", {}, h("h3", { text: t(`settings.${name}`) }), ...fields);
-    this.advanced = h("details", {}, h("summary", {}, h("h3", { text: t(`settings.${name}`) })), ...fields);
-    return this.advanced;
+  /** What everybody may want to change, and the rest, which is closed at first. */
+  groups() {
+    const fields = (isMain) => [...this.fields.values()].filter(({ spec }) => spec.is_main === isMain).map(({ root }) => root);
+    this.research = h("details", {}, h("summary", {}, h("h3", { text: t("settings.research") })), ...fields(false));
+    return [h("section", {}, ...fields(true)), this.research];
   }
 
   /** Of settings kept earlier, those that there still are. */
@@ -82,7 +82,7 @@ export class SettingsPanel {
   tell({ at, idle, faults }) {
     if (at !== this.at) return false;
     this.faults = faults;
-    for (const [name, field] of this.fields) field.tell(idle[name], faults[name], idle);
+    for (const [name, field] of this.fields) field.tell(idle, faults[name]);
     return true;
   }
 
@@ -94,7 +94,7 @@ export class SettingsPanel {
     }
     document.body.classList.add("gac-has-settings");
     const field = this.fields.get(name);
-    if (field && this.advanced.contains(field.root)) this.advanced.open = true;
+    if (field && this.research.contains(field.root)) this.research.open = true;
     (field?.inputs[0] ?? this.presets.select).focus();
   }
 

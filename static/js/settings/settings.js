@@ -2,12 +2,14 @@
 
 import { parseJson } from "../page/browser.js";
 import { onLoaded } from "../page/loaded.js";
+import { startLook } from "../page/look.js";
 import { SettingsPanel } from "./panel.js";
 
 let panel = null;
 const listeners = new Set();
 
 export function start({ element, props, trigger, watch }) {
+  startLook(element);
   const check = (values, at) => onLoaded(() => trigger("changed", { values, at }));
   const draw = () => {
     const value = parseJson(props.value, null);

@@ -1,31 +1,17 @@
 // Presets that come with the page: settings worth trying, each with a sentence that says why.
 
-import { said, t } from "../page/words.js";
+import { t } from "../page/words.js";
 
 const SHIPPED = {
   paper: { mode: "every-step", alignment: "paper", combine: "mean", weights: "average", temperature: 0 },
-  "every-step": { mode: "every-step" },
-  agreement: { mode: "agreement" },
   creative: { temperature: 0.9, min_p: 0.05 },
   cheapest: { mode: "gate", threshold: 0.3, gate_policy: "lazy" },
 };
-const PLAIN_RULES = ["mean", "random-member"]; // both give the mean
 const KEPT = ["members", "max_new_tokens", "system_prompt", "stop", "seed"]; // the visitor's own, whatever the preset
 
 /** Of all: {name, about, changes}, where `changes` are from the defaults. `kept`: changes of which some are kept. */
-export function shippedPresets(spec, defaults, kept) {
-  const made = Object.entries(SHIPPED).map(([id, changes]) => ({ name: t(`preset.${id}`), about: t(`preset.${id}.about`), changes }));
-  return [...made, ...rulePresets(spec)].map((preset) => ({ ...preset, changes: whole(preset.changes, defaults, kept) }));
-}
-
-/** One for each combine rule, at every step, where it tells most; its label has its sentence. */
-function rulePresets(spec) {
-  const rules = spec.find(({ name }) => name === "combine")?.choices ?? [];
-  return rules.filter(([rule]) => !PLAIN_RULES.includes(rule)).map(([combine, label]) => {
-    const [name, ...about] = said(label).split(": "), sentence = about.join(": ");
-    return { name, about: `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`, changes: { mode: "every-step", combine } };
-  });
-}
+export const shippedPresets = (defaults, kept) => Object.entries(SHIPPED).map(([id, changes]) =>
+  ({ name: t(`preset.${id}`), about: t(`preset.${id}.about`), changes: whole(changes, defaults, kept) }));
 
 /** In the order of the defaults, from which they all differ. */
 function whole(changes, defaults, kept) {
