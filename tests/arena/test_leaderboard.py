@@ -277,8 +277,7 @@ def test_a_book_of_votes_grows_and_shrinks() -> None:
     assert (book.newest, book.number_N.tolist(), book.votes.names) == (9, [3, 5, 9], ("a", "b", "c"))
     assert book.votes.sides_N2.tolist() == [[0, 1], [2, 0], [2, 1]]
     assert book.votes.values() == (("de", "en"), ("c", "d"))
-    assert len(book.without(())) == 3
-    assert book.without({5, 8}).sides_N2.tolist() == [[0, 1], [2, 1]]
+    assert len(book.votes) == 3
     assert book.votes.address_N.tolist() == [-2, -2, 0], "of an unknown address, each visitor is one"
     book.add([row("a", "b", client=name, number=at) for at, name in enumerate(("p:q", "q:r", "s:t", "r:r"), 10)])
     assert book.votes.address_N.tolist()[3:] == [1, 1, 4, 1], "names that share a hash are of one address"

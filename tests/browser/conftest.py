@@ -353,8 +353,5 @@ def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _battles_at_the_pace_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers are shown as soon as they are there, not as fast as people read. Names are told when a test asks for
-    them, not while a busy machine is on its way from the vote to the next click.
-    """
+    """Answers are shown as soon as they are there, not as fast as people read."""
     monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
-    monkeypatch.setattr("gac_app.services.battles.battles.UNDO_S", WAIT_MS / 1000)

@@ -89,16 +89,8 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaSer
     begin(page)
     answered(page)
     sources = [page.content()]
-    leave_fields(page)
-    page.keyboard.press("3")
-    page.wait_for_selector(".gac-arena [data-act=undo]")
-    sources.append(page.content())
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own p:text-is('None yet.')")
-    page.keyboard.press("Escape")
-    leave_fields(page)
-    page.keyboard.press("u")
-    page.wait_for_selector(".gac-vote[data-outcome=left]:not([disabled])")
     sources.append(page.content())
     assert any("France" in text for text in heard), "the answers themselves were overheard"
     for text in (*sources, *heard):
@@ -106,9 +98,7 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaSer
     for text in heard:
         assert not re.search(r"member:|every-step|\"winner\"|tokens_per_s", text), text
 
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector(".gac-arena [data-act=reveal]")
-    page.keyboard.press("r")
+    page.keyboard.press("2")
     page.wait_for_selector(".gac-battle-card h3 bdi")
     assert all(name.startswith("zyx") for name in names(page))
     assert any("zyx" in text for text in heard), "the search finds names where they are told"
@@ -131,21 +121,19 @@ def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener)
         assert boxes[0] == boxes[1]
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
+    assert page.evaluate("document.activeElement.matches('.gac-arena-told')"), "where the keys of the buttons vote"
+    page.keyboard.press("2")
+    page.wait_for_selector(".gac-arena-told:text-is('Your choice: Answer B')")
+    assert page.input_value(BOX) == ""
     page.keyboard.press("1")
-    assert page.input_value(BOX) == "1", "until then it is the next prompt"
-    page.keyboard.press("Escape")
-    page.keyboard.press("1")
-    page.wait_for_selector(".gac-arena-told:has-text('Your vote: A is better')")
-    assert page.input_value(BOX) == "1"
-    page.keyboard.press("u")
-    page.wait_for_selector(".gac-vote[data-outcome=left]")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector(".gac-arena-told:has-text('Your vote: B is better')")
-    page.keyboard.press("r")
-    page.wait_for_selector(".gac-arena-told:has-text('It is final')")
-    page.keyboard.press("1")
-    page.keyboard.press("u")
-    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It is final."
+    assert page.inner_text(".gac-arena-told") == "Your choice: Answer B", "a vote is final"
+    [facts, _] = page.locator(".gac-battle-facts").all()
+    assert facts.bounding_box()["height"] < 24, "the reveal is one line"  # type: ignore[index]
+    for width in watched.at_widths(390, 1280):
+        page.wait_for_timeout(100)
+        box = page.locator(".gac-arena [data-act=again]").bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 900, (width, "the next battle is at hand")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
 
     page.locator(".gac-battle-card .gac-text").first.focus()
@@ -179,21 +167,16 @@ def test_a_question_to_two_waits_for_the_models(serve_arena: ArenaServer, open_p
     answered(page)
 
 
-def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open_page: Opener) -> None:
+def test_an_early_vote_ends_both_and_tells_names(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena(LONG, pause_s=0.02)).page
     to_arena(page)
     begin(page)
     page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
     left, right = texts(page)
     assert abs(len(left) - len(right)) <= 1, "both are shown at one pace"
-    page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(".gac-arena [data-act=undo]:has-text('Undo (')")
+    page.keyboard.press("1")
+    page.wait_for_selector(".gac-battle-card h3 bdi")
     assert "word3999" not in texts(page)[0]
-    page.click(".gac-arena [data-act=undo]")
-    answered(page)
-    assert "word3999" not in texts(page)[0], "the vote ended the answers"
-    page.click(".gac-vote[data-outcome=both-bad]")
-    page.wait_for_selector(".gac-arena-told:has-text('Your vote: Both bad')")
 
 
 # Nothing lies over a field, where it stands in the window.
@@ -210,7 +193,7 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     begin(page)
     answered(page)
     page.click(".gac-vote[data-outcome=tie]")
-    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    page.click(".gac-arena-reasons summary")
     comment = page.locator(".gac-arena-comment textarea")
     for _ in range(2):
         assert comment.evaluate(IS_ON_TOP)
@@ -219,7 +202,6 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     page.check(".gac-arena-reasons [name=right][value=incorrect]", force=True)
     comment.fill("Both <b>odd</b>")
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
-    page.click(".gac-arena [data-act=reveal]")
     page.wait_for_selector(".gac-battle-card h3 bdi")
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")
@@ -235,12 +217,9 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     begin(page, "Second")
     answered(page)
     page.click(".gac-vote[data-outcome=tie]")
-    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    page.click(".gac-arena-reasons summary")
     page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
-    page.focus(".gac-arena-reasons [name=left][value=clear]")
-    page.keyboard.press("r")
-    page.wait_for_selector(".gac-battle-card h3 bdi")
 
 
 def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, open_page: Opener) -> None:
@@ -257,9 +236,8 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, 
     page.route(calls, lose_tokens)
     begin(page)
     answered(page)
-    page.click(".gac-vote[data-outcome=tie]")
     with page.expect_response(lambda reply: "battle_tokens" in (reply.request.post_data or "")):
-        page.click(".gac-arena [data-act=reveal]")
+        page.click(".gac-vote[data-outcome=tie]")
     page.wait_for_selector(status.format(""), state="attached")
     page.unroute(calls)
     page.reload()
@@ -285,7 +263,6 @@ def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page:
     page.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
     assert len(texts(page)) == 4
     page.click(".gac-vote[data-outcome=left]")
-    page.click(".gac-arena [data-act=reveal]")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     before = names(page)
     page.click(".gac-arena [data-act=again]")
@@ -296,22 +273,8 @@ def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page:
     page.click(".gac-arena [data-act=again]")
     answered(page)
     page.click(".gac-vote[data-outcome=right]")
-    page.click(".gac-arena [data-act=reveal]")
     page.wait_for_selector(".gac-battle-card h3 bdi")
     assert len({*before, *names(page)}) >= 2
-
-
-def test_the_names_come_when_the_vote_is_final(
-    serve_arena: ArenaServer, open_page: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gac_app.services.battles.battles.UNDO_S", 1.5)
-    page = open_page(serve_arena()).page
-    to_arena(page)
-    begin(page)
-    answered(page)
-    page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(".gac-arena-told:has-text('It is final')")
-    assert len(names(page)) == 2
 
 
 def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page: Opener) -> None:
@@ -329,9 +292,8 @@ def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page
     page.check(".gac-arena-views [value=rendered]", force=True)
     assert all_findings(watched, ".gac-battle-card") == {}
     page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    page.click(".gac-arena-reasons summary")
     assert all_findings(watched, ".gac-arena-reasons") == {}
-    page.click(".gac-arena [data-act=reveal]")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")

@@ -49,7 +49,8 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.click("text=Clear filters")
     page.page.select_option("[name=sort]", "oldest")
     page.page.wait_for_selector(".gac-conversations > li:first-child:has-text('alpha')")
-    page.page.click("role=button[name='Name this conversation: alpha']")
+    page.page.click("[aria-label='More: alpha'] >> nth=0")
+    page.page.click("text='Name'")
     page.page.keyboard.type("<b>Guitars</b>")
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector(".gac-conversation-head h2:text-is('<b>Guitars</b>')")
@@ -59,7 +60,8 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     page.page.wait_for_function("document.querySelectorAll('.gac-run-prompt').length === 1")
     assert listed(page) == ["gamma"]
     page.page.uncheck("text=Starred only")
-    page.page.click("role=button[name='Delete this conversation: <b>Guitars</b>']")
+    page.page.click("[aria-label='More: <b>Guitars</b>']")
+    page.page.click("text=Delete all turns")
     page.confirm_deletion()
     assert listed(page) == ["gamma"]
     page.page.reload()
@@ -74,7 +76,8 @@ def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: O
     page.page.click(".gac-run-open:has-text('beta')")
     page.page.wait_for_selector(".gac-turns:has-text('alpha')")
     page.page.click("role=tab[name=History]")
-    page.page.click("role=button[name='Delete: alpha']")
+    page.page.click(".gac-runs [aria-label='More: alpha']")
+    page.page.click("[data-run]:has-text('alpha') >> text='Delete'")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
     assert page.text(".gac-turns") == "1 earlier turn was deleted. The conversation continues without it."

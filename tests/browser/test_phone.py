@@ -76,7 +76,6 @@ def test_an_arena_answer_stays_in_its_card(serve_arena: ArenaServer, open_page: 
     page.press(BOX, "Enter")
     answered(page)
     page.click(".gac-vote[data-outcome=left]")
-    page.click("[data-act=reveal]")
     page.wait_for_selector(".gac-battle-facts:has-text('tokens')")
     bottom = "getBoundingClientRect().bottom"  # of both in one frame, since the page may still scroll
     stays = f"(card) => card.querySelector('.gac-body').{bottom} <= card.{bottom}"

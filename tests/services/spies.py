@@ -128,13 +128,6 @@ class Spies:
         self.arena.battles.find(ALICE, battle).last.over.wait(30.0)
         return self.by_length(battle, self.settled(battle))
 
-    def vote_and_undo(self) -> bool:
-        battle = self.start()
-        state = self.begun(battle)["state"]
-        voted = self.call("vote_battle", battle=battle, ballot=state["ballot"], outcome="tie")["state"]
-        self.call("undo_battle", battle=battle, ballot=voted["ballot"])
-        return self.by_length(battle, self.settled(battle))
-
     def skip(self) -> bool:
         battle = self.start()
         self.begun(battle)
@@ -232,7 +225,7 @@ class Spies:
         clues = clues_of(battle := self.start())
         ballot = self.answered(battle)["state"]["ballot"]
         self.call("vote_battle", battle=battle, ballot=ballot, outcome="tie")
-        told = self.call("reveal_battle", battle=battle)["state"]["contestants"]
+        told = self.call("look_battle", battle=battle)["state"]["contestants"]
         return clues, frozenset(one["name"] for one in told)
 
     def _timed(self, battle: str) -> list[float]:
@@ -260,5 +253,5 @@ class Spies:
         return Score(channel, num_right, num_battles, 1 / num_pairs if channel in OF_PAIRS else 0.5)
 
 
-OF_SIDES = ("stop", "vote_and_undo", "skip", "compare", "skipped_list")
+OF_SIDES = ("stop", "skip", "compare", "skipped_list")
 OF_PAIRS = ("health", "tempo", "beside")

@@ -135,8 +135,7 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
         undone = arena.service.judge.undo(key, view.id, voted.ballot)
         assert board_of(arena).num_votes == (key == BOB)
         voted = arena.service.judge.vote(key, view.id, "left", undone.ballot)
-        arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
-        arena.service.judge.reveal(key, view.id)
+        arena.service.judge.remark(key, view.id, {"left": ["clear"]}, HARD)
         assert arena.kinds(view.id, key) == ["vote", "undo", "vote", "remark"]
     run = answer(arena.runs, prompt=HARD)
     arena.runs.history.vote(ALICE, run.id, "ensemble")

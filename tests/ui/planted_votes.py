@@ -49,7 +49,6 @@ def plant_vote(
     def write(session: Session) -> None:
         changes.start(session, new)
         changes.judge(session, key, new.battle_id, row)
-        changes.settle(session, new.battle_id)
 
     store.write(write).result()
 

@@ -216,10 +216,6 @@ class Votebook:
         keep_N = np.isin(self.number_N, list(numbers))
         self.votes, self.number_N = self.votes.where(keep_N), self.number_N[keep_N]
 
-    def without(self, numbers: Collection[int]) -> Votes:
-        """The votes but these."""
-        return self.votes.where(~np.isin(self.number_N, list(numbers))) if numbers else self.votes
-
     def _coded(self, columns: Mapping[str, Sequence[Any]], num: int) -> Votes:
         """The columns of `num` votes, by their names in storage."""
         ints_KN = [columns[name] for name in ("visitor_id", "turn", "is_flagged", *_COUNTED)]

@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from gac_app.arena.contestants import Contestant
-from gac_app.arena.moderation import Cast
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishReason
@@ -18,8 +17,6 @@ from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
 from gac_app.storage import ANSWERED, Turn, clean_text, fed_messages
-
-UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 
 
 class BattleRun(LiveRun):
@@ -111,14 +108,10 @@ class Battle:
         tempo: at which the host shows battles.
         left_odds: the left side's score as the ratings predicted it when the pair was drawn.
         turns: one run each; the last may still be decoding.
-        num_rows: judgements stored so far; a judgement must name it, so that none counts twice.
-        num_rows_voted: their number right after the vote that counts.
-        cast: the vote, as moderation counts it.
+        num_rows: judgements stored so far; a vote must name it, so that none counts twice.
         shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
             else is accepted.
         unwritten: a judgement that the database has not stored yet, and what to do once it has.
-        is_undoing: that judgement takes the vote back, so the names stay hidden until it is stored.
-        is_final: the database is told, or has been, that it can no longer be judged.
     """
 
     owner: str
@@ -131,18 +124,12 @@ class Battle:
     id: str = ""
     turns: list[BattleRun] = field(default_factory=list)
     num_rows: int = 0
-    num_rows_voted: int = 0
     outcome: Outcome | None = None
-    cast: Cast | None = None
-    voted_at: float = 0.0
-    is_revealed: bool = False
     is_counted: bool = False  # in the metrics
     held_at: float = -math.inf  # when the database said last that this server judges it
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
     unwritten: tuple[Future[None], Callable[[], None]] | None = None
-    is_undoing: bool = False
-    is_final: bool = False
     judging: threading.Lock = field(default_factory=threading.Lock)  # held from a click until it is stored
     lock: threading.RLock = field(default_factory=threading.RLock)  # never held while waiting
     clock: Callable[[], float] = time.monotonic
@@ -161,16 +148,9 @@ class Battle:
         return "skipped" if self.is_skipped else "void" if self.is_void else ANSWERED
 
     @property
-    def undo_left_s(self) -> float:
-        """Seconds for which the vote can still be taken back."""
-        if self.outcome is None or self.is_revealed:
-            return 0.0
-        return max(0.0, UNDO_S - (self.clock() - self.voted_at))
-
-    @property
     def is_told(self) -> bool:
-        """Whether names may be told, because there is a vote that can no longer change."""
-        return self.outcome is not None and not self.is_undoing and self.undo_left_s == 0.0
+        """Whether names may be told, because a vote is stored, which is final."""
+        return self.outcome is not None
 
     @property
     def is_settled(self) -> bool:
@@ -195,7 +175,7 @@ class Battle:
         write, then = self.unwritten
         if not write.done():
             return False
-        self.unwritten, self.is_undoing = None, False
+        self.unwritten = None
         if write.exception() is None:
             self.num_rows += 1
             then()

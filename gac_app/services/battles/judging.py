@@ -23,7 +23,7 @@ _FAILED = "one of the two could not answer, so this battle does not count"
 
 
 class Judge:
-    """Takes votes, undos and remarks, and tells the names. When a method returns, the judgement is in the database.
+    """Takes votes, which are final, and remarks. When a method returns, the judgement is in the database.
 
     If the database is slow, StorageError is raised; the judgement counts once it is stored, and nothing else is
     accepted until then. Judgements of one battle are taken one at a time.
@@ -34,7 +34,7 @@ class Judge:
         self._battles, self._moderator = battles, moderator
 
     def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> BattleView:
-        """Judge a battle, and end its answers if they are still coming.
+        """Judge a battle for good, end its answers if they are still coming, and tell the names.
 
         Args:
             outcome: "left", "right", "tie" or "both-bad".
@@ -69,13 +69,11 @@ class Judge:
             if battle.is_void:
                 raise RequestError("vote", _FAILED)
             facts = facts_of(battle, seen["shown"]) | {name: seen[name] for name in ("seconds", "early", "stopped")}
-            self._forget_cast(battle)  # of a vote that was taken back on another server
             cast = _cast(battle, given, facts["seconds"])
             facts["flags"] = self._moderator.flags(cast)
 
             def count() -> None:
-                battle.outcome, battle.voted_at, battle.num_rows_voted = given, battle.clock(), battle.num_rows
-                battle.cast = cast
+                battle.outcome = given
                 self._runs.metrics.voted("arena")
 
             row = NewJudgement(position=battle.num_rows, kind=Kind.VOTE, outcome=given, facts=facts)
@@ -83,38 +81,8 @@ class Judge:
         write.add_done_callback(lambda done: self._moderator.undone(cast) if done.exception() else None)
         return write
 
-    def undo(self, visitor_key: str, battle_id: str, ballot: int) -> BattleView:
-        """Take a vote back, within `UNDO_S` seconds and before the names are revealed."""
-        with self._battles.judging(visitor_key, battle_id) as battle:
-            with self._battles.changing(visitor_key, battle_id):
-                if battle.outcome is None:
-                    raise RequestError("undo", "there is no vote to take back")
-                if battle.is_told:
-                    raise RequestError("undo", "the names have been told, so this vote stands")
-                _check_ballot(battle, ballot)
-
-                def forget() -> None:
-                    battle.outcome = None
-                    self._forget_cast(battle)
-
-                battle.is_undoing = True
-                row = NewJudgement(position=battle.num_rows, kind=Kind.UNDO)
-                write = self._submit(battle, visitor_key, row, forget)
-            settle(write)
-        return self._battles.look(visitor_key, battle_id)
-
-    def reveal(self, visitor_key: str, battle_id: str) -> BattleView:
-        """Tell the names now, not `UNDO_S` seconds after the vote. The vote can no longer be taken back."""
-        with self._battles.judging(visitor_key, battle_id) as battle:
-            with self._battles.changing(visitor_key, battle_id):
-                if battle.outcome is None:
-                    raise RequestError("reveal", "the names are told after the vote")
-            settle(self._store.battles.settle(battle_id))
-            battle.is_revealed = battle.is_final = True
-        return self._battles.look(visitor_key, battle_id)
-
     def remark(
-        self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
+        self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str
     ) -> BattleView:
         """Give reasons for the vote, and a comment. A later remark replaces an earlier one.
 
@@ -134,7 +102,6 @@ class Judge:
             with self._battles.changing(visitor_key, battle_id):
                 if battle.outcome is None:
                     raise RequestError("reasons", "are taken after the vote")
-                _check_ballot(battle, ballot)
                 row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
                 write = self._submit(battle, visitor_key, row, lambda: None)
             settle(write)
@@ -147,11 +114,6 @@ class Judge:
             raise NotFoundError("there is no such battle")
         row = NewJudgement(position=len(stored.own_judgements), kind=Kind.REMARK, body=body)
         return self._store.battles.judge(visitor_key, battle_id, row)
-
-    def _forget_cast(self, battle: Battle) -> None:
-        if battle.cast:
-            self._moderator.undone(battle.cast)
-            battle.cast = None
 
     def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
         """Queue a judgement. Wait for it outside the battle's lock, so that the battle can be looked at meanwhile."""
@@ -167,16 +129,9 @@ def refuse_judged(battle: Battle) -> None:
     if battle.is_skipped:
         raise RequestError("vote", "this battle was skipped")
     if battle.outcome is not None:
-        told = "the names have been told" if battle.is_told else "take the vote back first"
-        raise RequestError("vote", f"you have judged this battle already; {told}")
+        raise RequestError("vote", "you have judged this battle already; the names have been told")
     if battle.shown is not None:
         raise RequestError("vote", "a vote on this battle is being taken; please wait")
-
-
-def _check_ballot(battle: Battle, ballot: int) -> None:
-    """Refuse judgements about an earlier vote. Remarks on the current vote may have been added since."""
-    if not battle.num_rows_voted <= ballot <= battle.num_rows:
-        raise RequestError("ballot", _MEANWHILE)
 
 
 def _cast(battle: Battle, given: Outcome, seconds: float) -> Cast:

@@ -61,17 +61,16 @@ class Operator:
         by how one-sided they are.
         """
         store = self._store.battles
-        revocable = store.revocable()
-        version = (*store.votes_version(), store.num_judgements(), revocable)
+        version = (*store.votes_version(), store.num_judgements())
         if self._kept is None or self._kept[0] != version:
-            self._kept = version, self._figures(revocable)
+            self._kept = version, self._figures()
         controls = controls_of(store.controls())
         return {"controls": controls.model_dump(), "num_today": store.num_started(today()), **self._kept[1]}
 
-    def _figures(self, revocable: frozenset[int]) -> dict[str, Any]:
-        """What the overview tells of the votes but `revocable` ones; takes seconds for many votes."""
+    def _figures(self) -> dict[str, Any]:
+        """What the overview tells of the votes; takes seconds for many."""
         book = Votebook(self._standings.listed)
-        rows = [row for row in self._store.battles.votes() if row.number not in revocable]
+        rows = self._store.battles.votes()
         book.add(rows)
         weight_N = book.votes.weights(VoteFilter())
         votes = self._votes(dict(zip((row.battle_id for row in rows), weight_N.tolist(), strict=True)))

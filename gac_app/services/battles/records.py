@@ -7,11 +7,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from gac_app.arena.contestants import Contestant
-from gac_app.arena.outcomes import SIDES, Outcome, Side
+from gac_app.arena.outcomes import SIDES, Side
 from gac_app.arena.pacing import Pace, Tempo
 from gac_app.arena.rating.style import FEATURES, style_of
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage
@@ -133,7 +133,7 @@ def _restored(stored: StoredBattle, owner: str, client: str) -> Battle:
         battle.turns.append(_turn(battle, turn))
     began_s = body["shown_at"][0] if "shown_at" in body else datetime.fromisoformat(stored.created_at).timestamp()
     battle.last.pace = Pace.over(battle.tempo, battle.last.pace.num_shown, max(0.0, time.time() - began_s))
-    _judge(battle, stored)
+    battle.num_rows = len(stored.own_judgements)
     return battle
 
 
@@ -173,16 +173,3 @@ def _end(answer: Mapping[str, Any]) -> FinishedEvent:
         members={"": MemberUsage(num_forwards=answer["num_forwards"])},
         **{name: answer[name] for name in END_FACTS},
     )
-
-
-def _judge(battle: Battle, stored: StoredBattle) -> None:
-    """What the visitor's judgements have made of a battle."""
-    rows, vote = stored.own_judgements, stored.vote
-    battle.num_rows = len(rows)
-    if vote is None:
-        return
-    age_s = (datetime.now(UTC) - datetime.fromisoformat(vote["created_at"])).total_seconds()
-    battle.outcome, battle.num_rows_voted = Outcome(vote["outcome"]), rows.index(vote) + 1
-    battle.voted_at = battle.clock() - max(0.0, age_s)
-    shown: Mapping[Side, int] = vote["facts"]["shown"]
-    battle.shown = dict(shown)

@@ -99,7 +99,7 @@ class Standings:
             if self._kept is None or time.monotonic() > self._read_at + self._rating_s / _SHARE:
                 version = self._read_news()
                 if self._kept is None or version != self._kept[0]:
-                    self._kept = version, self._book.without(version[-1])
+                    self._kept = version, self._book.votes
                     self._read_at = time.monotonic()
             return self._kept
 
@@ -110,13 +110,11 @@ class Standings:
         book.add(news.added)
         if news.left is not None:
             book.keep(news.left)
-        # Asked for now, since a vote may have been added while others were read.
-        return len(book.number_N), book.newest, store.revocable()
+        return len(book.number_N), book.newest
 
     def _own(self, visitor_key: str) -> tuple[Version, Votes]:
         """As `_current`, of one visitor."""
         store, book = self._store.battles, Votebook(self.listed)
         version = store.votes_version()
         book.add(store.votes(visitor_key))
-        revocable = store.revocable()
-        return (*version, revocable), book.without(revocable)
+        return version, book.votes

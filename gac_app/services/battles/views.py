@@ -13,7 +13,7 @@ from gac_app.services.battles.records import answer_record, side_record
 from gac_app.services.runs.views import WAITING
 from gac_app.storage import StoredBattle
 
-Phase = Literal["waiting", "answering", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
+Phase = Literal["waiting", "answering", "answered", "revealed", "void", "skipped", "interrupted"]
 
 VOID = "One of the two could not answer, so this battle does not count."
 UNJUDGED = "This battle ended before a vote."
@@ -55,16 +55,15 @@ class BattleView:
     """A battle at one moment.
 
     Attributes:
-        phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
+        phase: "waiting" in the queue, "answering", "answered", "revealed" (there is a vote), "void" (a side
             failed), "skipped", "interrupted" (it can no longer be judged).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
-        ballot: must be passed with a vote, an undo or a remark; changes with each.
+        ballot: must be passed with a vote; changes with each judgement.
         may_vote: whether a vote is accepted now.
-        undo_left_s: seconds for which the vote can be taken back.
         is_saving: the database has not stored the last judgement yet.
         message: for the visitor; mostly empty.
-        contestants: by side, once the vote can no longer change; None before.
+        contestants: by side, after the vote; None before.
     """
 
     id: str
@@ -74,7 +73,6 @@ class BattleView:
     ballot: int = 0
     may_vote: bool = False
     outcome: str | None = None
-    undo_left_s: float = 0.0
     is_saving: bool = False
     message: str = ""
     contestants: Mapping[Side, ContestantView] | None = None
@@ -97,7 +95,6 @@ def live_view(battle: Battle) -> BattleView:
         and phase in ("answering", "answered")
         and has_something_to_judge(battle, shown),
         outcome=battle.outcome,
-        undo_left_s=battle.undo_left_s,
         is_saving=not is_saved,
         message=_message(battle, phase),
         contestants={side: _told(battle, side) for side in SIDES} if battle.is_told else None,
@@ -117,7 +114,7 @@ def _phase(battle: Battle, shown: Mapping[Side, int]) -> Phase:
     if battle.is_skipped:
         return "skipped"
     if battle.outcome is not None:
-        return "revealed" if battle.is_told else "voted"
+        return "revealed"
     if battle.last.status == WAITING:
         return "waiting"
     is_stopped_by_vote = battle.shown is not None and battle.last.over.is_set()

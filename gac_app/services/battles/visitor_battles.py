@@ -20,7 +20,7 @@ from gac_app.services.battles.records import OtherVersionError, is_shown, restor
 from gac_app.services.battles.views import BattleView, live_view, stored_view
 from gac_app.services.runs.live_run import LiveStream
 from gac_app.services.runs.runs import RunService
-from gac_app.services.settling import log_failure, settle
+from gac_app.services.settling import settle
 from gac_app.services.visitors import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
@@ -97,29 +97,23 @@ class VisitorBattles:
             return battle
         with self._lock:
             self._battles.pop(battle_id, None)
-        again = self._taken_over(visitor_key, battle_id)
-        again.cast = battle.cast
-        return again
+        return self._taken_over(visitor_key, battle_id)
 
     def _is_held(self, battle: Battle, within_s: float) -> bool:
         """Whether this server judges a battle in memory, or what another one made of it is known here."""
-        if battle.is_final or not battle.last.over.is_set():
+        if battle.unwritten or battle.is_told or not battle.last.over.is_set():
             return True
-        is_shown = battle.outcome is not None or battle.last.is_answered(battle.num_shown())
-        if not is_shown and battle.clock() < battle.held_at + within_s:
+        if not battle.last.is_answered(battle.num_shown()) and battle.clock() < battle.held_at + within_s:
             return True
         try:
             holding = self._store.battles.holding(battle.id)
         except StorageError:
-            if battle.is_told:
-                raise  # rather than telling names while another server may take the vote back
             return True
         if holding is None or holding.server_id == self._store.server_id:  # the former: not written yet
             battle.held_at = battle.clock()
             return True
         if holding.server_id is not None or holding.num_rows != battle.num_rows:
             return False
-        battle.is_revealed |= battle.outcome is not None  # by another server
         return battle.is_settled
 
     def _taken_over(self, visitor_key: str, battle_id: str) -> Battle:
@@ -164,9 +158,6 @@ class VisitorBattles:
             stored = self._store.battles.load(visitor_key, battle_id)
             return stored_view(stored, why_not=str(error) if isinstance(error, OtherVersionError) else "")
         with battle.lock:
-            if battle.is_told and not battle.is_final:  # its time has run out: nobody may take the vote back now
-                battle.is_final = True
-                log_failure(self._store.battles.settle(battle_id), f"battle {battle_id}")
             if battle.is_told and not battle.is_counted:  # earlier, the figures would tell who answers
                 battle.is_counted = True
                 for turn in battle.turns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import threading
 import time
 import uuid
@@ -12,7 +13,7 @@ from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from gac_app.decoding.trace import Event
+from gac_app.decoding.trace import Event, FinishedEvent, TokenEvent
 from gac_app.services.members import namespace_of
 from gac_app.services.origin import ORIGIN
 from gac_app.services.runs.views import WAITING, RunView, StreamView, alone_in, is_over
@@ -38,9 +39,31 @@ class Decodes(Protocol):
 
 @dataclass(slots=True)
 class LiveStream(StreamView):
-    """One answer in progress."""
+    """One answer in progress.
+
+    Attributes:
+        num_kept: tokens of an earlier answer with which it begins. They are there before a session has replayed them,
+            and stay if it is stopped meanwhile.
+    """
 
     events: list[Event] = field(default_factory=list)
+    num_kept: int = 0
+
+    @classmethod
+    def begun(cls, name: str, branch: Branch | None) -> LiveStream:
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        steps = branch.steps if branch else ()
+        kept = [TokenEvent(decode(step.token), replace(step, is_forced=True)) for step in steps]
+        return cls(name, events=list[Event](kept), num_kept=len(kept))
+
+    def take(self, event: Event) -> None:
+        """Append an event, or put it in the place of one that was kept."""
+        if isinstance(event, TokenEvent) and event.step.position < self.num_kept:
+            self.events[event.step.position] = event
+            return
+        if isinstance(event, FinishedEvent) and event.num_tokens < self.num_kept:
+            event = replace(event, text=self.text, num_tokens=self.num_kept)
+        self.events.append(event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +115,10 @@ class LiveRun(RunView):
             conversation_id=plan.conversation_id or uuid.uuid4().hex,
             member_names=member_names,
             status=WAITING,
-            streams={key: plan.kept.get(key) or LiveStream(key.removeprefix("member:")) for key in keys},
+            streams={
+                key: plan.kept.get(key) or LiveStream.begun(key.removeprefix("member:"), plan.branches.get(key))
+                for key in keys
+            },
             seeds=dict(plan.seeds),
             **{name: getattr(plan, name) for name in _OF_PLAN},
         )
@@ -165,7 +191,7 @@ class LiveRun(RunView):
 
     def add(self, stream: LiveStream, event: Event) -> None:
         """Append an event to a stream, and tell all that follow the run."""
-        stream.events.append(event)
+        stream.take(event)
         self.changed()
 
     def changed(self) -> None:

@@ -70,22 +70,24 @@ def _beginning(run: RunView) -> Branch | None:
     return Branch(tuple(steps[: run.branch_position]), run.swap[1])
 
 
-def extended(parent: RunView, ensemble: Ensemble) -> RunPlan:
-    """The answers that reached their limit of tokens continue, for as many tokens again; the others are copied. Raises
-    RequestError.
+def extended(parent: RunView, ensemble: Ensemble, stream: str = "") -> RunPlan:
+    """Answers that were stopped continue, and for as many tokens again those that reached their limit: one, or without
+    `stream` all; the others are copied. Raises RequestError.
     """
     from gac_app.decoding.loop import Branch
 
     limit = parent.settings.max_new_tokens
-    ended = {key for key, stream in parent.streams.items() if _is_at_limit(stream, limit)}
+    ended = {key for key, one in parent.streams.items() if stream in ("", key) and _can_continue(one, limit)}
     if not ended:
-        raise RequestError("run", "has no answer that ended at its limit of tokens")
-    if limit >= MAX_NEW_TOKENS:
-        raise RequestError("max_new_tokens", f"is at most {MAX_NEW_TOKENS:,}; this run has reached it")
+        raise RequestError("run", "has no such answer that was stopped or ended at its limit of tokens")
+    if any(_is_at_limit(parent.streams[key], limit) for key in ended):
+        if limit >= MAX_NEW_TOKENS:
+            raise RequestError("max_new_tokens", f"is at most {MAX_NEW_TOKENS:,}; this run has reached it")
+        limit = min(2 * limit, MAX_NEW_TOKENS)
     branches = {key: Branch(tuple(parent.streams[key].steps)) for key in ended}
     for branch in branches.values():
         ensemble.check_branch(branch)
-    settings = parent.settings.model_copy(update={"max_new_tokens": min(2 * limit, MAX_NEW_TOKENS)})
+    settings = parent.settings.model_copy(update={"max_new_tokens": limit})
     return _part_of(parent, settings=settings, kept=_copies(parent, ended), branches=branches)
 
 
@@ -123,6 +125,11 @@ def _part_of(parent: RunView, **changes: Any) -> RunPlan:
 def _copies(run: RunView, without: set[str]) -> dict[str, LiveStream]:
     streams = {key: stream for key, stream in run.streams.items() if key not in without}
     return {key: LiveStream(stream.name, events=list(stream.events)) for key, stream in streams.items()}
+
+
+def _can_continue(stream: StreamView, limit: int) -> bool:
+    is_stopped = stream.finished is not None and stream.finished.reason is FinishReason.ABORT
+    return is_stopped or _is_at_limit(stream, limit)
 
 
 def _is_at_limit(stream: StreamView, limit: int) -> bool:

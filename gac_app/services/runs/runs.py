@@ -200,9 +200,13 @@ class RunService:
         """Regenerate one stream's answer; see `regenerated`."""
         return self._replace(visitor_key, run_id, lambda parent: regenerated(parent, stream), client)
 
-    def extend(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
-        """Continue the answers that reached their limit of tokens; see `extended`."""
-        return self._replace(visitor_key, run_id, lambda parent: extended(parent, self.members.ensemble()), client)
+    def extend(self, visitor_key: str, run_id: str, stream: str = "", *, client: str = "") -> LiveRun:
+        """Continue answers that were stopped or reached their limit of tokens; see `extended`."""
+
+        def of(parent: RunView) -> RunPlan:
+            return extended(parent, self.members.ensemble(), stream)
+
+        return self._replace(visitor_key, run_id, of, client)
 
     def _replace(
         self, visitor_key: str, run_id: str, of: Callable[[RunView], RunPlan], client: str, *, may_decode: bool = False

@@ -53,7 +53,10 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
     """Write a battle's status, and its state so far if there is a new one. Raises NotFoundError if it was deleted, and
     RequestError if another server has taken it over meanwhile.
     """
-    battle = _get_held(session, battle_id)
+    battle = session.get(Battle, battle_id)
+    if battle is None:
+        raise NotFoundError("there is no such battle")
+    _check_held(session, battle)
     battle.status = status
     if body is not None:
         battle.body = encrypt_json(key_of(battle), body)
@@ -73,22 +76,9 @@ def take_over(session: Session, visitor_key: str, battle_id: str) -> tuple[Store
     return stored(battle), battle.client
 
 
-def settle(session: Session, battle_id: str) -> None:
-    """Write that a battle can no longer be judged, on any server, before its names are told. Raises as `update`."""
-    _get_held(session, battle_id).server_id = None
-
-
-def _get_held(session: Session, battle_id: str) -> Battle:
-    battle = session.get(Battle, battle_id)
-    if battle is None:
-        raise NotFoundError("there is no such battle")
-    return _held(session, battle)
-
-
-def _held(session: Session, battle: Battle) -> Battle:
+def _check_held(session: Session, battle: Battle) -> None:
     if battle.server_id not in (None, server_of(session)):
         raise RequestError("battle", "another server has it now; look at it again")
-    return battle
 
 
 def _tell_changed(session: Session, battle_id: str) -> None:
@@ -96,16 +86,18 @@ def _tell_changed(session: Session, battle_id: str) -> None:
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
-    """Append a vote, an undo or a remark to the visitor's battle. Raises RequestError for a second vote, an undo
-    without a vote, and a row out of order, if another server holds the battle, or if its names have been told and `new`
-    would change the vote.
+    """Append a vote or a remark, or an undo as earlier releases did, to the visitor's battle. A vote is final: no
+    server judges the battle any more. Raises RequestError for a second vote and a row out of order, and if another
+    server holds the battle.
     """
-    battle = _held(session, get_owned(session, visitor_key, battle_id))
-    if battle.server_id != server_of(session) and new.kind != Kind.REMARK:
+    battle = get_owned(session, visitor_key, battle_id)
+    _check_held(session, battle)
+    if battle.server_id != server_of(session) and new.kind == Kind.VOTE:
         raise RequestError("vote", "this battle can no longer be judged")
-    stands = has_vote(battle)
-    if new.position != _num_own(battle) or (new.kind == Kind.VOTE and stands) or (new.kind == Kind.UNDO and not stands):
+    if new.position != _num_own(battle) or (new.kind == Kind.VOTE and has_vote(battle)):
         raise RequestError("vote", "this battle has been judged already")
+    if new.kind == Kind.VOTE:
+        battle.server_id = None
     _append(session, battle, new)
     _tell_changed(session, battle.id)
 

@@ -25,7 +25,6 @@ from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 _JUDGED_WITHIN = timedelta(days=1)  # later, a battle is not judged any more
-REVOCABLE = timedelta(seconds=70)  # a vote can be taken back for 10 s, which a server stores within a minute
 
 
 def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
@@ -39,7 +38,7 @@ def cast(session: Session) -> list[CastVote]:
     query = select(*columns, Judgement.outcome, Judgement.created_at, Judgement.facts)
     query = query.join(Battle, Battle.id == Judgement.battle_id)
     query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id)
-    query = query.where(Judgement.kind == Kind.VOTE, Battle.is_blind, ~_is_undone(), ~(is_held() & _is_revocable()))
+    query = query.where(Judgement.kind == Kind.VOTE, Battle.is_blind, ~_is_undone())
     return list(map(CastVote._make, session.execute(query.order_by(Judgement.created_at.desc()))))
 
 
@@ -62,7 +61,7 @@ def num_started(session: Session, since: datetime, visitor_key: str = "", client
 
 
 def open_ids(session: Session) -> frozenset[str]:
-    """The ids of battles that a server judges, or whose vote can be taken back: their names are secret."""
+    """The ids of battles that a server judges: their names are secret."""
     return frozenset(session.scalars(select(Battle.id).where(_is_open())))
 
 
@@ -144,24 +143,19 @@ def _was_fed(run: Run, turn_id: str) -> bool:
 
 def _is_open() -> ColumnElement[bool]:
     is_new = Battle.created_at >= utc_now() - _JUDGED_WITHIN
-    return is_held() & (_has_vote(_is_revocable()) | (is_new & ~_has_vote()))
+    return _is_held() & is_new & ~_has_vote()
 
 
-def _is_revocable() -> ColumnElement[bool]:
-    """Whether a vote on a battle that a server judges may still be taken back. An earlier one stands."""
-    return Judgement.created_at >= utc_now() - REVOCABLE
-
-
-def is_held() -> ColumnElement[bool]:
+def _is_held() -> ColumnElement[bool]:
     """Whether a server judges a battle. `> ""`: most have none, and the index leads past them. Never NULL, as it is
     negated too.
     """
     return Battle.server_id.is_not(None) & (Battle.server_id > "")
 
 
-def _has_vote(*of: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether a vote stands of which these conditions hold."""
-    return exists().where(Judgement.battle_id == Battle.id, Judgement.kind == Kind.VOTE, *of, ~_is_undone())
+def _has_vote() -> ColumnElement[bool]:
+    """Whether a vote stands."""
+    return exists().where(Judgement.battle_id == Battle.id, Judgement.kind == Kind.VOTE, ~_is_undone())
 
 
 def _is_undone() -> ColumnElement[bool]:

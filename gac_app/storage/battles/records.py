@@ -16,7 +16,9 @@ BATTLE_COLUMNS = ("run_id", "origin", "is_blind", "left", "right", "language", "
 
 
 class Kind(StrEnum):
-    """The kind of a judgement. Judgements are only appended; the last vote or undo counts."""
+    """The kind of a judgement. Judgements are only appended; the last vote or undo counts. Undos are of earlier
+    releases, or of votes that a vote on a run implied.
+    """
 
     VOTE = "vote"
     UNDO = "undo"

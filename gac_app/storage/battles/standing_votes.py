@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.storage.battles.queries import REVOCABLE, is_held
 from gac_app.storage.battles.records import Kind, StoredBattle, VoteNews, VoteRow, standing_vote
 from gac_app.storage.battles.tables import Battle, StandingVote
-from gac_app.storage.database.tables import VisitorSession, utc_now
+from gac_app.storage.database.tables import VisitorSession
 from gac_app.storage.database.visitors import is_visitor
 
 DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
@@ -72,13 +71,6 @@ def news(session: Session, newest: int, num_known: int) -> VoteNews:
     added = _rows(session, query)
     is_any_gone = version(session)[0] < num_known + len(added)
     return VoteNews(added, frozenset(session.scalars(select(StandingVote.number))) if is_any_gone else None)
-
-
-def revocable(session: Session) -> frozenset[int]:
-    """The numbers of the votes that can still be taken back, so do not count yet."""
-    is_new = StandingVote.voted_s >= (utc_now() - REVOCABLE).timestamp()
-    query = select(StandingVote.number).join(Battle, Battle.id == StandingVote.battle_id).where(is_held(), is_new)
-    return frozenset(session.scalars(query))
 
 
 def _rows(session: Session, query: Select[Any]) -> list[VoteRow]:

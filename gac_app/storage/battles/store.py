@@ -44,7 +44,6 @@ class BattleStore:
     start = writes(changes.start)
     update = writes(changes.update)
     take_over = writes(changes.take_over)
-    settle = writes(changes.settle)
     judge = writes(changes.judge)
     give_verdict = writes(changes.give_verdict)
     client_keys = writes(_client_keys)
@@ -71,4 +70,3 @@ class BattleStore:
     votes = reads(standing_votes.votes)
     votes_version = reads(standing_votes.version)
     news = reads(standing_votes.news)
-    revocable = reads(standing_votes.revocable)

@@ -60,7 +60,8 @@ class ArenaControls(Base):
 
 
 class Judgement(Base):
-    """A vote on a battle, an undo, a remark, or the operator's verdict. Rows are append-only; the last ones count.
+    """A vote on a battle, an undo of earlier releases, a remark, or the operator's verdict. Rows are append-only; the
+    last ones count.
 
     `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, encrypted JSON.
     """

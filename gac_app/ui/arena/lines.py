@@ -64,7 +64,6 @@ def state_of(view: BattleView) -> dict[str, Any]:
     return {
         **same(view, "id", "phase", "ballot", "may_vote", "outcome", "is_saving", "message"),
         "place": view.queue_place,
-        "undo_left_s": round(view.undo_left_s, 1),
         "is_over": [last.left.is_over, last.right.is_over],
         "is_cut": [last.left.is_cut, last.right.is_cut],
         "contestants": [_contestant(contestants[side]) for side in SIDES] if contestants else None,

@@ -132,16 +132,10 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         battle, ballot = fields.text("battle"), fields.number("ballot")
         return _seen(arena.judge.vote(fields.visitor_key, battle, fields.text("outcome"), ballot))
 
-    def undo_battle(fields: Fields) -> Reply:
-        return _seen(arena.judge.undo(fields.visitor_key, fields.text("battle"), fields.number("ballot")))
-
-    def reveal_battle(fields: Fields) -> Reply:
-        return _seen(arena.judge.reveal(fields.visitor_key, fields.text("battle")))
-
     def remark_battle(fields: Fields) -> Reply:
         reasons: dict[str, list[str]] = {side: fields.texts(side, len(Reason)) for side in SIDES}
-        comment, ballot = fields.text("comment", MAX_COMMENT_CHARS), fields.number("ballot")
-        return _seen(arena.judge.remark(fields.visitor_key, fields.text("battle"), reasons, comment, ballot))
+        comment = fields.text("comment", MAX_COMMENT_CHARS)
+        return _seen(arena.judge.remark(fields.visitor_key, fields.text("battle"), reasons, comment))
 
     def battle_tokens(fields: Fields) -> Reply:
         side = _side(fields)
@@ -169,8 +163,8 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         arena.battles.delete(fields.visitor_key, fields.text("battle"))
 
     return [
-        look_battle, seen_battle, stop_battle, skip_battle, vote_battle, undo_battle, reveal_battle, remark_battle,
-        battle_tokens, inspect_answer, own_battles, save_battles, delete_battle,
+        look_battle, seen_battle, stop_battle, skip_battle, vote_battle, remark_battle, battle_tokens,
+        inspect_answer, own_battles, save_battles, delete_battle,
     ]  # fmt: skip
 
 

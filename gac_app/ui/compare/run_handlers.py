@@ -93,8 +93,8 @@ class RunHandlers:
         return self._service.regenerate(fields.visitor_key, run_id, stream, client=client)
 
     def extend(self, fields: Fields, client: str) -> RunView:
-        """Continue the answers that reached their limit."""
-        return self._service.extend(fields.visitor_key, fields.text("run"), client=client)
+        """Continue one answer, or all, that were stopped or reached their limit."""
+        return self._service.extend(fields.visitor_key, fields.text("run"), fields.text("stream"), client=client)
 
     def open(self, fields: Fields, client: str) -> RunView:
         """Show a run, and follow it while it continues. The next prompt continues its conversation, after the last

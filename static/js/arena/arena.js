@@ -10,10 +10,10 @@ import { BattleVotes } from "./battle_votes.js";
 import { Awaited, QUESTION } from "../settings/awaited.js";
 import { asking, BATTLE, oncePerFrame, parseJson, readKept, visitorKey, writeKept } from "../page/browser.js";
 import { keepConsent } from "../page/consent.js";
-import { h, leaveField } from "../page/elements.js";
+import { leaveField } from "../page/elements.js";
 import { onLoaded } from "../page/loaded.js";
 import { lookAgain } from "../page/members.js";
-import { rich, sentence, t } from "../page/words.js";
+import { sentence, t } from "../page/words.js";
 
 const PHONE = matchMedia("(max-width: 640px)");
 const SAVING_MS = 1500, SILENT_MS = 20_000;
@@ -28,14 +28,11 @@ class Arena {
     this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
     this.votes = new BattleVotes(this.part("arena-bar"), {
       onVote: (outcome) => this.call("vote_battle", { outcome }),
-      onUndo: () => this.call("undo_battle"),
-      onReveal: () => this.call("reveal_battle"),
-      onLate: () => this.call("look_battle"),
       onStop: () => this.call("stop_battle"),
       onSkip: () => this.call("skip_battle"),
       onAgain: () => this.again(),
     });
-    this.reasons = new BattleReasons(this.part("arena-reasons"), async (fields) => (await this.call("remark_battle", fields, true)).error);
+    this.reasons = new BattleReasons(this.part("arena-reasons").querySelector("form"), async (fields) => (await this.call("remark_battle", fields, true)).error);
     this.own = new BattleList(this.part("arena-own"), this.ask, {
       onOpen: (battle) => this.send("follow", { battle }),
       onDeleted: (battle) => { if (battle === this.run?.id) this.start(null); },
@@ -80,8 +77,6 @@ class Arena {
     if (this.run?.id === id && reply.state) {
       this.cards.forEach((card, index) => card.answer.extendTo(reply.texts[index]));
       this.show(reply.state);
-      // A vote was taken back whose answers had ended, but were not shown whole.
-      if (name === "undo_battle" && LIVE.includes(reply.state.phase)) this.send("follow", { battle: id });
     }
     return reply;
   }
@@ -205,7 +200,9 @@ class Arena {
     this.state = state;
     for (const card of this.cards) card.show(state);
     this.votes.show(state);
-    const isJudged = ["voted", "revealed"].includes(state.phase);
+    const isJudged = state.phase === "revealed";
+    const { prompt } = this.form.elements;
+    if (document.activeElement === prompt && !prompt.value) this.votes.focus(); // so that the keys vote, unless the next is typed
     if (isJudged) this.reasons.start(state.id);
     this.part("arena-reasons").hidden = !isJudged;
     this.refresh();
@@ -241,14 +238,14 @@ class Arena {
     send.textContent = t(this.awaited.isOn ? "cancel" : this.isOpen ? "arena.go-on" : "arena.start");
     send.disabled = this.isBusy || isLive;
     form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
-    this.part("arena-hint").replaceChildren(...(this.awaited.isOn ? [t("status.awaits-members")] : this.isBusy && !state ? [t("status.starting")] : this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-by-key" }, ...rich("arena.hint.keys"))] : []));
+    this.part("arena-hint").replaceChildren(...(this.awaited.isOn ? [t("status.awaits-members")] : this.isBusy && !state ? [t("status.starting")] : this.isOpen ? [t("arena.hint.next")] : []));
     this.part("status").textContent = this.isBusy ? t("status.starting") : !state ? "" : this.words(state);
   }
 
   words({ phase, place, message, is_saving: isSaving }) {
     if (isSaving) return t("arena.saving");
     if (phase === "waiting") return place ? t("status.queue", { place }) : t("status.starting");
-    return { answering: t("arena.answering"), answered: t(!message && this.isSame ? "arena.same" : "arena.answered"), voted: t("arena.names-soon"), revealed: this.told.hasTokens ? t("arena.told.tokens") : "" }[phase] ?? "";
+    return { answering: t("arena.answering"), answered: t(!message && this.isSame ? "arena.same" : "arena.answered"), revealed: this.told.hasTokens ? t("arena.told.tokens") : "" }[phase] ?? "";
   }
 }
 

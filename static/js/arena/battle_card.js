@@ -93,7 +93,7 @@ export class BattleCard {
     const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("arena.alone.of", { name: shortNames(one.member) });
     const perToken = one.tokens ? t("arena.passes", { passes: number(one.forwards / one.tokens, 2) }) : null;
     const share = one.member === null && one.tokens ? t("arena.share", { share: percent(one.ensembled / one.tokens) }) : null;
-    this.facts.textContent = [who, t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken].filter(Boolean).join(" · ");
+    this.facts.textContent = this.facts.title = [who, t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken].filter(Boolean).join(" · ");
     this.root.setAttribute("aria-label", called);
   }
 }

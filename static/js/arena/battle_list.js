@@ -4,6 +4,7 @@ import { download } from "../page/browser.js";
 import { h, shortNames } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
 import { said, sentence, t } from "../page/words.js";
+import { voteWords } from "./battle_votes.js";
 
 const FORMATS = { jsonl: "JSONL", "trl-preference": "TRL preference", "trl-unpaired": "TRL unpaired", lmsys: "LMSYS", "arena-rank": "arena-rank", csv: "CSV" };
 
@@ -29,7 +30,7 @@ export class BattleList {
 
   item(battle) {
     const label = battle.prompt.slice(0, 60), names = battle.names.map((name) => shortNames(said(name))).join(" – ");
-    const vote = battle.outcome ? t(`arena.vote.${battle.outcome}`) : t("arena.own.no-vote");
+    const vote = battle.outcome ? voteWords(battle.outcome) : t("arena.own.no-vote");
     const facts = [moment(battle.created_at), names, vote, battle.turns > 1 ? t("count.turns", { n: battle.turns }) : null, battle.is_blind ? null : t("arena.own.seen")];
     return h("li", { "data-battle": battle.id },
       h("button", { type: "button", class: "gac-run-open", onclick: () => this.actions.onOpen(battle.id) },

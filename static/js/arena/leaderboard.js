@@ -1,7 +1,7 @@
 // The Leaderboard: asks for the standings when it is looked at or a filter changes, and draws them.
 
 import { ratedVerdict } from "../answer/verdict.js";
-import { addressed, addressOf, follow, tell } from "../page/address.js";
+import { addressed, addressOf, follow, goTo, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
 import { h, shortNames } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
@@ -75,7 +75,8 @@ class Leaderboard {
     note.replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
     table.hidden = !board.standings.length;
     table.replaceChildren(standingsOf(board, (name) => { tell({ contestant: name }); this.mark(); }));
-    this.part("more").replaceChildren(...[busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
+    const begin = board.num_votes ? null : h("button", { type: "button", class: "gac-button", text: t("rank.begin"), onclick: () => goTo("arena") });
+    this.part("more").replaceChildren(...[begin, busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
     this.mark();
     clearTimeout(this.again);
     if (board.reading) this.again = setTimeout(() => { if (this.root.offsetParent) this.ask(); }, AGAIN_MS);

@@ -80,6 +80,7 @@ export class Board {
     this.startedAt = performance.now() - 1000 * (run?.age_s ?? 0);
     this.reading = new Reading();
     this.root.dataset.state = run ? "run" : "empty";
+    this.root.classList.remove("keeps-room");
     this.part("stage").hidden = !run;
     this.part("empty").hidden = Boolean(run);
     this.inspector.clear(run);
@@ -149,6 +150,11 @@ export class Board {
     this.done = done;
     remember(this);
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
+    // On a phone the room that the answer had while it grew, unless it would be mostly empty.
+    const { body, tokens } = this.ensemble;
+    this.root.classList.toggle("keeps-room", tokens.frame.offsetHeight > body.offsetHeight / 2);
+    const open = this.cards.filter((card) => card.canContinue);
+    if (open.length > 1) open[0].offerAll();
     this.refresh(true);
     if (done.saved === null) awaitSaving(this, this.run.id);
   }

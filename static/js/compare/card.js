@@ -57,7 +57,7 @@ export class Card {
     if (this.stream.whole === null) this.tokens.close();
     const note = [end.reason === "stop" ? "" : t(`card.ended.${end.reason}`), said(end.detail)].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
-    if (end.reason === "length" && end.detail.startsWith("the limit")) this.onLimit?.();
+    if (end.reason === "abort" || (end.reason === "length" && end.detail.startsWith("the limit"))) this.onMore?.();
     if (end.again) this.again.textContent = said(end.again);
   }
 
@@ -114,5 +114,10 @@ export function offerMore(card, run, ask) {
   if (card.stream.key === BESIDE) return;
   const { key } = card.stream;
   card.menu.lastChild.append(h("button", { type: "button", class: "gac-icon gac-anew", text: t("card.anew"), onclick: () => ask("regenerate", { stream: key }) }));
-  card.onLimit = () => card.note.append(" ", h("button", { type: "button", class: "gac-button", text: t("card.continue"), title: t("card.continue.title"), onclick: () => ask("extend", {}) }));
+  const more = (words, stream) => card.note.append(" ", h("button", { type: "button", class: "gac-button", text: t(words), onclick: () => ask("extend", { stream }) }));
+  card.onMore = () => {
+    card.canContinue = true;
+    more("card.continue", key);
+  };
+  card.offerAll = () => more("card.continue-all", "");
 }

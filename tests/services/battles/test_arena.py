@@ -14,7 +14,6 @@ import pytest
 
 from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
 from gac_app.models.message import Message
-from gac_app.services.battles import battles
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.battles import BattleRun
 from gac_app.services.battles.views import BattleView
@@ -91,10 +90,9 @@ def test_a_battle_from_prompt_to_names(arena: Arena) -> None:
     assert [bool(side.text) and side.is_over for side in (view.turns[0].left, view.turns[0].right)] == [True, True]
 
     voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    assert (voted.phase, voted.outcome, voted.contestants, voted.may_vote) == ("voted", "left", None, False)
-    assert 0 < voted.undo_left_s <= battles.UNDO_S
+    assert (voted.phase, voted.outcome, voted.may_vote) == ("revealed", "left", False)
 
-    told = arena.service.judge.reveal(ALICE, view.id)
+    told = arena.service.battles.look(ALICE, view.id)
     assert told.phase == "revealed"
     assert told.contestants is not None
     names = {one.name for one in told.contestants.values()}
@@ -116,8 +114,6 @@ def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> N
     view = arena.service.start(ALICE, "Name three colours")
     seen = [said(view)]
     until(lambda: seen.append(said(now := arena.service.battles.look(ALICE, view.id))) or now.phase == "answered")
-    voted = arena.service.judge.vote(ALICE, view.id, "tie", 0)
-    seen += [said(voted), said(arena.service.judge.undo(ALICE, view.id, voted.ballot))]
     assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
     assert listed(arena.runs, ALICE) == []
     with pytest.raises(NotFoundError):
@@ -165,16 +161,9 @@ def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> No
     voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     with pytest.raises(RequestError, match="judged this battle already"):
         arena.service.judge.vote(ALICE, view.id, "left", voted.ballot)
-    undone = arena.service.judge.undo(ALICE, view.id, voted.ballot)
-    with pytest.raises(RequestError, match="judged meanwhile"):
+    with pytest.raises(RequestError, match="names have been told"):
         arena.service.judge.vote(ALICE, view.id, "left", view.ballot)  # the first request once more
-    arena.service.judge.vote(ALICE, view.id, "tie", undone.ballot)
-    told = arena.service.judge.reveal(ALICE, view.id)
-    with pytest.raises(RequestError, match="names have been told"):
-        arena.service.judge.vote(ALICE, view.id, "left", told.ballot)
-    with pytest.raises(RequestError, match="names have been told"):
-        arena.service.judge.undo(ALICE, view.id, told.ballot)
-    assert [row.outcome for row in arena.store.battles.votes()] == ["tie"]
+    assert [row.outcome for row in arena.store.battles.votes()] == ["left"]
 
 
 def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
@@ -183,13 +172,11 @@ def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
     for attempt in (
         lambda: service.battles.look(BOB, view.id),
         lambda: service.judge.vote(BOB, view.id, "left", 0),
-        lambda: service.judge.undo(BOB, view.id, 0),
-        lambda: service.judge.reveal(BOB, view.id),
         lambda: service.skip(BOB, view.id),
         lambda: service.stop(BOB, view.id),
         lambda: service.next_turn(BOB, view.id, "And?"),
         lambda: service.start(BOB, "", again=view.id),
-        lambda: service.judge.remark(BOB, view.id, {}, "", 0),
+        lambda: service.judge.remark(BOB, view.id, {}, ""),
         lambda: service.battles.answer(BOB, view.id, 0, "left"),
         lambda: service.battles.delete(BOB, view.id),
     ):
@@ -250,17 +237,15 @@ def test_the_next_turn_waits_for_the_answers(house: House) -> None:
 def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
     with pytest.raises(RequestError, match="after the vote"):
-        arena.service.judge.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy")
+    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     for bad in ({"left": ["nice"]}, {"left": "useful"}, {"right": [None]}):
         with pytest.raises(RequestError, match="expected a list of useful"):
-            arena.service.judge.remark(ALICE, view.id, bad, "", voted.ballot)
+            arena.service.judge.remark(ALICE, view.id, bad, "")
     with pytest.raises(RequestError, match="comment"):
-        arena.service.judge.remark(ALICE, view.id, {}, "x" * 2_001, voted.ballot)
-    after = arena.service.judge.remark(
-        ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy", 1
-    )
-    assert (after.phase, after.outcome) == ("voted", "left")
+        arena.service.judge.remark(ALICE, view.id, {}, "x" * 2_001)
+    after = arena.service.judge.remark(ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy")
+    assert (after.phase, after.outcome) == ("revealed", "left")
     row = arena.store.battles.load(ALICE, view.id).judgements[-1]
     assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
     assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
@@ -269,7 +254,6 @@ def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) ->
 def test_the_inspector_has_every_step_once_the_names_are_told(arena: Arena) -> None:
     view = arena.answered()
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    arena.service.judge.reveal(ALICE, view.id)
     stream, _ = arena.service.battles.answer(ALICE, view.id, 0, "right")
     assert stream.steps[3].position == 3
     for turn, side in ((1, "left"), (0, "middle")):
@@ -323,25 +307,6 @@ def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
     return Arena(house, store=store)
 
 
-def test_no_names_are_told_while_an_undo_waits_for_the_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    arena = locked_out(house, monkeypatch)
-    view = arena.answered()
-    arena.store.flush()
-    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 10.0)
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
-    with locked(house):
-        with pytest.raises(StorageError, match="a little later"):
-            arena.service.judge.undo(ALICE, view.id, voted.ballot)
-        monkeypatch.setattr(battles, "UNDO_S", 0.0)  # the time for it is over meanwhile
-        waiting = arena.service.battles.look(ALICE, view.id)
-        assert (waiting.is_saving, waiting.contestants) == (True, None)
-        assert list(arena.service.battles.own(ALICE)) == []
-        with pytest.raises(RequestError, match="after the vote"):
-            arena.service.battles.answer(ALICE, view.id, 0, "left")
-    assert arena.until(ALICE, view.id, "answered").may_vote
-
-
 def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = locked_out(house, monkeypatch)
     view = arena.answered()
@@ -353,7 +318,7 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
         assert (waiting.is_saving, waiting.may_vote) == (True, False)
         with pytest.raises(RequestError, match="busy"):
             arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    assert arena.until(ALICE, view.id, "voted").outcome == "left"
+    assert arena.until(ALICE, view.id, "revealed").outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
 
 

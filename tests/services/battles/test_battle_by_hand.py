@@ -13,7 +13,7 @@ from gac_app.arena.outcomes import Outcome
 from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.errors import NotFoundError
-from gac_app.services.battles.battles import UNDO_S, Battle, BattleRun
+from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.records import body_of, facts_of
 from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
 from gac_app.services.battles.visitor_battles import VisitorBattles
@@ -195,20 +195,16 @@ def test_a_vote_under_way_takes_no_other() -> None:
     assert (view.phase, view.may_vote, view.turns[0].left.is_over) == ("answered", False, True)
 
 
-def test_names_are_told_once_the_vote_cannot_be_taken_back() -> None:
+def test_names_are_told_with_the_vote() -> None:
     clock = HandClock()
     clock.now = 100.0
     battle = battle_of(clock)
     end(add_turn(battle, "abc", "de", prompt="One?"), left=FinishReason.LENGTH)
     end(add_turn(battle, "fgh", "ij", prompt="Two?"), left=FinishReason.LENGTH)  # where it is not shown
-    battle.outcome, battle.voted_at, battle.shown, battle.num_rows = Outcome.TIE, 100.0, {"left": 2, "right": 1}, 1
-    clock.now += UNDO_S - 2
-    view = live_view(battle)
-    assert (view.phase, view.undo_left_s, view.outcome, view.ballot, view.contestants) == ("voted", 2.0, "tie", 1, None)
     assert not battle.is_settled
-    clock.now += 2
+    battle.outcome, battle.shown, battle.num_rows = Outcome.TIE, {"left": 2, "right": 1}, 1
     view = live_view(battle)
-    assert (view.phase, view.undo_left_s, battle.is_settled) == ("revealed", 0.0, True)
+    assert (view.phase, view.outcome, view.ballot, battle.is_settled) == ("revealed", "tie", 1, True)
     assert view.turns == (
         TurnView(
             prompt="One?",
@@ -223,8 +219,6 @@ def test_names_are_told_once_the_vote_cannot_be_taken_back() -> None:
         name="a", member="a", settings=settings, seconds=5.0, num_tokens=16, num_ensembled=6, num_forwards=8
     )
     assert (view.contestants["left"].name, view.contestants["left"].member) == ("gate", None)
-    battle.is_undoing = True
-    assert (live_view(battle).phase, live_view(battle).contestants) == ("voted", None)
 
 
 @pytest.mark.parametrize("outcome", [None, Outcome.LEFT])
@@ -232,7 +226,7 @@ def test_names_are_told_once_the_vote_cannot_be_taken_back() -> None:
 def test_a_judgement_counts_once_it_is_stored(outcome: Outcome | None, fails: bool) -> None:
     battle, done, write = battle_of(), list[str](), Future[None]()
     add_turn(battle, "abc", "de")
-    battle.unwritten, battle.is_undoing, battle.outcome = (write, lambda: done.append("then")), True, outcome
+    battle.unwritten, battle.outcome = (write, lambda: done.append("then")), outcome
     battle.shown = {"left": 1, "right": 1}
     assert (battle.note_row(), battle.num_rows, done) == (False, 0, [])
     assert (live_view(battle).is_saving, live_view(battle).may_vote) == (True, False)
@@ -242,7 +236,7 @@ def test_a_judgement_counts_once_it_is_stored(outcome: Outcome | None, fails: bo
         write.set_result(None)
     assert battle.note_row()
     assert (battle.num_rows, done) == ((0, []) if fails else (1, ["then"]))
-    assert (battle.unwritten, battle.is_undoing) == (None, False)
+    assert battle.unwritten is None
     assert battle.shown == ({"left": 1, "right": 1} if outcome else None)
     assert battle.note_row()
 

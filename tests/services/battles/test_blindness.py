@@ -26,7 +26,7 @@ from tests.services.spies import OF_PAIRS, OF_SIDES, Spies
 
 NUM_BATTLES = 10
 LIKELY = 0.001  # a spy that a coin matches less often knows something
-CUT_SHORT = ("stop", "vote_and_undo", "skip")
+CUT_SHORT = ("stop", "skip")
 RATE = Tempo.__dict__["rate"]  # as people are shown battles; other tests here do not wait for it
 TWO = {"contestants": [{"name": "a", "member": "a"}, {"name": "b", "member": "b"}]}
 
@@ -79,7 +79,6 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     assert [fed[side].messages[1].content for side in SIDES] == [view.turns[0].left.text, view.turns[0].right.text]
 
     arena.service.judge.vote(ALICE, view.id, "tie", later.ballot)
-    arena.service.judge.reveal(ALICE, view.id)
     (kept,) = arena.service.battles.own(ALICE)
     facts = kept.judgements[0]["facts"]
     assert (facts["stopped"], facts["early"]) == (True, True)
@@ -89,18 +88,6 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
         view.turns[0].left.text,
         view.turns[0].right.text,
     ]
-
-
-def test_what_a_vote_hid_stays_hidden_after_undo(house: House) -> None:
-    arena = slow(house)
-    view = arena.begun()
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    undone = arena.service.judge.undo(ALICE, view.id, voted.ballot)
-    assert (undone.phase, undone.turns) == ("answered", voted.turns)
-    arena.service.judge.vote(ALICE, view.id, "right", undone.ballot)
-    facts = arena.kinds(view.id), [row["facts"] for row in arena.store.battles.load(ALICE, view.id).judgements]
-    assert facts[0] == ["vote", "undo", "vote"]
-    assert [one["stopped"] for one in facts[1] if one] == [False, True]
 
 
 def test_whether_a_prompt_fits_depends_on_no_contestant(house: House) -> None:

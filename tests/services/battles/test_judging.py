@@ -19,7 +19,7 @@ from tests.services.house import ALICE, House, until
 @pytest.mark.parametrize(
     ("judge", "phase"),
     [
-        (lambda service, view: service.judge.vote(ALICE, view.id, "left", view.ballot), "voted"),
+        (lambda service, view: service.judge.vote(ALICE, view.id, "left", view.ballot), "revealed"),
         (lambda service, view: service.skip(ALICE, view.id), "skipped"),
     ],
 )
@@ -54,34 +54,17 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
     arena = locked_out(house, monkeypatch)
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
     view = arena.answered()
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     battle = arena.service.battles.find(ALICE, view.id)
     with ThreadPoolExecutor() as pool:
         with locked(house):
-            first = pool.submit(arena.service.judge.remark, ALICE, view.id, {"left": ["clear"]}, "one", voted.ballot)
+            first = pool.submit(arena.service.judge.remark, ALICE, view.id, {"left": ["clear"]}, "one")
             until(lambda: battle.unwritten, "for the first remark to be written")
-            second = pool.submit(arena.service.judge.remark, ALICE, view.id, {}, "two", voted.ballot)
+            second = pool.submit(arena.service.judge.remark, ALICE, view.id, {}, "two")
         first.result(WAIT_S), second.result(WAIT_S)
     rows = arena.store.battles.load(ALICE, view.id).judgements
     assert [row["kind"] for row in rows] == ["vote", "remark", "remark"]
     assert rows[-1]["body"] == {"reasons": {"left": [], "right": []}, "comment": "two"}
-    arena.service.judge.undo(ALICE, view.id, voted.ballot)  # as a page sends it that has not heard of the remarks yet
-
-
-def test_a_remark_on_a_vote_that_was_taken_back_is_refused(house: House) -> None:
-    arena = Arena(house)
-    view = arena.answered()
-    first = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    undone = arena.service.judge.undo(ALICE, view.id, first.ballot)
-    second = arena.service.judge.vote(ALICE, view.id, "right", undone.ballot)
-    for late in (
-        lambda: arena.service.judge.remark(ALICE, view.id, {}, "on the first", first.ballot),
-        lambda: arena.service.judge.undo(ALICE, view.id, first.ballot),
-        lambda: arena.service.judge.remark(ALICE, view.id, {}, "on one to come", second.ballot + 1),
-    ):
-        with pytest.raises(RequestError, match="judged meanwhile"):
-            late()
-    assert arena.kinds(view.id) == ["vote", "undo", "vote"]
 
 
 def test_a_start_that_is_refused_does_not_count(house: House) -> None:

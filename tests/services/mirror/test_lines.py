@@ -41,8 +41,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> list[Json]:
         house = House(tmp_path_factory.mktemp("good") / "gac.db")
         arena = Arena(house)
         view = arena.answered()
-        voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-        arena.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "Short.", voted.ballot)
+        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+        arena.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "Short.")
         run = answer(arena.runs)
         arena.runs.history.vote(ALICE, run.id, "tie")
         found = [json.loads(line) for line in Exports(arena.store).lines()]

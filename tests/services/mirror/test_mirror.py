@@ -87,34 +87,14 @@ def ids(folder: Path) -> list[str]:
     return [line.get("battle_id") or line["run_id"] for line in lines(folder) if "deleted" not in line]
 
 
-def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> None:
-    with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, mirror):
-        battle = voted(arena, consents=True)
+def test_a_battle_is_told_once_it_has_a_vote(tmp_path: Path) -> None:
+    with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, _mirror):
+        view = arena.answered(consents=True)
         run = consenting_run(arena)
         until(lambda: ids(tmp_path) == [run], "for the run")
-        settled_but(mirror, 1)  # the battle waits, and nothing waits for it
-        view = arena.service.battles.look(ALICE, battle)
-        undone = arena.service.judge.undo(ALICE, battle, view.ballot)
-        until(lambda: not mirror.num_waiting, "for the mirror to see that there is no vote")
-        arena.service.judge.vote(ALICE, battle, "right", undone.ballot)
-        assert ids(tmp_path) == [run]
-        arena.service.judge.reveal(ALICE, battle)
-        until(lambda: ids(tmp_path) == [run, battle], "for the battle")
-    assert [row["kind"] for row in lines(tmp_path)[-1]["judgements"]] == ["vote", "undo", "vote"]
-
-
-def test_a_vote_that_stands_is_told_when_the_process_ends(tmp_path: Path) -> None:
-    with opened(tmp_path, "one", keeps_open_ones_back=True) as (arena, mirror):
-        battle = voted(arena, consents=True)
-        view = arena.answered(consents=True)
-        ballot = arena.service.judge.vote(ALICE, view.id, "tie", view.ballot).ballot
-        arena.service.judge.undo(ALICE, view.id, ballot)
-        settled_but(mirror, 1)
-    assert ids(tmp_path) == [battle]
-
-
-def settled_but(mirror: Mirror, num_waiting: int) -> None:
-    until(lambda: mirror.is_restored and mirror.num_waiting == num_waiting, "for the mirror")
+        arena.service.judge.vote(ALICE, view.id, "right", view.ballot)
+        until(lambda: ids(tmp_path) == [run, view.id], "for the battle")
+    assert [row["kind"] for row in lines(tmp_path)[-1]["judgements"]] == ["vote"]
 
 
 def consenting_run(arena: Arena) -> str:

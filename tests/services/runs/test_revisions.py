@@ -12,7 +12,7 @@ from gac_app.services.battles.records import side_facts
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.fakes import FakeModel
-from tests.services.house import ALICE, SHORT, House, answer, ended, slow_models, texts
+from tests.services.house import ALICE, SHORT, House, answer, begun, ended, slow_models, texts
 
 
 def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
@@ -74,6 +74,25 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     assert (texts(stored), stored.seeds) == (texts(later), {"member:b": 5})
     again = ended(service.rerun(ALICE, later.id))
     assert texts(again) == texts(later)
+
+
+def test_a_stopped_answer_goes_on_and_loses_no_word(house: House) -> None:
+    service = house.service(slow_models(0.02))
+    whole = answer(service, max_new_tokens=24)
+    run = begun(service.start(ALICE, whole.prompt, {**SHORT, "max_new_tokens": 24}), 4)
+    service.stop(ALICE, run.id)
+    said = texts(ended(run))
+    assert said["ensemble"] != texts(whole)["ensemble"]
+
+    on = service.extend(ALICE, run.id, "ensemble")
+    assert on.streams["ensemble"].text == said["ensemble"], "its words are there at once"
+    service.stop(ALICE, on.id)
+    assert texts(ended(on))["ensemble"].startswith(said["ensemble"])
+    assert texts(on)["member:a"] == said["member:a"], "one answer goes on, the others are kept"
+
+    end = ended(service.extend(ALICE, on.id))
+    assert texts(end) == texts(whole)
+    assert end.settings == whole.settings
 
 
 def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:

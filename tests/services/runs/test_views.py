@@ -122,8 +122,8 @@ def test_answers_at_their_limit_go_on(limit: int, later: int) -> None:
 @pytest.mark.parametrize(
     ("reason", "num_tokens", "limit", "message"),
     [
-        (STOP, 3, 3, "has no answer that ended at its limit"),
-        (LENGTH, 2, 3, "has no answer that ended at its limit"),  # at a full context
+        (STOP, 3, 3, "has no such answer"),
+        (LENGTH, 2, 3, "has no such answer"),  # at a full context
         (LENGTH, MAX_NEW_TOKENS, MAX_NEW_TOKENS, "this run has reached it"),
     ],
 )

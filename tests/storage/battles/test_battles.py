@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,13 @@ def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
 
 def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> None:
     battle = judged(store)
-    for position, kind in ((0, "vote"), (1, "vote"), (0, "undo"), (2, "undo")):
+    for position, kind in ((0, "remark"), (2, "remark")):
         with pytest.raises(RequestError, match="judged already"):
             store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
     with pytest.raises(NotFoundError):
         store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    with pytest.raises(RequestError, match="judged already"):
-        store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=2, kind="undo")).result()
+    with pytest.raises(RequestError, match="can no longer be judged"):
+        store.battles.judge(ALICE, battle.battle_id, replace(VOTE, position=1)).result()
     assert store.num_errors == 0
     columns = "id, battle_id, position, kind, facts, created_at"
     with pytest.raises(sqlite3.IntegrityError):
@@ -153,38 +152,28 @@ def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path
     assert [battle.battle_id for battle in store.battles.export(ALICE)] == [*ids[:5], *ids[6:]]
 
 
-def test_another_server_knows_what_can_still_be_judged(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -> None:
     other, command = Store(url), Store(url, is_owner=False)
-    opened, voted, void, told, running = (new_battle() for _ in range(5))
-    for battle in (opened, voted, void, told, running):
+    opened, void, told, running = (new_battle() for _ in range(4))
+    for battle in (opened, void, told, running):
         store.battles.start(battle)
-    for battle in (opened, voted, told):
+    for battle in (opened, told):
         store.battles.update(battle.battle_id, "answered", BODY)
-    for battle in (voted, told):
-        store.battles.judge(ALICE, battle.battle_id, VOTE)
     store.battles.update(void.battle_id, "void", BODY)
-    store.battles.settle(told.battle_id).result()
+    store.battles.judge(ALICE, told.battle_id, VOTE).result()
     for elsewhere in (store, other, command):
         known = elsewhere.battles
-        assert known.open_ids() == {opened.battle_id, voted.battle_id, running.battle_id}
-        assert [known.is_open(one.battle_id) for one in (voted, told)] == [True, False]
-        assert [vote.battle_id for vote in known.votes() if vote.number in known.revocable()] == [voted.battle_id]
+        assert known.open_ids() == {opened.battle_id, running.battle_id}
+        assert [known.is_open(one.battle_id) for one in (opened, told)] == [True, False]
         assert [vote.battle_id for vote in known.cast()] == [told.battle_id]
-        with monkeypatch.context() as later:
-            for module in ("queries", "standing_votes"):
-                later.setattr(f"gac_app.storage.battles.{module}.REVOCABLE", timedelta())
-            assert known.open_ids() == {opened.battle_id, running.battle_id}
-            assert (known.revocable(), len(known.cast())) == (frozenset(), 2)
-    store.battles.judge(ALICE, voted.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert other.battles.is_open(voted.battle_id)
     store.close()
-    assert other.battles.open_ids() == {opened.battle_id, voted.battle_id}, "a dead server answers nothing"
+    assert other.battles.open_ids() == {opened.battle_id}, "a dead server answers nothing"
     other.close()
     command.close()
 
 
 def test_one_server_at_a_time_judges_a_battle(store: Store, url: str) -> None:
-    other, battle, undo = Store(url), new_battle(), NewJudgement(position=1, kind="undo")
+    other, battle = Store(url), new_battle()
     store.battles.start(battle)
     with pytest.raises(NotFoundError):
         other.battles.take_over(ALICE, battle.battle_id).result()
@@ -196,16 +185,14 @@ def test_one_server_at_a_time_judges_a_battle(store: Store, url: str) -> None:
     for late in (
         lambda: store.battles.judge(ALICE, battle.battle_id, VOTE),
         lambda: store.battles.update(battle.battle_id, "answered", BODY),
-        lambda: store.battles.settle(battle.battle_id),
     ):
         with pytest.raises(RequestError, match="another server"):
             late().result()
     other.battles.judge(ALICE, battle.battle_id, VOTE).result()
-    assert store.battles.holding(battle.battle_id) == (other.server_id, 1)
-    other.battles.settle(battle.battle_id).result()
+    assert store.battles.holding(battle.battle_id) == (None, 1)
     for one in (store, other):
         with pytest.raises(RequestError, match="can no longer be judged"):
-            one.battles.judge(ALICE, battle.battle_id, undo).result()
+            one.battles.judge(ALICE, battle.battle_id, replace(VOTE, position=1)).result()
         with pytest.raises(NotFoundError):
             one.battles.take_over(ALICE, battle.battle_id).result()
     store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
@@ -263,11 +250,9 @@ def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
     assert [row.battle_id for row in news.added] == [third.battle_id]
     assert news.left == {2, 3}
     assert store.battles.votes_version() == (2, 3)
-    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=2, kind="vote", outcome="tie")).result()
     store.delete_visitor(BOB).result()
-    assert store.battles.votes_version() == (2, 4), "numbers are not used again"
-    assert store.battles.news(3, 2).left == {3, 4}
-    assert store.battles.revocable() == {3, 4}
+    assert store.battles.votes_version() == (1, 3), "numbers are not used again"
+    assert store.battles.news(3, 2).left == {3}
 
 
 def test_keys_of_addresses_rotate_and_are_deleted(store: Store, path: Path) -> None:
