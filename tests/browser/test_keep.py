@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Opener, Server, Watched
+from tests.browser.test_arrangement import boxes
 from tests.services.house import until
 from tests.ui.planted import PlantedEnsemble
 
@@ -190,8 +191,14 @@ def test_a_prompt_is_edited_in_its_place_and_one_answer_anew(serve: Server, open
     ensemble.alone = ("Rome", "")
     page.page.click(".gac-card >> nth=2 >> summary")
     page.page.click(".gac-card >> nth=2 >> text=Regenerate")
-    page.page.wait_for_selector("text=Another version of this run.")
+    page.page.wait_for_selector(".gac-ensemble .gac-versions:has-text('2/2')")
     page.wait_for_end()
     assert page.page.locator(".gac-text").all_inner_texts()[2].startswith("Rome")
     assert page.page.locator(".gac-text").all_inner_texts()[1].startswith("Paris is the")
     assert ensemble.num_steps == before + 2
+    [(_, top, *_)] = boxes(page, ".gac-ensemble")
+    page.page.click("[aria-label='Older version']")
+    page.page.wait_for_selector(".gac-ensemble .gac-versions:has-text('1/2')")
+    page.page.wait_for_function("document.querySelectorAll('.gac-text')[2]?.textContent.startsWith('Paris')")
+    assert page.page.locator(".gac-turn-prompt").all_inner_texts() == ["first", "second"]
+    assert boxes(page, ".gac-ensemble")[0][1] == top, "nothing moves under the pointer"

@@ -125,6 +125,7 @@ class RunService:
         changes: Mapping[str, Any],
         conversation_id: str | None = None,
         *,
+        after: str = "",
         repeats: RunView | None = None,
         client: str = "",
         is_of_batch: bool = False,
@@ -133,6 +134,7 @@ class RunService:
 
         Args:
             changes: settings that differ from the configuration's.
+            after: the conversation's run that it continues; "" = the newest.
             repeats: the run that is repeated, if any.
             client: the origin, from `client_of`; clients take turns.
             is_of_batch: all runs of batches together leave a place to others.
@@ -151,7 +153,7 @@ class RunService:
                 prompt=prompt,
                 settings=settings,
                 conversation_id=conversation_id or "",
-                turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
+                turns=self._turns(visitor_key, conversation_id, after) if conversation_id else (),
                 repeats_run_id=repeats.id if repeats else None,
                 seeds=repeats.seeds if repeats else {},
             )
@@ -220,12 +222,13 @@ class RunService:
             settings = self.config.settings_from(plan.settings.model_dump())  # checked against today's members
             return self._begin(visitor_key, replace(plan, settings=settings), client)
 
-    def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
-        """The turns of a conversation, its newest run as the last; none if all runs are damaged."""
+    def _turns(self, visitor_key: str, conversation_id: str, after: str) -> tuple[Turn, ...]:
+        """The turns of a conversation, with `after` or its newest run as the last; none if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
-        if runs and is_elsewhere(runs[-1]):
+        last = next((run for run in runs if run.id == after), runs[-1] if runs else None)
+        if last and is_elsewhere(last):
             raise RequestError("prompt", "another server still writes the last answer; wait for its end")
-        return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()
+        return (*last.turns, last.as_turn()) if last else ()
 
     def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:
         """Queue a run. Call this inside `changing`."""

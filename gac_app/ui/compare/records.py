@@ -44,6 +44,7 @@ class RunLines:
         before: the run that it repeats, for comparing the answers.
         beside: a run with other settings; its ensemble's answer is shown too.
         others: gives the number of other running runs, and the title of the running study, or "".
+        versions: see `versions_of`.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class RunLines:
         before: RunView | None = None,
         beside: RunView | None = None,
         others: Callable[[], tuple[int, str]] = lambda: (0, ""),
+        versions: Sequence[str] = (),
     ) -> None:
         self._run = run
+        self._versions = versions
         self._others = others
         self._before = before
         self._beside = beside
@@ -98,6 +101,7 @@ class RunLines:
             "is_partly_kept": bool(run.seeds) and run.repeats_run_id is None,
             "beside": self._beside and beside_in_words(self._beside.id, self._beside.settings, settings),
             "has_turns": bool(run.turns),
+            "versions": list(self._versions),
         }
 
     def _phase_lines(self) -> list[Any]:

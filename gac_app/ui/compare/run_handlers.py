@@ -19,7 +19,7 @@ from gac_app.services.runs.live_run import LiveRun, changes_of
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
-from gac_app.ui.compare.turns import turns_beside
+from gac_app.ui.compare.turns import last_turn, turns_beside, versions_of
 from gac_app.ui.requests import Fields, Threads, client_here, has_listener, page_json
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import followed, following
@@ -28,7 +28,8 @@ PERIOD_S = 1 / 16  # at least, between two updates of the board
 UNTOLD_S = 0.5  # at most, for what no event tells: how much of a prompt is read, and who else decodes
 SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
 
-# Values of the board, the earlier turns, the conversation id, the prompt box and the notice.
+Place = tuple[str, str]  # a conversation, and the run in it that the next prompt continues
+# Values of the board, the earlier turns, the place, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
 
 
@@ -50,9 +51,7 @@ class RunHandlers:
         prompt = gr.skip() if name == "open" else ""  # what is typed there stays
         return following(partial(self.stream, prompt=prompt), getattr(self, name))
 
-    async def run(
-        self, key: object, conversation_id: str | None, prompt: object, settings: object
-    ) -> AsyncIterator[Updates]:
+    async def run(self, key: object, place: Place | None, prompt: object, settings: object) -> AsyncIterator[Updates]:
         """Answer a prompt with the settings panel's values; None = the defaults."""
 
         client, fields = client_here(), Fields({"key": key})
@@ -62,7 +61,10 @@ class RunHandlers:
             if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
                 raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
             changes = changes_from(self._service.config, settings or {})
-            return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
+            conversation_id, after = place or (None, "")
+            return visitor_key, self._service.start(
+                visitor_key, prompt, changes, conversation_id, after=after, client=client
+            )
 
         async for updates in self.stream(start):
             yield updates
@@ -109,8 +111,8 @@ class RunHandlers:
         try:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
                 is_live = isinstance(run, LiveRun) and not run.is_settled
-                lines, value, turns = await self._threads.run(self._opened, key, run, is_live)
-                yield value, turns, run.conversation_id, prompt, ""
+                lines, value, turns, place = await self._threads.run(self._opened, key, run, is_live)
+                yield value, turns, place, prompt, ""
                 if isinstance(run, LiveRun) and is_live:
                     async with aclosing(_changes(run)) as changes:
                         async for is_last in changes:
@@ -119,19 +121,21 @@ class RunHandlers:
         except GacError as error:
             yield _notice(error)
 
-    def _opened(self, key: str, run: RunView, is_live: bool) -> tuple[RunLines, str, str]:
-        """A run's lines, their first value, and the turns of its conversation."""
+    def _opened(self, key: str, run: RunView, is_live: bool) -> tuple[RunLines, str, str, Place]:
+        """A run's lines, their first value, the turns of its conversation, and where the next prompt goes on."""
 
         def others() -> tuple[int, str]:
             study = self._lab.running if self._lab else None
             return self._service.num_beside(run), study.study.title if study else ""
 
         history, runs = self._service.history, list[RunView]()
-        lines = RunLines(run, history.run_before(key, run), history.run_beside(key, run), others)
         with suppress(NotFoundError):  # not stored, because the database is unavailable; the answer continues
             runs = history.conversation(key, run.conversation_id)
+        place = run.conversation_id, last_turn(run, runs).id
+        beside = history.run_beside(key, run)
+        lines = RunLines(run, history.run_before(key, run), beside, others, versions_of(run, runs))
         with nullcontext() if is_live else self._computing:
-            return lines, lines.value(is_last=not is_live), turns_beside(run, runs)
+            return lines, lines.value(is_last=not is_live), turns_beside(run, runs), place
 
 
 async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:

@@ -16,6 +16,24 @@ def whole_turns(run: RunView) -> list[dict[str, Any]]:
     return [{"prompt": turn.prompt, "answers": turn.answers, "cut": turn.cut} for turn in run.turns]
 
 
+def versions_of(run: RunView, runs: list[RunView]) -> list[str]:
+    """The ids of all answers to a run's turn, oldest first; none of one that is not in its conversation.
+
+    Args:
+        runs: the conversation's runs, in order.
+    """
+    return [other.id for other in runs if _turn_ids(other) == _turn_ids(run)]
+
+
+def last_turn(run: RunView, runs: list[RunView]) -> RunView:
+    """The newest run that continues a run, or itself: what the next prompt continues."""
+    return next((other for other in reversed(runs) if run.id in _turn_ids(other)), run)
+
+
+def _turn_ids(run: RunView) -> list[str]:
+    return [turn.run_id for turn in run.turns]
+
+
 def turns_beside(run: RunView, runs: list[RunView]) -> str:
     """The turns before a run; first, the number of deleted ones, if any.
 
@@ -24,9 +42,8 @@ def turns_beside(run: RunView, runs: list[RunView]) -> str:
     Args:
         runs: the conversation's runs, in order.
     """
-    is_newest = run.id not in [other.id for other in runs[:-1]]
-    newest = run if is_newest else runs[-1]
-    lineage = newest.turns if is_newest else (*newest.turns, newest.as_turn())
+    newest = last_turn(run, runs)
+    lineage = newest.turns if newest is run else (*newest.turns, newest.as_turn())
     turns: list[dict[str, Any]] = [
         {
             "id": turn.run_id if run.is_own else "",  # others cannot open it

@@ -12,11 +12,11 @@ export function askedParts(run, ask, keep) {
   return [
     h("h2", { dir: "auto", text: run.prompt, onclick: ({ target }) => target.classList.toggle("is-whole") }), // cut on a phone, until it is tapped
     keep,
-    run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: t("asked.shared") }),
-    run.parent || run.swap ? h("p", { class: "gac-small gac-of-branch" }, h("span", { text: `${branchWords(run)} ` }),
-      run.parent ? act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent })) : null) : null,
-    h("p", { class: "gac-small gac-ran-with", hidden: true }, h("span"), " ",
-      canCompare(run) ? act(t("asked.compare"), t("asked.compare.title"), () => ask("compare", { run: run.id, settings: settings() })) : null),
+    h("div", { class: "gac-of-run gac-small" }, // one line, reserved
+      run.is_own ? null : h("span", { text: t("asked.shared") }),
+      run.branch_position !== null ? h("span", { class: "gac-of-branch", text: branchWords(run) }) : null,
+      h("span", { class: "gac-ran-with", hidden: true }, h("span"), " ",
+        canCompare(run) ? act(t("asked.compare"), t("asked.compare.title"), () => ask("compare", { run: run.id, settings: settings() })) : null)),
   ].filter(Boolean);
 }
 
@@ -27,9 +27,8 @@ export const canCompare = (run) => run.is_own && run.branch_position === null &&
 export const compareSettings = (root, run, ask) =>
   openOthers(root.querySelector(".gac-others"), run, (chosen) => ask("compare", { run: run.id, settings: chosen }));
 
-/** What a run is that was made from an earlier one: a branch, which swapped a token, or the prompt asked again. */
+/** Where a branch left an earlier run, and the token that it swapped there. */
 export function branchWords({ branch_position: position, swap }) {
-  if (position === null) return t("asked.again");
   return swap ? t("asked.branched.swapped", { token: position + 1, ...swapped(swap) }) : t("asked.branched", { token: position + 1 });
 }
 

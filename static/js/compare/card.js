@@ -109,6 +109,13 @@ export class MemberCard extends Card {
   }
 }
 
+/** The versions of a run's turn, of which a card shows one. */
+export function addVersions(card, { id, versions }, ask) {
+  if (versions.length < 2) return;
+  const at = versions.indexOf(id), step = (sign, by) => h("button", { type: "button", class: "gac-icon", text: sign, disabled: !versions[at + by], "aria-label": t(`version.${by < 0 ? "older" : "newer"}`), onclick: () => ask("open", { run: versions[at + by] }) });
+  card.menu.before(h("span", { class: "gac-versions", role: "group", "aria-label": t("versions") }, step("‹", -1), `${at + 1}/${versions.length}`, step("›", 1)));
+}
+
 /** What can be done about one answer: have it anew, or let it go on where it ended at its limit. */
 export function offerMore(card, run, ask) {
   if (card.stream.key === BESIDE) return;

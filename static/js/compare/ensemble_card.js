@@ -4,7 +4,7 @@ import { CAN_PAINT } from "../answer/painter.js";
 import { ConfidencePlot } from "../answer/plot.js";
 import { BESIDE } from "../answer/stream.js";
 import { changesIn, runVerdict } from "../answer/verdict.js";
-import { addFork, Card, MemberCard, offerMore } from "./card.js";
+import { addFork, addVersions, Card, MemberCard, offerMore } from "./card.js";
 import { copyBy } from "../page/browser.js";
 import { h, shortName } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
@@ -110,5 +110,6 @@ export function newCard(stream, run, painter, actions) {
   if (run.swap && stream.key !== BESIDE) card.swapAt = run.branch_position;
   if (run.is_again && stream.key !== BESIDE) card.awaitComparison();
   if (run.is_own) offerMore(card, run, actions.onAsk);
+  if (stream.index === 0) addVersions(card, run, actions.onAsk);
   return card;
 }

@@ -37,7 +37,7 @@ const answersOf = ({ answers, cut }) => Object.entries(answers).map(([key, text]
 const cutWords = (reason) => (!reason || reason === "stop" ? "" : t(`export.cut.${reason}`));
 
 /** Its settings, and what it comes from. */
-const originOf = (run) => [saidParts(run.settings), ...(run.parent || run.swap ? [branchWords(run)] : [])];
+const originOf = (run) => [saidParts(run.settings), ...(run.branch_position !== null ? [branchWords(run)] : [])];
 
 function figuresOf({ tokens, numGated, member, end }) {
   const parts = [t("count.tokens", { n: tokens.length })];

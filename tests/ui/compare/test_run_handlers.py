@@ -192,7 +192,7 @@ def test_an_earlier_turn_opened_goes_on_in_its_conversation(service: RunService)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     second = collect(handlers.run(KEY, first[2], "and then?", {}))[0]
     earlier = opened(handlers, KEY, run_id_of(first))
-    assert earlier[2] == first[2]
+    assert earlier[2] == second[2]
     marks = [(turn["id"], turn["is_shown"]) for turn in json.loads(earlier[1])]
     assert marks == [(run_id_of(first), True), (run_id_of(second), False)]
     third = collect(handlers.run(KEY, earlier[2], "and now?", {}))[0]
@@ -201,6 +201,19 @@ def test_an_earlier_turn_opened_goes_on_in_its_conversation(service: RunService)
     assert [message.content for message in fed if message.role == "user"] == ["hello", "and then?", "and now?"]
     newest = opened(handlers, KEY, run_id_of(third))
     assert [turn["is_shown"] for turn in json.loads(newest[1])] == [False, False]
+
+
+def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) -> None:
+    handlers = handlers_of(service)
+    first = collect(handlers.run(KEY, None, "hello", {}))[0]
+    again = collect(handlers.on("regenerate")(event(key=KEY, run=run_id_of(first), stream="ensemble")))[0]
+    older = opened(handlers, KEY, run_id_of(first))
+    for update in (again, older):
+        header = json.loads(update[0].splitlines()[0])["run"]
+        assert header["versions"] == [run_id_of(first), run_id_of(again)]
+        assert update[1] == "[]", "no version is an earlier turn"
+    later = collect(handlers.run(KEY, older[2], "and then?", {}))[0]
+    assert [turn["id"] for turn in json.loads(later[1])] == [run_id_of(first)]
 
 
 def again_of(update: Any) -> list[str]:
@@ -278,14 +291,14 @@ class Refusing(Spy):
         ("revise", {"run": "r", "prompt": "p", "settings": None}, ("revise", KEY, "r", "p", {})),
         ("revise", {"run": "r", "prompt": "p", "settings": {"seed": 3}}, ("revise", KEY, "r", "p", {"seed": 3})),
         ("regenerate", {"run": "r", "stream": "s"}, ("regenerate", KEY, "r", "s")),
-        ("extend", {"run": "r"}, ("extend", KEY, "r")),
+        ("extend", {"run": "r", "stream": ""}, ("extend", KEY, "r", "")),
     ],
 )
 def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call: tuple[Any, ...]) -> None:
     for settings, changes in ((None, {}), ({"seed": 3}, {"seed": 3})):
         asked: Any = Refusing()
-        collect(handlers_of(asked).run(KEY, "c", "p", settings))
-        assert asked.calls == [("start", KEY, "p", changes, "c", {"client": ""})]
+        collect(handlers_of(asked).run(KEY, ("c", "r"), "p", settings))
+        assert asked.calls == [("start", KEY, "p", changes, "c", {"after": "r", "client": ""})]
     service: Any = Refusing()
     [update] = collect(handlers_of(service).on(handler)(event(key=KEY, **data)))
     assert service.calls == [(*call, {"client": ""})]
