@@ -165,7 +165,7 @@ class Arena {
     this.part("arena-stage").hidden = !run;
     this.part("arena-about").hidden = Boolean(run);
     this.votes.show(null);
-    if (!isNext) this.part("arena-reasons").hidden = true;
+    if (!isNext) Object.assign(this.part("arena-reasons"), { hidden: true, open: false });
     writeKept(BATTLE, run?.id ?? "");
     if (!run) return this.refresh();
     this.part("arena-asked").textContent = run.prompt;
