@@ -112,6 +112,10 @@ class SharingMember(Member):
     def why_unready(self, timeout_s: float) -> str:
         return self.base.why_unready(timeout_s)
 
+    @property
+    def why_late(self) -> str:
+        return self.base.why_late
+
     def open(self, ids: list[int], share: Share, namespace: str = "", *, is_reproducible: bool = False) -> KVSequence:
         return self.base.open(ids, share, namespace, is_reproducible=is_reproducible)
 

@@ -29,19 +29,6 @@ class ViewMember(SharingMember):
     def name(self) -> str:
         return self.view.name
 
-    @property
-    def failure(self) -> str:
-        """The model's."""
-        return self.base.failure
-
-    @failure.setter
-    def failure(self, why: str) -> None:
-        self.base.failure = why
-
-    @property
-    def why_late(self) -> str:
-        return self.base.why_late
-
     def encode(self, prompt: Prompt) -> list[int]:
         """The member's own ids of a prompt, the view's part included."""
         if isinstance(prompt, str):

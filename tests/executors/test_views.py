@@ -10,7 +10,9 @@ import pytest
 
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.view import ViewMember
 from gac_app.executors.members import in_background
 from gac_app.executors.threads import ThreadMember
 from gac_app.loading import unite
@@ -132,6 +134,13 @@ def test_a_view_fails_under_its_own_name() -> None:
     assert finished.reason is FinishReason.LENGTH
     assert isinstance(steps[-1], TokenEvent)
     assert steps[-1].step.dropped == ("terse",)
+
+
+def test_a_view_of_a_failed_member_does_not_mend_it() -> None:
+    config = config_with(*VIEWS)
+    base = unite([FakeModel("a", 1)], config, InlineMember, are_apart=False).members["a"]
+    base.failure = "gone"
+    assert ViewMember(base, config.members[1]).why_unready(WAIT_S) == base.failure == "gone"
 
 
 def test_views_of_a_study_are_stopped_with_their_member(ensemble: Ensemble) -> None:
