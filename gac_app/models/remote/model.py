@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -50,20 +49,16 @@ class RemoteModel(Model):
     _most_wanted = 1_000_000  # single tokens, as far as is known; more are refused
 
     def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-        return [self._logits_NV(request) for request in requests]
-
-    def _logits_NV(self, request: ForwardRequest) -> torch.Tensor:
-        return torch.stack([self._logits_V(request.sequence, ids) for ids in _contexts(request)])
+        return [torch.stack([self._logits_V(one.sequence, ids) for ids in _contexts(one)]) for one in requests]
 
     def read_partial(self, request: ForwardRequest) -> list[TopLogprobs]:
         """In place of `Model.read`: the likeliest tokens after the last `num_logits` ids each. Raises MemberError."""
         self.check_length(request.ids)
         sequence = request.sequence
-        with self._failures_named():
-            if not sequence.ids:
-                self._check_identity(sequence)
-            steps = [partial(self._server.step, sequence.slot, ids, self._num_asked) for ids in _contexts(request)]
-            told = [self._patiently(sequence, step) for step in steps]
+        if not sequence.ids:
+            self._check_identity(sequence)
+        steps = [partial(self._server.step, sequence.slot, ids, self._num_asked) for ids in _contexts(request)]
+        told = [self._patiently(sequence, step) for step in steps]
         sequence.ids = request.ids
         return told
 
@@ -74,13 +69,11 @@ class RemoteModel(Model):
             MemberError: the server fails.
         """
         num = min(num, len(self.vocabulary))
-        with self._failures_named():
+        if num <= self._most_told:
             try:
-                if num <= self._most_told:
-                    return self._patiently(sequence, partial(self._server.next_tokens, ids, num))
+                ask = partial(self._server.next_tokens, ids, num)
+                return self._patiently(sequence, ask, may_be_refused=num > self._num_asked)
             except RefusedError:
-                if num <= self._num_asked:
-                    raise
                 self._most_told = num - 1
         return TopLogprobs([], [], 0.0)
 
@@ -88,30 +81,26 @@ class RemoteModel(Model):
         self, sequence: KVSequence, ids: list[int], wanted: list[int], known: tuple[int, float]
     ) -> list[float] | None:
         """See `Engine.logprobs_of`. Raises MemberError."""
-        with self._failures_named():
-            try:
-                if len(wanted) <= self._most_wanted:
-                    told = self._patiently(sequence, partial(self._server.logprobs_of, ids, wanted, known))
-                    if told and not all(logprob <= _ROUNDING for logprob in told):
-                        raise ServerError(f"{self._server.url} told of no logarithms of probabilities: {told[:3]}")
-                    return told
-            except RefusedError:  # an older version, or a limit
-                self._most_wanted = len(wanted) - 1
-        return None
-
-    @contextmanager
-    def _failures_named(self) -> Iterator[None]:
-        """The server's failures are the member's."""
+        if len(wanted) > self._most_wanted:
+            return None
         try:
-            yield
-        except ServerError as error:
-            raise MemberError(self.name, "exception", str(error)) from error
+            told = self._patiently(sequence, partial(self._server.logprobs_of, ids, wanted, known), may_be_refused=True)
+        except RefusedError:  # an older version, or a limit
+            self._most_wanted = len(wanted) - 1
+            return None
+        if told and not all(logprob <= _ROUNDING for logprob in told):
+            raise self._failed(f"{self._server.url} told of no logarithms of probabilities: {told[:3]}")
+        return told
 
-    def _patiently(self, sequence: KVSequence, ask: Callable[[float], T]) -> T:
+    def _failed(self, why: str) -> MemberError:
+        return MemberError(self.name, "exception", why)
+
+    def _patiently(self, sequence: KVSequence, ask: Callable[[float], T], *, may_be_refused: bool = False) -> T:
         """The answer to a step's question, which is given its time. A busy server is asked again after growing pauses.
 
         Raises:
-            ServerError: it gives none while the step waits.
+            MemberError: it gives none while the step waits.
+            RefusedError: if it may be refused.
         """
         until, pause_s = time.monotonic() + sequence.timeout_s, _PAUSE_S
         while True:
@@ -121,15 +110,19 @@ class RemoteModel(Model):
                 again = time.monotonic() + max(pause_s, busy.after_s)
                 while time.monotonic() < again:
                     if again > until or sequence.stopped.is_set() or self._closed.wait(_PAUSE_S):
-                        raise
+                        raise self._failed(str(busy)) from busy
                 pause_s *= 2
+            except ServerError as error:
+                if may_be_refused and isinstance(error, RefusedError):
+                    raise
+                raise self._failed(str(error)) from error
 
     def _check_identity(self, sequence: KVSequence) -> None:
-        """Raises ServerError if the server has another model than at the start."""
+        """Raises MemberError if the server has another model than at the start."""
         now = self._patiently(sequence, lambda _: self._server.identity())
         if now != self._identity:
             what = f"{self._server.url} has another model than when this program started ({now}, not {self._identity})"
-            raise ServerError(f"{what}: load that model there, or start this program again")
+            raise self._failed(f"{what}: load that model there, or start this program again")
 
     def _logits_V(self, sequence: KVSequence, ids: list[int]) -> torch.Tensor:
         num, size = self._num_asked, len(self.vocabulary)
