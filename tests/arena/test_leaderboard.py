@@ -135,11 +135,12 @@ def test_the_bias_of_sides_has_an_interval() -> None:
 def test_style_control_takes_length_out() -> None:
     """Both are equally good, people like what is longer, and b writes more."""
     rng = np.random.default_rng(1)
-    found = []
+    found, gaps = [], []
     for at in range(4000):
         length = rng.integers(100, 1000), rng.integers(300, 3000)
         gap = (length[1] - length[0]) / (length[0] + length[1])
         longer_wins = rng.random() < 1 / (1 + np.exp(-2 * gap))
+        gaps.append(-gap if at % 2 else gap)
         pair = ({"chars": int(length[0])}, {"chars": int(length[1])})
         if at % 2:
             found.append(row("a", "b", "right" if longer_wins else "left", at, left=pair[0], right=pair[1]))
@@ -150,7 +151,9 @@ def test_style_control_takes_length_out() -> None:
     assert plain.standings[0].low > 1050  # type: ignore[operator]
     b = next(line for line in controlled.standings if line.name == "b")
     assert b.low < 1000 < b.high  # type: ignore[operator]
-    assert controlled.style_effects["chars"].low > 0
+    effect = controlled.style_effects["chars"]
+    assert effect.low < 2 * np.std(gaps) * 400 / np.log(10) < effect.high, "of a standard deviation"
+    assert effect.low > 0
     assert controlled.style_effects["bold"].value == pytest.approx(0)
     assert plain.style_effects == {}
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
@@ -61,12 +59,6 @@ def test_a_choice_costs_the_longest_time_and_all_passes() -> None:
     assert (chosen.is_right, chosen.text, chosen.num_tokens, chosen.num_ensembled) == (True, " Rome", 4, 0)
     assert chosen.seconds == pytest.approx(3.0, abs=0.5)
     assert (chosen.ttft_s, chosen.member_seconds) == (0.0, 3.5)
-
-
-@given(st.permutations(CANDIDATES), st.sampled_from(["vote", "mbr"]))
-def test_a_majority_wins_in_any_order(candidates: list[Graded], rule: str) -> None:
-    chosen = choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], rule, candidates)  # type: ignore[arg-type]
-    assert chosen.is_right
 
 
 def test_a_failed_candidate_is_the_failure() -> None:
