@@ -9,17 +9,18 @@ import torch
 
 from gac_app.decoding.distribution.ranking import rank_of, top_k
 
-SIZES = (1, 7, 511, 512, 513, 5_000, 16_384, 40_001)
+SIZES = (1, 7, 511, 512, 513, 5_000, 16_384, 40_001, 140_001)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("power", [0, 1, 40])  # 0: all are equal
 @pytest.mark.parametrize("decimals", [1, 7])  # 1: many are equal
-def test_the_largest_are_those_of_torch(size: int, power: int, decimals: int) -> None:
+@pytest.mark.parametrize("k", [8, 64])
+def test_the_largest_are_those_of_torch(size: int, power: int, decimals: int, k: int) -> None:
     probs_U = torch.rand(size, generator=torch.Generator().manual_seed(size)).round(decimals=decimals) ** power
-    ids, values = zip(*top_k(probs_U, 8), strict=True)
-    assert list(values) == probs_U.topk(min(8, size)).values.tolist() == probs_U[list(ids)].tolist()
-    assert len(set(ids)) == min(8, size)
+    ids, values = zip(*top_k(probs_U, k), strict=True)
+    assert list(values) == probs_U.topk(min(k, size)).values.tolist() == probs_U[list(ids)].tolist()
+    assert len(set(ids)) == min(k, size)
 
 
 @pytest.mark.parametrize("size", [16, 40_001])

@@ -10,9 +10,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gac_app.decoding.rules.combiner import weighted_mean
 from gac_app.decoding.rules.sampling import Sampler, exponential_noise
-from gac_app.decoding.rules.weights import StepWeights
 from gac_app.settings import Settings
 
 
@@ -115,10 +113,6 @@ def test_a_fork_draws_what_the_original_will() -> None:
     assert [sampler.choose(probs) for _ in range(20)] == ahead
 
 
-def test_temperature_zero_takes_the_best() -> None:
-    assert Sampler(Settings()).choose(torch.tensor([0.2, 0.5, 0.3])) == 1
-
-
 @pytest.mark.parametrize(
     "changes", [{"temperature": 0.01}, {"temperature": 0.05}, {"temperature": 0.01, "top_p": 1e-6}]
 )
@@ -133,26 +127,6 @@ def test_a_repeated_token_loses_to_its_rival() -> None:
     sampler = Sampler(Settings(repetition_penalty=2.0))
     probs = torch.tensor([0.55, 0.45])
     assert [sampler.choose(probs) for _ in range(2)] == [0, 1]
-
-
-def test_equal_seeds_draw_equally_and_others_do_not() -> None:
-    probs = torch.softmax(torch.randn(100, generator=torch.Generator().manual_seed(0)), 0)
-    draws = [
-        [s.choose(probs) for _ in range(30)] for s in (Sampler(Settings(temperature=1.0, seed=n)) for n in (1, 1, 2))
-    ]
-    assert draws[0] == draws[1] != draws[2]
-
-
-@given(rows=st.lists(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), min_size=1, max_size=4), data=st.data())
-def test_a_mean_of_distributions_is_a_distribution_between_them(rows: list[list[float]], data: st.DataObject) -> None:
-    probs = [torch.tensor(row) / sum(row) for row in rows]
-    weights = {str(i): data.draw(st.floats(0, 5)) for i in range(len(rows))}
-    shares = StepWeights(weights).of(list(weights))
-    mixed = weighted_mean(dict(zip(shares, probs, strict=True)), shares)
-    stacked = torch.stack(probs)
-    assert float(mixed.sum()) == pytest.approx(1, abs=1e-5)
-    assert bool((mixed >= stacked.amin(0) - 1e-6).all())
-    assert bool((mixed <= stacked.amax(0) + 1e-6).all())
 
 
 @given(

@@ -2,7 +2,7 @@
 
 from gac_app.decoding.distribution.mixed_distribution import MixedDistribution, with_added
 from gac_app.decoding.distribution.partial_distribution import Ask, PartialDistribution, Told
-from gac_app.decoding.distribution.ranking import rank_of, top_k
+from gac_app.decoding.distribution.ranking import largest, rank_of, top_k
 from gac_app.decoding.distribution.read_result import (
     MemberStep,
     ReadResult,
@@ -22,6 +22,7 @@ __all__ = [
     "Told",
     "Top",
     "distributions_of",
+    "largest",
     "rank_of",
     "top_k",
     "with_added",

@@ -18,6 +18,12 @@ def top_k(probs_U: torch.Tensor, k: int) -> list[tuple[int, float]]:
 
     Which of equal values come first is not defined.
     """
+    values_K, ids_K = largest(probs_U, k)
+    return list(zip(ids_K.tolist(), values_K.tolist(), strict=True))
+
+
+def largest(probs_U: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `top_k`: the values and the ids, on the CPU. Where all are wanted, the first of equals comes first."""
     num_blocked = probs_U.shape[0] // _BLOCK * _BLOCK
     if probs_U.is_cpu and num_blocked >= 4 * _BLOCK * k:
         values = probs_U.numpy()
@@ -30,9 +36,10 @@ def top_k(probs_U: torch.Tensor, k: int) -> list[tuple[int, float]]:
             after = num_blocked + (values[num_blocked:] >= least).nonzero()[0]
             ids = np.concatenate((at[rows] * _BLOCK + columns, after))
             ids_K = ids[(-values[ids]).argsort(kind="stable")[:k]]
-            return list(zip(ids_K.tolist(), values[ids_K].tolist(), strict=True))
-    top = probs_U.topk(min(k, probs_U.shape[0]))
-    return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+            return torch.from_numpy(values[ids_K]), torch.from_numpy(ids_K)
+    is_all = k >= probs_U.shape[0]
+    top = probs_U.sort(descending=True, stable=True) if is_all else probs_U.topk(k)
+    return top.values.cpu(), top.indices.cpu()
 
 
 def rank_of(token_id: int, probs_U: torch.Tensor) -> int:

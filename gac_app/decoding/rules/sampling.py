@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gac_app.decoding.constraints import Constraint
-from gac_app.decoding.distribution import CLEARLY
+from gac_app.decoding.distribution import CLEARLY, largest
 from gac_app.settings import Settings
 
 _NUM_LIKELY = 4096  # tokens; where more are likely, all are computed
@@ -22,7 +22,7 @@ _LOW = 0.25  # temperature
 _UNLIKELY = 1e-3  # times as likely as the likeliest token
 _WEYL = np.uint64(0x9E3779B97F4A7C15)  # the step of SplitMix64
 _CHUNK = 8192  # random numbers computed at once, in the processor's nearest cache
-_NUM_SORTED_FIRST = 1024  # candidates sorted first; sorting all 258,000 costs as much as a small model's step
+_NUM_SORTED_FIRST = (64, 1024)  # candidates; sorting all 258,000 costs as much as a small model's step
 
 # Probabilities at least and at most, and union ids, of the candidates, on the CPU; of a whole distribution
 # the bounds are one and the same tensor.
@@ -205,13 +205,13 @@ class Sampler:
         most_sum = least_sum if is_exact else high_U.sum()
         if not is_exact and _LOW <= self._settings.temperature <= 1:  # a sum of powers of what sums to 1
             most_sum = most_sum.clamp(max=1.0)
-        for count in (top_k or _NUM_SORTED_FIRST, len(low_U)):
-            low_C, ids_C = _largest(low_U, count)
-            high_C = low_C if is_exact else _largest(high_U, count)[0]
+        for count in (top_k,) if top_k else (*_NUM_SORTED_FIRST, len(low_U)):
+            low_C, ids_C = largest(low_U, count)
+            high_C = low_C if is_exact else largest(high_U, count)[0]
             if top_k:  # top-p counts within what top-k left
                 least_sum, most_sum = low_C.sum(), high_C.sum()
             num_kept, least = self._num_kept(low_C / most_sum), self._settings.min_p * low_C[0]
-            if top_k or num_kept < count or low_C[-1] < least:
+            if num_kept < count or low_C[-1] < least:
                 break
         if is_exact:
             num_kept = min(num_kept, int((low_C >= least).sum()))
@@ -231,15 +231,6 @@ class Sampler:
     @property
     def _has_filters(self) -> bool:
         return self._settings.top_k > 0 or self._settings.top_p < 1 or self._settings.min_p > 0
-
-
-def _largest(values_U: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """So many of the largest values, descending, and their ids, on the CPU."""
-    if count < len(values_U):
-        found = values_U.topk(count)
-        return found.values.cpu(), found.indices.cpu()
-    values, ids = values_U.sort(descending=True, stable=True)
-    return values[:count].cpu(), ids[:count].cpu()
 
 
 def _at_least(least: torch.Tensor, probs_U: torch.Tensor) -> NDArray[np.int64]:

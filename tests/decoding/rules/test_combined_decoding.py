@@ -18,21 +18,13 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.shipped.averaging import Geometric
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import RequestError
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, drawing, toy_ensemble, toys
 
 LEAST = 1e-30
-
-
-def decoded(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
-    settings = ensemble.config.settings_from({"max_new_tokens": 10, "mode": "every-step", **how})
-    *tokens, finished = ensemble.generate("the model", settings, raw=True)
-    assert isinstance(finished, FinishedEvent)
-    assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH), finished.detail
-    return [event.step for event in tokens if isinstance(event, TokenEvent)]
 
 
 # --- alignment first: against brute force
