@@ -43,12 +43,14 @@ PLANTS: dict[str, Callable[[Any], Any]] = {
     "Combiner.shares": wrapped(lambda shares, *_: dict(zip(shares, [*list(shares.values())[::-1]], strict=True))),
     "boundary_conflicts": wrapped(lambda *_: []),
     "Mixture.choose": wrapped(lambda chosen, *_: max(0, chosen - 1)),
+    "Mixture.gate_choice": wrapped(lambda chosen, *_: None if chosen is None else max(0, chosen - 1)),
     "_random_bits": wrapped(lambda bits, *_: ~bits),
     "when_to_draft": wrapped(lambda *_: "never"),
 }
 UNTOUCHED = {  # paths that do not need what is there
     "boundary_conflicts": {"scored"},
     "Mixture.choose": {"scored"},
+    "Mixture.gate_choice": {"scored"},
     "_random_bits": {"greedy", "told", "scored"},
     "when_to_draft": {*PATHS} - {"drafted"},
 }
@@ -70,7 +72,9 @@ def found_by(path: str) -> Any:
                 found += [score.log_prob for score in ensemble.score("ab", ["ab a", "b é"], settings, raw=True)]
         else:
             steps, _ = decoded(ensemble, **how)
-            found += [(s.token, s.is_ensembled, [m.weight for m in s.members], s.is_drafted) for s in steps]
+            found += [
+                (s.token, s.is_ensembled, [m.weight for m in s.members], s.gate_choice, s.is_drafted) for s in steps
+            ]
     return found
 
 
