@@ -182,7 +182,7 @@ def test_figures_plot_and_digest_fold_behind_details(serve: Server, open_page: O
     page.page.click(".gac-details summary")
     page.page.wait_for_selector(".gac-figures dt:has-text('time per token in this run')")  # a member ended last
     cost = page.page.locator(".gac-figures dd").last.inner_text()
-    assert cost == "this answer: 7.4 × its slowest member alone (Small); 7.4 × Large alone"  # 59 to 8 tokens
+    assert cost == "7.4 × Small alone; 7.4 × Large alone"  # 59 to 8 tokens
     assert [len(boxes(page, part)) for part in parts] == [1, 1, 1]
     assert page.text(".gac-plot figcaption").endswith("asks below 50 %")
 
@@ -197,22 +197,22 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.page.wait_for_selector("#gac-tip", state="hidden")
     page.page.focus(".gac-ensemble .gac-text")
     page.page.wait_for_selector(tip.format("1: probability 60 % · Small alone"))
+    page.page.click(".gac-details summary")
     page.page.hover(".gac-ensemble [data-term=gate] >> nth=0")
     page.page.wait_for_selector("#gac-tip:has-text('one member that writes alone')")
-    page.page.click(".gac-details summary")
     told = page.page.locator(".gac-figures div")
     assert told.all_inner_texts()[:2] == [
         "forward passes\n9 Small + 3 Large",
         "computing time\n2.3 s Small + 0.8 s Large",
     ]
     assert [text.split("\n")[0] for text in told.all_inner_texts()[2:]] == [
-        "first token, in this run", "time per token in this run, all answers at once",
+        "first token, in this run", "ensembled", "speed", "time per token in this run, all answers at once",
     ]  # fmt: skip
     page.click_token(1)
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(".gac-of-branch:has-text('Branched at token 2')")
     page.wait_for_end()
-    assert len(told.all_inner_texts()) == 2, "what was replayed took no time"
+    assert len(told.all_inner_texts()) == 4, "what was replayed took no time"
     address = page.page.url
     page.page.click(".gac-card >> nth=1 >> summary")
     page.page.click(".gac-card >> nth=1 >> text=Regenerate")
@@ -220,4 +220,4 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.wait_for_end()
     assert "Branched at token 2" in page.text(".gac-of-branch")
     assert page.painted("gac-forced") == ["Paris instead"] * 3
-    assert len(told.all_inner_texts()) == 2
+    assert len(told.all_inner_texts()) == 4

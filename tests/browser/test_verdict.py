@@ -38,6 +38,22 @@ def test_a_sentence_says_what_was_changed_and_where(serve: Server, open_page: Op
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+# The verdict, whole, and above the text.
+HAS_ROOM = """() => {
+  const [line, body] = ['.gac-subline', '.gac-body'].map((part) => document.querySelector(`.gac-ensemble ${part}`));
+  return line.scrollHeight <= line.clientHeight + 1
+    && line.getBoundingClientRect().bottom <= body.getBoundingClientRect().top + 1; }"""
+
+
+def test_the_sentence_has_its_room_beside_four_members(serve: Server, open_page: Opener) -> None:
+    names = tuple(f"Member-{number}-0.5B-Instruct" for number in range(4))
+    page = open_page(serve(PlantedEnsemble(pieces=TEXT), members=names))
+    page.ask("hello")
+    page.page.wait_for_selector(".gac-outcome:text-matches('^The others changed 1 of 6 words\\.')")
+    for width in page.at_widths(1280, 1000, 1920):
+        assert page.page.evaluate(HAS_ROOM), width
+
+
 def random_figures(draw: random.Random) -> dict[str, Any]:
     asked, words = draw.choice((0, 1, 28)), draw.randint(0, 51)
     changed = draw.randint(0, asked)

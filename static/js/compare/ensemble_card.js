@@ -19,7 +19,7 @@ class EnsembleCard extends Card {
     super(stream, labelOf(how), painter, actions);
     this.root.classList.add("gac-ensemble");
     Object.assign(this, { run, how });
-    this.outcome = h("p", { class: "gac-outcome" });
+    this.outcome = h("p", { class: "gac-outcome", role: "status" });
     this.subline.append(this.outcome);
     this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
@@ -38,8 +38,8 @@ class EnsembleCard extends Card {
   }
 
   refresh(others = []) {
-    super.refresh();
     const { tokens, end } = this.stream;
+    if (!end) super.refresh(); // afterwards the details tell the speed
     if (!end || this.hasCost || tokens.length < end.tokens) return;
     const costs = this.costs(others); // known once all are over
     if (this.figures.children.length && !costs) return;
@@ -51,10 +51,10 @@ class EnsembleCard extends Card {
     this.outcome.textContent = tokens.length ? runVerdict({ ...changes, mode, gate: shortName(gate), others: asked.map(shortName), cost: costs?.[0] }) : "";
     const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
     const figures = [
-      tokens.length ? ["card.asked", t("card.asked.of", { gated: changes.asked, total: tokens.length, share: percent(changes.asked / tokens.length) })] : null,
       usage.length ? ["card.passes", summed(([passes]) => number(passes))] : null,
       usage.length ? ["card.member-seconds", summed(([, spent]) => seconds(spent))] : null,
       end.replayed ? null : ["card.first-token", seconds(end.ttft_s)],
+      tokens.length ? ["card.asked", t("card.asked.of", { gated: changes.asked, total: tokens.length, share: percent(changes.asked / tokens.length) })] : null,
       end.tokens_per_s ? ["card.tempo", t("card.speed", { speed: number(end.tokens_per_s, 1) })] : null,
       costs ? ["card.cost", costs.map((cost) => t("card.cost.of", cost)).join("; ")] : null,
     ];

@@ -44,7 +44,7 @@ function verdictOf({ asked, members }) {
   const ensembles = names.filter((name) => memberIn(name, members) < 0), system = best(ensembles), rival = best(names.filter((name) => !ensembles.includes(name)));
   if (!system || !rival) return "";
   const only = (one, other) => right[one].filter((isRight, at) => isRight && !right[other][at]).length, n = asked.length;
-  const told = comparedVerdict({ rival: shortNames(said(rival)), wins: only(system, rival), losses: only(rival, system), n, what: t("count.questions", { n }), tried: ensembles.length });
+  const told = comparedVerdict({ rival: shortNames(said(rival)), wins: only(system, rival), losses: only(rival, system), n, what: t("rank.questions.n", { n }), tried: ensembles.length });
   return `${shortNames(said(system))}: ${told}`;
 }
 
