@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 
 from gac_app.decoding.forward import failure_of
 from gac_app.errors import GacError, MemberError
@@ -33,6 +32,19 @@ CHUNK = 0.3, 64  # (target seconds, minimum tokens) of a prefill chunk
 SHORT_CHUNK = 0.1, 16  # the same while others are there
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What the worker computes next.
+
+    Attributes:
+        num_ids: of the next chunk of the only read; 0 = all that is left of all reads.
+    """
+
+    reads: list[ReadCommand]
+    num_ids: int = 0
+    is_long: bool = False
+
+
 class BatchScheduler:
     """Takes reads and has them computed in batches; see `BatchComputer`."""
 
@@ -40,8 +52,7 @@ class BatchScheduler:
         self.prefix_cache = PrefixCache(model, chat_prefix_of(model))
         self._model = model
         self.computer = BatchComputer(model, mapping, self.prefix_cache)
-        self._asked: list[ReadCommand] = []  # not begun
-        self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
+        self._pending: list[ReadCommand] = []
         self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
         self._late: set[int] = set()  # those that came back too late for a batch, such as members asked rarely
@@ -57,7 +68,7 @@ class BatchScheduler:
     def idle_s(self) -> float:
         """Seconds until something can be computed if no read is added; infinity if nothing is pending."""
         namespaces = self._prefilling_namespaces
-        waiting = [*self._prefilling, *(one for one in self._asked if not _waits_for(one, namespaces))]
+        waiting = (one for one in self._pending if one.is_prefill or not _waits_for(one, namespaces))
         return min(map(self._queue.rest_s, waiting), default=math.inf)
 
     def add(self, command: ReadCommand) -> None:
@@ -66,7 +77,7 @@ class BatchScheduler:
             self._late.add(id(command.sequence))
         else:
             self._late.discard(id(command.sequence))
-        self._asked.append(command)
+        self._pending.append(command)
         self._queue.add(command)
 
     def refuse(self, share: Share) -> None:
@@ -75,10 +86,11 @@ class BatchScheduler:
 
     def max_wait_s(self) -> float:
         """Seconds to wait for the last round's sequences, so that their next steps join the pending ones."""
-        num_missing = len(self._read_last - self._late - {id(command.sequence) for command in self._asked})
+        asked = [command for command in self._pending if not command.is_prefill]
+        num_missing = len(self._read_last - self._late - {id(command.sequence) for command in asked})
         if not num_missing or not all(map(self._queue.rest_s, self._prefilling)):
             return 0.0
-        awaited = (command for command in self._asked if command.sequence.is_awaited)
+        awaited = (command for command in asked if command.sequence.is_awaited)
         num_steps = len({id(command.sequence) for command in awaited if not self._queue.rest_s(command)})
         return _WAIT_SHARE * self._model.costs.gain(num_steps, num_missing) if num_steps else 0.0
 
@@ -86,22 +98,20 @@ class BatchScheduler:
         """Whether no other sequence is in use. Safe to call from any thread."""
         return self._queue.is_free_for(sequence)
 
-    @property
-    def _pending(self) -> list[ReadCommand]:
-        return [*self._asked, *self._prefilling]
-
     def advance(self) -> None:
-        """Compute one round: all pending steps, in as few batches as pay, and one chunk of one prefill.
-
-        If the round breaks, all its reads fail.
-        """
-        self._round = self._pending
+        """Compute one round; see `_next_passes`. If it breaks, all its reads fail."""
+        self._round = self._left()
+        self._pending = self._left()
         try:
-            self._advance()
+            for next_pass in self._next_passes():
+                self._compute(next_pass)
         except BaseException as error:  # whatever it is: those who wait are told, and the worker goes on
             logger.exception("a round of %s broke", self._model.name)
             self.break_off(failure_of(self._model, error))
-        self._round = []
+        self._round, self._pending = [], self._left()
+
+    def _left(self) -> list[ReadCommand]:
+        return [command for command in self._pending if not command.future.done()]
 
     def break_off(self, why: GacError) -> None:
         """Let all reads fail, those of a broken round too."""
@@ -110,30 +120,20 @@ class BatchScheduler:
             self.prefix_cache.invalidate(command.sequence)
             with suppress(InvalidStateError):  # it is done, or nobody waits
                 command.future.set_exception(why)
-        self._asked.clear()
-        self._prefilling.clear()
+        self._pending.clear()
 
-    def _advance(self) -> None:
-        for command in self._round:
-            self._queue.add(command)  # it is still there
-        short = list(self._begun())
-        long = next((one for one in self._queue.in_order(self._prefilling) if not self._queue.rest_s(one)), None)
-        began = [*short, *([long] if long else [])]
-        self._read_last = {id(command.sequence) for command in began if command.sequence.is_awaited}
-        for group in self._batches(short):
-            self._spend(group, partial(self.computer.compute, group))
-        if long:
-            self._prefilling.remove(long)
-            self._spend([long], partial(self._prefill, long), is_long=True)
-
-    def _spend(self, commands: list[ReadCommand], compute: Callable[[], None], *, is_long: bool = False) -> None:
-        """Compute, and charge the time to those whose reads these are."""
+    def _compute(self, next_pass: Pass) -> None:
+        """Compute a pass, and charge its time to those whose reads these are."""
+        reads, num_ids = next_pass.reads, next_pass.num_ids
         self.pass_began_at = begun_at = time.monotonic()
         try:
-            compute()
+            if not num_ids:
+                self.computer.compute(reads)
+            elif (seconds := self.computer.compute_chunk(reads[0], num_ids)) is not None:
+                self._id_s = seconds / num_ids
         finally:
             self.pass_began_at = None
-        self._queue.account(commands, time.monotonic() - begun_at, is_long=is_long)
+        self._queue.account(reads, time.monotonic() - begun_at, is_long=next_pass.is_long)
 
     def finish(self, sequence: KVSequence) -> None:
         """Compute all pending reads of a sequence, before something else is done with it."""
@@ -144,7 +144,7 @@ class BatchScheduler:
 
     def drop(self, sequence: KVSequence) -> None:
         """A session has dropped the sequence. Compute its pending steps, but not its prefill."""
-        if any(command.sequence is sequence for command in self._asked):
+        if any(command.sequence is sequence and not command.is_prefill for command in self._pending):
             self.advance()
         self._refuse([command for command in self._pending if command.sequence is sequence])
         self._read_last.discard(id(sequence))
@@ -153,54 +153,51 @@ class BatchScheduler:
 
     def _refuse(self, commands: list[ReadCommand]) -> None:
         for command in commands:
-            if command in self._prefilling:
-                self._prefilling.remove(command)
-            else:
-                self._asked.remove(command)
-                if not command.future.set_running_or_notify_cancel():
-                    continue
-            command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was freed"))
-
-    def _prefill(self, command: ReadCommand) -> None:
-        """Compute the next chunk of a prefill, or the remaining ids if they are fewer."""
-        num_ids = self._chunk_size(command)
-        if not num_ids:
-            self.computer.compute([command])
-            return
-        seconds = self.computer.compute_chunk(command, num_ids)
-        if seconds is not None:
-            self._id_s = seconds / num_ids
-            self._prefilling.append(command)
-        elif not command.future.done():
-            self._prefilling.appendleft(command)  # the next round tries it again
+            self._pending.remove(command)
+            if command.is_prefill or command.future.set_running_or_notify_cancel():
+                command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was freed"))
 
     # --- which reads
 
+    def _next_passes(self) -> list[Pass]:
+        """All pending steps, in as few batches as pay, and one chunk of one prefill."""
+        for command in self._round:
+            self._queue.add(command)  # it is still there
+        passes = [Pass(batch) for batch in self._batches(list(self._begun()))]
+        long = next((one for one in self._queue.in_order(self._prefilling) if not self._queue.rest_s(one)), None)
+        if long:
+            passes.append(Pass([long], self._chunk_size(long), is_long=True))
+        reads = [command for one in passes for command in one.reads]
+        self._read_last = {id(command.sequence) for command in reads if command.sequence.is_awaited}
+        return passes
+
     def _begun(self) -> Iterator[ReadCommand]:
-        """The reads to batch now. Reads that need a prefill join `_prefilling`.
+        """The reads to batch now. Those that need a prefill begin it, and stay pending.
 
         A new sequence waits while another one of its namespace prefills, so that it can share that one's cache. Reads
         of one sequence are computed in order.
         """
         namespaces, busy = self._prefilling_namespaces, {id(command.sequence) for command in self._prefilling}
-        wanted = [command for command in self._asked if not command.future.cancelled()]
-        has_turn, self._asked = self._queue.new_round(), []
-        for command in self._queue.in_order(wanted):
+        has_turn = self._queue.new_round()
+        for command in self._queue.in_order(one for one in self._pending if not one.is_prefill):
             sequence = command.sequence
             if waits := _waits_for(command, namespaces):
                 sequence.waits_for = namespaces[sequence.namespace]
             has_begun = not waits and id(sequence) not in busy and has_turn(command)
             busy.add(id(sequence))
             if not has_begun:
-                self._asked.append(command)
                 continue
             if sequence.slot == NO_SLOT:
                 namespaces[sequence.namespace] = sequence
             if self._is_wanted(command):
-                if self._can_be_batched(command):
+                command.is_prefill = not self._can_be_batched(command)
+                if not command.is_prefill:
+                    self._pending.remove(command)
                     yield command
-                else:
-                    self._prefilling.append(command)
+
+    @property
+    def _prefilling(self) -> list[ReadCommand]:
+        return [command for command in self._pending if command.is_prefill]
 
     @property
     def _prefilling_namespaces(self) -> dict[str, KVSequence]:

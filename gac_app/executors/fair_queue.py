@@ -27,7 +27,8 @@ class ReadCommand:
     """A read in the queue, and the future that gets its result.
 
     Attributes:
-        levels: see `levels_of`.
+        levels: its share and those around it, the outermost first, and its sequence.
+        is_prefill: it has begun, and is computed alone, chunk by chunk.
         is_background: it yields to all other reads, unless somebody waits for it.
         num_new: ids still to be computed; a guess until it has begun.
         num_read, seconds: of the chunks computed so far.
@@ -38,13 +39,15 @@ class ReadCommand:
     sequence: KVSequence = field(init=False)
     levels: list[Share] = field(init=False)
     is_background: bool = field(init=False)
+    is_prefill: bool = False
     num_new: int = field(init=False)
     num_read: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.sequence, self.num_new = self.request.sequence, self.request.num_uncomputed
-        self.levels = levels_of(self.sequence.share)
+        share = self.sequence.share
+        self.levels = [share[:length] for length in range(1, len(share) + 1)] + [(*share, hex(id(self.sequence)))]
         self.is_background = self.address == BACKGROUND
 
     @property
@@ -58,21 +61,16 @@ class ReadCommand:
         return self.num_read > 0 or self.num_new >= LONG
 
 
-def levels_of(share: Share) -> list[Share]:
-    """The share and those around it, the outermost first."""
-    return [share[:length] for length in range(1, len(share) + 1)]
-
-
 class FairQueue:
     """The sequences in use, and the time that each share has had since it came.
 
-    A new name starts with the time of the one beside it that has had least, so that it gains nothing.
+    A new name starts with the time of the one beside it that has had least, or else with that of the level above, so
+    that it gains nothing.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._in_use: dict[int, Share] = {}  # by identity of the sequence
-        self._seen_at: dict[int, float] = {}  # likewise: when it last read or asked
+        self._in_use: dict[int, tuple[list[Share], float]] = {}  # by sequence: its levels; when it last read or asked
         self._had_s: dict[Share, float] = {}  # of every level
         self._rests_until: dict[Share, float] = {}  # long reads of an address, and background reads
 
@@ -87,32 +85,27 @@ class FairQueue:
 
     def _count_present(self) -> Counter[Share]:
         since = self._clock() - PRESENT_S
-        return Counter(self._in_use[key][:1] for key, seen_at in self._seen_at.items() if seen_at >= since)
+        return Counter(levels[0] for levels, seen_at in self._in_use.values() if seen_at >= since)
 
     def absent_s(self, sequence: KVSequence) -> float:
         """Seconds since a sequence last read or asked; 0 = it never has."""
         now = self._clock()
-        return now - self._seen_at.get(id(sequence), now)
+        return now - self._in_use.get(id(sequence), ([], now))[1]
 
     def add(self, command: ReadCommand) -> None:
         """A sequence is in use, and asks for a read or waits for it. Background reads hold nobody back."""
         if command.is_background:
             return
-        key = id(command.sequence)
-        self._seen_at[key] = self._clock()
-        if key in self._in_use:
-            return
+        self._in_use[id(command.sequence)] = command.levels, self._clock()
         for name in command.levels:
             if name not in self._had_s:
                 rivals = (had for level, had in self._had_s.items() if level[:-1] == name[:-1])
-                self._had_s[name] = min(rivals, default=0.0)
-        self._in_use[key] = command.sequence.share
+                self._had_s[name] = min(rivals, default=self._had_s.get(name[:-1], 0.0))
 
     def leave(self, sequence: KVSequence) -> None:
         """A sequence is no longer in use."""
-        self._seen_at.pop(id(sequence), None)
-        if self._in_use.pop(id(sequence), None) is not None:
-            left = {name for share in self._in_use.values() for name in levels_of(share)}
+        if self._in_use.pop(id(sequence), None):
+            left = {name for levels, _ in self._in_use.values() for name in levels}
             self._had_s = {name: had_s for name, had_s in self._had_s.items() if name in left}
             now = self._clock()
             self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}
@@ -121,8 +114,8 @@ class FairQueue:
         """These reads took this long together. Background and long reads rest then."""
         now = self._clock()
         for command in commands:
-            if id(command.sequence) in self._seen_at:
-                self._seen_at[id(command.sequence)] = now
+            if id(command.sequence) in self._in_use:
+                self._in_use[id(command.sequence)] = command.levels, now
             for name in command.levels:
                 if name in self._had_s:
                     self._had_s[name] += seconds / len(commands)

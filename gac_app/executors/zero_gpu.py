@@ -7,7 +7,7 @@ What crosses between the processes are parts and events: plain values.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import torch
 
@@ -19,11 +19,7 @@ START_S = 10.0  # for the models to move to the GPU
 STEP_S = 0.04  # of one answer
 MIN_S, MAX_S = 15, 120  # visitors without a plan are refused more
 
-
-class Gpu(Protocol):
-    """The part of `spaces.GPU` that is used here."""
-
-    def __call__(self, task: DecodesTogether, *, duration: Any) -> DecodesTogether: ...
+Gpu = Callable[..., DecodesTogether]  # `spaces.GPU`, which takes a task and its `duration`
 
 
 def seconds_for(parts: tuple[Part, ...]) -> int:

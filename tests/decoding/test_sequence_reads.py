@@ -147,7 +147,7 @@ class Reads(RuleBasedStateMachine):
             num_forwards = reads.usage.num_forwards
             self.member.scheduler.advance()
             assert reads.usage.num_forwards == num_forwards
-            assert not any(command.sequence is reads.sequence for command in self.member.scheduler._asked)
+            assert not any(command.sequence is reads.sequence for command in self.member.scheduler._pending)
 
     @invariant()
     def every_distribution_is_a_fresh_models(self) -> None:

@@ -50,17 +50,6 @@ def test_several_long_reads_take_turns() -> None:
     assert probs_of(longest.result()).equal(probs_of(alone(LONG * 4)))
 
 
-def test_requests_for_a_sequence_are_done_in_order() -> None:
-    desk = Desk()
-    sequence = desk.open(LONG)
-    result = desk.ask(sequence)
-
-    desk.scheduler.finish(sequence)
-
-    assert result.done()
-    assert desk.scheduler.is_idle
-
-
 def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
     desk = Desk()
     sequence, other = desk.open(LONG), desk.open("short")
@@ -81,7 +70,7 @@ def test_a_read_called_off_needs_no_refusal() -> None:
     first, other = desk.ask(sequence), desk.ask(sequence)
     assert first.cancel()
 
-    desk.scheduler._refuse(list(desk.scheduler._asked))
+    desk.scheduler._refuse(list(desk.scheduler._pending))
 
     assert desk.scheduler.is_idle
     with pytest.raises(MemberError, match="a: the sequence was freed"):

@@ -50,7 +50,7 @@ class Town:
 
     def step(self, sequences: list[KVSequence]) -> None:
         """A round, after which those who have been served ask again."""
-        waiting = {id(command.sequence) for command in self.desk.scheduler._asked}
+        waiting = {id(command.sequence) for command in self.desk.scheduler._pending}
         for sequence in sequences:
             if id(sequence) not in waiting:
                 self.served[sequence.share[1]] += 1
@@ -103,21 +103,6 @@ def test_alone_an_address_shares_its_passes(town: Town) -> None:
     assert town.desk.model.batches == [6]
 
 
-def test_who_comes_anew_gains_nothing(town: Town) -> None:
-    """Neither as a new browser of an address nor as a run after another."""
-    honest = town.begin(*HOME)
-    sequences = [honest]
-    for number in range(40):
-        new = town.begin(MILL, f"m{number}")
-        town.step([*sequences, new])
-        town.desk.scheduler.drop(new)
-        sequences = [honest]
-    town.served.clear()
-    neighbour = town.begin(MILL, "old")
-    served = rounds(town, [honest, neighbour], 20)
-    assert served == {"ann": 20, "old": 20}
-
-
 def test_long_prompts_of_one_address_take_half_the_time(town: Town) -> None:
     prompts = [town.begin(MILL, f"m{number}", text=LONG * 3) for number in range(12)]
     honest = town.begin(*HOME)
@@ -148,7 +133,7 @@ def test_texts_to_score_take_half_the_time_at_most(town: Town, share: Share) -> 
     began_s = town.clock.now_s
     for _ in range(600):
         town.step([honest])
-        waiting = {id(command.sequence) for command in town.desk.scheduler._asked}
+        waiting = {id(command.sequence) for command in town.desk.scheduler._pending}
         for text in texts:
             if id(text) not in waiting and text.ids:
                 town.desk.ask(text, [7] * 32, 32)
