@@ -17,7 +17,7 @@ from gac_app.storage import Store
 _SHARE = 0.1  # share of the time that may be spent on rating votes again
 _KEPT_BOARDS = 32  # for the last filters
 
-Version = tuple[int, int, frozenset[int]]  # number of votes, the newest one's number, and those that do not count yet
+Version = tuple[int, int]  # number of votes, and the newest one's number
 
 
 class Standings:
