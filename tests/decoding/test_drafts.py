@@ -23,7 +23,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import CombineRule, combine_rules
 from gac_app.decoding.speculation import DraftCosts, speculator, when_to_draft
-from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace
+from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model
 from gac_app.models.pass_costs import PassCosts
@@ -186,13 +186,11 @@ def test_drafts_are_made_where_the_text_stays_the_same(
     assert fixed != "in turn" or is_invariant, "in turn, passes of several ids would show"
 
 
-@pytest.mark.parametrize(
-    ("how", "delays_s"), [({"max_new_tokens": 1}, (0, 0.002)), ({}, (0.01, 0.01))], ids=["one token", "no faster"]
-)
-def test_no_draft_is_read_where_it_cannot_pay(how: dict[str, Any], delays_s: tuple[float, float]) -> None:
+@pytest.mark.parametrize("how", [{"max_new_tokens": 1}, {}], ids=["one token", "no faster"])
+def test_no_draft_is_read_where_it_cannot_pay(how: dict[str, Any]) -> None:
     """Members read what they read without drafts, in the same passes."""
-    models = [FakeModel(name=name, seed=5, delay_s=delay_s) for name, delay_s in zip("ab", delays_s, strict=True)]
-    with closing(ensemble_of(models)) as ensemble:
+    models = twins()
+    with closing(ensemble_of(models)) as ensemble, patch.object(speculator, "_pass_s", lambda _: 1.0):
         decoded(ensemble, **{**how, "speculation": "off"})
         plain = [model.num_read_at_once.copy() for model in models]
         decoded(ensemble, **how)
@@ -356,19 +354,48 @@ def test_a_step_is_plain_only_where_all_are_read_for_it(alignment: str) -> None:
     assert all(member.num_read for step in plain for member in step.members)
 
 
-def test_nothing_is_left_of_a_rejected_draft() -> None:
-    """A rest of it would keep the next draft from being made, and the verifying member would read single tokens."""
-    ensemble = alike(7, 8)
+@pytest.fixture
+def always_two() -> Iterator[None]:
+    """The first member drafts two tokens, and then the others verify."""
     with (
         patch.object(speculator, "pays", lambda now_s, longer_s, survival, num_settled, draft_s: num_settled < 3),
         patch.multiple(DraftCosts, acceptance=lambda *_: 1.0, is_measured=True),
         patch.object(PassCosts, "seconds", lambda *_: 1.0),
     ):
-        steps, _ = decoded(ensemble, **{**IN_TURN, "alignment": "paper", "max_new_tokens": 60})
-    assert 5 < sum(step.is_drafted for step in steps) < 50, "some are rejected"
+        yield
+
+
+@pytest.mark.usefixtures("always_two")
+def test_nothing_is_left_of_a_rejected_draft() -> None:
+    """A rest of it would keep the next draft from being made, and the verifying member would read single tokens."""
+    ensemble = alike(7, 8)
+    how = {**EVERY_STEP, **IN_TURN, "alignment": "paper", "max_new_tokens": 60}
+    session, num_drafted = ensemble.session("ab é", ensemble.config.settings_from(how), raw=True), 0
+    for event in session.events():
+        num_drafted += isinstance(event, TokenEvent) and event.step.is_drafted
+        left = len(session._speculator._draft)
+        assert all(len(context.draft) == left for context in session.contexts.values())
+    assert 5 < num_drafted < 50, "some are rejected"
     verifying = ensemble.members["b"].model
     assert isinstance(verifying, FakeModel)
     assert min(verifying.num_read_at_once[:-3]) > 1, "a draft is in every pass, but near the end"
+
+
+@pytest.mark.usefixtures("always_two")
+def test_the_bonus_token_saves_the_drafting_member_a_pass() -> None:
+    steps, end = decoded(alike(7, 7), **{**IN_TURN, "max_new_tokens": 60})
+    assert end.members["a"].num_forwards < 0.8 * len(steps)
+
+
+def test_passes_are_timed_by_the_ids_that_they_compute() -> None:
+    """A prompt's pass, which gives logits after its last id alone, says nothing of a draft's."""
+    ensemble = alike(7, 7)
+    costs = ensemble.members["b"].model.costs
+    for _ in range(2):
+        decoded(ensemble, speculation="off")
+    assert [num_ids for num_ids in range(1, 9) if costs.seconds(num_ids)] == [1]
+    decoded(ensemble, **IN_TURN)
+    assert costs.seconds(2)
 
 
 # --- failures
