@@ -68,7 +68,7 @@ class Channel:
     """The asking end. One thread uses it.
 
     Args:
-        look_s: after so long without an answer, `on_silence` is called, again and again.
+        look_s: after so long without an answer, `on_silence` is called, again and again; amid a message once.
 
     Raises:
         OSError: nobody listens there, or the key is another.
@@ -94,6 +94,9 @@ class Channel:
                 on_silence()
             told = orjson.loads(self._connection.recv_bytes(_MAX_HEAD_BYTES))
             return told, [None if shape is None else self._array(shape) for shape in told["shapes"]]
+        except BlockingIOError as error:  # silent amid a message, of which a part is lost with that
+            on_silence()
+            raise ConnectionError("a message broke off") from error
         except EOFError as error:
             raise ConnectionError("the other end has closed the connection") from error
 
