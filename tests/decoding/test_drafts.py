@@ -244,7 +244,7 @@ def led(leader: str = "a", follower: str = "b") -> tuple[FakeModel, Follower]:
 @pytest.mark.usefixtures("known_pace")
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0}], ids=["argmax", "sampled"])
 def test_what_was_drafted_needs_no_pass(how: dict[str, Any]) -> None:
-    """The slow one has half as many passes, over as many ids; the fast one reads nothing beyond the answer."""
+    """The slow one has about half as many passes, over as many ids; the fast one reads nothing beyond the answer."""
     fast, slow = models = led()
     with closing(ensemble_of(models)) as ensemble:
         plain_steps, plain = decoded(ensemble, speculation="off", **how)
@@ -252,7 +252,7 @@ def test_what_was_drafted_needs_no_pass(how: dict[str, Any]) -> None:
         steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == facts(plain_steps, plain)
     assert plain.members["b"].num_forwards == len(steps)
-    assert finished.members["b"].num_forwards <= 0.6 * len(steps)
+    assert finished.members["b"].num_forwards <= 0.7 * len(steps)
     assert sum(step.is_drafted for step in steps) >= len(steps) - finished.members["b"].num_forwards
     assert {step.drafted_by for step in steps if step.is_drafted} == {("a",)}
     assert {usage.num_tokens_read for usage in finished.members.values()} == {plain.members["a"].num_tokens_read}
