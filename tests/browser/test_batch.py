@@ -22,7 +22,7 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
     to_tab(page, "Batch")
     page.wait_for_selector(".gac-batch-table th:text-is('Ensemble')", state="attached")
     assert sum("batch_overview" in body for body in asked) == 1
-    page.fill("[name=prompts]", "One?\n<b>Two?</b>")
+    page.fill("[name=prompts]", "=1+1?\n<b>Two?</b>")
     page.click(".gac-batch .gac-lab-run")
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote:text-is('Tie')")
     assert page.inner_text(".gac-batch-table tr:nth-child(2) th .gac-batch-text") == "<b>Two?</b>"
@@ -35,8 +35,8 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
     page.wait_for_selector(f".gac-batch .gac-outcome:text-matches('{verdict}')")  # once all is stored
     rows = page.locator(".gac-batch-table tbody tr:visible th .gac-batch-text")
     for field, value, shown in (
-        ("vote", "ensemble", ["<b>Two?</b>"]), ("vote", "not-voted", ["One?"]), ("vote", "tie", []),
-        ("vote", "", ["One?", "<b>Two?</b>"]), ("answers", "same", []), ("answers", "split", ["One?", "<b>Two?</b>"]),
+        ("vote", "ensemble", ["<b>Two?</b>"]), ("vote", "not-voted", ["=1+1?"]), ("vote", "tie", []),
+        ("vote", "", ["=1+1?", "<b>Two?</b>"]), ("answers", "same", []), ("answers", "split", ["=1+1?", "<b>Two?</b>"]),
     ):  # fmt: skip
         page.select_option(f".gac-batch-shown [name={field}]", value)
         assert rows.all_inner_texts() == shown
@@ -45,6 +45,7 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
             page.click(f".gac-batch-exports [data-act={ending}]")
         text = Path(download.value.path()).read_text("utf-8")
         assert "<b>Two?</b>" in text
+        assert ('"\'=1+1?"' if ending == "csv" else '"=1+1?"') in text, "no spreadsheet takes a prompt for a formula"
     assert [json.loads(line)["vote"] for line in text.splitlines()] == [None, "ensemble"]
     page.click(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
     page.wait_for_selector(".gac-asked h2:text-is('<b>Two?</b>')")
