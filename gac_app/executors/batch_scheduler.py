@@ -68,7 +68,8 @@ class BatchScheduler:
     def idle_s(self) -> float:
         """Seconds until something can be computed if no read is added; infinity if nothing is pending."""
         namespaces = self._prefilling_namespaces
-        waiting = (one for one in self._pending if one.is_prefill or not _waits_for(one, namespaces))
+        first = {id(command.sequence): command for command in reversed(self._left())}  # of each sequence
+        waiting = (one for one in first.values() if one.is_prefill or not _waits_for(one, namespaces))
         return min(map(self._queue.rest_s, waiting), default=math.inf)
 
     def add(self, command: ReadCommand) -> None:

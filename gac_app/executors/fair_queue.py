@@ -19,6 +19,7 @@ from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Shar
 PRESENT_S = 2.0  # a sequence holds others back so long after its last read; then it seems to wait for something else
 PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that took 1
 BACKGROUND_REST = 9.0  # and background reads after a pass that took 1
+LOOK_S = 0.1  # whether somebody waits for a background read now, or the others have gone silent: neither wakes a worker
 LONG = 9  # ids: more than drafts have
 
 
@@ -144,9 +145,9 @@ class FairQueue:
         return bool(self.present) if command.is_background else command.is_long and self.are_others(command)
 
     def rest_s(self, command: ReadCommand) -> float:
-        """Seconds until a read may be computed; 0 = now; infinity = while others are present."""
+        """Seconds until a read may be computed, or until that is to be asked again; 0 = now."""
         if command.is_background and not command.sequence.is_awaited and self.present:
-            return math.inf
+            return LOOK_S
         rest_s = self._rests_until.get(command.address, -math.inf) - self._clock()
         return rest_s if rest_s > 0 and self.gives_way(command) else 0.0
 

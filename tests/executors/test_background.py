@@ -12,9 +12,9 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import batch_scheduler, fair_queue
 from gac_app.executors.members import in_background
-from gac_app.models.sequence import BACKGROUND
+from gac_app.models.sequence import BACKGROUND, LOCAL
 from tests.executors.desk import LONG, Desk
-from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, after, config_of, ensemble_of
 
 
 @pytest.fixture
@@ -140,10 +140,30 @@ def test_a_study_reads_along_only_while_no_run_decodes(desk: Desk) -> None:
     desk.ask(run)
     desk.run()
     asked = desk.ask(study, is_background=True)
-    assert desk.scheduler.idle_s() == math.inf
+    assert desk.scheduler.idle_s() > 0
     desk.scheduler.drop(run)
     desk.run()
     assert asked.done()
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_worker_sees_that_a_study_need_wait_no_longer(monkeypatch: pytest.MonkeyPatch, *, is_silent: bool) -> None:
+    """The study asks for what it reads along, or the run reads nothing for a while: no command tells the worker."""
+    monkeypatch.setattr(fair_queue, "PRESENT_S", 1e9)
+    ensemble = ensemble_of(pair()[0][:1], config_of(["a"], {}))
+    member = ensemble.members["a"]
+    run, study = (member.open(member.encode("text"), share) for share in (LOCAL, BACKGROUND))
+    member.read(after(run)).result(WAIT_S)
+    study.is_awaited = False
+    asked = member.read(after(study))
+    member._call(lambda: None)  # type: ignore[attr-defined]
+    assert not asked.done()
+    if is_silent:
+        monkeypatch.setattr(fair_queue, "PRESENT_S", -1.0)
+    else:
+        study.is_awaited = True
+    assert asked.result(WAIT_S).num_read
+    ensemble.close()
 
 
 def test_a_study_that_is_stopped_ends_while_a_run_goes_on() -> None:

@@ -266,3 +266,18 @@ def test_who_waits_for_a_resting_prompt_of_its_own_rests(town: Town) -> None:
     while not all(future.done() for future in asked):
         town.clock.now_s += ID_S
         town.desk.scheduler.advance()
+
+
+def test_who_waits_for_an_earlier_read_of_its_own_rests(town: Town) -> None:
+    """Likewise: the rest of a prompt rests, and what follows it is short."""
+    prompt = town.desk.open(LONG, MILL, "m")
+    asked = [town.desk.ask(prompt)]
+    town.begin(*HOME)
+    while len(prompt.prompt) - len(prompt.ids) > 4:
+        town.clock.now_s += ID_S
+        town.desk.scheduler.advance()
+    asked.append(town.desk.ask(prompt, [7]))
+    assert town.desk.scheduler.idle_s() > 0
+    while not all(future.done() for future in asked):
+        town.clock.now_s += ID_S
+        town.desk.scheduler.advance()

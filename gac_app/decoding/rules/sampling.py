@@ -34,7 +34,7 @@ class Sampler:
 
     The filters act in the usual order: repetition penalty, constraints, temperature, top-k, top-p, min-p. At every
     position of the answer each token has its own random number (the Gumbel-max trick), so draws from similar
-    distributions mostly agree. A member's draft therefore mostly agrees with the ensemble (see `in_turn`), and an
+    distributions mostly agree. A member's draft therefore mostly agrees with the ensemble (see `speculator`), and an
     answer that continues another one is drawn as if it had never ended.
 
     Args:
