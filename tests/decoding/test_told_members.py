@@ -204,6 +204,15 @@ def test_a_second_question_may_fail(policy: str) -> None:
         assert [(step.token, step.dropped) for step in steps] == [(b"the", ("b",))] * 2
 
 
+def test_a_question_about_what_a_schema_allows_may_fail() -> None:
+    """It is asked of a member that agreed and takes no part; the step that is made again writes its token once."""
+    models: list[Model] = [FixedModel("a", {b"1": 0.9, b"2": 0.1}), FixedModel("b", {b"1": 0.6, b"2": 0.4})]
+    ensemble = told(models, [0, 2], [Teller(), Teller(fails=True)])
+    how = {"mode": "agreement", "json_schema": {"enum": [11]}, "max_new_tokens": 2, "on_member_failure": "drop"}
+    steps, _ = decoded(ensemble, **how)
+    assert [(step.token, step.dropped) for step in steps] == [(b"1", ("b",))] * 2
+
+
 @pytest.mark.parametrize("names", [("a", "v"), ("a", "b", "v"), ("a", "v", "b")])
 def test_a_view_whose_server_fails_is_dropped_itself(names: tuple[str, ...]) -> None:
     models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"of": 0.5, b"the": 0.3, b"a": 0.2})]

@@ -183,8 +183,9 @@ class DecodingSession:
         is_led = forced is None and next(iter(view.mixture.distributions)) == self._settings.gate
         gate_choice = view.mixture.gate_choice(rules.sampler, token_id) if is_led else None
         allowed_U = rules.sampler.allowed_U() if self._is_aligned else None
-        rules.sampler.note(token_id)
+        # May ask a server, and fail: before anything is noted, since the step is made again then.
         allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}
+        rules.sampler.note(token_id)
         partial, evidence = self._members.without_failing(lambda: self._meaning_of(token_id, view, allowed))
         is_shared = all(surely_ends(allowed[name], token_id, prob) for name, prob in partial.items())
         rules.weights.learn(evidence, is_shared=is_shared)
