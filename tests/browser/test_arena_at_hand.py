@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Opener, Site, served, to_tab
-from tests.browser.test_arena import ArenaServer, answered, begin, serve_arena, to_arena
+from tests.browser.test_arena import BOX, ArenaServer, answered, begin, serve_arena, to_arena
 from tests.ui.planted import PlantedEnsemble, planted_arena
 from tests.ui.planted_votes import plant_votes
 
@@ -32,6 +32,39 @@ def test_answers_that_are_the_same_say_so(serve_arena: ArenaServer, open_page: O
         page.click(".gac-arena [data-act=skip]")
         page.wait_for_selector(".gac-arena-told:has-text('Skipped')")
     pytest.fail("no such pair was drawn")
+
+
+def test_who_goes_back_to_the_prompt_types_and_does_not_vote(serve_arena: ArenaServer, open_page: Opener) -> None:
+    words = (*(f" word{number}" for number in range(80)), "")
+    page = open_page(serve_arena(words, pause_s=0.03)).page
+    to_arena(page)
+    begin(page)
+    page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
+    page.click(BOX)
+    answered(page)
+    page.keyboard.type("2 more")
+    assert page.input_value(BOX) == "2 more"
+
+
+# An answer with a token that the others changed, or -1.
+CHANGED = """() => [...document.querySelectorAll('.gac-battle-card .gac-text')].findIndex(
+  (text) => text.tokens.marks.all.some((mark) => mark.tokens.some((token) => token.change)))"""
+
+
+def test_a_changed_token_tells_what_the_gate_wanted(serve_arena: ArenaServer, open_page: Opener) -> None:
+    page, at = open_page(serve_arena()).page, -1
+    to_arena(page)
+    while at < 0:  # until an ensemble is drawn
+        begin(page)
+        answered(page)
+        page.click(".gac-vote[data-outcome=tie]")
+        page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
+        at = page.evaluate(CHANGED)
+    page.locator(".gac-battle-card .gac-text").nth(at).focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".gac-arena .gac-inspector .gac-verdict:text-is('Small: “instead” → together: “**the**”')")
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ export class Inspector {
       h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.is_end ? t("end") : step.label }),
         h("span", { text: probability(step.prob) })),
       h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step, this.run) : t("inspector.alone") }),
-      change ? h("p", { class: "gac-verdict", text: changed(change, this.run.gate) }) : null,
+      change ? h("p", { class: "gac-verdict", text: changed(change, step.gate) }) : null,
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
       draftLine(step),
       this.partsOf(step),

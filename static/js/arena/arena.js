@@ -202,7 +202,7 @@ class Arena {
     this.votes.show(state);
     const isJudged = state.phase === "revealed";
     const { prompt } = this.form.elements;
-    if (document.activeElement === prompt && !prompt.value) this.votes.focus(); // so that the keys vote, unless the next is typed
+    if (!before && document.activeElement === prompt && !prompt.value) this.votes.focus(); // so that the keys vote; who comes back types the next
     if (isJudged) this.reasons.start(state.id);
     this.part("arena-reasons").hidden = !isJudged;
     this.refresh();
