@@ -64,6 +64,14 @@ def test_placeholders_agree(name: str) -> None:
         assert set(slots_in(words)) <= set(slots_in(english)), english
 
 
+def test_who_changed_something_begins_the_sentence() -> None:
+    """It is a name, or "The others" with a capital."""
+    for table in tables().values():
+        told = [words for key, words in table.items() if key.startswith(("helped.words", "helped.tokens"))]
+        assert told
+        assert [words for words in told if not words.startswith("{who}")] == []
+
+
 def test_scripts_and_templates_ask_for_all_words_there_are() -> None:
     templates = "\n".join(path.read_text("utf-8") for path in TEMPLATES)
     code = "\n".join(path.read_text("utf-8") for path in (SOURCES / "ui").rglob("*.py"))
