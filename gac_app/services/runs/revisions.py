@@ -65,7 +65,7 @@ def _beginning(run: RunView) -> Branch | None:
     from gac_app.decoding.loop import Branch
 
     steps = run.streams[ENSEMBLE].steps if ENSEMBLE in run.streams else ()
-    if run.branch_position is None or run.swap is None or run.branch_position >= len(steps):
+    if run.branch_position is None or run.swap is None or run.branch_position > len(steps):
         return None
     return Branch(tuple(steps[: run.branch_position]), run.swap[1])
 
@@ -74,8 +74,6 @@ def extended(parent: RunView, ensemble: Ensemble, stream: str = "") -> RunPlan:
     """Answers that were stopped continue, and for as many tokens again those that reached their limit: one, or without
     `stream` all; the others are copied. Raises RequestError.
     """
-    from gac_app.decoding.loop import Branch
-
     limit = parent.settings.max_new_tokens
     ended = {key for key, one in parent.streams.items() if stream in ("", key) and _can_continue(one, limit)}
     if not ended:
@@ -84,7 +82,7 @@ def extended(parent: RunView, ensemble: Ensemble, stream: str = "") -> RunPlan:
         if limit >= MAX_NEW_TOKENS:
             raise RequestError("max_new_tokens", f"is at most {MAX_NEW_TOKENS:,}; this run has reached it")
         limit = min(2 * limit, MAX_NEW_TOKENS)
-    branches = {key: Branch(tuple(parent.streams[key].steps)) for key in ended}
+    branches = {key: _so_far(parent, parent.streams[key]) for key in ended}
     for branch in branches.values():
         ensemble.check_branch(branch)
     settings = parent.settings.model_copy(update={"max_new_tokens": limit})
@@ -120,6 +118,14 @@ def _part_of(parent: RunView, **changes: Any) -> RunPlan:
     """
     same = {"streams": parent.streams.keys(), "seeds": parent.seeds}
     return replacing(parent, **{**same, "branch_position": parent.branch_position, "swap": parent.swap, **changes})
+
+
+def _so_far(run: RunView, stream: StreamView) -> Branch:
+    """An answer's steps; of one that was stopped before its branch's swapped token, that too."""
+    from gac_app.decoding.loop import Branch
+
+    is_before_swap = run.swap is not None and len(stream.steps) == run.branch_position
+    return Branch(tuple(stream.steps), run.swap[1] if run.swap and is_before_swap else None)
 
 
 def _copies(run: RunView, without: set[str]) -> dict[str, LiveStream]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gac_app.decoding.loop import Branch
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.models.random_model import make_vocabulary
+from gac_app.services.runs.live_run import LiveStream
 from gac_app.services.runs.runs import LiveRun
 from tests.fakes import FakeModel, FixedModel
-from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence
+from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence, texts
 
 POSITION = 4
 
@@ -111,3 +115,22 @@ def test_an_answer_of_a_branch_anew_stays_in_the_branch(house: House, key: str) 
         assert [step.token for step in run.streams[key].steps[: POSITION + 1]] == prefix
     assert {name for name in anew.streams if anew.streams[name].text != branched.streams[name].text} == {key}
     assert [step.is_forced for step in anew.streams[key].steps] == [True] * (POSITION + 1) + [False] * (9 - POSITION)
+
+
+def test_a_branch_stopped_before_its_token_takes_it_later(house: House) -> None:
+    """What is stopped while it is replayed has decoded nothing, and has no digest."""
+    service = house.service()
+    parent = answer(service)
+    branched = ended(service.branch(ALICE, parent.id, POSITION, alternative(parent)[0]))
+    whole = texts(branched)
+    for stream in branched.streams.values():
+        begun_again, end = LiveStream.begun(stream.name, Branch(tuple(stream.steps[:POSITION]))), stream.finished
+        assert end is not None
+        begun_again.take(replace(end, reason=FinishReason.ABORT, num_tokens=1, num_replayed=1))
+        stream.events = begun_again.events
+        stopped = stream.finished
+        assert stopped is not None
+        assert (stopped.num_tokens, stopped.num_decoded, stopped.digest) == (POSITION, 0, "")
+
+    for run in (service.extend(ALICE, branched.id), service.regenerate(ALICE, branched.id, "ensemble")):
+        assert texts(ended(run))["ensemble"] == whole["ensemble"]
