@@ -315,7 +315,7 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
         with pytest.raises(StorageError, match="a little later"):
             arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
         waiting = arena.service.battles.look(ALICE, view.id)
-        assert (waiting.is_saving, waiting.may_vote) == (True, False)
+        assert (waiting.is_saving, waiting.may_vote, waiting.contestants) == (True, False, None)
         with pytest.raises(RequestError, match="busy"):
             arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     assert arena.until(ALICE, view.id, "revealed").outcome == "left"
