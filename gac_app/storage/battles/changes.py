@@ -87,13 +87,14 @@ def _tell_changed(session: Session, battle_id: str) -> None:
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
     """Append a vote or a remark, or an undo as earlier releases did, to the visitor's battle. A vote is final: no
-    server judges the battle any more. Raises RequestError for a second vote and a row out of order, and if another
-    server holds the battle.
+    server judges the battle any more. Raises RequestError for a row out of order, a second vote, and a vote on a battle
+    that another server holds.
     """
     battle = get_owned(session, visitor_key, battle_id)
-    _check_held(session, battle)
-    if battle.server_id != server_of(session) and new.kind == Kind.VOTE:
-        raise RequestError("vote", "this battle can no longer be judged")
+    if new.kind == Kind.VOTE:
+        _check_held(session, battle)
+        if battle.server_id is None:
+            raise RequestError("vote", "this battle can no longer be judged")
     if new.position != _num_own(battle) or (new.kind == Kind.VOTE and has_vote(battle)):
         raise RequestError("vote", "this battle has been judged already")
     if new.kind == Kind.VOTE:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.battles.records import facts_of
 from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.exports import Exports
+from gac_app.storage.battles.tables import Battle
 from tests.fakes import FakeModel, Fault
 from tests.services.battles.test_arena import LONG, Arena
 from tests.services.house import ALICE, BOB, House
@@ -141,6 +143,17 @@ def test_a_stopped_battle_shows_the_same_on_another_server(house: House, there: 
     here.store.flush()
     seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.turns, seen.message) == ("answered", stopped.turns, stopped.message)
+
+
+def test_a_vote_of_an_earlier_release_is_told_and_takes_reasons(here: Arena, there: Arena) -> None:
+    """Its server kept the battle while the vote could be taken back, and is gone."""
+    view = stored(here)
+    here.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    with here.store.engine.begin() as connection:
+        connection.execute(update(Battle).values(server_id="of a server that is gone"))
+    assert names_by(there, view)
+    there.service.judge.remark(ALICE, view.id, {"left": ["clear"]}, "")
+    assert (counted(there), there.kinds(view.id)) == ([1] * 5, ["vote", "remark"])
 
 
 @pytest.mark.parametrize("change", [{"brightness": 1}, {"threshold": "high"}])
