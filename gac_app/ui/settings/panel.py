@@ -51,7 +51,8 @@ def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any
     """
     faults = faults_in(config, values)
     known = {**values_of(config, config.settings), **(values if isinstance(values, dict) else {})}
-    meaning = {"faults": faults, "idle": idle_of(config, known), "summary": "", "advice": ""}
+    idle = [name for name in idle_of(config, known) if name not in faults]  # what is wrong has to be seen
+    meaning = {"faults": faults, "idle": idle, "summary": "", "advice": ""}
     try:
         settings = config.settings_from(changes_from(config, values))
     except RequestError as error:

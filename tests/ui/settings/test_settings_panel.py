@@ -128,6 +128,13 @@ def test_what_has_no_effect_is_left_out(values: dict[str, Any], idle: set[str]) 
     assert {name for name in found if "." not in name} == idle
 
 
+def test_what_is_wrong_is_never_left_out() -> None:
+    """A run is refused because of it, also where it would have no effect."""
+    meaning = meaning_of(CONFIG, None, {"mode": "every-step", "threshold": 7})
+    assert set(meaning["faults"]) == {"threshold"}
+    assert ("threshold" in meaning["idle"], "gate_rule" in meaning["idle"]) == (False, True)
+
+
 def test_five_fields_come_first_and_the_rest_is_research() -> None:
     first = [field.name for field in fields_of(CONFIG) if field.is_main]
     assert first == ["max_new_tokens", "system_prompt", "mode", "threshold", "temperature"]
