@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gac_app.executors import channel as channel_module
 from gac_app.executors.channel import Arrays, Channel, listen
 from tests.fakes import WAIT_S
 
@@ -53,7 +54,9 @@ def test_it_listens_on_after_it_had_too_many_files_open(monkeypatch: pytest.Monk
     assert not failures
 
 
-def test_only_who_knows_the_key_is_answered() -> None:
+def test_only_who_knows_the_key_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are refused by the length that they announce, before they send anything."""
+    monkeypatch.setattr(channel_module, "_GREET_S", 2 * WAIT_S)
     asked = list[object]()
 
     def answer(head: dict[str, Any]) -> tuple[dict[str, Any], Arrays]:
@@ -64,7 +67,7 @@ def test_only_who_knows_the_key_is_answered() -> None:
     with closing(Channel(HOME, port, b"x" * 32, WAIT_S)) as channel, pytest.raises(OSError, match=r"closed|reset"):
         channel.ask({}, fail)
     with socket.create_connection((HOME, port)) as nobody:
-        nobody.sendall(b"GET / HTTP/1.1\r\n" * 10)
+        nobody.sendall(b"GET / HTTP/1.1\r\n")
         nobody.settimeout(WAIT_S)
         with suppress(ConnectionResetError):
             while nobody.recv(4096):
