@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 
 from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, pays
 from gac_app.decoding.speculation.proposers import DraftToken
+from gac_app.models.pass_costs import PassCosts
 from tests.decoding.conftest import make
 
 
@@ -94,3 +97,25 @@ def test_the_other_way_is_tried_every_128_tokens(drafted_s: float, is_better: bo
     ways = decode(DraftCosts(), 128 + 3 * (num_tried + 128), plain_s=0.25, drafted_s=drafted_s)
     expected = [False] * 4 + [True] * 16 + [is_better] * 108
     assert ways == expected + 3 * ([not is_better] * num_tried + [is_better] * 128)
+
+
+def test_without_a_gate_the_fastest_member_drafts() -> None:
+    ensemble = make(1, 2, 3)
+    session = ensemble.session("the", ensemble.config.settings_from({"mode": "every-step"}), raw=True)
+    for name, seconds in {"m1": 2.0, "m2": 1.0}.items():
+        for _ in range(2):
+            session.contexts[name].member.model.costs.note(1, seconds)
+    assert session._speculator._drafting.name == "m2", "and nothing is known of the third"
+
+
+def test_a_gate_that_mostly_decides_alone_drafts_less() -> None:
+    """Its passes settle more places as it is: 0.3 more must be less than 0.9 of a pass over 1.9, then over 3.8."""
+    ensemble = make(1, 2)
+    session = ensemble.session("the model", ensemble.config.settings_from({"mode": "gate"}), raw=True)
+    contexts, speculator = list(session.contexts.values()), session._speculator
+    now = max(context.num_uncomputed for context in contexts)
+    speculator._draft = [DraftToken(5, (), 0.9)]
+    with patch.object(PassCosts, "seconds", lambda _, num_ids: 0.01 if num_ids == 1 else 1 + 0.3 * (num_ids - now)):
+        assert speculator._is_worth_reading(contexts[0])
+        speculator._verified.note(False)
+        assert not speculator._is_worth_reading(contexts[0])

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.gate import Gate, GateView, make_gate
 from gac_app.decoding.rules.shipped.gates import Agreement, Margin, MaxProb
 from gac_app.settings import Settings
 from tests.decoding.answers import LETTERS, decoded
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 SURE, UNSURE, OTHER = GateView(1, 0.9), GateView(1, 0.2), GateView(2, 0.6)
 EVERY_STEP, AGREEMENT = Gate(), Gate(Agreement())
@@ -93,3 +95,14 @@ def test_drafting_and_scoring_know_the_temperature() -> None:
     alone = ensemble.score("the", [" model"], alone="m1", raw=True)[0]
     assert cold.num_ensembled == 0 < warm.num_ensembled
     assert warm.log_prob != pytest.approx(alone.log_prob)
+
+
+@pytest.mark.parametrize("how", [{"logit_bias": {65: 1.0}}, {"on_member_failure": "drop"}], ids=["bias", "no gate"])
+def test_what_a_gate_would_choose_is_not_known(how: dict[str, Any]) -> None:
+    """Where a constraint would need all its tokens, and once it has failed, though others still choose together."""
+    fault = Fault("nan", 3) if "on_member_failure" in how else None
+    models = [FakeModel("a", 1, fault), FakeModel("b", 2), FakeModel("c", 3)]
+    steps, _ = decoded(ensemble_of(models, config_of(["a", "b", "c"]), InlineMember), max_new_tokens=8, **how)
+    assert all(step.is_ensembled for step in steps)
+    assert [step.gate_choice is not None for step in steps] == [fault is not None and not s.dropped for s in steps]
+    assert (steps[-1].dropped == ("a",)) == (fault is not None)

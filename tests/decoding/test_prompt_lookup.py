@@ -104,6 +104,6 @@ def test_while_others_use_a_member_nothing_is_looked_up() -> None:
     ):
         other = ensemble.session("x", ensemble.config.settings_from({"max_new_tokens": 20}), raw=True).events()
         next(other)
-        steps, _ = decoded(ensemble, max_new_tokens=100)
+        steps, _ = decoded(ensemble, max_new_tokens=300)
         other.close()
     assert not any(step.is_drafted for step in steps)

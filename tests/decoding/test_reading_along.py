@@ -116,6 +116,13 @@ def test_a_member_reads_along_and_drafts_only_while_alone(threaded: Any) -> None
     answer.events.close()
 
 
+def test_who_cannot_read_ahead_reads_only_what_is_asked() -> None:
+    """Such as a member whose server knows no shares: each pass would cost it as much as one that is asked."""
+    ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)], config_of(["a", "b"]), InlineMember)
+    _, finished = decoded(ensemble, **NEVER_ASKED)
+    assert finished.members["b"].num_forwards == 0
+
+
 def test_awaited_reads_come_before_those_that_read_along(threaded: Any) -> None:
     model = FakeModel("b", 2, Fault("hang", marker=b"HANG"))
     member = threaded([FakeModel("a", 1), model]).members["b"]

@@ -123,6 +123,8 @@ def test_a_study_gets_the_same_and_gives_way_to_runs() -> None:
     models, config = pair()
     ensemble = ensemble_of(models, config)
     background, _ = in_background(ensemble)
+    member = background.members["a"]
+    assert not member.is_free_for(member.open([1], LOCAL)), "its reads along yield, also to the study's own"
     *_, expected = ensemble.generate("Name three colours")
     *_, found = background.generate("Name three colours")
     assert isinstance(found, FinishedEvent)

@@ -193,3 +193,16 @@ def test_reads_of_a_sequence_never_share_a_pass() -> None:
     assert probs_of(first.result(0)).equal(probs_of(alone("one")))
     assert probs_of(second.result(0)).equal(probs_of(alone("oneA")))
     assert desk.model.batches == [1, 1]
+
+
+def test_nobody_waits_for_those_that_read_along() -> None:
+    desk = Desk()
+    one, along = desk.open("one"), desk.open("along")
+    desk.read_together([one, along], {1: 1.0, 2: 1.2})
+    along.is_awaited = False
+    desk.ask(along, [7])
+    assert desk.scheduler.max_wait_s() == 0, "nor do they"
+    desk.ask(one, [7])
+    desk.run()
+    desk.ask(one, [7])
+    assert desk.scheduler.max_wait_s() == 0
