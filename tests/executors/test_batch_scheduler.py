@@ -39,8 +39,11 @@ def test_a_long_read_leaves_room_for_short_ones() -> None:
     assert long.result().num_read == expected.num_read
 
 
-def test_several_long_reads_take_turns() -> None:
-    desk = Desk()
+def test_several_long_reads_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the time that each has had: here, of passes that take as long as they have ids."""
+    clock = SimpleNamespace(now_s=0.0, monotonic=lambda: clock.now_s)
+    monkeypatch.setattr(batch_scheduler, "time", clock)
+    desk = Desk(lambda num_ids: setattr(clock, "now_s", clock.now_s + num_ids / 100))
     longest, shorter = desk.ask(desk.open(LONG * 4)), desk.ask(desk.open(LONG))
     while not shorter.done():
         desk.scheduler.advance()
