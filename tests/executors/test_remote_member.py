@@ -119,6 +119,16 @@ def test_a_sequence_is_freed_after_its_reads(model: FarModel, member: RemoteMemb
     _until(lambda: model.num_held == 0)
 
 
+def test_the_next_answer_finds_the_slot_of_one_that_has_ended(model: FarModel, member: RemoteMember) -> None:
+    """As many may run as there are slots, so nothing may be left to a thread that comes to it later."""
+    for _ in range(20):
+        sequences = [member.open(member.encode(text), LOCAL) for text in ("one", "two", "three")]
+        for sequence in sequences:
+            member.read(after(sequence)).result(WAIT_S)
+            member.free(sequence)
+    assert model.num_held == 0
+
+
 def test_garbage_is_freed_within_a_call(model: FarModel, member: RemoteMember) -> None:
     """A session may be collected wherever memory is taken, in the thread that holds the lock too."""
     sequence = member.open([1], LOCAL)
