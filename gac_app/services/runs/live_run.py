@@ -63,8 +63,8 @@ class LiveStream(StreamView):
             return
         if isinstance(event, FinishedEvent) and event.num_tokens < self.num_kept:
             # Stopped before all was replayed: nothing was decoded, and the digest is of fewer steps.
-            kept = {"text": self.text, "num_tokens": self.num_kept, "num_replayed": self.num_kept}
-            event = replace(event, **kept, digest="", is_reproducible=False)
+            event = replace(event, text=self.text, num_tokens=self.num_kept, num_replayed=self.num_kept)
+            event = replace(event, digest="", is_reproducible=False)
         self.events.append(event)
 
 
