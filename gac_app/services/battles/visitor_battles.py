@@ -101,7 +101,9 @@ class VisitorBattles:
 
     def _is_held(self, battle: Battle, within_s: float) -> bool:
         """Whether this server judges a battle in memory, or what another one made of it is known here."""
-        if battle.unwritten or battle.is_told or not battle.last.over.is_set():
+        with battle.lock:
+            is_saved = battle.note_row()  # of a refused judgement too: another server has the battle
+        if not is_saved or battle.is_told or not battle.last.over.is_set():
             return True
         if not battle.last.is_answered(battle.num_shown()) and battle.clock() < battle.held_at + within_s:
             return True

@@ -69,6 +69,20 @@ def test_a_battle_is_judged_on_either_server(here: Arena, there: Arena) -> None:
     assert here.kinds(view.id) == ["vote", "remark"]
 
 
+def test_of_two_votes_at_once_one_counts_and_both_servers_tell_it(
+    here: Arena, there: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the battle is voted on just after it was asked who judges it."""
+    view = stored(here)
+    with monkeypatch.context() as asked_before:
+        asked_before.setattr(here.service.battles, "_is_held", lambda *_: True)
+        there.service.judge.vote(ALICE, view.id, "right", there.service.battles.look(ALICE, view.id).ballot)
+        with pytest.raises(RequestError):
+            here.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    told = here.service.battles.look(ALICE, view.id)
+    assert (told.phase, told.outcome, here.kinds(view.id)) == ("revealed", "right", ["vote"])
+
+
 def test_the_facts_of_a_vote_are_the_same_on_both_servers(here: Arena, there: Arena) -> None:
     view = stored(here)
     battle = here.service.battles.find(ALICE, view.id)
