@@ -165,7 +165,7 @@ class Watched:
         self.page.wait_for_function(f"document.querySelector('.gac-ensemble .gac-text')?.tokens.count >= {count}")
 
     def painted(self, name: str) -> list[str]:
-        """What the view paints as `name`, such as "gac-gate": stretches of text."""
+        """What the view paints as `name`, such as "gac-changed": stretches of text."""
         return self.page.evaluate(  # type: ignore[no-any-return]
             """name => [...CSS.highlights].filter(([key]) => key.startsWith(name)).flatMap(([, marks]) => [...marks])
             .map(({ startContainer, startOffset, endContainer, endOffset }) => {
