@@ -396,6 +396,10 @@ def test_passes_are_timed_by_the_ids_that_they_compute() -> None:
     assert [num_ids for num_ids in range(1, 9) if costs.seconds(num_ids)] == [1]
     decoded(ensemble, **IN_TURN)
     assert costs.seconds(2)
+    fixed = alike(7, 7)
+    for _ in range(2):
+        decoded(fixed, **IN_TURN, reproducible="on")
+    assert not fixed.members["b"].model.costs.seconds(2), "in fixed chunks these were passes over one id each"
 
 
 # --- failures
