@@ -8,7 +8,7 @@ from pathlib import Path
 import axe_playwright_python
 import pytest
 
-from tests.browser.conftest import Opener, Server, Watched
+from tests.browser.conftest import Opener, Server, Watched, to_tab
 from tests.browser.contrast import MEASURE, hard_to_read
 
 pytestmark = pytest.mark.browser
@@ -84,7 +84,7 @@ def test_axe_has_nothing_to_say_of_history_and_about(serve: Server, open_page: O
     page.ask("hello")
     places = []
     for tab, content in (("Compare", ".gac-board"), ("History", ".gac-history"), ("?", "#gac-about")):
-        page.page.click(f"role=tab[name={tab}]")
+        to_tab(page.page, tab)
         box = page.page.wait_for_selector(content).bounding_box()
         assert box is not None
         places.append((box["x"], box["width"]))

@@ -42,7 +42,7 @@ def run_calibration(page: Page, questions: int = 4) -> None:
     to_tab(page, "Lab")
     page.click(".gac-lab-study:has-text('Calibration')")
     page.fill("[name=questions]", str(questions))
-    page.click(".gac-lab-run")
+    page.click(".gac-lab-run:visible")
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
     page.wait_for_selector("#gac-lab-plots svg.marks")
 
@@ -175,14 +175,14 @@ def test_own_questions_from_a_file_the_browser_reads(site: Site, open_page: Open
     page.click(".gac-lab-study:has-text('Benchmark')")
     page.select_option("[name=set]", "own")
     page.fill("[name=questions]", "20")
-    page.click(".gac-lab-run")
+    page.click(".gac-lab-run:visible")
     page.wait_for_selector(".gac-lab-note:has-text('are missing')")
     page.set_input_files(".gac-own input[type=file]", str(file))
     page.wait_for_function("document.querySelector('[name=own]').value.includes('Is 4 even?')")
-    page.click(".gac-lab-run")
+    page.click(".gac-lab-run:visible")
     page.wait_for_selector(".gac-lab-note:has-text('own has 5, not 20')")
     page.fill("[name=questions]", "5")
-    page.click(".gac-lab-run")
+    page.click(".gac-lab-run:visible")
     page.wait_for_selector(".gac-lab-head h2:has-text('own: 5 questions')")
 
 

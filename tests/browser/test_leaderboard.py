@@ -57,7 +57,7 @@ def test_the_first_look_says_what_it_waits_for(planted: Planted, site: Site, ope
     to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-note:has-text('2 votes')")
     assert "Counting the votes…" in page.evaluate("[...notes]")
-    assert page.locator(".gac-rank-filters [name=language] option").all_inner_texts()[-2:] == [
+    assert page.locator(".gac-rank-filters [name=language] option").all_text_contents()[-2:] == [
         "German",
         "not recognised",
     ]
@@ -76,6 +76,7 @@ def test_known_answers_and_the_most_active_address_are_told(planted: Planted, si
     to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-table b")
     assert page.locator(".gac-rank-busiest").count() == 0
+    page.click(".gac-rank-fold summary")
     page.select_option(".gac-rank-filters [name=source]", "reference")
     page.wait_for_selector(".gac-rank-note:has-text('30 votes · 3 questions')")
     heads = page.locator(".gac-rank-table thead th").all_inner_texts()
@@ -99,6 +100,7 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
     assert page.locator(".gac-rank-table tbody tr").count() == 4
     assert re.match(r"zyx(three|four) is .* than zyx(one|two)\b.* intervals ", page.inner_text(".gac-rank-verdict"))
+    page.click(".gac-rank-fold summary")
     checks = page.locator(".gac-rank-filters .gac-check").evaluate_all("all => all.map((check) => check.offsetTop)")
     assert len(set(checks)) == 1, "all filters stand in one line"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -108,6 +110,7 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     page.goto(f"{site.url}?tab=leaderboard&contestant=zyxone")
     page.wait_for_selector("tr[aria-current][data-name=zyxone] >> nth=1")
     page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
+    page.click(".gac-rank-fold summary")
     page.check("[name=controls_style]")
     page.wait_for_selector(".gac-rank-more:has-text('Effect of style')")
     with_axe(watched)

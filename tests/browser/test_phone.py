@@ -55,7 +55,7 @@ def test_nothing_is_cut_or_covered_on_a_german_phone(serve: Server, open_page: O
 
 def test_words_of_a_german_vote_fit_a_phone(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena(), viewport=PHONE, locale="de").page
-    to_arena(page)
+    page.click("role=tab[name=Arena]")
     page.fill(BOX, "Hallo")
     page.press(BOX, "Enter")
     page.wait_for_selector(".gac-arena-bar [data-act=skip]")

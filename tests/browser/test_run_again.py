@@ -51,6 +51,7 @@ def test_a_run_again_is_compared_with_the_one_before(serve: Server, open_page: O
     assert said_again(page) == [IDENTICAL] * 3
     ensemble.pieces = ["Paris", "<img src=x onerror=alert(1)>", *ANSWER[2:]]
     page.page.click("role=tab[name=History]")
+    page.page.click(".gac-runs [aria-label='More: hello'] >> nth=0")
     page.page.click(".gac-runs li >> nth=0 >> text=Run again")
     page.page.wait_for_selector(".gac-again:has-text('differs')")
     told = 'differs from the run before at token 2: "<img␣src=x␣onerror=alert(1)>" instead of "␣is"'

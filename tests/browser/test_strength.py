@@ -55,6 +55,7 @@ def test_advice_comes_with_a_result_until_followed(lab: Lab, site: Site, open_pa
         assert hard_to_read(watched) == {}
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
     page.click(".gac-summary")
+    page.click(".gac-settings summary:has-text('Research')")
     page.check(f".gac-settings input[type=radio][value='{STRONG}']")
     page.wait_for_selector(".gac-advice", state="hidden")
     page.select_option(".gac-presets select", "Defaults")

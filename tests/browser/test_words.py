@@ -84,7 +84,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
     assert unsaid(page) == set()
     page.page.keyboard.press("Escape")
     page.page.click(".gac-summary")
-    page.page.click(".gac-settings summary:has-text('⟦Advanced⟧')")
+    page.page.click(".gac-settings summary:has-text('⟦Research⟧')")
     page.page.fill("#gac-set-max_new_tokens", "")
     page.page.wait_for_selector(".gac-field-note.is-fault")
     assert unsaid(page) == set()
@@ -108,7 +108,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
 def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), locale="de-AT")
     assert page.page.get_attribute("html", "lang") == "de"
-    assert {"Vergleich", "Stapel", "Verlauf", "Info"} <= set(page.page.get_by_role("tab").all_inner_texts())
+    assert {"Vergleich", "Arena", "Experimente", "Verlauf", "?"} <= {*page.page.get_by_role("tab").all_inner_texts()}
     page.page.wait_for_selector(".gac-summary-text:text('Gate Small · fragt unter 50 % · gleiche Gewichte')")
     page.page.click("#gac-prompt .submit-button")
     page.page.wait_for_selector(".gac-notice:text('Bitte etwas eingeben.')")
@@ -192,7 +192,7 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
         ("Arena", ".gac-arena"), ("Rangliste", "#gac-rated-plots svg.marks >> nth=1"), ("Experimente", ".gac-batch"),
         ("Verlauf", ".gac-run-prompt"), ("?", ".gac-about"), ("Experimente", ".gac-batch"), ("Labor", ".gac-lab-study"),
     ):  # fmt: skip
-        page.click(f"role=tab[name={tab}]")
+        page.click(f"button[role=tab]:visible:text-is('{tab}')")
         page.wait_for_selector(ready)
         look(tab)
     page.fill("[name=questions]", "4")

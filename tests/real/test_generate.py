@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.threads import one_torch_thread
+from gac_app.decoding.loop.threads import on_one_torch_thread
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 
 NEAR_TIE = 0.01  # between the two best tokens, below which float32 sums in another order may decide otherwise
@@ -42,15 +42,15 @@ def library_ids(ensemble: Ensemble, name: str, prompt: str, num_tokens: int) -> 
     vocabulary = model.vocabulary
     control = [i for i, token in enumerate(vocabulary.token_bytes) if token is None and i not in vocabulary.end_ids]
     ids = torch.tensor([model.encode_raw(prompt)])
-    with one_torch_thread():  # a second one would wait for a busy core, at every product
-        answered = model._model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=num_tokens,
-            do_sample=False,
-            suppress_tokens=control,
-            eos_token_id=sorted(vocabulary.end_ids),
-        )
+    generate = on_one_torch_thread(model._model.generate)  # a second one would wait for a busy core, at every product
+    answered = generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=num_tokens,
+        do_sample=False,
+        suppress_tokens=control,
+        eos_token_id=sorted(vocabulary.end_ids),
+    )
     found: list[int] = answered[0, ids.shape[1] :].tolist()
     return found
 
