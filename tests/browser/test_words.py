@@ -108,7 +108,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
 def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), locale="de-AT")
     assert page.page.get_attribute("html", "lang") == "de"
-    assert {"Vergleich", "Arena", "Experimente", "Verlauf", "?"} <= {*page.page.get_by_role("tab").all_inner_texts()}
+    assert {"Vergleich", "Experimente", "Verlauf", "?"} <= {*page.page.get_by_role("tab").all_inner_texts()}
     page.page.wait_for_selector(".gac-summary-text:text('Gate Small · fragt unter 50 % · gleiche Gewichte')")
     page.page.click("#gac-prompt .submit-button")
     page.page.wait_for_selector(".gac-notice:text('Bitte etwas eingeben.')")
@@ -118,7 +118,7 @@ def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) 
     page.click_token(1)
     page.page.wait_for_selector(".gac-verdict:text('Small war nur zu 40 % sicher.')")
     page.page.click(".gac-summary")
-    page.page.click(".gac-settings summary:has-text('Für Fortgeschrittene')")
+    page.page.click(".gac-settings summary:has-text('Forschung')")
     page.page.fill("#gac-set-temperature", "9")
     page.page.wait_for_selector(".gac-field-note:text('0 oder eine Zahl von 0,01 bis 5 eingeben.')")
     page.page.fill("#gac-set-top_k", "-1")
