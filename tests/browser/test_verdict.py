@@ -38,6 +38,19 @@ def test_a_sentence_says_what_was_changed_and_where(serve: Server, open_page: Op
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_the_next_change_is_one_of_the_first_answer(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble(pieces=TEXT)
+    page = open_page(serve(ensemble))
+    page.ask("hello")
+    assert page.page.is_enabled(".gac-next")
+    ensemble.pieces = ("Paris", "")  # nothing is changed
+    page.choose("Compare settings")
+    page.page.click(".gac-others button:has-text('As in the paper')")
+    page.page.wait_for_selector(".gac-card h3:has-text('paper alignment')")
+    page.wait_for_end()
+    assert page.page.is_disabled(".gac-next")
+
+
 # The verdict, whole, and above the text.
 HAS_ROOM = """() => {
   const [line, body] = ['.gac-subline', '.gac-body'].map((part) => document.querySelector(`.gac-ensemble ${part}`));

@@ -124,7 +124,7 @@ export class Board {
     if (Array.isArray(line)) {
       const token = this.streams[line[0]].add(line);
       this.cards[line[0]].append(token);
-      if (token.change) this.toolbar.next.disabled = false;
+      if (token.change && line[0] === 0) this.toolbar.next.disabled = false;
     } else if (line.rest) {
       this.rest.add(...line.rest);
     } else if (line.end) {

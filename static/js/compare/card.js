@@ -120,7 +120,7 @@ export function addVersions(card, { id, versions }, ask) {
 export function offerMore(card, run, ask) {
   if (card.stream.key === BESIDE) return;
   const { key } = card.stream;
-  card.menu.lastChild.append(h("button", { type: "button", class: "gac-icon gac-anew", text: t("card.anew"), onclick: () => ask("regenerate", { stream: key }) }));
+  card.menu.lastChild.append(h("button", { type: "button", class: "gac-icon", text: t("card.anew"), onclick: () => ask("regenerate", { stream: key }) }));
   const more = (words, stream) => card.note.append(" ", h("button", { type: "button", class: "gac-button", text: t(words), onclick: () => ask("extend", { stream }) }));
   card.onMore = () => {
     card.canContinue = true;
