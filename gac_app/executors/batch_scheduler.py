@@ -184,6 +184,8 @@ class BatchScheduler:
             sequence = command.sequence
             if waits := _waits_for(command, namespaces):
                 sequence.waits_for = namespaces[sequence.namespace]
+                if sequence.is_awaited:  # and what it waits for with it
+                    sequence.waits_for.is_awaited = True
             has_begun = not waits and id(sequence) not in busy and has_turn(command)
             busy.add(id(sequence))
             if not has_begun:

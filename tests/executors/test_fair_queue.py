@@ -281,3 +281,17 @@ def test_who_waits_for_an_earlier_read_of_its_own_rests(town: Town) -> None:
     while not all(future.done() for future in asked):
         town.clock.now_s += ID_S
         town.desk.scheduler.advance()
+
+
+def test_what_an_awaited_read_waits_for_is_awaited_too(town: Town) -> None:
+    """A prompt that is read along goes on between others' prompts once an answer needs it to continue from."""
+    ids = tuple(town.desk.model.encode_raw(LONG))
+    along, needed = (KVSequence(NO_SLOT, ids, share=HOME, namespace="talk") for _ in range(2))
+    along.is_awaited = False
+    town.desk.ask(along)
+    town.desk.scheduler.advance()
+    others = town.desk.ask(town.desk.open(LONG * 3, *HOME))
+    asked = town.desk.ask(needed)
+    while not asked.done():
+        town.desk.scheduler.advance()
+    assert not others.done()
