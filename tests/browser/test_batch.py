@@ -31,7 +31,7 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote[aria-pressed=true]:text-is('Best')")
     totals = "2 prompts · 2 with different answers · Ensemble best: 1 · 1 without a vote"
     assert page.inner_text(".gac-batch-totals") == totals
-    verdict = "no member wrote alone: [0-2] of 2 prompts. No better than .+; 1 vote cannot tell any difference"
+    verdict = "For [0-2] of 2 prompts, the ensemble gave .+ alone. No better than .+; 1 vote cannot tell any difference"
     page.wait_for_selector(f".gac-batch .gac-outcome:text-matches('{verdict}')")  # once all is stored
     rows = page.locator(".gac-batch-table tbody tr:visible th .gac-batch-text")
     for field, value, shown in (
