@@ -86,7 +86,7 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaSer
     answered(page)
     sources = [page.content()]
     page.click(".gac-arena-own summary")
-    page.wait_for_selector(".gac-arena-own p:text-is('None yet.')")
+    page.wait_for_selector(".gac-arena-own p:text-is('None')")
     sources.append(page.content())
     for text in (*sources, *heard):
         assert "zyx" not in text
@@ -209,7 +209,7 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     assert remark == {"reasons": {"left": ["clear"], "right": ["incorrect"]}, "comment": "Both <b>odd</b>"}
     page.click(".gac-arena-own li .gac-danger")
     page.click(".gac-arena-own li .gac-danger:text-is('Delete for good?')")
-    page.wait_for_selector(".gac-arena-own p:text-is('None yet.')")
+    page.wait_for_selector(".gac-arena-own p:text-is('None')")
     page.wait_for_selector(".gac-arena[data-state=empty]")
     begin(page, "Second")
     answered(page)

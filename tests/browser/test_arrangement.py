@@ -100,6 +100,7 @@ def test_answers_are_as_tall_as_their_text_on_a_phone(serve: Server, open_page: 
     cards = boxes(page, ".gac-card")
     assert len({left for left, *_ in cards}) == 1
     assert all(bottom - top < 180 for _, top, _, bottom in cards[1:]), "two words need no box of half a screen"
+    assert all(bottom - top < 90 for _, top, _, bottom in boxes(page, ".gac-body")), "nor is any kept"
     assert all(above[3] <= below[1] for above, below in pairwise(cards)), "all of a card stands above the next"
     assert all(right <= 390 for _, _, right, _ in boxes(page, ".gac-vote")), "votes wrap"
     [(_, top, _, bottom)] = boxes(page, ".gac-asked h2")
@@ -121,8 +122,8 @@ def test_lines_are_read_with_ease_on_a_wide_screen(serve: Server, open_page: Ope
     page.ask("hello")
     for left, _, right, _ in boxes(page, ".gac-text"):
         assert right - left < 700
-    text, card = boxes(page, ".gac-ensemble .gac-text")[0], boxes(page, ".gac-ensemble")[0]
-    assert text[0] - card[0] == pytest.approx(card[2] - text[2], abs=1), "in the middle"
+    [text, sentence] = boxes(page, ".gac-ensemble :is(.gac-text, .gac-outcome)")
+    assert text[0] == sentence[0], "they begin at one edge"
 
 
 def test_a_second_click_on_run_has_no_effect(serve: Server, open_page: Opener) -> None:
@@ -176,13 +177,18 @@ def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
 def test_figures_plot_and_digest_fold_behind_details(serve: Server, open_page: Opener) -> None:
     ensemble = PlantedEnsemble(pieces=LONG[:9], alone=LONG[:60], pause_s=0.02)
     page = open_page(serve(ensemble))
+    page.page.evaluate("document.querySelector('[name=gac-set-gate][value=Large]').click()")
+    page.page.wait_for_selector("#gac-summary:has-text('gate Large')")
     page.ask("hello")
+    details, summary = boxes(page, ".gac-details")[0], boxes(page, ".gac-details summary")[0]
+    assert details[3] >= summary[3] > summary[1], "in sight on the card"
     parts = [".gac-plot", ".gac-figures", ".gac-proof"]
     assert [boxes(page, part) for part in parts] == [[], [], []]
     page.page.click(".gac-details summary")
     page.page.wait_for_selector(".gac-figures dt:has-text('time per token in this run')")  # a member ended last
     cost = page.page.locator(".gac-figures dd").last.inner_text()
     assert cost == "7.4 × Small alone; 7.4 × Large alone"  # 59 to 8 tokens
+    assert page.text(".gac-outcome").endswith("7.4 times as long per token as Large alone."), "the gate"
     assert [len(boxes(page, part)) for part in parts] == [1, 1, 1]
     assert page.text(".gac-plot figcaption").endswith("asks below 50 %")
 

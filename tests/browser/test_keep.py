@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Opener, Server, Watched
-from tests.browser.test_arrangement import boxes
+from tests.browser.test_arrangement import LONG, boxes
 from tests.services.house import until
 from tests.ui.planted import PlantedEnsemble
 
@@ -113,7 +113,18 @@ def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_pa
     owner.page.click("text=Stop sharing")
     owner.page.wait_for_selector("text=No longer shared.")
     other.page.goto(link)
-    other.page.wait_for_selector(".gac-notice:has-text('no such run')")
+    other.page.wait_for_selector(".gac-notice:has-text('This run is private')")
+
+
+def test_sharing_and_comparing_wait_for_the_end(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG[:60], pause_s=0.05)))
+    page.ask("hello", and_wait=False)
+    page.choose("Share by link")
+    page.page.click(".gac-asked button:text-is('Compare two answers')")
+    assert page.text(".gac-keep-note").startswith("Waits for the end")
+    assert page.page.locator(".gac-link, .gac-diff[open]").count() == 0
+    page.page.wait_for_selector("body:not(.gac-is-live) .gac-diff[open]")
+    page.page.wait_for_selector(".gac-link", state="attached")
 
 
 def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener) -> None:

@@ -54,7 +54,18 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener) -> Non
     to_tab(page, "Lab")
     page.wait_for_selector(".gac-lab-study")
     assert sum("lab_overview" in body for body in asked) == 1
+    page.click(".gac-lab-study:has([value=sweep])")
+    page.select_option("[name=set]", "sense")
+    for _ in range(2):  # the second time on the page anew
+        page.click(".gac-lab-study:has([value=snowball])")
+        assert page.input_value("[name=set]") == "trivia", "it takes no other"
+        page.click(".gac-lab-study:has([value=sweep])")
+        assert page.input_value("[name=set]") == "sense"
+        page.reload()
+        page.wait_for_selector(".gac-lab-study")
     run_calibration(page)
+    shades = page.evaluate("getComputedStyle(document.querySelector('.gac-lab-table')).backgroundAttachment")
+    assert shades == "local, local, scroll, scroll", "where it goes on there is a shadow"
     assert page.inner_text(".gac-lab-about") == "Does confidence match accuracy?"
     assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"{HOSTILE} alone"
     verdict = r"ensemble, .+: No better than .+ alone here; 4 questions cannot tell any difference\."

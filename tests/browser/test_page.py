@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
 from tests.browser.conftest import Opener, Server, Watched, wait_for_start
@@ -131,6 +132,7 @@ def test_a_live_run_outlives_a_vote_and_a_reload(serve: Server, open_page: Opene
     page.page.reload()
     page.page.wait_for_selector(".gac-asked h2:text-is('second')")
     page.page.click("#gac-new")
+    page.page.wait_for_selector("#gac-prompt textarea:focus")
     page.page.wait_for_selector(".gac-empty")
     assert "run=" not in page.page.url
 
@@ -204,10 +206,45 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     assert page.page.input_value(box) == ""
 
 
+def test_a_prompt_that_is_too_long_is_refused_whole(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    box, prompt = "#gac-prompt textarea", "x" * (MAX_PROMPT_CHARS + 1)
+    page.page.fill(box, prompt)
+    page.page.click("#gac-prompt .submit-button")
+    page.page.wait_for_selector(".gac-notice:has-text('at most 200,000 characters')")
+    assert page.page.input_value(box) == prompt
+
+
+def test_an_answer_that_repeats_itself_says_from_where(serve: Server, open_page: Opener) -> None:
+    loop = tuple(f" w{i}" for i in range(9))
+    page = open_page(serve(PlantedEnsemble(pieces=("Well", *loop * 4), alone=("Well", *loop * 3, " no"))))
+    page.ask("hello")
+    repeats = page.page.get_by_text("repeats itself from token 11 on")
+    assert (repeats.count(), page.page.locator(".gac-ensemble .gac-loop").count()) == (1, 1), "three times, not two"
+    repeats.click()
+    page.page.wait_for_selector(".gac-inspector h3:text-is('Token 11')")
+
+
+def test_a_server_that_is_gone_is_told_until_it_is_back(serve: Server, open_page: Opener) -> None:
+    """What was being written then is opened again."""
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.1)))
+    page.ask("hello", and_wait=False)
+    page.page.route("**/component_server/", lambda route: route.abort())
+    page.page.evaluate("""gac['compare/compare'].board.then((board) => {
+      board.pulse.hear = () => {};
+      board.trigger = (event) => { window.asked = event; }; })""")
+    page.page.wait_for_selector(".gac-status:has-text('The server is gone')")
+    page.faults.clear()  # what failed to load
+    page.page.unroute_all()
+    page.page.wait_for_function("window.asked === 'open'")
+    assert page.text(".gac-status") == "Starting…"
+    page.faults.clear()
+
+
 def test_an_address_that_names_no_run_says_so(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.page.goto(page.page.url + "?run=" + "0" * 32 + "&tab=<b>&study=1&contestant=2")
-    page.page.wait_for_selector(".gac-notice:text-is('There is no such run.')")
+    page.page.wait_for_selector(".gac-notice:text-is('This run is private or deleted; its owner can share it.')")
     assert page.page.locator(".gac-empty").is_visible()
     page.page.wait_for_url(page.url)
 

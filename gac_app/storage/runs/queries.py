@@ -70,7 +70,7 @@ def load_shared(session: Session, run_id: str) -> StoredRun:
     query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
     run = session.scalars(query).one_or_none()
     if run is None:
-        raise NotFoundError("there is no such run")
+        raise NotFoundError("this run is private or deleted; its owner can share it")
     turns = _turns(session, run) if content_of(run).get("shares_turns") else {}
     return stored(run, turns, session.get_bind().engine)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.config import Config
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
@@ -99,7 +99,6 @@ def _prompt_box() -> gr.Textbox:
     return gr.Textbox(
         lines=1,
         max_lines=8,
-        max_length=MAX_PROMPT_CHARS,
         placeholder=word("prompt.placeholder"),
         show_label=False,
         label=word("prompt"),

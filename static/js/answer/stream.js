@@ -2,6 +2,7 @@
 // gac_app/ui/compare/records.py writes them and describes each line.
 
 export const BESIDE = "beside"; // the ensemble's answer of another run
+const LONGEST = 96, LEAST = 24; // tokens of what is said again, and of all that repeats
 const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16, COMPARED = 32;
 
 export class StreamReader {
@@ -60,5 +61,23 @@ export class Stream {
     if (this.end) return this.end.tokens_per_s;
     const elapsed = (this.lastAt - this.firstAt) / 1000;
     return elapsed > 0.5 ? (this.numDecoded - 1) / elapsed : 0;
+  }
+}
+
+/** Where an answer begins to say over and over again what it has just said. */
+export class Repetition {
+  constructor() {
+    Object.assign(this, { texts: [], numEqual: Array(LONGEST + 1).fill(0), from: null });
+  }
+
+  /** Takes the next token's text; returns the first token that repeats, null unless the last N tokens have repeated the N
+   * before at least three times. */
+  add(text) {
+    const { texts, numEqual } = this, at = texts.push(text) - 1;
+    for (let n = 1; n <= LONGEST && this.from === null; n += 1) {
+      numEqual[n] = text === texts[at - n] ? numEqual[n] + 1 : 0;
+      if (numEqual[n] >= Math.max(LEAST, 3 * n)) this.from = at + 1 - numEqual[n];
+    }
+    return this.from;
   }
 }

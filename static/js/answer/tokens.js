@@ -82,17 +82,12 @@ export class TokenText {
     line.append(h("i", { class: "gac-end", "data-word": t("end"), "data-i": mainToken(mark).index, "aria-hidden": "true" }));
   }
 
-  markFork(index) {
+  /** Draw at a token: where the text leaves the ensemble's, "fork", or begins to repeat itself, "loop"; what a branch
+   * took instead of another, "swap". */
+  drawAt(name, index) {
     this.flush();
     const mark = this.marks.byToken[index];
-    if (mark) this.overlay.set("fork", "fork", mark);
-  }
-
-  /** The token that a branch took instead of another. */
-  markSwap(index) {
-    this.flush();
-    const mark = this.marks.byToken[index];
-    if (mark) this.overlay.set("swap", "ring", mark, { "data-kind": "swap" });
+    if (mark) this.overlay.set(name, name === "swap" ? "ring" : name, mark, { "data-kind": name });
   }
 
   // ---- where a token is

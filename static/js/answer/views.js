@@ -6,5 +6,5 @@ import { t } from "../page/words.js";
 export const VIEWS = ["changes", "confidence", "rendered"];
 
 /** Radio buttons to choose one. */
-export const viewChoices = (name, views, onChoose) => views.map((id) => h("label", { title: t(`view.${id}.title`) },
+export const viewChoices = (name, views, onChoose) => views.map((id) => h("label", {},
   h("input", { type: "radio", name, value: id, onchange: () => onChoose(id) }), h("span", { text: t(`view.${id}`) })));

@@ -90,9 +90,9 @@ export class BattleCard {
     const called = said(one.name), name = h("bdi", { text: shortNames(called), title: called });
     this.heading.replaceChildren(h("span", { class: "gac-small", text: `${LETTERS[this.index]} ` }), name,
       ...(isChosen ? [h("span", { class: "gac-battle-chosen", text: ` · ${t("arena.chosen")}` })] : []));
-    const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("arena.alone.of", { name: shortNames(one.member) });
+    const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("tip.alone", { name: shortNames(one.member) });
     const perToken = one.tokens ? t("arena.passes", { passes: number(one.forwards / one.tokens, 2) }) : null;
-    const share = one.member === null && one.tokens ? t("arena.share", { share: percent(one.ensembled / one.tokens) }) : null;
+    const share = one.member === null && one.tokens ? t("export.ensembled", { share: percent(one.ensembled / one.tokens) }) : null;
     this.facts.textContent = this.facts.title = [who, t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken].filter(Boolean).join(" · ");
     this.root.setAttribute("aria-label", called);
   }

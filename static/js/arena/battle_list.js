@@ -25,16 +25,16 @@ export class BattleList {
     this.list.replaceChildren(...reply.battles.map((battle) => this.item(battle)));
     this.keep.hidden = !reply.num;
     const shown = reply.battles.length;
-    this.say(!reply.num ? t("arena.own.none") : shown < reply.num ? t("arena.own.some", { shown, n: reply.num }) : "");
+    this.say(!reply.num ? t("none") : shown < reply.num ? t("arena.own.some", { shown, n: reply.num }) : "");
   }
 
   item(battle) {
     const label = battle.prompt.slice(0, 60), names = battle.names.map((name) => shortNames(said(name))).join(" – ");
-    const vote = battle.outcome ? voteWords(battle.outcome) : t("arena.own.no-vote");
+    const vote = battle.outcome ? voteWords(battle.outcome) : t("history.not-voted");
     const facts = [moment(battle.created_at), names, vote, battle.turns > 1 ? t("count.turns", { n: battle.turns }) : null, battle.is_blind ? null : t("arena.own.seen")];
     return h("li", { "data-battle": battle.id },
       h("button", { type: "button", class: "gac-run-open", onclick: () => this.actions.onOpen(battle.id) },
-        h("span", { class: "gac-run-prompt", dir: "auto", text: battle.prompt || t("arena.own.no-prompt") }), h("span", { class: "gac-small", text: facts.filter(Boolean).join(" · ") })),
+        h("span", { class: "gac-run-prompt", dir: "auto", text: battle.prompt || t("no-text") }), h("span", { class: "gac-small", text: facts.filter(Boolean).join(" · ") })),
       this.deleteButton(battle, label));
   }
 

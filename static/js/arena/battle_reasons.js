@@ -45,7 +45,7 @@ export class BattleReasons {
     this.saved = JSON.stringify(wanted);
     const error = await this.send(wanted);
     if (error) this.saved = "";
-    this.note.textContent = error ? sentence(error) : t("arena.saved");
+    this.note.textContent = error ? sentence(error) : t("keep.saved");
     this.note.classList.toggle("is-error", Boolean(error));
   }
 }

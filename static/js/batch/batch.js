@@ -58,7 +58,7 @@ class Batch {
     if (reply.error) return this.say(reply.error);
     this.overview = reply;
     fillFromFile(this.part("input[type=file]"), this.form.elements.prompts, reply.max_chars, (text) => this.say(text));
-    this.part("thead").replaceChildren(h("tr", {}, h("th", { scope: "col", text: t("batch.prompt") }), h("th", { scope: "col", text: t("ensemble") }),
+    this.part("thead").replaceChildren(h("tr", {}, h("th", { scope: "col", text: t("prompt") }), h("th", { scope: "col", text: t("ensemble") }),
       ...reply.members.map((name, index) => h("th", { scope: "col" }, memberName(name, index))),
       h("th", { scope: "col", text: t("batch.all") })));
     this.filter.elements.vote.append(...outcomeOptions(this.names));

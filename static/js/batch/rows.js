@@ -11,7 +11,7 @@ export class BatchRow {
 
   /** Not begun, or refused. */
   await(prompt, error) {
-    this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: said(error) || t("batch.waits") })], prompt);
+    this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: said(error) || t("card.waiting") })], prompt);
   }
 
   /** `error`: why the answers are not kept. */
@@ -28,9 +28,9 @@ export class BatchRow {
 
   answer({ stream, text, reason, detail }, name) {
     return h("td", { "data-name": shortName(name) },
-      h("div", { class: "gac-batch-text", dir: "auto", text: text || (reason ? t("batch.nothing") : "…") }),
-      reason === "error" ? h("p", { class: "is-error", text: said(detail) || t("batch.failed") }) : null,
-      reason ? this.voteButton(stream, name, t("vote.best", { name })) : null);
+      h("div", { class: "gac-batch-text", dir: "auto", text: text || (reason ? t("no-text") : "…") }),
+      reason === "error" ? h("p", { class: "is-error", text: said(detail) || t("failed") }) : null,
+      reason ? this.voteButton(stream, t("batch.best"), t("vote.best", { name })) : null);
   }
 
   rest() {
@@ -39,14 +39,14 @@ export class BatchRow {
       this.error ? h("p", { class: "is-error", text: said(this.error) }) : null,
       isOver ? this.voteButton("tie", t("vote.tie"), t("vote.tie")) : null,
       isOver ? this.voteButton("all-bad", t("vote.all-bad"), t("vote.all-bad")) : null,
-      h("button", { type: "button", class: "gac-button", text: t("batch.open"), "aria-label": t("batch.open.of", { number: this.number }), onclick: () => this.act("open", this.run) }));
+      h("button", { type: "button", class: "gac-button", text: t("open"), "aria-label": t("batch.open.of", { number: this.number }), onclick: () => this.act("open", this.run) }));
   }
 
   voteButton(outcome, name, label) {
-    const isChosen = this.run.outcome === outcome, isVote = !["tie", "all-bad"].includes(outcome);
+    const isChosen = this.run.outcome === outcome;
     return h("button", {
       type: "button", class: "gac-vote", "aria-pressed": String(isChosen), "aria-label": t("batch.vote", { number: this.number, label }),
-      text: isVote ? t(isChosen ? "batch.best" : "batch.best-ask") : name, onclick: () => this.act("vote", this.run, isChosen ? "" : outcome),
+      text: name, onclick: () => this.act("vote", this.run, isChosen ? "" : outcome),
     });
   }
 }

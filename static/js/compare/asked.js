@@ -8,7 +8,6 @@ import { saidParts, t } from "../page/words.js";
 
 /** `ask(event, fields)` starts something; `keep`: the menu. */
 export function askedParts(run, ask, keep) {
-  const act = (text, title, onclick) => h("button", { type: "button", class: "gac-icon", text, title, onclick });
   return [
     h("h2", { dir: "auto", text: run.prompt, onclick: ({ target }) => target.classList.toggle("is-whole") }), // cut on a phone, until it is tapped
     keep,
@@ -16,7 +15,7 @@ export function askedParts(run, ask, keep) {
       run.is_own ? null : h("span", { text: t("asked.shared") }),
       run.branch_position !== null ? h("span", { class: "gac-of-branch", text: branchWords(run) }) : null,
       h("span", { class: "gac-ran-with", hidden: true }, h("span"), " ",
-        canCompare(run) ? act(t("asked.compare"), t("asked.compare.title"), () => ask("compare", { run: run.id, settings: settings() })) : null)),
+        canCompare(run) ? h("button", { type: "button", class: "gac-icon", text: t("asked.compare"), onclick: () => ask("compare", { run: run.id, settings: settings() }) }) : null)),
   ].filter(Boolean);
 }
 

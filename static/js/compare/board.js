@@ -12,7 +12,7 @@ import { newCard } from "./ensemble_card.js";
 import { listenToKeys } from "./keyboard.js";
 import { Reading } from "./reading.js";
 import { Rest } from "./rest.js";
-import { awaitSaving, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage } from "./status.js";
+import { awaitSaving, Pulse, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage } from "./status.js";
 import { Toolbar } from "./toolbar.js";
 import { Votes } from "./votes.js";
 import { remember } from "../keep/diff.js";
@@ -40,6 +40,7 @@ export class Board {
       ask: () => document.querySelector("#gac-prompt .submit-button")?.click(),
       onChange: () => this.refresh(true),
     });
+    this.pulse = new Pulse(() => server.saved_run({ key: visitorKey(), run: this.run?.id ?? "" }), () => this.reconnect());
     this.status = new StatusLine(this.part("status"));
     this.arrangement = new Arrangement(root, this.part("columns"));
     this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextChange(1) });
@@ -75,12 +76,12 @@ export class Board {
     this.run = run;
     this.isBusy = false;
     this.done = null;
+    this.over = new Promise((resolve) => { this.tellOver = resolve; });
     this.rest = new Rest(this);
     this.phase = { status: run?.is_live ? "running" : "", place: 0 };
     this.startedAt = performance.now() - 1000 * (run?.age_s ?? 0);
     this.reading = new Reading();
     this.root.dataset.state = run ? "run" : "empty";
-    this.root.classList.remove("keeps-room");
     this.part("stage").hidden = !run;
     this.part("empty").hidden = Boolean(run);
     this.inspector.clear(run);
@@ -105,6 +106,7 @@ export class Board {
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
     this.part("answers").dataset.count = this.cards.length;
+    this.part("answers").style.setProperty("--count", this.cards.length);
     this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), keepMenu(this)));
     this.part("votes").hidden = !run.is_own;
     if (run.is_own) this.votes.start(run);
@@ -150,12 +152,10 @@ export class Board {
     this.done = done;
     remember(this);
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
-    // On a phone the room that the answer had while it grew, unless it would be mostly empty.
-    const { body, tokens } = this.ensemble;
-    this.root.classList.toggle("keeps-room", tokens.frame.offsetHeight > body.offsetHeight / 2);
     const open = this.cards.filter((card) => card.canContinue);
     if (open.length > 1) open[0].offerAll();
     this.refresh(true);
+    this.tellOver();
     if (done.saved === null) awaitSaving(this, this.run.id);
   }
 
@@ -261,6 +261,7 @@ export class Board {
   expect(asked = null) {
     Object.assign(this, { isBusy: true, asked });
     hold();
+    this.pulse.hear();
     this.askedAt = performance.now();
     this.refresh(true);
   }
@@ -273,7 +274,17 @@ export class Board {
     this.trigger(event, { key: visitorKey(), ...fields, ...(event === "revise" ? { settings: settings() } : {}) });
   }
 
+  /** The server is there again: a run that was being shown goes on from what it has become. */
+  reconnect() {
+    const wasLive = this.isLive;
+    this.settle(false);
+    if (!wasLive) return;
+    this.expect();
+    this.trigger("open", this.request({}));
+  }
+
   refresh(isNow = false) {
+    this.pulse.look(this.isLive || this.isBusy);
     tellPage(this);
     tellSettings(this.root, this.run);
     if (this.run && (this.isLive || isNow)) {

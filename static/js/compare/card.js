@@ -1,7 +1,7 @@
 // One answer's card: its tokens in a box that scrolls by itself, above it who and how fast, below it what there is to say.
 
 import { Rendered } from "../answer/rendered.js";
-import { BESIDE } from "../answer/stream.js";
+import { BESIDE, Repetition } from "../answer/stream.js";
 import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
 import { following, h, memberName, menu } from "../page/elements.js";
@@ -9,10 +9,12 @@ import { number, percent } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 import { noticeOf } from "../settings/facts.js";
 
+const ENDED = { length: "card.ended", abort: "run.aborted", error: "run.failed" };
+
 export class Card {
   /** `actions`: {onVisit, onInspect, onHint} of the tokens. */
   constructor(stream, label, painter, actions) {
-    Object.assign(this, { stream, label });
+    Object.assign(this, { stream, label, actions, repetition: new Repetition() });
     this.tokens = new TokenText(label, painter, stream.member < 0, actions);
     this.rendered = new Rendered(label);
     this.body = h("div", { class: "gac-body" }, this.tokens.frame, this.rendered.root);
@@ -33,13 +35,22 @@ export class Card {
   append(token) {
     if (!this.stream.end) this.root.dataset.state = "streaming";
     this.tokens.append(token);
+    const from = this.repetition.add(token.text);
+    if (from !== null && !this.loop) this.showLoop(from);
+  }
+
+  /** It repeats itself, which ends nothing. */
+  showLoop(from) {
+    this.loop = h("button", { type: "button", class: "gac-fork", text: t("card.repeats", { token: from + 1 }), onclick: () => this.actions.onInspect(from) });
+    this.foot.prepend(this.loop);
+    this.tokens.drawAt("loop", from);
   }
 
   /** Write what came; once a frame. */
   flush() {
     this.tokens.flush();
     if (this.swapAt < this.tokens.count) {
-      this.tokens.markSwap(this.swapAt);
+      this.tokens.drawAt("swap", this.swapAt);
       this.swapAt = Infinity; // once
     }
     this.render();
@@ -55,7 +66,7 @@ export class Card {
     this.flush();
     this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
     if (this.stream.whole === null) this.tokens.close();
-    const note = [end.reason === "stop" ? "" : t(`card.ended.${end.reason}`), said(end.detail)].filter(Boolean).join(": ");
+    const note = [end.reason === "stop" ? "" : t(ENDED[end.reason]), said(end.detail)].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
     if (end.reason === "abort" || (end.reason === "length" && end.detail.startsWith("the limit"))) this.onMore?.();
     if (end.again) this.again.textContent = said(end.again);
@@ -77,7 +88,7 @@ export class Card {
 
   refresh() {
     const { speed, end, tokens } = this.stream;
-    this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("card.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("card.waiting");
+    this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("status.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("card.waiting");
   }
 }
 
@@ -88,9 +99,8 @@ export function addFork(card, actions) {
   card.subline.append(button);
   card.markFork = (position) => {
     at = position;
-    card.tokens.markFork(position);
+    card.tokens.drawAt("fork", position);
     button.textContent = position === 0 ? t("card.differs.start") : t("card.differs", { token: position + 1 });
-    button.title = t("card.differs.title");
     button.hidden = false;
   };
 }

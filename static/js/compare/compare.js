@@ -5,7 +5,7 @@ import { Board } from "./board.js";
 import { listenToEnter, listenToRun } from "./keyboard.js";
 import { tell } from "../page/address.js";
 import { oncePerFrame, visitorKey } from "../page/browser.js";
-import { h, shortName } from "../page/elements.js";
+import { h, HAS_KEYS, shortName } from "../page/elements.js";
 import { allNotices, onFacts } from "../settings/facts.js";
 import { listenToSkips } from "../page/skip.js";
 import { QUESTION } from "../settings/awaited.js";
@@ -18,6 +18,7 @@ export const board = new Promise((resolve) => { tellStarted = resolve; });
 export function start({ element, props, server, trigger, watch }) {
   const shown = new Board(element.querySelector(".gac-board"), server, trigger);
   const update = oncePerFrame(() => {
+    shown.pulse.hear();
     shown.reader.feed(props.value ?? "");
     shown.flush();
   });
@@ -43,6 +44,7 @@ export async function clear() {
   const shown = await board;
   shown.awaited.keep(null);
   await shown.clear();
+  focusPrompt();
 }
 
 /** Another tab asks for a run, which is shown on this one. `asked`: what waits if the members turn out to be loading. */
@@ -62,7 +64,7 @@ const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus(
 export async function beforeRun(_key, conversation, prompt) {
   const shown = await board;
   if (String(prompt ?? "").trim()) {
-    if (matchMedia("(pointer: fine)").matches) focusPrompt();
+    if (HAS_KEYS.matches) focusPrompt();
     await shown.clear();
     shown.expect(QUESTION);
   }

@@ -48,7 +48,7 @@ class EnsembleCard extends Card {
     const changes = changesIn(this.tokens.marks, tokens), { mode, gate } = this.how, { members, streams } = this.run;
     const alone = members.filter((name) => streams.includes(`member:${name}`)); // those who took part; two ensembles have none
     const asked = (alone.length ? alone : members).filter((name) => name !== gate);
-    this.outcome.textContent = tokens.length ? runVerdict({ ...changes, mode, gate: shortName(gate), others: asked.map(shortName), cost: costs?.[0] }) : "";
+    this.outcome.textContent = tokens.length ? runVerdict({ ...changes, mode, gate: shortName(gate), others: asked.map(shortName), cost: costs?.find(({ name }) => name === shortName(gate)) }) : "";
     const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
     const figures = [
       usage.length ? ["card.passes", summed(([passes]) => number(passes))] : null,

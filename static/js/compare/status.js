@@ -1,6 +1,7 @@
 // The status line, the word beside the prompt, and what the rest of the page learns of a run by classes of the body.
 
 import { visitorKey } from "../page/browser.js";
+import { HAS_KEYS } from "../page/elements.js";
 import { number, seconds } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 
@@ -21,9 +22,33 @@ export class StatusLine {
   }
 }
 
-export function statusOf({ awaited, isBusy, askedAt, run, phase, isLive, streams, startedAt, reading, done }) {
+const SILENT_MS = 4000; // then the server is asked whether it is there
+
+/** Whether the server is gone. Gradio connects again; where the server began anew, it loads the page. */
+export class Pulse {
+  /** `ask()`: anything of the server. */
+  constructor(ask, onBack) {
+    Object.assign(this, { ask, onBack, isLost: false });
+    this.hear();
+  }
+
+  hear() {
+    Object.assign(this, { heardAt: performance.now(), isLost: false });
+  }
+
+  async look(isAwaited) {
+    if (!(isAwaited || this.isLost) || performance.now() - this.heardAt < SILENT_MS) return;
+    this.heardAt = performance.now();
+    const isThere = await this.ask().then(Boolean, () => false), isBack = this.isLost && isThere;
+    this.isLost = !isThere;
+    if (isBack) this.onBack();
+  }
+}
+
+export function statusOf({ pulse, awaited, isBusy, run, phase, isLive, streams, startedAt, reading, done }) {
+  if (pulse.isLost) return t("status.lost");
   if (awaited.isOn) return t("status.awaits-members");
-  if (isBusy) return t(performance.now() - askedAt > STOP_TIMEOUT_MS ? "status.still-waiting" : "status.starting");
+  if (isBusy) return t("status.starting");
   if (!run) return "";
   const sinceStart = `${number((performance.now() - startedAt) / 1000)} s`;
   if (phase.status === "waiting" && isLive) return [t("status.queue", { place: phase.place }), sinceStart, ...besideWords(phase)].join(" · ");
@@ -47,7 +72,7 @@ export function tellPage(board) {
   classList.toggle("gac-awaits", board.awaited.isOn);
   classList.toggle("gac-has-run", Boolean(run) || isBusy);
   const next = classList.contains("gac-shows-earlier") ? t("hint.goes-on") : "";
-  if (hint) hint.textContent = isLive ? t("hint.enter-stops") : run ? next : statusOf(board);
+  if (hint) hint.textContent = isLive ? (HAS_KEYS.matches ? t("hint.enter-stops") : "") : run ? next : statusOf(board);
 }
 
 /** The database is busy or away: ask now and then what became of the run. */

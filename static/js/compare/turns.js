@@ -45,12 +45,12 @@ class Turns {
 
   item({ id, deleted, prompt, answer, is_shown: isShown }) {
     if (!id && !deleted) { // of somebody else, who shares it
-      return h("li", {}, h("details", {}, h("summary", { dir: "auto", text: prompt }), h("p", { class: "gac-turn-whole", dir: "auto", text: answer || t("turns.no-answer") })));
+      return h("li", {}, h("details", {}, h("summary", { dir: "auto", text: prompt }), h("p", { class: "gac-turn-whole", dir: "auto", text: answer || t("no-text") })));
     }
     if (deleted) return h("li", { class: "gac-small", text: t("turns.deleted", { n: deleted }) });
-    return h("li", {}, h("button", { type: "button", title: t("turns.show"), "aria-current": isShown ? "true" : null, onclick: () => this.open(id) },
+    return h("li", {}, h("button", { type: "button", "aria-current": isShown ? "true" : null, onclick: () => this.open(id) },
       h("span", { class: "gac-turn-prompt", dir: "auto", text: prompt }),
-      h("span", { class: "gac-turn-answer", dir: "auto", text: answer || t("turns.no-answer") })));
+      h("span", { class: "gac-turn-answer", dir: "auto", text: answer || t("no-text") })));
   }
 
   async open(id) {

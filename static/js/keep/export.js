@@ -27,7 +27,7 @@ export function markdownOf(board, turns = []) {
 }
 
 const askedIn = (prompt) => prompt.split("\n").map((line) => `> ${line}`).join("\n");
-const answerIn = (name, text, figures) => [`## ${name}`, text.trim() || t("export.no-answer"), figures && `*${figures}*`].filter(Boolean).join("\n\n");
+const answerIn = (name, text, figures) => [`## ${name}`, text.trim() || t("no-text"), figures && `*${figures}*`].filter(Boolean).join("\n\n");
 
 /** An earlier turn's answers: {name, text, cut}. */
 const answersOf = ({ answers, cut }) => Object.entries(answers).map(([key, text]) =>

@@ -17,12 +17,17 @@ export function keepMenu(board) {
       note.textContent = t("keep.failed", { why: error?.message || t("keep.refused") });
     }
   } });
+  const atEnd = (text, act) => item(text, async () => {
+    if (board.isLive) note.textContent = t("keep.waits");
+    await board.over;
+    return act();
+  });
   const isLinked = run.is_own && board.root.dataset.sharing === "on";
   const other = (text, act) => h("button", { type: "button", class: "gac-icon", text, onclick: () => { kept.open = false; act(); } });
   const ask = (event, fields) => board.ask(event, fields);
   const others = [run.is_own ? other(t("edit.prompt"), () => editPrompt(board.part("asked"), run, ask)) : null,
     run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
-    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null, other(t("diff.compare"), () => openDiff(board))];
+    canCompare(run) ? other(t("others"), () => compareSettings(board.root, run, ask)) : null, atEnd(t("diff.compare"), () => { if (kept.open) openDiff(board); kept.open = false; })];
   const scope = new Scope(board);
   const keep = (name, fileOf) => item(t(name), async () => {
     await board.rest.loaded;
@@ -31,10 +36,10 @@ export function keepMenu(board) {
     return t("keep.saved");
   });
   const kept = menu({ text: t("more") }, ...others, scope.root,
-    item(t("keep.markdown"), async () => { await copy(markdownOf(board, await scope.turns())); return t("keep.copied"); }),
+    item(t("keep.markdown"), async () => { await copy(markdownOf(board, await scope.turns())); return t("copied"); }),
     keep("keep.html", (turns) => ({ content: new Blob([pageOf(board, turns)], { type: "text/html" }), ending: "html" })),
     keep("keep.png", async (turns) => ({ content: await pictureOf(board, turns), ending: "png" })),
-    isLinked ? item(t("keep.share"), () => share(board, scope.isAll)) : null, note);
+    isLinked ? atEnd(t("keep.share"), () => share(board, scope.isAll)) : null, note);
   kept.addEventListener("toggle", () => { if (kept.open && run.is_shared) note.replaceChildren(linkNote(board)); });
   return kept;
 }

@@ -86,7 +86,7 @@ function question({ prompt, accepted, answers }, members, ask) {
       h("p", { class: "gac-small" }, ...rich("lab.accepted", { accepted: h("bdi", { text: accepted }) })),
       h("ul", { class: "gac-lab-answers" }, ...answers.map((answer) => h("li", { class: answer.is_right ? "is-right" : "is-wrong" },
         systemName(answer.system, members),
-        h("b", { text: t(answer.error ? "lab.failed" : answer.is_right ? "lab.right" : "lab.wrong") }),
+        h("b", { text: t(answer.error ? "failed" : answer.is_right ? "lab.right" : "lab.wrong") }),
         h("span", { class: "gac-lab-answer-text", dir: "auto", text: said(answer.error) || answer.text.trim() || answer.prediction })))),
       h("button", { type: "button", class: "gac-button", text: t("lab.ask"), onclick: () => ask(prompt) }));
   });

@@ -1,7 +1,7 @@
 // The Lab: a form for a study, its progress, and the results kept.
 
 import { addressed, follow, tell } from "../page/address.js";
-import { asking, onceAtATime, parseJson, visitorKey } from "../page/browser.js";
+import { asking, keepText, keptText, onceAtATime, parseJson, visitorKey } from "../page/browser.js";
 import { h, shortName, shortNames } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { onLoaded } from "../page/loaded.js";
@@ -11,6 +11,7 @@ import { LANGUAGE, said, sentence, t } from "../page/words.js";
 import { Awaited } from "../settings/awaited.js";
 
 const POLL_MS = 1000;
+const SET = "gac.lab.set"; // the set of questions chosen last is kept under this key
 let lab = null;
 
 export function start(part) {
@@ -38,13 +39,13 @@ class Lab {
     // known: ids of the results listed, null = not asked yet; isMine: whether the study that runs, or ran last, is this
     // visitor's; isCancelled: and was called off; shown: the result that is looked at; before: ids of the
     // results that were there before the study that runs, if it is this visitor's.
-    Object.assign(this, { ask: asking(server), trigger, overview: null, known: null, isMine: false, isCancelled: false, shown: "", before: null, timer: 0 });
+    Object.assign(this, { ask: asking(server), trigger, overview: null, known: null, isMine: false, isCancelled: false, shown: "", wanted: keptText(SET), before: null, timer: 0 });
     this.form = this.part("form");
     this.own = this.part(".gac-own");
     this.cancel = this.part("[data-act=cancel]");
     this.open = onceAtATime(() => this.prepare()); // the tab may be chosen before the first reply has come
     this.form.addEventListener("submit", (event) => this.begin(event));
-    this.form.elements.set.addEventListener("change", () => this.chooseSet());
+    this.form.elements.set.addEventListener("change", ({ target }) => this.chooseSet(target.value));
     this.cancel.addEventListener("click", () => this.callOff());
     this.awaited = new Awaited("lab", { box: () => this.form.elements.own, onChange: () => this.say(this.awaited.isOn ? t("status.awaits-members") : "") });
     watch("value", () => this.answer(parseJson(props.value, null)));
@@ -76,17 +77,19 @@ class Lab {
   }
 
   choose() {
-    const study = this.chosen, { set: sets, questions } = this.form.elements, before = sets.value, asksNothing = study.needs === "nothing";
+    const study = this.chosen, { set: sets, questions } = this.form.elements, asksNothing = study.needs === "nothing";
     this.part(".gac-lab-about").textContent = said(study.about);
     sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${said(set.name)} (${set.count})` })),
       h("option", { value: this.overview.own, text: t("lab.own") }));
-    if ([...sets.options].some((option) => option.value === before)) sets.value = before;
+    if ([...sets.options].some((option) => option.value === this.wanted)) sets.value = this.wanted;
     for (const field of [".gac-lab-set", ".gac-lab-count"]) this.part(field).hidden = asksNothing;
     questions.disabled = asksNothing; // a hidden field must not hold the form up
     this.chooseSet();
   }
 
-  chooseSet() {
+  chooseSet(wanted = "") {
+    if (wanted) this.wanted = wanted;
+    if (wanted && wanted !== this.overview.own) keepText(SET, wanted);
     const { sets, needs } = this.chosen, { value } = this.form.elements.set;
     this.part(".gac-lab-protocol").textContent = said(sets.find(({ name }) => name === value)?.about);
     this.own.hidden = needs === "nothing" || value !== this.overview.own;
@@ -152,11 +155,11 @@ class Lab {
     this.part(".gac-lab-running").hidden = !study;
     this.part(".gac-lab-run").disabled = Boolean(study);
     if (!study) return;
-    const what = study.set ? t("lab.study-on", { study: said(study.title), set: said(study.set) }) : said(study.title);
+    const what = study.set ? `${said(study.title)} (${said(study.set)})` : said(study.title);
     const left = study.seconds_left === null ? "" : t("lab.left", { time: seconds(study.seconds_left) });
     const round = study.round > 1 ? t("lab.round", { round: study.round }) : "";
-    const answers = study.num_total ? t("lab.answers", { done: study.num_done, n: study.num_total }) : t("lab.beginning");
-    this.part(".gac-lab-progress").textContent = `${beforeMore(what)} ${this.isCancelled ? t("lab.ending") : [round, answers, left].filter(Boolean).join(", ")}`;
+    const answers = study.num_total ? t("lab.answers", { done: study.num_done, n: study.num_total }) : t("status.starting");
+    this.part(".gac-lab-progress").textContent = `${beforeMore(what)} ${this.isCancelled ? t("batch.ending") : [round, answers, left].filter(Boolean).join(", ")}`;
     const bar = this.part("progress");
     if (study.num_total) bar.value = study.num_done / study.num_total;
     else bar.removeAttribute("value");
@@ -197,7 +200,7 @@ class Lab {
 
   /** A field in the row's place; Enter keeps the name, Esc does not. */
   rename(item, result, name) {
-    const field = h("input", { class: "gac-search", value: name, maxlength: 100, "aria-label": t("lab.name") });
+    const field = h("input", { class: "gac-search", value: name, maxlength: 100, "aria-label": t("name") });
     const keep = async () => {
       const reply = await this.ask("lab_rename", { result: result.id, name: field.value });
       this.say(reply.error ?? "");
@@ -207,7 +210,7 @@ class Lab {
       if (event.key === "Escape") this.refresh(true);
       else if (event.key === "Enter") keep();
     });
-    item.replaceChildren(field, h("button", { type: "button", class: "gac-button", text: t("lab.keep-name"), onclick: keep }));
+    item.replaceChildren(field, h("button", { type: "button", class: "gac-button", text: t("save"), onclick: keep }));
     field.select();
   }
 

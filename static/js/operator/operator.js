@@ -68,7 +68,7 @@ class OperatorPage {
     this.part("weights").replaceChildren(...seen.contestants.map((name) => h("label", {}, h("bdi", { text: name }), " ",
       h("input", { type: "number", min: 0, max: 100, step: "any", required: true, "data-name": name, value: seen.controls.weights[name] ?? 1 }))));
     for (const [by, groups] of [["burst", seen.bursts], ["visitor", seen.visitors]]) {
-      tableOf(by).replaceChildren(...(groups.length ? groups.map((group) => groupOf(by, group, (verdict) => this.ask("verdict", verdict))) : [t("operator.none")]));
+      tableOf(by).replaceChildren(...(groups.length ? groups.map((group) => groupOf(by, group, (verdict) => this.ask("verdict", verdict))) : [t("none")]));
     }
     const names = [...new Set([...seen.contestants, ...seen.pairs.flatMap((pair) => pair.names)])], field = this.part("span").elements.contestant;
     field.replaceChildren(field.options[0], ...names.map((name) => h("option", { value: name, text: name })));

@@ -66,6 +66,9 @@ export function closeOnLeaving(menu) {
   });
 }
 
+/** Whether there is a keyboard, as far as a page is told. */
+export const HAS_KEYS = matchMedia("(pointer: fine)");
+
 /** Esc leaves a prompt's field, so that keys act again. */
 export function leaveField(event) {
   if (event.key === "Escape" && !event.isComposing) event.target.blur();

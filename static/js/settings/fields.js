@@ -90,7 +90,7 @@ class ShareField extends SettingField {
 
 class TextField extends SettingField {
   build() {
-    this.input = h("textarea", { id: this.id, rows: 2, placeholder: t("settings.none"), dir: "auto", oninput: () => this.onChange(this.input.value) });
+    this.input = h("textarea", { id: this.id, rows: 2, placeholder: t("none"), dir: "auto", oninput: () => this.onChange(this.input.value) });
     return [this.input];
   }
 

@@ -16,7 +16,7 @@ export class Presets {
   constructor(root, onChoose, current, shipped) {
     Object.assign(this, { root, onChoose, current, shipped, own: Object(readKept(PRESETS_KEY, {})) });
     this.select = h("select", { "aria-label": t("preset"), onchange: () => this.choose() });
-    this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: t("preset.name"), "aria-label": t("preset.name.of"), hidden: true });
+    this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: t("name"), "aria-label": t("name"), hidden: true });
     this.saveButton = h("button", { type: "submit", class: "gac-button", text: t("preset.save-as") });
     this.deleteButton = h("button", { type: "button", class: "gac-button gac-danger", text: t("delete"), onclick: () => this.remove() });
     this.about = h("p", { class: "gac-small" });
@@ -57,7 +57,7 @@ export class Presets {
 
   askName(isAsked) {
     this.name.hidden = !isAsked;
-    this.saveButton.textContent = t(isAsked ? "preset.save" : "preset.save-as");
+    this.saveButton.textContent = t(isAsked ? "save" : "preset.save-as");
     (isAsked ? this.name : this.saveButton).focus();
   }
 

@@ -88,7 +88,7 @@ def test_what_cannot_be_looked_at_is_refused_in_words(service: RunService) -> No
         "error": f"position: expected a whole number from 0 to {NUM_STEPS - 1}"
     }
     assert "expected one of ensemble" in look(service, position=0, stream="member:none")["error"]
-    assert look(service, OTHER_KEY, position=0) == {"error": "there is no such run"}
+    assert look(service, OTHER_KEY, position=0) == {"error": "this run is private or deleted; its owner can share it"}
     for fields, error in (
         ({"first": -1}, "first: expected a whole number"),
         ({"first": 0, "stream": "beside"}, "stream: expected one of"),
@@ -118,7 +118,9 @@ def test_where_long_answers_part_is_told_when_asked(service: RunService) -> None
 
 @pytest.mark.parametrize("name", ["read_tokens", "find_forks"])
 def test_tokens_are_read_by_those_who_may_see_the_run(service: RunService, name: str) -> None:
-    assert call(service, name, OTHER_KEY, first=0) == {"error": "there is no such run"}
+    assert call(service, name, OTHER_KEY, first=0) == {
+        "error": "this run is private or deleted; its owner can share it"
+    }
     service.history.share(KEY, RUN, True)
     assert "error" not in call(service, name, OTHER_KEY, first=0)
 
