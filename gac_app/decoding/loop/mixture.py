@@ -200,7 +200,7 @@ class Mixture:
         return [(token_id, prob) for token_id in ids if (prob := self.prob_of(token_id)) > 0]
 
     def prob_of(self, token_id: int) -> float:
-        known = self._candidates.get(token_id)
+        known = self._mean_of_candidates.get(token_id)
         return float(self.probs_U[token_id]) if known is None else known
 
     def prob_and_rank_of(self, name: str, token_id: int) -> tuple[float, int]:
@@ -224,9 +224,10 @@ class Mixture:
         return prob, 1 + len([likely for likely in known if likely > prob])
 
     @cached_property
-    def _candidates(self) -> dict[int, float]:
-        """The probabilities of all members' top tokens and of the contested tokens, without tokens that merge into one
-        of these; none if the rule is not linear. On GPUs that is one transfer for each member.
+    def _mean_of_candidates(self) -> dict[int, float]:
+        """The weighted mean, as `probs_U` is over the whole union, at all members' top tokens and the contested tokens,
+        without tokens that merge into one of these; none if the rule is not linear. On GPUs that is one transfer for
+        each member.
         """
         if not self._combiner.is_linear or (self._mergeable_U is not None and self.conflicts):
             return {}
@@ -244,7 +245,7 @@ class Mixture:
     @cached_property
     def _likely(self) -> list[tuple[int, float]]:
         """The candidates, likeliest first, the first of equals."""
-        by_prob = sorted([(-prob, token_id) for token_id, prob in self._candidates.items()])
+        by_prob = sorted([(-prob, token_id) for token_id, prob in self._mean_of_candidates.items()])
         return [(token_id, -negative) for negative, token_id in by_prob]
 
     @cached_property

@@ -147,7 +147,7 @@ class DecodingSession:
         Raises:
             MemberError, RuleError, ConstraintError.
         """
-        step = self._end_step(view, self._advance(view, token_id))
+        step = self._end_step(view, self._choose_and_feed(view, token_id))
         self._show(step)
         return step
 
@@ -163,20 +163,20 @@ class DecodingSession:
     def _step(self) -> StepTrace:
         token = self._branch.token if self._num_tokens == len(self._branch.steps) else None
         num_left = 0 if token is not None else self._settings.max_new_tokens - self._num_tokens - 1
-        return self._end_step(*self._advanced(None if token is None else self._id_of(token), num_left))
+        return self._end_step(*self._look_choose_and_feed(None if token is None else self._id_of(token), num_left))
 
-    def _advanced(self, forced: int | None, num_left: int = 0) -> tuple[StepView, dict[str, Any]]:
-        """Look and advance, without the members that fail."""
+    def _look_choose_and_feed(self, forced: int | None, num_left: int = 0) -> tuple[StepView, dict[str, Any]]:
+        """Both halves of a step, without the members that fail."""
 
-        def advanced() -> tuple[StepView, dict[str, Any]]:
+        def both_halves() -> tuple[StepView, dict[str, Any]]:
             view = self.look(num_left)
-            return view, self._advance(view, forced)
+            return view, self._choose_and_feed(view, forced)
 
-        return self._members.without_failing(advanced)
+        return self._members.without_failing(both_halves)
 
-    def _advance(self, view: StepView, forced: int | None) -> dict[str, Any]:
-        """The second half: choose, learn, feed. Only the choice may fail in a way that another step mends. Returns what
-        the trace tells of it.
+    def _choose_and_feed(self, view: StepView, forced: int | None) -> dict[str, Any]:
+        """The second half. If choosing fails, the step is made again without the member that failed; once the token is
+        noted, nothing may fail. Returns what the trace tells of it.
         """
         rules, speculator = self._rules, self._speculator
         token_id = view.mixture.choose(rules.sampler) if forced is None else forced
@@ -256,7 +256,7 @@ class DecodingSession:
             self._members.tell_likely((candidate.token, candidate.prob) for candidate in step.members[0].top)
         self._num_replayed += 1
         if self._is_aligned and (step.is_partial or not all(context.can_skip_forward() for context in asked)):
-            spellings = self._advanced(token_id)[1]["spellings"]
+            spellings = self._look_choose_and_feed(token_id)[1]["spellings"]
         else:
             self._rules.sampler.note(token_id)
             evidence = {member.member: member.prob for member in step.members} | step.evidence

@@ -18,6 +18,7 @@ class GateDecision:
     """Whether a step is ensembled.
 
     Attributes:
+        is_open: every member takes part; else the gate decides alone.
         confidence: of the gate; None = its largest probability.
         drawn: the member that stands for all; "" = none.
     """

@@ -1,6 +1,7 @@
 """Who proposes draft tokens: members here, the text itself in `lookup`.
 
-A new proposer is a class with these two methods, and an entry in `Speculator`'s list.
+A new proposer is a class with these two methods, and an entry in the list of each time at which `Speculator` shall ask
+it: overlapped, in turn, or both. The first of a list that proposes something is taken.
 """
 
 from __future__ import annotations
