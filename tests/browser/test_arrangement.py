@@ -188,7 +188,7 @@ def test_figures_plot_and_digest_fold_behind_details(serve: Server, open_page: O
     page.page.wait_for_selector(".gac-figures dt:has-text('time per token in this run')")  # a member ended last
     cost = page.page.locator(".gac-figures dd").last.inner_text()
     assert cost == "7.4 × Small alone; 7.4 × Large alone"  # 59 to 8 tokens
-    assert page.text(".gac-outcome").endswith("7.4 times as long per token as Large alone."), "the gate"
+    assert page.text(".gac-outcome").endswith(" A token took 7.4 times as long as with Large alone."), "the gate"
     assert [len(boxes(page, part)) for part in parts] == [1, 1, 1]
     assert page.text(".gac-plot figcaption").endswith("asks below 50 %")
 

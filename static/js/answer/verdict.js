@@ -1,5 +1,6 @@
 // Whether it helped, and what it cost: the sentences above an answer, a batch, a study and the ratings.
 
+import { number, percent } from "../page/numbers.js";
 import { t } from "../page/words.js";
 
 const WORDS = new Intl.Segmenter(undefined, { granularity: "word" });
@@ -26,7 +27,13 @@ export function runVerdict({ asked, changed, isKnown, words, changedWords, mode,
     : !isKnown ? t("helped.asked", { n: asked })
       : !changed ? t(`helped.nothing${agreement || (isOne ? ".member" : "")}`, { who, n: asked })
         : changedWords ? t("helped.words", { who, changed: changedWords, n: words }) : t("helped.tokens", { who, n: changed });
-  return [what, cost ? t("helped.cost", cost) : ""].filter(Boolean).join(" ");
+  return [what, cost ? costWords(cost) : ""].filter(Boolean).join(" ");
+}
+
+/** `ratio`: of the time per token, to that of `name` alone. */
+function costWords({ ratio, name }) {
+  if (ratio < 0.95) return t("helped.cost.less", { part: percent(1 - ratio), name });
+  return ratio < 1.05 ? t("helped.cost.same", { name }) : t("helped.cost", { ratio: number(ratio, 1), name });
 }
 
 const MAX_P = 0.05;

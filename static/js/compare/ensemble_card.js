@@ -56,7 +56,7 @@ class EnsembleCard extends Card {
       end.replayed ? null : ["card.first-token", seconds(end.ttft_s)],
       tokens.length ? ["card.asked", t("card.asked.of", { gated: changes.asked, total: tokens.length, share: percent(changes.asked / tokens.length) })] : null,
       end.tokens_per_s ? ["card.tempo", t("card.speed", { speed: number(end.tokens_per_s, 1) })] : null,
-      costs ? ["card.cost", costs.map((cost) => t("card.cost.of", cost)).join("; ")] : null,
+      costs ? ["card.cost", costs.map(({ name, ratio }) => t("card.cost.of", { name, ratio: number(ratio, 1) })).join("; ")] : null,
     ];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
   }
@@ -79,7 +79,7 @@ class EnsembleCard extends Card {
     const all = [this.stream, ...others];
     if (!others.length || this.run.is_partly_kept || all.some(({ end }) => !end || end.replayed || end.tokens < MIN_TIMED || end.tokens_per_s <= 0)) return null;
     return others.toSorted((one, other) => one.end.tokens_per_s - other.end.tokens_per_s).map(({ name, end }) =>
-      ({ name: shortName(name), ratio: number(end.tokens_per_s / this.stream.end.tokens_per_s, 1) }));
+      ({ name: shortName(name), ratio: end.tokens_per_s / this.stream.end.tokens_per_s }));
   }
 }
 
