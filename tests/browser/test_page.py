@@ -229,10 +229,15 @@ def test_a_server_that_is_gone_is_told_until_it_is_back(serve: Server, open_page
     """What was being written then is opened again."""
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.1)))
     page.ask("hello", and_wait=False)
-    page.page.route("**/component_server/", lambda route: route.abort())
+    page.page.route("**/healthz", lambda route: route.fulfill(status=429))
     page.page.evaluate("""gac['compare/compare'].board.then((board) => {
       board.pulse.hear = () => {};
       board.trigger = (event) => { window.asked = event; }; })""")
+    for _ in range(2):  # at the second, what the first told is shown
+        page.page.wait_for_event("response", lambda response: response.status == 429)
+    assert "The server is gone" not in page.text(".gac-status"), "it refuses, so it is there"
+    page.page.unroute_all()
+    page.page.route("**/healthz", lambda route: route.abort())
     page.page.wait_for_selector(".gac-status:has-text('The server is gone')")
     page.faults.clear()  # what failed to load
     page.page.unroute_all()

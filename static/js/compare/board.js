@@ -40,7 +40,7 @@ export class Board {
       ask: () => document.querySelector("#gac-prompt .submit-button")?.click(),
       onChange: () => this.refresh(true),
     });
-    this.pulse = new Pulse(() => server.saved_run({ key: visitorKey(), run: this.run?.id ?? "" }), () => this.reconnect());
+    this.pulse = new Pulse(() => this.reconnect());
     this.status = new StatusLine(this.part("status"));
     this.arrangement = new Arrangement(root, this.part("columns"));
     this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextChange(1) });

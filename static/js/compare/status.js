@@ -26,9 +26,8 @@ const SILENT_MS = 4000; // then the server is asked whether it is there
 
 /** Whether the server is gone. Gradio connects again; where the server began anew, it loads the page. */
 export class Pulse {
-  /** `ask()`: anything of the server. */
-  constructor(ask, onBack) {
-    Object.assign(this, { ask, onBack, isLost: false });
+  constructor(onBack) {
+    Object.assign(this, { onBack, isLost: false });
     this.hear();
   }
 
@@ -39,7 +38,7 @@ export class Pulse {
   async look(isAwaited) {
     if (!(isAwaited || this.isLost) || performance.now() - this.heardAt < SILENT_MS) return;
     this.heardAt = performance.now();
-    const isThere = await this.ask().then(Boolean, () => false), isBack = this.isLost && isThere;
+    const isThere = await fetch(`${gradio_config.root}/healthz`).then(({ status }) => status < 500, () => false), isBack = this.isLost && isThere;
     this.isLost = !isThere;
     if (isBack) this.onBack();
   }
