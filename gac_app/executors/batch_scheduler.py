@@ -101,8 +101,8 @@ class BatchScheduler:
 
     def advance(self) -> None:
         """Compute one round; see `_next_passes`. If it breaks, all its reads fail."""
-        self._round = self._left()
         self._pending = self._left()
+        self._round = [*self._pending]
         try:
             for next_pass in self._next_passes():
                 self._compute(next_pass)

@@ -16,7 +16,7 @@ _PLANNED = 32  # passes between two calculations of the best sizes
 class PassCosts:
     """Learns from passes that give logits after each of their ids: steps of several sequences, or a draft of one.
 
-    Any thread may ask for `seconds`; the rest is for the thread that computes.
+    Any thread may note a pass and ask for `seconds`; `sizes` and `gain` are for the thread that computes.
     """
 
     def __init__(self) -> None:

@@ -4,9 +4,9 @@
 when a visitor deletes everything. Every method takes the visitor's key first. It refuses with RequestError,
 NotFoundError, BusyError or StorageError, whose message the page shows; the page itself is not trusted.
 
-The life of a battle: `start` draws a pair and lets both answer, `judge.vote` takes the vote, `judge.reveal` tells the
-names, and `standings` rates. Methods return a `BattleView`, the whole state of a battle; there are no events. Its
-`phase` goes waiting -> answering -> answered -> voted -> revealed, or ends as void, skipped or interrupted. The page
+The life of a battle: `start` draws a pair and lets both answer, `judge.vote` takes the vote, which is final, and tells
+the names, and `standings` rates. Methods return a `BattleView`, the whole state of a battle; there are no events. Its
+`phase` goes waiting -> answering -> answered -> revealed, or ends as void, skipped or interrupted. The page
 polls `battles.look` 10 to 20 times a second while a battle is answered.
 """
 
