@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from unittest.mock import patch
 
 import pytest
 
-from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, pays
+from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, best_length, pays
 from gac_app.decoding.speculation.proposers import DraftToken
+from gac_app.decoding.speculation.speculator import _slowest_s
 from gac_app.models.pass_costs import PassCosts
 from tests.decoding.conftest import make
 
@@ -52,14 +54,11 @@ def test_a_draft_ends_before_a_length_that_is_dear() -> None:
 def test_a_text_drafts_the_length_that_pays(seconds: dict[int, float], confidences: list[float], expected: int) -> None:
     """Of 50 a token alone; 55 / 1.9, then 75 / 2.71 or 100 / 2.71. A length that is not known is tried, one by one."""
     ensemble = make(1, 2)
-    settings = ensemble.config.settings
-    session = ensemble.session("the", settings, raw=True)
-    contexts = list(session.contexts.values())
+    contexts = list(ensemble.session("the", ensemble.config.settings, raw=True).contexts.values())
     for num_ids, each in seconds.items():
         for _ in range(2):
             contexts[1].member.model.costs.note(num_ids, each)
-    draft = [DraftToken(5, (), confidence) for confidence in confidences]
-    assert session._speculator._best_length(draft, contexts) == expected
+    assert best_length(confidences, partial(_slowest_s, contexts)) == expected
 
 
 def test_acceptance_is_learnt_by_confidence() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.speculation import Speculator, speculator
+from gac_app.decoding.speculation import speculator
 from gac_app.decoding.speculation.lookup import PromptLookup
 from gac_app.models.base import Model
 from tests.decoding.answers import decoded, facts
@@ -88,7 +88,7 @@ def test_an_answer_that_repeats_itself_takes_fewer_passes(how: dict[str, Any]) -
     how = {**how, "max_new_tokens": 300}
     with closing(ensemble_of(models, config_of(["a", "b"]))) as ensemble:
         expected = facts(*decoded(ensemble, speculation="off", **how))
-        with patch.object(Speculator, "_best_length", lambda _, draft, verifying: len(draft)):
+        with patch.object(speculator, "best_length", lambda confidences, _: len(confidences)):
             steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == expected
     assert finished.members["a"].num_forwards < 0.5 * len(steps)
@@ -100,7 +100,7 @@ def test_while_others_use_a_member_nothing_is_looked_up() -> None:
     models = [Parrot(name=name, seed=5) for name in "ab"]
     with (
         closing(ensemble_of(models, config_of(["a", "b"]))) as ensemble,
-        patch.object(Speculator, "_best_length", lambda _, draft, verifying: len(draft)),
+        patch.object(speculator, "best_length", lambda confidences, _: len(confidences)),
     ):
         other = ensemble.session("x", ensemble.config.settings_from({"max_new_tokens": 20}), raw=True).events()
         next(other)

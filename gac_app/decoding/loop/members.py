@@ -1,8 +1,8 @@
-"""The members of one answer: which of them a step asks, and which have failed."""
+"""The members of one answer: which of them a step asks, what they are fed, and which have failed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Members:
-    """Asks the members, and drops those that fail.
+    """Asks and feeds the members, and drops those that fail.
 
     Args:
         contexts: the gate's first; `close` closes them.
@@ -37,13 +37,14 @@ class Members:
         self._union = contexts[0].member.mapping.union
         self._rules = rules
         self._speculator = speculator
+        self._is_stable = True  # every member read the last token as one of its own
 
     @property
     def alive(self) -> dict[str, MemberContext]:
         """Those that have not failed."""
         return self._speculator.alive
 
-    def ask(self, num_left: int, *, is_stable: bool) -> tuple[dict[str, MemberStep], GateDecision]:
+    def ask(self, num_left: int) -> tuple[dict[str, MemberStep], GateDecision]:
         """The steps of the members asked, the gate first, and the gate's decision.
 
         A member that fails is no longer `alive`, so the loop begins anew with the next gate, or another member drawn.
@@ -51,7 +52,6 @@ class Members:
 
         Args:
             num_left: later steps at which the rules choose.
-            is_stable: every member read the last token as one of its own.
 
         Raises:
             SessionStopped, MemberError, RuleError.
@@ -72,7 +72,7 @@ class Members:
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
             if first[0].name in member_steps:
                 asked = [member_steps[context.name].distribution for context in first if context.name in member_steps]
-                decision = rules.gate.decision_on(asked, is_stable=is_stable)
+                decision = rules.gate.decision_on(asked, is_stable=self._is_stable)
                 if decision.is_open and others:
                     self.tell_likely((self._union.token(token_id), prob) for token_id, prob in asked[0].top_k(TOP_K))
                     member_steps |= self._collect(others)
@@ -93,6 +93,19 @@ class Members:
         likely = [token for token, prob in top if token and prob >= _LIKELY]
         for context in self.contexts.values():
             context.text.likely = likely
+
+    def feed(self, token_id: int, partial: Collection[str]) -> dict[str, tuple[bytes, ...]]:
+        """Feed the token to every member. Returns the pieces of members that spell it otherwise, by name.
+
+        Args:
+            partial: names of the members whose token may go on beyond this one.
+        """
+        token = self._union.token(token_id)
+        fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in self.alive.items()}
+        self._speculator.feed(token_id)
+        spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}
+        self._is_stable = not spellings
+        return spellings
 
     def without_failing(self, act: Callable[[], T]) -> T:
         """What `act` gives, once no member fails that it asks for more."""

@@ -60,7 +60,6 @@ class DecodingSession:
         self._is_aligned = rules.settings.alignment == "prefix" and len(contexts) > 1
         for context in contexts if self._is_aligned else ():
             context.text.covers.allowed_after = rules.sampler.allowed_U
-        self._is_stable = True  # every member read the last token as one of its own
         self._branch = branch or Branch()
         self._text = TextStream(stop_strings)
         self._started = time.monotonic()
@@ -129,7 +128,7 @@ class DecodingSession:
             SessionStopped, MemberError, RuleError.
         """
         rules = self._rules
-        asked, gate = self._members.ask(num_left, is_stable=self._is_stable)
+        asked, gate = self._members.ask(num_left)
         taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
         distributions = {name: step.distribution for name, step in taking_part.items()}
         shares = rules.shares(list(distributions), distributions.__getitem__)
@@ -190,7 +189,7 @@ class DecodingSession:
         is_shared = all(surely_ends(allowed[name], token_id, prob) for name, prob in partial.items())
         rules.weights.learn(evidence, is_shared=is_shared)
         is_drafted, drafted_by = speculator.has_drafted(token_id), speculator.drafted_by
-        spellings = self._feed_members(token_id, partial)
+        spellings = self._members.feed(token_id, partial)
         return {
             "token_id": token_id,
             "spellings": spellings,
@@ -235,15 +234,6 @@ class DecodingSession:
         found = {name: distribution for name, distribution in known.items() if name in alive}
         return partial, {name: partial[name] if name in partial else d.prob_of(token_id) for name, d in found.items()}
 
-    def _feed_members(self, token_id: int, partial: dict[str, float]) -> dict[str, tuple[bytes, ...]]:
-        """Feed the token to every member. Returns the pieces of members that spell it otherwise, by name."""
-        alive, token = self._members.alive, self._union.token(token_id)
-        fed = {name: context.feed(token_id, is_partial=name in partial) for name, context in alive.items()}
-        self._speculator.feed(token_id)
-        spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}
-        self._is_stable = not spellings
-        return spellings
-
     @on_one_torch_thread
     def _replay(self, step: StepTrace) -> StepTrace:
         """In place of `step` of another answer: feed its token, and bring weights and contexts to where it left them.
@@ -261,7 +251,7 @@ class DecodingSession:
             self._rules.sampler.note(token_id)
             evidence = {member.member: member.prob for member in step.members} | step.evidence
             self._rules.weights.learn(evidence, is_shared=step.is_shared)
-            spellings = self._feed_members(token_id, {})
+            spellings = self._members.feed(token_id, ())
         self._count(token_id, is_ensembled=step.is_ensembled)
         return replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True)
 

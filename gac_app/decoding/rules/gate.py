@@ -61,6 +61,10 @@ class Gate:
         """Those of `names`, in the ensemble's order, whose distributions the decision needs."""
         return names[:1] if self.rule and not self.rule.asks_all else names
 
+    def is_asked_alone(self, names: list[str]) -> bool:
+        """Whether the first of `names` is asked before the others."""
+        return len(self.asked_first(names)) < len(names)
+
     def view(self, distribution: TokenDistribution) -> GateView:
         """Raises RuleError if the rule fails or gives no valid confidence."""
         rule = self.rule or _LARGEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 _NUM_BINS = 5  # of confidence
@@ -84,3 +85,25 @@ def pays(now_s: float, longer_s: float, survival: float, num_settled: float, dra
         draft_s: seconds of the pass that drafts the token, which is lost if the draft is rejected before its end.
     """
     return (1 - survival) * draft_s + max(0.0, longer_s - now_s) < survival * now_s / num_settled
+
+
+def best_length(confidences: Iterable[float], seconds: Callable[[int], float]) -> int:
+    """With how many tokens of a draft that costs no pass a token is expected to cost least. A length that is hardly
+    known counts as the one before, so that it gets tried, one token at a time.
+
+    Args:
+        confidences: of the draft's tokens.
+        seconds: of the verifying members' pass over so many ids; 0 = not known.
+    """
+    survival = num_settled = 1.0
+    length = 0
+    for confidence in confidences:
+        survival *= confidence
+        longer_s = seconds(length + 2)
+        if not pays(seconds(length + 1), longer_s, survival, num_settled):
+            return length
+        length += 1
+        if not longer_s:
+            return length
+        num_settled += survival
+    return length

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gac_app.decoding.contexts import MemberContext
+from gac_app.decoding.contexts import MemberContext, SampleFn
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.errors import ConstraintError, RuleError
 
 
@@ -75,11 +77,10 @@ class KnownPlaces:
         if not known or most <= 0:
             return []
         names = list(self._alive)
-        is_gated = len(self._rules.gate.asked_first(names)) < len(names)
         try:
             shares = self._rules.shares(list(known), known.__getitem__)
             probs_U = self._rules.combiner({name: d.probs_U for name, d in known.items()}, shares)
-            gate = known.get(names[0]) if is_gated else None
+            gate = known.get(names[0]) if self._rules.gate.is_asked_alone(names) else None
             is_certain = gate is not None and not self._rules.gate.decision_on([gate], is_stable=True).is_open
             if not draft:
                 self._sampler = self._rules.sampler.fork()
@@ -91,3 +92,16 @@ class KnownPlaces:
 
     def note(self, token_id: int) -> None:
         """Nothing to learn."""
+
+
+def choice_alone(sampler: Sampler) -> SampleFn:
+    """What would be chosen from one member's distributions alone, from the answer's end on."""
+    forked = sampler.fork()
+
+    def choose(distribution: TokenDistribution) -> int | None:
+        try:
+            return forked.choose(distribution.estimate.probs_U)
+        except ConstraintError:  # it leaves nothing, and the place may never come
+            return None
+
+    return choose

@@ -30,15 +30,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gac_app.decoding.contexts import MemberContext, SampleFn, gather
-from gac_app.decoding.distribution import MemberStep, TokenDistribution
+from gac_app.decoding.contexts import MemberContext, gather
+from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.rules.sampling import Sampler
-from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, pays
+from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, best_length, pays
 from gac_app.decoding.speculation.lookup import PromptLookup
-from gac_app.decoding.speculation.proposers import DraftToken, KnownPlaces, OwnDraft, Proposer
+from gac_app.decoding.speculation.proposers import DraftToken, KnownPlaces, OwnDraft, Proposer, choice_alone
 from gac_app.decoding.speculation.schedule import When
-from gac_app.errors import ConstraintError, MemberError
+from gac_app.errors import MemberError
 
 _MAX_OWN = 2  # tokens that a member drafts in its own thread beyond those fed
 _MAX_GUESS = 7  # tokens of a draft from the text
@@ -73,7 +72,7 @@ class Speculator:
         if when == "overlapped":
             self._proposers = [self._own, PromptLookup(contexts[0].prompt_tokens)]
             for context in contexts if not rules.settings.is_greedy else ():
-                context.reads.new_sample = partial(_choice, rules.sampler)
+                context.reads.new_sample = partial(choice_alone, rules.sampler)
         elif when == "in turn":
             self._proposers = [KnownPlaces(self.alive, rules)]
         self._idle: Sequence[MemberContext] = ()  # of members that this step has not asked
@@ -196,29 +195,11 @@ class Speculator:
             return
         if not draft[0].drafted_by:  # while others use a member, longer passes would cost them more than they bring
             is_alone = all(context.is_alone for context in self.alive.values())
-            draft = draft[: self._best_length(draft, verifying)] if is_alone else []
+            confidences = [token.confidence for token in draft] if is_alone else []
+            draft = draft[: best_length(confidences, partial(_slowest_s, verifying))]
         num_taken = max(context.add_draft(token.token_id for token in draft) for context in verifying)
         if num_taken:
             self._draft = draft[:num_taken]
-
-    def _best_length(self, draft: list[DraftToken], verifying: list[MemberContext]) -> int:
-        """With how many tokens of a draft that costs no pass a token is expected to cost least. A length that is hardly
-        known counts as the one before, so that it gets tried, one token at a time.
-        """
-
-        def seconds(num_ids: int) -> float:
-            return max(context.member.model.costs.seconds(num_ids) for context in verifying)
-
-        survival = num_settled = 1.0
-        for length, token in enumerate(draft, 1):
-            survival *= token.confidence
-            longer_s = seconds(length + 1)
-            if not pays(seconds(length), longer_s, survival, num_settled):
-                return length - 1
-            if not longer_s:
-                return length
-            num_settled += survival
-        return len(draft)
 
     # --- in turn
 
@@ -246,7 +227,7 @@ class Speculator:
 
     @property
     def _is_gated(self) -> bool:
-        return len(self._rules.gate.asked_first(list(self.alive))) < len(self.alive)
+        return self._rules.gate.is_asked_alone(list(self.alive))
 
     @property
     def _drafting(self) -> MemberContext:
@@ -307,19 +288,11 @@ class _Step:
     is_typical: bool = True  # no member reads a whole prompt
 
 
-def _choice(sampler: Sampler) -> SampleFn:
-    """What would be chosen from one member's distributions alone, from the answer's end on."""
-    forked = sampler.fork()
-
-    def choose(distribution: TokenDistribution) -> int | None:
-        try:
-            return forked.choose(distribution.estimate.probs_U)
-        except ConstraintError:  # it leaves nothing, and the place may never come
-            return None
-
-    return choose
-
-
 def _pass_s(context: MemberContext) -> float:
     """Mean seconds per pass."""
     return context.usage.seconds / max(1, context.usage.num_forwards)
+
+
+def _slowest_s(contexts: Iterable[MemberContext], num_ids: int) -> float:
+    """Seconds of the slowest member's pass over so many ids; 0 = not known."""
+    return max(context.member.model.costs.seconds(num_ids) for context in contexts)
