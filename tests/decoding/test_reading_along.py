@@ -129,8 +129,9 @@ def test_awaited_reads_come_before_those_that_read_along(threaded: Any) -> None:
     texts = ["HANG", "along", "wanted", "asked"]
     busy, along, wanted, asked = (member.open(member.encode(text), LOCAL) for text in texts)
     along.is_awaited = asked.is_awaited = False
-    reads = [member.read(after(sequence)) for sequence in (busy, along, wanted, asked)]
+    reads = [member.read(after(busy))]
     assert model.is_hanging.wait(WAIT_S)
+    reads += [member.read(after(sequence)) for sequence in (along, wanted, asked)]
     asked.is_awaited = True
     at: list[int] = []
     for read in reads:
