@@ -139,7 +139,7 @@ def _use_zero_gpu(config: Config, members: Members, gpu: Gpu) -> None:
     }
     # Files stay untried for good: the lent GPU's time is not for trials.
     models = load_models(config, replace(found, placements=placements), members, untried=[], num_at_once=1)
-    ensemble = unite(models, config, InlineMember, are_apart=False)
+    ensemble = unite(models, config, InlineMember, devices_disjoint=False)
     members.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
 
 

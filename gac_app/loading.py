@@ -73,7 +73,7 @@ def load_ensemble(
 
     places = planned(config)
     models = load_models(config, places, watcher, untried=untried, in_hand=in_hand)
-    return unite(models, config, new_member, are_apart=places.are_apart)
+    return unite(models, config, new_member, devices_disjoint=places.devices_disjoint)
 
 
 def planned(config: Config) -> Plan:
@@ -152,7 +152,7 @@ def _release(models: list[Model]) -> None:
 
 
 def unite(
-    models: list[Model], config: Config, new_member: Callable[[Model, VocabMapping], Member], *, are_apart: bool
+    models: list[Model], config: Config, new_member: Callable[[Model, VocabMapping], Member], *, devices_disjoint: bool
 ) -> Ensemble:
     """An ensemble of loaded models and their views, in the configuration's order. Where there can be none, they are
     released.
@@ -165,7 +165,7 @@ def unite(
     try:
         mappings = unite(vocabularies, cache_dir(config), keeps_control=keeps_control)
         members = [new_member(*pair) for pair in zip(models, mappings, strict=True)]
-        return Ensemble(with_views(members, config.members), config, are_apart=are_apart)
+        return Ensemble(with_views(members, config.members), config, devices_disjoint=devices_disjoint)
     except BaseException:
         _release(models)
         raise

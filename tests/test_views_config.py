@@ -91,4 +91,4 @@ def test_a_view_is_where_its_member_is(tmp_path: Path) -> None:
     assert list(planned.placements) == ["terse", "a", "b"]
     assert {name: placed.num_threads for name, placed in planned.placements.items()} == {"terse": 1, "a": 1, "b": 1}
     assert planned.placements["terse"].size_bytes == 0
-    assert not planned.are_apart
+    assert not planned.devices_disjoint

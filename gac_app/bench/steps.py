@@ -60,7 +60,7 @@ def num_calls() -> float:
     models: list[Model] = [RandomModel("a", 1), RandomModel("b", 2)]
     config = Config.model_validate({"members": [{"name": model.name, "source": "random:0"} for model in models]})
     settings = config.settings_from({"mode": "every-step", "temperature": 0.7, "max_new_tokens": 64, "stop": ()})
-    events = unite(models, config, InlineMember, are_apart=False).generate("the vote", settings, raw=True)
+    events = unite(models, config, InlineMember, devices_disjoint=False).generate("the vote", settings, raw=True)
     next(events)
     calls = count()
     sys.setprofile(lambda _, event, __: next(calls) if event == "call" else None)

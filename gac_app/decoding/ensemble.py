@@ -44,7 +44,7 @@ class Ensemble(Requests):
     """Members that share one union vocabulary.
 
     Args:
-        are_apart: no two members share a GPU or a core (see `Plan`).
+        devices_disjoint: no two members share a GPU or a core (see `Plan`).
 
     Example:
         >>> for event in ensemble.generate("Name three colours.", settings):
@@ -52,9 +52,9 @@ class Ensemble(Requests):
         ...         print(event.text, end="", flush=True)
     """
 
-    def __init__(self, members: Sequence[Member], config: Config, *, are_apart: bool = True) -> None:
+    def __init__(self, members: Sequence[Member], config: Config, *, devices_disjoint: bool = True) -> None:
         super().__init__(members, config)
-        self.are_apart = are_apart
+        self.devices_disjoint = devices_disjoint
         self._draft_costs = defaultdict[tuple[str, ...], DraftCosts](DraftCosts)
         self._read_texts = SingleFlightCache()
 
@@ -129,7 +129,7 @@ class Ensemble(Requests):
                 opened.callback(contexts[-1].close)
             opened.pop_all()
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
-        when = when_to_draft(members, settings, are_apart=self.are_apart, is_reproducible=is_fixed)
+        when = when_to_draft(members, settings, devices_disjoint=self.devices_disjoint, is_reproducible=is_fixed)
         how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
         costs = self._draft_costs[(*how, *(member.name for member in members))]
         speculator = Speculator(contexts, rules, when, costs)
@@ -248,7 +248,7 @@ class Ensemble(Requests):
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
         are asked for, need a lazy gate.
         """
-        is_lazy = not self.are_apart or settings.speculation == "on"
+        is_lazy = not self.devices_disjoint or settings.speculation == "on"
         is_changed = is_lazy and settings.gate_policy == "auto"
         return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
 

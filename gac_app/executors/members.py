@@ -65,7 +65,7 @@ def in_background(ensemble: Ensemble) -> tuple[Ensemble, Callable[[], None]]:
         for member in own.values():
             member.stop()
 
-    return Ensemble(members, ensemble.config, are_apart=ensemble.are_apart), stop
+    return Ensemble(members, ensemble.config, devices_disjoint=ensemble.devices_disjoint), stop
 
 
 def new_member(model: Model, mapping: VocabMapping) -> Member:

@@ -37,7 +37,9 @@ def on_zero_gpu(ensemble: Ensemble, gpu: Gpu) -> DecodesTogether:
 
     def decode(parts: tuple[Part, ...]) -> Together:
         torch.set_num_threads(1)  # torch's threads do not survive a fork
-        yield from decode_together(Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=False), parts)
+        yield from decode_together(
+            Ensemble(list(ensemble.members.values()), ensemble.config, devices_disjoint=False), parts
+        )
 
     decode_there = gpu(decode, duration=seconds_for)
 

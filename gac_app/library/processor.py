@@ -157,7 +157,7 @@ def _ensemble_of(config: Config, model: tuple[Any, Any], in_hand: InHand) -> tup
     def member_of(model: Model, mapping: VocabMapping) -> Member:
         return GivenMember(model, mapping) if isinstance(model, GivenModel) else new_member(model, mapping)
 
-    ensemble = unite([given, *others], config, member_of, are_apart=places.are_apart)
+    ensemble = unite([given, *others], config, member_of, devices_disjoint=places.devices_disjoint)
     member = ensemble.members[first.name]
     assert isinstance(member, GivenMember)  # noqa: S101 (made above)
     return ensemble, member

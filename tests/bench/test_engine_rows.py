@@ -59,7 +59,7 @@ def alone_in(answer: Decoded) -> str:
 def test_three_views_are_held_against_one(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = bench_of([FakeModel("a")])
     planned(monkeypatch, together, lambda answer: 20.0 if alone_in(answer) else 30.0)
-    monkeypatch.setattr(bench, "loaded", lambda c: unite([FakeModel("a")], c, ThreadMember, are_apart=False))
+    monkeypatch.setattr(bench, "loaded", lambda c: unite([FakeModel("a")], c, ThreadMember, devices_disjoint=False))
     [row] = together.measure_views(bench)
     assert (row.value, row.note) == (pytest.approx(1.5), "ms/token: 30.0, one 20.0")
 

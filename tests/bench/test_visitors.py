@@ -28,7 +28,7 @@ def test_one_wait_in_twenty_is_longer_than_p95() -> None:
 def test_the_curve_has_a_row_for_each_number(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     models = [FakeModel("a", delay_s=0.002), FakeModel("b", 1, delay_s=0.002)]
     bench = bench_of(models)
-    monkeypatch.setattr(bench, "loaded", lambda c: unite(models, c, ThreadMember, are_apart=True))
+    monkeypatch.setattr(bench, "loaded", lambda c: unite(models, c, ThreadMember, devices_disjoint=True))
     monkeypatch.setattr(visitors, "_LENGTHS", (16, 32))
     monkeypatch.setattr(visitors, "_BEGIN_S", 0.02)
     monkeypatch.setattr(visitors, "_COUNTED_S", 0.2)

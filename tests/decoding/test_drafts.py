@@ -179,9 +179,15 @@ def test_drafts_are_made_where_the_text_stays_the_same(
 ) -> None:
     members = list(make(1, 2).members.values())
     with patch.multiple(Model, is_chunk_invariant=is_invariant, is_chunk_consistent=is_consistent):
-        found = when_to_draft(members, Settings(**{**EVERY_STEP, **how}), are_apart=is_apart, is_reproducible=False)
-        fixed = when_to_draft(members, Settings(**{**EVERY_STEP, **how}), are_apart=is_apart, is_reproducible=True)
-        alone = when_to_draft(members[:1], Settings(**{**EVERY_STEP, **how}), are_apart=is_apart, is_reproducible=False)
+        found = when_to_draft(
+            members, Settings(**{**EVERY_STEP, **how}), devices_disjoint=is_apart, is_reproducible=False
+        )
+        fixed = when_to_draft(
+            members, Settings(**{**EVERY_STEP, **how}), devices_disjoint=is_apart, is_reproducible=True
+        )
+        alone = when_to_draft(
+            members[:1], Settings(**{**EVERY_STEP, **how}), devices_disjoint=is_apart, is_reproducible=False
+        )
     assert (found, alone) == (expected, "never")
     assert fixed != "in turn" or is_invariant, "in turn, passes of several ids would show"
 

@@ -153,7 +153,7 @@ def test_whoever_uses_only_the_gate_keeps_nobody_from_it(threaded: Any) -> None:
 
 def test_members_in_one_place_do_not_read_along(threaded: Any) -> None:
     apart = threaded([FakeModel("a", 1), FakeModel("b", 2)])
-    answer = Alone(Ensemble(list(apart.members.values()), apart.config, are_apart=False))
+    answer = Alone(Ensemble(list(apart.members.values()), apart.config, devices_disjoint=False))
     assert answer.num_passes() == 0
     answer.events.close()
 

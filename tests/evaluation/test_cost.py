@@ -38,7 +38,7 @@ class PlannedEnsemble:
     length: int | None = None
     failing: str = ""
     config: Config = field(default_factory=lambda: config_of(["a", "b"]))
-    are_apart: bool = True
+    devices_disjoint: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def generate(self, prompt: str, settings: Settings, *, alone: str | None = None) -> Iterator[FinishedEvent]:
@@ -84,10 +84,10 @@ def test_progress_is_told_answer_by_answer() -> None:
     assert (told[-1].num_done, told[-1].num_total) == (45, 45)
 
 
-@pytest.mark.parametrize(("are_apart", "policy"), [(True, "eager"), (False, "lazy")])
-def test_the_gate_is_what_one_visitor_has(are_apart: bool, policy: str) -> None:
+@pytest.mark.parametrize(("devices_disjoint", "policy"), [(True, "eager"), (False, "lazy")])
+def test_the_gate_is_what_one_visitor_has(devices_disjoint: bool, policy: str) -> None:
     """In the Lab `auto` would be lazy everywhere."""
-    ensemble = PlannedEnsemble(are_apart=are_apart)
+    ensemble = PlannedEnsemble(devices_disjoint=devices_disjoint)
     Cost(seconds=0.001, tokens=16).run(ensemble)  # type: ignore[arg-type]
     assert {how for name, how in ensemble.asked if name == "gate"} == {policy}
 

@@ -21,7 +21,7 @@ RECIPE = Path(__file__).parents[2] / "examples" / "study-8b"
 
 
 @pytest.mark.parametrize(
-    ("devices", "places", "are_apart"),
+    ("devices", "places", "devices_disjoint"),
     [
         ("1x48GiB", ["cuda:0", "cuda:0"], False),
         ("1x80GiB", ["cuda:0", "cuda:0"], False),
@@ -29,11 +29,11 @@ RECIPE = Path(__file__).parents[2] / "examples" / "study-8b"
         ("4x24GiB", ["cuda:0", "cuda:1"], True),
     ],
 )
-def test_it_fits_the_gpus_that_it_names(devices: str, places: list[str], are_apart: bool) -> None:
+def test_it_fits_the_gpus_that_it_names(devices: str, places: list[str], devices_disjoint: bool) -> None:
     config, protocol = load_config(RECIPE / "members.yaml"), read_protocol(RECIPE / "study.yaml")
     planned = plan(config.members, parse_devices(devices))
     assert [placement.device for placement in planned.placements.values()] == places
-    assert (planned.warnings, planned.are_apart) == ((), are_apart)
+    assert (planned.warnings, planned.devices_disjoint) == ((), devices_disjoint)
     assert all(member.max_sequences >= 2 * protocol.parallel for member in config.members)
 
 

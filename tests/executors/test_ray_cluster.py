@@ -66,7 +66,7 @@ def test_a_member_is_on_a_server_or_on_ray() -> None:
 def test_members_on_ray_take_nothing_of_this_machine() -> None:
     found = plan(config_of(["a", "b"]).run_by("ray").members, Devices((), 1, None))
     assert {placement.device for placement in found.placements.values()} == {"Ray"}
-    assert found.are_apart
+    assert found.devices_disjoint
     assert found.warnings == ()
 
 

@@ -37,7 +37,7 @@ def config_with(*views: dict[str, object], **settings: object) -> Config:
 
 
 def ensemble_of(model: FakeModel, config: Config) -> Ensemble:
-    return unite([model], config, ThreadMember, are_apart=False)
+    return unite([model], config, ThreadMember, devices_disjoint=False)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_view_fails_under_its_own_name() -> None:
 
 def test_a_view_of_a_failed_member_does_not_mend_it() -> None:
     config = config_with(*VIEWS)
-    base = unite([FakeModel("a", 1)], config, InlineMember, are_apart=False).members["a"]
+    base = unite([FakeModel("a", 1)], config, InlineMember, devices_disjoint=False).members["a"]
     base.failure = "gone"
     assert ViewMember(base, config.members[1]).why_unready(WAIT_S) == base.failure == "gone"
 

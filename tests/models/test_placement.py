@@ -209,11 +209,13 @@ def test_quantised_files_need_less_of_a_cpu_than_repositories(source: object) ->
 
 
 @pytest.mark.parametrize(
-    ("gpus", "cores", "are_apart"), [((), 2, True), ((), 1, False), ((80, 80), 1, True), ((80,), 8, False)]
+    ("gpus", "cores", "devices_disjoint"), [((), 2, True), ((), 1, False), ((80, 80), 1, True), ((80,), 8, False)]
 )
-def test_members_are_apart_on_devices_or_cores_of_their_own(gpus: tuple[int, ...], cores: int, are_apart: bool) -> None:
+def test_members_are_disjoint_on_devices_or_cores_of_their_own(
+    gpus: tuple[int, ...], cores: int, devices_disjoint: bool
+) -> None:
     devices = machine(*gpus, num_cores=cores)
-    assert plan([member("a", 1e9), member("b", 1e9)], devices).are_apart == are_apart
+    assert plan([member("a", 1e9), member("b", 1e9)], devices).devices_disjoint == devices_disjoint
 
 
 SIZES = st.lists(st.integers(1, 80), max_size=6)
@@ -335,7 +337,7 @@ def test_a_pair_for_gpus_takes_one_each(name: str, devices: str) -> None:
     planned = plan(config.members, parse_devices(devices))
     assert devices_of(planned) == ["cuda:0", "cuda:1"]
     assert planned.warnings == ()
-    assert planned.are_apart
+    assert planned.devices_disjoint
 
 
 @pytest.mark.skipif(main_memory_bytes() is None, reason="this system does not tell its memory")

@@ -65,7 +65,7 @@ def _systems(ensemble: Ensemble) -> list[System]:
     settings = ensemble.config.settings
     gate = {"mode": "gate", "threshold": settings.threshold}
     if settings.gate_policy == "auto":  # a study yields to visitors, so it would be lazy here
-        gate["gate_policy"] = "eager" if ensemble.are_apart else "lazy"
+        gate["gate_policy"] = "eager" if ensemble.devices_disjoint else "lazy"
     return [
         *members_alone(ensemble.config),
         System(_STEP, changes={"mode": "every-step"}),

@@ -52,13 +52,13 @@ class Plan:
     """Placements by member name, in the config's order, and warnings. As a string: tables for a terminal.
 
     Attributes:
-        are_apart: no two members share a device, so none slows another down.
+        devices_disjoint: no two members share a device, so none slows another down.
         gpus: free bytes of each GPU before anything is loaded.
     """
 
     placements: dict[str, Placement]
     warnings: tuple[str, ...]
-    are_apart: bool
+    devices_disjoint: bool
     gpus: ByDevice
 
     @property
@@ -103,7 +103,9 @@ def plan(members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, 
             m.name: replace(placed.placements[m.of], size_bytes=0, limits={}, taken={}) for m in members if m.of
         }
         found = placed.placements | of_views
-        return replace(placed, placements={member.name: found[member.name] for member in members}, are_apart=False)
+        return replace(
+            placed, placements={member.name: found[member.name] for member in members}, devices_disjoint=False
+        )
     known = {member.name: (needs or {}).get(member.name) or _estimated(member) for member in own}
     allocations = Allocations(own, devices, known, is_whole=True)
     if allocations.refusals:
@@ -117,7 +119,7 @@ def plan(members: Sequence[MemberConfig], devices: Devices, needs: Mapping[str, 
     }
     warnings = (*allocations.warnings(), *_cpu_warnings(placements, devices), *_missing_packages(own))
     gpus = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
-    return Plan(placements, warnings, _are_apart(placements, devices), gpus)
+    return Plan(placements, warnings, _devices_disjoint(placements, devices), gpus)
 
 
 def _placement(member: MemberConfig, allocations: Allocations, need: Need | None, num_threads: int) -> Placement:
@@ -176,7 +178,7 @@ def _is_gguf(member: MemberConfig) -> bool:
     return any(len(parts) > 1 or parts[0].endswith(".gguf") for parts in member.mirrors)
 
 
-def _are_apart(placements: dict[str, Placement], devices: Devices) -> bool:
+def _devices_disjoint(placements: dict[str, Placement], devices: Devices) -> bool:
     gpus = [name for placement in placements.values() for name in listed(placement.device) if name not in (CPU, RAY)]
     num_threads = sum(placement.num_threads for placement in placements.values() if placement.is_on_cpu)
     return len(gpus) == len(set(gpus)) and num_threads <= devices.num_cores
