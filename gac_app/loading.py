@@ -159,12 +159,13 @@ def unite(
     """
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.executors.members import with_views
-    from gac_app.vocab.cache import unite
+    from gac_app.vocab.mapping import VocabMapping
+    from gac_app.vocab.union import UnionVocabulary
 
-    vocabularies, keeps_control = [model.vocabulary for model in models], config.control_tokens == "keep"
+    keeps_control = config.control_tokens == "keep"
     try:
-        mappings = unite(vocabularies, cache_dir(config), keeps_control=keeps_control)
-        members = [new_member(*pair) for pair in zip(models, mappings, strict=True)]
+        union = UnionVocabulary.build(model.vocabulary for model in models)
+        members = [new_member(m, VocabMapping(m.vocabulary, union, keeps_control=keeps_control)) for m in models]
         return Ensemble(with_views(members, config.members), config, devices_disjoint=devices_disjoint)
     except BaseException:
         _release(models)

@@ -148,7 +148,7 @@ def test_vocabularies_that_do_not_unite_fail_all_members(
     def unite(*_: Any, **__: Any) -> Any:
         raise error
 
-    monkeypatch.setattr("gac_app.vocab.cache.unite", unite)
+    monkeypatch.setattr("gac_app.vocab.union.UnionVocabulary.build", unite)
 
     service = bootstrap.build_services(config).runs
     try:

@@ -26,23 +26,14 @@ class VocabMapping:
     """Sends one member's distributions into the union, and union tokens back into the member's ids.
 
     Args:
-        union_ids_V: `union.ids_of(vocabulary)`, if known already.
         keeps_control: control tokens count as END, so that every other probability stays the member's own. Otherwise
             they get none, and the others are divided by their sum.
     """
 
-    def __init__(
-        self,
-        vocabulary: MemberVocabulary,
-        union: UnionVocabulary,
-        union_ids_V: IdsV | None = None,
-        *,
-        keeps_control: bool = False,
-    ) -> None:
-        self.vocabulary = vocabulary
-        self.union = union
+    def __init__(self, vocabulary: MemberVocabulary, union: UnionVocabulary, *, keeps_control: bool = False) -> None:
+        self.vocabulary, self.union = vocabulary, union
         self._fed: dict[int, tuple[int, ...]] = {}
-        ids_V = union.ids_of(vocabulary) if union_ids_V is None else union_ids_V
+        ids_V = union.ids_of(vocabulary)
         duplicates = self._duplicates(ids_V)
         # A union token that the member lacks reads an extra last place, whose logit is -inf and whose probability is 0.
         own_U = np.full(len(union), len(vocabulary), dtype=np.int64)

@@ -30,8 +30,7 @@ class UnionVocabulary:
     """
 
     def __init__(self, tokens: Iterable[bytes]) -> None:
-        # Unlike a set, a dict keeps its order, and sorting a sorted list is fast.
-        self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
+        self.tokens: tuple[bytes, ...] = tuple(sorted(set(tokens)))
         self.ids = {token: token_id for token_id, token in enumerate(self.tokens)}
         self.extensions = lru_cache(_MAX_REMEMBERED)(self._extensions)
         self.after = lru_cache(_MAX_REMEMBERED)(self._after)

@@ -94,16 +94,14 @@ class Mixture:
         chosen, _ = sampler.certified_choice(probs_U, probs_U)
         return chosen
 
-    def gate_choice(self, sampler: Sampler, chosen: int) -> int | None:
-        """What the gate alone would choose, among its likeliest tokens and the chosen one; None where it is alone, or
-        constraints would need all its tokens. Asks nobody.
+    def gate_choice(self, sampler: Sampler) -> int | None:
+        """What the gate alone would choose; None where it is alone, or the answer is constrained. Asks nobody: where
+        the gate's distribution is not whole, it is a guess.
         """
         if len(self.distributions) == 1 or sampler.is_constrained:
             return None
-        gate = next(iter(self.estimate.distributions.values()))
-        known = dict(gate.top)
-        known.setdefault(chosen, gate.prob_of(chosen))
-        return sampler.choice_among(known)
+        probs_U = next(iter(self.distributions.values())).estimate.probs_U
+        return sampler.certified_choice(probs_U, probs_U)[0]
 
     @property
     def is_whole(self) -> bool:

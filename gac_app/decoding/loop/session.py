@@ -180,7 +180,7 @@ class DecodingSession:
         rules, speculator = self._rules, self._speculator
         token_id = view.mixture.choose(rules.sampler) if forced is None else forced
         is_led = forced is None and next(iter(view.mixture.distributions)) == self._settings.gate
-        gate_choice = view.mixture.gate_choice(rules.sampler, token_id) if is_led else None
+        gate_choice = view.mixture.gate_choice(rules.sampler) if is_led else None
         allowed_U = rules.sampler.allowed_U() if self._is_aligned else None
         # May ask a server, and fail: before anything is noted, since the step is made again then.
         allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}

@@ -92,24 +92,6 @@ class Sampler:
             rivals = [] if is_exact else ids_C[self._keys(high_C, ids_C) * CLEARLY >= keys_C[at]].tolist()
         return best, [] if rivals in ([], [best]) else [best, *rivals]
 
-    def choice_among(self, probs: Mapping[int, float]) -> int:
-        """What is chosen from a distribution of which only these tokens count, in microseconds; without constraints."""
-        settings, ids_C = self._settings, np.fromiter(probs, np.int64)
-        probs_C = np.fromiter(probs.values(), np.float64)
-        if settings.repetition_penalty != 1:
-            probs_C[np.isin(ids_C, list(self._chosen))] **= settings.repetition_penalty
-        order_C = np.lexsort((ids_C, -probs_C))  # the first of equals
-        if settings.temperature == 0:
-            return int(ids_C[order_C[0]])
-        order_C = order_C[: settings.top_k or None]
-        ids_C, probs_C = ids_C[order_C], probs_C[order_C]
-        powers_C = (probs_C / probs_C[0]) ** (1 / settings.temperature)
-        is_kept_C = powers_C >= settings.min_p
-        if settings.top_p < 1:
-            is_kept_C &= powers_C.cumsum() - powers_C < settings.top_p * powers_C.sum()
-        keys_C = is_kept_C * powers_C / exponential_noise(settings.seed, self._position, ids_C)
-        return int(ids_C[keys_C.argmax()])
-
     def sample_member(self, shares: Mapping[str, float]) -> str:
         """The member that decides the next token alone, drawn with its share. The same one until a token is chosen."""
         # No token has these ids, so these random numbers are independent of the tokens'.
