@@ -47,12 +47,9 @@ class BatchComputer:
             for command, ids in left:
                 self._compute_alone(command, ids)
 
-    def compute_chunk(self, command: ReadCommand, num_ids: int) -> float | None:
-        """Compute the next chunk of a prefill.
-
-        Returns:
-            Seconds of the forward pass; None if it failed. Where memory was lacking and the prefix cache has freed
-            some, the read is not done, and can be tried again.
+    def compute_chunk(self, command: ReadCommand, num_ids: int) -> bool:
+        """Compute the next chunk of a prefill. Returns whether that succeeded. Where memory was lacking and the prefix
+        cache has freed some, the read is not done, and can be tried again.
         """
         started = time.monotonic()
         try:
@@ -62,10 +59,9 @@ class BatchComputer:
         except GacError as error:
             if not self._has_more_room([command], error):
                 command.future.set_exception(error)
-            return None
-        seconds = time.monotonic() - started
-        command.seconds += seconds
-        return seconds
+            return False
+        command.seconds += time.monotonic() - started
+        return True
 
     def probe(self) -> str:
         """Read one id. Returns why that fails, or an empty string; then the model is not doubtful."""

@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 _WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
-CHUNK = 0.3, 64  # (target seconds, minimum tokens) of a prefill chunk
-SHORT_CHUNK = 0.1, 16  # the same while others are there
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,7 @@ class BatchScheduler:
         self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
         self._late: set[int] = set()  # those that came back too late for a batch, such as members asked rarely
-        self._queue = FairQueue(lambda: time.monotonic())
-        self._id_s = CHUNK[0] / model.chunk_size  # how long an id of the last chunk took
+        self._turns = FairQueue(lambda: time.monotonic())
         self.pass_began_at: float | None = None  # monotonic; for any thread
 
     @property
@@ -70,16 +67,16 @@ class BatchScheduler:
         namespaces = self._prefilling_namespaces
         first = {id(command.sequence): command for command in reversed(self._left())}  # of each sequence
         waiting = (one for one in first.values() if one.is_prefill or not _waits_for(one, namespaces))
-        return min(map(self._queue.rest_s, waiting), default=math.inf)
+        return min(map(self._turns.rest_s, waiting), default=math.inf)
 
     def add(self, command: ReadCommand) -> None:
         """Queue a read."""
-        if self._queue.absent_s(command.sequence) > MAX_WAIT_S:
+        if self._turns.absent_s(command.sequence) > MAX_WAIT_S:
             self._late.add(id(command.sequence))
         else:
             self._late.discard(id(command.sequence))
         self._pending.append(command)
-        self._queue.add(command)
+        self._turns.add(command)
 
     def refuse(self, share: Share) -> None:
         """Let all reads of a share fail."""
@@ -89,15 +86,16 @@ class BatchScheduler:
         """Seconds to wait for the last round's sequences, so that their next steps join the pending ones."""
         asked = [command for command in self._pending if not command.is_prefill]
         num_missing = len(self._read_last - self._late - {id(command.sequence) for command in asked})
-        if not num_missing or not all(map(self._queue.rest_s, self._prefilling)):
+        prefills = [command for command in self._prefilling if command.sequence.is_awaited]
+        if not num_missing or not all(map(self._turns.rest_s, prefills)):
             return 0.0
         awaited = (command for command in asked if command.sequence.is_awaited)
-        num_steps = len({id(command.sequence) for command in awaited if not self._queue.rest_s(command)})
+        num_steps = len({id(command.sequence) for command in awaited if not self._turns.rest_s(command)})
         return _WAIT_SHARE * self._model.costs.gain(num_steps, num_missing) if num_steps else 0.0
 
     def is_free_for(self, sequence: KVSequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
-        return self._queue.is_free_for(sequence)
+        return self._turns.is_free_for(sequence)
 
     def advance(self) -> None:
         """Compute one round; see `_next_passes`. If it breaks, all its reads fail."""
@@ -125,22 +123,23 @@ class BatchScheduler:
 
     def _compute(self, next_pass: Pass) -> None:
         """Compute a pass, and charge its time to those whose reads these are."""
-        reads, num_ids = next_pass.reads, next_pass.num_ids
+        reads, num_ids, is_read = next_pass.reads, next_pass.num_ids, False
         self.pass_began_at = begun_at = time.monotonic()
         try:
-            if not num_ids:
+            if num_ids:
+                is_read = self.computer.compute_chunk(reads[0], num_ids)
+            else:
                 self.computer.compute(reads)
-            elif (seconds := self.computer.compute_chunk(reads[0], num_ids)) is not None:
-                self._id_s = seconds / num_ids
         finally:
             self.pass_began_at = None
-        self._queue.account(reads, time.monotonic() - begun_at, is_long=next_pass.is_long)
+        seconds = time.monotonic() - begun_at
+        self._turns.account(reads, seconds, is_long=next_pass.is_long, chunk=num_ids * is_read)
 
     def finish(self, sequence: KVSequence) -> None:
         """Compute all pending reads of a sequence, before something else is done with it."""
         while left := [command for command in self._pending if command.sequence is sequence]:
             for command in left:
-                self._queue.wake(command)
+                self._turns.wake(command)
             self.advance()
 
     def drop(self, sequence: KVSequence) -> None:
@@ -150,7 +149,7 @@ class BatchScheduler:
         self._refuse([command for command in self._pending if command.sequence is sequence])
         self._read_last.discard(id(sequence))
         self._late.discard(id(sequence))
-        self._queue.leave(sequence)
+        self._turns.leave(sequence)
 
     def _refuse(self, commands: list[ReadCommand]) -> None:
         for command in commands:
@@ -161,42 +160,42 @@ class BatchScheduler:
     # --- which reads
 
     def _next_passes(self) -> list[Pass]:
-        """All pending steps, in as few batches as pay, and one chunk of one prefill."""
+        """All pending steps whose turn it is, in as few batches as pay, and one chunk of one prefill."""
         for command in self._round:
-            self._queue.add(command)  # it is still there
-        passes = [Pass(batch) for batch in self._batches(list(self._begun()))]
-        long = next((one for one in self._queue.in_order(self._prefilling) if not self._queue.rest_s(one)), None)
-        if long:
+            self._turns.add(command)  # it is still there
+        steps = list(self._begun())
+        passes = [Pass(batch) for batch in self._batches(steps)]
+        if long := self._turns.next_prefill(self._prefilling, steps):
             passes.append(Pass([long], self._chunk_size(long), is_long=True))
         reads = [command for one in passes for command in one.reads]
         self._read_last = {id(command.sequence) for command in reads if command.sequence.is_awaited}
         return passes
 
     def _begun(self) -> Iterator[ReadCommand]:
-        """The reads to batch now. Those that need a prefill begin it, and stay pending.
-
-        A new sequence waits while another one of its namespace prefills, so that it can share that one's cache. Reads
-        of one sequence are computed in order.
-        """
-        namespaces, busy = self._prefilling_namespaces, {id(command.sequence) for command in self._prefilling}
-        has_turn = self._queue.new_round()
-        for command in self._queue.in_order(one for one in self._pending if not one.is_prefill):
-            sequence = command.sequence
-            if waits := _waits_for(command, namespaces):
-                sequence.waits_for = namespaces[sequence.namespace]
-                if sequence.is_awaited:  # and what it waits for with it
-                    sequence.waits_for.is_awaited = True
-            has_begun = not waits and id(sequence) not in busy and has_turn(command)
-            busy.add(id(sequence))
-            if not has_begun:
-                continue
-            if sequence.slot == NO_SLOT:
-                namespaces[sequence.namespace] = sequence
+        """The reads to batch now. Those that need a prefill begin it, and stay pending."""
+        for command in self._turns.next_steps(self._able()):
             if self._is_wanted(command):
                 command.is_prefill = not self._can_be_batched(command)
                 if not command.is_prefill:
                     self._pending.remove(command)
                     yield command
+
+    def _able(self) -> Iterator[ReadCommand]:
+        """The reads that could begin now, in order: the first of each sequence that does not rest. A new sequence waits
+        while another one of its namespace prefills, or is about to, so that it can share that one's cache.
+        """
+        namespaces, busy = self._prefilling_namespaces, {id(command.sequence) for command in self._prefilling}
+        for command in self._turns.in_order(one for one in self._pending if not one.is_prefill):
+            sequence = command.sequence
+            if waits := _waits_for(command, namespaces):
+                sequence.waits_for = namespaces[sequence.namespace]
+                if sequence.is_awaited:  # and what it waits for with it
+                    sequence.waits_for.is_awaited = True
+            if not (waits or id(sequence) in busy or self._turns.rest_s(command)):
+                if sequence.slot == NO_SLOT:
+                    namespaces[sequence.namespace] = sequence
+                yield command
+            busy.add(id(sequence))
 
     @property
     def _prefilling(self) -> list[ReadCommand]:
@@ -210,23 +209,14 @@ class BatchScheduler:
         if command.sequence.fixed_chunk_prompt_len is not None:
             return self._model.is_batch_invariant and command.num_new == 1
         is_short = not self._chunk_size(command) and command.num_new <= self._model.max_batched_ids
-        return is_short and not (command.is_long and self._queue.are_others(command))
+        return is_short and not self._turns.is_chunked(command)
 
     def _chunk_size(self, command: ReadCommand) -> int:
         """Size of the next prefill chunk; 0 = compute all at once."""
-        num_unwanted = command.num_new - command.request.num_logits
-        if command.sequence.fixed_chunk_prompt_len is not None:
-            num_ids = self._model.fixed_chunk(command.sequence)
-        else:
-            num_ids = self._num_ids_within(*CHUNK)
-            is_long = command.num_read > 0 or num_unwanted >= num_ids
-            if command.is_background or (is_long and self._queue.are_others(command)):
-                num_ids = self._num_ids_within(*SHORT_CHUNK)
-        return num_ids if num_unwanted >= num_ids else 0
-
-    def _num_ids_within(self, seconds: float, least: int) -> int:
-        """As many ids as take so long, by the last chunk; from `least` to the model's `chunk_size`."""
-        return min(max(int(seconds / self._id_s), least), self._model.chunk_size)
+        if command.sequence.fixed_chunk_prompt_len is None:
+            return self._turns.next_chunk(command, self._model.chunk_size)
+        num_ids = self._model.fixed_chunk(command.sequence)
+        return num_ids if command.num_new - command.request.num_logits >= num_ids else 0
 
     def _is_wanted(self, command: ReadCommand) -> bool:
         """Whether this read is still wanted. Its sequence has a slot then."""

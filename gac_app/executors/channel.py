@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-Arrays = list[np.ndarray | None]
+Arrays = list[np.ndarray]
 Answer = Callable[[dict[str, Any]], tuple[dict[str, Any], Arrays]]
 
 _GREET_S = 5.0  # for proving the key
@@ -57,11 +57,9 @@ def _serve(connection: Connection, key: bytes, answer: Answer) -> None:
             return
         while connection.poll(None):
             head, arrays = answer(orjson.loads(connection.recv_bytes(_MAX_HEAD_BYTES)))
-            shapes = [None if array is None else array.shape for array in arrays]
-            connection.send_bytes(orjson.dumps({**head, "shapes": shapes}))
+            connection.send_bytes(orjson.dumps({**head, "shapes": [array.shape for array in arrays]}))
             for array in arrays:
-                if array is not None:
-                    connection.send_bytes(np.ascontiguousarray(array, np.float32).data)
+                connection.send_bytes(np.ascontiguousarray(array, np.float32).data)
 
 
 class Channel:
@@ -93,7 +91,7 @@ class Channel:
             while not self._connection.poll(self._look_s):
                 on_silence()
             told = orjson.loads(self._connection.recv_bytes(_MAX_HEAD_BYTES))
-            return told, [None if shape is None else self._array(shape) for shape in told["shapes"]]
+            return told, [self._array(shape) for shape in told["shapes"]]
         except BlockingIOError as error:  # silent amid a message, of which a part is lost with that
             on_silence()
             raise ConnectionError("a message broke off") from error

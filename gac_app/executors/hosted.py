@@ -1,17 +1,15 @@
 """A model that another process holds: the two sides of that seam, whatever carries the messages between them.
 
 `HostedModel` is this side. It has the tokeniser, and asks a `Host` for logits. `ModelHost` is the other side, around
-the model itself. A message has the number of ids that precede it in its sequence, and their checksum. Messages are
-idempotent; on a prefix mismatch, as after a restart, the whole sequence is resent.
+the model itself. A message has all ids of a sequence, so messages are idempotent: after a restart, or where one was
+lost, the other side computes what its cache lacks.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 from abc import ABC, abstractmethod
-from array import array
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,51 +42,24 @@ _SAID = (
 
 
 class SlotRead(NamedTuple):
-    """A read of one sequence.
-
-    Attributes:
-        slot: of the sequence, on the asking side.
-        start: how many of its ids come before `ids`.
-        checksum: of those.
-        num_logits: how many trailing positions are wanted.
-        fixed_chunk_prompt_len: see `KVSequence`.
-    """
+    """A `ForwardRequest`, and what else is sent of its sequence: the asking side's slot, `fixed_chunk_prompt_len`."""
 
     slot: int
-    start: int
-    checksum: int
-    ids: list[int]
+    ids: Sequence[int]
     num_logits: int
     fixed_chunk_prompt_len: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What a host tells of its model.
-
-    Attributes:
-        said: attributes of a `Model`.
-        vocabulary: a digest of it.
-    """
-
-    said: dict[str, Any]
-    vocabulary: str
 
 
 class Host(ABC):
     """Whoever holds a model. Calls come from one thread, and raise MemberError."""
 
     @abstractmethod
-    def facts(self) -> HostFacts:
-        """The model's facts, once it is loaded."""
+    def facts(self) -> dict[str, Any]:
+        """Attributes of the model, once it is loaded; `vocabulary` is a digest of its own."""
 
     @abstractmethod
-    def step(self, reads: list[SlotRead]) -> list[np.ndarray | None]:
-        """Compute some sequences in one forward pass.
-
-        Returns:
-            per read, float32 logits of shape [num_logits, V]; None = the ids before are others, and nothing was done.
-        """
+    def step(self, reads: list[SlotRead]) -> list[np.ndarray]:
+        """Compute some sequences in one forward pass. Returns per read, float32 logits of shape [num_logits, V]."""
 
     @abstractmethod
     def copy(self, slot: int, other: int) -> None:
@@ -110,18 +81,16 @@ class ModelHost(Host):
         self._model = model
         self._held: dict[int, KVSequence] = {}  # by the asking side's slot
 
-    def facts(self) -> HostFacts:
+    def facts(self) -> dict[str, Any]:
         said = {name: getattr(self._model, name) for name in _SAID}
-        return HostFacts(said, _digest(self._model.vocabulary))
+        return said | {"vocabulary": _digest(self._model.vocabulary)}
 
-    def step(self, reads: list[SlotRead]) -> list[np.ndarray | None]:
+    def step(self, reads: list[SlotRead]) -> list[np.ndarray]:
         with failures_named(self._model):
             requests = [self._request(read) for read in reads]
-            known = [request for request in requests if request]
-            for request in known:
+            for request in requests:
                 self._catch_up(request)
-            logits = iter(self._model.read(known) if known else [])
-            return [next(logits).cpu().numpy() if request else None for request in requests]
+            return [logits_NV.cpu().numpy() for logits_NV in self._model.read(requests)]
 
     def copy(self, slot: int, other: int) -> None:
         self.free(other)
@@ -136,18 +105,12 @@ class ModelHost(Host):
     def close(self) -> None:
         self._model.close()
 
-    def _request(self, read: SlotRead) -> ForwardRequest | None:
-        """What a read comes to; None if the sequence has other ids before it."""
-        sequence = self._held.get(read.slot)
-        if sequence is None:
-            if read.start:
-                return None
-            sequence = self._held[read.slot] = self._model.new_sequence()
-        before = sequence.ids[: read.start]
-        if len(before) < read.start or _checksum(before) != read.checksum:
-            return None
+    def _request(self, read: SlotRead) -> ForwardRequest:
+        if read.slot not in self._held:
+            self._held[read.slot] = self._model.new_sequence()
+        sequence = self._held[read.slot]
         sequence.fixed_chunk_prompt_len = read.fixed_chunk_prompt_len
-        return ForwardRequest(sequence, (*before, *read.ids), read.num_logits)
+        return ForwardRequest(sequence, tuple(read.ids), read.num_logits)
 
     def _catch_up(self, request: ForwardRequest) -> None:
         """Read a long sequence in the chunks in which it was read before."""
@@ -168,20 +131,18 @@ class HostedModel(Model):
     def use(self, host: Host) -> None:
         """Take the host. Raises ModelLoadError if its model is another one."""
         self._host, facts = host, host.facts()
-        if facts.vocabulary != _digest(self.vocabulary):
+        if facts["vocabulary"] != _digest(self.vocabulary):
             raise ModelLoadError(f"{self.name}: the files here have another vocabulary than those of its host")
-        for name, value in facts.said.items():
-            setattr(self, name, value)
+        for name in _SAID:
+            setattr(self, name, facts[name])
         self.device = torch.device("cpu")
 
     def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-        found = self._host.step([_slot_read(request, request.start) for request in requests])
-        if behind := [index for index, logits_NV in enumerate(found) if logits_NV is None]:
-            for index, logits_NV in zip(
-                behind, self._host.step([_slot_read(requests[i], 0) for i in behind]), strict=True
-            ):
-                found[index] = logits_NV
-        return [torch.tensor(logits_NV) for logits_NV in found if logits_NV is not None]
+        reads = [
+            SlotRead(one.sequence.slot, one.ids, one.num_logits, one.sequence.fixed_chunk_prompt_len)
+            for one in requests
+        ]
+        return [torch.tensor(logits_NV) for logits_NV in self._host.step(reads)]
 
     def truncate(self, slot: int, length: int) -> None:
         if not length:
@@ -216,18 +177,6 @@ def hosted(request: LoadRequest) -> HostedModel:
     if member.end_tokens == "configured":
         model.vocabulary = model.vocabulary.as_configured
     return model
-
-
-def _slot_read(request: ForwardRequest, start: int) -> SlotRead:
-    ids, sequence = request.ids, request.sequence
-    before = _checksum(ids[:start])
-    return SlotRead(
-        sequence.slot, start, before, list(ids[start:]), request.num_logits, sequence.fixed_chunk_prompt_len
-    )
-
-
-def _checksum(ids: tuple[int, ...]) -> int:
-    return zlib.crc32(array("i", ids))
 
 
 def _digest(vocabulary: MemberVocabulary) -> str:

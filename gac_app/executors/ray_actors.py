@@ -15,11 +15,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.channel import Arrays, Channel, listen
-from gac_app.executors.hosted import Host, HostFacts, ModelHost, SlotRead
+from gac_app.executors.hosted import Host, ModelHost, SlotRead
 from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
@@ -34,23 +34,8 @@ RETURN_S = 60.0  # for an actor that died to be loaded again
 _RETRY_S = 0.2
 
 
-class _Refusal(NamedTuple):
-    """What an actor gives instead of a result; an exception would come with Ray's traceback as its message."""
-
-    kind: str
-    message: str
-
-
-class Met(NamedTuple):
-    """What an actor tells of itself once its model is loaded.
-
-    Attributes:
-        where: it listens there, address and port.
-    """
-
-    facts: HostFacts
-    node_id: str
-    where: tuple[str, int]
+Refusal = tuple[str, str]  # in place of a result: kind and message. An exception would bring Ray's traceback along
+Met = tuple[dict[str, Any], str, tuple[str, int]]  # an actor's facts, its node's id, address and port where it listens
 
 
 class MemberActor:
@@ -62,14 +47,14 @@ class MemberActor:
         self._where: tuple[str, int] | None = None
         self._lock = threading.Lock()
 
-    def facts(self) -> Met | _Refusal:
+    def facts(self) -> tuple[Refusal | None, Met | None]:
         """Loads the model, and listens."""
         import ray
 
         def meet(host: ModelHost) -> Met:
             address = ray.util.get_node_ip_address()
             self._where = self._where or (address, listen(address, self._key, self._answer))
-            return Met(host.facts(), ray.get_runtime_context().get_node_id(), self._where)
+            return host.facts(), ray.get_runtime_context().get_node_id(), self._where
 
         return self._done(meet)
 
@@ -83,24 +68,25 @@ class MemberActor:
             (host.copy if what == "copy" else host.free)(*arguments)
             return []
 
-        found = self._done(carry_out)
-        return ({"refusal": tuple(found)}, []) if isinstance(found, _Refusal) else ({"refusal": None}, found)
+        refusal, arrays = self._done(carry_out)
+        return {"refusal": refusal}, arrays or []
 
     def pulse(self) -> None:
         """Answers while the model computes."""
 
-    def _done(self, call: Callable[[ModelHost], T]) -> T | _Refusal:
+    def _done(self, call: Callable[[ModelHost], T]) -> tuple[Refusal | None, T | None]:
         import ray
 
         try:
             with self._lock:
                 self._host = self._host or ModelHost(self._load())
-                return call(self._host)
+                return None, call(self._host)
         except GacError as error:
             message = getattr(error, "message", str(error).removeprefix(f"{self._member.name}: "))
-            return _Refusal(getattr(error, "kind", "exception"), f"{message} (on {ray.util.get_node_ip_address()})")
+            kind = getattr(error, "kind", "exception")
+            return (kind, f"{message} (on {ray.util.get_node_ip_address()})"), None
         except Exception as error:  # the asking side names it
-            return _Refusal("exception", f"{first_line(error)} (in its actor)")
+            return ("exception", f"{first_line(error)} (in its actor)"), None
 
     def _load(self) -> Model:
         load_plugins(self._plugins, Path())
@@ -130,10 +116,10 @@ class RayHost(Host):
         self._address, self._port = "", 0  # of Ray on the actor's node
         self._why_down = ""  # empty = it answers, as far as is known
 
-    def facts(self) -> HostFacts:
+    def facts(self) -> dict[str, Any]:
         """Waits as long as loading takes."""
         try:
-            return self._met(self._ray.get(self._actor.facts.remote()))
+            return self._met(*self._ray.get(self._actor.facts.remote()))
         except self._ray.exceptions.RayError as error:
             raise self._lost(f"its actor died while it loaded: {first_line(error)}; see Ray's logs") from error
 
@@ -201,7 +187,7 @@ class RayHost(Host):
         deadline, ref = time.monotonic() + within_s, self._actor.facts.remote()
         while time.monotonic() < deadline:
             try:
-                self._met(self._ray.get(ref, timeout=_RETRY_S))
+                self._met(*self._ray.get(ref, timeout=_RETRY_S))
                 self._why_down = ""
                 return
             except self._ray.exceptions.GetTimeoutError:
@@ -214,10 +200,10 @@ class RayHost(Host):
                 raise self._lost(why)
         raise self._lost(self._why_down or f"its actor on {self._address} died and did not come back; see Ray's logs")
 
-    def _met(self, told: Met | _Refusal) -> HostFacts:
-        if isinstance(told, _Refusal):
-            raise MemberError(self._name, *told)
-        facts, node_id, self._where = told
+    def _met(self, refusal: Refusal | None, met: Met | None) -> dict[str, Any]:
+        if met is None:
+            raise MemberError(self._name, *(refusal or ("exception", "tells nothing")))
+        facts, node_id, self._where = met
         self._hang_up()
         try:
             nodes = _within(_LOOK_S, self._ray.nodes)

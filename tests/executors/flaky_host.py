@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
 from gac_app.errors import MemberError
-from gac_app.executors.hosted import Host, HostFacts, ModelHost, SlotRead
+from gac_app.executors.hosted import Host, ModelHost, SlotRead
 from gac_app.models.base import Model
 
 
@@ -26,10 +27,10 @@ class FlakyHost(Host):
         self._host = ModelHost(make())
         self._sent: list[list[SlotRead]] = []
 
-    def facts(self) -> HostFacts:
+    def facts(self) -> dict[str, Any]:
         return self._host.facts()
 
-    def step(self, reads: list[SlotRead]) -> list[np.ndarray | None]:
+    def step(self, reads: list[SlotRead]) -> list[np.ndarray]:
         if self._is_hit():
             self._host = ModelHost(self._make())
         if self._is_hit():  # its result is lost, and it is sent again

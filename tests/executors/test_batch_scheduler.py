@@ -209,3 +209,19 @@ def test_nobody_waits_for_those_that_read_along() -> None:
     desk.run()
     desk.ask(one, [7])
     assert desk.scheduler.max_wait_s() == 0
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_prompt_read_along_ends_no_wait_for_a_batch(*, is_awaited: bool) -> None:
+    desk = Desk()
+    one, other, prompt = desk.open("one"), desk.open("other"), desk.open(LONG)
+    desk.read_together([one, other], {1: 1.0, 2: 1.2})
+    prompt.is_awaited = is_awaited
+    desk.ask(prompt)
+    desk.scheduler.advance()
+    assert prompt.ids
+    desk.ask(one, [7])
+    desk.ask(other, [7])
+    desk.scheduler.advance()
+    desk.ask(one, [7])
+    assert (desk.scheduler.max_wait_s() == 0) == is_awaited

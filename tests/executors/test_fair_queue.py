@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
-from gac_app.executors import batch_computer, batch_scheduler
+from gac_app.executors import batch_computer, batch_scheduler, fair_queue
 from gac_app.executors.fair_queue import PRESENT_S, FairQueue, ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT
 from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Share
@@ -145,6 +145,8 @@ def test_texts_to_score_take_half_the_time_at_most(town: Town, share: Share) -> 
 def test_a_long_prompt_gives_way_in_short_chunks(town: Town, *, is_background: bool) -> None:
     town.desk.model.chunk_size = 128
     town.desk.model.max_batched_ids = 1
+    town.begin(MILL, "m", text=LONG * 9)
+    town.desk.run()  # now it is known how long an id takes
     honest = town.begin(*HOME)
     town.step([honest])
     town.longest = 0
@@ -157,14 +159,14 @@ def test_a_long_prompt_gives_way_in_short_chunks(town: Town, *, is_background: b
 
 
 def test_of_a_slow_model_nobody_waits_for_a_whole_chunk(town: Town) -> None:
-    town.desk.model.chunk_size = 512
+    town.desk.model.chunk_size = 256
     first, second = town.desk.open(LONG * 9, MILL, "m"), town.desk.open(LONG * 9, MILL, "n")
     town.desk.ask(first)
     town.desk.run()
     town.longest = 0
     town.desk.ask(second)
     town.desk.run()
-    assert town.longest == batch_scheduler.CHUNK[1], "ids, though nobody else is there"
+    assert town.longest == fair_queue.CHUNK[1], "ids, though nobody else is there"
 
 
 def texts(share_of: dict[str, tuple[str, ...]]) -> dict[str, torch.Tensor]:
@@ -295,3 +297,21 @@ def test_what_an_awaited_read_waits_for_is_awaited_too(town: Town) -> None:
     while not asked.done():
         town.desk.scheduler.advance()
     assert not others.done()
+
+
+def test_a_prompt_read_along_waits_for_awaited_steps(town: Town) -> None:
+    along = town.desk.open(LONG, *HOME)
+    along.is_awaited = False
+    town.desk.ask(along)
+    town.desk.scheduler.advance()
+    num_ids = [len(along.ids)]
+    honest = town.begin(*HOME)
+    for _ in range(5):
+        town.step([honest])
+        num_ids.append(len(along.ids))
+    town.desk.scheduler.advance()  # now nobody waits
+    num_ids.append(len(along.ids))
+    along.is_awaited = True
+    town.step([honest])
+    assert num_ids == [4] * 6 + [8]
+    assert len(along.ids) == 12
