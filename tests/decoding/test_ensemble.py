@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
@@ -62,3 +63,18 @@ def test_a_member_without_weight_is_not_asked(alignment: str) -> None:
     assert finished.text == list(three.generate("the", alone, alone="m2", raw=True))[-1].text
     gated = three.config.settings_from({**how, "mode": "gate", "threshold": 0.9, "weights": {"m2": 1}})
     assert list(list(three.generate("the", gated, raw=True))[-1].members) == ["m1", "m2"]
+
+
+def test_a_step_sets_torchs_threads_once_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensemble = make(1, 2)
+    settings = ensemble.config.settings.model_copy(update={"mode": "every-step", "max_new_tokens": 5})
+    num_threads, told = [3], list[int]()
+
+    def note(num: int) -> None:
+        num_threads[0] = num
+        told.append(num)
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads[0])
+    monkeypatch.setattr(torch, "set_num_threads", note)
+    list(ensemble.generate("the", settings, raw=True))
+    assert told == [1, 3] * 5

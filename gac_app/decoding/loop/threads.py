@@ -21,6 +21,8 @@ def on_one_torch_thread(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> T:
         before = torch.get_num_threads()
+        if before == 1:
+            return function(*args, **kwargs)
         torch.set_num_threads(1)
         try:
             return function(*args, **kwargs)
