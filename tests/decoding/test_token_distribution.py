@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -32,10 +33,12 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
         [known] = distributions_of(VocabMapping(vocab, union), logits_of(vocab, seed, scale).unsqueeze(0))
         assert known.at(list(ids)).tolist() == known.probs_U.tolist()
         ranges = [range(start, min(start + 5, len(union))) for start in ids]
-        cuts = known.prefix_masses(ranges)
-        assert [ends for ends, _ in cuts] == [known.ends_at(ids.start) for ids in ranges]
-        assert [begun for _, begun in cuts] == [known.prob_within(ids) for ids in ranges]
-        assert [begun for _, begun in cuts] == pytest.approx([float(known.probs_U[list(ids)].sum()) for ids in ranges])
+        begun = known.probs_within(ranges)
+        assert begun == [known.prob_within(ids) for ids in ranges]
+        assert begun == pytest.approx([float(known.probs_U[list(ids)].sum()) for ids in ranges])
+        ends = [known.ends_at(ids.start) for ids in ranges]
+        for found, expected in zip(known.prefix_mass_bounds(ranges), (ends, np.subtract(begun, ends)), strict=True):
+            assert [bound.tolist() for bound in found] == [pytest.approx(expected, abs=1e-12)] * 2
 
 
 @given(vocabularies(), st.integers(0, 2**32), st.sampled_from([0.0, 0.3]), st.randoms())
@@ -51,8 +54,7 @@ def test_a_share_and_added_tokens_are_a_whole(vocab: MemberVocabulary, seed: int
     assert mixed.at(list(ids)).tolist() == pytest.approx(probs_U.tolist(), rel=1e-4, abs=1e-6)
     assert [prob for _, prob in mixed.top] == pytest.approx([prob for _, prob in whole.top], rel=1e-4, abs=1e-6)
     ranges = [range(start, min(start + 5, len(union))) for start in ids]
-    for found, expected in zip(mixed.prefix_masses(ranges), whole.prefix_masses(ranges), strict=True):
-        assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert mixed.probs_within(ranges) == pytest.approx(whole.probs_within(ranges), rel=1e-4, abs=1e-6)
     torch.testing.assert_close(mixed.probs_U, probs_U, rtol=1e-4, atol=1e-6)
 
 

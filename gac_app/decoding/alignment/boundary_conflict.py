@@ -68,6 +68,8 @@ def boundary_conflicts(
         maybe |= known[1]
     tokens = [union.tokens[token_id] for token_id in sorted(maybe - {union.end_id})]
     beginnings = [ids for ids in map(union.extensions, tokens) if len(ids) > 1]
+    if not beginnings:
+        return []
     masses = [distribution.prefix_mass_bounds(beginnings) for distribution in distributions.values()]
     is_sure_B, may_be_B, most_B = _are_conflicts(masses, np.array([[weights[name]] for name in distributions]))
     found: list[BoundaryConflict] = []
@@ -127,8 +129,7 @@ def extends_beyond(distribution: TokenDistribution, ids: range) -> bool:
             return False
         if not distribution.fetch_logprobs(ids) and not distribution.fetch_more():
             break
-    [(ends, begun_with_it)] = distribution.prefix_masses([ids])
-    return ends <= _MAY_END * begun_with_it
+    return distribution.ends_at(ids.start) <= _MAY_END * distribution.prob_within(ids)
 
 
 def partial_probs(

@@ -226,7 +226,7 @@ class Covers:
         share = last.weight / total if is_at_end else 0.0
         if share and not base.is_whole:
             return MixedDistribution(base, share, added, partial_ids, parts=known)
-        probs_U = base.probs_U * share if share else torch.zeros(len(self._union), device=base.device)
+        probs_U = base.probs_U * share if share else torch.zeros(len(self._union), device=base.probs_U.device)
         return TokenDistribution(with_added(probs_U, added), partial_ids, parts=known)
 
     @property

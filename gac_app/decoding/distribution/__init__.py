@@ -1,8 +1,8 @@
 """A member's next-token distribution in the union vocabulary. Knows one member at a time."""
 
 from gac_app.decoding.distribution.mixed_distribution import MixedDistribution, with_added
-from gac_app.decoding.distribution.partial_distribution import Ask, PartialDistribution, Told
-from gac_app.decoding.distribution.ranking import largest, rank_of, top_k
+from gac_app.decoding.distribution.partial_distribution import PartialDistribution, Told
+from gac_app.decoding.distribution.ranking import largest, rank_of, top_k, values_at
 from gac_app.decoding.distribution.read_result import (
     MemberStep,
     ReadResult,
@@ -12,7 +12,6 @@ from gac_app.decoding.distribution.token_distribution import CLEARLY, BoundsB, T
 
 __all__ = [
     "CLEARLY",
-    "Ask",
     "BoundsB",
     "MemberStep",
     "MixedDistribution",
@@ -25,5 +24,6 @@ __all__ = [
     "largest",
     "rank_of",
     "top_k",
+    "values_at",
     "with_added",
 ]

@@ -12,13 +12,13 @@ import math
 from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import cached_property
-from itertools import accumulate
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from gac_app.decoding.distribution.ranking import top_k
+from gac_app.decoding.distribution.ranking import firsts_and_sums, top_k, values_at
 from gac_app.vocab.mapping import ProbsC
 
 CLEARLY = 1.0001  # times as likely: more than rounding errors between equal values
@@ -26,7 +26,6 @@ NUM_TOP = 16  # this many of each member mostly suffice to find the argmax of th
 _MANY = 256  # tokens that may be likely
 
 Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
-PrefixMass = tuple[float, float]  # of tokens that begin alike: `ends_at` of the first, the probability of all
 BoundsU = tuple[torch.Tensor, torch.Tensor]  # at least, at most; by union id
 BoundsB = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # the same, by range of tokens
 
@@ -60,7 +59,6 @@ class TokenDistribution:
         self._probs_U = probs_U
         self._log_probs_U = log_probs_U
         self._parts = parts
-        self._prefix_masses: dict[range, PrefixMass] = {}
 
     @property
     def num_told(self) -> int:
@@ -104,17 +102,13 @@ class TokenDistribution:
 
     def prefix_mass_bounds(self, ranges: Sequence[range]) -> tuple[BoundsB, BoundsB]:
         """Of each range of tokens: bounds on `ends_at` of its first, and on what goes on beyond that."""
-        if self.is_whole or not ranges:
-            ends_B, totals_B = np.array(self.prefix_masses(ranges)).reshape(-1, 2).T
-            beyond_B = np.maximum(0, totals_B - ends_B)
-            return (ends_B, ends_B), (beyond_B, beyond_B)
-        starts = _starts(ranges)
-        values = [np.concatenate([bound_U.numpy()[r.start : r.stop] for r in ranges]) for bound_U in self.bounds_U]
+        slack = 1.0 if self.is_whole else CLEARLY
         partial_B = np.array([self.partial_ids.get(ids.start, 0.0) for ids in ranges])
-        low, high = [each[starts] - partial_B for each in values]
-        least, most = [np.maximum(0, np.add.reduceat(each, starts) - each[starts]) + partial_B for each in values]
-        most = np.minimum(most, least + self.unseen_mass)
-        return (low / CLEARLY, high * CLEARLY), (least / CLEARLY, most * CLEARLY)
+        low, high = (firsts_and_sums(bound_U, ranges) for bound_U in self.bounds_U)
+        least_B, most_B = (np.maximum(0, sums_B - firsts_B) + partial_B for firsts_B, sums_B in (low, high))
+        most_B = np.minimum(most_B, least_B + self.unseen_mass)
+        ends = (low[0] - partial_B) / slack, (high[0] - partial_B) * slack
+        return ends, (least_B / slack, most_B * slack)
 
     def likely(self, num: int, least: float) -> tuple[set[int], set[int]] | None:
         """Of its `num` likeliest tokens, those with a probability of at least `least`: which surely are, and which may
@@ -213,32 +207,28 @@ class TokenDistribution:
         if mask_U is None:
             return self
         partial_ids = {token_id: prob for token_id, prob in self.partial_ids.items() if mask_U[token_id]}
-        return TokenDistribution(self.probs_U * mask_U.to(self.device), partial_ids)
+        return TokenDistribution(self.probs_U * mask_U.to(self.probs_U.device), partial_ids)
 
-    @property
-    def device(self) -> torch.device:
-        return self.probs_U.device
-
-    def at(self, ids: list[int]) -> ProbsC:
-        """Single probabilities, in one transfer from the device, or none if they are in `top`."""
-        found: ProbsC
+    def _exact_U(self, ids: Sequence[int]) -> torch.Tensor:
+        """By union id, exact for these ids."""
         if not self.is_whole:
             self.fetch_logprobs(ids)
-            found, most_C = (bound_U.numpy()[ids] for bound_U in self.bounds_U)
-            if (found == most_C).all():
-                return found
-        probs_U = self.probs_U
-        if probs_U.is_cpu:
-            found = probs_U.numpy()[ids]
-        elif (known := dict(self.top)).keys() >= set(ids):
-            found = np.array([known[token_id] for token_id in ids], np.float32)
-        else:
-            found = probs_U[torch.tensor(ids, device=probs_U.device)].cpu().numpy()
+            low_U, high_U = (bound_U.numpy() for bound_U in self.bounds_U)
+            if (low_U[ids] == high_U[ids]).all():
+                return self.bounds_U[0]
+        return self.probs_U
+
+    def at(self, ids: Sequence[int]) -> ProbsC:
+        """Single probabilities, in one transfer from the device, or none if they are in `top`."""
+        probs_U = self._exact_U(ids)
+        if not probs_U.is_cpu and (known := dict(self.top)).keys() >= set(ids):
+            return np.array([known[token_id] for token_id in ids], np.float32)
+        found: ProbsC = values_at(probs_U, ids).numpy()
         return found
 
     def within(self, ids: range) -> torch.Tensor:
         """The probabilities of consecutive ids."""
-        return self.probs_U[ids.start : ids.stop] if self.is_whole else torch.from_numpy(self.at(list(ids)))
+        return self._exact_U(ids)[ids.start : ids.stop]
 
     def prob_of(self, token_id: int) -> float:
         """The probability of one token."""
@@ -248,37 +238,13 @@ class TokenDistribution:
         """Probability that the member's own next boundary is right after this token."""
         return self.prob_of(token_id) - self.partial_ids.get(token_id, 0.0)
 
-    def prob_within(self, ids: range) -> float:
-        """The probability of a range of tokens, which may not be empty."""
-        return self.prefix_masses([ids])[0][1]
-
-    def prefix_masses(self, ranges: Sequence[range]) -> list[PrefixMass]:
-        """The mass of each range of tokens; no range may be empty."""
-        masses = self._prefix_masses
+    def probs_within(self, ranges: Sequence[range]) -> list[float]:
+        """The probability of each range of tokens, none of which may be empty."""
         if not ranges:
             return []
-        if new := [ids for ids in ranges if ids not in masses]:
-            for ids, prob, total in zip(new, *self._firsts_and_sums(new), strict=True):
-                masses[ids] = prob - self.partial_ids.get(ids.start, 0.0), total
-        return [masses[ids] for ids in ranges]
+        sums: list[float] = firsts_and_sums(self._exact_U([*chain.from_iterable(ranges)]), ranges)[1].tolist()
+        return sums
 
-    def _firsts_and_sums(self, ranges: Sequence[range]) -> tuple[list[float], list[float]]:
-        probs_U = self.probs_U if self.is_whole else None
-        if probs_U is None or probs_U.is_cpu:
-            starts = _starts(ranges)
-            if probs_U is None:
-                values = self.at([token_id for ids in ranges for token_id in ids])
-            else:
-                values = np.concatenate([probs_U.numpy()[ids.start : ids.stop] for ids in ranges])
-            return values[starts].tolist(), np.add.reduceat(values, starts).tolist()
-        # one transfer from the device
-        total_U = torch.cat([probs_U.new_zeros(1, dtype=torch.float64), probs_U.double().cumsum(0)])
-        bounds = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device)
-        sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
-        firsts, sums = torch.stack([probs_U[bounds[:, 0]].double(), sums_B]).tolist()
-        return firsts, sums
-
-
-def _starts(ranges: Sequence[range]) -> list[int]:
-    """Where each range begins among the values of all, range after range."""
-    return list(accumulate(map(len, ranges[:-1]), initial=0))
+    def prob_within(self, ids: range) -> float:
+        """The probability of a range of tokens, which may not be empty."""
+        return self.probs_within([ids])[0]

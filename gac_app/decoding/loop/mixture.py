@@ -218,7 +218,7 @@ class Mixture:
             return prob, rank_of(token_id, self.aligned(name))
         for ids in self.conflicts:
             top = [pair for pair in top if pair[0] not in ids]
-        known = [likely for _, likely in top] + [total for _, total in distribution.prefix_masses(self.conflicts)]
+        known = [likely for _, likely in top] + distribution.probs_within(self.conflicts)
         return prob, 1 + len([likely for likely in known if likely > prob])
 
     @cached_property
@@ -236,7 +236,7 @@ class Mixture:
         probs_C = np.zeros(len(ids_C))
         for name, weight in self.weights.items():
             distribution = self.distributions[name]
-            totals = [total for _, total in distribution.prefix_masses(self.conflicts)]
+            totals = distribution.probs_within(self.conflicts)
             probs_C += weight * np.array([*distribution.at(ids_C[: len(apart)]).tolist(), *totals])
         return dict(zip(ids_C, probs_C.tolist(), strict=True))
 

@@ -6,7 +6,6 @@ Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -14,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from gac_app.decoding.constraints import Constraint
-from gac_app.decoding.distribution import CLEARLY, largest
+from gac_app.decoding.distribution import CLEARLY, largest, values_at
 from gac_app.settings import Settings
 
-_NUM_LIKELY = 4096  # tokens; where more are likely, all are computed
 _LOW = 0.25  # temperature
 _UNLIKELY = 1e-3  # times as likely as the likeliest token
 _WEYL = np.uint64(0x9E3779B97F4A7C15)  # the step of SplitMix64
@@ -157,15 +155,11 @@ class Sampler:
         highest = low_U.max()
         least, most = highest * _UNLIKELY, (highest if high_U is low_U else high_U.max()).cpu()
         ids_C = _at_least(least, high_U)
-        if len(ids_C) > _NUM_LIKELY:  # nothing to save
-            ids_C = np.arange(len(high_U))
-        else:
-            best = self._keys(self._tempered(_values(low_U, ids_C), most), ids_C).max()
-            limit = CLEARLY * float(self._tempered(least.cpu(), most)) / best if best > 0 else 1.0
-            lucky = lucky_ids(self._settings.seed, self._position, len(high_U), limit)
-            ids_C = np.union1d(ids_C, lucky)
-        low_C = self._tempered(_values(low_U, ids_C), most)
-        return low_C, low_C if high_U is low_U else self._tempered(_values(high_U, ids_C), most), ids_C
+        best = self._keys(self._tempered(values_at(low_U, ids_C), most), ids_C).max()
+        limit = CLEARLY * float(self._tempered(least.cpu(), most)) / best if best > 0 else 1.0
+        ids_C = np.union1d(ids_C, lucky_ids(self._settings.seed, self._position, len(high_U), limit))
+        low_C = self._tempered(values_at(low_U, ids_C), most)
+        return low_C, low_C if high_U is low_U else self._tempered(values_at(high_U, ids_C), most), ids_C
 
     def _keys(self, probs_C: torch.Tensor, ids_C: NDArray[np.int64]) -> NDArray[np.float64]:
         """A token's probability, divided by its exponential random number: the largest is drawn."""
@@ -201,8 +195,8 @@ class Sampler:
         least = torch.maximum(least, low_C[num_kept - 1])  # what has less is surely left out
         most = torch.maximum(self._settings.min_p * high_C[0], high_C[self._num_kept(high_C / least_sum) - 1])
         found_C = _at_least(least / CLEARLY, high_U)
-        low_C = _values(low_U, found_C)
-        return low_C * (low_C > CLEARLY * most), _values(high_U, found_C), found_C
+        low_C = values_at(low_U, found_C)
+        return low_C * (low_C > CLEARLY * most), values_at(high_U, found_C), found_C
 
     def _num_kept(self, sorted_C: torch.Tensor) -> int:
         """How many of these top-p keeps, from the largest on."""
@@ -223,11 +217,6 @@ def _at_least(least: torch.Tensor, probs_U: torch.Tensor) -> NDArray[np.int64]:
     return found
 
 
-def _values(probs_U: torch.Tensor, ids_C: NDArray[np.int64]) -> torch.Tensor:
-    """Some values, on the CPU."""
-    return probs_U[torch.from_numpy(ids_C).to(probs_U.device)].cpu()
-
-
 def exponential_noise(seed: int, position: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Exponentially distributed numbers, one per id; each depends on the seed, the position and its id alone."""
     bits = _random_bits(ids.astype(np.uint64) * _WEYL, _key(seed, position))
@@ -243,19 +232,15 @@ def lucky_ids(seed: int, position: int, num_ids: int, limit: float) -> NDArray[n
         return np.arange(num_ids)
     # -log(u) is at least 1 - u. Only the 31 highest bits are compared, which no further shift changes.
     key, least = _key(seed, position), np.uint64(max(0, int((1 - limit) * 2.0**52) - 1) >> 21 << 33)
-    weyl_U, starts = _weyl(num_ids), range(0, num_ids, _CHUNK)
-    found = [start + (_random_bits(weyl_U[start : start + _CHUNK], key) >= least).nonzero()[0] for start in starts]
+    found = []
+    for start in range(0, num_ids, _CHUNK):
+        ids = np.arange(start, min(start + _CHUNK, num_ids), dtype=np.uint64)
+        found.append(start + (_random_bits(ids * _WEYL, key) >= least).nonzero()[0])
     return np.concatenate(found)
 
 
 def _key(seed: int, position: int) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(f"{seed} {position}".encode(), digest_size=8).digest(), "big"))
-
-
-@lru_cache(maxsize=4)
-def _weyl(num_ids: int) -> NDArray[np.uint64]:
-    """The multiples of `_WEYL`, one per id: the same at every step."""
-    return np.arange(num_ids, dtype=np.uint64) * _WEYL
 
 
 def _random_bits(weyl: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
