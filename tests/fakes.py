@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -152,6 +153,13 @@ class FixedModel(RandomModel):
 def after(sequence: KVSequence, ids: Sequence[int] = (), num_logits: int = 1) -> ForwardRequest:
     """For these ids after those that the sequence has computed, or after its prompt if it has computed none."""
     return ForwardRequest(sequence, (*(sequence.ids or sequence.prompt), *ids), num_logits)
+
+
+def in_worker(member: Any, call: Callable[[], Any] = lambda: None) -> Any:
+    """The result of a call in a member's thread, after all that it was asked before."""
+    done: Future[Any] = Future()
+    member._put(lambda: done.set_result(call()))
+    return done.result(WAIT_S)
 
 
 def mapping_of(model: Model) -> VocabMapping:

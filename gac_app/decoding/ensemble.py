@@ -22,7 +22,7 @@ from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import (
     FEW_AT_ONCE,
-    PromptForks,
+    ReadPrompt,
     Score,
     Scorer,
     SingleFlightCache,
@@ -159,8 +159,8 @@ class Ensemble(Requests):
         if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
         rules = self._rules_along(request, share)
-        with closing(_forks(members, request.ids, settings, share, namespace=namespace)) as forks:
-            scorer = Scorer(forks, rules, settings, self._read_texts)
+        with closing(_read_prompt(members, request.ids, settings, share, namespace=namespace)) as read:
+            scorer = Scorer(read, rules, settings, self._read_texts)
             return [scorer.score(bytes_of(text)) for text in continuations]
 
     def score_prompt(
@@ -185,14 +185,16 @@ class Ensemble(Requests):
             MemberError, RuleError: a member or a rule fails.
         """
         settings, members = request.settings, request.members
-        forks_of = partial(_forks, members, settings=settings, share=share, stopped=stopped, ids_at_once=FEW_AT_ONCE)
+        prompt_of = partial(
+            _read_prompt, members, settings=settings, share=share, stopped=stopped, ids_at_once=FEW_AT_ONCE
+        )
         if request.alone is not None:
-            with closing(forks_of([list(ids[:1])], namespace=namespace)) as forks:
-                return score_ids(forks, ids, num_top)
+            with closing(prompt_of([list(ids[:1])], namespace=namespace)) as read:
+                return score_ids(read, ids, num_top)
         rules = self._rules_along(request, share, stopped)
         first = self.union.token(ids[0]) if ids else b""
-        with closing(forks_of([document_ids(member, first) for member in members])) as forks:
-            scores = Scorer(forks, rules, settings, self._read_texts).tokens(ids[1:], num_top)
+        with closing(prompt_of([document_ids(member, first) for member in members])) as read:
+            scores = Scorer(read, rules, settings, self._read_texts).tokens(ids[1:], num_top)
             return [TokenScore(first, None)][: len(ids)] + scores
 
     def check_room(self, prompt: Sequence[Message], num_new: int) -> None:
@@ -227,8 +229,8 @@ class Ensemble(Requests):
         def prompt_bits(name: str) -> float:
             member = self.members[name]
             start = [document_start(member)]
-            with closing(_forks([member], start, settings, share, stopped=stopped)) as forks:
-                return bits_per_byte(forks, request.text)
+            with closing(_read_prompt([member], start, settings, share, stopped=stopped)) as read:
+                return bits_per_byte(read, request.text)
 
         mappings = {member.name: member.mapping for member in members}
         return StepRules(
@@ -253,9 +255,11 @@ class Ensemble(Requests):
         return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
 
 
-def _forks(members: list[Member], ids: list[list[int]], settings: Settings, share: Share, **how: Any) -> PromptForks:
+def _read_prompt(
+    members: list[Member], ids: list[list[int]], settings: Settings, share: Share, **how: Any
+) -> ReadPrompt:
     is_fixed = _is_reproducible(members, settings)
-    return PromptForks(members, ids, settings.step_timeout_s, share, is_reproducible=is_fixed, **how)
+    return ReadPrompt(members, ids, settings.step_timeout_s, share, is_reproducible=is_fixed, **how)
 
 
 def _is_reproducible(members: list[Member], settings: Settings) -> bool:

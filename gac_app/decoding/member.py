@@ -86,10 +86,6 @@ class Member(ABC):
         """Whether reads of this sequence that nobody waits for take time from nobody."""
 
     @abstractmethod
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        """A second sequence with the same cache."""
-
-    @abstractmethod
     def free(self, sequence: KVSequence) -> None:
         """Free the sequence after its pending reads. With a namespace, it may stay in the prefix cache."""
 
@@ -125,9 +121,6 @@ class SharingMember(Member):
     def is_free_for(self, sequence: KVSequence) -> bool:
         return self.base.is_free_for(sequence)
 
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        return self.base.fork(sequence)
-
     def free(self, sequence: KVSequence) -> None:
         self.base.free(sequence)
 
@@ -158,9 +151,6 @@ class InlineMember(Member):
     def is_free_for(self, sequence: KVSequence) -> bool:
         """Never: the calling thread would do these reads."""
         return False
-
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        return self.model.fork(sequence)
 
     def free(self, sequence: KVSequence) -> None:
         self.model.free(sequence)

@@ -135,14 +135,7 @@ class BatchScheduler:
         seconds = time.monotonic() - begun_at
         self._turns.account(reads, seconds, is_long=next_pass.is_long, chunk=num_ids * is_read)
 
-    def finish(self, sequence: KVSequence) -> None:
-        """Compute all pending reads of a sequence, before something else is done with it."""
-        while left := [command for command in self._pending if command.sequence is sequence]:
-            for command in left:
-                self._turns.wake(command)
-            self.advance()
-
-    def drop(self, sequence: KVSequence) -> None:
+    def free(self, sequence: KVSequence) -> None:
         """A session has dropped the sequence. Compute its pending steps, but not its prefill."""
         if any(command.sequence is sequence and not command.is_prefill for command in self._pending):
             self.advance()
@@ -150,6 +143,7 @@ class BatchScheduler:
         self._read_last.discard(id(sequence))
         self._late.discard(id(sequence))
         self._turns.leave(sequence)
+        self.prefix_cache.free(sequence)
 
     def _refuse(self, commands: list[ReadCommand]) -> None:
         for command in commands:

@@ -177,11 +177,6 @@ class FairQueue:
             if rest := BACKGROUND_REST if read.is_background else PREFILL_REST * is_long:
                 self._rests_until[read.address] = now + rest * seconds
 
-    def wake(self, read: ReadCommand) -> None:
-        """Somebody waits for this read now."""
-        read.is_background = False
-        self._rests_until.pop(read.address, None)
-
     @property
     def present(self) -> set[Share]:
         """The outermost names of sequences in use that read at present."""

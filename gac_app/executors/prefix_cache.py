@@ -99,11 +99,6 @@ class PrefixCache:
             self._allocate_with_prefix(request)
         self._live.append(sequence)
 
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        """A copy of a sequence. Raises MemberError if no slot is free."""
-        self.allocate_empty(sequence)
-        return self._with_room(lambda: self._model.fork(sequence))
-
     def allocate_empty(self, sequence: KVSequence) -> None:
         """Give a sequence a slot with an empty KV cache. Raises MemberError if no slot is free."""
         if sequence.slot == NO_SLOT:

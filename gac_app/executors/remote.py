@@ -57,10 +57,6 @@ class RemoteMember(InlineMember):
             future.set_exception(error)
             return future
 
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        with self._lock:
-            return super().fork(sequence)
-
     def free(self, sequence: KVSequence) -> None:
         """See `Member`. At once where nothing is under way: whoever comes next may need the slot."""
         with self._lock, suppress(MemberError, RuntimeError):  # closed, or the program ends

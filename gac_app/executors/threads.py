@@ -13,14 +13,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 from weakref import WeakSet
 
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import failure_of
 from gac_app.decoding.member import Member
-from gac_app.errors import MemberError
+from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, Kept
@@ -31,22 +29,11 @@ from gac_app.vocab.mapping import VocabMapping
 logger = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT_S = 5.0
-_CALL_TIMEOUT_S = 60.0  # of short calls, which wait for a forward pass
 _CLOSED = "has been closed"
 PROBE_S = 5.0  # between two probes of a model that fails
 
 
-@dataclass(frozen=True, slots=True)
-class _CallCommand:
-    """A short call. A call about a sequence comes after all earlier reads of that sequence."""
-
-    function: Callable[[], Any]
-    future: Future[Any]
-    sequence: KVSequence | None = None
-    is_last: bool = False  # the sequence is no longer wanted
-
-
-_CLOSE = _CallCommand(lambda: None, Future())
+Command = ReadCommand | Callable[[], None] | None  # a read, a call in the worker's thread, or the end
 
 
 class ThreadMember(Member):
@@ -56,7 +43,7 @@ class ThreadMember(Member):
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
-        self._commands: queue.SimpleQueue[ReadCommand | _CallCommand] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._why_closed = ""  # empty while commands are taken
         self._scheduler = BatchScheduler(model, mapping)  # the worker's
         self._lock = threading.RLock()  # a session that is collected frees its sequences, within `_put` too
@@ -94,25 +81,21 @@ class ThreadMember(Member):
         """Whether no other answer uses this member."""
         return self._scheduler.is_free_for(sequence)
 
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        forked: KVSequence = self._call(lambda: self._scheduler.prefix_cache.fork(sequence), sequence)
-        return forked
-
     def free(self, sequence: KVSequence) -> None:
-        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.free(sequence), Future(), sequence, is_last=True))
+        self._put(lambda: self._scheduler.free(sequence))
 
     def forget(self, namespace: str) -> None:
         with self._lock:
             opened = list(self._opened)
-        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.forget(namespace, opened), Future()))
+        self._put(lambda: self._scheduler.prefix_cache.forget(namespace, opened))
 
     def add_view(self, prefixes: list[tuple[int, ...]]) -> None:
         """See `PrefixCache`."""
-        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.add_view(prefixes), Future()))
+        self._put(lambda: self._scheduler.prefix_cache.add_view(prefixes))
 
     def refuse(self, share: Share) -> None:
         """Fail all pending reads of a share."""
-        self._put(_CallCommand(lambda: self._scheduler.refuse(share), Future()))
+        self._put(lambda: self._scheduler.refuse(share))
 
     def close(self) -> None:
         """Let the worker finish pending commands and release the model. Waits for a while, but not for itself."""
@@ -120,25 +103,16 @@ class ThreadMember(Member):
             if self._why_closed == _CLOSED:
                 return
             self._why_closed = _CLOSED
-            self._commands.put(_CLOSE)
+            self._commands.put(None)
         if threading.current_thread() is not self._thread:  # it may be the one that collects garbage
             self._thread.join(_CLOSE_TIMEOUT_S)
 
-    def _put(self, command: ReadCommand | _CallCommand) -> None:
+    def _put(self, command: Command) -> None:
         with self._lock:
             if not self._why_closed:
                 self._commands.put(command)
                 return
-        command.future.set_exception(MemberError(self.name, "exception", self._why_closed))
-
-    def _call(self, function: Callable[[], Any], sequence: KVSequence | None = None) -> Any:
-        command = _CallCommand(function, Future(), sequence)
-        self._put(command)
-        try:
-            return command.future.result(_CALL_TIMEOUT_S)
-        except TimeoutError:
-            command.future.cancel()
-            raise MemberError(self.name, "timeout", "is busy and did not answer in time") from None
+        _fail(command, MemberError(self.name, "exception", self._why_closed))
 
     # --- in the worker's thread
 
@@ -153,9 +127,9 @@ class ThreadMember(Member):
                 self._why_closed = self.failure = f"its worker has ended: {type(error).__name__}: {error}"
             why = MemberError(self.name, "exception", self.failure)
             self._scheduler.break_off(why)
-            while (command := self._command_within(rest_s)) and command is not _CLOSE:
-                with suppress(InvalidStateError):
-                    command.future.set_exception(why)
+            with suppress(queue.Empty):
+                while command := self._command_within(rest_s):
+                    _fail(command, why)
         self.model.close()
 
     def _serve_until_closed(self) -> None:
@@ -175,35 +149,39 @@ class ThreadMember(Member):
         Waits when there is nothing to do, and briefly when more reads could join the next batch.
         """
         idle_s = self._scheduler.idle_s()
-        command = self._command_within(min(idle_s, PROBE_S) if self.failure else idle_s)
-        deadline = time.monotonic() + MAX_WAIT_S
-        while command is not None:
-            if command is _CLOSE:
-                return False
-            self._carry_out(command)
-            command = self._command_within(max(0.0, min(self._scheduler.max_wait_s(), deadline - time.monotonic())))
+        with suppress(queue.Empty):
+            command = self._command_within(min(idle_s, PROBE_S) if self.failure else idle_s)
+            deadline = time.monotonic() + MAX_WAIT_S
+            while command:
+                self._carry_out(command)
+                command = self._command_within(max(0.0, min(self._scheduler.max_wait_s(), deadline - time.monotonic())))
+            return False
         return True
 
-    def _command_within(self, seconds: float) -> ReadCommand | _CallCommand | None:
+    def _command_within(self, seconds: float) -> Command:
+        """The next command. Raises queue.Empty if none comes."""
         if seconds == math.inf:
             return self._commands.get()
         with suppress(queue.Empty):
             return self._commands.get_nowait()
-        if seconds:
-            # After that only: before Python 3.13 a `get` that finds its time over as it begins to wait, waits for ever.
-            with suppress(queue.Empty):
-                return self._commands.get(timeout=seconds)
-        return None
+        if not seconds:
+            raise queue.Empty
+        # After that only: before Python 3.13 a `get` that finds its time over as it begins to wait, waits for ever.
+        return self._commands.get(timeout=seconds)
 
-    def _carry_out(self, command: ReadCommand | _CallCommand) -> None:
+    def _carry_out(self, command: ReadCommand | Callable[[], None]) -> None:
         try:
             if isinstance(command, ReadCommand):
                 self._scheduler.add(command)
-                return
-            if command.sequence is not None:
-                (self._scheduler.drop if command.is_last else self._scheduler.finish)(command.sequence)
-            if command.future.set_running_or_notify_cancel():
-                command.future.set_result(command.function())
-        except BaseException as error:  # the caller's to handle: the worker continues
-            with suppress(InvalidStateError):  # the caller has given up
-                command.future.set_exception(failure_of(self.model, error))
+            else:
+                command()
+        except BaseException as error:  # the worker continues
+            logger.exception("a call of the worker of %s failed", self.name)
+            _fail(command, failure_of(self.model, error))
+
+
+def _fail(command: Command, why: GacError) -> None:
+    """Tell who waits, if somebody does."""
+    if isinstance(command, ReadCommand):
+        with suppress(InvalidStateError):  # cancelled
+            command.future.set_exception(why)

@@ -17,7 +17,7 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
-from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, in_worker, mapping_of
 
 ALIGNMENTS = ["paper", "prefix"]
 ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}
@@ -93,7 +93,7 @@ class Alone:
 
     def _num_passes_so_far(self) -> int:
         """Once the member has read whatever it was told to."""
-        while not self.member._call(lambda: self.member._scheduler.is_idle):
+        while not in_worker(self.member, lambda: self.member._scheduler.is_idle):
             pass
         model = self.member.model
         assert isinstance(model, FakeModel)

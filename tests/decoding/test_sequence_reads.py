@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from concurrent.futures import Future
 
 import torch
@@ -42,13 +41,8 @@ class ByHand(InlineMember):
         self.scheduler.add(command)
         return command.future
 
-    def fork(self, sequence: KVSequence) -> KVSequence:
-        self.scheduler.finish(sequence)
-        return self.scheduler.prefix_cache.fork(sequence)
-
     def free(self, sequence: KVSequence) -> None:
-        self.scheduler.drop(sequence)
-        self.scheduler.prefix_cache.free(sequence)
+        self.scheduler.free(sequence)
 
 
 class Reads(RuleBasedStateMachine):
@@ -125,19 +119,6 @@ class Reads(RuleBasedStateMachine):
     @rule()
     def work_again(self) -> None:
         self.model.fault = None
-
-    @rule(number=SESSIONS, ids=IDS)
-    def fork(self, number: int, ids: tuple[int, ...]) -> None:
-        """A fork goes on from what its parent has computed."""
-        if number in self.sessions and self.model.num_held < MAX_SEQUENCES:
-            sequence = self.sessions[number][0].sequence
-            with contextlib.suppress(MemberError):
-                forked = self.member.fork(sequence)
-                whole = (*sequence.prompt, *ids)
-                future = self.member.read(ForwardRequest(forked, whole))
-                self.member.scheduler.finish(forked)
-                self.member.free(forked)
-                assert torch.equal(future.result(0).distributions[0].probs_U, self.expected(whole))
 
     @rule(number=SESSIONS)
     def close(self, number: int) -> None:

@@ -14,7 +14,7 @@ from gac_app.executors import batch_scheduler, fair_queue
 from gac_app.executors.members import in_background
 from gac_app.models.sequence import BACKGROUND, LOCAL
 from tests.executors.desk import LONG, Desk
-from tests.fakes import WAIT_S, FakeModel, after, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, after, config_of, ensemble_of, in_worker
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_it_waits_for_a_run_and_goes_on_after_it(desk: Desk, text: str) -> None:
         assert asked.done()
         assert not study.done(), "also between two steps, when nobody else asks"
         assert 0 < desk.scheduler.idle_s() < math.inf
-    desk.scheduler.drop(run)
+    desk.scheduler.free(run)
     assert desk.scheduler.idle_s() == 0
     desk.run()
     assert study.result().num_read == len(desk.model.encode_raw(text))
@@ -51,7 +51,7 @@ def test_a_long_read_that_has_begun_is_put_aside(desk: Desk) -> None:
     desk.run()
     assert asked.done()
     assert not study.done()
-    desk.scheduler.drop(run)
+    desk.scheduler.free(run)
     desk.run()
     assert study.done()
 
@@ -96,14 +96,6 @@ def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) 
     assert desk.scheduler.max_wait_s() == pytest.approx(0.4), "half of what a shared pass saves"
 
 
-def test_what_somebody_needs_at_once_waits_no_longer(desk: Desk) -> None:
-    desk.ask(desk.open("run"))
-    sequence = desk.open(LONG)
-    study = desk.ask(sequence, is_background=True)
-    desk.scheduler.finish(sequence)
-    assert study.done()
-
-
 @pytest.mark.parametrize("text", ["short", LONG])
 def test_it_is_dropped_and_nothing_else(desk: Desk, text: str) -> None:
     study, run = desk.ask(desk.open(text), is_background=True), desk.ask(desk.open(text))
@@ -143,7 +135,7 @@ def test_a_study_reads_along_only_while_no_run_decodes(desk: Desk) -> None:
     desk.run()
     asked = desk.ask(study, is_background=True)
     assert desk.scheduler.idle_s() > 0
-    desk.scheduler.drop(run)
+    desk.scheduler.free(run)
     desk.run()
     assert asked.done()
 
@@ -158,7 +150,7 @@ def test_a_worker_sees_that_a_study_need_wait_no_longer(monkeypatch: pytest.Monk
     member.read(after(run)).result(WAIT_S)
     study.is_awaited = False
     asked = member.read(after(study))
-    member._call(lambda: None)  # type: ignore[attr-defined]
+    in_worker(member)
     assert not asked.done()
     if is_silent:
         monkeypatch.setattr(fair_queue, "PRESENT_S", -1.0)

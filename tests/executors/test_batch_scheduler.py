@@ -59,7 +59,7 @@ def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
     result, of_other = desk.ask(sequence), desk.ask(other)
     desk.scheduler.advance()
 
-    desk.scheduler.drop(sequence)
+    desk.scheduler.free(sequence)
 
     assert desk.scheduler.is_idle
     assert of_other.result().num_read > 0
@@ -183,7 +183,7 @@ def test_a_model_is_free_for_its_only_sequence_in_use() -> None:
     desk.ask(other)
     desk.run()
     assert not desk.scheduler.is_free_for(one), "its next read may come at any time"
-    desk.scheduler.drop(other)
+    desk.scheduler.free(other)
     assert desk.scheduler.is_free_for(one)
     assert not desk.scheduler.is_free_for(other)
 

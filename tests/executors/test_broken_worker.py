@@ -12,7 +12,7 @@ from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
-from tests.fakes import WAIT_S, FakeModel, Fault, after, mapping_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, in_worker, mapping_of
 from tests.services.house import until
 
 
@@ -81,7 +81,7 @@ def test_a_member_that_hangs_in_a_pass_says_so(member: ThreadMember, model: Brea
     assert not member.why_unready(WAIT_S)
     model.released.set()
     hanging.result(WAIT_S)
-    member._call(lambda: None)
+    in_worker(member)
     assert not member.why_unready(0.0)
 
 
@@ -112,31 +112,13 @@ def test_all_of_a_broken_round_are_told(
     assert member.read(after(open_text(member, "after"))).result(WAIT_S).num_read > 0
 
 
-def test_a_call_that_breaks_is_answered(member: ThreadMember, model: BreakingModel) -> None:
+def test_a_call_that_breaks_does_not_end_the_worker(member: ThreadMember, model: BreakingModel) -> None:
     sequence = open_text(member, "freed in vain")
     member.read(after(sequence)).result(WAIT_S)
     model.can_free = False
     member.free(sequence)
-    with pytest.raises(MemberError, match="a: Ends"):
-        member._call(lambda: model.free(sequence))
     assert member.read(after(open_text(member, "after"))).result(WAIT_S).num_read > 0
     model.can_free = True
-
-
-def test_a_call_behind_a_broken_round_is_answered(
-    member: ThreadMember, model: BreakingModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> NoReturn:
-        raise Ends
-
-    sequence = open_text(member, "forked")
-    member.read(after(sequence)).result(WAIT_S)
-    monkeypatch.setattr(member._scheduler.computer, "compute", fail)
-    waiting = member.read(after(sequence, [70]))
-    forked = member.fork(sequence)
-    assert forked.slot != sequence.slot
-    with pytest.raises(MemberError, match="a: Ends"):
-        waiting.result(WAIT_S)
 
 
 def test_a_model_that_fails_always_is_not_ready_until_it_works(member: ThreadMember, model: BreakingModel) -> None:
@@ -153,7 +135,7 @@ def test_one_bad_prompt_does_not_make_a_member_unready(member: ThreadMember, mod
     model.error = SystemExit(3)
     with pytest.raises(MemberError):
         member.read(after(open_text(member, "BAD"))).result(WAIT_S)
-    member._call(lambda: None)
+    in_worker(member)
     assert member.failure == ""
     assert model.num_held == 1, "the sequence of the trial is freed"
 

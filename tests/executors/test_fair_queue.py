@@ -119,7 +119,7 @@ def test_a_resting_prompt_goes_on_when_its_neighbours_leave(town: Town) -> None:
     asked = town.desk.ask(prompt)
     town.desk.scheduler.advance()
     assert 0 < town.desk.scheduler.idle_s() <= 4.1 * ID_S
-    town.desk.scheduler.drop(honest)
+    town.desk.scheduler.free(honest)
     assert town.desk.scheduler.idle_s() == 0
     town.desk.run()
     assert asked.done()

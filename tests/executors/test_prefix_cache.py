@@ -19,7 +19,7 @@ from gac_app.models.message import Message
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
-from tests.fakes import WAIT_S, FakeModel, Fault, after, probs_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, in_worker, probs_of
 
 PROMPT = list(range(65, 65 + 3 * MIN_SHARED))
 CHAT_PREFIX = PROMPT[: 2 * MIN_SHARED]
@@ -78,7 +78,7 @@ class Desk:
 
     def settle(self) -> None:
         """Wait until the worker has done what was asked of it."""
-        self.member._call(lambda: None)
+        in_worker(self.member)
 
     def expected(self, ids: list[int]) -> torch.Tensor:
         return self.member.mapping.project(self.model._logits_V(ids).unsqueeze(0))
@@ -284,17 +284,6 @@ def test_kept_sequences_are_given_up_where_memory_ends(
     for result in results:
         assert torch.equal(probs_of(result.result(WAIT_S)), desk.expected(PROMPT))
     assert freed, "what torch keeps of the device's memory"
-
-
-def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
-    live = [desk.opened(PROMPT, f"visitor {number}")[0] for number in range(desk.model.max_sequences)]
-    desk.member.free(live[0])
-    desk.settle()
-    assert desk.model.num_held == desk.model.max_sequences, "the first is kept"
-
-    forked = desk.member.fork(live[1])
-
-    assert torch.equal(probs_of(desk.read(forked, [65])), desk.expected([*PROMPT, 65]))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import NoReturn
 
@@ -20,7 +21,7 @@ from gac_app.executors import threads
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, KVSequence
-from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, after, mapping_of, probs_of
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, after, in_worker, mapping_of, probs_of
 
 Make = Callable[[FakeModel], ThreadMember]
 
@@ -91,7 +92,7 @@ def test_a_prompt_is_not_read_on_once_it_is_freed(make: Make) -> None:
     assert len(sequence.ids) <= model.chunk_size
 
 
-def test_positions_and_forks_are_the_plain_members(make: Make) -> None:
+def test_positions_are_the_plain_members(make: Make) -> None:
     member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
     for one in (member, inline):
         assert one.name == "a"
@@ -100,19 +101,7 @@ def test_positions_and_forks_are_the_plain_members(make: Make) -> None:
     assert_equal(
         member.read(after(threaded, num_logits=3)).result(WAIT_S), inline.read(after(plain, num_logits=3)).result()
     )
-
-    forked, plain_fork = member.fork(threaded), inline.fork(plain)
-    for sequence, other in ((threaded, plain), (forked, plain_fork)):
-        assert_equal(member.read(after(sequence, [65])).result(WAIT_S), inline.read(after(other, [65])).result())
-
-
-def test_a_sequence_can_be_forked_before_its_first_read(make: Make) -> None:
-    member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
-    ids = member.encode("the model votes")
-    sequence = member.open(ids, LOCAL)
-    forked = member.fork(sequence)
-    for one in (sequence, forked):
-        assert_equal(member.read(after(one)).result(WAIT_S), inline.read(after(inline.open(ids, LOCAL))).result())
+    assert_equal(member.read(after(threaded, [65])).result(WAIT_S), inline.read(after(plain, [65])).result())
 
 
 @pytest.mark.parametrize("kind", ["raise", "nan", "inf"])
@@ -131,7 +120,7 @@ def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> N
         waiting[1].result(WAIT_S)
 
     assert caught.value.kind == ("exception" if kind == "raise" else "non-finite")
-    member._call(lambda: None)
+    in_worker(member)
     # Whoever has been told is not read again. A model that raises something is probed.
     assert model.batches == [1, 3, *([1, 1, 1, 1] if kind == "raise" else [1, 1])]
     inline = InlineMember(FakeModel(), mapping_of(model))
@@ -171,7 +160,8 @@ def test_a_wait_that_is_over_as_it_begins_ends(make: Make) -> None:
     def wait_often() -> None:
         for _ in range(100_000):
             member._commands = queue.SimpleQueue()
-            assert member._command_within(1e-9) is None
+            with suppress(queue.Empty):
+                member._command_within(1e-9)
 
     waiting = threading.Thread(target=wait_often, daemon=True)
     waiting.start()
@@ -246,23 +236,6 @@ def test_opening_and_freeing_do_not_wait_for_a_busy_member(make: Make) -> None:
     assert not model.released.is_set()
 
 
-def test_a_call_to_a_hanging_member_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_CALL_TIMEOUT_S", 0.05)
-    model = hanging_model()
-    member = make(model)
-    sequence = open_text(member, "forked in vain")
-    member.read(after(sequence)).result(WAIT_S)
-    busy(member, model)
-
-    with pytest.raises(MemberError, match="did not answer in time") as caught:
-        member.fork(sequence)
-
-    assert caught.value.kind == "timeout"
-    model.released.set()
-    member.close()
-    assert model.num_held == 2  # nothing was forked for nobody
-
-
 def test_close_finishes_what_was_asked_then_releases_the_model(make: Make) -> None:
     model = FakeModel(delay_s=0.02)
     member = make(model)
@@ -296,8 +269,6 @@ def test_a_closed_member_refuses_at_once(make: Make) -> None:
 
     with pytest.raises(MemberError, match="a: has been closed"):
         member.read(after(sequence)).result(timeout=0)
-    with pytest.raises(MemberError, match="a: has been closed"):
-        member.fork(sequence)
 
 
 class RacedQueue:
@@ -313,7 +284,7 @@ class RacedQueue:
             threading.Thread(target=self.close, daemon=True).start()
             self._is_closed.wait(0.2)
         self._commands.put(command)
-        if command is threads._CLOSE:
+        if command is None:
             self._is_closed.set()
 
     def get(self, timeout: float | None = None) -> object:

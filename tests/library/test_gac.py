@@ -27,7 +27,7 @@ from gac_app import (
     Settings,
 )
 from gac_app.executors.threads import ThreadMember
-from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of, in_worker
 
 SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
 
@@ -286,7 +286,7 @@ def test_an_ensemble_collected_by_its_worker_is_closed() -> None:
     models = FakeModel("a"), FakeModel("b", 1)
     last = [gac_of(*models)]
     workers, member = workers_of(last[0]), cast(ThreadMember, last[0].ensemble.members["a"])
-    member._call(last.clear)
+    in_worker(member, last.clear)
     for worker in workers:
         worker.join(WAIT_S)
     assert [model.is_closed for model in models] == [True, True]

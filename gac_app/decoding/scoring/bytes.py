@@ -32,7 +32,7 @@ from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
-from gac_app.decoding.scoring.pieces import PromptForks, log_mean, log_sum
+from gac_app.decoding.scoring.pieces import ReadPrompt, log_mean, log_sum
 from gac_app.models.sequence import KVSequence
 from gac_app.vocab.union import UnionVocabulary
 
@@ -65,7 +65,7 @@ class TextProbs:
 
 
 def read_text(
-    forks: PromptForks, member: Member, sequence: KVSequence, text: bytes, gate: Gate, num_top: int
+    prompt: ReadPrompt, member: Member, sequence: KVSequence, text: bytes, gate: Gate, num_top: int
 ) -> TextProbs:
     """Read `text` after the prompt of `sequence`.
 
@@ -77,7 +77,7 @@ def read_text(
     nothing = array("d", [0.0, *[-math.inf] * len(text)])
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
-    found = chain.from_iterable(forks.parts(member, sequence, [(own,) for own in ids]))
+    found = chain.from_iterable(prompt.parts(member, sequence, [(own,) for own in ids]))
     for own, distribution in zip(ids, found, strict=True):
         _add_boundary(probs, start, distribution.log_probs_U.cpu().numpy(), text, union)
         probs.views[start] = gate.view(distribution)
@@ -93,12 +93,12 @@ def read_text(
     return probs
 
 
-def read_by_all(forks: PromptForks, text: bytes, gate: Gate, num_top: int = 0) -> dict[str, TextProbs]:
+def read_by_all(prompt: ReadPrompt, text: bytes, gate: Gate, num_top: int = 0) -> dict[str, TextProbs]:
     """As `read_text`, by every member at once, after the prompt; by name."""
-    read = partial(read_text, forks, text=text, gate=gate, num_top=num_top)
-    with forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-        found = pool.map(read, forks.members, sequences)
-        return {member.name: probs for member, probs in zip(forks.members, found, strict=True)}
+    read = partial(read_text, prompt, text=text, gate=gate, num_top=num_top)
+    with ThreadPoolExecutor(len(prompt.members)) as pool:
+        found = pool.map(read, prompt.members, prompt.sequences())
+        return {member.name: probs for member, probs in zip(prompt.members, found, strict=True)}
 
 
 def _add_boundary(probs: TextProbs, start: int, log_probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:

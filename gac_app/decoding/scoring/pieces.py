@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from itertools import accumulate, chain
@@ -27,8 +26,9 @@ IDS_AT_ONCE, FEW_AT_ONCE = 32, 10  # or pieces: longer texts are read in parts; 
 
 
 @dataclass
-class PromptForks:
-    """A prompt that every member reads once, at its first use, and sequences that continue from it.
+class ReadPrompt:
+    """A prompt that every member reads once, at its first use, and the sequences in which texts follow it, one after
+    the other.
 
     Args:
         ids: the prompt in each member's own ids.
@@ -49,7 +49,7 @@ class PromptForks:
     is_reproducible: bool = False
     stopped: threading.Event | None = None
     ids_at_once: int = IDS_AT_ONCE
-    _read: list[KVSequence | None] = field(init=False, default_factory=list)  # None: there is nothing to continue from
+    _sequences: list[KVSequence] = field(init=False, default_factory=list)
 
     @cached_property
     def key(self) -> bytes:
@@ -57,40 +57,25 @@ class PromptForks:
         read = [member.name for member in self.members], self.ids, self.is_reproducible
         return hashlib.sha256(repr(read).encode()).digest()
 
-    @contextmanager
-    def sequences(self) -> Generator[list[KVSequence], None, None]:
-        """A new sequence of each member for what follows the prompt, of which all but the last id is computed."""
-        if not self._read:
-            self._read_prompt()
-        forked: list[KVSequence] = []
-        try:
-            for member, own, sequence in zip(self.members, self.ids, self._read, strict=True):
-                if sequence:
-                    forked.append(self._stoppable(member.fork(sequence)))
-                    forked[-1].prompt = tuple(own)
-                else:
-                    forked.append(self._open(member, own))
-            yield forked
-        finally:
-            for member, sequence in zip(self.members, forked, strict=False):
-                member.free(sequence)
+    def sequences(self) -> list[KVSequence]:
+        """A sequence of each member for what follows the prompt, of which all but the last id is computed."""
+        if not self._sequences:
+            self._read()
+        return self._sequences
 
-    def _open(self, member: Member, ids: list[int]) -> KVSequence:
-        return self._stoppable(member.open(ids, self.share, self.namespace, is_reproducible=self.is_reproducible))
-
-    def _stoppable(self, sequence: KVSequence) -> KVSequence:
-        sequence.timeout_s, sequence.stopped = self.timeout_s, self.stopped or sequence.stopped
-        return sequence
-
-    def _read_prompt(self) -> None:
+    def _read(self) -> None:
         # The last id is read together with the text: only a read gives a distribution.
         for member, own in zip(self.members, self.ids, strict=True):  # where one has no room, the others are freed
-            self._read.append(self._open(member, own[:-1]) if len(own) > 1 else None)
-        held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
+            sequence = member.open(own[:-1], self.share, self.namespace, is_reproducible=self.is_reproducible)
+            sequence.timeout_s, sequence.stopped = self.timeout_s, self.stopped or sequence.stopped
+            self._sequences.append(sequence)
+        held = [pair for pair in zip(self.members, self._sequences, strict=True) if pair[1].prompt]
         reads = [(m, sequence, m.read(ForwardRequest(sequence, sequence.prompt))) for m, sequence in held]
         waiting = Wait(sequence for _, sequence, _ in reads)
         for member, sequence, read in reads:
             self._result(waiting, member, sequence, read)
+        for sequence, own in zip(self._sequences, self.ids, strict=True):
+            sequence.prompt = tuple(own)
 
     def parts(
         self, member: Member, sequence: KVSequence, pieces: Sequence[Sequence[int]]
@@ -118,9 +103,8 @@ class PromptForks:
 
     def close(self) -> None:
         """Free the prompt's memory."""
-        for member, sequence in zip(self.members, self._read, strict=False):
-            if sequence:
-                member.free(sequence)
+        for member, sequence in zip(self.members, self._sequences, strict=False):
+            member.free(sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +139,14 @@ class PieceRead:
         return rules.combiner({name: self.distributions[name].probs_U for name in shares}, shares)
 
 
-def read_pieces(forks: PromptForks, ids: Sequence[int], gate: Gate) -> Iterator[PieceRead]:
+def read_pieces(prompt: ReadPrompt, ids: Sequence[int], gate: Gate) -> Iterator[PieceRead]:
     """Read union tokens. Many are read at once, since they are known."""
-    names = [member.name for member in forks.members]
-    fed = [[member.mapping.feed(token_id) for token_id in ids] for member in forks.members]
+    names = [member.name for member in prompt.members]
+    fed = [[member.mapping.feed(token_id) for token_id in ids] for member in prompt.members]
     is_stable, remaining = True, zip(ids, zip(*fed, strict=True), strict=True)
-    with forks.sequences() as sequences, ThreadPoolExecutor(len(names)) as pool:
-        readers = list(map(forks.parts, forks.members, sequences, fed))
-        for _ in range(0, len(ids), forks.ids_at_once):
+    with ThreadPoolExecutor(len(names)) as pool:
+        readers = list(map(prompt.parts, prompt.members, prompt.sequences(), fed))
+        for _ in range(0, len(ids), prompt.ids_at_once):
             found = zip(*pool.map(next, readers), strict=True)
             for at_piece, (token_id, own) in zip(found, remaining):  # noqa: B905 (more remain)
                 by_name = dict(zip(names, at_piece, strict=True))

@@ -20,7 +20,7 @@ from gac_app.decoding.rules.answer import StepRules
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring.bytes import Segment, TextProbs, log_prob_in, read_by_all, segments
-from gac_app.decoding.scoring.pieces import PieceRead, PromptForks, log, read_pieces, spelt_by
+from gac_app.decoding.scoring.pieces import PieceRead, ReadPrompt, log, read_pieces, spelt_by
 from gac_app.decoding.scoring.single_flight import SingleFlightCache
 from gac_app.settings import RULE_PARAMS, Settings
 from gac_app.vocab.tokens import bytes_of
@@ -68,13 +68,13 @@ class Scorer:
     """Scores texts that follow one prompt.
 
     Args:
-        forks: the prompt, and the members that take part, the gate first.
+        prompt: with the members that take part, the gate first.
         rules: at the start of a text.
         settings: which chose the rules.
         read_texts: what was read of texts before.
     """
 
-    forks: PromptForks
+    prompt: ReadPrompt
     rules: StepRules
     settings: Settings
     read_texts: SingleFlightCache
@@ -82,12 +82,12 @@ class Scorer:
     @property
     def _is_of_bytes(self) -> bool:
         """Whether texts are scored by their bytes."""
-        is_mixed = len(self.forks.members) > 1
+        is_mixed = len(self.prompt.members) > 1
         return self.settings.alignment == "prefix" and is_mixed and not self.rules.needs_distributions
 
     @property
     def _union(self) -> UnionVocabulary:
-        return self.forks.members[0].mapping.union
+        return self.prompt.members[0].mapping.union
 
     def score(self, text: bytes) -> Score:
         """How probable the text is."""
@@ -95,7 +95,7 @@ class Scorer:
             return Score(0.0, 0, 0, 0)
         if self._is_of_bytes:
             return self._by_bytes(text)
-        members = self.forks.members
+        members = self.prompt.members
         cuts = [spelt_by(member, text) for member in members]
         if len(members) > 1:
             cuts.append(tuple(self._union.cut(text)))
@@ -116,7 +116,7 @@ class Scorer:
     # --- by bytes, see `bytes`
 
     def _by_bytes(self, text: bytes) -> Score:
-        members, seconds = self._once(text, len(text), partial(read_by_all, self.forks, text, self.rules.gate))
+        members, seconds = self._once(text, len(text), partial(read_by_all, self.prompt, text, self.rules.gate))
         parts = list(segments(members, len(text), self.rules.restarted()))
         num_ensembled = sum(len(part.shares) > 1 for part in parts)
         log_prob = sum(log_prob_in(members, part, part.end) for part in parts)
@@ -125,7 +125,7 @@ class Scorer:
     def _tokens_by_bytes(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
         tokens = [self._union.token(token_id) for token_id in ids]
         text = b"".join(tokens)
-        members = read_by_all(self.forks, text, self.rules.gate, num_top=_NUM_OF_EACH if num_top else 0)
+        members = read_by_all(self.prompt, text, self.rules.gate, num_top=_NUM_OF_EACH if num_top else 0)
         log_probs, part_at = [0.0], list[Segment]()  # of the first bytes, by their number; of each byte
         for part in segments(members, len(text), self.rules.restarted()):
             before, places = log_probs[-1], range(part.start + 1, part.end + 1)
@@ -160,9 +160,9 @@ class Scorer:
 
     def _of_pieces(self, ids: tuple[int, ...], num_bytes: int) -> Score:
         """What was read is kept without its distributions; where these are needed, the score itself is."""
-        read = partial(read_pieces, self.forks, ids, self.rules.gate)
+        read = partial(read_pieces, self.prompt, ids, self.rules.gate)
         score = partial(self._score_of, num_bytes=num_bytes)
-        if len(self.forks.members) > 1 and self.rules.needs_distributions:
+        if len(self.prompt.members) > 1 and self.rules.needs_distributions:
             scored: Score
             scored, seconds = self._once((ids, _rules_key(self.settings)), num_bytes, lambda: score(read()))
             return replace(scored, seconds=seconds)
@@ -182,7 +182,7 @@ class Scorer:
 
     def _tokens_by_pieces(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
         rules, scores = self.rules.restarted(), []
-        for piece in read_pieces(self.forks, ids, rules.gate):
+        for piece in read_pieces(self.prompt, ids, rules.gate):
             shares = piece.shares(rules)
             mixed = next(iter(piece.distributions.values()))
             if num_top and len(shares) > 1:
@@ -192,7 +192,7 @@ class Scorer:
         return scores
 
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
-        key = self.forks.key, self.rules.gate.key, cut
+        key = self.prompt.key, self.rules.gate.key, cut
         return self.read_texts.get_or_compute(key, num_bytes, read)
 
 
@@ -206,35 +206,35 @@ def _told(union: UnionVocabulary, top: Iterable[tuple[int, float]]) -> Top:
     return tuple((union.token(token_id), log(prob)) for token_id, prob in top)
 
 
-def score_ids(forks: PromptForks, ids: Sequence[int], num_top: int) -> list[TokenScore]:
+def score_ids(prompt: ReadPrompt, ids: Sequence[int], num_top: int) -> list[TokenScore]:
     """How probable each of a member's own ids is.
 
     Args:
-        forks: hold the first one, in that member.
+        prompt: holds the first one, in that member.
 
     Raises:
-        SessionStopped: soon after `forks.stopped` is set.
+        SessionStopped: soon after `prompt.stopped` is set.
     """
-    [member] = forks.members
+    [member] = prompt.members
     mapping, union = member.mapping, member.mapping.union
     tokens = [mapping.vocabulary.token_bytes[own] or b"" for own in ids]
     scores = [TokenScore(token, None) for token in tokens[:1]]
-    with forks.sequences() as [sequence]:
-        found = chain.from_iterable(forks.parts(member, sequence, [(own,) for own in ids[1:]]))
-        for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
-            place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
-            log_prob = -math.inf if place is None else distribution.log_prob_of(place)
-            scores.append(TokenScore(token, log_prob, _told(union, distribution.top_k(num_top))))
+    [sequence] = prompt.sequences()
+    found = chain.from_iterable(prompt.parts(member, sequence, [(own,) for own in ids[1:]]))
+    for own, token, distribution in zip(ids[1:], tokens[1:], found, strict=True):
+        place = union.end_id if own in mapping.vocabulary.end_ids else union.ids.get(token)
+        log_prob = -math.inf if place is None else distribution.log_prob_of(place)
+        scores.append(TokenScore(token, log_prob, _told(union, distribution.top_k(num_top))))
     return scores
 
 
-def bits_per_byte(forks: PromptForks, text: str) -> float:
+def bits_per_byte(prompt: ReadPrompt, text: str) -> float:
     """Of a text under a member alone; of a long one, its end counts. Nothing of it is cached.
 
     Args:
-        forks: hold what is before the text, in that member.
+        prompt: holds what is before the text, in that member.
     """
-    [member], data, gate = forks.members, bytes_of(text[-_PROMPT_CHARS_READ:]), Gate()
-    read = read_pieces(forks, spelt_by(member, data), gate) if data else ()
+    [member], data, gate = prompt.members, bytes_of(text[-_PROMPT_CHARS_READ:]), Gate()
+    read = read_pieces(prompt, spelt_by(member, data), gate) if data else ()
     log_prob = sum(max(piece.log_probs[member.name], LEAST_LOG_PROB) for piece in read)
     return Score(log_prob, len(data), 0, 0).bits_per_byte
