@@ -117,7 +117,6 @@ class Ensemble(Requests):
         new_context = partial(
             MemberContext,
             is_aligned=settings.alignment == "prefix" and not is_one,
-            num_greedy=settings.max_new_tokens if is_one and settings.is_greedy and members[0].reads_ahead else 0,
             speculate_when_idle=settings.gate_policy == "auto" and settings.reads_along,
         )
         contexts: list[MemberContext] = []

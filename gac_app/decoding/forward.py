@@ -7,8 +7,9 @@ Shape suffixes: `N` positions, `V` a member's own vocabulary.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -19,38 +20,39 @@ from gac_app.models.sequence import ForwardRequest
 from gac_app.vocab.mapping import VocabMapping
 
 
-def take_results(model: Model, mapping: VocabMapping, requests: list[ForwardRequest]) -> Iterator[ReadResult]:
-    """Compute all `requests` in one forward pass, then map each one's distributions into the union, one after another.
-
-    On a CPU each is mapped when the caller asks for it, so that the session of an earlier one continues meanwhile.
+def compute(
+    model: Model, mapping: VocabMapping, requests: list[ForwardRequest], deliver: Callable[[ReadResult], None]
+) -> None:
+    """Compute all `requests` in one forward pass, then map each one's distributions into the union and deliver them,
+    one after another. On a CPU the session of an earlier one continues while a later one is mapped.
 
     Raises:
-        MemberError: the model fails or gives NaN or infinite logits; `kind` says which.
+        MemberError: the model fails or gives NaN or infinite logits; `kind` says which. Nothing more is delivered.
     """
     started = time.monotonic()
     with failures_named(model):
         counts = [model.take(request) for request in requests]
         is_fixed = len(requests) == 1 and requests[0].sequence.fixed_chunk_prompt_len is not None
         logits = [_read_in_fixed_passes(model, *requests)] if is_fixed else model.read(requests)
-        mapped: Iterator[list[TokenDistribution]] = (
-            distributions_of(mapping, logits_NV, with_logs=request.with_logs)
-            for request, logits_NV in zip(requests, logits, strict=True)
-        )
+        mapped = map(partial(_mapped, mapping), requests, logits)
         if model.device.type != "cpu":  # launch all work before the first check, which waits for the device
             mapped = iter(list(mapped))
-    elsewhere_s, num_logits = 0.0, 0  # while the caller uses earlier results
-    for request, count in zip(requests, counts, strict=True):
-        with failures_named(model):
-            result = ReadResult(next(mapped), count)
+        elsewhere_s, num_logits = 0.0, 0  # while earlier results are delivered
+        for request, count, distributions in zip(requests, counts, mapped, strict=True):
+            result = ReadResult(distributions, count)
             if not result.is_finite:
                 raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
-        handed_over = time.monotonic()
-        result.seconds = handed_over - started - elsewhere_s
-        num_logits += request.num_logits
-        if request is requests[-1] and num_logits == sum(counts) and not is_fixed:
-            model.costs.note(num_logits, result.seconds)
-        yield result
-        elsewhere_s += time.monotonic() - handed_over
+            mapped_at = time.monotonic()
+            result.seconds = mapped_at - started - elsewhere_s
+            num_logits += request.num_logits
+            if request is requests[-1] and num_logits == sum(counts) and not is_fixed:
+                model.costs.note(num_logits, result.seconds)
+            deliver(result)
+            elsewhere_s += time.monotonic() - mapped_at
+
+
+def _mapped(mapping: VocabMapping, request: ForwardRequest, logits_NV: torch.Tensor) -> list[TokenDistribution]:
+    return distributions_of(mapping, logits_NV, with_logs=request.with_logs)
 
 
 def _read_in_fixed_passes(model: Model, request: ForwardRequest) -> torch.Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from gac_app.decoding.distribution import ReadResult
-from gac_app.decoding.forward import take_results
+from gac_app.decoding.forward import compute
 from gac_app.errors import MemberError
 from gac_app.models.base import Model
 from gac_app.models.message import Message
@@ -143,7 +143,7 @@ class InlineMember(Member):
     def read(self, request: ForwardRequest) -> Future[ReadResult]:
         future: Future[ReadResult] = Future()
         try:
-            future.set_result(next(take_results(self.model, self.mapping, [request])))
+            compute(self.model, self.mapping, [request], future.set_result)
         except MemberError as error:
             future.set_exception(error)
         return future

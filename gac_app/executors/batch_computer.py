@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
 
 from gac_app.decoding.distribution import ReadResult
-from gac_app.decoding.forward import failure_of, failures_named, take_results
+from gac_app.decoding.forward import compute, failure_of, failures_named
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache
@@ -33,10 +32,13 @@ class BatchComputer:
         If the batch fails, its undelivered reads are computed one by one, so that only the failing session ends.
         """
         left = [(command, command.sequence.ids) for command in commands]
+
+        def deliver(result: ReadResult) -> None:
+            command, _ = left.pop(0)
+            command.future.set_result(_whole(command, result))
+
         try:
-            for result in self._taken(commands):
-                command, _ = left.pop(0)
-                command.future.set_result(_whole(command, result))
+            compute(self._model, self._mapping, [command.request for command in commands], deliver)
             return
         except GacError as error:
             failure = error
@@ -69,7 +71,7 @@ class BatchComputer:
         try:
             self._prefix_cache.allocate_empty(sequence)
             try:
-                next(take_results(self._model, self._mapping, [ForwardRequest(sequence, (0,))]))
+                compute(self._model, self._mapping, [ForwardRequest(sequence, (0,))], lambda _: None)
             finally:
                 self._prefix_cache.free(sequence)
         except MemberError as error:
@@ -78,9 +80,6 @@ class BatchComputer:
             why = f"{type(error).__name__}: {error}"
         self.is_doubtful = bool(why)
         return why
-
-    def _taken(self, commands: list[ReadCommand]) -> Iterator[ReadResult]:
-        return take_results(self._model, self._mapping, [command.request for command in commands])
 
     def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
         """Whether a failed forward pass lacked memory and the prefix cache could free some."""
@@ -95,11 +94,14 @@ class BatchComputer:
         self._prefix_cache.invalidate(command.sequence)
         try:
             command.sequence.ids = ids
-            [result] = self._taken([command])
+            compute(
+                self._model,
+                self._mapping,
+                [command.request],
+                lambda result: command.future.set_result(_whole(command, result)),
+            )
         except BaseException as error:  # deliver to the waiting session; keep the worker alive
             command.future.set_exception(failure_of(self._model, error))
-        else:
-            command.future.set_result(_whole(command, result))
 
 
 def _clear_frames(error: BaseException | None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,7 +23,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import CombineRule, combine_rules
 from gac_app.decoding.speculation import DraftCosts, speculator, when_to_draft
-from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model
 from gac_app.models.pass_costs import PassCosts
@@ -108,7 +108,6 @@ def test_every_step_is_what_it_is_without(
             (PassCosts, "seconds", lambda *_: draws.random()),
             (DraftCosts, "is_measured", True),
             (DraftCosts, "is_worth_drafting", lambda _: draws.random() < 0.8),
-            (MemberContext, "usage", property(lambda _: MemberUsage(1, 1, draws.random()))),
             (InlineMember, "is_free_for", lambda *_: draws.random() < 0.7),
         ):
             patched.enter_context(patch.object(place, name, value))
@@ -196,7 +195,7 @@ def test_drafts_are_made_where_the_text_stays_the_same(
 def test_no_draft_is_read_where_it_cannot_pay(how: dict[str, Any]) -> None:
     """Members read what they read without drafts, in the same passes."""
     models = twins()
-    with closing(ensemble_of(models)) as ensemble, patch.object(speculator, "_pass_s", lambda _: 1.0):
+    with closing(ensemble_of(models)) as ensemble, patch.object(speculator, "_pass_s", lambda *_: 1.0):
         decoded(ensemble, **{**how, "speculation": "off"})
         plain = [model.num_read_at_once.copy() for model in models]
         decoded(ensemble, **how)
@@ -232,13 +231,11 @@ class Follower(FakeModel):
 @pytest.fixture
 def known_pace() -> Iterator[None]:
     """A follower is slower, whatever a busy machine makes of the times."""
-    counts = MemberContext.usage.fget
 
-    def usage(context: MemberContext) -> MemberUsage:
-        found, pass_s = counts(context), 1.0 if isinstance(context.member.model, Follower) else 0.1
-        return replace(found, seconds=pass_s * found.num_forwards)
+    def pass_s(context: MemberContext, _: int = 1) -> float:
+        return 1.0 if isinstance(context.member.model, Follower) else 0.1
 
-    with patch.object(MemberContext, "usage", property(usage)):
+    with patch.object(speculator, "_pass_s", pass_s):
         yield
 
 

@@ -48,10 +48,10 @@ class ByHand(InlineMember):
 class Reads(RuleBasedStateMachine):
     """Up to three sessions, each with what it was asked to read last."""
 
-    @initialize(chunk_size=st.sampled_from([3, 512]), num_greedy=st.sampled_from([0, 40]))
-    def begin(self, chunk_size: int, num_greedy: int) -> None:
+    @initialize(chunk_size=st.sampled_from([3, 512]))
+    def begin(self, chunk_size: int) -> None:
         self.model = FakeModel(context_length=CONTEXT_LENGTH, max_sequences=MAX_SEQUENCES)
-        self.model.chunk_size, self.num_greedy = chunk_size, num_greedy
+        self.model.chunk_size = chunk_size
         self.member = ByHand(self.model)
         self.sessions: dict[int, tuple[SequenceReads, tuple[int, ...]]] = {}
 
@@ -59,7 +59,7 @@ class Reads(RuleBasedStateMachine):
     def open(self, number: int, prompt: tuple[int, ...], namespace: str) -> None:
         if number not in self.sessions:
             sequence = self.member.open(list(prompt), ("address", str(number)), namespace)
-            self.sessions[number] = SequenceReads(self.member, sequence, self.num_greedy), ()
+            self.sessions[number] = SequenceReads(self.member, sequence), ()
 
     @rule(number=SESSIONS, kept=st.integers(0, 8), ids=IDS, num_wanted=st.integers(1, 3))
     def ask(self, number: int, kept: int, ids: tuple[int, ...], num_wanted: int) -> None:
@@ -162,9 +162,9 @@ def test_reads_give_what_a_fresh_model_gives() -> None:
     )
 
 
-def opened(model: FakeModel, num_greedy: int = 0) -> tuple[ByHand, SequenceReads]:
+def opened(model: FakeModel) -> tuple[ByHand, SequenceReads]:
     member = ByHand(model)
-    return member, SequenceReads(member, member.open([65, 66], LOCAL), num_greedy)
+    return member, SequenceReads(member, member.open([65, 66], LOCAL))
 
 
 def test_only_what_is_not_known_is_read_and_once() -> None:
@@ -202,17 +202,3 @@ def test_a_step_is_charged_for_the_reads_that_it_uses_first() -> None:
     covers.beam[0].boundary = Boundary(None, (97,), 1)
     assert reads.fill_in(covers)
     assert reads.num_read == 0
-
-
-def test_a_greedy_member_is_one_pass_ahead_and_no_more() -> None:
-    member, reads = opened(model := FakeModel(), num_greedy=3)
-    ids: tuple[int, ...] = ()
-    for num_passes in (2, 3, 3):
-        reads.ensure_computed(ids)
-        while not member.scheduler.is_idle:
-            member.scheduler.advance()
-        reads.collect()
-        assert len(model.batches) == num_passes
-        distribution, _ = reads._known[ids]
-        ids += member.mapping.feed(distribution.argmax_id)
-        reads.end_step(0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-from gac_app.decoding.contexts.draft_positions import DraftPositions
+from gac_app.decoding.alignment import Covers
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.sequence_reads import IdsN, SequenceReads
 from gac_app.decoding.distribution import MemberStep, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
 from gac_app.models.sequence import KVSequence
+from gac_app.vocab.tokens import whole_characters
 from gac_app.vocab.union import IdsV
 
 
@@ -30,14 +31,17 @@ class MemberContext:
             future = context.ask()      # mostly never: see `take`
         context.feed(token_id)
 
+    Place `i` is after the answer and `i` draft tokens. While the answer follows the draft, the member needs no further
+    pass. It reads a draft as it is expected to cut it: where its distributions are known, as its covers cut each draft
+    token; after that, as its tokeniser cuts the rest.
+
     Args:
         member: whose context this is.
-        num_greedy: how many tokens the answer may have, each of them this member's argmax (see `SequenceReads`).
         speculate_when_idle: the member reads ahead of what is asked only while no other answer uses it.
 
     Attributes:
         text: what was fed; see `FedText`.
-        draft: union tokens that may follow; see `DraftPositions`.
+        draft: union tokens that may follow.
         num_wanted: how many places of the draft `ask` is to make known. A pass reads the whole draft.
     """
 
@@ -49,15 +53,15 @@ class MemberContext:
         sequence: KVSequence,
         *,
         is_aligned: bool = False,
-        num_greedy: int = 0,
         speculate_when_idle: bool = False,
     ) -> None:
         self.member, self.name = member, member.name
         self._speculate_when_idle = speculate_when_idle
         self._is_aligned = is_aligned
         self.text = FedText(member.mapping)
-        self.reads = SequenceReads(member, sequence, num_greedy)
-        self.draft = DraftPositions(self.text, self.reads, is_aligned=is_aligned)
+        self.reads = SequenceReads(member, sequence)
+        self.draft: list[int] = []
+        self._places: list[Covers] = []  # from place 0, as far as distributions are known; the last may be unread
         self._step: MemberStep | None = None  # what `take` returned, until a token is fed
         self._is_asked = False  # at this step
 
@@ -85,7 +89,8 @@ class MemberContext:
         """Read what is uncomputed; None if there is nothing to read. `take` must follow once the read is over."""
         self.reads.sequence.is_awaited = True
         self._catch_up()
-        return None if self.is_read else self.reads.ensure_computed(*self.draft.needed())
+        ids, num_unread = self._needed()
+        return self.reads.ensure_computed(ids, num_unread) if num_unread else None
 
     def take(self) -> MemberStep | None:
         """The member's step from the read that was asked for, which is over.
@@ -96,7 +101,7 @@ class MemberContext:
         Raises:
             MemberError: the read has failed.
         """
-        self.draft.invalidate()
+        self._places.clear()
         self.reads.collect()
         if self.text.pending_bytes or not self.reads.fill_in(self.text.covers):
             return None
@@ -118,7 +123,7 @@ class MemberContext:
         return self._is_asked
 
     def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
-        """Append a union token.
+        """Append a union token: the first draft token, or the draft is dropped.
 
         Args:
             is_partial: the member's token may go on beyond it.
@@ -128,7 +133,8 @@ class MemberContext:
             none if the member is now inside a token.
         """
         token = self.member.mapping.union.token(token_id)
-        self.draft.advance(token_id)
+        self.draft = self.draft[1:] if self.draft[:1] == [token_id] else []
+        self._places.clear()
         was_asked, self._is_asked, self._step = self._is_asked, False, None
         covers, boundary = self.text.covers, None
         if is_missed := self._is_aligned and not (was_asked and token):
@@ -138,12 +144,13 @@ class MemberContext:
         self.reads.end_step((covers.unread or [covers.last])[0].num_ids)
         if is_missed:
             return (token,)
-        vocabulary = self.member.mapping.vocabulary
-        return tuple(vocabulary.token_bytes[own] or b"" for own in boundary.ids) if boundary else ()
+        token_bytes = self.member.mapping.vocabulary.token_bytes
+        return tuple([token_bytes[own] or b"" for own in boundary.ids]) if boundary else ()
 
     def drop_draft(self) -> None:
         """Drop the draft, and what a failed pass left of it."""
-        self.draft.clear()
+        self.draft = []
+        self._places.clear()
         self.reads.forget_failed()
 
     def close(self) -> None:
@@ -155,23 +162,26 @@ class MemberContext:
     @property
     def is_known(self) -> bool:
         """Whether the next step needs no pass of this member."""
-        return not self.draft.known()[0].unread
-
-    @property
-    def is_read(self) -> bool:
-        """Whether `ask` has nothing to read."""
-        return self.draft.is_read(self.num_wanted)
+        return not self._known()[0].unread
 
     @property
     def num_uncomputed(self) -> int:
-        """Ids to read, drafted ones included."""
-        ids, num_wanted = self.draft.needed()
-        return max(num_wanted, len(self.reads.sequence.prompt) + len(ids) - len(self.reads.sequence.ids))
+        """Ids to read, drafted ones included, of a member that `is_known` denies."""
+        ids, num_unread = self._needed()
+        return max(num_unread, len(self.reads.sequence.prompt) + len(ids) - len(self.reads.sequence.ids))
 
     def distribution_at(self, place: int) -> TokenDistribution | None:
         """The member's distribution at a place of the draft; None if it is not read yet."""
-        places = self.draft.known()
+        places = self._known()
         return None if place >= len(places) or places[place].unread else places[place].distribution()
+
+    def has_room_for(self, token_id: int) -> bool:
+        """Whether the context can hold one more draft token, wherever the member's tokens end."""
+        tokens, text = [*self.draft, token_id], self.text
+        if self._is_aligned:
+            num_bytes = len(text.incomplete_utf8) + len(text.pending_bytes) + len(self._bytes_of(tokens))
+            return text.covers.surely_fits(num_bytes, self.reads.max_ids)
+        return text.covers.last.num_ids + len(self._fed_as(tokens)) <= self.reads.max_ids
 
     def add_draft(self, tokens: Iterable[int]) -> int:
         """Let the pass that is due read these tokens too, up to the first that takes more than one id, if it has not
@@ -179,21 +189,66 @@ class MemberContext:
         for each id.
         """
         is_fixed = self.reads.sequence.fixed_chunk_prompt_len is not None
-        is_free = not is_fixed and self.reads.is_idle and self.num_uncomputed == 1 and self.text.is_at_boundary
+        is_free = not is_fixed and self.reads.is_idle and self.text.is_at_boundary and self.num_uncomputed == 1
         for token_id in tokens if is_free else ():
-            if len(self.member.mapping.feed(token_id)) != 1 or not self.draft.has_room_for(token_id):
+            if len(self.member.mapping.feed(token_id)) != 1 or not self.has_room_for(token_id):
                 break
             self.draft.append(token_id)
         return len(self.draft) if is_free else 0
+
+    def _known(self) -> list[Covers]:
+        """The covers at each place, as if the draft had been chosen, up to the first place that is not read."""
+        text, fill_in = self.text, self.reads.fill_in
+        if text.is_covered:
+            fill_in(text.covers)
+            if not self.draft:
+                return [text.covers]
+        if not self._places:
+            present, rest = text.caught_up()
+            if fill_in(present) and rest:
+                present.advance(rest, is_partial=True)
+            self._places = [present]
+        while fill_in(self._places[-1]) and len(self._places) <= len(self.draft):
+            following = self._places[-1].fork()
+            token = self.member.mapping.union.token(self.draft[len(self._places) - 1])
+            following.advance(token, is_partial=False)
+            self._places.append(following)
+        return self._places
+
+    def _needed(self) -> tuple[IdsN, int]:
+        """What a pass should read: the ids after the prompt, and how many distributions at their end are unknown; none
+        if `num_wanted` places are known.
+        """
+        places = self._known()
+        unread = places[-1].unread
+        if len(places) - bool(unread) >= min(self.num_wanted, len(self.draft) + 1):
+            return (), 0
+        boundary = unread[-1] if unread else places[-1].likeliest
+        ids: IdsN = ()
+        if not self._is_aligned:
+            ids = self._fed_as(self.draft[len(places) - 1 :])
+        elif self.draft:
+            text = (self.text.written + self._bytes_of(self.draft))[boundary.end :]
+            ids = self.member.mapping.spell(whole_characters(text))[: self.reads.max_ids - boundary.num_ids]
+        return boundary.path + ids, len(unread) + len(ids)
+
+    def _bytes_of(self, tokens: Iterable[int]) -> bytes:
+        return b"".join(map(self.member.mapping.union.token, tokens))
+
+    def _fed_as(self, tokens: Iterable[int]) -> IdsN:
+        """The member's ids of union tokens, each by itself."""
+        return tuple([own for token_id in tokens for own in self.member.mapping.feed(token_id)])
 
     # --- passes that nobody waits for
 
     def prefetch(self) -> None:
         """Begin to read what is uncomputed."""
-        if self.text.covers.unread and not self.text.pending_bytes:
-            self.reads.ensure_computed(*self.draft.needed())
-        elif self._likely_ids:
-            self.reads.ensure_computed(self._likely_ids)
+        if not self.text.pending_bytes:
+            ids, num_unread = self._needed()
+            if num_unread:
+                self.reads.ensure_computed(ids, num_unread)
+        elif ids := self._likely_ids:
+            self.reads.ensure_computed(ids)
 
     @property
     def may_read_ahead(self) -> bool:
@@ -237,4 +292,4 @@ class MemberContext:
     def _catch_up(self) -> None:
         if self.text.pending_bytes:
             self.text.catch_up()
-            self.draft.invalidate()
+            self._places.clear()

@@ -53,9 +53,10 @@ def gather(
     contexts: Iterable[MemberContext],
     meanwhile: Callable[[Collection[str]], None] = lambda answered: None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
-    """Ask all `contexts` at once. Returns their steps by member name, and the errors.
+    """Ask all `contexts` at once, and wait for them in this order. Returns their steps by member name, and the errors.
 
     Args:
+        contexts: the slowest last, so that the others' answers are taken while it computes.
         meanwhile: called while members are waited for, with the names of those that have answered; first with none.
 
     Raises:
@@ -65,9 +66,8 @@ def gather(
     waiting = Wait([context.reads.sequence for context, _ in asked])
     meanwhile(())
     steps: dict[str, MemberStep] = {}
-    errors: dict[str, MemberError] = {}
-    by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last
-    for index, (context, future) in enumerate(by_time):
+    errors: list[MemberError] = []
+    for context, future in asked:
         try:
             member_step = None
             while member_step is None:
@@ -76,9 +76,8 @@ def gather(
                 member_step = context.take()
                 future = None if member_step else context.ask()
             steps[context.name] = member_step
-            if index < len(by_time) - 1:
+            if context is not asked[-1][0]:
                 meanwhile(steps)
         except MemberError as error:
-            errors[context.name] = MemberError(context.name, error.kind, error.message)  # a view fails as itself
-    names = [context.name for context, _ in asked]
-    return {name: steps[name] for name in names if name in steps}, [errors[n] for n in names if n in errors]
+            errors.append(MemberError(context.name, error.kind, error.message))  # a view fails as itself
+    return steps, errors

@@ -27,6 +27,7 @@ class _Read:
 
     Attributes:
         num_new: ids that were not computed when it began.
+        result: once its distributions are known.
         is_in_step: its cost is in `SequenceReads.num_read` and `seconds`.
     """
 
@@ -34,6 +35,7 @@ class _Read:
     num_logits: int
     num_new: int
     future: Future[ReadResult]
+    result: ReadResult | None = None
     is_in_step: bool = False
 
     def gives(self, ids: IdsN) -> bool:
@@ -49,10 +51,6 @@ class SequenceReads:
     *draft*: `draft_ahead` lets it read its own likely tokens, each as soon as the distribution before is known, in the
     member's thread.
 
-    Args:
-        num_greedy: how many tokens may follow, each of them the member's argmax; 0 = any token may be chosen. If
-            greedy, the member drafts one token after each read.
-
     Attributes:
         num_read, seconds: ids and time of the passes whose distributions the current step was the first to use.
         new_sample: called as a draft begins, for what chooses its tokens one after the other; None = argmaxes.
@@ -60,8 +58,8 @@ class SequenceReads:
 
     new_sample: Callable[[], SampleFn] | None = None
 
-    def __init__(self, member: Member, sequence: KVSequence, num_greedy: int = 0) -> None:
-        self.member, self.sequence, self.num_greedy = member, sequence, num_greedy
+    def __init__(self, member: Member, sequence: KVSequence) -> None:
+        self.member, self.sequence = member, sequence
         self.max_ids = member.model.context_length - len(sequence.prompt)
         self.usage = MemberUsage()
         self.num_read, self.seconds = 0, 0.0
@@ -85,7 +83,7 @@ class SequenceReads:
 
     def ensure_computed(self, ids: IdsN, num_wanted: int = 1) -> Future[ReadResult] | None:
         """Begin to read what is not known of the distributions after the last `num_wanted` of `ids`. Returns the read
-        to `collect` once it is over; None if all are known.
+        to `collect` once it is over; None if all are known by now.
         """
         with self._lock:
             first = len(ids) - num_wanted + 1
@@ -95,17 +93,13 @@ class SequenceReads:
             if first <= len(ids) and not self._asked:
                 self._cancel()
                 self._asked = self._begin(ids, len(ids) - first + 1)
-            if self.num_greedy > 1:
-                self.draft_ahead(ids, 1)
-            return self._asked.future if self._asked else None
+            return self._asked.future if self._asked and not self._asked.result else None
 
     def collect(self) -> None:
         """Take the read that was asked for, which is over. Raises MemberError if it has failed."""
         asked, self._asked = self._asked, None
-        if asked:
-            with self._lock:
-                self._note(asked)
-            asked.future.result()
+        if asked and not asked.result:  # it has failed, or `_end` is still to come
+            self._note(asked, asked.future.result())
 
     def forget_failed(self) -> None:
         """Read anew what could not be read."""
@@ -114,22 +108,20 @@ class SequenceReads:
 
     def fill_in(self, covers: Covers) -> bool:
         """Give covers the distributions that they need, if all of them are known. Returns whether they are."""
-        unread = covers.unread
+        if not (unread := covers.unread):
+            return True
         found = [known for boundary in unread if (known := self._known.get(boundary.path))]
         if len(found) < len(unread):
             return False
         for _, read in found:
-            if not read.is_in_step:
-                result = read.future.result()
+            if read.result and not read.is_in_step:
                 read.is_in_step = True
-                self.num_read, self.seconds = self.num_read + result.num_read, self.seconds + result.seconds
-        if found:
-            covers.learn([distribution for distribution, _ in found])
+                self.num_read, self.seconds = self.num_read + read.result.num_read, self.seconds + read.result.seconds
+        covers.learn([distribution for distribution, _ in found])
         return True
 
     def end_step(self, first: int) -> None:
         """A step is over. From now on no distribution before the `first` ids is needed."""
-        self.num_greedy -= 1
         self.num_read, self.seconds = 0, 0.0
         with self._lock:
             for ids in [ids for ids in self._known if len(ids) < first]:  # a new dict would hash all the others
@@ -167,29 +159,29 @@ class SequenceReads:
         read.future.add_done_callback(partial(self._end, read))
         return read
 
-    def _end(self, read: _Read, _: Future[ReadResult]) -> None:
-        """A read is over: note it, and go on drafting. In the member's thread."""
-        with self._lock:
-            self._note(read)
-            self._go_on_drafting()
+    def _end(self, read: _Read, future: Future[ReadResult]) -> None:
+        """A read is over; one that failed stays under way, so that who asks for it finds that. In the member's
+        thread.
+        """
+        if not future.cancelled() and not future.exception():
+            self._note(read, future.result())
 
-    def _note(self, read: _Read) -> None:
-        """Keep what a read gave, once. One that failed stays, so that who asks for it finds that."""
-        future = read.future
-        if self._is_closed or read not in self._under_way or not future.done() or future.cancelled():
-            return
-        if future.exception():
-            return
-        self._under_way.remove(read)
-        result = future.result()
-        self._count(result.num_read, result.seconds)
-        start = len(read.ids) - read.num_logits + 1
-        for end, distribution in enumerate(result.distributions, start):
-            distribution.member = self.member.name
-            ids = read.ids[:end]
-            self._known[ids] = self._known.pop(ids, (distribution, read))  # the last added is evicted last
-        while len(self._known) > max(_MAX_KNOWN, read.num_logits):
-            del self._known[next(iter(self._known))]
+    def _note(self, read: _Read, result: ReadResult) -> None:
+        """Keep what a read gave, once, and go on drafting."""
+        with self._lock:
+            if self._is_closed or read.result:
+                return
+            read.result = result
+            self._under_way.remove(read)
+            self._count(result.num_read, result.seconds)
+            start = len(read.ids) - read.num_logits + 1
+            for end, distribution in enumerate(result.distributions, start):
+                distribution.member = self.member.name
+                ids = read.ids[:end]
+                self._known[ids] = self._known.pop(ids, (distribution, read))  # the last added is evicted last
+            while len(self._known) > max(_MAX_KNOWN, read.num_logits):
+                del self._known[next(iter(self._known))]
+            self._go_on_drafting()
 
     def _count(self, num_read: int, seconds: float) -> None:
         usage = self.usage

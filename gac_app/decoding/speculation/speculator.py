@@ -137,7 +137,7 @@ class Speculator:
         if self._when == "overlapped":
             self._draft_overlapped()
         if self._when != "in turn":
-            for context in sorted(contexts, key=lambda context: -context.usage.seconds):  # the slowest first
+            for context in contexts:
                 context.prefetch()
 
     def _proposed(self, draft: list[DraftToken], most: int) -> list[DraftToken]:
@@ -147,7 +147,7 @@ class Speculator:
     def _ask(self, contexts: Sequence[MemberContext]) -> Gathered:
         """Ask these members. A member that fails with a draft is asked again without it."""
         started = time.monotonic()
-        steps, errors = gather(contexts, self._meanwhile)
+        steps, errors = gather(sorted(contexts, key=_pass_s), self._meanwhile)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
             self._draft = []
             for context in self.alive.values():
@@ -155,21 +155,20 @@ class Speculator:
             found, failed = gather([self.alive[name] for name in again])
             errors = [error for error in errors if error.member not in again] + failed
             steps |= found
-            steps = {context.name: steps[context.name] for context in contexts if context.name in steps}
         self._step.seconds += time.monotonic() - started
-        return steps, errors
+        return {context.name: steps[context.name] for context in contexts if context.name in steps}, errors
 
     # --- overlapped
 
     def _choose_own(self, first: Sequence[MemberContext], others: Sequence[MemberContext]) -> None:
         """Let the fastest member draft while it would wait, where that is of use."""
-        fastest, *slower = sorted(self.alive.values(), key=_pass_s)
+        fastest, *slower = sorted(self.alive.values(), key=lambda context: _pass_s(context) or math.inf)
         is_idle = fastest not in first
         self._own.is_for_others = is_idle or not others
         verifying = [other for other in slower if other in first] if self._own.is_for_others else []
         is_useful = all(other.member.model.is_chunk_invariant for other in verifying)
-        is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
-        if self._num_left and is_useful and is_faster and fastest.usage.num_forwards and fastest.may_read_ahead:
+        is_faster = all(0 < _MUCH_FASTER * _pass_s(fastest) <= _pass_s(other) for other in slower)
+        if self._num_left and is_useful and is_faster and fastest.may_read_ahead:
             self._own.context = fastest
 
     def _meanwhile(self, answered: Collection[str]) -> None:
@@ -193,7 +192,7 @@ class Speculator:
         ]
         if not draft or not verifying:
             return
-        if not draft[0].drafted_by:  # while others use a member, longer passes would cost them more than they bring
+        if draft[0].confidence < 1:  # while others use a member, longer passes would cost them more than they bring
             is_alone = all(context.is_alone for context in self.alive.values())
             confidences = [token.confidence for token in draft] if is_alone else []
             draft = draft[: best_length(confidences, partial(_slowest_s, verifying))]
@@ -232,16 +231,14 @@ class Speculator:
     @property
     def _drafting(self) -> MemberContext:
         contexts = list(self.alive.values())
-        return (
-            contexts[0] if self._is_gated else min(contexts, key=lambda c: c.member.model.costs.seconds(1) or math.inf)
-        )
+        return contexts[0] if self._is_gated else min(contexts, key=lambda context: _pass_s(context) or math.inf)
 
     def _lengthen(self) -> bool:
         """Add to the draft what is proposed; False if nothing was added."""
         union = next(iter(self.alive.values())).member.mapping.union
         draft = self._proposed(self._draft, self._num_left - len(self._draft))
         for token in draft:
-            has_room = all(context.draft.has_room_for(token.token_id) for context in self.alive.values())
+            has_room = all(context.has_room_for(token.token_id) for context in self.alive.values())
             if token.token_id == union.end_id or not has_room:
                 return False
             self._draft.append(token)
@@ -258,12 +255,10 @@ class Speculator:
                 num_settled += survival
         verifying = [context for context in self.alive.values() if not context.is_known]
         now_s, longer_s = (
-            max(context.member.model.costs.seconds(context.num_uncomputed + more) for context in verifying)
-            for more in (0, 1)
+            max(_pass_s(context, context.num_uncomputed + more) for context in verifying) for more in (0, 1)
         )
         share_asked = self._verified.mean_with(1, 1) if self._is_gated else 1.0
-        draft_s = drafting.member.model.costs.seconds(1)
-        return pays(now_s, longer_s, survival, num_settled / share_asked, draft_s)
+        return pays(now_s, longer_s, survival, num_settled / share_asked, _pass_s(drafting))
 
     def _learn(self, token_id: int) -> None:
         """From the step that ends with this token."""
@@ -288,11 +283,11 @@ class _Step:
     is_typical: bool = True  # no member reads a whole prompt
 
 
-def _pass_s(context: MemberContext) -> float:
-    """Mean seconds per pass."""
-    return context.usage.seconds / max(1, context.usage.num_forwards)
+def _pass_s(context: MemberContext, num_ids: int = 1) -> float:
+    """Seconds of the member's pass over so many ids; 0 = not known."""
+    return context.member.model.costs.seconds(num_ids)
 
 
 def _slowest_s(contexts: Iterable[MemberContext], num_ids: int) -> float:
-    """Seconds of the slowest member's pass over so many ids; 0 = not known."""
-    return max(context.member.model.costs.seconds(num_ids) for context in contexts)
+    """Of the slowest member."""
+    return max(_pass_s(context, num_ids) for context in contexts)
