@@ -195,10 +195,10 @@ def test_a_step_is_charged_for_the_reads_that_it_uses_first() -> None:
     reads.ensure_computed((97,), 2)
     member.scheduler.advance()
     covers = Covers(member.mapping)
-    assert reads.fill_in(covers)
+    assert not reads.fill_in(covers)
     assert (reads.num_read, reads.usage.num_tokens_read) == (3, 3)
     reads.end_step(0)
     covers = Covers(member.mapping)
     covers.beam[0].boundary = Boundary(None, (97,), 1)
-    assert reads.fill_in(covers)
+    assert not reads.fill_in(covers)
     assert reads.num_read == 0

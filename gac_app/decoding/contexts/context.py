@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment import Covers
+from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.decoding.contexts.fed_text import FedText
 from gac_app.decoding.contexts.sequence_reads import IdsN, SequenceReads
 from gac_app.decoding.distribution import MemberStep, ReadResult, TokenDistribution
@@ -103,7 +103,7 @@ class MemberContext:
         """
         self._places.clear()
         self.reads.collect()
-        if self.text.pending_bytes or not self.reads.fill_in(self.text.covers):
+        if self.text.pending_bytes or self.reads.fill_in(self.text.covers):
             return None
         if self.text.incomplete_utf8:
             self.text.take_incomplete()
@@ -162,7 +162,8 @@ class MemberContext:
     @property
     def is_known(self) -> bool:
         """Whether the next step needs no pass of this member."""
-        return not self._known()[0].unread
+        places, unread = self._known()
+        return len(places) > 1 or not unread
 
     @property
     def num_uncomputed(self) -> int:
@@ -172,8 +173,8 @@ class MemberContext:
 
     def distribution_at(self, place: int) -> TokenDistribution | None:
         """The member's distribution at a place of the draft; None if it is not read yet."""
-        places = self._known()
-        return None if place >= len(places) or places[place].unread else places[place].distribution()
+        places, unread = self._known()
+        return places[place].distribution() if place < len(places) - bool(unread) else None
 
     def has_room_for(self, token_id: int) -> bool:
         """Whether the context can hold one more draft token, wherever the member's tokens end."""
@@ -196,31 +197,32 @@ class MemberContext:
             self.draft.append(token_id)
         return len(self.draft) if is_free else 0
 
-    def _known(self) -> list[Covers]:
-        """The covers at each place, as if the draft had been chosen, up to the first place that is not read."""
+    def _known(self) -> tuple[list[Covers], list[Boundary]]:
+        """The covers at each place, as if the draft had been chosen, up to the first place that is not read; and what
+        is unread there.
+        """
         text, fill_in = self.text, self.reads.fill_in
         if text.is_covered:
-            fill_in(text.covers)
+            unread = fill_in(text.covers)
             if not self.draft:
-                return [text.covers]
+                return [text.covers], unread
         if not self._places:
             present, rest = text.caught_up()
-            if fill_in(present) and rest:
+            if rest and not fill_in(present):
                 present.advance(rest, is_partial=True)
             self._places = [present]
-        while fill_in(self._places[-1]) and len(self._places) <= len(self.draft):
+        while not (unread := fill_in(self._places[-1])) and len(self._places) <= len(self.draft):
             following = self._places[-1].fork()
             token = self.member.mapping.union.token(self.draft[len(self._places) - 1])
             following.advance(token, is_partial=False)
             self._places.append(following)
-        return self._places
+        return self._places, unread
 
     def _needed(self) -> tuple[IdsN, int]:
         """What a pass should read: the ids after the prompt, and how many distributions at their end are unknown; none
         if `num_wanted` places are known.
         """
-        places = self._known()
-        unread = places[-1].unread
+        places, unread = self._known()
         if len(places) - bool(unread) >= min(self.num_wanted, len(self.draft) + 1):
             return (), 0
         boundary = unread[-1] if unread else places[-1].likeliest
@@ -242,13 +244,15 @@ class MemberContext:
     # --- passes that nobody waits for
 
     def prefetch(self) -> None:
-        """Begin to read what is uncomputed."""
-        if not self.text.pending_bytes:
+        """Begin to read what is uncomputed; of what was missed, the likely spelling as far as it is whole."""
+        if self.text.covers.unread and not self.text.pending_bytes:
             ids, num_unread = self._needed()
             if num_unread:
                 self.reads.ensure_computed(ids, num_unread)
-        elif ids := self._likely_ids:
-            self.reads.ensure_computed(ids)
+        else:
+            boundary, likely, _ = self.text.spelling()
+            if likely:
+                self.reads.ensure_computed(boundary.path + likely)
 
     @property
     def may_read_ahead(self) -> bool:
@@ -275,12 +279,6 @@ class MemberContext:
         """The member's likely token after all that was fed, if it has drafted just that; None = not known."""
         ids = self._all_ids
         return None if ids is None else self.reads.drafted_after(ids)
-
-    @property
-    def _likely_ids(self) -> IdsN:
-        """The likely spelling of what was fed, as far as it is whole; () = nothing is missed."""
-        boundary, ids, _ = self.text.spelling()
-        return boundary.path + ids if ids else ()
 
     @property
     def _all_ids(self) -> IdsN | None:

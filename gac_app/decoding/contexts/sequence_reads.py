@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 
-from gac_app.decoding.alignment import Covers
+from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
@@ -106,19 +106,21 @@ class SequenceReads:
         with self._lock:
             self._cancel()
 
-    def fill_in(self, covers: Covers) -> bool:
-        """Give covers the distributions that they need, if all of them are known. Returns whether they are."""
+    def fill_in(self, covers: Covers) -> list[Boundary]:
+        """Give covers the distributions that they need, if all of them are known. Returns the boundaries that are still
+        unread.
+        """
         if not (unread := covers.unread):
-            return True
+            return []
         found = [known for boundary in unread if (known := self._known.get(boundary.path))]
         if len(found) < len(unread):
-            return False
+            return unread
         for _, read in found:
             if read.result and not read.is_in_step:
                 read.is_in_step = True
                 self.num_read, self.seconds = self.num_read + read.result.num_read, self.seconds + read.result.seconds
         covers.learn([distribution for distribution, _ in found])
-        return True
+        return []
 
     def end_step(self, first: int) -> None:
         """A step is over. From now on no distribution before the `first` ids is needed."""
@@ -149,8 +151,9 @@ class SequenceReads:
     def _cancel(self) -> None:
         """Keep only the reads that are being computed."""
         self._stop_drafting()
-        begun = [read for read in self._under_way if not read.future.cancel()]
-        self._under_way = [read for read in begun if not (read.future.done() and read.future.exception())]
+        for read in [*self._under_way]:
+            if read.future.cancel() or (read.future.done() and read.future.exception()):
+                self._under_way.remove(read)
 
     def _begin(self, ids: IdsN, num_logits: int) -> _Read:
         request = ForwardRequest(self.sequence, self.sequence.prompt + ids, num_logits)
@@ -163,8 +166,11 @@ class SequenceReads:
         """A read is over; one that failed stays under way, so that who asks for it finds that. In the member's
         thread.
         """
-        if not future.cancelled() and not future.exception():
-            self._note(read, future.result())
+        try:
+            result = future.result()
+        except (CancelledError, GacError):
+            return
+        self._note(read, result)
 
     def _note(self, read: _Read, result: ReadResult) -> None:
         """Keep what a read gave, once, and go on drafting."""

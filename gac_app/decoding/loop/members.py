@@ -28,6 +28,7 @@ class Members:
 
     Attributes:
         contexts: of all, by name.
+        alive: of those that have not failed.
         dropped: names of those that have failed.
     """
 
@@ -36,13 +37,8 @@ class Members:
         self.dropped: tuple[str, ...] = ()
         self._union = contexts[0].member.mapping.union
         self._rules = rules
-        self._speculator = speculator
+        self._speculator, self.alive = speculator, speculator.alive
         self._is_stable = True  # every member read the last token as one of its own
-
-    @property
-    def alive(self) -> dict[str, MemberContext]:
-        """Those that have not failed."""
-        return self._speculator.alive
 
     def ask(self, num_left: int) -> tuple[dict[str, MemberStep], GateDecision]:
         """The steps of the members asked, the gate first, and the gate's decision.
