@@ -16,21 +16,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from gac_app.arena.rating.leaderboard import Leaderboard
 from gac_app.arena.rating.votes import VoteFilter
+from gac_app.server.host import bare_host
+from gac_app.server.routes import health
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult
 from gac_app.storage import Store, upgrade
+from gac_app.storage.runs import changes
 from tests.fakes import WAIT_S
 from tests.services.battles import test_standings, test_two_servers
 from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE, BOB, House, answer
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, listed
 from tests.services.mirror.test_exports import HARD, imported
 from tests.services.mirror.test_mirror_faults import stays_deleted
 from tests.services.runs import test_two_servers as test_two_servers_of_runs
+from tests.storage.samples import new_id, new_run
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -49,10 +55,23 @@ class Postgres:
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, **self._as}
         made = [programs / "initdb", "--pgdata", folder / "data", "--username", "gac", "--auth", "trust", "--no-sync"]
         subprocess.run(made, check=True, cwd=folder, **quiet)
-        options = ("-F", "-k", folder, "-c", "listen_addresses=")
-        with (folder / "log").open("wb") as log:
-            command = [programs / "postgres", "-D", folder / "data", *options]
-            self.process = subprocess.Popen(command, cwd=folder, stderr=log, **quiet)
+        self._serve = [programs / "postgres", "-D", folder / "data", "-F", "-k", folder, "-c", "listen_addresses="]
+        self._quiet = quiet
+        self.start()
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self._serve, cwd=self.folder, stderr=log, **self._quiet)
+
+    def stop(self) -> None:
+        """Breaks all connections and transactions."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(WAIT_S)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+        self.new_database()
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://gac@/{database}?host={self.folder}"
@@ -94,8 +113,7 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="gac-postgres-") as folder:
         postgres = Postgres(Path(found).resolve().parent, Path(folder))
         yield postgres
-        postgres.process.send_signal(signal.SIGINT)  # waits for no client
-        postgres.process.wait(WAIT_S)
+        postgres.stop()
 
 
 class PostgresHouse(House):
@@ -152,6 +170,48 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
 
     arena.runs.history.delete_all(ALICE)
     assert len(arena.store.battles.votes()) == 1
+
+
+def test_a_restart_between_writes_and_in_one_loses_nothing(house: PostgresHouse, postgres: Postgres) -> None:
+    service = house.service()
+    before = answer(service)
+    postgres.restart()
+    assert [run.run_id for run in listed(service)] == [before.id], "a read is not tried again: the pool has to know"
+
+    tries = list[str]()
+
+    def interrupted(session: Session) -> None:
+        tries.append(new_id())
+        changes.start_run(session, new_run(run_id=tries[-1], visitor_key=ALICE))
+        session.flush()
+        if len(tries) == 1:
+            postgres.restart()
+            session.execute(text("SELECT 1"))
+
+    service._store.write(interrupted).result(WAIT_S)
+    assert len(tries) == 2
+    assert {run.run_id for run in listed(service)} == {before.id, tries[1]}, "and nothing of the broken transaction"
+    assert service._store.num_errors == 0
+
+
+def test_while_it_is_down_the_host_says_so_and_saves_later(
+    house: PostgresHouse, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "CHECK_HOLDS_S", 0.0)
+    service = house.service()
+    client = TestClient(bare_host(service, service.config.server), base_url="http://localhost:7860")
+    for name in service.config.member_names:
+        service.members.set(name, "ready")
+    assert client.get("/readyz").status_code == 200
+    postgres.stop()
+    down = client.get("/readyz")
+    assert (down.status_code, [*down.json()["reasons"]]) == (503, ["storage"])
+    run = service.start(ALICE, "Name three colours", SHORT)
+    assert run.over.wait(WAIT_S), "the answer waits for no database"
+    assert run.is_saved is None
+    postgres.restart()
+    assert ended(run).is_saved
+    assert client.get("/readyz").status_code == 200
 
 
 # Tests of services that need nothing but a house, and of two servers on one database.
