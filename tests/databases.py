@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,25 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     yield told
     event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[Callable[[], object]]:
+    """Another's writing transaction, until the end or until the yielded function is called."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield lambda: connection.execute("ROLLBACK")
+
+
+@contextmanager
+def full_disk(num_bytes: int) -> Iterator[None]:
+    """Within, no file of this process grows beyond so many bytes; SQLite fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def sql(path: Path, statement: str, *values: Any) -> list[Any]:

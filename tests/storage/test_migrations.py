@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -12,29 +11,18 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database import schema
+from gac_app.storage.database.engine import open_engine
 from gac_app.storage.database.tables import Base
-from tests.databases import sql
+from tests.databases import full_disk, sql
+from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, answer, new_run
 
 FIRST_SCHEMA = Path(__file__).parents[1] / "data" / "schema-0001.sql"  # as SQLite had it
-DIE_HALFWAY = """
-import os, signal, sys
-from sqlalchemy import Engine, event
-from gac_app.storage import upgrade
-
-@event.listens_for(Engine, "after_cursor_execute")
-def die(connection, cursor, statement, *rest):
-    if "CREATE TABLE answer" in statement:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-upgrade(sys.argv[1])
-"""
-
 NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -72,7 +60,7 @@ def test_folders_are_made_and_the_file_is_private(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def statements(path: Path) -> set[tuple[str, ...]]:
+def schema_of(path: Path) -> set[tuple[str, ...]]:
     """All that makes the tables and indexes of a SQLite file, by name, whatever its white space and its columns' order,
     since columns are added at the end.
     """
@@ -93,7 +81,7 @@ def test_migrations_make_the_tables_that_the_code_knows(url: str, path: Path, tm
     with migrated.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    assert statements(path) == statements(tmp_path / "wanted.db")
+    assert schema_of(path) == schema_of(tmp_path / "wanted.db")
     for opened in (migrated, wanted):
         opened.dispose()
 
@@ -135,14 +123,58 @@ def test_another_program_s_tables_are_left_alone(url: str, path: Path) -> None:
     assert sql(path, "SELECT miles FROM run") == [(26.2,)]
 
 
-@pytest.mark.process
-def test_killed_halfway_it_is_the_old_schema_never_half(url: str, path: Path) -> None:
-    killed = subprocess.run([sys.executable, "-c", DIE_HALFWAY, url], check=False)
-    assert killed.returncode == -9
-    assert tables(path) == set()
-    assert current_revision(url) is None
-    upgrade(url)
-    assert {"run", "answer", "trace", "vote"} <= tables(path)
+@pytest.mark.parametrize("begin", ["", FIRST_SCHEMA.read_text()], ids=["nothing", "first"])
+def test_killed_after_any_statement_it_is_old_or_new(
+    url: str, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    """A process that is killed leaves its files as they are at that moment."""
+    with closing(sqlite3.connect(path)) as first:
+        first.executescript(begin)
+    files, left = (path, path.with_name("gac.db-wal")), list[tuple[bytes, ...]]()
+    old = current_revision(url), schema_of(path)
+
+    def keep_the_files(*_: object) -> None:
+        left.append(tuple(one.read_bytes() if one.exists() else b"" for one in files))
+
+    with monkeypatch.context() as opened:
+        engine = open_engine(url)
+        event.listen(engine, "after_cursor_execute", keep_the_files)
+        event.listen(engine, "commit", keep_the_files)
+        opened.setattr(schema, "open_engine", lambda _: engine)
+        head = upgrade(url)
+    new = head, schema_of(path)
+    assert len(left) > 15
+    for number, contents in enumerate(set(left)):
+        killed = tmp_path / f"killed-{number}.db"
+        for content, end in zip(contents, ("", "-wal"), strict=True):
+            Path(f"{killed}{end}").write_bytes(content)
+        assert (current_revision(f"sqlite:///{killed}"), schema_of(killed)) in (old, new)
+        assert (upgrade(f"sqlite:///{killed}"), schema_of(killed)) == new
+
+
+@pytest.mark.parametrize("num_bytes", [0, 4096, 30_000])
+def test_on_a_full_disk_it_stays_as_it_was(url: str, path: Path, num_bytes: int) -> None:
+    with closing(sqlite3.connect(path)) as first:
+        first.executescript(FIRST_SCHEMA.read_text())
+    old = schema_of(path)
+    with full_disk(num_bytes), pytest.raises(StorageError, match=str(path)):
+        Store(url)
+    assert (current_revision(url), schema_of(path)) == ("0001", old)
+    Store(url).close()
+
+
+def test_three_that_start_at_once_migrate_once(url: str, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as first:
+        first.executescript(FIRST_SCHEMA.read_text())
+    together = threading.Barrier(3)
+
+    def start() -> str:
+        together.wait(WAIT_S)
+        return upgrade(url)
+
+    with ThreadPoolExecutor() as pool:
+        heads = {started.result(WAIT_S) for started in [pool.submit(start) for _ in range(3)]}
+    assert heads == {current_revision(url)}
 
 
 def test_a_start_waits_for_another_s_transaction(url: str, path: Path) -> None:

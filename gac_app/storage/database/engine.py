@@ -126,8 +126,9 @@ def use_wal(engine: Engine) -> None:
             with closing(engine.raw_connection()) as connection:
                 mode = str(connection.cursor().execute("PRAGMA journal_mode=WAL").fetchone()[0])
             break
-        except sqlite3.OperationalError:
-            if attempt == 49:
+        except sqlite3.OperationalError as error:
+            is_locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if attempt == 49 or not is_locked:
                 raise
             time.sleep(0.05)
     if mode != "wal":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,11 +10,15 @@ from fastapi.testclient import TestClient
 
 from gac_app import __version__
 from gac_app.config import ServerConfig
-from gac_app.server.host import bare_host
+from gac_app.server.host import bare_host, create_host
+from gac_app.server.routes import health
 from gac_app.server.routes.operator import OperatorOnly, kept_route
+from gac_app.storage import Store
+from tests.databases import full_disk, locked
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState, host_with
+from tests.services.house import House
 
 
 @pytest.fixture
@@ -82,6 +87,24 @@ def test_no_reason_tells_a_folder(client: TestClient, service: FakeService) -> N
         "large": "failed: large.gguf is not whole",
         "storage": "the database gac.db is locked",
     }
+
+
+def test_a_locked_and_a_full_database_are_told_while_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CHECK_HOLDS_S", 0.0)
+    house = House(path := tmp_path / "gac.db")
+    service = house.service(store=Store(house.url, retry_s=0.1))
+    for name in service.config.member_names:
+        service.members.set(name, "ready")
+    client = TestClient(create_host(service, service.config), base_url=HERE)
+    assert client.get("/readyz").status_code == 200
+    for trouble, problem in ((locked(path), "database is locked"), (full_disk(0), "disk I/O error")):
+        with trouble:
+            answer = client.get("/readyz")
+            assert answer.status_code == 503
+            assert answer.json()["reasons"] == {"storage": f"the database cannot be used: {problem}"}
+            assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 200
+    house.close()
 
 
 def test_while_the_database_is_locked_all_share_one_check(service: FakeService) -> None:

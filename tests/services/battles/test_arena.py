@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +18,7 @@ from gac_app.services.battles.battles import BattleRun
 from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
-from tests.databases import statements
+from tests.databases import locked, statements
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, listed, until
 from tests.services.runs.test_shared_reading import owners_kept
@@ -280,24 +279,13 @@ def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypat
     arena = Arena(house)
     view = arena.answered()
     arena.store.flush()
-    with locked(house):
+    with locked(house.path):
         with pytest.raises(StorageError):
             arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
         assert arena.service.battles.look(ALICE, view.id).outcome is None
     assert arena.service.judge.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
     assert "duplicate" not in arena.facts(view.id)["flags"]
-
-
-@contextmanager
-def locked(house: House) -> Iterator[None]:
-    """The database takes nothing until the block ends."""
-    lock = sqlite3.connect(house.path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        lock.close()
 
 
 def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
@@ -311,7 +299,7 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
     arena = locked_out(house, monkeypatch)
     view = arena.answered()
     arena.store.flush()
-    with locked(house):
+    with locked(house.path):
         with pytest.raises(StorageError, match="a little later"):
             arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
         waiting = arena.service.battles.look(ALICE, view.id)

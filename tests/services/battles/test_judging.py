@@ -11,8 +11,9 @@ import pytest
 from gac_app.errors import RequestError
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.views import BattleView
+from tests.databases import locked
 from tests.fakes import SOON_S, WAIT_S
-from tests.services.battles.test_arena import LONG, Arena, locked, locked_out
+from tests.services.battles.test_arena import LONG, Arena, locked_out
 from tests.services.house import ALICE, House, until
 
 
@@ -57,7 +58,7 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     battle = arena.service.battles.find(ALICE, view.id)
     with ThreadPoolExecutor() as pool:
-        with locked(house):
+        with locked(house.path):
             first = pool.submit(arena.service.judge.remark, ALICE, view.id, {"left": ["clear"]}, "one")
             until(lambda: battle.unwritten, "for the first remark to be written")
             second = pool.submit(arena.service.judge.remark, ALICE, view.id, {}, "two")

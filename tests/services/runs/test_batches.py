@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 
 from gac_app.errors import BusyError, NotFoundError, RequestError
@@ -12,6 +9,7 @@ from gac_app.services.runs.batches import GIVES_WAY_S, MAX_OF_CLIENT, UNHEARD_S,
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
 from tests.clocks import HandClock
+from tests.databases import locked
 from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
 
@@ -163,22 +161,19 @@ def test_a_batch_ends_soon_after_its_page_has_left(house: House) -> None:
 def test_rows_are_over_once_they_are_stored(house: House) -> None:
     service = house.service()
     batches = Batches(service)
-    with closing(sqlite3.connect(house.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(house.path):
         batch = batches.start(ALICE, "One?", SHORT)
         until(lambda: bool(batch.rows[0].run_id))
         run = service._runs.find(owner_of(ALICE), batch.rows[0].run_id)
         until(run.over.is_set)
         assert not batch.rows[0].is_over
-        other.execute("COMMIT")
     until(lambda: batch.is_over)
     assert (run.is_saved, batch.rows[0].error) == (True, "")
 
 
 def test_a_row_whose_answers_are_lost_says_so(house: House) -> None:
     batches = Batches(house.service())
-    with closing(sqlite3.connect(house.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # for longer than the store tries
+    with locked(house.path):  # for longer than the store tries
         batch = batches.start(ALICE, "One?", SHORT)
         until(lambda: batch.is_over)
     assert batch.rows[0].error == "answered, but not saved: the database could not take it"

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,41 +14,9 @@ from sqlalchemy import text
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.engine import open_engine
+from tests.databases import full_disk, locked
 from tests.fakes import SOON_S, WAIT_S
 from tests.storage.samples import ALICE, answer, listed, new_run
-
-FILL_THE_DISK = """
-import resource, sys
-from pathlib import Path
-from gac_app.errors import StorageError
-from gac_app.storage import Store
-from tests.storage.samples import ALICE, answer, new_run, listed
-
-store = Store("sqlite:///" + sys.argv[1], retry_s=0.3)
-before, after = new_run("before"), new_run("after")
-store.start_run(before).result()
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (Path(sys.argv[1] + "-wal").stat().st_size, hard))
-for attempt in (lambda: store.start_run(new_run("lost")).result(), store.check):
-    try:
-        attempt()
-    except StorageError as error:
-        print(error)
-print([run.prompt for run in listed(store, ALICE)], store.num_errors)
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-store.check()
-store.start_run(after).result()
-print([run.prompt for run in listed(store, ALICE)], store.num_errors)
-"""
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[Callable[[], object]]:
-    """Another process's writing transaction, until the yielded function is called."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    yield lambda: connection.execute("ROLLBACK")
-    connection.close()
 
 
 def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Path) -> None:
@@ -103,13 +67,19 @@ def test_closing_does_not_wait_for_a_lock(url: str, path: Path, monkeypatch: pyt
         store.start_run(new_run()).result(timeout=0)
 
 
-@pytest.mark.process
-def test_a_full_disk_fails_writes_only_while_it_is_full(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FILL_THE_DISK, str(path)], capture_output=True, text=True, check=True)
-    lost, refused, while_full, afterwards = done.stdout.splitlines()
-    assert lost == refused == "the database cannot be used: disk I/O error", "and no path"
-    assert while_full == "['before'] 1"
-    assert afterwards == "['after', 'before'] 1"
+def test_a_full_disk_fails_writes_only_while_it_is_full(url: str, path: Path) -> None:
+    store = Store(url, retry_s=0.3)
+    store.start_run(new_run("before")).result()
+    with full_disk(path.with_name("gac.db-wal").stat().st_size):
+        for attempt in (store.start_run(new_run("lost")).result, store.check):
+            with pytest.raises(StorageError) as refused:
+                attempt()
+            assert str(refused.value) == "the database cannot be used: disk I/O error", "and no path"
+        assert ([run.prompt for run in listed(store)], store.num_errors) == (["before"], 1)
+    store.check()
+    store.start_run(new_run("after")).result()
+    assert ([run.prompt for run in listed(store)], store.num_errors) == (["after", "before"], 1)
+    store.close()
 
 
 def test_a_read_only_database_is_refused(url: str, path: Path) -> None:
