@@ -179,7 +179,6 @@ def test_three_that_start_at_once_migrate_once(url: str, path: Path) -> None:
 
 def test_a_start_waits_for_another_s_transaction(url: str, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
-    other.execute("PRAGMA journal_mode=WAL")
     other.execute("BEGIN IMMEDIATE")
     other.execute("CREATE TABLE notes (note TEXT)")
     with ThreadPoolExecutor() as pool:
