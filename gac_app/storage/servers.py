@@ -2,14 +2,17 @@
 
 A server reports every `BEAT_S` that it is alive, and counts as dead after a silence of `SILENT_S`. A server on this
 machine counts as dead as soon as its process is gone, so a restarted server finds its runs marked right away.
+
+Each server measures the silence of others by its own monotonic clock, since their clocks may differ or be set.
 """
 
 from __future__ import annotations
 
 import platform
+import time
 import uuid
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -28,7 +31,7 @@ from gac_app.storage.runs.tables import Run
 BEAT_S = 15.0
 SILENT_S = 60.0
 STOP_S = 1.0  # for a report under way
-_SAME_START_S = 2.0  # a process's start is given in ticks since boot, whose time is an estimate
+_SAME_START_S = 2.0  # the time of the boot is an estimate
 
 
 class Heartbeat(Worker):
@@ -41,6 +44,7 @@ class Heartbeat(Worker):
     def __init__(self, engine: Engine) -> None:
         self.server_id = uuid.uuid4().hex
         self._engine = engine
+        self._last: dict[str, tuple[datetime, float]] = {}  # server -> its last report, and when this one first saw it
         with storage_errors(engine):
             self._beat()
         super().__init__("gac-heartbeat", self._beat_again, (BEAT_S, BEAT_S), lambda: BEAT_S)
@@ -59,19 +63,24 @@ class Heartbeat(Worker):
 
     def _beat(self) -> None:
         me = psutil.Process()
-        own = Server(id=self.server_id, host=_host(), pid=me.pid, started_s=me.create_time(), seen_at=utc_now())
+        own = Server(id=self.server_id, host=_host(), pid=me.pid, started_s=_started_s(me), seen_at=utc_now())
         with writing(self._engine) as session:
             session.merge(own)
             session.flush()
-            dead = [server.id for server in session.scalars(select(Server)) if _is_dead(server)]
+            servers = session.scalars(select(Server)).all()
+            self._last = {server.id: self._last_of(server) for server in servers}
+            dead = [server.id for server in servers if self._is_dead(server)]
             session.execute(delete(Server).where(Server.id.in_(dead)))
             _interrupt_stale(session)
 
+    def _last_of(self, server: Server) -> tuple[datetime, float]:
+        last = self._last.get(server.id)
+        return last if last and last[0] == server.seen_at else (server.seen_at, time.monotonic())
 
-def _is_dead(server: Server) -> bool:
-    if utc_now() - server.seen_at > timedelta(seconds=SILENT_S):
-        return True
-    return server.host == _host() and not _is_process(server.pid, server.started_s)
+    def _is_dead(self, server: Server) -> bool:
+        if time.monotonic() - self._last[server.id][1] > SILENT_S:
+            return True
+        return server.host == _host() and not _is_process(server.pid, server.started_s)
 
 
 def _host() -> str:
@@ -88,11 +97,16 @@ def _is_process(pid: int, started_s: float) -> bool:
     try:
         process = psutil.Process(pid)
         is_zombie = process.status() == psutil.STATUS_ZOMBIE
-        return not is_zombie and abs(process.create_time() - started_s) < _SAME_START_S
+        return not is_zombie and abs(_started_s(process) - started_s) < _SAME_START_S
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _started_s(process: psutil.Process) -> float:
+    """Seconds from the boot to the start of a process, which no setting of the clock moves."""
+    return process.create_time() - psutil.boot_time()
 
 
 def _interrupt_stale(session: Session) -> None:

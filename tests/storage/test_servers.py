@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from gac_app.storage import RunStatus, Store, servers
+from tests.clocks import HandClock
 from tests.databases import sql, statements
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, new_run
@@ -45,10 +48,23 @@ def status_of(store: Store, run_id: str) -> str:
     return store.load_run(ALICE, run_id).status
 
 
-def age(path: Path, seconds: float) -> None:
-    """Let every server have been silent for so long, on another machine."""
+def report_elsewhere(path: Path, days_ahead: float = 0) -> None:
+    """Let every server so far be on another machine, whose clock is ahead, and report that it is alive."""
     statement = "UPDATE server SET host = 'elsewhere', seen_at = strftime('%Y-%m-%d %H:%M:%f', 'now', ?)"
-    sql(path, statement, f"-{seconds} seconds")
+    sql(path, statement, f"{days_ahead} days")
+
+
+def beat(store: Store) -> None:
+    assert store._heartbeat
+    store._heartbeat._beat()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    """The monotonic one."""
+    clock = HandClock()
+    monkeypatch.setattr(servers, "time", SimpleNamespace(monotonic=clock))
+    return clock
 
 
 @pytest.mark.process
@@ -67,37 +83,56 @@ def test_a_second_server_leaves_the_first_one_s_runs_alone(url: str) -> None:
         successor.close()
 
 
-@pytest.mark.process
-@pytest.mark.parametrize(("silent_s", "status"), [(45, RunStatus.RUNNING), (75, RunStatus.INTERRUPTED)])
-def test_a_server_elsewhere_is_dead_once_it_is_silent(url: str, path: Path, silent_s: float, status: RunStatus) -> None:
-    with other_server(url) as (_, run_id):
-        age(path, silent_s)
-        second = Store(url)
-        assert status_of(second, run_id) == status
-        second.close()
+@pytest.mark.parametrize("days_ahead", [-1, 0, 1])
+def test_a_server_elsewhere_is_dead_once_it_is_silent(
+    store: Store, url: str, path: Path, clock: HandClock, days_ahead: float
+) -> None:
+    run = new_run()
+    store.start_run(run).result()
+    report_elsewhere(path, days_ahead)
+    second = Store(url)
+    sql(path, "UPDATE server SET seen_at = datetime(seen_at, '+0.1 seconds') WHERE host = 'elsewhere'")
+    for clock.now in (45, 90):
+        beat(second)
+        assert status_of(second, run.run_id) == RunStatus.RUNNING
+    clock.now = 45 + 75
+    beat(second)
+    assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
+    second.close()
 
 
-@pytest.mark.process
-def test_a_server_that_lives_on_finds_out_about_one_that_dies(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_makes_no_server_dead(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new_run()
+    store.start_run(run).result()
+    boot_s = psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_s + 24 * 3600)
+    second = Store(url)
+    assert status_of(second, run.run_id) == RunStatus.RUNNING
+    second.close()
+
+
+def test_a_server_that_lives_on_finds_out_about_one_that_dies(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(servers, "BEAT_S", 0.05)
-    with other_server(url) as (process, run_id):
-        second = Store(url)
-        process.kill()
-        process.wait()
-        deadline = time.monotonic() + WAIT_S
-        while status_of(second, run_id) == RunStatus.RUNNING:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert status_of(second, run_id) == RunStatus.INTERRUPTED
-        second.close()
+    store, run = Store(url), new_run()
+    store.start_run(run).result()
+    sql(path, "UPDATE run SET server_id = 'gone'")
+    deadline = time.monotonic() + WAIT_S
+    while status_of(store, run.run_id) == RunStatus.RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    store.close()
 
 
-def test_a_run_that_was_given_up_wrongly_ends_as_it_ended(url: str, path: Path) -> None:
+def test_a_run_that_was_given_up_wrongly_ends_as_it_ended(url: str, path: Path, clock: HandClock) -> None:
     first = Store(url)
     run = new_run()
     first.start_run(run).result()
-    age(path, 1000)
+    report_elsewhere(path)
     second = Store(url)
+    clock.now = 1000
+    beat(second)
     assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
     first.finish_run(run.run_id, RunStatus.FINISHED).result()
     assert status_of(second, run.run_id) == RunStatus.FINISHED
@@ -117,8 +152,7 @@ def test_another_process_with_the_same_id_is_not_the_server(store: Store, url: s
 
 def test_a_heartbeat_reads_no_battle_that_is_over(store: Store) -> None:
     with statements(store.engine) as told:
-        assert store._heartbeat
-        store._heartbeat._beat()
+        beat(store)
     updates = [one for one in told if one.startswith("UPDATE battle")]
     assert len(updates) == 2
     for update in updates:

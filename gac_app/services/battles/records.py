@@ -21,6 +21,7 @@ from gac_app.services.runs.views import StreamView, run_status
 from gac_app.settings import Settings
 from gac_app.storage import ANSWERED, StoredBattle
 
+CLOCKS_DIFFER_S = 3600.0  # those of servers, at most; a greater difference means that one was set
 # What an answer's end and its record call by the same name.
 END_FACTS = (
     *("detail", "num_tokens", "num_ensembled", "num_replayed"),
@@ -143,8 +144,9 @@ def is_shown(stored: StoredBattle) -> bool:
     """
     if stored.status != ANSWERED:
         return False
-    shown_at_s: float = stored.body.get("shown_at", (0.0, 0.0))[1]
-    return time.time() >= shown_at_s
+    begun_s, shown_s = stored.body.get("shown_at", (0.0, 0.0))
+    is_set_back = time.time() < begun_s - CLOCKS_DIFFER_S  # else nobody could judge it until that day comes again
+    return is_set_back or time.time() >= shown_s
 
 
 def _contestant(side: Mapping[str, Any]) -> Contestant:

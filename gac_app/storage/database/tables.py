@@ -98,5 +98,5 @@ class Server(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int]
-    started_s: Mapped[float]  # the process's start, seconds since 1970, since process ids are reused
+    started_s: Mapped[float]  # the process's start, seconds since the boot, as process ids are reused
     seen_at: Mapped[datetime]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from gac_app.errors import BusyError, NotFoundError, RequestError
-from gac_app.services.battles.records import facts_of
+from gac_app.services.battles import records
+from gac_app.services.battles.records import CLOCKS_DIFFER_S, facts_of
 from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.exports import Exports
 from gac_app.storage.battles.tables import Battle
@@ -122,8 +125,12 @@ def test_no_server_shows_an_answer_faster_than_it_is_read(
     view = here.service.start(ALICE, "Name three colours")
     assert here.service.battles.find(ALICE, view.id).last.over.wait(10.0)
     here.store.flush()
-    with pytest.raises(NotFoundError, match="Another server answers this battle"):
-        there.service.battles.look(ALICE, view.id)
+    for set_back_s in (0, CLOCKS_DIFFER_S):
+        monkeypatch.setattr(records, "time", SimpleNamespace(time=lambda back_s=set_back_s: time.time() - back_s))
+        with pytest.raises(NotFoundError, match="Another server answers this battle"):
+            there.service.battles.look(ALICE, view.id)
+    monkeypatch.setattr(records, "time", SimpleNamespace(time=lambda: time.time() - 24 * 3600))
+    assert there.service.battles.look(ALICE, view.id).phase == "answered", "not tomorrow, because a clock was set"
 
 
 def test_the_conversation_goes_on_where_it_is_continued(here: Arena, there: Arena) -> None:
