@@ -8,23 +8,31 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import uvicorn
 from gradio import queueing
 
+from gac_app import bootstrap
+from gac_app.bootstrap import Services, build_services
 from gac_app.errors import GacError, MemberError, ModelLoadError, VocabularyError
 from gac_app.executors.batch_scheduler import BatchScheduler
-from gac_app.server import logs
-from gac_app.server.logs import PER_MINUTE, JsonLines, QuietLog, log_ended, texts_kept_out
+from gac_app.server import logs, serving
+from gac_app.server.logs import PER_MINUTE, JsonLines, QuietLog, log_ended
 from gac_app.services.members import Members, MemberState
 from gac_app.services.mirror.places import Place
 from gac_app.services.origin import originating
-from tests.api.site import Site
-from tests.fakes import config_of
+from tests.api.site import Site, chat_body
+from tests.command_line import run_command
+from tests.fakes import WAIT_S, config_of
+from tests.server.site import Tab, free_port
 from tests.services.conftest import house as house
-from tests.services.house import ALICE, House, answer, until
-from tests.services.mirror.test_mirror import consenting_run, mirror_of, mirrored
+from tests.services.house import ALICE, House, answer, ended, until
 
 SECRET = "a secret prompt"
 
@@ -79,51 +87,93 @@ def test_no_text_forges_a_line(kept: Kept) -> None:
     assert kept.lines == 2 * [r"/a\nERROR forged\r\x1b[2J\x85\u2028\u202e."]
 
 
-@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
-def test_what_breaks_anywhere_tells_no_text(
-    tmp_path: Path, kept: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: int
+CONFIG = "members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]\nmirror: {folder: mirror}"
+KEY, ADDRESS = "5ec4e7" * 10 + "abcd", "127.0.0.77"
+
+
+@contextmanager
+def served_by_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Services, list[str]]]:
+    """The address of a host that `serve` started in this process, its services, and what it told at the end."""
+    (folder / "config.yaml").write_text(CONFIG)
+    monkeypatch.chdir(folder)
+    port, built, servers, told = free_port(), list[Services](), list[serving._Server](), list[str]()
+
+    class Known(serving._Server):
+        def __init__(self, config: uvicorn.Config) -> None:
+            super().__init__(config)
+            servers.append(self)
+
+    def build(*args: Any) -> Services:
+        built.append(build_services(*args))
+        return built[-1]
+
+    monkeypatch.setattr(serving, "_Server", Known)
+    monkeypatch.setattr(bootstrap, "build_services", build)
+    variables = {"GAC_DATABASE_URL": f"sqlite:///{folder / 'gac.db'}", "GAC_CACHE": str(folder / "cache")}
+    arguments = ("serve", "--config", "config.yaml", "--port", str(port))
+    with ThreadPoolExecutor() as pool:
+        command = pool.submit(run_command, *arguments, **variables)
+        try:
+            until(lambda: command.done() or (servers and servers[0].started), "for the host")
+            until(lambda: command.done() or built[0].runs.members.are_ready, "for its members")
+            yield f"http://127.0.0.1:{port}", built[0], told
+        finally:
+            servers[0].should_exit = True
+            done = command.result(WAIT_S)
+    told += [str(done.returncode), done.stdout + done.stderr]
+
+
+@pytest.mark.slow
+def test_the_host_that_serve_starts_logs_no_text_key_or_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a member's thread, an event's handler, the writer, the mirror, and a thread of whoever it is."""
+    """At INFO and at DEBUG, whatever visitors ask, and whatever breaks: a member's thread, an event's handler, the
+    writer, the mirror, and a thread of whoever it is.
+    """
 
     def broken(*_: object) -> None:
         raise ValueError(SECRET)
 
-    root, house = logging.getLogger(), House(tmp_path / "gac.db")
-    before = root.level
-    root.setLevel(level)
-    root.addHandler(kept)
-    try:
-        with texts_kept_out():
-            place = Place(tmp_path / "mirror")
-            place.prepare = broken  # type: ignore[method-assign]
-            arena = mirrored(house, place)
-            consenting_run(arena)
-            monkeypatch.setattr(BatchScheduler, "idle_s", broken)
-            arena.runs.start(ALICE, SECRET, {})
-            with pytest.raises(ValueError, match=SECRET):
-                arena.store.write(broken).result()
-            try:
-                broken()
-            except ValueError:
-                queueing.traceback.print_exc()
-            thread = threading.Thread(target=broken)
-            thread.start()
-            thread.join()
-            until(lambda: mirror_of(arena).num_errors and "the worker of a" in "".join(kept.lines), "for both threads")
-        house.close()
-    finally:
-        root.removeHandler(kept)
-        root.setLevel(before)
-    told = "\n".join(kept.lines)
-    for what in (
-        "a write was lost",
-        "the mirror cannot be",
-        "a thread broke",
-        "an event of the page broke",
-        "the worker of a has ended",
-    ):
-        assert what in told
-    assert SECRET not in told + capsys.readouterr().err
+    def ask(url: str) -> str:
+        transport = httpx.HTTPTransport(local_address=ADDRESS)
+        with httpx.Client(base_url=url, transport=transport, headers={"Authorization": f"Bearer {KEY}"}) as client:
+            tab = Tab(client, KEY)
+            assert "process_completed" in tab.run(SECRET, max_new_tokens=4)
+            client.post("/v1/chat/completions", json={**chat_body(max_tokens=4), "user": SECRET}).raise_for_status()
+            for path in ("v1/chat/completions", "gradio_api/queue/join"):
+                assert client.post(path, content=f'{{"model": "{SECRET}"').status_code in (400, 422)
+            assert client.get(f"/{SECRET}", params={"q": SECRET, "key": KEY}).status_code == 404
+            return str(tab.history()[0]["excerpt"])
+
+    monkeypatch.setattr(Place, "prepare", broken)
+    root = logging.getLogger()
+    with served_by_the_command(tmp_path, monkeypatch) as (url, services, told):
+        assert root.level == logging.WARNING, "of libraries"
+        texts = [ask(url)]
+        own = dict.fromkeys(("httpx", "httpcore"), logging.WARNING)  # this test's
+        for name, level in {**own, "gac_app": logging.DEBUG, None: logging.DEBUG}.items():
+            monkeypatch.setattr(logging.getLogger(name), "level", level)
+        root.manager._clear_cache()
+        logging.getLogger("a.library").debug("looks closely")
+        texts.append(ask(url))
+        with pytest.raises(ValueError, match=SECRET):
+            services.runs._store.write(broken).result()
+        try:
+            broken()
+        except ValueError:
+            queueing.traceback.print_exc()
+        thread = threading.Thread(target=broken)
+        thread.start()
+        thread.join()
+        monkeypatch.setattr(BatchScheduler, "idle_s", broken)
+        ended(services.runs.start(ALICE, SECRET, {}))
+    code, log = told
+    assert code == "0"
+    assert "looks closely" in log
+    for what in ("a write was lost", "mirror cannot be", "a thread broke", "an event of the page broke", "has ended"):
+        assert what in log
+    for private in (SECRET, KEY, ADDRESS, *texts):
+        assert private not in log
 
 
 def test_what_operators_must_know_stays(kept: Kept) -> None:
