@@ -108,7 +108,7 @@ class Ensemble(Requests):
     ) -> DecodingSession:
         """A new session over a request; see `session`."""
         settings, members, stopped = self._with_policy(request.settings), request.members, threading.Event()
-        sampler = Sampler(settings, [constraint.fork() for constraint in request.constraints])
+        sampler = Sampler(settings, request.schema and request.schema.fork(), request.bias)
         step = self._rules(request, share, stopped)
         rules = AnswerRules(step.gate, step.combiner, step.weights, settings, sampler, stopped)
         is_fixed = _is_reproducible(members, settings)

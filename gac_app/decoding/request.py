@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.decoding.constraints import Constraint, Grammars, TokenBias
+from gac_app.decoding.constraints import Grammars, SchemaConstraint, TokenBias
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules import check_rules
 from gac_app.decoding.tokenizer import MemberTokenizer, Tokenizer, UnionTokenizer, document_start
@@ -40,7 +40,7 @@ class Request:
         members: those taking part, the gate first if it takes part.
         prompt: a chat with its system prompt, or a raw document.
         ids: the prompt in each member's own ids.
-        constraints: of an answer that has yet to begin; to be forked.
+        schema, bias: the constraints of an answer that has yet to begin; the schema's is to be forked.
     """
 
     settings: Settings
@@ -48,7 +48,8 @@ class Request:
     members: list[Member]
     prompt: Prompt
     ids: list[list[int]]
-    constraints: tuple[Constraint, ...] = ()
+    schema: SchemaConstraint | None = None
+    bias: TokenBias | None = None
 
     @property
     def text(self) -> str:
@@ -102,13 +103,15 @@ class Requests:
         settings = settings or self.config.settings
         self.config.check_settings(settings)
         check_rules(settings)
-        members, constraints = self._taking_part(settings, alone), tuple(self._constraints(settings, alone))
+        members = self._taking_part(settings, alone)
+        schema = None if settings.json_schema is None else self._grammars.of(settings.json_schema)
+        bias = self._bias(settings, alone)
         if raw and may_be_empty and not prompt:
             starts = [document_start(member) for member in members]
-            return Request(settings, alone, members, "", starts, constraints)
+            return Request(settings, alone, members, "", starts, schema, bias)
         prompt = _checked(prompt, settings, raw)
         ids = _encode(members, prompt, {} if known is None else known)
-        return Request(settings, alone, members, prompt, ids, constraints)
+        return Request(settings, alone, members, prompt, ids, schema, bias)
 
     def raw_request(self, prompt: str | Sequence[int], settings: Settings, *, alone: str | None = None) -> Request:
         """The request of a document, which may be empty, as text or as ids: of the member that answers alone, or of the
@@ -135,15 +138,14 @@ class Requests:
         """A member's tokeniser; None = the union's."""
         return UnionTokenizer(self.union) if alone is None else MemberTokenizer(self.members[alone])
 
-    def _constraints(self, settings: Settings, alone: str | None) -> Iterator[Constraint]:
-        """In the order in which they act. Raises RequestError: they do not fit the members."""
-        if settings.json_schema is not None:
-            yield self._grammars.of(settings.json_schema)
-        if settings.logit_bias:
-            tokenizer = self.tokenizer(alone)
-            tokenizer.tokens(settings.logit_bias, "logit_bias")
-            bias = {tokenizer.in_union(token_id): value for token_id, value in settings.logit_bias.items()}
-            yield TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
+    def _bias(self, settings: Settings, alone: str | None) -> TokenBias | None:
+        """Raises RequestError if it does not fit the members."""
+        if not settings.logit_bias:
+            return None
+        tokenizer = self.tokenizer(alone)
+        tokenizer.tokens(settings.logit_bias, "logit_bias")
+        bias = {tokenizer.in_union(token_id): value for token_id, value in settings.logit_bias.items()}
+        return TokenBias({token_id: value for token_id, value in bias.items() if token_id is not None})
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is not None:

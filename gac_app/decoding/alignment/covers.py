@@ -64,7 +64,7 @@ class Covers:
         beam: those that still count, the last boundary last. Unread ones come last; if there are several, each is one
             id after the other.
         allowed_after: gives the tokens that the answer's constraints allow after its first bytes; see
-            `Constraint.allowed_U`. A token that they forbid is in no cover.
+            `SchemaConstraint.allowed_U`. A token that they forbid is in no cover.
     """
 
     def __init__(self, mapping: VocabMapping) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gac_app.decoding.constraints.constraint import Constraint
 from gac_app.errors import ConstraintError, RequestError
 from gac_app.recent import Recent
 from gac_app.validation import shortened
@@ -89,7 +88,7 @@ class Grammars:
         return LLTokenizer(_Tokens(self._union))  # type: ignore[arg-type,unused-ignore]
 
 
-class SchemaConstraint(Constraint):
+class SchemaConstraint:
     """The state of one answer. At the end of the JSON, only END is allowed.
 
     Args:
@@ -102,6 +101,7 @@ class SchemaConstraint(Constraint):
         self._known: dict[int | None, torch.Tensor] = {}  # the last `allowed_U`
 
     def __call__(self, probs_U: torch.Tensor) -> torch.Tensor:
+        """The distribution over the tokens that are allowed, summing to 1; `probs_U` stays as it is."""
         allowed_U = self.allowed_U().to(probs_U.device)
         masked_U = probs_U * allowed_U
         total = float(masked_U.sum())
@@ -109,6 +109,9 @@ class SchemaConstraint(Constraint):
         return masked_U / total if total > 0 else allowed_U / allowed_U.sum()
 
     def allowed_U(self, num_bytes: int | None = None) -> torch.Tensor:
+        """1 for the tokens whose bytes may follow the first `num_bytes` of the answer (None = all of it), 0 for the
+        others. Raises ConstraintError if no token is left.
+        """
         if num_bytes not in self._known:
             matcher = self._matcher if num_bytes is None else self._back_to(num_bytes)
             bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
@@ -129,6 +132,7 @@ class SchemaConstraint(Constraint):
         return matcher
 
     def note(self, token_id: int) -> None:
+        """A token was written, chosen or forced. Raises ConstraintError, and changes nothing, if it is not allowed."""
         # A matcher that has failed stays so. END is never said to be valid.
         before = None if self._matcher.validate_tokens([token_id]) else self._matcher.deep_copy()
         self._matcher.consume_token(token_id)
@@ -141,6 +145,7 @@ class SchemaConstraint(Constraint):
         self._known.clear()
 
     def fork(self) -> SchemaConstraint:
+        """An independent copy with the same state."""
         return SchemaConstraint(self._matcher.deep_copy(), self._union, self._noted)
 
     def _check(self, why: str) -> None:

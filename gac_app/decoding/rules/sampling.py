@@ -5,14 +5,14 @@ Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gac_app.decoding.constraints import Constraint
+from gac_app.decoding.constraints import SchemaConstraint, TokenBias
 from gac_app.decoding.distribution import CLEARLY, largest, values_at
 from gac_app.settings import Settings
 
@@ -36,12 +36,13 @@ class Sampler:
     answer that continues another one is drawn as if it had never ended.
 
     Args:
-        constraints: of this answer, in the order in which they act.
+        schema, bias: constraints of this answer, which act in this order.
     """
 
-    def __init__(self, settings: Settings, constraints: Sequence[Constraint] = ()) -> None:
-        self._settings = settings
-        self._constraints = constraints
+    def __init__(
+        self, settings: Settings, schema: SchemaConstraint | None = None, bias: TokenBias | None = None
+    ) -> None:
+        self._settings, self._schema, self._bias = settings, schema, bias
         self._position = 0  # of the next token
         self._chosen: set[int] = set()
 
@@ -53,7 +54,7 @@ class Sampler:
     @property
     def is_constrained(self) -> bool:
         """Whether there are constraints, which need whole distributions."""
-        return bool(self._constraints)
+        return bool(self._schema or self._bias)
 
     def choose(self, probs_U: torch.Tensor) -> int:
         """A union id, which is noted. Raises ConstraintError if none is left."""
@@ -77,7 +78,7 @@ class Sampler:
         is_exact = low_U is high_U
         low_U = self._penalised(low_U)
         high_U = low_U if is_exact else self._penalised(high_U)
-        for constraint in self._constraints:
+        for constraint in filter(None, (self._schema, self._bias)):
             low_U = high_U = constraint(low_U)
         if self._settings.temperature == 0:
             best = int(low_U.argmax())
@@ -99,23 +100,18 @@ class Sampler:
 
     def note(self, token_id: int) -> None:
         """Count a token, chosen or forced. Raises ConstraintError if it does not fit the constraints."""
-        for constraint in self._constraints:
-            constraint.note(token_id)
+        if self._schema:
+            self._schema.note(token_id)
         self._chosen.add(token_id)
         self._position += 1
 
     def allowed(self, probs_U: torch.Tensor) -> torch.Tensor:
         """A member's distribution over the tokens that a schema allows."""
-        for constraint in self._constraints:
-            probs_U = probs_U if constraint.allowed_U() is None else constraint(probs_U)
-        return probs_U
+        return self._schema(probs_U) if self._schema else probs_U
 
     def allowed_U(self, num_bytes: int | None = None) -> torch.Tensor | None:
-        """See `Constraint.allowed_U`; a schema alone has one."""
-        for constraint in self._constraints:
-            if (mask_U := constraint.allowed_U(num_bytes)) is not None:
-                return mask_U
-        return None
+        """See `SchemaConstraint.allowed_U`; None = all tokens are."""
+        return self._schema.allowed_U(num_bytes) if self._schema else None
 
     def mergeable_U(self, size: int) -> torch.Tensor | None:
         """1 for the tokens that may merge with others: allowed, and without a bias, which is theirs alone. None = all.
@@ -123,16 +119,16 @@ class Sampler:
         Args:
             size: of the union.
         """
-        if not self._constraints:
+        if not self.is_constrained:
             return None
         allowed_U = self.allowed_U()
         mask_U = torch.ones(size) if allowed_U is None else allowed_U.clone()
-        mask_U[[token_id for constraint in self._constraints for token_id in constraint.biased_ids]] = 0
+        mask_U[self._bias.ids if self._bias else []] = 0
         return mask_U
 
     def fork(self) -> Sampler:
         """An independent copy, which makes the same choices."""
-        forked = Sampler(self._settings, [constraint.fork() for constraint in self._constraints])
+        forked = Sampler(self._settings, self._schema and self._schema.fork(), self._bias)
         forked._position = self._position
         forked._chosen = set(self._chosen)
         return forked
