@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from unittest.mock import patch
 
 import pytest
 
 from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, best_length, pays
-from gac_app.decoding.speculation.proposers import DraftToken
 from gac_app.decoding.speculation.speculator import _slowest_s
-from gac_app.models.pass_costs import PassCosts
 from tests.decoding.conftest import make
 
 
@@ -105,16 +102,3 @@ def test_without_a_gate_the_fastest_member_drafts() -> None:
         for _ in range(2):
             session.contexts[name].member.model.costs.note(1, seconds)
     assert session._speculator._drafting.name == "m2", "and nothing is known of the third"
-
-
-def test_a_gate_that_mostly_decides_alone_drafts_less() -> None:
-    """Its passes settle more places as it is: 0.3 more must be less than 0.9 of a pass over 1.9, then over 3.8."""
-    ensemble = make(1, 2)
-    session = ensemble.session("the model", ensemble.config.settings_from({"mode": "gate"}), raw=True)
-    contexts, speculator = list(session.contexts.values()), session._speculator
-    now = max(context.num_uncomputed for context in contexts)
-    speculator._draft = [DraftToken(5, (), 0.9)]
-    with patch.object(PassCosts, "seconds", lambda _, num_ids: 0.01 if num_ids == 1 else 1 + 0.3 * (num_ids - now)):
-        assert speculator._is_worth_reading(contexts[0])
-        speculator._verified.note(False)
-        assert not speculator._is_worth_reading(contexts[0])

@@ -63,7 +63,8 @@ class Members:
         member_steps: dict[str, MemberStep] = {}
         while True:
             drawn = rules.sampled_member(list(self.alive))
-            others = [context for context in others if drawn in ("", context.name)]
+            if drawn:
+                others = [context for context in others if context.name == drawn]
             idle = others if settings.reads_along else []
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
             if first[0].name in member_steps:

@@ -181,7 +181,7 @@ class Mixture:
         """The likeliest token, the first one of equals."""
         if len(self.distributions) == 1 and not self.conflicts:
             return next(iter(self.distributions.values())).argmax_id
-        (best, most), *others = self._likely or [(0, 0.0)]
+        (best, most), *others = self._likely.items() or [(0, 0.0)]
         if most > CLEARLY * max([self._rest_upper_bound, *[prob for _, prob in others[:1]]]):
             return best
         return int(self.probs_U.argmax())
@@ -190,15 +190,14 @@ class Mixture:
         """The `k` likeliest tokens with their probabilities (above 0), likeliest first, among the members' top
         tokens.
         """
-        k = min(k, len(self._top_ids))
-        found = [pair for pair in self._likely[:k] if pair[1] > 0]
+        found = [pair for pair in [*self._likely.items()][:k] if pair[1] > 0]
         if found and (found[-1][1] >= self._rest_upper_bound if len(found) == k else self._rest_upper_bound == 0):
             return found
         ids = [token_id for token_id, _ in top_k(self.probs_U, k)]
         return [(token_id, prob) for token_id in ids if (prob := self.prob_of(token_id)) > 0]
 
     def prob_of(self, token_id: int) -> float:
-        known = self._mean_of_candidates.get(token_id)
+        known = self._likely.get(token_id)
         return float(self.probs_U[token_id]) if known is None else known
 
     def prob_and_rank_of(self, name: str, token_id: int) -> tuple[float, int]:
@@ -222,35 +221,25 @@ class Mixture:
         return prob, 1 + len([likely for likely in known if likely > prob])
 
     @cached_property
-    def _mean_of_candidates(self) -> dict[int, float]:
-        """The weighted mean, as `probs_U` is over the whole union, at all members' top tokens and the contested tokens,
-        without tokens that merge into one of these; none if the rule is not linear. On GPUs that is one transfer for
-        each member.
+    def _likely(self) -> dict[int, float]:
+        """The candidates, likeliest first, the first of equals: the weighted mean, as `probs_U` is over the whole
+        union, at all members' top tokens and the contested tokens, without tokens that merge into one of these; none if
+        the rule is not linear. On GPUs that is one transfer for each member.
         """
         if not self._combiner.is_linear or (self._mergeable_U is not None and self.conflicts):
             return {}
-        apart, contested = self._top_ids, [ids.start for ids in self.conflicts]
-        for ids in self.conflicts:
-            apart = apart.difference(ids)
-        ids_C = [*apart, *contested]
+        apart = {token_id for distribution in self.distributions.values() for token_id, _ in distribution.top}
+        apart = apart.difference(*self.conflicts)
+        ids_C = [*apart, *[ids.start for ids in self.conflicts]]
         probs_C = np.zeros(len(ids_C))
         for name, weight in self.weights.items():
             distribution = self.distributions[name]
             totals = distribution.probs_within(self.conflicts)
             probs_C += weight * np.array([*distribution.at(ids_C[: len(apart)]).tolist(), *totals])
-        return dict(zip(ids_C, probs_C.tolist(), strict=True))
+        by_prob = sorted(zip((-probs_C).tolist(), ids_C, strict=True))
+        return {token_id: -negative for negative, token_id in by_prob}
 
-    @cached_property
-    def _likely(self) -> list[tuple[int, float]]:
-        """The candidates, likeliest first, the first of equals."""
-        by_prob = sorted([(-prob, token_id) for token_id, prob in self._mean_of_candidates.items()])
-        return [(token_id, -negative) for negative, token_id in by_prob]
-
-    @cached_property
+    @property
     def _rest_upper_bound(self) -> float:
         """What any token has at most that is no candidate."""
         return sum([weight * self.distributions[name].top[-1][1] for name, weight in self.weights.items()])
-
-    @cached_property
-    def _top_ids(self) -> set[int]:
-        return {token_id for distribution in self.distributions.values() for token_id, _ in distribution.top}

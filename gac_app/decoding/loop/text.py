@@ -44,7 +44,7 @@ class TextStream:
         if stop_at >= 0:
             self.is_stopped = True
             self._cut(stop_at)
-        if self.is_stopped or is_last:
+        if self.is_stopped or is_last or not self._begun:
             self._num_ready = len(self._held)
         else:
             num_chars = len(held) - self._num_undecided(held)

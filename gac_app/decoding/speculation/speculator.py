@@ -33,7 +33,7 @@ from functools import partial
 from gac_app.decoding.contexts import MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, best_length, pays
+from gac_app.decoding.speculation.draft_costs import DraftCosts, best_length, pays
 from gac_app.decoding.speculation.lookup import PromptLookup
 from gac_app.decoding.speculation.proposers import DraftToken, KnownPlaces, OwnDraft, Proposer, choice_alone
 from gac_app.decoding.speculation.schedule import When
@@ -78,7 +78,6 @@ class Speculator:
         self._idle: Sequence[MemberContext] = ()  # of members that this step has not asked
         self._answered: set[str] = set()  # those done with this step
         self._is_drafting = False  # in turn
-        self._verified = Rate()  # steps that asked members other than the one that drafts
         self._step = _Step()
 
     def begin_step(self, first: Sequence[MemberContext], others: Sequence[MemberContext], num_left: int) -> None:
@@ -162,7 +161,7 @@ class Speculator:
 
     def _choose_own(self, first: Sequence[MemberContext], others: Sequence[MemberContext]) -> None:
         """Let the fastest member draft while it would wait, where that is of use."""
-        fastest, *slower = sorted(self.alive.values(), key=lambda context: _pass_s(context) or math.inf)
+        fastest, *slower = self._by_pace
         is_idle = fastest not in first
         self._own.is_for_others = is_idle or not others
         verifying = [other for other in slower if other in first] if self._own.is_for_others else []
@@ -205,7 +204,6 @@ class Speculator:
     def _draft_in_turn(self, contexts: Sequence[MemberContext]) -> list[MemberError]:
         """Let one member draft what the others will read at once, while that pays. Returns what failed."""
         drafting = self._drafting
-        self._step.is_verified |= any(context is not drafting for context in contexts)
         self._step.is_drafted |= any(context.is_known for context in contexts)
         self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in contexts)
         if not self._is_drafting:
@@ -225,13 +223,14 @@ class Speculator:
         return []
 
     @property
-    def _is_gated(self) -> bool:
-        return self._rules.gate.is_asked_alone(list(self.alive))
+    def _drafting(self) -> MemberContext:
+        is_gated = self._rules.gate.is_asked_alone(list(self.alive))
+        return next(iter(self.alive.values())) if is_gated else self._by_pace[0]
 
     @property
-    def _drafting(self) -> MemberContext:
-        contexts = list(self.alive.values())
-        return contexts[0] if self._is_gated else min(contexts, key=lambda context: _pass_s(context) or math.inf)
+    def _by_pace(self) -> list[MemberContext]:
+        """The fastest first; those whose pace is not known last."""
+        return sorted(self.alive.values(), key=lambda context: _pass_s(context) or math.inf)
 
     def _lengthen(self) -> bool:
         """Add to the draft what is proposed; False if nothing was added."""
@@ -257,15 +256,13 @@ class Speculator:
         now_s, longer_s = (
             max(_pass_s(context, context.num_uncomputed + more) for context in verifying) for more in (0, 1)
         )
-        share_asked = self._verified.mean_with(1, 1) if self._is_gated else 1.0
-        return pays(now_s, longer_s, survival, num_settled / share_asked, _pass_s(drafting))
+        return pays(now_s, longer_s, survival, num_settled, _pass_s(drafting))
 
     def _learn(self, token_id: int) -> None:
         """From the step that ends with this token."""
         step, self._step = self._step, _Step()
         if self._draft and not self._draft[0].is_certain:
             self._costs.note_draft_token(self._draft[0].confidence, is_accepted=self.has_drafted(token_id))
-        self._verified.note(step.is_verified)
         if step.is_typical and step.is_asked:  # a replayed step asks nobody
             self._costs.note_step(step.seconds, is_drafting=self._is_drafting or step.is_drafted)
         is_wanted = self._rules.settings.speculation == "on"
@@ -278,7 +275,6 @@ class _Step:
 
     seconds: float = 0.0  # waited for members
     is_asked: bool = False
-    is_verified: bool = False
     is_drafted: bool = False  # an earlier draft saved it a pass, so its time says nothing about plain decoding
     is_typical: bool = True  # no member reads a whole prompt
 
