@@ -43,11 +43,11 @@ RULE_FILES = ("first_only.py", "trimmed.py", "second_thought.py", "front_runner.
 @pytest.fixture(scope="module", autouse=True)
 def _forget_rules() -> Iterator[None]:
     """Leaves the registries as they were: other tests look at every rule there is."""
-    before = {registry.kind: set(registry.names) for registry in REGISTRIES}
+    before = {registry.kind: set(registry) for registry in REGISTRIES}
     yield
     for registry in REGISTRIES:
-        for name in set(registry.names) - before[registry.kind]:
-            registry.remove(name)
+        for name in set(registry) - before[registry.kind]:
+            del registry[name]
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ Pairs = list[tuple[Decoded, Decoded]]  # of the rule and of the mean
 
 def measure(bench: Workbench) -> list[Row]:
     """Milliseconds per token at every step, for each rule, including plug-ins."""
-    drawing = [e.name for e in combine_rules if issubclass(e.rule, LinearRule) and e.rule.draws_one]
-    others = [name for name in combine_rules.names if name not in (_MEAN, *drawing)]
+    drawing = [name for name, rule in combine_rules.items() if issubclass(rule, LinearRule) and rule.draws_one]
+    others = [name for name in combine_rules if name not in (_MEAN, *drawing)]
     rows = [_row(name, pairs) for name, pairs in _decoded(bench, others, {"speculation": "off"})]
     return rows + [_drawn_row(name, pairs) for name, pairs in _decoded(bench, drawing, _PLAIN)]
 

@@ -149,7 +149,7 @@ def test_a_rule_that_fails_on_a_draft_ends_no_answer(alignment: str) -> None:
     try:
         assert_same(make(1, 2, 3), combine="needs-three", alignment=alignment, **IN_TURN)
     finally:
-        combine_rules.remove("needs-three")
+        del combine_rules["needs-three"]
 
 
 # --- when

@@ -126,9 +126,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "stop": ("a",)},
     {"stop": ("a", "b"), "system_prompt": "x", "reproducible": "on", "repetition_penalty": 1.2},
     {"reproducible": "off"}, {"alignment": "paper"},
-    *({registry.field: entry.name} for registry in REGISTRIES for entry in registry),
-    *({registry.field: entry.name, registry.params_field: {param: 0.5}}
-      for registry in REGISTRIES for entry in registry for param in [*entry.rule.model_fields][:1]),
+    *({registry.field: name} for registry in REGISTRIES for name in registry),
+    *({registry.field: name, registry.params_field: {param: 0.5}}
+      for registry in REGISTRIES for name, rule in registry.items() for param in [*rule.model_fields][:1]),
     *({"temperature": 0.7, name: another_value(name)} for name in SAMPLING),
 ]  # fmt: skip
 COMPARISONS = [

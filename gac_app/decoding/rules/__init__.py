@@ -20,12 +20,11 @@ from gac_app.decoding.rules.contracts import (
     weight_rules,
     without_effect,
 )
-from gac_app.decoding.rules.registry import Entry, Registry, Rule, parse_params
+from gac_app.decoding.rules.registry import Registry, Rule, parse_params
 
 __all__ = [
     "REGISTRIES",
     "CombineRule",
-    "Entry",
     "GateRule",
     "LinearRule",
     "Registry",

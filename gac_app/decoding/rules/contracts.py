@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gac_app.decoding.rules.registry import Registry, Rule
+from gac_app.decoding.rules.registry import Registry, Rule, code_of
 from gac_app.errors import RuleError
 from gac_app.settings import Settings
 
@@ -170,9 +170,9 @@ def draws_one(settings: Settings) -> bool:
 
 
 def plugin_code(settings: Settings) -> list[str]:
-    """The code digest of each rule that the settings name (see `Entry.code`)."""
+    """The code digest of each rule that the settings name (see `code_of`)."""
     names = [(registry, getattr(settings, registry.field)) for registry in REGISTRIES]
-    return [registry.entry(name).code for registry, name in names if isinstance(name, str) and name in registry]
+    return [code_of(registry[name]) for registry, name in names if isinstance(name, str) and name in registry]
 
 
 def check_rules(settings: Settings) -> None:
@@ -192,7 +192,7 @@ def without_effect(settings: Settings, asked: Collection[str], *, is_alone: bool
     if "gate_rule" in asked and (why := why_alone or settings.why_no_gate_rule):
         yield f"gate_rule: {settings.gate_rule!r} has no effect, since {why}"
     if "combine" in asked and (is_alone or not draws_one(settings)):
-        rule = combine_rules.entry(settings.combine).rule
+        rule = combine_rules.named(settings.combine)
         if is_alone or (issubclass(rule, LinearRule) and rule.draws_one):
             why = why_alone or (
                 "it needs temperature 1 without filters or penalty, alignment paper, and weights known beforehand"

@@ -12,9 +12,8 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,7 +30,9 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rule_name: ClassVar[str] = ""  # set by the registry
+    rule_name: ClassVar[str] = ""  # these three are set by the registry
+    rule_label: ClassVar[str] = ""
+    rule_about: ClassVar[str] = ""  # one sentence
 
     @contextmanager
     def failures_named(self) -> Iterator[None]:
@@ -62,33 +63,23 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
 RuleT = TypeVar("RuleT", bound=Rule)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[RuleT]):
-    """A registered rule."""
-
-    name: str
-    label: str
-    about: str  # one sentence
-    rule: type[RuleT]
-
-    @property
-    def is_plugin(self) -> bool:
-        """Whether it is not shipped with the package."""
-        return not self.rule.__module__.startswith("gac_app.")
-
-    @property
-    def code(self) -> str:
-        """A digest of a plug-in's file; empty for a shipped rule, which the program's version identifies. A rule
-        without a file, such as a notebook's, has another one each time.
-        """
-        if not self.is_plugin:
-            return ""
-        path = Path(_file_of(self.rule))
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else secrets.token_hex()
+def is_plugin(rule: type[Rule]) -> bool:
+    """Whether it is not shipped with the package."""
+    return not rule.__module__.startswith("gac_app.")
 
 
-class Registry(Generic[RuleT]):
-    """The rules of one kind.
+def code_of(rule: type[Rule]) -> str:
+    """A digest of a plug-in's file; empty for a shipped rule, which the program's version identifies. A rule without a
+    file, such as a notebook's, has another one each time.
+    """
+    if not is_plugin(rule):
+        return ""
+    path = Path(_file_of(rule))
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else secrets.token_hex()
+
+
+class Registry(dict[str, type[RuleT]]):
+    """The rules of one kind, by name.
 
     Args:
         kind: for messages, such as "combine rule".
@@ -98,11 +89,8 @@ class Registry(Generic[RuleT]):
     """
 
     def __init__(self, kind: str, base: type[RuleT], field: str, params_field: str) -> None:
-        self.kind = kind
-        self._base = base
-        self.field = field
-        self.params_field = params_field
-        self._entries: dict[str, Entry[RuleT]] = {}
+        super().__init__()
+        self.kind, self._base, self.field, self.params_field = kind, base, field, params_field
 
     def register(
         self, name: str, label: str, about: str, *, replace: bool = False
@@ -127,36 +115,21 @@ class Registry(Generic[RuleT]):
                 raise ConfigError(f"plugins: {name!r} names no {self.kind}; expected small letters, digits and hyphens")
             if not (isinstance(rule, type) and issubclass(rule, self._base)):
                 raise ConfigError(f"plugins: {self.kind} {name!r} must be a subclass of {self._base.__name__}")
-            if name in self._entries and not (replace and self._entries[name].is_plugin):
+            if name in self and not (replace and is_plugin(self[name])):
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
             if needed := [key for key, field in rule.model_fields.items() if field.is_required()]:
                 raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default")
-            rule.rule_name = name
-            self._entries[name] = Entry(name, label, about, rule)
+            rule.rule_name, rule.rule_label, rule.rule_about = name, label, about
+            self[name] = rule
             return rule
 
         return add
 
-    def remove(self, name: str) -> None:
-        """Forget a rule; for tests."""
-        del self._entries[name]
-
-    def __iter__(self) -> Iterator[Entry[RuleT]]:
-        return iter(self._entries.values())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """In the order in which they were registered."""
-        return tuple(self._entries)
-
-    def entry(self, name: str) -> Entry[RuleT]:
+    def named(self, name: str) -> type[RuleT]:
         """The rule of that name. Raises RequestError if there is none."""
-        if name not in self._entries:
-            raise RequestError(self.field, f"unknown {self.kind} {name!r}; expected {', '.join(self.names)}")
-        return self._entries[name]
+        if name not in self:
+            raise RequestError(self.field, f"unknown {self.kind} {name!r}; expected {', '.join(self)}")
+        return self[name]
 
     def of(self, settings: Settings) -> RuleT:
         """The rule that the settings name. Numbers in place of a name count as they are. Raises as `make`."""
@@ -166,7 +139,7 @@ class Registry(Generic[RuleT]):
     def make(self, name: str, params: Mapping[str, Any]) -> RuleT:
         """A rule with its parameters. Raises RequestError naming the setting, and the parameter in it."""
         try:
-            return self.entry(name).rule.model_validate(dict(params))
+            return self.named(name).model_validate(dict(params))
         except ValidationError as error:
             place, message = fault_of(error)
             raise RequestError(f"{self.params_field}.{place}".rstrip("."), message) from None

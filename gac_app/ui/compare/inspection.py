@@ -44,7 +44,7 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
 def _weights_follow(steps: Sequence[StepTrace], position: int, settings: Settings) -> str | None:
     """What changes the weights at a step: the "text" so far, the "stretch" that members cut differently, or nothing."""
     name = settings.weights
-    if isinstance(name, str) and name in weight_rules and weight_rules.entry(name).rule().memory is not None:
+    if isinstance(name, str) and name in weight_rules and weight_rules[name]().memory is not None:
         return "text"
     before = steps[position - 1] if position else None  # a step that the gate decides alone ends a stretch
     return "stretch" if before and before.is_ensembled and before.is_partial else None
@@ -84,7 +84,7 @@ def _parts(item: Candidate, step: StepTrace, settings: Settings) -> list[dict[st
 
 
 def _is_linear(settings: Settings) -> bool:
-    return settings.combine in combine_rules and combine_rules.entry(settings.combine).rule.is_linear
+    return settings.combine in combine_rules and combine_rules[settings.combine].is_linear
 
 
 def _prob_of(item: Candidate, trace: MemberTrace, step: StepTrace) -> float | None:

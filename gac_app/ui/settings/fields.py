@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from gac_app.config import Config
-from gac_app.decoding.rules import REGISTRIES, Entry, Registry
+from gac_app.decoding.rules import REGISTRIES, Registry, Rule
 from gac_app.settings import Group, Need, Settings, shown
 
 OWN_WEIGHTS = "own"
@@ -69,9 +69,9 @@ def _fields_of(config: Config, name: str, info: FieldInfo) -> Iterator[Field]:
     yield _field(name, info, choices)
     if name == "weights":
         yield Field("own_weights", False, "weights", "Custom weights", "Only their proportions matter.")
-    for entry in registry:
-        for param_name, param in params_of(entry, registry).items():
-            yield _field(param_name, param, is_of=(name, entry.name))
+    for rule in registry.values():
+        for param_name, param in params_of(rule, registry).items():
+            yield _field(param_name, param, is_of=(name, rule.rule_name))
 
 
 def _field(name: str, info: FieldInfo, choices: Choices = (), is_of: tuple[str, str] | None = None) -> Field:
@@ -86,13 +86,14 @@ def _field(name: str, info: FieldInfo, choices: Choices = (), is_of: tuple[str, 
 def _rule_choices(registry: Registry[Any]) -> Choices:
     """Pairs of a rule's name and label."""
     return tuple(
-        (entry.name, f"{entry.label}: {entry.about[0].lower()}{entry.about[1:].rstrip('.')}") for entry in registry
+        (name, f"{rule.rule_label}: {rule.rule_about[0].lower()}{rule.rule_about[1:].rstrip('.')}")
+        for name, rule in registry.items()
     )
 
 
-def params_of(entry: Entry[Any], registry: Registry[Any]) -> dict[str, FieldInfo]:
+def params_of(rule: type[Rule], registry: Registry[Any]) -> dict[str, FieldInfo]:
     """The panel's field name, such as `combine.power.exponent` -> the parameter."""
-    return {f"{registry.field}.{entry.name}.{name}": param for name, param in entry.rule.model_fields.items()}
+    return {f"{registry.field}.{rule.rule_name}.{name}": param for name, param in rule.model_fields.items()}
 
 
 def _choices_of(info: FieldInfo) -> Choices:

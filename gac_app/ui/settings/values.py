@@ -98,9 +98,9 @@ def _param_values(settings: Settings) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for registry in REGISTRIES:
         chosen, params = getattr(settings, registry.field), getattr(settings, registry.params_field)
-        for entry in registry:
-            given = params if chosen == entry.name else {}
-            for field_name, param in params_of(entry, registry).items():
+        for rule in registry.values():
+            given = params if chosen == rule.rule_name else {}
+            for field_name, param in params_of(rule, registry).items():
                 values[field_name] = _as_choice(given.get(field_name.rpartition(".")[2], param.default))
     return values
 
@@ -112,7 +112,7 @@ def _params_from(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
         value = values.pop(field_name)
         kind, rule, name = field_name.split(".")
         registry = REGISTRY_OF[kind]
-        if values[kind] == rule and value != _as_choice(registry.entry(rule).rule.model_fields[name].default):
+        if values[kind] == rule and value != _as_choice(registry.named(rule).model_fields[name].default):
             chosen[registry.params_field][name] = value
     return chosen
 

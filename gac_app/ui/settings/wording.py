@@ -95,9 +95,9 @@ def _rule(registry: Registry[Any], settings: Settings) -> str:
     name = getattr(settings, registry.field)
     if name not in registry:
         return str(name)
-    entry, params = registry.entry(name), getattr(settings, registry.params_field)
-    fields = entry.rule.model_fields
+    rule, params = registry[name], getattr(settings, registry.params_field)
+    fields = rule.model_fields
     titles = {key: (fields[key].title if key in fields else None) or key.replace("_", " ") for key in params}
-    has_capitals = entry.label[1:] != entry.label[1:].lower()
-    label = entry.label if has_capitals else entry.label.lower()
+    has_capitals = rule.rule_label[1:] != rule.rule_label[1:].lower()
+    label = rule.rule_label if has_capitals else rule.rule_label.lower()
     return ", ".join([label, *(f"{titles[key].lower()} {value}" for key, value in params.items())])

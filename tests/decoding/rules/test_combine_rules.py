@@ -143,7 +143,7 @@ def test_unite_counts_what_alignment_gives_to_lacking_tokens() -> None:
 DISTRIBUTION = st.lists(st.floats(0.001, 1), min_size=5, max_size=5).map(lambda values: normalised(*values))
 
 
-@pytest.mark.parametrize("name", combine_rules.names)
+@pytest.mark.parametrize("name", combine_rules)
 @given(probs=st.lists(DISTRIBUTION, min_size=2, max_size=4), weight=st.floats(0.01, 0.9))
 def test_every_rule_gives_a_distribution(name: str, probs: list[Probs], weight: float) -> None:
     weights = (weight, *[(1 - weight) / (len(probs) - 1)] * (len(probs) - 1))
@@ -152,14 +152,14 @@ def test_every_rule_gives_a_distribution(name: str, probs: list[Probs], weight: 
     assert min(found) >= 0
 
 
-@pytest.mark.parametrize("name", [name for name in combine_rules.names if name != "contrastive"])
+@pytest.mark.parametrize("name", [name for name in combine_rules if name != "contrastive"])
 @given(probs=DISTRIBUTION)
 def test_members_that_agree_keep_their_likeliest_token(name: str, probs: Probs) -> None:
     found = combined(combine_rules.make(name, {}), probs, probs)
     assert found[max(range(5), key=probs.__getitem__)] == pytest.approx(max(found))
 
 
-@pytest.mark.parametrize("name", combine_rules.names)
+@pytest.mark.parametrize("name", combine_rules)
 def test_one_member_is_itself(name: str) -> None:
     probs_U = torch.tensor(A)
     assert Combiner(combine_rules.make(name, {}))({"a": probs_U}, {"a": 1.0}) is probs_U

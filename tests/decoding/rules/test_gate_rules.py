@@ -33,7 +33,7 @@ def test_confidence_by_hand(rule: GateRule, confidence: float) -> None:
     assert rule(distribution(0.25, 0.5, 0.25, 0.0)) == pytest.approx(confidence)
 
 
-@pytest.mark.parametrize("name", gate_rules.names)
+@pytest.mark.parametrize("name", gate_rules)
 def test_certain_is_certain(name: str) -> None:
     assert gate_rules.make(name, {})(distribution(0, 1, 0)) == pytest.approx(1)
 
