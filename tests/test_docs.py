@@ -116,7 +116,7 @@ def test_commands_have_the_options_shown(page: Path) -> None:
 
 
 def test_the_limits_are_told() -> None:
-    assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_LEAST_SHARE"} <= {name for name, _, _ in _LIMITS}
+    assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_LEAST_PART"} <= {name for name, _, _ in _LIMITS}
 
 
 @pytest.mark.parametrize(("name", "value", "module"), _LIMITS)

@@ -20,7 +20,7 @@ from gac_app.decoding.alignment.boundary_conflict import (
 )
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
-from gac_app.decoding.rules.combiner import weighted_mean
+from gac_app.decoding.rules.shipped.averaging import weighted_sum
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
@@ -129,11 +129,9 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
         assert ids == NESTED.extensions(NESTED.tokens[ids.start])
         assert len(ids) > 1
         assert NESTED.end_id not in ids
-    mixed_U = weighted_mean(
-        {name: merge(e.distribution.probs_U.clone(), ranges) for name, e in expected.items()}, weights
-    )
+    mixed_U = weighted_sum([merge(e.distribution.probs_U.clone(), ranges) for e in member_steps], weights.values())
     assert float(mixed_U.sum()) == pytest.approx(1)
-    plain_U = weighted_mean({name: e.distribution.probs_U for name, e in expected.items()}, weights)
+    plain_U = weighted_sum([e.distribution.probs_U for e in member_steps], weights.values())
     for ids in ranges:
         assert float(mixed_U[ids.start]) == pytest.approx(float(plain_U[ids.start : ids.stop].sum()), abs=1e-6)
         plain_U[ids.start : ids.stop] = mixed_U[ids.start : ids.stop]

@@ -24,12 +24,12 @@ import torch
 from gac_app.decoding.distribution import BoundsB, TokenDistribution
 from gac_app.vocab.union import UnionVocabulary
 
-_MAY_END = 0.1  # at this share of a member's probability for a beginning, its token may end there
-_ENDS = 0.9  # at this share it surely does
+_MAY_END = 0.1  # from this part of a member's probability for a beginning on, its token may end there
+_ENDS = 0.9  # from this part on it surely does
 _NUM_TOP = 8  # of a member's likeliest tokens
 _LEAST_PROB = 0.001  # least probability of these
 _ODDS_RATIO = 10.0  # of two members' odds to end there; at this ratio they cut differently
-_LEAST_SHARE = 0.05  # a member with a smaller share of the weighted probability for a beginning is ignored
+_LEAST_PART = 0.05  # a member with a smaller part of the weighted probability for a beginning is ignored
 
 BoolsB = npt.NDArray[np.bool_]
 FloatsB = npt.NDArray[np.float64]
@@ -91,28 +91,18 @@ def _are_conflicts(masses: list[tuple[BoundsB, BoundsB]], weights_M1: FloatsB) -
     """
     (ends_low, ends_high), (on_low, on_high) = np.array(masses).transpose(1, 2, 0, 3)  # each [M, B]
     low, high = weights_M1 * (ends_low + on_low), weights_M1 * (ends_high + on_high)
-    counts = (low >= _LEAST_SHARE * high.sum(0)) & (ends_low + on_low > 0)
-    may_count = (high >= _LEAST_SHARE * low.sum(0)) & (ends_high + on_high > 0)
+    counts = (low >= _LEAST_PART * high.sum(0)) & (ends_low + on_low > 0)
+    may_count = (high >= _LEAST_PART * low.sum(0)) & (ends_high + on_high > 0)
     ends = ends_low >= _ENDS * (ends_low + on_high)
     does_not_end = ends_high < _ENDS * (ends_high + on_low)
     goes_on = ends_high < _MAY_END * (ends_high + on_low)
     may_end = ends_low >= _MAY_END * (ends_low + on_high)
     odds_low, odds_high = ends_low / np.maximum(on_high, 1e-9), ends_high / np.maximum(on_low, 1e-9)
     are_alike = (ends | ~may_count).all(0) | (goes_on | ~may_count).all(0)
-    are_close = _most(odds_high, may_count) < _ODDS_RATIO * _least(odds_low, may_count)
-    are_spread = _most(odds_low, counts) >= _ODDS_RATIO * _least(odds_high, counts)
+    are_close = (odds_high * may_count).max(0) < _ODDS_RATIO * odds_low.min(0, where=may_count, initial=np.inf)
+    are_spread = (odds_low * counts).max(0) >= _ODDS_RATIO * odds_high.min(0, where=counts, initial=np.inf)
     differ = (does_not_end & counts).any(0) & (may_end & counts).any(0) & are_spread
     return differ & (counts == may_count).all(0), ~(are_alike | are_close), high.sum(0)
-
-
-def _most(odds_MB: FloatsB, where: BoolsB) -> FloatsB:
-    found: FloatsB = odds_MB.max(0, where=where, initial=-np.inf)
-    return found
-
-
-def _least(odds_MB: FloatsB, where: BoolsB) -> FloatsB:
-    found: FloatsB = odds_MB.min(0, where=where, initial=np.inf)
-    return found
 
 
 def extends_beyond(distribution: TokenDistribution, ids: range) -> bool:

@@ -26,8 +26,8 @@ from gac_app.decoding.distribution import MixedDistribution, TokenDistribution, 
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import whole_characters
 
-NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
-WORTH_READING = 0.02  # share of the weight from which a boundary is read
+NEGLIGIBLE = 1e-3  # of the weight of all covers, below which a cover is forgotten
+WORTH_READING = 0.02  # of the same, from which a boundary is read
 _MAX_PARTIAL = 256  # longer tokens kept per boundary, likeliest first
 
 
@@ -38,7 +38,7 @@ class Cover:
     Attributes:
         weight: w_j of the module's formula, up to a factor that all have in common: how probable it is that the
             member's tokens came through the boundary. It leaves out that the token after it is as long as it has to be:
-            `_share` multiplies by that. At the end of the text there is no such token, so the weight is the share.
+            `_mass` multiplies by that. At the end of the text there is no such token, so the weight is the mass.
         distribution: the member's distribution there; None until it is read.
         allowed: the same without the tokens that the answer's constraints forbid there; None until it is needed.
     """
@@ -223,18 +223,18 @@ class Covers:
         total = sum(left_over.values(), last.weight if is_at_end else 0.0)
         added, partial_ids = ({own: prob / total for own, prob in probs.items()} for probs in (left_over, partial_ids))
         base, known = last.known_distribution, [cover.known_distribution for cover in self.beam]
-        share = last.weight / total if is_at_end else 0.0
-        if share and not base.is_whole:
-            return MixedDistribution(base, share, added, partial_ids, parts=known)
-        probs_U = base.probs_U * share if share else torch.zeros(len(self._union), device=base.probs_U.device)
+        scale = last.weight / total if is_at_end else 0.0
+        if scale and not base.is_whole:
+            return MixedDistribution(base, scale, added, partial_ids, parts=known)
+        probs_U = base.probs_U * scale if scale else torch.zeros(len(self._union), device=base.probs_U.device)
         return TokenDistribution(with_added(probs_U, added), partial_ids, parts=known)
 
     @property
     def _heaviest(self) -> Cover:
-        return self.beam[0] if len(self.beam) == 1 else max(self.beam, key=self._share)
+        return self.beam[0] if len(self.beam) == 1 else max(self.beam, key=self._mass)
 
-    def _share(self, cover: Cover) -> float:
-        """The share of the covers through this boundary; of one that is to be read after a resync, no more than 1."""
+    def _mass(self, cover: Cover) -> float:
+        """The probability of the covers through this boundary; of one that is to be read after a resync, a bound."""
         is_at_end = cover.boundary.end == len(self.text)
         return cover.weight if is_at_end or cover.distribution is None else self._prob_beyond(cover)
 

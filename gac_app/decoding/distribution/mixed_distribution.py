@@ -1,4 +1,4 @@
-"""What is left of a token that has begun, beside a share of a distribution of which only the likeliest are told."""
+"""What is left of a token that has begun, beside a scaled distribution of which only the likeliest are told."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from gac_app.decoding.distribution.token_distribution import BoundsU, TokenDistr
 
 
 class MixedDistribution(TokenDistribution):
-    """A share of a distribution, plus known probabilities: its bounds are those of the base, which is asked for more.
+    """A distribution times a number, plus known probabilities. Its base is asked for more.
 
     Args:
         base: on the CPU.
+        scale: 0 to 1.
         added: by union id.
         parts: the base, and what `added` was computed from.
     """
@@ -21,14 +22,17 @@ class MixedDistribution(TokenDistribution):
     def __init__(
         self,
         base: TokenDistribution,
-        share: float,
+        scale: float,
         added: dict[int, float],
         partial_ids: dict[int, float],
         parts: Sequence[TokenDistribution] = (),
     ) -> None:
         super().__init__(None, partial_ids, parts=[base, *parts])
-        self._base, self._share, self._added = base, share, added
-        self.is_whole = base.is_whole
+        self._base, self._scale, self._added = base, scale, added
+
+    @property
+    def is_whole(self) -> bool:
+        return self._base.is_whole
 
     @property
     def is_finite(self) -> bool:
@@ -36,28 +40,26 @@ class MixedDistribution(TokenDistribution):
 
     @property
     def unseen_mass(self) -> float:
-        return self._base.unseen_mass * self._share
+        return self._base.unseen_mass * self._scale
 
     @property
     def bounds_U(self) -> BoundsU:
         if self.is_whole:
             return super().bounds_U
-        low_U, high_U = (with_added(bound_U * self._share, self._added) for bound_U in self._base.bounds_U)
+        low_U, high_U = (with_added(bound_U * self._scale, self._added) for bound_U in self._base.bounds_U)
         return low_U, high_U
 
     @property
     def probs_U(self) -> torch.Tensor:
         if self._probs_U is None:
-            self._probs_U, self.is_whole = with_added(self._base.probs_U * self._share, self._added), True
+            self._probs_U = with_added(self._base.probs_U * self._scale, self._added)
         return self._probs_U
 
     def fetch_logprobs(self, ids: Iterable[int]) -> bool:
-        is_more_known, self.is_whole = self._base.fetch_logprobs(ids), self._base.is_whole
-        return is_more_known
+        return self._base.fetch_logprobs(ids)
 
     def fetch_more(self) -> bool:
-        is_more_known, self.is_whole = self._base.fetch_more(), self._base.is_whole
-        return is_more_known
+        return self._base.fetch_more()
 
 
 def with_added(probs_U: torch.Tensor, added: dict[int, float]) -> torch.Tensor:

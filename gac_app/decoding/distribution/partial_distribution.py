@@ -60,7 +60,6 @@ class PartialDistribution(TokenDistribution):
         self._size = len(mapping.vocabulary)
         self._num_top = len(told[0])
         self._missing = 0.0
-        self.is_whole = False
         self._learn(told)
 
     @property
@@ -88,7 +87,7 @@ class PartialDistribution(TokenDistribution):
         if not self.is_whole:
             self._tell(self._size)
         if not self.is_whole:
-            self._missing, self._probs_U, self.is_whole = self._unseen_mass, self.estimate.probs_U, True
+            self._missing, self._probs_U = self._unseen_mass, self.estimate.probs_U
         return super().probs_U
 
     def fetch_more(self) -> bool:
@@ -113,7 +112,7 @@ class PartialDistribution(TokenDistribution):
         if len(ids) >= self._size:
             logits_1V = torch.full((1, self._size), _IMPOSSIBLE)
             logits_1V[0, ids] = torch.tensor(logprobs)
-            self._probs_U, self.is_whole = self._mapping.project(logits_1V)[0], True
+            self._probs_U = self._mapping.project(logits_1V)[0]
             return
         probs_K, counts_U = np.exp(logprobs), self._mapping.counts_U
         left = min(1.0, max(0.0, 1 - float(probs_K.sum())) + _ROUNDING)

@@ -42,11 +42,9 @@ class TokenDistribution:
 
     Attributes:
         member: who is asked for more of it, where a server computes it; a view is another one than its base.
-        is_whole: all probabilities are known, or nobody can tell more.
     """
 
     member = ""
-    is_whole = True
 
     def __init__(
         self,
@@ -73,6 +71,11 @@ class TokenDistribution:
     # --- bounds: what is known without asking
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all probabilities are known, or nobody can tell more."""
+        return self._probs_U is not None
+
+    @property
     def unseen_mass(self) -> float:
         """The most that all tokens together have beyond their lower bounds."""
         return 0.0
@@ -89,8 +92,8 @@ class TokenDistribution:
             return self
         low_U, high_U = self.bounds_U
         room_U = high_U - low_U
-        share = (1 - low_U.sum()) / room_U.sum().clamp_min(1e-30)
-        return TokenDistribution(low_U + room_U * share, self.partial_ids, parts=[self])
+        part = (1 - low_U.sum()) / room_U.sum().clamp_min(1e-30)
+        return TokenDistribution(low_U + room_U * part, self.partial_ids, parts=[self])
 
     def fetch_logprobs(self, ids: Iterable[int]) -> bool:
         """Ask about these tokens. Returns whether more is known now. Raises MemberError."""

@@ -17,9 +17,9 @@ import torch
 
 from gac_app.decoding.alignment import BoundaryConflict, boundary_conflicts, merge
 from gac_app.decoding.distribution import CLEARLY, TokenDistribution, rank_of, top_k
-from gac_app.decoding.rules.combiner import Combiner, weighted_mean
+from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.sampling import Sampler
-from gac_app.decoding.rules.shipped.averaging import Mean
+from gac_app.decoding.rules.shipped.averaging import Mean, weighted_sum
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -28,7 +28,7 @@ class Mixture:
 
     Args:
         distributions: of the members that take part, the gate first.
-        weights: summing to 1; for a linear rule, its shares.
+        weights: summing to 1; see `Combiner.mixture_weights`.
         combiner: makes one distribution of the members'.
         union: where tokens may be contested; None = nothing merges. The probability of all tokens that begin with a
             contested one goes to that, in each member's distribution, before combining.
@@ -115,10 +115,9 @@ class Mixture:
 
     def _bounds_U(self, conflicts: list[BoundaryConflict]) -> tuple[torch.Tensor, torch.Tensor]:
         """Between these is `probs_U`."""
-        bounds = {name: distribution.bounds_U for name, distribution in self.distributions.items()}
-        low_U, high_U = (
-            weighted_mean({name: pair[at].cpu() for name, pair in bounds.items()}, self.weights) for at in (0, 1)
-        )
+        weights = [self.weights[name] for name in self.distributions]
+        bounds = zip(*[distribution.bounds_U for distribution in self.distributions.values()], strict=True)
+        low_U, high_U = (weighted_sum([bound_U.cpu() for bound_U in side], weights) for side in bounds)
         for ids, most, is_sure in conflicts:
             if is_sure:
                 merge(low_U, [ids])

@@ -131,10 +131,10 @@ class DecodingSession:
         asked, gate = self._members.ask(num_left)
         taking_part = asked if gate.is_open else dict(islice(asked.items(), 1))
         distributions = {name: step.distribution for name, step in taking_part.items()}
-        shares = rules.shares(list(distributions), distributions.__getitem__)
+        weights = rules.mixture_weights(list(distributions), distributions.__getitem__)
         union = self._union if self._is_aligned and len(distributions) > 1 else None
         mergeable_U = rules.sampler.mergeable_U(len(union)) if union else None
-        return StepView(asked, gate, Mixture(distributions, shares, rules.combiner, union, mergeable_U))
+        return StepView(asked, gate, Mixture(distributions, weights, rules.combiner, union, mergeable_U))
 
     @on_one_torch_thread
     def feed(self, view: StepView, token_id: int | None = None) -> StepTrace:

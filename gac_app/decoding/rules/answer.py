@@ -21,7 +21,7 @@ class StepRules:
     combiner: Combiner
     weights: StepWeights
 
-    def shares(self, names: Sequence[str], distribution_of: DistributionOf | None = None) -> dict[str, float]:
+    def mixture_weights(self, names: Sequence[str], distribution_of: DistributionOf | None = None) -> dict[str, float]:
         """The weight of each member that takes part, by name.
 
         Args:
@@ -30,9 +30,9 @@ class StepRules:
         Raises:
             RuleError: a rule fails.
         """
-        return self.combiner.shares(self.weights.of(names, distribution_of))
+        return self.combiner.mixture_weights(self.weights.of(names, distribution_of))
 
-    def shares_along(
+    def mixture_weights_along(
         self,
         log_probs: Mapping[str, float],
         views: Mapping[str, GateView],
@@ -40,7 +40,7 @@ class StepRules:
         *,
         is_stable: bool = True,
     ) -> dict[str, float]:
-        """As `shares`, of the members that take part in a step along a given text. The weights learn from it.
+        """As `mixture_weights`, of the members that take part in a step along a given text. The weights learn from it.
 
         Args:
             log_probs: of the step's part of the text, by the names of all members, the gate first.
@@ -51,9 +51,9 @@ class StepRules:
         seen = [views[name] for name in self.gate.asked_first(names) if name in views]
         if len(names) == 1 or (seen and not self.gate.decide(seen, is_stable=is_stable).is_open):
             return {names[0]: 1.0}
-        shares = self.shares(names, distribution_of)
+        weights = self.mixture_weights(names, distribution_of)
         self.weights.note({name: max(one, LEAST_LOG_PROB) for name, one in log_probs.items()}, is_shared=True)
-        return shares
+        return weights
 
     def restarted(self) -> StepRules:
         """These rules at the start of another text."""
@@ -81,7 +81,7 @@ class AnswerRules(StepRules):
         """The member that stands for all of `names` at this step; "" = none: members take part as the gate decides."""
         if not self.combiner.draws_one or len(names) == 1:
             return ""
-        return self.sampler.sample_member(self.shares(names))
+        return self.sampler.sample_member(self.mixture_weights(names))
 
     def asked_first(self, names: list[str]) -> list[str]:
         """Those of `names`, in the ensemble's order, whose distributions every step needs."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 
 from gac_app.decoding.rules.contracts import CombineRule, LinearRule
+from gac_app.decoding.rules.shipped.averaging import weighted_sum
 from gac_app.errors import RuleError
 from gac_app.vocab.mapping import VocabMapping
 
@@ -29,14 +30,13 @@ class Combiner:
         self.draws_one = draws_one
         self._rule = rule
         self._mappings = mappings or {}
-        self._by_names: dict[tuple[str, ...], CombineRule] = {}
 
     @property
     def is_linear(self) -> bool:
-        """Whether the result is the mean, weighted by `shares`."""
+        """Whether the result is the mean, weighted by `mixture_weights`."""
         return self._rule.is_linear
 
-    def shares(self, weights: Mapping[str, float]) -> dict[str, float]:
+    def mixture_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
         """The weights of the members taking part: a linear rule's shares, else the weights as they are.
 
         Raises:
@@ -46,27 +46,28 @@ class Combiner:
             return dict(zip(weights, _shares(self._rule, list(weights.values())), strict=True))
         return dict(weights)
 
-    def __call__(self, probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+    def __call__(self, probs: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
         """One distribution, [U], on the device of the first; for one member, its own.
 
         Args:
             probs: aligned, by member name, the gate first.
-            shares: the result of `shares`.
+            weights: the result of `mixture_weights`.
 
         Raises:
             RuleError: the rule fails, or its result is no distribution.
         """
         if len(probs) == 1:
             return next(iter(probs.values()))
-        return weighted_mean(probs, shares) if self.is_linear else self._by_rule(probs, shares)
+        in_order = [weights[name] for name in probs]
+        return weighted_sum(probs.values(), in_order) if self.is_linear else self._by_rule(probs, in_order)
 
-    def _by_rule(self, probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+    def _by_rule(self, probs: Mapping[str, torch.Tensor], weights: list[float]) -> torch.Tensor:
         device = next(iter(probs.values())).device
         probs_MU = torch.stack([probs_U.to(device, non_blocking=True) for probs_U in probs.values()])
-        weights_M = torch.tensor([shares[name] for name in probs], device=device)
-        rule = self._rule
+        weights_M, rule = torch.tensor(weights, device=device), self._rule
+        mappings = [self._mappings[name] for name in probs if name in self._mappings]
         with rule.failures_named():
-            combined_U = self._for(tuple(probs))(probs_MU, weights_M)
+            combined_U = rule.for_members(mappings)(probs_MU, weights_M)
             if combined_U.shape != probs_MU.shape[1:]:
                 shapes = f"{list(combined_U.shape)}; expected {list(probs_MU.shape[1:])}, one number per union token"
                 raise RuleError(rule.rule_name, f"gave the shape {shapes}")
@@ -75,12 +76,6 @@ class Combiner:
                 found = f"from {least:g}, with the sum {total:g}"
                 raise RuleError(rule.rule_name, f"gave numbers {found}; expected finite ones of at least 0, not all 0")
             return (combined_U / total).float()
-
-    def _for(self, names: tuple[str, ...]) -> CombineRule:
-        if names not in self._by_names:
-            mappings = [self._mappings[name] for name in names if name in self._mappings]
-            self._by_names[names] = self._rule.for_members(mappings)
-        return self._by_names[names]
 
 
 def _shares(rule: LinearRule, weights: list[float]) -> list[float]:
@@ -91,12 +86,3 @@ def _shares(rule: LinearRule, weights: list[float]) -> list[float]:
         expected = f"{len(weights)} numbers of at least 0 that sum to 1"
         raise RuleError(rule.rule_name, f"gave the shares {shares}; expected {expected}")
     return shares
-
-
-def weighted_mean(probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
-    """The weighted mean over the whole union, [U]."""
-    (first, probs_U), *others = probs.items()
-    mixed_U = probs_U * shares[first]
-    for name, other_U in others:
-        mixed_U.add_(other_U.to(mixed_U.device, non_blocking=True), alpha=shares[name])
-    return mixed_U

@@ -45,7 +45,9 @@ class CombineRule(Rule):
         raise NotImplementedError("a combine rule defines __call__")
 
     def for_members(self, mappings: Sequence[VocabMapping]) -> Self:
-        """The rule for these members, in the order of rows. For rules that need the members' vocabularies."""
+        """The rule for these members, in the order of rows. For rules that need the members' vocabularies; called at
+        each step.
+        """
         return self
 
 
@@ -53,7 +55,7 @@ class LinearRule(CombineRule):
     """A weighted mean: sum_m share_m p_m. The engine mostly computes a few values of it, from the members' top-k.
 
     Attributes:
-        draws_one: one member, drawn with its share, stands for all where this leaves the distribution of tokens the
+        draws_one: one member, drawn by weight, stands for all where this leaves the distribution of tokens the
             same (see the function `draws_one`).
     """
 
@@ -61,7 +63,7 @@ class LinearRule(CombineRule):
     draws_one: ClassVar[bool] = False
 
     def shares(self, weights: Sequence[float]) -> Sequence[float]:
-        """Each member's share; the shares sum to 1."""
+        """Each member's weight in the mean; these sum to 1."""
         return weights
 
 
@@ -158,9 +160,9 @@ def memory_of(rule: WeightRule) -> float | None:
 
 
 def draws_one(settings: Settings) -> bool:
-    """Whether at each step one member, drawn with its share, stands for all that take part.
+    """Whether at each step one member, drawn by weight, stands for all that take part.
 
-    Its tokens have the mean's distribution if sampling has no filters, alignment merges nothing, and the shares are
+    Its tokens have the mean's distribution if sampling has no filters, alignment merges nothing, and the weights are
     known before any member is asked. Raises RequestError as `Registry.of`.
     """
     rule, weights = combine_rules.of(settings), weight_rules.of(settings)

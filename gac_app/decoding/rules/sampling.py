@@ -91,12 +91,12 @@ class Sampler:
             rivals = [] if is_exact else ids_C[self._keys(high_C, ids_C) * CLEARLY >= keys_C[at]].tolist()
         return best, [] if rivals in ([], [best]) else [best, *rivals]
 
-    def sample_member(self, shares: Mapping[str, float]) -> str:
-        """The member that decides the next token alone, drawn with its share. The same one until a token is chosen."""
+    def sample_member(self, weights: Mapping[str, float]) -> str:
+        """The member that decides the next token alone, drawn by weight. The same one until a token is chosen."""
         # No token has these ids, so these random numbers are independent of the tokens'.
-        ids_M = -1 - np.arange(len(shares))
-        keys_M = np.array(list(shares.values())) / exponential_noise(self._settings.seed, self._position, ids_M)
-        return list(shares)[int(keys_M.argmax())]
+        ids_M = -1 - np.arange(len(weights))
+        keys_M = np.array(list(weights.values())) / exponential_noise(self._settings.seed, self._position, ids_M)
+        return list(weights)[int(keys_M.argmax())]
 
     def note(self, token_id: int) -> None:
         """Count a token, chosen or forced. Raises ConstraintError if it does not fit the constraints."""

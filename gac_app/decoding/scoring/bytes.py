@@ -116,11 +116,11 @@ def _add_boundary(probs: TextProbs, start: int, log_probs_U: np.ndarray, text: b
 
 
 class Segment(NamedTuple):
-    """A part of a text in which each member counts as a whole. `shares`: of the members that take part, by name."""
+    """A part of a text in which each member counts as a whole. `weights`: of the members that take part, by name."""
 
     start: int
     end: int
-    shares: dict[str, float]
+    weights: dict[str, float]
 
 
 def segments(members: Mapping[str, TextProbs], num_bytes: int, rules: StepRules) -> Iterator[Segment]:
@@ -136,10 +136,10 @@ def segments(members: Mapping[str, TextProbs], num_bytes: int, rules: StepRules)
         log_probs = {name: probs.between(start, end) for name, probs in members.items()}
         # A member at a boundary that its tokeniser would not have made cannot overrule the gate.
         views = {name: probs.views[start] for name, probs in members.items() if start in probs.views}
-        yield Segment(start, end, rules.shares_along(log_probs, views))
+        yield Segment(start, end, rules.mixture_weights_along(log_probs, views))
 
 
 def log_prob_in(members: Mapping[str, TextProbs], segment: Segment, place: int) -> float:
     """Log-probability of the bytes up to `place`, given those before the segment."""
-    given = {name: members[name].between(segment.start, place) for name in segment.shares}
-    return log_mean(given, segment.shares)
+    given = {name: members[name].between(segment.start, place) for name in segment.weights}
+    return log_mean(given, segment.weights)

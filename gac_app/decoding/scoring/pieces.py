@@ -124,19 +124,21 @@ class PieceRead:
     is_stable: bool
     distributions: dict[str, TokenDistribution]
 
-    def shares(self, rules: StepRules) -> dict[str, float]:
+    def weights(self, rules: StepRules) -> dict[str, float]:
         """Of the members that take part. The weights learn from the piece."""
-        return rules.shares_along(self.log_probs, self.views, self.distributions.__getitem__, is_stable=self.is_stable)
+        return rules.mixture_weights_along(
+            self.log_probs, self.views, self.distributions.__getitem__, is_stable=self.is_stable
+        )
 
-    def log_prob(self, rules: StepRules, shares: Mapping[str, float]) -> float:
+    def log_prob(self, rules: StepRules, weights: Mapping[str, float]) -> float:
         """Combined, -inf for what cannot be."""
-        if rules.combiner.is_linear or len(shares) == 1:
-            return log_mean(self.log_probs, shares)
-        return log(float(self.combined_U(rules, shares)[self.token_id]))
+        if rules.combiner.is_linear or len(weights) == 1:
+            return log_mean(self.log_probs, weights)
+        return log(float(self.combined_U(rules, weights)[self.token_id]))
 
-    def combined_U(self, rules: StepRules, shares: Mapping[str, float]) -> torch.Tensor:
-        """The combined distribution of the members with `shares`, [U]."""
-        return rules.combiner({name: self.distributions[name].probs_U for name in shares}, shares)
+    def combined_U(self, rules: StepRules, weights: Mapping[str, float]) -> torch.Tensor:
+        """The combined distribution of the members with `weights`, [U]."""
+        return rules.combiner({name: self.distributions[name].probs_U for name in weights}, weights)
 
 
 def read_pieces(prompt: ReadPrompt, ids: Sequence[int], gate: Gate) -> Iterator[PieceRead]:
@@ -167,9 +169,9 @@ def log(prob: float) -> float:
     return math.log(prob) if prob > 0 else -math.inf
 
 
-def log_mean(log_probs: Mapping[str, float], shares: Mapping[str, float]) -> float:
-    """The logarithm of the mean of probabilities, weighted by `shares`; -inf if none counts."""
-    return log_sum(math.log(share) + log_probs[name] for name, share in shares.items() if share > 0)
+def log_mean(log_probs: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The logarithm of the mean of probabilities, weighted by `weights`; -inf if none counts."""
+    return log_sum(math.log(weight) + log_probs[name] for name, weight in weights.items() if weight > 0)
 
 
 def log_sum(log_probs: Iterable[float]) -> float:

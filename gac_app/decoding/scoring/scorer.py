@@ -118,7 +118,7 @@ class Scorer:
     def _by_bytes(self, text: bytes) -> Score:
         members, seconds = self._once(text, len(text), partial(read_by_all, self.prompt, text, self.rules.gate))
         parts = list(segments(members, len(text), self.rules.restarted()))
-        num_ensembled = sum(len(part.shares) > 1 for part in parts)
+        num_ensembled = sum(len(part.weights) > 1 for part in parts)
         log_prob = sum(log_prob_in(members, part, part.end) for part in parts)
         return Score(log_prob, len(text), len(parts), num_ensembled, seconds)
 
@@ -142,12 +142,12 @@ class Scorer:
         """The likely tokens at a place, of the members that take part and have a boundary there. Where no member has
         one, the text's token is the only one known.
         """
-        tops = {name: members[name].tops[place] for name in part.shares if place in members[name].tops}
-        total = sum(part.shares[name] for name in tops)
+        tops = {name: members[name].tops[place] for name in part.weights if place in members[name].tops}
+        total = sum(part.weights[name] for name in tops)
         likely: dict[int, float] = {}
         for name, top in tops.items():
             for token_id, prob in top:
-                likely[token_id] = likely.get(token_id, 0.0) + prob * (part.shares[name] / total if total else 0.0)
+                likely[token_id] = likely.get(token_id, 0.0) + prob * (part.weights[name] / total if total else 0.0)
         # What begins as the text goes on is the text's token, whose bytes have a probability of their own.
         others = {
             other: value
@@ -173,22 +173,22 @@ class Scorer:
         """The probability of pieces that were read, one per step."""
         rules, log_prob, num_steps, num_ensembled = self.rules.restarted(), 0.0, 0, 0
         for piece in pieces:
-            shares = piece.shares(rules)
-            is_exact = rules.combiner.is_linear or len(shares) == 1
-            log_prob += max(piece.log_prob(rules, shares), LEAST_LOG_PROB if is_exact else math.log(_LEAST_PROB))
+            weights = piece.weights(rules)
+            is_exact = rules.combiner.is_linear or len(weights) == 1
+            log_prob += max(piece.log_prob(rules, weights), LEAST_LOG_PROB if is_exact else math.log(_LEAST_PROB))
             num_steps += 1
-            num_ensembled += len(shares) > 1
+            num_ensembled += len(weights) > 1
         return Score(log_prob, num_bytes, num_steps, num_ensembled)
 
     def _tokens_by_pieces(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
         rules, scores = self.rules.restarted(), []
         for piece in read_pieces(self.prompt, ids, rules.gate):
-            shares = piece.shares(rules)
+            weights = piece.weights(rules)
             mixed = next(iter(piece.distributions.values()))
-            if num_top and len(shares) > 1:
-                mixed = TokenDistribution(piece.combined_U(rules, shares))
+            if num_top and len(weights) > 1:
+                mixed = TokenDistribution(piece.combined_U(rules, weights))
             top = _told(self._union, mixed.top_k(num_top)) if num_top else ()
-            scores.append(TokenScore(self._union.token(piece.token_id), piece.log_prob(rules, shares), top))
+            scores.append(TokenScore(self._union.token(piece.token_id), piece.log_prob(rules, weights), top))
         return scores
 
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:

@@ -78,8 +78,8 @@ class KnownPlaces:
             return []
         names = list(self._alive)
         try:
-            shares = self._rules.shares(list(known), known.__getitem__)
-            probs_U = self._rules.combiner({name: d.probs_U for name, d in known.items()}, shares)
+            weights = self._rules.mixture_weights(list(known), known.__getitem__)
+            probs_U = self._rules.combiner({name: d.probs_U for name, d in known.items()}, weights)
             gate = known.get(names[0]) if self._rules.gate.is_asked_alone(names) else None
             is_certain = gate is not None and not self._rules.gate.decision_on([gate], is_stable=True).is_open
             if not draft:

@@ -8,7 +8,7 @@ it is the token.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, asdict, fields
 from typing import Any
 
 from gac_app.decoding.trace.events import (
@@ -21,7 +21,6 @@ from gac_app.decoding.trace.events import (
 )
 
 Json = dict[str, Any]
-_ADDED = {"num_told", "missing"}
 
 
 def round_float(value: float) -> float:
@@ -30,8 +29,7 @@ def round_float(value: float) -> float:
 
 
 def step_to_json(step: StepTrace) -> Json:
-    values = ((field, getattr(step, field.name)) for field in fields(StepTrace))
-    return {field.name: _plain(value) for field, value in values if not _is_default(field, value)}
+    return _fields(step)
 
 
 def step_from_json(data: Json) -> StepTrace:
@@ -76,7 +74,7 @@ def outline_from_json(data: list[Any]) -> StepOutline:
 
 def usage_to_json(members: dict[str, MemberUsage]) -> Json:
     """Member name -> its counts."""
-    return {name: _plain(usage) for name, usage in members.items()}
+    return {name: {field: _plain(value) for field, value in asdict(usage).items()} for name, usage in members.items()}
 
 
 def usage_from_json(data: Json) -> dict[str, MemberUsage]:
@@ -87,9 +85,10 @@ def _is_default(field: Field[Any], value: Any) -> bool:
     return value == field.default or (field.default_factory is not MISSING and not value)
 
 
-def _is_optional(field: Field[Any], value: Any) -> bool:
-    """Of a member's values: those that were added later."""
-    return field.name in _ADDED and _is_default(field, value)
+def _fields(record: StepTrace | MemberTrace) -> Json:
+    """Its fields in JSON's types, without those that have their default."""
+    values = ((field, getattr(record, field.name)) for field in fields(record))
+    return {field.name: _plain(value) for field, value in values if not _is_default(field, value)}
 
 
 def _plain(value: Any) -> Any:
@@ -101,9 +100,8 @@ def _plain(value: Any) -> Any:
             return round_float(value)
         case bytes():
             return value.hex()
-        case MemberTrace() | MemberUsage():
-            values = ((field, getattr(value, field.name)) for field in fields(value))
-            return {field.name: _plain(of) for field, of in values if not _is_optional(field, of)}
+        case MemberTrace():
+            return _fields(value)
         case tuple():
             return [_plain(part) for part in value]
         case dict():

@@ -30,7 +30,7 @@ EVEN = (0.5, 0.5)
 def combined(rule: CombineRule, *probs: Probs, weights: tuple[float, ...] = EVEN) -> Probs:
     names = [str(index) for index in range(len(probs))]
     combiner = Combiner(rule)
-    shares = combiner.shares(dict(zip(names, weights, strict=True)))
+    shares = combiner.mixture_weights(dict(zip(names, weights, strict=True)))
     distributions = {name: torch.tensor(values) for name, values in zip(names, probs, strict=True)}
     found: Probs = combiner(distributions, shares).tolist()
     return found
@@ -212,7 +212,7 @@ class BadShares(LinearRule):
 def test_shares_that_are_no_weights_are_told(gives: tuple[float, ...]) -> None:
     rule = BadShares.model_construct(gives=gives)  # pydantic would refuse NaN
     with pytest.raises(RuleError, match="expected 2 numbers of at least 0 that sum to 1"):
-        Combiner(rule).shares({"a": 0.5, "b": 0.5})
+        Combiner(rule).mixture_weights({"a": 0.5, "b": 0.5})
 
 
 def test_a_linear_rule_has_shares_of_its_own() -> None:

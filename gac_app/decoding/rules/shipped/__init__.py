@@ -1,14 +1,7 @@
 """The built-in rules. Each has its source and formula, and a test against an example worked by hand."""
 
-from gac_app.decoding.rules.shipped import (
-    averaging,
-    contrastive,
-    core,
-    gates,
-    most_confident,
-    sharpened,
-    unite,
-    weights,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["averaging", "contrastive", "core", "gates", "most_confident", "sharpened", "unite", "weights"]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

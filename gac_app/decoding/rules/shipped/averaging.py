@@ -5,6 +5,7 @@ Shape suffixes: `M` members, `U` the union vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -77,10 +78,10 @@ class Power(CombineRule):
         return powers_U.pow_(1 / self.exponent).mul_(base_U)
 
 
-def weighted_sum(probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
-    """sum_m w_m p_m, [U], without a copy of all members' probabilities."""
-    first, *others = weights_M.tolist()
-    sum_U: torch.Tensor = probs_MU[0] * first
-    for probs_U, weight in zip(probs_MU[1:], others, strict=True):
-        sum_U.add_(probs_U, alpha=weight)
+def weighted_sum(probs: Iterable[torch.Tensor], weights: Iterable[float]) -> torch.Tensor:
+    """sum_m w_m p_m, [U], on the device of the first, without a copy of all members' probabilities."""
+    (first_U, first), *others = zip(probs, weights, strict=True)
+    sum_U = first_U * first
+    for probs_U, weight in others:
+        sum_U.add_(probs_U.to(sum_U.device, non_blocking=True), alpha=weight)
     return sum_U

@@ -52,7 +52,7 @@ class Core(CombineRule):
         consistency_MK = ((-self.steepness * disparity_MK).exp() - least) / (1 - least)
         shares_MK = probs_MK / probs_MK.sum(1, keepdim=True).clamp_min(1e-30)
         entropy_M = -(shares_MK * shares_MK.clamp_min(1e-30).log()).sum(1)
-        trusted_M = weights_M * consistency_MK.sum(1) / entropy_M.clamp_min(_LEAST_ENTROPY)
-        combined_U = weighted_sum(probs_MU, trusted_M)
-        combined_U[ids_K] = weighted_sum(probs_MK * consistency_MK, trusted_M)
+        trusted = (weights_M * consistency_MK.sum(1) / entropy_M.clamp_min(_LEAST_ENTROPY)).tolist()
+        combined_U = weighted_sum(probs_MU, trusted)
+        combined_U[ids_K] = weighted_sum(probs_MK * consistency_MK, trusted)
         return combined_U

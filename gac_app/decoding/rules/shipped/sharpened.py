@@ -30,6 +30,6 @@ class Sharpened(CombineRule):
     temperature: float = Field(0.5, gt=0.01, le=1, title="Temperature", description="The lower, the sharper.")
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
-        mean_U = weighted_sum(probs_MU, weights_M)
+        mean_U = weighted_sum(probs_MU, weights_M.tolist())
         most = mean_U.max()
         return mean_U if most >= self.below else mean_U.div_(most).pow_(1 / self.temperature)
