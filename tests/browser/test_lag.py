@@ -22,7 +22,7 @@ LAGS = """([mark, count]) => new Promise((resolve) => {
   const lags = new Map();
   const look = () => {
     for (const text of document.querySelectorAll(".gac-text")) {
-      const shown = text.lastElementChild?.firstChild?.data ?? "", at = shown.lastIndexOf(mark);
+      const shown = text.textContent, at = shown.lastIndexOf(mark);
       if (at >= 0 && !lags.has(text)) lags.set(text, Date.now() - Number(shown.slice(at + mark.length)));
     }
     if (lags.size === count) resolve([...lags.values()]);

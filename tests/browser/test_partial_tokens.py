@@ -1,4 +1,4 @@
-"""Tokens that members cut differently, code, and a stored run's settings, as a visitor sees them."""
+"""Tokens that members cut differently, and a stored run's settings, as a visitor sees them."""
 
 from __future__ import annotations
 
@@ -62,29 +62,3 @@ def test_partial_tokens_are_explained(serve: Server, open_page: Opener) -> None:
     bars = page.page.eval_on_selector_all(".gac-weights i", "bars => bars.map(bar => bar.style.width)")
     assert bars == ["75%", "25%"]
     assert "reads tokens 1 to 3 again, together: 日本" in inspect(page, 2)
-
-
-CODE = [  # an answer, and which of its lines are code
-    (("Sure:", "\n", "```", "python\nx", " = 1\n``", "`\nSo", "."), [1, 2, 3]),
-    (("if x:\n", "  ", "  return"), [1]),
-    (("\t", "x"), [0]),
-    (("- a\n    ", "- b\n    1. c"), []),
-    ((" Two words.", "\n\n", " And", " more."), []),
-    (("a", "    ", "b", "\n    ", "\n"), []),
-    (
-        ("So:\n``", "``\n```\nx = 1\n", "````\nUse ```a``` here.\n```b``` too\n~~~\ny\n~", "~~ \nDone."),
-        [1, 2, 3, 4, 7, 8, 9],
-    ),
-]
-
-
-def test_code_stands_in_a_block_of_its_own(serve: Server, open_page: Opener) -> None:
-    ensemble = PlantedEnsemble()
-    page = open_page(serve(ensemble))
-    for number, (answer, code) in enumerate(CODE):
-        ensemble.pieces = answer
-        page.ask(f"question {number}")
-        lines = "[...document.querySelectorAll('.gac-ensemble .gac-line')]"
-        is_mono = page.page.evaluate(f"{lines}.map(line => getComputedStyle(line).fontFamily.includes('Mono'))")
-        assert [index for index, is_code in enumerate(is_mono) if is_code] == code
-        assert page.page.evaluate(f"{lines}.map(line => line.textContent).join('')") == "".join(answer)

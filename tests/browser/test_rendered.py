@@ -1,10 +1,12 @@
-"""The Rendered view: Markdown as it is meant, and no more than text and boxes."""
+"""Answers are shown as their Markdown is meant, with the tokens' marks on them, and no more than text and boxes."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.browser.conftest import Opener, Server, Watched
+from tests.browser.conftest import Opener, Server
 from tests.browser.test_axe import all_findings, with_axe
 from tests.browser.test_hostile_text import HOSTILE
 from tests.ui.planted import PlantedEnsemble
@@ -13,53 +15,95 @@ pytestmark = pytest.mark.browser
 
 MARKDOWN = """# Guitars
 
-Play **slowly**, then *faster*.
+Play **slowly**, then *faster* &amp; \\*.
 
 ### Chords
 1. C
 2. G
 
-| chord | frets |
-|---|---:|
-| C | 3 |
+| chord | frets | |
+|---|---:|--|
+| C | | 3 |
 
 ```python
 print("C")  # <b>not bold</b>
 ```
 
-See [the page](https://evil.example/) and ![a cat](https://evil.example/cat.png).
+See [the page](https://evil.example/) and ![a cat](https://evil.example/cat.png), [0] of `x`.
 """
+PARTS = [
+    "# ", "## ", "a", "word ", " ", "  ", "    ", "\n", "\n\n", "- ", "1. ", "2)", "> ", "`", "```", "```py\n", "~~~",
+    "**", "*", "_", "~~", "| a | b |\n|--|:-:|\n", "| ", "|", "[", "](", ")", "![", "<b>", "</b>", "<https://x.y>",
+    "&lt;", "\\", "\\*", "---", "===", "\t", "\r\n", "é", "👩\u200d👧", "שלום ", ":", "+ ", "<!-- ", "[a]: b\n",
+]  # fmt: skip
+
+# What is wrong with how answers are shown, each written by the parts that it is given in.
+WRONG = """(answers) => {
+  const { AnswerText } = window.gac["answer/text"], root = () => document.createElement("div");
+  const look = ({ root, pieces }) => root.outerHTML + JSON.stringify(pieces.map(({ at, end }) => [at, end]));
+  const wrongWith = (parts) => {
+    const text = parts.join(""), whole = new AnswerText(root()), slow = new AnswerText(root()), wrong = [];
+    whole.append(text, true);
+    for (const part of parts) {
+      const data = slow.pieces.map(({ node }) => node.data), from = slow.append(part);
+      const same = slow.pieces.filter(({ end }) => end <= from);
+      if (same.some(({ node }, at) => !data[at]?.startsWith(node.data))) wrong.push("changed unsaid");
+    }
+    slow.append("", true);
+    if (look(slow) !== look(whole)) wrong.push("other than at once");
+    const walker = document.createTreeWalker(whole.root, NodeFilter.SHOW_TEXT), nodes = [], { pieces } = whole;
+    while (walker.nextNode()) nodes.push(walker.currentNode);
+    const copies = nodes.filter((node) => whole.byNode.has(node)), written = ({ at, end }) => text.slice(at, end);
+    if (copies.some((node, at) => node !== pieces[at].node)) wrong.push("out of order");
+    const isMade = (node) => !copies.includes(node) && !node.parentElement.closest(".gac-code-head");
+    if (nodes.some(isMade)) wrong.push("made up");
+    const isCopy = (piece) => [piece.node.data, piece.node.data.replace("<", "&lt;")].includes(written(piece));
+    if (!pieces.every(isCopy)) wrong.push("no copy");
+    if (pieces.some(({ at }, index) => at < (pieces[index - 1]?.end ?? 0))) wrong.push("twice");
+    const words = (of) => of.replace(/[^\\p{L}]/gu, "");
+    if (words(text) !== words(pieces.map(written).join(""))) wrong.push("lost");
+    return wrong;
+  };
+  return answers.map((parts) => [parts.join(""), ...wrongWith(parts)]).filter(({ length }) => length > 1);
+}"""
 
 
 def pieces_of(text: str) -> tuple[str, ...]:
     return tuple(text[at : at + 3] for at in range(0, len(text), 3))
 
 
-def show(page: Watched, view: str) -> None:
-    page.page.check(f".gac-views input[value={view}]", force=True)
+def test_each_text_is_a_copy_of_its_place_in_the_answer(serve: Server, open_page: Opener) -> None:
+    """Also while it is written: nothing changes that is said to be the same, and the end is as if written at once."""
+    page = open_page(serve())
+
+    @given(st.lists(st.lists(st.sampled_from(PARTS), max_size=30), min_size=20, max_size=40))
+    def law(answers: list[list[str]]) -> None:
+        assert page.page.evaluate(WRONG, answers) == []
+
+    law()
 
 
 def test_markdown_is_rendered_and_code_can_be_copied(serve: Server, open_page: Opener) -> None:
-    """The same, written live and at once; until a token is chosen."""
+    """The same, written live and opened again."""
     ensemble = PlantedEnsemble(pieces=(*pieces_of(MARKDOWN), ""), pause_s=0.004)
     page = open_page(serve(ensemble), permissions=["clipboard-read", "clipboard-write"])
     with_axe(page)
-    page.ask("hello", and_wait=False)
-    page.wait_for_tokens(2)
-    show(page, "rendered")
-    page.wait_for_end()
-    shown = page.page.locator(".gac-ensemble .gac-rendered")
+    page.ask("hello")
+    shown = page.page.locator(".gac-ensemble .gac-text")
     assert shown.locator("h4").inner_text() == "Guitars"
     assert shown.locator("h5").inner_text() == "Chords"  # no rank is left out
     assert shown.locator("strong").inner_text() == "slowly"
+    assert shown.locator("p").first.inner_text() == "Play slowly, then faster & *."
     assert shown.locator("ol > li").all_inner_texts() == ["C", "G"]
-    assert shown.locator("td").all_inner_texts() == ["C", "3"]
+    assert shown.locator("td").all_inner_texts() == ["C", "", "3"]
     assert shown.locator("p").last.inner_text() == (
-        "See the page (https://evil.example/) and [image: a cat] (https://evil.example/cat.png)."
+        "See the page(https://evil.example/) and ![a cat](https://evil.example/cat.png), [0] of x."
     )
     assert shown.locator(":is(a, img, b, script)").count() == 0
+    assert shown.locator(".gac-code-head span").inner_text() == "python"
     shown.locator("role=button[name='Copy this code']").click()
-    assert page.page.evaluate("navigator.clipboard.readText()") == 'print("C")  # <b>not bold</b>\n'
+    assert page.page.evaluate("navigator.clipboard.readText()") == 'print("C")  # <b>not bold</b>'
+    shown.locator(".gac-code-head button:text-is('Copy')").wait_for()
     for width in page.at_widths(390, 1280):
         assert all_findings(page) == {}, width
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -67,12 +111,7 @@ def test_markdown_is_rendered_and_code_can_be_copied(serve: Server, open_page: O
     page.page.click("role=tab[name=History]")
     page.page.click(".gac-run-open")
     page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
-    show(page, "rendered")
     assert shown.inner_html() == live
-    page.leave_fields()
-    page.page.keyboard.press("n")
-    page.page.wait_for_selector(".gac-inspector h3:text-is('Token 5')")
-    assert page.page.locator(".gac-views input:checked").get_attribute("value") == "changes"
 
 
 def test_hostile_markdown_makes_no_element_that_acts(serve: Server, open_page: Opener) -> None:
@@ -84,8 +123,7 @@ def test_hostile_markdown_makes_no_element_that_acts(serve: Server, open_page: O
     )
     page = open_page(serve(PlantedEnsemble(pieces=(*HOSTILE, *more, ""))))
     page.ask("go on")
-    show(page, "rendered")
-    shown = page.page.locator(".gac-ensemble .gac-rendered")
+    shown = page.page.locator(".gac-ensemble .gac-text")
     assert shown.locator(":is(script, img, svg, a, iframe, style, form, input, object)").count() == 0
     assert "<script>alert(1)</script>" in shown.inner_text()
     assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

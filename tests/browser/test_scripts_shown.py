@@ -18,25 +18,18 @@ SHOWN = """() => {
   selection.selectAllChildren(text);
   const copied = String(selection);
   selection.removeAllRanges();
-  const drawn = (line) => getComputedStyle(line, '::before').content !== 'none';
-  const numDrawn = [...text.querySelectorAll('.gac-line')].filter(drawn).length;
-  return [copied, text.textContent, numDrawn, text.querySelectorAll('.gac-line :not(.gac-end)').length];
+  return [copied, text.textContent, text.querySelectorAll('p :not(.gac-end)').length];
 }"""
 
-# Where each character stands, in the answer and in a plain paragraph of the same text, font and width.
-PLACES = """(answer) => {
-  const text = document.querySelector('.gac-ensemble .gac-text'), plain = text.cloneNode(false);
-  for (const part of answer.split(/(?<=\\n)/u)) {
-    const line = document.createElement('div');
-    Object.assign(line, { className: 'gac-line', dir: 'auto', textContent: part });
-    plain.append(line);
-  }
+# Where each character stands, in the answer and in paragraphs of the same text without marks, font and width.
+PLACES = """() => {
+  const text = document.querySelector('.gac-ensemble .gac-text'), plain = text.cloneNode(true);
   text.after(plain);
   const places = (root) => {
     const origin = root.getBoundingClientRect(), found = [], range = document.createRange();
-    for (const line of root.querySelectorAll('.gac-line')) for (let i = 0; i < line.firstChild.length; i += 1) {
-      range.setStart(line.firstChild, i);
-      range.setEnd(line.firstChild, i + 1);
+    for (const { firstChild } of root.querySelectorAll('p')) for (let i = 0; i < firstChild.length; i += 1) {
+      range.setStart(firstChild, i);
+      range.setEnd(firstChild, i + 1);
       const rect = range.getBoundingClientRect();
       found.push([rect.left - origin.left, rect.top - origin.top, rect.width].map(Math.round).join(' '));
     }
@@ -45,6 +38,17 @@ PLACES = """(answer) => {
   const result = [places(text), places(plain)];
   plain.remove();
   return result;
+}"""
+
+# Where the first character of each line stands.
+DIRECTIONS = """() => {
+  const node = document.querySelector('.gac-ensemble .gac-text p').firstChild, range = document.createRange();
+  const { left, width } = node.parentElement.getBoundingClientRect();
+  return [...node.data.matchAll(/^./gmu)].map(({ index }) => {
+    range.setStart(node, index);
+    range.setEnd(node, index + 1);
+    return range.getBoundingClientRect().left < left + width / 2 ? 'ltr' : 'rtl';
+  });
 }"""
 
 MARKS = """() => {
@@ -71,15 +75,12 @@ def test_every_script_is_shown_as_it_is_written(serve: Server, open_page: Opener
         page.ask(f"say it in every script, cut {seed}")
         for view in VIEWS:
             page.page.check(f".gac-views input[value={view}]", force=True)
-            assert page.page.evaluate(SHOWN) == [ALL_SCRIPTS, ALL_SCRIPTS, 0, 0], view
-            shown, plain = page.page.evaluate(PLACES, ALL_SCRIPTS)
+            assert page.page.evaluate(SHOWN) == [ALL_SCRIPTS, ALL_SCRIPTS.replace("\n\n", ""), 0], view
+            shown, plain = page.page.evaluate(PLACES)
             assert shown == plain, view
         assert page.page.evaluate(MARKS) == {"split": [], "unmarked": [], "joined": ALL_SCRIPTS, "ends": 1}
-    directions = page.page.evaluate(
-        "[...document.querySelectorAll('.gac-ensemble .gac-line')].map(l => getComputedStyle(l).direction)"
-    )
     expected = ["rtl" if name in ("Arabic", "Hebrew") else "ltr" for name in SCRIPTS]
-    assert directions[: len(SCRIPTS)] == expected
+    assert page.page.evaluate(DIRECTIONS) == expected
 
 
 def test_what_ends_a_turn_is_one_mark_and_no_text(serve: Server, open_page: Opener) -> None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.browser
 # Everything that the page says, without names, what models and visitors wrote, and Gradio's hidden menu.
 ALL_SAID = """() => {
   const page = document.body.cloneNode(true), texts = [];
-  const others = ['script, style, svg, canvas, footer, nav, bdi, kbd, code, [dir=auto], .gac-written, .gac-rendered',
+  const others = ['script, style, svg, canvas, footer, nav, bdi, kbd, code, [dir=auto], .gac-written',
     '.vega-embed, .gac-spoken, .gac-diff optgroup, #gac-examples, .gac-look-language, [name=language]',
     '.progress-text, .overflow-menu'];
   for (const part of page.querySelectorAll(others.join())) part.remove();

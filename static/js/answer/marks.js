@@ -53,7 +53,7 @@ export class Marks {
   }
 
   at(offset) {
-    return lastThat(this.all, (mark) => mark.start <= offset && !mark.isEnd);
+    return this.all[lastThat(this.all, (mark) => mark.start <= offset && !mark.isEnd)];
   }
 }
 

@@ -1,16 +1,18 @@
 // What is drawn over an answer beside its text: the ring around a chosen token, where the text leaves the ensemble's, and
-// line breaks that a gate was asked about. None of it is text, so that the answer copies as it is.
+// what a gate was asked about that shows nothing, such as line breaks and asterisks. None of it is text.
 
 import { h } from "../page/elements.js";
 
-const MIN_WIDTH = 7; // px, of a line break's ring
+const MIN_WIDTH = 7; // px, of a ring around what shows nothing
+const MIN_SEEN = 0.5; // px
 
 export class Overlay {
-  /** For `root`, which holds the lines of `text`; `layer` has to lie over it. */
+  /** For `root`, which holds what `text` shows; `layer` has to lie over it. */
   constructor(root, text) {
     Object.assign(this, { root, text, items: new Map() });
     this.layer = h("div", { class: "gac-overlay", "aria-hidden": "true" });
     new ResizeObserver(() => this.place()).observe(root);
+    root.addEventListener("scroll", () => this.place(), { capture: true, passive: true }); // of a table
   }
 
   /** Draw a mark as `kind`, under a `name` that is there once; `data`: attributes of what is drawn. */
@@ -35,8 +37,8 @@ export class Overlay {
   draw(item) {
     const origin = this.root.getBoundingClientRect();
     if (!origin.width) return; // not shown
-    const rects = this.rectsOf(item.mark);
-    const shown = item.kind === "ring" ? rects : rects.slice(0, 1);
+    const rects = this.rectsOf(item.mark), isSeen = rects.some(({ width }) => width > MIN_SEEN);
+    const shown = item.kind === "ring" ? rects : item.kind === "break" && isSeen ? [] : rects.slice(0, 1);
     while (item.boxes.length > shown.length) item.boxes.pop().remove();
     while (item.boxes.length < shown.length) {
       const box = h("i", { class: `gac-${item.kind}`, ...item.data });
@@ -52,7 +54,7 @@ export class Overlay {
 
   rectsOf(mark) {
     if (mark.isEnd) return [...(this.root.querySelector(".gac-end")?.getClientRects() ?? [])];
-    const rects = this.text.rectsOf(mark.start, mark.end), wide = rects.filter((rect) => rect.width > 0.5);
-    return wide.length ? wide : rects.slice(0, 1); // a line break has no width
+    const rects = this.text.rectsOf(mark.start, mark.end), wide = rects.filter((rect) => rect.width > MIN_SEEN);
+    return wide.length ? wide : [rects[0] ?? this.text.gapAt(mark.start, mark.end)];
   }
 }

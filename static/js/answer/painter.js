@@ -4,7 +4,7 @@
 
 export const CAN_PAINT = typeof Highlight === "function" && "highlights" in CSS;
 const DOUBT_LEVELS = 5;
-export const KINDS_OF_VIEW = { changes: ["changed", "asked", "forced"], confidence: ["doubt"], plain: [], rendered: [] };
+export const KINDS_OF_VIEW = { changes: ["changed", "asked", "forced"], confidence: ["doubt"] };
 
 const KNOWN = {}; // kind -> name -> highlight: the page's, of which each painter takes away its own
 
@@ -17,33 +17,35 @@ export class Painter {
     }
   }
 
-  /** Paint marks of `text` that are new, or its last one anew; `isEnsemble`: members alone ask nobody. */
-  paint(marks, text, isEnsemble) {
+  /** Paint marks of `text` that are new, or its last one anew, and what stands at or after an offset; `isEnsemble`: members
+   * alone ask nobody. */
+  paint(marks, text, isEnsemble, from) {
     if (!CAN_PAINT) return;
     const changed = new Set();
     for (const mark of marks) {
       const names = namesOf(mark, isEnsemble);
       for (const kind of Object.keys(names)) this.extend(text, kind, names[kind], mark, changed);
     }
+    for (const runs of Object.values(text.runs)) for (let at = runs.length - 1; at >= 0 && runs[at].end > from; at -= 1) changed.add(runs[at]);
     for (const run of changed) {
-      if (run.range) run.highlight.delete(run.range);
-      run.range = run.start < run.end ? new StaticRange(text.boundaries(run.start, run.end)) : null;
-      if (run.range) run.highlight.add(run.range);
+      for (const range of run.ranges) run.highlight.delete(range);
+      run.ranges = text.rangesOf(run.start, run.end);
+      for (const range of run.ranges) run.highlight.add(range);
       this.runs.add(run);
     }
   }
 
   /** Marks that follow each other and look alike are one run: what is painted costs at every frame. */
   extend(text, kind, name, { start, end }, changed) {
-    const last = text.runs[kind];
+    const runs = (text.runs[kind] ??= []), last = runs.at(-1);
     if (last && last.end > start) {
       last.end = start; // of the mark that is painted anew
       changed.add(last);
     }
     if (!name) return;
-    const run = last?.name === name && last.end === start ? last : { name, start, highlight: this.highlight(kind, name), range: null };
+    const isSame = last?.name === name && last.end === start, run = isSame ? last : { name, start, highlight: this.highlight(kind, name), ranges: [] };
     run.end = end;
-    text.runs[kind] = run;
+    if (!isSame) runs.push(run);
     changed.add(run);
   }
 
@@ -68,12 +70,12 @@ export class Painter {
 
   hover(mark, text) {
     this.hovered?.clear();
-    if (mark && !mark.isEnd) this.hovered?.add(new StaticRange(text.boundaries(mark.start, mark.end)));
+    if (mark && !mark.isEnd) for (const range of text.rangesOf(mark.start, mark.end)) this.hovered?.add(range);
   }
 
   clear() {
     this.hover(null);
-    for (const { highlight, range } of this.runs) if (range) highlight.delete(range);
+    for (const { highlight, ranges } of this.runs) for (const range of ranges) highlight.delete(range);
     this.runs.clear();
   }
 }

@@ -1,20 +1,14 @@
-// An answer's text: one element per line and in it one text node, so that shaping, ligatures and the reading order of
-// every script stay whole. Tokens are places in this text, never elements. Offsets count UTF-16 units of the answer.
+// An answer's text as its Markdown is meant. Tokens are places in what was written, never elements, so that shaping,
+// ligatures and the reading order of every script stay whole. Offsets count UTF-16 units of the answer.
 
+import { blocksOf } from "./markdown.js";
 import { h } from "../page/elements.js";
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})([^\n]*)/u;
-const INDENTED = /^(?: {4}|\t)\s*[^\s\d*+•-]/u; // code, and not the item of a list within a list
+const STEP = 6_000; // characters that are written at once
+// A line that what follows makes an item, a heading, a table or a fence, or none: it is written once that is known.
+const UNDECIDED = /^[ \t>]{0,99}(?:\d{1,9}[.)]?|[-=*_+#`~|:> \t]{1,200}|[-+*\d.) \t>]{0,99}(?:```|~~~).{0,200})?[ \t]*$/u;
 
-/** The fence that is open after a line, given the one open before it: as many or more of its characters close it. */
-function fenceAfter(line, open) {
-  const [, marks, rest] = FENCE.exec(line) ?? [];
-  if (!marks) return open;
-  if (open !== null) return marks.startsWith(open) && !rest.trim() ? null : open;
-  return marks.startsWith("`") && rest.includes("`") ? null : marks;
-}
-
-/** By bisection the last of the first items, those that fit; the first of all where none does. */
+/** By bisection the index of the last of the first items, those that fit; of the first of all where none does. */
 export function lastThat(items, fits) {
   let low = 0, high = items.length - 1;
   while (low < high) {
@@ -22,67 +16,112 @@ export function lastThat(items, fits) {
     if (fits(items[middle])) low = middle;
     else high = middle - 1;
   }
-  return items[low];
+  return low;
 }
 
 export class AnswerText {
-  /** Lines are appended to `root`. */
+  /** Blocks are appended to `root`. A piece is a text node that shows what stands from `at` to `end`. */
   constructor(root) {
-    Object.assign(this, { root, lines: [], byNode: new Map(), runs: {}, length: 0, fence: null });
+    Object.assign(this, { root, whole: "", isWhole: false, blocks: [], pieces: [], byNode: new WeakMap(), runs: {}, shownTo: 0 });
   }
 
-  append(text) {
-    for (const part of text.split(/(?<=\n)/u)) if (part) this.appendToLine(part);
+  /** Take more of the answer, or its end. Returns the offset from which on what is shown may be new. */
+  append(text, isWhole = false) {
+    this.whole += text;
+    this.isWhole ||= isWhole;
+    return this.write();
   }
 
-  appendToLine(part) {
-    const last = this.lines.at(-1);
-    const line = last && !last.isWhole ? last : this.startLine(last);
-    line.node.appendData(part);
-    line.isWhole = part.endsWith("\n");
-    this.length += part.length;
-    if (!line.isSettled) this.settle(line);
+  /** Whether there is more to `write`. */
+  get isBehind() {
+    return this.shownTo < this.whole.length;
   }
 
-  startLine(before) {
-    if (before) this.fence = fenceAfter(before.node.data, this.fence);
-    const node = document.createTextNode("");
-    const line = { node, root: h("div", { class: "gac-line", dir: "auto" }, node), start: this.length, isWhole: false, isSettled: false };
-    this.setCode(line, this.fence !== null);
-    this.lines.push(line);
-    this.byNode.set(node, line);
-    this.root.append(line.root);
-    return line;
+  write() {
+    const last = this.blocks.pop() ?? { at: 0, ranks: [] }, first = this.pieces.findLastIndex(({ at }) => at < last.at) + 1;
+    const before = this.pieces.splice(first);
+    this.shownTo = Math.min(this.whole.length, this.shownTo + STEP);
+    let shown = this.whole.slice(last.at, this.shownTo);
+    const line = shown.slice(shown.lastIndexOf("\n") + 1);
+    if ((this.isBehind || !this.isWhole) && UNDECIDED.test(line)) shown = shown.slice(0, shown.length - line.length);
+    const blocks = blocksOf(shown, last.at, last.ranks);
+    this.fill(this.root, blocks.map(({ part }) => part), this.blocks.length);
+    this.blocks.push(...blocks);
+    return this.sameTo(before, first, last.at);
   }
 
-  /** Whether a line is code shows in its first few characters. */
-  settle(line) {
-    const { data } = line.node, isFence = fenceAfter(data, null) !== null;
-    this.setCode(line, this.fence !== null || isFence || INDENTED.test(data));
-    line.isSettled = line.isWhole || (!isFence && /\S{3}/u.test(data)); // a fence's line may turn out to be none
+  /** Make what `parent` holds from child `first` on like `parts`. What is alike stays, and with it what is selected there. */
+  fill(parent, parts, first = 0) {
+    parts.forEach((part, index) => {
+      const old = parent.childNodes[first + index], isText = part.text !== undefined;
+      const look = isText ? "" : JSON.stringify([part.tag, part.attrs]);
+      const node = old?.look === look ? old : Object.assign(isText ? document.createTextNode("") : h(part.tag, part.attrs), { look });
+      if (!old) parent.append(node);
+      else if (node !== old) old.replaceWith(node);
+      if (isText) this.fillText(node, part);
+      else this.fill(node, part.parts);
+    });
+    while (parent.childNodes.length > first + parts.length) parent.lastChild.remove();
   }
 
-  setCode(line, isCode) {
-    line.root.classList.toggle("is-code", isCode);
-    line.root.dir = isCode ? "ltr" : "auto";
+  fillText(node, { text, at, length = text.length }) {
+    if (text.startsWith(node.data)) node.appendData(text.slice(node.data.length)); // a selection stays
+    else node.data = text;
+    if (at === undefined) return;
+    const piece = { node, at, end: at + length };
+    this.byNode.set(node, piece);
+    this.pieces.push(piece);
   }
 
-  /** The line of an offset; of an end, the line that it ends. */
-  lineAt(offset, isEnd = false) {
-    return lastThat(this.lines, ({ start }) => (isEnd ? start < offset : start <= offset));
+  /** The offset up to which pieces, from the first one of those from `start` on, are as they were before. */
+  sameTo(before, first, start) {
+    const other = before.findIndex(({ node, at, end }, index) => {
+      const now = this.pieces[first + index];
+      return now?.node !== node || now.at !== at || now.end !== end;
+    });
+    const same = other < 0 ? before.length : other, grown = before[same], now = this.pieces[first + same];
+    return grown && now?.node === grown.node && now.at === grown.at ? Math.min(grown.end, now.end) : before[same - 1]?.end ?? start;
   }
 
-  /** Start and end of a stretch, as a range's constructor and setters take them. */
-  boundaries(start, end) {
-    const first = this.lineAt(start), last = this.lineAt(end, true);
-    return { startContainer: first.node, startOffset: start - first.start, endContainer: last.node, endOffset: end - last.start };
+  /** What of each piece shows a stretch: {node, from, to}. */
+  shown(start, end) {
+    const found = [];
+    for (let index = lastThat(this.pieces, ({ at }) => at <= start); index < this.pieces.length && this.pieces[index].at < end; index += 1) {
+      const { node, at } = this.pieces[index], from = Math.max(0, Math.min(start - at, node.length)), to = Math.min(end - at, node.length);
+      if (from < to) found.push({ node, from, to });
+    }
+    return found;
+  }
+
+  rangesOf(start, end) {
+    return this.shown(start, end).map(({ node, from, to }) => new StaticRange({ startContainer: node, startOffset: from, endContainer: node, endOffset: to }));
   }
 
   rectsOf(start, end) {
-    const range = document.createRange(), at = this.boundaries(start, end);
-    range.setStart(at.startContainer, at.startOffset);
-    range.setEnd(at.endContainer, at.endOffset);
-    return [...range.getClientRects()];
+    return this.shown(start, end).flatMap(({ node, from, to }) => rectsIn(node, from, to));
+  }
+
+  /** Where a stretch that nothing shows would stand: before what follows; after what is before it, if it begins with a line
+   * break or nothing follows. */
+  gapAt(start, end) {
+    const index = lastThat(this.pieces, ({ at }) => at < end), after = this.edge(index + (this.pieces[index]?.at < end ? 1 : 0), 1), before = this.edge(index, -1);
+    return (this.whole[start] === "\n" ? before ?? after : after ?? before) ?? new DOMRect(this.root.getBoundingClientRect().left, this.root.getBoundingClientRect().top, 0, 20);
+  }
+
+  /** The rectangle without width before the first visible character from a piece on, or after the last one up to it. */
+  edge(index, step) {
+    for (let piece = this.pieces[index]; piece; piece = this.pieces[index += step]) {
+      const { node } = piece, at = step > 0 ? node.data.search(/\S/u) : node.data.trimEnd().length - 1;
+      if (at < 0) continue;
+      const [rect] = rectsIn(node, at, at + 1);
+      if (rect) return new DOMRect(step > 0 ? rect.left : rect.right, rect.top, 0, rect.height);
+    }
+    return null;
+  }
+
+  /** The element that shows an offset. */
+  elementAt(offset) {
+    return this.pieces[lastThat(this.pieces, ({ at }) => at <= offset)]?.node.parentElement ?? this.root;
   }
 
   /** The offset of the gap between characters nearest to a point of the window, or null outside this text. */
@@ -90,7 +129,14 @@ export class AnswerText {
     let node, offset;
     if (document.caretPositionFromPoint) ({ offsetNode: node, offset } = document.caretPositionFromPoint(x, y) ?? {});
     else ({ startContainer: node, startOffset: offset } = document.caretRangeFromPoint?.(x, y) ?? {});
-    const line = this.byNode.get(node);
-    return line ? line.start + offset : null;
+    const piece = node && this.byNode.get(node);
+    return piece ? piece.at + offset : null;
   }
+}
+
+function rectsIn(node, from, to) {
+  const range = document.createRange();
+  range.setStart(node, from);
+  range.setEnd(node, to);
+  return [...range.getClientRects()];
 }

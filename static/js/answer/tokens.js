@@ -10,7 +10,7 @@ export class TokenText {
   /** `actions`: {onVisit(index), onInspect(index), onHint(index or null, rect)}: moved to, wanted in full, pointed at. */
   constructor(label, painter, isEnsemble, actions) {
     this.root = h("div", { class: "gac-text", tabindex: "0", role: "group", "aria-label": t("answer.tokens", { name: label }) });
-    Object.assign(this, { painter, isEnsemble, actions, count: 0, unwritten: "", numAhead: 0, changed: new Set(), current: null, hovered: null, selected: null });
+    Object.assign(this, { painter, isEnsemble, actions, count: 0, unwritten: "", numAhead: 0, changed: new Set(), ending: null, current: null, hovered: null, selected: null });
     this.text = new AnswerText(this.root);
     this.marks = new Marks();
     this.overlay = new Overlay(this.root, this.text);
@@ -47,39 +47,47 @@ export class TokenText {
     for (const mark of this.marks.add(token)) this.changed.add(mark);
   }
 
-  /** Write text whose tokens come later. */
+  /** Write text whose tokens come later, to the answer's end. */
   writeAhead(text) {
-    this.flush();
-    this.text.append(text);
+    this.unwritten += text;
+    this.write(true);
     this.numAhead += text.length;
   }
 
   /** Write what was appended: once a frame, however many tokens came. */
   flush() {
-    if (!this.unwritten && !this.changed.size) return;
-    const from = this.text.lines.at(-1)?.start ?? 0;
-    this.text.append(this.unwritten);
+    if (this.unwritten || this.changed.size || this.text.isBehind) this.write();
+  }
+
+  write(isWhole = false) {
+    const from = this.text.append(this.unwritten, isWhole);
     this.unwritten = "";
-    this.painter.paint(this.changed, this.text, this.isEnsemble);
+    this.painter.paint(this.changed, this.text, this.isEnsemble, from);
     for (const mark of this.changed) this.showBreak(mark);
     this.changed.clear();
     this.overlay.place(from);
+    if (this.text.isBehind) requestAnimationFrame(() => this.flush());
+    else if (this.ending) this.showEnd();
   }
 
-  /** A line break has nothing to be painted behind. */
+  /** What shows nothing has nothing to be painted behind; that is known when it is drawn. */
   showBreak(mark) {
-    if (!this.isEnsemble || !mark.tokens.some((token) => token.isGated)) return;
     const text = this.marks.text.slice(mark.start, mark.end);
-    if (/^\s*\n\s*$/u.test(text)) this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index, "data-kind": mark.tokens.some((token) => token.change) ? "changed" : "asked" });
+    if (!this.isEnsemble || !mark.tokens.some((token) => token.isGated) || /[\p{L}\p{N}]/u.test(text)) return;
+    this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index, "data-kind": mark.tokens.some((token) => token.change) ? "changed" : "asked", "data-sign": text.includes("\n") ? "⏎" : "" });
   }
 
   /** The answer is over. What gave no text ended it. */
   close() {
-    this.flush();
-    const mark = this.marks.close();
-    if (!mark) return;
-    const line = this.text.lines.at(-1)?.root ?? this.root;
-    line.append(h("i", { class: "gac-end", "data-word": t("end"), "data-i": mainToken(mark).index, "aria-hidden": "true" }));
+    this.ending = this.marks.close();
+    this.write(true);
+    this.overlay.place();
+  }
+
+  showEnd() {
+    const place = this.text.elementAt(Infinity).closest("p, h4, h5, h6") ?? this.root;
+    place.append(h("i", { class: "gac-end", "data-word": t("end"), "data-i": mainToken(this.ending).index, "aria-hidden": "true" }));
+    this.ending = null;
   }
 
   /** Draw at a token: where the text leaves the ensemble's, "fork", or begins to repeat itself, "loop"; what a branch
@@ -152,20 +160,21 @@ export class TokenText {
 
   /** Scroll to what is "focus"ed or "selected". */
   reveal(name = "selected") {
+    this.text.elementAt(this.current.start).closest("td, th")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     this.overlay.items.get(name)?.boxes[0]?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   // ---- keys
 
   onKey(event) {
-    if (!this.current || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!this.current || event.target !== this.root || event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       this.actions.onInspect(mainToken(this.current).index);
       return;
     }
     const { index } = this.current, last = this.marks.all.length - 1;
-    const isRtl = getComputedStyle(this.text.lineAt(this.current.start).root).direction === "rtl", forward = isRtl ? -1 : 1;
+    const isRtl = getComputedStyle(this.text.elementAt(this.current.start)).direction === "rtl", forward = isRtl ? -1 : 1;
     const next = {
       ArrowRight: () => index + forward, ArrowLeft: () => index - forward,
       ArrowDown: () => this.onLine(index, 1), ArrowUp: () => this.onLine(index, -1),

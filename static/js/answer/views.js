@@ -3,7 +3,7 @@
 import { h } from "../page/elements.js";
 import { t } from "../page/words.js";
 
-export const VIEWS = ["changes", "confidence", "rendered"];
+export const VIEWS = ["changes", "confidence"];
 
 /** Radio buttons to choose one. */
 export const viewChoices = (name, views, onChoose) => views.map((id) => h("label", {},

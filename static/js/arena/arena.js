@@ -173,13 +173,12 @@ class Arena {
     this.part("arena-cards").replaceChildren(...this.cards.map((card) => card.root));
     this.form.elements.prompt.value = "";
     this.form.elements.prompt.style.height = "";
-    if (["changes", "confidence"].includes(this.root.dataset.view)) this.setView("plain");
-    this.showViews();
+    this.part("arena-views").replaceChildren();
     if (PHONE.matches && !run.turns.length) this.part("arena-asked").scrollIntoView(); // both cards in sight
   }
 
   take(line) {
-    if (Array.isArray(line)) this.cards[line[0]].answer.append(line[1]);
+    if (Array.isArray(line)) this.cards[line[0]].answer.text.append(line[1]);
     else if (line.state) this.show(line.state);
   }
 
@@ -214,16 +213,14 @@ class Arena {
   // ---- how it looks
 
   /** Before the names are told nothing shows tokens. */
-  showViews(isTold = false) {
-    const views = isTold ? VIEWS : ["plain", "rendered"], choices = viewChoices("gac-arena-view", views, (id) => this.setView(id));
-    this.part("arena-views").replaceChildren(...choices);
+  showViews() {
+    this.part("arena-views").replaceChildren(...viewChoices("gac-arena-view", VIEWS, (id) => this.setView(id)));
     this.part("arena-views").querySelector(`[value=${this.root.dataset.view}]`).checked = true;
   }
 
   setView(view) {
     this.root.dataset.view = view;
     this.told.painter.show(view);
-    for (const card of this.cards ?? []) for (const answer of card.answers) answer.render(true);
   }
 
   say(text) {

@@ -1,7 +1,6 @@
 // One side of a battle: its answers so far, and the one that is being written. Both sides look alike until the names are
 // told; then an answer's tokens can be asked about as on Compare.
 
-import { Rendered } from "../answer/rendered.js";
 import { AnswerText } from "../answer/text.js";
 import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
@@ -13,39 +12,34 @@ export const SIDES = ["left", "right"];
 export const LETTERS = ["A", "B"];
 export const LIVE = ["waiting", "answering"]; // phases in which more is to come
 
-/** One answer, as text or as the page that its Markdown makes; after the reveal, by tokens. */
+/** One answer, as text; after the reveal, by tokens. */
 class BattleAnswer {
   constructor(label) {
     this.label = label;
-    this.whole = "";
-    const root = h("div", { class: "gac-text" });
-    this.plain = new AnswerText(root);
-    this.written = h("div", { class: "gac-written" }, root);
-    this.rendered = new Rendered(label);
-    this.root = h("div", {}, this.written, this.rendered.root);
+    this.text = new AnswerText(h("div", { class: "gac-text" }));
+    this.root = h("div", {}, this.text.root);
   }
 
-  append(text) {
-    this.whole += text;
-    this.plain.append(text);
+  get whole() {
+    return this.text.whole;
   }
 
   /** What of a text, which goes on from this one, is new. */
   extendTo(text) {
-    if (!this.tokens && text.length > this.whole.length) this.append(text.slice(this.whole.length));
+    if (!this.tokens && text.length > this.whole.length) this.text.append(text.slice(this.whole.length));
   }
 
-  render(isNow) {
-    if (this.rendered.root.offsetParent) this.rendered.show(this.whole, isNow);
+  /** Write what is left. */
+  flush(isWhole) {
+    if (this.text.isBehind || (isWhole && !this.text.isWhole)) this.text.append("", isWhole);
   }
 
   reveal(stream, painter, actions) {
     this.tokens = new TokenText(this.label, painter, stream.member < 0, actions);
     for (const token of stream.tokens) this.tokens.append(token);
     this.tokens.close();
-    this.whole = stream.text;
-    this.written.replaceWith(this.tokens.frame);
-    this.render(true);
+    this.text = this.tokens.text;
+    this.root.replaceChildren(this.tokens.frame);
   }
 }
 
@@ -63,7 +57,7 @@ export class BattleCard {
     const asked = (text) => (turns.length ? h("p", { class: "gac-battle-said", dir: "auto", text }) : null);
     this.body = h("div", { class: "gac-body", tabindex: "0", role: "group", "aria-label": t("arena.text", { name: this.label }) },
       ...[...turns.map((turn) => turn.prompt), prompt].flatMap((text, turn) => [asked(text), this.answers[turn].root]).filter(Boolean));
-    turns.forEach((turn, at) => this.answers[at].append(turn[SIDES[index]]));
+    turns.forEach((turn, at) => this.answers[at].extendTo(turn[SIDES[index]]));
     this.root = h("article", { class: "gac-card gac-battle-card", "data-state": "waiting", "aria-label": this.label },
       h("header", {}, this.heading, h("span", { class: "gac-spacer" }), copy), this.facts, this.body, this.note);
     this.followEnd = following(this.body);
@@ -72,7 +66,7 @@ export class BattleCard {
   /** Write what came; once a frame. */
   flush() {
     const isOver = this.root.dataset.state === "finished";
-    for (const answer of this.answers) answer.render(isOver || answer !== this.answer);
+    for (const answer of this.answers) answer.flush(isOver || answer !== this.answer);
     if (!isOver) this.followEnd();
   }
 

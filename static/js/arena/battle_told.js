@@ -41,8 +41,7 @@ export class BattleTold {
     const { members } = replies[0].reply;
     this.inspector.clear({ members, streams: members.map((name) => `member:${name}`), is_own: false });
     for (const { index, turn, reply } of replies) this.revealAnswer(arena.cards[index].answers[turn], index, turn, reply, contestants[index].member);
-    if (arena.root.dataset.view === "plain") arena.setView("changes");
-    arena.showViews(true);
+    arena.showViews();
     this.hasTokens = true;
     arena.refresh();
   }
@@ -64,10 +63,6 @@ export class BattleTold {
   }
 
   inspect(answer, stream, at, isLater = false) {
-    if (this.arena.root.dataset.view === "rendered") {
-      this.arena.setView("changes");
-      this.arena.showViews(true);
-    }
     this.place?.answer.tokens.select(null);
     this.place = { answer, stream, at };
     answer.tokens.select(at);

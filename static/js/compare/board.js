@@ -164,17 +164,10 @@ export class Board {
   setView(view) {
     this.root.dataset.view = view;
     this.painter.show(view);
-    for (const card of this.cards ?? []) card.render();
   }
 
   repaint() {
     this.painter.show(this.root.dataset.view);
-  }
-
-  /** What is chosen is a token, which the Rendered view has none of. */
-  showTokens() {
-    this.setView(VIEWS[0]);
-    this.toolbar.check(this.root.dataset.view);
   }
 
   hint(stream, index, rect, isSpoken = false) {
@@ -185,7 +178,6 @@ export class Board {
   }
 
   inspect(stream, index, isLater = false) {
-    if (this.root.dataset.view === "rendered") this.showTokens();
     if (this.place) this.cards[this.place.stream.index].tokens.select(null);
     this.place = { stream, index };
     const { tokens } = this.cards[stream.index];
@@ -210,7 +202,6 @@ export class Board {
     if (!changes.length) return false;
     const from = this.place?.stream.index === 0 ? this.place.index : this.ensemble.tokens.cursor ?? (step > 0 ? -1 : Infinity);
     const next = step > 0 ? changes.find((index) => index > from) ?? changes[0] : changes.findLast((index) => index < from) ?? changes.at(-1);
-    if (this.root.dataset.view === "rendered") this.showTokens();
     this.ensemble.tokens.focus(next);
     this.inspect(this.streams[0], next);
     return true;

@@ -1,6 +1,5 @@
 // One answer's card: its tokens in a box that scrolls by itself, above it who and how fast, below it what there is to say.
 
-import { Rendered } from "../answer/rendered.js";
 import { BESIDE, Repetition } from "../answer/stream.js";
 import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
@@ -16,8 +15,7 @@ export class Card {
   constructor(stream, label, painter, actions) {
     Object.assign(this, { stream, label, actions, repetition: new Repetition() });
     this.tokens = new TokenText(label, painter, stream.member < 0, actions);
-    this.rendered = new Rendered(label);
-    this.body = h("div", { class: "gac-body" }, this.tokens.frame, this.rendered.root);
+    this.body = h("div", { class: "gac-body" }, this.tokens.frame);
     this.speed = h("span", { class: "gac-speed" });
     this.note = h("p", { class: "gac-card-note", hidden: true });
     const copyButton = h("button", { type: "button", class: "gac-icon", text: t("copy"), onclick: () => copyBy(copyButton, stream.text, t("copy")) });
@@ -53,13 +51,7 @@ export class Card {
       this.tokens.drawAt("swap", this.swapAt);
       this.swapAt = Infinity; // once
     }
-    this.render();
     if (this.isLive && this.root.dataset.state === "streaming") this.followEnd();
-  }
-
-  /** Keep the Rendered view with the text, where it is what is looked at. */
-  render() {
-    if (this.rendered.root.offsetParent) this.rendered.show(this.stream.text, Boolean(this.stream.end));
   }
 
   finish(end) {

@@ -11,12 +11,8 @@ export class Toolbar {
     next.addEventListener("click", actions.onNext);
   }
 
-  check(view) {
-    this.views.querySelector(`[value=${view}]`).checked = true;
-  }
-
   start(view) {
-    this.check(view);
+    this.views.querySelector(`[value=${view}]`).checked = true;
     this.next.disabled = true;
   }
 }

@@ -2,8 +2,8 @@
 // serialised, so that what models wrote is escaped by the browser. They hold no script and load nothing.
 
 import { KINDS_OF_VIEW, namesOf } from "../answer/painter.js";
-import { Rendered } from "../answer/rendered.js";
 import { BESIDE } from "../answer/stream.js";
+import { AnswerText } from "../answer/text.js";
 import { branchWords } from "../compare/asked.js";
 import { EXPORT_STYLE } from "./export_style.js";
 import { h } from "../page/elements.js";
@@ -46,16 +46,16 @@ function figuresOf({ tokens, numGated, member, end }) {
   return parts.filter(Boolean).join(" · ");
 }
 
-/** The run as it is looked at: in the view that is chosen; the turns before it as plain texts. */
+/** The run as it is looked at: in the view that is chosen; the turns before it without marks. */
 function articleOf(board, turns) {
   const { run, cards, root } = board, view = root.dataset.view, names = titlesOf(board);
   return h("article", { class: "run" }, ...turns.map(turnCopy),
     h("header", {}, h("h1", { dir: "auto", text: run.prompt }), ...originOf(run).map((text) => h("p", { text }))),
-    legendOf(view),
+    h("p", { class: "legend", text: t(`export.legend.${view}`) }),
     h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
       h("h2", {}, card.stream.member < 0 ? null : h("i", { class: `swatch w${card.stream.member % 6}` }), h("bdi", { text: names[index] })),
       h("p", { class: "figures", text: figuresOf(card.stream) }),
-      view === "rendered" ? renderedCopy(card) : markedCopy(card, view, run)))),
+      markedCopy(card, view, run)))),
     h("footer", { text: document.title }));
 }
 
@@ -63,37 +63,45 @@ const turnCopy = (turn) => h("div", { class: "turn" },
   h("header", {}, h("h1", { dir: "auto", text: turn.prompt })),
   h("div", { class: "answers" }, ...answersOf(turn).map(({ name, text, cut }, index) => h("section", { class: index ? "answer" : "answer ensemble" },
     h("h2", {}, h("bdi", { text: name })), cut ? h("p", { class: "figures", text: cut }) : null,
-    h("div", { class: "text" }, ...text.split("\n").map((line) => h("div", { class: "line", dir: "auto", text: line })))))));
+    plainCopy(text)))));
 
-const legendOf = (view) => (view === "rendered" ? null : h("p", { class: "legend", text: t(`export.legend.${view}`) }));
-
-function renderedCopy(card) {
-  const copy = new Rendered("");
-  copy.render(card.stream.text);
-  for (const button of copy.root.querySelectorAll("button")) button.remove();
-  copy.root.className = "rendered";
-  return copy.root;
-}
-
-/** The answer's lines, what looks alike as one span; marks end where characters do, so that none is cut. */
+/** An answer as it is shown, what looks alike as one span; marks end where characters do, so that none is cut. */
 function markedCopy(card, view, run) {
   const { marks, text, isEnsemble } = card.tokens, isSwapped = ({ tokens }) => run.swap && card.stream.key !== BESIDE && tokens.some(({ index }) => index === run.branch_position);
-  const kinds = KINDS_OF_VIEW[view], root = h("div", { class: "text" });
-  let at = 0;
-  for (const line of text.lines) {
-    const end = line.start + line.node.length, element = h("div", { class: line.root.classList.contains("is-code") ? "line code" : "line", dir: line.root.dir });
-    let last = null;
-    while (at < marks.all.length && !marks.all[at].isEnd && marks.all[at].start < end) {
-      const mark = marks.all[at], names = namesOf(mark, isEnsemble), look = [...kinds.map((kind) => names[kind]), isSwapped(mark) && "swapped"].filter(Boolean).join(" ");
-      const part = marks.text.slice(Math.max(mark.start, line.start), Math.min(mark.end, end));
-      if (last?.className === look) last.append(part);
-      else element.append(last = look ? h("span", { class: look, text: part }) : h("span", { text: part }));
-      if (mark.end > end) break; // it goes on in the next line
-      at += 1;
+  const spans = new Map(); // by text node
+  for (const mark of marks.all) {
+    const names = namesOf(mark, isEnsemble), look = [...KINDS_OF_VIEW[view].map((kind) => names[kind]), isSwapped(mark) && "swapped"].filter(Boolean).join(" ");
+    for (const { node, from, to } of text.shown(mark.start, mark.end)) {
+      const own = spans.get(node) ?? [], part = node.data.slice(from, to);
+      spans.set(node, own);
+      if (own.at(-1)?.className === look) own.at(-1).append(part);
+      else own.push(h("span", { class: look, text: part }));
     }
-    root.append(element);
   }
+  const copy = text.root.cloneNode(true), copies = textNodes(copy);
+  textNodes(text.root).forEach((node, index) => { if (spans.has(node)) copies[index].replaceWith(...spans.get(node)); });
+  return asPaper(copy);
+}
+
+function textNodes(root) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT), nodes = [];
+  while (walker.nextNode()) nodes.push(walker.currentNode);
+  return nodes;
+}
+
+/** An answer's elements without what acts. */
+function asPaper(root) {
+  for (const part of root.querySelectorAll("button, .gac-end")) part.remove();
+  for (const part of [root, ...root.querySelectorAll("[tabindex]")]) for (const name of ["tabindex", "role", "aria-label"]) part.removeAttribute(name);
+  root.className = "text";
   return root;
+}
+
+function plainCopy(text) {
+  const shown = new AnswerText(h("div"));
+  shown.append(text, true);
+  while (shown.isBehind) shown.write();
+  return asPaper(shown.root);
 }
 
 export function pageOf(board, turns = []) {

@@ -14,10 +14,8 @@ body { margin: 0; background: #fff; }
 .answers { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); align-items: start; }
 .answer { min-width: 0; padding: 12px 16px; border: 1px solid #e2e2dc; border-radius: 10px; }
 .answer .figures { margin: 0 0 6px; }
-.text { white-space: pre-wrap; line-height: 1.75; }
-.line { min-height: 1.75em; text-align: start; unicode-bidi: isolate; }
-.line.code, .run code { font-family: "IBM Plex Mono", ui-monospace, monospace; font-size: 0.9em; }
-.line.code { padding: 0 8px; border-inline-start: 3px solid #e2e2dc; background: #f0f0ec; }
+.text { line-height: 1.65; }
+.run code { font-family: "IBM Plex Mono", ui-monospace, monospace; font-size: 0.9em; }
 .swatch { display: inline-block; width: 16px; height: 0; vertical-align: 4px; }
 .gac-changed { background: #ffc44d; }
 .gac-asked { background: #fff5dc; }
@@ -26,11 +24,12 @@ body { margin: 0; background: #fff; }
 ${EXPORT_COLOURS.map((colour, i) => `
 .swatch.w${i} { border-top: 3px ${EXPORT_LINES[i] === "wavy" ? "solid" : EXPORT_LINES[i]} ${colour}; }`).join("")}
 ${[1, 2, 3, 4, 5].map((level) => `.gac-doubt-${level} { background: rgb(138 79 216 / ${level * 11}%); }`).join("\n")}
-.rendered :is(p, ul, ol, blockquote, pre) { margin: 0 0 0.7em; }
-.rendered p { white-space: pre-line; }
-.rendered pre { padding: 8px 12px; background: #f0f0ec; border-radius: 6px; white-space: pre-wrap; }
-.rendered blockquote { padding-inline-start: 12px; border-inline-start: 3px solid #b3b5b4; }
-.rendered table { border-collapse: collapse; }
-.rendered :is(th, td) { padding: 2px 10px; border: 1px solid #b3b5b4; }
+.text :is(p, ul, ol, blockquote, pre) { margin: 0 0 0.7em; }
+.text :is(li > p, li > ul, li > ol) { margin: 0; }
+.text p { white-space: pre-line; unicode-bidi: plaintext; }
+.text pre { padding: 8px 12px; background: #f0f0ec; border-radius: 6px; white-space: pre-wrap; }
+.text blockquote { padding-inline-start: 12px; border-inline-start: 3px solid #b3b5b4; }
+.text table { border-collapse: collapse; }
+.text :is(th, td) { padding: 2px 10px; border: 1px solid #b3b5b4; }
 .gac-code-head { font-size: 12px; color: #5b606a; }
 `;
