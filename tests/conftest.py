@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import engine
 from xdist.scheduler import LoadFileScheduling
 
 from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.models.sources import resolve
 from tests.clocks import steady_clock as steady_clock
+from tests.flaky import pytest_terminal_summary as pytest_terminal_summary
 
 gc.disable()  # while modules are imported and tests collected: nothing of that goes away
 
-# Of each law, others each time; scripts/test --fast draws fewer, --hypothesis-profile=thorough more. No deadline: a
-# busy machine is no failure.
+# Of each law, others for each commit (scripts/test); --fast draws fewer, --hypothesis-profile=thorough more. No
+# deadline: a busy machine is no failure. What fails is made smaller for a few seconds, not for five minutes.
+engine.MAX_SHRINKING_SECONDS = 20
 settings.register_profile("brief", max_examples=6, deadline=None)
 settings.register_profile("quick", max_examples=12, deadline=None)
 settings.register_profile("thorough", max_examples=150, deadline=None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ case "$*" in
 *"index versions torch"*) echo "2.13.0+cpu" ;;
 *"import torch"*) exit 1 ;;
 *"pip install"*) exit "${PIP_STATUS:-0}" ;;
+*--last-failed*) exit 0 ;;
+*"-m pytest"*) echo "$PYTEST_ADDOPTS" >>"$CALLS"; exit 1 ;;
 esac
 """
 
@@ -36,12 +40,14 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(project: Path, *arguments: str, **variables: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """Run scripts/run from elsewhere; returns the outcome and what Python was called with."""
+def _run(
+    project: Path, *arguments: str, script: str = "run", **variables: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run a script from elsewhere; returns the outcome and what Python was called with."""
     calls = project / "calls"
     calls.write_text("", encoding="utf-8")
     environment = {**os.environ, "CALLS": str(calls), "FAKE_VERSION": "3.11.7", **variables}
-    command = [str(project / "scripts" / "run"), *arguments]
+    command = [str(project / "scripts" / script), *arguments]
     done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done, calls.read_text(encoding="utf-8").splitlines()
 
@@ -96,3 +102,32 @@ def test_an_old_python_is_named(project: Path, tmp_path: Path) -> None:
     done, _ = _run(project, PATH=str(old.parent))
     assert done.returncode == 1
     assert "Python 3.11 or newer is needed; found: Python 3.9.2" in done.stderr
+
+
+def test_what_failed_runs_again_with_the_draws_of_the_commit(project: Path) -> None:
+    (project / "requirements-dev.txt").touch()
+    subprocess.run(["git", "init", "-q", str(project)], check=True)
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "x"], cwd=project, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, check=True).stdout
+    done, calls = _run(project, "--fast", script="test")
+    [seed] = {call.strip() for call in calls if call.startswith("--hypothesis-seed=")}
+    assert seed == f"--hypothesis-seed={int(head[:8], 16)}"
+    assert (done.returncode, any("--last-failed" in call for call in calls)) == (0, True)
+
+
+def test_a_flaky_test_is_named_last(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "from pathlib import Path\n\n\ndef test_one():\n    seen = Path('seen')\n    was = seen.exists()\n"
+        "    seen.touch()\n    assert was\n\n\ndef test_two(): ...\n"
+    )
+    options = [sys.executable, "-m", "pytest", "-p", "tests.flaky", "--rootdir=."]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
+    runs = [
+        subprocess.run([*options, *more], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        for more in ([], ["--lf"])
+    ]
+    assert [run.returncode for run in runs] == [1, 0]
+    assert "FLAKY" not in runs[0].stdout
+    named = runs[1].stdout.partition("FLAKY: failed, then passed")[2]
+    assert re.findall(r"^test_it.py::(\w+): not in tests/flaky.md", named, re.MULTILINE) == ["test_one"]

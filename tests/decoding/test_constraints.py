@@ -82,6 +82,7 @@ def test_just_the_tokens_that_can_go_on_are_allowed(so_far: str) -> None:
     while rest:
         constraint.note(union.longest(rest))
         rest = rest[len(union.token(union.longest(rest))) :]
+    constraint = constraint.fork()  # as it was
     for num_bytes in (None, *range(len(text) + 1)):  # earlier places too, inside tokens as well
         by_hand = {t for t in union.tokens if any(whole.startswith(text[:num_bytes] + t) for whole in texts)}
         allowed = {union.token(token_id) for token_id in np.flatnonzero(constraint.allowed_U(num_bytes)).tolist()}

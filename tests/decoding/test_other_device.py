@@ -53,11 +53,11 @@ def answers(**settings: object) -> tuple[list[TokenEvent], list[TokenEvent], lis
 
 
 SAMPLED = {"temperature": 0.8, "seed": 3}
+SAMPLINGS = [{}, {**SAMPLED, "top_p": 0.9}, {**SAMPLED, "top_k": 5, "min_p": 0.1}, SAMPLED]
 
 
-@pytest.mark.parametrize("alignment", ["prefix", "paper"])
+@pytest.mark.parametrize(("alignment", "sampling"), zip(["prefix", "paper"] * 2, SAMPLINGS, strict=True))
 @pytest.mark.parametrize("mode", ["every-step", "gate", "gate-alone"])
-@pytest.mark.parametrize("sampling", [{}, SAMPLED, {**SAMPLED, "top_p": 0.9}, {**SAMPLED, "top_k": 5, "min_p": 0.1}])
 def test_no_vocabulary_is_copied_to_the_host(alignment: str, mode: str, sampling: dict[str, float]) -> None:
     modes = {"gate-alone": {"mode": "gate", "threshold": 0.0}}
     settings = {"alignment": alignment, **modes.get(mode, {"mode": mode}), **sampling}

@@ -111,6 +111,8 @@ def test_a_fork_draws_what_the_original_will() -> None:
     fork = sampler.fork()
     ahead = [fork.choose(probs) for _ in range(20)]
     assert [sampler.choose(probs) for _ in range(20)] == ahead
+    greedy, both = Sampler(Settings(repetition_penalty=3.0)), torch.tensor([0.6, 0.4])
+    assert (greedy.choose(both), greedy.fork().choose(both)) == (0, 1), "what was written counts"
 
 
 @pytest.mark.parametrize(

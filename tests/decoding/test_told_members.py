@@ -190,7 +190,7 @@ def test_a_limit_leaves_a_guess_that_is_marked() -> None:
     assert finished.reason is FinishReason.LENGTH
     assert steps[0].members[1].missing == pytest.approx(0.5, abs=1e-4)
     assert (steps[0].members[0].missing, steps[0].members[1].num_told) == (0.0, 1)
-    assert teller.asked == [1, 1, len(models[1].vocabulary)] or teller.asked[0] == 1
+    assert teller.asked == [1, len(models[1].vocabulary)] * 2
 
 
 @pytest.mark.parametrize("policy", ["stop", "drop"])

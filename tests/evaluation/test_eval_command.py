@@ -52,9 +52,6 @@ def test_a_failed_answer_fails_the_command(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "files", "message"),
     [
-        ([], {"task": "chess"}, "task: unknown task 'chess'"),
-        (["--systems", "alone:c"], {}, "systems: 'c' is not a member"),
-        ([], {"data": "none"}, "none.jsonl: cannot be read"),
         (["--parallel", "5"], {}, "parallel: 5 answers at once need max_sequences 10 of a"),
         ([], {"task": "nq"}, "data: line-1: nq needs 'answers'"),
     ],

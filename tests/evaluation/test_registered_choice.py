@@ -61,5 +61,7 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
     study.measure(cast(Ensemble, ensemble))
     judged = study.run(cast(Ensemble, ensemble), lambda _name, _progress: None)
     assert [(one.chosen.name, one.best.name) for one in judged] == [("gate@0.2", "alone:a")] * 2
+    right = {system.name: scored.num_right for one in judged for system, scored in one.held_out.items()}
+    assert (right["gate@0.2"], right["alone:a"], right["alone:b"]) == (0, 0, 4), "judged on the other half"
     assert {one.sparing and one.sparing.name for one in judged} == {"gate@0.2" if sparing == 0.8 else "gate@0.1"}
     assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == "gate@0.2")

@@ -82,11 +82,6 @@ def test_by_default_members_every_step_and_the_gate() -> None:
     assert [system.name for system in default_systems(CONFIG)] == ["alone:a", "alone:b", "every-step", "gate@0.5"]
 
 
-def test_more_settings_win() -> None:
-    settings = parse_system("gate@0.5", CONFIG).settings(CONFIG, max_new_tokens=7)
-    assert (settings.max_new_tokens, settings.threshold) == (7, 0.5)
-
-
 @pytest.mark.parametrize("name", ["every-step", "alone:a", "gate@0.5+on-member-failure=drop"])
 def test_no_system_drops_a_member(name: str) -> None:
     dropping = config_of(["a", "b"], {"on_member_failure": "drop"})

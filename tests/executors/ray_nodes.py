@@ -31,6 +31,11 @@ def two_nodes() -> Iterator[Any]:
             cluster.shutdown()
 
 
-def add_far_node(cluster: Any) -> None:
-    """The node that has `far`, after it was removed."""
-    cluster.add_node(**NODE, resources=FAR)
+def add_far_node(cluster: Any, num_tries: int = 3) -> None:
+    """The node that has `far`, after it was removed. Ray waits 30 s for it, which a busy machine may need."""
+    try:
+        cluster.add_node(**NODE, resources=FAR)
+    except Exception as error:
+        if "timed out during startup" not in str(error) or num_tries == 1:
+            raise
+        add_far_node(cluster, num_tries - 1)

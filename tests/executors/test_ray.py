@@ -81,8 +81,14 @@ def host_of(ensemble: Ensemble, name: str) -> RayHost:
 def pid_of(host: RayHost) -> int:
     import ray
 
-    pid: int = ray.get(host._actor.__ray_call__.remote(lambda _: os.getpid()))
-    return pid
+    deadline = time.monotonic() + LONG_S
+    while True:
+        try:
+            pid: int = ray.get(host._actor.__ray_call__.remote(lambda _: os.getpid()))
+            return pid
+        except ray.exceptions.ActorUnavailableError:  # it is starting again
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def answer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,16 +55,6 @@ def test_models_in_hand_answer_as_their_files_do(folders: dict[str, Path], tmp_p
     assert digest_of(load(in_hand, **HOW)) == by_file, "a second ensemble of the same models"
     inputs = in_hand[0][1]("Hello", return_tensors="pt")
     assert in_hand[0][0].generate(**inputs, max_new_tokens=3, do_sample=False).shape[1] > 3
-
-
-@pytest.mark.slow
-def test_the_guide_runs(folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "models").mkdir()
-    for name, folder in zip(("one", "two"), folders.values(), strict=True):
-        (tmp_path / "models" / name).symlink_to(folder)
-    monkeypatch.chdir(tmp_path)
-    guide = (Path(gac_app.__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
-    exec("\n".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL)), {"__name__": "guide"})  # noqa: S102
 
 
 def test_adapters_in_the_layers_count(folders: dict[str, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -69,8 +70,7 @@ def test_alone_is_the_librarys_own_generate(float32: Ensemble, name: str, prompt
             break
 
 
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-@pytest.mark.parametrize("prompt", SCRIPTS)
+@pytest.mark.parametrize(("prompt", "alignment"), zip(SCRIPTS, cycle(["prefix", "paper"]), strict=False))
 def test_every_context_holds_the_shown_bytes_after_every_step(quantised: Ensemble, prompt: str, alignment: str) -> None:
     settings = quantised.config.settings_from({"max_new_tokens": 24, "mode": "every-step", "alignment": alignment})
     session = quantised.session(prompt, settings, raw=True)

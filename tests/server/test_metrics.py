@@ -19,7 +19,7 @@ from tests.fakes import FakeModel
 from tests.server.conftest import HERE
 from tests.services.battles.test_arena import Arena
 from tests.services.conftest import house as house
-from tests.services.house import ALICE, LONG, House, answer, begun, ended
+from tests.services.house import ALICE, LONG, House, answer, begun, ended, until
 
 SECRET = "who-is-not-to-be-told"
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_runs_that_go_on_and_wait_are_shown(house: House) -> None:
     for run in (second, first):
         service.stop(ALICE, run.id)
         ended(run)
-    assert figures(service)["gac_num_requests_running",] == 0
+    until(lambda: figures(service)["gac_num_requests_running",] == 0, "for the count behind the answer")
     assert figures(service)["gac_request_success_total", "abort"] >= 1
 
 
@@ -115,7 +115,7 @@ def test_votes_are_counted_once_they_are_stored(house: House) -> None:
     service.history.vote(ALICE, run.id, "tie")
     with pytest.raises(RequestError):
         service.history.vote(ALICE, run.id, "nobody")
-    assert figures(service)["gac_votes_total", "compare"] == 2
+    until(lambda: figures(service)["gac_votes_total", "compare"] == 2, "for the count behind the vote")
 
 
 def test_the_dashboard_shows_metrics_that_there_are(house: House) -> None:

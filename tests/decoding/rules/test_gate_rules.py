@@ -81,9 +81,11 @@ def test_a_decision_that_fails_is_told(raised: str) -> None:
 
 
 def test_a_pressed_ctrl_c_is_no_failure_of_a_rule() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test before may have left another
     gate = Gate(Unopened(raises="Ctrl-C"))
     with pytest.raises(KeyboardInterrupt):
         gate.decide([gate.view(distribution(0.9, 0.1))], is_stable=True)
+    signal.signal(signal.SIGINT, before)
 
 
 class Unsaid(GateRule):

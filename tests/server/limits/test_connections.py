@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -31,11 +32,16 @@ def loops_are_free() -> None:
 
 
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a connection is to be cut off; other tests leave a busy machine its time."""
     monkeypatch.setattr(connections, "REQUEST_S", 0.3)
+    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(connections, "PER_VISITOR", 4)
     config = ServerConfig(visitors_per_client=2, max_connections=12)
-    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
     host = bare_host(FakeService(), config)  # type: ignore[arg-type]
     host.add_api_route("/large", lambda: PlainTextResponse("x" * LARGE))
     with served(host, config) as url:
@@ -60,6 +66,7 @@ def read_all(connection: socket.socket) -> bytes:
         *(POST + b"Content-Length: 100\r\n\r\nfew", POST + CHUNKED + b"5\r\nhello\r\n"),
     ],
 )
+@pytest.mark.usefixtures("hasty")
 def test_half_of_a_request_is_not_waited_for_without_end(address: tuple[str, int], sent: bytes) -> None:
     with socket.create_connection(address) as connection:
         connection.sendall(sent)
@@ -112,21 +119,24 @@ def test_many_lines_of_a_head_or_trailers_are_refused(address: tuple[str, int], 
         assert (b"Invalid HTTP request" in read_all(connection)) == (num_lines == 2000)
 
 
-def test_an_answer_that_nobody_reads_is_cut_off(address: tuple[str, int]) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_an_answer_that_nobody_reads_is_cut_off(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    has_left, leave = threading.Event(), connections.Connections.leave
+    monkeypatch.setattr(connections.Connections, "leave", lambda *args: (leave(*args), has_left.set()))
     with socket.create_connection(address) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        time.sleep(1.0)  # more than UNREAD_S; a reader would say that there is one
+        assert has_left.wait(WAIT_S)  # a reader would say that there is one
         assert len(read_all(connection)) < LARGE
 
 
-def test_a_slow_reader_gets_all_of_it(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "UNREAD_S", WAIT_S)
+def test_a_slow_reader_gets_all_of_it(address: tuple[str, int]) -> None:
     with socket.create_connection(address) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         time.sleep(0.5)
         assert len(read_all(connection)) > LARGE
 
 
+@pytest.mark.usefixtures("hasty")
 def test_drops_that_keep_coming_win_no_time(address: tuple[str, int]) -> None:
     def drip(connection: socket.socket) -> None:
         for byte in GET * 2:
@@ -137,9 +147,7 @@ def test_drops_that_keep_coming_win_no_time(address: tuple[str, int]) -> None:
         drip(connection)
 
 
-def test_a_client_has_its_share_of_connections(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "REQUEST_S", WAIT_S)
-
+def test_a_client_has_its_share_of_connections(address: tuple[str, int]) -> None:
     def first_line(connection: socket.socket) -> bytes:
         connection.settimeout(WAIT_S)
         connection.sendall(GET)

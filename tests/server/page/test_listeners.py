@@ -50,7 +50,7 @@ def runs_of(service: RunService) -> list[LiveRun]:
 def test_only_a_run_with_a_listener_is_begun(
     service: RunService, host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "FIRST_LISTENER_S", 1.0)
+    monkeypatch.setattr(events, "FIRST_LISTENER_S", WAIT_S)
 
     async def check() -> None:
         page = Page.of(url)
@@ -60,6 +60,7 @@ def test_only_a_run_with_a_listener_is_begun(
             messages = heard.messages()
             await anext(messages)
             await seen(lambda: runs_of(service))
+            monkeypatch.setattr(events, "FIRST_LISTENER_S", 0.0)
             await seen(lambda: len(host.state.admission.page.events()) == 1)
             [kept] = runs_of(service)
             assert kept.prompt == "somebody listens"
@@ -99,11 +100,18 @@ def test_whoever_listens_too_late_does_not_wait_for_ever(
 def test_a_slow_phone_does_not_lose_its_run(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "ABANDONED_S", 0.1)
     monkeypatch.setattr(events, "SWEEP_S", 0.05)
+    swept, sweep_once = list[int](), events.Admission._sweep_once
+
+    async def noted(self: events.Admission) -> None:
+        await sweep_once(self)
+        swept.append(1)
+
+    monkeypatch.setattr(events.Admission, "_sweep_once", noted)
 
     async def check() -> None:
         async with Visitor(url, Page.of(url)) as late:
             assert (await late.join("the stream comes late")).status_code == 200
-            await asyncio.sleep(0.6)  # many times the time after which a run without its listener ends
+            await seen(lambda: len(swept) > 12)  # many times the time after which a run without its listener ends
             assert runs_of(service) == [], "nothing is computed before somebody listens"
             messages = late.messages()
             await anext(messages)

@@ -121,7 +121,10 @@ def test_while_the_database_is_locked_all_share_one_check(service: FakeService) 
         transport = httpx.ASGITransport(app=bare_host(service, ServerConfig()))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
             waiting = [asyncio.create_task(client.get("/readyz")) for _ in range(45)]
-            await asyncio.sleep(0.1)
+            while not num_checks:
+                await asyncio.sleep(0.01)
+            for _ in range(100):  # turns of the loop, in which the others come to the same check
+                await asyncio.sleep(0)
             await asyncio.wait_for(asyncio.to_thread(lambda: None), SOON_S)  # as the page's own work
             waiting[0].cancel()  # the others still get their answer
             is_unlocked.set()
