@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,16 +25,16 @@ from tests.services.battles.test_arena import Arena, slow
 from tests.services.house import ALICE, House, until
 from tests.services.spies import OF_PAIRS, OF_SIDES, Spies
 
-NUM_BATTLES = 10
-LIKELY = 0.001  # a spy that a coin matches less often knows something
+NUM_BATTLES, NUM_MORE = 10, 20  # more where the first are won too often, so that nine of ten are noticed
+SUSPICIOUS, LIKELY = 0.2, 0.001  # a spy that a coin matches less often knows something
 CUT_SHORT = ("stop", "skip")
 RATE = Tempo.__dict__["rate"]  # as people are shown battles; other tests here do not wait for it
 TWO = {"contestants": [{"name": "a", "member": "a"}, {"name": "b", "member": "b"}]}
 
 
-def spies(house: House, num_tokens: int, **arena: Any) -> Spies:
+def spies(house: House, num_tokens: int, slow_s: float, **arena: Any) -> Spies:
     """Over a fast and a slow member, whose drawn answers differ each time; greedy ones never do."""
-    models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.02)]
+    models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=slow_s)]
     for model in models:
         model._sharpness = 0.5
     runs = house.service(models, store := house.store(), settings={"max_new_tokens": num_tokens}, arena=arena)
@@ -47,8 +48,12 @@ def spies(house: House, num_tokens: int, **arena: Any) -> Spies:
 def test_a_spy_guesses_no_better_than_a_coin(house: House, channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tempo, "rate", RATE)
     monkeypatch.setattr("gac_app.arena.pacing.MIN_RATE", 400.0)
-    found = spies(house, 2_000 if channel in CUT_SHORT else 16, **({} if channel in OF_PAIRS else TWO))
+    how = (2_000, 0.1) if channel in CUT_SHORT else (16, 0.02)  # slow also beside what else a machine does
+    found = spies(house, *how, **({} if channel in OF_PAIRS else TWO))
     score = found.score(channel, NUM_BATTLES)
+    if score.p_value < SUSPICIOUS:
+        num_right = score.num_right + found.score(channel, NUM_MORE).num_right
+        score = replace(score, num_right=num_right, num_battles=NUM_BATTLES + NUM_MORE)
     print(score)
     assert score.p_value > LIKELY, str(score)
 
