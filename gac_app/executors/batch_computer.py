@@ -6,7 +6,7 @@ import time
 import traceback
 
 from gac_app.decoding.distribution import ReadResult
-from gac_app.decoding.forward import compute, failure_of, failures_named
+from gac_app.decoding.forward import compute, failures_named
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, PrefixCache
@@ -47,7 +47,8 @@ class BatchComputer:
             commands[0].future.set_exception(failure)
         else:
             for command, ids in left:
-                self._compute_alone(command, ids)
+                command.sequence.ids = ids  # as before the batch, some of which was computed
+                self.compute([command])
 
     def compute_chunk(self, command: ReadCommand, num_ids: int) -> bool:
         """Compute the next chunk of a prefill. Returns whether that succeeded. Where memory was lacking and the prefix
@@ -88,20 +89,6 @@ class BatchComputer:
         self.is_doubtful |= isinstance(error, MemberError) and error.kind == "exception"
         _clear_frames(error)
         return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.evict_kept()
-
-    def _compute_alone(self, command: ReadCommand, ids: tuple[int, ...]) -> None:
-        """Compute one read of a failed batch alone, after the `ids` computed before."""
-        self._prefix_cache.invalidate(command.sequence)
-        try:
-            command.sequence.ids = ids
-            compute(
-                self._model,
-                self._mapping,
-                [command.request],
-                lambda result: command.future.set_result(_whole(command, result)),
-            )
-        except BaseException as error:  # deliver to the waiting session; keep the worker alive
-            command.future.set_exception(failure_of(self._model, error))
 
 
 def _clear_frames(error: BaseException | None) -> None:
