@@ -1,6 +1,6 @@
 """Decides which pending reads of one model share a forward pass. Called in the model's thread only.
 
-Each round batches the pending steps, as far as that pays, and then computes one long read: a chunk of one prefill, or
+Each round batches the pending steps, and then computes one long read: a chunk of one prefill, or
 a text to be scored. So a step waits for at most one long read of another visitor. Whose turn it is, `FairQueue` says.
 None of this changes what a read gives.
 """
@@ -154,11 +154,11 @@ class BatchScheduler:
     # --- which reads
 
     def _next_passes(self) -> list[Pass]:
-        """All pending steps whose turn it is, in as few batches as pay, and one chunk of one prefill."""
+        """A batch of all pending steps whose turn it is, and a chunk of one prefill."""
         for command in self._round:
             self._turns.add(command)  # it is still there
         steps = list(self._begun())
-        passes = [Pass(batch) for batch in self._batches(steps)]
+        passes = [Pass(steps)] if steps else []
         if long := self._turns.next_prefill(self._prefilling, steps):
             passes.append(Pass([long], self._chunk_size(long), is_long=True))
         reads = [command for one in passes for command in one.reads]
@@ -223,15 +223,6 @@ class BatchScheduler:
             command.future.set_exception(failure_of(self._model, error))
             return False
         return True
-
-    def _batches(self, commands: list[ReadCommand]) -> Iterator[list[ReadCommand]]:
-        """The reads in batches of the sizes that pay; steps only, since prompts cost more than their number tells."""
-        is_stepping = all(command.num_new == 1 for command in commands)
-        start = 0
-        for size in self._model.costs.sizes(len(commands)) if is_stepping else [len(commands)]:
-            if size:
-                yield commands[start : start + size]
-            start += size
 
 
 def _waits_for(command: ReadCommand, namespaces: dict[str, KVSequence]) -> bool:

@@ -90,20 +90,6 @@ def test_a_part_that_fails_ends_its_own_read_only() -> None:
     assert probs_of(good.result()).equal(probs_of(alone("again " * 5)))
 
 
-def test_steps_share_a_pass_only_where_that_pays() -> None:
-    desk = Desk()
-    sequences = [desk.open(text) for text in ("one", "two", "three")]
-    desk.read_together(sequences, {1: 1.0, 2: 1.2, 3: 9.0})
-    desk.model.batches.clear()
-
-    results = [desk.ask(sequence, [65]) for sequence in sequences]
-    desk.run()
-
-    assert desk.model.batches == [2, 1]
-    for text, result in zip(("oneA", "twoA", "threeA"), results, strict=True):
-        assert probs_of(result.result()).equal(probs_of(alone(text)))
-
-
 def test_steps_come_between_the_chunks_of_long_reads() -> None:
     desk = Desk()
     desk.model.max_batched_ids, desk.model.chunk_size = 3, 100

@@ -119,7 +119,7 @@ def test_one_way_of_cutting_that_differs_is_enough(number: int) -> None:
 
 
 def test_a_graph_that_is_slower_is_told() -> None:
-    took_s = [1.0, 2.5, 3.0]  # 2.5 is more than two passes of one: in all 1 + 2 + 3
+    took_s = [1.0, 2.0, 3.0]
     with pytest.raises(Unsuited, match="no faster"):
         judge_times(took_s, [1.0, 1.2, 4.5], is_invariant=True)
     assert "2000.0 -> 1200.0" in judge_times(took_s, [1.0, 1.2, 3.5], is_invariant=False)

@@ -182,8 +182,6 @@ def judge_times(took_s: list[float], takes_s: list[float], *, is_invariant: bool
     """The times of passes of one, two and four steps, of llama.cpp and of the graph, in words. Raises Unsuited if the
     graph is no faster.
     """
-    # The scheduler divides steps into passes, so two or four steps cost at most as much as one pass each.
-    took_s = [min(seconds, size * took_s[0]) for size, seconds in zip(_SIZES, took_s, strict=True)]
     shown = ", ".join(f"{1000 * b:.1f} -> {1000 * n:.1f}" for b, n in zip(took_s, takes_s, strict=True))
     figures = f"{shown} ms for {', '.join(map(str, _SIZES))} steps"
     if takes_s[0] > (_SLOWER_INVARIANT if is_invariant else _SLOWER) * took_s[0] or sum(takes_s) > sum(took_s):
