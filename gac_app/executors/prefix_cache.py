@@ -83,7 +83,7 @@ class PrefixCache:
         return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
     def allocate(self, request: ForwardRequest) -> None:
-        """Give a request's sequence a slot, and the prefix that another sequence of its namespace has computed.
+        """Give a request's sequence a slot, and the prefix that another sequence has computed.
 
         Raises:
             MemberError: no more sequences can be held.
@@ -92,11 +92,8 @@ class PrefixCache:
         if sequence.slot != NO_SLOT:
             return
         sequence.waits_for = None
-        donor, num_shared = self._donor(request)
-        if donor and num_shared >= MIN_SHARED:
-            self._continue_from(donor, request, num_shared)
-        else:
-            self._allocate_with_prefix(request)
+        if not self._has_continued(request):
+            self.allocate_empty(sequence)
         self._live.append(sequence)
 
     def allocate_empty(self, sequence: KVSequence) -> None:
@@ -121,8 +118,7 @@ class PrefixCache:
                     self._model.free(self._kept.pop(0))
                 return
             prefix = self._prefix_of(sequence.ids)
-            is_last_with_it = prefix and not self._with_prefix(prefix)
-            if is_last_with_it:
+            if prefix and not any(_begins(one, prefix) for one in self._all):  # nobody else has it
                 self._model.rewind(sequence, len(prefix))
                 self._kept.insert(0, sequence)  # the first to be evicted
                 return
@@ -130,7 +126,7 @@ class PrefixCache:
 
     def forget(self, namespace: str, opened: Iterable[KVSequence] = ()) -> None:
         """Drop this namespace and those below it ("a" of "a/b"). `opened` may have no slot yet."""
-        for sequence in [*opened, *self._live, *self._kept]:
+        for sequence in [*opened, *self._all]:
             if f"{sequence.namespace}/".startswith(f"{namespace}/"):
                 sequence.namespace = ""
                 if sequence in self._kept:
@@ -144,15 +140,38 @@ class PrefixCache:
             self._model.free(self._kept.pop())
         return had_any
 
-    def _donor(self, request: ForwardRequest) -> tuple[KVSequence | None, int]:
-        """The sequence with the longest common prefix, and how much of it the request can use. Kept ones are preferred:
-        they need no copy.
+    @property
+    def _all(self) -> list[KVSequence]:
+        return [*self._live, *self._kept]
+
+    def _has_continued(self, request: ForwardRequest) -> bool:
+        """Let a request's sequence go on from the one that has computed most of its ids. A kept one of its namespace
+        needs no copy; a short one is copied faster. Returns False if there is none, or no room for a copy.
         """
-        namespace = request.sequence.namespace
-        donors = [donor for donor in [*self._live, *self._kept] if donor.namespace == namespace != ""]
-        shared = [(self._num_shared(donor, request), donor in self._kept, i) for i, donor in enumerate(donors)]
-        num_shared, _, index = max(shared, default=(0, False, -1))
-        return (donors[index], num_shared) if shared else (None, 0)
+        sequence = request.sequence
+        is_fixed = sequence.fixed_chunk_prompt_len is not None
+        prefix = () if is_fixed else self._prefix_of(request.ids[:-1])
+
+        def worth(donor: KVSequence) -> tuple[int, bool, int]:
+            is_near = donor.namespace == sequence.namespace != ""
+            num_far = len(prefix) if _begins(donor, prefix) else 0
+            num_shared = self._num_shared(donor, request) if is_near else num_far
+            return num_shared, is_near and donor in self._kept, -len(donor.ids)
+
+        donor = max(self._all, key=worth, default=None)
+        if donor is None or (found := worth(donor))[0] < MIN_SHARED:
+            return False
+        num_shared, is_spare, _ = found
+        if is_spare:
+            self._kept.remove(donor)
+            sequence.slot = donor.slot
+        else:
+            try:
+                sequence.slot = self._with_room(lambda: self._model.fork(donor), donor).slot
+            except MemberError:
+                return False
+        sequence.ids = request.ids[:num_shared]
+        return True
 
     def _num_shared(self, donor: KVSequence, request: ForwardRequest) -> int:
         """The number of ids in a donor's KV cache that the request can use."""
@@ -163,47 +182,23 @@ class PrefixCache:
         num_prompt = min(num_same, other or 0, own)
         return num_prompt - num_prompt % self._model.chunk_size
 
-    def _continue_from(self, donor: KVSequence, request: ForwardRequest, num_shared: int) -> None:
-        if donor in self._kept:
-            self._kept.remove(donor)
-            held = donor
-        else:
-            held = self._with_room(lambda: self._model.fork(donor))
-        _take(held, request, num_shared)
-
-    def _allocate_with_prefix(self, request: ForwardRequest) -> None:
-        """Give a sequence a slot, with its known prefix if another sequence has it and there is room for a copy."""
-        prefix = self._prefix_of(request.ids[:-1]) if request.sequence.fixed_chunk_prompt_len is None else ()
-        donors = self._with_prefix(prefix) if prefix else []
-        if donors:
-            try:
-                with failures_named(self._model):
-                    copied = self._model.fork(min(donors, key=lambda donor: len(donor.ids)))
-            except MemberError:
-                pass  # no room for it
-            else:
-                _take(copied, request, len(prefix))
-                return
-        self.allocate_empty(request.sequence)
-
     def _prefix_of(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """The longest known prefix that these ids begin with; empty if there is none."""
         return next((prefix for prefix in self._prefixes if ids[: len(prefix)] == prefix), ())
 
-    def _with_prefix(self, prefix: tuple[int, ...]) -> list[KVSequence]:
-        return [one for one in [*self._live, *self._kept] if one.ids[: len(prefix)] == prefix]
-
-    def _with_room(self, make: Callable[[], KVSequence]) -> KVSequence:
+    def _with_room(self, make: Callable[[], KVSequence], donor: KVSequence | None = None) -> KVSequence:
+        """What `make` gives, for which kept sequences except the donor are freed."""
         while True:
             try:
                 with failures_named(self._model):
                     return make()
             except MemberError:
-                if not self._kept:
+                spare = next((kept for kept in self._kept if kept is not donor), None)
+                if spare is None:
                     raise
-                self._model.free(self._kept.pop(0))
+                self._kept.remove(spare)
+                self._model.free(spare)
 
 
-def _take(held: KVSequence, request: ForwardRequest, num_shared: int) -> None:
-    """Let a request's sequence take over the slot of `held`, with its first ids."""
-    request.sequence.slot, request.sequence.ids = held.slot, request.ids[:num_shared]
+def _begins(sequence: KVSequence, prefix: tuple[int, ...]) -> bool:
+    return sequence.ids[: len(prefix)] == prefix
