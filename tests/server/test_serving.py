@@ -17,7 +17,10 @@ import pytest
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
 from gac_app.server.host import bare_host
-from gac_app.server.serving import _Server, serve_host
+from gac_app.server.page import events
+from gac_app.server.serving import DRAIN_S, GONE_S, _Server, serve_host
+from gac_app.services.runs import runs
+from tests.event_loops import MOST_S
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.fakes import FakeService
 from tests.server.site import free_port, wait_until_up
@@ -82,6 +85,13 @@ def test_sigterm_ends_an_overloaded_process(port: int) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_what_is_promised_in_seconds_follows_from_constants() -> None:
+    """The tests of stops and signals wait longer, for machines that stall."""
+    assert events.ABANDONED_S + events.SWEEP_S <= 2, "from a closed page to the end of computing"
+    assert DRAIN_S + runs.CLOSE_TIMEOUT_S < GONE_S < 10, "from SIGTERM to the end of the process"
+    assert MOST_S < 0.1, "what a handler may keep from a health route"
 
 
 def test_a_taken_port_is_said(port: int, caplog: pytest.LogCaptureFixture) -> None:

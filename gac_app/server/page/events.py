@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 STREAMS = ("queue", "heartbeat")  # opened by GET
 EVENTS_PER_VISITOR = 4  # queued or running at once
-ABANDONED_S = 2.0  # an event goes on so long after its last listener has left
+ABANDONED_S = 1.5  # an event goes on so long after its last listener has left, and until the next sweep
 FIRST_LISTENER_S = 15.0  # so long it waits for its first, without computing anything; ABANDONED_S where room is short
 SWEEP_S = 0.5
 
