@@ -1,19 +1,22 @@
 """Imports a mirror's files, or any JSON Lines in the format of `export`.
 
 If a run or a battle occurs several times, the last line counts. A line `{"deleted": {"runs": [ids], "battles": [ids]}}`
-excludes these ids, wherever they occur. A line that is none of these is counted, named and skipped. Files are read
-twice, so that no text stays in memory.
+excludes these ids, wherever they occur. A line that is none of these is counted, named and skipped; a blank one is
+nothing. Files are read twice, so that no text stays in memory.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from gac_app.errors import RequestError, StorageError
 from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of, stamp_of
@@ -94,6 +97,32 @@ class ImportResult:
 def deletion_line(gone: DeletedIds) -> str:
     """A line that marks runs and battles as deleted."""
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
+
+
+def erase(paths: Iterable[Path], keys: Collection[str]) -> bool:
+    """Overwrite all lines of runs and battles with spaces, and say whether there were any. No other line moves, so that
+    other processes may read and append meanwhile. Raises OSError.
+    """
+    has_any = False
+    for path in paths:
+        found = [(offset, len(text.rstrip(b"\n"))) for offset, _, text in _lines(path) if _key_of(text) in keys]
+        if found:
+            with path.open("r+b") as file:
+                for offset, num_bytes in found:
+                    file.seek(offset)
+                    file.write(b" " * num_bytes)
+                file.flush()
+                os.fsync(file.fileno())
+        has_any |= bool(found)
+    return has_any
+
+
+def _key_of(text: bytes) -> str | None:
+    try:
+        line = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return (line.get("battle_id") or line.get("run_id")) if isinstance(line, dict) else None
 
 
 def import_files(store: Store, paths: Sequence[Path]) -> ImportResult:

@@ -1,9 +1,9 @@
 """The mirror: runs, votes and battles that visitors agree to publish, appended as JSON Lines to files.
 
 A database on a disk that does not last is filled from it at the start; one that lasts is searched for what the files
-lack, because a process was killed. Lines are those of `export`. Files are only appended to, each by one process. What
-is deleted stays in them, until the operator takes it out; a line says that it is deleted, and nothing tells of it from
-then on. A line that could not be written is written before the files are read the next time.
+lack, because a process was killed. Lines are those of `export`, appended to a file by one process. A line says what is
+deleted, and nothing tells of it from then on; its own lines are overwritten with spaces soon after, in the files that
+are on this machine. A line that could not be written is written before the files are read the next time.
 
 It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
 its id, and is tried again. A battle waits until its vote cannot be taken back any more.
@@ -23,8 +23,8 @@ from hashlib import blake2b
 from gac_app.errors import DamagedError, StorageError
 from gac_app.recent import Recent
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import deletion_line, import_indexed, index_of
-from gac_app.services.mirror.places import Place, Trouble
+from gac_app.services.mirror.files import deletion_line, erase, import_indexed, index_of
+from gac_app.services.mirror.places import FILES, Place, Trouble
 from gac_app.storage import DeletedIds, Store, Worker
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Mirror:
         self._postponed: dict[str, None] = {}  # to wait again
         self._is_copying = False
         self._deletions: list[DeletedIds] = []  # to be marked
+        self._erased_next = set[str]()  # ids that are marked, and whose lines are still there
         self._written: Recent[str, bytes] = Recent(MAX_WRITTEN)  # id -> digest of its last line
         self._lock = threading.Lock()
         self._file = threading.Lock()
@@ -105,8 +106,9 @@ class Mirror:
 
     @property
     def num_waiting(self) -> int:
-        """Runs, battles and deletions that are not in the file yet."""
-        return len(self._waiting) + len(self._postponed) + len(self._deletions) + self._is_copying
+        """Runs, battles and deletions that are not in the file yet, and what is to be erased."""
+        num_copied_next = len(self._waiting) + len(self._postponed) + self._is_copying
+        return num_copied_next + len(self._deletions) + len(self._erased_next)
 
     @property
     def num_errors(self) -> int:
@@ -161,6 +163,7 @@ class Mirror:
                 raise
         if self._may_read and not self.is_restored and not self._worker.is_closed:
             self._restore()
+        self._erase()
 
     def _next(self) -> str:
         """The id that has waited longest; "" = there is none."""
@@ -177,6 +180,7 @@ class Mirror:
         if gone != DeletedIds():
             self.deleted(gone)
             self.settle_deletions()
+        self._erased_next.update(index.deleted & index.places.keys())  # a process was killed before it did
         result = import_indexed(self._store, index, self._note_progress)
         if self._worker.is_closed:
             return
@@ -210,8 +214,17 @@ class Mirror:
     def _mark_gone(self) -> None:
         with self._file:
             while self._deletions:
-                self._append(deletion_line(self._deletions[0]))
+                gone = self._deletions[0]
+                self._append(deletion_line(gone))
+                self._erased_next.update(gone.run_ids, gone.battle_ids)
                 del self._deletions[0]
+
+    def _erase(self) -> None:
+        """Take what is deleted out of the files, all of it in one reading. Raises OSError; it is tried again."""
+        if keys := self._erased_next.copy():
+            if erase(self._place.folder.glob(FILES), keys):
+                self._place.push()
+            self._erased_next.difference_update(keys)
 
     def _append(self, line: str) -> None:
         """Append to the file and sync it to disk. Raises OSError."""

@@ -161,9 +161,13 @@ def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> 
     house.close()
 
 
-@pytest.mark.parametrize("how", ["run", "battle", "everything", "everything after a restart"])
-def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
+@pytest.mark.parametrize("how", ["run", "battle", "everything", "everything after a restart", "everything at a kill"])
+def test_what_is_deleted_is_marked_and_not_brought_back(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, "one") as (arena, mirror), monkeypatch.context() as killed:
+        if how.endswith("kill"):
+            killed.setattr(mirror, "_erase", lambda: mirror._erased_next.clear())
         arena.runs.set_consent(ALICE, True)
         run = answer(arena.runs)
         arena.runs.history.vote(ALICE, run.id, "tie")
@@ -174,19 +178,23 @@ def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str
             arena.runs.history.delete_run(ALICE, run.id)
         elif how == "battle":
             arena.service.battles.delete(ALICE, battle)
-        elif how == "everything":
+        elif not how.endswith("restart"):
             arena.runs.history.delete_all(ALICE)
         if not how.endswith("restart"):
             assert "deleted" in lines(tmp_path)[-1], "it is marked before the deletion is acknowledged"
+            settled(mirror)
     if how.endswith("restart"):
         with opened(tmp_path, "another") as (arena, mirror):
             settled(mirror)
             arena.runs.history.delete_all(ALICE)
+            settled(mirror)
+    left = {"run": {battle, kept}, "battle": {run.id, kept}}.get(how, {kept})
+    assert set(ids(tmp_path)) == left or how.endswith("kill"), "no line has its text"
     with opened(tmp_path, "two") as (arena, mirror):
         settled(mirror)
+        assert set(ids(tmp_path)) == left
         stored = list(map(json.loads, Exports(arena.store).lines()))
     found = {line.get("battle_id") or line["run_id"] for line in stored}
-    left = {"run": {battle, kept}, "battle": {run.id, kept}}.get(how, {kept})
     assert {one for one in found if one in (run.id, battle, kept)} == left
     assert all(line.get("run_id") != run.id for line in stored if "battle_id" in line) or how == "battle"
 
@@ -215,15 +223,11 @@ def test_an_import_counts_what_is_deleted_in_another_file(tmp_path: Path, house:
         voted(arena, consents=True)
         battle = voted(arena, consents=True)
         settled(mirror)
+        (deleted,) = (tmp_path / "mirror").iterdir()
+        told = tmp_path / "told.jsonl"
+        told.write_bytes(deleted.read_bytes())
+        num_kept = len(lines_of(told)) - 1
         arena.service.battles.delete(ALICE, battle)
-    (file,) = (tmp_path / "mirror").iterdir()
-    told, deleted = tmp_path / "told.jsonl", tmp_path / "deleted.jsonl"
-    by_kind: dict[bool, list[str]] = {False: [], True: []}
-    for line in lines_of(file):
-        by_kind["deleted" in json.loads(line)].append(line)
-    told.write_text("\n".join(by_kind[False]) + "\n")
-    deleted.write_text("\n".join(by_kind[True]) + "\n")
-    num_kept = len(by_kind[False]) - 1
     store = house.store()
     assert import_files(store, [told, deleted]) == ImportResult(num_kept, 0, 1, 0)
     store.close()

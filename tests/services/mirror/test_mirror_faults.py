@@ -199,6 +199,9 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self.folder, self.is_down, self.num_commits = folder, False, 0
 
+    def text(self) -> str:
+        return "".join(file.read_text() for file in self.folder.iterdir())
+
     def create_repo(self, repo_id: str, **kind: Any) -> Any:
         self._answer()
         assert kind["repo_type"] == "dataset"
@@ -228,7 +231,9 @@ class Hub:
             raise OSError("the Hub cannot be reached")
 
 
-def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dataset_gets_what_is_copied_and_gives_it_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub = Hub(tmp_path / "hub")
     hub.is_down = True
 
@@ -243,8 +248,12 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog:
         settled(mirror)
         deleted = voted(arena, consents=True)
         settled(mirror)
-        arena.service.battles.delete(ALICE, deleted)
-        until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
+        erase = mirror._erase
+        with monkeypatch.context() as slowly:
+            slowly.setattr(mirror, "_erase", lambda: (until(lambda: '"deleted"' in hub.text()), erase()))
+            arena.service.battles.delete(ALICE, deleted)
+            settled(mirror)
+        until(lambda: "deleted" in (told := hub.text()) and told.count(deleted) == 1, "for the mark's commit")
         hub.is_down = True
         arena.service.battles.delete(ALICE, battle)
     shutil.rmtree(tmp_path / "first")  # with the mark that the Hub did not take
