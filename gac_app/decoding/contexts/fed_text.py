@@ -41,11 +41,8 @@ class FedText:
 
     def fits(self, max_ids: int) -> bool:
         """Whether the text takes at most `max_ids` of the member's ids."""
-        if not self.pending_bytes:
-            return self.covers.last.num_ids <= max_ids
-        base = self.covers.likeliest
-        if base.num_ids + len(self.covers.text) - base.end + len(self.pending_bytes) <= max_ids:
-            return True  # a byte takes at most one id
+        if self.covers.surely_fits(len(self.pending_bytes), max_ids):
+            return True
         base, ids, rest = self.spelling()
         return base.num_ids + len(ids) + len(rest) <= max_ids
 

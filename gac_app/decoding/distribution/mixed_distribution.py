@@ -29,10 +29,7 @@ class MixedDistribution(TokenDistribution):
     ) -> None:
         super().__init__(None, partial_ids, parts=[base, *parts])
         self._base, self._scale, self._added = base, scale, added
-
-    @property
-    def is_whole(self) -> bool:
-        return self._base.is_whole
+        self.is_whole = base.is_whole
 
     @property
     def is_finite(self) -> bool:
@@ -52,14 +49,16 @@ class MixedDistribution(TokenDistribution):
     @property
     def probs_U(self) -> torch.Tensor:
         if self._probs_U is None:
-            self._probs_U = with_added(self._base.probs_U * self._scale, self._added)
+            self._probs_U, self.is_whole = with_added(self._base.probs_U * self._scale, self._added), True
         return self._probs_U
 
     def fetch_logprobs(self, ids: Iterable[int]) -> bool:
-        return self._base.fetch_logprobs(ids)
+        is_more_known, self.is_whole = self._base.fetch_logprobs(ids), self._base.is_whole
+        return is_more_known
 
     def fetch_more(self) -> bool:
-        return self._base.fetch_more()
+        is_more_known, self.is_whole = self._base.fetch_more(), self._base.is_whole
+        return is_more_known
 
 
 def with_added(probs_U: torch.Tensor, added: dict[int, float]) -> torch.Tensor:

@@ -60,6 +60,7 @@ class PartialDistribution(TokenDistribution):
         self._size = len(mapping.vocabulary)
         self._num_top = len(told[0])
         self._missing = 0.0
+        self.is_whole = False
         self._learn(told)
 
     @property
@@ -87,7 +88,7 @@ class PartialDistribution(TokenDistribution):
         if not self.is_whole:
             self._tell(self._size)
         if not self.is_whole:
-            self._missing, self._probs_U = self._unseen_mass, self.estimate.probs_U
+            self._missing, self._probs_U, self.is_whole = self._unseen_mass, self.estimate.probs_U, True
         return super().probs_U
 
     def fetch_more(self) -> bool:
@@ -112,7 +113,7 @@ class PartialDistribution(TokenDistribution):
         if len(ids) >= self._size:
             logits_1V = torch.full((1, self._size), _IMPOSSIBLE)
             logits_1V[0, ids] = torch.tensor(logprobs)
-            self._probs_U = self._mapping.project(logits_1V)[0]
+            self._probs_U, self.is_whole = self._mapping.project(logits_1V)[0], True
             return
         probs_K, counts_U = np.exp(logprobs), self._mapping.counts_U
         left = min(1.0, max(0.0, 1 - float(probs_K.sum())) + _ROUNDING)

@@ -42,9 +42,11 @@ class TokenDistribution:
 
     Attributes:
         member: who is asked for more of it, where a server computes it; a view is another one than its base.
+        is_whole: all probabilities are known, or nobody can tell more.
     """
 
     member = ""
+    is_whole = True
 
     def __init__(
         self,
@@ -69,11 +71,6 @@ class TokenDistribution:
         return max((part.missing for part in self._parts), default=0.0)
 
     # --- bounds: what is known without asking
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all probabilities are known, or nobody can tell more."""
-        return self._probs_U is not None
 
     @property
     def unseen_mass(self) -> float:
@@ -107,10 +104,12 @@ class TokenDistribution:
         """Of each range of tokens: bounds on `ends_at` of its first, and on what goes on beyond that."""
         slack = 1.0 if self.is_whole else CLEARLY
         partial_B = np.array([self.partial_ids.get(ids.start, 0.0) for ids in ranges])
-        low, high = (firsts_and_sums(bound_U, ranges) for bound_U in self.bounds_U)
-        least_B, most_B = (np.maximum(0, sums_B - firsts_B) + partial_B for firsts_B, sums_B in (low, high))
-        most_B = np.minimum(most_B, least_B + self.unseen_mass)
-        ends = (low[0] - partial_B) / slack, (high[0] - partial_B) * slack
+        low_U, high_U = self.bounds_U
+        low_B, low_sums_B = firsts_and_sums(low_U, ranges)
+        high_B, high_sums_B = (low_B, low_sums_B) if high_U is low_U else firsts_and_sums(high_U, ranges)
+        least_B = np.maximum(0, low_sums_B - low_B) + partial_B
+        most_B = np.minimum(np.maximum(0, high_sums_B - high_B) + partial_B, least_B + self.unseen_mass)
+        ends = (low_B - partial_B) / slack, (high_B - partial_B) * slack
         return ends, (least_B / slack, most_B * slack)
 
     def likely(self, num: int, least: float) -> tuple[set[int], set[int]] | None:
@@ -213,25 +212,26 @@ class TokenDistribution:
         return TokenDistribution(self.probs_U * mask_U.to(self.probs_U.device), partial_ids)
 
     def _exact_U(self, ids: Sequence[int]) -> torch.Tensor:
-        """By union id, exact for these ids."""
-        if not self.is_whole:
-            self.fetch_logprobs(ids)
-            low_U, high_U = (bound_U.numpy() for bound_U in self.bounds_U)
-            if (low_U[ids] == high_U[ids]).all():
-                return self.bounds_U[0]
-        return self.probs_U
+        """By union id, exact for these ids, where it is not whole."""
+        self.fetch_logprobs(ids)
+        low_U, high_U = self.bounds_U
+        return low_U if (low_U.numpy()[ids] == high_U.numpy()[ids]).all() else self.probs_U
 
     def at(self, ids: Sequence[int]) -> ProbsC:
         """Single probabilities, in one transfer from the device, or none if they are in `top`."""
-        probs_U = self._exact_U(ids)
-        if not probs_U.is_cpu and (known := dict(self.top)).keys() >= set(ids):
-            return np.array([known[token_id] for token_id in ids], np.float32)
-        found: ProbsC = values_at(probs_U, ids).numpy()
+        probs_U = self.probs_U if self.is_whole else self._exact_U(ids)
+        found: ProbsC
+        if probs_U.is_cpu:
+            found = probs_U.numpy()[ids]
+        elif (known := dict(self.top)).keys() >= set(ids):
+            found = np.array([known[token_id] for token_id in ids], np.float32)
+        else:
+            found = values_at(probs_U, ids).numpy()
         return found
 
     def within(self, ids: range) -> torch.Tensor:
         """The probabilities of consecutive ids."""
-        return self._exact_U(ids)[ids.start : ids.stop]
+        return (self.probs_U if self.is_whole else self._exact_U(ids))[ids.start : ids.stop]
 
     def prob_of(self, token_id: int) -> float:
         """The probability of one token."""
@@ -245,7 +245,8 @@ class TokenDistribution:
         """The probability of each range of tokens, none of which may be empty."""
         if not ranges:
             return []
-        sums: list[float] = firsts_and_sums(self._exact_U([*chain.from_iterable(ranges)]), ranges)[1].tolist()
+        probs_U = self.probs_U if self.is_whole else self._exact_U([*chain.from_iterable(ranges)])
+        sums: list[float] = firsts_and_sums(probs_U, ranges)[1].tolist()
         return sums
 
     def prob_within(self, ids: range) -> float:

@@ -22,7 +22,7 @@ from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring.bytes import Segment, TextProbs, log_prob_in, read_by_all, segments
 from gac_app.decoding.scoring.pieces import PieceRead, ReadPrompt, log, read_pieces, spelt_by
 from gac_app.decoding.scoring.single_flight import SingleFlightCache
-from gac_app.settings import RULE_PARAMS, Settings
+from gac_app.settings import Settings
 from gac_app.vocab.tokens import bytes_of
 from gac_app.vocab.union import UnionVocabulary
 
@@ -164,7 +164,7 @@ class Scorer:
         score = partial(self._score_of, num_bytes=num_bytes)
         if len(self.prompt.members) > 1 and self.rules.needs_distributions:
             scored: Score
-            scored, seconds = self._once((ids, _rules_key(self.settings)), num_bytes, lambda: score(read()))
+            scored, seconds = self._once((ids, self.settings.model_dump_json()), num_bytes, lambda: score(read()))
             return replace(scored, seconds=seconds)
         kept, seconds = self._once(ids, num_bytes, lambda: [replace(one, distributions={}) for one in read()])
         return replace(score(kept), seconds=seconds)
@@ -194,12 +194,6 @@ class Scorer:
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         key = self.prompt.key, self.rules.gate.key, cut
         return self.read_texts.get_or_compute(key, num_bytes, read)
-
-
-def _rules_key(settings: Settings) -> str:
-    """A key that differs between settings whose rules mix differently."""
-    fields = {"gate", "members", *RULE_PARAMS, *RULE_PARAMS.values()}
-    return settings.model_dump_json(include=fields | {"mode", "threshold", "gate_temperature"})
 
 
 def _told(union: UnionVocabulary, top: Iterable[tuple[int, float]]) -> Top:
