@@ -219,8 +219,7 @@ class Model(ABC):
             self.free(forked)
             raise
         self._num_cached[forked.slot] = self._num_cached[sequence.slot]
-        forked.prompt, forked.ids, forked.share = sequence.prompt, sequence.ids, sequence.share
-        forked.fixed_chunk_prompt_len = sequence.fixed_chunk_prompt_len
+        forked.ids = sequence.ids
         return forked
 
     def free(self, sequence: KVSequence) -> None:

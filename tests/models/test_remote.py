@@ -21,7 +21,7 @@ from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.base import Model
 from gac_app.models.hf.model import TransformersModel
-from gac_app.models.remote.model import MOST_UNKNOWN, RemoteModel, load_remote
+from gac_app.models.remote.model import MAX_UNSEEN_MASS, RemoteModel, load_remote
 from gac_app.models.sequence import KVSequence
 from gac_app.models.sources import resolve
 from gac_app.services.members import Members, MemberState
@@ -120,9 +120,9 @@ def test_more_are_asked_for_while_much_is_unknown(
         fake.asked.clear()
         found, exact = probs_after(model, TEXT)[0], probs_after(llama, TEXT)[0]
     size = len(model.vocabulary)
-    most = next(num for num in (2, 32, size) if float(exact.topk(num).values.sum()) >= 1 - MOST_UNKNOWN)
+    most = next(num for num in (2, 32, size) if float(exact.topk(num).values.sum()) >= 1 - MAX_UNSEEN_MASS)
     assert fake.asked == [num for num in (2, 32, size) if num <= most]
-    assert float((found - exact).abs().sum()) <= 2 * MOST_UNKNOWN
+    assert float((found - exact).abs().sum()) <= 2 * MAX_UNSEEN_MASS
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A server tells the likeliest tokens. The probability of all others is known, but not how it is divided. A decoder asks
 for as many as its choice needs (`read_partial`, `fetch_more`, `fetch_logprobs`). Whoever wants logits gets equal shares
-for the others: more tokens are asked for until these have at most `MOST_UNKNOWN`, or the server tells no more.
+for the others: more tokens are asked for until these have at most `MAX_UNSEEN_MASS`, or the server tells no more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gac_app.models.sequence import ForwardRequest, KVSequence
 
 T = TypeVar("T")
 
-MOST_UNKNOWN = 0.01
+MAX_UNSEEN_MASS = 0.01
 _TIMES_MORE = 16
 _PAUSE_S = 0.1  # before a busy server is asked again; twice as long each time
 _ROUNDING = 0.01
@@ -127,12 +127,12 @@ class RemoteModel(Model):
     def _logits_V(self, sequence: KVSequence, ids: list[int]) -> torch.Tensor:
         num, size = self._num_asked, len(self.vocabulary)
         more = top = self.fetch_more(sequence, ids, num)
-        while more.ids and _unknown(top) > MOST_UNKNOWN and len(top.ids) >= num < size:
+        while more.ids and _unseen_mass(top) > MAX_UNSEEN_MASS and len(top.ids) >= num < size:
             num = min(_TIMES_MORE * num, size)
             more = self.fetch_more(sequence, ids, num)
             top = more if more.ids else top
-        unknown, num_others = _unknown(top), size - len(top.ids)
-        rest = math.log(unknown / num_others) if unknown > 0 and num_others else _NOTHING
+        unseen_mass, num_others = _unseen_mass(top), size - len(top.ids)
+        rest = math.log(unseen_mass / num_others) if unseen_mass > 0 and num_others else _NOTHING
         logits_V = torch.full((size,), rest)
         logits_V[top.ids] = torch.tensor(top.logprobs)
         return logits_V
@@ -227,6 +227,6 @@ def _contexts(request: ForwardRequest) -> list[list[int]]:
     return [ids[:end] for end in range(len(ids) - request.num_logits + 1, len(ids) + 1)]
 
 
-def _unknown(top: TopLogprobs) -> float:
+def _unseen_mass(top: TopLogprobs) -> float:
     """The probability of all other tokens."""
     return max(0.0, 1 - math.fsum(map(math.exp, top.logprobs)))
