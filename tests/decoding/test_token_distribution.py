@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.distribution import MixedDistribution, TokenDistribution, distributions_of
+from gac_app.decoding.distribution import ScaledDistribution, TokenDistribution, distributions_of
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
@@ -50,7 +50,7 @@ def test_a_share_and_added_tokens_are_a_whole(vocab: MemberVocabulary, seed: int
     added = {token_id: draw.random() for token_id in draw.sample(ids, draw.randint(0, len(ids)))}
     probs_U = mapping.project(logits_V.unsqueeze(0))[0] * share
     probs_U[list(added)] += torch.tensor(list(added.values()))
-    mixed, whole = MixedDistribution(base, share, added, {}), TokenDistribution(probs_U)
+    mixed, whole = ScaledDistribution(base, share, added, {}), TokenDistribution(probs_U)
     assert mixed.at(list(ids)).tolist() == pytest.approx(probs_U.tolist(), rel=1e-4, abs=1e-6)
     assert [prob for _, prob in mixed.top] == pytest.approx([prob for _, prob in whole.top], rel=1e-4, abs=1e-6)
     ranges = [range(start, min(start + 5, len(union))) for start in ids]

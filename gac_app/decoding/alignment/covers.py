@@ -22,7 +22,7 @@ from itertools import accumulate
 import torch
 
 from gac_app.decoding.alignment.boundary import Boundary
-from gac_app.decoding.distribution import MixedDistribution, TokenDistribution, with_added
+from gac_app.decoding.distribution import ScaledDistribution, TokenDistribution, with_added
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import whole_characters
 
@@ -225,7 +225,7 @@ class Covers:
         base, known = last.known_distribution, [cover.known_distribution for cover in self.beam]
         scale = last.weight / total if is_at_end else 0.0
         if scale and not base.is_whole:
-            return MixedDistribution(base, scale, added, partial_ids, parts=known)
+            return ScaledDistribution(base, scale, added, partial_ids, parts=known)
         probs_U = base.probs_U * scale if scale else torch.zeros(len(self._union), device=base.probs_U.device)
         return TokenDistribution(with_added(probs_U, added), partial_ids, parts=known)
 

@@ -27,14 +27,12 @@ class Combiner:
     def __init__(
         self, rule: CombineRule, mappings: Mapping[str, VocabMapping] | None = None, *, draws_one: bool = False
     ) -> None:
-        self.draws_one = draws_one
-        self._rule = rule
-        self._mappings = mappings or {}
+        self._rule, self._mappings, self.draws_one = rule, mappings or {}, draws_one
 
     @property
     def is_linear(self) -> bool:
         """Whether the result is the mean, weighted by `mixture_weights`."""
-        return self._rule.is_linear
+        return isinstance(self._rule, LinearRule)
 
     def mixture_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
         """The weights of the members taking part: a linear rule's shares, else the weights as they are.

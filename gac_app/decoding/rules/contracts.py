@@ -25,11 +25,9 @@ class CombineRule(Rule):
     """Makes one distribution of several.
 
     Attributes:
-        is_linear: the result is a weighted sum of the members' distributions: subclass `LinearRule`.
         can_score: the rule gives every text a meaningful probability, so it can score texts.
     """
 
-    is_linear: ClassVar[bool] = False
     can_score: ClassVar[bool] = True
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
@@ -59,7 +57,6 @@ class LinearRule(CombineRule):
             same (see the function `draws_one`).
     """
 
-    is_linear: ClassVar[bool] = True
     draws_one: ClassVar[bool] = False
 
     def shares(self, weights: Sequence[float]) -> Sequence[float]:

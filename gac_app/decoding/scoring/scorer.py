@@ -9,7 +9,7 @@ and a linear rule see `bytes`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate, chain, pairwise
@@ -30,6 +30,7 @@ _LEAST_PROB = 1e-38  # about float32's least, 87 nats: of what rules make of who
 _NUM_OF_EACH = 8  # likely tokens of each member among which the mixture's likeliest is looked for
 _PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
 
+Step = tuple[float, dict[str, float]]  # its log-probability, and the weights of the members that take part
 Top = tuple[tuple[bytes, float], ...]  # tokens with their log-probabilities, the best first
 
 
@@ -117,10 +118,8 @@ class Scorer:
 
     def _by_bytes(self, text: bytes) -> Score:
         members, seconds = self._once(text, len(text), partial(read_by_all, self.prompt, text, self.rules.gate))
-        parts = list(segments(members, len(text), self.rules.restarted()))
-        num_ensembled = sum(len(part.weights) > 1 for part in parts)
-        log_prob = sum(log_prob_in(members, part, part.end) for part in parts)
-        return Score(log_prob, len(text), len(parts), num_ensembled, seconds)
+        parts = segments(members, len(text), self.rules.restarted())
+        return _score_of([(log_prob_in(members, part, part.end), part.weights) for part in parts], len(text), seconds)
 
     def _tokens_by_bytes(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
         tokens = [self._union.token(token_id) for token_id in ids]
@@ -159,26 +158,24 @@ class Scorer:
     # --- by pieces
 
     def _of_pieces(self, ids: tuple[int, ...], num_bytes: int) -> Score:
-        """What was read is kept without its distributions; where these are needed, the score itself is."""
+        """What was read is kept without its distributions; where these are needed, what the rules made of it is."""
         read = partial(read_pieces, self.prompt, ids, self.rules.gate)
-        score = partial(self._score_of, num_bytes=num_bytes)
         if len(self.prompt.members) > 1 and self.rules.needs_distributions:
-            scored: Score
-            scored, seconds = self._once((ids, self.settings.model_dump_json()), num_bytes, lambda: score(read()))
-            return replace(scored, seconds=seconds)
-        kept, seconds = self._once(ids, num_bytes, lambda: [replace(one, distributions={}) for one in read()])
-        return replace(score(kept), seconds=seconds)
+            cut = ids, self.settings.model_dump_json()
+            steps, seconds = self._once(cut, num_bytes, lambda: list(self._steps(read())))
+        else:
+            kept, seconds = self._once(ids, num_bytes, lambda: [replace(one, distributions={}) for one in read()])
+            steps = list(self._steps(kept))
+        return _score_of(steps, num_bytes, seconds)
 
-    def _score_of(self, pieces: Iterable[PieceRead], num_bytes: int) -> Score:
-        """The probability of pieces that were read, one per step."""
-        rules, log_prob, num_steps, num_ensembled = self.rules.restarted(), 0.0, 0, 0
+    def _steps(self, pieces: Iterable[PieceRead]) -> Iterator[Step]:
+        """Of pieces that were read, one per step."""
+        rules = self.rules.restarted()
         for piece in pieces:
             weights = piece.weights(rules)
             is_exact = rules.combiner.is_linear or len(weights) == 1
-            log_prob += max(piece.log_prob(rules, weights), LEAST_LOG_PROB if is_exact else math.log(_LEAST_PROB))
-            num_steps += 1
-            num_ensembled += len(weights) > 1
-        return Score(log_prob, num_bytes, num_steps, num_ensembled)
+            least = LEAST_LOG_PROB if is_exact else math.log(_LEAST_PROB)
+            yield max(piece.log_prob(rules, weights), least), weights
 
     def _tokens_by_pieces(self, ids: Sequence[int], num_top: int) -> list[TokenScore]:
         rules, scores = self.rules.restarted(), []
@@ -194,6 +191,11 @@ class Scorer:
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         key = self.prompt.key, self.rules.gate.key, cut
         return self.read_texts.get_or_compute(key, num_bytes, read)
+
+
+def _score_of(steps: list[Step], num_bytes: int, seconds: float) -> Score:
+    log_prob, num_ensembled = sum(one for one, _ in steps), sum(len(weights) > 1 for _, weights in steps)
+    return Score(log_prob, num_bytes, len(steps), num_ensembled, seconds)
 
 
 def _told(union: UnionVocabulary, top: Iterable[tuple[int, float]]) -> Top:

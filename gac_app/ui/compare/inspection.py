@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gac_app.decoding.rules import combine_rules, weight_rules
+from gac_app.decoding.rules import LinearRule, combine_rules, weight_rules
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.settings import Settings
 from gac_app.ui.compare.covering import character_of, describe_covers
@@ -84,7 +84,7 @@ def _parts(item: Candidate, step: StepTrace, settings: Settings) -> list[dict[st
 
 
 def _is_linear(settings: Settings) -> bool:
-    return settings.combine in combine_rules and combine_rules[settings.combine].is_linear
+    return settings.combine in combine_rules and issubclass(combine_rules[settings.combine], LinearRule)
 
 
 def _prob_of(item: Candidate, trace: MemberTrace, step: StepTrace) -> float | None:

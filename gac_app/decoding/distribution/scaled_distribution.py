@@ -9,7 +9,7 @@ import torch
 from gac_app.decoding.distribution.token_distribution import BoundsU, TokenDistribution
 
 
-class MixedDistribution(TokenDistribution):
+class ScaledDistribution(TokenDistribution):
     """A distribution times a number, plus known probabilities. Its base is asked for more.
 
     Args:
