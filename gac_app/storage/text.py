@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 # NUL ends a string in Postgres; a lone surrogate has no UTF-8.
@@ -12,6 +13,11 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 def clean_text(text: str) -> str:
     """`text` with U+FFFD for every NUL and lone surrogate."""
     return _UNSTORABLE.sub("\ufffd", text)
+
+
+def folded(text: str) -> str:
+    """`text` as a search compares it: whatever its case is, and whether an accent is a character of its own."""
+    return unicodedata.normalize("NFC", clean_text(text).casefold())
 
 
 def clean_json(value: Any) -> Any:

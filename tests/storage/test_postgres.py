@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.tables import Base
 from tests.services import test_postgres
-from tests.storage import test_export, test_store
+from tests.storage import test_export, test_store, test_text
 from tests.storage.battles import test_battles
 from tests.storage.runs import test_history
 
@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 postgres = test_postgres.postgres  # the fixture
 ON_A_STORE = [
     test
-    for module in (test_store, test_history, test_battles, test_export)
+    for module in (test_store, test_history, test_battles, test_export, test_text)
     for name, test in vars(module).items()
-    if name.startswith("test_") and [*inspect.signature(test).parameters] == ["store"]
+    if name.startswith("test_") and [*inspect.signature(test).parameters] in (["store"], ["shared_store"])
 ]
 
 

@@ -21,7 +21,7 @@ from gac_app.storage.runs.queries import owned
 from gac_app.storage.runs.records import ConversationSummary, HistoryFilter, RunStatus, RunSummary
 from gac_app.storage.runs.rows import swap_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
-from gac_app.storage.text import clean_text
+from gac_app.storage.text import folded
 
 _BATCH = 200
 EXCERPT_CHARS = 160
@@ -102,7 +102,7 @@ def _plain(query: Select[Run]) -> Select[*tuple[Any, ...]]:
 
 
 def _found(session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFilter) -> Iterator[_Row]:
-    sought = clean_text(wanted.search).casefold()
+    sought = folded(wanted.search)
     for rows in session.execute(query).partitions(_BATCH):
         pairs = [(summary, row) for row in rows if wanted.matches(summary := _summary(row))]
         if sought:
@@ -112,10 +112,10 @@ def _found(session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFil
 
 def _saying(session: Session, pairs: Sequence[tuple[RunSummary, _Row]], sought: str) -> list[tuple[RunSummary, _Row]]:
     """The runs whose prompt, answers or conversation name contain the text."""
-    at_hand = {s.run_id for s, row in pairs if sought in s.prompt.casefold() or sought in _name(row).casefold()}
+    at_hand = {s.run_id for s, row in pairs if sought in folded(s.prompt) or sought in folded(_name(row))}
     keys = {summary.run_id: row.key for summary, row in pairs if summary.run_id not in at_hand}
     answers = session.execute(select(Answer.run_id, Answer.body).where(Answer.run_id.in_(keys)))
-    saying = at_hand | {run_id for run_id, body in answers if sought in _text(keys[run_id], body).casefold()}
+    saying = at_hand | {run_id for run_id, body in answers if sought in folded(_text(keys[run_id], body))}
     return [pair for pair in pairs if pair[0].run_id in saying]
 
 
