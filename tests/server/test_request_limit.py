@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import threading
 import time
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,6 +118,20 @@ def test_an_address_has_one_piece_of_work_at_a_time() -> None:
 
     asyncio.run(work())
     assert done == ["office"] * 20 + ["second"]
+
+
+@pytest.mark.parametrize("path", [PAGE[0], *API, *TOKENS])
+def test_a_prompt_of_a_megabyte_is_refused_at_once(host: FastAPI, path: str) -> None:
+    client, body = Poor(host, 100.0), b'{"prompt": "' + b"x" * 1_000_000 + b'"}'
+    client.post(path, content=b"{}", headers=JSON)  # what is loaded once
+    tracemalloc.start()
+    start = time.process_time()
+    answer = client.post(path, content=body, headers=JSON)
+    seconds, (_, peak_bytes) = time.process_time() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 413
+    assert seconds < 1
+    assert peak_bytes < 4 * middleware.LIMITS[""][1]
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/healthz", "/v1/models", "/v1/openapi.json", "/tokenizer_info"])
