@@ -99,7 +99,7 @@ class Reads(RuleBasedStateMachine):
                     reads.collect()
                 except MemberError:
                     assert self.model.fault or future.exception()
-                    reads.forget_failed()
+                    reads.cancel()
                     self.model.fault = None
             assert wanted in reads._known
 
@@ -110,7 +110,7 @@ class Reads(RuleBasedStateMachine):
     @rule(number=SESSIONS)
     def cancel(self, number: int) -> None:
         if number in self.sessions:
-            self.sessions[number][0].forget_failed()
+            self.sessions[number][0].cancel()
 
     @rule(kind=st.sampled_from(["nan", "raise"]), marker=st.sampled_from([b"a", b"bc", b"A"]))
     def break_down(self, kind: str, marker: bytes) -> None:

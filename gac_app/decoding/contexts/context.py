@@ -151,7 +151,7 @@ class MemberContext:
         """Drop the draft, and what a failed pass left of it."""
         self.draft = []
         self._places.clear()
-        self.reads.forget_failed()
+        self.reads.cancel()
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts in `usage`."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
@@ -29,18 +30,22 @@ class Wait:
         self._note_progress()
 
     def until_done(self, future: Future[ReadResult], member: Member, sequence: KVSequence) -> None:
-        """Raises SessionStopped; MemberError if nothing of the sequence is read within its `timeout_s`."""
+        """Raises as `check`."""
         while True:
-            if sequence.stopped.is_set():
-                future.cancel()
-                raise SessionStopped
+            self.check(future, member, sequence)
             with suppress(TimeoutError):
                 future.exception(POLL_S)
                 return
-            self._note_progress()
-            if time.monotonic() - self._seen_at[sequence] > sequence.timeout_s:
-                future.cancel()
-                raise MemberError(member.name, "timeout", member.why_late)
+
+    def check(self, future: Future[ReadResult], member: Member, sequence: KVSequence) -> None:
+        """Of a read that is not over: raises SessionStopped; MemberError if nothing of the sequence was read within its
+        `timeout_s`.
+        """
+        self._note_progress()
+        is_stopped = sequence.stopped.is_set()
+        if is_stopped or time.monotonic() - self._seen_at[sequence] > sequence.timeout_s:
+            future.cancel()
+            raise SessionStopped if is_stopped else MemberError(member.name, "timeout", member.why_late)
 
     def _note_progress(self) -> None:
         """Of all sequences, since each may read a long prompt between others' steps."""
@@ -51,33 +56,56 @@ class Wait:
 
 def gather(
     contexts: Iterable[MemberContext],
+    idle: Iterable[MemberContext] = (),
     meanwhile: Callable[[Collection[str]], None] = lambda answered: None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
-    """Ask all `contexts` at once, and wait for them in this order. Returns their steps by member name, and the errors.
+    """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
-        contexts: the slowest last, so that the others' answers are taken while it computes.
-        meanwhile: called while members are waited for, with the names of those that have answered; first with none.
+        contexts: the fastest first.
+        idle: read along, while the others are waited for.
+        meanwhile: called as the waiting begins and whenever a read has ended while others are waited for, with the
+            names of those that have answered.
 
     Raises:
         SessionStopped: soon after the answer is stopped.
     """
-    asked = [(context, context.ask()) for context in contexts]
-    waiting = Wait([context.reads.sequence for context, _ in asked])
-    meanwhile(())
+    asked = {context: context.ask() for context in contexts}
+    waiting = Wait([context.reads.sequence for context in asked])
+    for context in idle:
+        context.read_along()
     steps: dict[str, MemberStep] = {}
     errors: list[MemberError] = []
-    for context, future in asked:
-        try:
-            member_step = None
-            while member_step is None:
-                if future:
-                    waiting.until_done(future, context.member, context.reads.sequence)
-                member_step = context.take()
-                future = None if member_step else context.ask()
-            steps[context.name] = member_step
-            if context is not asked[-1][0]:
+    meanwhile(steps)
+    while asked:
+        is_waiting = True
+        for context, future in [*asked.items()]:
+            try:
+                if future and not future.done():
+                    waiting.check(future, context.member, context.reads.sequence)
+                    continue
+                is_waiting = False
+                if member_step := context.take():
+                    steps[context.name] = member_step
+                else:
+                    asked[context] = context.ask()
+                    continue
+            except MemberError as error:
+                errors.append(MemberError(context.name, error.kind, error.message))  # a view fails as itself
+            del asked[context]
+            if asked:
                 meanwhile(steps)
-        except MemberError as error:
-            errors.append(MemberError(context.name, error.kind, error.message))  # a view fails as itself
+        if asked and is_waiting:
+            _until_one_ends(next(iter(asked)).reads.ended)
+            meanwhile(steps)
     return steps, errors
+
+
+def _until_one_ends(ended: SimpleQueue[None]) -> None:
+    """Wait until a read has ended since this was called last, for a while."""
+    try:
+        ended.get_nowait()
+    except Empty:
+        # After that only: before Python 3.13 a `get` that finds its time over as it begins to wait, waits for ever.
+        with suppress(Empty):
+            ended.get(timeout=POLL_S)

@@ -29,6 +29,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
 
 from gac_app.decoding.contexts import MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
@@ -75,6 +76,9 @@ class Speculator:
                 context.reads.new_sample = partial(choice_alone, rules.sampler)
         elif when == "in turn":
             self._proposers = [KnownPlaces(self.alive, rules)]
+        ended = SimpleQueue[None]()
+        for context in contexts:
+            context.reads.ended = ended
         self._idle: Sequence[MemberContext] = ()  # of members that this step has not asked
         self._answered: set[str] = set()  # those done with this step
         self._is_drafting = False  # in turn
@@ -146,7 +150,7 @@ class Speculator:
     def _ask(self, contexts: Sequence[MemberContext]) -> Gathered:
         """Ask these members. A member that fails with a draft is asked again without it."""
         started = time.monotonic()
-        steps, errors = gather(sorted(contexts, key=_pass_s), self._meanwhile)
+        steps, errors = gather(sorted(contexts, key=_pass_s), self._idle, self._meanwhile)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
             self._draft = []
             for context in self.alive.values():
@@ -171,11 +175,7 @@ class Speculator:
             self._own.context = fastest
 
     def _meanwhile(self, answered: Collection[str]) -> None:
-        """These members have answered; others are still waited for. The drafting one goes on once this step needs no
-        pass of it.
-        """
-        for context in () if answered else self._idle:
-            context.read_along()
+        """These members have answered. The drafting one goes on once this step needs no pass of it."""
         self._answered.update(answered)
         own = self._own.context
         if own and (own.name in self._answered or own in self._idle):
