@@ -34,7 +34,7 @@ def compute(
         counts = [model.take(request) for request in requests]
         is_fixed = len(requests) == 1 and requests[0].sequence.fixed_chunk_prompt_len is not None
         logits = [_read_in_fixed_passes(model, *requests)] if is_fixed else model.read(requests)
-        mapped = map(partial(_mapped, mapping), requests, logits)
+        mapped: Iterator[list[TokenDistribution]] = map(partial(_mapped, mapping), requests, logits)
         if model.device.type != "cpu":  # launch all work before the first check, which waits for the device
             mapped = iter(list(mapped))
         elsewhere_s, num_logits = 0.0, 0  # while earlier results are delivered

@@ -44,7 +44,7 @@ class Proposer(Protocol):
 
 
 class OwnDraft:
-    """Proposes what one member has drafted in its own thread (see `MemberContext.extend_own_draft`).
+    """Proposes what one member has drafted while others were waited for (see `MemberContext.extend_own_draft`).
 
     Attributes:
         context: the member's, chosen anew at each step; None = nobody drafts.

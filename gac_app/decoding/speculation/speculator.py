@@ -13,8 +13,8 @@ piece that some members cut differently from the draft. They then read it as the
 
 Proposers are asked at one of two times:
 
-- *Overlapped*, between two steps. The fastest member would wait for the slowest at each step. Instead it drafts in its
-  own thread. If its first draft token is chosen, it mostly knows the next one by the end of the step. The others read
+- *Overlapped*, between two steps. The fastest member would wait for the slowest at each step. Instead it drafts
+  meanwhile. If its first draft token is chosen, it mostly knows the next one by the end of the step. The others read
   both in the pass that is due. A pass over two ids takes little longer than over one. No draft delays a pass. Where the
   member has no draft, the text may have one.
 - *In turn*, before a step asks. One member drafts, and the session waits for it: the gate if there is one, else the
@@ -40,7 +40,7 @@ from gac_app.decoding.speculation.proposers import DraftToken, KnownPlaces, OwnD
 from gac_app.decoding.speculation.schedule import When
 from gac_app.errors import MemberError
 
-_MAX_OWN = 2  # tokens that a member drafts in its own thread beyond those fed
+_MAX_OWN = 2  # tokens that a member drafts beyond those fed, while others are waited for
 _MAX_GUESS = 7  # tokens of a draft from the text
 _MUCH_FASTER = 1.5  # times as fast as any other, to draft: at a recovered token it may be busy with a rejected one
 
