@@ -78,8 +78,10 @@ class Sampler:
         is_exact = low_U is high_U
         low_U = self._penalised(low_U)
         high_U = low_U if is_exact else self._penalised(high_U)
-        for constraint in filter(None, (self._schema, self._bias)):
-            low_U = high_U = constraint(low_U)
+        if self._schema:
+            low_U = high_U = self._schema(low_U)
+        if self._bias:
+            low_U = high_U = self._bias(low_U)
         if self._settings.temperature == 0:
             best = int(low_U.argmax())
             rivals = [] if is_exact else np.flatnonzero((high_U * CLEARLY >= low_U[best]).numpy()).tolist()
