@@ -5,6 +5,7 @@ Text is for the edge: one character may span several tokens, one token several h
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,14 +21,7 @@ def bytes_of(text: str) -> bytes:
 
 def whole_characters(text: bytes) -> bytes:
     """`text` without an incomplete UTF-8 character at its end."""
-    for length in range(1, min(3, len(text)) + 1):
-        lead = text[-length]
-        if lead >= 0xC0:
-            size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-            return text[:-length] if length < size else text
-        if lead < 0x80:
-            return text
-    return text
+    return text[: codecs.utf_8_decode(text, "ignore", False)[1]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

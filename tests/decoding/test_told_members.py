@@ -132,6 +132,10 @@ def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None
         for (low_B, high_B), (exact_B, _) in cuts:
             assert (low_B - 1e-6 <= exact_B).all()
             assert (exact_B <= high_B + 1e-6).all()
+        _, (least_B, most_B) = found.prefix_mass_bounds(ranges)
+        assert (most_B <= 1.001 * (least_B + found.unseen_mass)).all(), (
+            "no more than all tokens have that were not told"
+        )
     weights = {"m0": weight, "m1": 1 - weight}
     surely, maybe = boundary_conflicts(whole, weights, union), boundary_conflicts(partial, weights, union)
     assert surely is not None
