@@ -230,6 +230,7 @@ def test_a_bias_is_added_to_log_probabilities(probs: list[float], bias: dict[int
 def test_the_ends_of_the_scale_are_absolute() -> None:
     probs_U = torch.tensor([0.5, 0.3, 1e-40, 0.2, 0.0])
     assert TokenBias({0: -100})(probs_U)[0] == 0
+    assert TokenBias({0: 0.0, 1: 0.5}).ids == [1], "a bias of 0 is none"
     assert TokenBias({2: 100, 0: 99})(probs_U).tolist() == [0, 0, 1, 0, 0]
     assert TokenBias({1: 100, 3: 100})(probs_U).tolist() == pytest.approx([0, 0.6, 0, 0.4, 0])
     assert TokenBias({4: 100})(probs_U).tolist() == pytest.approx(probs_U.tolist())  # it cannot be written
