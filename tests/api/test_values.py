@@ -17,7 +17,6 @@ from gac_app.server.api.errors import answer_to, refusal_of
 from gac_app.server.api.requests import ChatRequest, CompletionRequest, DetokenizeRequest
 from gac_app.server.api.response_models import ResponseRequest
 from gac_app.server.limits.bodies import RefusedError
-from gac_app.services.completions.completion_run import Document
 from gac_app.settings import MAX_BIASES
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -62,25 +61,6 @@ def test_what_else_a_chat_says() -> None:
     assert (asked.num_top, asked.wants_usage) == (2, True)
     assert [chat(**fields).num_top for fields in ({}, {"logprobs": False}, {"top_logprobs": 0})] == [None] * 3
     assert (chat(logprobs=True).num_top, chat().wants_usage, chat().question()["num_choices"]) == (0, False, 1)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "documents"),
-    [
-        ("Hi", ["Hi"]),
-        ([1, 2], [(1, 2)]),
-        ([], [()]),
-        (["a", "b"], ["a", "b"]),
-        ([[1], [2, 3]], [(1,), (2, 3)]),
-    ],
-)
-def test_prompts_of_every_shape(prompt: Any, documents: list[Any]) -> None:
-    assert completion(prompt=prompt).asked_prompts() == tuple(map(Document, documents))
-
-
-def test_a_completion_may_ask_for_the_prompt_alone() -> None:
-    answered = [completion(**fields).question()["is_answered"] for fields in ({}, {"max_tokens": 0}, {"max_tokens": 1})]
-    assert answered == [True, False, True]
 
 
 @pytest.mark.parametrize(
