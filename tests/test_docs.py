@@ -53,6 +53,16 @@ def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:
     assert own == set(re.findall(r"^\| `(\w+)` \|", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE))
 
 
+def test_every_case_has_a_test_that_exists() -> None:
+    rows = re.findall(r"^\| (.+?) \| .+? \| (.+?) \|", (DOCS / "hardening.md").read_text("utf-8"), re.MULTILINE)[1:]
+    assert {str(number) for number in range(1, 71)} <= {case for case, _ in rows}
+    for case, named in rows:
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", named)
+        assert tests, case
+        for file, test in tests:
+            assert f"def {test}(" in (DOCS.parent / file).read_text("utf-8"), (case, test)
+
+
 # --- what they show
 
 
