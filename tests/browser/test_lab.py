@@ -69,7 +69,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener) -> Non
     assert page.inner_text(".gac-lab-about") == "Does confidence match accuracy?"
     assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"{HOSTILE} alone"
     verdict = r"ensemble, .+: No better than .+ alone here; 4 questions cannot tell any difference\."
-    assert re.fullmatch(verdict, page.inner_text(".gac-lab-body .gac-outcome"))
+    assert re.fullmatch(verdict, page.inner_text(".gac-lab-head .gac-outcome"))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
     chart = page.locator("#gac-lab-plots svg.marks").first.bounding_box()
     assert chart is not None

@@ -100,7 +100,7 @@ def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) ->
         [" capital"],
         [],
     )
-    assert page.page.locator(".gac-fork:text('differs from token 2 on')").count() == 2
+    assert page.page.locator(".gac-subline > .gac-fork:text('differs from the ensemble')").count() == 2
     assert page.page.locator(".gac-overlay > .gac-fork").count() == 2
     page.page.check(".gac-views input[value=confidence]", force=True)
     assert page.painted("gac-doubt-2") == ["Paris is the\n capital.", "Paris was", "Paris was"]  # 60 % each

@@ -136,8 +136,9 @@ class PlantedEnsemble:
         pieces = list(self.pieces if alone is None else self.alone)
         if branch is not None:
             replayed = [step.token.decode() for step in branch.steps]
-            pieces = [*replayed, (branch.token or b"").decode(), *pieces[len(replayed) + 1 :]]
-        return PlantedSession(self, pieces, settings, alone, len(branch.steps) if branch else -1)
+            given = [*replayed, *([] if branch.token is None else [branch.token.decode()])]
+            pieces = [*given, *pieces[len(given) :]]
+        return PlantedSession(self, pieces, settings, alone, len(given) - 1 if branch else -1)
 
     def request(
         self, messages: Any, settings: Settings, *, alone: str | None = None, known: Any = None

@@ -57,6 +57,7 @@ def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
         "members": list(kept.members),
         **same(result, "study", "heading", "settings"),
         "remarks": [*result.remarks, *([f"Note: {result.failure}"] if result.failure else [])],
+        "right": [{one.system: one.is_right for one in question.answers} for question in result.asked],
         "has_plot": bool(result.plots),
         "csv": to_csv(kept.result.tables),
         "json": json.dumps(result.data, ensure_ascii=False, indent=2),

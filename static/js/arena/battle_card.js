@@ -87,7 +87,7 @@ export class BattleCard {
     const who = one.member === null ? saidParts(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("tip.alone", { name: shortNames(one.member) });
     const perToken = one.tokens ? t("arena.passes", { passes: number(one.forwards / one.tokens, 2) }) : null;
     const share = one.member === null && one.tokens ? t("export.ensembled", { share: percent(one.ensembled / one.tokens) }) : null;
-    this.facts.textContent = this.facts.title = [who, t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken].filter(Boolean).join(" · ");
+    this.facts.textContent = this.facts.title = [t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken, who].filter(Boolean).join(" · ");
     this.root.setAttribute("aria-label", called);
   }
 }

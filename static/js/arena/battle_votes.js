@@ -6,7 +6,7 @@ import { rich, said, t } from "../page/words.js";
 const KEYS = { left: "1", right: "2", tie: "0", "both-bad": "x" }; // by outcome
 
 /** A vote in words. */
-export const voteWords = (outcome) => ({ left: t("arena.answer", { side: "A" }), right: t("arena.answer", { side: "B" }), tie: t("vote.tie"), "both-bad": t("vote.all-bad") })[outcome];
+export const voteWords = (outcome) => ({ left: t("arena.answer", { side: "A" }), right: t("arena.answer", { side: "B" }), tie: t("vote.tie"), "both-bad": t("vote.both-bad") })[outcome];
 
 export class BattleVotes {
   /** `actions`: {onVote(outcome), onStop(), onSkip(), onAgain()}. */

@@ -25,6 +25,17 @@ export class Arrangement {
     this.board.style.setProperty("--stage", `${Math.max(MIN_STAGE, Math.floor(innerHeight - top - below - votes - AIR))}px`);
   }
 
+  /** With the run goes the first answer's room. What stood below it out of sight comes in anew; nothing that is seen
+   * moves. */
+  end(run) {
+    const parts = NARROW.matches ? [...this.board.querySelectorAll(".gac-ensemble .gac-foot, .gac-card, .gac-votes")] : [];
+    const below = parts.filter((part) => part.getBoundingClientRect().top >= innerHeight);
+    for (const part of below) part.hidden = true;
+    run();
+    this.board.getBoundingClientRect(); // laid out without them
+    for (const part of below) part.hidden = false;
+  }
+
   start() {
     // By now the rest of the page is there too.
     for (const part of document.querySelectorAll("#gac-top, #gac-turns, #gac-dock, .gac-fixed")) this.watcher.observe(part);

@@ -1,4 +1,4 @@
-// What stands above the answers: the prompt, where a branch comes from, and the way to run it again.
+// What stands above the answers: the prompt, its menu, where a branch comes from.
 
 import { swapped } from "../answer/hints.js";
 import { h } from "../page/elements.js";
@@ -6,18 +6,21 @@ import { openOthers } from "../settings/others.js";
 import { settings } from "../settings/settings.js";
 import { saidParts, t } from "../page/words.js";
 
-/** `ask(event, fields)` starts something; `keep`: the menu. */
-export function askedParts(run, ask, keep) {
+/** `keep`: the menu. */
+export function askedParts(run, keep) {
   return [
     h("h2", { dir: "auto", text: run.prompt, onclick: ({ target }) => target.classList.toggle("is-whole") }), // cut on a phone, until it is tapped
     keep,
-    h("div", { class: "gac-of-run gac-small" }, // one line, reserved
-      run.is_own ? null : h("span", { text: t("asked.shared") }),
-      run.branch_position !== null ? h("span", { class: "gac-of-branch", text: branchWords(run) }) : null,
-      h("span", { class: "gac-ran-with", hidden: true }, h("span"), " ",
-        canCompare(run) ? h("button", { type: "button", class: "gac-icon", text: t("asked.compare"), onclick: () => ask("compare", { run: run.id, settings: settings() }) }) : null)),
-  ].filter(Boolean);
+  ];
 }
+
+/** Where it comes from, beside the status. */
+export const originParts = (run, ask) => [
+  run.is_own ? null : h("span", { text: t("asked.shared") }),
+  run.branch_position !== null ? h("span", { class: "gac-of-branch", text: branchWords(run) }) : null,
+  h("span", { class: "gac-ran-with", hidden: true }, h("span"),
+    canCompare(run) ? h("button", { type: "button", class: "gac-icon", text: t("asked.compare"), onclick: () => ask("compare", { run: run.id, settings: settings() }) }) : null),
+].filter(Boolean);
 
 /** Whether the ensemble can be asked again with other settings; the beginning of a branch was given. */
 export const canCompare = (run) => run.is_own && run.branch_position === null && run.members.length > 1 && run.streams.includes("ensemble");

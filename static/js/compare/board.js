@@ -7,7 +7,7 @@ import { BESIDE, Stream, StreamReader } from "../answer/stream.js";
 import { VIEWS } from "../answer/views.js";
 import { tellRefused, tellShown } from "./address.js";
 import { Arrangement, placeBeside } from "./arrangement.js";
-import { askedParts, tellSettings } from "./asked.js";
+import { askedParts, originParts, tellSettings } from "./asked.js";
 import { newCard } from "./ensemble_card.js";
 import { listenToKeys } from "./keyboard.js";
 import { Reading } from "./reading.js";
@@ -107,7 +107,8 @@ export class Board {
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
     this.part("answers").dataset.count = this.cards.length;
     this.part("answers").style.setProperty("--count", this.cards.length);
-    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), keepMenu(this)));
+    this.part("asked").replaceChildren(...askedParts(run, keepMenu(this)));
+    this.part("of-run").replaceChildren(...originParts(run, (event, fields) => this.ask(event, fields)));
     this.part("votes").hidden = !run.is_own;
     if (run.is_own) this.votes.start(run);
     this.arrangement.start();
@@ -282,7 +283,8 @@ export class Board {
       for (const card of this.cards.slice(1)) card.refresh();
       this.ensemble.refresh(this.streams.slice(1).filter(({ key }) => key !== BESIDE));
     }
-    this.root.classList.toggle("is-live", this.isLive);
+    if (this.root.classList.contains("is-live") && !this.isLive) this.arrangement.end(() => this.root.classList.remove("is-live"));
+    else this.root.classList.toggle("is-live", this.isLive);
     this.status.show(statusOf(this), isNow);
   }
 }

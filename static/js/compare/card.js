@@ -24,7 +24,7 @@ export class Card {
     this.foot = h("div", { class: "gac-foot" }, this.note);
     this.root = h("article", { class: "gac-card", id: `gac-card-${stream.index}`, "data-state": "waiting", "aria-label": label },
       h("header", {}, h("h3", {}, this.name()), h("span", { class: "gac-spacer" }), this.menu),
-      this.subline, this.body, this.foot);
+      this.subline, h("div", { class: "gac-rest" }, this.body, this.foot));
     this.followEnd = following(this.body);
     this.swapAt = Infinity; // where a branch swapped a token
     this.isLive = false; // whether it is being written, and not opened again
@@ -62,6 +62,7 @@ export class Card {
     if (note) this.say(note, end.reason === "error");
     if (end.reason === "abort" || (end.reason === "length" && end.detail.startsWith("the limit"))) this.onMore?.();
     if (end.again) this.again.textContent = said(end.again);
+    if (this.isLive) this.followEnd(); // what was said has taken of its room
   }
 
   /** Keep room for how the answer compares with that of the run before. */
@@ -87,12 +88,11 @@ export class Card {
 /** Let a card of an answer beside the ensemble's say where it leaves that. */
 export function addFork(card, actions) {
   let at = null;
-  const button = h("button", { type: "button", class: "gac-fork", hidden: true, onclick: () => actions.onInspect(at) });
+  const button = h("button", { type: "button", class: "gac-fork", hidden: true, text: t("card.differs"), onclick: () => actions.onInspect(at) });
   card.subline.append(button);
   card.markFork = (position) => {
     at = position;
     card.tokens.drawAt("fork", position);
-    button.textContent = position === 0 ? t("card.differs.start") : t("card.differs", { token: position + 1 });
     button.hidden = false;
   };
 }
@@ -101,6 +101,9 @@ export class MemberCard extends Card {
   constructor(stream, run, painter, actions) {
     stream.name = run.members[stream.member];
     super(stream, stream.name, painter, actions);
+    if (stream.name === run.gate && run.mode !== "every-step" && run.streams.includes("ensemble")) {
+      this.subline.prepend(h("span", { class: "gac-small gac-of-gate", "data-term": "gate", text: t("member.gate") }));
+    }
     addFork(this, actions);
     const notice = noticeOf(stream.name);
     if (notice) this.foot.append(h("p", { class: "gac-small gac-member-notice", text: notice }));

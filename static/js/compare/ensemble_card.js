@@ -20,11 +20,12 @@ class EnsembleCard extends Card {
     this.root.classList.add("gac-ensemble");
     Object.assign(this, { run, how });
     this.outcome = h("p", { class: "gac-outcome", role: "status" });
-    this.subline.append(this.outcome);
+    const alone = run.members.filter((name) => run.streams.includes(`member:${name}`)); // those who took part; two ensembles have none
+    this.others = (alone.length ? alone : run.members).filter((name) => name !== how.gate).map(shortName);
+    this.subline.append(this.outcome, legend(this.others));
     this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
     this.proof = h("p", { class: "gac-proof" });
-    this.foot.prepend(legend());
     this.foot.append(h("details", { class: "gac-details" }, h("summary", { text: t("card.details") }), this.plot.root, this.figures, this.proof));
   }
 
@@ -45,10 +46,8 @@ class EnsembleCard extends Card {
     if (this.figures.children.length && !costs) return;
     this.hasCost = Boolean(costs);
     this.speed.textContent = "";
-    const changes = changesIn(this.tokens.marks, tokens), { mode, gate } = this.how, { members, streams } = this.run;
-    const alone = members.filter((name) => streams.includes(`member:${name}`)); // those who took part; two ensembles have none
-    const asked = (alone.length ? alone : members).filter((name) => name !== gate);
-    this.outcome.textContent = tokens.length ? runVerdict({ ...changes, mode, gate: shortName(gate), others: asked.map(shortName), cost: costs?.find(({ name }) => name === shortName(gate)) }) : "";
+    const changes = changesIn(this.tokens.marks, tokens), { mode, gate } = this.how, { others: asked } = this;
+    this.outcome.textContent = tokens.length ? runVerdict({ ...changes, mode, gate: shortName(gate), others: asked, cost: costs?.find(({ name }) => name === shortName(gate)) }) : "";
     const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
     const figures = [
       usage.length ? ["card.passes", summed(([passes]) => number(passes))] : null,
@@ -94,10 +93,11 @@ class BesideCard extends EnsembleCard {
 /** An ensemble's name: where there are two, how its settings differ. */
 export const labelOf = ({ words }) => saidParts(words) || t("ensemble");
 
-function legend() {
-  const sample = (key) => h("i", { class: `gac-sample is-${key}`, text: t(`legend.${key}`) });
+/** What the marks mean; `others`: who is asked beside the gate. */
+function legend(others) {
+  const who = others.length === 1 ? others[0] : t("helped.others"), sample = (key) => h("i", { class: `gac-sample is-${key}`, text: t(`legend.${key}`, { who }) });
   return h("p", { class: "gac-legend" },
-    h("span", { class: "gac-legend-changes" }, sample("changed"), sample("asked")),
+    others.length ? h("span", { class: "gac-legend-changes" }, sample("changed"), sample("asked")) : null,
     h("span", { class: "gac-legend-doubt" }, h("i", { text: t("legend.sure") }), h("i", { text: t("legend.unsure") })),
     CAN_PAINT ? null : h("span", { text: t("legend.cannot-mark") }));
 }

@@ -21,7 +21,7 @@ export class Votes {
     this.options = [
       ...answers.map(([outcome, name, member], index) => ({ outcome, name, member, key: index < 9 ? String(index + 1) : "" })),
       { outcome: "tie", name: t("vote.tie"), member: null, key: "0" },
-      { outcome: "all-bad", name: t("vote.all-bad"), member: null, key: "x" },
+      { outcome: "all-bad", name: t(answers.length === 2 ? "vote.both-bad" : "vote.all-bad"), member: null, key: "x" },
     ];
     this.outcome = run.outcome;
     this.render();

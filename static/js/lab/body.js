@@ -1,8 +1,8 @@
 // The figures of the result that is looked at, what its names mean, and every question with all answers.
 
-import { comparedVerdict } from "../answer/verdict.js";
 import { parseJson } from "../page/browser.js";
-import { h, shortNames } from "../page/elements.js";
+import { memberIn } from "./head.js";
+import { h } from "../page/elements.js";
 import { rich, said, saidValue, t } from "../page/words.js";
 
 let asked = "";
@@ -28,27 +28,12 @@ export function start({ element, props, trigger, watch }) {
 function bodyOf(result, ask) {
   const words = Object.entries(result.words);
   return [
-    h("p", { class: "gac-outcome", text: verdictOf(result) }),
     ...result.tables.map((found) => table(found, result.members)),
     words.length ? h("details", { class: "gac-lab-words" }, h("summary", { text: t("lab.names") }),
       h("dl", {}, ...words.map(([name, about]) => h("div", {}, h("dt", { text: said(name) }), h("dd", { text: said(about) }))))) : null,
     result.asked.length ? questionsOf(result, ask) : null,
   ].filter(Boolean);
 }
-
-/** How the best ensemble did against the best member alone, where both answered; "" else. */
-function verdictOf({ asked, members }) {
-  const names = asked[0]?.answers.map((answer) => answer.system) ?? [];
-  const right = Object.fromEntries(names.map((name) => [name, asked.map(({ answers }) => Boolean(answers.find((answer) => answer.system === name)?.is_right))]));
-  const best = (of) => of.toSorted((one, other) => right[other].filter(Boolean).length - right[one].filter(Boolean).length)[0];
-  const ensembles = names.filter((name) => memberIn(name, members) < 0), system = best(ensembles), rival = best(names.filter((name) => !ensembles.includes(name)));
-  if (!system || !rival) return "";
-  const only = (one, other) => right[one].filter((isRight, at) => isRight && !right[other][at]).length, n = asked.length;
-  const told = comparedVerdict({ rival: shortNames(said(rival)), wins: only(system, rival), losses: only(rival, system), n, what: t("rank.questions.n", { n }), tried: ensembles.length });
-  return `${shortNames(said(system))}: ${told}`;
-}
-
-const memberIn = (name, members) => members.findIndex((member) => name === member || name.startsWith(`${member} alone`));
 
 function table({ title, columns, rows }, members) {
   return h("div", { class: "gac-lab-table", tabindex: "0", role: "region", "aria-label": said(title) || t("lab.table") }, h("table", {},

@@ -1,0 +1,54 @@
+"""A visit at three widths: stop and continue, versions, what can be clicked, a battle."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Opener, to_tab
+from tests.browser.test_arena import ArenaServer, answered, begin, names, serve_arena, to_arena
+from tests.browser.test_arrangement import boxes
+
+__all__ = ["serve_arena"]  # a fixture
+pytestmark = pytest.mark.browser
+
+WORDS = (*(f" word{number}" for number in range(30)), "")
+TEXT = ".gac-ensemble .gac-text"
+CAN_BE_CLICKED = """() => [...document.querySelectorAll(
+    'button, a[href], input, select, textarea, summary, [tabindex="0"]')]
+  .filter((part) => !part.disabled && !part.matches('.gac-skip, .visually-hidden *'))
+  .filter((part) => part.checkVisibility({ visibilityProperty: true })).map((part) => part.outerHTML.slice(0, 90))"""
+
+
+def test_a_visit_is_the_same_at_three_widths(serve_arena: ArenaServer, open_page: Opener) -> None:
+    page = open_page(serve_arena(WORDS, pause_s=0.05))
+    for width in page.at_widths(390, 1280, 1920):
+        to_tab(page.page, "Compare")
+        page.ask(f"hello {width}", and_wait=False)
+        page.wait_for_tokens(12)
+        page.page.click("#gac-prompt .stop-button")
+        page.wait_for_end()
+        kept, top = page.text(TEXT), boxes(page, ".gac-answers")[0][1]
+        page.page.click(".gac-ensemble .gac-card-note button:text-is('Continue')")
+        page.page.wait_for_selector(".gac-versions:has-text('2/2')")
+        assert page.text(TEXT).startswith(kept), "no word is taken away"
+        page.wait_for_end()
+        assert len(page.text(TEXT)) > len(kept)
+        assert boxes(page, ".gac-answers")[0][1] == top, "what is said of a version has its line"
+        page.page.click("role=button[name='Older version']")
+        page.page.wait_for_selector(".gac-versions:has-text('1/2')")
+        assert page.text(TEXT) == kept
+        assert not page.page.is_visible("button:has-text('{kept}') .gac-turn-answer"), "a version is no earlier turn"
+        clickable = page.page.evaluate(CAN_BE_CLICKED)
+        assert len(clickable) <= 32, clickable
+
+        to_arena(page.page)
+        begin(page.page, f"Where at {width}?")
+        answered(page.page)
+        page.page.keyboard.press("x")
+        page.page.wait_for_selector(".gac-arena-told:text-is('Your choice: Both bad')")
+        page.page.wait_for_selector(".gac-battle-card h3 bdi")
+        assert len(names(page.page)) == 2, "the names, at once"
+        [again] = boxes(page, ".gac-arena [data-act=again]")
+        assert 0 <= again[1] < again[3] <= 900, "the next battle's button is in sight"
+        page.page.keyboard.press("?")
+        page.page.wait_for_selector(".gac-keys")
