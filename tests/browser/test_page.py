@@ -321,7 +321,7 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
     ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 60.0
     first.page.click(".stop-button")
     second.page.wait_for_selector(".gac-status:text-matches('Reading the prompt: 25 % · [0-9]+ s')")
-    speeds = second.page.locator(".gac-card .gac-speed:first-child").all_inner_texts()
+    speeds = second.page.locator(".gac-card .gac-speed").all_inner_texts()
     assert speeds == ["reading 25 %", "reading 25 %", "reading 50 %"]
     second.page.click(".stop-button")
     second.wait_for_end()

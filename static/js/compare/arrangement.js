@@ -29,11 +29,12 @@ export class Arrangement {
    * moves. */
   end(run) {
     const parts = NARROW.matches ? [...this.board.querySelectorAll(".gac-ensemble .gac-foot, .gac-card, .gac-votes")] : [];
-    const below = parts.filter((part) => part.getBoundingClientRect().top >= innerHeight);
+    const below = parts.filter((part) => part.getBoundingClientRect().top >= innerHeight), top = scrollY;
     for (const part of below) part.hidden = true;
     run();
     this.board.getBoundingClientRect(); // laid out without them
     for (const part of below) part.hidden = false;
+    if (below.length) scrollTo({ top }); // it was shorter
   }
 
   start() {
