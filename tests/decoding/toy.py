@@ -217,11 +217,6 @@ def tokenisations(
             yield boundaries, token[len(text) - start :], prob * share
 
 
-def text_prob(toy: Toy, text: bytes) -> float:
-    """The probability that what the toy writes begins with `text`."""
-    return sum(prob for _, _, prob in tokenisations(toy, text, set()))
-
-
 def learn(covers: Covers, toy: Toy, mapping: VocabMapping) -> None:
     """Read the boundaries that are unread."""
     unread = covers.unread

@@ -136,11 +136,6 @@ QUESTIONS = [
     Question(id="2", question="two?", choices=("x", "y"), answer=1, domain="sums"),
     Question(id="3", question="three?", choices=("x", "y", "z"), answer=0, domain="words"),
 ]
-SURE_OF_THE_FIRST = [
-    Graded("1", log_probs=(math.log(3), 0.0)),
-    Graded("2", log_probs=(math.log(3), 0.0)),
-    Graded("3", log_probs=(math.log(3), 0.0, 0.0)),
-]
 SURE_OF_NONE = [Graded(question.id, log_probs=(-5.0,) * len(question.choices)) for question in QUESTIONS]
 
 
