@@ -184,6 +184,19 @@ def test_a_room_is_imported_by_its_face(room: str) -> None:
                 assert not modules or (room in PARTIAL_FACES and wanted not in offered), f"{path}: {name}"
 
 
+# How often a file looks at the wall clock: for a date, or beside the time of a file or of another machine.
+DATES = {
+    **dict.fromkeys(("server/api/app.py", "server/api/forms.py", "server/routes/sign_in.py"), 1),
+    **{"services/battles/battles.py": 2, "services/battles/records.py": 3},
+    **dict.fromkeys(("services/queue/shares.py", "models/onnx/parts.py", "models/remote/transport.py"), 1),
+}
+
+
+def test_durations_are_of_the_monotonic_clock() -> None:
+    found = {str(path.relative_to(PACKAGE)): path.read_text("utf-8").count("time.time") for path in FILES}
+    assert {path: num for path, num in found.items() if num and not path.startswith("bench/")} == DATES
+
+
 def test_the_test_sees_what_it_should() -> None:
     assert "gac_app.server.host.create_host" in set(_imports(PACKAGE / "commands" / "serve.py"))
     assert len(FILES) > 20
