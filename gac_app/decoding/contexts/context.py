@@ -88,9 +88,10 @@ class MemberContext:
     def ask(self) -> Future[ReadResult] | None:
         """Read what is uncomputed; None if there is nothing to read. `take` must follow once the read is over."""
         self.reads.sequence.is_awaited = True
+        if self.reads.is_asked and not self.text.pending_bytes:  # by `prefetch`
+            return self.reads.awaited
         self._catch_up()
-        ids, num_unread = self._needed()
-        return self.reads.ensure_computed(ids, num_unread) if num_unread else None
+        return self.reads.ensure_computed(*self._needed())
 
     def take(self) -> MemberStep | None:
         """The member's step from the read that was asked for, which is over.
@@ -246,9 +247,7 @@ class MemberContext:
     def prefetch(self) -> None:
         """Begin to read what is uncomputed; of what was missed, the likely spelling as far as it is whole."""
         if self.text.covers.unread and not self.text.pending_bytes:
-            ids, num_unread = self._needed()
-            if num_unread:
-                self.reads.ensure_computed(ids, num_unread)
+            self.reads.ensure_computed(*self._needed())
         else:
             boundary, likely, _ = self.text.spelling()
             if likely:

@@ -81,6 +81,16 @@ class SequenceReads:
 
     # --- reads
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a read of this step was asked for, and is still to be collected."""
+        return self._asked is not None
+
+    @property
+    def awaited(self) -> Future[ReadResult] | None:
+        """That read, unless it is known to be over."""
+        return self._asked.future if self._asked and not self._asked.result else None
+
     def ensure_computed(self, ids: IdsN, num_wanted: int = 1) -> Future[ReadResult] | None:
         """Begin to read what is not known of the distributions after the last `num_wanted` of `ids`. Returns the read
         to `collect` once it is over; None if all are known by now.
@@ -94,7 +104,7 @@ class SequenceReads:
             self.cancel()
             self._asked = self._begin(ids, len(ids) - first + 1)
             self._note(self._asked)
-        return self._asked.future if self._asked and not self._asked.result else None
+        return self.awaited
 
     def collect(self) -> None:
         """Take the read that was asked for, which is over. Raises MemberError if it has failed."""
@@ -106,6 +116,7 @@ class SequenceReads:
     def cancel(self) -> None:
         """Keep only the reads that are being computed. One that has failed is made anew."""
         self._stop_drafting()
+        self._asked = None
         for read in [*self._under_way]:
             if read.future.cancel() or (read.future.done() and read.future.exception()):
                 self._under_way.remove(read)
@@ -129,7 +140,7 @@ class SequenceReads:
 
     def end_step(self, first: int) -> None:
         """A step is over. From now on no distribution before the `first` ids is needed."""
-        self.num_read, self.seconds = 0, 0.0
+        self._asked, self.num_read, self.seconds = None, 0, 0.0
         for ids in [ids for ids in self._known if len(ids) < first]:  # a new dict would hash all the others
             del self._known[ids]
 
