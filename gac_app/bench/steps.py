@@ -45,7 +45,7 @@ def measure(bench: Workbench) -> list[Row]:
             Target("<=", 0.05),
             f"{median(overheads):.2f} ms a step",
         ),
-        Row("Python calls of a step of two random members", num_calls(), "calls", Target("<=", 760)),
+        Row("Python calls of a step of two random members", num_calls(), "calls", Target("<=", 700)),
         *_gate_rows(bench.config.settings.gate, full, auto, lazy),
     ]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gac_app.decoding.alignment import Boundary, Covers
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.contexts.sequence_reads import SequenceReads
 from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.member import InlineMember
@@ -188,6 +189,16 @@ def test_what_is_no_longer_wanted_is_not_begun() -> None:
     assert left.cancelled()
     assert wanted.result(0)
     assert model.num_read_at_once == [3]
+
+
+def test_what_is_cancelled_with_a_draft_is_asked_anew() -> None:
+    member = ByHand(FakeModel())
+    context = MemberContext(member, member.open([65, 66], LOCAL))
+    context.prefetch()
+    context.drop_draft()
+    asked = context.ask()
+    assert asked
+    assert not asked.cancelled()
 
 
 def test_a_step_is_charged_for_the_reads_that_it_uses_first() -> None:
