@@ -51,7 +51,7 @@ class Reader {
     if (heading) return [element(`h${this.rankOf(Number(heading))}`, { class: `gac-heading-${heading}`, dir: "auto" }, this.within(node, depth))];
     const tag = TAGS[name], attrs = { p: { dir: "auto" }, li: { dir: "auto" } }[tag] ?? {};
     if (name === "OrderedList") attrs.start = parseInt(this.source.slice(node.from, node.from + 9), 10);
-    return tag ? [element(tag, attrs, this.within(node, depth))] : [this.text(node.from, node.to)];
+    return tag ? [element(tag, attrs, name === "ListItem" ? this.item(node, depth) : this.within(node, depth))] : [this.text(node.from, node.to)];
   }
 
   /** What is in a node, and the text in between. */
@@ -65,6 +65,12 @@ class Reader {
     }
     add(at, to);
     return parts;
+  }
+
+  /** What is in a list's item, whose first paragraph needs no element. */
+  item(node, depth) {
+    const parts = this.within(node, depth), [first] = parts;
+    return first?.tag === "p" ? [...first.parts, ...parts.slice(1)] : parts;
   }
 
   /** A heading's rank in the page: below the card's own, and none is left out, whatever the model wrote. */

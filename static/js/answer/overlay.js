@@ -11,17 +11,24 @@ export class Overlay {
   constructor(root, text) {
     Object.assign(this, { root, text, items: new Map() });
     this.layer = h("div", { class: "gac-overlay", "aria-hidden": "true" });
-    new ResizeObserver(() => this.place()).observe(root);
+    new ResizeObserver(() => this.resized()).observe(root);
     root.addEventListener("scroll", () => this.place(), { capture: true, passive: true }); // of a table
   }
 
-  /** Draw a mark as `kind`, under a `name` that is there once; `data`: attributes of what is drawn. */
-  set(name, kind, mark, data = {}) {
+  /** What is written moves nothing that is there; another width does. */
+  resized() {
+    const { offsetWidth: width } = this.root;
+    if (width !== this.width) this.place();
+    this.width = width;
+  }
+
+  /** Draw a mark as `kind`, under a `name` that is there once; `data`: attributes of what is drawn; unless it is `isLater`
+   * put in its place. */
+  set(name, kind, mark, data = {}, isLater = false) {
     this.remove(name);
     const item = { kind, mark, data, boxes: [] };
     this.items.set(name, item);
-    this.draw(item);
-    return item;
+    if (!isLater) this.draw([item]);
   }
 
   remove(name) {
@@ -31,13 +38,18 @@ export class Overlay {
 
   /** Put everything, or what stands at or after an offset, where the text now is. */
   place(from = 0) {
-    for (const item of this.items.values()) if (item.mark.end >= from) this.draw(item);
+    this.draw([...this.items.values()].filter(({ mark }) => mark.end >= from));
   }
 
-  draw(item) {
-    const origin = this.root.getBoundingClientRect();
+  /** All is measured before anything is drawn, so that the page is laid out once. */
+  draw(items) {
+    const origin = items.length && this.root.getBoundingClientRect();
     if (!origin.width) return; // not shown
-    const rects = this.rectsOf(item.mark), isSeen = rects.some(({ width }) => width > MIN_SEEN);
+    for (const [item, rects] of items.map((one) => [one, this.rectsOf(one.mark)])) this.drawItem(item, rects, origin);
+  }
+
+  drawItem(item, rects, origin) {
+    const isSeen = rects.some(({ width }) => width > MIN_SEEN);
     const shown = item.kind === "ring" ? rects : item.kind === "break" && isSeen ? [] : rects.slice(0, 1);
     while (item.boxes.length > shown.length) item.boxes.pop().remove();
     while (item.boxes.length < shown.length) {

@@ -47,7 +47,7 @@ export class AnswerText {
     const blocks = blocksOf(shown, last.at, last.ranks);
     this.fill(this.root, blocks.map(({ part }) => part), this.blocks.length);
     this.blocks.push(...blocks);
-    return this.sameTo(before, first, last.at);
+    return blocks.at(-1)?.part.tag === "table" ? last.at : this.sameTo(before, first, last.at); // its columns may have moved
   }
 
   /** Make what `parent` holds from child `first` on like `parts`. What is alike stays, and with it what is selected there. */

@@ -64,8 +64,8 @@ export class TokenText {
     this.unwritten = "";
     this.painter.paint(this.changed, this.text, this.isEnsemble, from);
     for (const mark of this.changed) this.showBreak(mark);
+    this.overlay.place(Math.min(from, ...Array.from(this.changed, (mark) => mark.start)));
     this.changed.clear();
-    this.overlay.place(from);
     if (this.text.isBehind) requestAnimationFrame(() => this.flush());
     else if (this.ending) this.showEnd();
   }
@@ -74,7 +74,7 @@ export class TokenText {
   showBreak(mark) {
     const text = this.marks.text.slice(mark.start, mark.end);
     if (!this.isEnsemble || !mark.tokens.some((token) => token.isGated) || /[\p{L}\p{N}]/u.test(text)) return;
-    this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index, "data-kind": mark.tokens.some((token) => token.change) ? "changed" : "asked", "data-sign": text.includes("\n") ? "⏎" : "" });
+    this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index, "data-kind": mark.tokens.some((token) => token.change) ? "changed" : "asked", "data-sign": text.includes("\n") ? "⏎" : "" }, true);
   }
 
   /** The answer is over. What gave no text ended it. */

@@ -26,7 +26,7 @@ ${EXPORT_COLOURS.map((colour, i) => `
 ${[1, 2, 3, 4, 5].map((level) => `.gac-doubt-${level} { background: rgb(138 79 216 / ${level * 11}%); }`).join("\n")}
 .text :is(p, ul, ol, blockquote, pre) { margin: 0 0 0.7em; }
 .text :is(li > p, li > ul, li > ol) { margin: 0; }
-.text p { white-space: pre-line; unicode-bidi: plaintext; }
+.text :is(p, li) { white-space: pre-line; unicode-bidi: plaintext; }
 .text pre { padding: 8px 12px; background: #f0f0ec; border-radius: 6px; white-space: pre-wrap; }
 .text blockquote { padding-inline-start: 12px; border-inline-start: 3px solid #b3b5b4; }
 .text table { border-collapse: collapse; }
