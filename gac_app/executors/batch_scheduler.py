@@ -71,7 +71,7 @@ class BatchScheduler:
 
     def add(self, command: ReadCommand) -> None:
         """Queue a read."""
-        if self._turns.absent_s(command.sequence) > MAX_WAIT_S:
+        if self._turns.absent_s(command) > MAX_WAIT_S:
             self._late.add(id(command.sequence))
         else:
             self._late.discard(id(command.sequence))

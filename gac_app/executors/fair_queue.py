@@ -10,6 +10,7 @@ Another policy is another class with the public methods of `FairQueue`, in its p
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -35,6 +36,7 @@ class ReadCommand:
         levels: its share and those around it, the outermost first, and its sequence.
         is_prefill: it has begun, and is computed alone, chunk by chunk.
         is_background: it yields to all other reads, unless somebody waits for it.
+        asked_at: monotonic. It is taken into the queue later, once the pass under way is over.
         num_new: ids still to be computed; a guess until it has begun.
         num_read, seconds: of the chunks computed so far.
     """
@@ -45,6 +47,7 @@ class ReadCommand:
     levels: list[Share] = field(init=False)
     is_background: bool = field(init=False)
     is_prefill: bool = False
+    asked_at: float = field(default_factory=lambda: time.monotonic())
     num_new: int = field(init=False)
     num_read: int = 0
     seconds: float = 0.0
@@ -134,10 +137,9 @@ class FairQueue:
         """Whether no other sequence is in use. Safe to call from any thread."""
         return self._in_use.keys() <= {id(sequence)}
 
-    def absent_s(self, sequence: KVSequence) -> float:
-        """Seconds since a sequence last read or asked; 0 = it never has."""
-        now = self._clock()
-        return now - self._in_use.get(id(sequence), ([], now))[1]
+    def absent_s(self, read: ReadCommand) -> float:
+        """Seconds between the last read of its sequence and this one's asking; 0 = it is the first."""
+        return read.asked_at - self._in_use.get(id(read.sequence), ([], read.asked_at))[1]
 
     # --- what it depends on
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +11,9 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.executors import batch_scheduler
+from gac_app.executors import batch_scheduler, fair_queue
 from gac_app.executors.batch_scheduler import MAX_WAIT_S
+from gac_app.executors.fair_queue import ReadCommand
 from gac_app.models.sequence import LOCAL
 from gac_app.vocab.mapping import VocabMapping
 from tests.executors.desk import LONG, Desk
@@ -145,7 +147,8 @@ def test_a_pass_waits_as_long_as_sharing_it_gains() -> None:
 def test_nobody_waits_for_who_came_back_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a member that the gate rarely asks."""
     now_s = 100.0
-    monkeypatch.setattr(batch_scheduler, "time", SimpleNamespace(monotonic=lambda: now_s))
+    for module in (batch_scheduler, fair_queue):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s))
     desk = Desk()
     often, rarely = desk.open("often"), desk.open("rarely")
     desk.read_together([often, rarely], {1: 4.0, 2: 5.0})
@@ -211,3 +214,20 @@ def test_a_prompt_read_along_ends_no_wait_for_a_batch(*, is_awaited: bool) -> No
     desk.scheduler.advance()
     desk.ask(one, [7])
     assert (desk.scheduler.max_wait_s() == 0) == is_awaited
+
+
+def test_who_asks_during_a_long_pass_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or answers that once missed a round would go on in two halves, each with passes of its own."""
+    now_s = 100.0
+    for module in (batch_scheduler, fair_queue):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s))
+    desk = Desk()
+    one, other = desk.open("one"), desk.open("other")
+    monkeypatch.setattr(desk.model.costs, "gain", lambda *_: 1.0)
+    desk.read_together([one, other], {})
+    command = ReadCommand(after(other, [65]), Future())  # put while a pass computes, and taken after it
+    now_s += 2 * MAX_WAIT_S
+    desk.scheduler.add(command)
+    desk.run()
+    desk.ask(one, [65])
+    assert desk.scheduler.max_wait_s() > 0

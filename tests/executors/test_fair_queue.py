@@ -61,7 +61,7 @@ class Town:
 @pytest.fixture
 def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
     clock = Clock()
-    for module in (batch_scheduler, batch_computer):
+    for module in (batch_scheduler, batch_computer, fair_queue):
         monkeypatch.setattr(module, "time", clock)
     return Town(clock)
 
