@@ -106,7 +106,7 @@ def _is_process(pid: int, started_s: float) -> bool:
 
 def _started_s(process: psutil.Process) -> float:
     """Seconds from the boot to the start of a process, which no setting of the clock moves."""
-    return process.create_time() - psutil.boot_time()
+    return float(process.create_time() - psutil.boot_time())
 
 
 def _interrupt_stale(session: Session) -> None:

@@ -144,7 +144,7 @@ def is_shown(stored: StoredBattle) -> bool:
     """
     if stored.status != ANSWERED:
         return False
-    begun_s, shown_s = stored.body.get("shown_at", (0.0, 0.0))
+    begun_s, shown_s = map(float, stored.body.get("shown_at", (0.0, 0.0)))
     is_set_back = time.time() < begun_s - CLOCKS_DIFFER_S  # else nobody could judge it until that day comes again
     return is_set_back or time.time() >= shown_s
 
