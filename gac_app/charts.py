@@ -153,15 +153,20 @@ def reworded(spec: Spec, word: Callable[[str], str]) -> Spec:
         for row in spec["data"]["values"]
     ]
 
-    def reworded_part(part: Spec) -> Spec:
-        """The titles of channels, and the names in scales."""
+    def walked(part: Any) -> Any:
+        """The titles of channels, and the names in scales, in other words."""
+        if isinstance(part, list):
+            return [walked(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        found = {key: walked(value) for key, value in part.items()}
         if isinstance(part.get("title"), str):
-            part["title"] = word(part["title"])
+            found["title"] = word(part["title"])
         if "domain" in part:
-            part["domain"] = [word(one) if isinstance(one, str) else one for one in part["domain"]]
-        return part
+            found["domain"] = [word(one) if isinstance(one, str) else one for one in part["domain"]]
+        return found
 
-    layers = json.loads(json.dumps(spec["layer"]), object_hook=reworded_part)
+    layers = walked(spec["layer"])
     told = {"title": word(spec["title"])} if "title" in spec else {}
     return {**spec, **told, "description": _description(layers, rows, word), "data": {"values": rows}, "layer": layers}
 

@@ -1,4 +1,4 @@
-"""Every error the project raises on purpose.
+"""Every error the project raises on purpose, and what people read of it.
 
 GacError
 ├── ConfigError      the configuration file or a GAC_* variable is wrong
@@ -17,7 +17,9 @@ GacError
     └── DamagedError a stored run can no longer be read; it can be deleted
 
 A message says what is wrong and what is expected. It may be shown to the operator as it is, and to others after
-`without_folders`.
+`without_folders`. What visitors read is a `Phrase`: English with what it takes to say the same in another language. Its
+template is the message's id, as in gettext; `static/words/de.json` has the translation under `server`. API, logs and
+command line show the text, the page fills the template of its own language.
 """
 
 from __future__ import annotations
@@ -26,11 +28,80 @@ import dis
 import re
 import threading
 import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+class Phrase(str):
+    """An English text made of a template and values.
+
+    Args:
+        template: with `{name}` for each value; what stands there instead of a value is never a template.
+        values: texts that are the same in any language (names, quotations, figures), or phrases.
+
+    >>> Phrase("up to {count} tokens", count=256)
+    'up to 256 tokens'
+    """
+
+    template: str
+    values: Mapping[str, str]
+
+    def __new__(cls, template: str, **values: object) -> Phrase:
+        texts = {name: value if isinstance(value, str) else str(value) for name, value in values.items()}
+        self = super().__new__(cls, template.format_map(texts) if texts else template)
+        self.template, self.values = template, texts
+        return self
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, str]]:
+        return (self.template,), dict(self.values)
+
+    def with_values(self, change: Callable[[str], str]) -> Phrase:
+        """The same with changed values, also those of the phrases in it."""
+        return Phrase(self.template, **{name: changed(value, change) for name, value in self.values.items()})
+
+
+def changed(text: str, change: Callable[[str], str]) -> str:
+    """A text changed; of a phrase what fills it."""
+    return text.with_values(change) if isinstance(text, Phrase) and text.values else change(text)
+
+
+def joined(separator: str, parts: Sequence[str]) -> str:
+    """As `separator.join(parts)`, where parts are phrases."""
+    names = [f"part{number}" for number in range(len(parts))]
+    return Phrase(separator.join(f"{{{name}}}" for name in names), **dict(zip(names, parts, strict=True)))
+
+
+def packed(value: Any) -> Any:
+    """The value with every phrase in it as `{"template", "values"}`, for JSON."""
+    if isinstance(value, Phrase):
+        return {"template": value.template, "values": {name: packed(one) for name, one in value.values.items()}}
+    if isinstance(value, dict):
+        return {key: packed(one) for key, one in value.items()}
+    return [packed(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def unpacked(value: Any) -> Any:
+    """The inverse of `packed`."""
+    if isinstance(value, dict):
+        found = {key: unpacked(one) for key, one in value.items()}
+        return Phrase(found["template"], **found["values"]) if found.keys() == {"template", "values"} else found
+    return [unpacked(one) for one in value] if isinstance(value, list) else value
+
+
+def too_long(count: int, most: int) -> Phrase:
+    """What is said of a text with more characters than are taken."""
+    return Phrase("{count} characters are too many: at most {most}.", count=f"{count:,}", most=f"{most:,}")
+
+
+def in_line(number: int, fault: str) -> Phrase:
+    """A fault of one line of a text."""
+    return Phrase("Line {line}: {fault}", line=number, fault=fault)
+
 
 _FOLDERS = re.compile(r"(?<![\w/:.\\~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])*(?=[^\s/\\])")
 
 
-UNEXPECTED = "something unexpected happened; the log of the server says what"  # of any error that is no GacError
+UNEXPECTED = Phrase("Something unexpected happened. The server's log says what.")  # of any error that is no GacError
 
 
 def place_of(error: BaseException, file: str) -> str:
@@ -58,11 +129,16 @@ def without_folders(message: str) -> str:
     >>> without_folders("/home/me/.cache/gac/model.gguf is not whole; see https://example.org/help")
     'model.gguf is not whole; see https://example.org/help'
     """
-    return _FOLDERS.sub("", message)
+    return changed(message, lambda text: _FOLDERS.sub("", text))
 
 
 class GacError(Exception):
     """Base of all errors raised on purpose."""
+
+    @property
+    def told(self) -> str:
+        """What the page says: a phrase, if there is one."""
+        return self.args[0] if isinstance(next(iter(self.args), None), Phrase) else str(self)
 
 
 class ConfigError(GacError):
@@ -74,13 +150,19 @@ class RequestError(GacError):
 
     Args:
         field: the setting's name, or "prompt".
-        message: what is wrong and what is expected.
+        message: what is wrong and what is expected; a phrase is a sentence that needs no field before it.
     """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+    @property
+    def told(self) -> str:
+        if isinstance(self.message, Phrase):
+            return self.message
+        return f"{self.field.replace('_', ' ').capitalize()}: {self.message}"
 
 
 class TooLongError(RequestError):

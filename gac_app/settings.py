@@ -113,17 +113,17 @@ class Settings(Frozen):
         show=Shown("Sampling", fault="Type 0, or a number from 0.01 to 5."))
     top_p: float = _setting(  # less than 1e-6 is nothing among float32 probabilities
         1.0, "Top-p", "Draws from the likeliest tokens that add up to this. 100 % is off.", ge=1e-6, le=1.0,
-        show=Shown("Sampling", "draw", words="top-p {:g}"))
+        show=Shown("Sampling", "draw", words="top-p {value}"))
     top_k: int = _setting(
         0, "Top-k", "Draws from this many of the likeliest tokens. 0 is off.", ge=0, le=1_000_000,
-        show=Shown("Sampling", "draw", words="top-k {:g}"))
+        show=Shown("Sampling", "draw", words="top-k {value}"))
     min_p: float = _setting(
         0.0, "Min-p",
         "Leaves out tokens with less than this share of the likeliest one's probability. 0 % is off.", ge=0.0, le=1.0,
-        show=Shown("Sampling", "draw", words="min-p {:g}"))
+        show=Shown("Sampling", "draw", words="min-p {value}"))
     repetition_penalty: float = _setting(
         1.0, "Repetition penalty", "Makes repeated tokens less likely. 1 is off.", ge=1.0, le=3.0,
-        show=Shown("Sampling", words="repetition penalty {:g}"))
+        show=Shown("Sampling", words="repetition penalty {value}"))
     seed: int = _setting(
         0, "Seed", "The same seed draws the same answer.", ge=0, lt=2**63, show=Shown("Sampling", "draw"))
     max_new_tokens: int = _setting(
@@ -144,7 +144,7 @@ class Settings(Frozen):
     gate_temperature: float = _setting(  # divides the gate's logits, for its confidence only
         1.0, "Gate temperature", "Above 1 makes an overconfident gate less sure. 1 takes it as it is.",
         gt=0.0, le=100.0,
-        show=Shown("Advanced", "confidence", words="gate temperature {:g}",
+        show=Shown("Advanced", "confidence", words="gate temperature {value}",
                    option="Divides the gate's logits for its confidence; `calibrate` finds it."))
     gate_policy: GatePolicy = _setting(
         "auto", "When the others read what the gate wrote", "The answer is the same.",
@@ -160,7 +160,7 @@ class Settings(Frozen):
     # runs or ran. `auto`: if members are batch-invariant; `on`: even if that costs shared passes and drafts.
     reproducible: Reproducible = _setting(
         "auto", "Reproducible", "The same answer to the last bit, whatever else runs.",
-        show=Shown("Advanced", words="reproducible {}", labels={
+        show=Shown("Advanced", words="reproducible {value}", labels={
             "auto": "Auto: where that costs nothing", "on": "On", "off": "Off"}))
 
     # One member drafts, and the others verify several tokens in one pass. `auto`: if it is measured to be faster and

@@ -33,7 +33,7 @@ from gac_app.decoding.scoring import (
 from gac_app.decoding.speculation import DraftCosts, Speculator, when_to_draft
 from gac_app.decoding.tokenizer import document_start
 from gac_app.decoding.trace import Event
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.models.message import Message
 from gac_app.models.sequence import LOCAL, Share
 from gac_app.settings import Settings
@@ -203,7 +203,10 @@ class Ensemble(Requests):
         for member in self.members.values():
             room = member.model.context_length - min(num_new, member.model.context_length // 2)
             if len(member.encode(list(prompt))) > room:
-                raise RequestError("prompt", "is too long, with all that was said before; shorten it, or begin anew")
+                raise RequestError(
+                    "prompt",
+                    Phrase("The prompt and the turns before it are too long. Shorten it, or begin a new conversation."),
+                )
 
     def check_branch(self, branch: Branch) -> None:
         """Raise RequestError if today's members lack a token of `branch`."""

@@ -11,7 +11,7 @@ from gac_app.decoding.constraints import Grammars, SchemaConstraint, TokenBias
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules import check_rules
 from gac_app.decoding.tokenizer import MemberTokenizer, Tokenizer, UnionTokenizer, document_start
-from gac_app.errors import RequestError, TooLongError
+from gac_app.errors import Phrase, RequestError, TooLongError, too_long
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
@@ -167,9 +167,9 @@ def _text_of(prompt: Prompt) -> str:
 def _checked(prompt: str | Sequence[Message], settings: Settings, raw: bool) -> Prompt:
     text = _text_of(prompt)
     if not text.strip() and not (raw and text):
-        raise RequestError("prompt", "Enter a prompt")
+        raise RequestError("prompt", Phrase("Enter a prompt."))
     if len(text) > MAX_PROMPT_CHARS:
-        raise RequestError("prompt", f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
+        raise RequestError("prompt", too_long(len(text), MAX_PROMPT_CHARS))
     if raw:
         if not isinstance(prompt, str):
             raise RequestError("prompt", "a raw prompt is one text, not a chat")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gac_app.config import Config
-from gac_app.errors import GacError, LoadingError
+from gac_app.errors import GacError, LoadingError, Phrase, joined
 from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:  # they load torch, which the page need not wait for
@@ -55,12 +55,16 @@ class MemberState:
     @property
     def words(self) -> str:
         """The phase, and the progress of a download: `fetching 42 % · 12 MB/s · 25 s left`."""
-        words = [self.phase if self.progress is None else f"{self.phase} {int(self.progress * 100)} %"]
+        words = [
+            self.phase
+            if self.progress is None
+            else Phrase("{phase} {share}", phase=Phrase(self.phase), share=f"{int(self.progress * 100)} %")
+        ]
         if self.bytes_per_s is not None:
             words.append(f"{_scaled(self.bytes_per_s, _BYTES)}/s")
         if self.left_s is not None:
-            words.append(f"{_duration(self.left_s)} left")
-        return " · ".join(words)
+            words.append(Phrase("{time} left", time=_duration(self.left_s)))
+        return joined(" · ", words)
 
 
 class Members:
@@ -105,7 +109,7 @@ class Members:
         for state in self.states():
             if state.phase == "failed":
                 raise GacError(f"{state.name} could not be loaded: {state.detail}")
-        raise LoadingError("The models are still loading. Their state is shown above; please try again in a moment.")
+        raise LoadingError(Phrase("The models are still loading. Try again in a moment."))
 
     def states(self) -> list[MemberState]:
         """The state of each member. One that is loaded has failed while none of its reads succeed."""
@@ -177,15 +181,15 @@ def namespace_of(owner: str, conversation_id: str) -> str:
 def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
     """The facts on a loaded member's card."""
     about = model.about
-    size = f"{_scaled(member.num_params, _COUNT)} parameters" if member.num_params else about.size
+    size = Phrase("{count} parameters", count=_scaled(member.num_params, _COUNT)) if member.num_params else about.size
     facts = (
-        MemberFact("Kind", f"view of {member.of}" if member.of else "", is_brief=True),
+        MemberFact("Kind", Phrase("view of {name}", name=member.of) if member.of else "", is_brief=True),
         MemberFact("Size", size, is_brief=True),
         MemberFact("Family", about.family, is_brief=True),
         MemberFact("Quantisation", about.quantization, is_brief=True),
         MemberFact("Chats", "no chat template" if model.chat_stop_strings else "", is_brief=True),
-        MemberFact("Vocabulary", f"{len(model.vocabulary.token_bytes):,} tokens"),
-        MemberFact("Context", f"{model.context_length:,} tokens"),
+        MemberFact("Vocabulary", Phrase("{count} tokens", count=f"{len(model.vocabulary.token_bytes):,}")),
+        MemberFact("Context", Phrase("{count} tokens", count=f"{model.context_length:,}")),
         MemberFact("Licence", about.licence or member.notice or "its files do not say; see the model's page"),
         MemberFact("Back end", model.engine),
     )

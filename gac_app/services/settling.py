@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import Future
 from typing import TypeVar
 
-from gac_app.errors import GacError, StorageError
+from gac_app.errors import GacError, Phrase, StorageError
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ def settle(write: Future[T]) -> T:
     try:
         return write.result(STORE_TIMEOUT_S)
     except TimeoutError:
-        raise StorageError("the database is busy; this may be saved a little later") from None
+        raise StorageError(Phrase("The database is busy. This may be saved a little later.")) from None
 
 
 def log_failure(write: Future[None], what: str) -> None:

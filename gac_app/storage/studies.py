@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, LargeBinary, Select, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gac_app.errors import NotFoundError
+from gac_app.errors import NotFoundError, Phrase
 from gac_app.storage.database.encryption import (
     damage_named,
     decrypt,
@@ -108,7 +108,7 @@ def _owned(visitor_key: str) -> Select[Study, bytes]:
 def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, bytes]:
     found = session.execute(_owned(visitor_key).where(Study.id == clean_text(study_id))).one_or_none()
     if found is None:
-        raise NotFoundError("no such result is kept")
+        raise NotFoundError(Phrase("No such result."))
     return found[0], found[1] or b""
 
 

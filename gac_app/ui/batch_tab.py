@@ -77,7 +77,7 @@ def _found(service: RunService, visitor_key: str, run_id: str) -> Reply:
     try:
         return _run(service.history.find(visitor_key, run_id))
     except GacError as error:
-        return {"id": run_id, "error": without_folders(str(error))}
+        return {"id": run_id, "error": without_folders(error.told)}
 
 
 def _run(run: RunView) -> Reply:

@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import gradio as gr
 
-from gac_app.errors import without_folders
+from gac_app.errors import Phrase, without_folders
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.assets import component
 from gac_app.ui.requests import page_json, same
@@ -49,4 +49,8 @@ def states_of(service: RunService) -> str:
 
 def _cost(tokens_per_s: float | None) -> list[tuple[str, str, bool]]:
     """A member's last time per token alone, as a fact on its card."""
-    return [("Cost", f"{1000 / tokens_per_s:,.0f} ms a token, in the last run", False)] if tokens_per_s else []
+    return (
+        [("Cost", Phrase("{time} ms per token, in the last run", time=f"{1000 / tokens_per_s:,.0f}"), False)]
+        if tokens_per_s
+        else []
+    )

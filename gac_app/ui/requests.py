@@ -16,7 +16,7 @@ import anyio.to_thread
 import gradio as gr
 from gradio.context import LocalContext
 
-from gac_app.errors import GacError, LoadingError, RequestError, without_folders
+from gac_app.errors import GacError, LoadingError, Phrase, RequestError, packed, too_long, without_folders
 from gac_app.services.queue.shares import client_of
 
 MAX_SEARCH_CHARS = 500
@@ -78,7 +78,9 @@ class Fields:
         """What the browser drew: 64 hexadecimal digits."""
         value = self._data.get("key")
         if not isinstance(value, str) or not VISITOR_KEY.fullmatch(value):
-            raise RequestError("visitor key", "the browser sent none; reload the page with storage allowed")
+            raise RequestError(
+                "visitor key", Phrase("The browser sent no visitor key. Allow storage for this page and reload it.")
+            )
         return value
 
     def text(self, name: str, max_chars: int = _MAX_ID_CHARS) -> str:
@@ -86,7 +88,7 @@ class Fields:
         if not isinstance(value, str):
             raise RequestError(name, "expected text")
         if len(value) > max_chars:
-            raise RequestError(name, f"expected at most {max_chars} characters")
+            raise RequestError(name, too_long(len(value), max_chars))
         return value
 
     def texts(self, name: str, max_items: int) -> list[str]:
@@ -173,17 +175,18 @@ def same(one: object, *names: str) -> Reply:
 
 
 def page_json(value: Any, **options: Any) -> str:
-    """A component's value as JSON without "<", so that Gradio finds no tags in a model's or visitor's text.
+    """A component's value as JSON, phrases as their parts; without "<", so that Gradio finds no tags in what a model or
+    visitor wrote.
 
     Args:
         options: for `json.dumps`.
     """
-    return json.dumps(value, **options).replace("<", "\\u003c")
+    return json.dumps(packed(value), **options).replace("<", "\\u003c")
 
 
 def page_line(value: Any) -> str:
     """A line of a value that grows, as `page_json`."""
-    return _LINE.encode(value).replace("<", "\\u003c") + "\n"
+    return _LINE.encode(packed(value)).replace("<", "\\u003c") + "\n"
 
 
 def refusal_json(error: GacError) -> str:
@@ -194,7 +197,7 @@ def refusal_json(error: GacError) -> str:
 def _refusal(error: GacError) -> Reply:
     """An error in words; one that `passes` once the members are loaded says so."""
     passes = {"passes": True} if isinstance(error, LoadingError) else {}
-    return {"error": without_folders(str(error)), **passes}
+    return {"error": without_folders(error.told), **passes}
 
 
 PageFunction = Callable[[Fields], Reply | None]  # called by the page's script
@@ -206,9 +209,10 @@ def replying(function: PageFunction) -> Callable[[object], Reply]:
     @wraps(function)
     def reply(data: object = None) -> Reply:
         try:
-            return function(Fields(data)) or {}
+            found = function(Fields(data)) or {}
         except GacError as error:
-            return _refusal(error)
+            found = _refusal(error)
+        return {name: packed(value) for name, value in found.items()}
 
     return reply
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import copy
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.rules import REGISTRIES
+from gac_app.errors import BusyError, Phrase, RequestError, packed, too_long, unpacked, without_folders
 from gac_app.evaluation.metrics.consistency import word_sets
 from gac_app.folders import CONFIGS_DIR, STATIC_DIR
 from gac_app.services.lab.studies import STUDIES
@@ -28,6 +32,7 @@ SCRIPTS = "\n".join(
     path.read_text("utf-8") for path in [STATIC_DIR / "start.js", *sorted((STATIC_DIR / "js").rglob("*.js"))]
 )
 TEMPLATES = sorted(STATIC_DIR.glob("*.html"))
+SLOT = re.compile(r"\{\w+\}")
 PLURAL = re.compile(r"\.(zero|one|two|few|many|other)$")
 OWN_NAMES = {"GaC", "side by side", "CSV", "JSONL", "n", "Yu, Kuo, Ye, Chang, Li:", ", EMNLP 2024."}  # in any language
 
@@ -61,7 +66,7 @@ def test_placeholders_agree(name: str) -> None:
         if key != "server":
             assert slots_in(words) == slots_in(ENGLISH.get(key) or ENGLISH[stem(key) + ".other"]), key
     for english, words in OTHERS[name]["server"].items():
-        assert set(slots_in(words)) <= set(slots_in(english)), english
+        assert set(SLOT.findall(words)) == set(SLOT.findall(english)), english
 
 
 def test_who_changed_something_begins_the_sentence() -> None:
@@ -138,26 +143,50 @@ COMPARISONS = [
 ]  # fmt: skip
 
 
+def templates_of(text: str) -> set[str]:
+    """The ids in a text: of a phrase its template, and those of the phrases that fill it."""
+    if not isinstance(text, Phrase):
+        return {text}
+    return {text.template}.union(*(templates_of(one) for one in text.values.values() if isinstance(one, Phrase)))
+
+
 def what_the_server_says() -> set[str]:
     said = set()
     for field in fields_of(CONFIG):
         said |= {field.label, field.info, field.always, fault_in(field), *(text for _, text in field.choices)}
-    for changes in SETTINGS:
-        said |= set(settings_in_words(Settings(gate="Small", **changes)).split(" · "))
+    said |= {settings_in_words(Settings(gate="Small", **changes)) for changes in SETTINGS}
     said |= {comparison_in_words(comparison) for comparison in COMPARISONS}
     said |= {text for study in STUDIES for text in (study.title, study.about)}
-    return said - {""}
+    return {one for text in said - {""} for one in templates_of(text) if SLOT.sub("", one).strip(" ,·:()")}
+
+
+def ids_in_code() -> set[str]:
+    """The templates that the code makes phrases of."""
+    ids = set()
+    for path in SOURCES.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and "Phrase" in ast.dump(node.func)]
+        ids |= {node.args[0].value for node in calls if node.args and isinstance(node.args[0], ast.Constant)}
+    return {one for one in ids if SLOT.sub("", one).strip(" ,·:()") and one != "{share} (p {p})"}
 
 
 @each_language
-def test_frequent_server_words_are_there_in_every_language(name: str) -> None:
-    patterns = [re.compile(pattern_of(english), re.DOTALL) for english in OTHERS[name]["server"]]
+def test_every_message_is_there_in_every_language(name: str) -> None:
+    assert what_the_server_says() | ids_in_code() <= OTHERS[name]["server"].keys()
 
-    def is_said(text: str) -> bool:
-        return any(pattern.fullmatch(text) for pattern in patterns)
 
-    said = what_the_server_says()
-    assert {text for text in said if not is_said(text) and not all(map(is_said, text.split(", ")))} == set()
+def test_values_are_never_templates() -> None:
+    told = Phrase("{name} by {gap}", name="{gap}<b>", gap=Phrase("{share}", share="{name}"))
+    assert told == "{gap}<b> by {name}"
+    assert unpacked(json.loads(json.dumps(packed([told])))) == [told]
+    assert copy.deepcopy(told).values == told.values  # as a process gets it
+
+
+def test_an_error_tells_the_page_its_phrase() -> None:
+    assert RequestError("prompt", Phrase("Enter a prompt.")).told == "Enter a prompt."
+    assert str(RequestError("prompt", Phrase("Enter a prompt."))) == "prompt: Enter a prompt."
+    assert RequestError("max_turns", "expected a number").told == "Max turns: expected a number"
+    assert isinstance(without_folders(BusyError(too_long(2, 1)).told), Phrase)
 
 
 @each_language
@@ -167,19 +196,8 @@ def test_nothing_is_translated_that_nobody_says(name: str) -> None:
     texts = [CONFIGS_DIR / "default.yaml", *(SOURCES / "evaluation").rglob("*.yaml")]
     code += " ".join(" ".join(path.read_text("utf-8").split()) for path in texts)
     code += " ".join(word_sets())
-    known = what_the_server_says()
-    parts = {part for text in known for part in text.split(", ")}
-    for english in OTHERS[name]["server"]:
-        if any(re.fullmatch(pattern_of(english), text, re.DOTALL) for text in known | parts):
-            continue
-        for fragment in re.split(r"\{\w+\}", english):
-            # The page puts the field before some.
-            begun = re.sub(r"^(?:The prompt|[\w ]+:) ", "", fragment)
-            assert begun.strip(" %.,;:()") in code, english
-
-
-def pattern_of(english: str) -> str:
-    return re.sub(r"\\\{\w+\\\}", ".+?", re.escape(english))
+    known = what_the_server_says() | ids_in_code()
+    assert {one for one in OTHERS[name]["server"] if one not in known and one not in code} == set()
 
 
 def test_what_to_correct_names_the_bounds() -> None:
@@ -189,5 +207,5 @@ def test_what_to_correct_names_the_bounds() -> None:
     assert said("share", min=0.0) == "Choose 0 to 100 %."
     assert said("share", min=0.0, above=1.0) == said("share", min=0.01) == "Choose 1 to 100 %."
     assert said("number", min=0.0, max=5.0) == "Type a number from 0 to 5."
-    assert said("number", min=0.0, max=5.0, above=1.0) == "Type a number above 0, and at most 5."
+    assert said("number", min=0.0, max=5.0, above=1.0) == "Type a number above 0, at most 5."
     assert said("whole", min=1.0) == "Type a whole number of at least 1."

@@ -13,6 +13,7 @@ from gac_app.arena.rating.ratings import group_worth_most, rate, rate_all
 from gac_app.arena.rating.resampling import interval, resampled_sums
 from gac_app.arena.rating.style import FEATURES
 from gac_app.arena.rating.style_control import StyleControl
+from gac_app.errors import Phrase
 
 if TYPE_CHECKING:
     from gac_app.arena.rating.votes import Flags, Floats, Votes
@@ -122,7 +123,9 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
 
     return Leaderboard(
         standings=tuple(sorted(lines, key=lambda line: (line.rating is None, -(line.rating or 0), line.name))),
-        problem="" if rateable else f"Not enough votes: at least two contestants need {min_votes} each.",
+        problem=""
+        if rateable
+        else Phrase("Not enough votes: at least two contestants need {count} each.", count=min_votes),
         num_votes=len(votes),
         num_sessions=len(np.unique(votes.visitor_N)),
         num_ties=int(_is(Outcome.TIE, votes).sum()),

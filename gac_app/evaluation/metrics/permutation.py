@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 
 LEAST_QUESTIONS = 6  # with five, the least p of two sides is 2 / 2^5, above 5 %
 _MOST_IN_FULL = 12  # of so many questions all subsets are taken
@@ -30,7 +30,9 @@ def share_saved(ours: Sequence[float], others: Sequence[float]) -> tuple[float, 
         RequestError: there are fewer than `LEAST_QUESTIONS`.
     """
     if len(ours) < LEAST_QUESTIONS:
-        raise RequestError("data", f"{len(ours)} texts give no interval; it takes {LEAST_QUESTIONS}")
+        raise RequestError(
+            "data", Phrase("{num} texts give no interval; {least} are needed", num=len(ours), least=LEAST_QUESTIONS)
+        )
     ours_N, others_N = np.array(ours), np.array(others)
     taken_SN = _subsets(len(ours))
     found_S = np.sort(1 - (taken_SN @ ours_N) / (taken_SN @ others_N))

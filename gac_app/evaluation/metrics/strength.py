@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gac_app.config import Config
+from gac_app.errors import Phrase, joined
 from gac_app.settings import Settings
 
 MAX_GAP = 0.1  # relative to the strongest member
@@ -22,7 +23,7 @@ class Strengths:
     """Each member's result alone.
 
     Attributes:
-        source: the origin of the figures, as the beginning of a sentence: "On trivia (40 questions)".
+        source: the origin of the figures: "On trivia (40 questions)".
         by_member: accuracies or scores.
         uncertain: members whose distance to the strongest member may be noise.
     """
@@ -70,7 +71,7 @@ def _measured(config: Config, data: Mapping[str, Any]) -> Strengths | None:
     if not all(found and not found["errors"] for found in alone.values()):
         return None
     return Strengths(
-        source=f"On {data['task']} ({data['n']} questions)",
+        source=Phrase("On {task} ({count} questions)", task=Phrase(data["task"]), count=data["n"]),
         by_member={name: found["accuracy"] for name, found in alone.items()},
         uncertain=frozenset(
             name for name, found in alone.items() if (compared := found["vs_best_member"]) and compared["p"] >= _MAX_P
@@ -80,7 +81,7 @@ def _measured(config: Config, data: Mapping[str, Any]) -> Strengths | None:
 
 def _scored(config: Config) -> Strengths | None:
     scores = {member.name: member.score for member in config.members if member.score is not None}
-    return Strengths("By score", scores) if len(scores) == len(config.members) else None
+    return Strengths(Phrase("By score"), scores) if len(scores) == len(config.members) else None
 
 
 def _is_heeded(found: Strengths, config: Config, settings: Settings) -> bool:
@@ -93,11 +94,13 @@ def _is_heeded(found: Strengths, config: Config, settings: Settings) -> bool:
 
 def _in_words(found: Strengths) -> str:
     best = found.strongest
-    (first, gap), *others = found.lagging.items()
-    further = [f"{name} by {gap * 100:.0f} %" for name, gap in others]
-    behind = ", ".join([f"{first} lags behind {best} by {gap * 100:.0f} %", *further])
+    behind = [Phrase("{name} by {gap}", name=first, gap=f"{gap * 100:.0f} %") for first, gap in found.lagging.items()]
     weights = ", ".join(f"{name} {value / found.by_member[best]:.2g}" for name, value in found.by_member.items())
-    return (
-        f"{found.source}, {behind}. Such a gap mostly hurts an ensemble: set weights by strength ({weights}), "
-        f"or use gate mode with {best} as the gate."
+    return Phrase(
+        "{source}, behind {best}: {behind}. Such a gap mostly hurts an ensemble. Set weights by strength ({weights}), "
+        "or use gate mode with {best} as the gate.",
+        source=found.source,
+        behind=joined(", ", behind),
+        weights=weights,
+        best=best,
     )

@@ -13,12 +13,20 @@ from pydantic import Field
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.decoding.rules import combine_rules
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.evaluation.metrics import questions_needed
 from gac_app.evaluation.running import Spending, System, parse_system
 from gac_app.evaluation.studies.advising import DISCORDANT, LEVEL, POWER, Advice, Adviser, HeldOut, alone
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, share
+from gac_app.evaluation.studies.result import (
+    NOT_KNOWN,
+    StudyResult,
+    Table,
+    failed_answers,
+    figure,
+    questions_asked,
+    share,
+)
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task, halves
 
@@ -58,10 +66,10 @@ class AdviceStudy(QuestionStudy):
         spending = Spending(60 * self.minutes)
         advice = Adviser(ask, asked, spending, self._rules).advise()
         settings = pasted(advice, config)
-        failure = f"answers failed and count as wrong; the first: {advice.failed[0]}" if advice.failed else ""
+        failure = failed_answers(advice.failed[0]) if advice.failed else ""
         return StudyResult(
             study=self.name,
-            heading=f"{ask.task.name}: {len(asked)} questions",
+            heading=questions_asked(ask.task.name, len(asked)),
             tables=[_held_out(advice), _development(advice), _predicted(advice)],
             data=_data(advice, config, settings),
             remarks=sentences(advice, config),
@@ -138,7 +146,11 @@ def _plots(advice: Advice) -> list[Spec]:
     every_step = [place(system) for system in systems if system.changes.get("mode") == "every-step"]
     series = {
         **({"thresholds of the gate": Series(gates)} if gates else {}),
-        **{f"{system.alone} alone": Series([(0.0, place(system)[1])]) for system in systems if system.alone},
+        **{
+            Phrase("{name} alone", name=system.alone): Series([(0.0, place(system)[1])])
+            for system in systems
+            if system.alone
+        },
         "every step": Series([min(every_step, key=lambda at: at[1])]),
     }
     title = f"Reference answers of {len(read)} development questions"
@@ -156,18 +168,31 @@ def sentences(advice: Advice, config: Config) -> list[str]:
         gain, num = judged.comparison, len(judged.chosen.answers)
         low, high = (100 * end for end in gain.interval)
         found.append(
-            f"Gain to expect over {best} alone: {100 * gain.delta:+.1f} points "
-            f"({low:+.1f} to {high:+.1f}), on {num} held-out questions; p {gain.p:.2g}."
+            Phrase(
+                "Expected gain over {best} alone: {delta} points ({low} to {high}), on {n} held-out questions; p {p}.",
+                best=best,
+                delta=f"{100 * gain.delta:+.1f}",
+                low=f"{low:+.1f}",
+                high=f"{high:+.1f}",
+                n=num,
+                p=f"{gain.p:.2g}",
+            )
         )
         if not judged.is_shown:
             found.append(_what_more_takes(judged))
     if isinstance(advice.saved, str):
-        found.append(f"Bits of reference answers saved: {advice.saved}.")
+        found.append(Phrase("Bits of reference answers saved: {why}.", why=advice.saved))
     else:
         saved, least, most = (100 * share for share in advice.saved)
         found.append(
-            f"Bits of reference answers saved against {best} alone: {saved:.1f} % ({least:.1f} to {most:.1f}). "
-            "That counts where answers are sampled or texts scored; fewer bits need not be more right answers."
+            Phrase(
+                "Bits of reference answers saved against {best} alone: {saved} % ({least} to {most}). "
+                "That counts where answers are sampled or texts scored; fewer bits need not be more right answers.",
+                best=best,
+                saved=f"{saved:.1f}",
+                least=f"{least:.1f}",
+                most=f"{most:.1f}",
+            )
         )
     return [*found, *_cost(advice), _managed(advice)]
 
@@ -182,13 +207,22 @@ def in_words(system: System, config: Config) -> str:
     """What a setting does."""
     settings = system.settings(config)
     if system.alone:
-        return f"{system.alone} alone"
+        return Phrase("{name} alone", name=system.alone)
     named = isinstance(settings.weights, dict)
     weights = ", ".join(f"{name} {weight:g}" for name, weight in config.weights(settings).items()) if named else ""
-    how = f"{settings.combine}, weights {weights or settings.weights}"
+    how = Phrase(
+        "{rule}, weights {weights}",
+        rule=Phrase(settings.combine),
+        weights=weights or Phrase(str(settings.weights)),
+    )
     if settings.mode == "gate":
-        return f"{settings.gate} as the gate, all members where its confidence is below {settings.threshold:g}; {how}"
-    return f"all members at every step; {how}"
+        return Phrase(
+            "{gate} as the gate, all members where its confidence is below {threshold}; {how}",
+            gate=settings.gate,
+            threshold=f"{settings.threshold:g}",
+            how=how,
+        )
+    return Phrase("all members at every step; {how}", how=how)
 
 
 def taken(system: System, config: Config) -> dict[str, Any]:
@@ -204,34 +238,45 @@ def _verdict(advice: Advice, config: Config) -> str:
     best, judged = advice.best.alone, advice.judged
     setting = in_words(advice.chosen, config)
     if judged is None:
-        return f"Use {best} alone: there was no time to judge a setting. The one to try with more minutes: {setting}."
-    if judged.is_shown:
-        return f"Take this setting, which answers more questions right than {best} alone: {setting}."
-    if judged.comparison.delta < 0 and judged.comparison.p < LEVEL:
-        return f"Use {best} alone: the setting chosen answers fewer questions right: {setting}."
-    return f"Use {best} alone: nothing is shown in favour of an ensemble. Judged was this setting: {setting}."
+        told = "Use {best} alone: there was no time to judge a setting. The one to try with more minutes: {setting}."
+    elif judged.is_shown:
+        told = "Use this setting, which answers more questions right than {best} alone: {setting}."
+    elif judged.comparison.delta < 0 and judged.comparison.p < LEVEL:
+        told = "Use {best} alone: the chosen setting answers fewer questions right: {setting}."
+    else:
+        told = "Use {best} alone: the chosen setting is not shown to be better: {setting}."
+    return Phrase(told, best=best, setting=setting)
 
 
 def _what_more_takes(judged: HeldOut) -> str:
     least = judged.effect_shown
-    shown = f"only a difference of {100 * least:.3g} points or more" if least else "no difference"
-    needed = 2 * questions_needed(_LITTLE, POWER, DISCORDANT, LEVEL)
-    little = f"{100 * _LITTLE:.0f} points"
-    return f"So few questions can show {shown}; {little} take about {needed:,} questions and more minutes."
+    shown = Phrase("only a difference of {points} points or more", points=f"{100 * least:.3g}") if least else None
+    return Phrase(
+        "So few questions can show {shown}; {little} points take about {needed} questions and more minutes.",
+        shown=shown or Phrase("no difference"),
+        little=f"{100 * _LITTLE:.0f}",
+        needed=f"{2 * questions_needed(_LITTLE, POWER, DISCORDANT, LEVEL):,}",
+    )
 
 
 def _cost(advice: Advice) -> Iterator[str]:
     if advice.judged:
-        yield f"Steps at which it asks all members: {advice.judged.chosen.share_ensembled:.0%}."
+        yield Phrase("Steps ensembled: {share}.", share=f"{advice.judged.chosen.share_ensembled:.0%}")
     own = advice.times.get(advice.chosen)
     slowest = max((time for system, time in advice.times.items() if system.alone and time), default=None)
     if own and slowest:
-        yield f"Time a token, against the slowest member alone: {own / slowest:.2f} times."
+        yield Phrase("Time per token: {ratio} times that of the slowest member alone.", ratio=f"{own / slowest:.2f}")
 
 
 def _managed(advice: Advice) -> str:
     done = advice.managed
-    return (
-        f"Took {timedelta(seconds=round(done.seconds))}; of {done.development} development questions read {done.read} "
-        f"and answered {done.answered}, of {done.held_out} held out answered {done.judged}."
+    return Phrase(
+        "Took {time}. Of {development} development questions {read} were read and {answered} answered, of {held} held "
+        "out {judged} answered.",
+        time=timedelta(seconds=round(done.seconds)),
+        development=done.development,
+        read=done.read,
+        answered=done.answered,
+        held=done.held_out,
+        judged=done.judged,
     )

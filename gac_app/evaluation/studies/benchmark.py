@@ -8,10 +8,19 @@ from functools import partial
 from pydantic import Field
 
 from gac_app.config import Config
+from gac_app.errors import Phrase
 from gac_app.evaluation.metrics import strength_advice
 from gac_app.evaluation.running import System, SystemReport, default_systems, parse_systems, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import SHARED_TIMES, StudyResult, compared, failure, report_cells, table_of
+from gac_app.evaluation.studies.result import (
+    SHARED_TIMES,
+    StudyResult,
+    compared,
+    failure,
+    questions_asked,
+    report_cells,
+    table_of,
+)
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question
 
@@ -48,10 +57,10 @@ class Benchmark(QuestionStudy):
             "systems": {report.system.name: report.to_json() for report in reports},
         }
         remarks = [SHARED_TIMES if ask.task.kind == "choice" else "", strength_advice(config, config.settings, [data])]
-        more = {f"vs {rival.name}": partial(_compared, rival.name) for rival in rivals}
+        more = {Phrase("vs {name}", name=rival.name): partial(_compared, rival.name) for rival in rivals}
         return StudyResult(
             study=self.name,
-            heading=f"{ask.task.name}: {len(asked)} questions",
+            heading=questions_asked(ask.task.name, len(asked)),
             tables=[table_of(report_cells(*_COLUMNS) | more, reports)],
             data=data,
             remarks=[remark for remark in remarks if remark],

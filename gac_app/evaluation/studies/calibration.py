@@ -10,10 +10,10 @@ from pydantic import Field
 
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.config import Config
-from gac_app.errors import GacError, RequestError
+from gac_app.errors import GacError, Phrase, RequestError
 from gac_app.evaluation.running import Graded, System, alone_and_every_step, parse_systems, refuse_rules
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, Table, colours_of, figure
+from gac_app.evaluation.studies.result import StudyResult, Table, colours_of, figure, questions_asked
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task
 
@@ -66,11 +66,11 @@ class CalibrationStudy(QuestionStudy):
         domains = [_domains(found)] if any(system.domains for system in found.values()) else []
         return StudyResult(
             study=self.name,
-            heading=f"{ask.task.name}: {len(asked)} questions",
+            heading=questions_asked(ask.task.name, len(asked)),
             tables=[_systems(found), _scaling(found), *domains],
             data={"task": ask.task.name, "n": len(asked), "systems": _data(found)},
             remarks=[_USE, *_unfitted(found)],
-            plots=_plots(f"Reliability on {ask.task.name}, {len(asked)} questions", found, config.member_names),
+            plots=_plots(Phrase("Reliability on {task}", task=Phrase(ask.task.name)), found, config.member_names),
         )
 
 
@@ -119,8 +119,8 @@ def _data(found: Calibrations) -> dict[str, Any]:
 
 def _unfitted(found: Calibrations) -> list[str]:
     names = [name for name, system in found.items() if system.scaling.temperature is None]
-    why = "too few questions, or answers no better than chance"
-    return [f"No temperature fits {name}: {why}." for name in names]
+    template = "No temperature fits {name}: too few questions, or answers no better than chance."
+    return [Phrase(template, name=name) for name in names]
 
 
 def _systems(found: Calibrations) -> Table:

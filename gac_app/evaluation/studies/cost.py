@@ -19,7 +19,7 @@ from pydantic import Field
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
-from gac_app.errors import GacError
+from gac_app.errors import GacError, Phrase
 from gac_app.evaluation.running import StudyProgress, System, members_alone
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, figure, member_colour
 from gac_app.evaluation.studies.study import EnsembleStudy
@@ -96,7 +96,7 @@ class Cost(EnsembleStudy):
         ratios = _ratios(rounds, slowest.name)
         return StudyResult(
             study=self.name,
-            heading=f"{len(rounds)} rounds, {self.tokens} tokens each",
+            heading=Phrase("{count} rounds, {tokens} tokens each", count=len(rounds), tokens=self.tokens),
             tables=[_compared(ratios), _figures(rounds, systems)],
             data={"slowest": slowest.alone, "rounds": [asdict(found) for found in rounds], "ratios": ratios},
             remarks=_verdict(ratios, slowest.alone or ""),
@@ -196,8 +196,14 @@ def _verdict(ratios: Mapping[str, Sequence[float]], slowest: str) -> list[str]:
     found = ratios[_EVERY_STEP]
     how = "faster than" if max(found) < 1 else "slower than" if min(found) > 1 else "about as fast as"
     return [
-        f"Here the ensemble is {how} its slowest member, {slowest}: a token takes {every} times as long at every step, "
-        f"and {gate} times with the gate."
+        Phrase(
+            "Here the ensemble is {how} its slowest member, {name}: a token takes {every} times as long at every step, "
+            "and {gate} times with the gate.",
+            how=Phrase(how),
+            name=slowest,
+            every=every,
+            gate=gate,
+        )
     ]
 
 

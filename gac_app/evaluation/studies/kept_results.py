@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 from pydantic import TypeAdapter
 
-from gac_app.errors import NotFoundError, StorageError
+from gac_app.errors import NotFoundError, Phrase, StorageError, packed, unpacked
 from gac_app.evaluation.running import replace_file
 from gac_app.evaluation.studies.result import StudyResult
 
@@ -88,11 +89,11 @@ class KeptResults:
         """One result. Raises NotFoundError."""
         kept = self._read(result_id) if is_result_id(result_id) else None
         if kept is None:
-            raise NotFoundError("no such result is kept")
+            raise NotFoundError(Phrase("No such result."))
         return kept
 
     def _write(self, kept: KeptResult) -> None:
-        replace_file(self._folder / f"{kept.id}.json", json.dumps(asdict(kept), ensure_ascii=False))
+        replace_file(self._folder / f"{kept.id}.json", json.dumps(packed(asdict(kept)), ensure_ascii=False))
 
     def _summary(self, result_id: str) -> Listed | None:
         if result_id not in self._listed:
@@ -102,7 +103,7 @@ class KeptResults:
 
     def _read(self, result_id: str) -> KeptResult | None:
         try:
-            return _KEPT.validate_json((self._folder / f"{result_id}.json").read_bytes())
+            return _KEPT.validate_python(unpacked(orjson.loads((self._folder / f"{result_id}.json").read_bytes())))
         except (OSError, ValueError):
             return None
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError, joined
 from gac_app.evaluation.metrics import Comparison
 from gac_app.evaluation.running import Graded, System, SystemReport, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import StudyResult, compared, failure, figure, share, table_of
+from gac_app.evaluation.studies.result import StudyResult, compared, failure, figure, questions_asked, share, table_of
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.studies.thresholds import OPTIONS
 from gac_app.evaluation.studies.weights import rounded, suffix_of, system_at
@@ -74,10 +74,10 @@ class Members(QuestionStudy):
         found: dict[int, list[float]] = defaultdict(list)  # accuracies by the number of members
         for choice in choices:
             found[len(choice.members)].append(choice.report.accuracy)
-        means = ", ".join(f"{n}: {mean(values):.1%}" for n, values in found.items())
+        means = [Phrase("{n}: {share}", n=n, share=f"{mean(values):.1%}") for n, values in found.items()]
         return StudyResult(
             study=self.name,
-            heading=f"{task}: {len(asked)} questions",
+            heading=questions_asked(task, len(asked)),
             tables=[table_of(_CELLS, choices)],
             data={
                 "task": task,
@@ -88,8 +88,8 @@ class Members(QuestionStudy):
                 },
                 "choices": [choice.to_json() for choice in choices],
             },
-            remarks=[f"Mean accuracy by the number of members: {means}."],
-            plots=_plots(found, f"More members on {task}, {len(asked)} questions"),
+            remarks=[Phrase("Mean accuracy by the number of members: {means}.", means=joined(", ", means))],
+            plots=_plots(found, Phrase("More members on {task}", task=Phrase(task))),
             failure=failure(choice.report for choice in choices),
         )
 

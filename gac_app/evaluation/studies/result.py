@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import InstanceOf, TypeAdapter
 
 from gac_app.charts import MEMBERS, OTHERS, Spec
+from gac_app.errors import Phrase, joined
 from gac_app.evaluation.metrics import Comparison, wilson_interval
 from gac_app.evaluation.running import SystemReport
 from gac_app.validation import harmless
 
 _GLOSSARY = Path(__file__).with_name("glossary.yaml")
+Text = InstanceOf[str]  # a phrase stays one
 NOT_KNOWN = "–"  # in a cell without a figure
 
 _N = r"([+-]?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)"
@@ -42,20 +44,20 @@ SHARED_TIMES = "Times say little here: systems share what they read of a questio
 class Table:
     """A table of texts. The first column names the row, the others hold figures."""
 
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    title: str = ""
+    columns: Sequence[Text]
+    rows: Sequence[Sequence[Text]]
+    title: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
     """A system's answer to a question. `prediction`: the part extracted from the text, or the choice."""
 
-    system: str
+    system: Text
     prediction: str
     is_right: bool
     text: str = ""
-    error: str = ""
+    error: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,12 @@ class StudyResult:
     """
 
     study: str
-    heading: str
+    heading: Text
     tables: Sequence[Table]
     data: Mapping[str, Any]
-    remarks: Sequence[str] = ()
+    remarks: Sequence[Text] = ()
     plots: Sequence[Spec] = ()
-    failure: str = ""
+    failure: Text = ""
     asked: Sequence[AskedQuestion] = ()
     settings: str = ""
 
@@ -160,7 +162,7 @@ def share(num_right: int, num_all: int) -> str:
     if not num_all:
         return NOT_KNOWN
     low, high = wilson_interval(num_right, num_all)
-    return f"{num_right / num_all:.1%} ({low:.1%} to {high:.1%})"
+    return Phrase("{share} ({low} to {high})", share=f"{num_right / num_all:.1%}", low=f"{low:.1%}", high=f"{high:.1%}")
 
 
 def figure(value: float | None, digits: int) -> str:
@@ -170,7 +172,11 @@ def figure(value: float | None, digits: int) -> str:
 
 def compared(comparison: Comparison | None) -> str:
     """Example: "+2.0% (p 0.34)"; a dash for what is compared with itself."""
-    return NOT_KNOWN if comparison is None else f"{comparison.delta:+.1%} (p {comparison.p:.2g})"
+    return (
+        NOT_KNOWN
+        if comparison is None
+        else Phrase("{share} (p {p})", share=f"{comparison.delta:+.1%}", p=f"{comparison.p:.2g}")
+    )
 
 
 def failure(reports: Iterable[SystemReport]) -> str:
@@ -178,8 +184,20 @@ def failure(reports: Iterable[SystemReport]) -> str:
     failed = {report.system.name: report.errors for report in reports if report.errors}
     if not failed:
         return ""
-    counts = ", ".join(f"{name} {len(errors)}" for name, errors in failed.items())
-    return f"answers failed and count as wrong ({counts}); the first: {next(iter(failed.values()))[0]}"
+    counts = [Phrase("{name} {count}", name=name, count=len(errors)) for name, errors in failed.items()]
+    return failed_answers(next(iter(failed.values()))[0], joined(", ", counts))
+
+
+def failed_answers(first: str, counts: str = "") -> str:
+    """The sentence on answers that failed. `first`: why the first one did; `counts`: how many of whom."""
+    if counts:
+        return Phrase("Answers failed and count as wrong ({counts}). The first: {error}", counts=counts, error=first)
+    return Phrase("Answers failed and count as wrong. The first: {error}", error=first)
+
+
+def questions_asked(task: str, num: int) -> str:
+    """The heading of most studies: trivia: 40 questions."""
+    return Phrase("{task}: {count} questions", task=Phrase(task), count=num)
 
 
 _CELLS: dict[str, Callable[[SystemReport], str]] = {

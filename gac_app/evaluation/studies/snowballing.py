@@ -32,11 +32,20 @@ from pydantic import Field
 
 from gac_app.charts import SOFT, Panel, Series, line_charts
 from gac_app.config import Config
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.evaluation.metrics import wilson_interval
 from gac_app.evaluation.running import Graded, System, SystemReport, parse_systems, summarise, with_whole_answers
 from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table, colours_of, compared, share, table_of
+from gac_app.evaluation.studies.result import (
+    NOT_KNOWN,
+    StudyResult,
+    Table,
+    colours_of,
+    compared,
+    failed_answers,
+    share,
+    table_of,
+)
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
@@ -138,12 +147,17 @@ class Snowball(QuestionStudy):
         systems = self.systems_of(config)
         without, with_plants = ask(systems, asked), ask.by(spoilt, ", wrong beginning")(systems, asked)
         found = judge_snowball(ask.task, asked, without, with_plants)
-        title = f"A wrong {self.plant} planted: {ask.task.name}, {len(asked)} questions"
+        title = Phrase("A wrong {plant} planted: {task}", plant=Phrase(self.plant), task=Phrase(ask.task.name))
         runs = [one.without for one in found] + [one.planted for one in found]
         errors = [error for run in runs for error in run.errors]
         return StudyResult(
             study=self.name,
-            heading=f"{ask.task.name}, a wrong {self.plant} planted: {len(asked)} questions",
+            heading=Phrase(
+                "{task}, a wrong {plant} planted: {count} questions",
+                task=Phrase(ask.task.name),
+                plant=Phrase(self.plant),
+                count=len(asked),
+            ),
             tables=[table_of(_CELLS, found), _spread(found)],
             data={
                 "task": ask.task.name,
@@ -152,7 +166,7 @@ class Snowball(QuestionStudy):
                 "systems": {one.name: one.to_json() for one in found},
             },
             plots=line_charts(title, _panels(found, colours_of([one.name for one in found], config.member_names))),
-            failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
+            failure=failed_answers(errors[0]) if errors else "",
         )
 
 
@@ -272,13 +286,23 @@ def words_kept(text: str, planted: str) -> list[bool]:
 def _spread(found: Sequence[Recovery]) -> Table:
     """The spread of the error."""
     shares = {
-        one.name: {(kept.first, kept.last): f"{kept.share:.0%} of {kept.num_words:,}" for kept in one.kept}
+        one.name: {
+            (kept.first, kept.last): Phrase(
+                "{share} of {count}", share=f"{kept.share:.0%}", count=f"{kept.num_words:,}"
+            )
+            for kept in one.kept
+        }
         for one in found
     }
     places = [place for place in PLACES if any(place in by_place for by_place in shares.values())]
     rows = [[name, *(by_place.get(place, NOT_KNOWN) for place in places)] for name, by_place in shares.items()]
-    columns = ("system", *(f"word {first}" if first == last else f"words {first} to {last}" for first, last in places))
+    columns = ("system", *(_words(first, last) for first, last in places))
     return Table(columns, rows, "Words of the answer without the plant that are still written with it, by their place")
+
+
+def _words(first: int, last: int) -> str:
+    one = Phrase("word {place}", place=first)
+    return one if first == last else Phrase("words {first} to {last}", first=first, last=last)
 
 
 def _panels(found: Sequence[Recovery], colours: Mapping[str, str]) -> list[Panel]:

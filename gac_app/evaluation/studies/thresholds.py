@@ -17,7 +17,7 @@ from pydantic import Field
 
 from gac_app.charts import INK, SOFT, Panel, Point, Series, Spec, line_charts
 from gac_app.config import Config
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.evaluation.running import Graded, System, SystemReport, members_alone, parse_system, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import (
@@ -26,6 +26,7 @@ from gac_app.evaluation.studies.result import (
     compared,
     failure,
     member_colour,
+    questions_asked,
     report_cells,
     table_of,
 )
@@ -92,11 +93,11 @@ class Thresholds(QuestionStudy):
         found = judge_sweep(ask([*alone, *(s for line in lines for s in line[1:-1]), lines[0][-1]], asked))
         return StudyResult(
             study=self.name,
-            heading=f"{task.name}: {len(asked)} questions",
+            heading=questions_asked(task.name, len(asked)),
             tables=[table_of(_cells(found), found.reports.values())],
             data={"task": task.name, "n": len(asked), **found.to_json()},
             remarks=[*_recommendation(found), *([SHARED_TIMES] if task.kind == "choice" else [])],
-            plots=_plots(f"Thresholds on {task.name}, {len(asked)} questions", found, curves, config.member_names),
+            plots=_plots(Phrase("Thresholds on {task}", task=Phrase(task.name)), found, curves, config.member_names),
             failure=failure(found.reports.values()),
         )
 
@@ -183,15 +184,20 @@ def _cells(found: SweepReport) -> dict[str, Callable[[SystemReport], str]]:
 
 def _recommendation(found: SweepReport) -> list[str]:
     if len(found.every_step.answers) < ENOUGH_QUESTIONS:
-        return [f"Too few questions to recommend a threshold; {ENOUGH_QUESTIONS} or more are needed."]
+        return [
+            Phrase("Too few questions to recommend a threshold: {count} or more are needed.", count=ENOUGH_QUESTIONS)
+        ]
     if not (best := found.recommended):
         return ["No threshold tried reaches every step's 95 % interval."]
     told = [
-        f"Recommended: {best.system.name}, {best.share_ensembled:.1%} of the steps ensembled, "
-        "not below every step's 95 % interval."
+        Phrase(
+            "Recommended: {name}, {share} of the steps ensembled, not below every step's 95 % interval.",
+            name=best.system.name,
+            share=f"{best.share_ensembled:.1%}",
+        )
     ]
     if found.sufficient_members:
-        told.append(f"Not below it either, alone: {', '.join(found.sufficient_members)}.")
+        told.append(Phrase("Not below it alone either: {members}.", members=", ".join(found.sufficient_members)))
     return told
 
 
@@ -202,17 +208,21 @@ def _plots(title: str, found: SweepReport, curves: Curves, members: Sequence[str
         def places(systems: Iterable[System]) -> list[Point]:
             return [(cost(found.reports[system]), 100 * found.reports[system].accuracy) for system in systems]
 
-        series = {"Pareto front": Series(sorted(places(front)), SOFT)}
+        series: dict[str, Series] = {"Pareto front": Series(sorted(places(front)), SOFT)}
         for gate, curve in curves.items():
-            series[f"gate {gate}, alone to every step"] = Series(places(curve), member_colour(gate, members))
+            series[Phrase("gate {gate}, alone to every step", gate=gate)] = Series(
+                places(curve), member_colour(gate, members)
+            )
         for one in found.reports:
             if one.alone and one.alone not in curves:
-                series[f"{one.alone} alone"] = Series(places([one]), member_colour(one.alone, members))
+                series[Phrase("{name} alone", name=one.alone)] = Series(
+                    places([one]), member_colour(one.alone, members)
+                )
         furthest = max(x for line in series.values() for x, _ in line.points)
         least = 100 * found.every_step.interval[0]
         series["least of every step's 95 % interval"] = Series([(0.0, least), (furthest, least)], INK)
         if best := found.recommended:
-            series[f"recommended: {best.system.name}"] = Series(places([best.system]))
+            series[Phrase("recommended: {name}", name=best.system.name)] = Series(places([best.system]))
         return Panel(label, "accuracy, %", series)
 
     share = panel("steps ensembled, %", lambda one: 100 * one.share_ensembled, found.fronts["share"])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gac_app.charts import Spec, heat_map
+from gac_app.errors import Phrase
 from gac_app.evaluation.metrics import ConsistencyReport, compare_vocabularies, word_sets
 from gac_app.evaluation.running import StudyProgress
 from gac_app.evaluation.studies.result import StudyResult, Table
@@ -36,7 +37,9 @@ class Vocabularies(EnsembleStudy):
             tables=[_sets(report), _tokens(report)],
             data=report.to_json(),
             remarks=[
-                f"only {name} has, for example: {' '.join(map(_shown, facts.examples))}"
+                Phrase(
+                    "only {name} has, for example: {tokens}", name=name, tokens=" ".join(map(_shown, facts.examples))
+                )
                 for name, facts in report.tokens.items()
             ],
             plots=_plots(report),
@@ -48,7 +51,7 @@ def _plots(report: ConsistencyReport) -> list[Spec]:
     found = []
     for number, pair in enumerate(report.sets[0].pairs):
         shares = {words.name: (words.pairs[number].after_space, words.pairs[number].at_start) for words in report.sets}
-        title = f"Words cut into the same tokens: {' and '.join(pair.members)}"
+        title = Phrase("Words cut into the same tokens: {pair}", pair=" / ".join(pair.members))
         found += heat_map(title, ("after a space", "at start"), shares)
     return found
 
@@ -64,8 +67,8 @@ def _shown(token: bytes) -> str:
 def _sets(report: ConsistencyReport) -> Table:
     columns = ["words", "number"]
     for pair in report.sets[0].pairs:
-        columns += [f"{' / '.join(pair.members)}, after a space", "at start"]
-    columns += [f"tokens per word, {name}" for name in report.tokens]
+        columns += [Phrase("{pair}, after a space", pair=" / ".join(pair.members)), "at start"]
+    columns += [Phrase("tokens per word, {name}", name=name) for name in report.tokens]
     rows = []
     for words in report.sets:
         shares = [f"{share:.1%}" for pair in words.pairs for share in (pair.after_space, pair.at_start)]

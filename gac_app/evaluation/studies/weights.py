@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.config import Config
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.evaluation.running import Graded, System, SystemReport, parse_system, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, compared, failure, share, table_of
@@ -99,7 +99,12 @@ class Weights(QuestionStudy):
         ranked = sorted(tried.items(), key=lambda pair: -pair[1])
         return StudyResult(
             study=self.name,
-            heading=f"{task}: {len(development)} questions to find weights, {len(held_out)} held out",
+            heading=Phrase(
+                "{task}: {count} questions to find weights, {others} held out",
+                task=Phrase(task),
+                count=len(development),
+                others=len(held_out),
+            ),
             tables=[table_of(_CELLS, methods)],
             data={
                 "task": task,
@@ -109,7 +114,7 @@ class Weights(QuestionStudy):
                 "tried": [{"weights": list(point), "accuracy": accuracy} for point, accuracy in ranked],
                 "perplexity_per_word": perplexities,
             },
-            plots=_plots(f"Weights on {task}", methods, tried, names),
+            plots=_plots(Phrase("Weights on {task}", task=Phrase(task)), methods, tried, names),
             failure=failure(one for method in methods for one in (method.development, method.held_out)),
         )
 
@@ -172,7 +177,7 @@ def _plots(
         "development half": Series(sorted((weights[0], 100 * accuracy) for weights, accuracy in tried.items())),
         "held-out half": Series(sorted(held_out)),
     }
-    return line_charts(title, [Panel(f"weight of {names[0]}", "accuracy, %", series)])
+    return line_charts(title, [Panel(Phrase("weight of {name}", name=names[0]), "accuracy, %", series)])
 
 
 # --- points of the simplex, and their systems

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError, in_line
 from gac_app.validation import text_of
 
 
@@ -33,4 +33,6 @@ def csv_rows(text: str, field: str) -> list[tuple[int, dict[str, Any]]]:
     try:
         return [(num_above + reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise RequestError(field, f"line {num_above + reader.line_num}: invalid CSV ({error})") from None
+        raise RequestError(
+            field, in_line(num_above + reader.line_num, Phrase("Invalid CSV ({why}).", why=error))
+        ) from None

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError, in_line, too_long
 from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows
 
 MAX_PROMPTS_CHARS = 250_000  # of all together
@@ -21,17 +21,20 @@ def parse_prompts(text: str, max_prompts: int) -> list[str]:
         RequestError: a line is wrong, or there are no prompts or too many.
     """
     if len(text) > MAX_PROMPTS_CHARS:
-        raise RequestError("prompts", f"have {len(text):,} characters; at most {MAX_PROMPTS_CHARS:,} are taken")
+        raise RequestError("prompts", too_long(len(text), MAX_PROMPTS_CHARS))
     lines = _from_csv(text) or _from_lines(text)
     found = []
     for number, prompt in lines:
         if len(prompt) > MAX_PROMPT_CHARS:
-            raise RequestError("prompts", f"line {number}: is longer than {MAX_PROMPT_CHARS:,} characters")
+            raise RequestError("prompts", in_line(number, too_long(len(prompt), MAX_PROMPT_CHARS)))
         found.append(prompt)
     if not found:
-        raise RequestError("prompts", "are missing; give one a line")
+        raise RequestError("prompts", Phrase("Enter at least one prompt, one per line."))
     if len(found) > max_prompts:
-        raise RequestError("prompts", f"there are {len(found):,}; at most {max_prompts:,} are taken at once")
+        raise RequestError(
+            "prompts",
+            Phrase("{count} prompts are too many: at most {most}.", count=f"{len(found):,}", most=f"{max_prompts:,}"),
+        )
     return found
 
 
@@ -58,9 +61,11 @@ def _from_json(line: str, number: int) -> str:
         value: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:  # also for more than 1,024 levels, and for numbers that are not finite
         why = str(error).partition(":")[0]
-        raise RequestError("prompts", f"line {number}: invalid JSON ({why})") from None
+        raise RequestError("prompts", in_line(number, Phrase("Invalid JSON ({why}).", why=why))) from None
     if isinstance(value, dict):
         value = next((value[key] for key in _KEYS if key in value), None)
     if not isinstance(value, str) or not value.strip():
-        raise RequestError("prompts", f"line {number}: has no text as {', '.join(_KEYS)}")
+        raise RequestError(
+            "prompts", in_line(number, Phrase("Expected a text under one of {keys}.", keys=", ".join(_KEYS)))
+        )
     return value

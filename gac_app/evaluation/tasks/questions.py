@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError, in_line
 from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows, read_text
 from gac_app.validation import fault_in_words
 
@@ -69,15 +69,17 @@ def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
     Raises:
         RequestError: names the wrong line.
     """
-    where = f"{source}, " if source else ""
     rows = enumerate(text.split("\n"), start=1) if text.lstrip().startswith("{") else _csv_rows(text, field)
-    questions = [_question(row, field, f"{where}line {n}", n) for n, row in rows if row.strip()]
+    questions = [_question(row, field, source, n) for n, row in rows if row.strip()]
     if not questions:
-        raise RequestError(field, f"{source}: holds no questions" if source else "are missing; give one a line")
+        raise RequestError(
+            field,
+            f"{source}: no questions" if source else Phrase("Enter at least one question, one per line."),
+        )
     ids = [question.id for question in questions]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise RequestError(field, f"{where}duplicate id {twice[:40]!r}")
+        raise RequestError(field, (f"{source}: " if source else "") + f"duplicate id {twice[:40]!r}")
     return questions
 
 
@@ -128,11 +130,16 @@ def halves(questions: Sequence[Question]) -> tuple[list[Question], list[Question
     return split
 
 
-def _question(line: str, field: str, where: str, number: int) -> Question:
+def _at(source: str, number: int, fault: str) -> str:
+    return f"{source}, line {number}: {fault}" if source else in_line(number, fault)
+
+
+def _question(line: str, field: str, source: str, number: int) -> Question:
     try:
         question = Question.model_validate_json(line)
     except ValidationError as error:
-        raise RequestError(field, f"{where}: {fault_in_words(error)}") from None
+        raise RequestError(field, _at(source, number, fault_in_words(error))) from None
     if not (question.is_choice or question.answers):
-        raise RequestError(field, f"{where}: needs 'answers', or 'choices' with the index 'answer' of the right one")
+        needed = Phrase("Expected 'answers', or 'choices' with the index 'answer' of the right one.")
+        raise RequestError(field, _at(source, number, needed))
     return question if question.id else question.model_copy(update={"id": f"line-{number}"})

@@ -154,7 +154,7 @@ class Secrets:
         if not self._is_needed:
             return ""
         if given and (wait_s := self._guesses.take(client_in(request.scope))):
-            raise RefusedError(429, f"too many wrong {self._name}s came from this address", wait_s)
+            raise RefusedError(429, "Too many wrong keys came from this address.", wait_s)
         raise RefusedError(401, self._needed, code="invalid_api_key")
 
 

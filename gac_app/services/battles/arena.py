@@ -27,7 +27,7 @@ from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import SIDES, Origin, Side
 from gac_app.arena.pacing import Tempo
-from gac_app.errors import BusyError, GacError, RequestError, StorageError
+from gac_app.errors import BusyError, GacError, Phrase, RequestError, StorageError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.judging import Judge, refuse_judged
 from gac_app.services.battles.operator import Operator, has_battles_left
@@ -103,7 +103,7 @@ class ArenaService:
         before = self.battles.find(visitor_key, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
-            raise RequestError("consent", "this server keeps prompts, answers and votes; please agree to that first")
+            raise RequestError("consent", Phrase("This server keeps prompts, answers and votes. Agree to that first."))
         with self._runs.changing(visitor_key):
             pair = self._draw(before, controls)
             battle = Battle(
@@ -117,7 +117,7 @@ class ArenaService:
             )
             turn = battle.begin_turn(prompt)
             if not self._may_start(visitor_key):
-                raise BusyError("You have started many battles in this hour. Please come back a little later.")
+                raise BusyError(Phrase("You have started many battles within an hour. Try again later."))
 
             def take() -> None:
                 self.battles.add(battle)
@@ -133,13 +133,15 @@ class ArenaService:
         with self._runs.changing(visitor_key), self.battles.changing(visitor_key, battle_id) as battle:
             refuse_judged(battle)
             if not battle.last.is_answered(battle.num_shown()):
-                raise RequestError("prompt", "the answers are still coming; wait for their end, or stop them")
+                raise RequestError("prompt", Phrase("The answers are still coming. Wait for their end, or stop them."))
             if not all(map(self._is_known, battle.pair.values())):
                 raise RequestError(
-                    "prompt", "this server has other models than the one before; please vote, or skip it"
+                    "prompt", Phrase("This server has other models than the one before. Vote or skip it.")
                 )
             if len(battle.turns) >= MAX_TURNS:
-                raise RequestError("prompt", f"a battle has at most {MAX_TURNS} turns; please vote, or skip it")
+                raise RequestError(
+                    "prompt", Phrase("A battle has at most {most} turns. Vote or skip it.", most=MAX_TURNS)
+                )
             battle.tempo = self._tempo  # of this server, which may have taken it over
             # No other server may judge it meanwhile.
             self._begin(battle, battle.begin_turn(prompt), lambda: self._write(battle, CONTINUING))
@@ -193,9 +195,9 @@ class ArenaService:
         """The operator's controls. Raises BusyError if they allow an address no battle now."""
         controls = controls_of(self._store.battles.controls())
         if controls.is_paused:
-            raise BusyError("The Arena is paused by its operator. Please come back later.")
+            raise BusyError(Phrase("The operator has paused the Arena. Try again later."))
         if not has_battles_left(self._store, controls, client):
-            raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
+            raise BusyError(Phrase("The Arena has had all its battles for today. Come back tomorrow."))
         return controls
 
     def _may_start(self, visitor_key: str) -> bool:
@@ -207,7 +209,9 @@ class ArenaService:
     def _draw(self, before: Battle | None, controls: Controls) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}
         if len(by_name) < 2:
-            raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
+            raise GacError(
+                Phrase("A battle needs two contestants. The configuration has one member and lists no others.")
+            )
         present = {one.name for one in before.pair.values()} if before else set[str]()
         probs = pair_probs(controls.drawn(list(by_name)), *self.standings.for_drawing(), controls.weights)
         left, right = draw_pair(probs, present, self._rng)

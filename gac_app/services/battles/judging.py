@@ -8,18 +8,17 @@ from typing import Any
 
 from gac_app.arena.moderation import Cast, Moderator
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Outcome, reasons_of
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import NotFoundError, Phrase, RequestError, too_long
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.records import facts_of
-from gac_app.services.battles.views import BattleView, has_something_to_judge
+from gac_app.services.battles.views import SAVING, VOID, BattleView, has_something_to_judge
 from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.queue.shares import voter_of
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
 from gac_app.storage import Kind, NewJudgement, Store, clean_text
 
-_MEANWHILE = "this battle has been judged meanwhile; look at it again"
-_FAILED = "one of the two could not answer, so this battle does not count"
+_MEANWHILE = Phrase("This battle has been judged meanwhile. Look at it again.")
 
 
 class Judge:
@@ -50,7 +49,7 @@ class Judge:
                 shown = battle.num_shown()
                 if not has_something_to_judge(battle, shown):
                     raise RequestError(
-                        "vote", "there is nothing to judge yet; wait for the first words of both answers"
+                        "vote", Phrase("There is nothing to judge yet. Wait for the first words of both answers.")
                     )
                 seen = facts_of(battle, shown)
                 battle.shown = shown
@@ -67,7 +66,7 @@ class Judge:
         """Store the vote on a battle whose answers have ended. `seen`: the facts at the time of the vote."""
         with self._battles.changing(visitor_key, battle.id):
             if battle.is_void:
-                raise RequestError("vote", _FAILED)
+                raise RequestError("vote", VOID)
             facts = facts_of(battle, seen["shown"]) | {name: seen[name] for name in ("seconds", "early", "stopped")}
             cast = _cast(battle, given, facts["seconds"])
             facts["flags"] = self._moderator.flags(cast)
@@ -91,7 +90,7 @@ class Judge:
         """
         found = {side: reasons_of(reasons.get(side, ()), side) for side in SIDES}
         if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
-            raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
+            raise RequestError("comment", too_long(len(comment), MAX_COMMENT_CHARS))
         body = {"reasons": found, "comment": clean_text(comment).strip()}
         try:
             self._battles.find(visitor_key, battle_id)
@@ -101,7 +100,7 @@ class Judge:
         with self._battles.judging(visitor_key, battle_id) as battle:
             with self._battles.changing(visitor_key, battle_id):
                 if battle.outcome is None:
-                    raise RequestError("reasons", "are taken after the vote")
+                    raise RequestError("reasons", Phrase("Vote first, then say why."))
                 row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
                 write = self._submit(battle, visitor_key, row, lambda: None)
             settle(write)
@@ -111,7 +110,7 @@ class Judge:
         """Store a remark on a vote that stands, of a battle that is not in memory."""
         stored = self._store.battles.load(visitor_key, battle_id)
         if not stored.is_blind or not stored.outcome:
-            raise NotFoundError("there is no such battle")
+            raise NotFoundError(Phrase("No such battle."))
         row = NewJudgement(position=len(stored.own_judgements), kind=Kind.REMARK, body=body)
         return self._store.battles.judge(visitor_key, battle_id, row)
 
@@ -125,13 +124,13 @@ class Judge:
 def refuse_judged(battle: Battle) -> None:
     """Raise RequestError if it is too late for a vote or a turn."""
     if battle.is_void:
-        raise RequestError("vote", _FAILED)
+        raise RequestError("vote", VOID)
     if battle.is_skipped:
-        raise RequestError("vote", "this battle was skipped")
+        raise RequestError("vote", Phrase("This battle was skipped."))
     if battle.outcome is not None:
-        raise RequestError("vote", "you have judged this battle already; the names have been told")
+        raise RequestError("vote", Phrase("You have judged this battle already."))
     if battle.shown is not None:
-        raise RequestError("vote", "a vote on this battle is being taken; please wait")
+        raise RequestError("vote", SAVING)
 
 
 def _cast(battle: Battle, given: Outcome, seconds: float) -> Cast:

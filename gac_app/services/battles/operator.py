@@ -120,7 +120,7 @@ class Operator:
             named = [(one.visitor if by == "visitor" else one.client, one) for one in votes]
             chosen = [one for name, one in named if name and name == fields.get("name")]
         if not chosen:
-            raise NotFoundError("there are no such votes")
+            raise NotFoundError("no such votes")
         for at in range(0, len(chosen), _AT_ONCE):
             battle_ids = [one.battle_id for one in chosen[at : at + _AT_ONCE]]
             settle(self._store.battles.give_verdict(battle_ids, str(verdict)))

@@ -15,7 +15,7 @@ from gac_app.arena.outcomes import SIDES, Side
 from gac_app.arena.pacing import Pace, Tempo
 from gac_app.arena.rating.style import FEATURES, style_of
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage
-from gac_app.errors import NotFoundError
+from gac_app.errors import NotFoundError, Phrase
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.runs.views import StreamView, run_status
 from gac_app.settings import Settings
@@ -114,7 +114,7 @@ def restored(stored: StoredBattle, owner: str, client: str) -> Battle:
         return _restored(stored, owner, client)
     except (KeyError, TypeError, ValueError):
         raise OtherVersionError(
-            "Another version of the program answered this battle; it can be judged on a server of that version."
+            Phrase("Another version of the program answered this battle. It can be judged on a server of that version.")
         ) from None
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gac_app.arena.outcomes import SIDES, Side
 from gac_app.decoding.trace import FinishReason
+from gac_app.errors import Phrase
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.records import answer_record, side_record
 from gac_app.services.runs.views import WAITING
@@ -15,10 +16,11 @@ from gac_app.storage import StoredBattle
 
 Phase = Literal["waiting", "answering", "answered", "revealed", "void", "skipped", "interrupted"]
 
-VOID = "One of the two could not answer, so this battle does not count."
-UNJUDGED = "This battle ended before a vote."
-STOPPED = "Stopped: both are shown up to the same place. Which one is better?"
-NOT_BEGUN = "This battle did not begin: it was stopped, or others had their turn first. Please try again."
+VOID = Phrase("One of the two could not answer, so this battle does not count.")
+UNJUDGED = Phrase("This battle ended before a vote.")
+STOPPED = Phrase("Stopped: both are shown up to the same place. Which one is better?")
+SAVING = Phrase("The vote on this battle is being saved. Wait a moment.")
+NOT_BEGUN = Phrase("This battle did not begin: it was stopped, or others came first. Try again.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from operator import attrgetter
 
 from gac_app.arena.outcomes import SIDES, Side
-from gac_app.errors import ElsewhereError, NotFoundError, RequestError, StorageError
+from gac_app.errors import ElsewhereError, NotFoundError, Phrase, RequestError, StorageError
 from gac_app.services.battles.battles import Battle
 from gac_app.services.battles.records import OtherVersionError, is_shown, restored
-from gac_app.services.battles.views import BattleView, live_view, stored_view
+from gac_app.services.battles.views import SAVING, BattleView, live_view, stored_view
 from gac_app.services.runs.live_run import LiveStream
 from gac_app.services.runs.runs import RunService
 from gac_app.services.settling import settle
@@ -92,7 +92,7 @@ class VisitorBattles:
         if battle is None:
             return self._taken_over(visitor_key, battle_id)
         if not hmac.compare_digest(battle.owner, owner):
-            raise NotFoundError("there is no such battle")
+            raise NotFoundError(Phrase("No such battle."))
         if self._is_held(battle, within_s):
             return battle
         with self._lock:
@@ -122,9 +122,9 @@ class VisitorBattles:
         """A battle from the database, if it can be judged."""
         found = self._store.battles.load(visitor_key, battle_id)
         if not self._store.battles.is_open(battle_id):
-            raise NotFoundError("there is no such battle")
+            raise NotFoundError(Phrase("No such battle."))
         if not is_shown(found):
-            raise ElsewhereError("Another server answers this battle; it can be judged here when it is done.")
+            raise ElsewhereError(Phrase("Another server answers this battle. It can be judged here when it is done."))
         owner = owner_of(visitor_key)
         restored(found, owner, "")  # before it is taken from a server that can judge it
         stored, client = settle(self._store.battles.take_over(visitor_key, battle_id))
@@ -143,7 +143,7 @@ class VisitorBattles:
         battle = self.find(visitor_key, battle_id)
         with battle.lock:
             if not battle.note_row():
-                raise RequestError("vote", "the database is busy and has not taken the last one yet; please wait")
+                raise RequestError("vote", SAVING)
             yield battle
 
     # --- for its owner
@@ -158,7 +158,7 @@ class VisitorBattles:
             raise
         except NotFoundError as error:
             stored = self._store.battles.load(visitor_key, battle_id)
-            return stored_view(stored, why_not=str(error) if isinstance(error, OtherVersionError) else "")
+            return stored_view(stored, why_not=error.told if isinstance(error, OtherVersionError) else "")
         with battle.lock:
             if battle.is_told and not battle.is_counted:  # earlier, the figures would tell who answers
                 battle.is_counted = True
@@ -171,12 +171,12 @@ class VisitorBattles:
         battle = self.find(visitor_key, battle_id)
         with battle.lock:
             if not battle.is_told:
-                raise RequestError("steps", "are shown after the vote")
+                raise RequestError("steps", Phrase("Vote first, then see the steps."))
             if side not in SIDES or not 0 <= turn < len(battle.turns):
-                raise RequestError("turn", "there is no such answer")
+                raise RequestError("turn", Phrase("No such answer."))
             run = battle.turns[turn]
             if not run.streams[side].steps:
-                raise NotFoundError("the steps of this answer are no longer in memory")
+                raise NotFoundError(Phrase("The steps of this answer are no longer in memory."))
             return run.streams[side], run.settings_of(side)
 
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:

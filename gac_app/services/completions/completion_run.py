@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason
-from gac_app.errors import ModelLoadError, RequestError
+from gac_app.errors import ModelLoadError, RequestError, too_long
 from gac_app.models.message import Message
 from gac_app.services.completions.systems import System
 from gac_app.services.members import namespace_of
@@ -38,7 +38,7 @@ def check_length(prompt: Prompt, field: str = "prompt") -> None:
     """Raise RequestError for a prompt that is too long for anybody to tokenise it."""
     texts = [prompt] if isinstance(prompt, Document) else prompt
     if (num := sum(len(text.content) for text in texts)) > MAX_PROMPT_CHARS:
-        raise RequestError(field, f"has {num:,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
+        raise RequestError(field, too_long(num, MAX_PROMPT_CHARS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
-from gac_app.errors import BusyError, GacError, RequestError
+from gac_app.errors import BusyError, GacError, Phrase, RequestError
 from gac_app.evaluation.studies import KeptResults
 from gac_app.services.lab.results import LabResults
 from gac_app.services.lab.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
@@ -127,7 +127,7 @@ class Lab:
         """
 
         if not self.may_start(visitor_key):
-            raise RequestError("study", "only the operator of this page starts studies here")
+            raise RequestError("study", Phrase("Only the operator of this page can start studies."))
         study = next((study for study in STUDIES if study.name == study_name), None)
         if study is None:
             raise RequestError("study", f"unknown study {study_name!r}; expected {', '.join(s.name for s in STUDIES)}")
@@ -137,7 +137,12 @@ class Lab:
         running = Running(study, chosen.name if chosen else "", owner_of(visitor_key), stop)
         with self._lock:
             if self.running:
-                raise BusyError(f"A study is running ({self.running.study.title}). Please try again when it is done.")
+                raise BusyError(
+                    Phrase(
+                        "A study is running ({study}). Try again when it is done.",
+                        study=Phrase(self.running.study.title),
+                    )
+                )
             self._count(visitor_key, client)
             self.running, self.last_error = running, ""
         running.thread = threading.Thread(
@@ -151,7 +156,7 @@ class Lab:
         """
         running = self.running
         if running and not self.may_cancel(visitor_key, running):
-            raise RequestError("study", "was started by somebody else")
+            raise RequestError("study", Phrase("Somebody else started this study."))
         if running:
             running.cancel()
 
@@ -175,7 +180,9 @@ class Lab:
         mine = [self._started.setdefault(name, []) for name in {owner_of(visitor_key), client} if name]
         limit = self._config.lab.max_per_hour
         if max(map(len, mine)) >= limit:
-            raise BusyError(f"{limit} studies were started from here within an hour. Please try again later.")
+            raise BusyError(
+                Phrase("{count} studies were started from here within an hour. Try again later.", count=limit)
+            )
         for times in mine:
             times.append(time.monotonic())
 
@@ -187,9 +194,15 @@ class Lab:
         if chosen is None:
             return
         if not MIN_QUESTIONS <= num_questions <= self.max_questions:
-            raise RequestError("questions", f"expected {MIN_QUESTIONS} to {self.max_questions}")
+            raise RequestError(
+                "questions",
+                Phrase("Choose {least} to {most} questions.", least=MIN_QUESTIONS, most=self.max_questions),
+            )
         if num_questions > len(chosen.questions):
-            raise RequestError("questions", f"{chosen.name} has {len(chosen.questions)}, not {num_questions}")
+            raise RequestError(
+                "questions",
+                Phrase("{set} has only {count} questions.", set=Phrase(chosen.name), count=len(chosen.questions)),
+            )
 
     def _set(self, study: type[Study], name: str, own: str) -> QuestionSet:
         if name == OWN:
@@ -214,10 +227,10 @@ class Lab:
                 raise _Cancelled
             self.results.keep(visitor_key, result, is_own=is_own)
         except _Cancelled:
-            error = "The study was cancelled."
+            error = Phrase("The study was cancelled.")
         except GacError as reason:
-            error = "The study was cancelled." if running.cancelled.is_set() else str(reason)
+            error = Phrase("The study was cancelled.") if running.cancelled.is_set() else reason.told
         except BaseException:  # `SystemExit` too: nobody could start another study
             logger.exception("a study broke")
-            error = "Something unexpected happened; the log of the server says what."
+            error = Phrase("Something unexpected happened. The server's log says what.")
         self.last_error, self.running = error, None

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gac_app.errors import NotFoundError, RequestError, StorageError
+from gac_app.errors import NotFoundError, Phrase, RequestError, StorageError, packed, too_long, unpacked
 from gac_app.evaluation.studies import KeptResult, KeptResults, Listed, StudyResult, is_result_id, result_from_json
 from gac_app.services.settling import settle
 from gac_app.storage import Store, StoredStudy, clean_text
@@ -59,14 +59,14 @@ class LabResults:
         if is_result_id(result_id):
             kept = self.files.load(result_id)
             if not self._may_see(visitor_key, kept):
-                raise NotFoundError("no such result is kept")
+                raise NotFoundError(Phrase("No such result."))
             return kept
         study = self._store.load_study(visitor_key, result_id)
         listed = _listed(study)
         try:
-            result = result_from_json(study.body)
+            result = result_from_json(unpacked(study.body))
         except ValueError:
-            raise NotFoundError("this result was kept by another version and cannot be shown") from None
+            raise NotFoundError(Phrase("This result was kept by another version and cannot be shown.")) from None
         return KeptResult(listed.id, listed.created_at, tuple(listed.members), result, listed.name)
 
     def keep(self, visitor_key: str, result: StudyResult, *, is_own: bool) -> None:
@@ -75,14 +75,14 @@ class LabResults:
         benchmark = None if is_own or result.study != "eval" else result.data
         about = {"study": result.study, "heading": result.heading, "members": self._names}
         head = {"name": "", **about, "benchmark": benchmark}
-        settle(self._store.save_study(visitor_key, uuid.uuid4().hex, head, asdict(result)))
+        settle(self._store.save_study(visitor_key, uuid.uuid4().hex, packed(head), packed(asdict(result))))
         self._forget()
 
     def rename(self, visitor_key: str, result_id: str, name: str) -> None:
         """Rename a result; "" restores its own name. Raises RequestError, NotFoundError, StorageError."""
         name = clean_text(name).strip()
         if len(name) > MAX_NAME_CHARS:
-            raise RequestError("name", f"expected at most {MAX_NAME_CHARS} characters")
+            raise RequestError("name", too_long(len(name), MAX_NAME_CHARS))
         if is_result_id(result_id):
             self._check_files(visitor_key)
             self.files.rename(result_id, name)
@@ -126,7 +126,7 @@ class LabResults:
 
     def _check_files(self, visitor_key: str) -> None:
         if not self._may_edit_files(visitor_key):
-            raise RequestError("result", "is the operator's")
+            raise RequestError("result", Phrase("Only the operator can change this result."))
 
 
 def _listed(study: StoredStudy) -> ListedResult:
@@ -137,7 +137,7 @@ def _listed(study: StoredStudy) -> ListedResult:
         created_at=_time(study),
         members=tuple(head.get("members", ())),
         study=head.get("study", ""),
-        heading=head.get("heading", "damaged"),
+        heading=unpacked(head.get("heading", "damaged")),
         name=head.get("name", ""),
         is_mine=True,
         may_edit=True,

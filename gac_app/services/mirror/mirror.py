@@ -20,7 +20,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import blake2b
 
-from gac_app.errors import DamagedError, StorageError
+from gac_app.errors import DamagedError, Phrase, StorageError
 from gac_app.recent import Recent
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import deletion_line, erase, import_indexed, index_of
@@ -122,7 +122,7 @@ class Mirror:
         except OSError as error:
             self._trouble.note(error)
             raise StorageError(
-                "deleted here; the copy that is handed on cannot be marked at the moment, which is tried again"
+                Phrase("Deleted here. The exported copy could not be marked yet; that is tried again.")
             ) from None
         self._place.push()
 

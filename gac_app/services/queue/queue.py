@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic
 
-from gac_app.errors import BusyError
+from gac_app.errors import BusyError, Phrase
 from gac_app.services.queue.order import FairOrder, Q, client_of, run_to_evict, visitor_of
 
 OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
@@ -78,7 +78,7 @@ class RunQueue(Generic[Q]):
             return None
         displaced = run_to_evict(run, self._waiting)
         if displaced is None:
-            raise BusyError("The queue is full at the moment. Please try again in a minute.")
+            raise BusyError(Phrase("The queue is full. Try again in a minute."))
         return displaced
 
     @property

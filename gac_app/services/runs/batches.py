@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gac_app.errors import BusyError, GacError, RequestError
+from gac_app.errors import BusyError, GacError, Phrase, RequestError
 from gac_app.evaluation.tasks import parse_prompts
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.visitors import owner_of
@@ -27,8 +27,8 @@ UNHEARD_S = 120.0  # browsers let a page in the background ask once a minute
 GIVES_WAY_S = 10.0  # where places are short, a batch that no page asked for so long loses its own
 _RETRY_S, _LOOK_S = 1.0, 0.2
 CLOSE_TIMEOUT_S = 2.0
-_LEFT = f"not asked: no page showed this batch for {UNHEARD_S / 60:.0f} minutes"
-_GAVE_WAY = "cancelled: nobody was watching and the slot was needed"
+_LEFT = Phrase("not asked: no page showed this batch for {n} minutes", n=f"{UNHEARD_S / 60:.0f}")
+_GAVE_WAY = Phrase("cancelled: nobody was watching and the slot was needed")
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Batches:
         with self._lock:
             last = self._batches.get(owner)
             if last and not last.is_over:
-                raise BusyError("A batch of yours is under way. Cancel it, or wait until it is done.")
+                raise BusyError(Phrase("A batch of yours is running. Cancel it, or wait until it is done."))
             self._make_room(client)
             self._batches.pop(owner, None)
             self._batches[owner] = batch
@@ -114,9 +114,9 @@ class Batches:
         under_way = [one for one in self._batches.values() if not one.cancelled.is_set() and not one.is_over]
         own = [one for one in under_way if one.client == client]
         if len(own) >= MAX_OF_CLIENT:
-            self._end_unheard(own, "Too many batches of your address are under way. Please try again later.")
+            self._end_unheard(own, Phrase("Too many batches of your address are running. Try again later."))
         elif len(under_way) >= MAX_BATCHES:
-            self._end_unheard(under_way, "Too many batches are under way at the moment. Please try again later.")
+            self._end_unheard(under_way, Phrase("Too many batches are running. Try again later."))
 
     def _end_unheard(self, batches: Collection[Batch], refusal: str) -> None:
         """End the batch that no page asked for longest. Raises BusyError if pages ask for all of them."""
@@ -173,14 +173,14 @@ class Batches:
                         self._runs.stop(visitor_key, run.id)
             run.wait_for(lambda: run.is_settled)
             if not run.is_saved:
-                row.error = "answered, but not saved: the database could not take it"
+                row.error = Phrase("answered, but not saved: the database could not take it")
         except RequestError as error:
             row.error = error.message
         except GacError as error:
-            row.error = str(error)
+            row.error = error.told
         except Exception:
             logger.exception("a batch broke at one of its prompts")
-            row.error = "Something unexpected happened; the log of the server says what."
+            row.error = Phrase("Something unexpected happened. The server's log says what.")
         finally:
             row.is_over = True
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gac_app.config import Config
 from gac_app.decoding.trace import StepTrace
-from gac_app.errors import NotFoundError, RequestError, StorageError
+from gac_app.errors import NotFoundError, Phrase, RequestError, StorageError, too_long
 from gac_app.services.members import Members
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.runs.live_run import LiveRun
@@ -86,10 +86,12 @@ class History:
     def share(self, visitor_key: str, run_id: str, is_shared: bool, *, with_turns: bool = False) -> None:
         """Set whether anybody with its link may read a run, and with it the turns before it."""
         if is_shared and not self._config.server.is_sharing:
-            raise RequestError("share", "is off on this server; its operator can turn it on (server.sharing)")
+            raise RequestError(
+                "share", Phrase("Sharing is off on this server. Its operator can turn it on (server.sharing).")
+            )
         run = self.find(visitor_key, run_id)
         if run.is_saved is not True:
-            raise RequestError("share", "takes a run that is over and saved")
+            raise RequestError("share", Phrase("A run can be shared once it is over and saved."))
         settle(self._store.share_run(visitor_key, run_id, is_shared, with_turns))
         run.is_shared, run.shares_turns = is_shared, is_shared and with_turns
 
@@ -134,7 +136,7 @@ class History:
     def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> None:
         """Name a conversation; a blank name removes its name."""
         if len(name) > MAX_NAME_CHARS:
-            raise RequestError("name", f"has {len(name):,} characters; at most {MAX_NAME_CHARS} are taken")
+            raise RequestError("name", too_long(len(name), MAX_NAME_CHARS))
         settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
 
     def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> None:

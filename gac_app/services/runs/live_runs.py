@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from typing_extensions import TypeVar
 
-from gac_app.errors import BusyError, NotFoundError
+from gac_app.errors import BusyError, NotFoundError, Phrase
 from gac_app.services.runs.live_run import LiveRun
 
 RunT = TypeVar("RunT", bound=LiveRun, default=LiveRun)
@@ -35,7 +35,7 @@ class LiveRuns(Generic[RunT]):
         with self._lock:
             lock = self._changing.setdefault(owner, threading.Lock())
         if not lock.acquire(timeout=CHANGE_TIMEOUT_S):
-            raise BusyError("Something is still being deleted. Please try again in a moment.")
+            raise BusyError(Phrase("Something is still being deleted. Try again in a moment."))
         try:
             yield
         finally:
@@ -53,7 +53,7 @@ class LiveRuns(Generic[RunT]):
         with self._lock:
             run = self._runs.get(run_id)
         if run is None or not hmac.compare_digest(run.owner, owner):
-            raise NotFoundError("there is no such run")
+            raise NotFoundError(Phrase("No such run."))
         return run
 
     def of(self, owner: str) -> list[RunT]:

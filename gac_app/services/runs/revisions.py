@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishReason
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.services.runs.live_run import LiveStream, RunPlan
 from gac_app.services.runs.views import ENSEMBLE, RunView, StreamView, step_at
 from gac_app.settings import MAX_NEW_TOKENS, Settings
@@ -36,7 +36,7 @@ def branched(parent: RunView, ensemble: Ensemble, position: int, token_id: int) 
     step = step_at(steps, position)
     listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
     if token_id not in listed:
-        raise RequestError("token", "is not one of the alternatives listed for this step")
+        raise RequestError("token", Phrase("Choose one of the alternatives listed for this token."))
     branch = Branch(tuple(steps[:position]), listed[token_id])
     ensemble.check_branch(branch)
     return _part_of(
@@ -77,10 +77,15 @@ def extended(parent: RunView, ensemble: Ensemble, stream: str = "") -> RunPlan:
     limit = parent.settings.max_new_tokens
     ended = {key for key, one in parent.streams.items() if stream in ("", key) and _can_continue(one, limit)}
     if not ended:
-        raise RequestError("run", "has no such answer that was stopped or ended at its limit of tokens")
+        raise RequestError(
+            "run", Phrase("Only an answer that was stopped or reached its maximum length can be continued.")
+        )
     if any(_is_at_limit(parent.streams[key], limit) for key in ended):
         if limit >= MAX_NEW_TOKENS:
-            raise RequestError("max_new_tokens", f"is at most {MAX_NEW_TOKENS:,}; this run has reached it")
+            raise RequestError(
+                "max_new_tokens",
+                Phrase("This run has reached the largest maximum length, {count} tokens.", count=f"{MAX_NEW_TOKENS:,}"),
+            )
         limit = min(2 * limit, MAX_NEW_TOKENS)
     branches = {key: _so_far(parent, parent.streams[key]) for key in ended}
     for branch in branches.values():
@@ -92,11 +97,11 @@ def extended(parent: RunView, ensemble: Ensemble, stream: str = "") -> RunPlan:
 def compared(parent: RunView, settings: Settings) -> RunPlan:
     """The ensemble answers again with other settings, so that both answers stand side by side. Raises RequestError."""
     if ENSEMBLE not in parent.streams:
-        raise RequestError("run", "has no answer of the ensemble")
+        raise RequestError("run", Phrase("This run has no answer of the ensemble."))
     if parent.branch_position is not None:
-        raise RequestError("run", "is a branch, whose beginning was given; compare settings on the original")
+        raise RequestError("run", Phrase("This run is a branch. Compare settings on the original run."))
     if not have_other_answers(parent.settings, settings):
-        raise RequestError("settings", "are those of this run; choose others")
+        raise RequestError("settings", Phrase("These are the settings of this run. Choose others."))
     return replacing(parent, settings=settings, streams=[ENSEMBLE])
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError, too_long
 from gac_app.services.members import Members
 from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.mirror import Mirror
@@ -216,7 +216,7 @@ class RunService:
         with self.changing(visitor_key):
             parent = self.history.find(visitor_key, run_id)
             if not (may_decode or is_over(parent)):
-                raise RequestError("run", "is not over yet")
+                raise RequestError("run", Phrase("This run is not over yet."))
             plan = of(parent)
             self.members.ensemble()
             settings = self.config.settings_from(plan.settings.model_dump())  # checked against today's members
@@ -227,7 +227,7 @@ class RunService:
         runs = self.history.conversation(visitor_key, conversation_id)
         last = next((run for run in runs if run.id == after), runs[-1] if runs else None)
         if last and is_elsewhere(last):
-            raise RequestError("prompt", "another server still writes the last answer; wait for its end")
+            raise RequestError("prompt", Phrase("Another server still writes the last answer. Wait for its end."))
         return (*last.turns, last.as_turn()) if last else ()
 
     def _begin(self, visitor_key: str, plan: RunPlan, client: str, *, is_of_batch: bool = False) -> LiveRun:
@@ -288,7 +288,7 @@ def checked_prompt(prompt: str) -> str:
     if not isinstance(prompt, str):
         raise RequestError("prompt", "expected text")
     if len(prompt) > MAX_PROMPT_CHARS:
-        raise RequestError("prompt", f"has {len(prompt):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
+        raise RequestError("prompt", too_long(len(prompt), MAX_PROMPT_CHARS))
     if not prompt.strip():
-        raise RequestError("prompt", "Enter a prompt")
+        raise RequestError("prompt", Phrase("Enter a prompt."))
     return clean_text(prompt)

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import NotFoundError, Phrase, RequestError
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import get_owned, has_vote, key_of, owned, stored, stored_judgement, whole
 from gac_app.storage.battles.records import BATTLE_COLUMNS, BattleRecord, Kind, NewBattle, NewJudgement, StoredBattle
@@ -55,7 +55,7 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
     """
     battle = session.get(Battle, battle_id)
     if battle is None:
-        raise NotFoundError("there is no such battle")
+        raise NotFoundError(Phrase("No such battle."))
     _check_held(session, battle)
     battle.status = status
     if body is not None:
@@ -71,14 +71,14 @@ def take_over(session: Session, visitor_key: str, battle_id: str) -> tuple[Store
     """
     battle = get_owned(session, visitor_key, battle_id)
     if battle.server_id is None or battle.status != ANSWERED:
-        raise NotFoundError("there is no such battle")
+        raise NotFoundError(Phrase("No such battle."))
     battle.server_id = server_of(session)
     return stored(battle), battle.client
 
 
 def _check_held(session: Session, battle: Battle) -> None:
     if battle.server_id not in (None, server_of(session)):
-        raise RequestError("battle", "another server has it now; look at it again")
+        raise RequestError("battle", Phrase("Another server has this battle now. Look at it again."))
 
 
 def _tell_changed(session: Session, battle_id: str) -> None:
@@ -94,9 +94,9 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     if new.kind == Kind.VOTE:
         _check_held(session, battle)
         if battle.server_id is None:
-            raise RequestError("vote", "this battle can no longer be judged")
+            raise RequestError("vote", Phrase("This battle can no longer be judged."))
     if new.position != _num_own(battle) or (new.kind == Kind.VOTE and has_vote(battle)):
-        raise RequestError("vote", "this battle has been judged already")
+        raise RequestError("vote", Phrase("You have judged this battle already."))
     if new.kind == Kind.VOTE:
         battle.server_id = None
     _append(session, battle, new)

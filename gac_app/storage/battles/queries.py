@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
-from gac_app.errors import DamagedError, NotFoundError
+from gac_app.errors import DamagedError, NotFoundError, Phrase
 from gac_app.storage.battles.records import BATTLE_COLUMNS, CastVote, Holding, Kind, StoredBattle, implied_id
 from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.encryption import damage_named, decrypt_json, unless_damaged
@@ -180,7 +180,7 @@ def get_owned(session: Session, visitor_key: str, battle_id: str) -> Battle:
     query = owned(visitor_key).where(Battle.id == clean_text(battle_id)).options(*whole())
     battle = session.scalars(query).one_or_none()
     if battle is None:
-        raise NotFoundError("there is no such battle")
+        raise NotFoundError(Phrase("No such battle."))
     return battle
 
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Select, insert, select, update
 from sqlalchemy.orm import Session
 
-from gac_app.errors import DamagedError
+from gac_app.errors import DamagedError, Phrase
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.text import clean_json
 
@@ -68,7 +68,9 @@ def damage_named() -> Iterator[None]:
     try:
         yield
     except (InvalidTag, struct.error, zlib.error, AttributeError, LookupError, TypeError, ValueError):
-        raise DamagedError("This run is damaged in the database and cannot be shown. It can be deleted.") from None
+        raise DamagedError(
+            Phrase("This run is damaged in the database and cannot be shown. It can be deleted.")
+        ) from None
 
 
 def unless_damaged(read: Callable[[], T], default: T) -> T:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from gac_app.errors import NotFoundError
+from gac_app.errors import NotFoundError, Phrase
 from gac_app.storage.database.encryption import destroy_keys
 from gac_app.storage.database.tables import Base, VisitorSession, utc_now
 
@@ -26,7 +26,7 @@ _IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an u
 def hash_key(visitor_key: str) -> str:
     """The hash of a visitor's key; the key itself is not stored. With over 100 random bits, it needs no salt."""
     if not visitor_key:
-        raise NotFoundError("this browser has no visitor key")
+        raise NotFoundError(Phrase("The browser sent no visitor key. Allow storage for this page and reload it."))
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.errors import NotFoundError
+from gac_app.errors import NotFoundError, Phrase
 from gac_app.storage.database.database import server_of, when_written
 from gac_app.storage.database.encryption import damage_named, destroy_keys, encrypt, encrypt_json, new_key
 from gac_app.storage.database.tables import utc_now
@@ -78,7 +78,7 @@ def _tell_changed(session: Session, run_id: str) -> None:
 def _get_run(session: Session, run_id: str) -> Run:
     run = session.get(Run, run_id)
     if run is None:
-        raise NotFoundError("there is no such run")  # deleted while it was running
+        raise NotFoundError(Phrase("No such run."))  # deleted while it was running
     return run
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from gac_app.errors import DamagedError, NotFoundError
+from gac_app.errors import DamagedError, NotFoundError, Phrase
 from gac_app.storage.database.encryption import unless_damaged
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.paging import pages
@@ -28,7 +28,7 @@ def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
     """One run of a visitor. Raises NotFoundError if it is missing or another visitor's."""
     run = session.scalars(owned(visitor_key).where(Run.id == clean_text(run_id))).one_or_none()
     if run is None:
-        raise NotFoundError("there is no such run")
+        raise NotFoundError(Phrase("No such run."))
     return run
 
 
@@ -41,7 +41,7 @@ def get_owned_conversation(session: Session, visitor_key: str, conversation_id: 
     )
     conversation = session.scalars(query).one_or_none()
     if conversation is None:
-        raise NotFoundError("there is no such conversation")
+        raise NotFoundError(Phrase("No such conversation."))
     return conversation
 
 
@@ -70,7 +70,7 @@ def load_shared(session: Session, run_id: str) -> StoredRun:
     query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
     run = session.scalars(query).one_or_none()
     if run is None:
-        raise NotFoundError("this run is private or deleted; its owner can share it")
+        raise NotFoundError(Phrase("This run is private or deleted. Its owner can share it."))
     turns = _turns(session, run) if content_of(run).get("shares_turns") else {}
     return stored(run, turns, session.get_bind().engine)
 
@@ -80,7 +80,7 @@ def conversation_runs(session: Session, visitor_key: str, conversation_id: str) 
     query = owned(visitor_key).where(Conversation.id == clean_text(conversation_id)).order_by(Run.position)
     runs = session.scalars(query.options(*_KEY_AND_VOTE, selectinload(Run.answers))).all()
     if not runs:
-        raise NotFoundError("there is no such conversation")
+        raise NotFoundError(Phrase("No such conversation."))
     turns = _by_id(runs)
     return [stored(run, turns, session.get_bind().engine) for run in runs if run.id in turns]
 

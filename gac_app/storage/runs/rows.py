@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json, usage_to_json
-from gac_app.errors import NotFoundError
+from gac_app.errors import NotFoundError, Phrase
 from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, encrypt, encrypt_json
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.tables import RunKey
@@ -161,7 +161,7 @@ def _steps_of(engine: Engine, table: type[Trace | Outline], answer_id: str) -> b
     with reading(engine) as session:
         found = session.execute(query).one_or_none()
     if found is None:
-        raise NotFoundError("there is no such run")
+        raise NotFoundError(Phrase("No such run."))
     return decrypt(*found)
 
 

@@ -57,13 +57,11 @@ class RunHandlers:
         client, fields = client_here(), Fields({"key": key})
 
         def start() -> tuple[str, RunView]:
-            visitor_key = fields.visitor_key
-            if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
-                raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
+            visitor_key, text = fields.visitor_key, Fields({"prompt": prompt}).text("prompt", MAX_PROMPT_CHARS)
             changes = changes_from(self._service.config, settings or {})
             conversation_id, after = place or (None, "")
             return visitor_key, self._service.start(
-                visitor_key, prompt, changes, conversation_id, after=after, client=client
+                visitor_key, text, changes, conversation_id, after=after, client=client
             )
 
         async for updates in self.stream(start):
@@ -159,7 +157,7 @@ async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:
 
 def _notice(error: GacError) -> Updates:
     field = error.field if isinstance(error, RequestError) else ""
-    message = without_folders(error.message if isinstance(error, RequestError) else str(error))
+    message = without_folders(error.told)
     # The time makes equal notices differ, so that the second is shown too.
     passes = isinstance(error, LoadingError)
     notice = page_json({"at": time.monotonic(), "field": field, "message": message, "passes": passes})

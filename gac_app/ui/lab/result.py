@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import gradio as gr
 
 from gac_app.charts import reworded, to_svg
 from gac_app.config import Config
+from gac_app.errors import changed
 from gac_app.evaluation.studies import KeptResult, StudyResult, Table, explained, to_csv
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.assets import component
@@ -52,12 +52,15 @@ class ResultView:
 
 
 def _head_of(kept: KeptResult, result: StudyResult) -> Reply:
+    right = [{one.system: one.is_right for one in question.answers} for question in result.asked]
+    systems = [*right[0]] if right else []
     return {
         **same(kept, "id", "name", "created_at"),
         "members": list(kept.members),
         **same(result, "study", "heading", "settings"),
-        "remarks": [*result.remarks, *([f"Note: {result.failure}"] if result.failure else [])],
-        "right": [{one.system: one.is_right for one in question.answers} for question in result.asked],
+        "remarks": [*result.remarks, *([result.failure] if result.failure else [])],
+        "systems": systems,
+        "right": [[one.get(system, False) for system in systems] for one in right],
         "has_plot": bool(result.plots),
         "csv": to_csv(kept.result.tables),
         "json": json.dumps(result.data, ensure_ascii=False, indent=2),
@@ -71,7 +74,7 @@ def _body_of(kept: KeptResult, result: StudyResult, config: Config) -> Reply:
         "id": kept.id,
         "members": list(kept.members),
         "tables": [asdict(table) for table in result.tables],
-        "words": {words[name]: sentence for name, sentence in about.items()},
+        "words": [[words[name], sentence] for name, sentence in about.items()],
         "asked": [asdict(question) for question in result.asked],
     }
 
@@ -81,12 +84,9 @@ def for_people(result: StudyResult, config: Config) -> StudyResult:
     keys = [row[0] for table in result.tables for row in table.rows]
     keys += [answer.system for question in result.asked for answer in question.answers]
     words = systems_in_words(dict.fromkeys(keys), config)
-    # In a sentence only what can be no word of it.
-    marked = sorted((key for key in words if set(key) & set(":@-+") and words[key] != key), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, marked)) or "(?!)")
 
     def named(text: str) -> str:
-        return words.get(text) or pattern.sub(lambda found: words[found[0]], text)
+        return changed(text, lambda one: words.get(one, one))
 
     def table_named(table: Table) -> Table:
         rows = [[named(first), *others] for first, *others in table.rows]

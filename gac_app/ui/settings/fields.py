@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, Registry, Rule
+from gac_app.errors import Phrase
 from gac_app.settings import Group, Need, Settings, shown
 
 OWN_WEIGHTS = "own"
@@ -139,11 +140,12 @@ def fault_in(field: Field) -> str:
     least, most = bounds.get("min"), bounds.get("max")
     match field.kind:
         case "number" | "whole":
-            kind = "a whole number" if field.kind == "whole" else "a number"
+            what = Phrase("a whole number" if field.kind == "whole" else "a number")
             if most is None or most > 2**53:
-                return f"Type {kind} of at least {least:,.0f}."
-            limits = f"above {least:,.0f}, and at most" if "above" in bounds else f"from {least:,.0f} to"
-            return f"Type {kind} {limits} {most:,.0f}."
+                return Phrase("Type {what} of at least {least}.", what=what, least=f"{least:,.0f}")
+            above, within = "Type {what} above {least}, at most {most}.", "Type {what} from {least} to {most}."
+            bound = {"least": f"{least:,.0f}", "most": f"{most:,.0f}"}
+            return Phrase(above if "above" in bounds else within, what=what, **bound)
         case "share":
             return "Choose 1 to 100 %." if least or "above" in bounds else "Choose 0 to 100 %."
         case "weights":

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gac_app.arena.contestants import NAMED, contestants_of
 from gac_app.config import Config
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError, joined
 from gac_app.evaluation.running import parse_system
 from gac_app.settings import Settings
 from gac_app.ui.settings.wording import differences_in_words
@@ -28,12 +28,12 @@ _WHOLE_ANSWERS = {
 def ensemble_in_words(settings: Settings, usual: Settings) -> str:
     """Such as: ensemble, asks below 70 %, posterior weights. What is as in `usual` is left out, except when it asks."""
     if settings.mode == "agreement":
-        how = "asks where members disagree"
+        how = Phrase("asks where members disagree")
     elif settings.mode == "every-step" or settings.threshold > 1:
-        how = "asks at every step"
+        how = Phrase("asks at every step")
     else:
-        how = f"asks below {settings.threshold * 100:.3g} %"
-    return ", ".join(["ensemble", how, *differences_in_words(settings, usual)])
+        how = Phrase("asks below {share}", share=f"{settings.threshold * 100:.3g} %")
+    return joined(", ", [Phrase("ensemble"), how, *differences_in_words(settings, usual)])
 
 
 def contestant_in_words(name: str, member: str | None, settings: Mapping[str, Any]) -> str:
@@ -66,15 +66,18 @@ def systems_in_words(names: Iterable[str], config: Config) -> dict[str, str]:
 
 def _system_in_words(name: str, config: Config) -> str:
     kind, plant, _ = name.partition(_PLANT)
-    return f"{_plain_in_words(kind, config)}{plant}"
+    told = _plain_in_words(kind, config)
+    return joined(", ", [told, Phrase("wrong beginning")]) if plant else told
 
 
 def _plain_in_words(name: str, config: Config) -> str:
     if name.startswith(_ALONE):
-        return f"{name.removeprefix(_ALONE)} alone"
+        return Phrase("{name} alone", name=name.removeprefix(_ALONE))
     kind, *options = name.split("+")
     if kind in _WHOLE_ANSWERS:
-        return ", ".join([_WHOLE_ANSWERS[kind], *(option.replace("=", " ") for option in options)])
+        told = (option.partition("=") for option in options)
+        parts = [Phrase("{name} {value}", name=Phrase(name), value=value) for name, _, value in told]
+        return joined(", ", [Phrase(_WHOLE_ANSWERS[kind]), *parts])
     try:
         return ensemble_in_words(parse_system(name, config).settings(config), config.settings)
     except RequestError:
@@ -84,4 +87,7 @@ def _plain_in_words(name: str, config: Config) -> str:
 def _apart(found: dict[str, str]) -> dict[str, str]:
     """What would be called the same has its key in brackets."""
     called = list(found.values())
-    return {key: words if called.count(words) == 1 else f"{words} ({key})" for key, words in found.items()}
+    return {
+        key: words if called.count(words) == 1 else Phrase("{words} ({key})", words=words, key=key)
+        for key, words in found.items()
+    }

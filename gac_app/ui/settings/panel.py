@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from gac_app.config import Config
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError
 from gac_app.evaluation.metrics import strength_advice
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.assets import component, markup_of
@@ -56,6 +56,6 @@ def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any
     try:
         settings = config.settings_from(changes_from(config, values))
     except RequestError as error:
-        return {**meaning, "summary": f"need a look: {error.message}"}
+        return {**meaning, "summary": Phrase("to correct: {message}", message=error.message)}
     benchmarks = lab.results.benchmarks() if lab else ()
     return {**meaning, "summary": settings_in_words(settings), "advice": strength_advice(config, settings, benchmarks)}

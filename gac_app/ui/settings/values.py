@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, check_rules
-from gac_app.errors import RequestError
+from gac_app.errors import Phrase, RequestError, joined
 from gac_app.settings import Settings
 from gac_app.ui.settings import stop_lines
 from gac_app.ui.settings.fields import OWN_WEIGHTS, REGISTRY_OF, fault_in, fields_of, params_of
@@ -42,10 +42,12 @@ def changes_from(config: Config, values: object) -> dict[str, Any]:
     """
     changes, faults = _checked(config, values)
     if len(faults) == 1:
-        raise RequestError(*next(iter(faults.items())))
+        [(name, fault)] = faults.items()
+        label = next(field.label for field in fields_of(config) if field.name == name)
+        raise RequestError(name, Phrase("{label}: {fault}", label=Phrase(label), fault=fault))
     if faults:
-        labels = [field.label for field in fields_of(config) if field.name in faults]
-        raise RequestError("settings", f"{', '.join(labels[:-1])} and {labels[-1]} need a look.")
+        labels = [Phrase(field.label) for field in fields_of(config) if field.name in faults]
+        raise RequestError("settings", Phrase("Correct these settings: {labels}.", labels=joined(", ", labels)))
     return {name: value for name, value in changes.items() if value != getattr(config.settings, name)}
 
 
@@ -61,7 +63,7 @@ def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, 
     """The values as settings, and their faults."""
     defaults = values_of(config, config.settings)
     if not isinstance(values, Mapping) or any(name not in defaults for name in values):
-        raise RequestError("settings", "are not those of this page; reload it")
+        raise RequestError("settings", Phrase("The settings are not those of this page. Reload it."))
     changes = _as_settings(config, {**defaults, **values})
     faulty = ["members"] if changes["members"] == [] else []
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gac_app.decoding.rules import Registry, combine_rules, gate_rules, weight_rules
+from gac_app.errors import Phrase, joined
 from gac_app.settings import Need, Settings, shown
 
 _READING = {"eager": "reading along", "lazy": "reading when asked"}
@@ -13,38 +14,45 @@ _READING = {"eager": "reading along", "lazy": "reading when asked"}
 
 def settings_in_words(settings: Settings) -> str:
     """Settings in one line, without those that are off. It names the members if some are."""
+    return joined(" · ", _settings(settings))
+
+
+def _settings(settings: Settings) -> list[str]:
     on = settings.members
-    only = [f"only {', '.join(on)}"] if on else []
+    only = [Phrase("only {names}", names=", ".join(on))] if on else []
     if len(on) == 1:
-        return " · ".join([*only, *_sampling(settings)])
+        return [*only, *_sampling(settings)]
     if settings.mode == "gate":
-        asking = [f"gate {settings.gate}", _asked(settings.threshold)]
+        asking = [Phrase("gate {name}", name=settings.gate), _asked(settings.threshold)]
     elif settings.mode == "agreement":
-        asking = [f"{settings.gate} while the others agree"]
+        asking = [Phrase("{name} while the others agree", name=settings.gate)]
     else:
-        asking = ["every step combined"]
-    return " · ".join([*only, *asking, *_confidence(settings), *_decoding(settings)])
+        asking = [Phrase("every step combined")]
+    return [*only, *asking, *_confidence(settings), *_decoding(settings)]
 
 
 def differences_in_words(settings: Settings, usual: Settings) -> list[str]:
     """What these settings have that the usual ones do not, without mode and threshold."""
     here, there = ([*_confidence(each), *_decoding(each)] for each in (settings, usual))
     asks = settings.mode != "every-step" and settings.gate != usual.gate
-    return [*([f"gate {settings.gate}"] if asks else []), *(part for part in here if part not in there)]
+    return [
+        *([Phrase("gate {name}", name=settings.gate)] if asks else []),
+        *(part for part in here if part not in there),
+    ]
 
 
 def _confidence(settings: Settings) -> list[str]:
     """Of a gate: how its confidence is measured, and when the others read."""
     if settings.mode != "gate":
         return []
-    parts = [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
+    parts = [] if settings.gate_rule == "max-prob" else [Phrase("confidence: {rule}", rule=_rule(gate_rules, settings))]
     parts += _parts(settings, "confidence")
     return [*parts, *([_READING[settings.gate_policy]] if settings.gate_policy in _READING else [])]
 
 
 def _decoding(settings: Settings) -> list[str]:
     """All but who is asked."""
-    parts = [_weights(settings), f"{settings.alignment} alignment"]
+    parts = [_weights(settings), Phrase(f"{settings.alignment} alignment")]
     parts += [] if settings.combine == "mean" else [_rule(combine_rules, settings)]
     return [*parts, *_sampling(settings)]
 
@@ -52,21 +60,25 @@ def _decoding(settings: Settings) -> list[str]:
 def _sampling(settings: Settings) -> list[str]:
     """What also holds for a member alone."""
     if settings.temperature:
-        parts = [f"temperature {settings.temperature:g}", *_parts(settings, "draw"), f"seed {settings.seed}"]
+        parts = [
+            Phrase("temperature {value}", value=f"{settings.temperature:g}"),
+            *_parts(settings, "draw"),
+            Phrase("seed {value}", value=settings.seed),
+        ]
     else:
-        parts = ["greedy"]
-    parts.append(f"up to {settings.max_new_tokens} tokens")
+        parts = [Phrase("greedy")]
+    parts.append(Phrase("up to {count} tokens", count=settings.max_new_tokens))
     if settings.stop:
-        parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
+        parts.append(Phrase("stop strings: {count}", count=len(settings.stop)))
     return [*parts, *_parts(settings, "")]
 
 
 def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, Any]:
     """Another run, how it asks, and the differences between its settings and these."""
-    others, own = (settings_in_words(each).split(" · ") for each in (other, settings))
+    others, own = (_settings(each) for each in (other, settings))
     there, here = ([part for part in a if part not in b] for a, b in ((others, own), (own, others)))
     asks = {"mode": other.mode, "gate": other.gate, "threshold": other.threshold}
-    return {"run": run_id, **asks, "there": " · ".join(there), "here": " · ".join(here)}
+    return {"run": run_id, **asks, "there": joined(" · ", there), "here": joined(" · ", here)}
 
 
 def _parts(settings: Settings, need: Need) -> Iterator[str]:
@@ -74,30 +86,46 @@ def _parts(settings: Settings, need: Need) -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         how, value = shown(field), getattr(settings, name)
         if how.words and how.need == need and value != field.default:
-            yield how.words.format(value)
+            yield Phrase(how.words, value=_value(value)) if "{value}" in how.words else Phrase(how.words)
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float | int) else Phrase(str(value))
 
 
 def _asked(threshold: float) -> str:
-    return "others always asked" if threshold > 1 else f"others asked below {threshold * 100:.0f} %"
+    return (
+        Phrase("others always asked")
+        if threshold > 1
+        else Phrase("others asked below {threshold}", threshold=f"{threshold * 100:.0f} %")
+    )
 
 
 def _weights(settings: Settings) -> str:
     if isinstance(settings.weights, dict):
         on = settings.members or settings.weights
         own = {name: weight for name, weight in settings.weights.items() if name in on}
-        return f"own weights ({', '.join(f'{name} {weight:g}' for name, weight in own.items())})"
-    name, comma, params = _rule(weight_rules, settings).partition(",")
-    return (f"weights {name}" if name.startswith("by ") else f"{name} weights") + comma + params
+        listed = ", ".join(f"{name} {weight:g}" for name, weight in own.items())
+        return Phrase("custom weights ({weights})", weights=listed)
+    label, *params = _rule_parts(weight_rules, settings)
+    told = f"weights {label}" if label.startswith("by ") else f"{label} weights"
+    return joined(", ", [Phrase(told), *params])
 
 
 def _rule(registry: Registry[Any], settings: Settings) -> str:
-    """Such as: power mean, exponent 3. A rule that no longer exists is shown by its name."""
+    """Such as: power mean, exponent 3."""
+    return joined(", ", _rule_parts(registry, settings))
+
+
+def _rule_parts(registry: Registry[Any], settings: Settings) -> list[str]:
+    """A rule's label and its parameters. A rule that no longer exists is shown by its name."""
     name = getattr(settings, registry.field)
     if name not in registry:
-        return str(name)
+        return [str(name)]
     rule, params = registry[name], getattr(settings, registry.params_field)
     fields = rule.model_fields
     titles = {key: (fields[key].title if key in fields else None) or key.replace("_", " ") for key in params}
     has_capitals = rule.rule_label[1:] != rule.rule_label[1:].lower()
     label = rule.rule_label if has_capitals else rule.rule_label.lower()
-    return ", ".join([label, *(f"{titles[key].lower()} {value}" for key, value in params.items())])
+    told = [Phrase("{name} {value}", name=Phrase(titles[key].lower()), value=params[key]) for key in params]
+    return [Phrase(label), *told]

@@ -13,7 +13,7 @@ import { keepConsent } from "../page/consent.js";
 import { leaveField } from "../page/elements.js";
 import { onLoaded } from "../page/loaded.js";
 import { lookAgain } from "../page/members.js";
-import { sentence, t } from "../page/words.js";
+import { said, t } from "../page/words.js";
 
 const PHONE = matchMedia("(max-width: 640px)");
 const SAVING_MS = 1500, SILENT_MS = 20_000;
@@ -225,7 +225,7 @@ class Arena {
 
   say(text) {
     const note = this.part("arena-note");
-    note.textContent = text && sentence(text);
+    note.textContent = text && said(text);
     note.hidden = !text;
   }
 

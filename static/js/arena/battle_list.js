@@ -1,9 +1,9 @@
 // The visitor's own battles: looked at again, saved, deleted.
 
 import { download } from "../page/browser.js";
-import { h, shortNames } from "../page/elements.js";
+import { h } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
-import { said, sentence, t } from "../page/words.js";
+import { said, saidShort, t } from "../page/words.js";
 import { voteWords } from "./battle_votes.js";
 
 const FORMATS = { jsonl: "JSONL", "trl-preference": "TRL preference", "trl-unpaired": "TRL unpaired", lmsys: "LMSYS", "arena-rank": "arena-rank", csv: "CSV" };
@@ -21,7 +21,7 @@ export class BattleList {
   async refresh() {
     if (!this.root.open) return;
     const reply = await this.ask("own_battles");
-    if (reply.error) return this.say(sentence(reply.error));
+    if (reply.error) return this.say(said(reply.error));
     this.list.replaceChildren(...reply.battles.map((battle) => this.item(battle)));
     this.keep.hidden = !reply.num;
     const shown = reply.battles.length;
@@ -29,7 +29,7 @@ export class BattleList {
   }
 
   item(battle) {
-    const label = battle.prompt.slice(0, 60), names = battle.names.map((name) => shortNames(said(name))).join(" – ");
+    const label = battle.prompt.slice(0, 60), names = battle.names.map((name) => saidShort(name)).join(" – ");
     const vote = battle.outcome ? voteWords(battle.outcome) : t("history.not-voted");
     const facts = [moment(battle.created_at), names, vote, battle.turns > 1 ? t("count.turns", { n: battle.turns }) : null, battle.is_blind ? null : t("arena.own.seen")];
     return h("li", { "data-battle": battle.id },
@@ -45,7 +45,7 @@ export class BattleList {
     const button = h("button", { type: "button", class: "gac-icon gac-danger", onclick: async () => {
       if (!isSure) { isSure = true; return words(); }
       const reply = await this.ask("delete_battle", { battle: battle.id });
-      if (reply.error) return this.say(sentence(reply.error));
+      if (reply.error) return this.say(said(reply.error));
       this.actions.onDeleted(battle.id);
       await this.refresh();
       this.root.querySelector("summary").focus();
@@ -56,7 +56,7 @@ export class BattleList {
 
   async save() {
     const reply = await this.ask("save_battles", { format: this.format.value });
-    if (reply.error) return this.say(sentence(reply.error));
+    if (reply.error) return this.say(said(reply.error));
     download(new Blob([reply.content], { type: "text/plain" }), reply.name);
   }
 

@@ -2,7 +2,7 @@
 
 import { LETTERS, SIDES } from "./battle_card.js";
 import { h } from "../page/elements.js";
-import { sentence, t } from "../page/words.js";
+import { said, t } from "../page/words.js";
 
 const REASONS = ["useful", "complete", "creative", "clear", "incorrect", "superficial", "instructions-not-followed"];
 const REST_MS = 900;
@@ -45,7 +45,7 @@ export class BattleReasons {
     this.saved = JSON.stringify(wanted);
     const error = await this.send(wanted);
     if (error) this.saved = "";
-    this.note.textContent = error ? sentence(error) : t("keep.saved");
+    this.note.textContent = error ? said(error) : t("keep.saved");
     this.note.classList.toggle("is-error", Boolean(error));
   }
 }

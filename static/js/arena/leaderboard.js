@@ -3,9 +3,9 @@
 import { ratedVerdict } from "../answer/verdict.js";
 import { addressed, addressOf, follow, goTo, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
-import { h, shortNames } from "../page/elements.js";
+import { h } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
-import { LANGUAGE, LOCALE, said, t } from "../page/words.js";
+import { LANGUAGE, LOCALE, said, saidShort, t } from "../page/words.js";
 
 const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
 const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000, AGAIN_MS = 10_000;
@@ -108,7 +108,7 @@ function verdictOf(board) {
 }
 
 /** What people call a contestant. */
-const calledBy = ({ words }) => (name) => shortNames(said(words[name] ?? name));
+const calledBy = ({ words }) => (name) => saidShort(words[name] ?? name);
 
 function standingsOf(board, choose) {
   const { standings, min_votes: minVotes, problem } = board, called = calledBy(board);

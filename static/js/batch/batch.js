@@ -7,7 +7,7 @@ import { asking, download, onceAtATime, parseJson, readKept, visitorKey, writeKe
 import { h, memberName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { lookAgain } from "../page/members.js";
-import { sentence, t } from "../page/words.js";
+import { said, t } from "../page/words.js";
 import { Awaited, QUESTION } from "../settings/awaited.js";
 import { settings } from "../settings/settings.js";
 
@@ -46,7 +46,7 @@ class Batch {
   }
 
   say(text) {
-    this.part(".gac-lab-note").textContent = sentence(text);
+    this.part(".gac-lab-note").textContent = said(text);
   }
 
   get names() {

@@ -4,7 +4,7 @@ import { swapped } from "../answer/hints.js";
 import { h } from "../page/elements.js";
 import { openOthers } from "../settings/others.js";
 import { settings } from "../settings/settings.js";
-import { saidParts, t } from "../page/words.js";
+import { saidShort, t } from "../page/words.js";
 
 /** `keep`: the menu. */
 export function askedParts(run, keep) {
@@ -38,7 +38,7 @@ export function branchWords({ branch_position: position, swap }) {
 export function tellSettings(root, run) {
   const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent ?? "";
   if (!line || !run) return;
-  const own = saidParts(run.settings), parts = next.split(" · "), others = own.split(" · ").filter((part) => !parts.includes(part)).join(" · ");
+  const own = saidShort(run.settings), parts = next.split(" · "), others = own.split(" · ").filter((part) => !parts.includes(part)).join(" · ");
   line.hidden = Boolean(run.beside) || next === own; // a pair's cards say it
   const told = t("asked.settings", { settings: others || own });
   if (line.firstChild.textContent !== told) line.firstChild.textContent = told;

@@ -58,9 +58,10 @@ export class Card {
     this.flush();
     this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
     if (this.stream.whole === null) this.tokens.close();
-    const note = [end.reason === "stop" ? "" : t(ENDED[end.reason]), said(end.detail)].filter(Boolean).join(": ");
+    const isAtLimit = end.reason === "length" && !end.detail;
+    const note = isAtLimit ? t("arena.cut") : [end.reason === "stop" ? "" : t(ENDED[end.reason]), said(end.detail)].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
-    if (end.reason === "abort" || (end.reason === "length" && end.detail.startsWith("the limit"))) this.onMore?.();
+    if (end.reason === "abort" || isAtLimit) this.onMore?.();
     if (end.again) this.again.textContent = said(end.again);
     if (this.isLive) this.followEnd(); // what was said has taken of its room
   }

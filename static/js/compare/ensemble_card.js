@@ -8,7 +8,7 @@ import { addFork, addVersions, Card, MemberCard, offerMore } from "./card.js";
 import { copyBy } from "../page/browser.js";
 import { h, shortName } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
-import { rich, saidParts, t } from "../page/words.js";
+import { rich, saidShort, t } from "../page/words.js";
 
 const DIGITS_SHOWN = 8; // of a digest
 const MIN_TIMED = 8; // tokens; the speed of a shorter answer says little
@@ -91,7 +91,7 @@ class BesideCard extends EnsembleCard {
 }
 
 /** An ensemble's name: where there are two, how its settings differ. */
-export const labelOf = ({ words }) => saidParts(words) || t("ensemble");
+export const labelOf = ({ words }) => saidShort(words) || t("ensemble");
 
 /** What the marks mean; `others`: who is asked beside the gate. */
 function legend(others) {

@@ -3,7 +3,7 @@
 import { board } from "./compare.js";
 import { parseJson } from "../page/browser.js";
 import { lookAgain } from "../page/members.js";
-import { said, sentence } from "../page/words.js";
+import { said } from "../page/words.js";
 import { areReady, onFacts } from "../settings/facts.js";
 import { showFaults } from "../settings/settings.js";
 
@@ -14,18 +14,11 @@ export function start({ element, props, watch }) {
   const draw = async () => {
     const notice = parseJson(props.value, null);
     isEarly = Boolean(notice?.passes) || !areReady();
-    line.textContent = notice ? wordsOf(notice.field.replaceAll("_", " "), notice.message) : "";
+    line.textContent = said(notice?.message);
     line.hidden = !notice || (await board).settle(notice.passes);
     if (notice?.passes) lookAgain();
     if (notice && notice.field !== "prompt") showFaults();
   };
   watch("value", draw);
   draw();
-}
-
-/** A sentence about the prompt, or a message after the name of its field. */
-function wordsOf(name, message) {
-  if (!name || name === "prompt") return sentence(name ? `${name}: ${message}` : message);
-  const field = name[0].toUpperCase() + name.slice(1), whole = `${field}: ${message}`;
-  return said(whole) === whole ? `${said(field)}: ${said(message)}` : said(whole);
 }

@@ -3,7 +3,7 @@
 import { labelOf } from "./ensemble_card.js";
 import { answerTo } from "../page/browser.js";
 import { h, memberName, shortName } from "../page/elements.js";
-import { rich, sentence, t } from "../page/words.js";
+import { rich, said, t } from "../page/words.js";
 
 const UNDO_S = 10;
 
@@ -91,6 +91,6 @@ export class Votes {
 
   complain(text) {
     this.root.querySelector(".gac-votes-error")?.remove();
-    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text: sentence(text) }));
+    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text: said(text) }));
   }
 }

@@ -8,7 +8,7 @@ import { branchWords } from "../compare/asked.js";
 import { EXPORT_STYLE } from "./export_style.js";
 import { h } from "../page/elements.js";
 import { percent, seconds } from "../page/numbers.js";
-import { saidParts, t } from "../page/words.js";
+import { saidShort, t } from "../page/words.js";
 
 const PICTURE_WIDTH = 1200, PICTURE_SCALE = 2; // px; pixels per px
 const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
@@ -37,7 +37,7 @@ const answersOf = ({ answers, cut }) => Object.entries(answers).map(([key, text]
 const cutWords = (reason) => (!reason || reason === "stop" ? "" : t(`export.cut.${reason}`));
 
 /** Its settings, and what it comes from. */
-const originOf = (run) => [saidParts(run.settings), ...(run.branch_position !== null ? [branchWords(run)] : [])];
+const originOf = (run) => [saidShort(run.settings), ...(run.branch_position !== null ? [branchWords(run)] : [])];
 
 function figuresOf({ tokens, numGated, member, end }) {
   const parts = [t("count.tokens", { n: tokens.length })];

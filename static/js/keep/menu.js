@@ -14,7 +14,7 @@ export function keepMenu(board) {
     try {
       note.replaceChildren((await act()) ?? "");
     } catch (error) {
-      note.textContent = t("keep.failed", { why: error?.message || t("keep.refused") });
+      note.textContent = error?.message || t("keep.refused");
     }
   } });
   const atEnd = (text, act) => item(text, async () => {

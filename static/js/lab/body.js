@@ -26,11 +26,10 @@ export function start({ element, props, trigger, watch }) {
 }
 
 function bodyOf(result, ask) {
-  const words = Object.entries(result.words);
   return [
     ...result.tables.map((found) => table(found, result.members)),
-    words.length ? h("details", { class: "gac-lab-words" }, h("summary", { text: t("lab.names") }),
-      h("dl", {}, ...words.map(([name, about]) => h("div", {}, h("dt", { text: said(name) }), h("dd", { text: said(about) }))))) : null,
+    result.words.length ? h("details", { class: "gac-lab-words" }, h("summary", { text: t("lab.names") }),
+      h("dl", {}, ...result.words.map(([name, about]) => h("div", {}, h("dt", { text: said(name) }), h("dd", { text: said(about) }))))) : null,
     result.asked.length ? questionsOf(result, ask) : null,
   ].filter(Boolean);
 }

@@ -3,9 +3,9 @@
 import { titleOf } from "./lab.js";
 import { comparedVerdict } from "../answer/verdict.js";
 import { answerTo, download, parseJson, visitorKey } from "../page/browser.js";
-import { h, shortName, shortNames } from "../page/elements.js";
+import { h, shortName } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
-import { LANGUAGE, said, t } from "../page/words.js";
+import { LANGUAGE, said, saidShort, t } from "../page/words.js";
 
 const PNG_SCALE = 2;
 
@@ -38,19 +38,20 @@ function headOf(result, server) {
   ];
 }
 
-/** How the best ensemble did against the best member alone, where both answered; "" else. `right`: of each question, who
- * was right. */
-function verdictOf({ right, members }) {
-  const names = Object.keys(right[0] ?? {}), num = (name) => right.filter((of) => of[name]).length;
-  const best = (of) => of.toSorted((one, other) => num(other) - num(one))[0];
-  const ensembles = names.filter((name) => memberIn(name, members) < 0), system = best(ensembles), rival = best(names.filter((name) => !ensembles.includes(name)));
-  if (!system || !rival) return "";
-  const only = (one, other) => right.filter((of) => of[one] && !of[other]).length, n = right.length;
-  const told = comparedVerdict({ rival: shortNames(said(rival)), wins: only(system, rival), losses: only(rival, system), n, what: t("rank.questions.n", { n }), tried: ensembles.length });
-  return `${shortNames(said(system))}: ${told}`;
+/** How the best ensemble did against the best member alone, where both answered; "" else. `right`: of each question,
+ * which of `systems` were. */
+function verdictOf({ right, systems, members }) {
+  const num = (at) => right.filter((of) => of[at]).length, best = (of) => of.toSorted((one, other) => num(other) - num(one))[0];
+  const isAlone = (at) => memberIn(systems[at], members) >= 0, all = systems.map((_, at) => at);
+  const system = best(all.filter((at) => !isAlone(at))), rival = best(all.filter(isAlone));
+  if (system === undefined || rival === undefined) return "";
+  const only = (one, other) => right.filter((of) => of[one] && !of[other]).length, n = right.length, tried = all.filter((at) => !isAlone(at)).length;
+  const told = comparedVerdict({ rival: saidShort(systems[rival]), wins: only(system, rival), losses: only(rival, system), n, what: t("rank.questions.n", { n }), tried });
+  return `${saidShort(systems[system])}: ${told}`;
 }
 
-export const memberIn = (name, members) => members.findIndex((member) => name === member || name.startsWith(`${member} alone`));
+/** Whose colour a system has. */
+export const memberIn = (name, members) => members.indexOf(name.template === "{name} alone" ? name.values.name : name);
 
 function exportsOf(result, note, server) {
   const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": t("lab.export", { format: text }), onclick: make });

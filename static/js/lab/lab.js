@@ -2,12 +2,12 @@
 
 import { addressed, follow, tell } from "../page/address.js";
 import { asking, keepText, keptText, onceAtATime, parseJson, visitorKey } from "../page/browser.js";
-import { h, shortName, shortNames } from "../page/elements.js";
+import { h, shortName } from "../page/elements.js";
 import { fillFromFile } from "../page/files.js";
 import { onLoaded } from "../page/loaded.js";
 import { lookAgain } from "../page/members.js";
 import { moment, seconds } from "../page/numbers.js";
-import { LANGUAGE, said, sentence, t } from "../page/words.js";
+import { LANGUAGE, said, saidShort, t } from "../page/words.js";
 import { Awaited } from "../settings/awaited.js";
 
 const POLL_MS = 1000;
@@ -27,7 +27,7 @@ export const refreshLab = () => (lab?.overview ? lab.refresh() : lab?.open());
 /** A result's study and what it asked, in a line. */
 export function titleOf({ study: name, heading }) {
   const title = said(lab?.overview?.studies.find((study) => study.name === name)?.title ?? name);
-  return `${beforeMore(title)} ${shortNames(said(heading))}`;
+  return `${beforeMore(title)} ${saidShort(heading)}`;
 }
 
 /** A title that something follows: a colon, where it does not ask. */
@@ -52,7 +52,7 @@ class Lab {
   }
 
   say(text) {
-    this.part(".gac-lab-note").textContent = sentence(text);
+    this.part(".gac-lab-note").textContent = said(text);
   }
 
   // ---- the form

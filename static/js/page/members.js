@@ -2,7 +2,7 @@
 
 import { parseJson } from "./browser.js";
 import { h, memberName, tellNames } from "./elements.js";
-import { said, saidParts, t } from "./words.js";
+import { said, saidShort, t } from "./words.js";
 import { areReady, tellFacts } from "../settings/facts.js";
 import { openMember } from "../settings/settings.js";
 
@@ -31,7 +31,7 @@ function chip({ name, phase, progress, words }, index) {
   const isFetching = phase === "fetching" && progress !== null;
   return h("li", { "data-phase": phase },
     h("button", { type: "button", class: "gac-chip", title: t("member.card.of", { name }), onclick: (event) => openMember(event.currentTarget, name) },
-      memberName(name, index), h("span", { class: "gac-phase", text: saidParts(words) })),
+      memberName(name, index), h("span", { class: "gac-phase", text: saidShort(words) })),
     isFetching ? h("i", { class: "gac-progress", style: `width:${(progress * 100).toFixed(1)}%` }) : null);
 }
 

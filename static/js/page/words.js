@@ -5,7 +5,6 @@ import { h, shortNames } from "./elements.js";
 export const TABLES = globalThis.gradio_config?.i18n_translations ?? {};
 export const LANGUAGE = [navigator.language, navigator.language.split("-")[0]].find((name) => name in TABLES) ?? "en";
 export const LOCALE = navigator.language.startsWith(LANGUAGE) ? navigator.language : LANGUAGE; // how numbers and dates are written
-const COMMAS = /, (?![^(]*\))/u; // between the parts of a name for people, not those in brackets
 const PERCENT = (0).toLocaleString(LOCALE, { style: "percent" }).slice(1); // "%", or a space before it
 const FIGURES = /^[-+(\s]*\d[-+\d.,%():\s]*$/u; // figures alone, such as 8,000 or 0.2 : 0.8 or 12.5 %
 const PLURAL = new Intl.PluralRules(LANGUAGE);
@@ -55,33 +54,24 @@ export function translate(root) {
   }
 }
 
-/** What the server says, in English, in this language: found by its words, numbers and names in their places. */
-export function said(text) {
-  if (!text) return "";
-  const whole = saidWhole(text), parts = whole ? [] : text.split(COMMAS).map(saidWhole);
-  return whole ?? (parts.length > 1 && parts.every(Boolean) ? parts.join(", ") : text);
-}
-
 const SERVER = TABLES[LANGUAGE]?.server ?? {};
-const saidExactly = (text) => (Object.hasOwn(SERVER, text) ? SERVER[text] : null);
 
-function saidWhole(text) {
-  if (saidExactly(text)) return saidExactly(text);
-  saidWhole.patterns ??= Object.entries(SERVER).filter(([english]) => english.includes("{")).map(([english, words]) =>
-    [new RegExp(`^${english.replace(/[.*+?^$()|[\]\\]/gu, "\\$&").replace(/\{(\w+)\}/gu, "(?<$1>.+?)")}$`, "su"), words]);
-  for (const [pattern, words] of saidWhole.patterns) {
-    const values = pattern.exec(text)?.groups;
-    if (values) return words.replace(/\{(\w+)\}/gu, (_, name) => saidValue(values[name]));
-  }
-  return null;
+/** What the server says, in this language: a text, or an English template with the values that fill it. */
+export function said(what) {
+  if (!what) return "";
+  const { template = what, values = {} } = what, words = Object.hasOwn(SERVER, template) ? SERVER[template] : template;
+  return words.replace(/\{(\w+)\}/gu, (slot, name) => (Object.hasOwn(values, name) ? filled(values[name]) : slot));
 }
 
-/** What stands in a sentence or a cell of the server: its words, a list of them, an English number such as 8,000, or a name. */
-export function saidValue(text) {
-  if (FIGURES.test(text)) return text.replace(/\d[\d,]*(?:\.\d+)?/gu, (digits) => localNumber(digits)).replace(/(?<=\d)%/gu, PERCENT);
-  const parts = text.split(/, | and /u);
-  if (parts.length > 1 && parts.every(saidExactly)) return new Intl.ListFormat(LOCALE).format(parts.map(saidExactly));
-  return said(text);
+/** What stands in a sentence: figures, another phrase, or a name, which stays as it is. */
+const filled = (value) => (value.template === undefined ? figures(value) : said(value));
+
+/** What stands in a cell of the server: a figure, or words. */
+export const saidValue = (what) => (FIGURES.test(what) ? figures(what) : said(what));
+
+/** English figures alone, such as 8,000, in this language. */
+function figures(text) {
+  return FIGURES.test(text) ? text.replace(/\d[\d,]*(?:\.\d+)?/gu, (digits) => localNumber(digits)).replace(/(?<=\d)%/gu, PERCENT) : text;
 }
 
 /** An English number such as 8,000.50 in this language, with all its digits; one without a comma, such as a seed, stays so. */
@@ -90,22 +80,8 @@ function localNumber(digits) {
   return Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { minimumFractionDigits: decimals, maximumFractionDigits: Math.max(decimals, 20), useGrouping: digits.includes(",") });
 }
 
-const VERB = /^(?:is|are|has|have|was|were|does|do|holds|needs)\b/u, WHOLE = /^(?:the|this|these|an?|another|enter|please|your?)\b/iu;
-
-/** What the server refuses with, as a sentence: it says first which field is wrong, such as "prompts: line 3: is too long". */
-export function sentence(text) {
-  const told = said(text), [, name, line, rest] = /^([a-z][\w. ]*?): (?:(line \d+): )?(.+)$/su.exec(text ?? "") ?? [];
-  if (!name || told !== text) return told && ended(capital(told));
-  const field = name === "prompt" ? "The prompt" : capital(name.replaceAll("_", " ")), where = line ? `${field}, ${line}` : field;
-  const whole = VERB.test(rest) ? `${where} ${rest}` : WHOLE.test(rest) ? capital(rest) : `${where}: ${rest}`, words = said(whole);
-  return words === whole ? ended(whole) : words;
-}
-
-const capital = (words) => `${words[0].toUpperCase()}${words.slice(1)}`;
-const ended = (words) => (/[.!?…]$/u.test(words) ? words : `${words}.`);
-
-/** A line of parts with dots between, with short names of members. */
-export const saidParts = (line) => shortNames((line ?? "").split(" · ").map(said).join(" · "));
+/** The same with short names of members. */
+export const saidShort = (what) => shortNames(said(what));
 
 /** A word that explains itself: glossary.js has the lines. */
 const term = (name, text) => h("button", { type: "button", class: "gac-term", "data-term": name, text });
