@@ -54,7 +54,7 @@ def test_a_run_again_is_compared_with_the_one_before(serve: Server, open_page: O
     page.page.click(".gac-runs [aria-label='More: hello'] >> nth=0")
     page.page.click(".gac-runs li >> nth=0 >> text=Run again")
     page.page.wait_for_selector(".gac-again:has-text('differs')")
-    told = 'differs from the run before at token 2: "<img␣src=x␣onerror=alert(1)>" instead of "␣is"'
+    told = 'differs from the previous run at token 2: "<img␣src=x␣onerror=alert(1)>" instead of "␣is"'
     assert said_again(page) == [told, IDENTICAL, IDENTICAL]
     assert page.page.locator(".gac-board img").count() == 0
     page.ask("and then?")

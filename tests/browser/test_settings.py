@@ -85,11 +85,11 @@ def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Ope
     page.page.wait_for_selector("#gac-set-max_new_tokens[aria-invalid=true]")
     assert note_of(page, "temperature") == "Type 0, or a number from 0.01 to 5."
     assert note_of(page, "max_new_tokens") == "Type a whole number from 1 to 32,768."
-    summed_up(page, "need a look")
+    summed_up(page, "to correct")
     page.page.keyboard.press("Escape")
     page.page.fill("#gac-prompt textarea", "hello")
     page.page.press("#gac-prompt textarea", "Enter")
-    page.page.wait_for_selector(".gac-notice:has-text('Maximum length (tokens) and Temperature need a look.')")
+    page.page.wait_for_selector(".gac-notice:has-text('Correct these settings: Maximum length (tokens), Temperature.')")
     assert page.page.evaluate("document.activeElement.id") == "gac-set-max_new_tokens"
     assert page.page.input_value("#gac-set-temperature") == ""
     page.page.fill("#gac-set-temperature", "0.7")
@@ -100,7 +100,7 @@ def test_all_bad_fields_are_told_at_once_and_found(serve: Server, open_page: Ope
     assert "xxx" not in note_of(page, "stop")
     page.page.reload()
     wait_for_start(page.page)
-    summed_up(page, "need a look")
+    summed_up(page, "to correct")
     page.page.fill("#gac-prompt textarea", "hello")
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector("#gac-set-stop:focus")  # under Research, which is closed at first

@@ -50,7 +50,7 @@ def test_advice_comes_with_a_result_until_followed(lab: Lab, site: Site, open_pa
     to_tab(page, "Lab")
     page.wait_for_selector(".gac-lab-kept li")
     to_tab(page, "Compare")
-    page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), {WEAK} lags behind {STRONG} by 50 %.')")
+    page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), behind {STRONG}: {WEAK} by 50 %.')")
     for _ in watched.at_widths(390, 1280):
         assert hard_to_read(watched) == {}
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"

@@ -84,8 +84,8 @@ def test_a_chat_is_tokenised_once_for_all_who_ask_together() -> None:
         (" \n", False, "prompt: Enter a prompt"),
         ("", True, "prompt: Enter a prompt"),
         ([Message("user", " ")], False, "prompt: Enter a prompt"),
-        ("x" * 200_001, False, "prompt: has 200,001 characters; at most 200,000 are taken"),
-        ("x" * 200_001, True, "prompt: has 200,001 characters"),
+        ("x" * 200_001, False, "prompt: 200,001 characters are too many: at most 200,000."),
+        ("x" * 200_001, True, "prompt: 200,001 characters"),
         (HI, True, "prompt: a raw prompt is one text, not a chat"),
     ],
 )

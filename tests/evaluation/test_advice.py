@@ -77,7 +77,7 @@ def test_members_that_complete_each_other_are_mixed(tmp_path: Path) -> None:
     assert found.saved[1] > 0.1
     verdict, gain, *_ = sentences(found, ensemble.config)
     assert verdict.startswith("Take this setting, which answers more questions right than")
-    assert gain.startswith(f"Gain to expect over {found.best.alone} alone: +4")
+    assert gain.startswith(f"Expected gain over {found.best.alone} alone: +4")
     settings = yaml.safe_load(pasted(found, ensemble.config))["settings"]
     advised = Config.model_validate({"members": ensemble.config.model_dump()["members"], "settings": settings})
     assert advised.settings == found.chosen.settings(ensemble.config)

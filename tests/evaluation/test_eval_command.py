@@ -45,7 +45,7 @@ def test_a_failed_answer_fails_the_command(folder: Path) -> None:
     (folder / "long.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
     done = call(folder, "eval", "--systems", "every-step", "--json", task="nq", data="long")
     assert isinstance(done.exception, GacError)
-    assert str(done.exception).startswith("answers failed and count as wrong (every-step 1); the first: prompt: is ")
+    assert str(done.exception).startswith("Answers failed and count as wrong (every-step 1). The first: prompt: is ")
     assert json.loads(done.stdout)["systems"]["every-step"]["errors"] == 1
 
 

@@ -15,7 +15,7 @@ from tests.evaluation.fakes import CAPITALS, PlannedAsk, marked
 from tests.fakes import config_of
 
 TOLD = (
-    "On trivia (40 questions), b lags behind a by 50 %. Such a gap mostly hurts an ensemble: set weights by strength "
+    "On trivia (40 questions), behind a: b by 50 %. Such a gap mostly hurts an ensemble. Set weights by strength "
     "(a 1, b 0.5), or use gate mode with a as the gate."
 )
 
@@ -73,9 +73,9 @@ def test_small_or_uncertain_gaps_are_not_told(lagging: tuple[float, float]) -> N
 
 def test_of_three_members_all_that_lag_are_named_and_no_other() -> None:
     found = told(config(0, 0, 0), benchmark(a=(0.2, 0.001), b=(0.8, 1.0), c=(0.6, 0.04)))
-    assert "a lags behind b by 75 %, c by 25 %." in found
+    assert "behind b: a by 75 %, c by 25 %." in found
     assert "(a 0.25, b 1, c 0.75), or use gate mode with b" in found
-    assert "b lags behind c by 50 %. " in told(config(0, 0, 0), benchmark(a=(0.75, 0.4), b=(0.4, 0.001), c=(0.8, 1.0)))
+    assert "behind c: b by 50 %. " in told(config(0, 0, 0), benchmark(a=(0.75, 0.4), b=(0.4, 0.001), c=(0.8, 1.0)))
 
 
 def test_a_gate_that_does_not_lag_is_strong_enough() -> None:
@@ -90,11 +90,11 @@ def test_the_largest_then_newest_benchmark_counts() -> None:
     assert told(config(0, 0), UNEQUAL, equal) == ""
     assert told(config(0, 0), UNEQUAL, uncertain) == TOLD
     newer = benchmark(task="sums", a=(0.4, 0.001), b=(0.8, 1.0))
-    assert told(config(0, 0), newer, UNEQUAL).startswith("On sums (40 questions), a lags behind b by 50 %.")
+    assert told(config(0, 0), newer, UNEQUAL).startswith("On sums (40 questions), behind b: a by 50 %.")
 
 
 def test_scores_count_where_no_benchmark_can_tell() -> None:
-    by_score = "By score, b lags behind a by 25 %. "
+    by_score = "By score, behind a: b by 25 %. "
     assert told(config(80, 60)).startswith(by_score)
     assert told(config(80, 60), benchmark(a=(0.5, 0.6), b=(0.8, 1.0))).startswith(by_score)
     assert told(config(80, 60), benchmark(a=(0.8, 1.0), b=(0.79, 0.9))) == ""

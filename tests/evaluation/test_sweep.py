@@ -109,7 +109,7 @@ def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
     ElementTree.parse(folder / "plot.svg")  # noqa: S314
     assert found["recommended"] is None
     printed = call(folder, *sweep).stdout
-    assert "Too few questions to recommend a threshold; 30 or more are needed." in printed
+    assert "Too few questions to recommend a threshold: 30 or more are needed." in printed
     assert "Times say little here" in printed
     assert all(f" {name} " in printed for name in systems)
 

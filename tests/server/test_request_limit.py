@@ -158,4 +158,4 @@ def test_long_prompts_are_refused_untokenised(host: FastAPI, path: str, fields: 
     """The planted ensemble has no tokeniser."""
     answer = Poor(host, 100.0).post(path, json={"model": "gac"} | fields)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
-    assert f"at most {MAX_PROMPT_CHARS:,} are taken" in answer.json()["error"]["message"]
+    assert f"at most {MAX_PROMPT_CHARS:,}." in answer.json()["error"]["message"]

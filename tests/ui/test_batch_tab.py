@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from gac_app.errors import unpacked
 from gac_app.services.runs.batches import Batches
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.batch_tab import batch_functions, start_batch
@@ -31,20 +32,20 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
     functions = {function.__name__: replying(function) for function in batch_functions(service, batches)}
 
     def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))
+        reply: dict[str, Any] = unpacked(json.loads(json.dumps(functions[name]({"key": key, **fields}))))
         return reply
 
     def start(**fields: Any) -> dict[str, Any]:
         event = gr.EventData(None, {"key": KEY, **fields})
-        found: dict[str, Any] = json.loads(start_batch(service.config, batches)(event))
+        found: dict[str, Any] = unpacked(json.loads(start_batch(service.config, batches)(event)))
         return found
 
     overview = ask("batch_overview")
     assert (overview["members"], overview["max_runs"]) == (["a", "b"], 20)
     assert ask("batch_state") == {"batch": None}
-    assert start(prompts=" ", at=1)["error"] == "prompts: are missing; give one a line"
-    assert start(prompts=3, at=1)["error"] == "prompts: expected text"
-    assert start(prompts="One?", settings={"seed": None}, at=1)["error"] == "seed: Type a whole number of at least 0."
+    assert start(prompts=" ", at=1)["error"] == "Enter at least one prompt, one per line."
+    assert start(prompts=3, at=1)["error"] == "Prompts: expected text"
+    assert start(prompts="One?", settings={"seed": None}, at=1)["error"] == "Seed: Type a whole number of at least 0."
     assert start(prompts="One?\nTwo <b>?", at=2) == {"at": 2, "error": ""}
     until(lambda: ask("batch_state")["batch"]["is_over"])
     rows = ask("batch_state")["batch"]["rows"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gac_app.charts import Panel, Series, heat_map, line_charts, rated_costs
+from gac_app.errors import Phrase
 from gac_app.ui.plots import in_language, in_lines
 
 
@@ -22,9 +23,8 @@ def test_a_chart_is_described_in_the_pages_language() -> None:
         "Trefferquote, % gegen gemeinsame Schritte, %. "
         "jeder Schritt: 1.000 bei 12,5, 50 bei 25; beste Auswahl: 2 bei 1."
     ]
-    rated = rated_costs(
-        "ms per token", [{"name": "Small alone", "cost": 2.5, "rating": 1010.4, "low": 900, "high": 1100}]
-    )
+    name = Phrase("{name} alone", name="Small")
+    rated = rated_costs("ms per token", [{"name": name, "cost": 2.5, "rating": 1010.4, "low": 900, "high": 1100}])
     assert described([rated], "de") == ["Wertung gegen ms je Token. Small allein: 1010 (900 bis 1100) bei 2,5."]
     shares = heat_map("t", ("after a space",), {"common English": [0.25]})
     assert described(shares, "de") == ["häufiges Englisch: 25,0%"]

@@ -28,7 +28,7 @@ def test_good_fields_are_read() -> None:
     sent = {"key": "0" * 64, "run": "r", "position": 3}
     assert reads_everything(sent) == sent
     for data in (None, [], "text", 3):
-        assert reads_everything(data) == {"error": "request: expected an object"}
+        assert reads_everything(data) == {"error": "Request: expected an object"}
 
 
 @given(JSON, JSON, JSON)
@@ -46,7 +46,7 @@ LONG, ZONED = "x" * 201, datetime(2026, 1, 1, 11, tzinfo=UTC)
         (Fields.number, {0: 0, 2**53 - 1: 2**53 - 1}, [True, -1, 1.0, "1", None, 2**60], "whole number of at least 0"),
         (Fields.text, {"x" * 200: "x" * 200}, [None, 3, ["x"], b"x", True], "at: expected text"),
         (Fields.text, {}, [LONG], "at most 200"),
-        (lambda fields, name: fields.text(name, 2), {"xy": "xy"}, ["xyz"], "at most 2 "),
+        (lambda fields, name: fields.text(name, 2), {"xy": "xy"}, ["xyz"], "too many: at most 2"),
         (Fields.flag, {True: True, False: False}, [None, 0, 1, "true"], "at: expected true or false"),
         (lambda fields, name: fields.choice(name, ("", "a", "b")), {"": "", "a": "a"}, ["c"], "one of , a, b"),
         (Fields.time, {"": None, "2026-01-01T12:00:00+01:00": ZONED, "2026-01-01T11:00:00Z": ZONED},
@@ -72,7 +72,7 @@ def test_ids_are_taken_once() -> None:
 
 @pytest.mark.parametrize("key", ["", "A" * 64, "0" * 63, "0" * 64 + "\n", None])
 def test_a_visitor_key_is_64_hexadecimal_digits(key: object) -> None:
-    with pytest.raises(RequestError, match="reload the page"):
+    with pytest.raises(RequestError, match="reload it"):
         _ = Fields({"key": key}).visitor_key
 
 

@@ -296,11 +296,11 @@ def _spread(found: Sequence[Recovery]) -> Table:
     }
     places = [place for place in PLACES if any(place in by_place for by_place in shares.values())]
     rows = [[name, *(by_place.get(place, NOT_KNOWN) for place in places)] for name, by_place in shares.items()]
-    columns = ("system", *(_words(first, last) for first, last in places))
+    columns = ("system", *(_place(first, last) for first, last in places))
     return Table(columns, rows, "Words of the answer without the plant that are still written with it, by their place")
 
 
-def _words(first: int, last: int) -> str:
+def _place(first: int, last: int) -> str:
     one = Phrase("word {place}", place=first)
     return one if first == last else Phrase("words {first} to {last}", first=first, last=last)
 

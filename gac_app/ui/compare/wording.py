@@ -40,7 +40,8 @@ def _quoted(token: bytes) -> str:
 
 def _amount(most: float) -> str:
     """One digit, rounded up: 0.00027 -> "0.0003"."""
-    num_decimals = -math.floor(math.log10(max(most, 1e-6)))
+    most = max(most, 1e-6)
+    num_decimals = -math.floor(math.log10(most))
     # Rounded first, so that 0.00030000000000000003 does not become 0.0004.
     digit = math.ceil(round(most * 10**num_decimals, 3))
     return f"{digit / 10**num_decimals:.{max(num_decimals, 0)}f}"

@@ -333,7 +333,7 @@ def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeyp
 
 def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:
     arena = Arena(house, server={"host": "0.0.0.0"})  # noqa: S104
-    with pytest.raises(RequestError, match="please agree"):
+    with pytest.raises(RequestError, match="Agree to that first"):
         arena.service.start(ALICE, "Name three colours")
     view = arena.answered(consents=True)
     assert arena.store.flush(WAIT_S)

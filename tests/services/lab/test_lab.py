@@ -163,7 +163,7 @@ def test_answers_that_fail_are_told_with_the_result(tmp_path: Path) -> None:
     lab.start(ALICE, "eval", "trivia", 4)
     until(lambda: lab.running is None)
     [listed] = lab.results.of(ALICE)
-    assert "answers failed and count as wrong" in lab.results.load(ALICE, listed.id).result.failure
+    assert "Answers failed and count as wrong" in lab.results.load(ALICE, listed.id).result.failure
     lab.start(ALICE, "calibrate", "sense", 4)  # which needs every answer
     until(lambda: lab.running is None)
     assert "answers failed" in lab.last_error or "RuntimeError" in lab.last_error

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from gac_app.errors import unpacked
 from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from gac_app.ui.compare.records import GATED
@@ -35,7 +36,7 @@ class Tab:
         }
 
     def ask(self, name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = json.loads(json.dumps(self._functions[name]({"key": key, **fields})))
+        reply: dict[str, Any] = unpacked(json.loads(json.dumps(self._functions[name]({"key": key, **fields}))))
         return reply
 
     def follow(self, name: str, key: str = KEY, /, **fields: Any) -> list[str]:
@@ -55,7 +56,7 @@ class Tab:
 
 
 def lines(value: str) -> list[Any]:
-    return [json.loads(line) for line in value.splitlines()]
+    return [unpacked(json.loads(line)) for line in value.splitlines()]
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_what_did_not_change_is_sent_once(tab: Tab) -> None:
 def test_a_vote_tells_names_and_takes_reasons(tab: Tab) -> None:
     battle = tab.battle()
     refused = tab.ask("battle_tokens", battle=battle, turn=0, side="left", member="")
-    assert refused["error"] == "steps: are shown after the vote"
+    assert refused["error"] == "Vote first, then see the steps."
     assert tab.ask("own_battles") == {"battles": [], "num": 0}  # a stored battle names both
     assert tab.ask("save_battles", format="jsonl")["content"] == ""
 
@@ -137,7 +138,7 @@ def test_a_vote_tells_names_and_takes_reasons(tab: Tab) -> None:
         assert step["label"] == "␣is"
     assert tab.ask("inspect_answer", battle=battle, turn=0, side="left", position=99)["error"]
     late = tab.ask("vote_battle", battle=battle, outcome="left", ballot=4)
-    assert late["error"] == "vote: you have judged this battle already; the names have been told"
+    assert late["error"] == "You have judged this battle already."
 
 
 def test_tokens_tell_where_the_ensemble_was_asked(tab: Tab) -> None:
@@ -176,7 +177,7 @@ def test_own_battles_are_listed_saved_and_deleted(tab: Tab) -> None:
     assert "expected one of" in tab.ask("save_battles", format="parquet")["error"]
     assert json.loads(line)["battle_id"] == battle
     assert tab.ask("own_battles", OTHER_KEY) == {"battles": [], "num": 0}
-    assert tab.ask("delete_battle", OTHER_KEY, battle=battle)["error"] == "there is no such battle"
+    assert tab.ask("delete_battle", OTHER_KEY, battle=battle)["error"] == "No such battle."
     assert tab.ask("delete_battle", battle=battle) == {}
     assert tab.ask("own_battles")["num"] == 0
 
@@ -184,16 +185,16 @@ def test_own_battles_are_listed_saved_and_deleted(tab: Tab) -> None:
 def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
     def refusal(tab: Tab, name: str, key: str = KEY, /, **fields: Any) -> str:
         value = tab.follow(name, key, **fields)[-1]
-        error: str = json.loads(value)["error"]
+        error: str = unpacked(json.loads(value))["error"]
         return error
 
-    assert refusal(tab, "start", prompt=" ", again="", consents=False) == "prompt: Enter a prompt"
-    assert refusal(tab, "start", prompt=3, again="", consents=False) == "prompt: expected text"
-    assert refusal(tab, "follow", OTHER_KEY, battle=tab.battle()) == "there is no such battle"
-    assert refusal(tab, "next", battle="x", prompt="So?") == "there is no such battle"
+    assert refusal(tab, "start", prompt=" ", again="", consents=False) == "Enter a prompt."
+    assert refusal(tab, "start", prompt=3, again="", consents=False) == "Prompt: expected text"
+    assert refusal(tab, "follow", OTHER_KEY, battle=tab.battle()) == "No such battle."
+    assert refusal(tab, "next", battle="x", prompt="So?") == "No such battle."
     public = make(public=True)
     asked = {"prompt": "Where?", "again": ""}
-    assert refusal(public, "start", **asked, consents=False).startswith("consent: this server keeps prompts")
+    assert refusal(public, "start", **asked, consents=False).startswith("This server keeps prompts")
     assert lines(public.follow("start", **asked, consents=True)[-1])[0]["run"]
 
 

@@ -12,6 +12,7 @@ import gradio as gr
 import pytest
 
 from gac_app.arena.rating.votes import Source
+from gac_app.errors import unpacked
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import Place
 from gac_app.storage import Store
@@ -48,7 +49,7 @@ def asking(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
     def asked(**changes: Any) -> tuple[dict[str, Any], list[Any]]:
         event = gr.EventData(None, {"key": KEY, **ALL, **changes})
         board, *plots = show(event)
-        return json.loads(board), plots
+        return unpacked(json.loads(board)), plots
 
     return asked
 
@@ -108,10 +109,10 @@ def test_ratings_charts_and_filters(planted: Planted, ask: Callable[..., tuple[d
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"source": "mine"}, "source: expected one of"),
-        ({"since": "yesterday"}, "since: expected a date"),
-        ({"min_chars": -1}, "min_chars: expected a whole number"),
-        ({"own": 1}, "own: expected true or false"),
+        ({"source": "mine"}, "Source: expected one of"),
+        ({"since": "yesterday"}, "Since: expected a date"),
+        ({"min_chars": -1}, "Min chars: expected a whole number"),
+        ({"own": 1}, "Own: expected true or false"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import TokenEvent
-from gac_app.errors import NotFoundError
+from gac_app.errors import NotFoundError, unpacked
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus, Store
 from gac_app.storage.runs import traces
@@ -62,7 +62,8 @@ def events_of(other_at: int | None = None) -> list[TokenEvent]:
 
 def call(service: RunService, name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
     functions = {function.__name__: replying(function) for function in board_functions(service, Semaphore())}
-    return functions[name]({"key": key, "run": RUN, "stream": "ensemble", **fields})
+    found: dict[str, Any] = unpacked(functions[name]({"key": key, "run": RUN, "stream": "ensemble", **fields}))
+    return found
 
 
 def look(service: RunService, key: str = KEY, **fields: Any) -> dict[str, Any]:
@@ -85,14 +86,14 @@ def test_a_look_at_a_token_of_a_stored_run_reads_few_others(
 
 def test_what_cannot_be_looked_at_is_refused_in_words(service: RunService) -> None:
     assert look(service, position=NUM_STEPS) == {
-        "error": f"position: expected a whole number from 0 to {NUM_STEPS - 1}"
+        "error": f"Position: expected a whole number from 0 to {NUM_STEPS - 1}"
     }
     assert "expected one of ensemble" in look(service, position=0, stream="member:none")["error"]
-    assert look(service, OTHER_KEY, position=0) == {"error": "this run is private or deleted; its owner can share it"}
+    assert look(service, OTHER_KEY, position=0) == {"error": "This run is private or deleted. Its owner can share it."}
     for fields, error in (
-        ({"first": -1}, "first: expected a whole number"),
-        ({"first": 0, "stream": "beside"}, "stream: expected one of"),
-        ({"first": 0, "stream": ["ensemble"]}, "stream: expected text"),
+        ({"first": -1}, "First: expected a whole number"),
+        ({"first": 0, "stream": "beside"}, "Stream: expected one of"),
+        ({"first": 0, "stream": ["ensemble"]}, "Stream: expected text"),
     ):
         assert error in call(service, "read_tokens", **fields)["error"]
     assert call(service, "read_tokens", first=2**52) == {"tokens": []}
@@ -113,13 +114,13 @@ def test_a_stored_run_is_shown_as_it_was(service: RunService) -> None:
 
 def test_where_long_answers_part_is_told_when_asked(service: RunService) -> None:
     assert "fork" not in RunLines(service.history.find(KEY, RUN)).value(is_last=True)
-    assert call(service, "find_forks") == {"forks": [(2, PARTED_AT)]}
+    assert call(service, "find_forks") == {"forks": [[2, PARTED_AT]]}
 
 
 @pytest.mark.parametrize("name", ["read_tokens", "find_forks"])
 def test_tokens_are_read_by_those_who_may_see_the_run(service: RunService, name: str) -> None:
     assert call(service, name, OTHER_KEY, first=0) == {
-        "error": "this run is private or deleted; its owner can share it"
+        "error": "This run is private or deleted. Its owner can share it."
     }
     service.history.share(KEY, RUN, True)
     assert "error" not in call(service, name, OTHER_KEY, first=0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
+from gac_app.errors import unpacked
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import RunView, StreamView
 from gac_app.settings import Settings
@@ -49,7 +50,7 @@ def ends_of(run: RunView, before: RunView | None = None) -> list[Any]:
 
 def lines_of(value: str) -> list[Any]:
     assert value.endswith("\n")
-    return [json.loads(line) for line in value[:-1].split("\n")]  # as the page's script splits
+    return [unpacked(json.loads(line)) for line in value[:-1].split("\n")]  # as the page's script splits
 
 
 def test_a_value_only_grows() -> None:
@@ -114,7 +115,7 @@ def test_only_answers_that_both_ended_are_compared() -> None:
         say(each, "member:Large", "x")
     for each, stream in ((run, "ensemble"), (run, "member:Small"), (before, "member:Small"), (run, "member:Large")):
         finish(each, stream)
-    same = "same text as the run before, and the same probabilities to six digits"
+    same = "same text as the previous run and the same probabilities to six digits"
     assert [end["again"] for end in ends_of(run, before)] == ["", same, ""]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.errors import RequestError
+from gac_app.errors import RequestError, unpacked
 from gac_app.services.runs.runs import RunService
 from gac_app.storage.runs import traces
 from gac_app.ui.compare import records
@@ -41,7 +41,7 @@ def handlers_of(service: RunService) -> RunHandlers:
 
 
 def notice_of(update: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(update[4])
+    found: dict[str, Any] = unpacked(json.loads(update[4]))
     return found
 
 
@@ -63,7 +63,7 @@ def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
     updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
     first, last = updates[0], updates[-1]
     assert (first[1], first[3], first[4]) == ("[]", "", "")
-    lines = [json.loads(line) for line in last[0].splitlines()]
+    lines = [unpacked(json.loads(line)) for line in last[0].splitlines()]
     assert "".join(line[1] for line in lines if isinstance(line, list) and line[0] == 0) == "".join(ANSWER)
     assert lines[-1]["done"]["saved"] is True
 
@@ -82,8 +82,8 @@ def test_a_page_is_told_of_changes_and_does_not_ask(tmp_path: Path, monkeypatch:
 def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService) -> None:
     handlers = handlers_of(service)
     for key, prompt, message in [
-        (KEY, "  ", "Enter a prompt"), (KEY, None, "has to be text"), (KEY, ["x"], "has to be text"),
-        ("short", "hello", "reload the page"),
+        (KEY, "  ", "Enter a prompt"), (KEY, None, "expected text"), (KEY, ["x"], "expected text"),
+        ("short", "hello", "reload it"),
     ]:  # fmt: skip
         [update] = collect(handlers.run(key, None, prompt, {}))
         assert message in notice_of(update)["message"]
@@ -218,7 +218,7 @@ def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) ->
 
 def again_of(update: Any) -> list[str]:
     """What is said of each answer beside the one of the run before."""
-    lines = [json.loads(line) for line in update[0].splitlines()]
+    lines = [unpacked(json.loads(line)) for line in update[0].splitlines()]
     return [line["end"][1]["again"] for line in lines if isinstance(line, dict) and "end" in line]
 
 
@@ -238,7 +238,7 @@ def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
 
     identical, differs = (
         "identical to the previous run",
-        'differs from the run before at token 2: "␣was" instead of "␣is"',
+        'differs from the previous run at token 2: "␣was" instead of "␣is"',
     )
     assert again_of(first) == ["", "", ""]
     assert again_of(same) == [identical] * 3
@@ -302,7 +302,7 @@ def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call:
     service: Any = Refusing()
     [update] = collect(handlers_of(service).on(handler)(event(key=KEY, **data)))
     assert service.calls == [(*call, {"client": ""})]
-    assert (notice_of(update)["field"], notice_of(update)["message"]) == ("run", "is refused")
+    assert (notice_of(update)["field"], notice_of(update)["message"]) == ("run", "Run: is refused")
     assert [one == gr.skip() for one in update] == [True] * 4 + [False]
 
 

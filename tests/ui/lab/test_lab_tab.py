@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from gac_app.errors import unpacked
 from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.lab.result import ResultView
@@ -33,7 +34,7 @@ def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
     functions = {function.__name__: replying(function) for function in lab_functions(lab)}
 
     def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))
+        reply: dict[str, Any] = unpacked(json.loads(json.dumps(functions[name]({"key": key, **fields}))))
         return reply
 
     return ask
@@ -41,7 +42,7 @@ def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
 
 def start(lab: Lab, **fields: Any) -> str:
     """The error that a study is refused with."""
-    reply = json.loads(start_study(lab)(gr.EventData(None, {"key": KEY, "at": 7, **fields})))
+    reply = unpacked(json.loads(start_study(lab)(gr.EventData(None, {"key": KEY, "at": 7, **fields}))))
     assert reply["at"] == 7
     return str(reply["error"])
 
@@ -88,7 +89,7 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     with gr.Blocks():
         view = ResultView(lab, lab._config)
     head, *plots, body = view.of(lab.results.load(KEY, listed.id), "en")
-    found, shown = json.loads(head), json.loads(body)
+    found, shown = (unpacked(json.loads(part)) for part in (head, body))
     assert (found["heading"], found["has_plot"], json.loads(found["json"])["n"]) == ("sums: 4 questions", True, 4)
     assert [plot.visible for plot in plots] == [True, True, False, False, False, False]
     rows = list(csv.reader(io.StringIO(found["csv"])))

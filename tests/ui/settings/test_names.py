@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.ui.settings.names import contestant_in_words, contestants_in_words, systems_in_words
+from gac_app.ui.settings.names import contestant_in_words, contestants_in_words, ensemble_in_words, systems_in_words
 from gac_app.ui.words import said
 from tests.ui.planted import planted_config
 
@@ -63,7 +63,8 @@ def test_a_battles_contestant_is_named_by_its_own_settings() -> None:
 
 
 def test_names_are_said_in_german_with_their_numbers() -> None:
-    name = "ensemble, asks below 12.5 %, gate Large, paper alignment"
+    changes = {"threshold": 0.125, "gate": "Large", "alignment": "paper"}
+    name = ensemble_in_words(CONFIG.settings_from(changes), CONFIG.settings)
     assert said(name, "de") == "Ensemble, fragt unter 12,5 %, Gate Large, Abgleich „Paper“"
-    assert said("half sure, ready", "de") == "half sure, ready"
+    assert said("half sure, ready", "de") == "half sure, ready", "it is no phrase"
     assert said(name, "en") == said(name, "fr") == name

@@ -67,7 +67,7 @@ def test_what_is_not_of_the_panel_is_refused(sent: object) -> None:
         ("temperature", None, "Type 0, or a number from 0.01 to 5."),
         ("temperature", 0.001, "Type 0, or a number from 0.01 to 5."),
         ("repetition_penalty", 9, "Type a number from 1 to 3."),
-        ("gate_temperature", 0, "Type a number above 0, and at most 100."),
+        ("gate_temperature", 0, "Type a number above 0, at most 100."),
         ("max_new_tokens", None, "Type a whole number from 1 to 32,768."),
         ("top_p", 0, "Choose 1 to 100 %."),
         ("mode", ["gate"], "Choose one of these."),
@@ -83,7 +83,7 @@ def test_a_fault_stands_at_its_field_and_repeats_nothing(name: str, value: objec
     assert faults_in(CONFIG, {name: value}) == {name: fault}
     with pytest.raises(RequestError) as caught:
         changes_from(CONFIG, {name: value})
-    assert (caught.value.field, caught.value.message) == (name, fault)
+    assert (caught.value.field, caught.value.message.partition(": ")[2]) == (name, fault)
 
 
 @pytest.mark.parametrize("own", [{"Small": 0, "Large": 0}, {"Small": None}, {"Small": -1, "Large": 2}, 5, {}])
@@ -101,9 +101,9 @@ def test_members_and_gate_have_to_fit(wrong: dict[str, Any]) -> None:
 def test_all_faults_are_told_at_once() -> None:
     wrong = {"seed": None, "top_k": -1, "temperature": 9}
     assert set(faults_in(CONFIG, wrong)) == set(wrong)
-    with pytest.raises(RequestError, match="settings: Temperature, Top-k and Seed need a look"):
+    with pytest.raises(RequestError, match="settings: Correct these settings: Temperature, Top-k, Seed"):
         changes_from(CONFIG, wrong)
-    assert summary_of(**wrong).startswith("need a look")
+    assert summary_of(**wrong).startswith("to correct")
     assert set(faults_in(CONFIG, {"seed": None, "gate": "Large", "members": ["Small"]})) == {"seed", "members"}
 
 
@@ -182,7 +182,7 @@ def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
     def advice(lab: Lab | None = lab, **values: Any) -> Any:
         return meaning_of(CONFIG, lab, values)["advice"]
 
-    assert advice().startswith("On sums (40 questions), Small lags behind Large by 50 %.")
+    assert advice().startswith("On sums (40 questions), behind Large: Small by 50 %.")
     assert advice(gate="Large") == ""
     assert advice(weights="own", own_weights={"Small": 0.5, "Large": 1}) == ""
     assert advice(threshold=None) == "", "the summary says what is wrong with them"

@@ -28,16 +28,16 @@ from gac_app.ui.settings.wording import settings_in_words
         ({"gate_rule": "margin"}, "others asked below 50 % · confidence: margin · equal"),
         ({"weights": "entropy"}, "weights by certainty ·"),
         ({"combine": "no-more"}, "prefix alignment · no-more · greedy"),
-        ({"weights": {"Small": 3, "Large": 1}}, "own weights (Small 3, Large 1)"),
+        ({"weights": {"Small": 3, "Large": 1}}, "custom weights (Small 3, Large 1)"),
         (
             {"members": ("Small", "Large"), "weights": {"Small": 3, "Tiny": 2, "Large": 1}},
-            "only Small, Large · gate Small · others asked below 50 % · own weights (Small 3, Large 1)",
+            "only Small, Large · gate Small · others asked below 50 % · custom weights (Small 3, Large 1)",
         ),
         ({"members": ("Small",), "combine": "geometric"}, "only Small · greedy · up to 256 tokens"),
         ({"temperature": 0.7, "min_p": 0.05, "seed": 3}, "temperature 0.7 · min-p 0.05 · seed 3"),
         ({"min_p": 0.05, "seed": 3}, "greedy · up to"),  # without a temperature they change nothing
-        ({"stop": ("a",)}, "1 stop string"),
-        ({"stop": ("a", "b"), "system_prompt": "Be brief."}, "2 stop strings · system prompt"),
+        ({"stop": ("a",)}, "stop strings: 1"),
+        ({"stop": ("a", "b"), "system_prompt": "Be brief."}, "stop strings: 2 · system prompt"),
         ({"temperature": 0.7, "top_p": 0.9}, "temperature 0.7 · top-p 0.9"),
         ({"repetition_penalty": 1.2}, "repetition penalty 1.2"),
         ({"gate_temperature": 2.0}, "gate temperature 2"),
@@ -61,28 +61,28 @@ def test_what_every_run_is_anyway_is_not_said() -> None:
         (Comparison("equal", 9), "identical to the previous run"),
         (
             Comparison("different", 16, (b" blue", b" sky")),
-            'differs from the run before at token 17: "␣sky" instead of "␣blue"',
+            'differs from the previous run at token 17: "␣sky" instead of "␣blue"',
         ),
         (
             Comparison("unknown", 0, (b"A", b"\xe2\x82")),
-            'differs from the run before at token 1: "⟨E2 82⟩" instead of "A"',
+            'differs from the previous run at token 1: "⟨E2 82⟩" instead of "A"',
         ),
-        (Comparison("different", 2, (b"", b"\n")), 'differs from the run before at token 3: "⏎" instead of the end'),
+        (Comparison("different", 2, (b"", b"\n")), 'differs from the previous run at token 3: "⏎" instead of the end'),
         (
             Comparison("different", 2, (b" a", b""), 0, 0.5),
-            'differs from the run before at token 3: the end instead of "␣a"',
+            'differs from the previous run at token 3: the end instead of "␣a"',
         ),
-        (Comparison("different", 4, (None, b"x")), "same text as the run before up to token 4, where that one ended"),
+        (Comparison("different", 4, (None, b"x")), "same text as the previous run up to token 4, where that one ended"),
         (
             Comparison("different", 4, (b"x", None)),
-            "same text as the run before up to token 4, where this one ended",
+            "same text as the previous run up to token 4, where this one ended",
         ),
-        (Comparison("different", 9), "same text as the run before; probabilities differ in the last digits"),
-        (Comparison("unknown", 9), "same text as the run before, and the same probabilities to six digits"),
+        (Comparison("different", 9), "same text as the previous run; probabilities differ in the last digits"),
+        (Comparison("unknown", 9), "same text as the previous run and the same probabilities to six digits"),
         *(
             (
                 Comparison("different", 9, None, 4, most),
-                f"same text as the run before, probabilities differ from token 5 on, {amount}",
+                f"same text as the previous run; probabilities differ from token 5 on, {amount}",
             )
             for most, amount in [
                 (0.0003, "by at most 0.0003"),
@@ -92,8 +92,8 @@ def test_what_every_run_is_anyway_is_not_said() -> None:
                 (0.97, "by at most 1.0"),
                 (1.0, "by at most 1"),
                 (0.000002, "by at most 0.000002"),
-                (0.0000002, "in the last digits"),
-                (0.0, "in the last digits"),
+                (0.0000002, "by at most 0.000001"),
+                (0.0, "by at most 0.000001"),
             ]
         ),
     ],
