@@ -77,7 +77,9 @@ def packed(value: Any) -> Any:
         return {"template": value.template, "values": {name: packed(one) for name, one in value.values.items()}}
     if isinstance(value, dict):
         return {key: packed(one) for key, one in value.items()}
-    return [packed(one) for one in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, tuple):
+        return tuple(map(packed, value))
+    return [*map(packed, value)] if isinstance(value, list) else value
 
 
 def unpacked(value: Any) -> Any:

@@ -25,5 +25,5 @@ def test_it_agrees_with_the_test_of_scipy() -> None:
 
 def test_of_six_questions_the_extremes_are_the_ends() -> None:
     assert share_saved([1, 2, 3, 4, 5, 6], [10] * 6) == pytest.approx((0.65, 0.4, 0.9))
-    with pytest.raises(RequestError, match="5 texts give no interval; it takes 6"):
+    with pytest.raises(RequestError, match="5 texts give no interval; 6 are needed"):
         share_saved([1, 2, 3, 4, 5], [10] * 5)

@@ -35,14 +35,14 @@ def test_both_forms_are_read(tmp_path: Path) -> None:
         ("{", "line 1: Invalid JSON"),
         ('["q"]', "line 1: "),
         ('{"answers": ["4"]}', "line 1: question: Field required"),
-        ('{"question": "q"}', "line 1: needs 'answers', or 'choices'"),
-        ('{"question": "q", "choices": ["x"], "answer": 1}', "line 1: needs"),
+        ('{"question": "q"}', "line 1: Expected 'answers', or 'choices'"),
+        ('{"question": "q", "choices": ["x"], "answer": 1}', "line 1: Expected"),
         ('{"question": "q", "choices": ["x"], "answer": "first"}', "line 1: answer"),
         (
             '{"id": 1, "question": "q", "answers": ["x"]}\n{"id": 1, "question": "r", "answers": ["x"]}',
             "duplicate id '1'",
         ),
-        ("", "holds no questions"),
+        ("", "no questions"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -93,12 +93,12 @@ def test_a_number_is_the_index_in_csv_as_in_json(choices: str, answer: int) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("question,choices,answer\nOne?,10|20,20\n", "own: line 2: needs"),
-        ("question,answer\nOne?,1\nTwo?,\n", "own: line 3: needs 'answers'"),
-        ("question,choices,answer\nOne?,a|b,2\n", "own: line 2: needs"),
-        ("prompt\nOne?", "own: line 1: Invalid JSON"),
+        ("question,choices,answer\nOne?,10|20,20\n", "own: Line 2: Expected"),
+        ("question,answer\nOne?,1\nTwo?,\n", "own: Line 3: Expected 'answers'"),
+        ("question,choices,answer\nOne?,a|b,2\n", "own: Line 2: Expected"),
+        ("prompt\nOne?", "own: Line 1: Invalid JSON"),
         ("id,question,answer\n7,One?,1\n7,Two?,2\n", "own: duplicate id '7'"),
-        ("question\n", "own: are missing; give one a line"),
+        ("question\n", "own: Enter at least one question"),
     ],
 )
 def test_a_bad_row_is_named(text: str, message: str) -> None:

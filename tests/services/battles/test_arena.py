@@ -117,7 +117,7 @@ def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> N
     assert listed(arena.runs, ALICE) == []
     with pytest.raises(NotFoundError):
         arena.runs.history.find(ALICE, arena.service.battles.find(ALICE, view.id).last.id)
-    with pytest.raises(RequestError, match="after the vote"):
+    with pytest.raises(RequestError, match="Vote first"):
         arena.service.battles.answer(ALICE, view.id, 0, "left")
 
 
@@ -138,7 +138,7 @@ def test_a_prompt_too_long_for_one_is_refused_for_all(house: House) -> None:
     prompt = "x" * (room - len(ensemble.members["a"].encode("")) - 100)
     ensemble.check_room([Message("user", prompt)], SHORT["max_new_tokens"])
     for _ in range(12):
-        with pytest.raises(RequestError, match="is too long"):
+        with pytest.raises(RequestError, match="too long"):
             arena.service.start(ALICE, prompt)
 
 
@@ -160,7 +160,7 @@ def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> No
     voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     with pytest.raises(RequestError, match="judged this battle already"):
         arena.service.judge.vote(ALICE, view.id, "left", voted.ballot)
-    with pytest.raises(RequestError, match="names have been told"):
+    with pytest.raises(RequestError, match="judged this battle already"):
         arena.service.judge.vote(ALICE, view.id, "left", view.ballot)  # the first request once more
     assert [row.outcome for row in arena.store.battles.votes()] == ["left"]
 
@@ -235,7 +235,7 @@ def test_the_next_turn_waits_for_the_answers(house: House) -> None:
 
 def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
-    with pytest.raises(RequestError, match="after the vote"):
+    with pytest.raises(RequestError, match="Vote first"):
         arena.service.judge.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy")
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     for bad in ({"left": ["nice"]}, {"left": "useful"}, {"right": [None]}):
@@ -304,7 +304,7 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
             arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
         waiting = arena.service.battles.look(ALICE, view.id)
         assert (waiting.is_saving, waiting.may_vote, waiting.contestants) == (True, False, None)
-        with pytest.raises(RequestError, match="busy"):
+        with pytest.raises(RequestError, match="being saved"):
             arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     assert arena.until(ALICE, view.id, "revealed").outcome == "left"
     assert arena.kinds(view.id) == ["vote"]

@@ -308,7 +308,7 @@ def test_old_battles_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> 
     _, gone = add("cyd", "home", is_over=False)
     assert gone == [second]
     assert live.find(ALICE, third.id) is third
-    with pytest.raises(NotFoundError, match="no such battle"):
+    with pytest.raises(NotFoundError, match="No such battle"):
         live.find(BOB, third.id)
 
 

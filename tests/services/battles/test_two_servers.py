@@ -112,7 +112,7 @@ def test_a_battle_under_way_is_shown_on_its_own_server_alone(house: House, there
     for ask in (there.service.battles.look, there.service.stop, there.service.note_seen, there.service.skip):
         with pytest.raises(NotFoundError, match="Another server answers this battle"):
             ask(ALICE, view.id)
-        with pytest.raises(NotFoundError, match="no such battle"):
+        with pytest.raises(NotFoundError, match="No such battle"):
             ask(BOB, view.id)
     assert not here.service.battles.find(ALICE, view.id).last.is_stopping.is_set()
     model.released.set()
@@ -186,7 +186,7 @@ def test_a_battle_of_another_version_is_told_in_a_sentence(here: Arena, there: A
     here.store.battles.update(view.id, "answered", body).result()
     seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.may_vote, seen.contestants, seen.turns) == ("interrupted", False, None, view.turns)
-    assert seen.message.startswith("Another version of the program answered this battle; it can be judged")
+    assert seen.message.startswith("Another version of the program answered this battle. It can be judged")
     with pytest.raises(NotFoundError, match="Another version"):
         there.service.judge.vote(ALICE, view.id, "left", seen.ballot)
     voted = here.service.judge.vote(ALICE, view.id, "left", view.ballot)
@@ -197,7 +197,7 @@ def test_a_battle_of_another_version_is_told_in_a_sentence(here: Arena, there: A
 def test_no_turn_is_answered_by_members_that_are_not_here(house: House, here: Arena) -> None:
     view = stored(here)
     other = Arena(house, [FakeModel("c", 1), FakeModel("d", 2)], arena=ANY_VOTES)
-    with pytest.raises(RequestError, match="this server has other models") as refusal:
+    with pytest.raises(RequestError, match="This server has other models") as refusal:
         other.service.next_turn(ALICE, view.id, "And three more")
     assert not set("abcd") & set(str(refusal.value).split())
     assert other.service.judge.vote(ALICE, view.id, "tie", view.ballot).outcome == "tie"
@@ -219,7 +219,7 @@ def test_battles_of_an_hour_are_counted_on_all_servers(house: House) -> None:
         arena.service.battles.delete(ALICE, view.id)
     stored(here), stored(there)
     for arena in (here, there):
-        with pytest.raises(BusyError, match="many battles in this hour"):
+        with pytest.raises(BusyError, match="many battles within an hour"):
             arena.service.start(ALICE, "Once more")
 
 

@@ -82,7 +82,7 @@ def test_one_runs_at_a_time_and_only_its_visitor_calls_it_off(tmp_path: Path) ->
     until(lambda: bool(lab.running and lab.running.num_total))
     with pytest.raises(BusyError, match="Benchmark"):
         lab.start(BOB, "consistency", "", 4)
-    with pytest.raises(RequestError, match="somebody else"):
+    with pytest.raises(RequestError, match="Somebody else"):
         lab.cancel(BOB)
     lab.cancel(ALICE)
     until(lambda: lab.running is None)
@@ -117,7 +117,7 @@ def test_on_a_public_host_only_the_operator_starts_studies(
     lab = lab_of(random_pair(), tmp_path, **fields)
     assert [key for key in (ALICE, CAROL) if lab.may_start(key)] == who
     if ALICE not in who:
-        with pytest.raises(RequestError, match="only the operator"):
+        with pytest.raises(RequestError, match="Only the operator"):
             lab.start(ALICE, "consistency", "", 4)
         assert lab.running is None
 
@@ -177,7 +177,7 @@ def test_a_fault_of_ours_is_said_without_internals(
     monkeypatch.setattr("gac_app.services.lab.lab.carry_out", fault)
     lab.start(ALICE, "consistency", "", 4)
     until(lambda: lab.running is None)
-    assert "log of the server" in lab.last_error
+    assert "server's log" in lab.last_error
     assert "division" not in lab.last_error
 
 
@@ -187,8 +187,8 @@ def test_a_fault_of_ours_is_said_without_internals(
         ("magic", "trivia", 4, "study: unknown study 'magic'; expected advise, eval, sweep"),
         ("calibrate", "trivia", 4, "task: unknown task 'trivia' for this study; expected sense"),
         ("snowball", "sense", 4, "expected trivia, sums"),
-        ("eval", "trivia", 3, "questions: expected 4 to 40"),
-        ("eval", "trivia", 41, "questions: expected 4 to 40"),
+        ("eval", "trivia", 3, "questions: Choose 4 to 40 questions"),
+        ("eval", "trivia", 41, "questions: Choose 4 to 40 questions"),
     ],
 )
 def test_what_does_not_fit_is_refused(study: str, questions: str, number: int, message: str, tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("study", "number", "own", "message"),
     [
-        ("eval", 8, OWN_QUESTIONS, "questions: own has 6, not 8"),
-        ("eval", 4, "", "questions: are missing"),
+        ("eval", 8, OWN_QUESTIONS, "questions: own has only 6 questions"),
+        ("eval", 4, "", "questions: Enter at least one"),
         ("snowball", 4, OWN_QUESTIONS, "questions: Snowball needs questions with accepted 'answers'"),
         ("calibrate", 4, '{"question": "Who?", "answers": ["I"]}', "Calibration needs questions with 'choices'"),
     ],

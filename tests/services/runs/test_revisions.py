@@ -35,7 +35,7 @@ def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
 def test_a_comparison_has_other_settings(house: House) -> None:
     service = house.service()
     run = answer(service)
-    with pytest.raises(RequestError, match="are those of this run"):
+    with pytest.raises(RequestError, match="are the settings of this run"):
         service.compare(ALICE, run.id, {"max_new_tokens": 11})
     other = ended(service.compare(ALICE, run.id, {**SHORT, "mode": "every-step"}))
     assert service.history.run_beside(ALICE, other) is run

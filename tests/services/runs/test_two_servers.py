@@ -42,7 +42,7 @@ def test_a_run_is_empty_when_its_owner_dies(house: House) -> None:
 def test_a_conversation_waits_for_the_other_server(house: House) -> None:
     here, there = house.service(slow_models()), house.service()
     run = long_run(here)
-    with pytest.raises(RequestError, match="another server still writes"):
+    with pytest.raises(RequestError, match="Another server still writes"):
         there.start(ALICE, "And then?", {}, run.conversation_id)
     here.stop(ALICE, run.id)
     ended(run)

@@ -74,7 +74,7 @@ def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
 def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> None:
     battle = judged(store)
     for position, kind in ((0, "remark"), (2, "remark")):
-        with pytest.raises(RequestError, match="judged already"):
+        with pytest.raises(RequestError, match="judged this battle already"):
             store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
     with pytest.raises(NotFoundError):
         store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
@@ -186,7 +186,7 @@ def test_one_server_at_a_time_judges_a_battle(store: Store, url: str) -> None:
         lambda: store.battles.judge(ALICE, battle.battle_id, VOTE),
         lambda: store.battles.update(battle.battle_id, "answered", BODY),
     ):
-        with pytest.raises(RequestError, match="another server"):
+        with pytest.raises(RequestError, match="Another server"):
             late().result()
     other.battles.judge(ALICE, battle.battle_id, VOTE).result()
     assert store.battles.holding(battle.battle_id) == (None, 1)

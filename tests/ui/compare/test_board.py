@@ -114,7 +114,7 @@ def test_a_stored_run_is_shown_as_it_was(service: RunService) -> None:
 
 def test_where_long_answers_part_is_told_when_asked(service: RunService) -> None:
     assert "fork" not in RunLines(service.history.find(KEY, RUN)).value(is_last=True)
-    assert call(service, "find_forks") == {"forks": [[2, PARTED_AT]]}
+    assert call(service, "find_forks") == {"forks": [(2, PARTED_AT)]}
 
 
 @pytest.mark.parametrize("name", ["read_tokens", "find_forks"])
