@@ -10,6 +10,7 @@ import gradio as gr
 import pytest
 
 from gac_app.config_file import load_config
+from gac_app.errors import Phrase, joined, packed
 from gac_app.executors.members import in_background
 from gac_app.folders import CONFIGS_DIR
 from gac_app.services.battles.arena import ArenaService
@@ -203,10 +204,14 @@ def test_no_english_is_left_in_german(everything: Site, open_page: Opener) -> No
         page.wait_for_selector(f"#gac-lab-plots svg.marks >> nth={plots - 1}")
         look(study)
     assert found == {}
-    name = "ensemble, asks below 12.5 %, gate Bora, power mean, exponent 0.5"
+    parts = [Phrase("asks below {share}", share="12.5 %"), Phrase("seed {value}", value="3180639050373192")]
+    name = joined(", ", [Phrase("ensemble"), *parts])
     of_page = "(name) => import('gac').then(({ modules }) => modules['page/words'].said(name))"
-    assert page.evaluate(of_page, name) == said(name, "de")
-    assert page.evaluate(of_page, "seed 3180639050373192") == "Seed 3180639050373192"
+    assert (
+        page.evaluate(of_page, packed(name))
+        == said(name, "de")
+        == "Ensemble, fragt unter 12,5 %, Seed 3180639050373192"
+    )
 
 
 def test_other_languages_are_english_and_a_choice_stays(serve: Server, open_page: Opener) -> None:

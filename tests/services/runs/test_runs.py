@@ -288,5 +288,5 @@ def test_a_conversation_s_name_is_trimmed_and_has_a_limit(house: House) -> None:
     for name, kept in (("n" * MAX_NAME_CHARS, "n" * MAX_NAME_CHARS), (" a\ud800 ", "a\ufffd")):
         service.history.name_conversation(ALICE, conversation_id, name)
         assert [one.name for one in service.history.conversations(ALICE, HistoryFilter())] == [kept]
-    with pytest.raises(RequestError, match="121 characters; at most 120"):
+    with pytest.raises(RequestError, match="121 characters are too many: at most 120"):
         service.history.name_conversation(ALICE, conversation_id, "n" * (MAX_NAME_CHARS + 1))

@@ -122,9 +122,9 @@ def test_answers_at_their_limit_go_on(limit: int, later: int) -> None:
 @pytest.mark.parametrize(
     ("reason", "num_tokens", "limit", "message"),
     [
-        (STOP, 3, 3, "has no such answer"),
-        (LENGTH, 2, 3, "has no such answer"),  # at a full context
-        (LENGTH, MAX_NEW_TOKENS, MAX_NEW_TOKENS, "this run has reached it"),
+        (STOP, 3, 3, "can be continued"),
+        (LENGTH, 2, 3, "can be continued"),  # at a full context
+        (LENGTH, MAX_NEW_TOKENS, MAX_NEW_TOKENS, "has reached the largest"),
     ],
 )
 def test_answers_that_cannot_go_on_are_refused(reason: FinishReason, num_tokens: int, limit: int, message: str) -> None:
