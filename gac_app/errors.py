@@ -66,9 +66,9 @@ def changed(text: str, change: Callable[[str], str]) -> str:
 
 
 def joined(separator: str, parts: Sequence[str]) -> str:
-    """As `separator.join(parts)`, where parts are phrases."""
-    names = [f"part{number}" for number in range(len(parts))]
-    return Phrase(separator.join(f"{{{name}}}" for name in names), **dict(zip(names, parts, strict=True)))
+    """As `separator.join(parts)`, where each part is a phrase."""
+    named = {f"part{number}": part if isinstance(part, Phrase) else Phrase(part) for number, part in enumerate(parts)}
+    return Phrase(separator.join(f"{{{name}}}" for name in named), **named)
 
 
 def packed(value: Any) -> Any:

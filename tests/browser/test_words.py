@@ -112,7 +112,7 @@ def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) 
     assert {"Vergleich", "Experimente", "Verlauf", "?"} <= {*page.page.get_by_role("tab").all_inner_texts()}
     page.page.wait_for_selector(".gac-summary-text:text('Gate Small · fragt unter 50 % · gleiche Gewichte')")
     page.page.click("#gac-prompt .submit-button")
-    page.page.wait_for_selector(".gac-notice:text('Bitte etwas eingeben.')")
+    page.page.wait_for_selector(".gac-notice:text('Bitte eine Frage eingeben.')")
     page.page.fill("#gac-prompt textarea", "Hallo")
     page.page.click("#gac-prompt .submit-button:text('Fragen')")
     page.page.wait_for_selector(".gac-status:text-matches('^Fertig · 21 Token in 3 Antworten · 0,0 s$')")
