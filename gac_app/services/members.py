@@ -55,7 +55,7 @@ class MemberState:
     @property
     def words(self) -> str:
         """The phase, and the progress of a download: `fetching 42 % · 12 MB/s · 25 s left`."""
-        words = [
+        words: list[str] = [
             self.phase
             if self.progress is None
             else Phrase("{phase} {share}", phase=Phrase(self.phase), share=f"{int(self.progress * 100)} %")

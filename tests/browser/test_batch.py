@@ -61,7 +61,7 @@ def test_a_batch_is_called_off(site: Site, open_page: Opener) -> None:
     to_tab(page, "Batch")
     page.fill("[name=prompts]", "\n".join(f"Question {number}?" for number in range(30)))
     page.click(".gac-batch .gac-lab-run")
-    page.wait_for_selector(".gac-batch .gac-lab-progress:has-text('of 30 prompts')")
+    page.wait_for_selector(".gac-batch .gac-lab-progress:has-text('of 30 done')")
     page.click(".gac-batch [data-act=cancel]")
     page.wait_for_selector(".gac-batch .gac-lab-running", state="hidden")
     assert page.locator(".gac-batch-table td:text-is('cancelled')").count() > 0

@@ -87,7 +87,7 @@ def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: O
     page.page.click("role=tab[name=History]")
     for prompt in ("beta", "and on"):
         page.page.check(f"[aria-label='Choose: {prompt}']")
-    page.page.click("text=Delete 2 chosen runs")
+    page.page.click("text=Delete chosen (2)")
     page.confirm_deletion()
     assert listed(page) == ["gamma"]
     page.page.click("role=tab[name=Compare]")

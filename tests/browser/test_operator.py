@@ -56,7 +56,7 @@ def test_from_the_token_to_a_verdict(opened: Watched, planted: Planted) -> None:
     page.fill("[name=token]", "secret")
     page.press("[name=token]", "Enter")
     page.wait_for_selector(".gac-operator-inside:visible")
-    assert "4 votes · 3 flagged · 4 battles today" in page.inner_text(".gac-operator-counts")
+    assert "4 votes · 3 flagged · battles today: 4" in page.inner_text(".gac-operator-counts")
     assert page.locator("[data-by=burst] article").count() == 2
     burst = page.locator("[data-by=burst] article[data-name='0123456789abcdef']")
     assert "3 votes · 3 flagged · 3 visitors" in burst.inner_text()

@@ -316,7 +316,7 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
     first.wait_for_tokens(2)
     second.ask("second", and_wait=False)
     second.page.wait_for_selector(
-        ".gac-status:text-matches('In the queue, 1 ahead · [0-9]+ s · 1 other run at the same')"
+        ".gac-status:text-matches('In the queue, 1 ahead · [0-9]+ s · other runs at the same time: 1')"
     )
     ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 60.0
     first.page.click(".stop-button")

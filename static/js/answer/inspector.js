@@ -148,8 +148,8 @@ function gauge(step) {
 
 /** What a member read for this step: text and terms. */
 function reading(member) {
-  const read = member.num_read === 0 ? rich("inspector.no-pass") : [t("inspector.read", { n: member.num_read, ms: number(member.ms, member.ms < 10 ? 1 : 0) })];
-  if (member.num_told) read.push("; ", t(member.missing ? "inspector.guessed" : "inspector.told", { n: member.num_told, prob: probability(member.missing) }));
+  const read = member.num_read === 0 ? rich("inspector.no-pass") : [t("inspector.read", { count: member.num_read, ms: number(member.ms, member.ms < 10 ? 1 : 0) })];
+  if (member.num_told) read.push("; ", t(member.missing ? "inspector.guessed" : "inspector.told", { count: member.num_told, prob: probability(member.missing) }));
   return read;
 }
 

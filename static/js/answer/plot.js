@@ -87,7 +87,7 @@ export class ConfidencePlot {
     this.drawThreshold(pen, width, colour);
     this.drawPoints(pen, colour);
     const below = this.points.filter((point) => point.confidence < this.threshold).length;
-    this.canvas.setAttribute("aria-label", t(this.mode === "gate" ? "plot.told" : "plot.told-all", { n: this.points.length, below, threshold: percent(this.threshold) }));
+    this.canvas.setAttribute("aria-label", t(this.mode === "gate" ? "plot.told" : "plot.told-all", { count: this.points.length, below, threshold: percent(this.threshold) }));
   }
 
   drawAxes(pen, width, colour) {

@@ -232,7 +232,7 @@ class Arena {
   refresh() {
     const { state, form } = this, isLive = Boolean(state) && LIVE.includes(state.phase);
     const send = form.querySelector("button");
-    send.textContent = t(this.awaited.isOn ? "cancel" : this.isOpen ? "arena.go-on" : "arena.start");
+    send.textContent = t(this.awaited.isOn ? "cancel" : this.isOpen ? "card.continue" : "arena.start");
     send.disabled = this.isBusy || isLive;
     form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
     this.part("arena-hint").replaceChildren(...(this.awaited.isOn ? [t("status.awaits-members")] : this.isBusy && !state ? [t("status.starting")] : this.isOpen ? [t("arena.hint.next")] : []));

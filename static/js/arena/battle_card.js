@@ -84,7 +84,7 @@ export class BattleCard {
     const called = said(one.name), name = h("bdi", { text: shortNames(called), title: called });
     this.heading.replaceChildren(h("span", { class: "gac-small", text: `${LETTERS[this.index]} ` }), name,
       ...(isChosen ? [h("span", { class: "gac-battle-chosen", text: ` · ${t("arena.chosen")}` })] : []));
-    const who = one.member === null ? saidShort(one.settings) || t("arena.ensemble") : one.member === one.name ? t("arena.alone") : t("tip.alone", { name: shortNames(one.member) });
+    const who = one.member === null ? saidShort(one.settings) || t("ensemble") : one.member === one.name ? t("arena.alone") : t("tip.alone", { name: shortNames(one.member) });
     const perToken = one.tokens ? t("arena.passes", { passes: number(one.forwards / one.tokens, 2) }) : null;
     const share = one.member === null && one.tokens ? t("export.ensembled", { share: percent(one.ensembled / one.tokens) }) : null;
     this.facts.textContent = this.facts.title = [t("count.tokens", { n: one.tokens }), seconds(one.seconds), share, perToken, who].filter(Boolean).join(" · ");

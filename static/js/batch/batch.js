@@ -117,7 +117,7 @@ class Batch {
     this.part(".gac-lab-run").disabled = isLive;
     if (!running) return;
     const numDone = running.rows.filter((row) => row.is_over).length;
-    this.part(".gac-lab-progress").textContent = running.is_cancelled ? t("batch.ending") : t("batch.progress", { done: numDone, n: running.rows.length });
+    this.part(".gac-lab-progress").textContent = running.is_cancelled ? t("batch.ending") : t("progress", { done: numDone, all: running.rows.length });
     this.part("progress").value = numDone / running.rows.length;
     this.cancel.disabled = running.is_cancelled;
   }

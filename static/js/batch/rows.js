@@ -11,7 +11,7 @@ export class BatchRow {
 
   /** Not begun, or refused. */
   await(prompt, error) {
-    this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: said(error) || t("card.waiting") })], prompt);
+    this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: said(error) || t("run.waiting") })], prompt);
   }
 
   /** `error`: why the answers are not kept. */
@@ -29,7 +29,7 @@ export class BatchRow {
   answer({ stream, text, reason, detail }, name) {
     return h("td", { "data-name": shortName(name) },
       h("div", { class: "gac-batch-text", dir: "auto", text: text || (reason ? t("no-text") : "…") }),
-      reason === "error" ? h("p", { class: "is-error", text: said(detail) || t("failed") }) : null,
+      reason === "error" ? h("p", { class: "is-error", text: said(detail) || t("run.failed") }) : null,
       reason ? this.voteButton(stream, t("batch.best"), t("vote.best", { name })) : null);
   }
 

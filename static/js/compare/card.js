@@ -8,7 +8,7 @@ import { number, percent } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 import { noticeOf } from "../settings/facts.js";
 
-const ENDED = { length: "card.ended", abort: "run.aborted", error: "run.failed" };
+const ENDED = { length: "run.aborted", abort: "run.aborted", error: "run.failed" };
 
 export class Card {
   /** `actions`: {onVisit, onInspect, onHint} of the tokens. */
@@ -82,7 +82,7 @@ export class Card {
 
   refresh() {
     const { speed, end, tokens } = this.stream;
-    this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("status.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("card.waiting");
+    this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("status.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("run.waiting");
   }
 }
 

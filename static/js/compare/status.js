@@ -60,7 +60,7 @@ export function statusOf({ pulse, awaited, isBusy, run, phase, isLive, streams, 
 
 /** What else holds the machine. */
 function besideWords({ runs, study }) {
-  return [runs ? t("status.other-runs", { n: runs }) : "", study ? t("status.study", { study: said(study) }) : ""].filter(Boolean);
+  return [runs ? t("status.other-runs", { count: runs }) : "", study ? t("status.study", { study: said(study) }) : ""].filter(Boolean);
 }
 
 /** What Enter does now, or that the first run starts, beside the prompt; and whether there is a run at all. */

@@ -6,7 +6,9 @@ import { t } from "../page/words.js";
 const SEARCH_MS = 250;
 
 /** A vote in words. */
-export const outcomeWords = (outcome) => (outcome.startsWith("member:") ? t("vote.best", { name: shortName(outcome.slice(7)) }) : t(`outcome.${outcome}`));
+const OUTCOMES = { ensemble: "outcome.ensemble", beside: "outcome.beside", tie: "vote.tie", "all-bad": "vote.all-bad" };
+
+export const outcomeWords = (outcome) => (outcome.startsWith("member:") ? t("vote.best", { name: shortName(outcome.slice(7)) }) : t(OUTCOMES[outcome]));
 
 export class HistoryFilters {
   /** `onChange()` is called when the list has to be asked for anew. */

@@ -83,15 +83,15 @@ class History {
   onChoose() {
     const count = this.chosenIds().length;
     this.chosen.hidden = !count;
-    this.chosen.textContent = t("history.delete-chosen", { n: count });
+    this.chosen.textContent = t("history.delete-chosen", { count });
   }
 
   onDeleteRun(run) {
-    return this.removeRuns([run.id], t("history.delete-run.title"), t("history.delete-run"));
+    return this.removeRuns([run.id], t("history.delete-runs.title", { n: 1 }), t("history.delete-run"));
   }
 
-  async onDelete({ id, num_runs: n, runs }) {
-    if (!(await this.confirm(t("history.delete-conversation.title"), t("history.delete-conversation", { n })))) return;
+  async onDelete({ id, runs }) {
+    if (!(await this.confirm(t("history.delete-conversation.title"), t("history.delete-conversation")))) return;
     await this.change("delete_conversation", { conversation: id }, t("history.deleted"), runs.map((run) => run.id), true);
   }
 

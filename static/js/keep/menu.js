@@ -82,8 +82,8 @@ function linkNote(board) {
     board.run.is_shared = Boolean(reply.error);
     note.replaceChildren(said(reply.error) || t("keep.not-shared"));
   } });
-  const note = h("span", { class: "gac-shared" }, t(board.run.shares_turns ? "keep.who-reads.all" : board.run.has_turns ? "keep.who-reads" : "keep.who-reads.one"), link, h("span", {}, copy, stop));
+  const note = h("span", { class: "gac-shared" }, t(board.run.shares_turns ? "keep.who-reads.all" : "keep.who-reads.one"), link, h("span", {}, copy, stop));
   return note;
 }
 
-const fileName = (run) => `gac-${run.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40).replace(/^-|-$/gu, "") || t("keep.file")}`;
+const fileName = (run) => `gac-${run.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40).replace(/^-|-$/gu, "") || "run"}`;

@@ -54,7 +54,7 @@ function questionsOf({ asked, members }, ask) {
   const show = (onlyMixed) => list.replaceChildren(...asked.filter((one) => !onlyMixed || isMixed(one)).map((one) => question(one, members, ask)));
   show(false);
   return h("section", { class: "gac-lab-asked", "aria-labelledby": "gac-lab-asked-title" },
-    h("h3", { id: "gac-lab-asked-title", text: t("lab.every-answer", { n: asked.length }) }),
+    h("h3", { id: "gac-lab-asked-title", text: t("lab.every-answer", { count: asked.length }) }),
     h("label", { class: "gac-lab-mixed" }, h("input", { type: "checkbox", onchange: (event) => show(event.target.checked) }), t("lab.mixed")),
     list);
 }
@@ -70,7 +70,7 @@ function question({ prompt, accepted, answers }, members, ask) {
       h("p", { class: "gac-small" }, ...rich("lab.accepted", { accepted: h("bdi", { text: accepted }) })),
       h("ul", { class: "gac-lab-answers" }, ...answers.map((answer) => h("li", { class: answer.is_right ? "is-right" : "is-wrong" },
         systemName(answer.system, members),
-        h("b", { text: t(answer.error ? "failed" : answer.is_right ? "lab.right" : "lab.wrong") }),
+        h("b", { text: t(answer.error ? "run.failed" : answer.is_right ? "lab.right" : "lab.wrong") }),
         h("span", { class: "gac-lab-answer-text", dir: "auto", text: said(answer.error) || answer.text.trim() || answer.prediction })))),
       h("button", { type: "button", class: "gac-button", text: t("lab.ask"), onclick: () => ask(prompt) }));
   });

@@ -158,7 +158,7 @@ class Lab {
     const what = study.set ? `${said(study.title)} (${said(study.set)})` : said(study.title);
     const left = study.seconds_left === null ? "" : t("lab.left", { time: seconds(study.seconds_left) });
     const round = study.round > 1 ? t("lab.round", { round: study.round }) : "";
-    const answers = study.num_total ? t("lab.answers", { done: study.num_done, n: study.num_total }) : t("status.starting");
+    const answers = study.num_total ? t("progress", { done: study.num_done, all: study.num_total }) : t("status.starting");
     this.part(".gac-lab-progress").textContent = `${beforeMore(what)} ${this.isCancelled ? t("batch.ending") : [round, answers, left].filter(Boolean).join(", ")}`;
     const bar = this.part("progress");
     if (study.num_total) bar.value = study.num_done / study.num_total;

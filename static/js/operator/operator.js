@@ -62,7 +62,7 @@ class OperatorPage {
     const { controls } = this, tableOf = (by) => this.element.querySelector(`[data-by="${by}"]`);
     this.door.hidden = true;
     this.part("inside").hidden = false;
-    this.part("counts").textContent = [t("rank.votes.n", { n: seen.num_votes }), t("operator.flagged.n", { n: seen.num_flagged }), t("operator.today.n", { n: seen.num_today })].join(" · ");
+    this.part("counts").textContent = [t("rank.votes.n", { n: seen.num_votes }), t("operator.flagged.n", { n: seen.num_flagged }), t("operator.today", { count: seen.num_today })].join(" · ");
     controls.elements.is_paused.checked = seen.controls.is_paused;
     controls.elements.battles_per_day.value = seen.controls.battles_per_day;
     this.part("weights").replaceChildren(...seen.contestants.map((name) => h("label", {}, h("bdi", { text: name }), " ",
