@@ -62,7 +62,7 @@ class Phrase(str):
 
 def changed(text: str, change: Callable[[str], str]) -> str:
     """A text changed; of a phrase what fills it."""
-    return text.with_values(change) if isinstance(text, Phrase) and text.values else change(text)
+    return text.with_values(change) if isinstance(text, Phrase) else change(text)
 
 
 def joined(separator: str, parts: Sequence[str]) -> str:

@@ -127,7 +127,7 @@ def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) 
     page.page.click(".gac-settings [data-act=close]")
     page.page.fill("#gac-prompt textarea", "Und dann?")
     page.page.click("#gac-prompt .submit-button")
-    page.page.wait_for_selector(".gac-notice:text('Einstellungen: Temperatur und Top-k bitte ansehen.')")
+    page.page.wait_for_selector(".gac-notice:text('Bitte diese Einstellungen ändern: Temperatur, Top-k.')")
 
 
 def words_in(texts: Iterable[str]) -> set[str]:

@@ -186,7 +186,8 @@ def test_an_error_tells_the_page_its_phrase() -> None:
     assert RequestError("prompt", Phrase("Enter a prompt.")).told == "Enter a prompt."
     assert str(RequestError("prompt", Phrase("Enter a prompt."))) == "prompt: Enter a prompt."
     assert RequestError("max_turns", "expected a number").told == "Max turns: expected a number"
-    assert isinstance(without_folders(BusyError(too_long(2, 1)).told), Phrase)
+    busy = BusyError(Phrase("{study}: {why}", study=Phrase("Benchmark"), why=too_long(2, 1)))
+    assert packed(without_folders(busy.told)) == packed(busy.told), "what is in it stays a phrase too"
 
 
 @each_language
