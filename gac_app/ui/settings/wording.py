@@ -45,7 +45,9 @@ def _confidence(settings: Settings) -> list[str]:
     """Of a gate: how its confidence is measured, and when the others read."""
     if settings.mode != "gate":
         return []
-    parts: list[str] = [] if settings.gate_rule == "max-prob" else [Phrase("confidence: {rule}", rule=_rule(gate_rules, settings))]
+    parts: list[str] = (
+        [] if settings.gate_rule == "max-prob" else [Phrase("confidence: {rule}", rule=_rule(gate_rules, settings))]
+    )
     parts += _parts(settings, "confidence")
     return [*parts, *([_READING[settings.gate_policy]] if settings.gate_policy in _READING else [])]
 
