@@ -144,7 +144,7 @@ def _plots(advice: Advice) -> list[Spec]:
 
     gates = sorted(place(system) for system in systems if system.changes.get("mode") == "gate")
     every_step = [place(system) for system in systems if system.changes.get("mode") == "every-step"]
-    series = {
+    series: dict[str, Series] = {
         **({"thresholds of the gate": Series(gates)} if gates else {}),
         **{
             Phrase("{name} alone", name=system.alone): Series([(0.0, place(system)[1])])

@@ -189,7 +189,7 @@ def _recommendation(found: SweepReport) -> list[str]:
         ]
     if not (best := found.recommended):
         return ["No threshold tried reaches every step's 95 % interval."]
-    told = [
+    told: list[str] = [
         Phrase(
             "Recommended: {name}, {share} of the steps ensembled, not below every step's 95 % interval.",
             name=best.system.name,
