@@ -23,7 +23,7 @@ def test_axe_has_nothing_to_say_of_the_lab_and_of_batches(site: Site, open_page:
         assert all_findings(page) == {}, width
     to_tab(page.page, "Batch")
     page.page.click(".gac-batch .gac-lab-run")
-    page.page.wait_for_selector(".gac-batch .gac-lab-note:text-is('Prompts are missing; give one a line.')")
+    page.page.wait_for_selector(".gac-batch .gac-lab-note:text-is('Enter at least one prompt, one per line.')")
     page.page.fill("[name=prompts]", "One?")
     page.page.click(".gac-batch .gac-lab-run")
     page.page.wait_for_selector(".gac-batch-table .gac-vote:text-is('Tie')")
