@@ -68,6 +68,14 @@ WRONG = """(answers) => {
 }"""
 
 
+NUM_ELEMENTS = """(answers) => answers.map((answer) => {
+  const text = new window.gac["answer/text"].AnswerText(document.createElement("div"));
+  text.append(answer, true);
+  while (text.isBehind) text.write();
+  return text.root.querySelectorAll("*").length;
+})"""
+
+
 def pieces_of(text: str) -> tuple[str, ...]:
     return tuple(text[at : at + 3] for at in range(0, len(text), 3))
 
@@ -127,3 +135,6 @@ def test_hostile_markdown_makes_no_element_that_acts(serve: Server, open_page: O
     assert shown.locator(":is(script, img, svg, a, iframe, style, form, input, object)").count() == 0
     assert "<script>alert(1)</script>" in shown.inner_text()
     assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    lists = "".join("  " * depth + "- x\n" for depth in range(200))
+    huge = ["| a | b |\n|--|--|\n" + "| 1 | 2 |\n" * 5000, lists, "> " * 5000]
+    assert all(number < 60 for number in page.page.evaluate(NUM_ELEMENTS, huge)), "as far as it goes, then as written"
