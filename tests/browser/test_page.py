@@ -211,7 +211,7 @@ def test_a_prompt_that_is_too_long_is_refused_whole(serve: Server, open_page: Op
     box, prompt = "#gac-prompt textarea", "x" * (MAX_PROMPT_CHARS + 1)
     page.page.fill(box, prompt)
     page.page.click("#gac-prompt .submit-button")
-    page.page.wait_for_selector(".gac-notice:has-text('at most 200,000 characters')")
+    page.page.wait_for_selector(".gac-notice:has-text('too many: at most 200,000')")
     assert page.page.input_value(box) == prompt
 
 
@@ -249,7 +249,7 @@ def test_a_server_that_is_gone_is_told_until_it_is_back(serve: Server, open_page
 def test_an_address_that_names_no_run_says_so(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.page.goto(page.page.url + "?run=" + "0" * 32 + "&tab=<b>&study=1&contestant=2")
-    page.page.wait_for_selector(".gac-notice:text-is('This run is private or deleted; its owner can share it.')")
+    page.page.wait_for_selector(".gac-notice:text-is('This run is private or deleted. Its owner can share it.')")
     assert page.page.locator(".gac-empty").is_visible()
     page.page.wait_for_url(page.url)
 
