@@ -65,7 +65,7 @@ def changed(text: str, change: Callable[[str], str]) -> str:
     return text.with_values(change) if isinstance(text, Phrase) else change(text)
 
 
-def joined(separator: str, parts: Sequence[str]) -> str:
+def joined(separator: str, parts: Sequence[str]) -> Phrase:
     """As `separator.join(parts)`, where each part is a phrase."""
     named = {f"part{number}": part if isinstance(part, Phrase) else Phrase(part) for number, part in enumerate(parts)}
     return Phrase(separator.join(f"{{{name}}}" for name in named), **named)

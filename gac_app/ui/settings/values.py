@@ -44,7 +44,7 @@ def changes_from(config: Config, values: object) -> dict[str, Any]:
     if len(faults) == 1:
         [(name, fault)] = faults.items()
         label = next(field.label for field in fields_of(config) if field.name == name)
-        raise RequestError(name, Phrase("{label}: {fault}", label=Phrase(label), fault=fault))
+        raise RequestError(name, joined(": ", [label, fault]))
     if faults:
         labels = [Phrase(field.label) for field in fields_of(config) if field.name in faults]
         raise RequestError("settings", Phrase("Correct these settings: {labels}.", labels=joined(", ", labels)))

@@ -12,6 +12,7 @@ from gac_app.settings import Settings, shown
 from gac_app.ui.settings.fields import fields_of, idle_of, spec_of
 from gac_app.ui.settings.panel import meaning_of
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
+from gac_app.ui.words import said
 from tests.services.lab.test_lab import benchmark_data, store_in, study_pair
 from tests.ui.planted import planted_config
 
@@ -84,6 +85,7 @@ def test_a_fault_stands_at_its_field_and_repeats_nothing(name: str, value: objec
     with pytest.raises(RequestError) as caught:
         changes_from(CONFIG, {name: value})
     assert (caught.value.field, caught.value.message.partition(": ")[2]) == (name, fault)
+    assert said(caught.value.message, "de").partition(": ")[2] == said(faults_in(CONFIG, {name: value})[name], "de")
 
 
 @pytest.mark.parametrize("own", [{"Small": 0, "Large": 0}, {"Small": None}, {"Small": -1, "Large": 2}, 5, {}])
