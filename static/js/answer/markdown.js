@@ -7,14 +7,19 @@ import { copyBy } from "../page/browser.js";
 import { t } from "../page/words.js";
 
 const LEZER = globalThis.lezerMarkdown;
-const MARKDOWN = LEZER.parser.configure([LEZER.Strikethrough, LEZER.Table, { remove: ["HTMLBlock", "HTMLTag", "LinkReference"] }]);
+const MARKDOWN = LEZER.parser.configure([LEZER.Strikethrough, LEZER.Table, {
+  remove: ["HTMLBlock", "HTMLTag", "LinkReference"],
+  // The parser's time grows with the squares of a paragraph's length and of a line's depth: beyond a limit nothing is looked for.
+  parseInline: [{ name: "Long", before: "Escape", parse: (paragraph) => (paragraph.end - paragraph.offset > MAX_PARAGRAPH ? paragraph.end : -1) }],
+  parseBlock: [{ name: "Deep", before: "IndentedCode", parse: (blocks, line) => blocks.depth > 2 * MAX_DEPTH && asParagraph(blocks, line) }],
+}]);
 const TAGS = {
   Paragraph: "p", Blockquote: "blockquote", BulletList: "ul", OrderedList: "ol", ListItem: "li", HorizontalRule: "hr",
   Emphasis: "em", StrongEmphasis: "strong", Strikethrough: "s", InlineCode: "code",
 };
 const HOLD_BLOCKS = new Set(["Blockquote", "BulletList", "OrderedList", "ListItem"]); // and no text between them
-const FENCED = /^ {0,3}(?:`{3}|~{3})/u;
-const MAX_BLOCK = 20_000, MAX_CELLS = 1_500, MAX_DEPTH = 24; // what is more is shown as it is written
+const FENCED = /^ {0,3}(?:`{3,}[^`\n]*(?:\n|$)|~{3})/u;
+const MAX_BLOCK = 20_000, MAX_PARAGRAPH = 4_000, MAX_CELLS = 1_500, MAX_DEPTH = 24; // what is more is shown as it is written
 const LOWEST_HEADING = 6, CARD_HEADING = 3;
 
 /** The top-level blocks of `source`, which begins at `start` of an answer, after headings of `ranks`: {at, ranks, part}. No
@@ -131,6 +136,12 @@ const READERS = {
   Entity: (reader, node) => [{ ...reader.text(node.from, node.to), ...ENTITIES[reader.source.slice(node.from, node.to)] }],
   Image: (reader, node) => [element("span", { class: "gac-address" }, [reader.text(node.from, node.to)])],
 };
+
+function asParagraph(blocks, line) {
+  blocks.addElement(blocks.elt("Paragraph", blocks.lineStart + line.pos, blocks.lineStart + line.text.length));
+  blocks.nextLine();
+  return true;
+}
 
 const element = (tag, attrs, parts) => ({ tag, attrs, parts });
 

@@ -6,7 +6,7 @@ import { h } from "../page/elements.js";
 
 const STEP = 6_000; // characters that are written at once
 // A line that what follows makes an item, a heading, a table or a fence, or none: it is written once that is known.
-const UNDECIDED = /^[ \t>]{0,99}(?:\d{1,9}[.)]?|[-=*_+#`~|:> \t]{1,200}|[-+*\d.) \t>]{0,99}(?:```|~~~).{0,200})?[ \t]*$/u;
+const UNDECIDED = /^[ \t>]{0,99}(?:\d{1,9}[.)]?|[-=*_+#`~|:> \t]{1,200}|[-+*\d.) \t>]{0,99}(?:```|~~~).{0,200})?$/u; // without blanks at its end
 
 /** By bisection the index of the last of the first items, those that fit; of the first of all where none does. */
 export function lastThat(items, fits) {
@@ -43,7 +43,7 @@ export class AnswerText {
     this.shownTo = Math.min(this.whole.length, this.shownTo + STEP);
     let shown = this.whole.slice(last.at, this.shownTo);
     const line = shown.slice(shown.lastIndexOf("\n") + 1);
-    if ((this.isBehind || !this.isWhole) && UNDECIDED.test(line)) shown = shown.slice(0, shown.length - line.length);
+    if ((this.isBehind || !this.isWhole) && UNDECIDED.test(line.trimEnd())) shown = shown.slice(0, shown.length - line.length);
     const blocks = blocksOf(shown, last.at, last.ranks);
     this.fill(this.root, blocks.map(({ part }) => part), this.blocks.length);
     this.blocks.push(...blocks);
@@ -80,7 +80,8 @@ export class AnswerText {
       return now?.node !== node || now.at !== at || now.end !== end;
     });
     const same = other < 0 ? before.length : other, grown = before[same], now = this.pieces[first + same];
-    return grown && now?.node === grown.node && now.at === grown.at ? Math.min(grown.end, now.end) : before[same - 1]?.end ?? start;
+    const isCopy = now && now.node.length === now.end - now.at; // and has not become a character that was written as a name
+    return isCopy && grown && now.node === grown.node && now.at === grown.at ? Math.min(grown.end, now.end) : before[same - 1]?.end ?? start;
   }
 
   /** What of each piece shows a stretch: {node, from, to}. */
