@@ -6,7 +6,7 @@ import itertools
 import math
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gac_app.decoding.contexts import SessionStopped, Wait
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring import Score, SingleFlightCache, single_flight
 from gac_app.decoding.scoring.pieces import spelt_by
 from gac_app.errors import MemberError
+from gac_app.models.sequence import KVSequence
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.clocks import HANG_S
@@ -262,6 +264,19 @@ def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str, steady_cl
     finally:
         models[1].released.set()
         ensemble.close()
+
+
+def test_who_has_read_is_not_late_while_others_read_on() -> None:
+    [member], read = make(1).members.values(), Future[Any]()
+    sequence = KVSequence(0, timeout_s=-1.0)  # nothing of it was read for longer
+    with pytest.raises(MemberError, match="no answer in time"):
+        Wait([sequence]).until_done(read, member, sequence)
+    read = Future()
+    read.set_result("read")
+    Wait([sequence]).until_done(read, member, sequence)
+    sequence.stopped.set()
+    with pytest.raises(SessionStopped):
+        Wait([sequence]).until_done(read, member, sequence)
 
 
 def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,12 +38,12 @@ class Wait:
                 return
 
     def check(self, future: Future[ReadResult], member: Member, sequence: KVSequence) -> None:
-        """Of a read that is not over: raises SessionStopped; MemberError if nothing of the sequence was read within its
+        """Raises SessionStopped; MemberError if the read is not over, and nothing of the sequence was read within its
         `timeout_s`.
         """
         self._note_progress()
         is_stopped = sequence.stopped.is_set()
-        if is_stopped or time.monotonic() - self._seen_at[sequence] > sequence.timeout_s:
+        if is_stopped or (time.monotonic() - self._seen_at[sequence] > sequence.timeout_s and not future.done()):
             future.cancel()
             raise SessionStopped if is_stopped else MemberError(member.name, "timeout", member.why_late)
 
