@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -25,6 +26,8 @@ from gac_app.storage import DeletedIds, Store, StoredBattle
 _AT_ONCE, _BYTES_AT_ONCE = 2000, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
 _MAX_NAMED = 20  # bad lines
 _CHUNK_BYTES = 2**20
+_HEAD = re.compile(rb'\{"(?:battle|run)_id": "([0-9a-f]{32})"')  # with which `written_line` begins
+_HEAD_BYTES = 48  # at most
 
 # Is told how many lines were done, of how many (0 = not known yet); returns whether to go on.
 OnProgress = Callable[[int, int], bool]
@@ -108,21 +111,25 @@ def erase(paths: Iterable[Path], keys: Collection[str]) -> bool:
         found = [(offset, len(text.rstrip(b"\n"))) for offset, _, text in _lines(path) if _key_of(text) in keys]
         if found:
             with path.open("r+b") as file:
-                for offset, num_bytes in found:
-                    file.seek(offset)
-                    file.write(b" " * num_bytes)
-                file.flush()
-                os.fsync(file.fileno())
+                for first in (_HEAD_BYTES, 0):  # the id last: by it a line is found if this process is killed amid it
+                    for offset, num_bytes in found:
+                        file.seek(offset + first)
+                        file.write(b" " * (num_bytes - first))
+                    file.flush()
+                    os.fsync(file.fileno())
         has_any |= bool(found)
     return has_any
 
 
 def _key_of(text: bytes) -> str | None:
+    """The id of a line, also of one that was cut off or half overwritten."""
     try:
         line = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return None
-    return (line.get("battle_id") or line.get("run_id")) if isinstance(line, dict) else None
+        head = _HEAD.match(text)
+        return head[1].decode() if head else None
+    key = (line.get("battle_id") or line.get("run_id")) if isinstance(line, dict) else None
+    return key if isinstance(key, str) else None
 
 
 def import_files(store: Store, paths: Sequence[Path]) -> ImportResult:

@@ -180,7 +180,8 @@ class Mirror:
         if gone != DeletedIds():
             self.deleted(gone)
             self.settle_deletions()
-        self._erased_next.update(index.deleted & index.places.keys())  # a process was killed before it did
+        # A process was killed before it did; amid it, or amid a line, if there are bad ones.
+        self._erased_next.update(index.deleted if index.num_bad else index.deleted & index.places.keys())
         result = import_indexed(self._store, index, self._note_progress)
         if self._worker.is_closed:
             return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from gac_app.errors import StorageError
 from gac_app.services.mirror import mirror as mirror_module
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import ImportResult
+from gac_app.services.mirror.files import ImportResult, erase
 from gac_app.services.mirror.places import FILES, DatasetPlace, Place
 from gac_app.storage import NewJudgement
 from tests.fakes import WAIT_S
@@ -44,6 +46,51 @@ def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
         settled(mirror)
         assert [one.battle_id for one in arena.store.battles.export()] == [first]
         assert first != last
+
+
+def test_what_is_deleted_is_erased_from_lines_cut_off_too(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        deleted, kept = voted(arena, consents=True), voted(arena, consents=True)
+        settled(mirror)
+        (file,) = (tmp_path / "mirror").iterdir()
+        whole = file.read_bytes().splitlines()[0]
+        torn = file.with_name("gac-0.jsonl")
+        torn.write_bytes(b'{"run_id": []}\n' + whole[:-9] + b"\n" + whole[:-5])
+        arena.service.battles.delete(ALICE, deleted)
+        settled(mirror)
+        assert (torn.read_bytes().split(), mirror.num_errors) == ([b'{"run_id":', b"[]}"], 0)
+        torn.write_bytes(whole[:-9])  # of a process that was killed
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        assert torn.read_bytes().isspace()
+        assert [one.battle_id for one in arena.store.battles.export()] == [kept]
+
+
+def test_an_erasure_that_is_cut_off_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, open_it = tmp_path / "gac-1.jsonl", Path.open
+    line, other = (json.dumps({"run_id": key * 32, "prompt": "words " * 50}) + "\n" for key in "ab")
+    num_left = 0
+
+    class Cut(io.FileIO):
+        def write(self, data: Any) -> int:
+            nonlocal num_left
+            done = super().write(data[:num_left])
+            num_left -= done
+            if not num_left:
+                raise OSError("killed")
+            return done
+
+    def open_cut(file: Path, mode: str) -> Any:
+        return Cut(file, "r+") if mode == "r+b" else open_it(file, mode)
+
+    for cut in range(1, 2 * len(line), 17):
+        path.write_text(line + other)
+        num_left = cut
+        with monkeypatch.context() as killed, suppress(OSError):
+            killed.setattr(Path, "open", open_cut)
+            erase([path], {"a" * 32})
+        erase([path], {"a" * 32})
+        assert "words" not in path.read_text().removesuffix("\n" + other), cut
 
 
 class Full(Place):
@@ -118,7 +165,7 @@ def deleted_unmarked(house: House, place: Full) -> tuple[str, str, str]:
         lambda: arena.runs.history.delete_run(ALICE, run),
         lambda: arena.service.battles.delete(ALICE, battle),
     ):
-        with pytest.raises(StorageError, match="deleted here"):
+        with pytest.raises(StorageError, match="Deleted here"):
             delete()
     house.close()
     return run, battle, kept
@@ -150,7 +197,7 @@ def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: py
         until(lambda: mirror.num_errors > 1, "for another try")
         assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
         assert str(tmp_path) not in caplog.text, "the log names no folders"
-        with pytest.raises(StorageError, match="deleted here"):
+        with pytest.raises(StorageError, match="Deleted here"):
             arena.service.battles.delete(ALICE, battles[0])
         place.is_full = False
         settled(mirror)
