@@ -95,12 +95,15 @@ class Mixture:
         return chosen
 
     def gate_choice(self, sampler: Sampler) -> int | None:
-        """What the gate alone would choose; None where it is alone, or the answer is constrained. Asks nobody: where
-        the gate's distribution is not whole, it is a guess.
+        """What the gate alone would choose, without constraints; None where it is alone. Asks nobody: where the gate's
+        distribution is not whole, it is a guess.
         """
-        if len(self.distributions) == 1 or sampler.is_constrained:
+        gate, *others = self.distributions.values()
+        if not others:
             return None
-        probs_U = next(iter(self.distributions.values())).estimate.probs_U
+        if sampler.is_greedy:
+            return gate.argmax_id
+        probs_U = gate.estimate.probs_U
         return sampler.certified_choice(probs_U, probs_U)[0]
 
     @property

@@ -180,7 +180,7 @@ class DecodingSession:
         rules, speculator = self._rules, self._speculator
         token_id = view.mixture.choose(rules.sampler) if forced is None else forced
         is_led = forced is None and next(iter(view.mixture.distributions)) == self._settings.gate
-        gate_choice = view.mixture.gate_choice(rules.sampler) if is_led else None
+        gates_sampler = rules.sampler.fork() if is_led and not rules.sampler.is_constrained else None
         allowed_U = rules.sampler.allowed_U() if self._is_aligned else None
         # May ask a server, and fail: before anything is noted, since the step is made again then.
         allowed = {name: step.distribution.masked(allowed_U) for name, step in view.asked.items()}
@@ -200,7 +200,7 @@ class DecodingSession:
             "is_drafted": is_drafted,
             "drafted_by": drafted_by,
             "is_forced": forced is not None,
-            "gate_choice": None if gate_choice is None else self._union.token(gate_choice),
+            "gates_sampler": gates_sampler,
         }
 
     def _end_step(self, view: StepView, fed: dict[str, Any]) -> StepTrace:

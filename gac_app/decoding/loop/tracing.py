@@ -8,6 +8,7 @@ from typing import Any
 from gac_app.decoding.distribution import MemberStep, Top
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.gate import GateDecision
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.vocab.union import UnionVocabulary
 
@@ -33,16 +34,27 @@ class StepView:
         return len(self.mixture.distributions) > 1 or bool(self.gate.drawn)
 
 
-def trace_of(view: StepView, *, token_id: int, position: int, union: UnionVocabulary, **fed: Any) -> StepTrace:
+def trace_of(
+    view: StepView,
+    *,
+    token_id: int,
+    position: int,
+    union: UnionVocabulary,
+    gates_sampler: Sampler | None = None,
+    **fed: Any,
+) -> StepTrace:
     """The trace of a step.
 
     Args:
+        gates_sampler: as it was before the token, for what the gate alone would have chosen, which is drawn here, while
+            the next reads are under way; None = that is not told.
         fed: the other fields of `StepTrace`.
     """
     mixture = view.mixture.estimate
     members = tuple([_member(name, view, token_id, union) for name in mixture.distributions])
     top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)
     confidence = view.gate.confidence
+    gate_choice = view.mixture.gate_choice(gates_sampler) if gates_sampler else None
     return StepTrace(
         position=position,
         token_id=token_id,
@@ -54,6 +66,7 @@ def trace_of(view: StepView, *, token_id: int, position: int, union: UnionVocabu
         winner=max(members, key=lambda member: member.weight * member.prob).member,
         members=members,
         drawn=view.gate.drawn,
+        gate_choice=None if gate_choice is None else union.token(gate_choice),
         **fed,
     )
 
