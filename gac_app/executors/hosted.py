@@ -42,10 +42,16 @@ _SAID = (
 
 
 class SlotRead(NamedTuple):
-    """A `ForwardRequest`, and what else is sent of its sequence: the asking side's slot, `fixed_chunk_prompt_len`."""
+    """A `ForwardRequest`, and what else is sent of its sequence: the asking side's slot, `fixed_chunk_prompt_len`.
+
+    Attributes:
+        start: the other side computes all ids from there on anew, though a copied cache may have more of them: it is
+            another conversation's, or was read in other chunks.
+    """
 
     slot: int
     ids: Sequence[int]
+    start: int
     num_logits: int
     fixed_chunk_prompt_len: int | None
 
@@ -109,7 +115,7 @@ class ModelHost(Host):
         if read.slot not in self._held:
             self._held[read.slot] = self._model.new_sequence()
         sequence = self._held[read.slot]
-        sequence.fixed_chunk_prompt_len = read.fixed_chunk_prompt_len
+        sequence.ids, sequence.fixed_chunk_prompt_len = sequence.ids[: read.start], read.fixed_chunk_prompt_len
         return ForwardRequest(sequence, tuple(read.ids), read.num_logits)
 
     def _catch_up(self, request: ForwardRequest) -> None:
@@ -139,7 +145,7 @@ class HostedModel(Model):
 
     def forward(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
         reads = [
-            SlotRead(one.sequence.slot, one.ids, one.num_logits, one.sequence.fixed_chunk_prompt_len)
+            SlotRead(one.sequence.slot, one.ids, one.start, one.num_logits, one.sequence.fixed_chunk_prompt_len)
             for one in requests
         ]
         return [torch.tensor(logits_NV) for logits_NV in self._host.step(reads)]

@@ -175,9 +175,9 @@ class Model(ABC):
         num_kept = min(len(sequence.ids), len(request.ids) - request.num_logits)
         if sequence.ids[:num_kept] != request.ids[:num_kept]:
             num_kept = num_common(sequence.ids, request.ids)
-        if sequence.fixed_chunk_prompt_len is not None and num_kept < sequence.fixed_chunk_prompt_len:
-            num_kept -= num_kept % self.chunk_size  # what was computed for a shorter prompt may end within a chunk
         if num_kept < len(sequence.ids):
+            if sequence.fixed_chunk_prompt_len is not None and num_kept < sequence.fixed_chunk_prompt_len:
+                num_kept -= num_kept % self.chunk_size
             sequence.ids = sequence.ids[:num_kept]
         return len(request.ids) - len(sequence.ids)
 

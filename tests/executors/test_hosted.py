@@ -70,15 +70,17 @@ def test_a_host_that_begins_anew_reads_the_same_chunks(fixed_chunk_prompt_len: i
     assert anew.num_read_at_once == ([4, 4, 4, 2] if fixed_chunk_prompt_len is None else [4, 4, 2, 1, 1, 1, 1])
 
 
-def test_a_host_that_copies_reads_the_same_chunks() -> None:
+@pytest.mark.parametrize("fixed_chunk_prompt_len", [None, 10])
+def test_of_a_copy_a_host_uses_no_more_than_is_asked(fixed_chunk_prompt_len: int | None) -> None:
+    """Of another conversation's sequence that is what both chats begin with, in whole chunks where these are fixed."""
     model = hosted_random("a", 0, ModelHost(there := FakeModel()))
     model.chunk_size = there.chunk_size = 4
     donor, ids = model.new_sequence(), list(range(65, 79))
-    donor.fixed_chunk_prompt_len = 6
+    donor.fixed_chunk_prompt_len = fixed_chunk_prompt_len and 6
     model.read([after(donor, ids[:6])])
     copied = model.fork(donor)
-    model.rewind(copied, 4)  # what the two prompts have in common, in whole chunks
-    copied.fixed_chunk_prompt_len, there.num_read_at_once = 10, []
+    model.rewind(copied, 4)
+    copied.fixed_chunk_prompt_len, there.num_read_at_once = fixed_chunk_prompt_len, []
     model.read([after(copied, ids[4:10])])
     assert there.num_read_at_once == [4, 2]
 
