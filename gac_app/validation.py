@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
+from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,6 +17,7 @@ _GENERIC = ("dict[", "literal[", "tuple[", "list[", "constrained-")
 _TYPES = ("str", "int", "float", "bool")
 _MAX_QUOTED_CHARS = 80
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in names of files, and in messages
+_MAYBE_FLOOD = re.compile("[^\0-\u02ff]{31}")  # of accents, or a word of another script
 MAX_FILE_BYTES = 1_000_000  # of a configuration, and of examples
 
 
@@ -125,3 +129,17 @@ def yaml_of(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except RecursionError:
         raise yaml.YAMLError("nested too deeply") from None
+
+
+def normalised(form: Literal["NFC", "NFKC"], text: str) -> str:
+    """A text in a Unicode normal form, of each character its first 30 accents."""
+    if _MAYBE_FLOOD.search(text):
+        text = _floods().sub(r"\1", text)
+    return unicodedata.normalize(form, text)
+
+
+@cache
+def _floods() -> re.Pattern[str]:
+    """Accents on one character beyond 30. To normalise them takes the square of their number, under Python's lock."""
+    accents = "".join(char for char in map(chr, range(sys.maxunicode)) if unicodedata.combining(char))
+    return re.compile(f"([{accents}]{{30}})[{accents}]+")

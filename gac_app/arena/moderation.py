@@ -12,13 +12,13 @@ import math
 import os
 import threading
 import time
-import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from gac_app.recent import Recent
+from gac_app.validation import normalised
 
 Flag = Literal["fast", "duplicate", "burst", "same-prompt", "agreement"]
 
@@ -162,7 +162,7 @@ class _Recent(Recent[str, tuple[float, V]]):
 
 def _normalised(text: str) -> str:
     """A text without what is changed to make it look like another one: case, spaces, marks, and forms of letters."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = normalised("NFKC", text).casefold()
     return "".join(filter(str.isalnum, plain)) or plain
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-import unicodedata
-from functools import cache
 from typing import Any
+
+from gac_app.validation import normalised
 
 # NUL ends a string in Postgres; a lone surrogate has no UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_MAYBE_FLOOD = re.compile("[^\0-\u02ff]{31}")  # of accents, or a word of another script
 
 
 def clean_text(text: str) -> str:
@@ -20,17 +18,7 @@ def clean_text(text: str) -> str:
 
 def folded(text: str) -> str:
     """`text` as a search compares it: whatever its case is, and whether an accent is a character of its own."""
-    text = clean_text(text).casefold()
-    if _MAYBE_FLOOD.search(text):
-        text = _floods().sub(r"\1", text)
-    return unicodedata.normalize("NFC", text)
-
-
-@cache
-def _floods() -> re.Pattern[str]:
-    """Accents on one character beyond 30. To normalise them takes the square of their number, under Python's lock."""
-    accents = "".join(char for char in map(chr, range(sys.maxunicode)) if unicodedata.combining(char))
-    return re.compile(f"([{accents}]{{30}})[{accents}]+")
+    return normalised("NFC", clean_text(text).casefold())
 
 
 def clean_json(value: Any) -> Any:

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
-from gac_app.errors import BusyError, GacError, Phrase, RequestError
+from gac_app.errors import UNEXPECTED, BusyError, GacError, Phrase, RequestError
 from gac_app.evaluation.studies import KeptResults
 from gac_app.services.lab.results import LabResults
 from gac_app.services.lab.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
@@ -232,5 +232,5 @@ class Lab:
             error = Phrase("The study was cancelled.") if running.cancelled.is_set() else reason.told
         except BaseException:  # `SystemExit` too: nobody could start another study
             logger.exception("a study broke")
-            error = Phrase("Something unexpected happened. The server's log says what.")
+            error = UNEXPECTED
         self.last_error, self.running = error, None

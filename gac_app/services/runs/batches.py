@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gac_app.errors import BusyError, GacError, Phrase, RequestError
+from gac_app.errors import UNEXPECTED, BusyError, GacError, Phrase, RequestError
 from gac_app.evaluation.tasks import parse_prompts
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.visitors import owner_of
@@ -180,7 +180,7 @@ class Batches:
             row.error = error.told
         except Exception:
             logger.exception("a batch broke at one of its prompts")
-            row.error = Phrase("Something unexpected happened. The server's log says what.")
+            row.error = UNEXPECTED
         finally:
             row.is_over = True
 
