@@ -15,7 +15,7 @@ class KVSequence:
     """One context inside one model. `slot` and `ids` belong to whoever owns the model; other threads only look at them.
 
     Attributes:
-        prompt: what it was opened with.
+        prompt: what it was opened with; where texts are scored after it, also the prompt's last id.
         ids: in the model's KV cache.
         fixed_chunk_prompt_len: length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`).
         namespace: sequences of one namespace continue from each other; empty = it shares nothing.
