@@ -76,7 +76,7 @@ def test_members_that_complete_each_other_are_mixed(tmp_path: Path) -> None:
     assert isinstance(found.saved, tuple)
     assert found.saved[1] > 0.1
     verdict, gain, *_ = sentences(found, ensemble.config)
-    assert verdict.startswith("Take this setting, which answers more questions right than")
+    assert verdict.startswith("Use this setting, which answers more questions right than")
     assert gain.startswith(f"Expected gain over {found.best.alone} alone: +4")
     settings = yaml.safe_load(pasted(found, ensemble.config))["settings"]
     advised = Config.model_validate({"members": ensemble.config.model_dump()["members"], "settings": settings})
@@ -88,7 +88,7 @@ def test_a_member_beside_noise_is_used_alone(tmp_path: Path) -> None:
     ensemble = pair(lambda n: n % 5 > 0, lambda n: False)
     found = advice_on(ensemble, tmp_path)
     assert (found.best.alone, found.takes_ensemble) == ("a", False)
-    assert sentences(found, ensemble.config)[0].startswith("Use a alone: nothing is shown in favour of an ensemble.")
+    assert sentences(found, ensemble.config)[0].startswith("Use a alone: the chosen setting is not shown to be better")
     assert yaml.safe_load(pasted(found, ensemble.config)) == {"settings": {"members": ["a"], "gate": "a"}}
     advised = ensemble.config.settings_from({"members": ["a"], "gate": "a"})
     assert ensemble.config.taking_part(advised) == ("a",)
@@ -103,7 +103,7 @@ def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path:
     assert found.managed.seconds <= seconds
     assert found.managed.read < found.managed.development == 20
     assert found.managed.judged < found.managed.held_out == 20
-    assert f"of 20 development questions read {found.managed.read}" in sentences(found, ensemble.config)[-1]
+    assert f"Of 20 development questions {found.managed.read} were read" in sentences(found, ensemble.config)[-1]
     assert "Bits of reference answers saved" in " ".join(sentences(found, ensemble.config))
     if not found.managed.judged:
         assert "no time to judge" in sentences(found, ensemble.config)[0]

@@ -95,7 +95,7 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     rows = list(csv.reader(io.StringIO(found["csv"])))
     assert rows[0][:4] == ["system", "accuracy", "accuracy low", "accuracy high"]
     assert all(float(cell) >= 0 for row in rows[1:] for cell in row[1:4])
-    assert {"accuracy", "Pareto front of"} <= set(shown["words"])
+    assert {"accuracy", "Pareto front of"} <= {word for word, _ in shown["words"]}
     assert len(shown["asked"]) == 4
     named = ["ensemble, asks below 30 %", "ensemble, asks at every step"]
     assert [shown["tables"][0]["rows"][at][0] for at in (2, -1)] == named
