@@ -29,7 +29,7 @@ class Access:
             for key in config.api.keys
         }
         needed = "this host needs an API key, as `Authorization: Bearer KEY`"
-        self._secrets = Secrets("API key", needed, self._keys, is_needed=config.is_public)
+        self._secrets = Secrets(needed, self._keys, is_needed=config.is_public)
 
     async def __call__(self, request: Request) -> Asker:
         client = client_in(request.scope)

@@ -129,14 +129,13 @@ class Secrets:
     """A dependency of routes: requests have to give one of some secrets. An address may guess a few times.
 
     Args:
-        name: of such a secret, for the refused.
         needed: what those without one are told.
         hashes: SHA-256 of each.
         is_needed: otherwise requests without one pass too.
     """
 
-    def __init__(self, name: str, needed: str, hashes: Iterable[str], *, is_needed: bool = True) -> None:
-        self._name, self._needed, self._hashes, self._is_needed = name, needed, frozenset(hashes), is_needed
+    def __init__(self, needed: str, hashes: Iterable[str], *, is_needed: bool = True) -> None:
+        self._needed, self._hashes, self._is_needed = needed, frozenset(hashes), is_needed
         self._guesses = Allowance(GUESSES_PER_S, GUESSES)
 
     async def __call__(self, request: Request) -> str:

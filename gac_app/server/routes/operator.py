@@ -40,7 +40,7 @@ class OperatorOnly(Secrets):
     def __init__(self, token: str) -> None:
         if not token:
             raise ValueError("without a token nobody is the operator")
-        super().__init__("token", "this needs the operator's token", [hashlib.sha256(token.encode()).hexdigest()])
+        super().__init__("this needs the operator's token", [hashlib.sha256(token.encode()).hexdigest()])
 
 
 def kept_route(service: RunService, operator: OperatorOnly) -> APIRouter:
