@@ -148,10 +148,13 @@ class ThreadMember(Member):
 
         Waits when there is nothing to do, and briefly when more reads could join the next batch.
         """
-        idle_s = self._scheduler.idle_s()
+        idle_s, deadline = self._scheduler.idle_s(), time.monotonic() + MAX_WAIT_S
         with suppress(queue.Empty):
-            command = self._command_within(min(idle_s, PROBE_S) if self.failure else idle_s)
-            deadline = time.monotonic() + MAX_WAIT_S
+            if idle_s:
+                command = self._command_within(min(idle_s, PROBE_S) if self.failure else idle_s)
+                deadline = time.monotonic() + MAX_WAIT_S
+            else:  # what was left of the last round waits for those that were in it, too
+                command = self._command_within(min(self._scheduler.max_wait_s(), MAX_WAIT_S))
             while command:
                 self._carry_out(command)
                 command = self._command_within(max(0.0, min(self._scheduler.max_wait_s(), deadline - time.monotonic())))

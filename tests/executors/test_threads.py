@@ -17,7 +17,7 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.executors import threads
+from gac_app.executors import batch_scheduler, threads
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, KVSequence
@@ -150,6 +150,28 @@ def test_a_first_read_waits_for_others_no_longer_than_a_moment(make: Make, monke
     member = make(FakeModel())
     monkeypatch.setattr(member._scheduler, "max_wait_s", lambda: 10 * WAIT_S)
     assert member.read(after(open_text(member, "alone"))).result(SOON_S).num_read > 0
+
+
+def test_who_read_last_is_waited_for_beside_what_was_left(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with a sequence would read every second time only, and one with several as often as they like."""
+    for module in (threads, batch_scheduler):
+        monkeypatch.setattr(module, "MAX_WAIT_S", SOON_S / 4)
+    model, passes = FakeModel(), list[list[str]]()
+    read, begin = model.read, threading.Event()
+    model.read = lambda asked: passes.append(sorted(one.sequence.share[0] for one in asked)) or read(asked)  # type: ignore
+    monkeypatch.setattr(model.costs, "gain", lambda *_: 2 * WAIT_S)
+    member = make(model)
+    one, other, left = (member.open([65], (address, name)) for address, name in ("ax", "by", "bz"))
+    member._put(lambda: begin.wait(WAIT_S) and None)
+    first = [member.read(after(sequence)) for sequence in (one, other, left)]
+    begin.set()
+    for future in first[:2]:
+        future.result(WAIT_S)
+    time.sleep(SOON_S / 100)  # who does not wait begins by now
+    again = [member.read(after(sequence, [66])) for sequence in (one, other)]
+    for future in (*first, again[0]):
+        future.result(WAIT_S)
+    assert passes[:2] == [["a", "b"], ["a", "b"]]
 
 
 def test_a_wait_that_is_over_as_it_begins_ends(make: Make) -> None:
