@@ -158,7 +158,8 @@ def test_who_read_last_is_waited_for_beside_what_was_left(make: Make, monkeypatc
         monkeypatch.setattr(module, "MAX_WAIT_S", SOON_S / 4)
     model, passes = FakeModel(), list[list[str]]()
     read, begin = model.read, threading.Event()
-    model.read = lambda asked: passes.append(sorted(one.sequence.share[0] for one in asked)) or read(asked)  # type: ignore
+    noted = lambda asked: passes.append(sorted(one.sequence.share[0] for one in asked)) or read(asked)  # noqa: E731
+    monkeypatch.setattr(model, "read", noted)
     monkeypatch.setattr(model.costs, "gain", lambda *_: 2 * WAIT_S)
     member = make(model)
     one, other, left = (member.open([65], (address, name)) for address, name in ("ax", "by", "bz"))
