@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from scipy.stats import binomtest
 
 from gac_app.config import ServerConfig
+from gac_app.errors import unpacked
 from gac_app.server.host import bare_host
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.runs.runs import RunService
@@ -226,7 +227,7 @@ class Spies:
         ballot = self.answered(battle)["state"]["ballot"]
         self.call("vote_battle", battle=battle, ballot=ballot, outcome="tie")
         told = self.call("look_battle", battle=battle)["state"]["contestants"]
-        return clues, frozenset(one["name"] for one in told)
+        return clues, frozenset(unpacked(one["name"]) for one in told)
 
     def _timed(self, battle: str) -> list[float]:
         """Seconds to the first words, and characters per second from then on."""
