@@ -28,6 +28,10 @@ from tests.services.spies import OF_PAIRS, OF_SIDES, Spies
 NUM_BATTLES, NUM_MORE = 10, 20  # more where the first are won too often, so that nine of ten are noticed
 SUSPICIOUS, LIKELY = 0.2, 0.001  # a spy that a coin matches less often knows something
 CUT_SHORT = ("stop", "skip")
+TOLD = {
+    "tempo": 0.4,
+    "beside": 0.6,
+}  # what a spy of these learns on a quiet machine, see docs/arena.md; no more than that
 RATE = Tempo.__dict__["rate"]  # as people are shown battles; other tests here do not wait for it
 TWO = {"contestants": [{"name": "a", "member": "a"}, {"name": "b", "member": "b"}]}
 
@@ -51,6 +55,7 @@ def test_a_spy_guesses_no_better_than_a_coin(house: House, channel: str, monkeyp
     how = (2_000, 0.1) if channel in CUT_SHORT else (16, 0.02)  # slow also beside what else a machine does
     found = spies(house, *how, **({} if channel in OF_PAIRS else TWO))
     score = found.score(channel, NUM_BATTLES)
+    score = replace(score, chance=TOLD.get(channel, score.chance))
     if score.p_value < SUSPICIOUS:
         num_right = score.num_right + found.score(channel, NUM_MORE).num_right
         score = replace(score, num_right=num_right, num_battles=NUM_BATTLES + NUM_MORE)
