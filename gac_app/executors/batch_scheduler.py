@@ -91,7 +91,7 @@ class BatchScheduler:
             return 0.0
         awaited = (command for command in asked if command.sequence.is_awaited)
         num_steps = len({id(command.sequence) for command in awaited if not self._turns.rest_s(command)})
-        return _WAIT_SHARE * self._model.costs.gain(num_steps, num_missing) if num_steps else 0.0
+        return max(0.0, _WAIT_SHARE * self._model.costs.gain(num_steps, num_missing)) if num_steps else 0.0
 
     def is_free_for(self, sequence: KVSequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""

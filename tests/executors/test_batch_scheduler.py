@@ -129,17 +129,18 @@ def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.M
     assert told == [0, 1, 2]
 
 
-def test_a_pass_waits_as_long_as_sharing_it_gains() -> None:
+@pytest.mark.parametrize("together_s", [6.0, 12.0])  # where it gains nothing, no pass waits
+def test_a_pass_waits_as_long_as_sharing_it_gains(together_s: float) -> None:
     desk = Desk()
     desk.model.chunk_size = 100
     sequences = [desk.open(text) for text in ("one", "two", "three")]
-    desk.read_together(sequences, {1: 4.0, 2: 5.0, 3: 6.0})
+    desk.read_together(sequences, {1: 4.0, 2: 5.0, 3: together_s})
     assert desk.scheduler.max_wait_s() == 0, "nobody has asked"
 
     desk.ask(sequences[0], [65])
-    assert desk.scheduler.max_wait_s() == 0.5 * (4 + 5 - 6)
+    assert desk.scheduler.max_wait_s() == max(0, 0.5 * (4 + 5 - together_s))
     desk.ask(sequences[1], [65])
-    assert desk.scheduler.max_wait_s() == 0.5 * (5 + 4 - 6)
+    assert desk.scheduler.max_wait_s() == max(0, 0.5 * (5 + 4 - together_s))
     desk.ask(sequences[2], [65])
     assert desk.scheduler.max_wait_s() == 0, "all that are expected are there"
 

@@ -142,7 +142,9 @@ class Space:
 
     def mirrored(self) -> list[dict[str, Any]]:
         files = sorted((self.folder / "mirror").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line.strip()]
+        return [
+            json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line.endswith("}")
+        ]
 
 
 def digests(line: dict[str, Any]) -> dict[str, str]:

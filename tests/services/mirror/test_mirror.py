@@ -52,10 +52,10 @@ def mirror_of(arena: Arena) -> Mirror:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """All lines that are there whole: the last one may still be written."""
+    """All lines that are there whole: the last one may still be written, and others be erased."""
     files = sorted((folder / "mirror").glob("gac-*.jsonl"))
     found = [line for file in files for line in file.read_text().split("\n")[:-1]]
-    return [json.loads(line) for line in found if line.strip()]
+    return [json.loads(line) for line in found if line.endswith("}")]
 
 
 def settled(mirror: Mirror) -> None:
