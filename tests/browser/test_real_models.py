@@ -111,7 +111,7 @@ def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> 
     begin(page, "Give me three tips for learning to play the guitar.")
     page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 20")
     left, right = (len(text) for text in texts(page))
-    assert abs(left - right) <= 1, "both are shown at one pace"
+    assert abs(left - right) <= 8, "both are shown at one pace, but for what Markdown does not show"
     assert hidden_names(page) == ""
     # The members' states, which have a phase too, name all of them, whoever answers: the last of them may come late.
     battle = [text for text in heard if "may_vote" in text or "battle" in text]
