@@ -7,7 +7,8 @@ import pytest
 from gac_app.errors import RequestError
 from gac_app.evaluation.running.result_cache import Graded
 from gac_app.evaluation.running.systems import parse_system
-from gac_app.evaluation.studies.snowballing import is_said, judge_snowball, planted, spoilt_sentence, words_kept
+from gac_app.evaluation.studies.planting import planted, spoilt_sentence
+from gac_app.evaluation.studies.snowballing import is_said, judge_snowball, words_kept
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import load_task
 from tests.evaluation.fakes import CAPITALS, CONFIG

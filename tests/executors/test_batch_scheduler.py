@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +17,23 @@ from gac_app.models.sequence import LOCAL
 from gac_app.vocab.mapping import VocabMapping
 from tests.executors.desk import LONG, Desk
 from tests.fakes import FakeModel, Fault, after, mapping_of, probs_of
+
+
+class Clock:
+    """Stands still in the scheduler's modules until a test moves it."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (batch_scheduler, fair_queue):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 def alone(text: str, num_logits: int = 1) -> ReadResult:
@@ -41,10 +57,8 @@ def test_a_long_read_leaves_room_for_short_ones() -> None:
     assert long.result().num_read == expected.num_read
 
 
-def test_several_long_reads_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_long_reads_take_turns(clock: Clock) -> None:
     """By the time that each has had: here, of passes that take as long as they have ids."""
-    clock = SimpleNamespace(now_s=0.0, monotonic=lambda: clock.now_s)
-    monkeypatch.setattr(batch_scheduler, "time", clock)
     desk = Desk(lambda num_ids: setattr(clock, "now_s", clock.now_s + num_ids / 100))
     longest, shorter = desk.ask(desk.open(LONG * 4)), desk.ask(desk.open(LONG))
     while not shorter.done():
@@ -145,18 +159,15 @@ def test_a_pass_waits_as_long_as_sharing_it_gains(together_s: float) -> None:
     assert desk.scheduler.max_wait_s() == 0, "all that are expected are there"
 
 
-def test_nobody_waits_for_who_came_back_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_who_came_back_too_late(clock: Clock) -> None:
     """Such as a member that the gate rarely asks."""
-    now_s = 100.0
-    for module in (batch_scheduler, fair_queue):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s))
     desk = Desk()
     often, rarely = desk.open("often"), desk.open("rarely")
     desk.read_together([often, rarely], {1: 4.0, 2: 5.0})
-    now_s += MAX_WAIT_S / 2
+    clock.now_s += MAX_WAIT_S / 2
     desk.ask(often, [65])
     assert desk.scheduler.max_wait_s() > 0
-    now_s += MAX_WAIT_S
+    clock.now_s += MAX_WAIT_S
     desk.ask(rarely, [65])
     desk.run()
     desk.ask(often, [65])
@@ -217,17 +228,14 @@ def test_a_prompt_read_along_ends_no_wait_for_a_batch(*, is_awaited: bool) -> No
     assert (desk.scheduler.max_wait_s() == 0) == is_awaited
 
 
-def test_who_asks_during_a_long_pass_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_during_a_long_pass_is_not_late(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or answers that once missed a round would go on in two halves, each with passes of its own."""
-    now_s = 100.0
-    for module in (batch_scheduler, fair_queue):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s))
     desk = Desk()
     one, other = desk.open("one"), desk.open("other")
     monkeypatch.setattr(desk.model.costs, "gain", lambda *_: 1.0)
     desk.read_together([one, other], {})
     command = ReadCommand(after(other, [65]), Future())  # put while a pass computes, and taken after it
-    now_s += 2 * MAX_WAIT_S
+    clock.now_s += 2 * MAX_WAIT_S
     desk.scheduler.add(command)
     desk.run()
     desk.ask(one, [65])

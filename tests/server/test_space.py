@@ -28,6 +28,7 @@ from gac_app.decoding.trace import FinishedEvent
 from gac_app.loading import load_ensemble
 from tests.server.fake_provider import USER, Provider, provided
 from tests.server.site import ROOT, Tab, free_port
+from tests.services.mirror.test_mirror import lines
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -141,10 +142,7 @@ class Space:
         return [json.loads(line) for line in (self.folder / "gpu.jsonl").read_text().splitlines()]
 
     def mirrored(self) -> list[dict[str, Any]]:
-        files = sorted((self.folder / "mirror").glob("*.jsonl"))
-        return [
-            json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line.endswith("}")
-        ]
+        return lines(self.folder)
 
 
 def digests(line: dict[str, Any]) -> dict[str, str]:

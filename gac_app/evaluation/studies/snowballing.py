@@ -1,41 +1,29 @@
 """Whether a wrong beginning snowballs: how often a system still reaches the right answer (paper, introduction).
 
-Every system answers twice, greedily: from the prompt, and from the prompt and a wrong beginning (see below), the
+Every system answers twice, greedily: from the prompt, and from the prompt and a wrong beginning (see `planting`), the
 same for all. That beginning stands for an early error. Ensembles of whole answers choose among answers that all begin
 with it. Both answers are judged by the text after the prompt or the plant: if answers are a few words, by whether it
 contains an accepted answer; otherwise by the task's own rule. A system *recovers* if it was right without the plant and
 is right with it. The *spread* of the error is the share of the words written without the plant that are kept with it,
 by their place: an error that is soon corrected leaves the later words unchanged.
-
-Plants wrong beginnings of answers, to see which systems recover.
-
-`word`       the first word of another question's solution or answer; not a token, since members cut differently
-`sentence`   a whole wrong beginning that leaves room for the right answer:
-             of a question with a worked solution, its first sentence with the result one too large
-             ("Half of 48 is 48 / 2 = 25 clips."); of a task whose answers are a few words, another question's answer
-             and ", or rather"; of other tasks, another question's answer as the worked examples have it
-             ("So the answer is True.")
-
-"Another question" is the next one in the file whose answer is short and wrong here: it shares no word with an accepted
-answer and does not begin with an article, which may begin any answer.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from gac_app.charts import SOFT, Panel, Series, line_charts
 from gac_app.config import Config
-from gac_app.errors import Phrase, RequestError
+from gac_app.errors import Phrase
 from gac_app.evaluation.metrics import wilson_interval
 from gac_app.evaluation.running import Graded, System, SystemReport, parse_systems, summarise, with_whole_answers
 from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.studies.planting import Plant, planted
 from gac_app.evaluation.studies.result import (
     NOT_KNOWN,
     StudyResult,
@@ -49,14 +37,8 @@ from gac_app.evaluation.studies.result import (
 from gac_app.evaluation.studies.study import QuestionStudy
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
-Plant = Literal["word", "sentence"]
-
 # Places of words in an answer, from 1; from first to last.
 PLACES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64))
-_RESULT = re.compile(r"(?<==)\s*\$?(\d+)(?![\d,.]*\d)")  # "= 24": a whole number after an equals sign
-_NUMBER = re.compile(r"(?<![\d.,])(\d+)(?![\d,.]*\d)")
-_ARTICLES = ("a", "an", "the")
-_MAX_WORDS = 6  # of a planted answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,75 +150,6 @@ class Snowball(QuestionStudy):
             plots=line_charts(title, _panels(found, colours_of([one.name for one in found], config.member_names))),
             failure=failed_answers(errors[0]) if errors else "",
         )
-
-
-# --- the wrong beginnings
-
-
-class PlantedTask(Task):
-    """A task whose prompts end in the wrong beginning of an answer, by question id."""
-
-    plants: dict[str, str]
-
-    def prompt(self, question: Question) -> str:
-        return super().prompt(question) + self.plants[question.id]
-
-
-def planted(task: Task, questions: Sequence[Question], kind: Plant) -> PlantedTask:
-    """The task with wrong beginnings for `questions`, all of a file.
-
-    Raises:
-        RequestError: the task's answers are not written after a document, or no wrong beginning can be found.
-    """
-    if task.kind != "generation" or not task.is_raw:
-        expected = "expected a task whose answers are written after a document"
-        raise RequestError("task", f"{task.name} has no answers to be begun; {expected}")
-    plants = {question.id: _plant(task, questions, index, kind) for index, question in enumerate(questions)}
-    return PlantedTask.model_validate({**task.model_dump(), "plants": plants})
-
-
-def _plant(task: Task, questions: Sequence[Question], index: int, kind: Plant) -> str:
-    question = questions[index]
-    if kind == "sentence":
-        spoilt = spoilt_sentence(question.solution)
-        if spoilt:
-            return f" {spoilt}"
-    other = _wrong_for(question, [*questions[index + 1 :], *questions[:index]])
-    answer = other.answers[0].strip()
-    if kind == "word":
-        return f" {(other.solution or answer).split()[0]}"
-    return f" {answer}, or rather" if task.is_of_few_words else task.worked.format(answer=answer)
-
-
-def spoilt_sentence(solution: str) -> str:
-    """The first sentence with its result, or else its last number, one too large; "" if it has no whole number.
-
-    Example: "Half of 48 is 48 / 2 = 24 clips. In all ..." -> "Half of 48 is 48 / 2 = 25 clips."
-    """
-    sentence = re.split(r"(?<=[.!?])\s+|\n", solution.strip(), maxsplit=1)[0]
-    found = [*_RESULT.finditer(sentence)] or [*_NUMBER.finditer(sentence)][-1:]
-    if not found:
-        return ""
-    start, end = found[0].span(1)
-    return f"{sentence[:start]}{int(found[0][1]) + 1}{sentence[end:]}"
-
-
-def _wrong_for(question: Question, others: Sequence[Question]) -> Question:
-    """The first of `others` that shares neither a word with an accepted answer nor the beginning of the solution."""
-    right = {word for text in question.answers for word in _words(text)} | set(_words(question.solution)[:1])
-    for other in others:
-        begun = (other.solution or other.answers[0]).split()
-        is_short = 0 < len(other.answers[0].split()) <= _MAX_WORDS and begun[0].lower() not in _ARTICLES
-        if is_short and right.isdisjoint([*_words(other.answers[0]), *_words(begun[0])]):
-            return other
-    raise RequestError("data", f"{question.id}: no other question has an answer that is wrong for it")
-
-
-def _words(text: str) -> list[str]:
-    return normalised(text, "words").split()
-
-
-# --- what comes of them
 
 
 def judge_snowball(
