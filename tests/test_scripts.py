@@ -47,6 +47,7 @@ def _run(
     calls = project / "calls"
     calls.write_text("", encoding="utf-8")
     environment = {**os.environ, "CALLS": str(calls), "FAKE_VERSION": "3.11.7", **variables}
+    environment.pop("PYTEST_ADDOPTS", None)  # of the script that runs these tests
     command = [str(project / "scripts" / script), *arguments]
     done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done, calls.read_text(encoding="utf-8").splitlines()

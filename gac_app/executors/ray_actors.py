@@ -138,7 +138,8 @@ class RayHost(Host):
         self._hang_up()
 
         def end() -> None:
-            self._ray.kill(self._actor)
+            if self._ray.is_initialized():  # else the call would start a cluster
+                self._ray.kill(self._actor)
             self._on_close()
 
         with suppress(TimeoutError):
