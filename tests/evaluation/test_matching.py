@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
+from gac_app.evaluation.tasks import programs
 from gac_app.evaluation.tasks.matching import Match, extracted, is_right
 from gac_app.evaluation.tasks.task import load_task
 
@@ -70,3 +75,34 @@ def test_nothing_is_taken_where_nothing_fits() -> None:
 )
 def test_a_number_may_begin_with_its_point(text: str, number: str) -> None:
     assert extracted(text, load_task("gsm8k").extract) == number
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="a process has no limits there")
+@pytest.mark.parametrize(
+    ("program", "is_passed"),
+    [
+        ("def double(x):\n    return 2 * x", True),
+        ("def double(x):\n    return 3 * x", False),
+        ("import os\nos._exit(0)", False),
+        ("raise SystemExit", False),
+        ("def double(x):", False),
+        ("double = lambda x: 2 * x\nprint('x' * 5_000_000)", False),
+        ("double = lambda x: 2 * x\nlist(range(10**9))", False),
+        ("double = lambda x: 2 * x\nopen('here', 'w').write('x' * 5_000_000)", False),
+        ("import os\ndouble = lambda x: 2 * x\nassert 'HOME' not in os.environ", True),
+    ],
+)
+def test_a_program_is_right_if_it_passes(program: str, is_passed: bool) -> None:
+    assert is_right(program, ["assert double(2) == 4\nassert double(0) == 0"], "program") == is_passed
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="a process has no limits there")
+def test_a_program_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_SECONDS", 1)
+    seen = tmp_path / "seen"
+    started = f"import subprocess, sys\nsubprocess.Popen(['sh', '-c', 'sleep 2; touch {seen}'])\nwhile True: pass"
+    assert not is_right(started, ["pass"], "program")
+    time.sleep(2.2)
+    assert not seen.exists(), "what it started goes on"

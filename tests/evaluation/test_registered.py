@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -97,9 +98,8 @@ def test_two_kills_leave_the_page_as_it_would_be(folder: Path, tmp_path_factory:
         assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     done(killed)
     done(folder)
-    for name in ("study.md", "study.svg"):
-        assert (killed / name).read_bytes() == (folder / name).read_bytes()
-    page = (folder / "study.md").read_text()
+    page, other = (re.sub(r" \d+\.\d\d \|", "", (one / "study.md").read_text()) for one in (folder, killed))
+    assert page == other, "seconds apart"
     assert "python -m gac_app study study.yaml" in page
     assert page.count("### Held out, judged once") == 2
 
@@ -150,6 +150,12 @@ def test_where_nothing_spares_as_much_none_is_judged(folder: Path) -> None:
 def test_a_faulty_study_is_refused(text: str, why: str, folder: Path) -> None:
     (folder / "study.yaml").write_text(text)
     assert why in why_refused(folder)
+
+
+def test_a_question_that_stands_twice_is_refused(folder: Path) -> None:
+    with (folder / "answers.jsonl").open("a") as file:
+        file.write('\n{"id": "again", "question": "The  colour of SKY is ", "answers": ["white"]}')
+    assert "again: asks what another question asks" in why_refused(folder)
 
 
 def test_corrected_p_values_by_hand() -> None:

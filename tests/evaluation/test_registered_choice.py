@@ -24,6 +24,8 @@ PLANNED = {
     0.8: ("first", 3),
     0.2: ("first", 1),
     0.1: ("last", 0),
+    0.25: ("first", 1),  # by chance as often as the sparing setting
+    0.0: ("last", 0),
 }
 
 
@@ -64,4 +66,9 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
     right = {system.name: scored.num_right for one in judged for system, scored in one.held_out.items()}
     assert (right["gate@0.2"], right["alone:a"], right["alone:b"]) == (0, 0, 4), "judged on the other half"
     assert {one.sparing and one.sparing.name for one in judged} == {"gate@0.2" if sparing == 0.8 else "gate@0.1"}
+    chance = {one.chance: one.held_out[one.chance].share_ensembled for one in judged if one.chance}
+    assert {(one.settings(CONFIG).gate_rule, share) for one, share in chance.items()} == {
+        ("random", 0.25 if sparing == 0.8 else 0.0)
+    }
+    assert {len(scored.answers) for one in judged for scored in one.timed.values()} == {4}
     assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == "gate@0.2")

@@ -26,9 +26,11 @@ def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
     spared = [
-        (one, one.held_out[one.sparing], compare(one.held_out[one.sparing].is_right, one.held_out[one.chosen].is_right))
+        (one, other, compare(one.held_out[one.sparing].is_right, one.held_out[other].is_right))
         for one in judged
         if one.sparing
+        for other in dict.fromkeys((one.best, one.chosen))
+        if other != one.sparing
     ]
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         run=run,
@@ -44,14 +46,16 @@ def page_of(run: StudyRun, judged: Sequence[TaskResult], command: str, plot: str
 
 def plot_of(judged: Sequence[TaskResult]) -> list[Spec]:
     """Accuracy over cost on the held-out questions, a panel for each task."""
-    panels = [
-        Panel(
-            f"{one.part.task.name}: forward passes an answer",
-            "accuracy, %",
-            {score.system.name: Series([(score.steps, 100 * score.accuracy)]) for score in one.held_out.values()},
-        )
-        for one in judged
-    ]
+
+    def points(one: TaskResult) -> dict[str, Series]:
+        costs = {
+            system: timed.member_seconds_per_answer or timed.seconds_per_answer for system, timed in one.timed.items()
+        }
+        return {
+            score.system.name: Series([(costs[score.system], 100 * score.accuracy)]) for score in one.held_out.values()
+        }
+
+    panels = [Panel(f"{one.part.task.name}: member-seconds an answer", "accuracy, %", points(one)) for one in judged]
     return line_charts("Held-out questions", panels)
 
 

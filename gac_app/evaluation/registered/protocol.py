@@ -16,7 +16,7 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics import effect_shown, questions_needed
 from gac_app.evaluation.running import System, parse_system
-from gac_app.evaluation.tasks import Question, Task, asked
+from gac_app.evaluation.tasks import Question, Task, asked, normalised
 from gac_app.validation import Frozen, fault_in_words, text_of, yaml_of
 
 
@@ -39,6 +39,7 @@ class Protocol(Frozen):
     systems: tuple[str, ...] = ()  # further settings of the grid, as `eval` names them
     rivals: tuple[str, ...] = ()  # judged beside the best member, such as vote
     sparing: float | None = Field(None, gt=0, lt=1)  # most share of steps ensembled of a second setting, see StudyRun
+    timed: int = Field(10, ge=1)  # held-out questions that are answered once more, one at a time, for members' seconds
     effect: float = Field(0.03, gt=0, lt=1)  # a difference of accuracies that must not be missed
     power: float = Field(0.8, gt=0, lt=1)  # the probability with which it is shown
     level: float = Field(0.05, gt=0, lt=1)  # of all tests together
@@ -56,8 +57,9 @@ class Protocol(Frozen):
 
     @property
     def num_tests(self) -> int:
-        """Of each task: the chosen setting against best member and rivals, the sparing one against the best member."""
-        return len(self.tasks) * (1 + len(self.rivals) + bool(self.sparing))
+        """Of each task: the chosen setting against best member and rivals, the sparing one against best member and
+        chance."""
+        return len(self.tasks) * (1 + len(self.rivals) + 2 * bool(self.sparing))
 
     @property
     def num_needed(self) -> int:
@@ -117,6 +119,16 @@ def read_protocol(path: Path) -> Protocol:
     return found.model_copy(update={"tasks": tuple(tasks), "config": path.parent / found.config})
 
 
+def refuse_twice(questions: Sequence[Question], data: Path) -> None:
+    """Raise RequestError if a question stands twice: it could be developed on and be held out."""
+    seen = set[str]()
+    for question in questions:
+        text = normalised(question.as_prompt, "text")
+        if text in seen:
+            raise RequestError("data", f"{data}: {question.id}: asks what another question asks; each may stand once")
+        seen.add(text)
+
+
 def parts_of(protocol: Protocol) -> list[Part]:
     """The tasks with their questions. Raises RequestError."""
     parts = []
@@ -124,6 +136,7 @@ def parts_of(protocol: Protocol) -> list[Part]:
         task, questions = asked(one.task, one.data, one.examples)
         if len(questions) < 4:
             raise RequestError("data", f"{one.data}: has {len(questions)} questions; a study needs at least 4")
+        refuse_twice(questions, one.data)
         parts.append(Part(task, questions, *protocol.cut(questions)))
     names = [part.task.name for part in parts]
     if len(set(names)) < len(names):

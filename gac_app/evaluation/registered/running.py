@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -42,14 +42,22 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """A task's answers. `best`: the member that was best on the development questions; `sparing`: see `StudyRun`."""
+    """A task's answers.
+
+    Attributes:
+        timed: to the first held-out questions, one at a time, of the systems in `held_out`.
+        best: the member that was best on the development questions.
+        sparing, chance: see `StudyRun`.
+    """
 
     part: Part
     development: Mapping[System, Scored]
     held_out: Mapping[System, Scored]
+    timed: Mapping[System, Scored]
     chosen: System
     best: System
     sparing: System | None
+    chance: System | None
 
 
 class StudyRun:
@@ -57,7 +65,7 @@ class StudyRun:
 
     The most accurate setting of the grid is chosen for each task. If the protocol asks for a *sparing* setting, one is
     chosen for all tasks together: that with the highest mean accuracy, of those within the share of steps on each task.
-    Of equals, the cheapest is chosen.
+    Of equals, the cheapest is chosen. *Chance* is the sparing setting with a gate that calls at random, as often.
 
     Args:
         path: of its file.
@@ -110,35 +118,36 @@ class StudyRun:
         sparing = self._sparing(list(first.values()))
         also = {"all tasks, sparing": sparing.name} if sparing else {}
         self.register.open_held_out({name: system.name for name, system in chosen.items()} | also)
-        return [
-            TaskResult(
-                part,
-                first[name],
-                self._scored(asks[name], [chosen[name], *([sparing] if sparing else [])], part.held_out),
-                chosen[name],
-                _best_of(first[name], self.members),
-                sparing,
-            )
-            for part in self.parts
-            if (name := part.task.name)
-        ]
+        judged = []
+        for part in self.parts:
+            name = part.task.name
+            chance = _by_chance(sparing, first[name]) if sparing else None
+            tried = [chosen[name], *(one for one in (sparing, chance) if one)]
+            best = _best_of(first[name], self.members)
+            found = self._scored(asks[name], tried, part.held_out)
+            alone = self._evaluator(ensemble, part, parallel=1)
+            timed = self._scored(alone, tried, part.held_out[: self.protocol.timed])
+            judged.append(TaskResult(part, first[name], found, timed, chosen[name], best, sparing, chance))
+        return judged
 
     def tests(self, judged: Sequence[TaskResult]) -> list[Paired]:
         """Of each task: the chosen setting against the best member and the rivals, the sparing one against the best
-        member. Corrected for the number of tests."""
+        member and chance. Corrected for the number of tests."""
         found = []
         for one in judged:
             scored = one.held_out
             pairs = [(one.chosen, other) for other in (one.best, *self.rivals)]
-            if one.sparing and one.sparing != one.chosen:
-                pairs.append((one.sparing, one.best))
-            found += [(one.part.task.name, scored[setting], scored[other]) for setting, other in pairs]
+            if one.sparing and one.chance:
+                pairs += [(one.sparing, other) for other in (one.best, one.chance)]
+            found += [(one.part.task.name, scored[mine], scored[other]) for mine, other in dict.fromkeys(pairs)]
         compared = [compare(mine.is_right, other.is_right) for _, mine, other in found]
         adjusted = holm([comparison.p for comparison in compared])
         return [Paired(*named, c, p) for named, c, p in zip(found, compared, adjusted, strict=True)]
 
-    def _evaluator(self, ensemble: Ensemble, part: Part) -> Evaluator:
-        return Evaluator(ensemble, part.task, part.questions, self._folder, parallel=self.protocol.parallel)
+    def _evaluator(self, ensemble: Ensemble, part: Part, parallel: int | None = None) -> Evaluator:
+        """With `parallel`, its answers are kept apart from those of others."""
+        folder = self._folder / "timed" if parallel else self._folder
+        return Evaluator(ensemble, part.task, part.questions, folder, parallel=parallel or self.protocol.parallel)
 
     def _scored(self, ask: Evaluator, tried: Sequence[System], questions: Sequence[Question]) -> dict[System, Scored]:
         """Members, settings and rivals over these questions."""
@@ -173,7 +182,7 @@ class StudyRun:
         fixed = [*self.members, *dict.fromkeys(c for r in self.rivals for c in r.candidates if c not in self.members)]
         passes = [1] * len(fixed), [len(self.config.taking_part(s.settings(self.config))) for s in self.grid]
         num_first, num_last = len(part.development), len(part.held_out)
-        num_settings = 1 + bool(self.protocol.sparing)  # judged
+        num_settings = 1 + 2 * bool(self.protocol.sparing)  # judged
         num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + num_settings * max(passes[1]))
         num_steps = round(num_passes * self.register.steps_per_answer[name])
         num_answers = num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + num_settings)
@@ -183,6 +192,11 @@ class StudyRun:
             f"{num_answers:,} answers, about {num_steps:,} forward passes and "
             f"{num_steps * self.register.seconds_per_step[name] / 60:,.0f} minutes"
         )
+
+
+def _by_chance(setting: System, scored: Mapping[System, Scored]) -> System:
+    changes = {"mode": "gate", "gate_rule": "random", "threshold": round(scored[setting].share_ensembled, 3)}
+    return replace(setting, name=f"{setting.name}, by chance", changes={**setting.changes, **changes})
 
 
 def _best_of(found: Mapping[System, Scored], among: Sequence[System]) -> System:

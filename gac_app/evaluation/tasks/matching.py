@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
-Match = Literal["words", "trivia", "number", "text"]
+from gac_app.evaluation.tasks.programs import passes
+
+Match = Literal["words", "trivia", "number", "text", "program"]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation + "‘’“”´`")
@@ -25,14 +27,18 @@ def extracted(text: str, pattern: str) -> str:
 
 
 def is_right(answer: str, accepted: Sequence[str], match: Match) -> bool:
-    """Whether `answer` equals one of `accepted`. An empty answer is never right."""
+    """Whether `answer` equals one of `accepted`; of a program, whether it passes one of these tests. An empty answer is
+    never right.
+    """
+    if match == "program":
+        return answer != "" and any(passes(answer, tests) for tests in accepted)
     wanted = normalised(answer, match)
     return wanted != "" and wanted in {normalised(text, match) for text in accepted}
 
 
 def normalised(answer: str, match: Match) -> str:
     """The form of an answer that is compared; "" if there is nothing to compare."""
-    return {"words": _words, "trivia": _trivia, "number": _number, "text": _text}[match](answer)
+    return {"words": _words, "trivia": _trivia, "number": _number, "text": _text, "program": _text}[match](answer)
 
 
 def _words(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,6 +40,14 @@ class Entropy(GateRule):
 
     def __call__(self, gate: TokenDistribution) -> float:
         return math.exp(-gate.entropy)
+
+
+@gate_rules.register("random", "Random", "Chance: at a threshold of 0.2 a fifth of the steps ask all members.")
+class Random(GateRule):
+    """A null to hold other rules against. Draws from the likeliest tokens' ids: the same text, the same confidence."""
+
+    def __call__(self, gate: TokenDistribution) -> float:
+        return zlib.crc32(repr([token_id for token_id, _ in gate.top[:8]]).encode()) / 2**32
 
 
 class Agreement(GateRule):
