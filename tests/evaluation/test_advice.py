@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,26 @@ def test_a_member_beside_noise_is_used_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_best_is_asked_where_a_smaller_one_is_unsure(tmp_path: Path) -> None:
+    sized = config_of(["a", "b"])
+    members = [member.model_copy(update={"num_params": n}) for member, n in zip(sized.members, (1e6, 3e6), strict=True)]
+    config = sized.model_copy(update={"members": tuple(members)})
+    ensemble = ensemble_of([Knower("a", lambda n: n // 2 % 2 == 0), Knower("b", lambda n: True)], config)
+    found = advice_on(ensemble, tmp_path)
+    assert found.cheaper
+    settings = found.cheaper.chosen.system.settings(config)
+    assert (settings.gate, settings.weights, found.best.alone) == ("a", {"a": 0.0, "b": 1.0}, "b")
+    assert found.cheaper.chosen.num_right == found.cheaper.best.num_right == 20
+    assert 0 < found.cheaper.chosen.share_ensembled < 0.5
+    assert "these questions cannot tell whether it is as good" in " ".join(sentences(found, config))
+    assert found.taken == found.best
+    enough = replace(found, cheaper=held_out("x" * 97, "x" * 97), times={System("e"): 1.0, found.best: 2.0})
+    assert (enough.taken, enough.takes_ensemble) == (System("e"), False)
+    for times in ({System("e"): 2.0, found.best: 1.0}, {}):
+        assert replace(enough, times=times).taken == found.best, "it takes longer, or nobody knows"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [30.0, 60.0, 120.0])
 def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path: Path) -> None:
     ensemble, now = pair(lambda n: n % 2 == 0, lambda n: n % 2 == 1), iter(range(10_000))
@@ -120,6 +141,8 @@ def test_few_questions_show_nothing() -> None:
     assert held_out("xxxxxx", "......").is_shown
     assert not held_out("......", "xxxxxx").is_shown
     assert held_out("xxxx", "xxxx").effect_shown is None
+    assert not held_out("x" * 95, "x" * 95).is_as_good, "1.96 / 97 is more than 2 points"
+    assert held_out("x" * 96, "x" * 96).is_as_good
     assert held_out("x" * 1742, "x" * 1742).effect_shown == 0.03
 
 

@@ -16,7 +16,7 @@ from gac_app.decoding.rules import combine_rules
 from gac_app.errors import Phrase, RequestError
 from gac_app.evaluation.metrics import questions_needed
 from gac_app.evaluation.running import Spending, System, parse_system
-from gac_app.evaluation.studies.advising import DISCORDANT, LEVEL, POWER, Advice, Adviser, HeldOut, alone
+from gac_app.evaluation.studies.advising import AS_GOOD, DISCORDANT, LEVEL, POWER, Advice, Adviser, HeldOut, alone
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import (
     NOT_KNOWN,
@@ -86,8 +86,9 @@ class AdviceStudy(QuestionStudy):
 def _held_out(advice: Advice) -> Table:
     """The chosen setting and the best member on the questions that nothing was chosen by."""
     rows = []
-    for report in (advice.judged.chosen, advice.judged.best) if advice.judged else ():
-        ensembled = f"{report.share_ensembled:.1%}" if report.system == advice.chosen else NOT_KNOWN
+    cheaper = [advice.cheaper.chosen] if advice.cheaper else []
+    for report in (advice.judged.chosen, *cheaper, advice.judged.best) if advice.judged else ():
+        ensembled = NOT_KNOWN if report.system.alone else f"{report.share_ensembled:.1%}"
         right = share(report.num_right, len(report.answers))
         rows.append([report.system.name, right, ensembled, figure(advice.times.get(report.system), 1)])
     return Table(("system", "accuracy (95 %)", "ensembled", "ms/token"), rows, "Held-out half, judged once")
@@ -111,6 +112,7 @@ def _data(advice: Advice, config: Config, settings: str) -> dict[str, Any]:
     judged, saved = advice.judged, advice.saved
     return {
         "takes_ensemble": advice.takes_ensemble,
+        "takes_cheaper": advice.takes_cheaper,
         "best_member": advice.best.alone,
         "setting": advice.chosen.name,
         "settings": taken(advice.taken, config),
@@ -180,6 +182,7 @@ def sentences(advice: Advice, config: Config) -> list[str]:
         )
         if not judged.is_shown:
             found.append(_what_more_takes(judged))
+    found += _cheaper(advice, config)
     if isinstance(advice.saved, str):
         found.append(Phrase("Bits of reference answers saved: {why}.", why=advice.saved))
     else:
@@ -241,11 +244,38 @@ def _verdict(advice: Advice, config: Config) -> str:
         told = "Use {best} alone: there was no time to judge a setting. The one to try with more minutes: {setting}."
     elif judged.is_shown:
         told = "Use this setting, which answers more questions right than {best} alone: {setting}."
+    elif advice.takes_cheaper:
+        told = "Use this setting, which is as good as {best} alone and takes less time: {setting}."
+        setting = in_words(advice.taken, config)
     elif judged.comparison.delta < 0 and judged.comparison.p < LEVEL:
         told = "Use {best} alone: the chosen setting answers fewer questions right: {setting}."
     else:
         told = "Use {best} alone: the chosen setting is not shown to be better: {setting}."
     return Phrase(told, best=best, setting=setting)
+
+
+def _cheaper(advice: Advice, config: Config) -> Iterator[str]:
+    if not (one := advice.cheaper):
+        return
+    low, high = (100 * end for end in one.comparison.interval)
+    if one.is_as_good:
+        verdict = Phrase("it is as good, within {points} points", points=f"{100 * AS_GOOD:g}")
+    elif one.comparison.delta < 0 and one.comparison.p < LEVEL:
+        verdict = Phrase("it is worse")
+    else:
+        verdict = Phrase("these questions cannot tell whether it is as good")
+    yield Phrase(
+        "A smaller gate: {setting}. To {best} alone {delta} points ({low} to {high}), with calls at {share} of the "
+        "steps and {time} of its time per token: {verdict}.",
+        setting=in_words(one.chosen.system, config),
+        best=advice.best.alone,
+        delta=f"{100 * one.comparison.delta:+.1f}",
+        low=f"{low:+.1f}",
+        high=f"{high:+.1f}",
+        share=f"{one.chosen.share_ensembled:.0%}",
+        time=f"{time:.0%}" if (time := advice.time_of(one.chosen.system)) else NOT_KNOWN,
+        verdict=verdict,
+    )
 
 
 def _what_more_takes(judged: HeldOut) -> str:

@@ -3,7 +3,8 @@
 1. Reference answers of the development half are read under each member and under a grid of settings at every step. The
    likeliest mean is tried behind thresholds, with the best member as the gate. A few settings are left.
 2. These and each member alone answer the development half. The most accurate setting and the best member are chosen.
-3. Both answer the held-out half, and are compared once: McNemar's exact test and a paired interval.
+3. Both answer the held-out half, and are compared once: McNemar's exact test and a paired interval. So does the best
+   member behind a smaller one as the gate, which is cheaper.
 
 Whatever the time allows of each half is asked. The verdict is for the setting only if the test is significant.
 """
@@ -36,6 +37,7 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _KEPT = 0.95  # of the gain of every step, by the threshold that is taken
 MAX_FINAL = 4  # settings whose answers are compared, at most
 LEVEL, POWER, DISCORDANT = 0.05, 0.8, 0.2
+AS_GOOD = 0.02  # a loss of accuracy that a cheaper setting may have
 # Shares of the time by which a stage is over: of the development half, reads, reads behind gates, and answers; times a
 # token; of the held-out half, reads and answers.
 _READ_BY, _GATED_BY, _ANSWERED_BY, _TIMED_BY, _PREDICTED_BY, _JUDGED_BY = 0.22, 0.3, 0.6, 0.63, 0.68, 0.95
@@ -98,7 +100,7 @@ class Managed:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The chosen setting against the best member on the held-out questions."""
+    """A setting against the best member on the held-out questions."""
 
     chosen: SystemReport
     best: SystemReport
@@ -111,6 +113,10 @@ class HeldOut:
     def is_shown(self) -> bool:
         """Whether the setting is better than the member, beyond chance."""
         return self.comparison.delta > 0 and self.comparison.p < LEVEL
+
+    @property
+    def is_as_good(self) -> bool:
+        return self.comparison.interval[0] > -AS_GOOD
 
     @property
     def effect_shown(self) -> float | None:
@@ -129,6 +135,7 @@ class Advice:
         saved: the share of bits that the chosen setting saves on reference answers of the held-out half, against the
             best member, with its 95 % interval; a sentence if too few were read for one.
         judged: None without the time for one answer of the held-out half.
+        cheaper: the best member behind a smaller gate; None without one, or as above.
         times: milliseconds a token, of the chosen setting and each member alone.
         failed: why answers failed.
     """
@@ -140,6 +147,7 @@ class Advice:
     read: list[Question]
     saved: tuple[float, float, float] | str
     judged: HeldOut | None
+    cheaper: HeldOut | None
     times: dict[System, float | None]
     managed: Managed
     failed: list[str]
@@ -150,7 +158,19 @@ class Advice:
 
     @property
     def taken(self) -> System:
-        return self.chosen if self.takes_ensemble else self.best
+        if self.takes_ensemble:
+            return self.chosen
+        return self.cheaper.chosen.system if self.cheaper and self.takes_cheaper else self.best
+
+    @property
+    def takes_cheaper(self) -> bool:
+        """Whether the cheaper setting is as good as the best member, and takes less time a token."""
+        return bool(self.cheaper and self.cheaper.is_as_good and (self.time_of(self.cheaper.chosen.system) or 1) < 1)
+
+    def time_of(self, system: System) -> float | None:
+        """Per token, as a share of the best member's; None if it was not measured."""
+        mine, whole = self.times.get(system), self.times.get(self.best)
+        return mine / whole if mine and whole else None
 
 
 class Adviser:
@@ -183,14 +203,16 @@ class Adviser:
         read, final = self._likely()
         first = self._answers([*members, *final], self._development, _ANSWERED_BY)
         best, chosen = (self._best_of(first, among, read) for among in (members, final))
-        times = {system: self._ms_per_token(system) for system in spending.over([chosen, *members], _TIMED_BY)}
+        cheaper = self._cheaper(best, read)
+        timed = spending.over([chosen, *members, *cheaper], _TIMED_BY)
+        times = {system: self._ms_per_token(system) for system in timed}
         predicted = likelihoods.measure([best, chosen], spending.over(self._held_out, _PREDICTED_BY), self._read)
         saved: tuple[float, float, float] | str
         try:
             saved = likelihoods.saved(chosen, best, predicted)
         except RequestError as error:
             saved = error.message
-        last = self._answers([best, chosen], self._held_out, _JUDGED_BY)
+        last = self._answers([best, chosen, *cheaper], self._held_out, _JUDGED_BY)
         num_read, num_answered, num_judged = len(read), len(first[best].answers), len(last[best].answers)
         of_halves = len(self._development), len(self._held_out)
         return Advice(
@@ -201,6 +223,7 @@ class Adviser:
             read,
             saved,
             HeldOut(last[chosen], last[best]) if num_judged else None,
+            HeldOut(last[cheaper[0]], last[best]) if num_judged and cheaper else None,
             times,
             Managed(num_read, num_answered, num_judged, *of_halves, spending.spent),
             [error for report in (*first.values(), *last.values()) for error in report.errors],
@@ -220,6 +243,20 @@ class Adviser:
             read, kept = again, kept_by_threshold(likelihoods, mean, thresholds, best, again)
         others = [likelihoods.likeliest(by_rule, read)] if by_rule else []
         return read, list(dict.fromkeys([*([kept] if kept else []), mean, mixed[0], *others]))
+
+    def _cheaper(self, best: System, read: Sequence[Question]) -> list[System]:
+        """The best member behind the smallest as the gate, with the fewest calls that keep most of what the best saves.
+        None if the smallest is the best, sizes are not known, or there is no time.
+        """
+        sizes = [member.num_params or 0 for member in self._config.members]
+        smallest = self._members[sizes.index(min(sizes))]
+        if smallest == best or not min(sizes):
+            return []
+        weights = ":".join(str(int(member == best)) for member in self._members)
+        tried = [parse_system(f"gate@{at:g}+gate={smallest.alone}+w={weights}", self._config) for at in THRESHOLDS]
+        again = self._likelihoods.measure(tried, self._spending.over(read, _TIMED_BY), self._read)
+        kept = kept_by_threshold(self._likelihoods, best, tried, smallest, again) if again else None
+        return [kept] if kept else []
 
     def _answers(
         self, systems: Sequence[System], questions: Sequence[Question], share: float
