@@ -68,6 +68,55 @@ def test_the_sentence_has_its_room_beside_four_members(serve: Server, open_page:
         assert page.page.evaluate(HAS_ROOM), width
 
 
+class OneLoops(PlantedEnsemble):
+    """The gate alone repeats itself; all others come to their end."""
+
+    def session(self, *asked: Any, alone: str | None = None, **options: Any) -> Any:
+        pieces = (" over", " and", " over") * 10 if alone == QWEN else TEXT
+        return PlantedEnsemble(TEXT, pieces).session(*asked, alone=alone, **options)
+
+
+QWEN, SMOL = "Qwen2.5-Coder-0.5B-Instruct", "SmolLM2-135M-Instruct"
+NUM_LINES = """() => { const line = document.querySelector('.gac-outcome');
+  return Math.round(line.offsetHeight / parseFloat(getComputedStyle(line).lineHeight)); }"""
+
+
+def test_a_member_that_loops_alone_is_in_two_lines(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(OneLoops(), members=(QWEN, SMOL)))
+    page.page.set_viewport_size({"width": 390, "height": 900})
+    page.ask("hello")
+    told = "SmolLM2 changed 1 of 6 words. Alone, Qwen2.5 repeats itself. A token took 3.6 times as long."
+    page.page.wait_for_selector(f".gac-outcome:text-is('{told}')")
+    assert page.page.evaluate(NUM_LINES) == 2
+    assert page.page.evaluate(HAS_ROOM)
+
+
+def slow_repetition(texts: list[str]) -> list[Any]:
+    """From which token on at least 24 tokens, and three parts, equal those before; whether it goes on so to the end."""
+    for end in range(len(texts) + 1):
+        for n in range(1, 97):
+            start = end - max(24, 3 * n)
+            if start >= n and texts[start:end] == texts[start - n : end - n]:
+                return [start, texts[end:] == texts[end - n : len(texts) - n]]
+    return [None, False]
+
+
+def test_a_repetition_is_found_and_whether_it_goes_on(serve: Server, open_page: Opener) -> None:
+    draw = random.Random(3)
+    answers = [
+        draw.choices("ab", k=draw.randint(0, 5))
+        + draw.choices("abc", k=draw.randint(1, 12)) * draw.randint(1, 12)
+        + draw.choice(([], ["!"]))
+        for _ in range(300)
+    ]
+    told = open_page(serve()).page.evaluate(
+        f"""{json.dumps(answers)}.map(texts => {{ const found = new gac['answer/stream'].Repetition();
+        for (const one of texts) found.add(one); return [found.from, found.goesOn]; }})"""
+    )
+    assert told == [slow_repetition(texts) for texts in answers]
+    assert len({json.dumps([start is None, goes_on]) for start, goes_on in told}) == 3
+
+
 def random_figures(draw: random.Random) -> dict[str, Any]:
     asked, words = draw.choice((0, 1, 28)), draw.randint(0, 51)
     changed = draw.randint(0, asked)
@@ -84,7 +133,32 @@ def random_figures(draw: random.Random) -> dict[str, Any]:
         "gate": "Qwen",
         "others": draw.choice((["SmolLM2"], ["SmolLM2", "Gemma"])),
         "cost": cost,
+        "ending": draw.choice(ENDINGS),
+        "alone": [{"name": name, "ending": draw.choice(ENDINGS)} for name in draw.choice(([], ["Qwen", "SmolLM2"]))],
     }
+
+
+ENDINGS = ("end", "repeats", "cut", "")
+SIDES = re.compile(
+    r" (?:(This|Alone, [\w ]+?) (repeats? |reached )[\w ]+(?:; alone, (\w+) comes to an end)?\.)(?= A token|$)"
+)
+
+
+def is_true_of_endings(told: re.Match[str] | None, of: dict[str, Any]) -> bool:
+    """Whether it tells which side came to no end, where the other did; nothing else."""
+    alone = {one["name"]: one["ending"] for one in of["alone"]}
+    ended = [name for name, ending in alone.items() if ending == "end"]
+    looping = [name for name, ending in alone.items() if ending == "repeats"]
+    failing = looping or [name for name, ending in alone.items() if ending == "cut"]
+    if of["ending"] != "end":
+        side = "This" if of["ending"] and ended else None
+        return told is None if side is None else bool(told) and told.groups() == (
+            "This", "repeats " if of["ending"] == "repeats" else "reached ", ended[0])  # fmt: skip
+    if not failing:
+        return told is None
+    who = f"Alone, {failing[0]}" if len(failing) == 1 else f"Alone, {len(failing)} members"
+    verb = "reached " if not looping else "repeats " if len(failing) == 1 else "repeat "
+    return bool(told) and told.groups() == (who, verb, None)
 
 
 def is_cost(told: str | None, ratio: float | None) -> bool:
@@ -99,7 +173,14 @@ def is_cost(told: str | None, ratio: float | None) -> bool:
 
 def is_true(told: str, of: dict[str, Any]) -> bool:
     """Whether a sentence says no more than its figures, and all of what counts."""
-    cost = re.search(r" A token took ([\w.% ]+) (as long as|less time than) with Qwen alone\.$", told)
+    sides = SIDES.search(told)
+    if not is_true_of_endings(sides, of):
+        return False
+    if sides:
+        told = told[: sides.start()] + told[sides.end() :]
+    cost = re.search(r" A token took ([\w.% ]+?) (?:as long|less time)( (?:as|than) with Qwen alone)?\.$", told)
+    if cost and not cost[2] and not (sides and "Qwen" in sides[0]):
+        return False
     if not is_cost(cost and cost[1], of["cost"] and of["cost"]["ratio"]):
         return False
     what = told[: cost.start()] if cost else told

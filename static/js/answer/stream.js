@@ -51,6 +51,11 @@ export class Stream {
     return token;
   }
 
+  /** Whether it is over, and its last tokens have come. */
+  get isWhole() {
+    return Boolean(this.end) && this.tokens.length >= this.end.tokens;
+  }
+
   /** All of it, also where its last tokens have yet to come. */
   get text() {
     return this.whole ?? this.tokens.map((token) => token.text).join("");
@@ -64,19 +69,20 @@ export class Stream {
   }
 }
 
-/** Where an answer begins to say over and over again what it has just said. */
+/** Where an answer begins to say over and over again what it has just said, and whether it `goesOn` so to its end. */
 export class Repetition {
   constructor() {
-    Object.assign(this, { texts: [], numEqual: Array(LONGEST + 1).fill(0), from: null });
+    Object.assign(this, { texts: [], numEqual: Array(LONGEST + 1).fill(0), from: null, goesOn: false });
   }
 
   /** Takes the next token's text; returns the first token that repeats, null unless the last N tokens have repeated the N
    * before at least three times. */
   add(text) {
     const { texts, numEqual } = this, at = texts.push(text) - 1;
+    this.goesOn &&= text === texts[at - this.period];
     for (let n = 1; n <= LONGEST && this.from === null; n += 1) {
       numEqual[n] = text === texts[at - n] ? numEqual[n] + 1 : 0;
-      if (numEqual[n] >= Math.max(LEAST, 3 * n)) this.from = at + 1 - numEqual[n];
+      if (numEqual[n] >= Math.max(LEAST, 3 * n)) Object.assign(this, { from: at + 1 - numEqual[n], period: n, goesOn: true });
     }
     return this.from;
   }

@@ -19,21 +19,33 @@ export function changesIn(marks, tokens) {
   return { asked, changed, isKnown: gated.every((token) => token.isCompared), words, changedWords };
 }
 
-/** Of a run. `changed`: of the tokens `asked` about; `gate`, `others`: short names; `cost`: {ratio, name} or nothing. */
-export function runVerdict({ asked, changed, isKnown, words, changedWords, mode, gate, others, cost }) {
+/** Of a run. `changed`: of the tokens `asked` about; `gate`, `others`: short names; `cost`: {ratio, name} or nothing; `ending`: of
+ * the answer, see `Card`; `alone`: {name, ending} of the members' own answers. */
+export function runVerdict({ asked, changed, isKnown, words, changedWords, mode, gate, others, cost, ending, alone }) {
   if (!others.length) return "";
   const [one] = others, isOne = others.length === 1, who = isOne ? one : t("helped.Others"), agreement = mode === "agreement" ? ".agreement" : "";
   const what = !asked ? t(`helped.never${agreement}`, { gate, who: isOne ? one : t("helped.others") })
     : !isKnown ? t("helped.asked", { n: asked })
       : !changed ? t(`helped.nothing${agreement || (isOne ? ".member" : "")}`, { who, n: asked })
         : changedWords ? t("helped.words", { who, changed: changedWords, n: words }) : t("helped.tokens", { who, n: changed });
-  return [what, cost ? costWords(cost) : ""].filter(Boolean).join(" ");
+  const rival = endingsApart(ending, alone, gate);
+  return [what, rival ? t(`helped.${rival.words}`, rival) : "", cost ? costWords(cost, rival?.name) : ""].filter(Boolean).join(" ");
 }
 
-/** `ratio`: of the time per token, to that of `name` alone. */
-function costWords({ ratio, name }) {
+/** Where only one side came to its end: the words that say so, how many members they are of, and the name of the one. */
+function endingsApart(ending, alone, gate) {
+  const those = (how) => alone.filter((one) => one.ending === how).map(({ name }) => name);
+  const ended = those("end"), how = ["repeats", "cut"].find((one) => (ending === "end" ? those(one).length : ending === one && ended.length));
+  if (!how) return null;
+  if (ending !== "end") return { words: `own.${how}`, name: ended.includes(gate) ? gate : ended[0] };
+  const [name, ...more] = those(how);
+  return { words: `alone.${how}`, n: 1 + more.length, name: more.length ? "" : name };
+}
+
+/** `ratio`: of the time per token, to that of `name` alone, who was just `named`. */
+function costWords({ ratio, name }, named) {
   if (ratio < 0.95) return t("helped.cost.less", { part: percent(1 - ratio), name });
-  return ratio < 1.05 ? t("helped.cost.same", { name }) : t("helped.cost", { ratio: number(ratio, 1), name });
+  return ratio < 1.05 ? t("helped.cost.same", { name }) : t(name === named ? "helped.cost.there" : "helped.cost", { ratio: number(ratio, 1), name });
 }
 
 const MAX_P = 0.05;

@@ -281,7 +281,7 @@ export class Board {
     tellSettings(this.root, this.run);
     if (this.run && (this.isLive || isNow)) {
       for (const card of this.cards.slice(1)) card.refresh();
-      this.ensemble.refresh(this.streams.slice(1).filter(({ key }) => key !== BESIDE));
+      this.ensemble.refresh(this.cards.slice(1).filter(({ stream }) => stream.key !== BESIDE));
     }
     if (this.root.classList.contains("is-live") && !this.isLive) this.arrangement.end(() => this.root.classList.remove("is-live"));
     else this.root.classList.toggle("is-live", this.isLive);

@@ -8,6 +8,7 @@ import { number, percent } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 import { noticeOf } from "../settings/facts.js";
 
+const isCut = ({ reason, detail }) => reason === "length" && !detail;
 const ENDED = { length: "run.aborted", abort: "run.aborted", error: "run.failed" };
 
 export class Card {
@@ -44,6 +45,12 @@ export class Card {
     this.tokens.drawAt("loop", from);
   }
 
+  /** How the answer came to its end: it "repeats" itself up to there, was "cut" at its limit, or came to its "end"; else "". */
+  get ending() {
+    const { end } = this.stream;
+    return this.repetition.goesOn ? "repeats" : end?.reason === "stop" ? "end" : end && isCut(end) ? "cut" : "";
+  }
+
   /** Write what came; once a frame. */
   flush() {
     this.tokens.flush();
@@ -58,10 +65,9 @@ export class Card {
     this.flush();
     this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
     if (this.stream.whole === null) this.tokens.close();
-    const isAtLimit = end.reason === "length" && !end.detail;
-    const note = isAtLimit ? t("arena.cut") : [end.reason === "stop" ? "" : t(ENDED[end.reason]), said(end.detail)].filter(Boolean).join(": ");
+    const note = isCut(end) ? t("arena.cut") : [end.reason === "stop" ? "" : t(ENDED[end.reason]), said(end.detail)].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
-    if (end.reason === "abort" || isAtLimit) this.onMore?.();
+    if (end.reason === "abort" || isCut(end)) this.onMore?.();
     if (end.again) this.again.textContent = said(end.again);
     if (this.isLive) this.followEnd(); // what was said has taken of its room
   }

@@ -6,7 +6,7 @@ import { BESIDE } from "../answer/stream.js";
 import { changesIn, runVerdict } from "../answer/verdict.js";
 import { addFork, addVersions, Card, MemberCard, offerMore } from "./card.js";
 import { copyBy } from "../page/browser.js";
-import { h, shortName } from "../page/elements.js";
+import { briefName, h, shortName } from "../page/elements.js";
 import { number, percent, seconds } from "../page/numbers.js";
 import { rich, saidShort, t } from "../page/words.js";
 
@@ -21,7 +21,7 @@ class EnsembleCard extends Card {
     Object.assign(this, { run, how });
     this.outcome = h("p", { class: "gac-outcome", role: "status" });
     const alone = run.members.filter((name) => run.streams.includes(`member:${name}`)); // those who took part; two ensembles have none
-    this.others = (alone.length ? alone : run.members).filter((name) => name !== how.gate).map(shortName);
+    this.others = (alone.length ? alone : run.members).filter((name) => name !== how.gate).map(briefName);
     this.subline.append(this.outcome, legend(this.others));
     this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
@@ -38,16 +38,16 @@ class EnsembleCard extends Card {
     this.plot.add(token);
   }
 
-  refresh(others = []) {
-    const { tokens, end } = this.stream;
+  /** `alone`: the members' cards. */
+  refresh(alone = []) {
+    const { tokens, end, isWhole } = this.stream;
     if (!end) super.refresh(); // afterwards the details tell the speed
-    if (!end || this.hasCost || tokens.length < end.tokens) return;
-    const costs = this.costs(others); // known once all are over
-    if (this.figures.children.length && !costs) return;
-    this.hasCost = Boolean(costs);
+    const isOver = alone.every(({ stream }) => stream.isWhole);
+    if (!isWhole || this.isOver || (this.figures.children.length && !isOver)) return;
+    this.isOver = isOver;
     this.speed.textContent = "";
-    const changes = changesIn(this.tokens.marks, tokens), { mode, gate } = this.how, { others: asked } = this;
-    this.outcome.textContent = tokens.length ? runVerdict({ ...changes, mode, gate: shortName(gate), others: asked, cost: costs?.find(({ name }) => name === shortName(gate)) }) : "";
+    const costs = isOver && this.costs(alone.map(({ stream }) => stream)), changes = changesIn(this.tokens.marks, tokens);
+    this.outcome.textContent = tokens.length ? this.verdict(changes, costs, isOver ? alone : []) : "";
     const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
     const figures = [
       usage.length ? ["card.passes", summed(([passes]) => number(passes))] : null,
@@ -55,9 +55,15 @@ class EnsembleCard extends Card {
       end.replayed ? null : ["card.first-token", seconds(end.ttft_s)],
       tokens.length ? ["card.asked", t("card.asked.of", { gated: changes.asked, total: tokens.length, share: percent(changes.asked / tokens.length) })] : null,
       end.tokens_per_s ? ["card.tempo", t("card.speed", { speed: number(end.tokens_per_s, 1) })] : null,
-      costs ? ["card.cost", costs.map(({ name, ratio }) => t("card.cost.of", { name, ratio: number(ratio, 1) })).join("; ")] : null,
+      costs ? ["card.cost", costs.map(({ name, ratio }) => t("card.cost.of", { name: shortName(name), ratio: number(ratio, 1) })).join("; ")] : null,
     ];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
+  }
+
+  verdict(changes, costs, alone) {
+    const { how: { mode, gate }, others, ending } = this, cost = costs && costs.find(({ name }) => name === gate);
+    return runVerdict({ ...changes, mode, gate: briefName(gate), others, cost: cost && { ...cost, name: briefName(gate) },
+      ending, alone: alone.map((card) => ({ name: briefName(card.stream.name), ending: card.ending })) });
   }
 
   finish(end) {
@@ -72,13 +78,13 @@ class EnsembleCard extends Card {
     this.proof.append(h("span", {}, button, " · ", h("span", { text: t(proof), title: t(`${proof}.title`) })));
   }
 
-  /** Time per token against each member's alone, the slowest first; null until all are over, where an answer is too short
+  /** Time per token against each member's alone, the slowest first; null where an answer is too short
    * to time, and where some of it was decoded in an earlier run, which has been as fast as the machine then was. */
   costs(others) {
     const all = [this.stream, ...others];
-    if (!others.length || this.run.is_partly_kept || all.some(({ end }) => !end || end.replayed || end.tokens < MIN_TIMED || end.tokens_per_s <= 0)) return null;
+    if (!others.length || this.run.is_partly_kept || all.some(({ end }) => end.replayed || end.tokens < MIN_TIMED || end.tokens_per_s <= 0)) return null;
     return others.toSorted((one, other) => one.end.tokens_per_s - other.end.tokens_per_s).map(({ name, end }) =>
-      ({ name: shortName(name), ratio: end.tokens_per_s / this.stream.end.tokens_per_s }));
+      ({ name, ratio: end.tokens_per_s / this.stream.end.tokens_per_s }));
   }
 }
 

@@ -30,6 +30,12 @@ function familyAndSize(name) {
 /** A member's name as short as it can be told from the others'. */
 export const shortName = (name) => familyAndSize(name).filter(Boolean).join(" ");
 
+/** A member's family up to its version, where no other has the same: "Qwen2.5" of Qwen2.5-Coder-0.5B-Instruct; else its short name. */
+export function briefName(name) {
+  const brief = (of) => { const [family] = familyAndSize(of); return /^.*?\d[^ ]*(?= |$)/u.exec(family)?.[0] ?? family; };
+  return [...allNames].some((other) => other !== name && brief(other) === brief(name)) ? shortName(name) : brief(name);
+}
+
 /** A text that names members, with short names. */
 export const shortNames = (text) => [...allNames].sort((a, b) => b.length - a.length).reduce((told, name) => told.replaceAll(name, shortName(name)), text);
 
