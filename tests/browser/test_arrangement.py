@@ -55,6 +55,11 @@ def test_nothing_moves_from_first_load_to_the_vote(
             check_columns(page)
             parts += boxes(page, "#gac-dock")
         assert overlaps(parts) == []
+        if (num_members, width) == (2, 1280):
+            read = page.page.evaluate(
+                "[...document.querySelectorAll('.gac-body')].map(({ scrollTop }) => scrollTop > 0)"
+            )
+            assert read == [True, False, False], "a member's finished answer is read from its beginning"
         page.page.hover(".gac-vote >> nth=1")  # which scrolls a phone
         votes = boxes(page, ".gac-votes")
         page.page.click(".gac-vote >> nth=1")
@@ -215,7 +220,7 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
         "computing time\n2.3 s Small + 0.8 s Large",
     ]
     assert [text.split("\n")[0] for text in told.all_inner_texts()[2:]] == [
-        "first token, in this run", "ensembled", "speed", "time per token in this run, all answers at once",
+        "first token, in this run", "ensembled", "time per token in this run, all answers at once",
     ]  # fmt: skip
     page.click_token(1)
     page.page.locator(".gac-branch").first.click()

@@ -31,6 +31,14 @@ def test_conversations_are_found_named_starred_and_reopened(serve: Server, open_
     assert listed(page) == ["gamma", "alpha", "beta"]
     assert page.page.locator(".gac-run-excerpt").all_inner_texts() == ["Paris is the capital."] * 3
     assert page.text(".gac-conversation-head").split("\n")[:3] == ["☆", "alpha", "2 turns"]
+    page.page.check("[aria-label='Choose: gamma']")
+    for _ in range(2):
+        page.page.click("role=button[name='Star: gamma']")  # its row is made anew
+    page.page.click("[aria-label='More: alpha'] >> nth=0")
+    page.page.evaluate("gac['history/history'].refreshHistory()")
+    assert page.page.is_checked("[aria-label='Choose: gamma']")
+    assert page.page.locator(".gac-conversations details[open]").count() == 1
+    page.page.uncheck("[aria-label='Choose: gamma']")
     page.page.fill(".gac-search", "bet")
     page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")
     assert listed(page) == ["beta"]

@@ -43,8 +43,19 @@ def test_hostile_text_is_shown_as_text_and_keeps_the_layout(serve: Server, open_
     page.page.wait_for_selector(f".gac-run-prompt:text-is('{prompt}')")
 
 
+# Where a line that reads from right to left ends.
+BREAK_IS_LEFT = """() => {
+  const range = document.createRange(), { firstChild: text } = document.querySelector('.gac-ensemble .gac-text p');
+  range.setStart(text, 0);
+  range.setEnd(text, 4);
+  const { left } = range.getBoundingClientRect();
+  const { right } = document.querySelector('.gac-ensemble .gac-break').getBoundingClientRect();
+  return right <= left + 1 && right > left - 4; }"""
+
+
 def test_tokens_without_text_can_be_seen_and_inspected(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=("a", "\n", "b", " ", ""))))
+    ensemble = PlantedEnsemble(pieces=("a", "\n", "b", " ", ""))
+    page = open_page(serve(ensemble))
     page.ask("go on")
     mark = "getComputedStyle(document.querySelector('.gac-ensemble .gac-break'), '::before').content"
     assert page.page.evaluate(mark) == '"⏎"'
@@ -53,3 +64,6 @@ def test_tokens_without_text_can_be_seen_and_inspected(serve: Server, open_page:
     page.page.click(".gac-ensemble .gac-end")
     page.page.wait_for_selector(".gac-chosen .is-end")
     assert page.text(".gac-chosen .gac-label") == "end"
+    ensemble.pieces = ("שלום", "\n", "עולם", "")
+    page.ask("from right to left")
+    assert page.page.evaluate(BREAK_IS_LEFT)

@@ -96,8 +96,8 @@ def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) ->
     page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", ""))))
     page.ask("hello")
     assert (page.painted("gac-asked"), page.painted("gac-changed"), page.painted("gac-doubt")) == (
-        [" is", "\n"],
-        [" capital"],
+        ["is", "\n"],
+        ["capital"],
         [],
     )
     assert page.page.locator(".gac-subline > .gac-fork:text('differs from the ensemble')").count() == 2

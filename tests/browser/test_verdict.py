@@ -28,7 +28,7 @@ def test_a_sentence_says_what_was_changed_and_where(serve: Server, open_page: Op
         page.wait_for_end()
         page.page.wait_for_selector(".gac-outcome:text-matches('^Large changed 1 of 6 words\\\\.')")
         assert boxes(page, ".gac-ensemble .gac-body")[0][:3] == before[:3]
-        assert (page.painted("gac-changed"), page.painted("gac-asked")) == ([" capital"], [" is", "\n"])
+        assert (page.painted("gac-changed"), page.painted("gac-asked")) == (["capital"], ["is", "\n"])
         page.page.mouse.move(*page.place_of(4))
         page.page.wait_for_selector("#gac-tip:text-is('Small: “instead” → together: “capital”')")
         page.leave_fields()

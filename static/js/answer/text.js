@@ -94,7 +94,9 @@ export class AnswerText {
     return found;
   }
 
+  /** What is painted: not the spaces before a word. */
   rangesOf(start, end) {
+    while (this.whole[start] === " " && start < end - 1) start += 1;
     return this.shown(start, end).map(({ node, from, to }) => new StaticRange({ startContainer: node, startOffset: from, endContainer: node, endOffset: to }));
   }
 
@@ -115,9 +117,15 @@ export class AnswerText {
       const { node } = piece, at = step > 0 ? node.data.search(/\S/u) : node.data.trimEnd().length - 1;
       if (at < 0) continue;
       const [rect] = rectsIn(node, at, at + 1);
-      if (rect) return new DOMRect(step > 0 ? rect.left : rect.right, rect.top, 0, rect.height);
+      const isLeft = step > 0 === (getComputedStyle(node.parentElement).direction === "ltr");
+      if (rect) return new DOMRect(isLeft ? rect.left : rect.right, rect.top, 0, rect.height);
     }
     return null;
+  }
+
+  /** "rtl" or "ltr": where the line of an offset ends. */
+  directionAt(offset) {
+    return getComputedStyle(this.elementAt(offset)).direction;
   }
 
   /** The element that shows an offset. */

@@ -74,7 +74,7 @@ export class TokenText {
   showBreak(mark) {
     const text = this.marks.text.slice(mark.start, mark.end);
     if (!this.isEnsemble || !mark.tokens.some((token) => token.isGated) || /[\p{L}\p{N}]/u.test(text)) return;
-    this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index, "data-kind": mark.tokens.some((token) => token.change) ? "changed" : "asked", "data-sign": text.includes("\n") ? "⏎" : "" }, true);
+    this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index, "data-kind": mark.tokens.some((token) => token.change) ? "changed" : "asked", "data-sign": text.includes("\n") ? "⏎" : "", dir: this.text.directionAt(mark.start) }, true);
   }
 
   /** The answer is over. What gave no text ended it. */
@@ -95,7 +95,7 @@ export class TokenText {
   drawAt(name, index) {
     this.flush();
     const mark = this.marks.byToken[index];
-    if (mark) this.overlay.set(name, name === "swap" ? "ring" : name, mark, { "data-kind": name });
+    if (mark) this.overlay.set(name, name === "swap" ? "ring" : name, mark, { "data-kind": name, dir: this.text.directionAt(mark.start) });
   }
 
   // ---- where a token is
@@ -174,7 +174,7 @@ export class TokenText {
       return;
     }
     const { index } = this.current, last = this.marks.all.length - 1;
-    const isRtl = getComputedStyle(this.text.elementAt(this.current.start)).direction === "rtl", forward = isRtl ? -1 : 1;
+    const forward = this.text.directionAt(this.current.start) === "rtl" ? -1 : 1;
     const next = {
       ArrowRight: () => index + forward, ArrowLeft: () => index - forward,
       ArrowDown: () => this.onLine(index, 1), ArrowUp: () => this.onLine(index, -1),

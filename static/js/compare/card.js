@@ -4,7 +4,7 @@ import { BESIDE, Repetition } from "../answer/stream.js";
 import { TokenText } from "../answer/tokens.js";
 import { copyBy } from "../page/browser.js";
 import { following, h, memberName, menu } from "../page/elements.js";
-import { number, percent } from "../page/numbers.js";
+import { number, percent, seconds } from "../page/numbers.js";
 import { said, t } from "../page/words.js";
 import { noticeOf } from "../settings/facts.js";
 
@@ -69,7 +69,7 @@ export class Card {
     if (note) this.say(note, end.reason === "error");
     if (end.reason === "abort" || isCut(end)) this.onMore?.();
     if (end.again) this.again.textContent = said(end.again);
-    if (this.isLive) this.followEnd(); // what was said has taken of its room
+    if (this.isLive) this.followEnd(this.stream.member < 0 ? undefined : 0); // the ensemble's is being read; what was said has taken of its room
   }
 
   /** Keep room for how the answer compares with that of the run before. */
@@ -89,13 +89,14 @@ export class Card {
   refresh() {
     const { speed, end, tokens } = this.stream;
     this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("status.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("run.waiting");
+    if (speed && end) this.speed.append(h("span", { text: ` · ${seconds(end.seconds)}` }));
   }
 }
 
-/** Let a card of an answer beside the ensemble's say where it leaves that. */
-export function addFork(card, actions) {
+/** Let a card of an answer beside the ensemble's say where it leaves that, in these `words`. */
+export function addFork(card, actions, words) {
   let at = null;
-  const button = h("button", { type: "button", class: "gac-fork", hidden: true, text: t("card.differs"), onclick: () => actions.onInspect(at) });
+  const button = h("button", { type: "button", class: "gac-fork", hidden: true, text: words, onclick: () => actions.onInspect(at) });
   card.subline.append(button);
   card.markFork = (position) => {
     at = position;
@@ -111,7 +112,7 @@ export class MemberCard extends Card {
     if (stream.name === run.gate && run.mode !== "every-step" && run.streams.includes("ensemble")) {
       this.subline.prepend(h("span", { class: "gac-small gac-of-gate", "data-term": "gate", text: t("member.gate") }));
     }
-    addFork(this, actions);
+    addFork(this, actions, t("card.differs"));
     const notice = noticeOf(stream.name);
     if (notice) this.foot.append(h("p", { class: "gac-small gac-member-notice", text: notice }));
   }
@@ -125,7 +126,7 @@ export class MemberCard extends Card {
 export function addVersions(card, { id, versions }, ask) {
   if (versions.length < 2) return;
   const at = versions.indexOf(id), step = (sign, by) => h("button", { type: "button", class: "gac-icon", text: sign, disabled: !versions[at + by], "aria-label": t(`version.${by < 0 ? "older" : "newer"}`), onclick: () => ask("open", { run: versions[at + by] }) });
-  card.menu.before(h("span", { class: "gac-versions", role: "group", "aria-label": t("versions") }, step("‹", -1), `${at + 1}/${versions.length}`, step("›", 1)));
+  card.root.querySelector(".gac-spacer").after(h("span", { class: "gac-versions", role: "group", "aria-label": t("versions") }, step("‹", -1), `${at + 1}/${versions.length}`, step("›", 1)));
 }
 
 /** What can be done about one answer: have it anew, or let it go on where it ended at its limit. */

@@ -23,6 +23,7 @@ class EnsembleCard extends Card {
     const alone = run.members.filter((name) => run.streams.includes(`member:${name}`)); // those who took part; two ensembles have none
     this.others = (alone.length ? alone : run.members).filter((name) => name !== how.gate).map(briefName);
     this.subline.append(this.outcome, legend(this.others));
+    this.menu.before(this.speed);
     this.plot = new ConfidencePlot(how.threshold, how.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
     this.proof = h("p", { class: "gac-proof" });
@@ -40,12 +41,11 @@ class EnsembleCard extends Card {
 
   /** `alone`: the members' cards. */
   refresh(alone = []) {
+    super.refresh();
     const { tokens, end, isWhole } = this.stream;
-    if (!end) super.refresh(); // afterwards the details tell the speed
     const isOver = alone.every(({ stream }) => stream.isWhole);
     if (!isWhole || this.isOver || (this.figures.children.length && !isOver)) return;
     this.isOver = isOver;
-    this.speed.textContent = "";
     const costs = isOver && this.costs(alone.map(({ stream }) => stream)), changes = changesIn(this.tokens.marks, tokens);
     this.outcome.textContent = tokens.length ? this.verdict(changes, costs, isOver ? alone : []) : "";
     const usage = Object.entries(end.usage), summed = (of) => usage.map(([name, used]) => `${of(used)} ${shortName(name)}`).join(" + ");
@@ -54,7 +54,6 @@ class EnsembleCard extends Card {
       usage.length ? ["card.member-seconds", summed(([, spent]) => seconds(spent))] : null,
       end.replayed ? null : ["card.first-token", seconds(end.ttft_s)],
       tokens.length ? ["card.asked", t("card.asked.of", { gated: changes.asked, total: tokens.length, share: percent(changes.asked / tokens.length) })] : null,
-      end.tokens_per_s ? ["card.tempo", t("card.speed", { speed: number(end.tokens_per_s, 1) })] : null,
       costs ? ["card.cost", costs.map(({ name, ratio }) => t("card.cost.of", { name: shortName(name), ratio: number(ratio, 1) })).join("; ")] : null,
     ];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
@@ -92,7 +91,7 @@ class EnsembleCard extends Card {
 class BesideCard extends EnsembleCard {
   constructor(stream, run, painter, actions) {
     super(stream, run, painter, actions, { ...run.beside, words: run.beside.there });
-    addFork(this, actions);
+    addFork(this, actions, t("card.differs.from", { name: labelOf({ words: run.beside.here }) }));
   }
 }
 

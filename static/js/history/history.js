@@ -50,12 +50,22 @@ class History {
       return;
     }
     this.filters.offer(reply.members);
-    const items = reply.conversations.map((conversation) => conversationItem(conversation, this));
-    if (offset) this.list.append(...items);
-    else this.list.replaceChildren(...items);
+    this.show(reply.conversations.map((conversation) => JSON.stringify(conversation)), offset);
     this.more.hidden = !reply.has_more;
     this.note.textContent = this.list.children.length ? "" : t(this.filters.isAny ? "history.no-match" : "history.empty");
     this.onChoose();
+  }
+
+  /** Rows that are as they were stay, and with them a menu that is open and a name being typed; ticks stay anyway. */
+  show(told, offset) {
+    const chosen = new Set(this.chosenIds()), known = new Map([...this.list.children].map((row) => [row.told, row]));
+    const rows = told.map((one) => known.get(one) ?? Object.assign(conversationItem(JSON.parse(one), this), { told: one }));
+    for (const row of [...this.list.children].slice(offset)) if (!rows.includes(row)) row.remove();
+    rows.forEach((row, at) => {
+      const there = this.list.children[offset + at] ?? null;
+      if (row !== there) this.list.insertBefore(row, there);
+    });
+    for (const row of this.list.querySelectorAll("[data-run]")) row.querySelector("input").checked ||= chosen.has(row.dataset.run);
   }
 
   chosenIds() {

@@ -82,9 +82,9 @@ export function leaveField(event) {
 
 const FOLLOW_PX = 48; // a box scrolled this near its end follows what is written
 
-/** What scrolls a box to its end, unless somebody has scrolled it elsewhere. */
+/** What scrolls a box to its end, or to where it is told, unless somebody has scrolled it elsewhere. */
 export function following(box) {
   let isAtEnd = true;
   box.addEventListener("scroll", () => { isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < FOLLOW_PX; }, { passive: true });
-  return () => { if (isAtEnd) box.scrollTop = box.scrollHeight; };
+  return (top = box.scrollHeight) => { if (isAtEnd) box.scrollTop = top; };
 }
