@@ -226,7 +226,7 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(".gac-of-branch:has-text('Branched at token 2')")
     page.wait_for_end()
-    assert len(told.all_inner_texts()) == 4, "what was replayed took no time"
+    assert len(told.all_inner_texts()) == 3, "what was replayed took no time"
     address = page.page.url
     page.page.click(".gac-card >> nth=1 >> summary")
     page.page.click(".gac-card >> nth=1 >> text=Regenerate")
@@ -234,4 +234,4 @@ def test_tips_figures_and_one_answer_of_a_branch_anew(serve: Server, open_page: 
     page.wait_for_end()
     assert "Branched at token 2" in page.text(".gac-of-branch")
     assert page.painted("gac-forced") == ["Paris instead"] * 3
-    assert len(told.all_inner_texts()) == 4
+    assert len(told.all_inner_texts()) == 3
