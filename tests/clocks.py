@@ -37,3 +37,9 @@ class SteadyClock:
 @pytest.fixture
 def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.decoding.contexts.gathering.time", SteadyClock())
+
+
+@pytest.fixture(autouse=True)
+def battles_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is imported, battles show answers as soon as they are there, not as fast as people read."""
+    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)

@@ -10,6 +10,7 @@ from sqlalchemy import text as sql
 
 from gac_app.decoding.trace import TokenEvent
 from tests.api.site import ASK, Site, refusal_of
+from tests.fakes import FakeModel
 
 Sites = Callable[..., Site]
 
@@ -104,6 +105,12 @@ def test_models_are_listed_and_found(site: Sites) -> None:
     for name in listed:
         assert here.client.get(f"/v1/models/{name}").json()["id"] == name
     assert refusal_of(here.client.get("/v1/models/c"))[0] == 404
+
+
+def test_a_system_has_the_room_of_its_smallest_member(site: Sites) -> None:
+    here = site([FakeModel("a", 1, context_length=64), FakeModel("b", 2)])
+    rooms = {model["id"]: model["max_model_len"] for model in here.client.get("/v1/models").json()["data"]}
+    assert rooms["gac"] == rooms["a"] == 64 < rooms["b"]
 
 
 def test_every_answer_has_the_request_s_id(here: Site) -> None:

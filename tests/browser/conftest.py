@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,20 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from fastapi import FastAPI
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from starlette.types import ASGIApp
 
+from gac_app.executors.members import in_background
 from gac_app.server.host import HostSecrets, create_host
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.runs import RunService
-from tests.ui.planted import MEMBERS, PlantedEnsemble, planted_service
+from gac_app.storage import Store
+from tests.clocks import battles_at_once as battles_at_once
+from tests.databases import database_in
+from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.server import site
+from tests.ui.planted import MEMBERS, PlantedEnsemble, planted_arena, planted_service
 
 ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-START_S = 30.0
 WAIT_MS = 60_000  # for what must come: on a busy machine it is late
 WINDOW = {"width": 1280, "height": 900}
 HAS_SETTLED = """scheme => document.body.classList.contains('dark') === (scheme === 'dark')
@@ -37,10 +41,12 @@ HAS_SETTLED = """scheme => document.body.classList.contains('dark') === (scheme 
 
 @dataclass
 class Site:
-    """A served page and the service behind it."""
+    """A served page and the service behind it; the Lab, if it has one, and where an arena keeps its votes."""
 
     url: str
     service: RunService
+    lab: Lab | None = None
+    store: Store | None = None
 
 
 @contextmanager
@@ -51,25 +57,18 @@ def served(
     *,
     place: str = "",
     sign_in_secret: str = "",
+    proxied: Callable[[FastAPI], ASGIApp] = lambda host: host,
 ) -> Iterator[Site]:
     """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already.
 
     Args:
         place: what is served at the same time has an address of its own.
         sign_in_secret: as in `HostSecrets`.
+        proxied: what is served in the place of the host, such as a proxy in front of it.
     """
-    with listening(place) as listener:
-        host = create_host(service, service.config, lab, arena, secrets=HostSecrets(sign_in=sign_in_secret))
-        server = uvicorn.Server(uvicorn.Config(host, log_level="warning", access_log=False))
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        until = time.monotonic() + START_S
-        while not server.started:
-            assert time.monotonic() < until, "the host did not start"
-            time.sleep(0.01)
-        yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}/", service)
-        server.should_exit = True
-        thread.join(START_S)
+    host = create_host(service, service.config, lab, arena, secrets=HostSecrets(sign_in=sign_in_secret))
+    with site.served(proxied(host), service.config.server, listening(place)) as url:
+        yield Site(f"{url}/", service, lab)
 
 
 @contextmanager
@@ -307,7 +306,7 @@ def forget_all(page: Page, url: str) -> None:
 class Stage:
     """The service of the test that runs now, to a page that is built once for all tests: that takes half a second."""
 
-    service: RunService
+    service: Any
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.service, name)
@@ -318,8 +317,17 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, str
     """The stage, and its page's address."""
     stage = Stage()
     stage.service = planted_service(tmp_path_factory.mktemp("stage"))
-    with served(stage, place="stage") as site:  # type: ignore[arg-type]
-        yield stage, site.url
+    with served(stage, place="stage") as opened:  # type: ignore[arg-type]
+        yield stage, opened.url
+
+
+@pytest.fixture(scope="session")
+def arena_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, Stage, str]]:
+    """The stages of a service and of its arena, and their page's address."""
+    runs, arena = Stage(), Stage()
+    runs.service, _, arena.service = planted_arena(tmp_path_factory.mktemp("arena"))
+    with served(runs, None, arena, place="arena") as opened:  # type: ignore[arg-type]
+        yield runs, arena, opened.url
 
 
 Server = Callable[..., Site]
@@ -351,7 +359,35 @@ def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
         yield start
 
 
-@pytest.fixture(autouse=True)
-def _battles_at_the_pace_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers are shown as soon as they are there, not as fast as people read."""
-    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+@pytest.fixture
+def serve_arena(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Serve the planted ensemble that a test gives with an arena over it, once in a test. A public one has its host."""
+    with ExitStack() as sites:
+
+        def start(ensemble: PlantedEnsemble | None = None, *, public: bool = False) -> Site:
+            planted = planted_arena(tmp_path, ensemble, public=public)
+            if public:
+                return sites.enter_context(served(planted.runs, None, planted.arena))
+            runs, arena, url = request.getfixturevalue("arena_stage")
+            runs.service, arena.service = planted.runs, planted.arena
+            sites.callback(planted.runs.close)
+            return Site(url, planted.runs, store=planted.store)
+
+        yield start
+
+
+HOSTILE_NAME = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="session")
+def lab_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Two random members, one of a hostile name, behind a page with a Lab."""
+    folder, models = tmp_path_factory.mktemp("lab"), [FakeModel("slow", 1, delay_s=0.003), FakeModel(HOSTILE_NAME, 2)]
+    config = config_of([model.name for model in models], lab={"max_per_hour": 1000})
+    store = Store(database_in(folder / "runs.sqlite3"))
+    service = RunService(config, store)
+    service.members.use(ensemble_of(models, config))
+    lab = Lab(config, folder / "evaluation", lambda: in_background(service.members.ensemble()), store)
+    with served(service, lab, place="lab") as opened:
+        yield opened
+    lab.close()

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Error, Page, Route
 
-from tests.browser.conftest import Opener, Site, loading, served, to_tab, wait_for_start
+from tests.browser.conftest import Opener, Server, loading, to_tab, wait_for_start
 from tests.browser.test_axe import all_findings, with_axe
-from tests.ui.planted import PlantedEnsemble, planted_arena
+from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
 
 SAID = ("# Paris\n", "\n", "It", " is", " **the**", " capital", " <i>of</i>", " France", ".", "")
 LONG = (*(f" word{number}" for number in range(4000)), "")
 BOX = ".gac-arena-form textarea"
-ArenaServer = Callable[..., Site]
-
-
-@pytest.fixture
-def serve_arena(tmp_path: Path) -> Iterator[ArenaServer]:
-    """Serve the planted ensemble with an arena over it."""
-    with ExitStack() as sites:
-
-        def start(pieces: tuple[str, ...] = SAID, *, public: bool = False, **planted: Any) -> Site:
-            runs, _, arena = planted_arena(tmp_path, PlantedEnsemble(pieces, **planted), public=public)
-            return sites.enter_context(served(runs, None, arena))
-
-        yield start
 
 
 def to_arena(page: Page) -> None:
@@ -78,8 +64,8 @@ def overheard(page: Page) -> list[str]:
     return heard
 
 
-def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena(), is_new=True).page
+def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: Server, open_page: Opener) -> None:
+    page = open_page(serve_arena(PlantedEnsemble(SAID)), is_new=True).page
     heard = overheard(page)
     to_arena(page)
     begin(page)
@@ -100,8 +86,8 @@ def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaSer
     assert any("France" in text for text in heard), "the answers themselves were overheard"
 
 
-def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener) -> None:
-    watched = open_page(serve_arena())
+def test_a_battle_by_keyboard_alone(serve_arena: Server, open_page: Opener) -> None:
+    watched = open_page(serve_arena(PlantedEnsemble(SAID)))
     page = watched.page
     page.focus("#gac-prompt textarea")
     page.keyboard.press("Escape")
@@ -140,9 +126,9 @@ def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener)
     page.wait_for_selector(".gac-arena .gac-inspector", state="hidden")
 
 
-def test_a_question_to_two_waits_for_the_models(serve_arena: ArenaServer, open_page: Opener) -> None:
+def test_a_question_to_two_waits_for_the_models(serve_arena: Server, open_page: Opener) -> None:
     awaits = ".gac-arena-hint:has-text('Will be asked as soon as the models are ready')"
-    site = serve_arena()
+    site = serve_arena(PlantedEnsemble(SAID))
     with loading(site.service):
         page = open_page(site).page
         page.wait_for_selector(".gac-chips li[data-phase=loading]")
@@ -163,8 +149,8 @@ def test_a_question_to_two_waits_for_the_models(serve_arena: ArenaServer, open_p
     answered(page)
 
 
-def test_an_early_vote_ends_both_and_tells_names(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena(LONG, pause_s=0.02)).page
+def test_an_early_vote_ends_both_and_tells_names(serve_arena: Server, open_page: Opener) -> None:
+    page = open_page(serve_arena(PlantedEnsemble(LONG, pause_s=0.02))).page
     to_arena(page)
     begin(page)
     page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
@@ -182,15 +168,22 @@ IS_ON_TOP = """(box) => { const at = box.getBoundingClientRect();
     return y >= innerHeight || document.elementFromPoint(at.left + at.width / 2, y) === box; }); }"""
 
 
-def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Opener) -> None:
-    site = serve_arena()
-    page = open_page(site).page
+def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, open_page: Opener) -> None:
+    watched = open_page(serve_arena(PlantedEnsemble(SAID), public=True))
+    page = watched.page
+    page.wait_for_selector("p.loading", state="detached")
+    with_axe(watched)
     to_arena(page)
+    assert all_findings(watched) == {}
+    page.check(".gac-arena-consent input")
     begin(page)
     answered(page)
+    for width in watched.at_widths(390, 1280):
+        assert all_findings(watched) == {}, width
     page.click(".gac-vote[data-outcome=tie]")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-reasons summary")
+    assert all_findings(watched, ".gac-arena-reasons") == {}
     comment = page.locator(".gac-arena-comment textarea")
     for _ in range(2):
         assert comment.evaluate(IS_ON_TOP)
@@ -202,6 +195,8 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     page.wait_for_selector(".gac-battle-card h3 bdi")
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")
+    for width in watched.at_widths(390, 1280):
+        assert all_findings(watched) == {}, width
     with page.expect_download() as download:
         page.click(".gac-arena-own [data-act=save]")
     [battle] = [json.loads(line) for line in Path(download.value.path()).read_text("utf-8").splitlines()]
@@ -220,7 +215,7 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
 
 
-def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, open_page: Opener) -> None:
+def test_tokens_are_offered_where_the_server_has_them(serve_arena: Server, open_page: Opener) -> None:
     calls, status = "**/component_server/", ".gac-arena .gac-status:text-is('{}')"
 
     def lose_tokens(route: Route) -> None:
@@ -229,7 +224,7 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, 
         else:
             route.continue_()
 
-    page = open_page(serve_arena()).page
+    page = open_page(serve_arena(PlantedEnsemble(SAID))).page
     to_arena(page)
     page.route(calls, lose_tokens)
     begin(page)
@@ -244,8 +239,8 @@ def test_tokens_are_offered_where_the_server_has_them(serve_arena: ArenaServer, 
     page.wait_for_selector(status.format("Choose a token to see what every member wanted."))
 
 
-def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena()).page
+def test_two_turns_then_others_and_a_reload(serve_arena: Server, open_page: Opener) -> None:
+    page = open_page(serve_arena(PlantedEnsemble(SAID))).page
     to_arena(page)
     begin(page)
     answered(page)
@@ -275,31 +270,8 @@ def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page:
     assert len({*before, *names(page)}) >= 2
 
 
-def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page: Opener) -> None:
-    watched = open_page(serve_arena(public=True))
-    page = watched.page
-    page.wait_for_selector("p.loading", state="detached")
-    with_axe(watched)
-    to_arena(page)
-    assert all_findings(watched) == {}
-    page.check(".gac-arena-consent input")
-    begin(page)
-    answered(page)
-    for width in watched.at_widths(390, 1280):
-        assert all_findings(watched) == {}, width
-    page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
-    page.click(".gac-arena-reasons summary")
-    assert all_findings(watched, ".gac-arena-reasons") == {}
-    page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
-    page.click(".gac-arena-own summary")
-    page.wait_for_selector(".gac-arena-own li")
-    for width in watched.at_widths(1280, 390):
-        assert all_findings(watched) == {}, width
-
-
-def test_a_host_that_does_not_answer_is_said(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena(), is_new=True).page
+def test_a_host_that_does_not_answer_is_said(serve_arena: Server, open_page: Opener) -> None:
+    page = open_page(serve_arena(PlantedEnsemble(SAID)), is_new=True).page
     page.clock.install()
     to_arena(page)
     page.route("**/queue/join*", lambda route: None)  # never answered

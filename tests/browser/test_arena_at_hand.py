@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.browser.conftest import Opener, Site, served, to_tab
-from tests.browser.test_arena import BOX, ArenaServer, answered, begin, serve_arena, to_arena
-from tests.ui.planted import PlantedEnsemble, planted_arena
+from tests.browser.conftest import Opener, Server, to_tab
+from tests.browser.test_arena import BOX, SAID, answered, begin, to_arena
+from tests.ui.planted import PlantedEnsemble
 from tests.ui.planted_votes import plant_votes
 
-__all__ = ["serve_arena"]  # a fixture
 pytestmark = pytest.mark.browser
 LONG_NAMES = ("Qwen2.5-Coder-0.5B-Instruct", "SmolLM2-135M-Instruct", "ensemble, asks below 70 %", "every step")
 
 
-def test_answers_that_are_the_same_say_so(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page, seen = open_page(serve_arena(alone=("Rome", ""))).page, set[bool]()
+def test_answers_that_are_the_same_say_so(serve_arena: Server, open_page: Opener) -> None:
+    page, seen = open_page(serve_arena(PlantedEnsemble(SAID, alone=("Rome", "")))).page, set[bool]()
     to_arena(page)
     for _ in range(30):  # until an ensemble met a member, and members met
         begin(page)
@@ -34,9 +30,9 @@ def test_answers_that_are_the_same_say_so(serve_arena: ArenaServer, open_page: O
     pytest.fail("no such pair was drawn")
 
 
-def test_who_goes_back_to_the_prompt_types_and_does_not_vote(serve_arena: ArenaServer, open_page: Opener) -> None:
+def test_who_goes_back_to_the_prompt_types_and_does_not_vote(serve_arena: Server, open_page: Opener) -> None:
     words = (*(f" word{number}" for number in range(80)), "")
-    page = open_page(serve_arena(words, pause_s=0.03)).page
+    page = open_page(serve_arena(PlantedEnsemble(words, pause_s=0.03))).page
     to_arena(page)
     begin(page)
     page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
@@ -51,8 +47,8 @@ CHANGED = """() => [...document.querySelectorAll('.gac-battle-card .gac-text')].
   (text) => text.tokens.marks.all.some((mark) => mark.tokens.some((token) => token.change)))"""
 
 
-def test_a_changed_token_tells_what_the_gate_wanted(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page, at = open_page(serve_arena()).page, -1
+def test_a_changed_token_tells_what_the_gate_wanted(serve_arena: Server, open_page: Opener) -> None:
+    page, at = open_page(serve_arena(PlantedEnsemble(SAID))).page, -1
     to_arena(page)
     while at < 0:  # until an ensemble is drawn
         begin(page)
@@ -67,15 +63,6 @@ def test_a_changed_token_tells_what_the_gate_wanted(serve_arena: ArenaServer, op
     page.wait_for_selector(".gac-arena .gac-inspector .gac-verdict:text-is('Small: “instead” → together: “**the**”')")
 
 
-@pytest.fixture
-def voted(tmp_path: Path) -> Iterator[Site]:
-    """A site with votes on contestants of long names."""
-    planted = planted_arena(tmp_path, PlantedEnsemble())
-    plant_votes(planted.store, 60, LONG_NAMES)
-    with served(planted.runs, None, planted.arena) as site:
-        yield site
-
-
 # Of names in the charts' legends, those that are cut or reach out of their chart.
 CUT_NAMES = """() => [...document.querySelectorAll("#gac-rated-plots svg .role-legend-label text")].filter((text) => {
   const isOut = text.getBoundingClientRect().right > text.closest("svg").getBoundingClientRect().right;
@@ -83,8 +70,10 @@ CUT_NAMES = """() => [...document.querySelectorAll("#gac-rated-plots svg .role-l
 }).map((text) => text.textContent)"""
 
 
-def test_matrix_and_charts_show_names_whole(voted: Site, open_page: Opener) -> None:
-    watched = open_page(voted, viewport={"width": 390, "height": 844})
+def test_matrix_and_charts_show_names_whole(serve_arena: Server, open_page: Opener) -> None:
+    site = serve_arena()
+    plant_votes(site.store, 60, LONG_NAMES)
+    watched = open_page(site, viewport={"width": 390, "height": 844})
     page = watched.page
     to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-matrix th bdi")

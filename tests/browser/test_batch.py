@@ -10,14 +10,14 @@ from playwright.sync_api import Route
 
 from gac_app.ui.scripts import LATER
 from tests.browser.conftest import Opener, Server, Site, to_tab, wait_for_start
-from tests.browser.test_lab import site as lab_site
+from tests.browser.test_axe import all_findings, with_axe
 
 pytestmark = pytest.mark.browser
-site = lab_site
 
 
-def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_page: Opener) -> None:
-    page, asked = open_page(site).page, list[str]()
+def test_prompts_fill_a_table_with_votes_that_opens_in_compare(lab_site: Site, open_page: Opener) -> None:
+    watched, asked = open_page(lab_site), list[str]()
+    page = watched.page
     page.on("request", lambda request: asked.append(request.post_data or ""))
     to_tab(page, "Batch")
     page.wait_for_selector(".gac-batch-table th:text-is('Ensemble')", state="attached")
@@ -54,10 +54,14 @@ def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_
     wait_for_start(page)
     to_tab(page, "Batch")
     page.wait_for_selector(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
+    with_axe(watched)
+    for width in watched.at_widths(1280, 390):
+        assert all_findings(watched) == {}, width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_batch_is_called_off(site: Site, open_page: Opener) -> None:
-    page = open_page(site).page
+def test_a_batch_is_called_off(lab_site: Site, open_page: Opener) -> None:
+    page = open_page(lab_site).page
     to_tab(page, "Batch")
     page.fill("[name=prompts]", "\n".join(f"Question {number}?" for number in range(30)))
     page.click(".gac-batch .gac-lab-run")

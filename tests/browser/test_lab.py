@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route
 
-from gac_app.executors.members import in_background
-from gac_app.services.lab.lab import Lab
-from gac_app.services.runs.runs import RunService
-from gac_app.storage import Store
-from tests.browser.conftest import Opener, Site, loading, served, to_tab
-from tests.browser.contrast import MEASURE
-from tests.databases import database_in
-from tests.fakes import FakeModel, config_of, ensemble_of
+from gac_app.evaluation.studies.result import StudyResult
+from tests.browser.conftest import HOSTILE_NAME, Opener, Site, loading, to_tab
+from tests.browser.contrast import MEASURE, hard_to_read
+from tests.browser.test_axe import all_findings, with_axe
+from tests.services.lab.test_lab import benchmark_data
 
 pytestmark = pytest.mark.browser
-
-HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Two random members, one of a hostile name, behind a page with a Lab."""
-    models = [FakeModel("slow", 1, delay_s=0.003), FakeModel(HOSTILE, 2)]
-    config = config_of([model.name for model in models])
-    store = Store(database_in(tmp_path / "runs.sqlite3"))
-    service = RunService(config, store)
-    service.members.use(ensemble_of(models, config))
-    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.members.ensemble()), store)
-    with served(service, lab) as site:
-        yield site
-    lab.close()
 
 
 def run_calibration(page: Page, questions: int = 4) -> None:
@@ -47,8 +27,8 @@ def run_calibration(page: Page, questions: int = 4) -> None:
     page.wait_for_selector("#gac-lab-plots svg.marks")
 
 
-def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener) -> None:
-    page = open_page(site, viewport={"width": 390, "height": 900}).page
+def test_a_study_is_run_shown_and_exported(lab_site: Site, open_page: Opener) -> None:
+    page = open_page(lab_site, viewport={"width": 390, "height": 900}).page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.post_data or ""))
     to_tab(page, "Lab")
@@ -67,7 +47,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener) -> Non
     shades = page.evaluate("getComputedStyle(document.querySelector('.gac-lab-table')).backgroundAttachment")
     assert shades == "local, local, scroll, scroll", "where it goes on there is a shadow"
     assert page.inner_text(".gac-lab-about") == "Does confidence match accuracy?"
-    assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"{HOSTILE} alone"
+    assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"{HOSTILE_NAME} alone"
     verdict = r"ensemble, .+: No better than .+ alone here; 4 questions cannot tell any difference\."
     assert re.fullmatch(verdict, page.inner_text(".gac-lab-head .gac-outcome"))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
@@ -94,7 +74,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener) -> Non
     to_tab(page, "Compare")
     page.go_back()
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
-    page.goto(f"{site.url}?tab=lab")
+    page.goto(f"{lab_site.url}?tab=lab")
     page.click(".gac-lab-kept .gac-run-open")
     page.wait_for_url("**/?tab=lab&study=*")
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
@@ -120,8 +100,8 @@ HAS_MEMBERS_COLOUR = """() => {
   return dots.some((dot) => getComputedStyle(dot).fill === color); }"""
 
 
-def test_charts_have_the_pages_colours_and_a_tooltip(site: Site, open_page: Opener) -> None:
-    watched = open_page(site)
+def test_charts_have_the_pages_colours_and_axe_is_silent(lab_site: Site, open_page: Opener) -> None:
+    watched = open_page(lab_site)
     page = watched.page
     run_calibration(page)
     for scheme in watched.in_both_schemes():
@@ -132,19 +112,24 @@ def test_charts_have_the_pages_colours_and_a_tooltip(site: Site, open_page: Open
         page.wait_for_selector("#vg-tooltip-element.visible:has-text('confidence')")
         assert page.evaluate(MEASURE) == []
         page.mouse.move(5, 5)
+    with_axe(watched)
+    page.click(".gac-lab-words summary")
+    page.locator(".gac-lab-questions summary").first.click()
+    for width in watched.at_widths(390, 1280):
+        assert all_findings(watched) == {}, width
 
 
-def test_batches_and_studies_wait_for_the_models(site: Site, open_page: Opener) -> None:
+def test_batches_and_studies_wait_for_the_models(lab_site: Site, open_page: Opener) -> None:
     """Where a new server has to say that they load, and where the page knows it, also after a reload."""
     awaits, run = ".gac-lab-note:has-text('Will be asked as soon as')", ".gac-lab-run"
-    page = open_page(site).page
+    page = open_page(lab_site).page
     page.wait_for_selector(".gac-chips li >> nth=1", state="attached")
 
     def to(tab: str, done: str = awaits) -> None:
         to_tab(page, tab)
         page.wait_for_selector(f".gac-{tab.lower()} {done}")
 
-    with loading(site.service, "slow"):
+    with loading(lab_site.service, "slow"):
         to("Batch", run)
         page.fill("[name=prompts]", "One?")
         page.click(f".gac-batch {run}")
@@ -161,8 +146,8 @@ def test_batches_and_studies_wait_for_the_models(site: Site, open_page: Opener) 
     assert page.locator(awaits).count() == 0
 
 
-def test_a_result_is_renamed_deleted_and_private(site: Site, open_page: Opener) -> None:
-    mine, theirs = open_page(site).page, open_page(site).page
+def test_a_result_is_renamed_deleted_and_private(lab_site: Site, open_page: Opener) -> None:
+    mine, theirs = open_page(lab_site).page, open_page(lab_site).page
     run_calibration(mine)
     theirs.goto(mine.url)
     theirs.wait_for_selector(".gac-lab-head .is-error:has-text('no such')")
@@ -178,8 +163,8 @@ def test_a_result_is_renamed_deleted_and_private(site: Site, open_page: Opener) 
     mine.wait_for_selector(".gac-lab-head", state="hidden")
 
 
-def test_own_questions_from_a_file_the_browser_reads(site: Site, open_page: Opener, tmp_path: Path) -> None:
-    page = open_page(site).page
+def test_own_questions_from_a_file_the_browser_reads(lab_site: Site, open_page: Opener, tmp_path: Path) -> None:
+    page = open_page(lab_site).page
     file = tmp_path / "mine.csv"
     file.write_text("question,choices,answer\n" + "\n".join(f"Is {n} even?,yes|no,yes" for n in range(5)))
     to_tab(page, "Lab")
@@ -197,8 +182,8 @@ def test_own_questions_from_a_file_the_browser_reads(site: Site, open_page: Open
     page.wait_for_selector(".gac-lab-head h2:has-text('own: 5 questions')")
 
 
-def test_a_study_is_called_off_and_another_visitor_only_sees_it(site: Site, open_page: Opener) -> None:
-    mine, theirs = open_page(site).page, open_page(site).page
+def test_a_study_is_called_off_and_another_visitor_only_sees_it(lab_site: Site, open_page: Opener) -> None:
+    mine, theirs = open_page(lab_site).page, open_page(lab_site).page
     for page in (mine, theirs):
         to_tab(page, "Lab")
         page.wait_for_selector(".gac-lab-study")
@@ -215,3 +200,27 @@ def test_a_study_is_called_off_and_another_visitor_only_sees_it(site: Site, open
     mine.wait_for_selector(".gac-lab-note:has-text('The study was cancelled.')")
     mine.wait_for_selector(".gac-lab .gac-lab-run:enabled")
     theirs.wait_for_selector(".gac-lab .gac-lab-run:enabled")
+
+
+def test_advice_comes_with_a_result_until_followed(lab_site: Site, open_page: Opener) -> None:
+    watched, strong = open_page(lab_site), HOSTILE_NAME
+    page, files = watched.page, lab_site.lab.results.files
+    to_tab(page, "Lab")
+    page.wait_for_selector(".gac-lab-study")
+    data = benchmark_data("trivia", **{"slow": 0.4, strong: 0.8})
+    kept = files.keep(StudyResult("eval", "trivia: 40 questions", [], data), ("slow", strong))
+    to_tab(page, "Compare")
+    to_tab(page, "Lab")
+    page.wait_for_selector(".gac-lab-kept li")
+    to_tab(page, "Compare")
+    page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), behind {strong}: slow by 50 %.')")
+    for _ in watched.at_widths(390, 1280):
+        assert hard_to_read(watched) == {}
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
+    page.click(".gac-summary")
+    page.click(".gac-settings summary:has-text('Research')")
+    page.check(f".gac-settings input[type=radio][value='{strong}']")
+    page.wait_for_selector(".gac-advice", state="hidden")
+    page.select_option(".gac-presets select", "Defaults")
+    page.wait_for_selector(".gac-advice")
+    files.delete(kept.id)

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
 
-from tests.browser.conftest import Opener, Site, served, to_tab
+from tests.browser.conftest import Opener, Server, to_tab
 from tests.browser.test_axe import all_findings, with_axe
-from tests.ui.planted import Planted, planted_arena
 from tests.ui.planted_votes import plant_vote, plant_votes
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def planted(tmp_path: Path) -> Planted:
-    return planted_arena(tmp_path)
-
-
-@pytest.fixture
-def site(planted: Planted) -> Iterator[Site]:
-    with served(planted.runs, None, planted.arena) as site:
-        yield site
-
-
-def wait_for_record(page: Page, name: str, record: str) -> None:
-    """Ask for the standings until a contestant, by its name in words, has this record: votes may be read late."""
-    page.wait_for_function(
-        """([name, record]) => {
-        if (!document.querySelector('.gac-leaderboard[aria-busy]'))
-          import('gac/tabs').then(({ modules }) => modules['arena/leaderboard'].showLeaderboard());
-        return [...document.querySelectorAll(".gac-rank-table tbody tr")].some(
-          (row) => row.querySelector("bdi").textContent === name && row.textContent.includes(record)); }""",
-        arg=[name, record],
-        polling=500,
-    )
 
 
 # What stands in the note, one after the other.
@@ -49,9 +21,10 @@ NOTES = """() => {
 }"""
 
 
-def test_the_first_look_says_what_it_waits_for(planted: Planted, site: Site, open_page: Opener) -> None:
+def test_the_first_look_says_what_it_waits_for(serve_arena: Server, open_page: Opener) -> None:
+    site = serve_arena()
     for language in ("de", "und"):
-        plant_vote(planted.store, "zyxone", "zyxtwo", "left", language=language)
+        plant_vote(site.store, "zyxone", "zyxtwo", "left", language=language)
     page = open_page(site).page
     page.evaluate(NOTES)
     to_tab(page, "Leaderboard")
@@ -67,11 +40,12 @@ def test_the_first_look_says_what_it_waits_for(planted: Planted, site: Site, ope
     page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
 
 
-def test_known_answers_and_the_most_active_address_are_told(planted: Planted, site: Site, open_page: Opener) -> None:
-    plant_votes(planted.store, 60)
+def test_known_answers_and_the_most_active_address_are_told(serve_arena: Server, open_page: Opener) -> None:
+    site = serve_arena()
+    plant_votes(site.store, 60)
     for number in range(30):
         outcome = "left" if number % 3 else "right"
-        plant_vote(planted.store, "zyxone", "zyxtwo", outcome, f"{number % 3:x}" * 64, origin="reference", passes=False)
+        plant_vote(site.store, "zyxone", "zyxtwo", outcome, f"{number % 3:x}" * 64, origin="reference", passes=False)
     page = open_page(site).page
     to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-table b")
@@ -83,7 +57,7 @@ def test_known_answers_and_the_most_active_address_are_told(planted: Planted, si
     assert "ms per token" in heads
     assert "Passes per token" not in heads, "nobody knows them"
     for number in range(20):
-        plant_vote(planted.store, "zyxone", "zyxfour", "left", f"{number:064}", client="one")
+        plant_vote(site.store, "zyxone", "zyxfour", "left", f"{number:064}", client="one")
     page.reload()
     to_tab(page, "Leaderboard")
     page.wait_for_selector(".gac-rank-busiest:has-text('20 votes, 20 visitors')")
@@ -91,8 +65,9 @@ def test_known_answers_and_the_most_active_address_are_told(planted: Planted, si
     assert re.search(r"Without its votes, (all ranks are the same|\w+ would be number \d instead of \d)", told)
 
 
-def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, open_page: Opener) -> None:
-    plant_votes(planted.store, 120)
+def test_ratings_are_shown_with_what_they_cost(serve_arena: Server, open_page: Opener) -> None:
+    site = serve_arena()
+    plant_votes(site.store, 120)
     watched = open_page(site)
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")
@@ -129,10 +104,11 @@ IN_SIGHT = """name => {
 }"""
 
 
-def test_on_a_phone_ratings_are_read_without_scrolling(planted: Planted, site: Site, open_page: Opener) -> None:
-    plant_votes(planted.store, 60)
+def test_on_a_phone_ratings_are_read_without_scrolling(serve_arena: Server, open_page: Opener) -> None:
+    site = serve_arena()
+    plant_votes(site.store, 60)
     for number in range(12):
-        plant_vote(planted.store, LONG, "zyxone", "left" if number % 3 else "right", f"{number:x}" * 64)
+        plant_vote(site.store, LONG, "zyxone", "left" if number % 3 else "right", f"{number:x}" * 64)
     watched = open_page(site, viewport={"width": 390, "height": 844})
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")

@@ -8,10 +8,8 @@ import pytest
 
 from tests.browser.conftest import Opener, Server, Site, wait_for_start
 from tests.browser.test_lab import run_calibration
-from tests.browser.test_lab import site as lab_site
 
 pytestmark = pytest.mark.browser
-site = lab_site
 
 # What stands behind everything, frame by frame from the beginning.
 WATCH_GROUND = """() => {
@@ -79,8 +77,8 @@ def test_the_theme_is_there_without_a_flash(
     assert page.evaluate(IS_DARK) == (system == "dark")
 
 
-def test_nothing_moves_for_who_wants_it_so(site: Site, open_page: Opener) -> None:
-    page = open_page(site, reduced_motion="reduce")
+def test_nothing_moves_for_who_wants_it_so(lab_site: Site, open_page: Opener) -> None:
+    page = open_page(lab_site, reduced_motion="reduce")
     scrolls = """() => { window.smooth = []; for (const name of ['scrollIntoView', 'scrollTo', 'scrollBy']) {
       const own = Element.prototype[name]; Element.prototype[name] = function (how, ...rest) {
         if (how?.behavior === 'smooth') window.smooth.push(name); return own.call(this, how, ...rest); }; } }"""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
 from tests.browser.conftest import Opener, Server, Watched, wait_for_start
@@ -204,15 +203,6 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     page.page.reload()
     wait_for_start(page.page)
     assert page.page.input_value(box) == ""
-
-
-def test_a_prompt_that_is_too_long_is_refused_whole(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    box, prompt = "#gac-prompt textarea", "x" * (MAX_PROMPT_CHARS + 1)
-    page.page.fill(box, prompt)
-    page.page.click("#gac-prompt .submit-button")
-    page.page.wait_for_selector(".gac-notice:has-text('too many: at most 200,000')")
-    assert page.page.input_value(box) == prompt
 
 
 def test_an_answer_that_repeats_itself_says_from_where(serve: Server, open_page: Opener) -> None:

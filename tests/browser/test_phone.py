@@ -6,11 +6,10 @@ import pytest
 from playwright.sync_api import Route
 
 from tests.browser.conftest import Opener, Server, Watched
-from tests.browser.test_arena import BOX, ArenaServer, answered, serve_arena, to_arena
+from tests.browser.test_arena import BOX, answered, to_arena
 from tests.browser.test_arrangement import LONG, boxes, overlaps
 from tests.ui.planted import PlantedEnsemble
 
-__all__ = ["serve_arena"]  # a fixture
 pytestmark = pytest.mark.browser
 
 CALLS = "**/component_server/"
@@ -53,7 +52,7 @@ def test_nothing_is_cut_or_covered_on_a_german_phone(serve: Server, open_page: O
     assert abs(boxes(page, ".gac-next")[0][1] - boxes(page, ".gac-status")[0][1]) < 20, "beside the status"
 
 
-def test_words_of_a_german_vote_fit_a_phone(serve_arena: ArenaServer, open_page: Opener) -> None:
+def test_words_of_a_german_vote_fit_a_phone(serve_arena: Server, open_page: Opener) -> None:
     page = open_page(serve_arena(), viewport=PHONE, locale="de").page
     page.click("role=tab[name=Arena]")
     page.fill(BOX, "Hallo")
@@ -63,8 +62,8 @@ def test_words_of_a_german_vote_fit_a_phone(serve_arena: ArenaServer, open_page:
     assert words.evaluate_all("all => all.filter((part) => part.scrollWidth > part.clientWidth + 1).length") == 0
 
 
-def test_an_arena_answer_stays_in_its_card(serve_arena: ArenaServer, open_page: Opener) -> None:
-    watched = open_page(serve_arena((*LONG, "")), viewport=PHONE)
+def test_an_arena_answer_stays_in_its_card(serve_arena: Server, open_page: Opener) -> None:
+    watched = open_page(serve_arena(PlantedEnsemble((*LONG, ""))), viewport=PHONE)
     page = watched.page
     to_arena(page)
     page.wait_for_selector(".gac-arena-send:text-is('Begin')")

@@ -1,4 +1,4 @@
-"""The main job, on the real models: ask, watch, inspect, branch, vote, come back; blind battles, and what they move."""
+"""The main job, on the real models: ask, watch, inspect, branch, vote, come back."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page
 
 from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from gac_app.ui.compare.run_handlers import PERIOD_S
-from tests.browser.conftest import Opener, Site, Watched, served, to_tab, wait_for_start
-from tests.browser.test_arena import begin, names, overheard, texts, to_arena
-from tests.browser.test_leaderboard import wait_for_record
+from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
 
 LOAD_S = 180.0
 ANSWER_MS = 120_000
-KEPT_BACK = ("Qwen", "SmolLM", "every step", "member:", "every-step")
 # How many different lengths of each stream a frame has shown.
 WATCH_GROWTH = """() => { window.grown = [new Set(), new Set(), new Set()];
   const look = () => { requestAnimationFrame(look);
@@ -42,9 +38,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def opened(site: Site, open_page: Opener, width: int = 1280, *, is_new: bool = False) -> Watched:
+def opened(site: Site, open_page: Opener) -> Watched:
     """At once, whatever the models' state; handed out once they are ready."""
-    watched = open_page(site, viewport={"width": width, "height": 900}, is_new=is_new)
+    watched = open_page(site)
     watched.page.set_default_timeout(ANSWER_MS)
     until = time.monotonic() + LOAD_S
     while not site.service.members.are_ready:
@@ -96,38 +92,3 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent") == shown
     page.click_token(page.page.evaluate(FIRST_GATED))
     page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-branch")
-
-
-def hidden_names(page: Page) -> str:
-    """What of the arena's own part of the page, with all its attributes, would name somebody."""
-    source = page.locator("#gac-arena").evaluate("root => root.outerHTML")
-    return ", ".join(word for word in KEPT_BACK if word in source)
-
-
-def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> None:
-    page = opened(site, open_page, is_new=True).page
-    to_arena(page)
-    heard = overheard(page)
-    begin(page, "Give me three tips for learning to play the guitar.")
-    page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 20")
-    left, right = (len(text) for text in texts(page))
-    assert abs(left - right) <= 8, "both are shown at one pace, but for what Markdown does not show"
-    assert hidden_names(page) == ""
-    # The members' states, which have a phase too, name all of them, whoever answers: the last of them may come late.
-    battle = [text for text in heard if "may_vote" in text or "battle" in text]
-    assert battle
-    assert [word for text in battle for word in KEPT_BACK if word in text] == []
-
-    page.keyboard.press("2")
-    page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
-    winner = names(page)[1]
-    page.keyboard.press("1")
-    assert page.inner_text(".gac-arena-told") == "Your choice: Answer B"
-    page.wait_for_selector(".gac-battle-card .gac-overlay", state="attached")
-    page.locator(".gac-battle-card .gac-text").nth(1).focus()
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".gac-arena .gac-inspector:not([hidden]) .gac-bars")
-    page.keyboard.press("Escape")
-
-    to_tab(page, "Leaderboard")
-    wait_for_record(page, winner, "1 / 0 / 0 / 0")

@@ -6,12 +6,11 @@ from typing import cast
 
 import pytest
 
-from tests.browser.conftest import Opener, to_tab
-from tests.browser.test_arena import ArenaServer, answered, begin, names, serve_arena, to_arena
+from tests.browser.conftest import Opener, Server, to_tab
+from tests.browser.test_arena import answered, begin, names, to_arena
 from tests.browser.test_arrangement import boxes
 from tests.ui.planted import PlantedEnsemble
 
-__all__ = ["serve_arena"]  # a fixture
 pytestmark = pytest.mark.browser
 
 WORDS = (*(f" word{number}" for number in range(90)), "")
@@ -22,8 +21,8 @@ CAN_BE_CLICKED = """() => [...document.querySelectorAll(
   .filter((part) => part.checkVisibility({ visibilityProperty: true })).map((part) => part.outerHTML.slice(0, 90))"""
 
 
-def test_a_visit_is_the_same_at_three_widths(serve_arena: ArenaServer, open_page: Opener) -> None:
-    site = serve_arena(WORDS)
+def test_a_visit_is_the_same_at_three_widths(serve_arena: Server, open_page: Opener) -> None:
+    site = serve_arena(PlantedEnsemble(WORDS))
     page, ensemble = open_page(site), cast(PlantedEnsemble, site.service.members.ensemble())
     for earlier, width in enumerate(page.at_widths(390, 1280, 1920)):
         to_tab(page.page, "Compare")

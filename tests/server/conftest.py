@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host, mount_page
+from tests.clocks import battles_at_once as battles_at_once
 from tests.event_loops import loops_are_free as loops_are_free
 from tests.server.fakes import FakeService, tiny_page
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from gac_app.config import ServerConfig
 from gac_app.server.limits.connections import Connections, limited_protocol
@@ -35,21 +35,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(host: FastAPI, config: ServerConfig | None = None) -> Iterator[str]:
-    """Serve a host from a thread; its address."""
-    port = free_port()
-    protocol = limited_protocol(Connections(config or ServerConfig()))
-    settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 1}
-    server = uvicorn.Server(uvicorn.Config(host, host="127.0.0.1", port=port, http=protocol, ws="none", **settings))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + START_S
-    while not server.started:
-        assert time.monotonic() < until, "the host did not start"
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(15)
+def served(host: ASGIApp, config: ServerConfig | None = None, listener: socket.socket | None = None) -> Iterator[str]:
+    """Serve a host from a thread, at any port or where `listener` listens; its address."""
+    with listener or socket.create_server(("127.0.0.1", 0)) as listener:
+        protocol = limited_protocol(Connections(config or ServerConfig()))
+        settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 1}
+        server = uvicorn.Server(uvicorn.Config(host, http=protocol, ws="none", **settings))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        until = time.monotonic() + START_S
+        while not server.started:
+            assert time.monotonic() < until, "the host did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(15)
 
 
 def wait_until_up(client: httpx.Client, log: Path | None = None, within_s: float = START_S) -> None:

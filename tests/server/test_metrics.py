@@ -11,56 +11,68 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.errors import RequestError
 from gac_app.server.host import HostSecrets, create_host
 from gac_app.server.logs import log_ended
-from gac_app.services.runs.runs import RunService
+from gac_app.services.runs.metrics import Metrics
+from gac_app.services.runs.views import StreamView
 from tests.fakes import FakeModel
 from tests.server.conftest import HERE
 from tests.services.battles.test_arena import Arena
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, until
+from tests.ui.planted import GATED, planted_step
 
 SECRET = "who-is-not-to-be-told"
 ROOT = Path(__file__).parents[2]
 
 
-def figures(service: RunService) -> dict[tuple[str, ...], float]:
-    """By name and the values of its labels."""
-    families = text_string_to_metric_families(service.metrics.text().decode())
-    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+def figures(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """By name and the values of its labels, without when it was made."""
+    samples = [one for family in text_string_to_metric_families(metrics.text().decode()) for one in family.samples]
+    return {(one.name, *one.labels.values()): one.value for one in samples if not one.name.endswith("_created")}
 
 
-def test_answers_are_counted_when_they_end(house: House) -> None:
-    service = house.service()
-    runs = [answer(service, SECRET, mode="every-step", max_new_tokens=5) for _ in range(2)]
-    found = figures(service)
-    ends = [stream.finished for run in runs for stream in run.streams.values() if stream.finished]
-    assert len(ends) == 6
-    assert found["gac_generation_tokens_total",] == sum(end.num_tokens for end in ends)
-    assert found["gac_steps_ensembled_total",] == sum(end.num_ensembled for end in ends) > 0
-    won = sum(value for (name, *_), value in found.items() if name == "gac_steps_won_total")
-    assert won == found["gac_steps_ensembled_total",]
-    for member in ("a", "b"):
-        forwards = sum(end.members[member].num_forwards for end in ends if member in end.members)
-        assert found["gac_member_forwards_total", member] == forwards > 0
-    reasons = sum(value for (name, *_), value in found.items() if name == "gac_request_success_total")
-    assert reasons == found["gac_e2e_request_latency_seconds_count",] == 6
-    assert SECRET not in service.metrics.text().decode()
-    assert ALICE not in service.metrics.text().decode()
+def test_all_of_an_answer_is_counted() -> None:
+    """Without what was replayed."""
+    steps: list[Event] = [TokenEvent("x", planted_step(position, "x")) for position in range(6)]
+    usage = {"Small": MemberUsage(3, 30, 0.25), "Large": MemberUsage(1, 10, 0.5)}
+    end = FinishedEvent(FinishReason.STOP, "", 6, 0, 0.2, 1.0, usage, num_replayed=2)
+    metrics = Metrics()
+    metrics.answered([StreamView("ensemble", events=[*steps, end]), StreamView("a")])
+    assert GATED == (1, 3, 4)
+    found = {" ".join(name).removeprefix("gac_"): value for name, value in figures(metrics).items() if value}
+    histograms = ("time_to_first_token_seconds", "request_time_per_output_token_seconds", "e2e_request_latency_seconds")
+    assert {name: value for name, value in found.items() if not name.startswith(histograms)} == {
+        "request_success_total stop": 1,
+        "generation_tokens_total": 4,
+        "steps_ensembled_total": 2,
+        "steps_drafted_total": 1,
+        "steps_won_total Small": 2,
+        "member_forwards_total Small": 3,
+        "member_forwards_total Large": 1,
+        "member_tokens_read_total Small": 30,
+        "member_tokens_read_total Large": 10,
+        "member_seconds_total Small": 0.25,
+        "member_seconds_total Large": 0.5,
+    }
+    sums = {name: pytest.approx(found[f"{name}_sum"]) for name in histograms}
+    assert sums == dict(zip(histograms, (0.2, 0.8 / 3, 1.0), strict=True))
+    assert [found[f"{name}_count"] for name in histograms] == [1, 1, 1]
 
 
 def test_a_battle_is_counted_when_its_names_are_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
     arena = Arena(house)
     arena.runs.when_ended(log_ended)
-    before = figures(arena.runs)
+    before = figures(arena.runs.metrics)
     caplog.set_level(logging.DEBUG)
     view = arena.answered()
-    assert figures(arena.runs) == before
+    assert figures(arena.runs.metrics) == before
     assert not [record for record in caplog.records if record.name.startswith("gac_app")]
     voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     arena.service.battles.look(ALICE, voted.id)
-    after = figures(arena.runs)
+    after = figures(arena.runs.metrics)
     assert after["gac_votes_total", "arena"] == 1.0
     assert sum(value for (name, *_), value in after.items() if name == "gac_request_success_total") == 2
     assert sum(value for (name, *_), value in after.items() if name == "gac_member_forwards_total") > 0
@@ -69,24 +81,24 @@ def test_a_battle_is_counted_when_its_names_are_told(house: House, caplog: pytes
 def test_copied_answers_are_not_counted_again(house: House) -> None:
     service = house.service()
     run = answer(service)
-    before = figures(service)["gac_generation_tokens_total",]
+    before = figures(service.metrics)["gac_generation_tokens_total",]
     again = ended(service.regenerate(ALICE, run.id, "ensemble"))
     decoded = again.streams["ensemble"].finished
     assert decoded
-    assert figures(service)["gac_generation_tokens_total",] - before == decoded.num_tokens
+    assert figures(service.metrics)["gac_generation_tokens_total",] - before == decoded.num_tokens
 
 
 def test_runs_that_go_on_and_wait_are_shown(house: House) -> None:
     service = house.service([FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)], server={"max_running": 1})
     first = begun(service.start(ALICE, "one", LONG))
     second = service.start(ALICE, "two", LONG)
-    found = figures(service)
+    found = figures(service.metrics)
     assert (found["gac_num_requests_running",], found["gac_num_requests_waiting",]) == (1, 1)
     for run in (second, first):
         service.stop(ALICE, run.id)
         ended(run)
-    until(lambda: figures(service)["gac_num_requests_running",] == 0, "for the count behind the answer")
-    assert figures(service)["gac_request_success_total", "abort"] >= 1
+    until(lambda: figures(service.metrics)["gac_num_requests_running",] == 0, "for the count behind the answer")
+    assert figures(service.metrics)["gac_request_success_total", "abort"] >= 1
 
 
 @pytest.mark.parametrize(
@@ -115,18 +127,19 @@ def test_votes_are_counted_once_they_are_stored(house: House) -> None:
     service.history.vote(ALICE, run.id, "tie")
     with pytest.raises(RequestError):
         service.history.vote(ALICE, run.id, "nobody")
-    until(lambda: figures(service)["gac_votes_total", "compare"] == 2, "for the count behind the vote")
+    until(lambda: figures(service.metrics)["gac_votes_total", "compare"] == 2, "for the count behind the vote")
 
 
 def test_the_dashboard_shows_metrics_that_there_are(house: House) -> None:
     service = house.service()
-    run = answer(service, mode="every-step", max_new_tokens=5)
+    run = answer(service, SECRET, mode="every-step", max_new_tokens=5)
     service.history.vote(ALICE, run.id, "tie")
-    there = {name for name, *_ in figures(service)}
+    assert not any(private in service.metrics.text().decode() for private in (SECRET, ALICE))
+    there = {name for name, *_ in figures(service.metrics)}
     dashboard = json.loads((ROOT / "docs" / "grafana.json").read_text("utf-8"))
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     shown = {name for expression in asked for name in re.findall(r"\bgac_\w+", expression)}
     assert shown <= there
     families = {name.removesuffix("_bucket") for name in shown}
-    made = {name for name in there if not name.endswith(("_created", "_count", "_sum", "_bucket"))}
+    made = {name for name in there if not name.endswith(("_count", "_sum", "_bucket"))}
     assert made <= families

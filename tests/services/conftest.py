@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clocks import battles_at_once as battles_at_once
 from tests.services.house import House
 
 
@@ -14,9 +15,3 @@ def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path / "gac.db")
     yield house
     house.close()
-
-
-@pytest.fixture(autouse=True)
-def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as they are there, not as fast as people read."""
-    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)

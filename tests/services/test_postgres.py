@@ -1,4 +1,4 @@
-"""The arena on a real Postgres, where one is installed: a battle from the prompt to another database."""
+"""A real Postgres, where one is installed: what is stored, a battle from the prompt to another database, restarts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
@@ -27,7 +30,8 @@ from gac_app.server.host import bare_host
 from gac_app.server.routes import health
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult
-from gac_app.storage import Store, upgrade
+from gac_app.storage import Store, current_revision, upgrade
+from gac_app.storage.database.tables import Base
 from gac_app.storage.runs import changes
 from tests.fakes import WAIT_S
 from tests.services.battles import test_standings, test_two_servers
@@ -36,6 +40,9 @@ from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, listed
 from tests.services.mirror.test_exports import HARD, imported
 from tests.services.mirror.test_mirror_faults import stays_deleted
 from tests.services.runs import test_two_servers as test_two_servers_of_runs
+from tests.storage import test_export, test_store, test_text
+from tests.storage.battles import test_battles
+from tests.storage.runs import test_history
 from tests.storage.samples import new_id, new_run
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -63,9 +70,9 @@ class Postgres:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self._serve, cwd=self.folder, stderr=log, **self._quiet)
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Breaks all connections and transactions."""
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(how)
         self.process.wait(WAIT_S)
 
     def restart(self) -> None:
@@ -113,7 +120,7 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="gac-postgres-") as folder:
         postgres = Postgres(Path(found).resolve().parent, Path(folder))
         yield postgres
-        postgres.stop()
+        postgres.stop(signal.SIGQUIT)  # at once: nothing of it is kept
 
 
 class PostgresHouse(House):
@@ -214,52 +221,57 @@ def test_while_it_is_down_the_host_says_so_and_saves_later(
     assert client.get("/readyz").status_code == 200
 
 
-# Tests of services that need nothing but a house, and of two servers on one database.
+# Tests that need nothing but a store, or a house and two servers on one database.
 here, there = test_two_servers.here, test_two_servers.there
-ON_A_HOUSE = [
+OF_STORES = (test_store, test_history, test_battles, test_export, test_text)
+OF_HOUSES = (test_two_servers, test_two_servers_of_runs, test_standings)
+TAKEN = {"store", "shared_store", "house", "here", "there"}
+ON_ANY_DATABASE = [
     test
-    for module in (test_two_servers, test_two_servers_of_runs, test_standings)
+    for module in OF_STORES + OF_HOUSES
     for name, test in vars(module).items()
-    if name.startswith("test_") and {*inspect.signature(test).parameters} <= {"house", "here", "there"}
+    if name.startswith("test_") and TAKEN >= {*inspect.signature(test).parameters} > set()
 ]
 
 
-@pytest.mark.parametrize("test", ON_A_HOUSE, ids=lambda test: test.__name__.removeprefix("test_"))
+@pytest.fixture
+def store(postgres: Postgres) -> Iterator[Store]:
+    store = Store(postgres.migrated())
+    yield store
+    store.close()
+
+
+shared_store = store
+
+
+@pytest.mark.parametrize("test", ON_ANY_DATABASE, ids=lambda test: test.__name__.removeprefix("test_"))
 def test_it_is_the_same_on_postgres(test: Callable[..., None], request: pytest.FixtureRequest) -> None:
     test(**{name: request.getfixturevalue(name) for name in inspect.signature(test).parameters})
 
 
-BEGIN_A_BATTLE = """
-import sys, time
-from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE
-from tests.services.test_postgres import PostgresHouse
-
-view = (arena := Arena(PostgresHouse(sys.argv[1]))).answered()
-arena.store.flush()
-print(view.id, flush=True)
-time.sleep(600)
-"""
-
-
-def test_processes_race_to_an_empty_database_and_one_is_killed(postgres: Postgres) -> None:
-    """Each makes the tables if the others have not, and what the dead one answered is judged on another."""
+def test_migrations_make_the_same_tables_on_postgres(postgres: Postgres) -> None:
     url = postgres.new_database()
-    begin = [sys.executable, "-c", BEGIN_A_BATTLE, url]
-    processes = [subprocess.Popen(begin, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    house = PostgresHouse(url)
-    try:
-        arena = Arena(house)
-        battle_ids = [process.stdout.readline().strip() for process in processes if process.stdout]
-        assert all(battle_ids), "a process could not begin"
-        for process in processes:
-            process.kill()
-            process.wait(WAIT_S)
-        for battle_id in battle_ids:
-            seen = arena.until(ALICE, battle_id, "answered")
-            assert arena.service.judge.vote(ALICE, battle_id, "left", seen.ballot).outcome == "left"
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-        house.close()
+    assert current_revision(url) is None
+    assert upgrade(url) == upgrade(url) == current_revision(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:  # back to the first schema
+        for table in ("tombstone", "client_key"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    upgrade(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_three_that_start_at_once_make_one_schema(postgres: Postgres) -> None:
+    url, together = postgres.new_database(), threading.Barrier(3)
+
+    def start() -> str:
+        together.wait(WAIT_S)
+        return upgrade(url)
+
+    with ThreadPoolExecutor() as pool:
+        heads = {started.result(WAIT_S) for started in [pool.submit(start) for _ in range(3)]}
+    assert heads == {current_revision(url)}

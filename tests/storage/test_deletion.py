@@ -50,7 +50,7 @@ def test_a_deleted_run_leaves_no_row_and_no_key(store: Store, path: Path) -> Non
     doomed, kept = new_run("xyzzy " * 50, settings={"system_prompt": "xyzzy"}), new_run("plugh")
     write(store, doomed, "xyzzy")
     write(store, kept, "plugh")
-    assert occurrences(path, b"xyzzy") == 0, "nothing is stored in the clear"
+    assert occurrences(path, b"xyzzy") == occurrences(path, ALICE.encode()) == 0, "nothing is stored in the clear"
     (key,) = keys_of(path, doomed)
     assert occurrences(path, key) > 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.services.runs.runs import RunService
+from tests.clocks import battles_at_once as battles_at_once
 from tests.ui.planted import planted_service
 
 
@@ -15,9 +16,3 @@ def service(tmp_path: Path) -> Iterator[RunService]:
     service = planted_service(tmp_path)
     yield service
     service.close()
-
-
-@pytest.fixture(autouse=True)
-def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as they are there, not as fast as people read."""
-    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)

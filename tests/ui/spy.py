@@ -1,9 +1,25 @@
-"""A stand-in that notes what it is asked to do."""
+"""What stands in for the page's script, and for a service that it asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from gac_app.errors import unpacked
+from gac_app.ui.requests import replying
+from tests.ui.planted import KEY
+
+
+def asking(functions: Iterable[Callable[..., Any]]) -> Callable[..., dict[str, Any]]:
+    """Asks a function, of those that a part of the page offers its script: `ask(name, key, **fields)`."""
+    by_name = {one.__name__: replying(one) for one in functions}
+
+    def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
+        reply: dict[str, Any] = unpacked(json.loads(json.dumps(by_name[name]({"key": key, **fields}))))
+        return reply
+
+    return ask
 
 
 class Spy:

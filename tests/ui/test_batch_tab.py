@@ -14,10 +14,9 @@ from gac_app.errors import unpacked
 from gac_app.services.runs.batches import Batches
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.batch_tab import batch_functions, start_batch
-from gac_app.ui.requests import replying
 from tests.services.house import House, until
-
-KEY, OTHER_KEY = "a" * 64, "b" * 64
+from tests.ui.planted import KEY, OTHER_KEY
+from tests.ui.spy import asking
 
 
 @pytest.fixture
@@ -29,11 +28,7 @@ def service(tmp_path: Path) -> Iterator[RunService]:
 
 def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
     batches = Batches(service)
-    functions = {function.__name__: replying(function) for function in batch_functions(service, batches)}
-
-    def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = unpacked(json.loads(json.dumps(functions[name]({"key": key, **fields}))))
-        return reply
+    ask = asking(batch_functions(service, batches))
 
     def start(**fields: Any) -> dict[str, Any]:
         event = gr.EventData(None, {"key": KEY, **fields})

@@ -10,11 +10,10 @@ import pytest
 
 from gac_app.storage import ConversationSummary, HistoryFilter
 from gac_app.ui.history_tab import PAGE_SIZE, history_functions
-from gac_app.ui.requests import replying
 from tests.storage.samples import summary
-from tests.ui.spy import Spy
+from tests.ui.planted import KEY
+from tests.ui.spy import Spy, asking
 
-KEY = "a" * 64
 FILTERS = {
     "search": "blue",
     "outcome": "tie",
@@ -29,8 +28,7 @@ FILTERS = {
 
 def ask(history: Spy, name: str, /, **fields: Any) -> Any:
     service: Any = SimpleNamespace(history=history, config=SimpleNamespace(member_names=("a", "b")))
-    functions = {function.__name__: replying(function) for function in history_functions(service)}
-    return functions[name]({"key": KEY, **fields})
+    return asking(history_functions(service))(name, fields.pop("key", KEY), **fields)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ import json
 import posixpath
 import re
 from functools import cache
-from graphlib import CycleError
 
 import pytest
 
 from gac_app.folders import STATIC_DIR
 from gac_app.services.runs.runs import RunService
 from gac_app.ui.page import build_page
-from gac_app.ui.scripts import FIRST, LATER, addresses, joined, scripts
+from gac_app.ui.scripts import FIRST, LATER, addresses, scripts
 
 JS = STATIC_DIR / "js"
 MODULES = sorted(path.relative_to(JS).as_posix() for path in JS.rglob("*.js"))
@@ -115,21 +114,6 @@ def test_the_page_asks_for_one_file_with_the_version() -> None:
     assert {name for name in scripts().files if name.startswith("js/")} == {f"js/{module}" for module in MODULES}
 
 
-def test_joined_modules_stand_below_what_they_import() -> None:
-    texts = {
-        "js/a/first.js": 'import "../../v/lib.js";\nimport { two } from "../b/second.js";\nexport const one = two;\n',
-        "js/b/second.js": "const hidden = 1;\nexport function two() {}\nexport async function three() {}\n",
-        "v/lib.js": "globalThis.lib = 1;",
-    }
-    code = joined(texts)
-    assert code.startswith("export const modules = {};\n")
-    assert code.count("export") == 1
-    assert "import" not in code
-    places = [code.index(part) for part in ("globalThis.lib", "function two", 'const { two } = modules["b/second"];')]
-    assert max(places[:2]) < places[2]
-    assert 'modules["b/second"] = { two, three };\n}' in code
-
-
 def test_modules_of_further_tabs_join_those_that_are_there() -> None:
     first, later = (scripts().files[name].body.decode() for name in (FIRST, LATER))
     assert 'modules["lab/lab"] =' not in first
@@ -141,11 +125,6 @@ def test_modules_of_further_tabs_join_those_that_are_there() -> None:
     assert libraries == [["vendor/lezer-markdown.min.js"], ["vendor/diff.min.js"]]
     assert later.startswith('import { modules } from "gac";')
     assert all(f'modules["{module.removesuffix(".js")}"] =' in first + later for module in MODULES)
-
-
-def test_a_module_that_imports_itself_by_a_detour_is_refused() -> None:
-    with pytest.raises(CycleError):
-        joined({"js/a.js": 'import { b } from "./b.js";\n', "js/b.js": 'import { a } from "./a.js";\n'})
 
 
 def test_a_part_of_the_page_names_its_module_not_its_text(service: RunService) -> None:

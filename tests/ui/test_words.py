@@ -16,14 +16,14 @@ from gac_app.errors import BusyError, Phrase, RequestError, packed, too_long, un
 from gac_app.evaluation.metrics.consistency import word_sets
 from gac_app.folders import CONFIGS_DIR, STATIC_DIR
 from gac_app.services.lab.studies import STUDIES
-from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import SAMPLING, Settings
 from gac_app.ui.compare.wording import comparison_in_words
-from gac_app.ui.settings.fields import Field, fault_in, fields_of
+from gac_app.ui.settings.fields import fault_in, fields_of
 from gac_app.ui.settings.wording import settings_in_words
 from gac_app.ui.words import WORDS_DIR, tables
 from tests.examples import another_value
 from tests.ui.planted import planted_config
+from tests.ui.settings.test_wording import COMPARED_IN_WORDS, IN_WORDS
 
 ENGLISH = tables()["en"]
 OTHERS = {name: table for name, table in tables().items() if name != "en"}
@@ -124,22 +124,12 @@ class TextsOf(HTMLParser):
 
 CONFIG = planted_config()
 SETTINGS: list[dict[str, Any]] = [
-    {}, {"mode": "every-step"}, {"mode": "agreement", "combine": "unite"},
-    {"threshold": 1.01, "gate_temperature": 2},
-    {"gate_policy": "eager", "weights": "posterior", "weight_params": {"decay": 0.9}}, {"gate_policy": "lazy"},
-    {"weights": "score"}, {"weights": "posterior"},
-    {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "stop": ("a",)},
-    {"stop": ("a", "b"), "system_prompt": "x", "reproducible": "on", "repetition_penalty": 1.2},
-    {"reproducible": "off"}, {"alignment": "paper"},
+    *(changes for changes, _ in IN_WORDS if changes.get("combine") != "no-more"),  # which is no rule any more
+    {"threshold": 1.01},
     *({registry.field: name} for registry in REGISTRIES for name in registry),
     *({registry.field: name, registry.params_field: {param: 0.5}}
       for registry in REGISTRIES for name, rule in registry.items() for param in [*rule.model_fields][:1]),
     *({"temperature": 0.7, name: another_value(name)} for name in SAMPLING),
-]  # fmt: skip
-COMPARISONS = [
-    Comparison("equal", 9), Comparison("different", 16, (b" blue", b" sky")), Comparison("different", 2, (b" a", b"")),
-    Comparison("different", 4, (None, b"x")), Comparison("different", 4, (b"x", None)), Comparison("different", 9),
-    Comparison("unknown", 9), Comparison("different", 9, None, 4, 0.0003), Comparison("different", 9, None, 4, 0.0),
 ]  # fmt: skip
 
 
@@ -155,7 +145,7 @@ def what_the_server_says() -> set[str]:
     for field in fields_of(CONFIG):
         said |= {field.label, field.info, field.always, fault_in(field), *(text for _, text in field.choices)}
     said |= {settings_in_words(Settings(gate="Small", **changes)) for changes in SETTINGS}
-    said |= {comparison_in_words(comparison) for comparison in COMPARISONS}
+    said |= {comparison_in_words(comparison) for comparison, _ in COMPARED_IN_WORDS}
     said |= {text for study in STUDIES for text in (study.title, study.about)}
     return {one for text in said - {""} for one in templates_of(text) if SLOT.sub("", one).strip(" ,·:()")}
 
@@ -199,14 +189,3 @@ def test_nothing_is_translated_that_nobody_says(name: str) -> None:
     code += " ".join(word_sets())
     known = what_the_server_says() | ids_in_code()
     assert {one for one in OTHERS[name]["server"] if one not in known and one not in code} == set()
-
-
-def test_what_to_correct_names_the_bounds() -> None:
-    def said(kind: str, **bounds: float) -> str:
-        return fault_in(Field("x", "Ensemble", kind, "X", "", bounds=bounds))  # type: ignore[arg-type]
-
-    assert said("share", min=0.0) == "Choose 0 to 100 %."
-    assert said("share", min=0.0, above=1.0) == said("share", min=0.01) == "Choose 1 to 100 %."
-    assert said("number", min=0.0, max=5.0) == "Type a number from 0 to 5."
-    assert said("number", min=0.0, max=5.0, above=1.0) == "Type a number above 0, at most 5."
-    assert said("whole", min=1.0) == "Type a whole number of at least 1."

@@ -17,7 +17,6 @@ from fastapi.testclient import TestClient
 from gac_app.server import middleware
 from gac_app.server.host import create_host
 from gac_app.server.limits.callers import REQUESTS_BURST
-from gac_app.server.page import events
 from tests.server.conftest import HERE
 from tests.server.site import API, Page
 from tests.ui.planted import KEY, planted_service
@@ -170,16 +169,6 @@ def test_a_browser_gets_one_cookie_with_the_page(client: TestClient) -> None:
     for forged in ("forged", "a" * 33, "a" * 31):
         assert "set-cookie" in client.get("/", headers={"Cookie": f"gac_browser={forged}; a=b"}).headers
     assert "set-cookie" not in client.get("/", headers={"Cookie": f"gac_browser={'a' * 32}; a=b"}).headers
-
-
-def test_over_its_share_a_visitor_is_told_when_to_retry(
-    client: TestClient, host: FastAPI, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "EVENTS_PER_VISITOR", 0)
-    answer = client.post(f"{API}/queue/join", json=body)
-    assert answer.status_code == 429
-    assert int(answer.headers["retry-after"]) >= 1
-    assert "have to end first" in answer.json()["detail"]
 
 
 @pytest.fixture

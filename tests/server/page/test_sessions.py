@@ -39,13 +39,6 @@ class Kept:
         return self.dropped
 
 
-def test_an_idle_session_is_dropped_after_its_time() -> None:
-    kept = Kept()
-    kept.sessions.enter("a", ALICE)
-    assert kept.later(KEPT_S) == []
-    assert kept.later(0.1) == ["a"]
-
-
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_session_with_a_stream_is_not_idle(listens: bool) -> None:
     kept = Kept()

@@ -8,20 +8,8 @@ from pathlib import Path
 import pytest
 
 from gac_app.services.mirror import files
-from gac_app.services.mirror.files import ImportResult, deletion_line, index_of
+from gac_app.services.mirror.files import deletion_line, index_of
 from gac_app.storage import DeletedIds
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [
-        ((0, 0, 0, 0), "0 new, 0 known already"),
-        ((1234, 2, 0, 0), "1,234 new, 2 known already"),
-        ((1, 2, 3, 4), "1 new, 2 known already, 3 deleted, 4 skipped"),
-    ],
-)
-def test_an_import_in_words(numbers: tuple[int, int, int, int], text: str) -> None:
-    assert str(ImportResult(*numbers)) == text
 
 
 def test_an_index_says_when_it_is_told_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,31 +8,13 @@ from gac_app.services.runs.comparison import Comparison, compare_streams
 from gac_app.services.runs.runs import RunService
 from gac_app.services.runs.views import RunView
 from tests.fakes import FakeModel
-from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
+from tests.services.house import ALICE, SHORT, House, answer, ended
 
 
 def comparisons(service: RunService, run: RunView) -> dict[str, Comparison | None]:
     before = service.history.run_before(ALICE, run)
     assert before is not None
     return {key: compare_streams(before.streams[key], stream) for key, stream in run.streams.items()}
-
-
-def test_a_stored_rerun_still_knows(house: House) -> None:
-    service = house.service()
-    first = answer(service, temperature=0.8, seed=5)
-    again = ended(service.rerun(ALICE, first.id))
-    service.close()
-
-    service = house.service()
-    found = service.history.find(ALICE, again.id)
-
-    assert found is not again
-    for run in (again, found):
-        assert (run.repeats_run_id, run.parent_run_id, first.repeats_run_id) == (first.id, None, None)
-    assert comparisons(service, found) == dict.fromkeys(first.streams, Comparison("equal", 10))
-    finished = found.streams["ensemble"].finished
-    assert finished is not None
-    assert len(finished.digest) == 16
 
 
 def test_other_models_of_the_same_names_are_found_out(house: House) -> None:
@@ -48,12 +30,6 @@ def test_other_models_of_the_same_names_are_found_out(house: House) -> None:
     assert other is not None
     assert other.digests == "different"
     assert other.tokens is not None
-
-
-def test_the_run_before_is_its_owner_s_alone(house: House) -> None:
-    service = house.service()
-    again = ended(service.rerun(ALICE, answer(service).id))
-    assert service.history.run_before(BOB, again) is None
 
 
 def test_a_later_turn_run_again_begins_a_conversation(house: House) -> None:

@@ -11,12 +11,12 @@ from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
-from gac_app.errors import GacError, RequestError
+from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.services.runs.history import MAX_NAME_CHARS
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import HistoryFilter, RunStatus
-from tests.fakes import WAIT_S, FakeModel, Fault, config_of
+from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import (
     ALICE,
     LONG,
@@ -267,19 +267,6 @@ def test_a_visitor_without_a_proper_key_is_refused(house: House) -> None:
             service.start(key, "Hello", {})
         with pytest.raises(RequestError, match="visitor_key"):
             listed(service, key)
-
-
-def test_nothing_starts_before_the_models_are_ready(house: House) -> None:
-    service = RunService(config_of(["a"]), house.store())
-
-    with pytest.raises(GacError, match="still loading"):
-        service.start(ALICE, "Hello", {})
-
-    assert not service.members.are_ready
-    service.members.set("a", "failed", detail="its file is cut short")
-    with pytest.raises(GacError, match="a could not be loaded: its file is cut short"):
-        service.start(ALICE, "Hello", {})
-    service.close()
 
 
 def test_a_conversation_s_name_is_trimmed_and_has_a_limit(house: House) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.trace.events import FinishedEvent
 from gac_app.services.runs.runs import LiveRun, RunService
-from gac_app.services.runs.views import ENSEMBLE, alone_in, member_stream
+from gac_app.services.runs.views import ENSEMBLE, member_stream
 from gac_app.services.visitors import owner_of
 from tests.services.house import ALICE, BOB, House, answer, ended, fake_models, until
 
@@ -24,46 +23,10 @@ def prompt_ids(service: RunService, run: LiveRun, member: str, key: str) -> list
     return ensemble.members[member].encode(list(run.streams[key].messages))
 
 
-def unshared(service: RunService, run: LiveRun, key: str) -> str:
-    """What the stream's answer would be if it shared nothing."""
-    session = service.members.ensemble().session(
-        run.streams[key].messages, run.settings, alone=alone_in(key), branch=run.branches.get(key)
-    )
-    finished = list(session.events())[-1]
-    assert isinstance(finished, FinishedEvent)
-    return finished.text
-
-
-def assert_as_if_unshared(service: RunService, run: LiveRun) -> None:
-    for key, stream in run.streams.items():
-        assert stream.text == unshared(service, run, key)
-
-
 def owners_kept(service: RunService) -> set[str]:
     """Whose text members still hold, no run of theirs going on."""
     kept = [member._scheduler.prefix_cache._kept for member in service.members.ensemble().members.values()]  # type: ignore[attr-defined]
     return {sequence.namespace.split("/")[0] for sequences in kept for sequence in list(sequences)}
-
-
-HOW = [
-    {"mode": "every-step"},
-    {"mode": "every-step", "alignment": "paper"},
-    {"mode": "gate", "threshold": 0.4},
-    {"mode": "gate", "threshold": 0.4, "gate_policy": "eager"},
-    {"mode": "gate", "threshold": 0.4, "gate_policy": "lazy"},
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", HOW, ids=lambda how: "-".join(map(str, how.values())))
-def test_turns_and_branches_say_what_they_would_say_unshared(house: House, how: dict[str, object]) -> None:
-    service = house.service()
-    first = answer(service, PROMPT, **how)
-    second = ended(service.start(ALICE, "And three more?", {**how, "max_new_tokens": 10}, first.conversation_id))
-    step = next(step for step in second.streams[ENSEMBLE].steps[4:] if len(step.top) > 1)
-    third = ended(service.branch(ALICE, second.id, step.position, step.top[1].token_id))
-    for run in (first, second, third):
-        assert_as_if_unshared(service, run)
 
 
 def test_a_prompt_is_read_once_by_each_member(house: House) -> None:

@@ -85,7 +85,7 @@ def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) 
     service.history.share(ALICE, run.id, True)
     own, seen = service.history.look(ALICE, run.id), service.history.look(BOB, run.id)
     assert (own.repeats_run_id if kind == "again" else own.parent_run_id) == first.id
-    for view in (seen, service.history.run_before(BOB, seen), service.history.run_beside(BOB, seen)):
+    for view in (seen, service.history.run_before(BOB, own), service.history.run_beside(BOB, own)):
         assert first.id not in repr(view)
     assert first.id not in RunLines(seen).value(is_last=True)
 

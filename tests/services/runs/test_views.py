@@ -17,7 +17,7 @@ from gac_app.decoding.trace import (
 from gac_app.errors import RequestError
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.revisions import extended, regenerated
-from gac_app.services.runs.views import RunView, StreamView, run_status, step_at
+from gac_app.services.runs.views import RunView, StreamView, run_status
 from gac_app.settings import MAX_NEW_TOKENS, Settings
 from gac_app.storage import RunStatus, Turn
 from tests.ui.planted import planted_step
@@ -55,16 +55,6 @@ STOP, LENGTH, ABORT, ERROR = FinishReason.STOP, FinishReason.LENGTH, FinishReaso
 )
 def test_the_status_of_a_run(reasons: list[FinishReason | None], status: RunStatus) -> None:
     assert run_status([stream(reason) for reason in reasons]) is status
-
-
-@pytest.mark.parametrize("position", [-1, 3, True, False, 1.0, "1", None])
-def test_a_position_that_is_none_is_refused(position: Any) -> None:
-    steps = stream().steps
-    with pytest.raises(RequestError, match="expected a whole number from 0 to 2"):
-        step_at(steps, position)
-    assert [step_at(steps, at).token for at in (0, 2)] == [b"So", b" is"]
-    with pytest.raises(RequestError, match="has no steps"):
-        step_at([], 0)
 
 
 # --- runs in the place of another

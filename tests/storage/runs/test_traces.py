@@ -59,17 +59,6 @@ def test_all_steps_come_back(num_steps: int) -> None:
     assert unpack_json(data) == [token_to_json(event) for event in events]
 
 
-def test_a_look_at_one_step_of_a_long_answer_reads_one_part(unpacked: list[bytes]) -> None:
-    events = events_of(1440)
-    data = packed(events).steps
-    stored = steps_in(data)
-    assert not unpacked, "nothing was looked at"
-    assert stored[700] == events[700]
-    assert [stored[position] for position in (701, 699, 700)] == [events[position] for position in (701, 699, 700)]
-    assert len(unpacked) == 1
-    assert len(unpacked[0]) < len(data) / 40
-
-
 @pytest.mark.parametrize("num_steps", [0, 1, OUTLINED, 2 * OUTLINED + 3])
 def test_an_outline_comes_back_with_all_that_is_drawn(num_steps: int) -> None:
     events = events_of(num_steps)

@@ -16,11 +16,11 @@ from gac_app.errors import unpacked
 from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from gac_app.ui.compare.records import GATED
-from gac_app.ui.requests import replying
 from gac_app.ui.streaming import following
 from tests.fakes import WAIT_S
 from tests.ui.planted import GATED as PLANTED_GATED
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
+from tests.ui.spy import asking
 
 SAID = ("Paris", " is", " <b>the", "\n", " capital", ".", "")
 
@@ -31,13 +31,7 @@ class Tab:
     def __init__(self, folder: Path, *, public: bool = False, **planted: Any) -> None:
         self.planted = planted_arena(folder, PlantedEnsemble(**{"pieces": SAID, **planted}), public=public)
         self.handlers = ArenaHandlers(self.planted.arena)
-        self._functions = {
-            one.__name__: replying(one) for one in arena_functions(self.planted.arena, ("Small", "Large"))
-        }
-
-    def ask(self, name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = unpacked(json.loads(json.dumps(self._functions[name]({"key": key, **fields}))))
-        return reply
+        self.ask = asking(arena_functions(self.planted.arena, ("Small", "Large")))
 
     def follow(self, name: str, key: str = KEY, /, **fields: Any) -> list[str]:
         """Every value that an event's handler gives."""

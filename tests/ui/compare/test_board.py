@@ -16,19 +16,20 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import TokenEvent
-from gac_app.errors import NotFoundError, unpacked
+from gac_app.errors import NotFoundError
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus, Store
 from gac_app.storage.runs import traces
 from gac_app.ui.compare import board
 from gac_app.ui.compare.board import board_functions
 from gac_app.ui.compare.records import PIECE, RunLines, token_record
-from gac_app.ui.requests import replying
 from tests.databases import database_in
 from tests.fakes import config_of
 from tests.storage.samples import answer, new_run, token_event
+from tests.ui.planted import KEY, OTHER_KEY
+from tests.ui.spy import asking
 
-KEY, OTHER_KEY, RUN = "a" * 64, "b" * 64, "0" * 32
+RUN = "0" * 32
 NUM_STEPS = PIECE + 476
 PARTED_AT = PIECE + 7  # where a member leaves the ensemble's answer
 
@@ -61,9 +62,7 @@ def events_of(other_at: int | None = None) -> list[TokenEvent]:
 
 
 def call(service: RunService, name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
-    functions = {function.__name__: replying(function) for function in board_functions(service, Semaphore())}
-    found: dict[str, Any] = unpacked(functions[name]({"key": key, "run": RUN, "stream": "ensemble", **fields}))
-    return found
+    return asking(board_functions(service, Semaphore()))(name, key, **{"run": RUN, "stream": "ensemble", **fields})
 
 
 def look(service: RunService, key: str = KEY, **fields: Any) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def test_a_stored_run_is_shown_as_it_was(service: RunService) -> None:
 
 def test_where_long_answers_part_is_told_when_asked(service: RunService) -> None:
     assert "fork" not in RunLines(service.history.find(KEY, RUN)).value(is_last=True)
-    assert call(service, "find_forks") == {"forks": [(2, PARTED_AT)]}
+    assert call(service, "find_forks") == {"forks": [[2, PARTED_AT]]}
 
 
 @pytest.mark.parametrize("name", ["read_tokens", "find_forks"])
@@ -138,10 +137,10 @@ def test_tokens_are_written_for_one_after_the_other(service: RunService, monkeyp
         return token_record(*args)
 
     monkeypatch.setattr(board, "token_record", written)
-    functions = {function.__name__: replying(function) for function in board_functions(service, Semaphore())}
+    ask = asking(board_functions(service, Semaphore()))
 
     def read(stream: str) -> None:
-        functions["read_tokens"]({"key": KEY, "run": RUN, "stream": stream, "first": PIECE})
+        ask("read_tokens", run=RUN, stream=stream, first=PIECE)
         inside.discard(threading.get_ident())
 
     with ThreadPoolExecutor(3) as browsers:

@@ -158,24 +158,6 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(endless: RunServ
     assert run.status == "aborted"
 
 
-def test_a_run_goes_on_while_one_of_two_pages_follows_it(endless: RunService) -> None:
-    endless._runner.unseen_s = 0.0
-    handlers = handlers_of(endless)
-
-    async def two() -> Any:
-        first = handlers.run(KEY, None, "hello", {})
-        run_id = run_id_of(await anext(first))
-        second = handlers.on("open")(event(key=KEY, run=run_id))
-        await anext(second)
-        await first.aclose()  # type: ignore[attr-defined]
-        run: Any = endless.history.find(KEY, run_id)
-        assert not run.over.wait(0.1)
-        await second.aclose()  # type: ignore[attr-defined]
-        return run
-
-    wait_until_over(endless, asyncio.run(two()))
-
-
 def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -> None:
     handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]

@@ -17,10 +17,9 @@ from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.lab.result import ResultView
 from gac_app.ui.lab.tab import lab_functions, start_study
-from gac_app.ui.requests import replying
 from tests.services.lab.test_lab import random_pair, store_in, until
-
-KEY, OTHER_KEY = "a" * 64, "b" * 64
+from tests.ui.planted import KEY, OTHER_KEY
+from tests.ui.spy import asking
 
 
 @pytest.fixture
@@ -31,13 +30,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
-    functions = {function.__name__: replying(function) for function in lab_functions(lab)}
-
-    def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = unpacked(json.loads(json.dumps(functions[name]({"key": key, **fields}))))
-        return reply
-
-    return ask
+    return asking(lab_functions(lab))
 
 
 def start(lab: Lab, **fields: Any) -> str:
@@ -102,18 +95,3 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
     assert set(named) <= {answer["system"] for answer in shown["asked"][0]["answers"]}
     assert {"gate@0.3", "every-step"} <= {row[0] for row in rows}
     assert len(view.nothing()) == len(view.outputs) == len([head, *plots, body])
-
-
-@pytest.mark.parametrize(
-    ("name", "fields"),
-    [
-        ("lab_rename", {"result": "../../etc/passwd", "name": "x"}),
-        ("lab_delete", {"result": {}}),
-        ("lab_state", {"key": "short"}),
-    ],
-)
-def test_whatever_is_sent_the_answer_is_words(
-    ask: Callable[..., dict[str, Any]], name: str, fields: dict[str, Any]
-) -> None:
-    key = fields.pop("key", KEY)
-    assert set(ask(name, key, **fields)) == {"error"}

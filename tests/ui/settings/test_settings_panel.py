@@ -167,6 +167,8 @@ def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
         "combine.power.exponent": "Type a number from -20 to 20."
     }
     assert faults_in(CONFIG, wrong) == {}, "of a rule that is not chosen"
+    decay = {"weights": "posterior", "weights.posterior.decay": 0}
+    assert faults_in(CONFIG, decay) == {"weights.posterior.decay": "Choose 1 to 100 %."}
     assert faults_in(CONFIG, {"combine": "best"}) == {"combine": "Choose one of these."}
 
 

@@ -9,42 +9,41 @@ from gac_app.settings import Settings
 from gac_app.ui.compare.wording import comparison_in_words
 from gac_app.ui.settings.wording import settings_in_words
 
+IN_WORDS: list[tuple[dict[str, Any], str]] = [
+    ({}, "gate Small · others asked below 50 % · equal weights · prefix alignment · greedy · up to 256 tokens"),
+    ({"alignment": "paper"}, "paper alignment"),
+    ({"gate_policy": "eager"}, "others asked below 50 % · reading along · equal"),
+    ({"gate_policy": "lazy"}, "others asked below 50 % · reading when asked · equal"),
+    ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
+    (
+        {"mode": "agreement", "alignment": "paper", "combine": "unite"},
+        "while the others agree · equal weights · paper alignment · UniTE · greedy",
+    ),
+    ({"weights": "posterior"}, "posterior weights ·"),
+    ({"weights": "posterior", "weight_params": {"decay": 0.9}}, "posterior weights, memory 0.9"),
+    ({"combine": "power", "combine_params": {"exponent": 3}}, "prefix alignment · power mean, exponent 3 · greedy"),
+    ({"gate_rule": "margin"}, "others asked below 50 % · confidence: margin · equal"),
+    ({"weights": "entropy"}, "weights by certainty ·"),
+    ({"combine": "no-more"}, "prefix alignment · no-more · greedy"),
+    ({"weights": {"Small": 3, "Large": 1}}, "custom weights (Small 3, Large 1)"),
+    (
+        {"members": ("Small", "Large"), "weights": {"Small": 3, "Tiny": 2, "Large": 1}},
+        "only Small, Large · gate Small · others asked below 50 % · custom weights (Small 3, Large 1)",
+    ),
+    ({"members": ("Small",), "combine": "geometric"}, "only Small · greedy · up to 256 tokens"),
+    ({"temperature": 0.7, "min_p": 0.05, "seed": 3}, "temperature 0.7 · min-p 0.05 · seed 3"),
+    ({"min_p": 0.05, "seed": 3}, "greedy · up to"),  # without a temperature they change nothing
+    ({"stop": ("a",)}, "stop strings: 1"),
+    ({"stop": ("a", "b"), "system_prompt": "Be brief."}, "stop strings: 2 · system prompt"),
+    ({"temperature": 0.7, "top_p": 0.9}, "temperature 0.7 · top-p 0.9"),
+    ({"repetition_penalty": 1.2}, "repetition penalty 1.2"),
+    ({"gate_temperature": 2.0}, "gate temperature 2"),
+    ({"reproducible": "on"}, "up to 256 tokens · reproducible on"),
+    ({"reproducible": "off"}, "up to 256 tokens · reproducible off"),
+]
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({}, "gate Small · others asked below 50 % · equal weights · prefix alignment · greedy · up to 256 tokens"),
-        ({"alignment": "paper"}, "paper alignment"),
-        ({"gate_policy": "eager"}, "others asked below 50 % · reading along · equal"),
-        ({"gate_policy": "lazy"}, "others asked below 50 % · reading when asked · equal"),
-        ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
-        (
-            {"mode": "agreement", "alignment": "paper", "combine": "unite"},
-            "while the others agree · equal weights · paper alignment · UniTE · greedy",
-        ),
-        ({"weights": "posterior"}, "posterior weights ·"),
-        ({"weights": "posterior", "weight_params": {"decay": 0.9}}, "posterior weights, memory 0.9"),
-        ({"combine": "power", "combine_params": {"exponent": 3}}, "prefix alignment · power mean, exponent 3 · greedy"),
-        ({"gate_rule": "margin"}, "others asked below 50 % · confidence: margin · equal"),
-        ({"weights": "entropy"}, "weights by certainty ·"),
-        ({"combine": "no-more"}, "prefix alignment · no-more · greedy"),
-        ({"weights": {"Small": 3, "Large": 1}}, "custom weights (Small 3, Large 1)"),
-        (
-            {"members": ("Small", "Large"), "weights": {"Small": 3, "Tiny": 2, "Large": 1}},
-            "only Small, Large · gate Small · others asked below 50 % · custom weights (Small 3, Large 1)",
-        ),
-        ({"members": ("Small",), "combine": "geometric"}, "only Small · greedy · up to 256 tokens"),
-        ({"temperature": 0.7, "min_p": 0.05, "seed": 3}, "temperature 0.7 · min-p 0.05 · seed 3"),
-        ({"min_p": 0.05, "seed": 3}, "greedy · up to"),  # without a temperature they change nothing
-        ({"stop": ("a",)}, "stop strings: 1"),
-        ({"stop": ("a", "b"), "system_prompt": "Be brief."}, "stop strings: 2 · system prompt"),
-        ({"temperature": 0.7, "top_p": 0.9}, "temperature 0.7 · top-p 0.9"),
-        ({"repetition_penalty": 1.2}, "repetition penalty 1.2"),
-        ({"gate_temperature": 2.0}, "gate temperature 2"),
-        ({"reproducible": "on"}, "up to 256 tokens · reproducible on"),
-        ({"reproducible": "off"}, "up to 256 tokens · reproducible off"),
-    ],
-)
+
+@pytest.mark.parametrize(("changes", "words"), IN_WORDS)
 def test_settings_are_said_in_words(changes: dict[str, Any], words: str) -> None:
     assert words in settings_in_words(Settings(gate="Small", **changes))
 
@@ -55,48 +54,48 @@ def test_what_every_run_is_anyway_is_not_said() -> None:
         assert word not in said
 
 
-@pytest.mark.parametrize(
-    ("comparison", "words"),
-    [
-        (Comparison("equal", 9), "identical to the previous run"),
+COMPARED_IN_WORDS = [
+    (Comparison("equal", 9), "identical to the previous run"),
+    (
+        Comparison("different", 16, (b" blue", b" sky")),
+        'differs from the previous run at token 17: "␣sky" instead of "␣blue"',
+    ),
+    (
+        Comparison("unknown", 0, (b"A", b"\xe2\x82")),
+        'differs from the previous run at token 1: "⟨E2 82⟩" instead of "A"',
+    ),
+    (Comparison("different", 2, (b"", b"\n")), 'differs from the previous run at token 3: "⏎" instead of the end'),
+    (
+        Comparison("different", 2, (b" a", b""), 0, 0.5),
+        'differs from the previous run at token 3: the end instead of "␣a"',
+    ),
+    (Comparison("different", 4, (None, b"x")), "same text as the previous run up to token 4, where that one ended"),
+    (
+        Comparison("different", 4, (b"x", None)),
+        "same text as the previous run up to token 4, where this one ended",
+    ),
+    (Comparison("different", 9), "same text as the previous run; probabilities differ in the last digits"),
+    (Comparison("unknown", 9), "same text as the previous run and the same probabilities to six digits"),
+    *(
         (
-            Comparison("different", 16, (b" blue", b" sky")),
-            'differs from the previous run at token 17: "␣sky" instead of "␣blue"',
-        ),
-        (
-            Comparison("unknown", 0, (b"A", b"\xe2\x82")),
-            'differs from the previous run at token 1: "⟨E2 82⟩" instead of "A"',
-        ),
-        (Comparison("different", 2, (b"", b"\n")), 'differs from the previous run at token 3: "⏎" instead of the end'),
-        (
-            Comparison("different", 2, (b" a", b""), 0, 0.5),
-            'differs from the previous run at token 3: the end instead of "␣a"',
-        ),
-        (Comparison("different", 4, (None, b"x")), "same text as the previous run up to token 4, where that one ended"),
-        (
-            Comparison("different", 4, (b"x", None)),
-            "same text as the previous run up to token 4, where this one ended",
-        ),
-        (Comparison("different", 9), "same text as the previous run; probabilities differ in the last digits"),
-        (Comparison("unknown", 9), "same text as the previous run and the same probabilities to six digits"),
-        *(
-            (
-                Comparison("different", 9, None, 4, most),
-                f"same text as the previous run; probabilities differ from token 5 on, {amount}",
-            )
-            for most, amount in [
-                (0.0003, "by at most 0.0003"),
-                (0.5003 - 0.5, "by at most 0.0003"),
-                (0.00027, "by at most 0.0003"),
-                (0.00031, "by at most 0.0004"),
-                (0.97, "by at most 1.0"),
-                (1.0, "by at most 1"),
-                (0.000002, "by at most 0.000002"),
-                (0.0000002, "by at most 0.000001"),
-                (0.0, "by at most 0.000001"),
-            ]
-        ),
-    ],
-)
+            Comparison("different", 9, None, 4, most),
+            f"same text as the previous run; probabilities differ from token 5 on, {amount}",
+        )
+        for most, amount in [
+            (0.0003, "by at most 0.0003"),
+            (0.5003 - 0.5, "by at most 0.0003"),
+            (0.00027, "by at most 0.0003"),
+            (0.00031, "by at most 0.0004"),
+            (0.97, "by at most 1.0"),
+            (1.0, "by at most 1"),
+            (0.000002, "by at most 0.000002"),
+            (0.0000002, "by at most 0.000001"),
+            (0.0, "by at most 0.000001"),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("comparison", "words"), COMPARED_IN_WORDS)
 def test_what_came_of_running_again_is_said_in_words(comparison: Comparison, words: str) -> None:
     assert comparison_in_words(comparison) == words
