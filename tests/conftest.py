@@ -23,6 +23,7 @@ gc.disable()  # while modules are imported and tests collected: nothing of that 
 engine.MAX_SHRINKING_SECONDS = 20
 settings.register_profile("brief", max_examples=6, deadline=None)
 settings.register_profile("quick", max_examples=12, deadline=None)
+settings.register_profile("fuzz", max_examples=50, deadline=None, print_blob=True)  # a round of scripts/fuzz
 settings.register_profile("thorough", max_examples=150, deadline=None)
 settings.load_profile("quick")
 

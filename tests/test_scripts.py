@@ -117,6 +117,12 @@ def test_what_failed_runs_again_with_the_draws_of_the_commit(project: Path) -> N
     assert (done.returncode, any("--last-failed" in call for call in calls)) == (0, True)
 
 
+def test_an_example_that_fails_ends_the_search_and_runs_again(project: Path) -> None:
+    done, calls = _run(project, "1", script="fuzz")
+    assert sum("--hypothesis-profile=fuzz --hypothesis-seed=" in call for call in calls) == 1
+    assert (done.returncode, "pytest --last-failed" in done.stderr) == (1, True)
+
+
 def test_a_flaky_test_is_named_last(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "from pathlib import Path\n\n\ndef test_one():\n    seen = Path('seen')\n    was = seen.exists()\n"

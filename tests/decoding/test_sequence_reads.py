@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -157,6 +158,7 @@ class Reads(RuleBasedStateMachine):
             assert not self.model.num_held
 
 
+@pytest.mark.hypothesis
 def test_reads_give_what_a_fresh_model_gives() -> None:
     run_state_machine_as_test(
         Reads, settings=settings(max_examples=4 * settings().max_examples, stateful_step_count=40)

@@ -153,11 +153,16 @@ class Tab:
 
     def call(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
         """Ask a function that a part of the page offers its script."""
+        found = self.reply(part, function, **fields)
+        assert "error" not in found, found
+        return found
+
+    def reply(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
+        """As `call`, whose refusal is a reply too."""
         body = {"component_id": self.parts[part], "fn_name": function, "session_hash": self.session}
         answer = self.http.post(f"{API}/component_server", json={**body, "data": {"key": self.key, **fields}})
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
-        assert "error" not in found, found
         return found
 
     def join(self, event: dict[str, Any], on_text: Callable[[], None] = lambda: None, **sent: Any) -> str:

@@ -52,11 +52,15 @@ class Exports:
 
     def lines_of(self, key: str) -> list[tuple[str, str]]:
         """The ids and lines of a run that has ended and of its battles, or of a battle on which a vote stands, if the
-        visitor agrees to publishing.
+        visitor agrees to publishing. A run's line has no text of the turns before it, which may not be published, or be
+        deleted later.
         """
         if run := self._store.exported_run(key):
             if not run.get("consent") or run["status"] == RunStatus.RUNNING:
                 return []
+            for answer in run["answers"]:
+                *before, asked = answer["messages"]
+                answer["messages"] = [*(one for one in before if one["role"] == "system"), asked]
             battles = self._store.battles.of_run(key)
         else:
             battle = self._store.battles.find(key)

@@ -1,0 +1,531 @@
+"""Whatever two visitors do, and however the server ends: what is there is what a model says, and nothing else is left.
+
+Every prompt holds a word of its own. A word whose runs and battles are all deleted is nowhere: on no page, in no
+export, in no line of the mirror.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gac_app.bootstrap import connect
+from gac_app.server.host import HostSecrets, create_host
+from gac_app.services.members import Members
+from gac_app.services.mirror.files import import_files
+from gac_app.storage import Store
+from tests.databases import database_in, locked, sql
+from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
+from tests.server.site import Tab, served
+from tests.services.house import ALICE, BOB, until
+
+KEYS = (ALICE, BOB)
+VISITORS = st.integers(0, 1)
+PICKED = st.integers(0, 99)  # of the runs or battles that are there
+BOARD = "gac-board"
+ALL = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
+SHORT, NO_END = 3, 3_000  # tokens
+
+
+def words(said: object) -> set[str]:
+    """The prompts' words, in whatever form."""
+    return set(re.findall(r"word\d+w", said if isinstance(said, str) else json.dumps(said)))
+
+
+@dataclass
+class Run:
+    """A run as it must be. `before`: the words of the turns before it; `page`: what follows it while it goes on."""
+
+    id: str
+    owner: int
+    word: str
+    is_published: bool
+    before: set[str] = field(default_factory=set)
+    outcome: str | None = None
+    is_shared: bool = False
+    shares_turns: bool = False
+    page: Future[str] | None = None
+
+
+@dataclass
+class Battle:
+    """A battle as it must be."""
+
+    id: str
+    owner: int
+    word: str
+    is_published: bool
+    before: frozenset[str] = frozenset()
+    outcome: str = ""
+    is_skipped: bool = False
+
+
+class Site:
+    """The host over a folder with a database and a mirror, and a page of each visitor."""
+
+    def __init__(self, folder: Path, consents: list[bool]) -> None:
+        self.folder, self._open = folder, ExitStack()
+        config = config_of(
+            ["a", "b"],
+            {"max_new_tokens": SHORT},
+            mirror={"folder": folder / "mirror"},
+            arena={"max_per_hour": 10_000, "min_seconds": 0.0},
+        )
+        services = connect(config, Store(database_in(folder / "gac.db")), {}, Members(config))
+        models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
+        services.runs.members.use(ensemble_of(models, config))
+        assert services.runs.mirror
+        self.store, self.mirror, self.exports = services.runs._store, services.runs.mirror, services.exports
+        secret = HostSecrets(operator="secret")
+        host = create_host(services.runs, config, None, services.arena, self.exports, secret)
+        http = httpx.Client(base_url=self._open.enter_context(served(host)), timeout=WAIT_S)
+        self.http = self._open.enter_context(http)
+        self.tabs = [Tab(self.http, key) for key in KEYS]
+        for tab, consent in zip(self.tabs, consents, strict=True):
+            tab.call("gac-consent", "set_consent", consents=consent)
+
+    def settle(self) -> None:
+        until(lambda: self.mirror.is_restored and not self.mirror.num_waiting, "for the mirror")
+
+    def close(self) -> None:
+        self._open.close()
+
+    def files(self) -> str:
+        """What the mirror's files say."""
+        return "".join(path.read_text("utf-8") for path in sorted((self.folder / "mirror").glob("*")))
+
+    def copied(self) -> Path:
+        """A new folder with the files as a kill at this moment leaves them."""
+        left = Path(tempfile.mkdtemp(dir=self.folder.parent))
+        with locked(self.folder / "gac.db"):  # nothing is written meanwhile
+            for path in self.folder.glob("gac.db*"):
+                shutil.copy(path, left)
+        if (self.folder / "mirror").exists():
+            shutil.copytree(self.folder / "mirror", left / "mirror")
+        sql(left / "gac.db", "UPDATE server SET pid = 0")
+        return left
+
+
+class Visitors(RuleBasedStateMachine):
+    """Two visitors of one site, and the model of what is theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers, self.runs, self.battles = count(), list[Run](), list[Battle]()
+        self.consents, self.kept = [False, False], list[str]()
+        self.gone: list[Run | Battle] = []
+        self._open = ExitStack()
+        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory()), "first")
+        folder.mkdir()
+        self.pool = self._open.enter_context(ThreadPoolExecutor())
+        self.site = Site(folder, self.consents)
+
+    def teardown(self) -> None:
+        try:
+            self.look()
+        finally:
+            self.site.close()
+            self._open.close()
+
+    # --- what visitors see
+
+    def fresh_tab(self, visitor: int) -> Tab:
+        """A page that shows nothing yet."""
+        tab = copy.copy(self.site.tabs[visitor])
+        tab.session = secrets.token_hex(5)
+        return tab
+
+    def word(self) -> str:
+        return f"word{next(self.numbers)}w"
+
+    def event(self, tab: Tab, part: str, name: str, **fields: Any) -> str:
+        """What the page is told from an event's beginning to its end."""
+        target = [tab.parts[part], name]
+        (event,) = [one for one in tab.config["dependencies"] if target in one["targets"]]
+        return tab.join(event, data=[], event_data={"key": tab.key, **fields}).replace("\\", "")
+
+    def refused(self, visitor: int, part: str, function: str, **fields: Any) -> bool:
+        """Whether a call is refused, in words."""
+        reply = self.site.tabs[visitor].reply(part, function, **fields)
+        assert not words(reply)
+        return "error" in reply
+
+    def read_turns(self, visitor: int, run: Run) -> set[str]:
+        return words(self.site.tabs[visitor].call(BOARD, "read_turns", run=run.id))
+
+    def pick(self, number: int) -> Run:
+        return self.runs[number % len(self.runs)]
+
+    def over(self) -> list[Run]:
+        return [run for run in self.runs if run.page is None]
+
+    def live(self) -> list[Run]:
+        return [run for run in self.runs if run.page is not None]
+
+    # --- runs
+
+    @rule(visitor=VISITORS)
+    def ask(self, visitor: int) -> None:
+        word = self.word()
+        self.add_run(visitor, word, self.fresh_tab(visitor).run(f"Say {word}"))
+
+    def add_run(self, visitor: int, word: str, said: str) -> Run:
+        said = said.replace("\\", "")
+        assert '"saved":true' in said, said[-2000:]
+        run = Run(self.id_in(said), visitor, word, self.consents[visitor])
+        run.before = self.read_turns(visitor, run)
+        self.runs.append(run)
+        return run
+
+    def id_in(self, said: str) -> str:
+        found = re.search(r'{"run":{"id":"([0-9a-f]{32})"', said.replace("\\", ""))
+        assert found, said[:2000]
+        return found[1]
+
+    @precondition(lambda self: self.over())
+    @rule(number=PICKED)
+    def ask_next(self, number: int) -> None:
+        """Go on with a conversation that is opened."""
+        parent, word = self.over()[number % len(self.over())], self.word()
+        tab = self.fresh_tab(parent.owner)
+        self.event(tab, BOARD, "open", run=parent.id)
+        run = self.add_run(parent.owner, word, tab.run(f"Say {word}"))
+        assert {parent.word, *parent.before} <= run.before
+        assert run.before <= {one.word for one in self.runs if one.owner == run.owner} - {word}
+
+    @precondition(lambda self: self.over())
+    @rule(number=PICKED, how=st.sampled_from(["rerun", "regenerate", "extend", "revise"]))
+    def ask_again(self, number: int, how: str) -> None:
+        parent = self.over()[number % len(self.over())]
+        word = self.word() if how == "revise" else parent.word
+        more = {"prompt": f"Say {word}", "settings": None} if how == "revise" else {}
+        said = self.event(self.fresh_tab(parent.owner), BOARD, how, run=parent.id, stream="ensemble", **more)
+        run = self.add_run(parent.owner, word, said)
+        assert run.before == (set() if how == "rerun" else parent.before)
+
+    @precondition(lambda self: len(self.live()) < 2)
+    @rule(visitor=VISITORS)
+    def ask_for_long(self, visitor: int) -> None:
+        """A run that goes on while other things happen."""
+        word, begun, tab = self.word(), threading.Event(), self.fresh_tab(visitor)
+        page = self.pool.submit(tab.run, f"Say {word}", begun.set, max_new_tokens=NO_END)
+        assert begun.wait(WAIT_S)
+        until(lambda: [row for row in self.listed(visitor) if word in row["prompt"]], "for its row")
+        [row] = [row for row in self.listed(visitor) if word in row["prompt"]]
+        self.runs.append(Run(row["id"], visitor, word, self.consents[visitor], page=page))
+
+    @precondition(lambda self: self.live())
+    @rule(number=PICKED)
+    def stop(self, number: int) -> None:
+        run = self.live()[number % len(self.live())]
+        assert self.refused(1 - run.owner, BOARD, "stop_run", run=run.id)
+        self.site.tabs[run.owner].call(BOARD, "stop_run", run=run.id)
+        self.end(run)
+
+    def end(self, run: Run) -> None:
+        assert run.page
+        assert run.word in run.page.result(WAIT_S)
+        run.page = None
+
+    @precondition(lambda self: self.runs)
+    @rule(number=PICKED, outcome=st.sampled_from(["ensemble", "member:a", "tie", "all-bad", ""]))
+    def vote(self, number: int, outcome: str) -> None:
+        """Or take the vote back."""
+        run = self.pick(number)
+        assert self.refused(1 - run.owner, BOARD, "vote_run", run=run.id, outcome=outcome)
+        self.site.tabs[run.owner].call(BOARD, "vote_run", run=run.id, outcome=outcome)
+        run.outcome = outcome or None
+
+    @precondition(lambda self: self.runs)
+    @rule(number=PICKED, is_shared=st.booleans(), with_turns=st.booleans())
+    def share(self, number: int, is_shared: bool, with_turns: bool) -> None:
+        run = self.pick(number)
+        wanted = {"run": run.id, "is_shared": is_shared, "with_turns": with_turns}
+        assert self.refused(1 - run.owner, BOARD, "share_run", **wanted)
+        if run.page:
+            assert self.refused(run.owner, BOARD, "share_run", **wanted)
+        else:
+            self.site.tabs[run.owner].call(BOARD, "share_run", **wanted)
+            run.is_shared, run.shares_turns = is_shared, is_shared and with_turns
+
+    @rule(visitor=VISITORS, consents=st.booleans())
+    def consent(self, visitor: int, consents: bool) -> None:
+        self.site.tabs[visitor].call("gac-consent", "set_consent", consents=consents)
+        self.consents[visitor] = consents
+
+    # --- battles
+
+    @rule(visitor=VISITORS, consents=st.booleans())
+    def battle(self, visitor: int, consents: bool) -> None:
+        word, tab = self.word(), self.fresh_tab(visitor)
+        said = self.event(tab, "gac-arena", "start", prompt=f"Say {word}", again="", consents=consents)
+        found = re.search(r'"id":"([0-9a-f]{32})"', said)
+        assert found, said[-2000:]
+        self.site.store.flush(WAIT_S)
+        self.battles.append(Battle(found[1], visitor, word, consents))
+
+    @precondition(lambda self: self.battles)
+    @rule(number=PICKED, outcome=st.sampled_from(["left", "right", "tie", "both-bad"]), is_skipped=st.booleans())
+    def judge(self, number: int, outcome: str, is_skipped: bool) -> None:
+        """Vote, or skip it; what was judged or skipped already is refused."""
+        battle = self.battles[number % len(self.battles)]
+        tab, which = self.site.tabs[battle.owner], {"battle": battle.id}
+        assert self.refused(1 - battle.owner, "gac-arena", "look_battle", **which)
+        ballot = tab.call("gac-arena", "look_battle", **which)["state"]["ballot"]
+        how = ("skip_battle", which) if is_skipped else ("vote_battle", {**which, "outcome": outcome, "ballot": ballot})
+        reply = tab.reply("gac-arena", how[0], **how[1])
+        if battle.outcome or battle.is_skipped:
+            assert "error" in reply
+        elif is_skipped:
+            battle.is_skipped = True
+            self.site.store.flush(WAIT_S)
+        else:
+            assert reply["state"]["outcome"] == outcome
+            battle.outcome = outcome
+
+    # --- what goes
+
+    @precondition(lambda self: self.runs)
+    @rule(number=PICKED, is_whole=st.booleans())
+    def delete_run(self, number: int, is_whole: bool) -> None:
+        """Or its conversation."""
+        run = self.pick(number)
+        tab = self.site.tabs[run.owner]
+        talk = next(one for one in self.conversations(run.owner) if run.id in [row["id"] for row in one["runs"]])
+        function, fields = "delete_runs", {"runs": [run.id]}
+        if is_whole:
+            function, fields = "delete_conversation", {"conversation": talk["id"]}
+        self.site.tabs[1 - run.owner].reply("gac-history", function, **fields)
+        assert run.id in [row["id"] for row in self.listed(run.owner)], "another visitor deletes nothing"
+        tab.call("gac-history", function, **fields)
+        doomed = {row["id"] for row in talk["runs"]} if is_whole else {run.id}
+        self.forget([one for one in self.runs if one.id in doomed], [])
+
+    @precondition(lambda self: self.battles)
+    @rule(number=PICKED)
+    def delete_battle(self, number: int) -> None:
+        battle = self.battles[number % len(self.battles)]
+        assert self.refused(1 - battle.owner, "gac-arena", "delete_battle", battle=battle.id)
+        self.site.tabs[battle.owner].call("gac-arena", "delete_battle", battle=battle.id)
+        self.forget([], [battle])
+
+    @rule(visitor=VISITORS)
+    def delete_all(self, visitor: int) -> None:
+        self.site.tabs[visitor].call("gac-history", "delete_all")
+        own = [[one for one in some if one.owner == visitor] for some in (self.runs, self.battles)]
+        self.forget(*own)
+
+    def forget(self, runs: list[Run], battles: list[Battle]) -> None:
+        """These are deleted; turns that read them are stopped."""
+        doomed = [run.id for run in runs]
+        self.gone += [*runs, *battles]
+        for run in runs:
+            if run.page:
+                self.end(run)
+        self.runs = [run for run in self.runs if run.id not in doomed]
+        self.battles = [battle for battle in self.battles if battle not in battles]
+        for run in self.runs:
+            run.before -= {one.word for one in runs}
+        self.look()
+
+    # --- the server ends
+
+    @rule(is_killed=st.booleans())
+    def restart(self, is_killed: bool) -> None:
+        """A kill leaves the files as they are at that moment."""
+        folder = self.site.copied() if is_killed else self.site.folder
+        self.site.close()
+        for run in self.live():
+            run.page = None
+        self.site = Site(folder, self.consents)
+        self.look()
+
+    @rule()
+    def lose_the_database(self) -> None:
+        """What visitors agreed to publish comes back from the mirror, and nothing else."""
+        for run in self.live():
+            self.site.tabs[run.owner].call(BOARD, "stop_run", run=run.id)
+            self.end(run)
+        self.the_mirror_has_what_is_published()
+        self.site.close()
+        for path in self.site.folder.glob("gac.db*"):
+            path.unlink()
+        self.site = Site(self.site.folder, self.consents)
+        self.site.settle()
+        for tab, consents in zip(self.site.tabs, self.consents, strict=True):
+            tab.call("gac-consent", "set_consent", consents=consents)
+        self.kept = []  # has what is lost
+        self.runs = [run for run in self.runs if run.is_published]
+        self.battles = [battle for battle in self.battles if battle.is_published and battle.outcome]
+        kept = {(run.owner, run.word) for run in self.runs}
+        for run in self.runs:
+            run.is_shared = run.shares_turns = False
+            run.before = {word for word in run.before if (run.owner, word) in kept}
+
+    @rule()
+    def take_an_export(self) -> None:
+        self.kept = list(self.site.exports.lines())
+
+    @rule()
+    def import_it_again(self) -> None:
+        """It adds nothing, and brings nothing back."""
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+            file.writelines(self.kept)
+            file.flush()
+            result = import_files(self.site.store, [Path(file.name)])
+        assert (result.num_new, result.num_bad) == (0, 0), result
+        self.look()
+
+    # --- what is there
+
+    def conversations(self, visitor: int) -> list[dict[str, Any]]:
+        found = self.site.tabs[visitor].call(
+            "gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **ALL
+        )
+        return list(found["conversations"])
+
+    def listed(self, visitor: int) -> list[dict[str, Any]]:
+        return [row for conversation in self.conversations(visitor) for row in conversation["runs"]]
+
+    def battles_of(self, visitor: int) -> dict[str, dict[str, Any]]:
+        return {row["id"]: row for row in self.site.tabs[visitor].call("gac-arena", "own_battles")["battles"]}
+
+    @invariant()
+    def each_visitor_has_their_own(self) -> None:
+        for visitor in range(2):
+            runs = {
+                row["id"]: (*words(row["prompt"]), row["outcome"], row["is_shared"], row["status"] == "running")
+                for row in self.listed(visitor)
+            }
+            own = [run for run in self.runs if run.owner == visitor]
+            assert runs == {run.id: (run.word, run.outcome, run.is_shared, run.page is not None) for run in own}
+            battles = self.battles_of(visitor)
+            mine = [one for one in self.battles if one.owner == visitor and (one.outcome or one.is_skipped)]
+            found = {key: (*words(row["prompt"]), row["outcome"] or "") for key, row in battles.items()}
+            assert found == {one.id: (one.word, one.outcome) for one in mine}
+            assert all(bool(battles[one.id]["names"]) is bool(one.outcome) for one in mine), "names come with a vote"
+
+    def look(self) -> None:
+        """Everywhere."""
+        for one in self.gone:
+            called = (BOARD, "read_turns") if isinstance(one, Run) else ("gac-arena", "look_battle")
+            assert self.refused(one.owner, *called, run=one.id, battle=one.id), "it is deleted"
+        self.turns_are_for_those_who_may_read_them()
+        self.exports_have_what_is_there()
+        self.the_mirror_has_what_is_published()
+
+    def turns_are_for_those_who_may_read_them(self) -> None:
+        for run in self.over():
+            assert self.read_turns(run.owner, run) == run.before
+            if run.is_shared:
+                assert self.read_turns(1 - run.owner, run) == (run.before if run.shares_turns else set())
+            else:
+                assert self.refused(1 - run.owner, BOARD, "read_turns", run=run.id)
+
+    def exports_have_what_is_there(self) -> None:
+        there = {one.id: {one.word, *one.before} for one in (*self.runs, *self.battles)}
+        lines = [json.loads(line) for line in self.site.exports.lines()]
+        ids = {line.get("battle_id") or line["run_id"]: line for line in lines}
+        assert ids.keys() <= there.keys()
+        assert {one.id for one in (*self.over(), *self.battles)} <= ids.keys()
+        for key, line in ids.items():
+            assert words(line) == there[key]
+        answer = self.site.http.get("/export", headers={"Authorization": "Bearer secret"})
+        assert words(answer.text) == {one.word for one in self.battles if one.outcome or one.is_skipped}
+
+    def the_mirror_has_what_is_published(self) -> None:
+        self.site.settle()
+        lines = [json.loads(line) for line in self.site.files().splitlines() if line.strip()]
+        told = {line.get("battle_id") or line["run_id"]: line for line in lines if "deleted" not in line}
+        published = [run for run in self.over() if run.is_published]
+        published += [battle for battle in self.battles if battle.is_published and battle.outcome]
+        assert told.keys() == {one.id for one in published}
+        assert words(self.site.files()) == {one.word for one in published}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Battles are shown at once, and no visitor asks too much."""
+    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+    monkeypatch.setattr("gac_app.server.limits.callers.REQUESTS_BURST", 1e6)
+
+
+@pytest.mark.slow
+@pytest.mark.hypothesis
+def test_what_is_there_is_what_visitors_made_and_left() -> None:
+    few = settings(max_examples=max(1, settings().max_examples // 6), stateful_step_count=30)
+    run_state_machine_as_test(Visitors, settings=few)
+
+
+@pytest.mark.slow
+def test_a_day_of_two_visitors() -> None:
+    """Everything that they may do, once, so that each run of all tests has it."""
+    day = Visitors()
+    try:
+        the_day_of(day)
+    finally:
+        day.teardown()
+
+
+def the_day_of(day: Visitors) -> None:
+    day.ask(0)
+    day.consent(0, True)
+    day.ask_next(0)  # of a turn that is not published
+    day.ask(1)
+    day.ask_for_long(0)
+    for number, outcome in ((0, "tie"), (1, "all-bad"), (1, "ensemble"), (3, "member:a"), (2, "tie"), (2, "")):
+        day.vote(number, outcome)
+    for number, with_turns in ((0, False), (1, True), (3, True)):
+        day.share(number, True, with_turns)
+    for consents, how in ((True, False), (False, False), (True, True), (True, False)):
+        day.battle(0, consents)
+        day.judge(len(day.battles) - 1, "left", how)
+    day.judge(0, "right", False)  # again
+    day.take_an_export()
+    day.look()
+    day.restart(True)
+    for how in ("rerun", "regenerate", "extend", "revise"):
+        day.ask_again(1, how)
+    day.vote(len(day.runs) - 1, "tie")
+    day.vote(len(day.runs) - 1, "")
+    day.ask_for_long(1)
+    day.stop(0)
+    day.ask_next(1)
+    day.share(0, False, False)
+    day.delete_run(1, False)
+    day.delete_battle(0)
+    day.import_it_again()
+    day.ask_for_long(0)
+    day.delete_run(len(day.runs) - 1, True)
+    day.lose_the_database()
+    day.each_visitor_has_their_own()
+    day.look()
+    day.ask_next(0)
+    day.consent(0, False)
+    day.delete_run(0, True)
+    day.restart(False)
+    day.delete_all(0)
+    day.each_visitor_has_their_own()
