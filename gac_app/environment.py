@@ -137,10 +137,8 @@ def evaluation_dir(config: Config) -> Path:
 
 
 def database_url(config: Config) -> str:
-    """The database's SQLAlchemy URL. Creates the folder of the default SQLite file."""
-    if config.database_url:
-        return config.database_url
-    return f"sqlite:///{platformdirs.user_data_path('gac', ensure_exists=True) / 'gac.sqlite3'}"
+    """The database's SQLAlchemy URL."""
+    return config.database_url or f"sqlite:///{platformdirs.user_data_path('gac') / 'gac.sqlite3'}"
 
 
 def _listed(environ: Mapping[str, str], name: str) -> list[str]:

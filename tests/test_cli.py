@@ -16,7 +16,9 @@ import pytest
 from gac_app import cli
 from gac_app.models import sources
 from gac_app.models.onnx import parts
+from gac_app.models.sources.resolve import cached_path
 from tests.command_line import run_command
+from tests.models.source_tools import GGUF, SHA256, member
 from tests.models.tiny import save_llama
 from tests.storage.samples import listed
 
@@ -115,6 +117,50 @@ def test_a_process_ends_as_the_command_does(
     assert (done.returncode, done.stdout, done.stderr) == (code, "", here.stderr)
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
+
+
+RUN_EACH = """
+import json, sys
+from tests.command_line import run_command
+for arguments, variables in json.loads(sys.argv[1]):
+    done = run_command(*arguments, **variables)
+    print(json.dumps([done.returncode, done.stdout, done.stderr]))
+"""
+
+
+@pytest.mark.process
+def test_folders_that_cannot_be_written_are_told_or_used(tmp_path: Path, database: str) -> None:
+    """Where a database belongs, they are told; a cache, which may be a link, is used for what it has."""
+    run_command("db", "upgrade", GAC_DATABASE_URL=database)
+    (tmp_path / "cache" / "models").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    members = [member(source="pypi:tinymodel==1.0#m.gguf", sha256=sha256) for sha256 in (SHA256, "0" * 64)]
+    cached = cached_path(members[0], tmp_path / "link")
+    cached.parent.mkdir()
+    cached.write_bytes(GGUF)
+    for number, one in enumerate(members):
+        given = one.model_dump(mode="json", include={"name", "source", "sha256"})
+        (tmp_path / f"{number}.yaml").write_text(json.dumps({"members": [given]}))
+    runs = [
+        (["db", "upgrade"], {"XDG_DATA_HOME": str(tmp_path)}),
+        (["db", "upgrade"], {"GAC_DATABASE_URL": database}),
+        *((["fetch", "--json", "--config", f"{tmp_path}/{n}.yaml"], {"GAC_CACHE": f"{tmp_path}/link"}) for n in (0, 1)),
+    ]
+    as_others = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    for folder in (cached.parent, tmp_path / "cache" / "models", tmp_path / "cache", tmp_path):
+        folder.chmod(0o500)
+    try:
+        command = [*as_others, sys.executable, "-c", RUN_EACH, json.dumps(runs)]
+        lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    finally:
+        tmp_path.chmod(0o700)
+    no_default, no_log, has_file, has_none = map(json.loads, lines)
+    told = "cannot be written: Permission denied\n"
+    assert no_default == [1, "", f"error: the database {tmp_path}/gac/gac.sqlite3 {told}"]
+    assert no_log == [1, "", f"error: the database {tmp_path}/gac.sqlite3 {told}"]
+    assert has_file[:2] == [0, json.dumps({"tiny": str(cached)}) + "\n"]
+    assert has_none[:2] == [1, ""]
+    assert f"Permission denied: {tmp_path}/link/models/tiny-0000000000000000" in has_none[2]
 
 
 def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class FakeIndex:
             self.url = f"{address}/simple"
             yield self
 
-    def _answer(self, request: BaseHTTPRequestHandler, _: bytes) -> Answer:
+    def _answer(self, request: BaseHTTPRequestHandler, _: bytes) -> Answer | None:
         data = self.wheels.get(request.path.rpartition("/")[2])
         if data is None:
             links = "".join(f'<a href="/files/{wheel}">{wheel}</a>' for wheel in self.wheels)

