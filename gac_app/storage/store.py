@@ -63,7 +63,7 @@ def _delete_visitor(session: Session, visitor_key: str) -> None:
 
 
 def _tell_deleted(session: Session, ids: DeletedIds) -> None:
-    bury(session, ids)
+    bury(session, (*ids.run_ids, *ids.battle_ids))
     when_written(session, lambda observer: observer.deleted(ids))
 
 
@@ -185,3 +185,4 @@ class Store(Database):
     delete_visitor = deletes(_delete_visitor)
     import_records = writes(_import_records)
     deleted_ids = reads(buried)
+    bury = writes(bury)

@@ -11,7 +11,6 @@ from collections.abc import Collection
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.tables import ID, Base
 
 
@@ -23,10 +22,9 @@ class Tombstone(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True)
 
 
-def bury(session: Session, ids: DeletedIds) -> None:
-    """Write tombstones, in the transaction of the deletion."""
-    gone = {*ids.run_ids, *ids.battle_ids}
-    if new := gone - buried(session, gone):
+def bury(session: Session, ids: Collection[str]) -> None:
+    """Write tombstones, in the transaction of the deletion; or of what a mirror's files say was deleted."""
+    if new := set(ids) - buried(session, ids):
         session.execute(insert(Tombstone), [{"id": one} for one in sorted(new)])
 
 

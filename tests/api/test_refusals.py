@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.api.site import ASK, Site, chat_body, refusal_of
+from tests.api.site import ASK, BODIES, PROMPT, Site, chat_body, refusal_of
+from tests.services.mirror.test_lines import HOSTILE, places, text_of
 
 JSON = {"Content-Type": "application/json"}
 UNSUPPORTED, INVALID, TOO_LONG = "unsupported_parameter", "invalid_value", "context_length_exceeded"
@@ -81,6 +85,40 @@ def test_what_cannot_be_is_refused(here: Site, kind: str, fields: dict[str, Any]
         assert (status, error["type"], error["param"], error["code"]) == (400, "invalid_request_error", param, code)
         assert len(error["message"]) < 250
         assert "\n" not in error["message"]
+    assert here.num_under_way == 0
+
+
+SETTINGS = {
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "seed": 1,
+    "stop": ["x"],
+    "n": 1,
+    "logprobs": None,
+    "gac": {"settings": {"mode": "gate"}},
+}
+WHOLE: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [*ASK, *ASK], "logit_bias": {"1": 1}, **form({"enum": [1]}), **SETTINGS},
+    "text": {"prompt": [PROMPT, PROMPT], "echo": False, "stream_options": None, **SETTINGS},
+    "response": {"input": [*ASK], "instructions": "Be brief.", "metadata": {"a": "b"}, "temperature": 0.5},
+}
+
+
+@given(kind=st.sampled_from([*WHOLE]), data=st.data())
+def test_any_body_is_answered_or_refused_in_a_sentence(here: Site, kind: str, data: st.DataObject) -> None:
+    path, least = BODIES[kind]
+    for _ in range(5):
+        body = deepcopy({"model": "gac", **least, **WHOLE[kind], "stream": False})
+        for _ in range(data.draw(st.integers(1, 2))):
+            *before, last = data.draw(st.sampled_from(places(body)))
+            at: Any = body
+            for part in before:
+                at = at[part]
+            at[last] = data.draw(HOSTILE)
+        answer = here.client.post(path, content=text_of(body).encode(), headers=JSON)
+        if answer.status_code != 200:
+            status, error = refusal_of(answer)
+            assert (status in (400, 404), "\n" in error["message"]) == (True, False), (body, error)
     assert here.num_under_way == 0
 
 

@@ -370,6 +370,7 @@ class Visitors(RuleBasedStateMachine):
             self.site.tabs[run.owner].call(BOARD, "stop_run", run=run.id)
             self.end(run)
         self.the_mirror_has_what_is_published()
+        before = self.lines()
         self.site.close()
         for path in self.site.folder.glob("gac.db*"):
             path.unlink()
@@ -377,13 +378,21 @@ class Visitors(RuleBasedStateMachine):
         self.site.settle()
         for tab, consents in zip(self.site.tabs, self.consents, strict=True):
             tab.call("gac-consent", "set_consent", consents=consents)
-        self.kept = []  # has what is lost
         self.runs = [run for run in self.runs if run.is_published]
         self.battles = [battle for battle in self.battles if battle.is_published and battle.outcome]
+        assert self.lines() == {one.id: before[one.id] for one in (*self.runs, *self.battles)}
         kept = {(run.owner, run.word) for run in self.runs}
         for run in self.runs:
             run.is_shared = run.shares_turns = False
             run.before = {word for word in run.before if (run.owner, word) in kept}
+
+    def lines(self) -> dict[str, dict[str, Any]]:
+        """What is exported, by its id, but for what earlier turns said."""
+        lines = list(map(json.loads, self.site.exports.lines()))
+        for line in lines:
+            for answer in line.get("answers", []):
+                del answer["messages"]
+        return {line.get("battle_id") or line["run_id"]: line for line in lines}
 
     @rule()
     def take_an_export(self) -> None:
@@ -391,9 +400,10 @@ class Visitors(RuleBasedStateMachine):
 
     @rule()
     def import_it_again(self) -> None:
-        """It adds nothing, and brings nothing back."""
+        """Of what was not lost with a database. It adds nothing, and brings nothing back."""
+        known = [one.id for one in (*self.runs, *self.battles, *self.gone)]
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
-            file.writelines(self.kept)
+            file.writelines(line for line in self.kept if any(line.find(one, 0, 60) > 0 for one in known))
             file.flush()
             result = import_files(self.site.store, [Path(file.name)])
         assert (result.num_new, result.num_bad) == (0, 0), result
@@ -498,17 +508,21 @@ def the_day_of(day: Visitors) -> None:
     day.ask_for_long(0)
     for number, outcome in ((0, "tie"), (1, "all-bad"), (1, "ensemble"), (3, "member:a"), (2, "tie"), (2, "")):
         day.vote(number, outcome)
-    for number, with_turns in ((0, False), (1, True), (3, True)):
+    for number, with_turns in ((0, False), (1, True), (1, False), (3, True)):
         day.share(number, True, with_turns)
     for consents, how in ((True, False), (False, False), (True, True), (True, False)):
         day.battle(0, consents)
         day.judge(len(day.battles) - 1, "left", how)
     day.judge(0, "right", False)  # again
+    day.battle(1, False)
     day.take_an_export()
     day.look()
     day.restart(True)
+    day.judge(len(day.battles) - 1, "both-bad", False)
+    day.share(1, True, True)
     for how in ("rerun", "regenerate", "extend", "revise"):
         day.ask_again(1, how)
+    day.look()
     day.vote(len(day.runs) - 1, "tie")
     day.vote(len(day.runs) - 1, "")
     day.ask_for_long(1)
@@ -521,11 +535,13 @@ def the_day_of(day: Visitors) -> None:
     day.ask_for_long(0)
     day.delete_run(len(day.runs) - 1, True)
     day.lose_the_database()
+    day.import_it_again()
     day.each_visitor_has_their_own()
-    day.look()
     day.ask_next(0)
     day.consent(0, False)
     day.delete_run(0, True)
     day.restart(False)
+    day.battle(0, True)
+    day.judge(len(day.battles) - 1, "tie", False)
     day.delete_all(0)
     day.each_visitor_has_their_own()

@@ -34,6 +34,7 @@ MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written 
 POSTPONED_S = 1.0  # until a battle that may not be told yet is looked at again
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
+BURIED_AT_ONCE = 2000  # ids in a statement
 MAX_REST_S = 0.5
 CLOSE_S = 2.0
 
@@ -176,7 +177,11 @@ class Mirror:
     def _restore(self) -> None:
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
-        gone = index.unmarked(self._store.deleted_ids())
+        known = self._store.deleted_ids()
+        new = sorted(index.deleted - known)  # of a database that was lost: no older export may bring them back
+        for first in range(0, len(new), BURIED_AT_ONCE):
+            self._store.bury(new[first : first + BURIED_AT_ONCE]).result()
+        gone = index.unmarked(known)
         if gone != DeletedIds():
             self.deleted(gone)
             self.settle_deletions()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +23,6 @@ from tests.services.house import ALICE, BOB, House, listed, until
 from tests.services.runs.test_shared_reading import owners_kept
 
 NAMES = {"a", "b", "every step", "gate"}
-OUTCOMES = ("left", "right", "tie", "both-bad")
 SHORT = {"max_new_tokens": 12}
 LONG = {"max_new_tokens": 3_000}
 
@@ -142,19 +140,6 @@ def test_a_prompt_too_long_for_one_is_refused_for_all(house: House) -> None:
             arena.service.start(ALICE, prompt)
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES)
-def test_a_vote_is_in_the_database_when_it_is_acknowledged(arena: Arena, house: House, outcome: str) -> None:
-    view = arena.answered()
-    arena.service.judge.vote(ALICE, view.id, outcome, view.ballot)
-
-    connection = sqlite3.connect(house.path)
-    assert connection.execute("SELECT kind, outcome FROM judgement").fetchall() == [("vote", outcome)]
-    connection.close()
-    (row,) = arena.store.battles.votes()
-    assert (row.battle_id, row.outcome, row.origin) == (view.id, outcome, "people")
-    assert arena.store.battles.load(ALICE, view.id).is_blind
-
-
 def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> None:
     view = arena.answered()
     voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
@@ -258,21 +243,6 @@ def test_the_inspector_has_every_step_once_the_names_are_told(arena: Arena) -> N
     for turn, side in ((1, "left"), (0, "middle")):
         with pytest.raises(RequestError):
             arena.service.battles.answer(ALICE, view.id, turn, side)  # type: ignore[arg-type]
-
-
-def test_deleting_a_battle_leaves_no_text_and_no_vote(arena: Arena, house: House) -> None:
-    for forget in (arena.service.battles.delete, lambda key, _: arena.runs.history.delete_all(key)):
-        view = arena.answered(prompt="a very private prompt")
-        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-        forget(ALICE, view.id)
-        with pytest.raises(NotFoundError):
-            arena.service.battles.look(ALICE, view.id)
-        assert arena.store.battles.votes() == []
-    connection = sqlite3.connect(house.path)
-    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("battle", "judgement")]
-    assert counts == [0, 0]
-    assert connection.execute("SELECT count(*) FROM run_key WHERE is_used").fetchone() == (0,)
-    connection.close()
 
 
 def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

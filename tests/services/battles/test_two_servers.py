@@ -96,14 +96,6 @@ def test_the_facts_of_a_vote_are_the_same_on_both_servers(here: Arena, there: Ar
     assert {name: facts[name] for name in expected} == expected
 
 
-def test_a_battle_of_a_server_that_is_gone_is_judged_on_another(here: Arena, there: Arena) -> None:
-    view = here.answered()
-    here.runs.close()
-    seen = there.service.battles.look(ALICE, view.id)
-    assert (seen.phase, seen.turns, counted(there)) == ("answered", view.turns, [0] * 5)
-    assert there.service.judge.vote(ALICE, view.id, "left", seen.ballot).outcome == "left"
-
-
 def test_a_battle_under_way_is_shown_on_its_own_server_alone(house: House, there: Arena) -> None:
     model = FakeModel("b", 2, fault=Fault("hang"))
     here = Arena(house, [FakeModel("a", 1), model], settings=LONG)

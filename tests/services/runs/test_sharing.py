@@ -7,8 +7,7 @@ import pytest
 from gac_app.config import ServerConfig
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.ui.compare.records import RunLines
-from gac_app.ui.compare.turns import turns_beside
-from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
 
 
 def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
@@ -41,35 +40,6 @@ def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
             attempt()
 
 
-def test_all_turns_are_shared_only_if_their_owner_says_so(house: House) -> None:
-    service = house.service()
-    turns = [answer(service, "First?")]
-    for prompt in ("Second?", "Third?"):
-        turns.append(ended(service.start(ALICE, prompt, SHORT, turns[0].conversation_id)))
-    service.history.share(ALICE, turns[0].id, True)
-    service.history.share(ALICE, turns[2].id, True)
-    assert service.history.look(BOB, turns[2].id).turns == ()
-
-    service.history.share(ALICE, turns[2].id, True, with_turns=True)
-
-    seen = service.history.look(BOB, turns[2].id)
-    assert [turn.prompt for turn in seen.turns] == ["First?", "Second?"]
-    assert all(turn.cut["ensemble"] == "length" for turn in seen.turns)
-    assert turns[1].id not in turns_beside(seen, [])
-    with pytest.raises(NotFoundError):
-        service.history.look(BOB, turns[1].id)
-    service.history.delete_run(ALICE, turns[1].id)
-    seen = service.history.look(BOB, turns[2].id)
-    assert ([turn.prompt for turn in seen.turns], seen.num_deleted_turns) == (["First?"], 0)
-    service.history.share(ALICE, turns[2].id, True)
-    assert service.history.look(BOB, turns[2].id).turns == ()
-    service.history.share(ALICE, turns[2].id, False, with_turns=True)
-    with pytest.raises(NotFoundError):
-        service.history.look(BOB, turns[2].id)
-    service.history.share(ALICE, turns[2].id, True)
-    assert service.history.look(BOB, turns[2].id).turns == ()
-
-
 @pytest.mark.parametrize("kind", ["again", "branch", "revised"])
 def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) -> None:
     service = house.service()
@@ -88,15 +58,6 @@ def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) 
     for view in (seen, service.history.run_before(BOB, own), service.history.run_beside(BOB, own)):
         assert first.id not in repr(view)
     assert first.id not in RunLines(seen).value(is_last=True)
-
-
-def test_a_run_that_goes_on_is_not_shared(house: House) -> None:
-    service = house.service()
-    run = begun(service.start(ALICE, "Go on", LONG))
-    with pytest.raises(RequestError, match="over and saved"):
-        service.history.share(ALICE, run.id, True)
-    service.stop(ALICE, run.id)
-    ended(run)
 
 
 def test_where_sharing_is_off_nothing_is_shared_nor_read(house: House) -> None:
