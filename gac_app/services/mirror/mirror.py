@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
-POSTPONED_S = 1.0  # until a battle that may not be told yet is looked at again
+POSTPONED_S = 1.0  # until a battle that may not be told yet is looked at again, and between erasures at least
+ERASING = 0.1  # of the time, at most, goes into erasing
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
 BURIED_AT_ONCE = 2000  # ids in a statement
@@ -76,9 +77,12 @@ class Mirror:
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
         self._may_read = False
-        self._told_at = self._stepped_at = 0.0
+        self._told_at = self._stepped_at = self._erased_at = 0.0
         self._worker = Worker(
-            "gac-mirror", self._work, (first_delay_s, MAX_DELAY_S), lambda: POSTPONED_S if self._postponed else None
+            "gac-mirror",
+            self._work,
+            (first_delay_s, MAX_DELAY_S),
+            lambda: POSTPONED_S if self._postponed or self._erased_next else None,
         )
 
     def start(self) -> None:
@@ -226,11 +230,15 @@ class Mirror:
                 del self._deletions[0]
 
     def _erase(self) -> None:
-        """Take what is deleted out of the files, all of it in one reading. Raises OSError; it is tried again."""
-        if keys := self._erased_next.copy():
+        """Take what is deleted out of the files, all of it in one reading, some time after the one before.
+        Raises OSError; it is tried again.
+        """
+        keys, begun = self._erased_next.copy(), time.monotonic()
+        if keys and (begun >= self._erased_at or self._worker.is_closed):
             if erase(self._place.folder.glob(FILES), keys):
                 self._place.push()
             self._erased_next.difference_update(keys)
+            self._erased_at = (ended := time.monotonic()) + max(POSTPONED_S, (ended - begun) / ERASING)
 
     def _append(self, line: str) -> None:
         """Append to the file and sync it to disk. Raises OSError."""

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from gac_app.services.mirror import mirror as mirror_module
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult, erase
 from gac_app.services.mirror.places import FILES, DatasetPlace, Place
-from gac_app.storage import NewJudgement
+from gac_app.storage import DeletedIds, NewJudgement
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, House, answer, until
 from tests.services.mirror.test_mirror import (
@@ -91,6 +92,25 @@ def test_an_erasure_that_is_cut_off_is_finished(tmp_path: Path, monkeypatch: pyt
             erase([path], {"a" * 32})
         erase([path], {"a" * 32})
         assert "words" not in path.read_text().removesuffix("\n" + other), cut
+
+
+def test_many_deletions_cost_a_reading_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        ids = {voted(arena, consents=True), *(f"{number:032x}" for number in range(29))}
+        settled(mirror)
+        erased = list[set[str]]()
+        monkeypatch.setattr(mirror_module, "erase", lambda paths, keys: erased.append(keys) or erase(paths, keys))
+        begun = time.monotonic()
+        for one in ids:
+            mirror.deleted(DeletedIds((), (one,)))
+            until(lambda: not mirror._deletions, "for its mark")
+        settled(mirror)
+        seconds = time.monotonic() - begun
+    assert set.union(*erased) == ids
+    assert len(erased) <= 2 + seconds
+    assert {line for file in (tmp_path / "mirror").iterdir() for line in file.read_bytes().split()[:1]} == {
+        b'{"deleted":'
+    }
 
 
 class Full(Place):
