@@ -146,7 +146,7 @@ class Watched:
         """The middle of a token's mark, in the window."""
         rect = self.page.evaluate(
             """([token, stream]) => { const { tokens } = document.querySelectorAll('.gac-text')[stream];
-            tokens.flush(); const { left, top, width, height } = tokens.rectOf(token);
+            tokens.flush(); const { left, top, width, height } = tokens.overlay.rectsOf(tokens.marks.byToken[token])[0];
             return { left, top, width, height }; }""", [token, stream],
         )  # fmt: skip
         return rect["left"] + rect["width"] / 2, rect["top"] + rect["height"] / 2

@@ -88,7 +88,7 @@ def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: O
     page.page.click("[data-run]:has-text('alpha') >> text='Delete'")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
-    assert page.text(".gac-turns") == "1 earlier turn was deleted. The conversation continues without it."
+    assert page.text(".gac-turns") == "Deleted turns: 1. The conversation continues without them."
     page.ask("and on")
     assert "alpha" not in page.text("body")
     assert "beta" in page.text(".gac-turns")
@@ -106,5 +106,5 @@ def test_a_turn_chosen_runs_and_all_data_are_deleted(serve: Server, open_page: O
     assert listed(page) == ["gamma"]
     page.page.click("text=Delete all my data")
     page.page.click(".gac-dialog button[value=delete]")
-    page.page.wait_for_selector("text=All your data is deleted.")
+    page.page.wait_for_selector("text='Deleted.'")
     assert listed(page) == []

@@ -131,7 +131,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", " the", "\n", " capital", ""))))
     page.ask("hello")
     page.choose("Compare two answers")
-    assert page.text(".gac-diff [role=status]") == "The same for 6 characters, then they differ."
+    assert page.text(".gac-diff [role=status]") == "They differ from character 7 on."
     assert page.page.locator(".gac-diff del").all_inner_texts() == ["is", "."]
     assert page.page.locator(".gac-diff ins").all_inner_texts() == ["was"]
     assert page.page.locator(".gac-diff .gac-parting").count() == 2

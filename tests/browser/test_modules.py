@@ -67,7 +67,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     address = f"{page.url}scripts/{scripts().version}/js"
     assert page.page.evaluate(ALONE, [address, MODULES]) == []
     copied = ["a <b>text</b>", True]
-    assert page.page.evaluate(COPY, address) == ["Copied", *copied, "The browser does not allow copying", *copied]
+    assert page.page.evaluate(COPY, address) == ["Copied", *copied, "The browser refused.", *copied]
     assert page.page.evaluate(PLOT, address) == [True, False]
 
 

@@ -79,7 +79,7 @@ def test_from_the_token_to_verdicts_and_controls(opened: Watched, planted: Plant
     page.fill("[data-name=zyxone]", "0")
     page.fill("[name=battles_per_day]", "50")
     page.click(".gac-operator-controls button")
-    page.wait_for_selector(".gac-operator-note:text-is('Done.')")
+    page.wait_for_selector(".gac-operator-note:text-is('Saved.')")
     controls = planted.arena.operator.overview()["controls"]
     assert (controls["is_paused"], controls["battles_per_day"], controls["weights"]["zyxone"]) == (True, 50, 0)
     with pytest.raises(BusyError):

@@ -67,7 +67,7 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
     page.ask("hello")
     page.click_token(1)
     page.page.click(".gac-branch >> nth=0")
-    words = "token 2 of an earlier run: “␣instead” instead of “␣is”."
+    words = "token 2: “␣instead” instead of “␣is”"
     page.page.wait_for_selector(f".gac-of-branch:has-text('{words}')")
     page.wait_for_end()
     assert page.text(".gac-ensemble .gac-text").startswith("Paris instead the")
@@ -97,7 +97,7 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
     assert words in saved
     assert saved.count(' swapped"') + saved.count('"swapped"') == 3
     page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-small:has-text('branch at token 2: “␣instead” instead of “␣is”')")
+    page.page.wait_for_selector(".gac-small:has-text('Branched at token 2: “␣instead” instead of “␣is”')")
     page.page.click(".gac-run-open >> nth=1")
     page.page.wait_for_selector(f".gac-of-branch:has-text('{words}')")
 
@@ -312,6 +312,6 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
     first.page.click(".stop-button")
     second.page.wait_for_selector(".gac-status:text-matches('Reading the prompt: 25 % · [0-9]+ s')")
     speeds = second.page.locator(".gac-card .gac-speed").all_inner_texts()
-    assert speeds == ["reading 25 %", "reading 25 %", "reading 50 %"]
+    assert speeds == [f"Reading the prompt: {share} %" for share in (25, 25, 50)]
     second.page.click(".stop-button")
     second.wait_for_end()

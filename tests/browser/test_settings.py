@@ -115,7 +115,7 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     assert choice.input_value() == "Defaults"
     assert choice.evaluate("select => getComputedStyle(select).appearance") == "auto"
     page.page.fill("#gac-set-temperature", "0.9")
-    assert choice.locator("option:checked").inner_text() == "Not saved"
+    assert choice.locator("option:checked").inner_text() == "not saved"
     page.page.click("text=Save as…")
     page.page.keyboard.type("warm <b>")
     page.page.keyboard.press("Enter")
@@ -130,7 +130,7 @@ def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -
     summed_up(page, "temperature 0.9")
     page.page.click(".gac-presets >> text=Delete")
     assert choice.locator("option").all_inner_texts() == [
-        "Not saved",
+        "not saved",
         "Defaults",
         "As in the paper",
         "Creative",

@@ -19,7 +19,7 @@ function candidateBar(candidate, memberIndex, onBranch) {
   })));
   const name = candidate.is_end ? t("end") : candidate.label, label = h("bdi", { class: candidate.is_end ? "gac-label is-end" : "gac-label", text: name });
   const branch = onBranch && !candidate.is_chosen
-    ? h("button", { type: "button", class: "gac-branch", text: t("branch"), title: t("branch.title"),
+    ? h("button", { type: "button", class: "gac-branch", text: t("branch"),
         "aria-label": t("branch.with", { token: name }), onclick: () => onBranch(candidate) })
     : null;
   const kind = candidate.is_chosen ? "is-chosen" : candidate.is_longer ? "is-longer" : null;

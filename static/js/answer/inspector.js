@@ -9,7 +9,7 @@ import { weightsAt } from "./weights.js";
 import { answerTo } from "../page/browser.js";
 import { h, memberName, shortName } from "../page/elements.js";
 import { number, percent, probability } from "../page/numbers.js";
-import { LANGUAGE, rich, said, t } from "../page/words.js";
+import { rich, said, t } from "../page/words.js";
 
 const FOLLOW_MS = 70; // arrow keys may run over many tokens; only where they rest is asked about
 
@@ -72,7 +72,7 @@ export class Inspector {
     return h("header", {},
       h("h3", { text: t("token", { token: position + 1 }) }), h("span", { class: "gac-spacer" }),
       move(-1, "‹", t("inspector.previous")), move(1, "›", t("inspector.next")),
-      h("button", { type: "button", class: "gac-icon", text: t("close"), "data-act": "close", title: t("inspector.close"), onclick: () => this.actions.onClose() }));
+      h("button", { type: "button", class: "gac-icon", text: t("close"), "data-act": "close", onclick: () => this.actions.onClose() }));
   }
 
   body(stream, step) {
@@ -110,7 +110,7 @@ export class Inspector {
     const index = this.run.members.indexOf(member.name);
     return h("section", { class: "gac-inspected" },
       h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight" }, ...rich("inspector.weight", { weight: probability(member.weight) }))),
-      h("p", { class: "gac-small", text: t(member.includes_longer ? "inspector.gave-longer" : "inspector.gave", { prob: probability(member.prob), rank: ordinal(member.rank) }) }),
+      h("p", { class: "gac-small", text: t(member.includes_longer ? "inspector.gave-longer" : "inspector.gave", { prob: probability(member.prob), rank: member.rank }) }),
       candidateBars(member.top, () => index % 6, branch),
       coverLine(step.covers[member.name], step.position),
       h("p", { class: "gac-small" }, ...reading(member)));
@@ -152,8 +152,3 @@ function reading(member) {
   if (member.num_told) read.push("; ", t(member.missing ? "inspector.guessed" : "inspector.told", { count: member.num_told, prob: probability(member.missing) }));
   return read;
 }
-
-const ORDINAL = new Intl.PluralRules(LANGUAGE, { type: "ordinal" });
-
-/** A rank in words: first, 2nd, 3rd, 4th. */
-const ordinal = (rank) => (rank === 1 ? t("ordinal.first") : t(`ordinal.${ORDINAL.select(rank)}`, { rank }));

@@ -14,7 +14,7 @@ export class ConfidencePlot {
   constructor(threshold, mode, onInspect) {
     Object.assign(this, { threshold, mode, points: [], selected: null, hovered: null });
     this.redraw = oncePerFrame(() => this.draw());
-    this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img", "aria-label": t("plot.label") });
+    this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img", "aria-label": t("plot.told", { count: 0 }) });
     this.tip = h("output", { class: "gac-plot-tip", hidden: true });
     const asks = mode === "gate" ? h("span", { class: "gac-plot-asks", text: t("plot.asks-below", { threshold: percent(threshold) }) }) : null; // beside the curve, and not over it
     this.root = h("figure", { class: "gac-plot" }, h("figcaption", {}, h("span", {}, ...rich("plot.caption")), asks ?? ""), this.canvas, this.tip);
@@ -86,8 +86,7 @@ export class ConfidencePlot {
     this.drawLine(pen, colour("--line-strong"));
     this.drawThreshold(pen, width, colour);
     this.drawPoints(pen, colour);
-    const below = this.points.filter((point) => point.confidence < this.threshold).length;
-    this.canvas.setAttribute("aria-label", t(this.mode === "gate" ? "plot.told" : "plot.told-all", { count: this.points.length, below, threshold: percent(this.threshold) }));
+    this.canvas.setAttribute("aria-label", t("plot.told", { count: this.points.length }));
   }
 
   drawAxes(pen, width, colour) {

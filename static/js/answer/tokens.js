@@ -110,11 +110,6 @@ export class TokenText {
     return [this.marks.at(offset), this.marks.at(offset - 1)].find((mark) => mark && isIn(mark)) ?? null;
   }
 
-  rectOf(index) {
-    const mark = this.marks.byToken[index];
-    return mark ? this.overlay.rectsOf(mark)[0] ?? null : null;
-  }
-
   /** The tokens that one mark stands for, this one among them. */
   partsOf(index) {
     return this.marks.byToken[index]?.tokens ?? [];

@@ -23,14 +23,16 @@ export function changesIn(marks, tokens) {
  * the answer, see `Card`; `alone`: {name, ending} of the members' own answers. */
 export function runVerdict({ asked, changed, isKnown, words, changedWords, mode, gate, others, cost, ending, alone }) {
   if (!others.length) return "";
-  const [one] = others, isOne = others.length === 1, who = isOne ? one : t("helped.Others"), agreement = mode === "agreement" ? ".agreement" : "";
-  const what = !asked ? t(`helped.never${agreement}`, { gate, who: isOne ? one : t("helped.others") })
+  const who = others.length === 1 ? others[0] : t("helped.others"), agreement = mode === "agreement" ? ".agreement" : "";
+  const what = !asked ? t(`helped.never${agreement}`, { gate, who })
     : !isKnown ? t("helped.asked", { n: asked })
-      : !changed ? t(`helped.nothing${agreement || (isOne ? ".member" : "")}`, { who, n: asked })
-        : changedWords ? t("helped.words", { who, changed: changedWords, n: words }) : t("helped.tokens", { who, n: changed });
+      : !changed ? t(`helped.nothing${agreement}`, { who, n: asked })
+        : changedWords ? t("helped.words", { who: capital(who), changed: changedWords, n: words }) : t("helped.tokens", { who: capital(who), n: changed });
   const rival = endingsApart(ending, alone, gate);
   return [what, rival ? t(`helped.${rival.words}`, rival) : "", cost ? costWords(cost, rival?.name) : ""].filter(Boolean).join(" ");
 }
+
+const capital = (who) => who[0].toUpperCase() + who.slice(1);
 
 /** Where only one side came to its end: the words that say so, how many members they are of, and the name of the one. */
 function endingsApart(ending, alone, gate) {

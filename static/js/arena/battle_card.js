@@ -51,11 +51,11 @@ export class BattleCard {
     this.heading = h("h3", {}, h("span", { text: this.label }));
     this.facts = h("p", { class: "gac-battle-facts gac-small" });
     this.note = h("p", { class: "gac-card-note", hidden: true });
-    const copy = h("button", { type: "button", class: "gac-icon", text: t("copy"), "aria-label": t("card.copy.of", { name: this.label }), onclick: () => copyBy(copy, this.answer.whole, t("copy")) });
+    const copy = h("button", { type: "button", class: "gac-icon", text: t("copy"), onclick: () => copyBy(copy, this.answer.whole, t("copy")) });
     this.answers = [...turns, { prompt }].map(() => new BattleAnswer(this.label));
     this.answer = this.answers.at(-1);
     const asked = (text) => (turns.length ? h("p", { class: "gac-battle-said", dir: "auto", text }) : null);
-    this.body = h("div", { class: "gac-body", tabindex: "0", role: "group", "aria-label": t("arena.text", { name: this.label }) },
+    this.body = h("div", { class: "gac-body", tabindex: "0", role: "group", "aria-label": this.label },
       ...[...turns.map((turn) => turn.prompt), prompt].flatMap((text, turn) => [asked(text), this.answers[turn].root]).filter(Boolean));
     turns.forEach((turn, at) => this.answers[at].extendTo(turn[SIDES[index]]));
     this.root = h("article", { class: "gac-card gac-battle-card", "data-state": "waiting", "aria-label": this.label },

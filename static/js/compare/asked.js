@@ -59,7 +59,7 @@ export function editPrompt(root, run, ask) {
     ask("revise", { run: run.id, prompt: field.value });
   };
   const form = h("div", { class: "gac-edit-form" }, field,
-    h("button", { type: "button", class: "gac-button", text: t("ask-again"), onclick: send }),
+    h("button", { type: "button", class: "gac-button", text: t("prompt.run"), onclick: send }),
     h("button", { type: "button", class: "gac-icon", text: t("cancel"), onclick: end }));
   field.addEventListener("keydown", (event) => {
     if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape") || event.shiftKey) return;

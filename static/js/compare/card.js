@@ -88,7 +88,7 @@ export class Card {
 
   refresh() {
     const { speed, end, tokens } = this.stream;
-    this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("status.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("run.waiting");
+    this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("status.writing") : this.readShare ? t("status.reading", { share: percent(this.readShare) }) : t("run.waiting");
     if (speed && end) this.speed.append(h("span", { text: ` · ${seconds(end.seconds)}` }));
   }
 }

@@ -36,6 +36,6 @@ export class Reading {
     const seen = this.first ? this.least - this.first.share : 0;
     if (seen < MIN_SHARE_SEEN || this.least >= 1) return "";
     const left = (performance.now() - this.first.at) / 1000 / seen * (1 - this.least);
-    return left < 1 ? "" : t("status.left", { seconds: Math.round(left) });
+    return left < 1 ? "" : t("lab.left", { time: `${Math.round(left)} s` });
   }
 }

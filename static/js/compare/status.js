@@ -51,7 +51,8 @@ export function statusOf({ pulse, awaited, isBusy, run, phase, isLive, streams, 
   if (!run) return "";
   const sinceStart = `${number((performance.now() - startedAt) / 1000)} s`;
   if (phase.status === "waiting" && isLive) return [t("status.queue", { place: phase.place }), sinceStart, ...besideWords(phase)].join(" · ");
-  const tokens = t("status.tokens", { n: streams.length, tokens: t("count.tokens", { n: streams.reduce((sum, stream) => sum + stream.tokens.length, 0) }) });
+  const all = t("count.tokens", { n: streams.reduce((sum, stream) => sum + stream.tokens.length, 0) });
+  const tokens = streams.length > 1 ? t("status.tokens", { n: streams.length, tokens: all }) : all;
   if (isLive && streams[0].tokens.length) return [t("status.writing"), tokens, sinceStart].join(" · ");
   if (isLive) return [reading.words(), sinceStart, reading.left(), ...besideWords(phase)].filter(Boolean).join(" · ");
   const took = Math.max(0, ...streams.map((stream) => stream.end?.seconds ?? 0));

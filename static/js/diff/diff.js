@@ -22,7 +22,7 @@ export function showDiff(board, remembered) {
   const body = h("div", { class: "gac-diff-body" }), said = h("p", { class: "gac-small", role: "status" });
   const draw = () => drawDiff(answers.get(left.value).text, answers.get(right.value).text, body, said);
   const close = h("button", { type: "button", class: "gac-button", text: t("close"), onclick: () => dialog.close() });
-  dialog.replaceChildren(h("header", {}, h("h2", { text: t("diff.heading") }), close), h("div", { class: "gac-diff-choice" }, left, right), said, body);
+  dialog.replaceChildren(h("header", {}, h("h2", { text: t("diff.compare") }), close), h("div", { class: "gac-diff-choice" }, left, right), said, body);
   draw();
   dialog.showModal();
 }
@@ -54,6 +54,6 @@ function drawDiff(before, now, body, said) {
   });
   body.replaceChildren(...sides);
   const same = first < 0 ? "" : parts.slice(0, first).map((part) => part.value.join("")).join("");
-  said.textContent = first < 0 ? t("diff.same") : same.trim() ? t("diff.same-for", { n: [...same].length }) : t("diff.differ");
+  said.textContent = first < 0 ? t("diff.same") : t("diff.apart", { n: same.trim() ? [...same].length + 1 : 1 });
   for (const side of sides) side.querySelector(".gac-parting")?.scrollIntoView?.({ block: "nearest" });
 }

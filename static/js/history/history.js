@@ -31,7 +31,7 @@ class History {
     this.filters = new HistoryFilters(this.part("form"), () => this.load());
     this.chosen.addEventListener("click", () => {
       const ids = this.chosenIds();
-      this.removeRuns(ids, t("history.delete-runs.title", { n: ids.length }), t("history.delete-runs"));
+      this.removeRuns(ids, t("history.delete-runs.title", { n: ids.length }), t("history.delete-run"));
     });
     this.part("[data-act=delete-all]").addEventListener("click", () => this.removeAll());
     this.more.addEventListener("click", () => this.load(this.list.children.length));
@@ -101,7 +101,7 @@ class History {
   }
 
   async onDelete({ id, runs }) {
-    if (!(await this.confirm(t("history.delete-conversation.title"), t("history.delete-conversation")))) return;
+    if (!(await this.confirm(t("history.delete-conversation.title"), t("history.delete-for-good")))) return;
     await this.change("delete_conversation", { conversation: id }, t("history.deleted"), runs.map((run) => run.id), true);
   }
 
@@ -132,10 +132,10 @@ class History {
   }
 
   async removeAll() {
-    if (!(await this.confirm(t("history.delete-all.title"), t("history.delete-all")))) return;
+    if (!(await this.confirm(t("history.delete-all.title"), t("history.delete-for-good")))) return;
     const reply = await this.ask("delete_all");
     await this.load();
-    this.note.textContent = said(reply.error) || t("history.all-deleted");
+    this.note.textContent = said(reply.error) || t("history.deleted");
     if (reply.error) return;
     forgetAnswers(null);
     clearArena();

@@ -1,5 +1,6 @@
 // The history's list: conversations, and in each its runs.
 
+import { branchWords } from "../compare/asked.js";
 import { outcomeWords } from "./filters.js";
 import { h, menu } from "../page/elements.js";
 import { moment } from "../page/numbers.js";
@@ -12,7 +13,7 @@ const item = (text, onclick, extra = "") => h("button", { type: "button", class:
 /** `actions`: {onOpen(run), onRerun(run), onDeleteRun(run), onDelete(conversation), onName(conversation, name), onStar(conversation, isOn), onChoose()}. */
 export function conversationItem(conversation, actions) {
   const { runs, num_runs: count, name } = conversation, first = runs[0];
-  const title = name || first.prompt.slice(0, 60) || t("history.unnamed");
+  const title = name || first.prompt.slice(0, 60) || t("no-text");
   const star = item("", () => {
     conversation.is_starred = !conversation.is_starred;
     draw();
@@ -24,11 +25,11 @@ export function conversationItem(conversation, actions) {
     star.setAttribute("aria-pressed", String(conversation.is_starred));
   };
   draw();
-  const rename = item(t(name ? "rename" : "history.name"), () => askName(rename.closest(".gac-keep"), conversation, actions));
+  const rename = item(t(name ? "rename" : "name"), () => askName(rename.closest(".gac-keep"), conversation, actions));
   const isGroup = count > 1 || Boolean(name);
   const shown = runs.length < count ? t("history.some-turns", { some: runs.length, n: count }) : t("count.turns", { n: count });
   const head = isGroup ? h("header", { class: "gac-conversation-head" },
-    star, h("h2", { dir: "auto", text: name || first.prompt || t("history.unnamed") }), h("span", { class: "gac-small", text: shown }), h("span", { class: "gac-spacer" }),
+    star, h("h2", { dir: "auto", text: name || first.prompt || t("no-text") }), h("span", { class: "gac-small", text: shown }), h("span", { class: "gac-spacer" }),
     menu({ text: "⋯", "aria-label": t("more.of", { name: title }) }, rename, item(t("history.delete-turns"), () => actions.onDelete(conversation), "gac-danger"))) : null;
   return h("li", { class: "gac-conversation" }, head,
     h("ol", { class: "gac-runs" }, ...runs.map((run) => runItem(run, isGroup ? {} : { star, rename }, actions))));
@@ -40,7 +41,7 @@ function runItem(run, { star, rename }, actions) {
     moment(run.created_at),
     run.status === "finished" ? null : t(`run.${run.status}`),
     run.mode === "gate" ? null : t(`mode.${run.mode}`),
-    run.branch_position === null ? null : branchFact(run),
+    run.branch_position === null ? null : branchWords(run),
     run.num_tokens ? t("history.tokens", { n: run.num_tokens, ensembled: run.num_ensembled }) : null,
     outcome,
     run.is_shared ? t("history.shared") : null,
@@ -56,14 +57,9 @@ function runItem(run, { star, rename }, actions) {
     menu({ text: "⋯", "aria-label": t("more.of", { name: label }) }, ...[rename, item(t("run-again"), () => actions.onRerun(run)), item(t("delete"), () => actions.onDeleteRun(run), "gac-danger")].filter(Boolean)));
 }
 
-function branchFact({ branch_position: position, swap }) {
-  const [before, now] = (swap ?? []).map((text) => t("quoted", { text }));
-  return t(swap ? "history.branch.swapped" : "history.branch", { token: position + 1, before, now });
-}
-
 /** A field in the menu's place. Enter or leaving it keeps the name, Escape the old one. */
 function askName(place, conversation, actions) {
-  const field = h("input", { type: "text", class: "gac-search gac-name-field", maxlength: MAX_NAME_CHARS, "aria-label": t("history.name.field"), placeholder: t("history.name") });
+  const field = h("input", { type: "text", class: "gac-search gac-name-field", maxlength: MAX_NAME_CHARS, "aria-label": t("history.name.field"), placeholder: t("name") });
   field.value = conversation.name;
   let isOver = false;
   const end = (isKept) => {

@@ -34,7 +34,8 @@ const answersOf = ({ answers, cut }) => Object.entries(answers).map(([key, text]
   ({ name: key === "ensemble" ? t("ensemble") : key.replace(/^member:/u, ""), text, cut: cutWords(cut[key]) }));
 
 /** That an answer did not end by itself. */
-const cutWords = (reason) => (!reason || reason === "stop" ? "" : t(`export.cut.${reason}`));
+const CUT = { length: "arena.cut", abort: "run.aborted", error: "run.failed" };
+const cutWords = (reason) => (CUT[reason] ? t(CUT[reason]).replace(/\.$/u, "") : "");
 
 /** Its settings, and what it comes from. */
 const originOf = (run) => [saidShort(run.settings), ...(run.branch_position !== null ? [branchWords(run)] : [])];
@@ -42,7 +43,7 @@ const originOf = (run) => [saidShort(run.settings), ...(run.branch_position !== 
 function figuresOf({ tokens, numGated, member, end }) {
   const parts = [t("count.tokens", { n: tokens.length })];
   if (member < 0 && tokens.length) parts.push(t("export.ensembled", { share: percent(numGated / tokens.length) }));
-  if (end) parts.push(cutWords(end.reason), seconds(end.seconds), end.digest ? t("export.digest", { digest: end.digest.slice(0, 16) }) : "");
+  if (end) parts.push(cutWords(end.reason), seconds(end.seconds), end.digest ? t("card.digest", { digits: end.digest.slice(0, 16) }) : "");
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -76,7 +76,7 @@ async function share(board, isAll) {
 function linkNote(board) {
   const link = h("input", { type: "text", class: "gac-link", readonly: true, "aria-label": t("keep.link"), onfocus: () => link.select() });
   link.value = addressOf({ run: board.run.id });
-  const copy = h("button", { type: "button", class: "gac-icon", text: t("keep.copy-link"), onclick: () => copyBy(copy, link.value, t("keep.copy-link")) });
+  const copy = h("button", { type: "button", class: "gac-icon", text: t("copy"), onclick: () => copyBy(copy, link.value, t("copy")) });
   const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: t("keep.stop-sharing"), onclick: async () => {
     const reply = await answerTo(board.server.share_run(board.request({ is_shared: false, with_turns: false })));
     board.run.is_shared = Boolean(reply.error);

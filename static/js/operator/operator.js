@@ -51,7 +51,7 @@ class OperatorPage {
       const answer = await fetch(`operator/${path}`, { ...options, headers: { Authorization: `Bearer ${this.token}` }, cache: "no-store" });
       const reply = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : {};
       if (answer.ok) this.draw(reply);
-      note.textContent = answer.ok ? body ? t("operator.done") : "" : said(reply.error ?? reply.detail ?? t("server.silent"));
+      note.textContent = answer.ok ? body ? t("keep.saved") : "" : said(reply.error ?? reply.detail ?? t("server.silent"));
     } catch {
       note.textContent = t("server.silent");
     }

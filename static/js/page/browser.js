@@ -48,7 +48,7 @@ export async function copy(text) {
     const isCopied = document.execCommand("copy");
     field.remove();
     focused?.focus({ preventScroll: true });
-    if (!isCopied) throw new Error(t("copy.refused"));
+    if (!isCopied) throw new Error(t("keep.refused"));
   }
 }
 

@@ -8,9 +8,8 @@ export function fillFromFile(picker, box, maxChars, say) {
     const [file] = picker.files;
     picker.value = ""; // the same file may be chosen again
     if (!file) return;
-    if (file.size > 4 * maxChars) return say(t("file.too-large", { file: file.name, most: maxChars }));
-    const text = await file.text();
-    if (text.length > maxChars) return say(t("file.too-long", { file: file.name, count: text.length, most: maxChars }));
+    const text = file.size > 4 * maxChars ? null : await file.text();
+    if (text === null || text.length > maxChars) return say(t("file.too-large", { file: file.name, most: maxChars }));
     say("");
     box.value = text;
     box.dispatchEvent(new Event("input", { bubbles: true }));

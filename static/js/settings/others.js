@@ -12,7 +12,7 @@ export function openOthers(dialog, run, choose) {
   const isBelow = ({ changes }) => JSON.stringify(changes) === JSON.stringify(below.changes), offered = presets().filter((preset) => !isBelow(preset));
   if (below.about !== saidShort(run.settings)) offered.unshift(below);
   dialog.replaceChildren(
-    h("header", {}, h("h2", { text: t("others.heading") }), h("button", { type: "button", class: "gac-button", text: t("close"), onclick: () => dialog.close() })),
+    h("header", {}, h("h2", { text: t("others") }), h("button", { type: "button", class: "gac-button", text: t("close"), onclick: () => dialog.close() })),
     h("p", { class: "gac-small", text: t("others.about") }),
     h("ul", { class: "gac-runs" }, ...offered.map(offer)));
   dialog.showModal();

@@ -43,7 +43,7 @@ export class Presets {
   show() {
     const now = JSON.stringify(this.current()), { all } = this;
     const found = all.find(({ changes }) => JSON.stringify(changes) === now);
-    this.select.replaceChildren(...(found ? [] : [h("option", { value: "", text: t("preset.changed") })]),
+    this.select.replaceChildren(...(found ? [] : [h("option", { value: "", text: t("status.not-saved") })]),
       ...all.map(({ id, name }) => h("option", { value: id, text: name })));
     this.select.value = found?.id ?? "";
     this.about.textContent = found?.about ?? "";
