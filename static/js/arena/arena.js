@@ -214,13 +214,8 @@ class Arena {
 
   /** Before the names are told nothing shows tokens. */
   showViews() {
-    this.part("arena-views").replaceChildren(...viewChoices("gac-arena-view", VIEWS, (id) => this.setView(id)));
+    this.part("arena-views").replaceChildren(...viewChoices("gac-arena-view", VIEWS, (id) => this.told.chosen.setView(id)));
     this.part("arena-views").querySelector(`[value=${this.root.dataset.view}]`).checked = true;
-  }
-
-  setView(view) {
-    this.root.dataset.view = view;
-    this.told.painter.show(view);
   }
 
   say(text) {
@@ -261,7 +256,7 @@ export function start({ element, props, server, trigger, watch }) {
 /** The tab is chosen: what is painted is its own again. */
 export function showArena() {
   if (!arena) return;
-  arena.told.painter.show(arena.root.dataset.view);
+  arena.told.chosen.setView();
   arena.own.refresh();
 }
 

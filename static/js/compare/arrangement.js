@@ -45,14 +45,3 @@ export class Arrangement {
     if (NARROW.matches && this.board.offsetParent) scrollTo({ top: this.board.querySelector(".gac-asked").getBoundingClientRect().top + scrollY });
   }
 }
-
-/** Puts the panel beside the card that it explains, which keeps the chosen token in sight. */
-export function placeBeside(board, card) {
-  const { left, right } = card.root.getBoundingClientRect();
-  if (!NARROW.matches) {
-    const side = board.part("side"), all = board.part("columns").getBoundingClientRect();
-    const { offsetWidth: width } = side, place = all.right - right > width ? right + 4 : left - all.left > width ? left - width - 4 : all.right - width;
-    board.root.style.setProperty("--side", `${place - all.left}px`);
-  }
-  card.tokens.reveal();
-}

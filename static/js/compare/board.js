@@ -1,12 +1,10 @@
 // Glue: the component's value -> cards, status, inspector, votes.
 
-import { hintOf } from "../answer/hints.js";
-import { Inspector } from "../answer/inspector.js";
-import { Painter } from "../answer/painter.js";
+import { Chosen } from "../answer/chosen.js";
 import { BESIDE, Stream, StreamReader } from "../answer/stream.js";
 import { VIEWS } from "../answer/views.js";
 import { tellRefused, tellShown } from "./address.js";
-import { Arrangement, placeBeside } from "./arrangement.js";
+import { Arrangement } from "./arrangement.js";
 import { askedParts, originParts, tellSettings } from "./asked.js";
 import { newCard } from "./ensemble_card.js";
 import { listenToKeys } from "./keyboard.js";
@@ -21,7 +19,6 @@ import { hold } from "../page/address.js";
 import { Awaited, QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
-import { theTip } from "../page/tip.js";
 import { settings } from "../settings/settings.js";
 
 export class Board {
@@ -33,8 +30,6 @@ export class Board {
     this.isBusy = false; // something was asked for and nothing came yet
     this.askedAt = -Infinity; // by performance.now()
     this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
-    this.painter = new Painter();
-    this.tip = theTip();
     this.awaited = new Awaited("compare", {
       box: () => document.querySelector("#gac-prompt textarea"),
       ask: () => document.querySelector("#gac-prompt .submit-button")?.click(),
@@ -43,20 +38,17 @@ export class Board {
     this.pulse = new Pulse(() => this.reconnect());
     this.status = new StatusLine(this.part("status"));
     this.arrangement = new Arrangement(root, this.part("columns"));
-    this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.setView(view), onNext: () => this.nextChange(1) });
+    this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.chosen.setView(view), onNext: () => this.nextChange(1) });
     this.votes = new Votes(this.part("votes"),
       (outcome) => this.server.vote_run(this.request({ outcome })));
-    this.inspector = new Inspector(this.part("inspector"),
-      (stream, position) => this.server.inspect_step(this.request(stream.key === BESIDE
-        ? { run: this.run.beside.run, stream: "ensemble", position } : { stream: stream.key, position })), {
-        onBranch: (position, token) => this.ask("branch", { run: this.run.id, position, token }),
-        onMove: (step) => this.goTo(this.place.index + step),
-        onChoose: (index) => this.goTo(index),
-        onClose: () => this.close(),
-        onShown: () => this.placeInspector(),
-      });
+    const asked = (stream) => (stream.key === BESIDE ? { run: this.run.beside.run, stream: "ensemble" } : { stream: stream.key });
+    this.chosen = new Chosen(root, (stream, position) => this.server.inspect_step(this.request({ ...asked(stream), position })), {
+      tokensOf: (stream) => this.cards[stream.index].tokens,
+      onBranch: (position, token) => this.ask("branch", { run: this.run.id, position, token }),
+      onSelect: (stream, index) => this.ensemble.plot.select(stream?.index === 0 ? index : null),
+    });
     listenToKeys(root, {
-      onChange: (step) => this.nextChange(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run?.is_own) && this.votes.onKey(key),
+      onChange: (step) => this.nextChange(step), onClose: () => this.chosen.close(), onVote: (key) => Boolean(this.run?.is_own) && this.votes.onKey(key),
     });
     setInterval(() => this.refresh(), STATUS_MS / 2);
   }
@@ -84,10 +76,7 @@ export class Board {
     this.root.dataset.state = run ? "run" : "empty";
     this.part("stage").hidden = !run;
     this.part("empty").hidden = Boolean(run);
-    this.inspector.clear(run);
-    this.painter.clear();
-    this.tip.hide();
-    this.place = null;
+    this.chosen.clear(run);
     if (run) this.build(run);
     tellShown(this);
     this.refresh(true);
@@ -98,7 +87,7 @@ export class Board {
     this.root.classList.toggle("is-again", run.is_again);
     this.root.classList.toggle("is-pair", Boolean(run.beside) && run.streams.length === 2);
     this.cards = null;
-    this.setView(VIEWS[0]);
+    this.chosen.setView(VIEWS[0]);
     this.toolbar.start(this.root.dataset.view);
     const memberOf = (key) => (key === BESIDE ? -1 : run.members.indexOf(key.replace(/^member:/, "")));
     this.streams = run.streams.map((key, index) => new Stream(index, key, memberOf(key)));
@@ -115,12 +104,8 @@ export class Board {
   }
 
   card(stream, run) {
-    const actions = {
-      onVisit: (index) => { if (this.inspector.isOpen) this.inspect(stream, index, true); },
-      onInspect: (index) => this.inspect(stream, index),
-      onHint: (index, rect, isSpoken) => this.hint(stream, index, rect, isSpoken),
-    };
-    return newCard(stream, run, this.painter, { ...actions, onAsk: (event, fields) => this.ask(event, { run: run.id, ...fields }) });
+    const actions = this.chosen.actions(stream, stream.key === BESIDE ? { ...run, mode: run.beside.mode, gate: run.beside.gate } : run);
+    return newCard(stream, run, this.chosen.painter, { ...actions, onAsk: (event, fields) => this.ask(event, { run: run.id, ...fields }) });
   }
 
   take(line) {
@@ -162,61 +147,13 @@ export class Board {
 
   // ---- what people do
 
-  setView(view) {
-    this.root.dataset.view = view;
-    this.painter.show(view);
-  }
-
-  repaint() {
-    this.painter.show(this.root.dataset.view);
-  }
-
-  hint(stream, index, rect, isSpoken = false) {
-    if (index === null) return this.tip.hide();
-    const text = hintOf(stream, index, stream.key === BESIDE ? { ...this.run, mode: this.run.beside.mode, gate: this.run.beside.gate } : this.run, this.cards[stream.index].tokens.partsOf(index).length);
-    if (!isSpoken || !this.inspector.isOpen) this.tip.show(text, rect);
-    if (isSpoken) this.part("spoken").textContent = `${stream.tokens[index].text} ${text}`;
-  }
-
-  inspect(stream, index, isLater = false) {
-    if (this.place) this.cards[this.place.stream.index].tokens.select(null);
-    this.place = { stream, index };
-    const { tokens } = this.cards[stream.index];
-    tokens.select(index);
-    this.tip.hide();
-    this.ensemble.plot.select(stream.index === 0 ? index : null);
-    this.inspector.show(stream, index, tokens.partsOf(index), isLater);
-  }
-
-  placeInspector() {
-    placeBeside(this, this.cards[this.place.stream.index]);
-  }
-
-  goTo(index) {
-    const { stream } = this.place;
-    if (index < 0 || index >= stream.tokens.length) return;
-    this.inspect(stream, index);
-  }
-
   nextChange(step) {
     const changes = this.run ? this.streams[0].tokens.filter((token) => token.change).map((token) => token.index) : [];
     if (!changes.length) return false;
-    const from = this.place?.stream.index === 0 ? this.place.index : this.ensemble.tokens.cursor ?? (step > 0 ? -1 : Infinity);
+    const { place } = this.chosen, from = place?.stream.index === 0 ? place.index : this.ensemble.tokens.cursor ?? (step > 0 ? -1 : Infinity);
     const next = step > 0 ? changes.find((index) => index > from) ?? changes[0] : changes.findLast((index) => index < from) ?? changes.at(-1);
     this.ensemble.tokens.focus(next);
-    this.inspect(this.streams[0], next);
-    return true;
-  }
-
-  /** Closes the inspector; false if it was not open. */
-  close() {
-    if (!this.inspector.isOpen) return false;
-    const { stream, index } = this.place;
-    this.inspector.close();
-    this.ensemble.plot.select(null);
-    this.cards[stream.index].tokens.select(null);
-    this.cards[stream.index].tokens.focus(index);
-    this.place = null;
+    this.chosen.inspect(this.streams[0], next);
     return true;
   }
 

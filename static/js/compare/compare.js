@@ -56,7 +56,7 @@ export async function expectHere(asked = null) {
 }
 
 /** The tab is chosen: another one may have painted in another view. */
-export const show = async () => (await board).repaint();
+export const show = async () => (await board).chosen.setView();
 
 const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
 
