@@ -97,7 +97,7 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
     assert words in saved
     assert saved.count(' swapped"') + saved.count('"swapped"') == 3
     page.page.click("role=tab[name=History]")
-    page.page.wait_for_selector(".gac-small:has-text('Branched at token 2: “␣instead” instead of “␣is”')")
+    page.page.wait_for_selector(".gac-runs .gac-small:has-text('Branched at token 2: “␣instead” instead of “␣is”')")
     page.page.click(".gac-run-open >> nth=1")
     page.page.wait_for_selector(f".gac-of-branch:has-text('{words}')")
 
