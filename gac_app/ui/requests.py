@@ -190,8 +190,9 @@ def page_line(value: Any) -> str:
 
 
 def refusal_json(error: GacError) -> str:
-    """An error as a component's value. The time makes equal ones differ, so that the second is shown too."""
-    return page_json({**_refusal(error), "at": time.monotonic()})
+    """An error and the faulty field as a component's value. By its time each differs, and is shown too."""
+    field = error.field if isinstance(error, RequestError) else ""
+    return page_json({**_refusal(error), "field": field, "at": time.monotonic()})
 
 
 def _refusal(error: GacError) -> Reply:

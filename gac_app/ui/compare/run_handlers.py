@@ -13,14 +13,14 @@ from typing import Any
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.errors import GacError, LoadingError, NotFoundError, RequestError, without_folders
+from gac_app.errors import GacError, NotFoundError
 from gac_app.services.lab.lab import Lab
 from gac_app.services.runs.live_run import LiveRun, changes_of
 from gac_app.services.runs.runs import RunService, RunView
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
 from gac_app.ui.compare.turns import last_turn, turns_beside, versions_of
-from gac_app.ui.requests import Fields, Threads, client_here, has_listener, page_json
+from gac_app.ui.requests import Fields, Threads, client_here, has_listener, refusal_json
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import followed, following
 
@@ -117,7 +117,7 @@ class RunHandlers:
                             value = await self._threads.run(lines.value, is_last=is_last)
                             yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
-            yield _notice(error)
+            yield gr.skip(), gr.skip(), gr.skip(), gr.skip(), refusal_json(error)
 
     def _opened(self, key: str, run: RunView, is_live: bool) -> tuple[RunLines, str, str, Place]:
         """A run's lines, their first value, the turns of its conversation, and where the next prompt goes on."""
@@ -153,12 +153,3 @@ async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:
             yield is_last
             if is_last:
                 return
-
-
-def _notice(error: GacError) -> Updates:
-    field = error.field if isinstance(error, RequestError) else ""
-    message = without_folders(error.told)
-    # The time makes equal notices differ, so that the second is shown too.
-    passes = isinstance(error, LoadingError)
-    notice = page_json({"at": time.monotonic(), "field": field, "message": message, "passes": passes})
-    return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice

@@ -14,7 +14,7 @@ export function start({ element, props, watch }) {
   const draw = async () => {
     const notice = parseJson(props.value, null);
     isEarly = Boolean(notice?.passes) || !areReady();
-    line.textContent = said(notice?.message);
+    line.textContent = said(notice?.error);
     line.hidden = !notice || (await board).settle(notice.passes);
     if (notice?.passes) lookAgain();
     if (notice && notice.field !== "prompt") showFaults();

@@ -86,13 +86,13 @@ def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService)
         ("short", "hello", "reload it"),
     ]:  # fmt: skip
         [update] = collect(handlers.run(key, None, prompt, {}))
-        assert message in notice_of(update)["message"]
+        assert message in notice_of(update)["error"]
         assert update[3] == gr.skip()
     for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
-        assert notice_of(collect(handlers.on("open")(gr.EventData(None, data)))[-1])["message"]
+        assert notice_of(collect(handlers.on("open")(gr.EventData(None, data)))[-1])["error"]
     service.members._ensemble = None
     [update] = collect(handlers.run(KEY, None, "hello", {}))
-    assert "still loading" in notice_of(update)["message"]
+    assert "still loading" in notice_of(update)["error"]
     assert notice_of(update)["passes"]
     assert listed(service, KEY) == []
 
@@ -284,7 +284,7 @@ def test_what_a_page_asks_is_passed_on(handler: str, data: dict[str, Any], call:
     service: Any = Refusing()
     [update] = collect(handlers_of(service).on(handler)(event(key=KEY, **data)))
     assert service.calls == [(*call, {"client": ""})]
-    assert (notice_of(update)["field"], notice_of(update)["message"]) == ("run", "Run: is refused")
+    assert (notice_of(update)["field"], notice_of(update)["error"]) == ("run", "Run: is refused")
     assert [one == gr.skip() for one in update] == [True] * 4 + [False]
 
 
