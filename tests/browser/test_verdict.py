@@ -92,6 +92,13 @@ def test_a_member_that_loops_alone_is_in_two_lines(serve: Server, open_page: Ope
     )
     assert page.page.evaluate(NUM_LINES) == 2
     assert page.page.evaluate(HAS_ROOM)
+    names = """names => { const { briefName, tellNames } = gac['page/elements'], told = names.map(briefName);
+      tellNames(['Qwen2.5-1.5B']);
+      return [told, names.map(briefName)]; }"""
+    assert page.page.evaluate(names, [QWEN, SMOL, "Meta-Llama-3-8B"]) == [
+        ["Qwen2.5", "SmolLM2", "Meta Llama 3"],
+        ["Qwen2.5 Coder 0.5B", "SmolLM2", "Meta Llama 3"],
+    ]
 
 
 def slow_repetition(texts: list[str]) -> list[Any]:

@@ -19,6 +19,7 @@ import { hold } from "../page/address.js";
 import { Awaited, QUESTION, UNMEANT_MS } from "../settings/awaited.js";
 import { visitorKey } from "../page/browser.js";
 import { forgetDraft } from "../page/draft.js";
+import { tellNames } from "../page/elements.js";
 import { settings } from "../settings/settings.js";
 
 export class Board {
@@ -84,6 +85,7 @@ export class Board {
   }
 
   build(run) {
+    tellNames(run.members); // one may have left the configuration since
     this.root.classList.toggle("is-again", run.is_again);
     this.root.classList.toggle("is-pair", Boolean(run.beside) && run.streams.length === 2);
     this.cards = null;
