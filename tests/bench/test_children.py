@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.bench.start import child_server, free_port, wait_for
+from gac_app.bench.start import child_server, wait_for
 from gac_app.bench.workbench import run_child
 from gac_app.errors import GacError
+from tests.server.site import free_port
 
 
 @pytest.fixture

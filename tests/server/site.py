@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -28,10 +29,17 @@ API = "/gradio_api"
 START_S = 180.0
 
 
+_ports = itertools.count(10_000 + os.getpid() * 37 % 20_000)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """For a server in a process of its own: a port below those that the system gives to whoever connects, of which
+    another one may be taken before the server listens.
+    """
+    for port in _ports:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError
 
 
 @contextmanager
@@ -39,15 +47,18 @@ def served(host: ASGIApp, config: ServerConfig | None = None, listener: socket.s
     """Serve a host from a thread, at any port or where `listener` listens; its address."""
     with listener or socket.create_server(("127.0.0.1", 0)) as listener:
         protocol = limited_protocol(Connections(config or ServerConfig()))
-        settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 1}
-        server = uvicorn.Server(uvicorn.Config(host, http=protocol, ws="none", **settings))
+        off: dict[str, Any] = {"access_log": False, "proxy_headers": False, "ws": "none"}
+        server = uvicorn.Server(
+            uvicorn.Config(host, http=protocol, log_level="warning", timeout_graceful_shutdown=1, **off)
+        )
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         until = time.monotonic() + START_S
         while not server.started:
             assert time.monotonic() < until, "the host did not start"
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        address, port, *_ = listener.getsockname()
+        yield f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
         server.should_exit = True
         thread.join(15)
 
