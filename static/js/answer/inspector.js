@@ -5,7 +5,6 @@ import { candidateBars } from "./candidates.js";
 import { coverLine, opennessNote } from "./covers.js";
 import { changed, swapped } from "./hints.js";
 import { BESIDE } from "./stream.js";
-import { weightsAt } from "./weights.js";
 import { answerTo } from "../page/browser.js";
 import { h, memberName, shortName } from "../page/elements.js";
 import { number, percent, probability } from "../page/numbers.js";
@@ -144,6 +143,15 @@ function gauge(step) {
   return h("div", { class: "gac-gauge", role: "img", "aria-label": t("inspector.gauge", { confidence: percent(step.confidence), threshold: percent(step.threshold) }) },
     h("i", { style: `width:${(Math.min(1, step.confidence) * 100).toFixed(1)}%` }),
     h("b", { style: `left:${(Math.min(1, step.threshold) * 100).toFixed(1)}%`, title: t("inspector.threshold", { threshold: percent(step.threshold) }) }));
+}
+
+/** The members' weights at one step as a bar, and what moves them. */
+function weightsAt(step, memberIndex) {
+  const words = step.members.map((member) => `${member.name} ${probability(member.weight)}`).join(", ");
+  const bar = h("div", { class: "gac-weights", role: "img", "aria-label": words, title: words },
+    ...step.members.map((member) => h("i", { "data-w": memberIndex(member.name), style: `width:${(member.weight * 100).toFixed(2)}%` })));
+  const why = step.weights_follow && t(`weights.${step.weights_follow}`);
+  return [h("h4", {}, h("span", {}, ...rich("weights.title"))), bar, why ? h("p", { class: "gac-small", text: why }) : null];
 }
 
 /** What a member read for this step: text and terms. */

@@ -2,7 +2,7 @@
 
 import { Chosen } from "../answer/chosen.js";
 import { BESIDE, Stream, StreamReader } from "../answer/stream.js";
-import { VIEWS } from "../answer/views.js";
+import { viewChoices, VIEWS } from "../answer/views.js";
 import { tellRefused, tellShown } from "./address.js";
 import { Arrangement } from "./arrangement.js";
 import { askedParts, originParts, tellSettings } from "./asked.js";
@@ -11,7 +11,6 @@ import { listenToKeys } from "./keyboard.js";
 import { Reading } from "./reading.js";
 import { Rest } from "./rest.js";
 import { awaitSaving, Pulse, STATUS_MS, StatusLine, statusOf, STOP_TIMEOUT_MS, tellPage } from "./status.js";
-import { Toolbar } from "./toolbar.js";
 import { Votes } from "./votes.js";
 import { remember } from "../keep/diff.js";
 import { keepMenu } from "../keep/menu.js";
@@ -39,7 +38,8 @@ export class Board {
     this.pulse = new Pulse(() => this.reconnect());
     this.status = new StatusLine(this.part("status"));
     this.arrangement = new Arrangement(root, this.part("columns"));
-    this.toolbar = new Toolbar(this.part("views"), this.part("next"), { onView: (view) => this.chosen.setView(view), onNext: () => this.nextChange(1) });
+    this.part("views").replaceChildren(...viewChoices("gac-view", VIEWS, (view) => this.chosen.setView(view)));
+    this.part("next").addEventListener("click", () => this.nextChange(1));
     this.votes = new Votes(this.part("votes"),
       (outcome) => this.server.vote_run(this.request({ outcome })));
     const asked = (stream) => (stream.key === BESIDE ? { run: this.run.beside.run, stream: "ensemble" } : { stream: stream.key });
@@ -90,7 +90,8 @@ export class Board {
     this.root.classList.toggle("is-pair", Boolean(run.beside) && run.streams.length === 2);
     this.cards = null;
     this.chosen.setView(VIEWS[0]);
-    this.toolbar.start(this.root.dataset.view);
+    this.part("views").querySelector("input").checked = true;
+    this.part("next").disabled = true;
     const memberOf = (key) => (key === BESIDE ? -1 : run.members.indexOf(key.replace(/^member:/, "")));
     this.streams = run.streams.map((key, index) => new Stream(index, key, memberOf(key)));
     this.cards = this.streams.map((stream) => this.card(stream, run));
@@ -114,7 +115,7 @@ export class Board {
     if (Array.isArray(line)) {
       const token = this.streams[line[0]].add(line);
       this.cards[line[0]].append(token);
-      if (token.change && line[0] === 0) this.toolbar.next.disabled = false;
+      if (token.change && line[0] === 0) this.part("next").disabled = false;
     } else if (line.rest) {
       this.rest.add(...line.rest);
     } else if (line.end) {
