@@ -6,7 +6,6 @@ import pytest
 
 from gac_app.bench import prompts
 from gac_app.bench.rows import NotMeasured
-from gac_app.models.message import Message
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel
 
@@ -23,17 +22,6 @@ def test_first_tokens_are_held_against_llama_cpp(bench_of: BenchOf, monkeypatch:
         "b ÷ llama.cpp",
         "ensemble ÷ llama.cpp's slower",
     ]
-
-
-def test_llama_cpp_reads_in_as_large_parts_as_the_member() -> None:
-    model = FakeModel("a")
-    assert prompts._read_s(model, "x" * 90, batch_size=50) > 0
-    assert model.num_read_at_once[0] == 50
-    assert sum(model.num_read_at_once) == len(model.encode_chat([Message("user", "x" * 90)]))
-
-
-def test_a_pace_is_of_the_times_between_tokens() -> None:
-    assert prompts._ms_per_token([1.0, 1.5, 2.0]) == 500
 
 
 def test_an_answers_pace_is_timed_beside_a_prompt(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,6 @@ import pytest
 from gac_app.bench.rows import Row, Target, interval_of
 
 
-def test_not_measured_is_no_miss_but_broken_is() -> None:
-    assert Row("x", None, note="no browser").verdict == ""
-    assert Row("x", None, note="broke", is_failed=True).verdict == "failed"
-    assert Row("x", 1.0, target=Target("<=", 1.0)).verdict == "met"
-
-
 @pytest.mark.parametrize(
     ("ratios", "verdict"),
     [([0.9, 0.9, 0.9, 1.2], "met"), ([0.9, 1.1, 1.2, 1.3], "open"), ([1.1, 1.2, 1.2, 1.3], "missed")],

@@ -2,21 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.bench.workbench import decode, interleaved
+from gac_app.bench.workbench import decode
 from gac_app.errors import GacError
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel, FixedModel
-
-
-def test_runs_take_turns() -> None:
-    calls: list[str] = []
-
-    def run(name: str) -> object:
-        return lambda case: calls.append(f"{name}{case}") or (name, case)
-
-    columns = interleaved([1, 2], run("a"), run("b"))  # type: ignore[arg-type]
-    assert calls == ["a1", "b1", "a2", "b2"]
-    assert columns == [[("a", 1), ("a", 2)], [("b", 1), ("b", 2)]]
 
 
 def test_a_step_is_its_slowest_members_pass_and_an_overhead(bench_of: BenchOf) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
-from gac_app.decoding.contexts.sequence_reads import IdsN, SequenceReads
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
@@ -37,17 +33,3 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 def twins(**slow: Any) -> list[FakeModel]:
     """Two members that like the same tokens best; the fields given are the second one's."""
     return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **slow)]
-
-
-@contextmanager
-def counted() -> Iterator[list[IdsN]]:
-    """The contexts that members had drafted when they were fed."""
-    found: list[IdsN] = []
-    go_on = SequenceReads.draft_ahead
-
-    def noted(self: SequenceReads, ids: IdsN, num: int) -> None:
-        found.extend(end for _, end in self._draft if end == ids)
-        go_on(self, ids, num)
-
-    with patch.object(SequenceReads, "draft_ahead", noted):
-        yield found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,10 @@ from gac_app.decoding.alignment.boundary_conflict import (
     _are_conflicts,
     boundary_conflicts,
     extends_beyond,
-    merge,
     surely_ends,
 )
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
-from gac_app.decoding.rules.shipped.averaging import weighted_sum
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
@@ -99,43 +96,6 @@ def test_only_likely_or_partial_beginnings_are_contested() -> None:
         steps = {"one": member_step(union, probs, partial), "other": other}
         ranges = contested_ranges(steps, {"one": weight, "other": 1 - weight}, union)
         assert [union.tokens[ids.start] for ids in ranges] == found
-
-
-def distributions(union: UnionVocabulary) -> st.SearchStrategy[MemberStep]:
-    weights = st.lists(st.floats(0, 1) | st.just(0.0), min_size=len(union), max_size=len(union)).filter(any)
-
-    def normalised(raw: list[float], open_shares: list[float]) -> MemberStep:
-        probs = [value / sum(raw) for value in raw]
-        tokens = (*union.tokens, b"")
-        opened = {t: p * share for t, p, share in zip(union.tokens, probs, open_shares, strict=False) if share > 0.5}
-        found: MemberStep = member_step(union, dict(zip(tokens, probs, strict=True)), opened)
-        return found
-
-    return st.builds(normalised, weights, st.lists(st.floats(0, 1), min_size=len(union) - 1, max_size=len(union) - 1))
-
-
-NESTED = UnionVocabulary([b"a", b"aa", b"aab", b"ab", b"abab", b"b", b"ba", b"bb"])
-
-
-@given(member_steps=st.lists(distributions(NESTED), min_size=2, max_size=4), share=st.floats(0.1, 0.9))
-def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[MemberStep], share: float) -> None:
-    expected = {f"m{i}": e for i, e in enumerate(member_steps)}
-    rest = (1 - share) / (len(expected) - 1)
-    weights = {name: share if name == "m0" else rest for name in expected}
-    ranges = contested_ranges(expected, weights, NESTED)
-    for ids, following in pairwise(ranges):
-        assert ids.stop <= following.start
-    for ids in ranges:
-        assert ids == NESTED.extensions(NESTED.tokens[ids.start])
-        assert len(ids) > 1
-        assert NESTED.end_id not in ids
-    mixed_U = weighted_sum([merge(e.distribution.probs_U.clone(), ranges) for e in member_steps], weights.values())
-    assert float(mixed_U.sum()) == pytest.approx(1)
-    plain_U = weighted_sum([e.distribution.probs_U for e in member_steps], weights.values())
-    for ids in ranges:
-        assert float(mixed_U[ids.start]) == pytest.approx(float(plain_U[ids.start : ids.stop].sum()), abs=1e-6)
-        plain_U[ids.start : ids.stop] = mixed_U[ids.start : ids.stop]
-    assert torch.equal(mixed_U, plain_U), "outside the ranges nothing changes"
 
 
 # --- the paper's alignment, as a slow and obvious loop

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -17,10 +16,8 @@ from gac_app.decoding.constraints import Grammars, TokenBias
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.speculation import speculator
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import ConstraintError, RequestError
-from gac_app.models.base import Model
 from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.answers import decoded
@@ -50,17 +47,6 @@ def test_an_answer_follows_its_schema_in_every_mode(ensemble: Ensemble, how: dic
     _, end = decoded(ensemble, json_schema=LIGHT, **{**how, "max_new_tokens": LONG})
     assert end.reason is FinishReason.STOP
     assert is_light(end.text)
-
-
-@given(seed=st.integers(0, 100), how=HOW)
-def test_drafts_and_policies_change_nothing_of_it(ensemble: Ensemble, seed: int, how: dict[str, Any]) -> None:
-    how |= {"json_schema": LIGHT, "logit_bias": {seed: 5.0}, "max_new_tokens": LONG}
-    with patch.object(Model, "is_chunk_invariant", True), patch.object(speculator, "_MUCH_FASTER", 0.0):
-        found = [
-            decoded(ensemble, **{**how, "speculation": speculation, "gate_policy": policy})[1]
-            for speculation, policy in (("off", "lazy"), ("on", "lazy"), ("auto", "eager"))
-        ]
-    assert len({(end.text, end.digest) for end in found}) == 1
 
 
 @given(num=st.integers(1, 20), is_forced=st.booleans(), how=HOW)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,7 +14,7 @@ from gac_app.decoding.alignment import covers as covers_module
 from gac_app.decoding.alignment.covers import NEGLIGIBLE, WORTH_READING, Covers
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
-from tests.decoding.toy import END, Expected, Toy, distance, expected, learn, tokenisations
+from tests.decoding.toy import END, Expected, Toy, distance, expected, learn
 
 ALPHABETS = [(b"a", b"b"), (b"a", b"b", b"c"), (b"a", b"\xc3", b"\xa9")]  # the last two are the bytes of an é
 ROUNDING = 1e-5
@@ -92,22 +91,6 @@ def check(told: Told) -> Expected:
     return wanted
 
 
-@pytest.mark.slow
-@given(told=told_toys(), data=st.data())
-@pytest.mark.usefixtures("exact")
-def test_told_letter_by_letter_it_is_exact(told: Told, data: st.DataObject) -> None:
-    for _ in range(5):
-        letters = [piece for piece in told.possible() if len(piece) == 1]
-        if not letters:
-            break
-        told.advance(data.draw(st.sampled_from(letters)), is_partial=True)
-        assert check(told).untracked == 0
-        shares: Counter[int] = Counter()
-        for boundaries, _, prob in tokenisations(told.toy, bytes(told.covers.text), told.closed):
-            shares[max(boundaries, default=0)] += prob
-        assert shares[told.covers.likeliest.end] == pytest.approx(max(shares.values()), rel=1e-4)
-
-
 MANY_LONGER = tuple(b"a" + bytes(end) for end in product(b"ab", repeat=3))
 
 
@@ -140,16 +123,6 @@ def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: 
         event("exact" if wanted.untracked == 0 else "bounded")
         if wanted.mass == 0:
             break
-
-
-@pytest.mark.slow
-@given(told=told_toys(is_canonical=st.just(True)), seed=st.integers(0, 99))
-@pytest.mark.usefixtures("exact")
-def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) -> None:
-    """Whatever it goes on to, its tokeniser cuts what stands before the last token no other way."""
-    for token in own_tokens(told.toy, random.Random(seed), num_tokens=4):
-        told.advance(token, is_partial=True)
-        assert check(told).untracked == 0
 
 
 @pytest.mark.slow

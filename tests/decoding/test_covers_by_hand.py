@@ -59,15 +59,6 @@ def test_an_unlikely_end_is_not_read() -> None:
     assert covers.is_settled
 
 
-def test_of_bytes_that_no_token_fits_the_own_spelling_goes_on() -> None:
-    covers = covers_of()
-    learn(covers, {b"ab": 0.6, b"a": 0.4})
-    covers.advance(b"a", is_partial=True)
-    learn(covers, {b"b": 1.0})
-    covers.advance(b"d", is_partial=True)
-    assert state(covers) == [(2, (3, 0), 1.0, False)], "from the likeliest boundary, before a"
-
-
 def test_how_many_ids_an_answer_takes() -> None:
     text = FedText(VocabMapping(vocabulary(OWN), UNION))
     covers = text.covers

@@ -6,8 +6,9 @@ from functools import partial
 
 import pytest
 
-from gac_app.decoding.speculation.draft_costs import DraftCosts, Rate, best_length, pays
+from gac_app.decoding.speculation.draft_costs import DraftCosts, best_length, pays
 from gac_app.decoding.speculation.speculator import _slowest_s
+from gac_app.models.pass_costs import PassCosts
 from tests.decoding.conftest import make
 
 
@@ -28,11 +29,6 @@ def test_drafts_are_the_longer_the_likelier_they_are_accepted() -> None:
     assert lengths == sorted(lengths)
     assert lengths[0] == 1
     assert lengths[-1] > 4
-
-
-def test_a_draft_ends_before_a_length_that_is_dear() -> None:
-    assert length_of(0.95, {2: 0.1, 3: 0.1}, 0.02) > 2
-    assert length_of(0.95, {2: 0.1, 3: 0.1, 4: 0.2}, 0.02) == 2
 
 
 @pytest.mark.parametrize(
@@ -68,6 +64,17 @@ def test_acceptance_is_learnt_by_confidence() -> None:
     assert 0 <= costs.acceptance(1.0) <= 1
 
 
+def test_the_fastest_pass_of_a_size_counts_once_two_are_known() -> None:
+    """Other load only slows passes down."""
+    costs = PassCosts()
+    costs.note(2, 26)
+    assert costs.seconds(2) == 0
+    for seconds in (25, 1000):
+        costs.note(2, seconds)
+        assert costs.seconds(2) == 25
+    assert costs.gain(2, 2) == 0, "nothing is known of single ids"
+
+
 def decode(costs: DraftCosts, num_tokens: int, plain_s: float, drafted_s: float) -> list[bool]:
     """Whether each token was drafted for."""
     ways = []
@@ -75,15 +82,6 @@ def decode(costs: DraftCosts, num_tokens: int, plain_s: float, drafted_s: float)
         ways.append(costs.is_worth_drafting())
         costs.note_step(drafted_s if ways[-1] else plain_s, is_drafting=ways[-1])
     return ways
-
-
-def test_old_values_lose_half_their_weight_after_64() -> None:
-    rate = Rate()
-    for _ in range(64):
-        rate.note(1.0)
-    assert rate.mean == 1.0
-    rate.note(0.0)
-    assert rate.mean == 32 / 33
 
 
 @pytest.mark.parametrize(

@@ -33,17 +33,6 @@ def test_a_control_token_that_is_kept_ends_the_answer(keeps: bool, text: str, pr
     assert end.reason is (FinishReason.STOP if keeps else FinishReason.LENGTH)
 
 
-def test_refused_and_unfinished_sessions_hold_no_sequences() -> None:
-    ensemble = make(1, 2)
-    model = ensemble.members["m1"].model
-    num_free = len(model._free_slots)
-    events = ensemble.session("the", raw=True).events()
-    next(events)
-    assert len(model._free_slots) == num_free - 1
-    events.close()
-    assert len(model._free_slots) == num_free
-
-
 def test_a_branch_of_other_members_is_refused() -> None:
     with pytest.raises(RequestError, match="do not know"):
         make(1).check_branch(Branch((), b"no such token"))

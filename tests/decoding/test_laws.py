@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
-from tests.decoding.answers import decoded
+from tests.decoding.answers import LETTERS, decoded
 from tests.decoding.conftest import make
+from tests.decoding.toy import toy_ensemble, toys
 from tests.examples import FEW
 from tests.fakes import FixedModel, config_of, ensemble_of
 
@@ -154,6 +155,16 @@ def test_a_full_context_finishes_with_the_member_named() -> None:
     assert finished.reason is FinishReason.LENGTH
     assert "24" in finished.detail
     assert "m1" in finished.detail or "m2" in finished.detail
+
+
+@pytest.mark.parametrize(
+    ("seed", "context_length", "threshold"), [(0, 17, 0.3), (3, 17, 0.3), (6, 14, 0.3), (18, 17, 0.6)]
+)
+def test_a_longer_spelling_overruns_no_context(seed: int, context_length: int, threshold: float) -> None:
+    """Of a member that spells anew what it had read and what it missed; the toys refuse to read more than they hold."""
+    how = {"mode": "gate", "threshold": threshold, "temperature": 1.0, "seed": seed, "max_new_tokens": 40}
+    _, finished = decoded(toy_ensemble(toys(seed, 3, LETTERS, num_words=8), context_length), **how)
+    assert (finished.reason, finished.detail[-7:]) == (FinishReason.LENGTH, "tokens)")
 
 
 def test_a_stopped_session_ends_within_one_step() -> None:

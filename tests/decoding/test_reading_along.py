@@ -123,34 +123,6 @@ def test_who_cannot_read_ahead_reads_only_what_is_asked() -> None:
     assert finished.members["b"].num_forwards == 0
 
 
-def test_awaited_reads_come_before_those_that_read_along(threaded: Any) -> None:
-    model = FakeModel("b", 2, Fault("hang", marker=b"HANG"))
-    member = threaded([FakeModel("a", 1), model]).members["b"]
-    texts = ["HANG", "along", "wanted", "asked"]
-    busy, along, wanted, asked = (member.open(member.encode(text), LOCAL) for text in texts)
-    along.is_awaited = asked.is_awaited = False
-    reads = [member.read(after(busy))]
-    assert model.is_hanging.wait(WAIT_S)
-    reads += [member.read(after(sequence)) for sequence in (along, wanted, asked)]
-    asked.is_awaited = True
-    at: list[int] = []
-    for read in reads:
-        read.add_done_callback(lambda _: at.append(len(model.batches)))
-    model.released.set()
-    for read in reads:
-        read.result(WAIT_S)
-    assert (model.batches, at) == ([1, 2, 1], [1, 2, 2, 3])
-
-
-def test_whoever_uses_only_the_gate_keeps_nobody_from_it(threaded: Any) -> None:
-    ensemble = threaded([FakeModel("a", 1), FakeModel("b", 2)])
-    gate = ensemble.members["a"]
-    gate.read(after(gate.open(gate.encode("another"), LOCAL))).result(WAIT_S)
-    answer = Alone(ensemble)
-    assert answer.num_passes() > 0
-    answer.events.close()
-
-
 def test_members_in_one_place_do_not_read_along(threaded: Any) -> None:
     apart = threaded([FakeModel("a", 1), FakeModel("b", 2)])
     answer = Alone(Ensemble(list(apart.members.values()), apart.config, devices_disjoint=False))

@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.digest import StepDigest
-from gac_app.decoding.trace.events import Candidate, FinishedEvent, MemberTrace, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import Candidate, FinishedEvent, MemberTrace, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
@@ -147,12 +146,6 @@ def test_what_several_passes_computed_outlives_the_next_pass() -> None:
     assert probs_NU(OneBufferModel("a", 1)).equal(probs_NU(RandomModel("a", 1)))
 
 
-def test_threads_and_calls_give_the_same(ensemble: Ensemble) -> None:
-    with closing(threaded()) as other:
-        for prompt in PROMPTS:
-            assert finished(ensemble, prompt, **WAYS[1]).digest == finished(other, prompt, **WAYS[1]).digest
-
-
 def test_a_member_asked_late_says_the_same(ensemble: Ensemble) -> None:
     for prompt in PROMPTS:
         lazy, eager, auto = (finished(ensemble, prompt, **way) for way in WAYS[1:4])
@@ -184,16 +177,6 @@ def test_what_is_kept_of_a_conversation_is_used() -> None:
         first, second = (finished(ensemble, PROMPTS[1], namespace="talk", **WAYS[0]) for _ in range(2))
         for name in ensemble.members:
             assert second.members[name].num_tokens_read < first.members[name].num_tokens_read
-
-
-def test_a_branch_that_changes_nothing_goes_on_as_before() -> None:
-    with closing(threaded()) as ensemble:
-        settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": "on", **WAYS[0]})
-        steps = [e.step for e in ensemble.generate(PROMPTS[0], settings, namespace="talk") if isinstance(e, TokenEvent)]
-        branch = Branch(tuple(steps[:5]), steps[5].token)
-        session = ensemble.session(PROMPTS[0], settings, branch=branch, namespace="talk")
-        branched = [event.step for event in session.events() if isinstance(event, TokenEvent)]
-        assert [(s.token, s.prob, s.top) for s in branched[6:]] == [(s.token, s.prob, s.top) for s in steps[6:]]
 
 
 STEP = StepTrace(

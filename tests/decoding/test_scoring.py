@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +18,13 @@ from gac_app.decoding.contexts import SessionStopped, Wait
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring import Score, SingleFlightCache, single_flight
-from gac_app.decoding.scoring.pieces import spelt_by
 from gac_app.errors import MemberError
 from gac_app.models.sequence import KVSequence
-from gac_app.vocab.mapping import VocabMapping
-from gac_app.vocab.union import UnionVocabulary
 from tests.clocks import HANG_S
 from tests.decoding.conftest import make
-from tests.decoding.toy import Toy, ToyModel, model_of, tokenisations, toy_ensemble, toys
+from tests.decoding.toy import Toy, model_of, tokenisations, toy_ensemble, toys
 from tests.examples import FEW
-from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, ensemble_of
 
 PROMPT = "ba"
 LATITUDE = 1e-4  # of float32
@@ -47,16 +43,6 @@ def chain(toy: Toy, pieces: list[bytes]) -> float:
 def test_bits_per_byte_by_hand() -> None:
     assert Score(math.log(1 / 8), num_bytes=2, num_steps=1, num_ensembled=0).bits_per_byte == pytest.approx(1.5)
     assert Score(0.0, num_bytes=0, num_steps=0, num_ensembled=0).bits_per_byte == 0
-
-
-def test_pieces_by_hand() -> None:
-    union = UnionVocabulary([b"a", b"b", b"ab", b"abba"])
-    model = ToyModel("m", Toy((b"a", b"ab", b"b", b"ba"), seed=0))
-    member = InlineMember(model, VocabMapping(model.vocabulary, union))
-    found = [union.token(token_id) for token_id in spelt_by(member, b"abba")]
-    assert found == [b"ab", b"b", b"a"], "ba is no union token, so it is cut further"
-    assert union.cut(b"ababba") == [union.ids[b"ab"], union.ids[b"abba"]]
-    assert union.cut(b"") == []
 
 
 @pytest.mark.parametrize("nats", [30, 60, 120, 700])
@@ -104,29 +90,6 @@ def test_under_the_paper_the_likeliest_cut_counts() -> None:
     settings = ensemble.config.settings_from({"mode": "every-step", "alignment": "paper"})
     (score,) = ensemble.score("x", [" the"], settings, raw=True)
     assert math.exp(score.log_prob) == pytest.approx(0.4, rel=LATITUDE)
-
-
-@FEW
-@given(
-    seed=st.integers(0, 500),
-    num=st.integers(2, 3),
-    how=st.sampled_from(
-        [
-            {"alignment": "paper"},
-            {"alignment": "prefix"},
-            {"alignment": "prefix", "weights": "posterior"},
-            {"alignment": "prefix", "mode": "gate", "threshold": 0.4},
-        ]
-    ),
-)
-def test_texts_of_one_length_sum_to_one_at_most(seed: int, num: int, how: dict[str, Any]) -> None:
-    ensemble = toy_ensemble(toys(seed, num), **how)
-    texts = ["".join(letters) for letters in itertools.product("ab", repeat=4)]
-    scores = ensemble.score(PROMPT, texts, raw=True)
-    assert 0 < sum(math.exp(score.log_prob) for score in scores) <= 1 + LATITUDE
-    for text, alone in zip(texts, ensemble.score(PROMPT, texts, alone="m0", raw=True), strict=True):
-        assert alone.num_bytes == len(text)
-    assert all(score.log_prob <= LATITUDE for score in scores)
 
 
 def bytes_by_hand(members: list[Toy], weights: list[float], text: bytes) -> float:
@@ -208,22 +171,6 @@ def test_the_prompt_is_read_once_for_all_texts(alignment: str) -> None:
     ensemble.score(prompt, texts, raw=True)
     at_most = 4 * 2 * sum(map(len, texts))  # at most four ways to cut, no letter read more than twice
     assert at_most < num_prompt_ids < model.num_read <= num_prompt_ids + at_most
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_scores_of_one_scope_read_their_prompt_once(alignment: str) -> None:
-    models = [ToyModel(f"m{i}", toy, 4096) for i, toy in enumerate(toys(1, 2))]
-    ensemble = ensemble_of(models, config_of(["m0", "m1"], {"mode": "every-step", "alignment": alignment}))
-    prompt = "ab" * 50
-    num_prompt_ids = len(models[0].encode_raw(prompt))
-    with closing(ensemble):
-        first = ensemble.score(prompt, ["abba"], raw=True, namespace="x")
-        models[0].num_read = 0
-        ensemble.score(prompt, ["baab"], raw=True, namespace="x")
-        assert models[0].num_read < num_prompt_ids
-        assert ensemble.score(prompt, ["abba"], raw=True, namespace="y") == first
-        ensemble.score(prompt, ["bbbb"], raw=True, namespace="y")
-        assert models[0].num_read > num_prompt_ids, "another namespace reads it itself"
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])

@@ -6,7 +6,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -225,12 +224,3 @@ def test_a_view_whose_server_fails_is_dropped_itself(names: tuple[str, ...]) -> 
     ensemble = Ensemble([members[name] for name in names], config_of(names))
     steps, _ = decoded(ensemble, max_new_tokens=2, on_member_failure="drop")
     assert [(step.token, sorted(step.dropped)) for step in steps] == [(b"the", sorted(names[1:]))] * 2
-
-
-def test_only_what_was_told_is_shown() -> None:
-    models: list[Model] = [FixedModel("a", SURE), FixedModel("b", {b"the": 0.8, b"of": 0.2})]
-    steps, _ = decoded(told(models, [1, 1]), max_new_tokens=1)
-    assert steps[0].token == b"the"
-    assert steps[0].prob == pytest.approx(0.85)
-    assert steps[0].members[1].prob == pytest.approx(0.8)
-    assert torch.tensor([c.prob for c in steps[0].top]).sum() <= 1.0001

@@ -12,20 +12,11 @@ from dataclasses import dataclass, field
 import torch
 
 from gac_app.decoding.alignment.covers import Covers
-from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.distribution import distributions_of
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.gate import make_gate
-from gac_app.decoding.rules.sampling import Sampler
-from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.speculation import Speculator
 from gac_app.models.random_model import RandomModel
-from gac_app.models.sequence import LOCAL, ForwardRequest
-from gac_app.settings import Settings
+from gac_app.models.sequence import ForwardRequest
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
@@ -129,25 +120,6 @@ def toy_ensemble(members: list[Toy], context_length: int = 4096, **settings: obj
     models = [ToyModel(f"m{i}", toy, context_length) for i, toy in enumerate(members)]
     config = config_of([model.name for model in models], {"mode": "every-step", **settings})
     return ensemble_of(models, config, InlineMember)
-
-
-class Drawing(Sampler):
-    """Draws tokens other than END by a generator of its own."""
-
-    def __init__(self, settings: Settings, seed: int) -> None:
-        super().__init__(settings)
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def certified_choice(self, low_U: torch.Tensor, high_U: torch.Tensor) -> tuple[int, list[int]]:
-        return int(torch.multinomial(low_U[:-1], 1, generator=self._generator)), []
-
-
-def drawing(ensemble: Ensemble, prompt: str, combiner: Combiner, weights: StepWeights, seed: int) -> DecodingSession:
-    """A session of the members of an ensemble, by tokens that are drawn."""
-    settings = ensemble.config.settings.model_copy(update={"temperature": 1.0})
-    contexts = [MemberContext(m, m.open(m.encode(prompt), LOCAL), is_aligned=True) for m in ensemble.members.values()]
-    rules = AnswerRules(make_gate(settings), combiner, weights, settings, Drawing(settings, seed))
-    return DecodingSession(contexts, rules, Speculator(contexts, rules))
 
 
 def model_of(ensemble: Ensemble, name: str) -> ToyModel:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 
 from gac_app.config import Config
 from gac_app.decoding.scoring import Score
@@ -35,22 +34,14 @@ class PlannedAsk:
 
     Args:
         answers: a system's answers to questions, by its name.
-        ensemble: has a configuration.
-
-    Attributes:
-        calls: the names of the systems of every call.
     """
 
     task = SimpleNamespace(name="trivia", kind="generation")
 
-    def __init__(
-        self, answers: Callable[[str, Sequence[Question]], list[Graded]], config: Config = CONFIG, ensemble: Any = None
-    ) -> None:
-        self._answers, self.ensemble = answers, ensemble or SimpleNamespace(config=config)
-        self.calls: list[list[str]] = []
+    def __init__(self, answers: Callable[[str, Sequence[Question]], list[Graded]], config: Config) -> None:
+        self._answers, self.ensemble = answers, SimpleNamespace(config=config)
 
     def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Graded]]:
-        self.calls.append([system.name for system in systems])
         return {system: self._answers(system.name, questions) for system in systems}
 
 
@@ -141,7 +132,7 @@ def _finished(said: str | FinishReason) -> FinishedEvent:
     is_failure = isinstance(said, FinishReason)  # itself a kind of str
     return FinishedEvent(
         reason=FinishReason(said) if is_failure else FinishReason.STOP,
-        text="" if is_failure else said,
+        text=" Rome" if is_failure else said,
         num_tokens=4,
         num_ensembled=1,
         ttft_s=0.5,

@@ -67,13 +67,6 @@ class TestErrors:
         theirs = multiclass_calibration_error(torch.tensor(probs_NC), answers_N, num_choices, n_bins=15)
         assert calibration_of(scored).ece == pytest.approx(float(theirs), abs=1e-6)
 
-    def test_classwise_ece_is_the_mean_of_torchmetrics(self) -> None:
-        scored = _drawn(500, 2.0)
-        probs_CN = torch.tensor(np.exp([question.logits() for question in scored]).T.copy())
-        answers_N = torch.tensor([question.answer for question in scored])
-        theirs = [float(binary_calibration_error(probs_CN[k], (answers_N == k).int(), n_bins=15)) for k in range(4)]
-        assert calibration_of(scored).classwise_ece == pytest.approx(sum(theirs) / 4, abs=1e-6)
-
     def test_exactly_one_has_a_bin_of_its_own(self) -> None:
         confidences_N, hits_N = np.array([1.0, 0.97, 0.96]), np.array([1, 0, 1])
         bins = equal_width_bins(confidences_N, hits_N)
@@ -97,13 +90,6 @@ class TestErrors:
         assert found.nll == pytest.approx((1e4 - 1 + math.log(2)) / 2)
         assert found.accuracy == 0.0
 
-    def test_chance_explains_the_error_of_calibrated_answers_only(self) -> None:
-        calibrated, sharpened = calibration_of(_drawn(400, 1.0)), calibration_of(_drawn(400, 3.0))
-        assert calibrated.ece < 1.5 * calibrated.chance_ece
-        assert sharpened.ece > 4 * sharpened.chance_ece
-        fewer = calibration_of(_drawn(20, 1.0))
-        assert fewer.chance_ece > 2 * calibrated.chance_ece
-
 
 class TestTemperature:
     @pytest.mark.slow
@@ -113,10 +99,6 @@ class TestTemperature:
         best = calibration_of(scored, fit_temperature(scored)).nll
         for temperature in (0.02, 0.3, 1.0, 2.0, 20.0, 90.0):
             assert best <= calibration_of(scored, temperature).nll + 1e-9
-
-    def test_it_stays_within_bounds_where_no_temperature_is_best(self) -> None:
-        assert fit_temperature([ScoredChoices((0.0, -1.0), 0)]) == pytest.approx(0.01)
-        assert fit_temperature([ScoredChoices((0.0, -1.0), 1)]) == pytest.approx(100)
 
     @pytest.mark.slow
     def test_it_is_checked_on_the_half_it_was_not_fitted_on(self) -> None:

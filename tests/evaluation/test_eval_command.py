@@ -14,17 +14,6 @@ SYSTEMS = "alone:a,every-step,gate@0.5+prefix"
 COST = ("ms_per_token", "seconds_per_answer", "member_seconds_per_answer")
 
 
-def _num_kept(folder: Path) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in (folder / "cache" / "evaluation").glob("*.jsonl"))
-
-
-@pytest.mark.slow
-def test_answers_that_are_to_be_reproducible_are_kept_apart(folder: Path) -> None:
-    for num_kept, how in ((1, []), (1, []), (2, ["--reproducible", "on"])):
-        assert call(folder, "eval", "--systems", "every-step", "--limit", "1", *how).exit_code == 0
-        assert _num_kept(folder) == num_kept
-
-
 def test_the_json_is_what_is_promised(folder: Path) -> None:
     arguments = ["--systems", SYSTEMS, "--limit", "3", "--json", "--against", "every-step+posterior"]
     done = call(folder, "eval", *arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable
 from contextlib import closing
@@ -13,14 +12,8 @@ from typing import Any
 import pytest
 
 from gac_app.config import Config
-from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.running.report import summarise
-from gac_app.evaluation.running.systems import parse_systems
-from gac_app.evaluation.studies.evaluator import Evaluator
-from gac_app.evaluation.tasks.questions import read_questions
-from gac_app.evaluation.tasks.task import Task
 from gac_app.loading import load_ensemble
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
@@ -29,7 +22,6 @@ from tests.models.tiny import save_gpt2, save_llama
 
 lm_eval = pytest.importorskip("lm_eval", reason="installed by requirements-dev.txt")
 from lm_eval.api.instance import Instance  # noqa: E402
-from lm_eval.tasks import TaskManager  # noqa: E402
 
 from gac_app.evaluation.harness.lm_eval_model import EnsembleLM  # noqa: E402
 
@@ -121,56 +113,6 @@ def test_a_chat_goes_through_the_members_own_templates() -> None:
 def test_a_bad_argument_is_told(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         EnsembleLM(make(1, 2), **arguments)
-
-
-CHOICES = """
-task: local_choices
-dataset_path: json
-dataset_kwargs:
-  data_files: {{test: {data}}}
-output_type: multiple_choice
-test_split: test
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: "{{{{choices}}}}"
-target_delimiter: ""
-doc_to_target: answer
-metric_list:
-  - metric: acc_bytes
-"""
-
-
-def harness(lm: EnsembleLM, folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> float:
-    """The accuracy that the harness finds on a task of local files, offline."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
-    (folder / "task.yaml").write_text(CHOICES.format(data=data))
-    manager = TaskManager(include_path=str(folder), include_defaults=False)
-    found = lm_eval.simple_evaluate(model=lm, tasks=["local_choices"], task_manager=manager, bootstrap_iters=0)
-    return float(found["results"]["local_choices"]["acc_bytes,none"])
-
-
-def ours(ensemble: Ensemble, folder: Path, task: Task, system: str, data: Path) -> float:
-    """The accuracy that `eval` finds."""
-    (chosen,) = parse_systems(system, ensemble.config)
-    questions = read_questions(data)
-    answers = Evaluator(ensemble, task, questions, folder / "ours", parallel=4)([chosen], questions)
-    return summarise(answers)[chosen].accuracy
-
-
-@pytest.mark.process
-@pytest.mark.slow
-@pytest.mark.parametrize("system", ["every-step+prefix", "gate@0.5+paper", "alone:m1"])
-def test_a_task_of_local_files_is_as_accurate_as_eval(
-    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ensemble, data = toy_ensemble(toys(7, 2)), tmp_path / "data.jsonl"
-    texts = ["".join(drawn) for drawn in itertools.product("ab", repeat=4)]
-    lines = [{"question": text, "choices": ["ab", "ba", "bbb"], "answer": i % 3} for i, text in enumerate(texts)]
-    data.write_text("\n".join(map(json.dumps, lines)))
-    task = Task(name="choices", about="", kind="choice", ask="{question}", worked="{answer}")
-    theirs = harness(EnsembleLM(ensemble, system), tmp_path, data, monkeypatch)
-    assert theirs == ours(ensemble, tmp_path, task, system, data)
-    assert 0 < theirs < 1
 
 
 def test_a_failing_member_ends_the_run_and_is_not_dropped() -> None:

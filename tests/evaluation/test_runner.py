@@ -33,16 +33,6 @@ def _cache(folder: Path, system: str) -> Path:
     return path
 
 
-def test_results_stand_in_the_questions_order_whoever_is_first(tmp_path: Path) -> None:
-    fake = FakeEnsemble(RIGHT, delays={"France": 0.2})
-    answers = _run(fake, tmp_path)
-    assert list(answers) == SYSTEMS
-    for given in answers.values():
-        assert [(answer.question_id, answer.is_right) for answer in given] == [("fr", 1), ("it", 1), ("pl", 0)]
-    kept = _cache(tmp_path, "alone_a").read_text()
-    assert kept.index('"it"') < kept.index('"fr"')
-
-
 @pytest.mark.parametrize("num_parallel", [1, 3])
 def test_no_more_at_once_than_said(tmp_path: Path, num_parallel: int) -> None:
     fake = FakeEnsemble(RIGHT, delays=dict.fromkeys(RIGHT, 0.05))

@@ -36,15 +36,6 @@ def test_a_sentence_is_spoilt_in_its_result(solution: str, spoilt: str) -> None:
     assert spoilt_sentence(solution) == spoilt
 
 
-def test_prompts_end_in_what_is_planted() -> None:
-    word, sentence = planted(NQ, CAPITALS, "word"), planted(NQ, CAPITALS, "sentence")
-    assert word.prompt(CAPITALS[0]) == NQ.prompt(CAPITALS[0]) + " Rome"
-    assert sentence.prompt(CAPITALS[2]) == NQ.prompt(CAPITALS[2]) + " Paris, or rather"
-    assert planted(GSM8K, SUMS, "sentence").plants["two"] == " One and one are 1 + 1 = 3."
-    assert planted(GSM8K, SUMS, "word").plants == {"two": " Twice", "six": " It", "no": " One"}
-    assert planted(GSM8K, SUMS, "sentence").plants["no"] == " The answer is 2.", "it has no number to spoil"
-
-
 def test_what_is_planted_is_wrong() -> None:
     same = Question(id="it2", question="Where is the Pope?", answers=("The Roma",))
     article = Question(id="x", question="What is it?", answers=("a dog",))

@@ -18,10 +18,6 @@ def test_intervals_are_the_published_ones(num_right: int, num_questions: int, lo
     assert wilson_interval(num_right, num_questions) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_what_both_get_right_or_wrong_tells_nothing() -> None:
-    assert compare([True, False] * 50, [True, False] * 50).p == 1.0
-
-
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
 def test_swapping_the_sides_turns_the_sign_alone(pairs: list[tuple[bool, bool]]) -> None:
     mine, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

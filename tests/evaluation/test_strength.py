@@ -10,9 +10,6 @@ import pytest
 from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.evaluation.metrics import strength_advice
-from gac_app.evaluation.studies.benchmark import Benchmark
-from tests.evaluation.fakes import CAPITALS, PlannedAsk, marked
-from tests.fakes import config_of
 
 TOLD = (
     "On trivia (40 questions), behind a: b by 50 %. Such a gap mostly hurts an ensemble. Set weights by strength "
@@ -119,16 +116,3 @@ def test_a_benchmark_without_every_member_tells_nothing(data: dict[str, Any]) ->
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("configs/*.yaml")), ids=lambda path: path.stem)
 def test_the_presets_have_members_of_like_strength(path: Path) -> None:
     assert told(load_config(path), mode="every-step", weights="average") == ""
-
-
-def _remarks(*marks: str) -> list[str]:
-    """Of a benchmark on which `a` and `b` answer so, and ensembles always wrong."""
-    by_name = {f"alone:{name}": given for name, given in zip("ab", marks, strict=True)}
-    config = config_of(["a", "b"], settings={"mode": "every-step"})
-    ask: Any = PlannedAsk(lambda name, questions: marked(by_name.get(name, "." * len(questions))), config)
-    return list(Benchmark().run(ask, CAPITALS[:1] * len(marks[0])).remarks)
-
-
-def test_a_benchmark_says_so_itself() -> None:
-    assert _remarks("x" * 40, "x" * 20 + "." * 20) == [TOLD]
-    assert _remarks("x" * 40, "x" * 39 + ".") == []

@@ -43,10 +43,6 @@ def test_a_name_says_the_settings(name: str, expected: dict[str, Any]) -> None:
     assert {key: settings[key] for key in expected} == expected
 
 
-def test_a_member_alone() -> None:
-    assert parse_system("alone:b", CONFIG).alone == "b"
-
-
 @pytest.mark.parametrize(
     ("name", "culprit"),
     [

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
-from gac_app.errors import MemberError
-from gac_app.executors import batch_scheduler, fair_queue
+from gac_app.executors import fair_queue
 from gac_app.executors.members import in_background
 from gac_app.models.sequence import BACKGROUND, LOCAL
+from tests.executors.conftest import Clock
 from tests.executors.desk import LONG, Desk
 from tests.fakes import WAIT_S, FakeModel, after, config_of, ensemble_of, in_worker
 
@@ -43,33 +43,8 @@ def test_it_waits_for_a_run_and_goes_on_after_it(desk: Desk, text: str) -> None:
     assert desk.scheduler.idle_s() == math.inf
 
 
-def test_a_long_read_that_has_begun_is_put_aside(desk: Desk) -> None:
-    study = desk.ask(desk.open(LONG), is_background=True)
-    desk.scheduler.advance()
-    run = desk.open(LONG)
-    asked = desk.ask(run)
-    desk.run()
-    assert asked.done()
-    assert not study.done()
-    desk.scheduler.free(run)
-    desk.run()
-    assert study.done()
-
-
-class Clock:
-    """A clock that passes of a model move."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
-def test_beside_a_run_it_has_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(batch_scheduler, "time", clock)
-    desk = Desk(on_pass=lambda num_ids: setattr(clock, "now_s", clock.now_s + num_ids / 100))
+def test_beside_a_run_it_has_a_tenth_of_the_time(clock: Clock) -> None:
+    desk = Desk(clock.passes)
     run, study = desk.open("run"), desk.open(LONG)
     desk.ask(run)
     desk.run()
@@ -94,16 +69,6 @@ def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) 
     desk.run()
     desk.ask(one, [7])
     assert desk.scheduler.max_wait_s() == pytest.approx(0.4), "half of what a shared pass saves"
-
-
-@pytest.mark.parametrize("text", ["short", LONG])
-def test_it_is_dropped_and_nothing_else(desk: Desk, text: str) -> None:
-    study, run = desk.ask(desk.open(text), is_background=True), desk.ask(desk.open(text))
-    desk.scheduler.refuse(BACKGROUND)
-    with pytest.raises(MemberError, match="was freed"):
-        study.result(0)
-    desk.run()
-    assert run.done()
 
 
 def pair() -> tuple[list[FakeModel], Any]:
@@ -180,17 +145,3 @@ def test_a_study_that_is_stopped_ends_while_a_run_goes_on() -> None:
     next(run)
     run.close()
     ensemble.close()
-
-
-def test_closing_does_not_wait_for_it() -> None:
-    models, config = pair()
-    ensemble = ensemble_of(models, config)
-    run = ensemble.session("run").events()
-    next(run)
-    background, _ = in_background(ensemble)
-    study = threading.Thread(target=lambda: list(background.generate("study")))
-    study.start()
-    ensemble.close()
-    study.join(WAIT_S)
-    assert not study.is_alive()
-    run.close()

@@ -10,30 +10,13 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
-from gac_app.executors import batch_scheduler, fair_queue
 from gac_app.executors.batch_scheduler import MAX_WAIT_S
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.models.sequence import LOCAL
 from gac_app.vocab.mapping import VocabMapping
+from tests.executors.conftest import Clock
 from tests.executors.desk import LONG, Desk
-from tests.fakes import FakeModel, Fault, after, mapping_of, probs_of
-
-
-class Clock:
-    """Stands still in the scheduler's modules until a test moves it."""
-
-    now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    for module in (batch_scheduler, fair_queue):
-        monkeypatch.setattr(module, "time", clock)
-    return clock
+from tests.fakes import FakeModel, after, mapping_of, probs_of
 
 
 def alone(text: str, num_logits: int = 1) -> ReadResult:
@@ -59,7 +42,7 @@ def test_a_long_read_leaves_room_for_short_ones() -> None:
 
 def test_several_long_reads_take_turns(clock: Clock) -> None:
     """By the time that each has had: here, of passes that take as long as they have ids."""
-    desk = Desk(lambda num_ids: setattr(clock, "now_s", clock.now_s + num_ids / 100))
+    desk = Desk(clock.passes)
     longest, shorter = desk.ask(desk.open(LONG * 4)), desk.ask(desk.open(LONG))
     while not shorter.done():
         desk.scheduler.advance()
@@ -67,20 +50,6 @@ def test_several_long_reads_take_turns(clock: Clock) -> None:
     assert not longest.done()
     desk.run()
     assert probs_of(longest.result()).equal(probs_of(alone(LONG * 4)))
-
-
-def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
-    desk = Desk()
-    sequence, other = desk.open(LONG), desk.open("short")
-    result, of_other = desk.ask(sequence), desk.ask(other)
-    desk.scheduler.advance()
-
-    desk.scheduler.free(sequence)
-
-    assert desk.scheduler.is_idle
-    assert of_other.result().num_read > 0
-    with pytest.raises(MemberError, match="a: the sequence was freed"):
-        result.result()
 
 
 def test_a_read_called_off_needs_no_refusal() -> None:
@@ -94,35 +63,6 @@ def test_a_read_called_off_needs_no_refusal() -> None:
     assert desk.scheduler.is_idle
     with pytest.raises(MemberError, match="a: the sequence was freed"):
         other.result()
-
-
-def test_a_part_that_fails_ends_its_own_read_only() -> None:
-    desk = Desk(fault=Fault("raise", from_read=1, marker=b"votes"))
-    bad, good = desk.ask(desk.open(LONG)), desk.ask(desk.open("again " * 5))
-    desk.run()
-
-    with pytest.raises(MemberError, match="a: RuntimeError: planned"):
-        bad.result()
-    assert probs_of(good.result()).equal(probs_of(alone("again " * 5)))
-
-
-def test_steps_come_between_the_chunks_of_long_reads() -> None:
-    desk = Desk()
-    desk.model.max_batched_ids, desk.model.chunk_size = 3, 100
-    stepping = [desk.open(text) for text in ("one", "two")]
-    step, other_step = (desk.ask(sequence) for sequence in stepping)
-    longer, another = desk.ask(desk.open("longer")), desk.ask(desk.open("another"))
-    desk.scheduler.advance()
-    assert step.done()
-    assert other_step.done()
-    assert longer.done()
-    assert not another.done()
-
-    next_step = desk.ask(stepping[0], [65])
-    desk.scheduler.advance()
-    assert next_step.done()
-    assert another.done()
-    assert desk.model.batches == [2, 1, 1, 1]
 
 
 def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,17 +116,6 @@ def test_a_dropped_member_leaves_the_ensemble_of_the_rest(lab: Lab, culprit: str
     assert finished.num_ensembled == sum(step.is_ensembled for step in steps)
 
 
-def test_a_member_lost_at_the_first_step_was_never_there(lab: Lab) -> None:
-    settings = {"on_member_failure": "drop"}
-
-    steps, finished = decoded(lab.ensemble(NAMES, {"a": Fault("nan")}, settings))
-
-    expected, alone = decoded(lab.ensemble(("b", "c"), {}, settings))
-    assert comparable(steps) == comparable(expected)
-    assert finished.text == alone.text
-    assert {step.dropped for step in steps} == {("a",)}
-
-
 def test_the_last_member_left_decodes_alone(lab: Lab) -> None:
     faults = {"a": Fault("raise", from_read=2), "b": Fault("nan", from_read=4)}
 
@@ -150,17 +139,6 @@ def test_where_all_fail_no_token_is_made_up(lab: Lab, mode: str, kind: Any) -> N
     assert finished.reason is FinishReason.ERROR
     assert finished.detail == DETAILS[kind].format("c"), "the last one to go"
     assert [step.dropped for step in steps] == [()]
-
-
-def test_a_member_without_room_for_a_sequence_fails(lab: Lab) -> None:
-    ensemble = lab.ensemble(NAMES, {}, {"on_member_failure": "drop"})
-    crowded = lab.models[1]
-    crowded._free_slots.clear()
-
-    steps, finished = decoded(ensemble)
-
-    assert finished.reason is FinishReason.LENGTH
-    assert {step.dropped for step in steps} == {("b",)}
 
 
 @pytest.mark.parametrize("kind", DETAILS)

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
-import torch
 
-from gac_app.decoding.distribution.read_result import ReadResult
-from gac_app.executors import batch_computer, batch_scheduler, fair_queue
+from gac_app.executors import fair_queue
 from gac_app.executors.fair_queue import PRESENT_S, FairQueue, ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT
 from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Share
+from tests.executors.conftest import Clock
 from tests.executors.desk import LONG, Desk
-from tests.fakes import probs_of
 
 ID_S = 0.01  # of a pass, by its ids
 HOME, MILL = ("home", "ann"), "mill"
-
-
-class Clock:
-    now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
 
 
 class Town:
@@ -39,7 +29,7 @@ class Town:
         self._held: list[KVSequence] = []
 
     def _passes(self, num_ids: int) -> None:
-        self.clock.now_s += ID_S * num_ids
+        self.clock.passes(num_ids)
         self.longest = max(self.longest, num_ids)
 
     def begin(self, *share: str, text: str = "x") -> KVSequence:
@@ -59,10 +49,7 @@ class Town:
 
 
 @pytest.fixture
-def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
-    clock = Clock()
-    for module in (batch_scheduler, batch_computer, fair_queue):
-        monkeypatch.setattr(module, "time", clock)
+def town(clock: Clock) -> Town:
     return Town(clock)
 
 
@@ -93,14 +80,6 @@ def test_a_browser_with_many_runs_gets_what_its_neighbour_gets(town: Town) -> No
     served = rounds(town, [*greedy, modest, honest], 60)
     assert served["ann"] == 60
     assert abs(served["greedy"] - served["modest"]) <= 1
-
-
-def test_alone_an_address_shares_its_passes(town: Town) -> None:
-    alone = [town.begin(MILL, f"m{number}") for number in range(6)]
-    town.step(alone)
-    town.desk.model.batches.clear()
-    town.step(alone)
-    assert town.desk.model.batches == [6]
 
 
 def test_long_prompts_of_one_address_take_half_the_time(town: Town) -> None:
@@ -169,24 +148,7 @@ def test_of_a_slow_model_nobody_waits_for_a_whole_chunk(town: Town) -> None:
     assert town.longest == fair_queue.CHUNK[1], "ids, though nobody else is there"
 
 
-def texts(share_of: dict[str, tuple[str, ...]]) -> dict[str, torch.Tensor]:
-    desk = Desk()
-    found: dict[str, ReadResult] = {}
-    asked = {text: desk.ask(desk.open(text, *share_of.get(text, ()))) for text in ("one", LONG, "three")}
-    while not all(future.done() for future in asked.values()):
-        desk.scheduler.advance()
-    found = {text: future.result() for text, future in asked.items()}
-    return {text: probs_of(result) for text, result in found.items()}
-
-
-def test_what_a_read_gives_does_not_depend_on_shares() -> None:
-    plain = texts({})
-    shared = texts({"one": HOME, LONG: (MILL, "m"), "three": (MILL, "n")})
-    assert all(torch.equal(plain[text], shared[text]) for text in plain)
-
-
-def test_nothing_is_kept_of_who_has_left() -> None:
-    clock = Clock()
+def test_nothing_is_kept_of_who_has_left(clock: Clock) -> None:
     queue = FairQueue(clock.monotonic)
     sequences = [KVSequence(number, share=(f"mill {number}",)) for number in range(3)]
     for sequence in sequences:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,13 +87,6 @@ def test_of_a_copy_a_host_uses_no_more_than_is_asked(fixed_chunk_prompt_len: int
 def test_another_model_is_refused() -> None:
     with pytest.raises(ModelLoadError, match=r"^a: the files here have another vocabulary"):
         hosted_random("a", 0, ModelHost(RandomModel("a", 1)))
-
-
-def test_it_says_of_itself_what_its_model_does() -> None:
-    there = RandomModel("a", 0, context_length=99)
-    there.engine, there.about, there.is_batch_invariant = "far", replace(there.about, size="7B"), True
-    model = hosted_random("a", 0, ModelHost(there))
-    assert (model.engine, model.about.size, model.context_length, model.is_batch_invariant) == ("far", "7B", 99, True)
 
 
 def test_files_are_described_without_their_weights(llama_dir: Path, tmp_path: Path) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.errors import MemberError
@@ -156,12 +153,6 @@ def test_little_is_not_kept(desk: Desk) -> None:
     assert desk.member.kept.num_sequences == 0
 
 
-def test_little_is_not_worth_a_copy(desk: Desk) -> None:
-    desk.opened(PROMPT)
-    desk.opened([*PROMPT[: MIN_SHARED - 1], 90])
-    assert desk.model.num_read == len(PROMPT) + MIN_SHARED
-
-
 def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT)
     desk.read(first, [70, 71])
@@ -173,27 +164,6 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
     assert desk.model.num_read == len(turn)
     assert desk.model.num_held == 1
     assert torch.equal(probs_of(result), desk.expected(turn))
-
-
-def test_a_reading_is_not_given_for_ids_that_have_changed_since(desk: Desk) -> None:
-    first, _ = desk.opened(PROMPT)
-    desk.member.read(ForwardRequest(first, (*PROMPT[:-1], 90))).result(WAIT_S)
-    _, result = desk.opened([*PROMPT[:-1], 90])
-    assert torch.equal(probs_of(result), desk.expected([*PROMPT[:-1], 90]))
-
-
-def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
-    desk = Desk(CountingModel("a", 1, max_sequences=MAX_KEPT + 1))
-    for number in range(MAX_KEPT + 2):
-        desk.member.free(desk.opened([number, *PROMPT])[0])
-    desk.settle()
-    assert desk.model.num_held == MAX_KEPT
-    live = [desk.opened([100 + number, *PROMPT])[0] for number in range(MAX_KEPT + 1)]
-    with pytest.raises(MemberError, match="as many sequences as it can"):
-        desk.opened([99, *PROMPT])
-    for sequence in live:
-        desk.member.free(sequence)
-    desk.member.close()
 
 
 def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
@@ -237,15 +207,6 @@ def test_what_is_forgotten_before_it_is_read_is_not_kept(desk: Desk) -> None:
     desk.member.free(sequence)
     desk.settle()
     assert desk.model.num_held == desk.member.kept.num_sequences == 0
-
-
-def test_nobody_goes_on_from_a_sequence_whose_pass_failed(desk: Desk) -> None:
-    first, _ = desk.opened(PROMPT)
-    desk.fail(first)
-    desk.member.free(first)
-    desk.settle()
-    assert desk.model.num_held == 0
-    assert torch.equal(probs_of(desk.opened([*PROMPT, 70])[1]), desk.expected([*PROMPT, 70]))
 
 
 OUT_OF_MEMORY = (
@@ -308,12 +269,6 @@ def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> 
     assert (first.num_read, second.num_read) == (len(PROMPT), rest)
 
 
-def test_a_prompt_that_is_the_chat_prefix_is_read_whole(opened: Desk) -> None:
-    opened.opened(PROMPT)
-    _, result = opened.opened(CHAT_PREFIX, "bob/talk")
-    assert (result.num_read, torch.equal(probs_of(result), opened.expected(CHAT_PREFIX))) == (len(CHAT_PREFIX), True)
-
-
 def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy may hold all that the other one has read."""
     held = [opened.opened([*PROMPT, *[90] * more], f"visitor {more}")[0] for more in (2, 1, 3)]
@@ -361,39 +316,3 @@ def test_what_is_soon_read_is_no_chat_prefix() -> None:
     model.device = torch.device("cuda")
     assert chat_prefix_of(model) == ()
     assert chat_prefix_of(FakeModel("a", 1)) == ()
-
-
-@given(
-    plan=st.lists(
-        st.tuples(st.integers(0, 3), st.sampled_from(["open", "go on", "rewrite", "end"]), st.integers(0, 30)),
-        max_size=30,
-    )
-)
-def test_any_course_gives_what_a_fresh_sequence_gives(
-    plan: list[tuple[int, str, int]],
-) -> None:
-    desk = Desk(CountingModel("a", 1, max_sequences=6))
-    held: dict[int, KVSequence] = {}
-    waiting: list[tuple[list[int], Future[ReadResult]]] = []
-    for place, act, number in plan:
-        sequence = held.get(place)
-        if sequence is None:
-            sequence = held[place] = desk.member.open(PROMPT[: 1 + number], LOCAL, NAMESPACE)
-        elif act == "end":
-            desk.member.free(held.pop(place))
-            continue
-        ids = sequence.ids or sequence.prompt
-        if act == "rewrite":
-            ids = (*ids[: min(number, len(ids) - 1)], 100 + number)
-        elif act == "go on":
-            ids = (*ids, 80 + number)
-        waiting.append((list(ids), desk.member.read(ForwardRequest(sequence, ids))))
-        waiting[-1][1].result(WAIT_S)
-    for wanted, future in waiting:
-        assert torch.equal(probs_of(future.result()), desk.expected(wanted))
-    for sequence in held.values():
-        desk.member.free(sequence)
-    desk.member.forget("alice")
-    desk.settle()
-    assert desk.model.num_held == 0
-    desk.member.close()

@@ -24,13 +24,14 @@ from gac_app.executors import ray_actors
 from gac_app.executors.ray_actors import RayHost
 from gac_app.loading import load_ensemble
 from gac_app.member_config import RayShare
-from tests.executors.ray_nodes import FAR, add_far_node, two_nodes
 from tests.fakes import WAIT_S
 from tests.services.house import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 PROMPTS = [f"{number} words about votes: é 日" for number in range(12)]
+NODE = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+FAR = {"far": 1}
 LONG_S = 4 * WAIT_S  # for what starts a process that imports torch
 GONE = "is gone; start Ray there again, and this program if that was the head"
 
@@ -46,8 +47,30 @@ def patience() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    with two_nodes() as cluster:
-        yield cluster
+    """A head, on which this process is, and another node, which has `far`. They want a token."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("AUTH_MODE", "token"), ("AUTH_TOKEN", "a" * 64), ("USAGE_STATS_ENABLED", "0")):
+            patch.setenv(f"RAY_{name}", value)
+        ray = pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args=NODE)
+        try:
+            add_far_node(cluster)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def add_far_node(cluster: Any, num_tries: int = 3) -> None:
+    """The node that has `far`, after it was removed. Ray waits 30 s for it, which a busy machine may need."""
+    try:
+        cluster.add_node(**NODE, resources=FAR)
+    except Exception as error:
+        if "timed out during startup" not in str(error) or num_tries == 1:
+            raise
+        add_far_node(cluster, num_tries - 1)
 
 
 @pytest.fixture(scope="module")

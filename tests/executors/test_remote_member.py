@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
@@ -17,14 +16,13 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import remote
-from gac_app.executors.members import in_background, new_member
+from gac_app.executors.members import in_background
 from gac_app.executors.remote import RemoteMember
-from gac_app.executors.threads import ThreadMember
-from gac_app.models.random_model import RandomModel
 from gac_app.models.remote.engine import TopLogprobs
 from gac_app.models.remote.model import RemoteModel
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, mapping_of, probs_of
+from tests.services.house import until
 
 TEXT = "the token of a model"
 
@@ -116,7 +114,7 @@ def test_a_sequence_is_freed_after_its_reads(model: FarModel, member: RemoteMemb
     member.free(sequence)
     assert model.num_held == 1
     model.released.set()
-    _until(lambda: model.num_held == 0)
+    until(lambda: model.num_held == 0)
 
 
 def test_the_next_answer_finds_the_slot_of_one_that_has_ended(model: FarModel, member: RemoteMember) -> None:
@@ -138,7 +136,7 @@ def test_garbage_is_freed_within_a_call(model: FarModel, member: RemoteMember) -
             member.free(sequence)
 
     threading.Thread(target=free, daemon=True).start()
-    _until(lambda: model.num_held == 0)
+    until(lambda: model.num_held == 0)
 
 
 def test_after_closing_it_says_so(model: FarModel, member: RemoteMember, hanging: Hanging) -> None:
@@ -167,9 +165,9 @@ def test_a_failure_ends_when_the_server_answers(
         member.read(after(member.open(member.encode(TEXT), LOCAL))).result(WAIT_S)
     assert member.failure == "a question failed; it is asked another one", "the error may quote a visitor's text"
     asked_again.set()
-    _until(lambda: member.failure == "still nothing")
+    until(lambda: member.failure == "still nothing")
     model.why = ""
-    _until(lambda: member.failure == "")
+    until(lambda: member.failure == "")
 
 
 def test_a_second_question_may_hang_or_fail(model: FarModel, member: RemoteMember) -> None:
@@ -189,7 +187,7 @@ def test_a_second_question_may_hang_or_fail(model: FarModel, member: RemoteMembe
     model.why = "planned"
     with pytest.raises(MemberError, match="planned"):
         _ = told.probs_U
-    _until(lambda: member.failure == "planned")
+    until(lambda: member.failure == "planned")
 
 
 def test_a_study_can_be_stopped(model: FarModel) -> None:
@@ -200,18 +198,3 @@ def test_a_study_can_be_stopped(model: FarModel) -> None:
         assert isinstance(last, FinishedEvent)
         assert last.reason is reason
         stop()
-
-
-def test_a_loaded_model_gets_the_member_that_runs_it(model: FarModel) -> None:
-    near = RandomModel("near")
-    for made, kind in ((model, RemoteMember), (near, ThreadMember)):
-        member = new_member(made, mapping_of(made))
-        assert type(member) is kind
-        member.close()
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

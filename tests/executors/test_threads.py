@@ -92,18 +92,6 @@ def test_a_prompt_is_not_read_on_once_it_is_freed(make: Make) -> None:
     assert len(sequence.ids) <= model.chunk_size
 
 
-def test_positions_are_the_plain_members(make: Make) -> None:
-    member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
-    for one in (member, inline):
-        assert one.name == "a"
-    ids = member.encode("the model votes again")
-    threaded, plain = member.open(ids, LOCAL), inline.open(ids, LOCAL)
-    assert_equal(
-        member.read(after(threaded, num_logits=3)).result(WAIT_S), inline.read(after(plain, num_logits=3)).result()
-    )
-    assert_equal(member.read(after(threaded, [65])).result(WAIT_S), inline.read(after(plain, [65])).result())
-
-
 @pytest.mark.parametrize("kind", ["raise", "nan", "inf"])
 def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> None:
     model = hanging_model()
@@ -192,21 +180,6 @@ def test_a_wait_that_is_over_as_it_begins_ends(make: Make) -> None:
     assert not waiting.is_alive()
 
 
-def test_a_cancelled_read_is_skipped(make: Make) -> None:
-    model = hanging_model()
-    member = make(model)
-    busy(member, model)
-    sequences = [open_text(member, text) for text in ("left", "kept")]
-    left, kept = (member.read(after(sequence)) for sequence in sequences)
-    assert left.cancel()
-    model.released.set()
-
-    kept.result(WAIT_S)
-
-    assert model.batches == [1, 1]
-    assert sequences[0].ids == ()
-
-
 def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:
     model = FakeModel(max_sequences=1)
     member = make(model)
@@ -221,29 +194,6 @@ def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:
     third = open_text(member, "third")
     assert member.read(after(third)).result(WAIT_S).num_read > 0
     assert model.num_held == 1
-
-
-def test_a_sequence_is_freed_after_its_read(make: Make) -> None:
-    model = hanging_model()
-    member = make(model)
-    busy(member, model)
-    sequence = open_text(member, "read, then freed")
-    result = member.read(after(sequence))
-    member.free(sequence)
-    model.released.set()
-
-    assert result.result(WAIT_S).num_read == len(sequence.ids)
-    member.close()
-    assert model.num_held == 1  # the one that kept the worker busy
-
-
-def test_a_slow_member_delays_no_other(make: Make) -> None:
-    slow = hanging_model()
-    slow_member, other = make(slow), make(FakeModel("b"))
-    hung = busy(slow_member, slow)
-
-    assert other.read(after(open_text(other, "now"))).result(WAIT_S).num_read > 0
-    assert not hung.done()
 
 
 def test_opening_and_freeing_do_not_wait_for_a_busy_member(make: Make) -> None:

@@ -149,8 +149,3 @@ def test_views_of_a_study_are_stopped_with_their_member(ensemble: Ensemble) -> N
     stop()
     assert finished_of(study, alone="terse").reason is FinishReason.ERROR
     assert finished_of(ensemble, alone="terse").reason is FinishReason.LENGTH
-
-
-def test_the_model_is_closed_once(model: FakeModel) -> None:
-    ensemble_of(model, config_with(*VIEWS)).close()
-    assert model.is_closed

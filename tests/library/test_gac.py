@@ -27,7 +27,7 @@ from gac_app import (
     Settings,
 )
 from gac_app.executors.threads import ThreadMember
-from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of, in_worker
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, config_of, ensemble_of, in_worker
 
 SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
 
@@ -233,19 +233,6 @@ def test_where_the_only_room_is_held_nobody_waits_for_it() -> None:
 def test_a_token_that_there_is_not_is_told(gac: Gac, token: Any) -> None:
     with gac.decode("Hello") as decoding, pytest.raises(RequestError, match="union"):
         decoding.feed(token)
-
-
-def test_the_gate_decides_who_is_looked_at() -> None:
-    models = FixedModel("a", {b"x": 0.7, b"y": 0.3}), FixedModel("b", {b"y": 1.0})
-    with gac_of(*models, mode="gate") as gac:
-        with gac.decode("Hello", threshold=0.5) as decoding:
-            step = decoding.look()
-        assert (step.is_ensembled, list(step.probs), step.confidence) == (False, ["a"], pytest.approx(0.7))
-        with gac.decode("Hello", threshold=0.9, weights={"a": 1, "b": 3}) as decoding:
-            step = decoding.look()
-        assert step.is_ensembled
-        assert step.weights == {"a": 0.25, "b": 0.75}
-        assert step.mixture[gac.union.ids[b"y"]] == pytest.approx(0.25 * 0.3 + 0.75)
 
 
 def test_steps_left_open_leave_room_for_an_answer(gac: Gac) -> None:

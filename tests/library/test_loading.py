@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import gac_app
-from gac_app import Config, ConfigError, Gac, ModelLoadError, RequestError, load
+from gac_app import ConfigError, Gac, ModelLoadError, RequestError, load
 from gac_app.library.sources import described
 from tests.models.tiny import save_gemma3, save_llama
 
@@ -72,16 +72,6 @@ def test_adapters_in_the_layers_count(folders: dict[str, Path]) -> None:
     model.lm_head = torch.nn.Sequential(model.lm_head)  # stands for a layer with an adapter
     model.get_output_embeddings = lambda: model.lm_head[0]
     assert digest_of(load([(Wrapped(model), tokenizer)], **HOW))[1] == digest_of(load([folders["llama"]], **HOW))[1]
-
-
-def test_values_and_files_are_the_same(tmp_path: Path) -> None:
-    values = {"members": RANDOM, "settings": {"max_new_tokens": 4}}
-    (tmp_path / "mine.yaml").write_text(
-        "members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]\nsettings: {max_new_tokens: 4}\n"
-    )
-    digests = [digest_of(load(source)) for source in (values, Config.model_validate(values), tmp_path / "mine.yaml")]
-    assert digests == digests[:1] * 3
-    assert digest_of(load(RANDOM, max_new_tokens=4)) == digests[0]
 
 
 def test_members_get_names_from_their_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 
 from gac_app import ConfigError, Gac, GacLogitsProcessor, RequestError, load
-from gac_app.executors.threads import ThreadMember
 from tests.models.tiny import save_gemma3, save_gpt2, save_llama
 
 pytestmark = pytest.mark.slow
@@ -65,17 +63,6 @@ def test_generate_writes_the_engine_s_greedy_text(folders: dict[str, Path], name
         assert text.startswith(found.rstrip("\N{REPLACEMENT CHARACTER}"))
 
 
-@pytest.mark.parametrize("how", [{"mode": "gate", "threshold": 0.4}, {"temperature": 1.0, "seed": 7}])
-def test_gate_and_sampling_are_the_engine_s(folders: dict[str, Path], how: dict[str, Any]) -> None:
-    pair = in_hand(folders["llama"])
-    with GacLogitsProcessor(pair, [in_hand(folders["gemma"])], **{**HOW, **how}) as processor:
-        [found] = generated(pair, PROMPTS[:1], processor, do_sample=False)
-    with engine(folders, ["llama", "gemma"], **how) as gac:
-        text = gac.answer(PROMPTS[0], raw=True, max_new_tokens=NUM_NEW).text
-    assert found
-    assert text.startswith(found.rstrip("\N{REPLACEMENT CHARACTER}"))
-
-
 def test_rows_of_a_batch_are_answers_of_their_own(folders: dict[str, Path]) -> None:
     pair = in_hand(folders["llama"])
     with GacLogitsProcessor(pair, [folders["gemma"]], **HOW) as processor:
@@ -105,16 +92,6 @@ def test_the_logits_given_stay_as_they_are(folders: dict[str, Path]) -> None:
         forced = processor(ids, logits)
     assert torch.equal(logits, before)
     assert (forced > -torch.inf).sum() == 1
-
-
-def test_a_processor_that_nobody_has_is_closed(folders: dict[str, Path]) -> None:
-    pair = in_hand(folders["llama"])
-    processor = GacLogitsProcessor(pair, [folders["gemma"]])
-    generated(pair, PROMPTS[:1], processor)
-    worker = cast(ThreadMember, processor.ensemble.members["gemma"])._thread
-    del processor
-    gc.collect()
-    assert not worker.is_alive()
 
 
 def test_what_does_not_fit_is_told(folders: dict[str, Path]) -> None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
-from gac_app.models.onnx.graph import write
-from gac_app.models.onnx.parts import onnx_parts
 from gac_app.models.sources import ModelFiles
 from tests.models import tiny
 from tests.models.fake_hub import FakeHub
-from tests.models.source_tools import REPOSITORY, use_endpoint
+from tests.models.source_tools import REPOSITORY, pip_of, use_endpoint
 
 
 @pytest.fixture(scope="session")
@@ -30,22 +27,6 @@ def llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gemma3_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_gemma3(tmp_path_factory.mktemp("gemma3"))
-
-
-@pytest.fixture(scope="session")
-def real_graph(real_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Member name -> the graph of its file: the one that the program uses, or one made where it uses llama.cpp."""
-    cache = cache_dir(read_config(DEFAULT_CONFIG, os.environ))
-
-    @lru_cache(None)
-    def made(name: str) -> Path:
-        if kept := onnx_parts(real_files[name], cache, untried=[]):
-            return kept
-        directory = tmp_path_factory.mktemp("graph")
-        write(real_files[name], directory)
-        return directory
-
-    return made
 
 
 @pytest.fixture
@@ -72,12 +53,20 @@ def load_files(
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for its only index."""
+    """A folder of wheels, and pip's stand-in that knows no others. A process of pip takes a second."""
     folder = tmp_path / "index"
     folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setattr(subprocess, "run", pip_of(folder))
+    return folder
+
+
+@pytest.fixture
+def pip_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip itself takes for its only index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
     return folder
 
 

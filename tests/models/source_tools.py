@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from gac_app.member_config import MemberConfig
+from gac_app.models.child_process import command_of
 from gac_app.models.sources import ModelFiles, resolve
 
 GGUF = b"GGUF" + bytes(range(256)) * 40
@@ -25,6 +30,21 @@ def make_wheel(folder: Path, package: str, files: dict[str, bytes]) -> Path:
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
     return path
+
+
+def pip_of(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Stands for `subprocess.run` where pip would download: a wheel of the folder, or pip's word that there is none."""
+
+    def run(command: list[str], *, stdout: IO[str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert command[:5] == command_of("pip", "download")
+        wheel = folder / f"{command[-1].replace('==', '-')}-py3-none-any.whl"
+        if wheel.exists():
+            shutil.copy(wheel, command[command.index("--dest") + 1])
+        else:
+            stdout.write(f"ERROR: No matching distribution found for {command[-1]}\n")
+        return subprocess.CompletedProcess(command, 0 if wheel.exists() else 1)
+
+    return run
 
 
 def member(**config: object) -> MemberConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from gac_app.config_file import config_of
-from gac_app.decoding.trace import FinishedEvent
 from gac_app.errors import ConfigError, ModelLoadError
-from gac_app.loading import load_ensemble
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf import adapter as adapters
 from tests.fakes import after
@@ -66,20 +63,6 @@ def test_a_member_with_an_adapter_is_pefts_own_model(llama_dir: Path, adapted: A
     with torch.inference_mode():
         torch.testing.assert_close(logits(model), adapted(ids_1N).logits[0], rtol=1e-4, atol=1e-4)
     assert (logits(model) - logits(plain)).abs().max() > 0.1
-
-
-@needs_peft
-def test_base_and_adapter_answer_together(llama_dir: Path, directory: Path) -> None:
-    members = [
-        {"name": "base", "source": str(llama_dir), "device": "cpu", "num_threads": 1},
-        {"name": "maths", "of": "base", "adapter": directory.name},
-    ]
-    config = config_of({"members": members, "settings": {"mode": "every-step", "max_new_tokens": 6}}, directory.parent)
-    with closing(load_ensemble(config)) as ensemble:
-        *tokens, finished = ensemble.generate(TEXT, raw=True)
-    assert isinstance(finished, FinishedEvent)
-    assert {tuple(one.member for one in event.step.members) for event in tokens} == {("base", "maths")}
-    assert finished.reason in ("length", "stop")
 
 
 def without_half(weights: Weights) -> Weights:

@@ -80,22 +80,6 @@ def test_a_space_before_the_content_belongs_to_its_first_word() -> None:
     assert [fragment.text for fragment in fragments] == ["<bos>[INST]", " hello", " [/INST]"]
 
 
-@pytest.mark.parametrize(
-    ("trimmed", "content", "expected"),
-    [
-        ("", "  hi \n", "  hi \n"),
-        (" | trim", "  hi \n", "hi"),
-        (".lstrip()", " hi ", "hi "),
-        (".rstrip()", " hi ", " hi"),
-    ],
-)
-def test_contents_are_trimmed_as_the_template_does(trimmed: str, content: str, expected: str) -> None:
-    chat = ChatFormat("[{{ messages[0].content" + trimmed + " }}]")
-    fragments = chat.fragments([Message("user", content)])
-    assert fragments == [Fragment("[", True), Fragment(expected, False), Fragment("]", True)]
-    assert chat.fragments([Message("user", "")]) == [Fragment("[", True), Fragment("]", True)]
-
-
 def test_a_template_is_given_options_and_helpers() -> None:
     template = (
         "{{ bos_token }}{{ tools | tojson(indent=1) }}{{ messages[0].content }}"

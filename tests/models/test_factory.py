@@ -9,8 +9,7 @@ import pytest
 
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
-from gac_app.models import backends, factory
-from gac_app.models.backends import LoadRequest
+from gac_app.models import factory
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
 from gac_app.models.hardware import Placement
@@ -40,10 +39,6 @@ def test_a_gguf_file_runs_on_llama_cpp(gguf: Path, tmp_path: Path) -> None:
     model = load(gguf, tmp_path, context_length=64, chat_template="")
     assert isinstance(model, LlamaCppModel)
     assert (model.name, model.context_length, model.chat_stop_strings) == ("tiny", 64, ("\nUser:",))
-
-
-def test_a_directory_runs_on_transformers(llama_dir: Path, tmp_path: Path) -> None:
-    assert isinstance(load(llama_dir, tmp_path), TransformersModel)
 
 
 def test_the_config_may_choose_transformers_for_a_gguf_file(gguf: Path, tmp_path: Path) -> None:
@@ -76,21 +71,6 @@ def test_llama_cpp_needs_a_gguf_file(llama_dir: Path, tmp_path: Path) -> None:
 def test_a_random_model_has_no_files_to_fetch(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="tiny: 'random:1' has no files; expected another source or back end"):
         load("random:1", tmp_path, backend="llama_cpp")
-
-
-def test_another_back_end_gets_files_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[ModelFiles] = []
-
-    def load_text(request: LoadRequest) -> Model:
-        found.append(request.fetch())
-        return RandomModel(request.member.name)
-
-    monkeypatch.setattr(backends, "_LOADERS", {"text": load_text})
-    text = tmp_path / "corpus.txt"
-    text.write_text("the cat sat on the mat")
-    for source in (text, tmp_path):
-        load(source, tmp_path / "cache", backend="text")
-    assert found == [ModelFiles(text, "other"), ModelFiles(tmp_path, "directory")]
 
 
 def test_a_random_model_needs_no_files(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
-from gac_app.models.gguf import _UNPACK, Unsuited, blocks_of, together
+from gac_app.models.gguf import _UNPACK, Unsuited, blocks_of
 
 ROWS, BLOCKS = 3, 2
 _HALVES = {  # where a block has its numbers of two bytes
@@ -41,22 +41,6 @@ def test_the_values_are_the_files(kind: GGMLQuantizationType) -> None:
         values += blocks.offsets[..., None]
     expected = dequantize(data, kind)
     assert values.reshape(ROWS, -1) == pytest.approx(expected, rel=1e-6, abs=1e-6 * float(np.abs(expected).max()))
-
-
-def test_four_bits_are_packed_two_to_a_byte() -> None:
-    blocks = blocks_of(any_bytes(GGMLQuantizationType.Q4_0), GGMLQuantizationType.Q4_0)
-    assert blocks.packed.shape == (ROWS, BLOCKS, 16)
-    assert (blocks.packed & 15 == blocks.weights[..., 0::2]).all()
-    assert (blocks.packed >> 4 == blocks.weights[..., 1::2]).all()
-
-
-@pytest.mark.parametrize("kind", [GGMLQuantizationType.Q4_1, GGMLQuantizationType.Q8_0], ids=lambda kind: kind.name)
-def test_matrices_of_one_kind_are_put_together(kind: GGMLQuantizationType) -> None:
-    one, other = blocks_of(any_bytes(kind), kind), blocks_of(any_bytes(kind)[:1], kind)
-    both = together([one, other])
-    assert both.kind == one.kind
-    assert np.array_equal(both.weights[ROWS:], other.weights)
-    assert np.array_equal(both.scales[:ROWS], one.scales)
 
 
 def test_what_it_does_not_know_is_told() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from gguf import GGUFReader
 
 import gac_app.models.hf.conversion as gguf_conversion
 from gac_app.errors import ModelLoadError
@@ -53,19 +52,6 @@ def test_a_file_is_converted_once_and_anew_when_it_changed(
     gguf.touch()
     assert converted(gguf, tmp_path) != first
     assert not list(tmp_path.glob("converted/*.making"))
-
-
-def test_its_lists_are_read_once(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[Path] = []
-    fields = GGUFReader._build_fields
-
-    def build(reader: GGUFReader, *where: int) -> int:
-        reads.append(gguf)
-        return fields(reader, *where)
-
-    monkeypatch.setattr(GGUFReader, "_build_fields", build)
-    converted(gguf, tmp_path)
-    assert reads == [gguf]
 
 
 @pytest.mark.parametrize("num_bytes", [0, 100, 5_000, -1_000])

@@ -14,8 +14,6 @@ from gac_app.models.sources.resolve import cached_path
 from tests.models.fake_hub import FakeHub
 from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, member, use_endpoint
 
-pytestmark = pytest.mark.process
-
 HUB = "hub:org/tiny#m.gguf"
 WHEEL = "pypi:tinymodel==1.0#m.gguf"
 HALVES = ["pypi:half1==1.0#m.bin", "pypi:half2==1.0#m.bin"]
@@ -126,6 +124,7 @@ def test_a_host_that_does_not_answer_is_waited_for_once(
     assert len(asked) == 2
 
 
+@pytest.mark.process
 def test_an_index_that_does_not_answer_is_waited_for_once(
     hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

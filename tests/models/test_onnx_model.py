@@ -6,7 +6,7 @@ import mmap
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE, Layout, architecture_of
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.model import OnnxModel, zeros
-from gac_app.models.onnx.trial import compare_logits, distance
+from gac_app.models.onnx.trial import distance
 from gac_app.models.sequence import KVSequence
 from tests.fakes import after
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
@@ -140,14 +140,6 @@ def test_a_sequence_may_grow_to_the_end_beside_others(model: OnnxModel) -> None:
     assert (len(patient.ids), len(greedy.ids)) == (num_patient, 200)
 
 
-def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OnnxModel, "chunk_size", 25)
-    whole_NV = read(model, model.new_sequence(), IDS)
-    assert whole_NV.shape == (60, len(model.vocabulary))
-    other = model.new_sequence()
-    assert np.array_equal(read(model, other, IDS, 11), whole_NV[-11:])
-
-
 @pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_none_stay_none(model: OnnxModel, lost: float, monkeypatch: pytest.MonkeyPatch) -> None:
     embed = model._embed
@@ -210,18 +202,6 @@ def test_a_model_that_does_more_is_left_alone(
 def test_narrow_heads_are_left_alone(llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="8 wide, no multiple of 16"):
         architecture_of(save_llama_gguf(llama_dir, tmp_path / "other.gguf", kind="Q8_0"))
-
-
-@pytest.mark.slow
-@pytest.mark.real
-def test_a_default_model_is_llama_cpps(real_files: dict[str, Path], real_graph: Callable[[str], Path]) -> None:
-    name = "SmolLM2-135M-Instruct"  # the others' trials compare the same, when their graphs are made
-    graph = real_graph(name)
-    with (
-        closing(LlamaCppModel(name, real_files[name], context_length=1024, max_sequences=3)) as before,
-        closing(OnnxModel(name, (real_files[name], graph), context_length=1024, max_sequences=3)) as now,
-    ):
-        compare_logits(before, now, Layout.load(graph).window)
 
 
 def test_a_file_cut_short_ends_an_answer_not_the_process(gguf: Path, directory: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from gac_app.models.gguf import Unsuited
 from gac_app.models.hardware import Placement
 from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE
-from gac_app.models.onnx.graph import _is_row_alike_alone, write
+from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.parts import onnx_parts as parts_of
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
@@ -233,18 +233,3 @@ def test_long_lists_are_stepped_over_and_all_else_is_read(gguf: Path, monkeypatc
 
 def described(tensor: Any) -> tuple[Any, ...]:
     return tensor.name, tensor.tensor_type, tensor.shape.tolist(), tensor.data_offset
-
-
-@pytest.mark.parametrize("difference", [0.0, 1e-6])
-def test_rows_are_alike_to_the_last_bit_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
-) -> None:
-    class Session:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
-
-        def run(self, _: None, inputs: dict[str, Any]) -> list[Any]:
-            products = inputs["rows"][:, :64].copy()
-            return [products + np.float32(difference) if len(products) > 1 else products]
-
-    monkeypatch.setattr("gac_app.models.onnx.graph.onnxruntime.InferenceSession", Session)
-    assert _is_row_alike_alone(tmp_path) is (difference == 0.0)

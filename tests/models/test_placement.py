@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,14 +74,6 @@ def test_members_are_where_there_is_room_or_the_config_says(
     assert cores.get("cpu", 8) == (8 if devices.count("cpu") < 2 else 4), "only those on the CPU share its cores"
 
 
-def test_quantization_shrinks_a_member() -> None:
-    sizes = [
-        plan([member("a", 70e9, quantization=q)], machine(80)).placements["a"].size_bytes for q in ("8bit", "4bit")
-    ]
-    assert devices_of(plan([member("a", 70e9, quantization="4bit")], machine(80))) == ["cuda:0"]
-    assert sizes == pytest.approx([70e9 * 1.1 * 1.15 + GIB // 2, 70e9 * 0.6 * 1.15 + GIB // 2], abs=100)
-
-
 def test_what_does_not_fit_is_refused_with_figures() -> None:
     planned = plan([member("a", 70e9, dtype="bfloat16"), member("b")], machine(24, 24))
     assert planned.refusals == [
@@ -133,15 +124,6 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == ("a: quantization 4bit needs the package bitsandbytes, which is not installed here",)
 
 
-def test_the_plan_says_what_of_each_gpu_is_for_whom() -> None:
-    told = str(plan([member("a", 8e9), member("b", 1e9), member("c", 1e9)], machine(24, 24))).splitlines()
-    assert [line.split() for line in told[-3:]] == [
-        ["GPU", "free", "of", "it", "for"],
-        ["cuda:0", "24.0", "GiB", "a", "17.6", "GiB"],
-        ["cuda:1", "24.0", "GiB", "b", "2.6", "GiB,", "c", "2.6", "GiB"],
-    ]
-
-
 def by_vllm(name: str, share: float | None = None, **config: object) -> MemberConfig:
     return member(name, backend="vllm", vllm={"gpu_memory_utilization": share} if share else {}, **config)
 
@@ -156,16 +138,6 @@ def test_vllm_has_its_share_of_the_whole_gpu() -> None:
         "use a smaller vllm: {gpu_memory_utilization: ...}"
     ]
     assert "a: vLLM takes 0.92 of" in plan([by_vllm("a"), member("b", device="cuda:0")], machine(10)).refusals[0]
-
-
-def test_vllm_goes_where_its_share_is_free() -> None:
-    planned = plan([by_vllm("a", num_params=None), by_vllm("b"), member("c", 70e9, device="cuda:1")], machine(80, 200))
-    assert planned.refusals[0].startswith("a: vLLM takes")
-    assert "cuda:0 has 6.4 GiB of 80.0 GiB, cuda:1 has 66.7 GiB of 200.0 GiB free" in planned.refusals[0]
-    assert planned.placements["b"].device == "cuda:0"
-    assert devices_of(plan([by_vllm("a", num_params=70e9)], machine(80, 80))) == [("cuda:0", "cuda:1")]
-    with pytest.raises(ValidationError, match="at most 1"):
-        by_vllm("a", 45)
 
 
 @pytest.mark.parametrize(
@@ -253,28 +225,6 @@ def test_no_device_is_given_away_beyond_its_memory(sizes: list[int], members: li
             assert 0 <= taken <= place.limits[name]
             assert taken <= TypeAdapter(ByteSize).validate_python(configured.get("max_memory", {}).get(name, "1TB"))
     assert all(in_all[gpu.name] <= gpu.memory_bytes for gpu in devices.gpus)
-
-
-@given(sizes=SIZES.filter(bool), members=MEMBERS, order=st.randoms())
-def test_the_order_of_members_changes_no_total(sizes: list[int], members: list[dict[str, Any]], order: Random) -> None:
-    configured = named(members)
-    shuffled = order.sample(configured, len(configured))
-
-    def totals(planned: Plan) -> list[object]:
-        places = planned.placements.values()
-        return [sum(sum(place.taken.values()) for place in places), len(planned.refusals)]
-
-    # Members that name a device come first, in the order of the configuration.
-    if not any(one.max_memory for one in configured):
-        assert totals(plan(configured, machine(*sizes))) == totals(plan(shuffled, machine(*sizes)))
-
-
-@given(size=st.integers(1, 200), params=st.floats(1e8, 1e11), sequences=st.integers(1, 40))
-def test_a_member_that_fits_alone_is_never_refused(size: int, params: float, sequences: int) -> None:
-    planned = plan([member("a", params, max_sequences=sequences)], machine(1, size, 1))
-    fits = params * 2 * (1 + 0.15 / sequences) + GIB // 2 + 2 <= size * GIB
-    assert not (fits and planned.refusals)
-    assert planned.refusals or isinstance(planned.placements["a"].device, tuple) or fits
 
 
 @pytest.mark.parametrize(

@@ -161,26 +161,6 @@ def test_a_bad_answer_is_the_members_failure(
         assert probs_after(model, TEXT).shape == (1, len(model.vocabulary))
 
 
-@pytest.mark.parametrize("api", ["vllm", "openai"])
-def test_a_bad_answer_while_loading_is_named(api: str, directory: Path, url: str, fake: FakeInference) -> None:
-    bad = {
-        "choices": [
-            {"logprobs": {"top_logprobs": [{"token_id:1": 3.0, "token_id:2": 1.0} if api == "vllm" else {"a": 3.0}]}}
-        ]
-    }
-    fake.broken = lambda answer: bad if "choices" in answer else answer
-    with pytest.raises(ModelLoadError, match=f"^far: {url}/v1/completions answered .*no logarithms"):
-        load(member_of(directory, url, api, top_logprobs=2))
-
-
-def test_an_error_is_quoted_in_short(directory: Path, url: str, fake: FakeInference) -> None:
-    with closing(load(member_of(directory, url))) as model:
-        fake.status, fake.broken = 404, lambda _: {"error": "long " * 200}
-        with pytest.raises(MemberError, match=r'/completion answered 404: \{"error": "long long') as caught:
-            probs_after(model, TEXT)
-        assert len(str(caught.value)) < 350
-
-
 @pytest.mark.parametrize("after", ["", "0", "soon", formatdate(0, usegmt=True)])
 def test_a_busy_server_is_asked_again(after: str, directory: Path, url: str, fake: FakeInference) -> None:
     with closing(load(member_of(directory, url))) as model:

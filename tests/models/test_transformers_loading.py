@@ -93,10 +93,6 @@ def test_quantization_without_bitsandbytes_says_what_is_missing(
         load_directory(directory, quantization="8bit")
 
 
-def test_dtype_is_the_configs(directory: Path) -> None:
-    assert load_directory(directory, dtype="bfloat16")._model.dtype == torch.bfloat16
-
-
 def test_a_model_goes_where_the_plan_leaves_room(directory: Path) -> None:
     member = MemberConfig(name="a", source=str(directory), max_sequences=2)
     need = needed(member, directory)

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gac_app.decoding.forward import failures_named
-from gac_app.errors import MemberError, ModelLoadError
+from gac_app.errors import ModelLoadError
 from gac_app.models.hf.model import TransformersModel
-from gac_app.models.message import Message
 from gac_app.models.sequence import KVSequence
 from tests.fakes import after
 from tests.models import tiny
@@ -62,43 +60,6 @@ def test_a_pass_that_broke_midway_leaves_no_half_read_cache(save: Callable[[Path
         read(model, sequence, ids[9:12])
     breaking.remove()
     torch.testing.assert_close(read(model, sequence, ids[9:12]), fresh(model, ids[:12]))
-
-
-def test_an_id_outside_the_embedding_is_the_members_failure(model: TransformersModel) -> None:
-    with pytest.raises(MemberError) as caught, failures_named(model):
-        fresh(model, [10**6])
-    assert caught.value.kind == "exception"
-
-
-def test_vocabulary_of_the_byte_level_model(llama: TransformersModel) -> None:
-    vocabulary = llama.vocabulary
-    assert vocabulary.end_ids == {0, 2}
-    assert vocabulary.end_texts == {0: "<|endoftext|>", 2: "<|im_end|>"}
-    assert [vocabulary.token_bytes[i] for i in (0, 1, 2)] == [None] * 3
-    assert vocabulary.token_bytes[-16:] == (None,) * 16  # padding of the embedding
-    assert vocabulary.token_bytes[-17] == b"<tool>"
-    assert not vocabulary.byte_ids
-
-
-def test_vocabulary_of_the_sentencepiece_model(gemma3: TransformersModel) -> None:
-    vocabulary = gemma3.vocabulary
-    assert vocabulary.end_ids == {1, 4}  # <eos> and <end_of_turn>
-    assert [vocabulary.token_bytes[i] for i in sorted(vocabulary.byte_ids)] == [bytes([byte]) for byte in range(256)]
-    assert any(token and token.startswith(b" the") for token in vocabulary.token_bytes)
-
-
-def test_raw_text_starts_by_the_models_own_rule(llama: TransformersModel, gemma3: TransformersModel) -> None:
-    assert gemma3.encode_raw("a")[0] == 2  # <bos>
-    assert llama.encode_raw("a") == llama.vocabulary.encode("a")
-    for model in (llama, gemma3):
-        assert model.vocabulary.decode(model.encode_raw("▁a <|im_end|>\u0301")) == "▁a <|im_end|>\u0301".encode()
-
-
-def test_without_a_template_a_plain_layout_follows_the_bos(gemma3: TransformersModel) -> None:
-    ids = gemma3.encode_chat([Message("user", "hello <end_of_turn>")])
-    assert ids[0] == 2
-    assert gemma3.vocabulary.decode(ids) == b"User: hello <end_of_turn>\nAssistant:"
-    assert gemma3.chat_stop_strings == ("\nUser:",)
 
 
 def test_the_reading_thread_gets_its_number_of_threads(llama: TransformersModel) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gac_app.models.hf.attention import KeyValueCache
 from gac_app.models.hf.forward_passes import (
     SHARED_IDS,
     Cache,
@@ -138,6 +139,17 @@ def test_long_reads_have_passes_to_themselves(llama: Bench, counted: list[tuple[
     assert sorted(counted) == [(3, 2), (long, 1), (long + 5, 1)]
     for logits_NV, length in zip(found, lengths, strict=True):
         assert_near(logits_NV, llama.expected(document(length, length))[-1:])
+
+
+def test_a_step_copies_no_more_than_its_own_position() -> None:
+    cache, addresses = KeyValueCache(), set()
+    for num in (1000, *[1] * 200):
+        states = torch.zeros(1, 2, num, 3)
+        cache.write(0, states, states)
+        cache.length += num
+        addresses.add(cache.positions(0, 0, 1)[0].data_ptr())
+    assert len(addresses) == 1
+    assert cache.positions(0, 0, 1)[0].untyped_storage().nbytes() <= 1.25 * 1200 * 2 * 3 * 4
 
 
 def test_a_model_over_several_devices_computes_all_rows(llama: Bench) -> None:

@@ -58,17 +58,6 @@ def test_sizes_and_what_the_members_share(vocabularies: list[MemberVocabulary], 
     assert len(first & second) / len(first) == pytest.approx(0.94, abs=0.005)
 
 
-@pytest.mark.slow
-def test_union_tokens_come_back_from_both_as_the_same_bytes(mappings: list[VocabMapping]) -> None:
-    for mapping in mappings:
-        vocabulary, union = mapping.vocabulary, mapping.union
-        for union_id in range(0, union.end_id, 23):  # all take half a minute
-            ids = list(mapping.feed(union_id))
-            assert vocabulary.decode(ids) == union.token(union_id)
-            assert vocabulary.end_ids.isdisjoint(ids)
-        assert mapping.feed(union.end_id) == ()
-
-
 def test_no_byte_token_is_fed_where_an_ordinary_one_exists(mappings: list[VocabMapping]) -> None:
     gemma = mappings[1]
     ordinary = {t for i, t in enumerate(gemma.vocabulary.token_bytes) if i not in gemma.vocabulary.byte_ids}

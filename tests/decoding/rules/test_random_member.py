@@ -90,12 +90,6 @@ def test_the_gate_decides_alone_where_it_is_sure(fakes: Ensemble) -> None:
     assert not any(step.drawn for step in plain)
 
 
-def test_where_members_must_agree_all_are_asked_and_one_decides(fakes: Ensemble) -> None:
-    steps, _ = answer(fakes, mode="agreement", max_new_tokens=40)
-    assert {step.drawn for step in steps if step.is_ensembled} == set("abc")
-    assert {step.winner for step in steps if not step.is_ensembled} <= {"a"}
-
-
 @pytest.mark.parametrize(
     "how",
     [{"temperature": 0.7}, {"temperature": 0.0}, {"top_k": 5}, {"top_p": 0.9}, {"min_p": 0.1}, {"alignment": "prefix"},
@@ -109,13 +103,6 @@ def test_where_the_distribution_would_change_it_is_the_mean(fakes: Ensemble, how
     assert not any(step.drawn for step in steps)
     assert finished.digest == mean.digest
     assert not draws_one(fakes.config.settings_from({**PLAIN, **how}))
-
-
-@pytest.mark.parametrize("speculation", ["auto", "on"])
-def test_nobody_drafts(fakes: Ensemble, speculation: str) -> None:
-    steps, finished = answer(fakes, speculation=speculation)
-    assert finished.digest == answer(fakes, speculation="off")[1].digest
-    assert not any(step.is_drafted for step in steps)
 
 
 @pytest.mark.parametrize("how", [{}, {"mode": "gate", "threshold": 0.9}], ids=["every step", "gate"])
