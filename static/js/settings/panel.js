@@ -22,12 +22,12 @@ export class SettingsPanel {
       [spec.name, new KINDS[spec.kind]({ ...spec, members: first.members }, (value, name = spec.name) => this.set(name, value))]));
     this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes(), () => shippedPresets(this.defaults, this.changes()));
     dialog.querySelector(".gac-settings-groups").replaceChildren(...this.groups());
-    dialog.querySelector("[data-act=close]").addEventListener("click", () => this.close());
-    dialog.addEventListener("close", () => this.closed());
+    dialog.querySelector("[data-act=close]").addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => this.opener?.focus());
     dialog.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation(); // or it would close the inspector too
-      this.close();
+      dialog.close();
     });
     this.show();
   }
@@ -92,7 +92,6 @@ export class SettingsPanel {
       if (PHONE.matches) this.dialog.showModal();
       else this.dialog.show();
     }
-    document.body.classList.add("gac-has-settings");
     const field = this.fields.get(name);
     if (field && this.research.contains(field.root)) this.research.open = true;
     (field?.inputs[0] ?? this.presets.select).focus();
@@ -103,19 +102,9 @@ export class SettingsPanel {
     this.fields.get("members").openCard(name);
   }
 
-  close() {
-    this.dialog.close();
-  }
-
-  closed() {
-    document.body.classList.remove("gac-has-settings");
-    this.opener?.focus();
-  }
-
-  /** Open at the first field that is wrong; false if none is. */
+  /** Open at the first field that is wrong. */
   showFaults() {
     const name = [...this.fields.keys()].find((field) => this.faults?.[field]);
     if (name) this.open(document.activeElement, name);
-    return Boolean(name);
   }
 }
