@@ -34,6 +34,13 @@ class SteadyClock:
         return self._now_s
 
 
+def show_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show battles as soon as they are there, not as fast as people read."""
+    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+    monkeypatch.setattr("gac_app.arena.pacing.LEAD_S", 0.0)
+    monkeypatch.setattr("gac_app.arena.pacing.PAUSE_S", 0.0)
+
+
 @pytest.fixture
 def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.decoding.contexts.gathering.time", SteadyClock())
@@ -42,4 +49,4 @@ def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def battles_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is imported, battles show answers as soon as they are there, not as fast as people read."""
-    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+    show_at_once(monkeypatch)

@@ -17,11 +17,11 @@ from gac_app.services.battles.arena import ArenaService
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.databases import database_in
+from tests.guessing import LIKELY
 from tests.services.spies import OF_PAIRS, OF_SIDES, Spies
 
 pytestmark = pytest.mark.long
 NUM_BATTLES = 100
-LIKELY = 0.001  # a spy that a coin matches less often knows something
 PROMPTS = [
     "Give me three tips for learning to play the guitar.",
     "Why is the sky blue?",
@@ -47,6 +47,6 @@ def spies(default: Ensemble, tmp_path: Path) -> Iterator[Spies]:
 
 @pytest.mark.parametrize("channel", [*OF_SIDES, *OF_PAIRS])
 def test_a_spy_guesses_no_better_than_a_coin(spies: Spies, channel: str) -> None:
-    score = spies.score(channel, NUM_BATTLES)
+    score = spies.learns(channel, NUM_BATTLES) if channel in OF_PAIRS else spies.score(channel, NUM_BATTLES)
     print(score)
     assert score.p_value > LIKELY, str(score)

@@ -37,6 +37,7 @@ from gac_app.server.host import HostSecrets, create_host
 from gac_app.services.members import Members
 from gac_app.services.mirror.files import import_files
 from gac_app.storage import Store
+from tests.clocks import show_at_once
 from tests.databases import database_in, locked, sql
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 from tests.server.site import Tab, served
@@ -278,6 +279,7 @@ class Visitors(RuleBasedStateMachine):
 
     # --- battles
 
+    @precondition(lambda self: not self.live())  # it waits for those of its address
     @rule(visitor=VISITORS, consents=st.booleans())
     def battle(self, visitor: int, consents: bool) -> None:
         word, tab = self.word(), self.fresh_tab(visitor)
@@ -479,7 +481,7 @@ class Visitors(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Battles are shown at once, and no visitor asks too much."""
-    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+    show_at_once(monkeypatch)
     monkeypatch.setattr("gac_app.server.limits.callers.REQUESTS_BURST", 1e6)
 
 
@@ -510,11 +512,13 @@ def the_day_of(day: Visitors) -> None:
         day.vote(number, outcome)
     for number, with_turns in ((0, False), (1, True), (1, False), (3, True)):
         day.share(number, True, with_turns)
+    day.stop(0)
     for consents, how in ((True, False), (False, False), (True, True), (True, False)):
         day.battle(0, consents)
         day.judge(len(day.battles) - 1, "left", how)
     day.judge(0, "right", False)  # again
     day.battle(1, False)
+    day.ask_for_long(0)
     day.take_an_export()
     day.look()
     day.restart(True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from fastapi.testclient import TestClient
-from scipy.stats import binomtest
 
 from gac_app.config import ServerConfig
 from gac_app.errors import unpacked
@@ -24,29 +24,10 @@ from gac_app.services.runs.runs import RunService
 from gac_app.services.runs.views import member_stream
 from gac_app.ui.arena.tab import arena_functions
 from gac_app.ui.requests import replying
+from tests.guessing import Score, learnt
 from tests.services.house import ALICE, ended, names_in, until
 
-NUM_LEARNT = 12  # battles that a spy learns from
-
-
-@dataclass(frozen=True)
-class Score:
-    """How often a spy was right."""
-
-    channel: str
-    num_right: int
-    num_battles: int
-    chance: float = 0.5
-
-    @property
-    def p_value(self) -> float:
-        """The probability that somebody who guesses is right as often."""
-        return float(binomtest(self.num_right, self.num_battles, self.chance, "greater").pvalue)
-
-    def __str__(self) -> str:
-        low, high = binomtest(self.num_right, self.num_battles).proportion_ci()
-        found = f"{self.num_right}/{self.num_battles} = {self.num_right / self.num_battles:.0%}"
-        return f"{self.channel:28} {found:>15}, 95 % interval {low:.0%} to {high:.0%}, chance {self.chance:.0%}"
+Clues = dict[str, float]
 
 
 class Spies:
@@ -65,7 +46,6 @@ class Spies:
         self._coin = random.Random(1)
         self._num = 0
         self._compared: dict[str, dict[str, str]] = {}
-        self._learnt: list[tuple[list[float], frozenset[str]]] = []
 
     # --- what a client can do
 
@@ -167,92 +147,59 @@ class Spies:
         battle = self.start(prompt)
         return self.by_text(battle, self.answered(battle)["texts"], known)
 
-    # --- channels that tell the pair
+    # --- what may tell the pair
 
-    def health(self) -> bool:
-        """`/readyz` tells which members keep more than before."""
-        before = self._kept()
+    def watch(self) -> Clues:
+        """A battle beside a run on Compare, both to their ends."""
+        clues, before, asked_at = dict[str, float](), self._figures(), time.monotonic()
         battle = self.start()
+        run = self.runs.start(ALICE, "Meanwhile", {"max_new_tokens": 4})
+        seen = [(0.0, 0)]  # seconds, and characters of the longer answer
+        while (now := self.look(battle))["state"]["phase"] != "answered":
+            if (num := max(map(len, now["texts"]))) > seen[-1][1]:
+                seen.append((time.monotonic() - asked_at, num))
+            time.sleep(0.005)
+        (begun_s, first), (ended_s, last) = seen[1], seen[-1]
+        clues |= {"start": begun_s, "rate": (last - first) / (ended_s - begun_s)}
+        clues["pause"] = max(after - before for (before, _), (after, _) in pairwise(seen[1:]))
+        clues |= {f"beside {key}": end.tokens_per_s for key, one in ended(run).streams.items() if (end := one.finished)}
+        clues["wait"] = time.monotonic() - asked_at - ended_s
+        return clues | {name: figure - before.get(name, 0.0) for name, figure in self._figures().items()}
+
+    def cut_short(self) -> Clues:
+        """A battle that is stopped after its first words."""
+        self.begun(battle := self.start())
+        stopped_at = time.monotonic()
+        self.call("stop_battle", battle=battle)
+        clues = {"call": time.monotonic() - stopped_at}
         self.answered(battle)
-        until(lambda: self.arena.battles.find(ALICE, battle).last.over.is_set())
-        time.sleep(0.05)
-        more = {name: num - before.get(name, 0) for name, num in self._kept().items()}
-        pair = names_in(self.arena, ALICE, battle)
-        self.call("delete_battle", battle=battle)  # makes room, so that the next one shows as well
-        fitting = [two for two in self._pairs() if self._uses(two) == more] or self._pairs()
-        return set(self._coin.choice(fitting)) == set(pair)
+        return clues | {"answered": time.monotonic() - stopped_at}
 
-    def _kept(self) -> dict[str, int]:
-        kept = self._health.get("/readyz").json().get("kept_prefixes", {})
-        return {name: one["num_sequences"] for name, one in kept.items() if isinstance(one, dict)}
+    def _figures(self) -> dict[str, float]:
+        """The numbers of the health route."""
+        told = self._health.get("/readyz").text
+        return {f"figure {num}": float(figure) for num, figure in enumerate(re.findall(r"[\d.]*\d", told))}
 
-    def _pairs(self) -> list[tuple[str, str]]:
-        names = self._fastest
-        return [(one, other) for index, one in enumerate(names) for other in names[:index]]
+    def told(self) -> str:
+        """The pair of the last battle, once a vote is stored."""
+        battle = self.arena.battles.all()[-1].id
+        self.call("vote_battle", battle=battle, ballot=self.answered(battle)["state"]["ballot"], outcome="tie")
+        contestants = self.look(battle)["state"]["contestants"]
+        return " ".join(sorted(unpacked(one["name"]) for one in contestants))
 
-    def _uses(self, pair: tuple[str, str]) -> dict[str, int]:
-        """By member, how many of the pair it works for."""
-        by_name = {one.name: one for one in self.arena.contestants}
-        return {
-            member: sum(by_name[name].member in (None, member) for name in pair)
-            for member in self.runs.config.member_names
-        }
-
-    def tempo(self) -> bool:
-        """How soon and how fast the answers of each pair are shown."""
-        return self._guess_by(self._timed)
-
-    def beside(self) -> bool:
-        """How fast each member answers on Compare meanwhile."""
-        return self._guess_by(self._compared_meanwhile)
-
-    def _guess_by(self, clues_of: Callable[[str], list[float]]) -> bool:
-        """Whether the nearest clues of earlier battles, whose names came with the vote, are of the same pair."""
-        while len(self._learnt) < NUM_LEARNT:
-            self._learnt.append(self._judged(clues_of))
-        clues, pair = self._judged(clues_of)
-
-        def distance(known: list[float]) -> float:
-            return sum(abs(one - other) / (one + other + 1e-9) for one, other in zip(clues, known, strict=True))
-
-        by_pair: dict[frozenset[str], list[float]] = {}
-        for known, its_pair in self._learnt:
-            by_pair.setdefault(its_pair, []).append(distance(known))
-        self._learnt.append((clues, pair))
-        return min(by_pair, key=lambda one: sum(by_pair[one]) / len(by_pair[one])) == pair
-
-    def _judged(self, clues_of: Callable[[str], list[float]]) -> tuple[list[float], frozenset[str]]:
-        """The clues of a new battle, and its pair, which is told after a vote."""
-        clues = clues_of(battle := self.start())
-        ballot = self.answered(battle)["state"]["ballot"]
-        self.call("vote_battle", battle=battle, ballot=ballot, outcome="tie")
-        told = self.call("look_battle", battle=battle)["state"]["contestants"]
-        return clues, frozenset(unpacked(one["name"]) for one in told)
-
-    def _timed(self, battle: str) -> list[float]:
-        """Seconds to the first words, and characters per second from then on."""
-        asked_at = time.monotonic()
-        while not any((seen := self.look(battle))["texts"]):
-            time.sleep(0.005)
-        first_at, num_first = time.monotonic(), max(map(len, seen["texts"]))
-        while (seen := self.look(battle))["state"]["phase"] != "answered":
-            time.sleep(0.005)
-        rate = (max(map(len, seen["texts"])) - num_first) / (time.monotonic() - first_at)
-        return [first_at - asked_at, rate]
-
-    def _compared_meanwhile(self, battle: str) -> list[float]:
-        """Tokens per second of every stream of a short run."""
-        run = ended(self.runs.start(ALICE, "Meanwhile", {"max_new_tokens": 8}))
-        return [stream.finished.tokens_per_s if stream.finished else 0.0 for stream in run.streams.values()]
+    def learns(self, channel: str, num_battles: int) -> Score:
+        """How often so many battles tell their pairs."""
+        see: Callable[[], Clues] = getattr(self, channel)
+        battles = [(see(), self.told()) for _ in range(num_battles)]
+        clues = {name: [seen.get(name, 0.0) for seen, _ in battles] for name in battles[0][0]}
+        return learnt(clues, [pair for _, pair in battles])
 
     # --- all of them
 
     def score(self, channel: str, num_battles: int) -> Score:
         attack: Callable[[], bool] = getattr(self, channel)
-        num_right = sum(attack() for _ in range(num_battles))
-        num_pairs = len(self._pairs())
-        return Score(channel, num_right, num_battles, 1 / num_pairs if channel in OF_PAIRS else 0.5)
+        return Score(channel, sum(attack() for _ in range(num_battles)), num_battles)
 
 
 OF_SIDES = ("stop", "skip", "compare", "skipped_list")
-OF_PAIRS = ("health", "tempo", "beside")
+OF_PAIRS = ("watch", "cut_short")

@@ -156,11 +156,13 @@ class ArenaService:
         self.battles.find(visitor_key, battle_id).last.is_seen = True
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
-        """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""
+        """End both answers within one step, which is not waited for. What is shown may be voted on; no more of them is
+        shown from then on.
+        """
         battle = self.battles.find(visitor_key, battle_id)
         was_over = battle.last.over.is_set()
         battle.last.is_stopping.set()
-        self._runs.halt(battle.last)
+        self._runs.halt(battle.last, 0.0)
         if was_over:  # but not shown whole
             self._write_end(battle)
 

@@ -16,7 +16,7 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
-from gac_app.storage import ANSWERED, Turn, clean_text, fed_messages
+from gac_app.storage import ANSWERED, CONTINUING, RunStatus, Turn, clean_text, fed_messages
 
 
 class BattleRun(LiveRun):
@@ -26,7 +26,7 @@ class BattleRun(LiveRun):
 
     def __init__(self, battle: Battle, prompt: str) -> None:
         self._pair: dict[str, Contestant] = {side: battle.pair[side] for side in SIDES}
-        self.pace = Pace(battle.tempo)
+        self.pace = Pace(battle.tempo, len(prompt))
         plan = RunPlan(
             prompt=prompt,
             settings=battle.pair["left"].settings,
@@ -75,23 +75,31 @@ class BattleRun(LiveRun):
         """Tell the host's tempo how long the answers took."""
         for side in SIDES:
             if (end := self.streams[side].finished) is not None:
-                tempo.note(self._pair[side].name, len(end.text), end.seconds - end.ttft_s, end.ttft_s)
+                decoded_s = end.seconds - end.ttft_s
+                tempo.note(self._pair[side].name, len(end.text), decoded_s, end.ttft_s, len(self.prompt))
 
     def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
         """Whether it is over and `shown` are all characters of its answers."""
-        return self.over.is_set() and all(shown[side] >= len(self.streams[side].text) for side in SIDES)
+        is_whole = all(shown[side] >= len(self.streams[side].text) for side in SIDES)
+        return is_whole and self.over.is_set() and self.pace.has_begun
 
     def is_answered(self, shown: Mapping[Side, int]) -> bool:
-        """Whether no more will be shown than `shown`."""
-        return self.is_shown_whole(shown) or (self.over.is_set() and self.is_stopped)
+        """Whether no more will be shown than `shown`. A stopped turn does not wait for a step's end: whose it is would
+        tell.
+        """
+        return self.is_stopped or self.is_shown_whole(shown)
+
+    def hidden_s(self) -> float:
+        if self.is_stopped or self.has_failed:
+            return 0.0
+        return self.pace.seconds_to(max(len(stream.text) for stream in self.streams.values()))
 
     def shown_at(self) -> tuple[float, float]:
         """When the first characters are shown, or were, and when all that ever will be, in seconds since 1970. How long
         that takes depends on the length of the answers, not on who gave them.
         """
-        longest = 0 if self.is_stopped else max(len(stream.text) for stream in self.streams.values())
         begins_s = self.pace.seconds_to(0) - self.pace.seconds
-        return time.time() + begins_s, time.time() + self.pace.seconds_to(longest)
+        return time.time() + begins_s, time.time() + self.hidden_s()
 
     def as_turn(self) -> Turn:
         """As `RunView`, with what was shown: a later answer must not tell of the rest."""
@@ -144,8 +152,10 @@ class Battle:
 
     @property
     def status(self) -> str:
-        """As stored, once its answers have ended."""
-        return "skipped" if self.is_skipped else "void" if self.is_void else ANSWERED
+        """As stored, once the answers of a turn have ended."""
+        if self.is_skipped or self.is_void:
+            return "skipped" if self.is_skipped else "void"
+        return CONTINUING if self.last.status in (WAITING, RunStatus.RUNNING) else ANSWERED
 
     @property
     def is_told(self) -> bool:

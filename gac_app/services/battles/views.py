@@ -104,10 +104,13 @@ def live_view(battle: Battle) -> BattleView:
 
 
 def has_something_to_judge(battle: Battle, shown: Mapping[Side, int]) -> bool:
-    """Whether each side shows text, or has ended normally without text."""
-    ends = {side: battle.last.streams[side].finished for side in SIDES}
-    by_itself = (FinishReason.STOP, FinishReason.LENGTH)
-    return all(shown[side] > 0 or ((end := ends[side]) and end.reason in by_itself) for side in SIDES)
+    """Whether each side shows text, or that it has ended normally without text."""
+
+    def is_empty(side: Side) -> bool:
+        end = battle.last.streams[side].finished if battle.last.pace.has_begun else None
+        return end is not None and not end.text and end.reason in (FinishReason.STOP, FinishReason.LENGTH)
+
+    return all(shown[side] > 0 or is_empty(side) for side in SIDES)
 
 
 def _phase(battle: Battle, shown: Mapping[Side, int]) -> Phase:
@@ -136,7 +139,7 @@ def _turn_view(turn: BattleRun, shown: Mapping[Side, int], *, has_ended: bool) -
     def view(side: Side) -> SideView:
         text, end, num = turn.streams[side].text, turn.streams[side].finished, shown[side]
         is_whole = num >= len(text)
-        is_over = has_ended or (end is not None and is_whole)
+        is_over = has_ended or (end is not None and is_whole and turn.pace.has_begun)
         return _side_view(text[:num], end.reason if end else None, is_over=is_over, is_whole=is_whole)
 
     return TurnView(prompt=turn.prompt, left=view("left"), right=view("right"))

@@ -17,6 +17,7 @@ class Queued(Protocol):
         client: its origin.
         owner: its visitor.
         is_of_batch: it leaves a place to runs that somebody watches.
+        is_blind: its client's other runs, unless they are blind too, must not decode beside it.
         came_at: monotonic.
         queue_place: runs before it; 0 = it has begun. Set by the queue.
     """
@@ -25,8 +26,12 @@ class Queued(Protocol):
     client: str
     owner: str
     is_of_batch: bool
+    is_blind: bool
     came_at: float
     queue_place: int
+
+    def hidden_s(self) -> float:
+        """Seconds until all is shown of what it has decoded."""
 
     def changed(self) -> None:
         """Its place has changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Generic
 from gac_app.errors import BusyError, Phrase
 from gac_app.services.queue.order import FairOrder, Q, client_of, run_to_evict, visitor_of
 
+_LAST = True, math.inf  # after all that wait
 OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
 
 
@@ -19,6 +21,9 @@ class RunQueue(Generic[Q]):
 
     While other visitors are present, no visitor may take all places, and batches never do. If the queue is full, the
     visitor with most waiting runs loses one.
+
+    Of one client, blind runs and others take turns: how fast one is, or when it may begin, would tell what a blind one
+    does. It gives way once it is shown to its end.
 
     Args:
         work: carries out one run; called in its own thread.
@@ -31,6 +36,7 @@ class RunQueue(Generic[Q]):
         self._max_running, self._max_waiting, self._num_spare = max_running, max_waiting, num_spare
         self._waiting: list[Q] = []
         self._running: dict[Q, float] = {}  # start times
+        self._hidden = set[Q]()  # ended, but not shown to their end
         self._order = FairOrder()
         self._has_timer = False
         self._lock = threading.Lock()
@@ -68,13 +74,20 @@ class RunQueue(Generic[Q]):
             self._advance()
             return True
 
+    def reveal(self, run: Q) -> None:
+        """Nothing of an ended run is hidden any more."""
+        with self._lock:
+            if run in self._hidden:
+                self._hidden.remove(run)
+                self._advance()
+
     def counts(self) -> tuple[int, int]:
         """How many runs are running, and how many wait."""
         with self._lock:
             return len(self._running), len(self._waiting)
 
     def _displaced_by(self, run: Q) -> Q | None:
-        if self._num_free > 0 or len(self._waiting) < self._max_waiting:
+        if len(self._waiting) < self._max_waiting or (self._num_free > 0 and self._have_turns()(run)):
             return None
         displaced = run_to_evict(run, self._waiting)
         if displaced is None:
@@ -118,14 +131,32 @@ class RunQueue(Generic[Q]):
             else:
                 self._look_later()
 
+    def _have_turns(self) -> Callable[[Q], bool]:
+        """Whether nothing blind, or nothing but that, of a run's client goes on or is before it."""
+        under_way = {(run.client, run.is_blind) for run in (*self._running, *self._hidden)}
+        first: dict[tuple[str, bool], tuple[bool, float]] = {}
+        for run in self._waiting:
+            kind = run.client, run.is_blind
+            first[kind] = min(first.get(kind, _LAST), (run.is_of_batch, run.came_at))
+
+        def has_turn(run: Q) -> bool:
+            other_kind = run.client, not run.is_blind
+            comes_first = (run.is_of_batch, run.came_at) < first.get(other_kind, _LAST)
+            return other_kind not in under_way and comes_first
+
+        return has_turn
+
     def _next(self) -> Q | None:
         """The run that may begin now, if any."""
         num_free = self._num_free
         counts = Counter(name for run in self._running for name in (client_of(run), visitor_of(run)))
         has_spare = len(self._running) < self._max_running + self._num_spare
+        has_turn = self._have_turns()
         is_crowded = len(set(map(client_of, self._running))) < len(self._running)
 
         def leaves_room(run: Q) -> bool:
+            if not has_turn(run):
+                return False
             if num_free <= 0:
                 return has_spare and is_crowded and not counts[client_of(run)] and not run.is_of_batch
             if num_free > 1:
@@ -145,4 +176,9 @@ class RunQueue(Generic[Q]):
         finally:
             with self._lock:
                 self._order.charge(run, time.monotonic() - self._running.pop(run))
+                if hidden_s := run.hidden_s():
+                    self._hidden.add(run)
+                    timer = threading.Timer(hidden_s, self.reveal, (run,))
+                    timer.daemon = True
+                    timer.start()
                 self._advance()

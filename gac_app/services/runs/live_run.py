@@ -109,7 +109,7 @@ class LiveRun(RunView):
     """
 
     streams: dict[str, LiveStream]
-    is_blind = False  # nothing may tell who answers
+    is_blind = False  # nothing may tell who answers, nor how fast its client's other runs are beside it
 
     def __init__(self, plan: RunPlan, *, owner: str, keys: Sequence[str], member_names: tuple[str, ...]) -> None:
         super().__init__(
@@ -177,6 +177,10 @@ class LiveRun(RunView):
         self.num_deleted_turns += len(self.turns) - len(left)
         self.turns = left
         self.feed(self.settings.system_prompt)
+
+    def hidden_s(self) -> float:
+        """Seconds until all is shown of what it has decoded."""
+        return 0.0
 
     def shares_read(self) -> dict[str, float]:
         """See `RunView`. If several sessions read the same prompt, the furthest counts."""

@@ -84,6 +84,7 @@ class Runner:
     def stop(self, run: LiveRun) -> None:
         """End a run within one step. Does nothing if it is over."""
         if run.over.is_set():
+            self._queue.reveal(run)
             return
         if self._queue.remove(run):
             self._end_waiting(run, "stopped before it began")

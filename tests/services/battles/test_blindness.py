@@ -6,61 +6,157 @@ The same with the default members, and for longer: `pytest -m long -s tests/real
 from __future__ import annotations
 
 import random
+import threading
 import time
 from dataclasses import replace
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
 
-from gac_app.arena.outcomes import SIDES
-from gac_app.arena.pacing import Tempo
+from gac_app.arena.outcomes import SIDES, Side
+from gac_app.arena.pacing import Pace, Tempo
 from gac_app.bootstrap import kept_by
+from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import RequestError
 from gac_app.services.battles.arena import ArenaService
-from gac_app.services.battles.views import BattleView
+from gac_app.services.battles.battles import Battle
+from gac_app.services.battles.views import BattleView, live_view
 from gac_app.services.exports.formats import flat
 from gac_app.services.exports.judged import judged
+from gac_app.services.runs.runner import Runner
+from gac_app.ui.arena.lines import BattleLines, state_of, texts_of
+from tests.arena.test_pacing import SPEEDS, Answer
+from tests.clocks import HandClock
 from tests.fakes import WAIT_S, FakeModel, ensemble_of
+from tests.guessing import LIKELY, learnt
 from tests.services.battles.test_arena import Arena, slow
-from tests.services.house import ALICE, House, until
-from tests.services.spies import OF_PAIRS, OF_SIDES, Spies
+from tests.services.battles.test_battle_by_hand import add_turn, battle_of
+from tests.services.house import ALICE, BOB, House, ended, until
+from tests.services.spies import OF_SIDES, Spies
+from tests.ui.planted import planted_step
 
 NUM_BATTLES, NUM_MORE = 10, 20  # more where the first are won too often, so that nine of ten are noticed
-SUSPICIOUS, LIKELY = 0.2, 0.001  # a spy that a coin matches less often knows something
+NUM_FIRST = 40  # battles until a host knows all contestants
+SUSPICIOUS = 0.2
 CUT_SHORT = ("stop", "skip")
-TOLD = {
-    "tempo": 0.4,
-    "beside": 0.6,
-}  # what a spy of these learns on a quiet machine, see docs/arena.md; no more than that
-RATE = Tempo.__dict__["rate"]  # as people are shown battles; other tests here do not wait for it
+# Faster than people read.
+PACE = {"Tempo.rate": Tempo.__dict__["rate"], "MIN_RATE": 400.0, "LEAD_S": 0.05, "PAUSE_S": 0.1}
+MANY = {"max_per_hour": 100_000}
 TWO = {"contestants": [{"name": "a", "member": "a"}, {"name": "b", "member": "b"}]}
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PACE.items():
+        monkeypatch.setattr(f"gac_app.arena.pacing.{name}", value)
 
 
 def spies(house: House, num_tokens: int, slow_s: float, **arena: Any) -> Spies:
     """Over a fast and a slow member, whose drawn answers differ each time; greedy ones never do."""
-    models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=slow_s)]
+    models = [FakeModel("a", 1, delay_s=slow_s / 10), FakeModel("b", 2, delay_s=slow_s)]
     for model in models:
         model._sharpness = 0.5
-    runs = house.service(models, store := house.store(), settings={"max_new_tokens": num_tokens}, arena=arena)
+    runs = house.service(models, store := house.store(), settings={"max_new_tokens": num_tokens}, arena=MANY | arena)
     runs.members.use(ensemble := ensemble_of(models, runs.config), lambda: kept_by(ensemble))
     service = ArenaService(runs, store, random.Random(7))
     return Spies(service, runs, [one.name for one in service.contestants], ["Name three colours", "Go on"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channel", [*OF_SIDES, *OF_PAIRS])
-def test_a_spy_guesses_no_better_than_a_coin(house: House, channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tempo, "rate", RATE)
-    monkeypatch.setattr("gac_app.arena.pacing.MIN_RATE", 400.0)
-    how = (2_000, 0.1) if channel in CUT_SHORT else (16, 0.02)  # slow also beside what else a machine does
-    found = spies(house, *how, **({} if channel in OF_PAIRS else TWO))
+@pytest.mark.usefixtures("paced")
+@pytest.mark.parametrize("channel", OF_SIDES)
+def test_a_spy_guesses_no_better_than_a_coin(house: House, channel: str) -> None:
+    found = spies(house, *((2_000, 0.1) if channel in CUT_SHORT else (16, 0.02)), **TWO)
     score = found.score(channel, NUM_BATTLES)
-    score = replace(score, chance=TOLD.get(channel, score.chance))
     if score.p_value < SUSPICIOUS:
         num_right = score.num_right + found.score(channel, NUM_MORE).num_right
         score = replace(score, num_right=num_right, num_battles=NUM_BATTLES + NUM_MORE)
     print(score)
     assert score.p_value > LIKELY, str(score)
+
+
+def seen_of(battle: Battle, clock: HandClock, sides: dict[Side, Answer], prompt: str) -> dict[str, float]:
+    """All that its page gets of a battle until it is answered, four times a second, in numbers."""
+    turn = add_turn(battle, "", "", prompt=prompt)
+    turn.pace = Pace(battle.tempo, len(turn.prompt), clock)
+    lines, sizes, nums, states = BattleLines(live_view(battle)), [0], list[int](), list[dict[str, Any]]()
+    while not states or states[-1]["phase"] != "answered":
+        clock.now += 0.25
+        for side, answer in sides.items():
+            text, stream = "x" * answer.num_there(clock.now), turn.streams[side]
+            stream.events[:] = [TokenEvent(text, planted_step(0, "x"))] if text else []
+            if len(text) == answer.length:
+                stream.events.append(FinishedEvent(FinishReason.STOP, text, 8, 3, 0.0, 0.0, {}))
+        if all(stream.finished for stream in turn.streams.values()):
+            turn.over.set()
+        view = live_view(battle)
+        states.append(state_of(view))
+        nums.append(max(map(len, texts_of(view))))
+        sizes.append(len(lines.value(view)))
+    begun, ended = (next((at for at, num in enumerate(nums) if num >= least), len(nums)) for least in (1, nums[-1]))
+    return {
+        "start": begun,
+        "vote": next(at for at, state in enumerate(states) if state["may_vote"]),
+        "pauses": sum(num == before for before, num in pairwise(nums[begun : ended + 1])),
+        "rate": nums[-1] / (ended - begun + 1),
+        "end": len(nums) - ended,
+        "changes": sum(state != before for before, state in pairwise(states)),
+        "frame": max(size - before for before, size in pairwise(sizes[1:])),
+    }
+
+
+def spied() -> tuple[dict[str, list[float]], list[str]]:
+    """What a spy sees of many battles, and their pairs. Answers and prompts differ in length, and other runs slow a
+    third of the battles down.
+    """
+    rng, tempo, every = random.Random(1), Tempo(SPEEDS), 100 * list(combinations(SPEEDS, 2))
+    clues, names = list[dict[str, float]](), list[str]()
+    for pair in (*rng.sample(every, NUM_FIRST), *rng.sample(every, len(every))):
+        prompt, slowing = "?" * rng.choice([20, 20, 100, 4_000]), rng.choice([1.0, 1.0, 2.0])
+        answers = list[Answer]()
+        for name in pair:
+            rate, start_s = (one * rng.lognormvariate(0, 0.1) for one in SPEEDS[name])
+            start_s *= slowing * (1 + len(prompt) / 4_000)
+            stall_s = start_s * rng.choice([0, 0, 1])  # while others' prompts are read
+            answers.append(Answer(rate / slowing, start_s, rng.randrange(200, 500), rng.uniform(0, 10), stall_s))
+        battle = battle_of(tempo=tempo)
+        clues.append(seen_of(battle, HandClock(), dict(zip(SIDES, answers, strict=True)), prompt))
+        names.append("-".join(pair))
+        for name, one in zip(pair, answers, strict=True):
+            tempo.note(name, one.length, one.length / one.rate + one.stall_s, one.start_s, len(prompt))
+    return {clue: [seen[clue] for seen in clues[NUM_FIRST:]] for clue in clues[0]}, names[NUM_FIRST:]
+
+
+@pytest.mark.slow
+def test_what_is_shown_names_no_pair_of_hundreds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # shown as fast as people read
+    clues, names = spied()
+    score = learnt(clues, names)
+    print(score)
+    assert score.p_value > LIKELY, str(score)
+    rng, numbers = random.Random(0), {name: num for num, name in enumerate(sorted(set(names)))}
+    told = [numbers[name] if rng.random() < 0.12 else rng.randrange(len(numbers)) for name in names]
+    assert learnt({**clues, "told": told}, names).p_value < LIKELY, "ten more of a hundred"
+
+
+def has_ended(battle: Battle) -> bool:
+    return all(one.finished for one in battle.last.streams.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "leaky"),
+    [
+        ("gac_app.arena.pacing._PATIENCE", (90.0, 10.0)),  # too fast for the slow ones
+        ("gac_app.arena.pacing._PATIENCE", (8.0, 1.0)),  # too early
+        ("gac_app.services.battles.views.has_something_to_judge", lambda battle, _: has_ended(battle)),
+    ],
+)
+def test_a_spy_can_see(where: str, leaky: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(where, leaky)
+    assert learnt(*spied()).p_value < LIKELY
 
 
 def lengths(view: BattleView) -> list[int]:
@@ -123,6 +219,42 @@ def test_contestants_sample_with_seeds_that_nobody_knows(house: House) -> None:
     greedy = Arena(house, arena={"temperature": 0})
     run = greedy.service.battles.find(ALICE, greedy.answered().id).last
     assert {run.settings_of(side).temperature for side in SIDES} == {0.0}
+
+
+def test_stop_waits_for_no_step(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a step takes would tell whose it is."""
+    arena, released, end = slow(house), threading.Event(), Runner._end
+    monkeypatch.setattr(Runner, "_end", lambda runner, run: released.wait(WAIT_S) and end(runner, run))
+    view = arena.begun()
+    arena.service.stop(ALICE, view.id)
+    assert arena.service.battles.look(ALICE, view.id).phase == "answered"
+    arena.service.next_turn(ALICE, view.id, "And?")
+    battle = arena.service.battles.find(ALICE, view.id)
+    first, second = battle.turns
+    assert (first.over.is_set(), battle.status) == (False, "continuing")
+    arena.service.stop(ALICE, view.id)
+    released.set()
+    assert first.over.wait(WAIT_S)
+    assert second.over.wait(WAIT_S)
+    assert battle.status == "answered"
+
+
+def test_own_runs_wait_until_a_battle_is_shown(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside it they would tell which members are busy, and for how long."""
+    monkeypatch.setattr(Tempo, "rate", 20.0)
+    arena = Arena(house)
+    for end in ("stop", "vote", "skip", "delete"):
+        view = arena.begun()
+        assert arena.service.battles.find(ALICE, view.id).last.over.wait(WAIT_S)
+        run = arena.runs.start(BOB, "Meanwhile", {})
+        assert run.queue_place == 1
+        if end == "vote":
+            arena.service.judge.vote(ALICE, view.id, "tie", 0)
+        else:
+            {"stop": arena.service.stop, "skip": arena.service.skip, "delete": arena.service.battles.delete}[end](
+                ALICE, view.id
+            )
+        ended(run)
 
 
 def test_stop_also_holds_answers_that_had_ended(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

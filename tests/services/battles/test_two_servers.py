@@ -15,7 +15,7 @@ from gac_app.services.battles.records import CLOCKS_DIFFER_S, facts_of
 from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.exports import Exports
 from gac_app.storage.battles.tables import Battle
-from tests.fakes import FakeModel, Fault
+from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.battles.test_arena import LONG, Arena
 from tests.services.house import ALICE, BOB, House
 
@@ -153,6 +153,7 @@ def test_a_stopped_battle_shows_the_same_on_another_server(house: House, there: 
     view = here.begun()
     here.service.stop(ALICE, view.id)
     stopped = here.until(ALICE, view.id, "answered")
+    assert here.service.battles.find(ALICE, view.id).last.over.wait(WAIT_S)
     here.store.flush()
     seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.turns, seen.message) == ("answered", stopped.turns, stopped.message)

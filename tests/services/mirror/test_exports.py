@@ -13,6 +13,7 @@ from gac_app.services.exports.formats import Format
 from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.storage import Store
+from tests.clocks import show_at_once
 from tests.databases import database_in
 from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
@@ -37,7 +38,7 @@ def judged_arena(house: House) -> Arena:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The lines of a judged arena."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+        show_at_once(patch)
         house = House(tmp_path_factory.mktemp("exported") / "gac.db")
         lines = list(Exports(judged_arena(house).store).lines())
         house.close()

@@ -22,6 +22,7 @@ from gac_app.services.mirror.exports import Exports, content_of
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.services.mirror.lines import line_of, written_line
 from gac_app.storage import Store
+from tests.clocks import show_at_once
 from tests.command_line import run_command
 from tests.databases import database_in
 from tests.services.battles.test_arena import Arena
@@ -37,7 +38,7 @@ RAW = "raw:"  # marks JSON that `json.dumps` would not write
 def good(tmp_path_factory: pytest.TempPathFactory) -> list[Json]:
     """A run with its vote, and a battle with a vote and a remark, as `export` writes them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)
+        show_at_once(patch)
         house = House(tmp_path_factory.mktemp("good") / "gac.db")
         arena = Arena(house)
         view = arena.answered()

@@ -18,18 +18,22 @@ from tests.services.house import until
 
 @dataclass(eq=False)
 class Run:
-    """A run of `client/owner`, or of `client/owner batch`."""
+    """A run of `client/owner`, `client/owner batch` or `client/owner blind`."""
 
     name: str
     came_at: float = 0.0
     queue_place: int = -1
     num_changes: int = 0
+    shown_s: float = 0.0
     released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        who, _, batch = self.name.partition(" ")
-        self.id, self.is_of_batch = self.name, bool(batch)
+        who, _, kind = self.name.partition(" ")
+        self.id, self.is_of_batch, self.is_blind = self.name, kind == "batch", kind == "blind"
         self.client, self.owner = who.split("/")
+
+    def hidden_s(self) -> float:
+        return self.shown_s
 
     def changed(self) -> None:
         self.num_changes += 1
@@ -93,6 +97,10 @@ class Clock:
         (2, 1, ["x/ann", "x/ann", "y/bob batch"], [0, 0, 1]),
         (2, 0, ["x/ann", "x/ann", "y/bob"], [0, 0, 1]),
         (2, 2, ["x/ann", "x/ann", "y/bob", "z/cyd", "z/cyd"], [0, 0, 0, 0, 1]),
+        (8, 0, ["x/ann blind", "x/ann blind", "y/bob"], [0, 0, 0]),  # how others' fare tells a client nothing
+        (8, 0, ["x/ann blind", "x/bob", "x/cyd batch", "x/ann blind"], [0, 1, 2, 3]),
+        (8, 0, ["x/ann", "x/ann blind", "x/ann", "y/bob"], [0, 1, 2, 0]),  # nor does it starve
+        (8, 0, ["x/ann batch", "x/ann blind", "x/ann batch"], [0, 1, 2]),
     ],
 )
 def test_who_begins(desks: list[Desk], max_running: int, num_spare: int, names: list[str], places: list[int]) -> None:
@@ -110,6 +118,22 @@ def test_one_place_is_left_for_who_was_there(desks: list[Desk], max_running: int
     assert [desk.put("x/ann").queue_place for _ in range(max_running)] == [0] * num_begun + [1]
     desk.end(desk.taken[1])
     assert desk.taken[-1].queue_place == 0
+
+
+@pytest.mark.parametrize("shown_s", [0.0, 0.1, 60.0])
+def test_what_is_hidden_holds_its_client_s_other_runs(desks: list[Desk], shown_s: float) -> None:
+    desks.append(desk := Desk(max_running=4, max_waiting=1))
+    blind = desk.put("x/ann blind")
+    other = desk.put("x/bob")
+    blind.shown_s = shown_s
+    desk.end(blind)
+    if shown_s > 1:
+        assert other.queue_place == 1
+        with pytest.raises(BusyError):
+            desk.put("x/cyd")
+        desk.queue.reveal(blind)
+    until(lambda: other.queue_place == 0)
+    assert desk.put("x/cyd").queue_place == 0
 
 
 def test_a_full_queue_takes_nobody_or_displaces_one(desks: list[Desk]) -> None:
