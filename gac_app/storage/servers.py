@@ -84,12 +84,14 @@ class Heartbeat(Worker):
 
 
 def _host() -> str:
-    """This machine or container, within which process ids are unique."""
+    """This machine or container, within which process ids are unique, and what their starts are counted from: servers
+    of 1.1 count from 1970, so they and these know of each other only by their reports.
+    """
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         space = ""
-    return f"{platform.node()} {space}"[:255]
+    return f"{platform.node()} {space} since boot"[-255:]
 
 
 def _is_process(pid: int, started_s: float) -> bool:

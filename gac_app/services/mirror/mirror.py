@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from gac_app.errors import DamagedError, Phrase, StorageError
+from gac_app.folders import sync_names
 from gac_app.recent import Recent
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import deletion_line, erase, import_indexed, index_of
@@ -246,7 +247,10 @@ class Mirror:
         self._place.prepare()
         self._is_torn = True
         with self._path.open("ab") as file:
+            is_new = not file.tell()
             file.write(content.encode())
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            sync_names(self._path.parent)
         self._is_torn = False
