@@ -36,18 +36,6 @@ def test_where_texts_part(own: list[str], ensemble: list[str], position: int | N
     assert Fork().find(*texts) == position
 
 
-def test_texts_that_grow_token_by_token_part_at_the_same_place() -> None:
-    own, ensemble, fork = GrowingText(), GrowingText(), Fork()
-    pairs = zip(steps(" a", "b", "c", "d"), steps("ab", "c", "x", "y"), strict=True)
-    found = []
-    for mine, theirs in pairs:
-        own.extend([mine])
-        ensemble.extend([theirs])
-        found.append(fork.find(own, ensemble))
-    assert found[:2] == [None, None]
-    assert found[-1] == 3
-
-
 @pytest.mark.parametrize("piece", [1, 2, 100])
 def test_whole_streams_are_compared_piece_by_piece(piece: int) -> None:
     ensemble = steps("Paris", " is", " a", " town", "")
