@@ -46,7 +46,19 @@ from tests.services.house import ALICE, BOB, until
 KEYS = (ALICE, BOB)
 VISITORS = st.integers(0, 1)
 PICKED = st.integers(0, 99)  # of the runs or battles that are there
-BOARD = "gac-board"
+BOARD, ARENA = "gac-board", "gac-arena"
+READS = ("open", "inspect_step", "read_tokens", "find_forks", "read_turns")  # of runs, which may be shared
+CALLS = {
+    BOARD: (*READS[1:], "seen_run", "stop_run", "saved_run", "share_run", "vote_run"),
+    ARENA: (
+        *("look_battle", "seen_battle", "stop_battle", "skip_battle", "vote_battle"),
+        *("remark_battle", "battle_tokens", "inspect_answer", "delete_battle"),
+    ),
+}
+EVENTS = {BOARD: ("open", "rerun", "branch", "revise", "compare", "regenerate", "extend"), ARENA: ("next", "follow")}
+FIELDS: dict[str, Any] = {"stream": "ensemble", "position": 0, "first": 0, "token": 5, "is_shared": True}
+FIELDS |= {"with_turns": True, "outcome": "tie", "prompt": "Mine", "settings": None, "ballot": 0, "side": "left"}
+FIELDS |= {"turn": 0, "member": "", "left": [], "right": [], "comment": ""}
 ALL = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
 SHORT, NO_END = 3, 3_000  # tokens
 
@@ -57,31 +69,24 @@ def words(said: object) -> set[str]:
 
 
 @dataclass
-class Run:
-    """A run as it must be. `before`: the words of the turns before it; `page`: what follows it while it goes on."""
+class One:
+    """A run or battle as it must be. `before`: words of the turns before it; `page`: follows it while it goes on."""
 
     id: str
     owner: int
     word: str
     is_published: bool
+    is_battle: bool = False
     before: set[str] = field(default_factory=set)
-    outcome: str | None = None
+    outcome: str = ""
+    is_skipped: bool = False
     is_shared: bool = False
     shares_turns: bool = False
     page: Future[str] | None = None
 
-
-@dataclass
-class Battle:
-    """A battle as it must be."""
-
-    id: str
-    owner: int
-    word: str
-    is_published: bool
-    before: frozenset[str] = frozenset()
-    outcome: str = ""
-    is_skipped: bool = False
+    @property
+    def part(self) -> str:
+        return ARENA if self.is_battle else BOARD
 
 
 class Site:
@@ -135,9 +140,9 @@ class Visitors(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.numbers, self.runs, self.battles = count(), list[Run](), list[Battle]()
+        self.numbers, self.runs, self.battles = count(), list[One](), list[One]()
         self.consents, self.kept = [False, False], list[str]()
-        self.gone: list[Run | Battle] = []
+        self.gone = list[One]()
         self._open = ExitStack()
         folder = Path(self._open.enter_context(tempfile.TemporaryDirectory()), "first")
         folder.mkdir()
@@ -174,16 +179,35 @@ class Visitors(RuleBasedStateMachine):
         assert not words(reply)
         return "error" in reply
 
-    def read_turns(self, visitor: int, run: Run) -> set[str]:
+    def call(self, one: One, function: str, **fields: Any) -> dict[str, Any]:
+        """What its owner is answered, after another visitor was refused."""
+        asked = {"run": one.id, "battle": one.id, **fields}
+        assert self.refused(1 - one.owner, one.part, function, **asked)
+        return self.site.tabs[one.owner].reply(one.part, function, **asked)
+
+    @precondition(lambda self: self.runs or self.battles)
+    @rule(number=PICKED)
+    def intrude(self, number: int) -> None:
+        """Another visitor tries everything."""
+        there = [*self.runs, *self.battles]
+        one = there[number % len(there)]
+        for function in set(CALLS[one.part]).difference(READS if one.is_shared else ()):
+            assert self.refused(1 - one.owner, one.part, function, **FIELDS, run=one.id, battle=one.id), function
+        for name in set(EVENTS[one.part]).difference(READS if one.is_shared else ()):
+            said = self.event(self.fresh_tab(1 - one.owner), one.part, name, **FIELDS, run=one.id, battle=one.id)
+            assert re.search("No such (run|battle)|is private", said), said
+            assert not words(said)
+
+    def read_turns(self, visitor: int, run: One) -> set[str]:
         return words(self.site.tabs[visitor].call(BOARD, "read_turns", run=run.id))
 
-    def pick(self, number: int) -> Run:
+    def pick(self, number: int) -> One:
         return self.runs[number % len(self.runs)]
 
-    def over(self) -> list[Run]:
+    def over(self) -> list[One]:
         return [run for run in self.runs if run.page is None]
 
-    def live(self) -> list[Run]:
+    def live(self) -> list[One]:
         return [run for run in self.runs if run.page is not None]
 
     # --- runs
@@ -193,10 +217,10 @@ class Visitors(RuleBasedStateMachine):
         word = self.word()
         self.add_run(visitor, word, self.fresh_tab(visitor).run(f"Say {word}"))
 
-    def add_run(self, visitor: int, word: str, said: str) -> Run:
+    def add_run(self, visitor: int, word: str, said: str) -> One:
         said = said.replace("\\", "")
         assert '"saved":true' in said, said[-2000:]
-        run = Run(self.id_in(said), visitor, word, self.consents[visitor])
+        run = One(self.id_in(said), visitor, word, self.consents[visitor])
         run.before = self.read_turns(visitor, run)
         self.runs.append(run)
         return run
@@ -236,17 +260,16 @@ class Visitors(RuleBasedStateMachine):
         assert begun.wait(WAIT_S)
         until(lambda: [row for row in self.listed(visitor) if word in row["prompt"]], "for its row")
         [row] = [row for row in self.listed(visitor) if word in row["prompt"]]
-        self.runs.append(Run(row["id"], visitor, word, self.consents[visitor], page=page))
+        self.runs.append(One(row["id"], visitor, word, self.consents[visitor], page=page))
 
     @precondition(lambda self: self.live())
     @rule(number=PICKED)
     def stop(self, number: int) -> None:
         run = self.live()[number % len(self.live())]
-        assert self.refused(1 - run.owner, BOARD, "stop_run", run=run.id)
-        self.site.tabs[run.owner].call(BOARD, "stop_run", run=run.id)
+        assert self.call(run, "stop_run") == {}
         self.end(run)
 
-    def end(self, run: Run) -> None:
+    def end(self, run: One) -> None:
         assert run.page
         assert run.word in run.page.result(WAIT_S)
         run.page = None
@@ -256,20 +279,16 @@ class Visitors(RuleBasedStateMachine):
     def vote(self, number: int, outcome: str) -> None:
         """Or take the vote back."""
         run = self.pick(number)
-        assert self.refused(1 - run.owner, BOARD, "vote_run", run=run.id, outcome=outcome)
-        self.site.tabs[run.owner].call(BOARD, "vote_run", run=run.id, outcome=outcome)
-        run.outcome = outcome or None
+        assert self.call(run, "vote_run", outcome=outcome) == {}
+        run.outcome = outcome
 
     @precondition(lambda self: self.runs)
     @rule(number=PICKED, is_shared=st.booleans(), with_turns=st.booleans())
     def share(self, number: int, is_shared: bool, with_turns: bool) -> None:
         run = self.pick(number)
-        wanted = {"run": run.id, "is_shared": is_shared, "with_turns": with_turns}
-        assert self.refused(1 - run.owner, BOARD, "share_run", **wanted)
-        if run.page:
-            assert self.refused(run.owner, BOARD, "share_run", **wanted)
-        else:
-            self.site.tabs[run.owner].call(BOARD, "share_run", **wanted)
+        reply = self.call(run, "share_run", is_shared=is_shared, with_turns=with_turns)
+        assert ("error" in reply) == (run.page is not None), reply
+        if not run.page:
             run.is_shared, run.shares_turns = is_shared, is_shared and with_turns
 
     @rule(visitor=VISITORS, consents=st.booleans())
@@ -283,22 +302,19 @@ class Visitors(RuleBasedStateMachine):
     @rule(visitor=VISITORS, consents=st.booleans())
     def battle(self, visitor: int, consents: bool) -> None:
         word, tab = self.word(), self.fresh_tab(visitor)
-        said = self.event(tab, "gac-arena", "start", prompt=f"Say {word}", again="", consents=consents)
+        said = self.event(tab, ARENA, "start", prompt=f"Say {word}", again="", consents=consents)
         found = re.search(r'"id":"([0-9a-f]{32})"', said)
         assert found, said[-2000:]
         self.site.store.flush(WAIT_S)
-        self.battles.append(Battle(found[1], visitor, word, consents))
+        self.battles.append(One(found[1], visitor, word, consents, is_battle=True))
 
     @precondition(lambda self: self.battles)
     @rule(number=PICKED, outcome=st.sampled_from(["left", "right", "tie", "both-bad"]), is_skipped=st.booleans())
     def judge(self, number: int, outcome: str, is_skipped: bool) -> None:
         """Vote, or skip it; what was judged or skipped already is refused."""
         battle = self.battles[number % len(self.battles)]
-        tab, which = self.site.tabs[battle.owner], {"battle": battle.id}
-        assert self.refused(1 - battle.owner, "gac-arena", "look_battle", **which)
-        ballot = tab.call("gac-arena", "look_battle", **which)["state"]["ballot"]
-        how = ("skip_battle", which) if is_skipped else ("vote_battle", {**which, "outcome": outcome, "ballot": ballot})
-        reply = tab.reply("gac-arena", how[0], **how[1])
+        ballot = self.call(battle, "look_battle")["state"]["ballot"]
+        reply = self.call(battle, "skip_battle" if is_skipped else "vote_battle", outcome=outcome, ballot=ballot)
         if battle.outcome or battle.is_skipped:
             assert "error" in reply
         elif is_skipped:
@@ -330,8 +346,7 @@ class Visitors(RuleBasedStateMachine):
     @rule(number=PICKED)
     def delete_battle(self, number: int) -> None:
         battle = self.battles[number % len(self.battles)]
-        assert self.refused(1 - battle.owner, "gac-arena", "delete_battle", battle=battle.id)
-        self.site.tabs[battle.owner].call("gac-arena", "delete_battle", battle=battle.id)
+        assert self.call(battle, "delete_battle") == {}
         self.forget([], [battle])
 
     @rule(visitor=VISITORS)
@@ -340,7 +355,7 @@ class Visitors(RuleBasedStateMachine):
         own = [[one for one in some if one.owner == visitor] for some in (self.runs, self.battles)]
         self.forget(*own)
 
-    def forget(self, runs: list[Run], battles: list[Battle]) -> None:
+    def forget(self, runs: list[One], battles: list[One]) -> None:
         """These are deleted; turns that read them are stopped."""
         doomed = [run.id for run in runs]
         self.gone += [*runs, *battles]
@@ -423,13 +438,13 @@ class Visitors(RuleBasedStateMachine):
         return [row for conversation in self.conversations(visitor) for row in conversation["runs"]]
 
     def battles_of(self, visitor: int) -> dict[str, dict[str, Any]]:
-        return {row["id"]: row for row in self.site.tabs[visitor].call("gac-arena", "own_battles")["battles"]}
+        return {row["id"]: row for row in self.site.tabs[visitor].call(ARENA, "own_battles")["battles"]}
 
     @invariant()
     def each_visitor_has_their_own(self) -> None:
         for visitor in range(2):
             runs = {
-                row["id"]: (*words(row["prompt"]), row["outcome"], row["is_shared"], row["status"] == "running")
+                row["id"]: (*words(row["prompt"]), row["outcome"] or "", row["is_shared"], row["status"] == "running")
                 for row in self.listed(visitor)
             }
             own = [run for run in self.runs if run.owner == visitor]
@@ -443,8 +458,8 @@ class Visitors(RuleBasedStateMachine):
     def look(self) -> None:
         """Everywhere."""
         for one in self.gone:
-            called = (BOARD, "read_turns") if isinstance(one, Run) else ("gac-arena", "look_battle")
-            assert self.refused(one.owner, *called, run=one.id, battle=one.id), "it is deleted"
+            function = "look_battle" if one.is_battle else "read_turns"
+            assert self.refused(one.owner, one.part, function, run=one.id, battle=one.id), "it is deleted"
         self.turns_are_for_those_who_may_read_them()
         self.exports_have_what_is_there()
         self.the_mirror_has_what_is_published()
@@ -453,7 +468,9 @@ class Visitors(RuleBasedStateMachine):
         for run in self.over():
             assert self.read_turns(run.owner, run) == run.before
             if run.is_shared:
-                assert self.read_turns(1 - run.owner, run) == (run.before if run.shares_turns else set())
+                said = self.event(self.fresh_tab(1 - run.owner), BOARD, "open", run=run.id)
+                assert words(said) == {run.word, *(run.before if run.shares_turns else ())}
+                assert ('"outcome":null' in said, '"is_own":true' in said) == (True, False), "nor is the vote told"
             else:
                 assert self.refused(1 - run.owner, BOARD, "read_turns", run=run.id)
 
@@ -519,11 +536,14 @@ def the_day_of(day: Visitors) -> None:
     day.judge(0, "right", False)  # again
     day.battle(1, False)
     day.ask_for_long(0)
+    for number in (0, 2, len(day.runs) - 1, len(day.runs)):  # shared, not, going on, a battle
+        day.intrude(number)
     day.take_an_export()
-    day.look()
     day.restart(True)
     day.judge(len(day.battles) - 1, "both-bad", False)
     day.share(1, True, True)
+    day.intrude(2)
+    day.intrude(len(day.runs))
     for how in ("rerun", "regenerate", "extend", "revise"):
         day.ask_again(1, how)
     day.look()

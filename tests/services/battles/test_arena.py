@@ -19,7 +19,7 @@ from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
 from tests.databases import locked, statements
 from tests.fakes import WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, BOB, House, listed, until
+from tests.services.house import ALICE, House, listed, until
 from tests.services.runs.test_shared_reading import owners_kept
 
 NAMES = {"a", "b", "every step", "gate"}
@@ -80,24 +80,6 @@ def said(view: BattleView) -> str:
     return json.dumps(asdict(view))
 
 
-def test_a_battle_from_prompt_to_names(arena: Arena) -> None:
-    view = arena.answered()
-    assert view.may_vote
-    assert view.contestants is None
-    assert [bool(side.text) and side.is_over for side in (view.turns[0].left, view.turns[0].right)] == [True, True]
-
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    assert (voted.phase, voted.outcome, voted.may_vote) == ("revealed", "left", False)
-
-    told = arena.service.battles.look(ALICE, view.id)
-    assert told.phase == "revealed"
-    assert told.contestants is not None
-    names = {one.name for one in told.contestants.values()}
-    assert len(names) == 2
-    assert names <= NAMES
-    assert all(one.num_tokens and one.num_forwards for one in told.contestants.values())
-
-
 def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> None:
     """Members are called by words that nothing else says."""
     contestants = {
@@ -138,37 +120,6 @@ def test_a_prompt_too_long_for_one_is_refused_for_all(house: House) -> None:
     for _ in range(12):
         with pytest.raises(RequestError, match="too long"):
             arena.service.start(ALICE, prompt)
-
-
-def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> None:
-    view = arena.answered()
-    voted = arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    with pytest.raises(RequestError, match="judged this battle already"):
-        arena.service.judge.vote(ALICE, view.id, "left", voted.ballot)
-    with pytest.raises(RequestError, match="judged this battle already"):
-        arena.service.judge.vote(ALICE, view.id, "left", view.ballot)  # the first request once more
-    assert [row.outcome for row in arena.store.battles.votes()] == ["left"]
-
-
-def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
-    view = arena.answered()
-    service = arena.service
-    for attempt in (
-        lambda: service.battles.look(BOB, view.id),
-        lambda: service.judge.vote(BOB, view.id, "left", 0),
-        lambda: service.skip(BOB, view.id),
-        lambda: service.stop(BOB, view.id),
-        lambda: service.next_turn(BOB, view.id, "And?"),
-        lambda: service.start(BOB, "", again=view.id),
-        lambda: service.judge.remark(BOB, view.id, {}, ""),
-        lambda: service.battles.answer(BOB, view.id, 0, "left"),
-        lambda: service.battles.delete(BOB, view.id),
-    ):
-        with pytest.raises(NotFoundError):
-            attempt()
-    assert service.battles.look(ALICE, view.id).may_vote
-    with pytest.raises(RequestError, match="visitor_key"):
-        service.judge.vote("", view.id, "left", 0)
 
 
 def test_a_bad_outcome_is_refused(arena: Arena) -> None:

@@ -10,36 +10,6 @@ from gac_app.ui.compare.records import RunLines
 from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
 
 
-def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
-    service = house.service()
-    first = answer(service, "a very private prompt")
-    run = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
-    service.history.vote(ALICE, run.id, "tie")
-    with pytest.raises(NotFoundError):
-        service.history.look(BOB, run.id)
-
-    service.history.share(ALICE, run.id, True)
-
-    seen = service.history.look(BOB, run.id)
-    assert (seen.prompt, seen.is_own, seen.outcome, seen.conversation_id) == ("Second?", False, None, "")
-    assert {key: stream.text for key, stream in seen.streams.items()} == {k: s.text for k, s in run.streams.items()}
-    assert "private" not in repr(seen)
-    steps, _ = service.history.steps(BOB, run.id, "ensemble", 0)
-    assert steps[0].token == run.streams["ensemble"].steps[0].token
-    assert service.history.look(ALICE, run.id).is_own
-    for attempt in (
-        lambda: service.history.find(BOB, run.id),
-        lambda: service.history.vote(BOB, run.id, "tie"),
-        lambda: service.rerun(BOB, run.id),
-        lambda: service.revise(BOB, run.id, "mine", SHORT),
-        lambda: service.history.delete_run(BOB, run.id),
-        lambda: service.history.share(BOB, run.id, False),
-        lambda: service.history.look(BOB, first.id),
-    ):
-        with pytest.raises(NotFoundError):
-            attempt()
-
-
 @pytest.mark.parametrize("kind", ["again", "branch", "revised"])
 def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) -> None:
     service = house.service()
