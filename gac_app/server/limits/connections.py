@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +24,20 @@ MAX_HEAD_BYTES, MAX_LINES = 32_768, 128  # of a head, or of trailers; parsing 16
 MAX_TINY_CHUNKS, CHUNK_BYTES = 256, 512  # a body may have so many chunks more than one for each so many bytes
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
+SPARE_HANDLES = 128  # for the database's files, members and what they fetch; without any, all of these would fail
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 10\r\nConnection: close\r\n\r\n"
+
+
+def _max_handles() -> int:
+    """The number of files and connections that this process may have open."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 class Connections:
@@ -37,7 +49,7 @@ class Connections:
     """
 
     def __init__(self, config: ServerConfig) -> None:
-        self._max = config.max_connections
+        self._max = min(config.max_connections, max(PER_VISITOR, _max_handles() - SPARE_HANDLES))
         self._max_of_client = min(self._max, PER_VISITOR * config.visitors_per_client)
         self._proxies = ProxyHeadersMiddleware(None, list(config.trusted_proxies)).trusted_hosts  # type: ignore[arg-type]
         self._of: dict[str, dict[Callable[[], None], None]] = {}  # by client, oldest first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
@@ -184,6 +185,13 @@ def test_a_client_has_its_share_of_connections(address: tuple[str, int]) -> None
         until = time.monotonic() + WAIT_S
         while first_line(stack.enter_context(socket.create_connection(address))) != b"HTTP/1.1 200 OK":
             assert time.monotonic() < until
+
+
+def test_connections_leave_handles_to_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (connections.SPARE_HANDLES + 12, 5000))
+    counted = connections.Connections(ServerConfig())
+    entered = [counted.enter(f"192.0.2.{number}", lambda: None) for number in range(20)]
+    assert [name is not None for name in entered] == [True] * 12 + [False] * 8
 
 
 def test_where_it_is_full_the_address_with_most_loses_one() -> None:
