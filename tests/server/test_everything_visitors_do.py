@@ -529,6 +529,7 @@ def the_day_of(day: Visitors) -> None:
         day.vote(number, outcome)
     for number, with_turns in ((0, False), (1, True), (1, False), (3, True)):
         day.share(number, True, with_turns)
+    day.look()
     day.stop(0)
     for consents, how in ((True, False), (False, False), (True, True), (True, False)):
         day.battle(0, consents)
