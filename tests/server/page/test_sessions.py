@@ -34,13 +34,6 @@ class Kept:
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_a_session_with_a_stream_is_not_idle(listens: bool) -> None:
-    kept = Kept()
-    kept.sessions.open_stream(kept.sessions.enter("a", ALICE), listens=listens)
-    assert kept.later(10 * KEPT_S) == []
-
-
-@pytest.mark.parametrize("listens", [True, False])
 def test_closing_a_stream_is_a_use(listens: bool) -> None:
     kept = Kept()
     session = kept.sessions.enter("a", ALICE)

@@ -286,11 +286,6 @@ def test_csv_computes_nothing_in_a_spreadsheet() -> None:
     assert (first["left_reasons"], first["flags"], first["outcome"]) == ("clear", "fast", "left")
 
 
-@pytest.mark.parametrize("wanted", [one for one in Format if one is not Format.JSONL])
-def test_without_votes_there_is_an_empty_file(wanted: Format) -> None:
-    assert written([], wanted) is not None
-
-
 @pytest.mark.parametrize("wanted", [Format.TRL_PREFERENCE, Format.TRL_UNPAIRED])
 def test_trainers_get_no_vote_that_does_not_count(wanted: Format) -> None:
     counting = battle("right")
