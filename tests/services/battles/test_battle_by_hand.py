@@ -15,7 +15,7 @@ from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, Tok
 from gac_app.errors import NotFoundError
 from gac_app.services.battles.battles import Battle, BattleRun
 from gac_app.services.battles.records import body_of, facts_of
-from gac_app.services.battles.views import NOT_BEGUN, STOPPED, VOID, ContestantView, SideView, TurnView, live_view
+from gac_app.services.battles.views import NOT_BEGUN, STOPPED, ContestantView, SideView, TurnView, live_view
 from gac_app.services.battles.visitor_battles import VisitorBattles
 from gac_app.services.runs.runs import RunService
 from gac_app.services.visitors import owner_of
@@ -145,6 +145,17 @@ def test_an_ended_battle_is_shown_to_its_end(shown: int, phase: str, is_over: tu
     assert (turn.left.is_cut, turn.right.is_cut) == (shown == 3, False)
 
 
+def test_an_empty_end_is_shown_no_earlier_than_words() -> None:
+    tempo = Tempo(())
+    tempo.note("late", 100, 1.0, 5.0, 0)
+    battle = battle_of()
+    turn = add_turn(battle, "", "")
+    turn.pace = Pace(tempo, clock=HandClock())
+    end(turn)
+    view = live_view(battle)
+    assert (view.phase, view.may_vote, view.turns[0].left.is_over) == ("answering", False, False)
+
+
 def test_an_answer_that_ended_without_text_can_be_judged() -> None:
     for reason, may_vote in ((FinishReason.STOP, True), (FinishReason.LENGTH, True), (FinishReason.ABORT, False)):
         battle = battle_of()
@@ -167,17 +178,6 @@ def test_a_stopped_battle_shows_no_more(shown: int, message: str, by: str) -> No
     assert turn.as_turn().answers == {"left": "abc"[:shown], "right": "de"[:shown]}
     assert view.turns[0].left.is_over
     assert not view.turns[0].left.is_cut
-
-
-def test_a_failed_side_makes_it_void() -> None:
-    battle = battle_of()
-    turn = add_turn(battle, "abc", "de")
-    battle.is_skipped = True
-    view = live_view(battle)
-    assert (view.phase, view.message, view.may_vote, battle.is_settled) == ("skipped", "", False, True)
-    end(turn, left=FinishReason.ERROR)
-    view = live_view(battle)
-    assert (view.phase, view.message, view.may_vote, battle.is_void) == ("void", VOID, False, True)
 
 
 def test_a_vote_under_way_takes_no_other() -> None:
