@@ -12,7 +12,7 @@ import pytest
 
 from gac_app.storage import RunStatus, Store
 from tests.databases import sql
-from tests.storage.samples import ALICE, answer, listed, new_run
+from tests.storage.samples import ALICE, listed
 
 KINDS = ("started", "answered", "finished", "preferred", "voted")
 WRITE_FOR_EVER = """
@@ -77,15 +77,3 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_ro
         assert sql(path, "PRAGMA integrity_check") == [("ok",)]
         assert sql(path, "PRAGMA foreign_key_check") == []
     assert all(seen.values())
-
-
-def test_closing_writes_what_waits(url: str) -> None:
-    store = Store(url)
-    runs = [new_run(f"prompt {number}") for number in range(50)]
-    futures = [store.start_run(run) for run in runs]
-    futures += [store.save_answer(run.run_id, answer()) for run in runs]
-    store.close(timeout_s=30)
-    assert all(future.exception() is None for future in futures)
-    reopened = Store(url)
-    assert len(listed(reopened, ALICE)) == 50
-    reopened.close()
