@@ -88,7 +88,7 @@ def connect(
     Raises:
         ConfigError: the lab's questions cannot be used.
     """
-    mirror = Mirror(store, _mirror_place(config), store.battles.is_open) if config.mirror.is_on else None
+    mirror = Mirror(store, _mirror_place(config)) if config.mirror.is_on else None
     if mirror:
         mirror.start()
     runs = RunService(config, store, versions, members=members, mirror=mirror)

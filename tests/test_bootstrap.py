@@ -173,15 +173,3 @@ def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pyt
     load_ensemble(config).close()
     assert len(seen) > 1
     assert all(found is seen[0] for found in seen)
-
-
-def test_the_mirror_knows_which_battles_may_not_be_told(config: Config, loaded: dict[str, Any], tmp_path: Path) -> None:
-    services = bootstrap.build_services(
-        config.model_copy(update={"mirror": config.mirror.model_copy(update={"folder": tmp_path / "mirror"})})
-    )
-    try:
-        assert services.arena is not None
-        assert services.runs.mirror is not None
-        assert services.runs.mirror._is_open == services.runs._store.battles.is_open
-    finally:
-        services.close()

@@ -556,6 +556,7 @@ def the_day_of(day: Visitors) -> None:
     day.share(0, False, False)
     day.delete_run(1, False)
     day.delete_battle(0)
+    day.delete_battle(len(day.battles) - 1)  # in memory
     day.import_it_again()
     day.ask_for_long(0)
     day.delete_run(len(day.runs) - 1, True)

@@ -6,7 +6,7 @@ deleted, and nothing tells of it from then on; its own lines are overwritten wit
 are on this machine. A line that could not be written is written before the files are read the next time.
 
 It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
-its id, and is tried again. A battle waits until its vote cannot be taken back any more.
+its id, and is tried again. A battle is copied once it has a vote.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
-POSTPONED_S = 1.0  # until a battle that may not be told yet is looked at again, and between erasures at least
+ERASE_EVERY_S = 1.0  # at most so often
 ERASING = 0.1  # of the time, at most, goes into erasing
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
@@ -46,7 +45,6 @@ class Mirror:
 
     Args:
         place: keeps the files.
-        is_open: whether a battle must not be told yet; see `BattleStore.is_open`.
         first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
@@ -58,18 +56,16 @@ class Mirror:
         self,
         store: Store,
         place: Place,
-        is_open: Callable[[str], bool] = lambda _: False,
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
         self.is_restored = False
         self.progress = 0, 0
-        self._store, self._place, self._is_open = store, place, is_open
+        self._store, self._place = store, place
         self._trouble = Trouble("the mirror cannot be written or read")
         self._exports = Exports(store)
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
         self._waiting: dict[str, None] = {}  # ids, in order
-        self._postponed: dict[str, None] = {}  # to wait again
         self._is_copying = False
         self._deletions: list[DeletedIds] = []  # to be marked
         self._erased_next = set[str]()  # ids that are marked, and whose lines are still there
@@ -83,7 +79,7 @@ class Mirror:
             "gac-mirror",
             self._work,
             (first_delay_s, MAX_DELAY_S),
-            lambda: POSTPONED_S if self._postponed or self._erased_next else None,
+            lambda: ERASE_EVERY_S if self._erased_next else None,
         )
 
     def start(self) -> None:
@@ -113,7 +109,7 @@ class Mirror:
     @property
     def num_waiting(self) -> int:
         """Runs, battles and deletions that are not in the file yet, and what is to be erased."""
-        num_copied_next = len(self._waiting) + len(self._postponed) + self._is_copying
+        num_copied_next = len(self._waiting) + self._is_copying
         return num_copied_next + len(self._deletions) + len(self._erased_next)
 
     @property
@@ -140,9 +136,6 @@ class Mirror:
     # --- in the mirror's thread
 
     def _work(self, _is_last: bool) -> bool:
-        with self._lock:
-            self._waiting = {**self._postponed, **self._waiting}
-            self._postponed = {}
         try:
             self._catch_up()
         except Exception as error:  # of any kind: nobody would notice if this thread ended
@@ -156,11 +149,7 @@ class Mirror:
         self._mark_gone()
         while key := self._next():
             try:
-                lines = self._exports.lines_of(key)
-                if lines and not self._worker.is_closed and self._is_open(key):
-                    self._postponed[key] = None
-                else:
-                    self._copy(lines)
+                self._copy(self._exports.lines_of(key))
             except DamagedError:
                 continue  # its owner is told on opening it
             except (OSError, StorageError):
@@ -239,7 +228,7 @@ class Mirror:
             if erase(self._place.folder.glob(FILES), keys):
                 self._place.push()
             self._erased_next.difference_update(keys)
-            self._erased_at = (ended := time.monotonic()) + max(POSTPONED_S, (ended - begun) / ERASING)
+            self._erased_at = (ended := time.monotonic()) + max(ERASE_EVERY_S, (ended - begun) / ERASING)
 
     def _append(self, line: str) -> None:
         """Append to the file and sync it to disk. Raises OSError."""
