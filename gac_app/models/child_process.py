@@ -49,5 +49,6 @@ def _leave_with(parent: int) -> None:
 if __name__ == "__main__":
     _, started_by, *sys.argv = sys.argv
     sys.path[0] = str(Path(__file__).parents[2])
-    threading.Thread(target=_leave_with, args=(int(started_by),), daemon=True).start()
+    if sys.platform != "win32":  # where an environment's python.exe stands between the two, and nobody's parent changes
+        threading.Thread(target=_leave_with, args=(int(started_by),), daemon=True).start()
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
