@@ -17,7 +17,7 @@ class Queued(Protocol):
         client: its origin.
         owner: its visitor.
         is_of_batch: it leaves a place to runs that somebody watches.
-        is_blind: its client's other runs, unless they are blind too, must not decode beside it.
+        is_blind: its owner's other runs, unless they are blind too, must not decode beside it.
         came_at: monotonic.
         queue_place: runs before it; 0 = it has begun. Set by the queue.
     """

@@ -22,8 +22,8 @@ class RunQueue(Generic[Q]):
     While other visitors are present, no visitor may take all places, and batches never do. If the queue is full, the
     visitor with most waiting runs loses one.
 
-    Of one client, blind runs and others take turns: how fast one is, or when it may begin, would tell what a blind one
-    does. It gives way once it is shown to its end.
+    Of one visitor, blind runs and others take turns: how fast one is, or when it may begin, would tell what a blind one
+    does. It gives way once it is shown to its end. Others behind the same address do not wait: it may be a school's.
 
     Args:
         work: carries out one run; called in its own thread.
@@ -132,15 +132,15 @@ class RunQueue(Generic[Q]):
                 self._look_later()
 
     def _have_turns(self) -> Callable[[Q], bool]:
-        """Whether nothing blind, or nothing but that, of a run's client goes on or is before it."""
-        under_way = {(run.client, run.is_blind) for run in (*self._running, *self._hidden)}
+        """Whether nothing blind, or nothing but that, of a run's owner goes on or is before it."""
+        under_way = {(run.owner, run.is_blind) for run in (*self._running, *self._hidden)}
         first: dict[tuple[str, bool], tuple[bool, float]] = {}
         for run in self._waiting:
-            kind = run.client, run.is_blind
+            kind = run.owner, run.is_blind
             first[kind] = min(first.get(kind, _LAST), (run.is_of_batch, run.came_at))
 
         def has_turn(run: Q) -> bool:
-            other_kind = run.client, not run.is_blind
+            other_kind = run.owner, not run.is_blind
             comes_first = (run.is_of_batch, run.came_at) < first.get(other_kind, _LAST)
             return other_kind not in under_way and comes_first
 

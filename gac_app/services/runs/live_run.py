@@ -109,7 +109,7 @@ class LiveRun(RunView):
     """
 
     streams: dict[str, LiveStream]
-    is_blind = False  # nothing may tell who answers, nor how fast its client's other runs are beside it
+    is_blind = False  # nothing may tell who answers, nor how fast its owner's other runs are beside it
 
     def __init__(self, plan: RunPlan, *, owner: str, keys: Sequence[str], member_names: tuple[str, ...]) -> None:
         super().__init__(

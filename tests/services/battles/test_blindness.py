@@ -28,7 +28,7 @@ from tests.fakes import SOON_S, WAIT_S, FakeModel
 from tests.guessing import LIKELY, learnt
 from tests.services.battles.test_arena import Arena, slow
 from tests.services.battles.test_battle_by_hand import add_turn, battle_of
-from tests.services.house import ALICE, BOB, House, until
+from tests.services.house import ALICE, House, until
 from tests.ui.planted import planted_step
 
 NUM_FIRST = 40  # battles until a host knows all contestants
@@ -204,7 +204,7 @@ def test_own_runs_wait_until_a_battle_is_shown(house: House, monkeypatch: pytest
     for end in ("stop", "vote", "skip", "delete"):
         view = arena.begun()
         assert arena.service.battles.find(ALICE, view.id).last.over.wait(WAIT_S)
-        run = arena.runs.start(BOB, "Meanwhile", {"max_new_tokens": 4})
+        run = arena.runs.start(ALICE, "Meanwhile", {"max_new_tokens": 4})
         assert run.queue_place == 1
         if end == "vote":
             arena.service.judge.vote(ALICE, view.id, "tie", 0)
