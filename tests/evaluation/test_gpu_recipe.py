@@ -1,8 +1,9 @@
-"""The study of two members of 8 billion parameters: it fits the GPUs that it names, and starts with tiny members."""
+"""The studies among the examples: one fits the GPUs that it names, and all start with tiny members."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from gac_app.models.hardware.devices import parse_devices
 from gac_app.models.hardware.placement import plan
 from tests.models import tiny
 
-RECIPE = Path(__file__).parents[2] / "examples" / "study-8b"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RECIPE = EXAMPLES / "study-8b"
 
 
 @pytest.mark.parametrize(
@@ -38,20 +40,21 @@ def test_it_fits_the_gpus_that_it_names(devices: str, places: list[str], devices
 
 
 @pytest.mark.slow
-def test_it_runs_in_miniature_with_random_weights(tmp_path: Path) -> None:
-    shutil.copytree(RECIPE, tmp_path, dirs_exist_ok=True)
+@pytest.mark.parametrize(("recipe", "study", "tasks"), [("8b", "study", 2), ("pay", "pay", 3)])
+def test_it_runs_in_miniature_with_random_weights(recipe: str, study: str, tasks: int, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / f"study-{recipe}", tmp_path, dirs_exist_ok=True)
     members = yaml.safe_load((tmp_path / "members.yaml").read_text())
     for seed, member in enumerate(members["members"]):
         tiny.save_llama(tmp_path / f"tiny-{seed}", seed, max_position_embeddings=2048)
         member |= {"source": f"tiny-{seed}", "device": "cpu", "dtype": "float32", "num_params": 1e5, "num_threads": 1}
     (tmp_path / "members.yaml").write_text(yaml.safe_dump(members))
-    task = tmp_path / "gsm8k-chat.yaml"
-    task.write_text(task.read_text().replace("max_new_tokens: 320", "max_new_tokens: 8"))
-    for name in ("gsm8k", "triviaqa"):
+    for task in tmp_path.glob("[gm]*.yaml"):
+        task.write_text(re.sub(r"max_new_tokens: \d+", "max_new_tokens: 8", task.read_text()))
+    for name in ("gsm8k", "mbpp", "triviaqa"):
         questions = [{"id": str(n), "question": f"What is {n} and 1?", "answers": [str(n + 1)]} for n in range(4)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions)))
-    done = CliRunner().invoke(app, ["study", str(tmp_path / "study.yaml")], env={"GAC_CACHE": str(tmp_path / "cache")})
+    done = CliRunner().invoke(app, ["study", str(tmp_path / f"{study}.yaml")], env={"GAC_CACHE": str(tmp_path / "cache")})
     assert done.exit_code == 0, done.exception
-    page = (tmp_path / "study.md").read_text()
-    assert page.count("### Held out, judged once") == 2
+    page = (tmp_path / f"{study}.md").read_text()
+    assert page.count("### Held out, judged once") == tasks
     assert "gate@0.9" in page
