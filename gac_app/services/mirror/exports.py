@@ -11,7 +11,7 @@ from gac_app.arena.outcomes import Origin
 from gac_app.errors import RequestError
 from gac_app.services.exports.formats import Format, parts
 from gac_app.services.exports.judged import judged
-from gac_app.services.mirror.lines import stamp_of, written_line
+from gac_app.services.mirror.lines import answers_of, stamp_of, written_line
 from gac_app.storage import RunStatus, Store, StoredBattle
 
 logger = logging.getLogger(__name__)
@@ -52,16 +52,16 @@ class Exports:
 
     def lines_of(self, key: str) -> list[tuple[str, str]]:
         """The ids and lines of a run that has ended and of its battles, or of a battle on which a vote stands, if the
-        visitor agrees to publishing. A run's line has no text of the turns before it, which may not be published, or be
-        deleted later.
+        visitor agrees to publishing. These lines of a run have no text of the turns before it, which may not be
+        published, or be deleted later.
         """
         if run := self._store.exported_run(key):
             if not run.get("consent") or run["status"] == RunStatus.RUNNING:
                 return []
-            for answer in run["answers"]:
-                *before, asked = answer["messages"]
-                answer["messages"] = [*(one for one in before if one["role"] == "system"), asked]
             battles = self._store.battles.of_run(key)
+            for answer in (one for line in (run, *map(_as_line, battles)) for one in answers_of(line)):
+                before, asked = answer["messages"][:-1], answer["messages"][-1:]
+                answer["messages"] = [*(one for one in before if one["role"] == "system"), *asked]
         else:
             battle = self._store.battles.find(key)
             battles = [battle] if battle and battle.outcome and battle.body.get("consent") else []

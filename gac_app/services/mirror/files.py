@@ -20,7 +20,7 @@ from typing import NamedTuple
 import orjson
 
 from gac_app.errors import RequestError, StorageError
-from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of, stamp_of
+from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, has_earlier_turns, line_of, stamp_of
 from gac_app.storage import DeletedIds, Store, StoredBattle
 
 _AT_ONCE, _BYTES_AT_ONCE = 2000, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
@@ -50,10 +50,13 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class Index:
-    """What files hold: `places` by id, ids that are marked as deleted, and bad lines, the first of them named."""
+    """What files hold: `places` by id, ids that are marked as deleted, ids whose last line `has_earlier_turns`, and bad
+    lines, the first of them named.
+    """
 
     places: dict[str, _Place] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
+    with_earlier_turns: set[str] = field(default_factory=set)
     num_bad: int = 0
     _named: list[str] = field(default_factory=list)
 
@@ -228,6 +231,7 @@ def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
                 key = line["battle_id" if is_battle else "run_id"]
                 created_at, stamp = str(line.get("created_at")), stamp_of(line)
                 index.places[key] = _Place(is_battle, created_at, path, offset, number, stamp, hash(text))
+                (index.with_earlier_turns.add if has_earlier_turns(line) else index.with_earlier_turns.discard)(key)
     return index
 
 

@@ -16,6 +16,8 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -190,7 +192,20 @@ class Mirror:
         for key, stamp in self._exports.agreed():
             if index.lacks(key, stamp):
                 self.changed(key)
+        self._copy_again(one for one in index.with_earlier_turns if not index.places[one].is_battle)
         self.is_restored = True
+
+    def _copy_again(self, run_ids: Iterable[str]) -> None:
+        """Copy runs with their battles, and erase their lines in the files of other processes."""
+        copied = set[str]()
+        for run_id in run_ids:
+            with suppress(DamagedError):
+                found = self._exports.lines_of(run_id)
+                self._copy(found)
+                copied.update(key for key, _ in found)
+        others = (path for path in self._place.folder.glob(FILES) if path != self._path)
+        if copied and erase(others, copied):
+            self._place.push()
 
     def _note_progress(self, num_done: int, num: int) -> bool:
         """Note how far reading is, and rest as long as the last step took: visitors come first."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -16,7 +18,7 @@ from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import Place
 from gac_app.storage import HistoryFilter, Store
 from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE, BOB, House, answer, until
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, until
 
 
 @contextmanager
@@ -66,7 +68,11 @@ def voted(arena: Arena, key: str = ALICE, **more: Any) -> str:
 
 def ids(folder: Path) -> list[str]:
     """What the files tell of, line by line."""
-    return [line.get("battle_id") or line["run_id"] for line in lines(folder) if "deleted" not in line]
+    return [id_of(line) for line in lines(folder) if "deleted" not in line]
+
+
+def id_of(line: dict[str, Any]) -> str:
+    return str(line.get("battle_id") or line["run_id"])
 
 
 def consenting_run(arena: Arena) -> str:
@@ -87,6 +93,36 @@ def test_a_visitor_who_comes_back_goes_on_and_is_still_one(tmp_path: Path) -> No
         assert len(run.turns) == 1
         settled(mirror)
     assert len({line["visitor"] for line in lines(tmp_path)}) == 1
+
+
+def implied(arena: Arena, run_id: str) -> str:
+    """A battle that a vote on a run implied up to release 1.1, with the run's messages."""
+    voted(arena, key=BOB)
+    (known,) = arena.store.battles.export()
+    (answer, *_) = arena.store.exported_run(run_id)["answers"]
+    side = {**known.body["turns"][0]["left"], "messages": answer["messages"]}
+    body = {**known.body, "turns": [{"prompt": "And then?", "left": side, "right": side}]}
+    rows = tuple({**row, "id": uuid4().hex} for row in known.judgements)
+    old = replace(known, battle_id=uuid4().hex, run_id=run_id, origin="compare", body=body, judgements=rows)
+    assert arena.store.import_records([], [old]).result() == (1, 0)
+    return old.battle_id
+
+
+def test_earlier_turns_in_lines_of_earlier_releases_are_erased(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        first = answer(arena.runs, "Not agreed to")
+        arena.runs.set_consent(ALICE, True)
+        run = ended(arena.runs.start(ALICE, "And then?", SHORT, first.conversation_id))
+        agreed = {run.id, implied(arena, run.id)}
+        settled(mirror)
+        whole = [line for line in Exports(arena.store).lines() if id_of(json.loads(line)) in agreed]
+    (file,) = (tmp_path / "mirror").iterdir()
+    file.write_text("".join(whole))
+    assert [line.count("Not agreed to") > 0 for line in whole] == [True, True]
+    for _ in range(2):
+        with opened(tmp_path, "one") as (_, mirror):
+            settled(mirror)
+        assert (sorted(ids(tmp_path)), "Not agreed" in str(lines(tmp_path))) == (sorted(agreed), False)
 
 
 def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> None:
