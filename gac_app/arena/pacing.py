@@ -54,13 +54,13 @@ class Tempo:
     @property
     def rate(self) -> float:
         """Characters per second."""
-        of_each = self._newest.values()
+        of_each = tuple(self._newest.values())  # others may note meanwhile
         rates = [_SLACK * rate for newest in of_each for rate, _ in newest]
         return max(_PATIENCE[0], min(rates if rates and all(of_each) else [*rates, MIN_RATE]))
 
     def start_s(self, num_asked: int) -> float:
         """Seconds before anything is shown of the answers to a prompt of so many characters."""
-        shares = [share for newest in self._newest.values() for _, share in newest]
+        shares = [share for newest in tuple(self._newest.values()) for _, share in newest]
         return LEAD_S + min(_PATIENCE[1], max(shares, default=0.0) * (_SHORT + num_asked))
 
 

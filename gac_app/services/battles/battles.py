@@ -8,15 +8,19 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, SideProgress, Tempo
 from gac_app.decoding.trace import FinishReason
-from gac_app.services.runs.live_run import LiveRun, RunPlan
+from gac_app.services.runs.live_run import Decodes, LiveRun, RunPlan
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
 from gac_app.storage import ANSWERED, CONTINUING, RunStatus, Turn, clean_text, fed_messages
+
+if TYPE_CHECKING:  # it loads torch
+    from gac_app.decoding.ensemble import Ensemble
 
 
 class BattleRun(LiveRun):
@@ -40,6 +44,10 @@ class BattleRun(LiveRun):
 
     def settings_of(self, stream: str) -> Settings:
         return self._pair[stream].settings
+
+    def open(self, stream: str, ensemble: Ensemble) -> Decodes:
+        self.num_shown()  # the pace begins with the answers, not with the first look: see `hidden_s`
+        return super().open(stream, ensemble)
 
     def feed(self, system_prompt: str) -> None:
         """Give each side its own history and its contestant's system prompt."""

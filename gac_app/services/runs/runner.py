@@ -119,7 +119,7 @@ class Runner:
             with self._lock:
                 run.num_followers -= 1
                 run.num_departures += 1
-                is_left = not run.num_followers and not run.over.is_set()
+                is_left = not run.num_followers and (run.is_blind or not run.over.is_set())  # it may be hidden
             if is_left and run.is_seen:
                 timer = threading.Timer(self.unseen_s, self._stop_unless_back, (run, run.num_departures))
                 timer.daemon = True

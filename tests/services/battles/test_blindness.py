@@ -201,7 +201,12 @@ def test_own_runs_wait_until_a_battle_is_shown(house: House, monkeypatch: pytest
     """Beside it they would tell which members are busy, and for how long."""
     monkeypatch.setattr(Tempo, "rate", 5.0)
     arena = Arena(house, settings={"max_new_tokens": 80})
-    for end in ("stop", "vote", "skip", "delete"):
+
+    def leave(key: str, battle_id: str) -> None:
+        with arena.service.following(key, battle_id):
+            pass
+
+    for end in ("stop", "vote", "skip", "delete", "leave"):
         view = arena.begun()
         assert arena.service.battles.find(ALICE, view.id).last.over.wait(WAIT_S)
         run = arena.runs.start(ALICE, "Meanwhile", {"max_new_tokens": 4})
@@ -209,10 +214,23 @@ def test_own_runs_wait_until_a_battle_is_shown(house: House, monkeypatch: pytest
         if end == "vote":
             arena.service.judge.vote(ALICE, view.id, "tie", 0)
         else:
-            {"stop": arena.service.stop, "skip": arena.service.skip, "delete": arena.service.battles.delete}[end](
-                ALICE, view.id
-            )
+            ends = {"stop": arena.service.stop, "skip": arena.service.skip, "leave": leave}
+            ends.get(end, arena.service.battles.delete)(ALICE, view.id)
         assert run.over.wait(SOON_S), "long before the rest would have been shown"
+
+
+def test_how_long_it_is_hidden_depends_on_no_look(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the visitor's other runs would tell when the answers ended."""
+    monkeypatch.setattr(Tempo, "rate", 5.0)
+    arena = slow(house)
+    arena.runs.start(ALICE, "Before", {"max_new_tokens": 20})
+    view = arena.service.start(ALICE, "Go on")
+    assert view.phase == "waiting"
+    turn = arena.service.battles.find(ALICE, view.id).last
+    until(lambda: all(stream.events for stream in turn.streams.values()), "for the first words")
+    left_s = turn.pace.seconds_to(100)
+    until(lambda: turn.pace.seconds_to(100) < left_s, "for less")
+    arena.service.stop(ALICE, view.id)
 
 
 @pytest.mark.parametrize("phase", ["answered", "skipped"])
