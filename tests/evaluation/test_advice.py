@@ -95,12 +95,17 @@ def test_a_member_beside_noise_is_used_alone(tmp_path: Path) -> None:
     assert ensemble.config.taking_part(advised) == ("a",)
 
 
-@pytest.mark.slow
-def test_the_best_is_asked_where_a_smaller_one_is_unsure(tmp_path: Path) -> None:
+def small_and_large() -> Ensemble:
     sized = config_of(["a", "b"])
     members = [member.model_copy(update={"num_params": n}) for member, n in zip(sized.members, (1e6, 3e6), strict=True)]
     config = sized.model_copy(update={"members": tuple(members)})
-    ensemble = ensemble_of([Knower("a", lambda n: n // 2 % 2 == 0), Knower("b", lambda n: True)], config)
+    return ensemble_of([Knower("a", lambda n: n // 2 % 2 == 0), Knower("b", lambda n: True)], config)
+
+
+@pytest.mark.slow
+def test_the_best_is_asked_where_a_smaller_one_is_unsure(tmp_path: Path) -> None:
+    ensemble = small_and_large()
+    config = ensemble.config
     found = advice_on(ensemble, tmp_path)
     assert found.cheaper
     settings = found.cheaper.chosen.system.settings(config)
@@ -128,6 +133,15 @@ def test_advice_ends_in_time_and_tells_what_it_managed(seconds: float, tmp_path:
     assert "Bits of reference answers saved" in " ".join(sentences(found, ensemble.config))
     if not found.managed.judged:
         assert "no time to judge" in sentences(found, ensemble.config)[0]
+
+
+@pytest.mark.slow
+def test_what_a_smaller_gate_takes_is_timed_before_time_is_over(tmp_path: Path) -> None:
+    now = iter(range(10_000))
+    found = advice_on(small_and_large(), tmp_path, Spending(200.0, lambda: next(now) / 2))
+    assert found.managed.read < 20
+    assert found.cheaper
+    assert found.time_of(found.cheaper.chosen.system)
 
 
 def held_out(right: str, best_right: str) -> HeldOut:

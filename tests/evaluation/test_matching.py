@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gac_app.errors import RequestError
 from gac_app.evaluation.tasks import programs
 from gac_app.evaluation.tasks.matching import Match, extracted, is_right
 from gac_app.evaluation.tasks.task import load_task
@@ -95,6 +96,14 @@ def test_a_number_may_begin_with_its_point(text: str, number: str) -> None:
 )
 def test_a_program_is_right_if_it_passes(program: str, is_passed: bool) -> None:
     assert is_right(program, ["assert double(2) == 4\nassert double(0) == 0"], "program") == is_passed
+
+
+@pytest.mark.process
+def test_where_no_program_can_run_none_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_RUN", "raise ValueError('current limit exceeds maximum limit')")
+    monkeypatch.setattr(programs, "_check_limits", programs._check_limits.__wrapped__)
+    with pytest.raises(RequestError, match="an empty one fails"):
+        is_right("pass", ["pass"], "program")
 
 
 @pytest.mark.process

@@ -61,7 +61,7 @@ def why_refused(folder: Path, *arguments: str) -> str:
 def test_the_plan_tells_questions_passes_and_time(folder: Path) -> None:
     result = done(folder, "--plan")
     assert (
-        "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 54 " in result.output
+        "triviaqa: 6 development and 6 held-out questions (2,476 needed; no points can be shown), 72 " in result.output
     )
     assert "forward passes" in result.output
     assert (folder / "study.register.json").exists()

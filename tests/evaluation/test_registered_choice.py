@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.rules import gate_rules
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason
 from gac_app.evaluation.registered import Protocol, StudyRun
 from gac_app.evaluation.registered.protocol import Part, parts_of
@@ -60,6 +62,7 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
     ensemble = Planned()
     ensemble.parts = parts_of(protocol)
     study = StudyRun(tmp_path / "study.yaml", protocol, CONFIG, tmp_path)
+    study.grid = [replace(one, changes={**one.changes, "gate_params": {"of": "a plug-in"}}) for one in study.grid]
     study.measure(cast(Ensemble, ensemble))
     judged = study.run(cast(Ensemble, ensemble), lambda _name, _progress: None)
     assert [(one.chosen.name, one.best.name) for one in judged] == [("gate@0.2", "alone:a")] * 2
@@ -67,8 +70,7 @@ def test_the_cheapest_of_the_best_on_the_first_half_is_chosen(sparing: float, tm
     assert (right["gate@0.2"], right["alone:a"], right["alone:b"]) == (0, 0, 4), "judged on the other half"
     assert {one.sparing and one.sparing.name for one in judged} == {"gate@0.2" if sparing == 0.8 else "gate@0.1"}
     chance = {one.chance: one.held_out[one.chance].share_ensembled for one in judged if one.chance}
-    assert {(one.settings(CONFIG).gate_rule, share) for one, share in chance.items()} == {
-        ("random", 0.25 if sparing == 0.8 else 0.0)
-    }
+    rules = {(gate_rules.of(one.settings(CONFIG)).rule_name, share) for one, share in chance.items()}
+    assert rules == {("random", 0.25 if sparing == 0.8 else 0.0)}
     assert {len(scored.answers) for one in judged for scored in one.timed.values()} == {4}
     assert all(test.comparison.delta <= 0 for test in study.tests(judged) if test.setting.system.name == "gate@0.2")

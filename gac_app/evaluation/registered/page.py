@@ -55,7 +55,11 @@ def plot_of(judged: Sequence[TaskResult]) -> list[Spec]:
             score.system.name: Series([(costs[score.system], 100 * score.accuracy)]) for score in one.held_out.values()
         }
 
-    panels = [Panel(f"{one.part.task.name}: member-seconds an answer", "accuracy, %", points(one)) for one in judged]
+    def label(one: TaskResult) -> str:
+        unit = "seconds" if one.part.task.kind == "choice" else "member-seconds"
+        return f"{one.part.task.name}: {unit} an answer"
+
+    panels = [Panel(label(one), "accuracy, %", points(one)) for one in judged]
     return line_charts("Held-out questions", panels)
 
 

@@ -126,6 +126,7 @@ class StudyRun:
             best = _best_of(first[name], self.members)
             found = self._scored(asks[name], tried, part.held_out)
             alone = self._evaluator(ensemble, part, parallel=1)
+            alone.on_progress = asks[name].on_progress
             timed = self._scored(alone, tried, part.held_out[: self.protocol.timed])
             judged.append(TaskResult(part, first[name], found, timed, chosen[name], best, sparing, chance))
         return judged
@@ -181,13 +182,14 @@ class StudyRun:
         name = part.task.name
         fixed = [*self.members, *dict.fromkeys(c for r in self.rivals for c in r.candidates if c not in self.members)]
         passes = [1] * len(fixed), [len(self.config.taking_part(s.settings(self.config))) for s in self.grid]
-        num_first, num_last = len(part.development), len(part.held_out)
+        num_first, num_held_out = len(part.development), len(part.held_out)
+        num_last = num_held_out + min(self.protocol.timed, num_held_out)  # answered once more
         num_settings = 1 + 2 * bool(self.protocol.sparing)  # judged
         num_passes = num_first * sum(map(sum, passes)) + num_last * (sum(passes[0]) + num_settings * max(passes[1]))
         num_steps = round(num_passes * self.register.steps_per_answer[name])
         num_answers = num_first * (len(fixed) + len(self.grid)) + num_last * (len(fixed) + num_settings)
         return (
-            f"{name}: {num_first} development and {num_last} held-out questions "
+            f"{name}: {num_first} development and {num_held_out} held-out questions "
             f"({self.protocol.num_needed:,} needed; {self.points_shown(part)} points can be shown), "
             f"{num_answers:,} answers, about {num_steps:,} forward passes and "
             f"{num_steps * self.register.seconds_per_step[name] / 60:,.0f} minutes"
@@ -195,8 +197,9 @@ class StudyRun:
 
 
 def _by_chance(setting: System, scored: Mapping[System, Scored]) -> System:
-    changes = {"mode": "gate", "gate_rule": "random", "threshold": round(scored[setting].share_ensembled, 3)}
-    return replace(setting, name=f"{setting.name}, by chance", changes={**setting.changes, **changes})
+    rule = {"mode": "gate", "gate_rule": "random", "gate_params": {}}
+    changes = {**setting.changes, **rule, "threshold": round(scored[setting].share_ensembled, 3)}
+    return replace(setting, name=f"{setting.name}, by chance", changes=changes)
 
 
 def _best_of(found: Mapping[System, Scored], among: Sequence[System]) -> System:
