@@ -30,7 +30,9 @@ def put(file: Path, target: Path) -> None:
 
 def sync_names(folder: Path) -> None:
     """Write to the disk which files a folder has."""
-    with suppress(PermissionError):  # Windows opens no folder
+    with suppress(OSError):  # Windows opens no folder, and some mounted ones cannot be synced
         opened = os.open(folder, os.O_RDONLY)
-        os.fsync(opened)
-        os.close(opened)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

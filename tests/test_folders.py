@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gac_app.evaluation.running.result_cache import replace_file
@@ -54,6 +56,20 @@ def result(folder: Path) -> Path:
     replace_file(folder / "result.json", "before")
     replace_file(folder / "result.json", "after")
     return folder / "result.json"
+
+
+def test_a_folder_that_cannot_be_synced_keeps_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that FUSE mounts."""
+    disk, num_open = Disk(monkeypatch), psutil.Process().num_fds()
+
+    def refuse(opened: int) -> None:
+        if Path(f"/proc/self/fd/{opened}").resolve().is_dir():
+            raise OSError(errno.EINVAL, "Invalid argument")
+        disk.sync(opened)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert result(tmp_path).read_text() == "after"
+    assert psutil.Process().num_fds() == num_open
 
 
 @pytest.mark.parametrize("save", [mirror, fetched, result])
