@@ -23,7 +23,7 @@ from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT, Kept
 from gac_app.models.base import Model
-from gac_app.models.sequence import BACKGROUND, ForwardRequest, KVSequence, Share
+from gac_app.models.sequence import ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,6 @@ class ThreadMember(Member):
                 self._scheduler.advance()
             if self._scheduler.computer.is_doubtful:
                 self.failure = self._scheduler.computer.probe()
-        self._scheduler.refuse(BACKGROUND)
         while not self._scheduler.is_idle:
             self._scheduler.advance()
         self._scheduler.break_off(MemberError(self.name, "exception", _CLOSED))  # prefills that rest

@@ -32,6 +32,12 @@ def test_fixed_weights_follow_evidence_within_a_stretch_only() -> None:
     assert weights.of(["a", "b"]) == GIVEN
 
 
+def test_texts_do_not_share_their_evidence() -> None:
+    weights = StepWeights(GIVEN)
+    learn(weights.restarted(), {"a": 0.6, "b": 0.1}, is_shared=False)
+    assert weights.restarted().of(["a", "b"]) == GIVEN
+
+
 def test_a_member_that_decides_alone_proves_nothing() -> None:
     fixed, posterior = StepWeights(GIVEN), StepWeights(GIVEN, Posterior())
     for weights in (fixed, posterior):
