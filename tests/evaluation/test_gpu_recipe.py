@@ -53,7 +53,9 @@ def test_it_runs_in_miniature_with_random_weights(recipe: str, study: str, tasks
     for name in ("gsm8k", "mbpp", "triviaqa"):
         questions = [{"id": str(n), "question": f"What is {n} and 1?", "answers": [str(n + 1)]} for n in range(4)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions)))
-    done = CliRunner().invoke(app, ["study", str(tmp_path / f"{study}.yaml")], env={"GAC_CACHE": str(tmp_path / "cache")})
+    done = CliRunner().invoke(
+        app, ["study", str(tmp_path / f"{study}.yaml")], env={"GAC_CACHE": str(tmp_path / "cache")}
+    )
     assert done.exit_code == 0, done.exception
     page = (tmp_path / f"{study}.md").read_text()
     assert page.count("### Held out, judged once") == tasks

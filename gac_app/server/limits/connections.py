@@ -25,19 +25,25 @@ MAX_TINY_CHUNKS, CHUNK_BYTES = 256, 512  # a body may have so many chunks more t
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
 SPARE_HANDLES = 128  # for the database's files, members and what they fetch; without any, all of these would fail
+MANY_HANDLES = 10_240  # macOS gives no more
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 10\r\nConnection: close\r\n\r\n"
 
 
 def _max_handles() -> int:
-    """The number of files and connections that this process may have open."""
+    """The number of files and connections that this process may have open. Many shells give fewer than they may: that
+    is raised, because a burst of connections is accepted before the first of them is refused.
+    """
     if sys.platform == "win32":
         return sys.maxsize
     import resource
 
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (sys.maxsize if most == resource.RLIM_INFINITY else most for most in limits)
+    if soft < (wanted := min(hard, MANY_HANDLES)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, limits[1]))
+    return max(soft, wanted)
 
 
 class Connections:

@@ -188,7 +188,13 @@ def test_a_client_has_its_share_of_connections(address: tuple[str, int]) -> None
 
 
 def test_connections_leave_handles_to_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (connections.SPARE_HANDLES + 12, 5000))
+    num, given = connections.SPARE_HANDLES + 12, list[tuple[int, int]]()
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
+    for limits in ((num // 2, num), (num, num), (20_000, resource.RLIM_INFINITY), (num, resource.RLIM_INFINITY)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        connections.Connections(ServerConfig())
+    assert given == [(num, num), (connections.MANY_HANDLES, resource.RLIM_INFINITY)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (num, num))
     counted = connections.Connections(ServerConfig())
     entered = [counted.enter(f"192.0.2.{number}", lambda: None) for number in range(20)]
     assert [name is not None for name in entered] == [True] * 12 + [False] * 8
