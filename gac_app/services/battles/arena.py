@@ -160,10 +160,11 @@ class ArenaService:
         shown from then on.
         """
         battle = self.battles.find(visitor_key, battle_id)
-        was_over = battle.last.over.is_set()
-        battle.last.is_stopping.set()
+        with battle.lock:
+            battle.last.is_stopping.set()
+            has_ended = battle.last.has_ended  # but was not shown whole
         self._runs.halt(battle.last, 0.0)
-        if was_over:  # but not shown whole
+        if has_ended:
             self._write_end(battle)
 
     def skip(self, visitor_key: str, battle_id: str) -> BattleView:
@@ -280,8 +281,9 @@ class ArenaService:
         log_failure(self._store.battles.start(new), f"battle {battle.id}")
 
     def _write_end(self, battle: Battle) -> None:
-        """Write the battle's final status and its whole record."""
-        self._write(battle, battle.status, body_of(battle, self._runs.versions))
+        """Write the battle's final status and its whole record, as of one moment."""
+        with battle.lock:
+            self._write(battle, battle.status, body_of(battle, self._runs.versions))
 
     def _write(self, battle: Battle, status: str, body: dict[str, Any] | None = None) -> None:
         log_failure(self._store.battles.update(battle.id, status, body), f"battle {battle.id}")

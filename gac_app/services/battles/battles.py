@@ -55,6 +55,10 @@ class BattleRun(LiveRun):
             stream.messages = fed_messages(key, self.prompt, self.settings_of(key).system_prompt, self.turns)
 
     @property
+    def has_ended(self) -> bool:
+        return all(stream.finished for stream in self.streams.values())
+
+    @property
     def has_failed(self) -> bool:
         """Whether a side failed, so that there is nothing to compare."""
         return any(one.finished and one.finished.reason is FinishReason.ERROR for one in self.streams.values())

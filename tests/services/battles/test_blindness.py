@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Mapping
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ from gac_app.arena.pacing import Pace, Tempo
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import RequestError
 from gac_app.services.battles.battles import Battle
+from gac_app.services.battles.records import body_of
 from gac_app.services.battles.views import BattleView, live_view
 from gac_app.services.exports.formats import flat
 from gac_app.services.exports.judged import judged
@@ -98,17 +100,13 @@ def test_what_is_shown_names_no_pair_of_hundreds(monkeypatch: pytest.MonkeyPatch
     assert learnt({**clues, "told": told}, names).p_value < LIKELY, "ten more of a hundred"
 
 
-def has_ended(battle: Battle) -> bool:
-    return all(one.finished for one in battle.last.streams.values())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "leaky"),
     [
         ("gac_app.arena.pacing._PATIENCE", (90.0, 10.0)),  # too fast for the slow ones
         ("gac_app.arena.pacing._PATIENCE", (8.0, 1.0)),  # too early
-        ("gac_app.services.battles.views.has_something_to_judge", lambda battle, _: has_ended(battle)),
+        ("gac_app.services.battles.views.has_something_to_judge", lambda battle, _: battle.last.has_ended),
     ],
 )
 def test_a_spy_can_see(where: str, leaky: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +193,28 @@ def test_stop_waits_for_no_step(house: House, monkeypatch: pytest.MonkeyPatch) -
     assert first.over.wait(WAIT_S)
     assert second.over.wait(WAIT_S)
     assert battle.status == "answered"
+
+
+def test_stop_while_the_end_is_written_is_kept(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another server would show, and a vote's export tell, what nobody saw."""
+    monkeypatch.setattr(Tempo, "rate", 40.0)
+    arena, stopping = Arena(house), list[threading.Thread]()
+
+    def written(battle: Battle, versions: Mapping[str, str]) -> dict[str, Any]:
+        body = body_of(battle, versions)
+        if battle.last.has_ended and not stopping:
+            stopping.append(threading.Thread(target=arena.service.stop, args=(ALICE, battle.id)))
+            stopping[0].start()
+            stopping[0].join(0.2)
+        return body
+
+    monkeypatch.setattr("gac_app.services.battles.arena.body_of", written)
+    view = arena.service.start(ALICE, "Go on")
+    assert arena.service.battles.find(ALICE, view.id).last.over.wait(WAIT_S)
+    stopping[0].join()
+    assert arena.store.flush()
+    (turn,) = arena.store.battles.load(ALICE, view.id).body["turns"]
+    assert "shown" in turn
 
 
 def test_own_runs_wait_until_a_battle_is_shown(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
