@@ -36,7 +36,7 @@ class RunQueue(Generic[Q]):
         self._max_running, self._max_waiting, self._num_spare = max_running, max_waiting, num_spare
         self._waiting: list[Q] = []
         self._running: dict[Q, float] = {}  # start times
-        self._hidden = set[Q]()  # ended, but not shown to their end
+        self._hidden: dict[Q, threading.Timer] = {}  # ended, but not shown to their end
         self._order = FairOrder()
         self._has_timer = False
         self._lock = threading.Lock()
@@ -77,8 +77,8 @@ class RunQueue(Generic[Q]):
     def reveal(self, run: Q) -> None:
         """Nothing of an ended run is hidden any more."""
         with self._lock:
-            if run in self._hidden:
-                self._hidden.remove(run)
+            if timer := self._hidden.pop(run, None):
+                timer.cancel()
                 self._advance()
 
     def counts(self) -> tuple[int, int]:
@@ -177,8 +177,7 @@ class RunQueue(Generic[Q]):
             with self._lock:
                 self._order.charge(run, time.monotonic() - self._running.pop(run))
                 if hidden_s := run.hidden_s():
-                    self._hidden.add(run)
-                    timer = threading.Timer(hidden_s, self.reveal, (run,))
+                    self._hidden[run] = timer = threading.Timer(hidden_s, self.reveal, (run,))
                     timer.daemon = True
                     timer.start()
                 self._advance()
