@@ -180,8 +180,13 @@ class StudyRun:
 
     def _planned(self, part: Part) -> str:
         name = part.task.name
-        fixed = [*self.members, *dict.fromkeys(c for r in self.rivals for c in r.candidates if c not in self.members)]
-        passes = [1] * len(fixed), [len(self.config.taking_part(s.settings(self.config))) for s in self.grid]
+        rivals = [decoded for rival in self.rivals for decoded in rival.candidates or [rival]]
+        fixed = list(dict.fromkeys([*self.members, *rivals]))
+
+        def num_taking_part(system: System) -> int:
+            return 1 if system.alone else len(self.config.taking_part(system.settings(self.config)))
+
+        passes = list(map(num_taking_part, fixed)), list(map(num_taking_part, self.grid))
         num_first, num_held_out = len(part.development), len(part.held_out)
         num_last = num_held_out + min(self.protocol.timed, num_held_out)  # answered once more
         num_settings = 1 + 2 * bool(self.protocol.sparing)  # judged
