@@ -35,10 +35,10 @@ PLOT = """async (address) => {
   window.MutationObserver = class { observe() { isWatching = true; } disconnect() { isWatching = false; } };
   const { ConfidencePlot } = await import(`${address}/answer/plot.js`);
   const plot = new ConfidencePlot(0.5, "gate", () => {}), told = [];
-  const turn = () => new Promise((resolve) => setTimeout(resolve, 100));
-  for (const change of [() => document.body.append(plot.root), () => plot.root.remove()]) {
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 20));
+  for (const [change, wanted] of [[() => document.body.append(plot.root), true], [() => plot.root.remove(), false]]) {
     change();
-    await turn();
+    for (let left = 500; left && isWatching !== wanted; left -= 1) await turn();
     told.push(isWatching);
   }
   return told;
