@@ -5,7 +5,9 @@ from __future__ import annotations
 import resource
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from gac_app.storage import Store
+from gac_app.storage import Store, upgrade
 
 
 def database_in(path: Path) -> str:
@@ -67,3 +69,15 @@ def sql(path: Path, statement: str, *values: Any) -> list[Any]:
     """Run a statement on a SQLite file past the store; its rows."""
     with closing(sqlite3.connect(path)) as connection, connection:
         return connection.execute(statement, values).fetchall()
+
+
+def heads_of_three(url: str) -> set[str]:
+    """The schemas that three servers find which start at once."""
+    together = threading.Barrier(3)
+
+    def start() -> str:
+        together.wait(60)
+        return upgrade(url)
+
+    with ThreadPoolExecutor() as pool:
+        return {started.result(60) for started in [pool.submit(start) for _ in range(3)]}

@@ -8,10 +8,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from gac_app.services.mirror.files import ImportResult
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.tables import Base
 from gac_app.storage.runs import changes
+from tests.databases import heads_of_three
 from tests.fakes import WAIT_S
 from tests.services.battles import test_standings, test_two_servers
 from tests.services.battles.test_arena import Arena
@@ -266,12 +265,5 @@ def test_migrations_make_the_same_tables_on_postgres(postgres: Postgres) -> None
 
 
 def test_three_that_start_at_once_make_one_schema(postgres: Postgres) -> None:
-    url, together = postgres.new_database(), threading.Barrier(3)
-
-    def start() -> str:
-        together.wait(WAIT_S)
-        return upgrade(url)
-
-    with ThreadPoolExecutor() as pool:
-        heads = {started.result(WAIT_S) for started in [pool.submit(start) for _ in range(3)]}
-    assert heads == {current_revision(url)}
+    url = postgres.new_database()
+    assert heads_of_three(url) == {current_revision(url)}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,8 +16,7 @@ from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database import schema
 from gac_app.storage.database.engine import open_engine
 from gac_app.storage.database.tables import Base
-from tests.databases import full_disk, sql
-from tests.fakes import WAIT_S
+from tests.databases import full_disk, heads_of_three, sql
 
 FIRST_SCHEMA = Path(__file__).parents[1] / "data" / "schema-0001.sql"  # as SQLite had it
 
@@ -166,15 +164,7 @@ def test_on_a_full_disk_it_stays_as_it_was(url: str, path: Path, num_bytes: int)
 def test_three_that_start_at_once_migrate_once(url: str, path: Path) -> None:
     with closing(sqlite3.connect(path)) as first:
         first.executescript(FIRST_SCHEMA.read_text())
-    together = threading.Barrier(3)
-
-    def start() -> str:
-        together.wait(WAIT_S)
-        return upgrade(url)
-
-    with ThreadPoolExecutor() as pool:
-        heads = {started.result(WAIT_S) for started in [pool.submit(start) for _ in range(3)]}
-    assert heads == {current_revision(url)}
+    assert heads_of_three(url) == {current_revision(url)}
 
 
 def test_a_start_waits_for_another_s_transaction(url: str, path: Path) -> None:
