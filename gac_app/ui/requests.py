@@ -32,6 +32,7 @@ MAX_EVENTS = 200  # of all visitors, queued or running; each mostly sleeps, and 
 Reply = dict[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
+Choice = TypeVar("Choice", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,12 @@ class Fields:
             raise RequestError(name, "expected true or false")
         return value
 
-    def choice(self, name: str, choices: Sequence[str]) -> str:
+    def choice(self, name: str, choices: Sequence[Choice]) -> Choice:
         value = self.text(name)
-        if value not in choices:
-            raise RequestError(name, f"expected one of {', '.join(choices)}")
-        return value
+        for one in choices:
+            if one == value:
+                return one
+        raise RequestError(name, f"expected one of {', '.join(choices)}")
 
     def time(self, name: str) -> datetime | None:
         """A time with its zone; None if empty."""

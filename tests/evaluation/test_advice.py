@@ -18,8 +18,9 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import Spending, System, SystemReport
 from gac_app.evaluation.studies import Evaluator
-from gac_app.evaluation.studies.advice import pasted, sentences
-from gac_app.evaluation.studies.advising import Advice, Adviser, HeldOut
+from gac_app.evaluation.studies.advising.adviser import Adviser
+from gac_app.evaluation.studies.advising.outcome import Advice, HeldOut
+from gac_app.evaluation.studies.advising.wording import pasted, sentences
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.models.random_model import RandomModel, make_vocabulary
 from tests.evaluation.conftest import call

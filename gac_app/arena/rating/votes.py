@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 Source = Literal["blind", "reference"]
+Turns = Literal["", "one", "several"]
 _ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
 
 
@@ -58,7 +59,7 @@ class VoteFilter:
     language: str = ""
     min_chars: int = 0
     max_chars: int = 0
-    turns: Literal["", "one", "several"] = ""
+    turns: Turns = ""
     since: datetime | None = None
     before: datetime | None = None
     config_hash: str = ""

@@ -27,6 +27,10 @@ class Comparison:
     p: float
     interval: tuple[float, float]
 
+    def is_as_good(self, within: float) -> bool:
+        """Whether the first is as good but for a loss of accuracy `within` which nobody minds."""
+        return self.interval[0] > -within
+
     def to_json(self) -> dict[str, float]:
         return {"delta": self.delta, "p": self.p}
 

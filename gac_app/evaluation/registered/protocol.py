@@ -119,7 +119,7 @@ def read_protocol(path: Path) -> Protocol:
     return found.model_copy(update={"tasks": tuple(tasks), "config": path.parent / found.config})
 
 
-def refuse_twice(questions: Sequence[Question], data: Path) -> None:
+def _refuse_twice(questions: Sequence[Question], data: Path) -> None:
     """Raise RequestError if a question stands twice: it could be developed on and be held out."""
     seen = set[str]()
     for question in questions:
@@ -136,7 +136,7 @@ def parts_of(protocol: Protocol) -> list[Part]:
         task, questions = asked(one.task, one.data, one.examples)
         if len(questions) < 4:
             raise RequestError("data", f"{one.data}: has {len(questions)} questions; a study needs at least 4")
-        refuse_twice(questions, one.data)
+        _refuse_twice(questions, one.data)
         parts.append(Part(task, questions, *protocol.cut(questions)))
     names = [part.task.name for part in parts]
     if len(set(names)) < len(names):

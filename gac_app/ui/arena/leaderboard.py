@@ -14,7 +14,7 @@ import gradio as gr
 
 from gac_app.arena.contestants import contestants_of
 from gac_app.arena.rating.leaderboard import Leaderboard
-from gac_app.arena.rating.votes import Source, VoteFilter
+from gac_app.arena.rating.votes import Source, Turns, VoteFilter
 from gac_app.charts import Spec, rated_costs
 from gac_app.config import Config
 from gac_app.errors import GacError
@@ -27,7 +27,6 @@ from gac_app.ui.streaming import QUIET
 from gac_app.ui.tabs import TabContext, opened
 from gac_app.ui.words import word
 
-TURNS = ("", "one", "several")
 _COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms per token"))
 
 
@@ -72,11 +71,11 @@ def build_leaderboard(arena: ArenaService, config: Config) -> Callable[[gr.Event
 def filter_of(fields: Fields) -> VoteFilter:
     """The filter in a request. Raises RequestError."""
     return VoteFilter(
-        source=fields.choice("source", get_args(Source)),  # type: ignore[arg-type]
+        source=fields.choice("source", get_args(Source)),
         language=fields.text("language"),
         min_chars=fields.number("min_chars"),
         max_chars=fields.number("max_chars"),
-        turns=fields.choice("turns", TURNS),  # type: ignore[arg-type]
+        turns=fields.choice("turns", get_args(Turns)),
         since=fields.time("since"),
         before=fields.time("before"),
         config_hash=fields.text("config"),

@@ -12,12 +12,10 @@ Whatever the time allows of each half is asked. The verdict is for the setting o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics import Comparison, compare, effect_shown
 from gac_app.evaluation.running import (
     Graded,
     Likelihoods,
@@ -29,6 +27,7 @@ from gac_app.evaluation.running import (
     members_alone,
     parse_system,
 )
+from gac_app.evaluation.studies.advising.outcome import Advice, HeldOut, Managed
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.weights import even, rounded, simplex_grid, system_at
 from gac_app.evaluation.tasks import Question, halves
@@ -36,8 +35,6 @@ from gac_app.evaluation.tasks import Question, halves
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _KEPT = 0.95  # of the gain of every step, by the threshold that is taken
 MAX_FINAL = 4  # settings whose answers are compared, at most
-LEVEL, POWER, DISCORDANT = 0.05, 0.8, 0.2
-AS_GOOD = 0.02  # a loss of accuracy that a cheaper setting may have
 # Shares of the time by which a stage is over: of the development half, reads, reads behind gates, answers, and reads
 # behind a smaller gate; times a token; of the held-out half, reads and answers.
 _READ_BY, _GATED_BY, _ANSWERED_BY, _CHEAPER_BY = 0.22, 0.3, 0.6, 0.62
@@ -85,93 +82,6 @@ def kept_by_threshold(
     wanted = _KEPT * (most - likelihoods.bits(every_step, asked))
     keeping = [system for system in thresholds if most - likelihoods.bits(system, asked) >= wanted > 0]
     return min(keeping, key=lambda system: likelihoods.share_ensembled(system, asked), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Managed:
-    """How many questions there was time for, and the seconds taken. `development`, `held_out`: as many there are."""
-
-    read: int
-    answered: int
-    judged: int
-    development: int
-    held_out: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """A setting against the best member on the held-out questions."""
-
-    chosen: SystemReport
-    best: SystemReport
-
-    @property
-    def comparison(self) -> Comparison:
-        return compare(self.chosen.is_right, self.best.is_right)
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether the setting is better than the member, beyond chance."""
-        return self.comparison.delta > 0 and self.comparison.p < LEVEL
-
-    @property
-    def is_as_good(self) -> bool:
-        return self.comparison.interval[0] > -AS_GOOD
-
-    @property
-    def effect_shown(self) -> float | None:
-        """The smallest difference that so many questions show with a power of 80 %; None if they show none."""
-        return effect_shown(len(self.chosen.answers), POWER, DISCORDANT, LEVEL)
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """The outcome.
-
-    Attributes:
-        best, chosen: the best member of the development half, and the setting that was judged against it.
-        accuracies: of the development half's answers, by system; empty without the time for one.
-        likelihoods, read: what was measured on these questions.
-        saved: the share of bits that the chosen setting saves on reference answers of the held-out half, against the
-            best member, with its 95 % interval; a sentence if too few were read for one.
-        judged: None without the time for one answer of the held-out half.
-        cheaper: the best member behind a smaller gate; None without one, or as above.
-        times: milliseconds a token, of the chosen setting and each member alone.
-        failed: why answers failed.
-    """
-
-    best: System
-    chosen: System
-    accuracies: dict[System, float]
-    likelihoods: Likelihoods
-    read: list[Question]
-    saved: tuple[float, float, float] | str
-    judged: HeldOut | None
-    cheaper: HeldOut | None
-    times: dict[System, float | None]
-    managed: Managed
-    failed: list[str]
-
-    @property
-    def takes_ensemble(self) -> bool:
-        return self.judged is not None and self.judged.is_shown
-
-    @property
-    def taken(self) -> System:
-        if self.takes_ensemble:
-            return self.chosen
-        return self.cheaper.chosen.system if self.cheaper and self.takes_cheaper else self.best
-
-    @property
-    def takes_cheaper(self) -> bool:
-        """Whether the cheaper setting is as good as the best member, and takes less time a token."""
-        return bool(self.cheaper and self.cheaper.is_as_good and (self.time_of(self.cheaper.chosen.system) or 1) < 1)
-
-    def time_of(self, system: System) -> float | None:
-        """Per token, as a share of the best member's; None if it was not measured."""
-        mine, whole = self.times.get(system), self.times.get(self.best)
-        return mine / whole if mine and whole else None
 
 
 class Adviser:
@@ -247,7 +157,7 @@ class Adviser:
 
     def _cheaper(self, best: System, read: Sequence[Question]) -> list[System]:
         """The best member behind the smallest as the gate, with the fewest calls that keep most of what the best saves.
-        None if the smallest is the best, sizes are not known, or there is no time.
+        Nothing if the smallest is the best, sizes are not known, or there is no time.
         """
         sizes = [member.num_params or 0 for member in self._config.members]
         smallest = self._members[sizes.index(min(sizes))]
