@@ -187,7 +187,8 @@ def probe(engine: Engine) -> None:
 def set_up_sqlite(connection: sqlite3.Connection) -> None:
     """Give a new connection the settings that all of ours have."""
     connection.isolation_level = None  # `_begin` begins, not the driver
-    pragmas = ["synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"]
+    # FULL: what is acknowledged outlives a loss of power too, at about 4 ms a commit.
+    pragmas = ["synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"]
     for pragma in (*pragmas, f"cache_size=-{_CACHE_KIB}"):
         connection.execute(f"PRAGMA {pragma}")
 

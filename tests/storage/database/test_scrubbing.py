@@ -23,7 +23,7 @@ from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, answer, new_run
 from tests.storage.test_deletion import keys_of, occurrences
 
-EXPECTED = {"secure_delete": 1, "synchronous": 1, "journal_mode": "wal", "foreign_keys": 1}
+EXPECTED = {"secure_delete": 1, "synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
 
 
 @contextmanager
