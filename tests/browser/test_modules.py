@@ -59,9 +59,18 @@ COPY = """async (address) => {
 }"""
 
 
+SPEED = """async (address) => {
+  const { Stream } = await import(`${address}/answer/stream.js`), stream = new Stream(0, "key", -1), times = [];
+  for (let n = 0; n < 100; n += 1) times.push(5 * n); // written before the page came
+  for (let n = 1; n <= 8; n += 1) times.push(500 + 250 * n);
+  for (const at of times) { performance.now = () => at; stream.add([0, "a", 0]); }
+  return stream.speed;
+}"""
+
+
 def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) -> None:
     """Each loads by itself; without a clipboard, as over plain HTTP, a selection is copied; a plot that left the page
-    watches nothing.
+    watches nothing; a page that comes late tells the pace since then.
     """
     page = open_page(serve(), is_new=True, permissions=["clipboard-read", "clipboard-write"])
     address = f"{page.url}scripts/{scripts().version}/js"
@@ -69,6 +78,7 @@ def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) ->
     copied = ["a <b>text</b>", True]
     assert page.page.evaluate(COPY, address) == ["Copied", *copied, "The browser refused.", *copied]
     assert page.page.evaluate(PLOT, address) == [True, False]
+    assert page.page.evaluate(SPEED, address) == 4
 
 
 def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: Opener) -> None:

@@ -3,6 +3,7 @@
 
 export const BESIDE = "beside"; // the ensemble's answer of another run
 const LONGEST = 96, LEAST = 24; // tokens of what is said again, and of all that repeats
+const CATCH_UP_MS = 1000; // in which a page that comes later gets what was written before
 const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16, COMPARED = 32;
 
 export class StreamReader {
@@ -30,7 +31,7 @@ export class StreamReader {
 export class Stream {
   constructor(index, key, member) {
     // `member`: the member's index, -1 for the ensemble.
-    Object.assign(this, { index, key, member, tokens: [], whole: null, numGated: 0, numDecoded: 0, end: null, firstAt: 0, lastAt: 0, startedAt: 0 });
+    Object.assign(this, { index, key, member, tokens: [], whole: null, numGated: 0, numDecoded: 0, end: null, firstAt: null, timedFrom: 0, numUntimed: 0, lastAt: 0 });
   }
 
   /** `change`: what the gate alone would have written, and what was; "" is the end. */
@@ -43,9 +44,10 @@ export class Stream {
     };
     if (token.isGated) this.numGated += 1;
     if (!token.isForced) {
-      if (!this.numDecoded) this.firstAt = now;
-      this.lastAt = now;
       this.numDecoded += 1;
+      this.firstAt ??= now;
+      if (now - this.firstAt < CATCH_UP_MS) Object.assign(this, { timedFrom: now, numUntimed: this.numDecoded });
+      this.lastAt = now;
     }
     this.tokens.push(token);
     return token;
@@ -64,8 +66,8 @@ export class Stream {
   /** Tokens per second: the session's own figure, or while it streams what this browser sees. */
   get speed() {
     if (this.end) return this.end.tokens_per_s;
-    const elapsed = (this.lastAt - this.firstAt) / 1000;
-    return elapsed > 0.5 ? (this.numDecoded - 1) / elapsed : 0;
+    const elapsed = (this.lastAt - this.timedFrom) / 1000;
+    return elapsed > 0.5 ? (this.numDecoded - this.numUntimed) / elapsed : 0;
   }
 }
 
