@@ -93,7 +93,7 @@ def test_closing_the_service_aborts_its_runs(house: House) -> None:
 
 def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("gac_app.services.runs.runs.CLOSE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("gac_app.services.runs.runs.CLOSE_TIMEOUT_S", 2.0)
     # The run's own threads are stuck: a stop does not reach them.
     monkeypatch.setattr("gac_app.decoding.contexts.gathering.POLL_S", WAIT_S)
     model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
@@ -105,7 +105,7 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
 
     service.close()
 
-    assert time.monotonic() - started < 12, "one deadline for all runs, not one each"
+    assert time.monotonic() - started < 25, "one deadline for all runs, not one each"
     assert not any(run.over.is_set() for run in runs)
     assert {line.status for line in listed(house.service(), ALICE)} == {RunStatus.INTERRUPTED}
 
