@@ -22,7 +22,7 @@ from gac_app.decoding.member import Member
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model
 from gac_app.models.random_model import RandomModel
-from gac_app.models.sequence import ForwardRequest, KVSequence, Share
+from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence, Share
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
@@ -160,6 +160,25 @@ def in_worker(member: Any, call: Callable[[], Any] = lambda: None) -> Any:
     done: Future[Any] = Future()
     member._put(lambda: done.set_result(call()))
     return done.result(WAIT_S)
+
+
+def open_text(member: Member, text: str, **fields: Any) -> KVSequence:
+    """A sequence that begins with a text."""
+    return member.open(member.encode(text), LOCAL, **fields)
+
+
+def busy(member: Member, model: FakeModel) -> Future[ReadResult]:
+    """A read that keeps the member in a pass until `model.released` is set."""
+    model.fault = Fault("hang", marker=b"HANG")
+    pending = member.read(after(open_text(member, "HANG")))
+    assert model.is_hanging.wait(WAIT_S)
+    return pending
+
+
+def fresh(member: Any, ids: Sequence[int]) -> torch.Tensor:
+    """A member's distribution after these ids, [1, U], as its model gives it without any cache."""
+    probs_1U: torch.Tensor = member.mapping.project(member.model._logits_V([*ids]).unsqueeze(0))
+    return probs_1U
 
 
 def mapping_of(model: Model) -> VocabMapping:

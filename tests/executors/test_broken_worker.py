@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ import torch
 from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
-from tests.fakes import WAIT_S, FakeModel, Fault, after, in_worker, mapping_of
+from gac_app.models.sequence import ForwardRequest, KVSequence
+from tests.fakes import WAIT_S, FakeModel, Fault, after, busy, fresh, in_worker, mapping_of, open_text, probs_of
 from tests.services.house import until
 
 
@@ -44,7 +44,7 @@ ERRORS = [RuntimeError("planned"), KeyError("planned"), SystemExit(3), Ends("pla
 
 @pytest.fixture
 def model() -> BreakingModel:
-    return BreakingModel(fault=Fault("hang", marker=b"HANG"))
+    return BreakingModel()
 
 
 @pytest.fixture
@@ -56,27 +56,28 @@ def member(model: BreakingModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Th
     member.close()
 
 
-def open_text(member: ThreadMember, text: str) -> KVSequence:
-    return member.open(member.encode(text), LOCAL)
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: BreakingModel, error: BaseException) -> None:
-    busy = member.read(after(open_text(member, "HANG")))
-    assert model.is_hanging.wait(WAIT_S)
-    model.error = error
-    waiting = [member.read(after(open_text(member, text))) for text in ("good one", "BAD", "good two")]
+@pytest.mark.parametrize("error", [*ERRORS, "nan", "inf"], ids=repr)
+def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: BreakingModel, error: Any) -> None:
+    """The others get what they would get without it, at their next step too, and are read again only if need be."""
+    is_number, pending = isinstance(error, str), busy(member, model)
+    sequences = [open_text(member, text) for text in ("good one", "BAD", "good two")]
+    waiting = [member.read(after(sequence)) for sequence in sequences]
+    model.fault, model.error = (Fault(error, marker=b"BAD"), None) if is_number else (None, error)
     model.released.set()
-    busy.result(WAIT_S)
-    with pytest.raises(MemberError, match=f"a: {type(error).__name__}"):
+    pending.result(WAIT_S)
+    with pytest.raises(MemberError, match="a: its logits" if is_number else f"a: {type(error).__name__}") as caught:
         waiting[1].result(WAIT_S)
-    for future in (waiting[0], waiting[2], member.read(after(open_text(member, "after")))):
-        assert future.result(WAIT_S).num_read > 0
+    assert caught.value.kind == ("non-finite" if is_number else "exception")
+    for number in (0, 2):
+        assert torch.equal(probs_of(waiting[number].result(WAIT_S)), fresh(member, sequences[number].prompt))
+    in_worker(member)
+    assert model.batches == [1, 3, *([1, 1] if is_number else [1, 1, 1, 1])], "a model that raises is probed"
+    again = member.read(after(sequences[2], [65])).result(WAIT_S)
+    assert torch.equal(probs_of(again), fresh(member, sequences[2].ids))
 
 
 def test_a_member_that_hangs_in_a_pass_says_so(member: ThreadMember, model: BreakingModel) -> None:
-    hanging = member.read(after(open_text(member, "HANG")))
-    assert model.is_hanging.wait(WAIT_S)
+    hanging = busy(member, model)
     assert "one pass" in member.why_unready(0.0)
     assert not member.why_unready(WAIT_S)
     model.released.set()
@@ -96,14 +97,13 @@ def test_all_of_a_broken_round_are_told(
     model.chunk_size = 4
     scheduler = member._scheduler
     breaking = scheduler.prefix_cache if place == "allocate" else scheduler.computer
-    busy = member.read(after(open_text(member, "HANG")))
-    assert model.is_hanging.wait(WAIT_S)
+    pending = busy(member, model)
     sequences = [open_text(member, text) for text in ("one", "a longer prompt than a chunk")]
     waiting = [member.read(after(sequence)) for sequence in sequences]
     with monkeypatch.context() as patch:
         patch.setattr(breaking, place, fail)
         model.released.set()
-        busy.exception(WAIT_S)
+        pending.exception(WAIT_S)
         with pytest.raises(MemberError, match=rf"a: {type(error).__name__}"):
             waiting[1].result(WAIT_S)
         waiting[0].exception(WAIT_S)

@@ -19,16 +19,11 @@ from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import ModelFiles, resolve
 from tests.executors.flaky_host import FlakyHost
 from tests.fakes import FakeModel, after, config_of, ensemble_of
-from tests.models import tiny
+from tests.models.conftest import llama_dir as llama_dir
 from tests.models.conftest import load_directory
 from tests.models.tiny_gguf import save_llama_gguf
 
 SETTINGS = {"max_new_tokens": 6, "temperature": 0.8, "seed": 3}
-
-
-@pytest.fixture(scope="module")
-def llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
 
 
 def hosted_random(name: str, seed: int, host: Host) -> HostedRandom:

@@ -14,9 +14,7 @@ from gac_app.executors.prefix_cache import MAX_KEPT, MIN_SHARED, Kept, chat_pref
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.message import Message
 from gac_app.models.sequence import LOCAL, ForwardRequest, KVSequence
-from gac_app.vocab.mapping import VocabMapping
-from gac_app.vocab.union import UnionVocabulary
-from tests.fakes import WAIT_S, FakeModel, Fault, after, in_worker, probs_of
+from tests.fakes import WAIT_S, FakeModel, Fault, after, busy, fresh, in_worker, mapping_of, probs_of
 
 PROMPT = list(range(65, 65 + 3 * MIN_SHARED))
 CHAT_PREFIX = PROMPT[: 2 * MIN_SHARED]
@@ -56,8 +54,7 @@ class Desk:
 
     def __init__(self, model: CountingModel) -> None:
         self.model = model
-        union = UnionVocabulary.build([model.vocabulary])
-        self.member = ThreadMember(model, VocabMapping(model.vocabulary, union))
+        self.member = ThreadMember(model, mapping_of(model))
 
     def read(self, sequence: KVSequence, ids: Sequence[int] = ()) -> ReadResult:
         return self.member.read(after(sequence, ids)).result(WAIT_S)
@@ -78,7 +75,7 @@ class Desk:
         in_worker(self.member)
 
     def expected(self, ids: list[int]) -> torch.Tensor:
-        return self.member.mapping.project(self.model._logits_V(ids).unsqueeze(0))
+        return fresh(self.member, ids)
 
 
 @pytest.fixture
@@ -99,15 +96,13 @@ def test_the_same_prompt_is_read_once_up_to_its_last_id(desk: Desk) -> None:
 
 
 def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
-    desk.model.fault = Fault("hang", marker=b"!!!!")
-    busy = desk.member.read(after(desk.member.open([33, 33, 33, 33], LOCAL)))
-    assert desk.model.is_hanging.wait(WAIT_S)
+    pending = busy(desk.member, desk.model)
     waiting = [desk.member.read(after(desk.member.open(PROMPT, LOCAL, NAMESPACE))) for _ in range(3)]
     desk.model.released.set()
 
     results = [future.result(WAIT_S) for future in waiting]
-    busy.result(WAIT_S)
-    assert desk.model.num_read == 4 + len(PROMPT) + 2
+    num_read = pending.result(WAIT_S).num_read
+    assert desk.model.num_read == num_read + len(PROMPT) + 2
     assert all(torch.equal(probs_of(result), desk.expected(PROMPT)) for result in results)
 
 

@@ -6,22 +6,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import NoReturn
 
 import pytest
-import torch
 
-from gac_app.decoding.distribution.read_result import ReadResult
-from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.executors import batch_scheduler, threads
 from gac_app.executors.fair_queue import ReadCommand
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.sequence import LOCAL, KVSequence
-from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, after, in_worker, mapping_of, probs_of
+from tests.fakes import SOON_S, WAIT_S, FakeModel, after, busy, mapping_of, open_text
 
 Make = Callable[[FakeModel], ThreadMember]
 
@@ -41,45 +35,8 @@ def make() -> Iterator[Make]:
         member.close()
 
 
-def open_text(member: ThreadMember | InlineMember, text: str) -> KVSequence:
-    return member.open(member.encode(text), LOCAL)
-
-
-def busy(member: ThreadMember, model: FakeModel) -> Future[ReadResult]:
-    """Keeps the worker in a pass until `model.released` is set."""
-    pending = member.read(after(open_text(member, "HANG")))
-    assert model.is_hanging.wait(WAIT_S)
-    return pending
-
-
-def hanging_model() -> FakeModel:
-    return FakeModel(fault=Fault("hang", marker=b"HANG"))
-
-
-def assert_equal(one: ReadResult, other: ReadResult) -> None:
-    assert torch.equal(probs_of(one), probs_of(other))
-    assert one.num_read == other.num_read
-
-
-def test_waiting_reads_share_a_pass_and_give_the_same(make: Make) -> None:
-    model = hanging_model()
-    member = make(model)
-    first = busy(member, model)
-    texts = [f"text {number}" for number in range(5)]
-    waiting = [member.read(after(open_text(member, text))) for text in texts]
-    model.released.set()
-
-    results = [future.result(WAIT_S) for future in waiting]
-
-    assert first.result(WAIT_S)
-    assert model.batches == [1, 5]
-    inline = InlineMember(FakeModel(), mapping_of(model))
-    for text, result in zip(texts, results, strict=True):
-        assert_equal(result, inline.read(after(open_text(inline, text))).result())
-
-
 def test_a_prompt_is_not_read_on_once_it_is_freed(make: Make) -> None:
-    model = hanging_model()
+    model = FakeModel()
     model.chunk_size = 4
     member = make(model)
     busy(member, model)
@@ -90,48 +47,6 @@ def test_a_prompt_is_not_read_on_once_it_is_freed(make: Make) -> None:
     with pytest.raises(MemberError, match="the sequence was freed"):
         asked.result(WAIT_S)
     assert len(sequence.ids) <= model.chunk_size
-
-
-@pytest.mark.parametrize("kind", ["raise", "nan", "inf"])
-def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> None:
-    model = hanging_model()
-    member = make(model)
-    busy(member, model)
-    texts = ["good one", "BAD", "good two"]
-    sequences = [open_text(member, text) for text in texts]
-    waiting = [member.read(after(sequence)) for sequence in sequences]
-    model.fault = Fault(kind, marker=b"BAD")  # type: ignore[arg-type]
-    model.released.set()
-
-    good_one, good_two = waiting[0].result(WAIT_S), waiting[2].result(WAIT_S)
-    with pytest.raises(MemberError, match=r"^a: ") as caught:
-        waiting[1].result(WAIT_S)
-
-    assert caught.value.kind == ("exception" if kind == "raise" else "non-finite")
-    in_worker(member)
-    # Whoever has been told is not read again. A model that raises something is probed.
-    assert model.batches == [1, 3, *([1, 1, 1, 1] if kind == "raise" else [1, 1])]
-    inline = InlineMember(FakeModel(), mapping_of(model))
-    plain = [open_text(inline, text) for text in texts]
-    assert_equal(good_one, inline.read(after(plain[0])).result())
-    assert_equal(good_two, inline.read(after(plain[2])).result())
-    # The caches are whole, too: the next step is that of a sequence that saw no failure.
-    assert_equal(member.read(after(sequences[2], [65])).result(WAIT_S), inline.read(after(plain[2], [65])).result())
-
-
-def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU's errors come up where a number is first looked at."""
-
-    def fail(*_: object) -> NoReturn:
-        raise RuntimeError("CUDA error: device-side assert triggered")
-
-    member = make(FakeModel())
-    with monkeypatch.context() as patch:
-        patch.setattr("gac_app.decoding.distribution.token_distribution.top_k", fail)
-        with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
-            member.read(after(open_text(member, "late"))).result(WAIT_S)
-
-    assert member.read(after(open_text(member, "good"))).result(WAIT_S).num_read > 0
 
 
 def test_a_first_read_waits_for_others_no_longer_than_a_moment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,19 +111,6 @@ def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:
     assert model.num_held == 1
 
 
-def test_opening_and_freeing_do_not_wait_for_a_busy_member(make: Make) -> None:
-    model = hanging_model()
-    member = make(model)
-    busy(member, model)
-    started = time.monotonic()
-
-    sequence = open_text(member, "later")
-    member.free(sequence)
-
-    assert time.monotonic() - started < SOON_S
-    assert not model.released.is_set()
-
-
 def test_close_finishes_what_was_asked_then_releases_the_model(make: Make) -> None:
     model = FakeModel(delay_s=0.02)
     member = make(model)
@@ -222,7 +124,7 @@ def test_close_finishes_what_was_asked_then_releases_the_model(make: Make) -> No
 
 def test_a_hanging_model_does_not_hang_close(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
-    model = hanging_model()
+    model = FakeModel()
     member = make(model)
     busy(member, model)
     started = time.monotonic()
