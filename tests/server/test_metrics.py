@@ -134,6 +134,7 @@ def test_the_dashboard_shows_metrics_that_there_are(house: House) -> None:
     service = house.service()
     run = answer(service, SECRET, mode="every-step", max_new_tokens=5)
     service.history.vote(ALICE, run.id, "tie")
+    until(lambda: ("gac_votes_total", "compare") in figures(service.metrics), "for the count behind the vote")
     assert not any(private in service.metrics.text().decode() for private in (SECRET, ALICE))
     there = {name for name, *_ in figures(service.metrics)}
     dashboard = json.loads((ROOT / "docs" / "grafana.json").read_text("utf-8"))
