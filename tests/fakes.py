@@ -155,6 +155,15 @@ def after(sequence: KVSequence, ids: Sequence[int] = (), num_logits: int = 1) ->
     return ForwardRequest(sequence, (*(sequence.ids or sequence.prompt), *ids), num_logits)
 
 
+def logits_after(model: Model, ids: Sequence[int], num_logits: int = 1) -> torch.Tensor:
+    """What a model gives after the last of these ids, in a sequence of their own, [num_logits, V]."""
+    sequence = model.new_sequence()
+    [logits_NV] = model.read([ForwardRequest(sequence, tuple(ids), num_logits)])
+    logits_NV = logits_NV.clone()  # the next pass may overwrite them
+    model.free(sequence)
+    return logits_NV
+
+
 def in_worker(member: Any, call: Callable[[], Any] = lambda: None) -> Any:
     """The result of a call in a member's thread, after all that it was asked before."""
     done: Future[Any] = Future()

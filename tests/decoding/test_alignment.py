@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from gac_app.decoding.alignment.boundary_conflict import (
     _are_conflicts,
     boundary_conflicts,
-    extends_beyond,
-    surely_ends,
 )
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
@@ -69,18 +67,6 @@ def test_when_members_cut_differently(
         bounds = [((np.array([ends]),) * 2, (np.array([begun - ends]),) * 2) for ends, begun in cuts[order]]
         is_sure, may_be, _ = _are_conflicts(bounds, np.array(weights[order])[:, None])
         assert (bool(is_sure[0]), bool(may_be[0])) == (is_contested, is_contested)
-
-
-def test_whether_a_token_ends_at_a_beginning() -> None:
-    given_step = member_step(SPACES, {b"   ": 0.08, b"    ": 0.82, b"x": 0.1}).distribution
-    ids = SPACES.extensions(b"   ")
-    assert (len(ids), extends_beyond(given_step, ids)) == (2, True)
-    assert not extends_beyond(member_step(SPACES, {b"   ": 0.11, b"    ": 0.79}).distribution, ids)
-    for share, does_end in ((0.91, True), (0.89, False)):
-        distribution = member_step(SPACES, {b"   ": share, b"    ": 1 - share}).distribution
-        assert surely_ends(distribution, ids.start, 1.0) is does_end
-    partial = member_step(SPACES, {b"   ": 1.0}, {b"   ": 0.95}).distribution  # what goes on does not end
-    assert (extends_beyond(partial, ids), surely_ends(partial, ids.start, 1.0)) == (True, False)
 
 
 def test_only_likely_or_partial_beginnings_are_contested() -> None:

@@ -22,29 +22,10 @@ def learn(weights: StepWeights, probs: dict[str, float], *, is_shared: bool) -> 
     weights.note({name: math.log(max(prob, 1e-30)) for name, prob in probs.items()}, is_shared=is_shared)
 
 
-def test_fixed_weights_follow_evidence_within_a_stretch_only() -> None:
-    weights = StepWeights(GIVEN)
-    learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)
-    assert weights.of(["a", "b"]) == pytest.approx({"a": 0.15 / 0.225, "b": 0.075 / 0.225})
-    learn(weights, {"a": 0.5, "b": 1.0}, is_shared=False)
-    assert weights.of(["a", "b"]) == pytest.approx({"a": 0.5, "b": 0.5})
-    learn(weights, {"a": 0.9, "b": 0.1}, is_shared=True)
-    assert weights.of(["a", "b"]) == GIVEN
-
-
 def test_texts_do_not_share_their_evidence() -> None:
     weights = StepWeights(GIVEN)
     learn(weights.restarted(), {"a": 0.6, "b": 0.1}, is_shared=False)
     assert weights.restarted().of(["a", "b"]) == GIVEN
-
-
-def test_a_member_that_decides_alone_proves_nothing() -> None:
-    fixed, posterior = StepWeights(GIVEN), StepWeights(GIVEN, Posterior())
-    for weights in (fixed, posterior):
-        learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)
-        weights.note({}, is_shared=True)
-    assert fixed.of(["a", "b"]) == GIVEN
-    assert posterior.of(["a", "b"]) == pytest.approx({"a": 0.15 / 0.225, "b": 0.075 / 0.225})
 
 
 def test_no_single_piece_rules_a_member_out() -> None:

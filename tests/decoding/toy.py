@@ -21,6 +21,7 @@ from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.fakes import config_of, ensemble_of
+from tests.vocab.vocabularies import vocabulary
 
 END = b""
 _END_PROB = 0.05
@@ -64,13 +65,7 @@ class Toy:
 
     @property
     def vocabulary(self) -> MemberVocabulary:
-        ids = {token: i for i, token in enumerate(self.tokens)}
-        return MemberVocabulary(
-            token_bytes=(*self.tokens, None),
-            end_ids=frozenset({len(self.tokens)}),
-            byte_ids=frozenset(),
-            encode=lambda text: [ids[piece] for piece in self.cut(text.encode())],
-        )
+        return vocabulary([*self.tokens, None], end_ids=[len(self.tokens)])
 
     def logits_V(self, text: bytes) -> torch.Tensor:
         probs = self.probs(text)

@@ -20,25 +20,15 @@ from gac_app.evaluation.metrics.consistency import (
     word_sets,
 )
 from gac_app.vocab.tokens import MemberVocabulary
+from tests.vocab.vocabularies import vocabulary
 
 
-def _greedy(*tokens: str) -> MemberVocabulary:
+def spelling(*tokens: bytes) -> MemberVocabulary:
     """Single letters and `tokens`; the longest match is taken first. The id 0 ends a text."""
-    known = sorted({*"abc ", *tokens})
-
-    def encode(text: str) -> list[int]:
-        ids = []
-        while text:
-            best = max((token for token in known if text.startswith(token)), key=len)
-            ids.append(1 + known.index(best))
-            text = text[len(best) :]
-        return ids
-
-    token_bytes = (b"</s>", *(token.encode() for token in known))
-    return MemberVocabulary(token_bytes, end_ids=frozenset({0}), byte_ids=frozenset(), encode=encode)
+    return vocabulary([b"</s>", *sorted({b"a", b"b", b"c", b" ", *tokens})], end_ids=[0])
 
 
-VOCABULARIES = {"x": _greedy("ab", " ab", " a"), "y": _greedy("ab", " abc", "bc")}
+VOCABULARIES = {"x": spelling(b"ab", b" ab", b" a"), "y": spelling(b"ab", b" abc", b"bc")}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from gac_app.cli import app
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics import compare, effect_shown, holm, questions_needed
+from gac_app.evaluation.metrics import holm
 from gac_app.evaluation.registered import read_protocol
 from tests.evaluation.conftest import killed_with
 
@@ -163,20 +163,3 @@ def test_corrected_p_values_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
-
-
-def test_the_number_of_questions_by_hand() -> None:
-    """(1.95996 * 0.447214 + 0.841621 * sqrt(0.2 - 0.0009))^2 / 0.0009 = 1.252059^2 / 0.0009 = 1741.8."""
-    assert questions_needed(0.03, 0.8, 0.2, 0.05) == 1742
-    assert effect_shown(1742, 0.8, 0.2, 0.05) == 0.03
-    assert effect_shown(1741, 0.8, 0.2, 0.05) == 0.031
-    assert effect_shown(5, 0.8, 0.2, 0.05) is None, "five won and none lost: p = 2 / 2^5"
-    assert effect_shown(20, 0.8, 0.2, 0.05) == 0.349
-
-
-def test_a_paired_difference_by_hand() -> None:
-    """15 won, 5 lost of 100: 10 / 102 = 0.0980, and 1.95996 * sqrt(21 - 100 / 102) / 102 = 0.0860 to each side."""
-    mine, others = [True] * 15 + [False] * 85, [False] * 15 + [True] * 5 + [False] * 80
-    found = compare(mine, others)
-    assert found.interval == pytest.approx((0.0121, 0.1840), abs=1e-4)
-    assert (found.delta, found.p) == (0.1, pytest.approx(0.0414, abs=1e-4))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Graded
-from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.studies.planting import planted, spoilt_sentence
-from gac_app.evaluation.studies.snowballing import is_said, judge_snowball, words_kept
+from gac_app.evaluation.studies.snowballing import words_kept
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import load_task
-from tests.evaluation.fakes import CAPITALS, CONFIG
+from tests.evaluation.fakes import CAPITALS
 
 NQ, GSM8K, BBH = load_task("nq"), load_task("gsm8k"), load_task("bbh")
 SUMS = [
@@ -51,28 +49,7 @@ def test_choices_cannot_be_begun() -> None:
         planted(load_task("piqa"), CAPITALS, "word")
 
 
-def test_right_is_what_the_text_comes_to() -> None:
-    italy = CAPITALS[1]
-    assert is_said(NQ, italy, ", or the city of Rome, Italy")
-    assert not is_said(NQ, italy, " Romeo")
-    assert not is_said(NQ, italy, "")
-    assert is_said(GSM8K, SUMS[0], " No: 3 is wrong. The answer is 2.")
-    assert not is_said(GSM8K, SUMS[0], " 2 and no more, so 4.")
-    assert is_said(BBH, Question(id="b", question="?", answers=("True",)), " No. So the answer is True.")
-
-
 def test_what_is_left_of_an_answer_is_told_by_place() -> None:
     assert words_kept("Half of 48 is 24.", "Half of 49 is 24.") == [True, True, False, True, True]
     assert words_kept("a b c", "c a b") == [True, True, False]
     assert words_kept("", "a") == []
-    right = Graded("q", text=" ".join(f"w{n}" for n in range(10)))
-    changed = Graded("q", text="no w1 w2 no w4 w5 w6 w7 w8 w9")
-    systems = [parse_system("alone:a", CONFIG)]
-    [found] = judge_snowball(NQ, CAPITALS[:1], {systems[0]: [right]}, {systems[0]: [changed]})
-    assert [(kept.first, kept.last, kept.num_words, kept.share) for kept in found.kept] == [
-        (1, 1, 1, 0.0),
-        (2, 2, 1, 1.0),
-        (3, 4, 2, 0.5),
-        (5, 8, 4, 1.0),
-        (9, 16, 2, 1.0),
-    ]

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.studies.members import plan_scaling
-from gac_app.evaluation.studies.weights import Weights, simplex_grid, suffix_of
+from gac_app.evaluation.studies.weights import Weights, suffix_of
 from gac_app.evaluation.tasks import Question, first_of_each_domain, halves
 from tests.evaluation.fakes import CONFIG, PlannedAsk, marked
 from tests.fakes import config_of
 
 QUESTIONS = [Question(id=str(n), question="two words", answers=("x",)) for n in range(20)]
-
-
-@pytest.mark.parametrize(("num_weights", "resolution"), [(1, 3), (2, 4), (3, 4), (4, 2)])
-def test_a_grid_covers_the_simplex(num_weights: int, resolution: int) -> None:
-    points = list(simplex_grid(num_weights, resolution))
-    assert len(set(points)) == len(points) == math.comb(resolution + num_weights - 1, num_weights - 1)
-    assert all(sum(point) == pytest.approx(1) and min(point) >= 0 for point in points)
 
 
 def test_halves_share_the_domains_and_stay_as_sets_grow() -> None:

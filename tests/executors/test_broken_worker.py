@@ -69,7 +69,9 @@ def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: Breakin
         waiting[1].result(WAIT_S)
     assert caught.value.kind == ("non-finite" if is_number else "exception")
     for number in (0, 2):
-        assert torch.equal(probs_of(waiting[number].result(WAIT_S)), fresh(member, sequences[number].prompt))
+        found, prompt = waiting[number].result(WAIT_S), sequences[number].prompt
+        assert torch.equal(probs_of(found), fresh(member, prompt))
+        assert found.num_read == len(prompt)
     in_worker(member)
     assert model.batches == [1, 3, *([1, 1] if is_number else [1, 1, 1, 1])], "a model that raises is probed"
     again = member.read(after(sequences[2], [65])).result(WAIT_S)

@@ -21,40 +21,24 @@ CHAT_PREFIX = PROMPT[: 2 * MIN_SHARED]
 NAMESPACE = "alice/talk"
 
 
-class CountingModel(FakeModel):
-    """Says how many ids it has read, and checks that a cache holds what its sequence says."""
-
-    num_read = 0
-
-    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-        for request in requests:
-            self.take(request)
-            self.num_read += request.num_uncomputed
-            assert tuple(self._cached[request.sequence.slot][: request.start]) == request.sequence.ids
-        return super().read(requests)
-
-
-class PrefixedModel(CountingModel):
-    """Its chats begin with a system message. Says in which parts it has read."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.parts: list[int] = []
+class PrefixedModel(FakeModel):
+    """Its chats begin with a system message."""
 
     def encode_chat(self, messages: list[Message]) -> list[int]:
         return [*CHAT_PREFIX, *(70 + len(message.content) for message in messages)]
-
-    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
-        self.parts += [request.num_uncomputed for request in requests]
-        return super().read(requests)
 
 
 class Desk:
     """One member, and reads of it."""
 
-    def __init__(self, model: CountingModel) -> None:
+    def __init__(self, model: FakeModel) -> None:
         self.model = model
         self.member = ThreadMember(model, mapping_of(model))
+
+    @property
+    def num_read(self) -> int:
+        """Ids that the model has computed."""
+        return sum(self.model.num_read_at_once)
 
     def read(self, sequence: KVSequence, ids: Sequence[int] = ()) -> ReadResult:
         return self.member.read(after(sequence, ids)).result(WAIT_S)
@@ -80,7 +64,7 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    desk = Desk(CountingModel("a", 1))
+    desk = Desk(FakeModel("a", 1))
     yield desk
     desk.model.released.set()
     desk.member.close()
@@ -102,7 +86,7 @@ def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
 
     results = [future.result(WAIT_S) for future in waiting]
     num_read = pending.result(WAIT_S).num_read
-    assert desk.model.num_read == num_read + len(PROMPT) + 2
+    assert desk.num_read == num_read + len(PROMPT) + 2
     assert all(torch.equal(probs_of(result), desk.expected(PROMPT)) for result in results)
 
 
@@ -110,7 +94,7 @@ def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> N
     desk.opened(PROMPT)
     ids = [*PROMPT[:-3], 90, 91]
     _, result = desk.opened(ids)
-    assert desk.model.num_read == len(PROMPT) + 2
+    assert desk.num_read == len(PROMPT) + 2
     assert torch.equal(probs_of(result), desk.expected(ids))
 
 
@@ -128,7 +112,7 @@ def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT, "")
     for num_opened in (2, 3):
         _, result = desk.opened(PROMPT, "")
-        assert (result.num_read, desk.model.num_read) == (len(PROMPT), num_opened * len(PROMPT))
+        assert (result.num_read, desk.num_read) == (len(PROMPT), num_opened * len(PROMPT))
         assert torch.equal(probs_of(result), desk.expected(PROMPT))
         if num_opened == 2:
             desk.member.free(first)  # and nothing is kept of it
@@ -139,7 +123,7 @@ def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
 def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
     desk.member.free(desk.opened(PROMPT)[0])
     desk.opened(PROMPT, namespace)
-    assert desk.model.num_read == 2 * len(PROMPT)
+    assert desk.num_read == 2 * len(PROMPT)
 
 
 def test_little_is_not_kept(desk: Desk) -> None:
@@ -156,13 +140,13 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
 
     _, result = desk.opened(turn)
 
-    assert desk.model.num_read == len(turn)
+    assert desk.num_read == len(turn)
     assert desk.model.num_held == 1
     assert torch.equal(probs_of(result), desk.expected(turn))
 
 
 def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
-    model = CountingModel("a", 1, context_length=100)
+    model = FakeModel("a", 1, context_length=100)
     model.bytes_per_id = 10
     desk = Desk(model)
     for number in range(6):
@@ -253,13 +237,11 @@ def opened(desk: Desk) -> Iterator[Desk]:
 
 @pytest.mark.parametrize("namespace", ["", "bob/talk"])
 def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> None:
-    model = opened.model
-    assert isinstance(model, PrefixedModel)
     _, first = opened.opened(PROMPT)
     _, second = opened.opened(PROMPT, namespace)
 
     rest = len(PROMPT) - len(CHAT_PREFIX)
-    assert model.parts == [len(PROMPT), rest]
+    assert opened.model.num_read_at_once == [len(PROMPT), rest]
     assert torch.equal(probs_of(first), probs_of(second))
     assert (first.num_read, second.num_read) == (len(PROMPT), rest)
 
@@ -285,15 +267,15 @@ def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
         assert opened.model.num_held == 1
     [kept] = opened.member._scheduler.prefix_cache._kept
     assert (kept.namespace, [*kept.ids], opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
-    assert opened.model.num_read == len(CHAT_PREFIX) + 3 * (len(PROMPT) - len(CHAT_PREFIX))
+    assert opened.num_read == len(CHAT_PREFIX) + 3 * (len(PROMPT) - len(CHAT_PREFIX))
 
 
 def test_a_failed_pass_is_no_prefix_for_others(opened: Desk) -> None:
     first, _ = opened.opened(PROMPT)
     opened.fail(first)
-    num_read = opened.model.num_read
+    num_read = opened.num_read
     assert torch.equal(probs_of(opened.opened(PROMPT, "bob/talk")[1]), opened.expected(PROMPT))
-    assert opened.model.num_read == num_read + len(PROMPT)
+    assert opened.num_read == num_read + len(PROMPT)
 
 
 def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
@@ -301,7 +283,7 @@ def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
     desk = Desk(model)
     desk.member.free(desk.opened(PROMPT, "")[0])
     assert torch.equal(probs_of(desk.opened(PROMPT, "bob/talk")[1]), desk.expected(PROMPT))
-    assert model.num_read == 2 * len(PROMPT)
+    assert desk.num_read == 2 * len(PROMPT)
     desk.member.close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gac_app.models.base import Model
-from gac_app.models.sequence import ForwardRequest
+from tests.fakes import logits_after
 from tests.models.loopback import Answer, serving
 
 NAME = "tiny"
@@ -56,10 +56,7 @@ class FakeInference:
 
     def logprobs(self, ids: list[int]) -> torch.Tensor:
         with self.lock:
-            sequence = self.model.new_sequence()
-            [logits_NV] = self.model.read([ForwardRequest(sequence, tuple(ids))])
-            self.model.free(sequence)
-        return torch.log_softmax(logits_NV[0], 0)
+            return logits_after(self.model, ids)[0].log_softmax(0)
 
     def of(self, ids: list[int], wanted: list[int]) -> list[tuple[int, float]]:
         """Single tokens."""

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-
 from gac_app.models.base import Model
-from gac_app.models.sequence import ForwardRequest
+from tests.fakes import logits_after
 
 
 @dataclass
@@ -106,11 +104,8 @@ class FakeVllm:
         return before[-1] if fault == "repeat" and before else self._output(ids, params.logprobs)
 
     def _output(self, ids: list[int], num: int) -> Any:
-        sequence = self.model.new_sequence()
-        [logits_NV] = self.model.read([ForwardRequest(sequence, tuple(ids))])
-        self.model.free(sequence)
         size = len(self.model.vocabulary)
-        top = torch.log_softmax(logits_NV[-1], 0).topk(min(size if num < 0 else num, size, self.most_told))
+        top = logits_after(self.model, ids)[0].log_softmax(0).topk(min(size if num < 0 else num, size, self.most_told))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         told = {own: SimpleNamespace(logprob=value) for own, value in pairs}
         return SimpleNamespace(prompt_token_ids=list(ids), outputs=[SimpleNamespace(logprobs=[told])])

@@ -37,6 +37,7 @@ def pip_of(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(command: list[str], *, stdout: IO[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert command[:5] == command_of("pip", "download")
+        assert "--resume-retries" not in command, "pip resumes by itself what breaks"
         wheel = folder / f"{command[-1].replace('==', '-')}-py3-none-any.whl"
         if wheel.exists():
             shutil.copy(wheel, command[command.index("--dest") + 1])

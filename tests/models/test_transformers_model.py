@@ -14,7 +14,7 @@ import torch
 from gac_app.errors import ModelLoadError
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sequence import KVSequence
-from tests.fakes import after
+from tests.fakes import after, logits_after
 from tests.models import tiny
 from tests.models.conftest import load_directory
 
@@ -29,10 +29,6 @@ def model(request: pytest.FixtureRequest) -> TransformersModel:
 
 def read(model: TransformersModel, sequence: KVSequence, ids: list[int], num_logits: int = 1) -> torch.Tensor:
     return model.read([after(sequence, ids, num_logits)])[0]
-
-
-def fresh(model: TransformersModel, ids: list[int], num_logits: int = 1) -> torch.Tensor:
-    return read(model, model.new_sequence(), ids, num_logits)
 
 
 def test_greedy_continuation_is_that_of_generate(model: TransformersModel) -> None:
@@ -59,7 +55,7 @@ def test_a_pass_that_broke_midway_leaves_no_half_read_cache(save: Callable[[Path
     with pytest.raises(RuntimeError, match="planted"):
         read(model, sequence, ids[9:12])
     breaking.remove()
-    torch.testing.assert_close(read(model, sequence, ids[9:12]), fresh(model, ids[:12]))
+    torch.testing.assert_close(read(model, sequence, ids[9:12]), logits_after(model, ids[:12]))
 
 
 def test_the_reading_thread_gets_its_number_of_threads(llama: TransformersModel) -> None:
@@ -67,7 +63,7 @@ def test_the_reading_thread_gets_its_number_of_threads(llama: TransformersModel)
 
     def work() -> None:
         torch.set_num_threads(2)
-        fresh(llama, [5])
+        logits_after(llama, [5])
         seen.append(torch.get_num_threads())
 
     thread = threading.Thread(target=work)
@@ -83,7 +79,7 @@ def test_a_model_with_a_running_state_is_refused(llama: TransformersModel) -> No
 
 
 def test_a_closed_model_lets_go_of_its_weights(llama: TransformersModel) -> None:
-    fresh(llama, [5, 6])
+    logits_after(llama, [5, 6])
     weights = weakref.ref(llama._model.get_input_embeddings().weight)
     llama.close()
     gc.collect()

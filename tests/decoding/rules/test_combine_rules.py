@@ -19,8 +19,8 @@ from gac_app.decoding.rules.shipped.sharpened import Sharpened
 from gac_app.decoding.rules.shipped.unite import Unite
 from gac_app.errors import RuleError
 from gac_app.vocab.mapping import VocabMapping
-from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
+from tests.vocab.vocabularies import vocabulary
 
 Probs = list[float]
 A, B = [0.5, 0.3, 0.2], [0.1, 0.6, 0.3]
@@ -94,17 +94,7 @@ def test_most_confident_by_hand() -> None:
     assert combined(MostConfident(), A, B, weights=(0.6, 0.4)) == pytest.approx(A)
 
 
-def vocabulary(*tokens: bytes) -> MemberVocabulary:
-    ids = {token: i for i, token in enumerate(tokens)}
-    return MemberVocabulary(
-        token_bytes=(*tokens, None),
-        end_ids=frozenset({len(tokens)}),
-        byte_ids=frozenset(),
-        encode=lambda text: [ids[text[i : i + 1].encode()] for i in range(len(text))],
-    )
-
-
-ONE, OTHER = vocabulary(b"a", b"b", b"c", b"ab"), vocabulary(b"a", b"b", b"c", b"bc")
+ONE, OTHER = (vocabulary([b"a", b"b", b"c", pair, None], end_ids=[4]) for pair in (b"ab", b"bc"))
 UNION = UnionVocabulary([b"a", b"ab", b"b", b"bc", b"c"])
 MAPPINGS = {"one": VocabMapping(ONE, UNION), "other": VocabMapping(OTHER, UNION)}
 
@@ -192,13 +182,6 @@ def test_a_rule_that_breaks_is_named(gives: str, told: str) -> None:
         combined(Broken(gives=gives), A, B)
 
 
-class FirstOnly(LinearRule):
-    """The first member alone."""
-
-    def shares(self, weights: object) -> list[float]:
-        return [1.0, 0.0]
-
-
 class BadShares(LinearRule):
     """Gives what it is told to."""
 
@@ -213,7 +196,3 @@ def test_shares_that_are_no_weights_are_told(gives: tuple[float, ...]) -> None:
     rule = BadShares.model_construct(gives=gives)  # pydantic would refuse NaN
     with pytest.raises(RuleError, match="expected 2 numbers of at least 0 that sum to 1"):
         Combiner(rule).mixture_weights({"a": 0.5, "b": 0.5})
-
-
-def test_a_linear_rule_has_shares_of_its_own() -> None:
-    assert combined(FirstOnly(), A, B) == pytest.approx(A)
