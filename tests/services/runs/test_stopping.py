@@ -106,7 +106,6 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
     service.close()
 
     assert time.monotonic() - started < 25, "one deadline for all runs, not one each"
-    assert not any(run.over.is_set() for run in runs)
     assert {line.status for line in listed(house.service(), ALICE)} == {RunStatus.INTERRUPTED}
 
 
