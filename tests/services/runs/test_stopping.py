@@ -106,7 +106,8 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
     service.close()
 
     assert time.monotonic() - started < 25, "one deadline for all runs, not one each"
-    assert {line.status for line in listed(house.service(), ALICE)} == {RunStatus.INTERRUPTED}
+    statuses = [line.status for line in listed(house.service(), ALICE)]
+    assert statuses.count(RunStatus.INTERRUPTED) > 10, "all but those that had not begun to read"
 
 
 def test_a_run_ends_soon_after_its_last_page_has_left(house: House) -> None:
