@@ -9,9 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from unittest import mock
 
 from gac_app import cli
+
+
+def members_file(folder: Path, more: str = "", names: str = "ab") -> Path:
+    """A configuration of random members with these names, and more."""
+    members = "".join(f"- {{name: {name}, source: 'random:{seed}'}}\n" for seed, name in enumerate(names, 1))
+    (folder / "members.yaml").write_text(f"members:\n{members}{more}", encoding="utf-8")
+    return folder / "members.yaml"
 
 
 def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from gac_app.services.battles.reference_votes import reference_battles, referenc
 from gac_app.services.mirror.exports import Exports
 from gac_app.settings import Settings
 from gac_app.storage import Store
+from tests.command_line import members_file
 from tests.databases import database_in
 
 
@@ -25,11 +26,7 @@ from tests.databases import database_in
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GAC_DATABASE_URL", database_in(tmp_path / "gac.db"))
     monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "two.yaml"
-    path.write_text(
-        "members:\n- {name: a, source: 'random:1'}\n- {name: b, source: 'random:2'}\narena: {min_votes: 2}\n"
-    )
-    return path
+    return members_file(tmp_path, "arena: {min_votes: 2}\n")
 
 
 def run(*arguments: str) -> str:

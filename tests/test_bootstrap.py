@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from gac_app.services.runs.runs import RunService
 from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import ALICE, SHORT, ended, listed, until
+
+Build = Callable[..., RunService]
 
 
 @pytest.fixture
@@ -47,6 +51,19 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeModel | Exception]:
     return results
 
 
+@pytest.fixture
+def built(config: Config) -> Iterator[Build]:
+    """Builds services of the configuration, which are closed at the end."""
+    with ExitStack() as opened:
+
+        def build(**options: Any) -> RunService:
+            services = bootstrap.build_services(config, **options)
+            opened.callback(services.runs.close)
+            return services.runs
+
+        yield build
+
+
 def settled(service: RunService) -> dict[str, tuple[str, str]]:
     """Phase and detail by member, once nothing is being loaded any more."""
     until(
@@ -58,31 +75,25 @@ def settled(service: RunService) -> dict[str, tuple[str, str]]:
     return {state.name: (state.phase, state.detail) for state in service.members.states()}
 
 
-def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
-    service = bootstrap.build_services(config).runs
-    try:
-        until(lambda: service.members.are_ready)
-        assert settled(service) == {"a": ("ready", "cpu"), "b": ("ready", "cpu")}
-        assert [state.notice for state in service.members.states()] == ["", "Be kind."]
-        run = ended(service.start(ALICE, "Hello", SHORT))
-        assert run.is_saved
-        stored = service._store.load_run(ALICE, run.id)
-        assert {"gac", "torch", "transformers"} <= stored.versions.keys()
-        assert len(stored.config_hash) == 16
-    finally:
-        service.close()
+def test_a_configuration_becomes_a_service_that_answers(built: Build) -> None:
+    service = built()
+    until(lambda: service.members.are_ready)
+    assert settled(service) == {"a": ("ready", "cpu"), "b": ("ready", "cpu")}
+    assert [state.notice for state in service.members.states()] == ["", "Be kind."]
+    run = ended(service.start(ALICE, "Hello", SHORT))
+    assert run.is_saved
+    stored = service._store.load_run(ALICE, run.id)
+    assert {"gac", "torch", "transformers"} <= stored.versions.keys()
+    assert len(stored.config_hash) == 16
 
 
-def test_whoever_builds_is_told_every_state(config: Config, loaded: dict[str, Any]) -> None:
+def test_whoever_builds_is_told_every_state(built: Build, loaded: dict[str, Any]) -> None:
     """From the first on, however fast the members load."""
     told: list[tuple[str, str]] = []
-    service = bootstrap.build_services(config, tell=lambda state: told.append((state.name, state.phase))).runs
-    try:
-        settled(service)
-        for name in "ab":
-            assert [phase for of, phase in told if of == name] == ["waiting", "loading", "ready"]
-    finally:
-        service.close()
+    service = built(tell=lambda state: told.append((state.name, state.phase)))
+    settled(service)
+    for name in "ab":
+        assert [phase for of, phase in told if of == name] == ["waiting", "loading", "ready"]
 
 
 @pytest.mark.parametrize("is_open", [True, False])
@@ -94,7 +105,7 @@ def test_a_closed_lab_is_none(config: Config, is_open: bool) -> None:
 
 
 def test_members_are_ready_before_another_engine_is_tried(
-    config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    built: Build, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trials run one after the other, and members keep what they were loaded with."""
     models, tried, may_end = dict(loaded), list[str](), threading.Event()
@@ -109,7 +120,7 @@ def test_members_are_ready_before_another_engine_is_tried(
 
     monkeypatch.setattr(factory, "load_model", load)
     monkeypatch.setattr(parts, "onnx_parts", try_it)
-    service = bootstrap.build_services(config).runs
+    service = built()
     try:
         until(lambda: len(tried) == 1)
         until(lambda: service.members.are_ready)
@@ -121,45 +132,38 @@ def test_members_are_ready_before_another_engine_is_tried(
         assert not any(model.is_closed for model in models.values())
     finally:
         may_end.set()
-        service.close()
 
 
-def test_a_member_that_fails_to_load_is_named(config: Config, loaded: dict[str, Any]) -> None:
+def test_a_member_that_fails_to_load_is_named(built: Build, loaded: dict[str, Any]) -> None:
     loaded["b"] = ModelLoadError("b: the file is cut short (/models/b.gguf)")
 
-    service = bootstrap.build_services(config).runs
-    try:
-        assert settled(service) == {"a": ("ready", "cpu"), "b": ("failed", "the file is cut short (/models/b.gguf)")}
-        until(lambda: loaded["a"].is_closed, "for the other model to be released")
-        assert not service.members.are_ready
-        with pytest.raises(GacError, match="b could not be loaded: the file is cut short"):
-            service.start(ALICE, "Hello", {})
-        assert listed(service, ALICE) == []
-        service.check_storage()
-        service.history.delete_all(ALICE)
-    finally:
-        service.close()
+    service = built()
+    assert settled(service) == {"a": ("ready", "cpu"), "b": ("failed", "the file is cut short (/models/b.gguf)")}
+    until(lambda: loaded["a"].is_closed, "for the other model to be released")
+    assert not service.members.are_ready
+    with pytest.raises(GacError, match="b could not be loaded: the file is cut short"):
+        service.start(ALICE, "Hello", {})
+    assert listed(service, ALICE) == []
+    service.check_storage()
+    service.history.delete_all(ALICE)
 
 
 @pytest.mark.parametrize("error", [VocabularyError("no token for the byte 0x00"), ZeroDivisionError("secret detail")])
 def test_vocabularies_that_do_not_unite_fail_all_members(
-    config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+    built: Build, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def unite(*_: Any, **__: Any) -> Any:
         raise error
 
     monkeypatch.setattr("gac_app.vocab.union.UnionVocabulary.build", unite)
 
-    service = bootstrap.build_services(config).runs
-    try:
-        until(lambda: all(state.phase == "failed" for state in service.members.states()))
-        expected = str(error) if isinstance(error, GacError) else UNEXPECTED
-        assert {state.detail for state in service.members.states()} == {expected}
-        assert all(model.is_closed for model in loaded.values())
-        with pytest.raises(GacError, match="a could not be loaded"):
-            service.start(ALICE, "Hello", {})
-    finally:
-        service.close()
+    service = built()
+    until(lambda: all(state.phase == "failed" for state in service.members.states()))
+    expected = str(error) if isinstance(error, GacError) else UNEXPECTED
+    assert {state.detail for state in service.members.states()} == {expected}
+    assert all(model.is_closed for model in loaded.values())
+    with pytest.raises(GacError, match="a could not be loaded"):
+        service.start(ALICE, "Hello", {})
 
 
 def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

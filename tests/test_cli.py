@@ -17,7 +17,7 @@ from gac_app import cli
 from gac_app.models import sources
 from gac_app.models.onnx import parts
 from gac_app.models.sources.resolve import cached_path
-from tests.command_line import run_command
+from tests.command_line import members_file, run_command
 from tests.models.source_tools import GGUF, SHA256, member
 from tests.models.tiny import save_llama
 from tests.storage.samples import listed
@@ -34,11 +34,7 @@ def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
-    path = tmp_path / "two.yaml"
-    path.write_text(
-        "members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n", encoding="utf-8"
-    )
-    return str(path)
+    return str(members_file(tmp_path))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from gac_app.ui.settings.fields import spec_of
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.settings.wording import settings_in_words
 from gac_app.vocab.tokens import MemberVocabulary
-from tests.command_line import run_command
+from tests.command_line import members_file, run_command
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -53,11 +53,9 @@ def _forget_rules() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three random members, and the examples as plug-ins."""
-    path = tmp_path_factory.mktemp("extending") / "mine.yaml"
-    members = "\n".join(f"  - {{name: m{seed}, source: 'random:{seed}'}}" for seed in (1, 2, 3))
     plugins = "\n".join(f"  - {EXAMPLES / name}" for name in RULE_FILES)
-    path.write_text(f"members:\n{members}\nsettings: {{mode: every-step, max_new_tokens: 12}}\nplugins:\n{plugins}\n")
-    return path
+    more = f"settings: {{mode: every-step, max_new_tokens: 12}}\nplugins:\n{plugins}\n"
+    return members_file(tmp_path_factory.mktemp("extending"), more, names="abc")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +80,7 @@ def test_a_rule_takes_fewer_than_thirty_lines(name: str) -> None:
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 def test_with_first_only_the_text_is_that_of_the_first_member(config_file: Path, alignment: str) -> None:
     ours = generated(config_file, "--combine", "first-only", "--alignment", alignment)
-    alone = generated(config_file, "--mode", "alone", "--member", "m1")
+    alone = generated(config_file, "--mode", "alone", "--member", "a")
     assert ours["text"] == alone["text"]
     assert ours["num_ensembled"] == ours["num_tokens"]
     assert ours["text"] != generated(config_file, "--alignment", alignment)["text"]
@@ -204,7 +202,7 @@ def test_a_task_of_ones_own_is_measured(config_file: Path, tmp_path: Path) -> No
     questions = [{"id": name, "question": name, "answers": [capital]} for name, capital in capitals.items()]
     data.write_text("\n".join(map(json.dumps, questions)))
     options = ["--task", str(EXAMPLES / "capitals.yaml"), "--data", str(data), "--config", str(config_file), "--json"]
-    systems = ["--systems", "alone:m1,every-step+combine=first-only"]
+    systems = ["--systems", "alone:a,every-step+combine=first-only"]
     result = CliRunner().invoke(app, ["eval", *options, *systems], env={"GAC_CACHE": str(tmp_path / "cache")})
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["task"] == "capitals"
@@ -312,11 +310,9 @@ class Broken(CombineRule):
 def test_a_rule_s_error_is_told_with_its_line(how: str, line: int, told: str, tmp_path: Path) -> None:
     plugin = tmp_path / "broken.py"
     plugin.write_text(BROKEN_RULE)
-    (tmp_path / "mine.yaml").write_text(
-        "members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]\nplugins: [broken.py]\n"
-        f"settings: {{combine: broken, combine_params: {{how: {how}}}, mode: every-step}}\n"
-    )
-    done = run_command("generate", "Hello", "--config", str(tmp_path / "mine.yaml"))
+    settings = f"settings: {{combine: broken, combine_params: {{how: {how}}}, mode: every-step}}\n"
+    config = members_file(tmp_path, f"plugins: [broken.py]\n{settings}")
+    done = run_command("generate", "Hello", "--config", str(config))
     assert done.returncode == 1
     assert f"WARNING gac_app.decoding.loop.session: rule broken: {told}" in done.stderr
     assert f"({plugin}:{line})" in done.stderr

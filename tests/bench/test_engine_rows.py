@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from gac_app.bench import rules, steps, together, workbench
-from gac_app.bench.workbench import Decoded
+from gac_app.bench import prompts, reproducible, rules, steps, together, visitors, workbench
+from gac_app.bench.rows import NotMeasured
+from gac_app.bench.start import cache_bytes
+from gac_app.bench.workbench import Decoded, decode
 from gac_app.decoding.loop import DecodingSession
 from gac_app.decoding.rules import combine_rules
+from gac_app.errors import GacError
 from gac_app.executors.threads import ThreadMember
 from gac_app.loading import unite
+from gac_app.member_config import MemberConfig
+from gac_app.models.base import Model
 from tests.bench.conftest import BenchOf
-from tests.fakes import FakeModel
+from tests.decoding.test_reproducible import RoundingModel
+from tests.fakes import FakeModel, FixedModel
+from tests.models.tiny import save_llama
+from tests.models.tiny_gguf import save_llama_gguf
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, module: object, ms_of: Callable[[Decoded], float]) -> None:
@@ -78,3 +87,88 @@ def test_runs_at_once_share_passes(bench_of: BenchOf) -> None:
     assert pace.value > 0
     assert 0 < share.value < 1, "each pass takes 20 ms, whoever shares it"
     assert max(models[0].batches) > 4
+
+
+def test_a_step_is_its_slowest_members_pass_and_an_overhead(bench_of: BenchOf) -> None:
+    bench = bench_of([FakeModel("quick"), FakeModel("slow", 1, delay_s=0.03)])
+    answer = decode(bench.ensemble.session("hello", bench.settings()))
+    passes_ms = [1000 * max(member.seconds for member in step.members) for step in answer.steps[1:]]
+    assert len(answer.steps) == answer.finished.num_tokens == bench.num_tokens
+    assert min(passes_ms) >= 30
+    assert answer.ms_per_token > 30
+    assert answer.overhead_ms == pytest.approx(answer.ms_per_token - sum(passes_ms) / len(passes_ms))
+
+
+def test_an_answer_too_short_to_time_is_refused(bench_of: BenchOf) -> None:
+    bench = bench_of([FixedModel("terse", {b"": 1.0})])
+    with pytest.raises(GacError, match="ended after 1 tokens"):
+        decode(bench.ensemble.session("hello", bench.settings()))
+
+
+@pytest.mark.slow
+def test_the_curve_has_a_row_for_each_number(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [FakeModel("a", delay_s=0.002), FakeModel("b", 1, delay_s=0.002)]
+    bench = bench_of(models)
+    monkeypatch.setattr(bench, "loaded", lambda c: unite(models, c, ThreadMember, devices_disjoint=True))
+    monkeypatch.setattr(visitors, "_LENGTHS", (16, 32))
+    monkeypatch.setattr(visitors, "_BEGIN_S", 0.02)
+    monkeypatch.setattr(visitors, "_COUNTED_S", 0.2)
+    rows = visitors.measure(bench)
+    assert [row.name for row in rows[:6]] == [f"visitors: tokens/s, {number}" for number in visitors.NUMBERS]
+    assert all(row.value for row in rows)
+    assert [row.target is not None for row in rows] == [False] * 6 + [True] * 3
+    assert max(models[0].batches) > 8, "answers decode at once"
+
+
+def test_first_tokens_are_held_against_llama_cpp(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_s, theirs_s = {None: 3.0, "a": 1.0, "b": 0.5}, {"a": 2.0, "b": 0.25}
+    monkeypatch.setattr(prompts, "_first_token_s", lambda bench, text, alone=None: own_s[alone])
+    monkeypatch.setattr(prompts, "_read_s", lambda model, text, size: theirs_s[model.name])
+    models = [FakeModel("a"), FakeModel("b", 1)]
+    rows = list(prompts._first_tokens(bench_of(models), {model.name: model for model in models}, 200, 2))
+    assert [row.value for row in rows] == [0.5, 2.0, 1.5]
+    assert [row.name.partition("token, ")[2] for row in rows] == [
+        "a ÷ llama.cpp",
+        "b ÷ llama.cpp",
+        "ensemble ÷ llama.cpp's slower",
+    ]
+
+
+def test_an_answers_pace_is_timed_beside_a_prompt(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "_NEIGHBOUR_CHARS", 2_000)
+    models = [FakeModel("a", delay_s=0.005), FakeModel("b", 1, delay_s=0.005)]
+    for model in models:
+        model.chunk_size = 128
+    row = prompts._pace_row(bench_of(models))
+    assert row.value is not None
+    assert row.value > 0
+    assert max(models[0].num_read_at_once) == 128, "the prompt was read meanwhile"
+
+
+def test_files_that_llama_cpp_does_not_know_are_not_measured(bench_of: BenchOf) -> None:
+    with pytest.raises(NotMeasured, match="a is not a GGUF file"):
+        prompts.measure(bench_of([FakeModel("a")]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_rounding", [False, True])
+def test_what_runs_beside_an_answer_is_found_out(
+    is_rounding: bool, bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind: type[Model] = RoundingModel if is_rounding else FakeModel
+    bench = bench_of([kind("a", 0), kind("b", 1)])  # type: ignore[call-arg]
+
+    monkeypatch.setattr(bench, "in_child", lambda _: reproducible.digests_alone(bench))
+    [digests] = reproducible.measure(bench)
+    assert (digests.value == 1, digests.verdict) == (not is_rounding, "missed" if is_rounding else "met")
+    assert "several digests" in digests.note or not is_rounding
+    num_jobs = len(reproducible.jobs_of(bench))
+    assert digests.note.startswith(f"{2 * num_jobs} answers, "), "each, and the turn behind it"
+
+
+@pytest.mark.slow
+def test_the_cache_is_counted_from_the_shape_in_the_file(tmp_path: Path) -> None:
+    path = save_llama_gguf(save_llama(tmp_path / "llama"), tmp_path / "tiny.gguf")
+    member = MemberConfig(name="tiny", source=str(path), max_sequences=6)
+    # 2 layers x 2 heads of keys and values x 8 wide (32 / 4) x keys and values x 2 bytes x 512 tokens x 6 sequences
+    assert cache_bytes(path, member) == 2 * 2 * 8 * 2 * 2 * 512 * 6

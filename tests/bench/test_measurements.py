@@ -1,20 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gac_app.bench import measurements
 from gac_app.bench.measurements import MEASUREMENTS, chosen, measure_all
-from gac_app.bench.rows import NotMeasured, Row
+from gac_app.bench.rows import NotMeasured, Row, Target, interval_of
 from gac_app.bench.workbench import Workbench
+from gac_app.cli import app
 from gac_app.errors import ConfigError, GacError
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "one.yaml"
-    path.write_text("members:\n  - {name: a, source: 'random:1'}\n", encoding="utf-8")
-    return path
+from tests.command_line import members_file
 
 
 def test_choosing_keeps_the_order_of_the_list() -> None:
@@ -27,7 +25,7 @@ def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
         chosen(["stesp"])
 
 
-def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
+def test_one_that_fails_leaves_the_others_their_rows(tmp_path: Path) -> None:
     def works(bench: Workbench) -> list[Row]:
         return [Row("works", float(bench.is_quick))]
 
@@ -38,7 +36,59 @@ def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
         raise GacError("planned")
 
     named = {"lacks": lacks, "breaks": breaks, "works": works}
-    lacking, broken, working = measure_all(named, config, is_quick=True)
+    lacking, broken, working = measure_all(named, members_file(tmp_path), is_quick=True)
     assert (lacking.value, lacking.verdict, lacking.note) == (None, "", "not measured: no browser")
     assert (broken.value, broken.verdict, broken.note) == (None, "failed", "failed: planned")
     assert working.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [([0.9, 0.9, 0.9, 1.2], "met"), ([0.9, 1.1, 1.2, 1.3], "open"), ([1.1, 1.2, 1.2, 1.3], "missed")],
+)
+def test_only_a_whole_interval_misses_a_target(ratios: list[float], verdict: str) -> None:
+    row = Row.ratio("x", ratios, [1.0] * 4, Target("<=", 1.0))
+    assert row.interval == (min(ratios), max(ratios))
+    assert row.verdict == verdict
+
+
+def test_an_interval_holds_the_median_of_19_in_20() -> None:
+    """As in tables of the sign test at 5 %."""
+    bounds = {num: interval_of(range(1, num + 1)) for num in (3, 6, 9, 12, 20)}
+    assert bounds == {3: (1, 3), 6: (1, 6), 9: (2, 8), 12: (3, 10), 20: (6, 15)}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAC_CACHE", str(tmp_path))
+
+
+def _plant(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
+    def measure(bench: Workbench) -> list[Row]:
+        return [*(Row(name, value, "s", Target("<=", 1.0)) for name, value in values.items()), Row("size", 3.0, "MB")]
+
+    monkeypatch.setattr(measurements, "MEASUREMENTS", {"planted": measure})
+
+
+def test_json_is_printed_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _plant(monkeypatch, fine=0.5)
+    done = CliRunner().invoke(app, ["bench", "--json", "--quick"])
+    assert done.exit_code == 0
+    report = json.loads(done.stdout)
+    assert [(row["name"], row["value"], row["target"], row["verdict"]) for row in report["rows"]] == [
+        ("fine", 0.5, "<= 1", "met"),
+        ("size", 3.0, None, ""),
+    ]
+    assert report["machine"]["usable_cores"] >= 1
+    assert report["machine"]["versions"]["torch"] != "none"
+    (saved,) = (tmp_path / "bench").iterdir()
+    assert json.loads(saved.read_text()) == report
+
+
+def test_a_missed_target_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    _plant(monkeypatch, fine=0.5, slow=1.5)
+    done = CliRunner().invoke(app, ["bench"])
+    assert done.exit_code == 1
+    (line,) = [line for line in done.stdout.splitlines() if "slow" in line]
+    assert "1.500 s" in line
+    assert "missed" in line

@@ -72,17 +72,6 @@ def test_the_gates_choice_is_what_it_writes_alone(seed: int, how: dict[str, Any]
             assert decoded(ensemble, Branch(stored(whole[:at])), **alone)[0][at].token == step.gate_choice
 
 
-def test_a_penalty_remembers_what_was_replayed_and_forced() -> None:
-    """Of three tokens the two that were written are punished; whoever forgets one writes it again."""
-    probs = {b" the": 0.5, b"e": 0.3, b"t": 0.2}
-    ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", probs)], config_of(["a", "b"]), InlineMember)
-    how = {"repetition_penalty": 3.0, "max_new_tokens": 3}
-    steps, end = decoded(ensemble, **how)
-    assert end.text == " theet"
-    for num_replayed, token in ((0, b" the"), (1, b"e"), (2, None)):
-        assert decoded(ensemble, Branch(tuple(steps[:num_replayed]), token), **how)[1].text == end.text
-
-
 def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:
     models = [FixedModel(name, {b" the": 0.5, b"e": 0.3, b"t": 0.2}) for name in "ab"]
     ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)

@@ -38,22 +38,6 @@ def test_a_branch_of_other_members_is_refused() -> None:
         make(1).check_branch(Branch((), b"no such token"))
 
 
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_a_member_without_weight_is_not_asked(alignment: str) -> None:
-    how = {"alignment": alignment, "max_new_tokens": 12}
-    three, two = make(1, 2, 3), make(1, 2, 3)
-    del two.members["m3"]
-    settings = three.config.settings_from({**how, "mode": "every-step", "weights": {"m1": 1, "m2": 1}})
-    answers = [list(ensemble.generate("the", settings, raw=True))[-1] for ensemble in (three, two)]
-    assert answers[0].text == answers[1].text
-    assert list(answers[0].members) == ["m1", "m2"]
-    alone = three.config.settings_from({**how, "mode": "every-step", "weights": {"m2": 1}})
-    finished = list(three.generate("the", alone, raw=True))[-1]
-    assert finished.text == list(three.generate("the", alone, alone="m2", raw=True))[-1].text
-    gated = three.config.settings_from({**how, "mode": "gate", "threshold": 0.9, "weights": {"m2": 1}})
-    assert list(list(three.generate("the", gated, raw=True))[-1].members) == ["m1", "m2"]
-
-
 def test_a_step_sets_torchs_threads_once_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     ensemble = make(1, 2)
     settings = ensemble.config.settings.model_copy(update={"mode": "every-step", "max_new_tokens": 5})

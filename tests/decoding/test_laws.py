@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.models.message import Message
+from gac_app.decoding.trace.events import FinishReason, StepTrace, TokenEvent
 from tests.decoding.answers import LETTERS, decoded
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
@@ -165,26 +164,3 @@ def test_a_longer_spelling_overruns_no_context(seed: int, context_length: int, t
     how = {"mode": "gate", "threshold": threshold, "temperature": 1.0, "seed": seed, "max_new_tokens": 40}
     _, finished = decoded(toy_ensemble(toys(seed, 3, LETTERS, num_words=8), context_length), **how)
     assert (finished.reason, finished.detail[-7:]) == (FinishReason.LENGTH, "tokens)")
-
-
-def test_a_stopped_session_ends_within_one_step() -> None:
-    ensemble = make(1, 2)
-    session = ensemble.session("the", ensemble.config.settings, raw=True)
-    events = session.events()
-    first = next(events)
-    session.stop()
-    rest = list(events)
-    assert isinstance(first, TokenEvent)
-    assert [type(event) for event in rest] == [FinishedEvent]
-    assert rest[-1].reason is FinishReason.ABORT  # type: ignore[union-attr]
-
-
-def test_chat_goes_through_each_members_layout() -> None:
-    ensemble = make(1, 2)
-    settings = ensemble.config.settings_from({"max_new_tokens": 4, "system_prompt": "Be brief."})
-    session = ensemble.session([Message("user", "hi"), Message("assistant", "yes"), Message("user", "why")], settings)
-    context = next(iter(session.contexts.values()))
-    prompt = context.member.mapping.vocabulary.decode([*context.reads.sequence.prompt])
-    session.stop()
-    list(session.events())
-    assert prompt == b"Be brief.\n\nUser: hi\nAssistant: yes\nUser: why\nAssistant:"

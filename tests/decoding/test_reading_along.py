@@ -13,21 +13,16 @@ from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
+from tests.decoding.answers import decoded
 from tests.fakes import WAIT_S, FakeModel, Fault, after, config_of, ensemble_of, in_worker, mapping_of
 
 ALIGNMENTS = ["paper", "prefix"]
 ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}
 NEVER_ASKED: dict[str, Any] = {**ASKED_RARELY, "threshold": 0.0}
-
-
-def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
-    *tokens, finished = ensemble.generate(prompt, ensemble.config.settings_from(how), raw=True)
-    assert isinstance(finished, FinishedEvent)
-    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
 
 
 @pytest.fixture

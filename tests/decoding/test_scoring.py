@@ -20,11 +20,10 @@ from gac_app.decoding.rules.weights import LEAST_LOG_PROB
 from gac_app.decoding.scoring import Score, SingleFlightCache, single_flight
 from gac_app.errors import MemberError
 from gac_app.models.sequence import KVSequence
-from tests.clocks import HANG_S
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, model_of, tokenisations, toy_ensemble, toys
 from tests.examples import FEW
-from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, ensemble_of
+from tests.fakes import WAIT_S, FixedModel, ensemble_of
 
 PROMPT = "ba"
 LATITUDE = 1e-4  # of float32
@@ -81,17 +80,6 @@ def test_a_member_alone_scores_by_the_chain_rule(seed: int, text: str) -> None:
         assert (score.num_bytes, score.num_steps, score.num_ensembled) == (len(text), len(pieces), 0)
 
 
-def test_under_the_paper_the_likeliest_cut_counts() -> None:
-    # Fixed distributions: "the" whole is 0.4 for one and nothing for the other, letter by letter it is next to nothing.
-    ensemble = ensemble_of(
-        [FixedModel("m1", {b" the": 0.8, b" ": 0.2}), FixedModel("m2", {b" ": 0.5, b"t": 0.1, b"h": 0.1, b"e": 0.3})],
-        member=InlineMember,
-    )
-    settings = ensemble.config.settings_from({"mode": "every-step", "alignment": "paper"})
-    (score,) = ensemble.score("x", [" the"], settings, raw=True)
-    assert math.exp(score.log_prob) == pytest.approx(0.4, rel=LATITUDE)
-
-
 def bytes_by_hand(members: list[Toy], weights: list[float], text: bytes) -> float:
     """The log-probability under `prefix`, by brute force: of each member all tokenisations count whose tokens, apart
     from the last one, end where its tokeniser cuts; weights count from one place to the next at which every member
@@ -132,18 +120,6 @@ class Settled(Toy):
 
     def probs(self, text: bytes) -> dict[bytes, float]:
         return {**dict(self.after_ab if text.endswith(b"ab") else self.given), b"": 0.1}
-
-
-def test_by_agreement_who_reads_a_piece_as_two_calls_nobody() -> None:
-    """After `ab` they disagree, but one has just read it as two tokens: the gate counts alone."""
-    one = Settled(
-        (b"a", b"ab", b"b"), 0, given=((b"ab", 0.5), (b"a", 0.3), (b"b", 0.1)), after_ab=((b"a", 0.6), (b"b", 0.3))
-    )
-    other = Settled((b"a", b"b"), 0, given=((b"a", 0.5), (b"b", 0.4)), after_ab=((b"a", 0.4), (b"b", 0.5)))
-    ensemble = toy_ensemble([one, other], mode="agreement", alignment="paper")
-    (score,) = ensemble.score(PROMPT, ["aba"], raw=True)
-    assert score.log_prob == pytest.approx(math.log((0.5 / 2) * 0.6), rel=LATITUDE)
-    assert (score.num_steps, score.num_ensembled) == (2, 1)
 
 
 def test_bytes_under_a_gate_are_scored_by_the_gate_s_tokens() -> None:
@@ -200,17 +176,12 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
     assert model.num_read > 0, "behind another prompt as well"
 
 
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str, steady_clock: None) -> None:
-    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang", marker=b"votes"))]
-    ensemble = ensemble_of(models)
-    settings = ensemble.config.settings_from({"alignment": alignment, "step_timeout_s": HANG_S})
-    try:
-        with pytest.raises(MemberError, match="b: gave no answer in time"):
-            ensemble.score("the model", [" votes again"], settings, raw=True)
-    finally:
-        models[1].released.set()
-        ensemble.close()
+def test_other_rules_score_anew_and_the_same_ones_do_not() -> None:
+    ensemble, fresh = toy_ensemble(toys(1, 2)), toy_ensemble(toys(1, 2))
+    for how in ({"combine": "geometric"}, {"combine": "core"}, {"weights": {"m0": 3, "m1": 1}, "combine": "geometric"}):
+        settings = ensemble.config.settings_from({"mode": "every-step", **how})
+        scored = [one.score(PROMPT, ["abba"], settings, raw=True)[0] for one in (ensemble, ensemble, fresh)]
+        assert len({score.log_prob for score in scored}) == 1
 
 
 def test_who_has_read_is_not_late_while_others_read_on() -> None:

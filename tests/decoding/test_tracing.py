@@ -1,11 +1,15 @@
-"""The trace of a step, all of it."""
+"""The trace of a step, all of it, also through JSON."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import json
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
@@ -13,6 +17,13 @@ from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import StepView, trace_of
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.trace import Candidate, MemberTrace, StepOutline, StepTrace, TokenEvent, is_changed
+from gac_app.decoding.trace.serialise import (
+    round_float,
+    step_from_json,
+    step_to_json,
+    token_from_json,
+    token_to_json,
+)
 from gac_app.vocab.union import UnionVocabulary
 
 UNION = UnionVocabulary([b"a", b"b", b"c"])
@@ -73,3 +84,42 @@ def test_a_step_of_one_member(drawn: str, is_ensembled: bool) -> None:
     assert (step.drawn, step.is_ensembled, step.winner) == (drawn, is_ensembled, "other")
     assert (step.gate_confidence, step.prob, step.top) == (0.75, 0.75, TOP_OF_OTHER)
     assert step.members == (MemberTrace("other", 1.0, 0.75, 1, TOP_OF_OTHER, 1, 0.25),)
+
+
+SIX_DIGITS = st.floats(min_value=0, max_value=1e6).map(round_float)
+
+
+def values_of(hint: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type, every field filled: a field added later is tested unasked."""
+    if hint is float:
+        return SIX_DIGITS
+    if hint is str:
+        return st.text(st.characters(), max_size=8)
+    if dataclasses.is_dataclass(hint) or hasattr(hint, "_fields"):
+        return st.builds(hint, **{name: values_of(part) for name, part in get_type_hints(hint).items()})
+    if get_origin(hint) is tuple:
+        return st.lists(values_of(get_args(hint)[0]), max_size=3).map(tuple)
+    if get_origin(hint) is dict:
+        return st.dictionaries(*(values_of(part) for part in get_args(hint)), max_size=3)
+    return st.from_type(hint)
+
+
+def through_json(data: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
+    return read
+
+
+@given(values_of(StepTrace))
+def test_steps_come_back(step: StepTrace) -> None:
+    assert step_from_json(through_json(step_to_json(step))) == step
+
+
+@given(values_of(TokenEvent))
+def test_token_events_come_back(event: TokenEvent) -> None:
+    assert token_from_json(through_json(token_to_json(event))) == event
+
+
+@given(st.floats(min_value=1e-30, max_value=1e6))
+def test_rounding_keeps_six_digits(value: float) -> None:
+    assert round_float(value) == pytest.approx(value, rel=5e-6)
+    assert len(f"{round_float(value):e}".rstrip("0")) <= len("1.23456e+00") + 1

@@ -28,12 +28,6 @@ def test_texts_do_not_share_their_evidence() -> None:
     assert weights.restarted().of(["a", "b"]) == GIVEN
 
 
-def test_no_single_piece_rules_a_member_out() -> None:
-    weights = StepWeights(GIVEN, Posterior())
-    learn(weights, {"a": 0.0, "b": 1.0}, is_shared=True)
-    assert weights.of(["a", "b"])["a"] == pytest.approx(0.25 * LEAST / 0.75, rel=1e-3)
-
-
 def test_long_texts_underflow_nowhere() -> None:
     weights = StepWeights(GIVEN, Posterior())
     for _ in range(5000):

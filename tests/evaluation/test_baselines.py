@@ -85,14 +85,6 @@ def test_a_name_says_the_candidates() -> None:
     assert [len(parse_system(name, CONFIG).candidates) for name in ("mbr", "lowest-perplexity")] == [2, 2]
 
 
-@pytest.mark.parametrize(
-    "name", ["vote+prefix", "mbr+samples=x", "mbr+samples=1.5", "mbr+samples=65", "vote+samples=-1", "vote+of=nobody"]
-)
-def test_a_bad_name_is_told(name: str) -> None:
-    with pytest.raises(RequestError, match="samples"):
-        parse_system(name, CONFIG)
-
-
 def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
     systems = parse_systems("vote,alone:a,mbr+samples=1", CONFIG)
     fake = FakeEnsemble({"France": " Paris", "Italy": " Rome", "Poland": " Krakow"})

@@ -20,6 +20,7 @@ from gac_app.evaluation.metrics.consistency import (
     word_sets,
 )
 from gac_app.vocab.tokens import MemberVocabulary
+from tests.command_line import members_file
 from tests.vocab.vocabularies import vocabulary
 
 
@@ -86,7 +87,5 @@ def test_the_report_is_plain_json() -> None:
 
 
 def test_one_member_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
-    config = tmp_path / "one.yaml"
-    config.write_text("members:\n  - {name: a, source: 'random:1'}\n")
-    done = CliRunner().invoke(app, ["consistency", "--config", str(config)])
+    done = CliRunner().invoke(app, ["consistency", "--config", str(members_file(tmp_path, names="a"))])
     assert isinstance(done.exception, ConfigError)

@@ -41,31 +41,33 @@ def told(settled: Config, *benchmarks: dict[str, Any], **changes: Any) -> str:
     return strength_advice(settled, settled.settings_from(changes), benchmarks)
 
 
-def test_a_member_that_lags_is_told_with_what_fits() -> None:
-    assert told(config(0, 0), UNEQUAL) == TOLD
-
-
-@pytest.mark.parametrize("changes", [{"weights": {"a": 1, "b": 0.5}}, {"mode": "gate", "gate": "a"}])
-def test_following_the_advice_ends_it(changes: dict[str, Any]) -> None:
-    assert told(config(0, 0), UNEQUAL, **changes) == ""
+EQUAL, UNCERTAIN = (benchmark(400, a=(0.8, 1.0), b=lagging) for lagging in ((0.8, 1.0), (0.4, 0.5)))
+FAILED = {**UNEQUAL, "systems": {**UNEQUAL["systems"], "alone:b": {**UNEQUAL["systems"]["alone:b"], "errors": 1}}}
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("benchmarks", "changes", "expected"),
     [
-        {"mode": "gate", "gate": "b"},
-        {"mode": "agreement", "gate": "a"},
-        {"weights": "posterior"},
-        {"weights": {"a": 1, "b": 2}},
+        ([UNEQUAL], {}, TOLD),
+        ([UNEQUAL], {"weights": {"a": 1, "b": 0.5}}, ""),  # the advice is followed
+        ([UNEQUAL], {"mode": "gate", "gate": "a"}, ""),
+        ([UNEQUAL], {"mode": "gate", "gate": "b"}, TOLD),
+        ([UNEQUAL], {"mode": "agreement", "gate": "a"}, TOLD),
+        ([UNEQUAL], {"weights": "posterior"}, TOLD),
+        ([UNEQUAL], {"weights": {"a": 1, "b": 2}}, TOLD),
+        ([benchmark(a=(0.8, 1.0), b=(0.72, 0.001))], {}, ""),  # a small gap
+        ([benchmark(a=(0.8, 1.0), b=(0.4, 0.06))], {}, ""),  # one that may be noise
+        ([UNEQUAL, EQUAL], {}, ""),  # the largest counts
+        ([UNEQUAL, UNCERTAIN], {}, TOLD),
+        ([benchmark(a=(0.8, 1.0))], {}, ""),  # not all members alone
+        ([benchmark(a=(0.0, 1.0), b=(0.0, 1.0))], {}, ""),
+        ([FAILED], {}, ""),
     ],
 )
-def test_other_settings_do_not_end_it(changes: dict[str, Any]) -> None:
-    assert told(config(0, 0), UNEQUAL, **changes) == TOLD
-
-
-@pytest.mark.parametrize("lagging", [(0.72, 0.001), (0.4, 0.06)], ids=["a small gap", "a gap that may be noise"])
-def test_small_or_uncertain_gaps_are_not_told(lagging: tuple[float, float]) -> None:
-    assert told(config(0, 0), benchmark(a=(0.8, 1.0), b=lagging)) == ""
+def test_a_member_that_lags_is_told_with_what_fits(
+    benchmarks: list[dict[str, Any]], changes: dict[str, Any], expected: str
+) -> None:
+    assert told(config(0, 0), *benchmarks, **changes) == expected
 
 
 def test_of_three_members_all_that_lag_are_named_and_no_other() -> None:
@@ -82,10 +84,7 @@ def test_a_gate_that_does_not_lag_is_strong_enough() -> None:
     assert told(config(0, 0, 0), three, weights={"a": 1, "b": 1, "c": 2}) == ""
 
 
-def test_the_largest_then_newest_benchmark_counts() -> None:
-    equal, uncertain = benchmark(400, a=(0.8, 1.0), b=(0.8, 1.0)), benchmark(400, a=(0.8, 1.0), b=(0.4, 0.5))
-    assert told(config(0, 0), UNEQUAL, equal) == ""
-    assert told(config(0, 0), UNEQUAL, uncertain) == TOLD
+def test_of_equals_the_newest_benchmark_counts() -> None:
     newer = benchmark(task="sums", a=(0.4, 0.001), b=(0.8, 1.0))
     assert told(config(0, 0), newer, UNEQUAL).startswith("On sums (40 questions), behind b: a by 50 %.")
 
@@ -98,19 +97,6 @@ def test_scores_count_where_no_benchmark_can_tell() -> None:
     assert told(config(80, 60), weights="score") == ""
     assert told(config(80, 73)) == ""
     assert told(config(80, 0)) == ""
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        benchmark(a=(0.8, 1.0)),
-        benchmark(a=(0.0, 1.0), b=(0.0, 1.0)),
-        {**UNEQUAL, "systems": {**UNEQUAL["systems"], "alone:b": {**UNEQUAL["systems"]["alone:b"], "errors": 1}}},
-    ],
-    ids=["one member alone", "nothing right", "answers missing"],
-)
-def test_a_benchmark_without_every_member_tells_nothing(data: dict[str, Any]) -> None:
-    assert told(config(0, 0), data) == ""
 
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("configs/*.yaml")), ids=lambda path: path.stem)

@@ -62,6 +62,8 @@ def test_a_name_says_the_settings(name: str, expected: dict[str, Any]) -> None:
         ("every-step+w=0:0", "above 0"),
         ("every-step+score", "needs a score"),
         ("", "none is named"),
+        *((f"vote+{option}", "samples") for option in ("prefix", "samples=-1", "of=nobody")),
+        *((f"mbr+samples={number}", "samples") for number in ("x", "1.5", "65")),
     ],
 )
 def test_a_bad_name_is_told(name: str, culprit: str) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from gac_app.decoding.distribution import ReadResult
 from gac_app.executors import fair_queue
 from gac_app.executors.fair_queue import PRESENT_S, FairQueue, ReadCommand
 from gac_app.executors.prefix_cache import NO_SLOT
@@ -46,6 +47,13 @@ class Town:
                 self.served[sequence.share[1]] += 1
                 self.desk.ask(sequence, [7])
         self.desk.scheduler.advance()
+
+    def rest_until(self, asked: list[Future[ReadResult]]) -> None:
+        """Nothing can be computed now; all is as time passes."""
+        assert self.desk.scheduler.idle_s() > 0
+        while not all(future.done() for future in asked):
+            self.clock.now_s += ID_S
+            self.desk.scheduler.advance()
 
 
 @pytest.fixture
@@ -226,10 +234,7 @@ def test_who_waits_for_a_resting_prompt_of_its_own_rests(town: Town) -> None:
     asked = [town.desk.ask(prompt) for prompt in prompts]
     town.begin(*HOME)
     town.desk.scheduler.advance()
-    assert town.desk.scheduler.idle_s() > 0
-    while not all(future.done() for future in asked):
-        town.clock.now_s += ID_S
-        town.desk.scheduler.advance()
+    town.rest_until(asked)
 
 
 def test_who_waits_for_an_earlier_read_of_its_own_rests(town: Town) -> None:
@@ -241,10 +246,7 @@ def test_who_waits_for_an_earlier_read_of_its_own_rests(town: Town) -> None:
         town.clock.now_s += ID_S
         town.desk.scheduler.advance()
     asked.append(town.desk.ask(prompt, [7]))
-    assert town.desk.scheduler.idle_s() > 0
-    while not all(future.done() for future in asked):
-        town.clock.now_s += ID_S
-        town.desk.scheduler.advance()
+    town.rest_until(asked)
 
 
 def test_what_an_awaited_read_waits_for_is_awaited_too(town: Town) -> None:

@@ -6,11 +6,15 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gac_app.member_config import MemberConfig
 from gac_app.models.backends import LoadRequest
+from gac_app.models.base import Model
+from gac_app.models.factory import load_model
+from gac_app.models.hardware import Placement
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
@@ -43,6 +47,13 @@ def load_directory(directory: Path, **config: object) -> TransformersModel:
     """A directory's model on the CPU, one thread."""
     member = MemberConfig.model_validate({"name": "tiny", "source": str(directory), **config})
     return load_files(member, ModelFiles(directory, "directory"), directory / "unused")
+
+
+def load_member(source: Path | str, cache_dir: Path, device: str = "cpu", **config: Any) -> Model:
+    """Whatever back end the factory chooses, one thread."""
+    member = MemberConfig.model_validate({"name": "tiny", "source": str(source), **config})
+    placement = Placement(device, 1, None)
+    return load_model(member, placement=placement, cache_dir=cache_dir, on_fetch=lambda _: None, on_load=lambda: None)
 
 
 def load_files(

@@ -10,15 +10,13 @@ import pytest
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import MemberConfig
 from gac_app.models import factory
-from gac_app.models.base import Model
-from gac_app.models.factory import load_model
-from gac_app.models.hardware import Placement
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.llama_cpp import library as llama_cpp_library
 from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.random_model import RandomModel
 from gac_app.models.sources import ModelFiles
+from tests.models.conftest import load_member
 from tests.models.tiny_gguf import save_llama_gguf
 
 
@@ -27,22 +25,15 @@ def gguf(llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_llama_gguf(llama_dir, tmp_path_factory.mktemp("gguf") / "tiny.gguf")
 
 
-def load(source: Path | str, cache_dir: Path, device: str = "cpu", **member: Any) -> Model:
-    config = MemberConfig.model_validate({"name": "tiny", "source": str(source), **member})
-    return load_model(
-        config, placement=Placement(device, 1, None), cache_dir=cache_dir, on_fetch=lambda _: None, on_load=lambda: None
-    )
-
-
 @pytest.mark.process
 def test_a_gguf_file_runs_on_llama_cpp(gguf: Path, tmp_path: Path) -> None:
-    model = load(gguf, tmp_path, context_length=64, chat_template="")
+    model = load_member(gguf, tmp_path, context_length=64, chat_template="")
     assert isinstance(model, LlamaCppModel)
     assert (model.name, model.context_length, model.chat_stop_strings) == ("tiny", 64, ("\nUser:",))
 
 
 def test_the_config_may_choose_transformers_for_a_gguf_file(gguf: Path, tmp_path: Path) -> None:
-    assert isinstance(load(gguf, tmp_path, backend="transformers"), TransformersModel)
+    assert isinstance(load_member(gguf, tmp_path, backend="transformers"), TransformersModel)
 
 
 @pytest.mark.parametrize("trouble", [LlamaCppMissingError("no wheel"), ProbeCrashed("signal 4")])
@@ -57,28 +48,28 @@ def test_without_llama_cpp_it_is_transformers_and_that_is_said(
         raise trouble
 
     monkeypatch.setattr(llama_cpp_library, "library" if isinstance(trouble, LlamaCppMissingError) else "probe", fail)
-    assert isinstance(load(gguf, tmp_path), TransformersModel)
+    assert isinstance(load_member(gguf, tmp_path), TransformersModel)
     assert f"tiny: {trouble}; it runs on transformers instead" in caplog.text
     with pytest.raises(ModelLoadError, match=f"tiny: {trouble}"):
-        load(gguf, tmp_path, backend="llama_cpp")
+        load_member(gguf, tmp_path, backend="llama_cpp")
 
 
 def test_llama_cpp_needs_a_gguf_file(llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"members: tiny: backend 'llama_cpp' needs a \.gguf file"):
-        load(llama_dir, tmp_path, backend="llama_cpp")
+        load_member(llama_dir, tmp_path, backend="llama_cpp")
 
 
 def test_a_random_model_has_no_files_to_fetch(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="tiny: 'random:1' has no files; expected another source or back end"):
-        load("random:1", tmp_path, backend="llama_cpp")
+        load_member("random:1", tmp_path, backend="llama_cpp")
 
 
 def test_a_random_model_needs_no_files(tmp_path: Path) -> None:
-    model = load("random:7", tmp_path, context_length=99)
+    model = load_member("random:7", tmp_path, context_length=99)
     assert isinstance(model, RandomModel)
     assert model.context_length == 99
     with pytest.raises(ConfigError, match="whole number"):
-        load("random:seven", tmp_path)
+        load_member("random:seven", tmp_path)
 
 
 @pytest.mark.process
@@ -98,7 +89,7 @@ def test_a_damaged_file_is_named_and_the_process_lives_on(
     path = tmp_path / "damaged.gguf"
     path.write_bytes(damaged)
     with pytest.raises(ModelLoadError) as caught:
-        load(path, tmp_path, backend=backend)
+        load_member(path, tmp_path, backend=backend)
     message = str(caught.value)
     assert message.startswith("tiny: ")
     assert "damaged.gguf" in message
@@ -112,13 +103,13 @@ def test_a_file_is_tried_once_and_anew_when_it_changed(
 ) -> None:
     path = tmp_path / "copy.gguf"
     path.write_bytes(gguf.read_bytes())
-    load(path, tmp_path).close()
+    load_member(path, tmp_path).close()
     with monkeypatch.context() as patched:
         patched.setattr(llama_cpp_library.subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
-        load(path, tmp_path).close()
+        load_member(path, tmp_path).close()
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ModelLoadError, match=r"copy\.gguf"):
-        load(path, tmp_path)
+        load_member(path, tmp_path)
 
 
 @pytest.mark.parametrize(

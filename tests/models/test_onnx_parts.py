@@ -17,17 +17,15 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
-from gac_app.member_config import MemberConfig
-from gac_app.models import factory
 from gac_app.models import gguf as gguf_reading
 from gac_app.models.child_process import BUSY_STATUS, command_of
 from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import Unsuited
-from gac_app.models.hardware import Placement
 from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.architecture import GRAPH_FILE, WEIGHTS_FILE
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.parts import onnx_parts as parts_of
+from tests.models.conftest import load_member
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
 
@@ -66,16 +64,7 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
     assert child.num_runs == 1
     monkeypatch.setattr("gac_app.models.llama_cpp.library.probe", lambda *_: None)
     for backend, engine in (("auto", "onnxruntime cpu"), ("llama_cpp", "llama.cpp cpu")):
-        member = MemberConfig.model_validate(
-            {"name": "tiny", "source": str(gguf), "backend": backend, "context_length": 19, "max_sequences": 5}
-        )
-        model = factory.load_model(
-            member,
-            placement=Placement("cpu", 1, None),
-            cache_dir=tmp_path,
-            on_fetch=lambda _: None,
-            on_load=lambda: None,
-        )
+        model = load_member(gguf, tmp_path, backend=backend, context_length=19, max_sequences=5)
         with closing(model):  # type: ignore[type-var]
             assert (model.engine, model.num_threads) == (engine, 1)
             assert (model.context_length, model.max_sequences) == (19, 5)

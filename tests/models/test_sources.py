@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,15 +114,9 @@ def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.Mo
         return run(*args, **kwargs)  # type: ignore[call-overload]
 
     monkeypatch.setattr(subprocess, "run", counted)
-    found: list[ModelFiles] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(find(cache, source="pypi:tinymodel==1.0#m.gguf"))) for _ in "ab"
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 2
+    with ThreadPoolExecutor() as pool:
+        found = [pool.submit(find, cache, source="pypi:tinymodel==1.0#m.gguf") for _ in "ab"]
+    assert found[0].result() == found[1].result()
     assert len(calls) == 1
 
 

@@ -36,6 +36,11 @@ def directory(llama_dir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(llama_dir, tmp_path / "model"))
 
 
+def configure(directory: Path, **changes: Any) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
 def test_a_truncated_weights_file_is_named(directory: Path) -> None:
     weights = directory / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
@@ -53,9 +58,7 @@ def test_a_missing_shard_is_named(directory: Path) -> None:
 def test_a_repositorys_code_does_not_run_unless_allowed(directory: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     (directory / "evil.py").write_text(EVIL.format(marker=str(marker)))
-    config = json.loads((directory / "config.json").read_text())
-    config["auto_map"] = {"AutoConfig": "evil.EvilConfig", "AutoModelForCausalLM": "evil.EvilModel"}
-    (directory / "config.json").write_text(json.dumps(config))
+    configure(directory, auto_map={"AutoConfig": "evil.EvilConfig", "AutoModelForCausalLM": "evil.EvilModel"})
     with pytest.raises(ModelLoadError, match="allow_remote_code: true"):
         load_directory(directory)
     assert not marker.exists()
@@ -79,8 +82,7 @@ def test_a_broken_config_file_is_named(directory: Path) -> None:
 
 
 def test_an_unknown_architecture_is_refused(directory: Path) -> None:
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps({**config, "model_type": "nonesuch"}))
+    configure(directory, model_type="nonesuch")
     with pytest.raises(ModelLoadError, match="nonesuch"):
         load_directory(directory)
 
@@ -106,9 +108,7 @@ def test_a_model_goes_where_the_plan_leaves_room(directory: Path) -> None:
 
 
 def test_weights_quantised_in_the_files_are_left_to_the_library(directory: Path) -> None:
-    config = json.loads((directory / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
-    (directory / "config.json").write_text(json.dumps(config))
+    configure(directory, quantization_config={"quant_method": "gptq", "bits": 4})
     member = MemberConfig(name="a", source=str(directory))
     assert needed(member, directory).weights == (directory / "model.safetensors").stat().st_size
     found = _placed(member, directory, ("cuda:1", "cuda:3"), {"cuda:1": GIB, "cuda:3": GIB, "cpu": GIB})

@@ -1,20 +1,25 @@
-"""`generate`: what it refuses, and what a line of its JSON holds."""
+"""`generate`, `compare` and `vocab`: what they refuse and print."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
-from tests.command_line import run_command
+from gac_app import loading
+from gac_app.cli import app
+from gac_app.errors import GacError, RequestError
+from tests.command_line import members_file, run_command
+from tests.vocab.vocabularies import vocabulary
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
-    path = tmp_path / "two.yaml"
-    path.write_text("members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]", encoding="utf-8")
-    return str(path)
+    return str(members_file(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -89,3 +94,79 @@ def test_a_digest_is_printed_as_in_json(config: str) -> None:
         assert told.stdout.strip() == end["text"].strip()
         words = "reproducible" if is_reproducible else "not reproducible"
         assert told.stderr.splitlines()[-1] == f"digest {end['digest']}, {words}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    members_file(tmp_path, "settings: {max_new_tokens: 6}\n")
+    (tmp_path / "prompts.csv").write_text("prompt,id\nOne?,1\nTwo?,2\n")
+    return tmp_path
+
+
+def call(folder: Path, file: str, *options: str, stdin: str = "") -> Result:
+    arguments = ["compare", file, "--config", str(folder / "members.yaml"), *options]
+    return CliRunner().invoke(app, arguments, input=stdin, env={"GAC_CACHE": str(folder / "cache")})
+
+
+def test_a_table_or_a_line_a_prompt(folder: Path) -> None:
+    done = call(folder, str(folder / "prompts.csv"), "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["prompt"] for line in lines] == ["One?", "Two?"]
+    assert list(lines[0]["answers"]) == ["Ensemble", "a", "b"]
+    assert all(answer["text"] and not answer["error"] for line in lines for answer in line["answers"].values())
+    assert "2 of 2 prompts" in done.stderr
+    printed = call(folder, "-", stdin="One?\nTwo?")
+    assert printed.exit_code == 0
+    assert "Two?" in printed.stdout
+    assert "Ensemble" in printed.stdout
+
+
+def test_a_prompt_that_does_not_fit_fails_the_command(folder: Path) -> None:
+    done = call(folder, "-", "--json", stdin=f"{'word ' * 30_000}\nTwo?")
+    first, second = [json.loads(line)["answers"]["Ensemble"] for line in done.stdout.splitlines()]
+    assert first["error"]
+    assert second["text"]
+    assert isinstance(done.exception, GacError)
+
+
+def test_a_file_that_is_none_is_bad_input(folder: Path) -> None:
+    assert isinstance(call(folder, str(folder / "none.csv")).exception, RequestError)
+
+
+def test_settings_are_those_of_generate(folder: Path) -> None:
+    def answers(*options: str) -> dict[str, dict[str, object]]:
+        done = call(folder, "-", "--json", *options, stdin="One?")
+        assert done.exit_code == 0, done.output
+        found: dict[str, dict[str, object]] = json.loads(done.stdout)["answers"]
+        return found
+
+    usual, drawn = answers(), answers("--temperature", "1", "--seed", "3", "--mode", "every-step")
+    assert (
+        drawn["Ensemble"]["text"]
+        == answers("--temperature", "1", "--seed", "3", "--mode", "every-step")["Ensemble"]["text"]
+    )
+    assert drawn["a"]["text"] != usual["a"]["text"]
+    assert answers("--max-new-tokens", "2")["a"]["num_tokens"] == 2
+    first = answers("--mode", "every-step", "--combine", "contrastive", "--combine-param", "strength=0")
+    assert str(usual["a"]["text"]).startswith(str(first["Ensemble"]["text"]))
+
+
+def test_settings_that_there_are_not_are_bad_input(folder: Path) -> None:
+    assert isinstance(call(folder, "-", "--combine", "best", stdin="One?").exception, RequestError)
+    assert call(folder, "-", "--mode", "alone", stdin="One?").exit_code == 2
+
+
+def test_shares_count_distinct_texts_of_all_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabularies = [
+        vocabulary([b"a", b"b", b"a", b"c", b"d", None, b"<e>"], end_ids=[6]),
+        vocabulary([b"a", b"c", b"<e>", None]),
+        vocabulary([b"b", b"a"]),
+    ]
+    members: dict[str, Any] = {
+        str(n): SimpleNamespace(mapping=SimpleNamespace(vocabulary=v)) for n, v in enumerate(vocabularies)
+    }
+    monkeypatch.setattr(loading, "load_ensemble", lambda _: SimpleNamespace(members=members, close=lambda: None))
+    facts = json.loads(run_command("vocab", "--json").stdout)
+    assert [(member["vocab_size"], member["num_shared"]) for member in facts["members"]] == [(7, 1), (4, 1), (2, 1)]
+    assert facts["overlap"] == [[1.0, 0.5, 0.5], [0.6667, 1.0, 0.3333], [1.0, 0.5, 1.0]]
+    assert facts["members"][0]["end_tokens"] == ["the id 6"]
