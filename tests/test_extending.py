@@ -108,16 +108,6 @@ def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
     assert "least = 0.001 (minimum 0, maximum 1)" in table
 
 
-def test_rules_of_ones_own_are_in_python(config: Config) -> None:
-    settings = config.settings_from({"weights": "front-runner", "combine": "trimmed"})
-    with closing(load_ensemble(config)) as ensemble:
-        steps = [event.step for event in ensemble.generate("Hello", settings) if isinstance(event, TokenEvent)]
-        score = ensemble.score("Hello", [" word"], settings)[0]
-    assert all(len(step.members) == 3 for step in steps)
-    assert len({step.members[0].weight for step in steps}) > 1
-    assert score.log_prob < 0
-
-
 def test_answers_of_an_older_version_of_a_plugin_are_not_kept(tmp_path: Path) -> None:
     rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "editable")
     (tmp_path / "editable.py").write_text(rule)

@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishReason
-from gac_app.errors import RequestError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
@@ -31,11 +29,6 @@ def test_a_control_token_that_is_kept_ends_the_answer(keeps: bool, text: str, pr
     assert end.text == text
     assert steps[0].step.prob == pytest.approx(prob)
     assert end.reason is (FinishReason.STOP if keeps else FinishReason.LENGTH)
-
-
-def test_a_branch_of_other_members_is_refused() -> None:
-    with pytest.raises(RequestError, match="do not know"):
-        make(1).check_branch(Branch((), b"no such token"))
 
 
 def test_a_step_sets_torchs_threads_once_and_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,12 +125,6 @@ def test_the_lowest_temperatures_take_the_best(changes: dict[str, Any]) -> None:
     assert {sampler.choose(probs_U) for _ in range(5)} == {4321}
 
 
-def test_a_repeated_token_loses_to_its_rival() -> None:
-    sampler = Sampler(Settings(repetition_penalty=2.0))
-    probs = torch.tensor([0.55, 0.45])
-    assert [sampler.choose(probs) for _ in range(2)] == [0, 1]
-
-
 @given(
     seed=st.integers(0, 10_000),
     spread=st.sampled_from([0.1, 1.0, 3.0, 6.0]),

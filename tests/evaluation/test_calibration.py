@@ -19,7 +19,6 @@ from gac_app.evaluation.metrics.calibration import (
     ScoredChoices,
     calibration_error,
     calibration_of,
-    equal_count_bins,
     equal_width_bins,
     fit_temperature,
     scale_temperature,
@@ -73,17 +72,6 @@ class TestErrors:
         assert bins == [Bin(2, pytest.approx(0.965), 0.5), Bin(1, 1.0, 1.0)]
         theirs = binary_calibration_error(torch.tensor(confidences_N), torch.tensor(hits_N), n_bins=15)
         assert calibration_error(bins) == pytest.approx(float(theirs), abs=1e-6)
-
-    def test_bins_of_equal_counts_by_hand(self) -> None:
-        confidences_N, hits_N = np.array([0.9, 0.3, 0.8, 0.4, 0.5]), np.array([1, 0, 0, 1, 1])
-        bins = equal_count_bins(confidences_N, hits_N, num_bins=2)
-        assert bins == [Bin(3, pytest.approx(0.4), pytest.approx(2 / 3)), Bin(2, pytest.approx(0.85), 0.5)]
-        assert calibration_error(bins) == pytest.approx((3 * (2 / 3 - 0.4) + 2 * 0.35) / 5)
-
-    def test_questions_may_have_different_numbers_of_choices(self) -> None:
-        found = calibration_of([ScoredChoices((0.0, 0.0), 0), ScoredChoices((0.0, 0.0, math.log(2)), 2)])
-        # Places: 0 -> 1/2 and 1/4 (one right), 1 -> 1/2 and 1/4 (none), 2 -> 1/2 (right), each in bins of their own.
-        assert found.classwise_ece == pytest.approx(((0.5 + 0.25) / 2 + (0.5 + 0.25) / 2 + 0.5) / 3)
 
     def test_a_choice_that_cannot_be_said_keeps_all_figures_finite(self) -> None:
         found = calibration_of([ScoredChoices((-math.inf, -1.0), 0), ScoredChoices((-math.inf, -math.inf), 1)])

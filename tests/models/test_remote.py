@@ -65,6 +65,13 @@ def load(member: MemberConfig) -> RemoteModel:
     return load_remote(LoadRequest(member, lambda: files, "cpu", 1, Path("unused")), member.server)
 
 
+@pytest.fixture
+def model(directory: Path, url: str) -> Iterator[RemoteModel]:
+    """What llama-server computes."""
+    with closing(load(member_of(directory, url))) as model:
+        yield model
+
+
 def probs_after(model: Model, text: str, num_logits: int = 1) -> torch.Tensor:
     return logits_after(model, model.encode_raw(text), num_logits).softmax(1)
 
@@ -141,45 +148,41 @@ def test_more_are_asked_for_while_much_is_unknown(
 def test_a_bad_answer_is_the_members_failure(
     broken: Callable[[Any], Any],
     said: str,
-    directory: Path,
-    url: str,
+    model: RemoteModel,
     fake: FakeInference,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gac_app.models.remote.transport._MOST_BYTES", 99_999)
-    with closing(load(member_of(directory, url))) as model:
-        fake.broken = broken
-        with pytest.raises(MemberError, match=said) as caught:
-            probs_after(model, TEXT)
-        assert (caught.value.member, caught.value.kind) == ("far", "exception")
-        assert said in model.why_failing()
-        fake.broken = None
-        assert model.why_failing() == ""
-        assert probs_after(model, TEXT).shape == (1, len(model.vocabulary))
+    fake.broken = broken
+    with pytest.raises(MemberError, match=said) as caught:
+        probs_after(model, TEXT)
+    assert (caught.value.member, caught.value.kind) == ("far", "exception")
+    assert said in model.why_failing()
+    fake.broken = None
+    assert model.why_failing() == ""
+    assert probs_after(model, TEXT).shape == (1, len(model.vocabulary))
 
 
 @pytest.mark.parametrize("after", ["", "0", "soon", formatdate(0, usegmt=True)])
-def test_a_busy_server_is_asked_again(after: str, directory: Path, url: str, fake: FakeInference) -> None:
-    with closing(load(member_of(directory, url))) as model:
-        expected = probs_after(model, TEXT)
-        fake.busy = [(status, after) for status in (429, 500, 503)]
-        torch.testing.assert_close(probs_after(model, TEXT), expected)
-        assert not fake.busy
+def test_a_busy_server_is_asked_again(after: str, model: RemoteModel, fake: FakeInference) -> None:
+    expected = probs_after(model, TEXT)
+    fake.busy = [(status, after) for status in (429, 500, 503)]
+    torch.testing.assert_close(probs_after(model, TEXT), expected)
+    assert not fake.busy
 
 
 @pytest.mark.parametrize("is_date", [False, True])
 @pytest.mark.parametrize("is_stopped", [False, True])
 def test_a_step_waits_for_a_busy_server_while_it_can(
-    is_date: bool, is_stopped: bool, directory: Path, url: str, fake: FakeInference
+    is_date: bool, is_stopped: bool, model: RemoteModel, fake: FakeInference
 ) -> None:
     after = formatdate(time.time() + 3600, usegmt=True) if is_date else "3600"
     step = KVSequence(0, timeout_s=7200 if is_stopped else 60)
     if is_stopped:
         step.stopped.set()
-    with closing(load(member_of(directory, url))) as model:
-        fake.busy = [(503, after)]
-        with pytest.raises(MemberError, match="/completion answered 503"):
-            model.fetch_more(step, [1], 2)
+    fake.busy = [(503, after)]
+    with pytest.raises(MemberError, match="/completion answered 503"):
+        model.fetch_more(step, [1], 2)
 
 
 @pytest.mark.parametrize("absent", [{"busy": [(503, "")] * 3}, {"broken": lambda _: None}])
@@ -251,16 +254,15 @@ def test_a_server_needs_no_back_end(directory: Path) -> None:
         MemberConfig.model_validate({**member_of(directory, "http://a").model_dump(), "backend": "transformers"})
 
 
-def test_a_limit_is_asked_once(directory: Path, url: str, fake: FakeInference) -> None:
+def test_a_limit_is_asked_once(model: RemoteModel, fake: FakeInference) -> None:
     fake.most = 64
-    with closing(load(member_of(directory, url))) as model:
-        fake.asked.clear()
-        ids = model.encode_raw(TEXT)
-        assert [len(model.fetch_more(STEP, ids, num).ids) for num in (64, 100, 64, 100)] == [64, 0, 64, 0]
-        assert fake.asked == [64, 64]
-        fake.most = 2
-        with pytest.raises(MemberError, match="/completion answered 400"):
-            model.fetch_more(STEP, ids, 64)
+    fake.asked.clear()
+    ids = model.encode_raw(TEXT)
+    assert [len(model.fetch_more(STEP, ids, num).ids) for num in (64, 100, 64, 100)] == [64, 0, 64, 0]
+    assert fake.asked == [64, 64]
+    fake.most = 2
+    with pytest.raises(MemberError, match="/completion answered 400"):
+        model.fetch_more(STEP, ids, 64)
 
 
 @pytest.mark.parametrize("api", [*APIS, "openai"])
@@ -278,26 +280,22 @@ def test_single_tokens_are_told(api: str, directory: Path, url: str, fake: FakeI
 
 
 @pytest.mark.parametrize("prob", [1e300, "NaN"])
-def test_single_tokens_have_probabilities(prob: object, directory: Path, url: str, fake: FakeInference) -> None:
-    with closing(load(member_of(directory, url))) as model:
-        told = [{"id": 5, "prob": 0.5}, {"id": 6, "prob": prob}]
-        fake.broken = lambda _: {"completion_probabilities": [{"top_probs": told}]}
-        with pytest.raises(MemberError, match=r"told of no logarithms of probabilities: \[(69|nan)"):
-            model.fetch_logprobs(STEP, [1, 2], [6], (5, -0.5))
+def test_single_tokens_have_probabilities(prob: object, model: RemoteModel, fake: FakeInference) -> None:
+    told = [{"id": 5, "prob": 0.5}, {"id": 6, "prob": prob}]
+    fake.broken = lambda _: {"completion_probabilities": [{"top_probs": told}]}
+    with pytest.raises(MemberError, match=r"told of no logarithms of probabilities: \[(69|nan)"):
+        model.fetch_logprobs(STEP, [1, 2], [6], (5, -0.5))
 
 
 def test_llama_server_tells_of_half_its_tokens(
-    directory: Path, url: str, fake: FakeInference, monkeypatch: pytest.MonkeyPatch
+    model: RemoteModel, fake: FakeInference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gac_app.models.remote.servers._MOST_WANTED", 2)
     logprobs = fake.logprobs([1, 2])
     half = range(len(logprobs) // 2)
     known = int(logprobs.argmax()), float(logprobs.max())
-    with closing(load(member_of(directory, url))) as model:
-        assert model.fetch_logprobs(STEP, [1, 2], [*half], known) == pytest.approx(
-            logprobs[: len(half)].tolist(), abs=1e-4
-        )
-        assert model.fetch_logprobs(STEP, [1, 2], [*half, len(half)], known) is None
+    assert model.fetch_logprobs(STEP, [1, 2], [*half], known) == pytest.approx(logprobs[: len(half)].tolist(), abs=1e-4)
+    assert model.fetch_logprobs(STEP, [1, 2], [*half, len(half)], known) is None
 
 
 @pytest.mark.parametrize("api", ["llama-server", "sglang"])
@@ -318,21 +316,19 @@ def test_an_answer_spoilt_by_its_batch_is_asked_again(directory: Path, url: str,
             model.fetch_more(STEP, [1, 2], 64)
 
 
-def test_fewer_than_asked_are_all_that_it_tells(directory: Path, url: str, fake: FakeInference) -> None:
-    with closing(load(member_of(directory, url))) as model:
-        fake.broken = lambda answer: {"completion_probabilities": [{"top_logprobs": [{"id": 5, "logprob": -1}]}]}
-        assert model.fetch_more(STEP, [1], 64) == ([5], [-1.0], -1.0)
+def test_fewer_than_asked_are_all_that_it_tells(model: RemoteModel, fake: FakeInference) -> None:
+    fake.broken = lambda answer: {"completion_probabilities": [{"top_logprobs": [{"id": 5, "logprob": -1}]}]}
+    assert model.fetch_more(STEP, [1], 64) == ([5], [-1.0], -1.0)
 
 
-def test_a_model_that_was_changed_is_named(directory: Path, url: str, fake: FakeInference) -> None:
-    with closing(load(member_of(directory, url))) as model:
-        sequence = model.new_sequence()
-        assert len(model.read_partial(after(sequence, [1, 2]))[0].ids) == 64
-        fake.name = "another"
-        model.read_partial(after(sequence, [3]))  # it is looked at once an answer
-        other = model.new_sequence()
-        with pytest.raises(MemberError, match=f"far: {url} has another model .*another, not tiny.*: load that model"):
-            model.read_partial(after(other, [1]))
+def test_a_model_that_was_changed_is_named(model: RemoteModel, url: str, fake: FakeInference) -> None:
+    sequence = model.new_sequence()
+    assert len(model.read_partial(after(sequence, [1, 2]))[0].ids) == 64
+    fake.name = "another"
+    model.read_partial(after(sequence, [3]))  # it is looked at once an answer
+    other = model.new_sequence()
+    with pytest.raises(MemberError, match=f"far: {url} has another model .*another, not tiny.*: load that model"):
+        model.read_partial(after(other, [1]))
 
 
 def test_texts_of_tokens_tell_ids(directory: Path, url: str, llama: TransformersModel) -> None:
