@@ -1,0 +1,240 @@
+"""Questions, one and many: what the engine is asked, what is made of its answers, and which of several is chosen."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.trace.events import FinishReason
+from gac_app.errors import MemberError, RequestError, VocabularyError
+from gac_app.evaluation.running import StudyProgress
+from gac_app.evaluation.running.answering import answer, choose, least_risk, lowest_perplexity, most_frequent
+from gac_app.evaluation.running.result_cache import Graded, ResultCache
+from gac_app.evaluation.running.systems import System, parse_system, parse_systems
+from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.tasks.task import Task, load_task
+from gac_app.settings import Settings
+from tests.decoding.conftest import make
+from tests.evaluation.conftest import call
+from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
+from tests.fakes import config_of
+
+
+def _ask(fake: FakeEnsemble, task: str, number: int, system: str) -> Graded:
+    questions = CHOICES if load_task(task).kind == "choice" else CAPITALS
+    return answer(cast(Ensemble, fake), load_task(task), questions[number], parse_system(system, CONFIG))
+
+
+def test_what_was_written_is_judged_and_what_it_cost_is_kept() -> None:
+    given = _ask(FakeEnsemble({"Italy": " Roma."}), "nq", 1, "every-step")
+    assert given == Graded(
+        "it", True, "Roma.", " Roma.", num_tokens=4, num_ensembled=1, seconds=2.0, ttft_s=0.5, member_seconds=1.25
+    )
+
+
+def test_decoding_is_greedy_limited_and_drops_nobody() -> None:
+    fake = FakeEnsemble({"Italy": ""}, config=config_of(["a", "b"], {"on_member_failure": "drop"}))
+    given = _ask(fake, "nq", 1, "gate@0.3")
+    [(prompt, alone, settings)] = fake.asked
+    assert not given.is_right
+    assert prompt.endswith("Question: The capital of Italy??\nAnswer:")
+    assert (alone, settings.threshold, settings.temperature) == (None, 0.3, 0.0)
+    assert (settings.stop, settings.max_new_tokens, settings.on_member_failure) == (("\n",), 24, "stop")
+
+
+@pytest.mark.parametrize(("form", "raw"), [("document", True), ("chat", False)])
+def test_a_chat_goes_through_the_template(form: str, raw: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, asked_raw, generate = FakeEnsemble({"Italy": " Rome"}), list[bool](), FakeEnsemble.generate
+
+    def noted(self: FakeEnsemble, prompt: str, settings: Settings, **how: Any) -> Any:
+        asked_raw.append(how["raw"])
+        return generate(self, prompt, settings, **{**how, "raw": True})
+
+    monkeypatch.setattr(FakeEnsemble, "generate", noted)
+    task = Task.model_validate({**load_task("nq").model_dump(), "form": form})
+    given = answer(cast(Ensemble, fake), task, CAPITALS[1], parse_system("every-step", CONFIG))
+    assert (given.is_right, asked_raw) == (True, [raw])
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (MemberError("b", "exception", "broke"), "b: broke"),
+        (RequestError("prompt", "is too long"), "prompt: is too long"),
+        (VocabularyError("lacks 0x01"), "lacks 0x01"),
+        (FinishReason.ERROR, "b: broke"),
+    ],
+)
+def test_a_failure_is_an_error_never_an_answer(failure: Exception | FinishReason, error: str) -> None:
+    given = _ask(FakeEnsemble({"Italy": failure}), "nq", 1, "every-step")
+    assert (given.is_right, given.error) == (False, error)
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_members() -> None:
+    with pytest.raises(ZeroDivisionError):
+        _ask(FakeEnsemble({"Italy": ZeroDivisionError()}), "nq", 1, "every-step")
+
+
+def test_the_choice_with_the_least_bits_per_byte_is_the_answer() -> None:
+    """Whole: green 6 x 1 = 6 bits, blue 5 x 1.1 = 5.5 bits; by the byte green wins."""
+    fake = FakeEnsemble(bits={" green": 1.0, " blue": 1.1})
+    given = _ask(fake, "piqa", 0, "every-step")
+    assert (given.prediction, given.is_right, given.num_tokens, given.num_ensembled) == ("green", False, 4, 2)
+    assert given.log_probs == pytest.approx((-6 * math.log(2), -5.5 * math.log(2)))
+    fake.bits = {" green": 1.0, " blue": 0.9}
+    assert _ask(fake, "piqa", 0, "every-step").is_right
+
+
+SYSTEMS = [parse_system(name, CONFIG) for name in ("alone:a", "every-step")]
+RIGHT = {"France": " Paris", "Italy": " Rome", "Poland": " Krakow"}
+
+
+def _run(
+    fake: FakeEnsemble, folder: Path, num_parallel: int = 4, heard: list[StudyProgress] | None = None
+) -> dict[System, list[Graded]]:
+    ask = Evaluator(cast(Ensemble, fake), load_task("nq"), CAPITALS, folder, parallel=num_parallel)
+    ask.on_progress = (heard if heard is not None else []).append
+    return ask(SYSTEMS, CAPITALS)
+
+
+def _cache(folder: Path, system: str) -> Path:
+    (path,) = folder.glob(f"nq-{system}-*.jsonl")
+    return path
+
+
+@pytest.mark.parametrize("num_parallel", [1, 3])
+def test_no_more_at_once_than_said(tmp_path: Path, num_parallel: int) -> None:
+    fake = FakeEnsemble(RIGHT, delays=dict.fromkeys(RIGHT, 0.05))
+    _run(fake, tmp_path, num_parallel)
+    assert fake.most_at_once == num_parallel
+
+
+def test_a_question_is_read_once_unless_costs_devices_disjoint(tmp_path: Path) -> None:
+    fake = FakeEnsemble(RIGHT)
+    _run(fake, tmp_path / "shared")
+    assert fake.namespaces == ["evaluation/nq"] * 6  # the worked examples before the questions are computed once
+    assert fake.forgotten == ["evaluation"]
+    single = FakeEnsemble(RIGHT)
+    _run(single, tmp_path / "single", num_parallel=1)
+    assert set(single.namespaces) == {""}
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    first = _run(FakeEnsemble(RIGHT), tmp_path)
+    path = _cache(tmp_path, "every-step")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:30])
+    again, heard = FakeEnsemble(RIGHT), list[StudyProgress]()
+    assert _run(again, tmp_path, heard=heard) == first
+    assert [alone for _, alone, _ in again.asked] == [None, None]
+    assert [(p.num_done, p.num_total, p.num_kept) for p in heard] == [(4, 6, 4), (5, 6, 4), (6, 6, 4)]
+    assert _run(FakeEnsemble({}), tmp_path) == first, "nothing is left to ask"
+
+
+def test_a_failure_is_counted_and_tried_again_next_time(tmp_path: Path) -> None:
+    heard = list[StudyProgress]()
+    broken = _run(FakeEnsemble({**RIGHT, "Italy": MemberError("b", "exception", "broke")}), tmp_path, heard=heard)
+    for given in broken.values():
+        assert [answer.error for answer in given] == ["", "b: broke", ""]
+    assert heard[-1].num_failed == 2
+    mended = FakeEnsemble(RIGHT)
+    assert all(not answer.error for given in _run(mended, tmp_path).values() for answer in given)
+    assert len(mended.asked) == 2
+
+
+def test_a_fault_of_ours_keeps_what_was_answered(tmp_path: Path) -> None:
+    fake = FakeEnsemble({**RIGHT, "Italy": ZeroDivisionError()}, delays={"Poland": 0.5})
+    with pytest.raises(ZeroDivisionError):
+        _run(fake, tmp_path, num_parallel=1)
+    assert ResultCache(_cache(tmp_path, "alone_a")).answers["fr"].is_right
+    assert len(fake.asked) < 6, "what had not begun is called off"
+
+
+def test_the_time_left_is_judged_by_this_run_alone() -> None:
+    assert StudyProgress(num_done=60, num_total=100, num_kept=50, seconds=20.0).seconds_left == 80.0
+    assert StudyProgress(num_done=50, num_total=100, num_kept=50, seconds=1.0).seconds_left is None
+
+
+NQ, PIQA = load_task("nq"), load_task("piqa")
+
+
+def test_the_most_frequent_answer_wins_but_never_silence() -> None:
+    assert most_frequent(["Rome", "the Paris!", "paris"], "words") == 1
+    assert most_frequent(["Rome", "Paris"], "words") == 0
+    assert most_frequent(["", "", "Paris"], "words") == 2
+    assert most_frequent(["", ""], "words") == 0
+
+
+def test_least_risk_is_the_answer_most_like_the_others() -> None:
+    assert least_risk(["a blue sky", "no idea", "the blue sky", "blue skies"]) in (0, 2)
+    assert least_risk(["no idea", "blue", "blue"]) == 1
+    assert least_risk(["alone"]) == 0
+
+
+def test_lowest_perplexity_is_the_members_mean() -> None:
+    ensemble = make(0, 1)
+    texts = ["", " ab", " the of", " ab"]
+    settings = ensemble.config.settings
+    bits = {
+        text: sum(ensemble.score("x", [text], settings, alone=m, raw=True)[0].bits_per_byte for m in ensemble.members)
+        for text in texts[1:3]
+    }
+    assert texts[lowest_perplexity(ensemble, "x", texts)] == min(bits, key=lambda text: bits[text])
+    assert lowest_perplexity(ensemble, "x", ["", ""]) == 0
+
+
+CANDIDATES = [
+    Graded("it", False, "Milan", " Milan", num_tokens=3, seconds=1.0, ttft_s=0.2, member_seconds=0.5),
+    Graded("it", True, "Rome", " Rome", num_tokens=4, seconds=3.0, ttft_s=0.5, member_seconds=2.0),
+    Graded("it", True, "Rome", " Rome.", num_tokens=5, seconds=2.0, ttft_s=0.5, member_seconds=1.0),
+]
+
+
+def test_a_choice_costs_the_longest_time_and_all_passes() -> None:
+    chosen = choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "vote", CANDIDATES)
+    assert (chosen.is_right, chosen.text, chosen.num_tokens, chosen.num_ensembled) == (True, " Rome", 4, 0)
+    assert chosen.seconds == pytest.approx(3.0, abs=0.5)
+    assert (chosen.ttft_s, chosen.member_seconds) == (0.0, 3.5)
+
+
+def test_a_failed_candidate_is_the_failure() -> None:
+    broken = Graded("it", error="b: broke")
+    assert choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "mbr", [CANDIDATES[0], broken]) == broken
+
+
+def test_of_choices_a_text_is_chosen_without_probabilities() -> None:
+    fake = FakeEnsemble(bits={" green": 3.0, " blue": 2.0})
+    given = [Graded("sky", False, "green", log_probs=(-1.0, -2.0)), Graded("sky", True, "blue", log_probs=(-2.0, -1.0))]
+    chosen = choose(cast(Ensemble, fake), PIQA, CHOICES[0], "lowest-perplexity", given)
+    assert (chosen.is_right, chosen.prediction, chosen.log_probs) == (True, "blue", ())
+
+
+def test_a_name_says_the_candidates() -> None:
+    system = parse_system("vote+samples=2+temperature=0.5", config_of(["a", "b"], {"gate": "b"}))
+    assert [(c.alone, dict(c.changes)) for c in system.candidates] == [
+        ("b", {}),
+        ("a", {}),
+        *((name, {"temperature": 0.5, "seed": seed}) for seed in (1, 2) for name in "ba"),
+    ]
+    alone = parse_system("vote+of=a+samples=2", config_of(["a", "b"], {"gate": "b"}))  # self-consistency
+    assert [c.alone for c in alone.candidates] == ["a", "a", "a"]
+    assert [len(parse_system(name, CONFIG).candidates) for name in ("mbr", "lowest-perplexity")] == [2, 2]
+
+
+def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
+    systems = parse_systems("vote,alone:a,mbr+samples=1", CONFIG)
+    fake = FakeEnsemble({"France": " Paris", "Italy": " Rome", "Poland": " Krakow"})
+    answers = Evaluator(cast(Ensemble, fake), NQ, CAPITALS, tmp_path, parallel=4)(systems, CAPITALS)
+    assert len(fake.asked) == 4 * len(CAPITALS), "two members, greedy and one sample"
+    assert [answer.is_right for answer in answers[systems[0]]] == [True, True, False]
+    temperatures = [settings.temperature for _, _, settings in fake.asked]
+    assert (temperatures.count(0.0), temperatures.count(0.7)) == (6, 6)
+    assert len(list(tmp_path.iterdir())) == 2 + 4, "a cache for each system and each candidate"
+
+
+def test_where_systems_must_decode_rules_are_refused(folder: Path) -> None:
+    assert isinstance(call(folder, "calibrate", "--systems", "vote", task="piqa").exception, RequestError)
