@@ -68,17 +68,50 @@ SPEED = """async (address) => {
 }"""
 
 
+VOTES = """async (address) => {
+  const { Votes } = await import(`${address}/compare/votes.js`), root = document.createElement("div");
+  const sent = [], told = [], streams = ["ensemble", "member:a", "member:b"];
+  const votes = new Votes(root, (outcome) => new Promise((answer) => sent.push({ outcome, answer })));
+  const show = (outcome) => votes.start({ members: ["a", "b"], streams, outcome });
+  const answered = async (reply) => { sent.at(-1).answer(reply); await new Promise((resolve) => setTimeout(resolve)); };
+  for (const [act, reply] of [[() => votes.vote("tie"), { error: "late" }], [() => votes.takeBack(), {}]]) {
+    show(null);
+    act();
+    show("all-bad"); // another run
+    await answered(reply);
+    told.push(`${votes.outcome} ${root.querySelectorAll("[role=alert]").length}`);
+  }
+  show(null);
+  votes.vote("tie");
+  show(null);
+  votes.vote("ensemble");
+  return [...told, sent.at(-1).outcome];
+}"""
+
+
+DAYS = """async (address) => {
+  const { startOf } = await import(`${address}/page/days.js`);
+  return [startOf(""), startOf("2026-03-29"), startOf("2026-03-29", 1), startOf("2026-10-25", 1)];
+}"""
+
+
 def test_modules_do_alone_what_they_are_for(serve: Server, open_page: Opener) -> None:
     """Each loads by itself; without a clipboard, as over plain HTTP, a selection is copied; a plot that left the page
-    watches nothing; a page that comes late tells the pace since then.
+    watches nothing; a page that comes late tells the pace since then; late replies to votes change no other run's; a
+    day ends when the next one begins, where the clocks change too.
     """
-    page = open_page(serve(), is_new=True, permissions=["clipboard-read", "clipboard-write"])
+    page = open_page(
+        serve(), is_new=True, timezone_id="Europe/Berlin", permissions=["clipboard-read", "clipboard-write"]
+    )
     address = f"{page.url}scripts/{scripts().version}/js"
     assert page.page.evaluate(ALONE, [address, MODULES]) == []
     copied = ["a <b>text</b>", True]
     assert page.page.evaluate(COPY, address) == ["Copied", *copied, "The browser refused.", *copied]
     assert page.page.evaluate(PLOT, address) == [True, False]
     assert page.page.evaluate(SPEED, address) == 4
+    assert page.page.evaluate(VOTES, address) == ["all-bad 0", "all-bad 0", "ensemble"]
+    days = ["2026-03-28T23", "2026-03-29T22", "2026-10-25T23"]
+    assert page.page.evaluate(DAYS, address) == ["", *(f"{day}:00:00.000Z" for day in days)]
 
 
 def test_the_modules_are_asked_for_once_and_then_kept(serve: Server, open_page: Opener) -> None:

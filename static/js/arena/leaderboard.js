@@ -3,12 +3,13 @@
 import { ratedVerdict } from "../answer/verdict.js";
 import { addressed, addressOf, follow, goTo, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
+import { startOf } from "../page/days.js";
 import { h } from "../page/elements.js";
 import { number, percent } from "../page/numbers.js";
 import { LANGUAGE, LOCALE, said, saidShort, t } from "../page/words.js";
 
 const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
-const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000, AGAIN_MS = 10_000;
+const LENGTH = /^(\d+)-(\d+)$/u, AGAIN_MS = 10_000;
 
 let leaderboard = null;
 
@@ -40,7 +41,7 @@ class Leaderboard {
     if (this.part("table").hidden) this.part("note").textContent = t("rank.counting");
     this.trigger("wanted", {
       key: visitorKey(), said_in: LANGUAGE, source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
-      config: config.value, since: startOf(from.value), before: endOf(to.value), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
+      config: config.value, since: startOf(from.value), before: startOf(to.value, 1), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
     });
   }
 
@@ -82,9 +83,6 @@ class Leaderboard {
     if (board.reading) this.again = setTimeout(() => { if (this.root.offsetParent) this.ask(); }, AGAIN_MS);
   }
 }
-
-const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
-const endOf = (day) => (day ? new Date(new Date(`${day}T00:00`).getTime() + DAY_MS).toISOString() : "");
 
 const UNKNOWN = "und"; // of prompts whose language cannot be told
 

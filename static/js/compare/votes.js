@@ -10,7 +10,7 @@ const UNDO_S = 10;
 export class Votes {
   /** `send(outcome)` gives the server's reply; no outcome takes the vote back. */
   constructor(root, send) {
-    Object.assign(this, { root, send, options: [], outcome: null, timer: 0, isBusy: false });
+    Object.assign(this, { root, send, options: [], outcome: null, timer: 0 });
   }
 
   start(run) {
@@ -53,12 +53,10 @@ export class Votes {
   }
 
   async vote(outcome) {
-    if (this.isBusy || this.outcome) return;
-    this.isBusy = true;
+    if (this.outcome) return;
     this.outcome = outcome;
     this.render(); // at once, however long the server takes
     const { options } = this, reply = await answerTo(this.send(outcome));
-    this.isBusy = false;
     if (options !== this.options) return; // another run is on the board
     if (!reply.error) return this.countDown(UNDO_S);
     this.outcome = null;
@@ -79,7 +77,8 @@ export class Votes {
   }
 
   async takeBack() {
-    const reply = await answerTo(this.send(""));
+    const { options } = this, reply = await answerTo(this.send(""));
+    if (options !== this.options) return;
     if (reply.error) {
       this.complain(reply.error);
       return;

@@ -1,5 +1,6 @@
 // What of the history is asked for.
 
+import { startOf } from "../page/days.js";
 import { h, shortName } from "../page/elements.js";
 import { t } from "../page/words.js";
 
@@ -60,12 +61,4 @@ export class HistoryFilters {
     const { search, from, to, starred, outcome, mode, member } = this.fields;
     return [search, from, to, outcome, mode, member].some((field) => field.value) || starred.checked;
   }
-}
-
-/** When a day begins, or a later one; a day may have 23 or 25 hours. */
-function startOf(day, daysLater = 0) {
-  const at = new Date(`${day}T00:00`);
-  if (Number.isNaN(at.getTime())) return "";
-  at.setDate(at.getDate() + daysLater);
-  return at.toISOString();
 }
