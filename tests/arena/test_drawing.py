@@ -25,6 +25,16 @@ def test_few_votes_and_close_ratings_come_first() -> None:
     assert sum(probs.values()) == pytest.approx(1)
 
 
+def test_weights_hold_for_all_draws() -> None:
+    votes = {frozenset("cd"): 50}
+    plain, found = pair_probs(NAMES, votes, {}), pair_probs(NAMES, votes, {}, {"a": 0.5, "d": 0.1, "e": 9.0})
+    weighed = {
+        (left, right): prob * {"a": 0.5}.get(left, 1.0) * {"d": 0.1}.get(right, 1.0)
+        for (left, right), prob in plain.items()
+    }
+    assert found == pytest.approx({pair: prob / sum(weighed.values()) for pair, prob in weighed.items()})
+
+
 def test_a_newcomer_is_expected_to_be_as_good_as_the_mean() -> None:
     ratings = {"a": 1000.0, "b": 1400.0}
     assert predicted("a", "new", ratings) == predicted("a", "c", {**ratings, "c": 1200.0}) < 0.5

@@ -23,6 +23,8 @@ def test_halves_share_the_domains_and_stay_as_sets_grow() -> None:
     assert abs(len(development) - len(held_out)) <= 1
     more, _ = halves(first_of_each_domain(questions, None))
     assert {question.id for question in development} <= {question.id for question in more}
+    apart = [question.model_copy(update={"domain": question.id}) for question in questions]
+    assert [len(half) for half in halves(apart)] == [9, 9], "a question of each domain"
     with pytest.raises(RequestError, match="too few"):
         halves(questions[:1])
 

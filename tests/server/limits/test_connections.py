@@ -224,6 +224,14 @@ def test_where_it_is_full_the_address_with_most_loses_one() -> None:
     assert ended == [7, 6, 5, 4]
 
 
+def test_a_proxy_with_most_connections_loses_none() -> None:
+    config = ServerConfig(visitors_per_client=1, max_connections=10, trusted_proxies=("10.0.0.9",))
+    counted, ended = connections.Connections(config), list[int]()
+    assert [counted.enter("10.0.0.9", partial(ended.append, number)) for number in range(11)] == [""] * 10 + [None]
+    assert counted.enter("192.0.2.1", partial(ended.append, 11)) is None
+    assert ended == []
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("line", [b"a: b\r\n", b"a: b\n"])
 def test_a_bare_line_feed_is_found_in_pieces_of_any_size(size: int, line: bytes) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,6 +68,26 @@ def test_a_value_only_grows() -> None:
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(values))
     assert lines_of(values[-1])[-1] == {"done": {"status": "aborted", "saved": False, "outcome": "tie"}}
     assert RunLines(run).value().splitlines()[0] != values[0].splitlines()[0], "opened again, it starts the board again"
+
+
+def test_tokens_that_come_just_before_the_end_are_there() -> None:
+    run = run_view()
+
+    class Hasty(StreamView):
+        @property
+        def outline(self) -> Sequence[StepOutline]:
+            """Of the answer that goes on and ends as soon as its tokens were looked at."""
+            found = super().outline
+            if not self.finished:
+                say(run, "ensemble", "b", "c")
+                finish(run, "ensemble")
+            return found
+
+    run.streams["ensemble"] = Hasty("ensemble")
+    say(run, "ensemble", "a")
+    lines = RunLines(run)
+    lines.value()
+    assert [line[1] for line in lines_of(lines.value()) if isinstance(line, list)] == ["a", "b", "c"]
 
 
 def test_each_token_comes_once_with_its_flags() -> None:
@@ -168,6 +189,10 @@ def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pyte
     assert new(first) == []
     shares |= {"Small": 0.104, "Large": 0.5}
     assert new(first) == [{"read": {"Small": 0.1, "Large": 0.5}}]
+    say(run, "member:Small", "x")
+    so_far = lines.value()
+    shares["Large"] = 0.6
+    assert new(so_far) == [{"read": {"Small": 0.1, "Large": 0.6}}], "one member writes, the other reads on"
     so_far = lines.value()
     beside[1] = ""
     for stream in run.streams:
