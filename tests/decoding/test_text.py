@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gac_app.decoding.loop.text import TextStream
@@ -43,6 +43,7 @@ def test_pieces_of_any_bytes_decode_as_the_whole_does(data: bytes, at: list[int]
     at=st.lists(st.integers(0, 100), max_size=10),
     stops=st.lists(st.text("abE\né", min_size=1, max_size=4), max_size=3),
 )
+@example(text="aab", at=[1, 2], stops=["aab"])  # it begins anew within itself
 def test_a_stop_string_ends_the_text_and_no_part_of_it_is_shown(text: str, at: list[int], stops: list[str]) -> None:
     found = [text.find(stop) for stop in stops if stop in text]
     result, batches = stream(cut(text.encode(), at), tuple(stops))

@@ -144,13 +144,14 @@ def test_bounds_hold_what_they_bound(seed: int, num: int, weight: float) -> None
 
 
 @FEW
-@given(seed=st.integers(0, 99), num=st.integers(1, 12), keeps_control=st.booleans())
-def test_bounds_hold_beside_control_tokens(seed: int, num: int, keeps_control: bool) -> None:
+@given(seed=st.integers(0, 99), num=st.integers(1, 12), keeps_control=st.booleans(), control=st.floats(0, 6))
+@example(0, 1, False, 2.0)  # it is not told
+def test_bounds_hold_beside_control_tokens(seed: int, num: int, keeps_control: bool, control: float) -> None:
     model = RandomModel("m", seed)
     union = UnionVocabulary.build([model.vocabulary])
     mapping = VocabMapping(model.vocabulary, union, keeps_control=keeps_control)
     logits_V = model._logits_V([1, 2])
-    logits_V[257] = 6.0  # the control token
+    logits_V[257] = control
     low_U, high_U = told_of(logits_V, mapping, num, Teller()).bounds_U
     exact_U = mapping.project(logits_V.unsqueeze(0))[0]
     assert bool((low_U <= exact_U + 1e-6).all() and (exact_U <= high_U + 1e-6).all())

@@ -112,6 +112,14 @@ def test_a_resting_prompt_goes_on_when_its_neighbours_leave(town: Town) -> None:
     assert asked.done()
 
 
+def test_an_address_rests_though_its_session_ends(town: Town) -> None:
+    prompt, _ = town.begin(MILL, "m", text=LONG), town.begin(*HOME)
+    town.desk.scheduler.advance()
+    town.desk.scheduler.free(prompt)
+    town.begin(MILL, "n", text=LONG)
+    assert town.desk.scheduler.idle_s() > 0
+
+
 @pytest.mark.parametrize("share", [(MILL, "m"), BACKGROUND])
 def test_texts_to_score_take_half_the_time_at_most(town: Town, share: Share) -> None:
     """They come as reads of many ids with as many distributions, one after the other, of several sequences."""

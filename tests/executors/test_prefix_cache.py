@@ -246,6 +246,11 @@ def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> 
     assert (first.num_read, second.num_read) == (len(PROMPT), rest)
 
 
+def test_fixed_chunks_begin_with_the_first_id(opened: Desk) -> None:
+    opened.opened(PROMPT)
+    assert opened.read(opened.member.open(PROMPT, LOCAL, is_reproducible=True)).num_read == len(PROMPT)
+
+
 def test_the_chat_prefix_is_copied_of_the_shortest(opened: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy may hold all that the other one has read."""
     held = [opened.opened([*PROMPT, *[90] * more], f"visitor {more}")[0] for more in (2, 1, 3)]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gac_app.decoding.contexts import SessionStopped
-from gac_app.decoding.distribution import ReadResult
+from gac_app.decoding.distribution import PartialDistribution, ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
@@ -174,15 +174,18 @@ def test_a_second_question_may_hang_or_fail(model: FarModel, member: RemoteMembe
     model.num_told = 1
     sequence = member.open(member.encode(TEXT), LOCAL)
     [told] = member.read(after(sequence)).result(WAIT_S).distributions
+    assert isinstance(told, PartialDistribution)
+    assert isinstance(told._ask, remote._Step)
     assert not told.is_whole
-    sequence.timeout_s = 0.01
+    told._ask.seconds += sequence.timeout_s  # the step has waited so long before
     with pytest.raises(MemberError, match="random gave no answer in time for this step: see its load") as caught:
         _ = told.probs_U
     assert caught.value.kind == "timeout"
-    sequence.timeout_s = WAIT_S
+    told._ask.seconds = 0.0
     sequence.stopped.set()
     with pytest.raises(SessionStopped):
         _ = told.probs_U
+    sequence.stopped.clear()
     model.released.set()
     model.why = "planned"
     with pytest.raises(MemberError, match="planned"):

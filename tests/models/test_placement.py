@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
@@ -210,6 +210,7 @@ def named(members: list[dict[str, Any]]) -> list[MemberConfig]:
 
 
 @given(sizes=SIZES, members=MEMBERS)
+@example([24], [{"num_params": 8e9, "max_memory": {"cuda:0": "20GiB"}}] * 2)  # for two there is no room
 def test_no_device_is_given_away_beyond_its_memory(sizes: list[int], members: list[dict[str, Any]]) -> None:
     devices, in_all = machine(*sizes), Counter[str]()
     known = {gpu.name for gpu in devices.gpus} | {"cpu"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,18 @@ def test_bytes_of_ids_are_the_texts(kind: str, text: str) -> None:
     ids = vocabulary.encode(text)
     assert vocabulary.decode(ids) == text.encode()
     assert all(vocabulary.token_bytes[i] is not None for i in ids)
+
+
+def test_one_text_is_read_at_a_time() -> None:
+    """Whether control tokens are recognised is a state of the tokenizer."""
+    encode = TextEncoder(byte_level_tokenizer())
+
+    class Tokens:
+        def encode(self, text: str, add_special_tokens: bool) -> SimpleNamespace:
+            return SimpleNamespace(ids=[encode._lock.locked()])
+
+    encode._literal = Tokens()  # type: ignore[assignment]
+    assert encode("a") == [True]
 
 
 def test_control_is_what_the_tokenizer_says_it_is() -> None:
