@@ -28,6 +28,7 @@ def config(tmp_path: Path) -> str:
         (["--alignment", "best"], "'best' is not one of 'paper'"),
         (["--gate-policy", "soon"], "'soon' is not one of 'auto'"),
         (["--reproducible", "maybe"], "'maybe' is not one of"),
+        (["--max-new-tokens", "0"], "max_new_tokens: Input should be greater than or equal to 1"),
         (["--weights", "posterio"], "weights: unknown weight rule 'posterio'; expected average, score, posterior"),
         (
             ["--weights", "posterior", "--weight-param", "decay=0"],
@@ -74,6 +75,12 @@ def test_the_last_line_of_json_names_the_rules(config: str) -> None:
     for each, warning in zip(done, warnings, strict=True):
         assert ("warning: gate_rule: 'margin' has no effect" in each.stderr) is bool(warning)
         assert warning in each.stderr
+
+
+def test_alone_the_gate_answers_that_is_named(config: str) -> None:
+    arguments = ["--mode", "alone", "--gate", "b", "--max-new-tokens", "2", "--json"]
+    done = run_command("generate", "hi", "--config", config, *arguments)
+    assert list(json.loads(done.stdout.splitlines()[-1])["members"]) == ["b"]
 
 
 @pytest.mark.parametrize(("more", "is_warned"), [([], True), (["--temperature", "1", "--alignment", "paper"], False)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,20 @@ def test_the_curve_has_a_row_for_each_number(bench_of: BenchOf, monkeypatch: pyt
     assert all(row.value for row in rows)
     assert [row.target is not None for row in rows] == [False] * 6 + [True] * 3
     assert max(models[0].batches) > 8, "answers decode at once"
+
+
+def test_a_crowd_is_counted_while_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def visit(_: object, __: object, begin_s: float, until_s: float, name: str) -> list[visitors._Served]:
+        """For the first visitor half the time, for the second all of it, a token a second."""
+        from_s, seconds = until_s - 20, 10 if name.endswith(".0") else 20
+        early = visitors._Served(from_s - begin_s, from_s - begin_s + 9, from_s, 1)
+        return [early, visitors._Served(from_s, from_s, from_s + seconds, seconds)]
+
+    monkeypatch.setattr(visitors, "_visit", visit)
+    nothing: Any = None
+    crowd = visitors.crowd_of(nothing, nothing, 2, 4.0, 20.0)
+    assert crowd.tokens_per_s == pytest.approx(2)
+    assert crowd.waits_s == pytest.approx([0, 0]), "who came earlier does not count"
 
 
 def test_first_tokens_are_held_against_llama_cpp(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,11 @@ from gac_app import (
     RequestError,
     Settings,
 )
+from gac_app.config import Config
+from gac_app.decoding.member import InlineMember
 from gac_app.executors.threads import ThreadMember
+from gac_app.loading import unite
+from gac_app.models.sequence import LOCAL
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, config_of, ensemble_of, in_worker
 
 SETTINGS = {"mode": "every-step", "max_new_tokens": 6, "gate": "a"}
@@ -48,6 +52,14 @@ def test_more_threads_than_sequences_wait_for_their_turn(gac: Gac) -> None:
     assert {(answer.reason, answer.num_tokens) for answer in answers} == {(FinishReason.LENGTH, 6)}
     assert len({answer.digest for answer in answers}) == 1
     assert answers[0].text
+
+
+def test_views_share_the_room_of_their_model() -> None:
+    views = [{"name": name, "of": "a", "system_prompt": f"Be {name}."} for name in ("terse", "kind")]
+    config = Config.model_validate({"members": [{"name": "a", "source": "random:1"}, *views], "settings": SETTINGS})
+    model = FakeModel("a", max_sequences=12)
+    with Gac(unite([model], config, ThreadMember, devices_disjoint=False)) as gac:
+        assert {answer.num_tokens for answer in gac.answers(["Hello"] * 12)} == {6}
 
 
 def test_answers_keep_the_order_of_their_prompts(gac: Gac) -> None:
@@ -227,6 +239,16 @@ def test_where_the_only_room_is_held_nobody_waits_for_it() -> None:
         with gac.decode("Hello"), pytest.raises(BusyError, match="close it"):
             gac.answer("Hi")
         assert gac.answer("Hi").num_tokens == 2
+
+
+def test_steps_that_could_not_begin_hold_no_room() -> None:
+    ensemble = ensemble_of([FakeModel("a", max_sequences=1)], config_of(["a"]), InlineMember)
+    with Gac(ensemble) as gac:
+        other = ensemble.members["a"].open([1], LOCAL)
+        with pytest.raises(MemberError, match="as many sequences as it can"):
+            gac.decode("Hello")
+        ensemble.members["a"].free(other)
+        gac.decode("Hello").close()
 
 
 @pytest.mark.parametrize("token", [-1, 10**6, "no such token at all", b"\xff\xfe\xfd\xfc"])

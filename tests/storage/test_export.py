@@ -77,11 +77,13 @@ def test_a_run_whose_position_is_taken_comes_last(store: Store, tmp_path: Path) 
     store.start_run(run).result()
     (line,) = store.export()
     other = Store(database_in(tmp_path / "other.db"))
-    for prompt in ("here", "and here"):
-        other.start_run(new_run(prompt, conversation_id=run.conversation_id)).result()
-    other.import_records([line], []).result()
+    gone, *_ = runs = [new_run(prompt, conversation_id=run.conversation_id) for prompt in ("gone", "here", "and here")]
+    for one in runs:
+        other.start_run(one).result()
+    other.delete_run(ALICE, gone.run_id).result()
+    other.import_records([{**line, "position": 2}], []).result()
     positions = {one["prompt"]: one["position"] for one in other.export()}
-    assert positions == {"here": 0, "and here": 1, "elsewhere": 2}
+    assert positions == {"here": 1, "and here": 2, "elsewhere": 3}
     other.close()
 
 

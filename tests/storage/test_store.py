@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,11 +96,13 @@ def test_times_are_written_as_sqlalchemy_does(text: str) -> None:
 
 
 def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
-    told: list[str] = []
+    told, seen = list[str](), list[str | None]()
 
     class Notes:
         def changed(self, key: str) -> None:
             told.append(key)
+            with suppress(NotFoundError):
+                seen.append(store.load_run(ALICE, key).outcome)
 
         def deleted(self, ids: DeletedIds) -> None: ...
 
@@ -117,4 +120,4 @@ def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
     store.start_run(run).result()
     told.clear()
     store.vote(ALICE, run.run_id, "tie").result()
-    assert told == [run.run_id]
+    assert (told, seen) == ([run.run_id], ["tie"]), "who is told can read it"

@@ -145,6 +145,14 @@ def test_an_ended_battle_is_shown_to_its_end(shown: int, phase: str, is_over: tu
     assert (turn.left.is_cut, turn.right.is_cut) == (shown == 3, False)
 
 
+def test_a_battle_is_hidden_until_its_longer_side_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tempo, "rate", 10.0)
+    turn = add_turn(battle_of(), "a" * 600, "de")
+    end(turn)
+    turn.pace = Pace(Tempo(()), clock=HandClock())
+    assert turn.hidden_s() == pytest.approx(60)
+
+
 def test_an_empty_end_is_shown_no_earlier_than_words() -> None:
     tempo = Tempo(())
     tempo.note("late", 100, 1.0, 5.0, 0)

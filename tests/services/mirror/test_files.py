@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.services.mirror import files
-from gac_app.services.mirror.files import deletion_line, index_of
+from gac_app.services.mirror.files import deletion_line, erase, index_of
 from gac_app.storage import DeletedIds
 
 
@@ -27,3 +27,12 @@ def test_an_index_says_when_it_is_told_to_stop(tmp_path: Path, monkeypatch: pyte
     whole = index_of([path, path])
     assert whole.deleted == {f"{n:032x}" for n in range(14)} - {f"{n:032x}" for n in range(5, 9)}
     assert (whole.num_bad, whole.reasons.splitlines()[0][:18]) == (2, "f.jsonl, line 6: i")
+
+
+def test_an_erasure_tells_of_a_line_in_any_file(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("early.jsonl", "late.jsonl")]
+    for path, key in zip(paths, "ab", strict=True):
+        path.write_text(json.dumps({"run_id": key * 32}) + "\n")
+    assert erase(paths, {"a" * 32}), "there is something to be pushed"
+    assert [path.read_text().isspace() for path in paths] == [True, False]
+    assert not erase(paths, {"a" * 32})

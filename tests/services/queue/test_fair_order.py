@@ -74,3 +74,12 @@ def test_who_was_long_away_is_forgotten(order: FairOrder, clock: HandClock) -> N
     assert not order.are_others(client_of(late))
     order.register(early, [late])
     assert order.in_order([late, early], []) == [early, late], "level, so in the order of arrival"
+
+
+def test_who_waits_or_runs_for_long_is_not_forgotten(order: FairOrder, clock: HandClock) -> None:
+    long, other = run_of("mill", "ann", 2), run_of("home", "bob", 1)
+    order.register(long, [])
+    order.charge(long, 90.0)
+    clock.now += PRESENT_S + 1
+    order.register(other, [long])
+    assert order.in_order([long, other], []) == [other, long], "level, so in the order of arrival"

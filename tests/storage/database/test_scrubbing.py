@@ -100,6 +100,26 @@ def test_each_deletion_is_scrubbed_after_once(store: Store, monkeypatch: pytest.
     assert scrubbed == 3 * [store.engine]
 
 
+def test_a_deletion_amid_a_failing_scrub_is_scrubbed_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    deletions, added = [Future[None](), Future[None]()], list[Future[None]]()
+
+    def scrub_or_fail(_: object) -> None:
+        if len(added) == 1:
+            add(deletions[1])
+            raise TimeoutError
+
+    def add(deletion: Future[None]) -> None:
+        added.append(deletion)
+        scrubber.add(deletion)
+
+    monkeypatch.setattr("gac_app.storage.database.scrubber.scrub", scrub_or_fail)
+    scrubber = Scrubber(store.engine, patience_s=WAIT_S)
+    add(deletions[0])
+    for deletion in deletions:
+        deletion.result(WAIT_S)
+    scrubber.close()
+
+
 def test_a_store_that_closes_scrubs_once_more_or_says_so(url: str, path: Path) -> None:
     store = Store(url)
     doomed = stored(store, "doomed")
