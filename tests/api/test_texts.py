@@ -104,15 +104,6 @@ def vocabulary(here: Site) -> tuple[bytes | None, ...]:
     return ensemble_of(here).members["a"].mapping.vocabulary.token_bytes
 
 
-@pytest.mark.parametrize(("model", "alone", "context"), [("a", "a", "the model"), ("gac/every-step", None, "the")])
-def test_an_echo_adds_up_to_its_score(here: Site, model: str, alone: str | None, context: str) -> None:
-    told = choice(here, model=model, max_tokens=0, logprobs=1, echo=True)["logprobs"]
-    settings = here.service.config.settings_from({"mode": "every-step"})
-    [score] = ensemble_of(here).score(context, [TEXT.removeprefix(context)], settings, alone=alone, raw=True)
-    after = [p for p, at in zip(told["token_logprobs"], told["text_offset"], strict=True) if at >= len(context)]
-    assert sum(after) == pytest.approx(score.log_prob, abs=1e-4)
-
-
 @pytest.mark.parametrize("weights", ["average", "prompt-perplexity"])
 @pytest.mark.parametrize("model", ["a", "gac/every-step"])
 @pytest.mark.parametrize("alignment", ["prefix", "paper"])

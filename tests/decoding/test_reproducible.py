@@ -89,14 +89,11 @@ def digests_beside_others(reproducible: str) -> tuple[list[str], list[str]]:
         return answer, [future.result().digest for future in asked]
 
 
-def test_company_changes_no_digest() -> None:
-    alone, together = digests_beside_others("on")
-    assert alone == together
-
-
-def test_company_shows_where_nobody_asks_for_more() -> None:
-    alone, together = digests_beside_others("off")
-    assert alone != together
+@pytest.mark.parametrize("reproducible", ["on", "off"])
+def test_company_changes_no_digest(reproducible: str) -> None:
+    """It shows where nobody asks for more."""
+    alone, together = digests_beside_others(reproducible)
+    assert (alone == together) is (reproducible == "on")
 
 
 def scores_beside_others(reproducible: str, alignment: str) -> tuple[list[float], list[float]]:

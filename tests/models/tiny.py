@@ -70,27 +70,26 @@ def sentencepiece_tokenizer(puts_space_first: bool = False) -> Tokenizer:
     return tokenizer
 
 
+_LLAMA = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 512}
+_LLAMA |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+
+
 def save_llama(directory: Path, seed: int = 0, **config: Any) -> Path:
     """A Llama of two layers with a byte-level tokenizer and a chat template; 16 rows of its embedding are padding."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=byte_level_tokenizer(), bos_token="<|im_start|>", eos_token="<|im_end|>"
-    )
+    tokenizer = _wrapped(byte_level_tokenizer(), bos_token="<|im_start|>", eos_token="<|im_end|>")
     tokenizer.chat_template = CHAT_TEMPLATE
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 512}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2}
-    llama = LlamaConfig(vocab_size=len(tokenizer) + 16, initializer_range=0.3, **{**sizes, **heads, **config})
+    options = {"bos_token_id": 1, "eos_token_id": 2, **_LLAMA, **config}
+    llama = LlamaConfig(vocab_size=len(tokenizer) + 16, initializer_range=0.3, **options)
     return _save(LlamaForCausalLM, llama, tokenizer, directory, seed)
 
 
 def save_gemma3(directory: Path, seed: int = 0, **config: Any) -> Path:
     """A Gemma 3 of three layers, two of them with a window of 8, with a SentencePiece tokenizer and no template."""
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=sentencepiece_tokenizer(), bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
-    )
+    tokenizer = _wrapped(sentencepiece_tokenizer(), bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "max_position_embeddings": 512}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "query_pre_attn_scalar": 16}
     layers = {"sliding_window": 8, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
@@ -102,26 +101,20 @@ def save_gemma3(directory: Path, seed: int = 0, **config: Any) -> Path:
 
 def save_spaced_llama(directory: Path, seed: int = 0) -> Path:
     """Llama 2's kind: a SentencePiece tokenizer that puts a space before every text, and a template with [INST]."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=sentencepiece_tokenizer(puts_space_first=True),
-        bos_token="<bos>",
-        eos_token="<eos>",
-        unk_token="<unk>",
-    )
+    spaced = sentencepiece_tokenizer(puts_space_first=True)
+    tokenizer = _wrapped(spaced, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>")
     tokenizer.chat_template = INSTRUCT_TEMPLATE
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 512}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "bos_token_id": 2, "eos_token_id": 1}
-    config = LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.3, **sizes, **heads)
-    return _save(LlamaForCausalLM, config, tokenizer, directory, seed)
+    options = {"bos_token_id": 2, "eos_token_id": 1, "initializer_range": 0.3, **_LLAMA}
+    return _save(LlamaForCausalLM, LlamaConfig(vocab_size=len(tokenizer), **options), tokenizer, directory, seed)
 
 
 def save_gpt2(directory: Path, seed: int = 0) -> Path:
     """A GPT-2 of two layers, whose positions are learnt, with a byte-level tokenizer, no BOS and no template."""
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level_tokenizer(), eos_token="<|endoftext|>")
+    tokenizer = _wrapped(byte_level_tokenizer(), eos_token="<|endoftext|>")
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "initializer_range": 0.3}
     config = GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes)
     return _save(GPT2LMHeadModel, config, tokenizer, directory, seed)
@@ -129,13 +122,19 @@ def save_gpt2(directory: Path, seed: int = 0) -> Path:
 
 def save_gpt_neo(directory: Path, seed: int = 0) -> Path:
     """A GPT-Neo of two layers, one with a window of 8: attention of its own, so that no two sequences share a pass."""
-    from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedTokenizerFast
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level_tokenizer(), eos_token="<|endoftext|>")
+    tokenizer = _wrapped(byte_level_tokenizer(), eos_token="<|endoftext|>")
     sizes = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": 8, "max_position_embeddings": 512}
     layers = {"attention_types": [[["global", "local"], 1]], "initializer_range": 0.3}
     config = GPTNeoConfig(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes, **layers)
     return _save(GPTNeoForCausalLM, config, tokenizer, directory, seed)
+
+
+def _wrapped(tokenizer: Tokenizer, **special: str) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
 def _save(model_class: Any, config: Any, tokenizer: Any, directory: Path, seed: int) -> Path:
