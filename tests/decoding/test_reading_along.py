@@ -1,10 +1,11 @@
-"""Members that are not asked read along with the gate, in passes of their own. Nothing but the waiting changes."""
+"""Members that are not asked read along with the gate, and long prompts in chunks: nothing but the waiting changes."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.trace.events import FinishReason
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.errors import MemberError
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.sequence import LOCAL, ForwardRequest
 from gac_app.settings import Settings
@@ -45,7 +47,7 @@ def threaded() -> Iterator[Any]:
 def test_every_pass_is_counted(alignment: str) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2)]
     ensemble = ensemble_of(models, config_of(["a", "b"], {**ASKED_RARELY, "gate_policy": "eager"}), InlineMember)
-    _, finished = decoded(ensemble, alignment=alignment)
+    _, finished = decoded(ensemble, prompt="the model", **ASKED_RARELY, alignment=alignment)
     assert {model.name: len(model.batches) for model in models} == {
         name: usage.num_forwards for name, usage in finished.members.items()
     }
@@ -62,7 +64,7 @@ def gate_before_one_that_hangs(from_read: int) -> list[FakeModel]:
 def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
     models = gate_before_one_that_hangs(from_read=1)
     ensemble = threaded(models, step_timeout_s=WAIT_S, **NEVER_ASKED)
-    steps, finished = decoded(ensemble)
+    steps, finished = decoded(ensemble, prompt="the model", **NEVER_ASKED)
     assert models[1].is_hanging.is_set()
     assert (len(steps), finished.reason) == (24, FinishReason.LENGTH)
     assert finished.members["b"].num_forwards == 2
@@ -152,3 +154,56 @@ def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> N
     context.prefetch()
     context.close()
     assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))
+
+
+PROMPT = "the model votes again and again, " * 3
+CHUNK_S, TIMEOUT_S = 0.06, 0.6  # the prompt takes twice as long
+
+
+@pytest.fixture
+def ensemble(steady_clock: None) -> Iterator[Ensemble]:
+    model = FakeModel("a", 1, delay_s=CHUNK_S)
+    model.chunk_size = 4
+    ensemble = ensemble_of([model], config_of(["a"], {"max_new_tokens": 2, "step_timeout_s": TIMEOUT_S}))
+    yield ensemble
+    ensemble.close()
+
+
+def test_an_answer_begins_after_however_long_a_prompt(ensemble: Ensemble) -> None:
+    *_, finished = ensemble.generate(PROMPT, raw=True)
+    assert isinstance(finished, FinishedEvent)
+    assert finished.reason is FinishReason.LENGTH, finished.detail
+    assert finished.ttft_s > TIMEOUT_S
+
+
+def test_a_text_is_scored_after_however_long_a_prompt(ensemble: Ensemble) -> None:
+    [score] = ensemble.score(PROMPT, ["yes"], raw=True)
+    assert score.num_bytes == 3
+
+
+def test_each_member_may_take_as_long_as_its_prompt(steady_clock: None) -> None:
+    """The one that is waited for last has read all the while, but much less than the first."""
+    models = [FakeModel(name, 1, delay_s=CHUNK_S * factor) for name, factor in (("a", 1), ("b", 3))]
+    for model in models:
+        model.chunk_size = 4
+    config = config_of(["a", "b"], {"mode": "every-step", "max_new_tokens": 2, "step_timeout_s": TIMEOUT_S})
+    with closing(ensemble_of(models, config)) as ensemble:
+        *_, finished = ensemble.generate(PROMPT, raw=True)
+    assert isinstance(finished, FinishedEvent)
+    assert finished.reason is FinishReason.LENGTH, finished.detail
+
+
+def test_who_waits_for_the_same_prompt_of_another_is_not_late(ensemble: Ensemble) -> None:
+    first, second = (ensemble.generate(PROMPT, raw=True, namespace="talk") for _ in range(2))
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(lambda events: list(events)[-1], events) for events in (first, second)]
+    assert {end.result().reason for end in ends} == {FinishReason.LENGTH}  # type: ignore[union-attr]
+
+
+def test_a_prompt_that_does_not_go_on_is_late(ensemble: Ensemble) -> None:
+    ensemble.members["a"].model.delay_s = 3 * TIMEOUT_S  # type: ignore[attr-defined]
+    *_, finished = ensemble.generate(PROMPT, raw=True)
+    assert isinstance(finished, FinishedEvent)
+    assert "no answer in time" in finished.detail
+    with pytest.raises(MemberError, match="no answer in time"):
+        ensemble.score(PROMPT, ["yes"], raw=True)

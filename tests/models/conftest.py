@@ -19,7 +19,7 @@ from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
 from tests.models import tiny
-from tests.models.fake_hub import FakeHub
+from tests.models.loopback import FakeHub
 from tests.models.source_tools import REPOSITORY, pip_of, use_endpoint
 
 

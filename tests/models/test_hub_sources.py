@@ -19,7 +19,7 @@ from gac_app.models.sources import Progress, resolve
 from gac_app.models.sources import hub as hub_module
 from gac_app.models.sources.resolve import cached_path
 from tests.fakes import SOON_S
-from tests.models.fake_hub import COMMIT, FakeHub
+from tests.models.loopback import COMMIT, FakeHub
 from tests.models.source_tools import GGUF, REPOSITORY, SHA256, files_in, find, make_wheel, member, use_endpoint
 
 

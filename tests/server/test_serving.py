@@ -27,8 +27,7 @@ from gac_app.server.serving import DRAIN_S, GONE_S, _Server, serve_host
 from gac_app.services.runs import runs
 from tests.event_loops import MOST_S
 from tests.fakes import SOON_S, WAIT_S
-from tests.models.fake_index import FakeIndex
-from tests.models.loopback import Answer
+from tests.models.loopback import Answer, FakeIndex
 from tests.models.source_tools import GGUF, files_in, make_wheel, member
 from tests.server.fakes import FakeService
 from tests.server.site import free_port, wait_until_up
