@@ -44,13 +44,6 @@ def test_close_contestants_share_their_ranks() -> None:
     assert [(line.rank_low, line.rank_high) for line in board(found).standings] == [(1, 2), (1, 2), (3, 3)]
 
 
-def test_not_enough_votes() -> None:
-    few = board(rows(("a", "b", 2), ("b", "a", 2)))
-    assert "at least two contestants need 5 each" in few.problem
-    assert {line.rating for line in few.standings} == {None}
-    assert board([]).problem
-
-
 def rated(found: Leaderboard) -> str:
     return "".join(sorted(line.name for line in found.standings if line.rating is not None))
 
@@ -67,13 +60,14 @@ def test_votes_between_two_newcomers_leave_the_others_rated() -> None:
     )
 
 
-def test_who_is_no_contestant_and_has_no_votes_has_no_line() -> None:
+def test_who_is_listed_and_who_is_rated() -> None:
+    few = board(rows(("a", "b", 2), ("b", "a", 2)))
+    assert "at least two contestants need 5 each" in few.problem
+    assert {line.rating for line in few.standings} == {None}
+    assert board([]).problem
     found = [*rows(("a", "b", 6), ("b", "a", 6)), row("a", "gate 0.3", origin="compare")]
     votes = votes_of(found, "abc").filtered(VoteFilter())
     assert [one.name for one in leaderboard_of(votes, "abc", min_votes=5).standings] == ["a", "b", "c"]
-
-
-def test_a_newcomer_is_listed_unrated_and_who_has_left_stays() -> None:
     found = rows(("a", "x", 30), ("x", "a", 20), ("b", "a", 2))
     whole = board(found)
     lines = {line.name: line for line in whole.standings}

@@ -124,6 +124,8 @@ def test_a_battle_by_keyboard_alone(serve_arena: Server, open_page: Opener) -> N
     page.wait_for_selector(".gac-arena .gac-inspector:not([hidden]) .gac-bars")
     page.keyboard.press("Escape")
     page.wait_for_selector(".gac-arena .gac-inspector", state="hidden")
+    page.keyboard.press("?")
+    page.wait_for_selector(".gac-keys")
 
 
 def test_a_question_to_two_waits_for_the_models(serve_arena: Server, open_page: Opener) -> None:
@@ -208,7 +210,8 @@ def test_reasons_and_a_comment_are_kept_and_axe_is_silent(serve_arena: Server, o
     page.wait_for_selector(".gac-arena[data-state=empty]")
     begin(page, "Second")
     answered(page)
-    page.click(".gac-vote[data-outcome=tie]")
+    page.keyboard.press("x")
+    page.wait_for_selector(".gac-arena-told:has-text('Your choice: Both bad')")
     page.wait_for_selector(".gac-arena-views [value=changes]", state="attached")
     page.click(".gac-arena-reasons summary")
     page.check(".gac-arena-reasons [name=left][value=clear]", force=True)

@@ -84,9 +84,13 @@ def check_columns(page: Watched) -> None:
     assert name.evaluate("bdi => [...bdi.children].every((part) => part.scrollWidth <= part.clientWidth)")
 
 
-def test_the_inspector_stands_beside_what_it_explains(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=LONG)))
+def test_lines_are_read_with_ease_and_the_inspector_is_beside(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport={"width": 1920, "height": 1000})
     page.ask("hello")
+    assert all(right - left < 700 for left, _, right, _ in boxes(page, ".gac-text"))
+    [text, sentence] = boxes(page, ".gac-ensemble :is(.gac-text, .gac-outcome)")
+    assert text[0] == sentence[0], "they begin at one edge"
+    page.page.set_viewport_size({"width": 1280, "height": 900})
     before = boxes(page, ".gac-card")
 
     def inspector(stream: int = 0) -> list[float]:
@@ -125,15 +129,6 @@ def test_answers_are_as_tall_as_their_text_on_a_phone(serve: Server, open_page: 
     assert page.page.evaluate(small) == []
 
 
-def test_lines_are_read_with_ease_on_a_wide_screen(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport={"width": 1920, "height": 1000})
-    page.ask("hello")
-    for left, _, right, _ in boxes(page, ".gac-text"):
-        assert right - left < 700
-    [text, sentence] = boxes(page, ".gac-ensemble :is(.gac-text, .gac-outcome)")
-    assert text[0] == sentence[0], "they begin at one edge"
-
-
 def test_a_second_click_on_run_has_no_effect(serve: Server, open_page: Opener) -> None:
     site = serve(PlantedEnsemble(pieces=LONG, pause_s=0.1))
     page = open_page(site, viewport={"width": 390, "height": 844})
@@ -160,8 +155,15 @@ def click_twice(page: Watched) -> None:
     page.page.wait_for_selector("body:not(.gac-is-live)")
 
 
-def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.1)))
+CAN_BE_CLICKED = """() => [...document.querySelectorAll(
+    'button, a[href], input, select, textarea, summary, [tabindex="0"]')]
+  .filter((part) => !part.disabled && !part.matches('.gac-skip, .visually-hidden *'))
+  .filter((part) => part.checkVisibility({ visibilityProperty: true })).map((part) => part.outerHTML.slice(0, 90))"""
+
+
+def test_the_prompt_stays_at_hand_and_a_stopped_answer_goes_on(serve: Server, open_page: Opener) -> None:
+    ensemble, text = PlantedEnsemble(pieces=LONG, pause_s=0.1), ".gac-ensemble .gac-text"
+    page = open_page(serve(ensemble))
     page.page.wait_for_selector("#gac-prompt textarea")
     page.page.wait_for_selector(".gac-empty")
     assert boxes(page, "#gac-dock")[0][3] == pytest.approx(900, abs=1)
@@ -180,6 +182,20 @@ def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
     page.page.click(".stop-button")
     page.wait_for_end()
     assert page.text(".gac-hint") == ""
+    kept, top = page.text(text), boxes(page, ".gac-answers")[0][1]
+    ensemble.pause_s = 0.0
+    page.page.click(".gac-ensemble .gac-card-note button:text-is('Continue')")
+    page.page.wait_for_selector(".gac-versions:has-text('2/2')")
+    assert page.text(text).startswith(kept), "no word is taken away"
+    page.wait_for_end()
+    assert len(page.text(text)) > len(kept)
+    assert boxes(page, ".gac-answers")[0][1] == top, "what is said of a version has its line"
+    page.page.click("role=button[name='Older version']")
+    page.page.wait_for_selector(".gac-versions:has-text('1/2')")
+    assert page.text(text) == kept
+    assert page.page.locator(".gac-turns li").count() == 1, "a version is no earlier turn"
+    for width in page.at_widths(390, 1280, 1920):
+        assert len(clickable := page.page.evaluate(CAN_BE_CLICKED)) <= 33, (width, clickable)
 
 
 def test_figures_plot_and_digest_fold_behind_details(serve: Server, open_page: Opener) -> None:

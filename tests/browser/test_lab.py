@@ -11,8 +11,7 @@ from playwright.sync_api import Page, Route
 
 from gac_app.evaluation.studies.result import StudyResult
 from tests.browser.conftest import HOSTILE_NAME, Opener, Site, loading, to_tab
-from tests.browser.contrast import MEASURE, hard_to_read
-from tests.browser.test_axe import all_findings, with_axe
+from tests.browser.test_axe import MEASURE, all_findings, hard_to_read, with_axe
 from tests.services.lab.test_lab import benchmark_data
 
 pytestmark = pytest.mark.browser
@@ -171,8 +170,6 @@ def test_own_questions_from_a_file_the_browser_reads(lab_site: Site, open_page: 
     page.click(".gac-lab-study:has-text('Benchmark')")
     page.select_option("[name=set]", "own")
     page.fill("[name=questions]", "20")
-    page.click(".gac-lab-run:visible")
-    page.wait_for_selector(".gac-lab-note:has-text('Enter at least one question')")
     page.set_input_files(".gac-lab .gac-own input[type=file]", str(file))
     page.wait_for_function("document.querySelector('[name=own]').value.includes('Is 4 even?')")
     page.click(".gac-lab-run:visible")

@@ -6,9 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Route
 
 from gac_app.models.sources import Progress
 from gac_app.services.members import MemberFact
+from gac_app.ui.compare.records import PIECE
 from tests.browser.conftest import Opener, Server, Watched, wait_for_start
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
@@ -180,6 +182,9 @@ def test_back_and_forward_go_from_run_to_run_and_tab_to_tab(serve: Server, open_
 def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -> None:
     box = "#gac-prompt textarea"
     page = open_page(serve())
+    page.page.goto(page.page.url + "?run=" + "0" * 32 + "&tab=<b>&study=1&contestant=2")
+    page.page.wait_for_selector(".gac-notice:text-is('This run is private or deleted. Its owner can share it.')")
+    page.page.wait_for_url(page.url)
     page.page.fill(box, "   ")
     page.page.press(box, "Enter")
     page.page.wait_for_selector(".gac-notice:text-is('Enter a prompt.')")
@@ -208,10 +213,13 @@ def test_prompts_by_keys_examples_and_drafts(serve: Server, open_page: Opener) -
     assert page.page.input_value(box) == ""
 
 
-def test_an_answer_that_repeats_itself_says_from_where(serve: Server, open_page: Opener) -> None:
+def test_what_is_wrong_with_an_answer_is_said(serve: Server, open_page: Opener) -> None:
     loop = tuple(f" w{i}" for i in range(9))
-    page = open_page(serve(PlantedEnsemble(pieces=("Well", *loop * 4), alone=("Well", *loop * 3, " no"))))
+    alone = ("Well", *loop * 3, " no")
+    page = open_page(serve(PlantedEnsemble(pieces=("Well", *loop * 4), alone=alone, failing="Large")))
     page.ask("hello")
+    assert "planted failure" in page.text(".gac-card >> nth=2")
+    assert page.page.locator(".gac-card >> nth=1").get_attribute("data-state") == "finished"
     repeats = page.page.get_by_text("repeats itself from token 11 on")
     assert (repeats.count(), page.page.locator(".gac-ensemble .gac-loop").count()) == (1, 1), "three times, not two"
     repeats.click()
@@ -237,22 +245,6 @@ def test_a_server_that_is_gone_is_told_until_it_is_back(serve: Server, open_page
     page.page.wait_for_function("window.asked === 'open'")
     assert page.text(".gac-status") == "Starting…"
     page.faults.clear()
-
-
-def test_an_address_that_names_no_run_says_so(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    page.page.goto(page.page.url + "?run=" + "0" * 32 + "&tab=<b>&study=1&contestant=2")
-    page.page.wait_for_selector(".gac-notice:text-is('This run is private or deleted. Its owner can share it.')")
-    assert page.page.locator(".gac-empty").is_visible()
-    page.page.wait_for_url(page.url)
-
-
-def test_a_failing_member_says_so_while_the_others_go_on(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(failing="Large")))
-    page.ask("hello")
-    assert "planted failure" in page.text(".gac-card >> nth=2")
-    assert page.page.locator(".gac-card >> nth=1").get_attribute("data-state") == "finished"
-    assert page.text(".gac-ensemble .gac-text").startswith("Paris is the")
 
 
 def test_a_run_that_is_not_stored_says_so_until_it_is(serve: Server, open_page: Opener, tmp_path: Path) -> None:
@@ -318,3 +310,45 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
     assert speeds == [f"Reading the prompt: {share} %" for share in (25, 25, 50)]
     second.page.click(".stop-button")
     second.wait_for_end()
+
+
+NUM_TOKENS = 2 * PIECE + 100
+PIECES = [f"word{position}\n" if position % 9 == 8 else f"word{position} " for position in range(NUM_TOKENS)]
+PARTED_AT = PIECE + 5
+CALLS = "**/component_server/"
+
+
+def test_a_long_run_shows_its_text_then_its_tokens(serve: Server, open_page: Opener) -> None:
+    alone = [*PIECES[:PARTED_AT], "other ", *PIECES[PARTED_AT + 1 :], ""]
+    site = serve(PlantedEnsemble([*PIECES, ""], alone=alone))
+    page = open_page(site)
+    page.ask("Say much")
+    site.service._runs.remove(site.service._runs.all())  # as after a restart
+    held: list[Route] = []
+    is_holding = True
+
+    def hold(route: Route) -> None:
+        if is_holding and "read_tokens" in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.page.route(CALLS, hold)
+    page.page.reload()
+    page.wait_for_tokens(PIECE)
+    assert page.text(".gac-ensemble .gac-text").split() == "".join(PIECES).split(), "before the tokens have come"
+    assert page.page.locator(".gac-end").count() == 0
+    is_holding = False
+    for route in held:
+        route.continue_()
+
+    page.page.wait_for_function("document.querySelectorAll('.gac-end').length === 3")
+    page.wait_for_tokens(NUM_TOKENS + 1)
+    assert page.text(".gac-ensemble .gac-text").split() == "".join(PIECES).split(), "nothing is written twice"
+    page.page.wait_for_selector(".gac-subline .gac-fork:not([hidden]) >> nth=1")
+    for place in (0, 1):  # What differs is shown where it begins.
+        page.page.locator(".gac-subline .gac-fork").nth(place).click()
+        page.page.wait_for_selector(f".gac-inspector :text('Token {PARTED_AT + 1:,}')")
+        page.page.keyboard.press("Escape")
+    page.click_token(NUM_TOKENS - 1)
+    page.page.wait_for_selector(f".gac-inspector :text('word{NUM_TOKENS - 1}')")

@@ -109,8 +109,9 @@ def test_other_settings_leave_the_prompt_its_line(serve: Server, open_page: Open
     assert boxes(page, ".gac-keep-items")[0][0] >= 0
 
 
-def test_a_vote_shows_before_the_server_has_it(serve: Server, open_page: Opener) -> None:
+def test_signs_stay_with_words_and_a_vote_shows_at_once(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(), viewport=PHONE)
+    assert page.page.evaluate(SIGNS) == [True], "none begins a line"
     page.ask("hello")
     held: list[Route] = []
     page.page.route(CALLS, lambda route: held.append(route))
@@ -126,8 +127,3 @@ def test_a_vote_shows_before_the_server_has_it(serve: Server, open_page: Opener)
     page.page.wait_for_selector(".gac-votes-error:text('refused')")
     vote().continue_()
     page.page.wait_for_selector(".gac-votes button:text('Undo')")
-
-
-def test_a_sign_never_begins_a_line(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(), viewport=PHONE)
-    assert page.page.evaluate(SIGNS) == [True]

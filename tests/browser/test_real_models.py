@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from gac_app.ui.compare.run_handlers import PERIOD_S
 from tests.browser.conftest import Opener, Site, Watched, served, wait_for_start
+from tests.services.house import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
 
@@ -42,10 +42,7 @@ def opened(site: Site, open_page: Opener) -> Watched:
     """At once, whatever the models' state; handed out once they are ready."""
     watched = open_page(site)
     watched.page.set_default_timeout(ANSWER_MS)
-    until = time.monotonic() + LOAD_S
-    while not site.service.members.are_ready:
-        assert time.monotonic() < until, site.service.members.states()
-        time.sleep(0.2)
+    until(lambda: site.service.members.are_ready, "for the models", LOAD_S)
     return watched
 
 

@@ -71,9 +71,9 @@ def test_the_sentence_has_its_room_beside_four_members(serve: Server, open_page:
 class OneLoops(PlantedEnsemble):
     """The gate alone repeats itself; all others come to their end."""
 
-    def session(self, *asked: Any, alone: str | None = None, **options: Any) -> Any:
+    def session(self, settings: Any, alone: str | None, branch: Any) -> Any:
         pieces = (" over", " and", " over") * 10 if alone == QWEN else TEXT
-        return PlantedEnsemble(TEXT, pieces).session(*asked, alone=alone, **options)
+        return PlantedEnsemble(TEXT, pieces).session(settings, alone, branch)
 
 
 QWEN, SMOL = "Qwen2.5-Coder-0.5B-Instruct", "SmolLM2-135M-Instruct"

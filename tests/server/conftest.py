@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.config import ServerConfig
-from gac_app.server.host import bare_host, mount_page
+from gac_app.server.host import bare_host, create_host, mount_page
 from tests.clocks import battles_at_once as battles_at_once
 from tests.event_loops import loops_are_free as loops_are_free
 from tests.server.fakes import FakeService, tiny_page
+from tests.ui.planted import planted_service
 
 HERE = "http://localhost:7860"
 
@@ -22,3 +25,15 @@ def client() -> Iterator[TestClient]:
     mount_page(host, tiny_page(), {})
     with TestClient(host, base_url=HERE) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """The host of the real page over planted answers."""
+    service = planted_service(tmp_path_factory.mktemp("host"))
+    return create_host(service, service.config)
+
+
+def an_address() -> tuple[str, int]:
+    """That no other client of these hosts has."""
+    return ".".join(["10", *(str(secrets.randbelow(256)) for _ in range(3))]), 1

@@ -12,23 +12,17 @@ from fastapi import APIRouter, FastAPI
 from gac_app.config import ServerConfig
 from gac_app.errors import StorageError
 from gac_app.server.host import bare_host
-
-
-@dataclass
-class FakeState:
-    name: str
-    phase: str = "ready"
-    progress: float | None = None
-    detail: str = ""
-    notice: str = ""
+from gac_app.services.members import MemberState
 
 
 @dataclass
 class FakeMembers:
-    found: list[FakeState] = field(default_factory=lambda: [FakeState("small"), FakeState("large")])
+    found: list[MemberState] = field(
+        default_factory=lambda: [MemberState(name, "ready") for name in ("small", "large")]
+    )
     are_ready: bool = True
 
-    def states(self) -> list[FakeState]:
+    def states(self) -> list[MemberState]:
         return self.found
 
     def kept(self) -> dict[str, dict[str, int]]:

@@ -176,9 +176,14 @@ class Tab:
         found: dict[str, Any] = answer.json()
         return found
 
-    def join(self, event: dict[str, Any], on_text: Callable[[], None] = lambda: None, **sent: Any) -> str:
-        """What the page is sent of an event; `on_text` is called with the first that comes."""
-        body = {"fn_index": event["id"], "session_hash": self.session, **sent}
+    def event(self, part: str, name: str, **fields: Any) -> str:
+        """What the page is sent of an event of a part, from its beginning to its end."""
+        return self.join([self.parts[part], name], data=[], event_data={"key": self.key, **fields})
+
+    def join(self, target: list[Any], on_text: Callable[[], None] = lambda: None, **sent: Any) -> str:
+        """As `event`; `on_text` is called with the first that comes."""
+        (number,) = [one["id"] for one in self.config["dependencies"] if target in one["targets"]]
+        body = {"fn_index": number, "session_hash": self.session, **sent}
         self.http.post(f"{API}/queue/join", json=body).raise_for_status()
         said = ""
         with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": self.session}) as stream:
@@ -191,14 +196,18 @@ class Tab:
         raise AssertionError(said)
 
     def run(self, prompt: str, on_text: Callable[[], None] = lambda: None, **changes: Any) -> str:
-        (event,) = [one for one in self.config["dependencies"] if any(name == "submit" for _, name in one["targets"])]
-        return self.join(event, on_text, data=[self.key, None, prompt, changes])
+        (target,) = [one for each in self.config["dependencies"] for one in each["targets"] if one[1] == "submit"]
+        return self.join(target, on_text, data=[self.key, None, prompt, changes])
+
+    def conversations(self) -> list[dict[str, Any]]:
+        """The visitor's, the newest first."""
+        fields = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
+        found = self.call("gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **fields)
+        return list(found["conversations"])
 
     def history(self) -> list[dict[str, Any]]:
         """The visitor's runs, the newest first."""
-        fields = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
-        found = self.call("gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **fields)
-        runs = [run for conversation in found["conversations"] for run in conversation["runs"]]
+        runs = [run for conversation in self.conversations() for run in conversation["runs"]]
         return sorted(runs, key=lambda run: run["created_at"], reverse=True)
 
 

@@ -59,7 +59,6 @@ EVENTS = {BOARD: ("open", "rerun", "branch", "revise", "compare", "regenerate", 
 FIELDS: dict[str, Any] = {"stream": "ensemble", "position": 0, "first": 0, "token": 5, "is_shared": True}
 FIELDS |= {"with_turns": True, "outcome": "tie", "prompt": "Mine", "settings": None, "ballot": 0, "side": "left"}
 FIELDS |= {"turn": 0, "member": "", "left": [], "right": [], "comment": ""}
-ALL = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
 SHORT, NO_END = 3, 3_000  # tokens
 
 
@@ -168,10 +167,7 @@ class Visitors(RuleBasedStateMachine):
         return f"word{next(self.numbers)}w"
 
     def event(self, tab: Tab, part: str, name: str, **fields: Any) -> str:
-        """What the page is told from an event's beginning to its end."""
-        target = [tab.parts[part], name]
-        (event,) = [one for one in tab.config["dependencies"] if target in one["targets"]]
-        return tab.join(event, data=[], event_data={"key": tab.key, **fields}).replace("\\", "")
+        return tab.event(part, name, **fields).replace("\\", "")
 
     def refused(self, visitor: int, part: str, function: str, **fields: Any) -> bool:
         """Whether a call is refused, in words."""
@@ -332,7 +328,7 @@ class Visitors(RuleBasedStateMachine):
         """Or its conversation."""
         run = self.pick(number)
         tab = self.site.tabs[run.owner]
-        talk = next(one for one in self.conversations(run.owner) if run.id in [row["id"] for row in one["runs"]])
+        talk = next(one for one in tab.conversations() if run.id in [row["id"] for row in one["runs"]])
         function, fields = "delete_runs", {"runs": [run.id]}
         if is_whole:
             function, fields = "delete_conversation", {"conversation": talk["id"]}
@@ -428,14 +424,8 @@ class Visitors(RuleBasedStateMachine):
 
     # --- what is there
 
-    def conversations(self, visitor: int) -> list[dict[str, Any]]:
-        found = self.site.tabs[visitor].call(
-            "gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **ALL
-        )
-        return list(found["conversations"])
-
     def listed(self, visitor: int) -> list[dict[str, Any]]:
-        return [row for conversation in self.conversations(visitor) for row in conversation["runs"]]
+        return self.site.tabs[visitor].history()
 
     def battles_of(self, visitor: int) -> dict[str, dict[str, Any]]:
         return {row["id"]: row for row in self.site.tabs[visitor].call(ARENA, "own_battles")["battles"]}
@@ -471,6 +461,8 @@ class Visitors(RuleBasedStateMachine):
                 said = self.event(self.fresh_tab(1 - run.owner), BOARD, "open", run=run.id)
                 assert words(said) == {run.word, *(run.before if run.shares_turns else ())}
                 assert ('"outcome":null' in said, '"is_own":true' in said) == (True, False), "nor is the vote told"
+                for function in ("read_tokens", "find_forks"):
+                    assert not self.refused(1 - run.owner, BOARD, function, run=run.id, stream="ensemble", first=0)
             else:
                 assert self.refused(1 - run.owner, BOARD, "read_turns", run=run.id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
 import time
 import tracemalloc
@@ -16,11 +15,9 @@ from fastapi.testclient import TestClient
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.server import middleware
-from gac_app.server.host import create_host
 from gac_app.server.limits.callers import BYTES_PER_REQUEST, Callers
 from gac_app.services.queue.shares import client_of
-from tests.server.conftest import HERE
-from tests.ui.planted import planted_service
+from tests.server.conftest import HERE, an_address
 
 JSON = {"Content-Type": "application/json"}
 SIZE = 280_000
@@ -28,18 +25,12 @@ PAGE, API = ["/gradio_api/queue/join", "/gradio_api/run/predict"], ["/v1/chat/co
 TOKENS = ["/tokenize", "/detokenize"]
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    service = planted_service(tmp_path_factory.mktemp("host"))
-    return create_host(service, service.config)
-
-
 class Poor(TestClient):
     """A client whose address has `left` requests, and gets no more."""
 
     def __init__(self, host: FastAPI, left: float) -> None:
-        address = f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
-        super().__init__(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
+        address, port = an_address()
+        super().__init__(host, base_url=HERE, raise_server_exceptions=False, client=(address, port))
         allowance, now = host.state.admission.callers._of_client, time.monotonic()
         allowance._clock = lambda: now
         allowance.take(client_of(address), allowance._burst - left)

@@ -12,9 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,25 +28,19 @@ from gac_app.decoding.trace import FinishedEvent
 from gac_app.loading import load_ensemble
 from tests.server.fake_provider import USER, Provider, provided
 from tests.server.site import ROOT, Tab, free_port
+from tests.services import house
 from tests.services.mirror.test_mirror import lines
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-WAIT_S = 180.0
+WAIT_S = 180.0  # a start takes long on a busy machine
+until = partial(house.until, within_s=WAIT_S)
 HOST, KEY = "me-gac.hf.space", "c" * 64
 STRANGER = "e" * 64  # the key of a visitor who never signs in
 CONFIG = """
 members: [{name: a, source: "random:1"}, {name: b, source: "random:2"}]
 settings: {mode: every-step, max_new_tokens: 12}
 """
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what a server does; a start takes long on a busy machine."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain {what}"
-        time.sleep(0.05)
 
 
 class Browser(Tab):

@@ -72,9 +72,9 @@ def names_in(arena: ArenaService, visitor_key: str, battle_id: str) -> tuple[str
     return pair["left"].name, pair["right"].name
 
 
-def until(condition: Callable[[], object], what: str = "") -> None:
-    """Wait for what another thread does; fails after `WAIT_S`."""
-    deadline = time.monotonic() + WAIT_S
+def until(condition: Callable[[], object], what: str = "", within_s: float = WAIT_S) -> None:
+    """Wait for what another thread or process does."""
+    deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain {what}"
         time.sleep(0.005)

@@ -35,20 +35,13 @@ from tests.services.house import until
 def test_a_download_in_words(bytes_per_s: float | None, left_s: float | None, words: str) -> None:
     state = MemberState("a", "fetching", progress=0.429, bytes_per_s=bytes_per_s, left_s=left_s)
     assert state.words == words
-
-
-def test_the_card_of_a_view_says_of_what() -> None:
-    view = MemberConfig(name="terse", source="random:1", of="a", system_prompt="Be terse.")
-    [kind, *_] = facts_of(view, RandomModel("a"))
-    assert (kind.label, kind.text, kind.is_brief) == ("Kind", "view of a", True)
-
-
-def test_other_phases_in_words() -> None:
-    assert MemberState("a", "fetching").words == "fetching"
-    assert MemberState("a", "loading").words == "loading"
+    assert [MemberState("a", phase).words for phase in ("fetching", "loading")] == ["fetching", "loading"]
 
 
 def test_a_card_says_what_is_known_and_nothing_else() -> None:
+    view = MemberConfig(name="terse", source="random:1", of="a", system_prompt="Be terse.")
+    [kind, *_] = facts_of(view, RandomModel("a"))
+    assert (kind.label, kind.text, kind.is_brief) == ("Kind", "view of a", True)
     model = RandomModel("a", 1, context_length=4096)
     model.about = ModelFacts(family="llama", size="135M", licence="apache-2.0")
     facts = facts_of(MemberConfig(name="a", source="random:1"), model)

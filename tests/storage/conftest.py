@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.storage import Store
+from gac_app.storage import NewRun, Store
 from tests.databases import database_in
+from tests.storage.samples import new_run
 
 
 @pytest.fixture
@@ -31,3 +32,19 @@ def store(url: str) -> Iterator[Store]:
     store = Store(url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Store]:
+    """The store of another database, to which things move."""
+    other = Store(database_in(tmp_path / "other.db"))
+    yield other
+    other.close()
+
+
+@pytest.fixture
+def run(store: Store) -> NewRun:
+    """A run of the store's that goes on."""
+    run = new_run()
+    store.start_run(run).result()
+    return run

@@ -8,7 +8,7 @@ import pytest
 from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.storage import NewBattle, RunStatus, Store
 from gac_app.storage.database import paging
-from tests.databases import database_in, sql, statements
+from tests.databases import sql, statements
 from tests.storage.samples import ALICE, BOB, answer, new_id, new_run
 
 
@@ -47,36 +47,32 @@ def test_a_deleted_visitor_s_pseudonym_is_not_given_again(store: Store) -> None:
     assert second["visitor"] != first["visitor"]
 
 
-def test_a_long_export_is_in_order_and_lets_writers_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_export_is_in_order_and_lets_writers_in(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of one time come by their ids."""
     monkeypatch.setattr(paging, "PAGE", 3)
-    runs = [new_run(f"prompt {number}") for number in range(10)]
-    for run in runs:
-        store.start_run(run)
-    store.flush()
+    runs = [new_run(f"prompt {number}") for number in range(3)]
+    together = sorted((new_run(f"together {number}") for number in range(7)), key=lambda run: run.run_id)
+    for run in (*runs, *together[::-1]):
+        store.start_run(run).result()
+    for run in together:
+        sql(path, "UPDATE run SET created_at = '2999-01-01 00:00:00.000000' WHERE id = ?", run.run_id)
     exporting = store.export()
     prompts = [next(exporting)["prompt"]]
     store.delete_run(ALICE, runs[1].run_id).result()  # on this page
-    store.delete_run(ALICE, runs[8].run_id).result()  # on a later one
-    store.start_run(new_run("new")).result()
+    store.delete_run(ALICE, together.pop(4).run_id).result()  # on a later one
+    new = new_run("new")
+    store.start_run(new).result()
+    sql(path, "UPDATE run SET created_at = '2999-01-02 00:00:00.000000' WHERE id = ?", new.run_id)
     prompts += [item["prompt"] for item in exporting]
-    assert prompts == [f"prompt {number}" for number in (0, 2, 3, 4, 5, 6, 7, 9)] + ["new"]
+    assert prompts == ["prompt 0", "prompt 2", *(run.prompt for run in together), "new"]
 
 
-def test_an_import_keeps_what_a_branch_swapped(store: Store, tmp_path: Path) -> None:
-    store.start_run(new_run(branch_position=0, swap=(b"\xff", b"yes"))).result()
-    (line,) = store.export()
-    other = Store(database_in(tmp_path / "other.db"))
-    assert other.import_records([line], []).result() == (1, 0)
-    assert other.import_records([line], []).result() == (0, 0)
-    assert [run["swap"] for run in other.export()] == [["ff", b"yes".hex()]]
-    other.close()
-
-
-def test_a_run_whose_position_is_taken_comes_last(store: Store, tmp_path: Path) -> None:
+def test_a_run_whose_position_is_taken_comes_last(store: Store, other: Store) -> None:
     run = new_run("elsewhere")
     store.start_run(run).result()
     (line,) = store.export()
-    other = Store(database_in(tmp_path / "other.db"))
     gone, *_ = runs = [new_run(prompt, conversation_id=run.conversation_id) for prompt in ("gone", "here", "and here")]
     for one in runs:
         other.start_run(one).result()
@@ -84,7 +80,6 @@ def test_a_run_whose_position_is_taken_comes_last(store: Store, tmp_path: Path) 
     other.import_records([{**line, "position": 2}], []).result()
     positions = {one["prompt"]: one["position"] for one in other.export()}
     assert positions == {"here": 1, "and here": 2, "elsewhere": 3}
-    other.close()
 
 
 def test_an_export_reads_many_battles_with_each_statement(store: Store) -> None:

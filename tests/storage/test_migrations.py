@@ -39,12 +39,9 @@ def test_from_nothing_and_again(url: str, path: Path) -> None:
     before = path.read_bytes()
     assert upgrade(url) == head
     assert path.read_bytes() == before
-
-
-def test_folders_are_made_and_the_file_is_private(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "down" / "gac.db"
-    upgrade(f"sqlite:///{path}")
-    assert path.stat().st_mode & 0o077 == 0
+    deeper = path.parent / "deep" / "down" / "gac.db"
+    upgrade(f"sqlite:///{deeper}")
+    assert deeper.stat().st_mode & 0o077 == 0, "and it is private"
 
 
 def schema_of(path: Path) -> set[tuple[str, ...]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from gac_app.storage import RunStatus, Store, servers
+from gac_app.storage import NewRun, RunStatus, Store, servers
 from tests.clocks import HandClock
 from tests.databases import sql, statements
-from tests.fakes import WAIT_S
+from tests.services.house import until
 from tests.storage.samples import ALICE, new_run
 
 RUN_FOR_EVER = """
@@ -86,10 +85,8 @@ def test_a_second_server_leaves_the_first_one_s_runs_alone(url: str) -> None:
 
 @pytest.mark.parametrize("days_ahead", [-1, 0, 1])
 def test_a_server_elsewhere_is_dead_once_it_is_silent(
-    store: Store, url: str, path: Path, clock: HandClock, days_ahead: float
+    run: NewRun, url: str, path: Path, clock: HandClock, days_ahead: float
 ) -> None:
-    run = new_run()
-    store.start_run(run).result()
     report_elsewhere(path, days_ahead)
     second = Store(url)
     sql(path, "UPDATE server SET seen_at = datetime(seen_at, '+0.1 seconds') WHERE host = 'elsewhere'")
@@ -102,9 +99,7 @@ def test_a_server_elsewhere_is_dead_once_it_is_silent(
     second.close()
 
 
-def test_a_clock_that_is_set_makes_no_server_dead(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = new_run()
-    store.start_run(run).result()
+def test_a_clock_that_is_set_makes_no_server_dead(run: NewRun, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     boot_s = psutil.boot_time()
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_s + 24 * 3600)
     second = Store(url)
@@ -112,9 +107,7 @@ def test_a_clock_that_is_set_makes_no_server_dead(store: Store, url: str, monkey
     second.close()
 
 
-def test_servers_before_and_after_an_update_let_each_other_live(store: Store, url: str, path: Path) -> None:
-    run = new_run()
-    store.start_run(run).result()
+def test_servers_before_and_after_an_update_let_each_other_live(run: NewRun, url: str, path: Path) -> None:
     host, me = f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}", psutil.Process()
     assert sql(path, "SELECT host FROM server") != [(host,)], "else one of 1.1 would look for it among its processes"
     sql(path, "UPDATE server SET host = ?, started_s = ?", host, me.create_time())  # as 1.1 writes it
@@ -130,10 +123,7 @@ def test_a_server_that_lives_on_finds_out_about_one_that_dies(
     store, run = Store(url), new_run()
     store.start_run(run).result()
     sql(path, "UPDATE run SET server_id = 'gone'")
-    deadline = time.monotonic() + WAIT_S
-    while status_of(store, run.run_id) == RunStatus.RUNNING:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: status_of(store, run.run_id) != RunStatus.RUNNING, "for a beat")
     store.close()
 
 
@@ -152,9 +142,7 @@ def test_a_run_that_was_given_up_wrongly_ends_as_it_ended(url: str, path: Path, 
         store.close()
 
 
-def test_another_process_with_the_same_id_is_not_the_server(store: Store, url: str, path: Path) -> None:
-    run = new_run()
-    store.start_run(run).result()
+def test_another_process_with_the_same_id_is_not_the_server(run: NewRun, url: str, path: Path) -> None:
     sql(path, "UPDATE server SET started_s = started_s - 100")
     second = Store(url)
     assert status_of(second, run.run_id) == RunStatus.INTERRUPTED

@@ -4,16 +4,18 @@ import threading
 import zlib
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import DateTime
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
-from gac_app.errors import NotFoundError, StorageError
+from gac_app.errors import DamagedError, NotFoundError, StorageError
 from gac_app.storage import RunStatus, Store
 from gac_app.storage.database.database import DeletedIds, when_written
 from gac_app.storage.database.tables import UtcDateTime
+from tests.databases import sql
 from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run
 
 
@@ -21,7 +23,7 @@ def test_a_run_comes_back_whole(store: Store) -> None:
     run = new_run()
     records = {name: answer(f"{name} says", name) for name in ("Gemma", "ensemble", "Smol")}
     store.start_run(run).result()
-    for record in records.values():
+    for record in (answer("half", "Gemma"), *records.values()):
         store.save_answer(run.run_id, record).result()
     store.finish_run(run.run_id, RunStatus.FINISHED).result()
     store.vote(ALICE, run.run_id, "member:Gemma").result()
@@ -54,24 +56,7 @@ def test_the_writing_thread_packs_nothing(store: Store, monkeypatch: pytest.Monk
     assert len(threads) == 3, "steps, their outline, a study"
 
 
-def test_an_answer_saved_again_replaces_the_first(store: Store) -> None:
-    run = new_run()
-    store.start_run(run)
-    store.save_answer(run.run_id, answer("half"))
-    store.save_answer(run.run_id, answer("whole")).result()
-    assert [stored.finished.text for stored in store.load_run(ALICE, run.run_id).answers] == ["whole"]
-
-
-def test_a_run_id_serves_once(store: Store) -> None:
-    run = new_run("first")
-    store.start_run(run).result()
-    with pytest.raises(StorageError, match=r"(?i)unique"):
-        store.start_run(new_run("second", run_id=run.run_id)).result()
-    assert store.load_run(ALICE, run.run_id).prompt == "first"
-    assert store.num_errors == 1
-
-
-def test_nobody_writes_into_anothers_conversation(store: Store) -> None:
+def test_nobody_writes_into_anothers_conversation_or_run(store: Store) -> None:
     run = new_run()
     store.start_run(run).result()
     for intruder in (
@@ -83,6 +68,10 @@ def test_nobody_writes_into_anothers_conversation(store: Store) -> None:
             store.start_run(intruder).result()
     assert len(store.conversation_runs(ALICE, run.conversation_id)) == 1
     assert listed(store, BOB) == []
+    with pytest.raises(StorageError, match=r"(?i)unique"):
+        store.start_run(new_run("second", run_id=run.run_id)).result()
+    assert store.load_run(ALICE, run.run_id).prompt == run.prompt
+    assert store.num_errors == 1
 
 
 @pytest.mark.parametrize("text", ["2026-01-31T12:00:00.5+02:00", "0999-12-31T23:59:59Z", "9999-01-01T00:00:00-01:00"])
@@ -121,3 +110,40 @@ def test_an_observer_is_told_of_all_that_a_write_touched(store: Store) -> None:
     told.clear()
     store.vote(ALICE, run.run_id, "tie").result()
     assert (told, seen) == ([run.run_id], ["tie"]), "who is told can read it"
+
+
+HEAD, BODY = {"name": "é", "study": "eval"}, {"tables": [["xyzzy"]]}
+
+
+def saved(store: Store, path: Path, *keys: str) -> list[str]:
+    """The ids of a result of each of these visitors, a day apart."""
+    ids = [new_id() for _ in keys]
+    for day, (key, study_id) in enumerate(zip(keys, ids, strict=True), 1):
+        store.save_study(key, study_id, HEAD, BODY).result()
+        sql(path, "UPDATE study SET created_at = ? WHERE id = ?", f"2026-01-0{day} 00:00:00.000000", study_id)
+    return ids
+
+
+def test_a_visitor_sees_their_own_newest_first(store: Store, path: Path) -> None:
+    first, bobs, last = saved(store, path, ALICE, BOB, ALICE)
+    assert [(one.study_id, one.head, one.body) for one in store.list_studies(ALICE)] == [
+        (last, HEAD, {}),
+        (first, HEAD, {}),
+    ]
+    assert [one.study_id for one in store.all_studies()] == [last, bobs, first]
+    for head in (HEAD, {**HEAD, "name": "of today"}):
+        store.rename_study(ALICE, first, head["name"]).result()
+        found = store.load_study(ALICE, first)
+        assert (found.study_id, found.head, found.body) == (first, head, BODY)
+
+
+def test_a_damaged_result_is_listed_without_a_head(store: Store, path: Path) -> None:
+    headless, bodiless = saved(store, path, ALICE, ALICE)
+    sql(path, "UPDATE study SET head = x'00' WHERE id = ?", headless)
+    sql(path, "UPDATE study SET body = x'00' WHERE id = ?", bodiless)
+    assert [(one.study_id, one.head) for one in store.list_studies(ALICE)] == [(bodiless, HEAD), (headless, {})]
+    for study_id in (headless, bodiless):
+        with pytest.raises(DamagedError):
+            store.load_study(ALICE, study_id)
+        store.delete_study(ALICE, study_id).result()
+    assert store.list_studies(ALICE) == []

@@ -123,16 +123,7 @@ class PlantedEnsemble:
         self.config = planted_config()
         self.shares_read: dict[str, float] = {}
 
-    def session(
-        self,
-        messages: Any,
-        settings: Settings,
-        *,
-        alone: str | None = None,
-        branch: Branch | None = None,
-        namespace: str = "",
-        share: tuple[str, ...] = (),
-    ) -> PlantedSession:
+    def session(self, settings: Settings, alone: str | None, branch: Branch | None) -> PlantedSession:
         pieces = list(self.pieces if alone is None else self.alone)
         if branch is not None:
             replayed = [step.token.decode() for step in branch.steps]
@@ -146,9 +137,9 @@ class PlantedEnsemble:
         """Takes any prompt."""
         return messages, settings, alone
 
-    def open(self, request: tuple[Any, Settings, str | None], share: tuple[str, ...], **options: Any) -> PlantedSession:
-        messages, settings, alone = request
-        return self.session(messages, settings, alone=alone, share=share, **options)
+    def open(self, request: tuple[Any, Settings, str | None], *_: Any, branch: Any, **options: Any) -> PlantedSession:
+        _, settings, alone = request
+        return self.session(settings, alone, branch)
 
     def check_room(self, messages: Any, num_new: int) -> None:
         """Takes any prompt."""
@@ -236,8 +227,3 @@ def planted_step(position: int, piece: str, *, alone: str | None = None, is_forc
 def hash_id(piece: str) -> int:
     """A union id that is the same in every process."""
     return 100 + sum(piece.encode()) % 10_000
-
-
-def wait_until_over(service: RunService, run: Any, timeout_s: float = 60.0) -> None:
-    """Until a run is over and known to be stored or not."""
-    assert run.wait_for(lambda: run.is_settled, timeout_s), "the run did not end in time"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from gac_app.errors import unpacked
@@ -20,6 +21,21 @@ def asking(functions: Iterable[Callable[..., Any]]) -> Callable[..., dict[str, A
         return reply
 
     return ask
+
+
+def collect(updates: AsyncIterator[Any]) -> list[Any]:
+    """Every value that an event's handler gives."""
+
+    async def run() -> list[Any]:
+        return [update async for update in updates]
+
+    return asyncio.run(run())
+
+
+def lines_of(value: str) -> list[Any]:
+    """The lines of a value of the page."""
+    assert value.endswith("\n")
+    return [unpacked(json.loads(line)) for line in value[:-1].split("\n")]  # as the page's script splits
 
 
 class Spy:

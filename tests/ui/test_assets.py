@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
 
 from gac_app.folders import STATIC_DIR
 from gac_app.ui import assets
+from gac_app.ui.gradio_patches import CHECKED_VERSION, without_stubs
 from gac_app.ui.requests import Fields, Reply
 
 VENDOR = STATIC_DIR / "vendor"
@@ -30,3 +36,15 @@ def test_a_function_for_the_script_has_no_annotations() -> None:
     offered = assets._rendered(greet)
     assert (offered.__name__, offered.__annotations__) == ("greet", {})
     assert json.loads(offered({"name": "Ada"}).body) == {"said": "Ada"}
+
+
+def test_the_installed_gradio_is_the_one_that_was_checked() -> None:
+    assert version("gradio") == CHECKED_VERSION, "see gac_app/ui/gradio_patches.py"
+
+
+def test_no_stub_is_written_for_a_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_component.py").write_text("import gradio\n\nclass Own(gradio.HTML):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with without_stubs():
+        assert importlib.import_module("own_component").Own.__name__ == "Own"
+    assert not (tmp_path / "own_component.pyi").exists()

@@ -3,35 +3,34 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
 from gradio.utils import get_type_hints
 
+from gac_app.charts import Panel, Series, heat_map, line_charts, rated_costs
 from gac_app.config import Config
+from gac_app.errors import Phrase
 from gac_app.folders import STATIC_DIR
 from gac_app.member_config import MemberConfig
 from gac_app.services.lab.lab import Lab
-from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import page_assets
 from gac_app.ui.page import build_page
+from gac_app.ui.plots import in_language, in_lines
 from tests.services.lab.test_lab import study_pair
 from tests.ui.planted import planted_arena
 
 OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))
 
 
-def test_the_page_builds_and_shows_no_event_to_the_api(service: RunService) -> None:
-    page = build_page(service)
-    assert page.fns
-    assert {fn.api_visibility for fn in page.fns.values()} <= {"private", "undocumented"}
-
-
-def test_every_handler_is_given_what_it_takes(tmp_path: Path) -> None:
+def test_every_handler_is_given_what_it_takes_and_is_private(tmp_path: Path) -> None:
     planted = planted_arena(tmp_path)
     lab = Lab(planted.runs.config, tmp_path, study_pair, planted.store)
-    for fn in build_page(planted.runs, lab, planted.arena).fns.values():
+    page = build_page(planted.runs, lab, planted.arena)
+    assert {fn.api_visibility for fn in page.fns.values()} <= {"private", "undocumented"}
+    for fn in page.fns.values():
         if fn.fn:
             taken = inspect.signature(fn.fn).parameters
             hints = get_type_hints(fn.fn)
@@ -112,3 +111,33 @@ def test_members_names_notices_and_addresses_are_text() -> None:
     assert '<strong>terse</strong> (<span data-t="about.view"></span> a&lt;b)' in told
     for markup in ("<img", "<b>terms", "<script", "javascript:"):
         assert markup not in told
+
+
+def described(specs: list[dict[str, Any]], language: str) -> list[str]:
+    return [spec["description"] for spec in in_language(specs, language)]
+
+
+def test_a_chart_is_described_in_the_pages_language() -> None:
+    points = {"every step": Series([(12.5, 1000), (25, 50)]), "best choice": Series([(1, 2)])}
+    lines = line_charts("t", [Panel("steps ensembled, %", "accuracy, %", points)])
+    assert described(lines, "en") == [
+        "accuracy, % over steps ensembled, %. every step: 1,000 at 12.5, 50 at 25; best choice: 2 at 1."
+    ]
+    assert described(lines, "de") == [
+        "Trefferquote, % gegen gemeinsame Schritte, %. "
+        "jeder Schritt: 1.000 bei 12,5, 50 bei 25; beste Auswahl: 2 bei 1."
+    ]
+    name = Phrase("{name} alone", name="Small")
+    rated = rated_costs("ms per token", [{"name": name, "cost": 2.5, "rating": 1010.4, "low": 900, "high": 1100}])
+    assert described([rated], "de") == ["Wertung gegen ms je Token. Small allein: 1010 (900 bis 1100) bei 2,5."]
+    shares = heat_map("t", ("after a space",), {"common English": [0.25]})
+    assert described(shares, "de") == ["häufiges Englisch: 25,0%"]
+
+
+def test_a_long_title_stands_on_several_lines() -> None:
+    [chart] = heat_map("Words cut into the same tokens: Qwen2.5-Coder-0.5B-Instruct / SmolLM2", ("x",), {"a": [0.5]})
+    assert in_lines(chart)["title"] == [
+        "Words cut into the same tokens:",
+        "Qwen2.5-Coder-0.5B-Instruct / SmolLM2",
+    ]
+    assert in_lines({"mark": "point"}) == {"mark": "point"}

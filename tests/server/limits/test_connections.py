@@ -20,6 +20,7 @@ from gac_app.server.limits import connections
 from tests.fakes import WAIT_S
 from tests.server.fakes import FakeService
 from tests.server.site import served
+from tests.services.house import until
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\n"  # answered once the body is whole
@@ -182,9 +183,7 @@ def test_a_client_has_its_share_of_connections(address: tuple[str, int]) -> None
         assert one_more.recv(1000).startswith(b"HTTP/1.1 503")
         for connection in opened:
             connection.close()
-        until = time.monotonic() + WAIT_S
-        while first_line(stack.enter_context(socket.create_connection(address))) != b"HTTP/1.1 200 OK":
-            assert time.monotonic() < until
+        until(lambda: first_line(stack.enter_context(socket.create_connection(address))) == b"HTTP/1.1 200 OK")
 
 
 def test_connections_leave_handles_to_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,17 +17,12 @@ from fastapi.testclient import TestClient
 from gac_app.server import middleware
 from gac_app.server.host import create_host
 from gac_app.server.limits.callers import REQUESTS_BURST
-from tests.server.conftest import HERE
+from tests.server.conftest import HERE, an_address
 from tests.server.site import API, Page
+from tests.services.house import until
 from tests.ui.planted import KEY, planted_service
 
 SECRET = "a secret prompt"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    service = planted_service(tmp_path_factory.mktemp("host"))
-    return create_host(service, service.config)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +35,7 @@ def entered(host: FastAPI) -> Iterator[TestClient]:
 def client(host: FastAPI, entered: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A new browser from an address of its own."""
     monkeypatch.setattr(middleware, "LATE_S", 0.0)
-    address = f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
-    client = TestClient(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
+    client = TestClient(host, base_url=HERE, raise_server_exceptions=False, client=an_address())
     client.portal = entered.portal  # one event loop: Gradio's queue wakes up nobody in another
     return client
 
@@ -214,12 +208,9 @@ def test_nothing_of_an_event_stays_with_its_session(client: TestClient, host: Fa
     assert not state.config_values
     assert SECRET not in repr(state.state_data)
     queue = host.state.admission.page._queue
-    deadline = time.monotonic() + 10
-    while queue.event_ids_to_events and time.monotonic() < deadline:  # Forgotten after the last line was sent.
-        time.sleep(0.01)
+    until(lambda: not queue.event_ids_to_events, "for what is forgotten after the last line")
     assert len(queue.event_analytics) <= 1
     assert queue.cached_event_analytics_summary == {"functions": {}}
-    assert not queue.event_ids_to_events
 
 
 def test_nothing_is_kept_of_a_session_that_is_dropped(host: FastAPI) -> None:

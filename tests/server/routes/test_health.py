@@ -13,11 +13,12 @@ from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host, create_host
 from gac_app.server.routes import health
 from gac_app.server.routes.operator import OperatorOnly, kept_route
+from gac_app.services.members import MemberState
 from gac_app.storage import Store
 from tests.databases import full_disk, locked
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
-from tests.server.fakes import FakeService, FakeState, host_with
+from tests.server.fakes import FakeService, host_with
 from tests.services.house import House
 
 
@@ -31,13 +32,6 @@ def client(service: FakeService) -> TestClient:
     return TestClient(bare_host(service, ServerConfig()), base_url=HERE)  # type: ignore[arg-type]
 
 
-def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: FakeService) -> None:
-    service.members.found = [FakeState("small", "failed", detail="no network")]
-    service.storage_error = "the disk is full"
-    answer = client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-
-
 def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -> None:
     for path in ("/readyz", "/health"):
         answer = client.get(path)
@@ -45,20 +39,26 @@ def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -
     assert client.get("/version").json() == {"version": __version__}
 
 
-def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
+def test_readyz_names_every_reason_and_no_folder(client: TestClient, service: FakeService) -> None:
     service.members.found = [
-        FakeState("small"),
-        FakeState("mid", "fetching", 0.4),
-        FakeState("large", "failed", detail="gone"),
+        MemberState("small", "ready"),
+        MemberState("mid", "fetching", 0.4),
+        MemberState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole"),
     ]
     service.members.are_ready = False
-    service.storage_error = "the database is read-only"
+    service.storage_error = "the database /data/visitors/gac.db is locked"
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
         "status": "not ready",
-        "reasons": {"mid": "fetching", "large": "failed: gone", "storage": "the database is read-only"},
+        "reasons": {
+            "mid": "fetching",
+            "large": "failed: large.gguf is not whole",
+            "storage": "the database gac.db is locked",
+        },
     }
+    healthy = client.get("/healthz")
+    assert (healthy.status_code, healthy.json()) == (200, {"status": "ok"})
 
 
 def test_readyz_waits_for_the_ensemble_after_the_last_member(client: TestClient, service: FakeService) -> None:
@@ -78,15 +78,6 @@ def test_what_members_keep_is_for_the_operator_alone(service: FakeService) -> No
     service.members.kept = lambda: {"large": {"num_ids": 1, "max_ids": 2}}  # since they are loaded now
     told = client.get("/operator/kept-prefixes", headers={"Authorization": "Bearer secret"})
     assert told.json() == service.members.kept()
-
-
-def test_no_reason_tells_a_folder(client: TestClient, service: FakeService) -> None:
-    service.members.found = [FakeState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole")]
-    service.storage_error = "the database /data/visitors/gac.db is locked"
-    assert client.get("/readyz").json()["reasons"] == {
-        "large": "failed: large.gguf is not whole",
-        "storage": "the database gac.db is locked",
-    }
 
 
 def test_a_locked_and_a_full_database_are_told_while_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""The operator's token: who gets through, and what guessing costs."""
+"""The operator's token: who gets through, and what guessing costs; and the page behind it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +10,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server import middleware
-from gac_app.server.routes.operator import OperatorOnly
+from gac_app.server.routes.operator import OperatorOnly, operator_page
+from gac_app.ui.scripts import scripts
 from tests.server.conftest import HERE
 from tests.server.fakes import host_with
+from tests.services.battles.test_arena import Arena
+from tests.services.conftest import house as house
+from tests.services.house import ALICE, House
+from tests.ui.planted_votes import plant_vote
 
 RIGHT = [("Authorization", "Bearer secret")]
 
@@ -19,7 +25,7 @@ RIGHT = [("Authorization", "Bearer secret")]
 @pytest.fixture
 def host() -> FastAPI:
     router = APIRouter(dependencies=[Depends(OperatorOnly("secret"))])
-    router.add_api_route("/", lambda: "in")
+    router.add_api_route("/inside", lambda: "in")
     return host_with(router)
 
 
@@ -32,7 +38,7 @@ def client(host: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClien
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_token_opens_whatever_the_scheme_s_case(client: TestClient, scheme: str) -> None:
-    assert client.get("/", headers={"Authorization": f"{scheme} secret"}).status_code == 200
+    assert client.get("/inside", headers={"Authorization": f"{scheme} secret"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -52,24 +58,94 @@ def test_the_token_opens_whatever_the_scheme_s_case(client: TestClient, scheme: 
     ],
 )
 def test_nothing_else_opens(client: TestClient, headers: list[tuple[str, str]]) -> None:
-    answer = client.get("/", headers=headers)
+    answer = client.get("/inside", headers=headers)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
 def test_wrong_tokens_are_slowed_for_their_address_alone(client: TestClient, host: FastAPI) -> None:
     wrong = {"Authorization": "Bearer wrong"}
-    guesses = [client.get("/", headers=wrong) for _ in range(20)]
+    guesses = []
+    for _ in range(20):
+        guesses.append(client.get("/inside", headers=wrong))
+        assert client.get("/inside", headers=RIGHT).status_code == 200, "the operator is not locked out"
     assert [guess.status_code for guess in guesses] == [401] * 5 + [429] * 15
     assert 1 <= int(guesses[-1].headers["retry-after"]) <= 31
-    assert TestClient(host, base_url=HERE, client=("10.0.0.9", 1)).get("/", headers=wrong).status_code == 401
-
-
-def test_wrong_tokens_do_not_lock_the_operator_out(client: TestClient) -> None:
-    for _ in range(20):
-        client.get("/", headers={"Authorization": "Bearer wrong"})
-        assert client.get("/", headers=RIGHT).status_code == 200
+    assert TestClient(host, base_url=HERE, client=("10.0.0.9", 1)).get("/inside", headers=wrong).status_code == 401
 
 
 def test_an_empty_token_is_no_token() -> None:
     with pytest.raises(ValueError, match="nobody"):
         OperatorOnly("")
+
+
+AS_OPERATOR = {"Authorization": "Bearer secret"}
+CALLS = (
+    ("GET", "overview", None),
+    ("POST", "verdict", {"by": "burst", "name": "school", "verdict": "dropped"}),
+    ("POST", "controls", {"is_paused": True}),
+)
+
+
+def client_over(arena: Arena) -> TestClient:
+    return TestClient(host_with(operator_page(arena.service.operator, OperatorOnly("secret"))), base_url=HERE)
+
+
+@pytest.fixture
+def arena(house: House) -> Arena:
+    return Arena(house, arena={"min_votes": 1})
+
+
+def test_nothing_is_told_or_done_without_the_token(arena: Arena) -> None:
+    plant_vote(arena.store, "a", "b", "left", ALICE, client="school", flags=["fast"])
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+        client = client_over(arena)  # on which no wrong token was tried
+        for method, path, body in CALLS:
+            answer = client.request(method, f"/operator/{path}", json=body, headers=headers)
+            assert answer.status_code == 401
+            assert "school" not in answer.text
+    assert arena.store.battles.verdicts() == {}
+    arena.answered()
+
+
+def test_each_call_answers_with_the_overview(arena: Arena) -> None:
+    plant_vote(arena.store, "a", "b", "left", ALICE, client="school", flags=["fast"])
+    client = client_over(arena)
+    for method, path, body in CALLS:
+        answer = client.request(method, f"/operator/{path}", json=body, headers=AS_OPERATOR)
+        assert (answer.status_code, answer.json()["num_votes"]) == (200, 1)
+        assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["controls"]["is_paused"] is True
+    assert answer.json()["bursts"][0]["flags"] == {"fast": 1, "dropped": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("verdict", b"{}", 400),
+        ("verdict", b"[", 400),
+        ("verdict", b"[1]", 400),
+        ("verdict", b'{"by": "burst", "name": "none", "verdict": "dropped"}', 404),
+        ("verdict", b'{"by": ["burst"], "name": {"a": 1}, "verdict": {}}', 400),
+        ("controls", b'{"battles_per_day": NaN}', 400),
+        ("controls", b'{"battles_per_day": 1e400}', 400),
+        ("controls", b'{"weights": {"a": Infinity}}', 400),
+        ("controls", b'{"x":' * 5000 + b"1" + b"}" * 5000, 400),
+        ("controls", b" " * 100_001, 413),
+    ],
+)
+def test_hostile_bodies_are_refused_in_a_sentence(arena: Arena, path: str, body: bytes, code: int) -> None:
+    answer = client_over(arena).post(f"/operator/{path}", content=body, headers=AS_OPERATOR)
+    assert answer.status_code == code
+    assert answer.json()["error"]
+    assert "Traceback" not in answer.text
+    arena.answered()
+
+
+def test_the_document_tells_nothing_and_loads_its_modules(arena: Arena) -> None:
+    plant_vote(arena.store, "a", "b", "left", ALICE, client="school", flags=["fast"])
+    document = client_over(arena).get("/operator").text
+    assert "school" not in document
+    assert not any(mark in document for mark in ("<link", " src=", "@import", "url("))
+    assert "--page: " in document, "the colours"
+    assert document.count("<script") == document.count("</script>") == 2
+    assert re.findall(r' from "(.*?)"', document) == [f"./scripts/{scripts().version}/js/operator/operator.js"]

@@ -6,22 +6,20 @@ import gzip
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.folders import STATIC_DIR
-from gac_app.server.host import create_host
 from gac_app.ui.scripts import scripts
 from tests.server.conftest import HERE
-from tests.ui.planted import planted_service
 
 VERSION = scripts().version
 MODULE = "js/compare/compare.js"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
-    service = planted_service(tmp_path_factory.mktemp("scripts"))
-    return TestClient(create_host(service, service.config), base_url=HERE)
+def client(host: FastAPI) -> TestClient:
+    return TestClient(host, base_url=HERE)
 
 
 @pytest.mark.parametrize("path", [MODULE, "vendor/diff.min.js"])

@@ -46,12 +46,6 @@ def prompts(opened: Tab) -> list[str]:
     return [run["prompt"] for run in opened.history()]
 
 
-def battle(opened: Tab, prompt: str) -> None:
-    start = [opened.parts["gac-arena"], "start"]
-    (event,) = [one for one in opened.config["dependencies"] if start in one["targets"]]
-    opened.join(event, data=[], event_data={"key": opened.key, "prompt": prompt, "again": "", "consents": True})
-
-
 @dataclass
 class Host:
     url: str
@@ -121,9 +115,10 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
     until(home.history, "for the run")
     (run,) = work.history()
     work.call("gac-board", "vote_run", run=run["id"], outcome="ensemble")
-    battle(home, "A battle from home")
-    assert "A battle from home" in [one.body["turns"][0]["prompt"] for one in host.planted.store.battles.export()]
-    assert len({one.visitor for one in host.planted.store.battles.export()}) == 1
+    home.event("gac-arena", "start", prompt="A battle from home", again="", consents=True)
+    battles = host.planted.store.battles
+    until(lambda: "A battle from home" in [one.body["turns"][0]["prompt"] for one in battles.export()], "for the row")
+    assert len({one.visitor for one in battles.export()}) == 1
     assert tab(host.url, key=home.key).call("gac-arena", "own_battles")["num"] == 0
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
+import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
+from gac_app.errors import BusyError, RequestError, StorageError
 from gac_app.models.message import Message
 from gac_app.services.battles.arena import ArenaService
 from gac_app.services.battles.battles import BattleRun
@@ -18,9 +18,9 @@ from gac_app.services.battles.views import BattleView
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
 from tests.databases import locked, statements
-from tests.fakes import WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, House, listed, until
-from tests.services.runs.test_shared_reading import owners_kept
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
+from tests.services.house import ALICE, House, until
+from tests.services.runs.test_crosstalk import owners_kept
 
 NAMES = {"a", "b", "every step", "gate"}
 SHORT = {"max_new_tokens": 12}
@@ -76,31 +76,6 @@ def slow(house: House) -> Arena:
     return Arena(house, [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.004)], settings=LONG)
 
 
-def said(view: BattleView) -> str:
-    return json.dumps(asdict(view))
-
-
-def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> None:
-    """Members are called by words that nothing else says."""
-    contestants = {
-        "contestants": [
-            {"name": "zyxone", "member": "a"},
-            {"name": "zyxtwo", "member": "b"},
-            {"name": "zyxthree", "settings": {"mode": "every-step"}},
-        ]
-    }
-    arena = Arena(house, arena=contestants)
-    view = arena.service.start(ALICE, "Name three colours")
-    seen = [said(view)]
-    until(lambda: seen.append(said(now := arena.service.battles.look(ALICE, view.id))) or now.phase == "answered")
-    assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
-    assert listed(arena.runs, ALICE) == []
-    with pytest.raises(NotFoundError):
-        arena.runs.history.find(ALICE, arena.service.battles.find(ALICE, view.id).last.id)
-    with pytest.raises(RequestError, match="Vote first"):
-        arena.service.battles.answer(ALICE, view.id, 0, "left")
-
-
 def test_no_answer_ends_with_one_members_context(house: House) -> None:
     models = [FakeModel("a", 1, context_length=64), FakeModel("b", 2)]
     arena = Arena(house, models, settings={"max_new_tokens": 1000})
@@ -122,19 +97,15 @@ def test_a_prompt_too_long_for_one_is_refused_for_all(house: House) -> None:
             arena.service.start(ALICE, prompt)
 
 
-def test_a_bad_outcome_is_refused(arena: Arena) -> None:
-    view = arena.answered()
-    outcomes: list[Any] = ["", "LEFT", "ensemble", None, ["left"], 1]
-    for outcome in outcomes:
-        with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
-            arena.service.judge.vote(ALICE, view.id, outcome, view.ballot)
-
-
-def test_nothing_can_be_judged_before_both_have_begun(house: House) -> None:
+def test_what_cannot_be_judged_is_refused(house: House) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang"))]
     arena = Arena(house, models)
     view = arena.service.start(ALICE, "Go on")
     assert not view.may_vote
+    outcomes: list[Any] = ["", "LEFT", "ensemble", None, ["left"], 1]
+    for outcome in outcomes:
+        with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
+            arena.service.judge.vote(ALICE, view.id, outcome, view.ballot)
     with pytest.raises(RequestError, match="nothing to judge yet"):
         arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     for model in models:
@@ -159,16 +130,6 @@ def test_a_failed_side_makes_the_battle_void(house: House) -> None:
     assert arena.store.battles.load(ALICE, view.id).status == "void"
 
 
-def test_the_next_turn_waits_for_the_answers(house: House) -> None:
-    arena = slow(house)
-    view = arena.begun()
-    with pytest.raises(RequestError, match="still coming"):
-        arena.service.next_turn(ALICE, view.id, "And?")
-    arena.service.stop(ALICE, view.id)
-    arena.service.next_turn(ALICE, view.id, "And?")
-    arena.service.stop(ALICE, view.id)
-
-
 def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
     with pytest.raises(RequestError, match="Vote first"):
@@ -184,16 +145,6 @@ def test_reasons_are_encrypted_and_the_last_count(arena: Arena, house: House) ->
     row = arena.store.battles.load(ALICE, view.id).judgements[-1]
     assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
     assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
-
-
-def test_the_inspector_has_every_step_once_the_names_are_told(arena: Arena) -> None:
-    view = arena.answered()
-    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
-    stream, _ = arena.service.battles.answer(ALICE, view.id, 0, "right")
-    assert stream.steps[3].position == 3
-    for turn, side in ((1, "left"), (0, "middle")):
-        with pytest.raises(RequestError):
-            arena.service.battles.answer(ALICE, view.id, turn, side)  # type: ignore[arg-type]
 
 
 def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,15 +203,6 @@ def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeyp
     assert arena.service.battles.all() == []
 
 
-def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:
-    arena = Arena(house, server={"host": "0.0.0.0"})  # noqa: S104
-    with pytest.raises(RequestError, match="Agree to that first"):
-        arena.service.start(ALICE, "Name three colours")
-    view = arena.answered(consents=True)
-    assert arena.store.flush(WAIT_S)
-    assert arena.store.battles.load(ALICE, view.id).body["consent"] is True
-
-
 def test_the_record_keeps_what_was_judged(house: House) -> None:
     arena = Arena(house, settings={**SHORT, "system_prompt": "Be brief.", "temperature": 0.7})
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
@@ -295,3 +237,61 @@ def test_looking_at_what_is_being_shown_asks_the_database_once(house: House, mon
         for _ in range(20):
             arena.service.battles.look(ALICE, view.id)
     assert len([one for one in told if "battle" in one]) == 1
+
+
+@pytest.mark.parametrize(
+    ("judge", "phase"),
+    [
+        (lambda service, view: service.judge.vote(ALICE, view.id, "left", view.ballot), "revealed"),
+        (lambda service, view: service.skip(ALICE, view.id), "skipped"),
+    ],
+)
+def test_a_battle_can_be_looked_at_while_its_answers_end(
+    house: House, monkeypatch: pytest.MonkeyPatch, judge: Callable[[ArenaService, BattleView], BattleView], phase: str
+) -> None:
+    monkeypatch.setattr("gac_app.services.runs.runs.END_TIMEOUT_S", 10 * WAIT_S)
+    arena = Arena(house, settings=LONG)
+    view = arena.begun()
+    run, may_end = arena.service.battles.find(ALICE, view.id).last, threading.Event()
+    end = run.on_ended
+
+    def end_late() -> None:
+        may_end.wait(WAIT_S)
+        end()
+
+    run.on_ended = end_late
+    with ThreadPoolExecutor() as pool:
+        try:
+            judging = pool.submit(judge, arena.service, view)
+            until(run.is_stopping.is_set, "for the answers to be stopped")
+            seen = pool.submit(arena.service.battles.look, ALICE, view.id).result(SOON_S)
+            assert (seen.may_vote, seen.outcome, judging.done()) == (False, None, False)
+            with pytest.raises(RequestError, match=r"being saved|skipped"):
+                pool.submit(arena.service.next_turn, ALICE, view.id, "And?").result(SOON_S)
+        finally:
+            may_end.set()
+        assert judging.result(WAIT_S).phase == phase
+
+
+def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = locked_out(house, monkeypatch)
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
+    view = arena.answered()
+    arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
+    battle = arena.service.battles.find(ALICE, view.id)
+    with ThreadPoolExecutor() as pool:
+        with locked(house.path):
+            first = pool.submit(arena.service.judge.remark, ALICE, view.id, {"left": ["clear"]}, "one")
+            until(lambda: battle.unwritten, "for the first remark to be written")
+            second = pool.submit(arena.service.judge.remark, ALICE, view.id, {}, "two")
+        first.result(WAIT_S), second.result(WAIT_S)
+    rows = arena.store.battles.load(ALICE, view.id).judgements
+    assert [row["kind"] for row in rows] == ["vote", "remark", "remark"]
+    assert rows[-1]["body"] == {"reasons": {"left": [], "right": []}, "comment": "two"}
+
+
+def test_a_start_that_is_refused_does_not_count(house: House) -> None:
+    arena = Arena(house, arena={"max_per_hour": 1})
+    with pytest.raises(RequestError):
+        arena.service.start(ALICE, "too long " * 10_000)
+    assert arena.answered().may_vote

@@ -129,6 +129,8 @@ def stopped(arena: Arena, view: BattleView) -> BattleView:
 def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     arena = slow(house)
     seen = arena.begun()
+    with pytest.raises(RequestError, match="still coming"):
+        arena.service.next_turn(ALICE, seen.id, "And?")
     view = stopped(arena, seen)
     assert (view.phase, view.may_vote, lengths(view)) == ("answered", True, lengths(view)[:1] * 2)
     assert [view.turns[0].left.is_over, view.turns[0].right.is_over] == [True, True]

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gac_app.arena.contestants import Contestant
-from gac_app.arena.outcomes import Side
+from gac_app.arena.outcomes import Outcome
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage
 from gac_app.models.message import Message
-from gac_app.services.battles.records import answer_record, side_facts, side_record
-from gac_app.services.battles.views import (
-    UNJUDGED,
-    VOID,
-    BattleView,
-    ContestantView,
-    SideView,
-    TurnView,
-    stored_view,
-)
+from gac_app.services.battles.battles import Battle
+from gac_app.services.battles.records import answer_record, body_of, side_facts, side_record
+from gac_app.services.battles.views import UNJUDGED, VOID, live_view, stored_view
 from gac_app.services.runs.views import StreamView
 from gac_app.settings import Settings
 from gac_app.storage import StoredBattle
+from tests.services.battles.test_battle_by_hand import add_turn, battle_of, end
 
 
 def stream(text: str, **end: Any) -> StreamView:
@@ -80,30 +75,30 @@ def cost(ms_per_token: float, passes_per_token: float) -> dict[str, float]:
     return {"ms_per_token": ms_per_token, "passes_per_token": passes_per_token}
 
 
-def stored(status: str = "answered", judgements: tuple[dict[str, Any], ...] = (), **shown: int) -> StoredBattle:
-    """A battle of two turns, the second shown in part if `shown` says how far."""
-    first = {"prompt": "One?", "left": answer_record(stream("ab")), "right": answer_record(stream("cde"))}
-    last = {
-        "prompt": "Two?",
-        "left": answer_record(stream("fghi", reason=FinishReason.STOP, num_tokens=20)),
-        "right": {"text": "jk"},
-        **({"shown": shown} if shown else {}),
-    }
-    who = {"left": Contestant("gate", None, Settings()), "right": Contestant("a", "a", Settings())}
-    sides = {side: side_record(one) for side, one in who.items()}
+def judged(shown: int = 99, *, is_stopped: bool = False) -> Battle:
+    """A battle of two turns with a vote."""
+    battle = battle_of()
+    end(add_turn(battle, "ab", "cde", prompt="One?"), left=FinishReason.LENGTH, right=FinishReason.LENGTH)
+    end(turn := add_turn(battle, "fghi", "jk", shown, "Two?"), left=FinishReason.LENGTH)
+    if is_stopped:
+        turn.is_stopping.set()
+    battle.outcome, battle.num_rows, battle.shown = Outcome.LEFT, 1, turn.num_shown()
+    return battle
+
+
+def stored(battle: Battle, status: str = "answered", judgements: tuple[dict[str, Any], ...] = ()) -> StoredBattle:
     return StoredBattle(
-        battle_id="b1",
+        **{side: one.name for side, one in battle.pair.items()},
+        battle_id=battle.id,
         visitor="v",
         run_id=None,
         origin="people",
         is_blind=True,
-        left="gate",
-        right="a",
         language="en",
         config_hash="c",
         status=status,
         created_at="2026-01-01",
-        body={"sides": sides, "turns": [first, last]},
+        body=body_of(battle, {}),
         judgements=judgements,
     )
 
@@ -112,42 +107,15 @@ VOTE = {"kind": "vote", "outcome": "left"}
 UNDO = {"kind": "undo", "outcome": ""}
 
 
-def over(text: str, *, is_cut: bool = False) -> SideView:
-    return SideView(text=text, is_over=True, is_cut=is_cut)
-
-
-def test_a_judged_battle_is_shown_with_its_names() -> None:
-    settings = Settings().model_dump(mode="json")
-    assert stored_view(stored(judgements=(VOTE, UNDO, VOTE))) == BattleView(
-        id="b1",
-        phase="revealed",
-        turns=(
-            TurnView(prompt="One?", left=over("ab", is_cut=True), right=over("cde", is_cut=True)),
-            TurnView(prompt="Two?", left=over("fghi"), right=over("jk")),
-        ),
-        ballot=3,
-        outcome="left",
-        contestants={
-            "left": ContestantView(
-                name="gate",
-                member=None,
-                settings=settings,
-                seconds=1.0,
-                num_tokens=32,
-                num_ensembled=10,
-                num_forwards=14,
-            ),
-            "right": ContestantView(
-                name="a",
-                member="a",
-                settings=settings,
-                seconds=0.5,
-                num_tokens=12,
-                num_ensembled=5,
-                num_forwards=7,
-            ),
-        },
-    )
+@pytest.mark.parametrize(("shown", "is_stopped"), [(99, False), (1, True), (3, True)])
+def test_a_stored_battle_is_shown_as_it_was(shown: int, is_stopped: bool) -> None:
+    """Also where votes of earlier releases were taken back, and as another program may have written it."""
+    battle = judged(shown, is_stopped=is_stopped)
+    assert stored_view(stored(battle, judgements=(VOTE,))) == live_view(battle)
+    again = stored(battle, judgements=(VOTE, UNDO, VOTE))
+    assert stored_view(again) == replace(live_view(battle), ballot=3)
+    again.body["turns"][1]["shown"] = {"left": 2}
+    assert stored_view(again).turns[1].right.text == "jk"
 
 
 @pytest.mark.parametrize(
@@ -164,14 +132,6 @@ def test_a_battle_that_is_not_judged_here_names_nobody(
     status: str, judgements: tuple[dict[str, Any], ...], is_other: bool, phase: str, message: str
 ) -> None:
     why_not = "Why not." if is_other else ""
-    view = stored_view(stored(status, judgements), why_not=why_not)
+    view = stored_view(stored(judged(), status, judgements), why_not=why_not)
     assert (view.phase, view.message, view.contestants, view.may_vote) == (phase, message, None, False)
     assert (view.ballot, view.outcome) == (len(judgements), "left" if judgements[-1:] == (VOTE,) else None)
-
-
-@pytest.mark.parametrize(("side", "shown"), [("left", "fg"), ("right", "j")])
-def test_a_stopped_turn_shows_as_much_as_was_shown(side: Side, shown: str) -> None:
-    (first, last) = stored_view(stored(left=2, right=1)).turns
-    assert getattr(last, side) == over(shown)
-    assert first.left == over("ab", is_cut=True)
-    assert stored_view(stored(left=2)).turns[1].right == over("jk"), "as another program may have written it"

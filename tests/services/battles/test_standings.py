@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 from sqlalchemy import select
 
 from gac_app.arena.rating.votes import VoteFilter
 from gac_app.errors import RequestError
+from gac_app.services.battles.standings import Standings
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.queue.shares import client_of, use_client_keys
 from gac_app.storage.battles.tables import Battle
+from tests.arena.samples import row, votes_of
 from tests.services.battles.test_arena import NAMES, Arena
 from tests.services.house import ALICE, BOB, House
 from tests.ui.planted_votes import plant_vote
@@ -113,3 +117,19 @@ def test_a_class_behind_one_address_counts_as_one_visitor(house: House) -> None:
     assert busiest is not None
     assert (busiest.num_votes, busiest.num_visitors) == (16, 8), "some are flagged"
     assert busiest.share == pytest.approx(1 / 11)
+
+
+def test_the_draw_goes_by_the_newest_votes(monkeypatch: pytest.MonkeyPatch) -> None:
+    standings = Standings(cast("Any", None), ["a", "b", "c"], min_votes=1)
+    books = [votes_of([row("a", "b", "left", 1), row("b", "a", "left", 2, flags=["fast"])], "abc")]
+    monkeypatch.setattr(standings, "_current", lambda: (None, books[-1]))
+    first = standings.for_drawing()
+    none = frozenset(("a", "c")), frozenset(("b", "c"))
+    assert first[0] == {frozenset(("a", "b")): 2, **dict.fromkeys(none, 0)}, "flagged votes count, unrated"
+    assert first[1].keys() == {"a", "b"}, "c cannot be compared yet"
+    assert first[1]["a"] > first[1]["b"]
+    assert standings.for_drawing()[0] is first[0], "the same votes are counted once"
+    books.append(votes_of([row(*pair, "tie", at) for at, pair in enumerate(("ab", "bc", "ca"))], "abc"))
+    num_votes, ratings = standings.for_drawing()
+    assert num_votes == {frozenset(pair): 1 for pair in ("ab", "bc", "ca")}
+    assert ratings == pytest.approx(dict.fromkeys("abc", 1000.0))

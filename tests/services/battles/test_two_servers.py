@@ -61,8 +61,13 @@ def test_a_battle_is_judged_on_either_server(here: Arena, there: Arena) -> None:
     seen = there.service.battles.look(ALICE, view.id)
     assert (seen.phase, seen.may_vote, seen.contestants) == ("answered", True, None)
     assert seen.turns == view.turns
+    battle = here.service.battles.find(ALICE, view.id)
+    expected = facts_of(battle, battle.num_shown())
     told = there.service.judge.vote(ALICE, view.id, "right", seen.ballot)
     assert (told.phase, told.outcome) == ("revealed", "right")
+    facts = there.facts(view.id)
+    assert facts.pop("seconds") >= expected.pop("seconds") >= 0
+    assert {name: facts[name] for name in expected} == expected
     assert names_by(here, view) == names_by(there, view)
     assert counted(here) == counted(there) == [1] * 5
     for arena in (here, there):
@@ -84,16 +89,6 @@ def test_of_two_votes_at_once_both_servers_tell_the_first(
             here.service.judge.vote(ALICE, view.id, "left", view.ballot)
     told = here.service.battles.look(ALICE, view.id)
     assert (told.phase, told.outcome, here.kinds(view.id)) == ("revealed", "right", ["vote"])
-
-
-def test_the_facts_of_a_vote_are_the_same_on_both_servers(here: Arena, there: Arena) -> None:
-    view = stored(here)
-    battle = here.service.battles.find(ALICE, view.id)
-    expected = facts_of(battle, battle.num_shown())
-    there.service.judge.vote(ALICE, view.id, "left", there.service.battles.look(ALICE, view.id).ballot)
-    facts = there.facts(view.id)
-    assert facts.pop("seconds") >= expected.pop("seconds") >= 0
-    assert {name: facts[name] for name in expected} == expected
 
 
 def test_a_battle_under_way_is_shown_on_its_own_server_alone(house: House, there: Arena) -> None:

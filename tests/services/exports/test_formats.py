@@ -140,11 +140,6 @@ def test_only_turns_that_were_judged_are_exported() -> None:
     assert [message["content"] for message in whole.completion("left")] == ["two", "Sure?", "Yes, it is."]
 
 
-def test_ties_are_two_good_ones_and_both_bad_are_none() -> None:
-    data = written(votes(*map(battle, OUTCOMES)), Format.TRL_UNPAIRED)
-    assert [row["label"] for row in lines(data)] == [True, False, False, True, True, True, False, False]
-
-
 def loaded(wanted: Format, folder: Path) -> Any:
     """An export of one battle of each outcome, as `datasets` reads it."""
     import datasets
@@ -177,16 +172,17 @@ def test_trl_takes_preferences_and_what_is_unpaired(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "winners"),
+    ("wanted", "name", "words"),
     [
-        (Format.LMSYS, ["model_a", "model_b", "tie", "tie (bothbad)"]),
-        (Format.ARENA_RANK, ["model_a", "model_b", "tie", "both_bad"]),
+        (Format.LMSYS, "winner", ["model_a", "model_b", "tie", "tie (bothbad)"]),
+        (Format.ARENA_RANK, "winner", ["model_a", "model_b", "tie", "both_bad"]),
+        (Format.TRL_UNPAIRED, "label", [True, False, False, True, True, True, False, False]),
     ],
 )
-def test_outcomes_have_their_readers_words(wanted: Format, winners: list[str]) -> None:
+def test_outcomes_have_their_readers_words(wanted: Format, name: str, words: list[object]) -> None:
     data = written(votes(*map(battle, OUTCOMES)), wanted)
     rows = json.loads(data) if wanted is Format.LMSYS else lines(data)
-    assert [row["winner"] for row in rows] == winners
+    assert [row[name] for row in rows] == words
 
 
 def test_a_row_of_each_table_is_whole() -> None:

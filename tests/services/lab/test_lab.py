@@ -13,7 +13,7 @@ import pytest
 
 from gac_app.charts import to_svg
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
+from gac_app.errors import BusyError, ConfigError, GacError, RequestError
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.members import in_background
 from gac_app.models.random_model import RandomModel
@@ -55,9 +55,7 @@ def test_every_study_gives_a_result_that_is_kept(
     monkeypatch.setattr("gac_app.evaluation.studies.cost._MAX_ROUNDS", 1)
     lab = lab_of(random_pair(), tmp_path)
     fitting = [found.name for found in lab.sets if found.fits(study)]  # type: ignore[arg-type]
-    lab.start(ALICE, study.name, fitting[0] if fitting else "", 4)  # type: ignore[attr-defined]
-    until(lambda: lab.running is None)
-    assert lab.last_error == ""
+    finished(lab, ALICE, study.name, fitting[0] if fitting else "", 4)  # type: ignore[attr-defined]
     [listed] = lab.results.of(ALICE)
     kept = lab.results.load(ALICE, listed.id)
     assert listed.study == kept.result.study == study.name  # type: ignore[attr-defined]
@@ -76,7 +74,7 @@ def slow_pair(fault: Fault | None = None) -> Ensemble:
     return ensemble_of(models, config_of(["a", "b"]))
 
 
-def test_one_runs_at_a_time_and_only_its_visitor_calls_it_off(tmp_path: Path) -> None:
+def test_one_runs_at_a_time_and_its_visitor_or_the_end_stops_it(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(), tmp_path)
     lab.start(ALICE, "eval", "trivia", 20)
     until(lambda: bool(lab.running and lab.running.num_total))
@@ -89,6 +87,11 @@ def test_one_runs_at_a_time_and_only_its_visitor_calls_it_off(tmp_path: Path) ->
     assert lab.last_error == "The study was cancelled."
     assert lab.results.of(ALICE) == []
     lab.cancel(ALICE)  # nothing runs
+    lab.start(ALICE, "eval", "trivia", 20)
+    until(lambda: bool(lab.running and lab.running.num_total))
+    for _ in range(2):
+        lab.close()
+        until(lambda: lab.running is None)
 
 
 def test_the_operator_calls_off_whatever_runs(tmp_path: Path) -> None:
@@ -181,21 +184,6 @@ def test_a_fault_of_ours_is_said_without_internals(
     assert "division" not in lab.last_error
 
 
-@pytest.mark.parametrize(
-    ("study", "questions", "number", "message"),
-    [
-        ("magic", "trivia", 4, "study: unknown study 'magic'; expected advise, eval, sweep"),
-        ("calibrate", "trivia", 4, "task: unknown task 'trivia' for this study; expected sense"),
-        ("snowball", "sense", 4, "expected trivia, sums"),
-        ("eval", "trivia", 3, "questions: Choose 4 to 40 questions"),
-        ("eval", "trivia", 41, "questions: Choose 4 to 40 questions"),
-    ],
-)
-def test_what_does_not_fit_is_refused(study: str, questions: str, number: int, message: str, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=message):
-        lab_of(random_pair(), tmp_path).start(ALICE, study, questions, number)
-
-
 def test_nothing_runs_before_the_models_are_ready(tmp_path: Path) -> None:
     def not_ready() -> tuple[Ensemble, Callable[[], None]]:
         raise GacError("The models are still loading.")
@@ -204,15 +192,6 @@ def test_nothing_runs_before_the_models_are_ready(tmp_path: Path) -> None:
     with pytest.raises(GacError, match="still loading"):
         lab.start(ALICE, "consistency", "", 4)
     assert lab.running is None
-
-
-def test_closing_calls_off_what_runs(tmp_path: Path) -> None:
-    lab = lab_of(slow_pair(), tmp_path)
-    lab.start(ALICE, "eval", "trivia", 20)
-    until(lambda: bool(lab.running and lab.running.num_total))
-    lab.close()
-    until(lambda: lab.running is None)
-    lab.close()
 
 
 def test_a_configuration_adds_questions_and_bad_ones_are_told(tmp_path: Path) -> None:
@@ -248,27 +227,6 @@ def finished(lab: Lab, key: str, *study: Any) -> None:
     assert lab.last_error == ""
 
 
-def test_a_result_is_its_visitor_s_who_names_and_deletes_it(tmp_path: Path) -> None:
-    lab = lab_of(random_pair(), tmp_path)
-    finished(lab, ALICE, "eval", "trivia", 4)
-    [listed] = lab.results.of(ALICE)
-    assert (listed.is_mine, listed.may_edit, lab.results.of(BOB)) == (True, True, [])
-    for forbidden in (
-        lambda: lab.results.load(BOB, listed.id),
-        lambda: lab.results.rename(BOB, listed.id, "x"),
-        lambda: lab.results.delete(BOB, listed.id),
-    ):
-        with pytest.raises(NotFoundError):
-            forbidden()
-    lab.results.rename(ALICE, listed.id, " My first ")
-    assert lab.results.of(ALICE)[0].name == lab.results.load(ALICE, listed.id).name == "My first"
-    with pytest.raises(RequestError, match="at most 100"):
-        lab.results.rename(ALICE, listed.id, "x" * 101)
-    assert [data["n"] for data in lab.results.benchmarks()] == [4], "members' figures advise everybody"
-    lab.results.delete(ALICE, listed.id)
-    assert (lab.results.of(ALICE), lab.results.benchmarks()) == ([], [])
-
-
 def test_the_command_line_s_results_are_the_operator_s(tmp_path: Path) -> None:
     lab = lab_of(random_pair(), tmp_path, lab={"operators": [owner_of(CAROL)]}, server={"host": "::"})
     kept = lab.results.files.keep(StudyResult("eval", "nq: 2 questions", [], {}), ("a", "b"))
@@ -302,19 +260,24 @@ def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("study", "number", "own", "message"),
+    ("study", "questions", "number", "own", "message"),
     [
-        ("eval", 8, OWN_QUESTIONS, "questions: own has only 6 questions"),
-        ("eval", 4, "", "questions: Enter at least one"),
-        ("snowball", 4, OWN_QUESTIONS, "questions: Snowball needs questions with accepted 'answers'"),
-        ("calibrate", 4, '{"question": "Who?", "answers": ["I"]}', "Calibration needs questions with 'choices'"),
+        ("magic", "trivia", 4, "", "study: unknown study 'magic'; expected advise, eval, sweep"),
+        ("calibrate", "trivia", 4, "", "task: unknown task 'trivia' for this study; expected sense"),
+        ("snowball", "sense", 4, "", "expected trivia, sums"),
+        ("eval", "trivia", 3, "", "questions: Choose 4 to 40 questions"),
+        ("eval", "trivia", 41, "", "questions: Choose 4 to 40 questions"),
+        ("eval", "own", 8, OWN_QUESTIONS, "questions: own has only 6 questions"),
+        ("eval", "own", 4, "", "questions: Enter at least one"),
+        ("snowball", "own", 4, OWN_QUESTIONS, "questions: Snowball needs questions with accepted 'answers'"),
+        ("calibrate", "own", 4, '{"question": "Who?", "answers": ["I"]}', "Calibration needs questions with 'choices'"),
     ],
 )
-def test_own_questions_that_do_not_fit_are_refused(
-    study: str, number: int, own: str, message: str, tmp_path: Path
+def test_what_does_not_fit_is_refused(
+    study: str, questions: str, number: int, own: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RequestError, match=message):
-        lab_of(random_pair(), tmp_path).start(ALICE, study, "own", number, own)
+        lab_of(random_pair(), tmp_path).start(ALICE, study, questions, number, own)
 
 
 def benchmark_data(task: str, **accuracies: float) -> dict[str, Any]:

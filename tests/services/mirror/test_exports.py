@@ -16,7 +16,7 @@ from gac_app.storage import Store
 from tests.clocks import show_at_once
 from tests.databases import database_in
 from tests.services.battles.test_arena import Arena
-from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
+from tests.services.house import ALICE, BOB, House, answer, ended
 
 HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
 
@@ -98,7 +98,7 @@ def test_runs_come_before_their_branches_and_battles(house: House, tmp_path: Pat
     view = arena.answered()
     arena.service.judge.vote(ALICE, view.id, "left", view.ballot)
     first = answer(arena.runs)
-    ended(arena.runs.revise(ALICE, first.id, "Again?", SHORT))
+    ended(arena.runs.branch(ALICE, first.id, 0, first.streams["ensemble"].steps[0].top[1].token_id))
     lines = list(Exports(arena.store).lines())
     assert [json.loads(line).get("parent_run_id") for line in lines] == [None, first.id, None]
     other = Store(database_in(tmp_path / "other.db"))

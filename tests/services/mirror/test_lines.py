@@ -18,10 +18,11 @@ from gac_app.arena.rating.votes import VoteFilter
 from gac_app.errors import RequestError
 from gac_app.services.battles.standings import Standings
 from gac_app.services.exports.formats import Format
+from gac_app.services.mirror import files
 from gac_app.services.mirror.exports import Exports, content_of
-from gac_app.services.mirror.files import ImportResult, import_files
+from gac_app.services.mirror.files import ImportResult, deletion_line, erase, import_files, index_of
 from gac_app.services.mirror.lines import line_of, written_line
-from gac_app.storage import Store
+from gac_app.storage import DeletedIds, Store
 from tests.clocks import show_at_once
 from tests.command_line import run_command
 from tests.databases import database_in
@@ -177,24 +178,16 @@ def test_a_moment_has_any_zone_and_other_facts_are_numbers(good: list[Json], mom
     assert line_of(json.dumps(line).encode()) == line
 
 
-def test_a_bad_line_does_not_take_the_place_of_a_good_one(good: list[Json], store: Store, tmp_path: Path) -> None:
-    bad = json.dumps(good[BATTLE] | {"body": 3})
-    assert imported(store, tmp_path, [json.dumps(good[BATTLE]), bad]) == ImportResult(1, 0, 0, 1)
-
-
-def test_a_line_without_an_end_is_bounded(
+def test_many_bad_lines_are_counted_and_some_named(
     good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """None takes the place of a good one; one without an end is bounded."""
     monkeypatch.setattr("gac_app.services.mirror.files.MAX_LINE_BYTES", 100_000)
     monkeypatch.setattr("gac_app.services.mirror.lines.MAX_LINE_BYTES", 100_000)
-    done = imported(store, tmp_path, ["[" * 250_000, json.dumps(good[BATTLE])])
-    assert done == ImportResult(1, 0, 0, 1)
+    other = json.dumps(good[BATTLE] | {"body": 3})
+    done = imported(store, tmp_path, ["[" * 250_000, json.dumps(good[BATTLE]), other, *["{}"] * 28])
+    assert done == ImportResult(1, 0, 0, 30)
     assert "line 1: is longer than 100,000 bytes" in done.reasons
-
-
-def test_many_bad_lines_are_counted_and_some_named(store: Store, tmp_path: Path) -> None:
-    done = imported(store, tmp_path, ["{}"] * 30)
-    assert done.num_bad == 30
     assert len(done.reasons.splitlines()) == 21
     assert done.reasons.endswith("and 10 more")
 
@@ -259,3 +252,29 @@ def test_lines_are_written_as_they_are_read(good: list[Json]) -> None:
         assert written_line(line_of(text.encode())) == text
     with pytest.raises(RequestError, match=r"body\.turns"):
         written_line(good[BATTLE] | {"body": {**good[BATTLE]["body"], "turns": 3}})
+
+
+def test_an_index_says_when_it_is_told_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_AT_ONCE", 2)
+    path, told = tmp_path / "f.jsonl", list[tuple[int, int]]()
+    gone = [json.loads(deletion_line(DeletedIds([f"{n:032x}"], [f"{n + 9:032x}"]))) for n in range(5)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in gone) + "no JSON\n")
+
+    def go_on(num_done: int, num: int) -> bool:
+        told.append((num_done, num))
+        return num_done < 4
+
+    assert len(index_of([path], go_on).deleted) == 2 * 3, "the fourth line is not read"
+    assert told == [(2, 0), (4, 0)]
+    whole = index_of([path, path])
+    assert whole.deleted == {f"{n:032x}" for n in range(14)} - {f"{n:032x}" for n in range(5, 9)}
+    assert (whole.num_bad, whole.reasons.splitlines()[0][:18]) == (2, "f.jsonl, line 6: i")
+
+
+def test_an_erasure_tells_of_a_line_in_any_file(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("early.jsonl", "late.jsonl")]
+    for path, key in zip(paths, "ab", strict=True):
+        path.write_text(json.dumps({"run_id": key * 32}) + "\n")
+    assert erase(paths, {"a" * 32}), "there is something to be pushed"
+    assert [path.read_text().isspace() for path in paths] == [True, False]
+    assert not erase(paths, {"a" * 32})

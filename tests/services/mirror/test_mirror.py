@@ -12,10 +12,13 @@ from uuid import uuid4
 
 import pytest
 
+from gac_app.services.mirror import consent
+from gac_app.services.mirror.consent import Consents
 from gac_app.services.mirror.exports import Exports
 from gac_app.services.mirror.files import ImportResult, import_files
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import Place
+from gac_app.services.visitors import owner_of
 from gac_app.storage import HistoryFilter, Store
 from tests.services.battles.test_arena import Arena
 from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, until
@@ -80,19 +83,52 @@ def consenting_run(arena: Arena) -> str:
     return answer(arena.runs).id
 
 
-def test_a_visitor_who_comes_back_goes_on_and_is_still_one(tmp_path: Path) -> None:
+def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
+    """Who went on before that is still one visitor, whose conversations go on."""
     with opened(tmp_path, "one") as (arena, mirror):
         arena.runs.set_consent(ALICE, True)
-        conversation = answer(arena.runs).conversation_id
+        battle, conversation = voted(arena, consents=True), answer(arena.runs).conversation_id
         settled(mirror)
-    with opened(tmp_path, "two") as (arena, mirror):
+    house = House(tmp_path / "two.db")
+    arena = mirrored(house, Place(tmp_path / "mirror"))
+    mirror, copied = mirror_of(arena), consenting_run(arena)
+    until(lambda: copied in ids(tmp_path), "for what came before the page was up")
+    assert not mirror.is_restored
+    assert list(arena.store.battles.export()) == []
+    arena.runs.read_mirror()
+    settled(mirror)
+    arena.runs.set_consent(ALICE, True)
+    assert [one.battle_id for one in arena.store.battles.export()] == [battle]
+    assert arena.store.battles.load(ALICE, battle).judgements
+    assert len(ended(arena.runs.start(ALICE, "And then?", SHORT, conversation)).turns) == 1
+    settled(mirror)
+    assert len({line["visitor"] for line in lines(tmp_path)}) == 2, "before the mirror was read, and as of then"
+    assert sum(one.num_runs for one in arena.runs.history.conversations(ALICE, HistoryFilter())) == 3
+    arena.runs.history.delete_all(ALICE)
+    assert list(Exports(arena.store).lines()) == []
+    house.close()
+
+
+def test_of_a_mirror_s_files_the_last_word_is_imported(tmp_path: Path, house: House) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        run, battle = consenting_run(arena), voted(arena, consents=True)
         settled(mirror)
-        arena.runs.set_consent(ALICE, True)
-        run = arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, conversation)
-        until(lambda: run.is_saved, "for the turn")
-        assert len(run.turns) == 1
+        arena.runs.history.vote(ALICE, run, "tie")
         settled(mirror)
-    assert len({line["visitor"] for line in lines(tmp_path)}) == 1
+        (file,) = (tmp_path / "mirror").iterdir()
+        told = tmp_path / "told.jsonl"
+        told.write_bytes(file.read_bytes() + b"no json\n")
+        arena.service.battles.delete(ALICE, battle)
+    store = house.store()
+    found = import_files(store, [told, file])
+    assert found == ImportResult(1, 0, 1, 1), "also of what is deleted in another file"
+    assert f"told.jsonl, line {len(told.read_bytes().splitlines())}: invalid JSON" in found.reasons
+    store.adopt(ALICE).result()
+    assert store.load_run(ALICE, run).outcome == "tie"
+    store.close()
+    own = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
+    assert import_files(own, [told]) == ImportResult(0, 1, 1, 1)
+    own.close()
 
 
 def implied(arena: Arena, run_id: str) -> str:
@@ -125,25 +161,6 @@ def test_earlier_turns_in_lines_of_earlier_releases_are_erased(tmp_path: Path) -
         assert (sorted(ids(tmp_path)), "Not agreed" in str(lines(tmp_path))) == (sorted(agreed), False)
 
 
-def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        arena.runs.set_consent(ALICE, True)
-        battle = voted(arena, consents=True)
-        answer(arena.runs)
-        settled(mirror)
-    house = House(tmp_path / "two.db")
-    arena = mirrored(house, Place(tmp_path / "mirror"))
-    answer(arena.runs)
-    arena.runs.read_mirror()
-    settled(mirror_of(arena))
-    arena.runs.set_consent(ALICE, True)
-    assert arena.store.battles.load(ALICE, battle).judgements
-    assert sum(one.num_runs for one in arena.runs.history.conversations(ALICE, HistoryFilter())) == 2
-    arena.runs.history.delete_all(ALICE)
-    assert list(Exports(arena.store).lines()) == []
-    house.close()
-
-
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_what_is_deleted_is_marked_and_not_brought_back(
     tmp_path: Path, is_killed: bool, monkeypatch: pytest.MonkeyPatch
@@ -170,59 +187,25 @@ def test_what_is_deleted_is_marked_and_not_brought_back(
     assert {run, battle, kept} & {line.get("battle_id") or line["run_id"] for line in stored} == {kept}
 
 
-def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: House) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        arena.runs.set_consent(ALICE, True)
-        run = answer(arena.runs)
-        settled(mirror)
-        arena.runs.history.vote(ALICE, run.id, "tie")
-        settled(mirror)
-    files = list((tmp_path / "mirror").iterdir())
-    store = house.store()
-    assert import_files(store, files).num_new == len(lines(tmp_path)) - 1
-    store.adopt(ALICE).result()
-    assert store.load_run(ALICE, run.id).outcome == "tie"
-    files[0].write_text(files[0].read_text() + "no json\n")
-    again = import_files(store, files)
-    assert (again.num_new, again.num_bad) == (0, 1)
-    assert f"{files[0].name}, line {len(lines_of(files[0]))}: invalid JSON" in again.reasons
-    store.close()
+def test_the_last_word_of_a_browser_counts() -> None:
+    consents = Consents()
+    assert not consents.has(owner_of(ALICE))
+    for said in (True, False, True):
+        consents.set(ALICE, said)
+        assert consents.has(owner_of(ALICE)) is said
+    assert not consents.has(owner_of(BOB))
 
 
-def test_an_import_counts_what_is_deleted_in_another_file(tmp_path: Path, house: House) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        voted(arena, consents=True)
-        battle = voted(arena, consents=True)
-        settled(mirror)
-        (deleted,) = (tmp_path / "mirror").iterdir()
-        told = tmp_path / "told.jsonl"
-        told.write_bytes(deleted.read_bytes())
-        num_kept = len(lines_of(told)) - 1
-        arena.service.battles.delete(ALICE, battle)
-    store = house.store()
-    assert import_files(store, [told, deleted]) == ImportResult(num_kept, 0, 1, 0)
-    store.close()
-    own = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
-    assert import_files(own, [told]) == ImportResult(0, num_kept, 1, 0)
-    own.close()
-
-
-def lines_of(file: Path) -> list[str]:
-    return file.read_text().splitlines()
-
-
-def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        battle = voted(arena, consents=True)
-        settled(mirror)
-    house = House(tmp_path / "two.db")
-    arena = mirrored(house, Place(tmp_path / "mirror"))
-    mirror = mirror_of(arena)
-    copied = consenting_run(arena)
-    until(lambda: copied in ids(tmp_path), "for what came before the page was up")
-    assert not mirror.is_restored
-    assert list(arena.store.battles.export()) == []
-    arena.runs.read_mirror()
-    settled(mirror)
-    assert [one.battle_id for one in arena.store.battles.export()] == [battle]
-    house.close()
+def test_one_browser_that_says_no_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consent, "MAX_BROWSERS", 2)
+    consents, owner = Consents(), owner_of(ALICE)
+    for browser in ("laptop", "phone", "tablet", "television"):
+        consents.set(ALICE, True, browser)
+    assert consents.has(owner)
+    for browser in ("phone", "tablet"):  # one is beyond those that are told apart
+        consents.set(ALICE, False, browser)
+        assert not consents.has(owner)
+        consents.set(ALICE, True, "laptop")
+        assert not consents.has(owner)
+        consents.set(ALICE, True, browser)
+        assert consents.has(owner) is (browser == "phone")

@@ -1,9 +1,10 @@
-"""Who begins, who waits and who is turned away, by the queue alone."""
+"""Who begins, who waits and who is turned away: by the queue alone, and of a service."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MethodType, SimpleNamespace
 
@@ -13,7 +14,10 @@ from gac_app.errors import BusyError
 from gac_app.services.queue import queue as queue_module
 from gac_app.services.queue.order import run_to_evict
 from gac_app.services.queue.queue import OVERDUE_S, RunQueue
-from tests.services.house import until
+from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.storage import RunStatus
+from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.services.house import ALICE, BOB, SHORT, House, ended, listed, until
 
 
 @dataclass(eq=False)
@@ -242,3 +246,71 @@ def test_a_burst_of_runs_tells_only_those_that_move(desks: list[Desk], monkeypat
 def test_who_gives_way_in_a_full_queue(newcomer: str, waiting: list[str], loser: int | None) -> None:
     runs = [Run(name) for name in waiting]
     assert run_to_evict(Run(newcomer), runs) is (None if loser is None else runs[loser])
+
+
+class Jam:
+    """A service whose runs of the prompt HANG hold their place until they are let go."""
+
+    def __init__(self, house: House, *, max_running: int, max_waiting: int) -> None:
+        self.model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
+        self.service: RunService = house.service(
+            [self.model], server={"max_running": max_running, "max_waiting": max_waiting}
+        )
+
+    def fill(self, num: int) -> list[LiveRun]:
+        runs = [self.service.start(ALICE, f"HANG {number}", SHORT) for number in range(num)]
+        assert self.model.is_hanging.wait(WAIT_S)
+        return runs
+
+
+@pytest.fixture
+def jam(house: House) -> Iterator[Jam]:
+    jam = Jam(house, max_running=1, max_waiting=2)
+    yield jam
+    jam.model.released.set()
+
+
+def test_what_a_full_queue_refuses_is_not_tokenised(jam: Jam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each of a thousand refused long prompts would cost as much as one that is taken."""
+    jam.fill(1)
+    made: list[str] = []
+    request_of = LiveRun.request_of
+    monkeypatch.setattr(LiveRun, "request_of", lambda run, *args: made.append(run.prompt) or request_of(run, *args))
+    for number in range(4):
+        with suppress(BusyError):
+            jam.service.start(ALICE, f"next {number}", SHORT)
+    assert set(made) == {"next 0", "next 1"}
+    jam.service._store.flush()
+    assert len(listed(jam.service)) == 3, "nor stored"
+
+
+def test_in_a_full_queue_who_waits_with_most_gives_way(jam: Jam) -> None:
+    jam.fill(1)
+    first, last = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))
+
+    bobs = jam.service.start(BOB, "only one", SHORT)
+
+    assert ended(last).status == RunStatus.ABORTED
+    finished = last.streams["ensemble"].finished
+    assert finished is not None
+    assert "others had their turn" in finished.detail
+    assert [run.status for run in (first, bobs)] == ["waiting", "waiting"]
+    with pytest.raises(BusyError):
+        jam.service.start("c" * 64, "nobody has two more than this one", SHORT)
+
+
+def test_a_run_stopped_while_waiting_never_begins(jam: Jam) -> None:
+    jam.fill(1)
+    second, third = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))
+    num_passes, told = len(jam.model.batches), threading.Event()
+    with second.telling(told.set):
+        assert not told.wait(0.01)
+        jam.service.stop(ALICE, second.id)
+        assert told.is_set()
+    assert ended(second).status == RunStatus.ABORTED
+    for stream in second.streams.values():
+        assert stream.finished is not None
+        assert (stream.steps, stream.finished.detail) == ([], "stopped before it began")
+    assert third.queue_place == 1
+    assert len(jam.model.batches) == num_passes
+    jam.service.start(BOB, "there is room again", SHORT)

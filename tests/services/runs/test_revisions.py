@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.errors import RequestError
+from gac_app.config import ServerConfig
+from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles.records import side_facts
 from gac_app.storage import Store
+from gac_app.ui.compare.records import RunLines
 from tests.databases import database_in
 from tests.fakes import FakeModel
-from tests.services.house import ALICE, SHORT, House, answer, begun, ended, slow_models, texts
+from tests.services.house import ALICE, BOB, SHORT, House, answer, begun, ended, slow_models, texts
 
 
 def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
@@ -134,3 +136,62 @@ def test_the_run_beside_differs_in_its_settings_alone(house: House) -> None:
         assert service.history.run_beside(ALICE, other) is (run if is_beside else None)
     of_others = ended(others.revise(ALICE, run.id, run.prompt, {**SHORT, "seed": 4}))
     assert others.history.run_beside(ALICE, of_others) is None
+
+
+def test_what_cannot_be_the_same_again_is_not_compared(house: House) -> None:
+    service, others = house.service(), house.service([FakeModel("a", 1)])
+    first = answer(service, mode="every-step")
+    branch = ended(service.branch(ALICE, first.id, 0, first.streams["ensemble"].steps[0].top[1].token_id))
+    assert service.history.run_before(ALICE, ended(service.rerun(ALICE, branch.id))) is None
+    assert others.history.run_before(ALICE, ended(others.rerun(ALICE, first.id))) is None
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    again = ended(service.rerun(ALICE, second.id))
+    assert service.history.run_before(ALICE, again) is second
+    service.history.delete_run(ALICE, branch.id)
+    assert service.history.run_before(ALICE, again) is None, "it has lost a turn"
+
+
+@pytest.mark.parametrize("kind", ["again", "branch", "revised"])
+def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) -> None:
+    service = house.service()
+    first = answer(service, mode="every-step")
+    token = first.streams["ensemble"].steps[0].top[1].token_id
+    run = ended(
+        {
+            "again": lambda: service.rerun(ALICE, first.id),
+            "branch": lambda: service.branch(ALICE, first.id, 0, token),
+            "revised": lambda: service.revise(ALICE, first.id, first.prompt, {**SHORT, "mode": "gate"}),
+        }[kind]()
+    )
+    service.history.share(ALICE, run.id, True)
+    own, seen = service.history.look(ALICE, run.id), service.history.look(BOB, run.id)
+    assert (own.repeats_run_id if kind == "again" else own.parent_run_id) == first.id
+    for view in (seen, service.history.run_before(BOB, own), service.history.run_beside(BOB, own)):
+        assert first.id not in repr(view)
+    assert first.id not in RunLines(seen).value(is_last=True)
+
+
+def test_where_sharing_is_off_nothing_is_shared_nor_read(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    service.history.share(ALICE, run.id, True)
+    service.close()
+    service = house.service(server={"sharing": False})
+    with pytest.raises(NotFoundError):
+        service.history.look(BOB, run.id)
+    with pytest.raises(RequestError, match="off on this server"):
+        service.history.share(ALICE, run.id, True)
+    service.history.share(ALICE, run.id, False)
+
+
+@pytest.mark.parametrize(
+    ("server", "is_sharing"),
+    [
+        ({}, True),
+        ({"host": "192.168.1.9"}, False),
+        ({"host": "192.168.1.9", "sharing": True}, True),
+        ({"sharing": False}, False),
+    ],
+)
+def test_on_a_public_host_sharing_must_be_configured(server: dict, is_sharing: bool) -> None:
+    assert ServerConfig(**server).is_sharing is is_sharing

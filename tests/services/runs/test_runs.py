@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.member import Member, Prompt
-from gac_app.decoding.trace.events import FinishReason, TokenEvent
+from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
@@ -29,29 +30,8 @@ from tests.services.house import (
     essence,
     listed,
     slow_models,
-    texts,
     until,
 )
-
-
-def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) -> None:
-    service = house.service()
-
-    run = ended(service.start(ALICE, "Name three colours", SHORT))
-
-    assert list(run.streams) == ["ensemble", "member:a", "member:b"]
-    assert (run.status, run.is_saved, run.member_names) == (RunStatus.FINISHED, True, ("a", "b"))
-    assert len(set(texts(run).values())) == 3, "three systems, three answers"
-    for stream in run.streams.values():
-        assert stream.finished is not None
-        assert stream.finished.reason is FinishReason.LENGTH
-        assert stream.finished.text == stream.text != ""
-        assert len(stream.steps) == stream.finished.num_tokens == len(stream.events) - 1
-    assert [set(stream.finished.members) for stream in run.streams.values() if stream.finished] == [
-        {"a", "b"},
-        {"a"},
-        {"b"},
-    ]
 
 
 def test_each_member_tokenises_a_prompt_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +61,20 @@ def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> N
     assert ended(run).is_settled
 
 
+def replayed(steps: Sequence[StepTrace]) -> list[str]:
+    """The texts that stored steps show."""
+    text, shown = TextStream(), list[str]()
+    for step in steps:
+        text.take(step.token, is_last=step is steps[-1])
+        shown += [event.text for event in text.show(step)]
+    return shown
+
+
 def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
     first = house.service()
-    run = answer(first, threshold=0.6, seed=7)
+    run = answer(first, threshold=0.6, seed=7, max_new_tokens=40, temperature=1.5)
+    first.stop(ALICE, run.id)  # it is over already
+    assert run.status == RunStatus.FINISHED
     assert first.history.find(ALICE, run.id) is run
     first.close()
 
@@ -98,6 +89,7 @@ def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
         kept = found.streams[key]
         assert (kept.name, kept.messages, kept.text) == (stream.name, stream.messages, stream.text)
         assert kept.steps == [step_from_json(step_to_json(step)) for step in stream.steps]
+        assert replayed(kept.steps) == [event.text for event in stream.events if isinstance(event, TokenEvent)]
         assert kept.finished is not None
         assert stream.finished is not None
         assert kept.finished.detail == stream.finished.detail
@@ -113,21 +105,6 @@ def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
         second.history.steps(ALICE, run.id, "member:c", 3)
     row = second._store.load_run(ALICE, run.id)
     assert (row.config_hash, row.versions) == (first.config_hash, VERSIONS)
-
-
-def test_replaying_stored_traces_rebuilds_the_text(house: House) -> None:
-    service = house.service()
-    run = answer(service, max_new_tokens=40, temperature=1.5, seed=3)
-    service.close()
-
-    for stream in house.service().history.find(ALICE, run.id).streams.values():
-        replayed, steps = TextStream(), stream.steps
-        events: list[TokenEvent] = []
-        for step in steps:
-            replayed.take(step.token, is_last=step is steps[-1])
-            events += replayed.show(step)
-        assert "".join(event.text for event in events) == stream.text
-        assert [event.text for event in events] == [e.text for e in stream.events if isinstance(e, TokenEvent)]
 
 
 def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:

@@ -1,12 +1,15 @@
-"""A stop, a closed page, the end of the process: computing ends, memory is given back, the row says how it was."""
+"""A stop, a closed page, a deletion, the end of the process: computing ends, memory freed, the row says how it was."""
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any
 
 import pytest
 
 from gac_app.decoding.trace.events import FinishReason
+from gac_app.errors import NotFoundError
 from gac_app.executors import threads
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
@@ -58,16 +61,6 @@ def test_a_stop_is_heard_while_a_member_hangs(house: House, hung: str) -> None:
     hanging.released.set()
     service.history.delete_all(ALICE)
     until(lambda: hanging.num_held == 0, "for the slot to be freed")
-
-
-def test_stopping_what_is_over_changes_nothing(house: House) -> None:
-    service = house.service()
-    run = answer(service)
-
-    service.stop(ALICE, run.id)
-
-    assert run.status == RunStatus.FINISHED
-    assert service._store.load_run(ALICE, run.id).status == RunStatus.FINISHED
 
 
 def test_closing_the_service_aborts_its_runs(house: House) -> None:
@@ -133,3 +126,70 @@ def test_a_run_ends_soon_after_its_last_page_has_left(house: House) -> None:
     assert not shown.over.wait(0.3), "a page was back since"
     leave(0.05)
     assert ended(shown).status == RunStatus.ABORTED
+
+
+def test_deleting_a_running_run_leaves_nothing(house: House) -> None:
+    models = slow_models()
+    service = house.service(models)
+    run = begun(service.start(ALICE, "a very private prompt", LONG))
+
+    service.history.delete_run(ALICE, run.id)
+
+    assert run.over.is_set()
+    until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
+    assert listed(service, ALICE) == []
+    service.close()
+    assert listed(house.service(), ALICE) == []
+    assert b"very private" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
+
+
+def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
+    models = slow_models()
+    service = house.service(models)
+    first = answer(service, "a very private prompt")
+    second = begun(service.start(ALICE, "Second?", LONG, first.conversation_id))
+
+    service.history.delete_run(ALICE, first.id)
+
+    assert second.over.is_set()
+    assert ended(second).status == RunStatus.ABORTED
+    assert [m.content for m in second.streams["ensemble"].messages] == ["Second?"]
+    until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
+    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+    assert first.prompt not in str(third.streams["ensemble"].messages)
+
+
+def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
+    service = house.service(slow_models())
+    first = answer(service, "a very private prompt")
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    real, started = service._store.delete_run, []
+
+    def delete_slowly(key: str, run_id: str) -> Any:
+        thread = threading.Thread(
+            target=lambda: started.append(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+        )
+        thread.start()
+        thread.join(0.2)
+        assert not started, "it has to wait"
+        threads.append(thread)
+        return real(key, run_id)
+
+    threads: list[threading.Thread] = []
+    service._store.delete_run = delete_slowly  # type: ignore[method-assign]
+    service.history.delete_run(ALICE, first.id)
+    threads[0].join(WAIT_S)
+
+    asked = [m.content for m in ended(started[0]).streams["ensemble"].messages if m.role == "user"]
+    assert asked == [second.prompt, "Third?"]
+
+
+def test_a_run_that_was_never_stored_is_deleted_all_the_same(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
+
+    service.history.delete_run(ALICE, run.id)
+
+    with pytest.raises(NotFoundError):
+        service.history.find(ALICE, run.id)

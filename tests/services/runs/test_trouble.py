@@ -1,4 +1,4 @@
-"""Members and databases that fail under a run: the rest of it goes on, and says what is missing."""
+"""Members and databases that fail under a run, and damaged rows: the rest goes on, and says what is missing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 
 from gac_app.decoding.request import Request
 from gac_app.decoding.trace.events import FinishReason
-from gac_app.errors import NotFoundError, StorageError
+from gac_app.errors import DamagedError, NotFoundError, StorageError
 from gac_app.models.sequence import Share
 from gac_app.services.runs.live_runs import KEPT_RUNS
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
-from tests.databases import database_in
+from tests.databases import database_in, sql
 from tests.fakes import FakeModel, Fault
 from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts
 
@@ -64,30 +65,17 @@ def test_without_a_database_a_run_is_answered_unsaved(
     assert "very private" not in caplog.text
     assert service.history.find(ALICE, run.id) is run
     assert service.history.steps(ALICE, run.id, "ensemble", 2)[0][2] == run.streams["ensemble"].steps[2]
-
-
-def test_without_its_database_a_conversation_goes_on(house: House, broken: BrokenStore) -> None:
-    service = house.service(store=broken)
-    first = answer(service, "First?")
-
-    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
-
-    assert [m.content for m in second.streams["member:b"].messages] == [
-        "First?",
-        first.streams["member:b"].text,
-        "Second?",
-    ]
-    assert [run.id for run in service.history.conversation(ALICE, first.conversation_id)] == [first.id, second.id]
-
-
-def test_a_vote_that_cannot_be_written_is_no_vote(house: House, broken: BrokenStore) -> None:
-    service = house.service(store=broken)
-    run = answer(service)
-
     with pytest.raises(StorageError, match="went away"):
         service.history.vote(ALICE, run.id, "tie")
-
     assert run.outcome is None
+    second = ended(service.start(ALICE, "Second?", SHORT, run.conversation_id))
+    fed = [message.content for message in second.streams["member:b"].messages]
+    assert fed == [run.prompt, run.streams["member:b"].text, "Second?"]
+    assert [one.id for one in service.history.conversation(ALICE, run.conversation_id)] == [run.id, second.id]
+    broken.is_broken = False
+    kept = answer(service)
+    assert (run.is_saved, kept.is_saved) == (False, True)
+    assert [line.run_id for line in listed(service, ALICE)] == [kept.id]
 
 
 @pytest.mark.parametrize("error", [StorageError("disk full"), ValueError("xyzzy")], ids=["written", "packed"])
@@ -115,17 +103,6 @@ def test_a_run_that_lost_one_write_is_not_called_saved(
     assert broken.flush()
     assert run.is_saved is False, "whatever went well afterwards"
     assert (f"run {run.id}" in caplog.text, "xyzzy" in caplog.text) == (True, False)
-
-
-def test_once_the_database_is_back_runs_are_saved_again(house: House, broken: BrokenStore) -> None:
-    service = house.service(store=broken)
-    lost = answer(service)
-    broken.is_broken = False
-
-    kept = answer(service)
-
-    assert (lost.is_saved, kept.is_saved) == (False, True)
-    assert [line.run_id for line in listed(service, ALICE)] == [kept.id]
 
 
 def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore) -> None:
@@ -217,3 +194,87 @@ def test_an_unexpected_fault_tells_no_internals(
     assert error.__name__ in caplog.text
     assert run.status == RunStatus.FINISHED
     assert texts(run)["member:b"]
+
+
+IN_A_RUN = {
+    "body": "UPDATE run SET body = x'00' WHERE id = ?",
+    "text for bytes": "UPDATE run SET body = 'text' WHERE id = ?",
+    "status": "UPDATE run SET status = 'bogus' WHERE id = ?",
+    "key": "UPDATE run_key SET key = zeroblob(7) WHERE id = (SELECT key_id FROM run WHERE run.id = ?)",
+    "no key": "UPDATE run SET key_id = 99 WHERE id = ?",
+    "vote": "INSERT INTO vote (run_id, body, created_at) VALUES (?, x'00', '2026-01-01 00:00:00')",
+}
+IN_AN_ANSWER = {
+    "answer": "UPDATE answer SET body = x'' WHERE run_id = ?",
+    "reason": "UPDATE answer SET finish_reason = 'bogus' WHERE run_id = ?",
+}
+IN_STEPS = {
+    table: f"UPDATE {table} SET steps = zeroblob(40) WHERE answer_id IN (SELECT id FROM answer WHERE run_id = ?)"
+    for table in ("trace", "outline")
+}
+
+
+def damaged(house: House, statement: str) -> tuple[RunService, str, str]:
+    """A service after a restart, with a run that is damaged and, in a conversation of its own, one that is whole."""
+    service = house.service()
+    run, whole = answer(service, "damaged"), answer(service, "whole")
+    service.close()
+    sql(house.path, statement, run.id)
+    return house.service(), run.id, whole.id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IN_A_RUN | IN_AN_ANSWER)
+def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, kind: str) -> None:
+    service, run_id, whole = damaged(house, (IN_A_RUN | IN_AN_ANSWER)[kind])
+
+    for attempt in (
+        lambda: service.history.find(ALICE, run_id),
+        lambda: service.history.vote(ALICE, run_id, "tie"),
+        lambda: service.history.undo_vote(ALICE, run_id),
+        lambda: service.rerun(ALICE, run_id),
+        lambda: service.history.steps(ALICE, run_id, "ensemble", 0),
+    ):
+        with pytest.raises(DamagedError, match="can be deleted"):
+            attempt()
+    statuses = {line.run_id: line.status for line in listed(service, ALICE)}
+    assert statuses[whole] == RunStatus.FINISHED
+    assert statuses[run_id] == (RunStatus.DAMAGED if kind in IN_A_RUN else RunStatus.FINISHED)
+    assert [line.run_id for line in listed(service, ALICE, search="whole")] == [whole]
+    exported = {line["run_id"]: line["status"] for line in house.store().export()}
+    assert exported == {run_id: "damaged", whole: "finished"}
+
+    service.history.delete_run(ALICE, run_id)
+
+    assert [line.run_id for line in listed(service, ALICE)] == [whole]
+
+
+@pytest.mark.parametrize("table", IN_STEPS)
+def test_where_only_steps_are_damaged_the_text_is_shown(house: House, table: str) -> None:
+    service, run_id, whole = damaged(house, IN_STEPS[table])
+    stream = service.history.find(ALICE, run_id).streams["ensemble"]
+    assert stream.text
+    with pytest.raises(DamagedError, match="can be deleted"):
+        list(stream.steps if table == "trace" else stream.outline)
+    exported = {line["run_id"]: line["status"] for line in house.store().export()}
+    assert exported == {run_id: "damaged" if table == "trace" else "finished", whole: "finished"}
+    service.history.delete_run(ALICE, run_id)
+
+
+def test_times_that_are_none_break_no_list(house: House) -> None:
+    service, run_id, whole = damaged(house, "UPDATE run SET created_at = 'yesterday' WHERE id = ?")
+    assert {line.run_id for line in listed(service, ALICE)} == {run_id, whole}
+    service.history.delete_run(ALICE, run_id)
+
+
+@pytest.mark.parametrize("whole", [["Second?"], []])
+def test_a_conversation_goes_on_without_a_damaged_turn(house: House, whole: list[str]) -> None:
+    service = house.service()
+    first = answer(service, "First?")
+    for prompt in whole:
+        ended(service.start(ALICE, prompt, SHORT, first.conversation_id))
+    service.close()
+    sql(house.path, IN_A_RUN["body"], first.id)
+    last = ended(house.service().start(ALICE, "Last?", SHORT, first.conversation_id))
+    asked = [m.content for m in last.streams["ensemble"].messages if m.role == "user"]
+    assert asked == [*whole, "Last?"]

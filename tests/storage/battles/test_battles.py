@@ -103,30 +103,6 @@ def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
         store.battles.update(kept.battle_id, "answered", BODY).result()
 
 
-def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
-    for key in (ALICE, BOB, ALICE):
-        battle = judged(store, key)
-        store.battles.judge(key, battle.battle_id, NewJudgement(position=1, kind="remark", body={"comment": "é"}))
-    store.flush()
-    exported = list(store.battles.export())
-    assert len({battle.visitor for battle in exported}) == 2
-
-    other = Store(database_in(tmp_path / "other.db"))
-    assert other.import_records([], exported).result() == (3, 0)
-    assert other.import_records([], exported).result() == (0, 0)
-    assert list(other.battles.export()) == exported
-    assert store.import_records([], exported).result() == (0, 0)
-    assert len(other.battles.votes()) == 3
-    assert len({row.visitor_id for row in other.battles.votes()}) == 2
-
-    more = NewJudgement(position=2, kind="undo")
-    store.battles.judge(ALICE, exported[0].battle_id, more).result()
-    (changed,) = [battle for battle in store.battles.export() if battle.battle_id == exported[0].battle_id]
-    assert other.import_records([], [changed]).result() == (1, 0)
-    assert list(other.battles.export()) == list(store.battles.export())
-    other.close()
-
-
 def test_an_imported_battle_shares_the_key_of_its_run(store: Store, tmp_path: Path) -> None:
     run = new_run()
     store.start_run(run)
@@ -211,10 +187,9 @@ def test_battles_to_publish_are_found_without_a_key(store: Store, monkeypatch: p
     assert store.battles.agreed() == [(kept.battle_id, 2)]
 
 
-def test_what_was_judged_here_since_counts(store: Store, tmp_path: Path) -> None:
+def test_what_was_judged_here_since_counts(store: Store, other: Store) -> None:
     """A vote was taken back here, and got a remark where it was copied to."""
     battle = judged(store)
-    other = Store(database_in(tmp_path / "other.db"))
     other.import_records([], list(store.battles.export())).result()
     (copied,) = other.battles.export()
     store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
@@ -224,7 +199,6 @@ def test_what_was_judged_here_since_counts(store: Store, tmp_path: Path) -> None
     assert store.battles.votes() == []
     assert [row["kind"] for row in store.battles.load(ALICE, battle.battle_id).judgements] == ["vote", "undo"]
     assert other.import_records([], [later]).result() == (1, 0)
-    other.close()
 
 
 @pytest.mark.parametrize("is_undo", [False, True])
@@ -281,9 +255,8 @@ def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
     assert row[13:] == (7, 1, 2, 3, 1.5, None, 0, 0, 0, 0, None, 2.5)
 
 
-def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path) -> None:
+def test_votes_of_an_import_go_to_whom_they_belong(store: Store, other: Store) -> None:
     judged(store)
-    other = Store(database_in(tmp_path / "other.db"))
     judged(other)
     other.import_records([], list(store.battles.export())).result()
     assert len(other.battles.votes(ALICE)) == 1
@@ -292,13 +265,11 @@ def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path)
     news = other.battles.news(newest, num)
     assert ({row.visitor_id for row in news.added}, len(news.left or ())) == ({1}, 2), "who has read votes hears of it"
     assert len(other.battles.votes(ALICE)) == len(other.battles.votes()) == 2
-    other.close()
 
 
-def test_an_imported_visitor_is_looked_at_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_imported_visitor_is_looked_at_once(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(store)
     judged(store, BOB)
-    other = Store(database_in(tmp_path / "other.db"))
     hashed = list[str]()
     is_own = visitors.is_pseudonym_of
 
@@ -314,4 +285,3 @@ def test_an_imported_visitor_is_looked_at_once(store: Store, tmp_path: Path, mon
     other.import_records([], list(store.battles.export())).result()
     assert other.has_imported(ALICE)
     assert len(hashed) == 2, "what came since"
-    other.close()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gac_app.errors import NotFoundError
-from gac_app.storage import SORTS, HistoryFilter, NewRun, Store
+from gac_app.models.message import Message
+from gac_app.storage import SORTS, HistoryFilter, NewRun, Store, Turn, fed_messages
 from gac_app.storage.runs import history
 from tests.databases import sql, statements
 from tests.storage.samples import ALICE, BOB, answer, new_run
@@ -150,3 +151,27 @@ def test_an_excerpt_that_is_cut_says_so(store: Store) -> None:
         store.save_answer(run.run_id, answer(text, "ensemble")).result()
     found = {one.runs[0].prompt: one.runs[0].excerpt for one in store.list_conversations(ALICE, HistoryFilter())}
     assert found == {"short": "Blue.", "long": "blue " * 31 + "blue…"}
+
+
+TURNS = (
+    Turn("r0", "One?", {"ensemble": "all", "member:a": "mine"}),
+    Turn("r1", "Two?", {"ensemble": "all again"}),
+    Turn("r2", "Lost?", {}),  # interrupted
+    Turn("r3", "Three?", {"member:a": ""}),
+)
+
+
+@pytest.mark.parametrize(
+    ("stream", "answers"),
+    [
+        ("ensemble", [("One?", "all"), ("Two?", "all again")]),
+        ("member:a", [("One?", "mine"), ("Two?", "all again"), ("Three?", "")]),
+        ("member:b", [("One?", "all"), ("Two?", "all again")]),
+    ],
+)
+def test_a_stream_goes_on_from_its_own_answers(stream: str, answers: list[tuple[str, str]]) -> None:
+    before = [
+        message for prompt, answer in answers for message in (Message("user", prompt), Message("assistant", answer))
+    ]
+    assert fed_messages(stream, "Now?", "", TURNS) == (*before, Message("user", "Now?"))
+    assert fed_messages(stream, "Now?", "Be brief.", ()) == (Message("system", "Be brief."), Message("user", "Now?"))

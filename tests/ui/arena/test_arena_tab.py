@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.errors import unpacked
+from gac_app.errors import NotFoundError, unpacked
 from gac_app.ui.arena.lines import BattleLines
 from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from gac_app.ui.compare.records import GATED
@@ -20,7 +20,7 @@ from gac_app.ui.streaming import following
 from tests.fakes import WAIT_S
 from tests.ui.planted import GATED as PLANTED_GATED
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
-from tests.ui.spy import asking
+from tests.ui.spy import asking, collect, lines_of
 
 SAID = ("Paris", " is", " <b>the", "\n", " capital", ".", "")
 
@@ -35,22 +35,14 @@ class Tab:
 
     def follow(self, name: str, key: str = KEY, /, **fields: Any) -> list[str]:
         """Every value that an event's handler gives."""
-
-        async def collect() -> list[str]:
-            event = gr.EventData(None, {"key": key, **fields})
-            return [value async for value in following(self.handlers.stream, getattr(self.handlers, name))(event)]
-
-        return asyncio.run(collect())
+        event = gr.EventData(None, {"key": key, **fields})
+        return collect(following(self.handlers.stream, getattr(self.handlers, name))(event))
 
     def battle(self, prompt: str = "Where?", **fields: Any) -> str:
         """The id of a battle that was answered."""
-        last = lines(self.follow("start", prompt=prompt, again="", consents=False, **fields)[-1])
+        last = lines_of(self.follow("start", prompt=prompt, again="", consents=False, **fields)[-1])
         battle: str = last[0]["run"]["id"]
         return battle
-
-
-def lines(value: str) -> list[Any]:
-    return [unpacked(json.loads(line)) for line in value.splitlines()]
 
 
 @pytest.fixture
@@ -93,7 +85,7 @@ def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
     values = tab.follow("start", prompt="Where?", again="", consents=False)
     for before, after in pairwise(values):
         assert after.startswith(before)
-    found = lines(values[-1])
+    found = lines_of(values[-1])
     assert found[0]["run"]["prompt"] == "Where?"
     for side in (0, 1):
         assert "".join(line[1] for line in found if isinstance(line, list) and line[0] == side) == "".join(SAID)
@@ -101,6 +93,9 @@ def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
     assert (states[-1]["phase"], states[-1]["may_vote"], states[-1]["contestants"]) == ("answered", True, None)
     for hint in ("zyx", "Small", "Large", "every-step", "<"):
         assert hint not in values[-1]
+    [battle] = tab.planted.arena.battles.all()
+    with pytest.raises(NotFoundError):
+        tab.planted.runs.history.find(KEY, battle.last.id)
 
 
 def test_what_did_not_change_is_sent_once(tab: Tab) -> None:
@@ -130,9 +125,18 @@ def test_a_vote_tells_names_and_takes_reasons(tab: Tab) -> None:
         assert found["members"] == ["Small", "Large"]
         step = tab.ask("inspect_answer", battle=battle, turn=0, side=side, position=1)
         assert step["label"] == "␣is"
-    assert tab.ask("inspect_answer", battle=battle, turn=0, side="left", position=99)["error"]
+    for wrong in ({"position": 99}, {"turn": 1}, {"side": "middle"}):
+        asked = {"turn": 0, "side": "left", "position": 1, **wrong}
+        assert tab.ask("inspect_answer", battle=battle, **asked)["error"]
     late = tab.ask("vote_battle", battle=battle, outcome="left", ballot=4)
     assert late["error"] == "You have judged this battle already."
+    [row] = tab.ask("own_battles")["battles"]
+    assert (row["id"], row["prompt"], row["turns"], row["outcome"]) == (battle, "Where?", 1, "left")
+    [line] = tab.ask("save_battles", format="jsonl")["content"].splitlines()
+    assert json.loads(line)["battle_id"] == battle
+    assert tab.ask("save_battles", OTHER_KEY, format="jsonl")["content"] == ""
+    assert tab.ask("save_battles", format="csv")["name"] == "gac-battles-csv.csv"
+    assert "expected one of" in tab.ask("save_battles", format="parquet")["error"]
 
 
 def test_tokens_tell_where_the_ensemble_was_asked(tab: Tab) -> None:
@@ -153,27 +157,12 @@ def test_tokens_tell_where_the_ensemble_was_asked(tab: Tab) -> None:
 
 def test_the_conversation_goes_on_in_the_same_battle(tab: Tab) -> None:
     battle = tab.battle()
-    found = lines(tab.follow("next", battle=battle, prompt="And now?")[-1])
+    found = lines_of(tab.follow("next", battle=battle, prompt="And now?")[-1])
     assert found[0]["run"]["id"] == battle
     [turn] = found[0]["run"]["turns"]
     assert turn == {"prompt": "Where?", "left": "".join(SAID), "right": "".join(SAID)}
-    again = lines(tab.follow("follow", battle=battle)[-1])
+    again = lines_of(tab.follow("follow", battle=battle)[-1])
     assert again[0]["run"]["prompt"] == "And now?"
-
-
-def test_own_battles_are_listed_saved_and_deleted(tab: Tab) -> None:
-    battle = tab.battle()
-    tab.ask("vote_battle", battle=battle, outcome="right", ballot=0)
-    [row] = tab.ask("own_battles")["battles"]
-    assert (row["id"], row["prompt"], row["turns"], row["outcome"]) == (battle, "Where?", 1, "right")
-    [line] = tab.ask("save_battles", format="jsonl")["content"].splitlines()
-    assert tab.ask("save_battles", format="csv")["name"] == "gac-battles-csv.csv"
-    assert "expected one of" in tab.ask("save_battles", format="parquet")["error"]
-    assert json.loads(line)["battle_id"] == battle
-    assert tab.ask("own_battles", OTHER_KEY) == {"battles": [], "num": 0}
-    assert tab.ask("delete_battle", OTHER_KEY, battle=battle)["error"] == "No such battle."
-    assert tab.ask("delete_battle", battle=battle) == {}
-    assert tab.ask("own_battles")["num"] == 0
 
 
 def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
@@ -189,7 +178,7 @@ def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
     public = make(public=True)
     asked = {"prompt": "Where?", "again": ""}
     assert refusal(public, "start", **asked, consents=False).startswith("This server keeps prompts")
-    assert lines(public.follow("start", **asked, consents=True)[-1])[0]["run"]
+    assert lines_of(public.follow("start", **asked, consents=True)[-1])[0]["run"]
 
 
 def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., Tab]) -> None:
@@ -203,4 +192,4 @@ def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., 
         assert asked.ask("save_battles", format="jsonl")["content"] == ""
     assert later.ask("look_battle", battle=battle)["state"]["phase"] == "skipped"
     begun = later.follow("start", prompt="Where?", again=battle, consents=False)
-    assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"
+    assert lines_of(begun[-1])[0]["run"]["prompt"] == "Where?"

@@ -116,15 +116,6 @@ def test_where_long_answers_part_is_told_when_asked(service: RunService) -> None
     assert call(service, "find_forks") == {"forks": [[2, PARTED_AT]]}
 
 
-@pytest.mark.parametrize("name", ["read_tokens", "find_forks"])
-def test_tokens_are_read_by_those_who_may_see_the_run(service: RunService, name: str) -> None:
-    assert call(service, name, OTHER_KEY, first=0) == {
-        "error": "This run is private or deleted. Its owner can share it."
-    }
-    service.history.share(KEY, RUN, True)
-    assert "error" not in call(service, name, OTHER_KEY, first=0)
-
-
 def test_tokens_are_written_for_one_after_the_other(service: RunService, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several threads that compute would keep the interpreter's lock from the event loop for a second."""
     inside, most = set[int](), 0

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gac_app.decoding.trace.events import StepTrace
 from gac_app.settings import Settings
+from gac_app.ui.compare.covering import character_of, describe_covers
 from gac_app.ui.compare.inspection import describe_step
+from gac_app.ui.compare.spelling import label_of
 from tests.ui.planted import planted_step
 from tests.ui.steps import Top, member, step
 
@@ -18,18 +25,14 @@ def test_a_step_is_described_as_plain_json() -> None:
     assert json.loads(json.dumps(seen)) == seen
     assert (seen["label"], seen["is_ensembled"], seen["winner"]) == ("␣is", True, "Small")
     assert [(row["label"], row["is_chosen"]) for row in seen["top"]] == [("␣is", True), ("␣instead", False)]
+    parts = {part["member"]: round(part["prob"], 6) for part in seen["top"][0]["parts"]}
+    assert parts == {"Small": 0.3, "Large": 0.2}, "weight times probability: 0.5 x 0.6 and 0.5 x 0.4"
 
 
 def test_a_draft_is_told_with_who_made_it() -> None:
     steps = [planted_step(position, "a") for position in (1, 2, 5)]
     seen = [describe_step(steps, at, SETTINGS) for at in range(3)]
     assert [(one["is_drafted"], one["drafted_by"]) for one in seen] == [(False, None), (True, ["Large"]), (False, [])]
-
-
-def test_parts_of_the_chosen_token_are_weight_times_probability() -> None:
-    seen = describe_step(STEPS, 1, SETTINGS)
-    parts = {part["member"]: round(part["prob"], 6) for part in seen["top"][0]["parts"]}
-    assert parts == {"Small": 0.3, "Large": 0.2}  # 0.5 x 0.6 and 0.5 x 0.4
 
 
 def test_end_is_a_candidate_like_any_other() -> None:
@@ -66,16 +69,12 @@ def test_what_begins_with_an_open_token_stands_under_it() -> None:
     assert [seen["members"][index]["includes_longer"] for index in (0, 1)] == [False, True]
 
 
-def test_a_partial_token_without_the_longer_ones_says_so() -> None:
+@pytest.mark.parametrize("is_partial", [True, False])
+def test_without_its_probability_nothing_stands_under_it(is_partial: bool) -> None:
     members = (member("Small", 0.9, {b"  ": 0.9}), member("Large", 0.05, LARGE))
-    seen = describe_step([step(0, b"  ", members=members, is_partial=True)], 0, SETTINGS)
+    seen = describe_step([step(0, b"  ", members=members, is_partial=is_partial)], 0, SETTINGS)
     assert not seen["members"][1]["includes_longer"]
-
-
-def test_nothing_is_longer_than_a_token_that_is_not_partial() -> None:
-    members = (member("Small", 0.9, {b"  ": 0.9}), member("Large", 0.05, LARGE))
-    seen = describe_step([step(0, b"  ", members=members)], 0, SETTINGS)
-    assert not any(row["is_longer"] for shown in seen["members"] for row in shown["top"])
+    assert is_partial or not any(row["is_longer"] for shown in seen["members"] for row in shown["top"])
 
 
 @pytest.mark.parametrize(
@@ -93,3 +92,75 @@ def test_what_moves_the_weights_is_told(weights: str, is_partial: bool, follow: 
     assert describe_step(steps, 1, settings)["weights_follow"] == follow
     behind_the_gate = describe_step(steps, 3, settings)["weights_follow"]
     assert behind_the_gate == (follow if weights == "posterior" else None), "the gate alone begins a new stretch"
+
+
+# Large writes 日本 as one token, Small spells it in three pieces.
+NIHON = [
+    step(0, b"a"),
+    step(1, b"\xe6\x97", {"Large": ()}, is_partial=True),
+    step(2, b"\xa5", {"Large": ()}, is_partial=True),
+    step(3, "本".encode(), {"Large": ("日本".encode(),)}),
+]
+NOT_ASKED = [*NIHON[:2], step(2, b"\xa5", members=(member("Small", 0.5),)), step(3, b"b", {"Large": (b"b", b"")})]
+LATER = [step(0, b"x", {"Large": ()}, is_partial=True), step(1, b"y", {"Large": (b"y",)})]
+SPELLED = [step(0, b"a"), step(1, b"xyz", {"Small": (b"x", b"yz")})]
+UNKNOWN = {"kind": "inside", "pieces": None, "until": None}
+
+
+@pytest.mark.parametrize(
+    ("steps", "position", "told"),
+    [
+        (NIHON, 1, {"Large": {"kind": "inside", "pieces": ["日本"], "until": 3}}),
+        (NIHON, 2, {"Large": {"kind": "inside", "pieces": ["日本"], "until": 3}}),
+        (NIHON, 3, {"Large": {"kind": "together", "pieces": ["日本"], "since": 1}}),
+        (NIHON[:3], 1, {"Large": UNKNOWN}),  # a longer token that no step tells
+        (NOT_ASKED, 1, {"Large": UNKNOWN}),
+        (LATER, 0, {"Large": UNKNOWN}),  # a later token says nothing about an earlier one
+        (SPELLED, 1, {"Small": {"kind": "spelled", "pieces": ["x", "yz"]}}),
+        (SPELLED, 0, {}),
+    ],
+)
+def test_a_token_is_told_with_those_it_is_a_part_of(
+    steps: list[StepTrace], position: int, told: dict[str, dict[str, Any]]
+) -> None:
+    assert describe_covers(steps, position) == told
+
+
+EMOJI = "a😀".encode()
+
+
+@pytest.mark.parametrize(
+    ("steps", "characters"),
+    [
+        (NIHON, [None, "日", "日", None]),
+        ([step(0, EMOJI[:2]), step(1, EMOJI[2:4]), step(2, EMOJI[4:] + b"b")], ["😀"] * 3),
+        ([step(0, b"\xe6")], [None]),  # which never came
+        ([step(0, b"\xe6"), step(1, b"x"), step(2, b"\xa5")], [None] * 3),
+    ],
+)
+def test_a_part_of_a_character_names_it(steps: list[StepTrace], characters: list[str | None]) -> None:
+    assert [character_of(steps, position) for position in range(len(steps))] == characters
+
+
+@pytest.mark.parametrize(
+    ("token", "label"),
+    [
+        (b" the", "␣the"),
+        (b"\n\n", "⏎⏎"),
+        (b"\t\r\x00", "⇥␍␀"),
+        (b"", "END"),
+        ("日本".encode(), "日本"),
+        (b"a\xe2\x82", "a⟨E2 82⟩"),
+        ("\u202e\u00a0".encode(), "⟨U+202E⟩⟨U+00A0⟩"),
+    ],
+)
+def test_labels(token: bytes, label: str) -> None:
+    assert label_of(token) == label
+
+
+@given(st.binary(min_size=1, max_size=12))
+def test_no_label_hides_anything(token: bytes) -> None:
+    label = label_of(token)
+    assert label
+    inner = label.replace(" ", "")  # the only space stands between the bytes of ⟨E2 82⟩
+    assert not any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Zs", "Cs") for char in inner)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,12 +8,14 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
-from gac_app.errors import unpacked
 from gac_app.services.runs.live_run import LiveRun, RunPlan
 from gac_app.services.runs.views import RunView, StreamView
 from gac_app.settings import Settings
+from gac_app.ui.compare.forks import Fork, GrowingText, forks_of
 from gac_app.ui.compare.records import BESIDE, PIECE, RunLines, token_record
 from tests.ui.planted import ANSWER, GATED, MEMBERS, planted_step
+from tests.ui.spy import lines_of
+from tests.ui.steps import step
 
 
 def run_view(**fields: Any) -> RunView:
@@ -47,11 +48,6 @@ def ends_of(run: RunView, before: RunView | None = None) -> list[Any]:
     """What is said of each stream at its end."""
     lines = lines_of(RunLines(run, before).value())
     return [line["end"][1] for line in lines if isinstance(line, dict) and "end" in line]
-
-
-def lines_of(value: str) -> list[Any]:
-    assert value.endswith("\n")
-    return [unpacked(json.loads(line)) for line in value[:-1].split("\n")]  # as the page's script splits
 
 
 def test_a_value_only_grows() -> None:
@@ -239,3 +235,39 @@ def test_all_of_a_token_and_of_an_end_is_told() -> None:
             "again": "",
         }
     ]
+
+
+def steps(*pieces: str) -> list[StepOutline]:
+    """Tokens; "" is END, which an answer that was cut off lacks."""
+    return [StepOutline.of(TokenEvent(piece, step(at, piece.encode()))) for at, piece in enumerate(pieces)]
+
+
+@pytest.mark.parametrize(
+    ("own", "ensemble", "position"),
+    [
+        (["Paris", " was"], ["Paris", " is"], 1),
+        ([" Paris", " is"], ["Paris", " is"], None),  # one begins with a space
+        ([" ", "\n", "Paris", " was"], ["Paris", " is"], 3),
+        (["Par", "is", " is"], ["Paris", " ", "is"], None),  # the same text, cut otherwise
+        (["Par", "is", " is"], ["Pa", "ris was"], 2),
+        (["Paris", ""], ["Paris", " is"], 1),  # ended where the ensemble goes on
+        (["Paris", " is"], ["Paris", ""], 1),
+        (["Paris"], ["Paris", " is"], None),  # was cut off there
+        (["Paris", ""], ["Paris", ""], None),
+        (["Paris"], [], None),
+        ([], [], None),
+        (["日"], ["本"], 0),
+    ],
+)
+def test_where_texts_part(own: list[str], ensemble: list[str], position: int | None) -> None:
+    texts = GrowingText(), GrowingText()
+    texts[0].extend(steps(*own))
+    texts[1].extend(steps(*ensemble))
+    assert Fork().find(*texts) == position
+
+
+@pytest.mark.parametrize("piece", [1, 2, 100])
+def test_whole_streams_are_compared_piece_by_piece(piece: int) -> None:
+    ensemble = steps("Paris", " is", " a", " town", "")
+    others = [steps("Paris", " is", " the"), ensemble, steps("Pa", "ris"), steps("Rome"), steps("Paris", ""), []]
+    assert forks_of([ensemble, *others], piece) == {1: 2, 4: 0, 5: 1}

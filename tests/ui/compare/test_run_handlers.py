@@ -17,23 +17,15 @@ from gac_app.storage.runs import traces
 from gac_app.ui.compare import records
 from gac_app.ui.compare.run_handlers import RunHandlers
 from tests.fakes import WAIT_S
-from tests.services.house import listed, until
+from tests.services.house import ended, listed, until
 from tests.ui.planted import (
     ANSWER,
     KEY,
     PlantedEnsemble,
     planted_config,
     planted_service,
-    wait_until_over,
 )
-from tests.ui.spy import Spy
-
-
-def collect(updates: Any) -> list[Any]:
-    async def run() -> list[Any]:
-        return [update async for update in updates]
-
-    return asyncio.run(run())
+from tests.ui.spy import Spy, collect, lines_of
 
 
 def handlers_of(service: RunService) -> RunHandlers:
@@ -63,7 +55,7 @@ def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
     updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
     first, last = updates[0], updates[-1]
     assert (first[1], first[3], first[4]) == ("[]", "", "")
-    lines = [unpacked(json.loads(line)) for line in last[0].splitlines()]
+    lines = lines_of(last[0])
     assert "".join(line[1] for line in lines if isinstance(line, list) and line[0] == 0) == "".join(ANSWER)
     assert lines[-1]["done"]["saved"] is True
 
@@ -139,7 +131,7 @@ def test_a_run_whose_page_left_while_it_began_ends(endless: RunService, monkeypa
     asyncio.run(leave())
     until(endless._runs.all, "for the run to begin")
     [run] = endless._runs.all()
-    wait_until_over(endless, run)
+    ended(run)
     assert run.status == "aborted"
 
 
@@ -154,7 +146,7 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(endless: RunServ
 
     endless._runner.unseen_s = 0.05
     assert left(handlers.on("open")(event(key=KEY, run=run_id))) == run_id
-    wait_until_over(endless, run)
+    ended(run)
     assert run.status == "aborted"
 
 
@@ -200,8 +192,7 @@ def test_versions_are_no_turns_and_the_shown_one_goes_on(service: RunService) ->
 
 def again_of(update: Any) -> list[str]:
     """What is said of each answer beside the one of the run before."""
-    lines = [unpacked(json.loads(line)) for line in update[0].splitlines()]
-    return [line["end"][1]["again"] for line in lines if isinstance(line, dict) and "end" in line]
+    return [line["end"][1]["again"] for line in lines_of(update[0]) if isinstance(line, dict) and "end" in line]
 
 
 def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.errors import unpacked
+from gac_app.errors import NotFoundError, unpacked
 from gac_app.executors.members import in_background
 from gac_app.services.lab.lab import Lab
 from gac_app.ui.lab.result import ResultView
@@ -67,9 +67,13 @@ def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[st
     until(lambda: lab.running is None)
     assert ask("lab_state", OTHER_KEY)["results"] == []
     [listed] = ask("lab_state")["results"]
-    assert ask("lab_rename", result=listed["id"], name="Mine") == {}
+    assert ask("lab_rename", result=listed["id"], name=" Mine ") == {}
+    assert "at most 100" in ask("lab_rename", result=listed["id"], name="x" * 101)["error"]
     assert ask("lab_rename", OTHER_KEY, result=listed["id"], name="Theirs")["error"]
-    assert ask("lab_state")["results"][0]["name"] == "Mine"
+    assert ask("lab_delete", OTHER_KEY, result=listed["id"])["error"]
+    with pytest.raises(NotFoundError):
+        lab.results.load(OTHER_KEY, listed["id"])
+    assert ask("lab_state")["results"][0]["name"] == lab.results.load(KEY, listed["id"]).name == "Mine"
     assert ask("lab_delete", result=listed["id"]) == {}
     assert ask("lab_state")["results"] == []
 

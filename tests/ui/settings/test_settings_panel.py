@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.studies.result import StudyResult
@@ -11,6 +13,7 @@ from gac_app.services.lab.lab import Lab
 from gac_app.settings import Settings, shown
 from gac_app.ui.settings.fields import fields_of, idle_of, spec_of
 from gac_app.ui.settings.panel import meaning_of
+from gac_app.ui.settings.stop_lines import from_lines, to_lines
 from gac_app.ui.settings.values import changes_from, faults_in, values_of
 from gac_app.ui.words import said
 from tests.services.lab.test_lab import benchmark_data, store_in, study_pair
@@ -137,12 +140,6 @@ def test_what_is_wrong_is_never_left_out() -> None:
     assert ("threshold" in meaning["idle"], "gate_rule" in meaning["idle"]) == (False, True)
 
 
-def test_five_fields_come_first_and_the_rest_is_research() -> None:
-    first = [field.name for field in fields_of(CONFIG) if field.is_main]
-    assert first == ["max_new_tokens", "system_prompt", "mode", "threshold", "temperature"]
-    assert [field.name for field in fields_of(CONFIG)][:5] == first
-
-
 def test_parameters_have_an_effect_where_their_rule_is_chosen() -> None:
     def idle(**values: Any) -> set[str]:
         return {name for name in idle_of(CONFIG, {**DEFAULTS, **values}) if "." in name}
@@ -153,8 +150,14 @@ def test_parameters_have_an_effect_where_their_rule_is_chosen() -> None:
     assert idle(combine="power", members=["Small"]) == params
 
 
-def test_parameters_are_set_as_their_model_says() -> None:
+def test_fields_are_as_the_settings_and_their_model_say() -> None:
+    """Five come first, the rest is research."""
+    fields = fields_of(CONFIG)
+    names, first = [field.name for field in fields], [field.name for field in fields if field.is_main]
+    assert first == names[:5] == ["max_new_tokens", "system_prompt", "mode", "threshold", "temperature"]
+    assert {*names, "gate"} == set(DEFAULTS)
     spec = {item["name"]: item for item in spec_of(CONFIG)}
+    assert spec["seed"]["min"] == 0
     assert (spec["combine.power.exponent"]["kind"], spec["combine.power.exponent"]["min"]) == ("number", -20)
     assert (spec["combine.unite.top_k"]["kind"], spec["combine.unite.top_k"]["max"]) == ("whole", 1000)
     assert spec["weights.posterior.decay"]["kind"] == "share"
@@ -172,11 +175,6 @@ def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
     assert faults_in(CONFIG, {"combine": "best"}) == {"combine": "Choose one of these."}
 
 
-def test_every_field_is_known_to_the_settings() -> None:
-    assert {field.name for field in fields_of(CONFIG)} | {"gate"} == set(DEFAULTS)
-    assert next(item for item in spec_of(CONFIG) if item["name"] == "seed")["min"] == 0
-
-
 def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
     lab = Lab(CONFIG, tmp_path, study_pair, store_in(tmp_path))
     lab.results.files.keep(
@@ -191,3 +189,22 @@ def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
     assert advice(weights="own", own_weights={"Small": 0.5, "Large": 1}) == ""
     assert advice(threshold=None) == "", "the summary says what is wrong with them"
     assert advice(None) == ""
+
+
+@given(st.lists(st.text(min_size=1)))
+def test_any_stop_strings_come_back(stop: list[str]) -> None:
+    assert from_lines(to_lines(tuple(stop))) == tuple(stop)
+
+
+@pytest.mark.parametrize(
+    ("lines", "stop"),
+    [
+        ("", ()),
+        ("END\n\n###\n", ("END", "###")),
+        ("\\n\\n", ("\n\n",)),
+        ("C:\\dir\\\\n", ("C:\\dir\\n",)),  # only \n, \r and \\ mean something else
+        (" ", (" ",)),
+    ],
+)
+def test_what_people_type(lines: str, stop: tuple[str, ...]) -> None:
+    assert from_lines(lines) == stop
