@@ -94,7 +94,7 @@ VOTES = """async (address) => {
 
 
 DAYS = """async (address) => {
-  const { startOf } = await import(`${address}/page/days.js`);
+  const { startOf } = await import(`${address}/page/numbers.js`);
   return [startOf(""), startOf("2026-03-29"), startOf("2026-03-29", 1), startOf("2026-10-25", 1)];
 }"""
 

@@ -3,9 +3,8 @@
 import { ratedVerdict } from "../answer/verdict.js";
 import { addressed, addressOf, follow, goTo, tell } from "../page/address.js";
 import { parseJson, visitorKey } from "../page/browser.js";
-import { startOf } from "../page/days.js";
 import { h } from "../page/elements.js";
-import { number, percent } from "../page/numbers.js";
+import { number, percent, startOf } from "../page/numbers.js";
 import { LANGUAGE, LOCALE, said, saidShort, t } from "../page/words.js";
 
 const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];

@@ -1,7 +1,7 @@
 // What of the history is asked for.
 
-import { startOf } from "../page/days.js";
 import { h, shortName } from "../page/elements.js";
+import { startOf } from "../page/numbers.js";
 import { t } from "../page/words.js";
 
 const SEARCH_MS = 250;

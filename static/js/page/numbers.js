@@ -1,9 +1,17 @@
-// Moments and numbers as the page's language writes them.
+// Moments and numbers as the page's language writes them, and days of the visitor's own calendar.
 
 import { LOCALE } from "./words.js";
 
 /** A moment as this browser's language writes it. */
 export const moment = (iso) => new Date(iso).toLocaleString(LOCALE, { dateStyle: "medium", timeStyle: "short" });
+
+/** For the server: when a day begins, or one that is later; "" for no day. A day may have 23 or 25 hours. */
+export function startOf(day, daysLater = 0) {
+  const at = new Date(`${day}T00:00`);
+  if (Number.isNaN(at.getTime())) return "";
+  at.setDate(at.getDate() + daysLater);
+  return at.toISOString();
+}
 
 export const number = (value, digits = 0) => value.toLocaleString(LOCALE, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 export const percent = (share, digits = 0) => `${number(share * 100, digits)} %`;
