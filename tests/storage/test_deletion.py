@@ -15,6 +15,7 @@ from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
 from gac_app.storage.database import schema
 from gac_app.storage.runs import changes
 from tests.databases import sql
+from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, BOB, MEMBERS, answer, listed, new_id, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
@@ -114,7 +115,7 @@ def hammer(store: Store, path: Path, num_deletions: int) -> list[bytes]:
             keys += keys_of(path, *doomed)
             deletions: list[Future[None]] = [store.delete_run(ALICE, run.run_id) for run in doomed]
             for deletion in deletions:
-                deletion.result()
+                deletion.result(WAIT_S)
     finally:
         is_done.set()
         writer.join()
