@@ -60,6 +60,20 @@ def test_another_model_is_told_by_its_logits(
         compare_logits(llama_cpp, model, WINDOW)
 
 
+class Outlying(OnnxModel):
+    """The first position's logits are others, as where large activations are rounded."""
+
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        found = super().read(requests)
+        return [logits_NV.roll(int(not one.start), 1) for one, logits_NV in zip(requests, found, strict=True)]
+
+
+def test_one_position_tells_nothing(windowed: Path, llama_cpp: Model, tmp_path: Path) -> None:
+    graph.write(windowed, tmp_path)
+    with closing(load(windowed, tmp_path, Outlying)) as model:
+        compare_logits(llama_cpp, model, WINDOW)
+
+
 class ByBatch(OnnxModel):
     """Its last bits tell how many reads share a pass."""
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 3 << 29  # larger files get no graph
 _MOST_SHARE = 1 / 8  # of main memory; larger files get no graph, since making it takes three times as much
-_FORMAT = 5  # version of the derived files; a new number remakes them
+_FORMAT = 6  # version of the derived files; a new number remakes them
 _TIMEOUT_S = 300
 _FROM_OUTSIDE = {signal.SIGINT, signal.SIGTERM, 9}  # signals that tell nothing of the file; Windows has no name for 9
 _WHY_FILE = "unsuited.txt"  # says why llama.cpp should compute the file
