@@ -93,7 +93,9 @@ def test_rules_of_ones_own_are_on_the_command_line(config_file: Path) -> None:
     trimmed = ("--combine", "trimmed", "--combine-param")
     digests = [generated(config_file, *trimmed, f"least={least}")["digest"] for least in (0.02, 0)]
     assert digests[0] != digests[1]
-    assert generated(config_file, "--weights", "front-runner", "--weight-param", "decay=0.9")["num_ensembled"]
+    front = ("--weights", "front-runner", "--weight-param")
+    runs = [generated(config_file, *how) for how in ((), (*front, "decay=0.9"), (*front, "decay=0.1"))]
+    assert len({run["digest"] for run in runs}) == 3
 
 
 def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
