@@ -105,7 +105,7 @@ def test_a_branch_says_what_was_swapped_and_is_voted_on(serve: Server, open_page
 
 
 def test_a_live_run_outlives_a_vote_and_a_reload(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.05)))
     page.ask("first", and_wait=False)
     page.wait_for_tokens(6)
     assert "the answers continue" in page.text(".gac-votes-early")

@@ -54,11 +54,11 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     run = site.service._runs.all()[-1]
     for stream, lengths in zip(run.streams.values(), page.page.evaluate("grown.map((one) => [...one])"), strict=True):
         assert stream.finished
-        # A fast machine ends a small member's answer within a few updates.
+        # A fast machine ends a small member's answer within a few updates, and a busy browser skips some.
         num_updates = min(stream.finished.num_tokens, stream.finished.seconds / PERIOD_S)
         num_partial = sum(0 < (length or 0) < len(stream.steps) for length in lengths)
         print(f"{stream.name}: {num_partial} partial answers were seen in about {num_updates:.0f} updates")
-        assert num_partial >= max(1, num_updates / 4), "it streams"
+        assert num_partial >= min(max(1, num_updates / 4), 4), "it streams"
     assert len(set(page.page.locator(".gac-text").all_text_contents())) == 3, "three equal streams are one stream"
 
     page.click_token(page.page.evaluate(FIRST_GATED))

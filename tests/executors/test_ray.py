@@ -142,7 +142,7 @@ def test_a_cluster_without_room_is_told(config: Config) -> None:
 
 def test_an_actor_killed_amid_an_answer_changes_nothing(near: Ensemble, far: Ensemble) -> None:
     pid = pid_of(host_of(far, "b"))
-    end = answer(far, at=5, act=lambda: os.kill(pid, signal.SIGKILL))
+    end = answer(far, at=2, act=lambda: os.kill(pid, signal.SIGKILL))
     assert (end.reason, end.digest) == (FinishReason.LENGTH, answer(near).digest)
     assert pid_of(host_of(far, "b")) != pid
     assert far.members["b"].failure == ""
@@ -154,7 +154,7 @@ def test_an_actor_that_is_silent_is_given_up(
     pid = pid_of(host_of(far, "b"))
     monkeypatch.setattr(ray_actors, "PULSE_S", 1.0)
     try:
-        end = answer(far, at=5, act=lambda: os.kill(pid, signal.SIGSTOP))
+        end = answer(far, at=2, act=lambda: os.kill(pid, signal.SIGSTOP))
     finally:
         monkeypatch.undo()
         os.kill(pid, signal.SIGCONT)
@@ -174,7 +174,7 @@ def test_a_node_that_is_gone_is_told(near: Ensemble, far: Ensemble, cluster: Any
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)  # it would live on for a moment
 
-    end = answer(far, at=5, act=remove, on_member_failure=policy)
+    end = answer(far, at=2, act=remove, on_member_failure=policy)
     if policy == "stop":
         assert end.reason is FinishReason.ERROR
         assert GONE in end.detail
@@ -208,7 +208,7 @@ def test_a_head_that_is_gone_is_told(far: Ensemble, cluster: Any) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
-    ended = answer(far, at=5, act=end)
+    ended = answer(far, at=2, act=end)
     assert ended.reason is FinishReason.ERROR
     assert GONE in ended.detail
 
