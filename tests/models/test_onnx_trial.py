@@ -61,16 +61,29 @@ def test_another_model_is_told_by_its_logits(
 
 
 class Outlying(OnnxModel):
-    """The first position's logits are others, as where large activations are rounded."""
+    """The first id's logits are others, as where large activations are rounded."""
 
     def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        has_first = [one.num_logits == len(one.ids) for one in requests]
         found = super().read(requests)
-        return [logits_NV.roll(int(not one.start), 1) for one, logits_NV in zip(requests, found, strict=True)]
+        for logits_NV, is_told in zip(found, has_first, strict=True):
+            logits_NV[: int(is_told)] = -logits_NV[: int(is_told)]
+        return found
 
 
-def test_one_position_tells_nothing(windowed: Path, llama_cpp: Model, tmp_path: Path) -> None:
+class Stumbling(OnnxModel):
+    """The logits of single steps are others."""
+
+    def read(self, requests: list[ForwardRequest]) -> list[torch.Tensor]:
+        signs = [-1 if one.start and one.num_uncomputed == 1 else 1 for one in requests]
+        return [sign * logits_NV for sign, logits_NV in zip(signs, super().read(requests), strict=True)]
+
+
+def test_the_first_position_says_little_and_single_steps_much(windowed: Path, llama_cpp: Model, tmp_path: Path) -> None:
     graph.write(windowed, tmp_path)
     with closing(load(windowed, tmp_path, Outlying)) as model:
+        compare_logits(llama_cpp, model, WINDOW)
+    with closing(load(windowed, tmp_path, Stumbling)) as model, pytest.raises(Unsuited, match="other logits"):
         compare_logits(llama_cpp, model, WINDOW)
 
 
