@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from gac_app.decoding.alignment.boundary_conflict import (
     _are_conflicts,
     boundary_conflicts,
+    extends_beyond,
+    surely_ends,
 )
 from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
@@ -67,6 +69,21 @@ def test_when_members_cut_differently(
         bounds = [((np.array([ends]),) * 2, (np.array([begun - ends]),) * 2) for ends, begun in cuts[order]]
         is_sure, may_be, _ = _are_conflicts(bounds, np.array(weights[order])[:, None])
         assert (bool(is_sure[0]), bool(may_be[0])) == (is_contested, is_contested)
+
+
+def test_whether_a_token_ends_at_a_beginning() -> None:
+    """Above a tenth of what begins so it may end there, from nine tenths on it surely does."""
+    ids = SPACES.extensions(b"   ")
+    for share, goes_beyond, does_end in (
+        (0.09, True, False),
+        (0.11, False, False),
+        (0.89, False, False),
+        (0.91, False, True),
+    ):
+        distribution = member_step(SPACES, {b"   ": 0.5 * share, b"    ": 0.5 * (1 - share), b"x": 0.5}).distribution
+        assert (extends_beyond(distribution, ids), surely_ends(distribution, ids.start, 0.5)) == (goes_beyond, does_end)
+    partial = member_step(SPACES, {b"   ": 1.0}, {b"   ": 0.95}).distribution  # what goes on does not end
+    assert (extends_beyond(partial, ids), surely_ends(partial, ids.start, 1.0)) == (True, False)
 
 
 def test_only_likely_or_partial_beginnings_are_contested() -> None:

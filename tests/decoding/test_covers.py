@@ -213,6 +213,27 @@ UNION = UnionVocabulary([b"a", b"ab", b"abc", b"abcd", b"b", b"bc", b"c", b"d"])
 OWN_TOKENS: list[bytes | None] = [b"d", b"c", b"b", b"a", b"ab", b"abc", b"abcd"]  # it spells bc by two ids
 
 
+def learned(covers: Covers, probs: dict[bytes, float]) -> None:
+    """Its member expects these tokens at the only unread boundary."""
+    probs_U = torch.zeros(len(UNION))
+    for token, prob in probs.items():
+        probs_U[UNION.ids[token]] = prob
+    covers.learn([TokenDistribution(probs_U)])
+
+
+def test_an_unlikely_end_is_not_read() -> None:
+    for end, is_read in ((0.01, False), (0.03, True)):
+        covers = Covers(VocabMapping(vocabulary(OWN_TOKENS), UNION))
+        learned(covers, {b"a": end, b"ab": 0.9895 - end, b"abcd": 0.0005, b"b": 0.01})
+        assert (covers.advance(b"a", is_partial=True) is not None) is is_read
+        assert bool(covers.unread) is is_read
+        if not is_read:
+            found = covers.distribution()
+            told = {token: prob for token, prob in zip(UNION.tokens, found.probs_U.tolist(), strict=False) if prob}
+            assert told == pytest.approx({b"b": 0.9795 / 0.98, b"bc": 0.0005 / 0.98}), "of what goes on beyond a"
+            assert found.partial_ids == pytest.approx({UNION.ids[b"bc"]: 0.0005 / 0.98})
+
+
 def test_how_many_ids_an_answer_takes() -> None:
     text = FedText(VocabMapping(vocabulary(OWN_TOKENS), UNION))
     covers = text.covers
@@ -228,9 +249,7 @@ def test_how_many_ids_an_answer_takes() -> None:
     ):
         text.pending_bytes[:] = missed
         assert text.fits(max_ids) is does_fit, (missed, max_ids)
-    probs_U = torch.zeros(len(UNION))
-    probs_U[UNION.ids[b"a"]] = 1.0
-    covers.learn([TokenDistribution(probs_U)])
+    learned(covers, {b"a": 1.0})
     covers.advance(b"bc", is_partial=False)
     for missed, least in ((b"", 2), (b"abcd", 3)):
         text.pending_bytes[:] = missed

@@ -113,7 +113,7 @@ def test_no_more_at_once_than_said(tmp_path: Path, num_parallel: int) -> None:
     assert fake.most_at_once == num_parallel
 
 
-def test_a_question_is_read_once_unless_costs_devices_disjoint(tmp_path: Path) -> None:
+def test_what_questions_share_is_read_once_unless_each_is_timed(tmp_path: Path) -> None:
     fake = FakeEnsemble(RIGHT)
     _run(fake, tmp_path / "shared")
     assert fake.namespaces == ["evaluation/nq"] * 6  # the worked examples before the questions are computed once
